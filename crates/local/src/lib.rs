@@ -1,0 +1,22 @@
+//! The local stack: the unmodified template and the unmodified function binaries on one laptop.
+//!
+//! `template` reads the SAM template, `workspace` builds the functions, `stack` wires everything: the `gateway` turns HTTP
+//! into API Gateway events, `pool` runs the functions behind a Lambda Runtime API, `mapping` feeds them from queues, `sqs`
+//! is the embedded queue service. Every server binds the loopback address only.
+
+pub mod admin;
+pub mod aws;
+pub mod clock;
+pub mod environment;
+pub mod filter;
+pub mod gateway;
+pub mod journal;
+pub mod mapping;
+pub mod pool;
+pub mod queues;
+pub mod runtime_api;
+pub mod secrets;
+pub mod sqs;
+pub mod stack;
+pub mod template;
+pub mod workspace;

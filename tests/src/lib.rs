@@ -1,0 +1,1 @@
+//! Checks that span the workspace live in `it/`; this library is empty on purpose.
