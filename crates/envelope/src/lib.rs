@@ -1,1 +1,25 @@
-//! envelope
+//! The one value that crosses the queue: an [`Envelope`], written as a CloudEvents 1.0 JSON event.
+//!
+//! The caller may rely on this:
+//! - [`Envelope::payload`] gives back exactly the bytes that arrived, whatever their media type.
+//! - [`Envelope::encode`] stays inside the alphabet SQS accepts, for every envelope that exists.
+//! - [`Envelope::decode`] reads everything an older release wrote, and any other CloudEvents 1.0 JSON event; it never
+//!   panics, and what it refuses it names. Extension attributes it does not know are kept and written again.
+//!
+//! Absent on purpose: a limit on the payload. The contract sets one for each route and the broker has its own; base64
+//! makes a payload that is not JSON a third longer on the wire.
+
+mod attribute;
+mod builder;
+mod decode;
+mod encode;
+mod envelope;
+mod id;
+mod payload;
+
+pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX};
+pub use builder::{BuildError, Builder};
+pub use decode::DecodeError;
+pub use envelope::Envelope;
+pub use id::{deterministic_id, fresh_id};
+pub use payload::PayloadError;

@@ -1,0 +1,135 @@
+//! [`Builder`]: the only way to make an envelope that was not read from the wire.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, Values, is_text};
+use crate::envelope::Envelope;
+use crate::payload::Payload;
+
+/// Collects attributes; [`Builder::build`] checks them. An optional attribute set to the empty string is not set.
+#[must_use]
+pub struct Builder {
+    values: Values,
+    time: Option<OffsetDateTime>,
+    payload: Option<Vec<u8>>,
+}
+
+impl Envelope {
+    /// Starts an envelope with the three attributes no event can be without.
+    pub fn builder(id: impl Into<String>, source: impl Into<String>, event_type: impl Into<String>) -> Builder {
+        Builder { values: Values::default(), time: None, payload: None }
+            .set(Attribute::Id, id)
+            .set(Attribute::Source, source)
+            .set(Attribute::Type, event_type)
+    }
+}
+
+impl Builder {
+    /// Sets `subject`.
+    pub fn subject(self, subject: impl Into<String>) -> Self {
+        self.set(Attribute::Subject, subject)
+    }
+
+    /// Sets `time`.
+    pub fn time(mut self, time: OffsetDateTime) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Sets the payload, and its media type as `datacontenttype`. Any bytes are welcome: bytes that are not the JSON their
+    /// media type promises are carried too.
+    pub fn payload(mut self, content_type: Option<&str>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.payload = Some(bytes.into());
+        self.set(Attribute::ContentType, content_type.unwrap_or_default())
+    }
+
+    /// Sets `traceparent`.
+    pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
+        self.set(Attribute::Traceparent, traceparent)
+    }
+
+    /// Sets `tracestate`.
+    pub fn tracestate(self, tracestate: impl Into<String>) -> Self {
+        self.set(Attribute::Tracestate, tracestate)
+    }
+
+    /// Sets `principal`.
+    pub fn principal(self, principal: impl Into<String>) -> Self {
+        self.set(Attribute::Principal, principal)
+    }
+
+    /// Sets `operation`.
+    pub fn operation(self, operation: impl Into<String>) -> Self {
+        self.set(Attribute::Operation, operation)
+    }
+
+    /// Sets `idempotencykey`.
+    pub fn idempotency_key(self, key: impl Into<String>) -> Self {
+        self.set(Attribute::IdempotencyKey, key)
+    }
+
+    /// Sets `partitionkey`. What a broker allows in a group is checked by its producer.
+    pub fn group(self, group: impl Into<String>) -> Self {
+        self.set(Attribute::Group, group)
+    }
+
+    /// Checks every attribute.
+    ///
+    /// # Errors
+    /// The first attribute that is required and empty, longer than [`ATTRIBUTE_BYTES_MAX`], or holds a control character
+    /// or a Unicode noncharacter; or a time RFC 3339 cannot write.
+    pub fn build(mut self) -> Result<Envelope, BuildError> {
+        if let Some(time) = self.time {
+            self.values[Attribute::Time as usize] = time.format(&Rfc3339).map_err(|_| BuildError::Time)?;
+        }
+        for known in Attribute::ALL {
+            let (attribute, text) = (known.name(), &self.values[known as usize]);
+            if text.is_empty() && Attribute::REQUIRED.contains(&known) {
+                return Err(BuildError::Empty { attribute });
+            }
+            if text.len() > ATTRIBUTE_BYTES_MAX {
+                return Err(BuildError::TooLong { attribute, bytes: text.len() });
+            }
+            if !is_text(text) {
+                return Err(BuildError::Character { attribute });
+            }
+        }
+        let content_type = &self.values[Attribute::ContentType as usize];
+        let payload = self.payload.map(|bytes| Payload::new(content_type, bytes));
+        Ok(Envelope { values: self.values, time: self.time, extensions: Vec::new(), payload })
+    }
+
+    fn set(mut self, attribute: Attribute, text: impl Into<String>) -> Self {
+        self.values[attribute as usize] = text.into();
+        self
+    }
+}
+
+/// An attribute CloudEvents does not allow. The value came from outside and is not repeated here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A required attribute is empty.
+    #[error("attribute {attribute} is empty")]
+    Empty {
+        /// Its name on the wire.
+        attribute: &'static str,
+    },
+    /// Longer than [`ATTRIBUTE_BYTES_MAX`].
+    #[error("attribute {attribute} has {bytes} bytes, more than {ATTRIBUTE_BYTES_MAX}")]
+    TooLong {
+        /// Its name on the wire.
+        attribute: &'static str,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A control character or a Unicode noncharacter.
+    #[error("attribute {attribute} holds a character that events must not carry")]
+    Character {
+        /// Its name on the wire.
+        attribute: &'static str,
+    },
+    /// The time is outside the years 0 to 9999, or its offset has seconds.
+    #[error("attribute time cannot be written as RFC 3339")]
+    Time,
+}
