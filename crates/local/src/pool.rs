@@ -1,1 +1,265 @@
-//! pool
+//! A function: its execution environments, started on demand, reused, capped and replaced.
+//!
+//! An idle environment is taken most recently used first, so that a burst's extra ones stay cold. An invocation runs in a task
+//! of its own: a caller that goes away changes nothing. Each process dies with the [`Function`], whatever state it is in.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::environment::{Environment, LineSink, Living, error_document};
+pub use crate::environment::{FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
+
+/// Is told each line of a function's log: the function's name, the line.
+pub type FunctionObserver = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// A function did not come up.
+#[derive(Debug, thiserror::Error)]
+#[error("function {function}: {reason}")]
+pub struct StartError {
+    /// The function's name.
+    pub function: String,
+    /// What happened.
+    #[source]
+    pub reason: InitFailure,
+    /// The last lines it printed, oldest first.
+    pub log: Vec<String>,
+}
+
+/// A running function. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Function {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    spec: FunctionSpec,
+    lines: LineSink,
+    living: Living,
+    /// One permit per environment that may work. Idle ones hold none and are used before a new one is started, so there are
+    /// never more environments than permits.
+    permits: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    state: Mutex<State>,
+}
+
+/// The code that new environments run, and the environments that wait.
+struct State {
+    generation: u64,
+    binary: PathBuf,
+    idle: Vec<Environment>,
+}
+
+impl Function {
+    /// Starts the function; ready when its first environment is.
+    ///
+    /// # Errors
+    /// The first environment does not come up within [`INIT_TIMEOUT`].
+    pub async fn start(spec: FunctionSpec, observer: FunctionObserver) -> Result<Function, StartError> {
+        let name = spec.name.clone();
+        let state = State { generation: 0, binary: spec.binary.clone(), idle: Vec::new() };
+        let inner = Inner {
+            lines: Arc::new(move |line| observer(&name, line)),
+            living: Arc::new(watch::Sender::new(0)),
+            permits: Arc::new(Semaphore::new(permits(&spec) as usize)),
+            stopping: watch::Sender::new(false),
+            state: Mutex::new(state),
+            spec,
+        };
+        let function = Function { inner: Arc::new(inner) };
+        function.warm_up().await?;
+        Ok(function)
+    }
+
+    /// The function's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.spec.name
+    }
+
+    /// Runs the function once. Without a trace id a fresh one is made.
+    ///
+    /// Dropping the future does not stop the invocation: as with Lambda, it goes on to its end.
+    pub async fn invoke(&self, payload: Bytes, trace_id: Option<&str>) -> Invocation {
+        let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else { return Invocation::Throttled };
+        let request_id = Uuid::now_v7().to_string();
+        let trace_id = trace_id.map_or_else(fresh_trace_id, str::to_owned);
+        let inner = Arc::clone(&self.inner);
+        let work = tokio::spawn({
+            let request_id = request_id.clone();
+            async move {
+                let mut stopping = inner.stopping.subscribe();
+                tokio::select! {
+                    biased;
+                    _ = stopping.wait_for(|stop| *stop) => None,
+                    invocation = inner.run(&request_id, payload, trace_id, permit) => Some(invocation),
+                }
+            }
+        });
+        match work.await {
+            Ok(Some(invocation)) => invocation,
+            Ok(None) | Err(_) => Invocation::FunctionError {
+                payload: error_document("Runtime.ExitError", &request_id, "Runtime exited with error: signal: killed"),
+            },
+        }
+    }
+
+    /// Switches to new code: idle environments die, busy ones finish, new ones run `binary`.
+    ///
+    /// # Errors
+    /// The new code does not come up; the next invocation tries again.
+    pub async fn replace(&self, binary: PathBuf) -> Result<(), StartError> {
+        let idle = {
+            let mut state = self.inner.state();
+            state.generation += 1;
+            state.binary = binary;
+            std::mem::take(&mut state.idle)
+        };
+        drop(idle);
+        self.warm_up().await
+    }
+
+    /// Kills every environment, busy ones too, and returns when their processes are gone. Later invocations are throttled.
+    pub async fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+        // Whoever works holds a permit; all of them together mean that nobody starts a process any more.
+        let _ = self.inner.permits.acquire_many(permits(&self.inner.spec)).await;
+        self.inner.permits.close();
+        let idle = std::mem::take(&mut self.inner.state().idle);
+        drop(idle);
+        // Cannot fail: `self` holds the sender.
+        let _ = self.inner.living.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Starts one environment, unless all that may exist are busy.
+    async fn warm_up(&self) -> Result<(), StartError> {
+        let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else { return Ok(()) };
+        let (generation, binary) = self.inner.code();
+        let inner = &self.inner;
+        let mut stopping = inner.stopping.subscribe();
+        let started = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            started = Environment::start(&inner.spec, &binary, INIT_TIMEOUT, &inner.living, &inner.lines) => started,
+        };
+        match started {
+            Ok(environment) => {
+                inner.check_in(environment, generation, permit);
+                Ok(())
+            }
+            Err((reason, log)) => Err(StartError { function: self.name().to_owned(), reason, log }),
+        }
+    }
+}
+
+/// Semaphores count in `u32` where several permits are taken at once.
+fn permits(spec: &FunctionSpec) -> u32 {
+    u32::try_from(spec.concurrency_max).unwrap_or(u32::MAX)
+}
+
+impl Inner {
+    async fn run(
+        &self,
+        request_id: &str,
+        payload: Bytes,
+        trace_id: String,
+        permit: OwnedSemaphorePermit,
+    ) -> Invocation {
+        let (generation, idle) = self.check_out();
+        let mut limit = self.spec.timeout;
+        let mut environment = match idle {
+            Some(environment) => environment,
+            None => match self.cold_start(request_id, &mut limit).await {
+                Ok(environment) => environment,
+                Err(invocation) => return invocation,
+            },
+        };
+        let (invocation, reusable) = environment.invoke(request_id, payload, trace_id, limit).await;
+        if reusable {
+            self.check_in(environment, generation, permit);
+        } else {
+            self.report(request_id, &invocation);
+        }
+        invocation
+    }
+
+    /// Init, and once more within the invocation's own time if the first attempt fails, as Lambda does. What the second
+    /// attempt takes is subtracted from `limit`.
+    async fn cold_start(&self, request_id: &str, limit: &mut std::time::Duration) -> Result<Environment, Invocation> {
+        let (_, binary) = self.code();
+        let start = |time| Environment::start(&self.spec, &binary, time, &self.living, &self.lines);
+        match start(INIT_TIMEOUT).await {
+            Ok(environment) => return Ok(environment),
+            Err((failure, _)) => (self.lines)(&format!("{failure}; trying once more")),
+        }
+        let began = Instant::now();
+        let invocation = match start(*limit).await {
+            Ok(environment) => {
+                *limit = limit.saturating_sub(began.elapsed());
+                return Ok(environment);
+            }
+            Err((InitFailure::TimedOut(_), _)) => Invocation::TimedOut,
+            Err((failure, _)) => Invocation::FunctionError { payload: failure.payload(request_id) },
+        };
+        self.report(request_id, &invocation);
+        Err(invocation)
+    }
+
+    /// Writes into the function's log how an invocation ended its environment.
+    fn report(&self, request_id: &str, invocation: &Invocation) {
+        match invocation {
+            Invocation::TimedOut => {
+                let seconds = self.spec.timeout.as_secs_f64();
+                (self.lines)(&format!("{request_id} Task timed out after {seconds:.2} seconds"));
+            }
+            Invocation::FunctionError { payload } => (self.lines)(&String::from_utf8_lossy(payload)),
+            Invocation::Response(_) | Invocation::Throttled => {}
+        }
+    }
+
+    fn code(&self) -> (u64, PathBuf) {
+        let state = self.state();
+        (state.generation, state.binary.clone())
+    }
+
+    /// The environment used last, if one waits. Those that died while idle are forgotten.
+    fn check_out(&self) -> (u64, Option<Environment>) {
+        let mut state = self.state();
+        state.idle.retain(Environment::is_alive);
+        (state.generation, state.idle.pop())
+    }
+
+    /// Keeps an environment for the next invocation, unless its code has been replaced meanwhile.
+    fn check_in(&self, environment: Environment, generation: u64, permit: OwnedSemaphorePermit) {
+        if self.spec.freeze {
+            environment.freeze();
+        }
+        let mut state = self.state();
+        if state.generation == generation && !*self.stopping.borrow() {
+            state.idle.push(environment);
+        }
+        drop(state);
+        // Only now: whoever gets the permit must find the environment.
+        drop(permit);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `Root=1-<epoch seconds>-<96 bits>;Parent=<64 bits>;Sampled=0`
+/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
+fn fresh_trace_id() -> String {
+    let epoch_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (root, parent) = (Uuid::now_v7().simple().to_string(), Uuid::now_v7().simple().to_string());
+    format!("Root=1-{epoch_s:08x}-{};Parent={};Sampled=0", &root[8..], &parent[16..])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! A child process in a process group of its own, which never outlives its handle.
+//!
+//! Dropping a [`Process`] kills the whole group. A task of its own reaps the child, so no zombie stays and the count of
+//! living processes can be waited for. Each line it prints goes to the caller as it comes.
+
+use std::collections::VecDeque;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The longest log line kept in one piece, as CloudWatch Logs does.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
+const LOG_LINE_BYTES_MAX: u64 = 256 * 1024;
+
+/// How many lines are remembered for the report of a failed start.
+const LOG_TAIL_LINES: usize = 20;
+
+/// How long the end of the output may take once the process is dead; only a process that left its group can hold it open.
+const LOG_END_WAIT: Duration = Duration::from_secs(1);
+
+/// Receives each line that the child prints, without its line end.
+pub(crate) type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How many processes live; a pool waits for it to be zero.
+pub(crate) type Living = Arc<watch::Sender<usize>>;
+
+pub(crate) struct Process {
+    group: Pid,
+    exit: watch::Receiver<Option<Exit>>,
+    readers: Vec<JoinHandle<()>>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
+/// How a process ended, in the words of Lambda's `Runtime.ExitError`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) String);
+
+impl Process {
+    /// Starts `command` with its output piped to `lines`.
+    pub(crate) fn spawn(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let pid =
+            child.id().and_then(|id| i32::try_from(id).ok()).ok_or_else(|| std::io::Error::other("no process id"))?;
+        let group = Pid::from_raw(pid);
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let mut readers = Vec::new();
+        if let Some(pipe) = child.stdout.take() {
+            readers.push(tokio::spawn(forward(pipe, Arc::clone(lines), Arc::clone(&tail))));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            readers.push(tokio::spawn(forward(pipe, Arc::clone(lines), Arc::clone(&tail))));
+        }
+        let (sender, exit) = watch::channel(None);
+        living.send_modify(|count| *count += 1);
+        tokio::spawn(reap(child, group, sender, Arc::clone(living)));
+        Ok(Process { group, exit, readers, tail })
+    }
+
+    /// Waits for the end. Cancel-safe.
+    pub(crate) async fn exited(&mut self) -> Exit {
+        match self.exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.clone().unwrap_or_else(unknown),
+            Err(_) => unknown(),
+        }
+    }
+
+    /// False once the process has been reaped.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.exit.borrow().is_none() && self.exit.has_changed().is_ok()
+    }
+
+    /// Stops every process of the group from running, as Lambda freezes an environment. If this program dies meanwhile, the
+    /// kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not stay for ever.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a frozen group run again.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Ends the group and gives the last lines it printed.
+    pub(crate) async fn into_log_tail(mut self) -> Vec<String> {
+        self.signal(Signal::SIGKILL);
+        for reader in self.readers.drain(..) {
+            let _ = tokio::time::timeout(LOG_END_WAIT, reader).await;
+        }
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A reaped group id may belong to someone else by now. A failure means that nobody is left, which is fine.
+        if self.is_alive() {
+            let _ = killpg(self.group, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+async fn reap(mut child: Child, group: Pid, exit: watch::Sender<Option<Exit>>, living: Living) {
+    let status = child.wait().await;
+    // What the child started and left behind.
+    let _ = killpg(group, Signal::SIGKILL);
+    exit.send_replace(Some(status.map_or_else(|_| unknown(), |status| describe(&status))));
+    living.send_modify(|count| *count -= 1);
+}
+
+fn unknown() -> Exit {
+    Exit("Runtime exited without providing a reason".to_owned())
+}
+
+fn describe(status: &ExitStatus) -> Exit {
+    use std::os::unix::process::ExitStatusExt;
+    if let Some(code) = status.code() {
+        return if code == 0 { unknown() } else { Exit(format!("Runtime exited with error: exit status {code}")) };
+    }
+    let name = match status.signal().and_then(|number| Signal::try_from(number).ok()) {
+        Some(Signal::SIGABRT) => "aborted",
+        Some(Signal::SIGKILL) => "killed",
+        Some(Signal::SIGSEGV) => "segmentation fault",
+        Some(Signal::SIGTERM) => "terminated",
+        Some(other) => other.as_str(),
+        None => return unknown(),
+    };
+    Exit(format!("Runtime exited with error: signal: {name}"))
+}
+
+async fn forward(pipe: impl AsyncRead + Unpin, lines: LineSink, tail: Arc<Mutex<VecDeque<String>>>) {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while let Ok(1..) = (&mut pipe).take(LOG_LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches(['\n', '\r']);
+        lines(text);
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.len() == LOG_TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(text.to_owned());
+        drop(tail);
+        line.clear();
+    }
+}
