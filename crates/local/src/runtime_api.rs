@@ -145,19 +145,17 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    /// Is `id` the invocation at hand, and is it still unanswered?
-    fn check(&self, id: &str) -> Result<(), Refusal> {
-        match &*self.phase() {
-            Phase::Running(current) if current == id => Ok(()),
-            Phase::Answered(current) if current == id => Err(Refusal::Transition("ResponseSent", "InvocationResponse")),
-            _ => Err(Refusal::RequestId),
-        }
-    }
-
     /// Takes the one answer to `id`.
     fn answer(&self, id: String, event: Event) -> Result<(), Refusal> {
-        self.check(&id)?;
-        *self.phase() = Phase::Answered(id);
+        let mut phase = self.phase();
+        match &*phase {
+            Phase::Running(current) if *current == id => {}
+            Phase::Answered(current) if *current == id => {
+                return Err(Refusal::Transition("ResponseSent", "InvocationResponse"));
+            }
+            _ => return Err(Refusal::RequestId),
+        }
+        *phase = Phase::Answered(id);
         self.tell(event);
         Ok(())
     }
@@ -203,7 +201,6 @@ fn invocation(assignment: Assignment) -> Response {
 }
 
 async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
-    shared.check(&id)?;
     match read(body).await? {
         Some(body) => shared.answer(id, Event::Response(body)).map(|()| accepted()),
         None => {
@@ -214,7 +211,6 @@ async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, bod
 }
 
 async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
-    shared.check(&id)?;
     let document = read(body).await?.unwrap_or_else(too_large);
     shared.answer(id, Event::Error(document)).map(|()| accepted())
 }
@@ -230,8 +226,8 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Res
     Ok(accepted())
 }
 
-/// The whole body, or `None` when it is larger than Lambda takes. It is read to the end either way: a client that is cut off
-/// in the middle of its upload sees a broken connection instead of the refusal.
+/// The whole body, or `None` when it is larger than Lambda takes. It is read to the end before anything is refused: a client
+/// that is cut off in the middle of its upload would see a broken connection instead of the reason.
 async fn read(mut body: Body) -> Result<Option<Bytes>, Refusal> {
     let mut kept = BytesMut::new();
     let mut fits = true;
