@@ -1,1 +1,50 @@
-//! contract
+//! The OpenAPI document as routing table, validator, authentication policy and documentation.
+//!
+//! Two halves. [`Contract::parse`] (feature `parse`, for builds and tools) reads OpenAPI 3.1 YAML and reports *every*
+//! [`Fault`] with file, line, JSON pointer and reason; what it accepts, the ingress can serve as it is written. The
+//! runtime half is the [`Contract`] it returns: plain data that travels as JSON through serde, routes requests, renders
+//! templates, and needs neither a YAML reader nor a schema compiler to do so.
+//!
+//! Absent on purpose: validating payloads against the schemas (the ingress compiles them on first use) and checking
+//! credentials (the contract only says which are wanted).
+
+mod model;
+#[cfg(feature = "parse")]
+mod parse;
+mod route;
+mod template;
+
+pub use model::{
+    Body, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy, Requirement,
+    SchemaText, SecurityScheme,
+};
+#[cfg(feature = "parse")]
+pub use parse::Fault;
+pub use route::{Match, RouteError};
+pub use template::{Missing, Source, Template, TemplateError};
+
+/// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
+pub const DOCUMENT_PATH: &str = "/openapi.json";
+
+/// The signature schemes an `x-signature` may name; each is a preset of the webhook crate.
+pub const SIGNATURE_PRESETS: &[&str] = &["github", "standard-webhooks"];
+
+/// The largest payload of a route that does not say `payloadBytes`: 256 KiB.
+pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;
+
+/// The largest `payloadBytes` a route may ask for: 6 MiB, what Lambda takes in one synchronous invocation.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>. The event around the payload counts too,
+/// and the broker has a limit of its own (SQS: 1 MiB), so less may fit.
+pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// The longest `delay`: SQS delays a message by 900 s at most.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub const DELAY_S_MAX: u16 = 900;
+
+/// The highest `rateLimit.limit`, in requests per window. Ours: above it a limit in one process limits nothing.
+pub const RATE_LIMIT_REQUESTS_MAX: u32 = 1_000_000;
+
+/// The longest `rateLimit.window`. Ours: counts live in the process, and no execution environment lives for a day.
+pub const RATE_LIMIT_WINDOW_S_MAX: u32 = 86_400;

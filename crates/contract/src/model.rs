@@ -1,0 +1,178 @@
+//! What a checked contract says, as plain data: nothing here can fail, and a value serialised by one build is read by
+//! the function built with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Template;
+
+/// A JSON Schema (2020-12) as JSON text that stands alone: what it refers to is bundled under `$defs`.
+pub type SchemaText = String;
+
+/// Everything the ingress knows about its API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contract {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) schemes: BTreeMap<String, SecurityScheme>,
+    pub(crate) public_document: String,
+}
+
+impl Contract {
+    /// The operations, in the order of the document.
+    #[must_use]
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The security scheme a [`Requirement`] names; every name in [`Operation::security`] has one.
+    #[must_use]
+    pub fn scheme(&self, name: &str) -> Option<&SecurityScheme> {
+        self.schemes.get(name)
+    }
+
+    /// The logical names of the queues the operations put messages on.
+    #[must_use]
+    pub fn queues(&self) -> BTreeSet<&str> {
+        self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
+    }
+
+    /// The document as JSON text, without `x-sluicegate`, `x-secret`, `x-signature` and `x-audience`.
+    #[must_use]
+    pub fn public_document(&self) -> &str {
+        &self.public_document
+    }
+}
+
+/// One method on one path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The `operationId`, unique in the contract.
+    pub id: String,
+    /// Upper case: `POST`.
+    pub method: String,
+    /// As in the document: `/orders/{order_id}`. A parameter is a whole segment.
+    pub path: String,
+    /// Any one of these alternatives admits the request, if all of its requirements are met. Empty: public.
+    pub security: Vec<Vec<Requirement>>,
+    /// Those of the path item and the operation together.
+    pub parameters: Vec<Parameter>,
+    /// `None`: the operation declares no request body.
+    pub body: Option<Body>,
+    /// What becomes of an admitted request.
+    pub enqueue: Enqueue,
+}
+
+/// A security scheme that must be satisfied, and the scopes the principal must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requirement {
+    /// Name of a [`SecurityScheme`]; see [`Contract::scheme`].
+    pub scheme: String,
+    /// All of them are needed. Always empty for a signature.
+    pub scopes: Vec<String>,
+}
+
+/// How a caller proves who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecurityScheme {
+    /// A key sent as it is.
+    ApiKey {
+        /// Lower-case header name.
+        header: String,
+        /// Logical name of the secret that lists the live keys.
+        secret: String,
+    },
+    /// A signature over the exact body.
+    Signature {
+        /// Lower-case name of the header that carries the signature.
+        header: String,
+        /// One of [`SIGNATURE_PRESETS`](crate::SIGNATURE_PRESETS).
+        preset: String,
+        /// Logical name of the secret that lists the live signing secrets.
+        secret: String,
+    },
+}
+
+/// A value of the request outside its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Lower case for a header, as written otherwise.
+    pub name: String,
+    /// Where it is.
+    pub location: Location,
+    /// Always true for a path parameter.
+    pub required: bool,
+    /// For one value, never a list or an object. `None`: any text.
+    pub schema: Option<SchemaText>,
+}
+
+/// Where a parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Location {
+    /// A segment of the path.
+    Path,
+    /// The query string.
+    Query,
+    /// A header field.
+    Header,
+}
+
+/// The request body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// Whether a request without a body is refused.
+    pub required: bool,
+    /// The media types taken (lower case, no parameters, never a range), each with the schema of its payload. Only JSON
+    /// media types have a schema.
+    pub content: Vec<(String, Option<SchemaText>)>,
+}
+
+/// What `x-sluicegate` says: where an admitted request goes, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Enqueue {
+    /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time.
+    pub queue: String,
+    /// The CloudEvents `type`.
+    pub event_type: Template,
+    /// The CloudEvents `subject`.
+    pub subject: Option<Template>,
+    /// FIFO message group, fair-queue tenant, or routing key suffix.
+    pub group: Option<Template>,
+    /// What makes two requests the same one.
+    pub idempotency: Option<Idempotency>,
+    /// How many requests are admitted per caller.
+    pub rate_limit: Option<RateLimit>,
+    /// Seconds until the message is delivered, at most [`DELAY_S_MAX`](crate::DELAY_S_MAX).
+    pub delay_s: u16,
+    /// The largest payload admitted, in bytes.
+    pub payload_bytes_max: usize,
+}
+
+/// What makes two requests the same one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// The key; the same one gives the same message id.
+    pub key: Template,
+    /// Whether a request without the key is refused.
+    pub required: bool,
+}
+
+/// At most `limit` requests per window and caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// Requests per window, 1 to [`RATE_LIMIT_REQUESTS_MAX`](crate::RATE_LIMIT_REQUESTS_MAX).
+    pub limit: u32,
+    /// Seconds, 1 to [`RATE_LIMIT_WINDOW_S_MAX`](crate::RATE_LIMIT_WINDOW_S_MAX).
+    pub window_s: u32,
+    /// Who is counted.
+    pub by: RateLimitBy,
+}
+
+/// Who a rate limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RateLimitBy {
+    /// The authenticated caller. The operation is not public.
+    Principal,
+    /// The client's network address.
+    Address,
+}

@@ -1,0 +1,183 @@
+//! Text with placeholders that a request fills in: `github.{header.x-github-event}`.
+//!
+//! A placeholder is `{header.NAME}`, `{path.NAME}`, `{query.NAME}` or `{body#/json/pointer}` (`{body#}` is the whole
+//! body). Everything else is literal. Braces have no escape: a literal cannot contain `{` or `}`, nor can a placeholder.
+//! A template is read once, and rendering fails only when the request lacks a value.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A parsed template; serialised as its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Value(Source),
+}
+
+/// Where a placeholder's value comes from. Displayed as it is written, without the braces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A header field, by its lower-case name.
+    Header(String),
+    /// A parameter of the path, decoded.
+    Path(String),
+    /// A parameter of the query string.
+    Query(String),
+    /// A JSON pointer (RFC 6901) into the body.
+    Body(String),
+}
+
+/// Why a text is not a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Nothing in it.
+    #[error("a template cannot be empty")]
+    Empty,
+    /// `{` without `}`, `}` without `{`, or one `{` inside another.
+    #[error("unbalanced braces; a placeholder is {{header.NAME}}, {{path.NAME}}, {{query.NAME}} or {{body#/pointer}}")]
+    Unbalanced,
+    /// A placeholder that names no known source.
+    #[error(
+        "unknown placeholder {{{0}}}; known are {{header.NAME}}, {{path.NAME}}, {{query.NAME}} and {{body#/pointer}}"
+    )]
+    UnknownSource(String),
+    /// A header name with characters no header name has.
+    #[error("`{0}` is not a header name")]
+    BadHeader(String),
+    /// Not RFC 6901.
+    #[error("`{0}` is not a JSON pointer: it is empty or starts with `/`, and `~` is followed by 0 or 1")]
+    BadPointer(String),
+}
+
+/// The request has no value for this placeholder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the request has no {0}")]
+pub struct Missing(pub Source);
+
+impl Template {
+    /// Fills in every placeholder with what `lookup` finds.
+    ///
+    /// # Errors
+    /// [`Missing`] names the first placeholder for which `lookup` found nothing.
+    pub fn render<'v>(&self, lookup: impl Fn(&Source) -> Option<Cow<'v, str>>) -> Result<String, Missing> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Value(source) => text.push_str(&lookup(source).ok_or_else(|| Missing(source.clone()))?),
+            }
+        }
+        Ok(text)
+    }
+
+    /// The values this template needs, in order.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Value(source) => Some(source),
+        })
+    }
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        if text.is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (literal, placeholder) = rest.split_once('{').map_or((rest, None), |(l, p)| (l, Some(p)));
+            if literal.contains('}') {
+                return Err(TemplateError::Unbalanced);
+            }
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.to_owned()));
+            }
+            let Some(placeholder) = placeholder else { break };
+            let (source, after) = placeholder.split_once('}').ok_or(TemplateError::Unbalanced)?;
+            if source.contains('{') {
+                return Err(TemplateError::Unbalanced);
+            }
+            parts.push(Part::Value(source.parse()?));
+            rest = after;
+        }
+        Ok(Self { parts })
+    }
+}
+
+impl FromStr for Source {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        if let Some(pointer) = text.strip_prefix("body#") {
+            return if is_pointer(pointer) {
+                Ok(Self::Body(pointer.to_owned()))
+            } else {
+                Err(TemplateError::BadPointer(pointer.to_owned()))
+            };
+        }
+        match text.split_once('.') {
+            Some(("header", name)) if is_header_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+            Some(("header", name)) => Err(TemplateError::BadHeader(name.to_owned())),
+            Some(("path", name)) if !name.is_empty() => Ok(Self::Path(name.to_owned())),
+            Some(("query", name)) if !name.is_empty() => Ok(Self::Query(name.to_owned())),
+            _ => Err(TemplateError::UnknownSource(text.to_owned())),
+        }
+    }
+}
+
+/// A `token` of RFC 9110, section 5.6.2.
+pub(crate) fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn is_pointer(text: &str) -> bool {
+    (text.is_empty() || text.starts_with('/'))
+        && text.split('~').skip(1).all(|after| after.starts_with('0') || after.starts_with('1'))
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header.{name}"),
+            Self::Path(name) => write!(f, "path.{name}"),
+            Self::Query(name) => write!(f, "query.{name}"),
+            Self::Body(pointer) => write!(f, "body#{pointer}"),
+        }
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Literal(literal) => f.write_str(literal),
+            Part::Value(source) => write!(f, "{{{source}}}"),
+        })
+    }
+}
+
+impl TryFrom<String> for Template {
+    type Error = TemplateError;
+
+    fn try_from(text: String) -> Result<Self, TemplateError> {
+        text.parse()
+    }
+}
+
+impl From<Template> for String {
+    fn from(template: Template) -> Self {
+        template.to_string()
+    }
+}
