@@ -1,1 +1,330 @@
-//! template
+//! The SAM template as a plan: which functions, routes, queues, mappings and secrets there are to run.
+//!
+//! The template is the source of truth for wiring, here as in the cloud. What this reader acts on is read strictly: a fault
+//! names file, line, path and reason, and all faults are told at once. Whatever else the template holds is named in a
+//! [`Notice`], never skipped in silence.
+//!
+//! An environment variable that a function declares takes the value it has in the caller's shell, if it has one there
+//! (`FORWARD_URL=http://… cargo local`), as `sam local` does.
+
+mod document;
+mod functions;
+mod notice;
+mod queues;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::Value;
+
+use document::Document;
+pub use functions::{FunctionPlan, MappingPlan, Route};
+pub use notice::Notice;
+pub use queues::QueuePlan;
+pub use resolve::Physical;
+use resolve::Resolver;
+
+/// Region and account of the local stack: what LocalStack, awslocal and most examples use.
+pub const REGION: &str = "us-east-1";
+/// See [`REGION`].
+pub const ACCOUNT: &str = "000000000000";
+/// The stack's name in `AWS::StackName`.
+pub const STACK_NAME: &str = "sluicegate";
+
+/// One thing that is wrong with the template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {path}: {reason}")]
+pub struct Fault {
+    /// The template's file name, as it was given.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// Where in the document: `/Resources/Name/Properties/…`.
+    pub path: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Everything that is wrong with the template, one fault a line.
+#[derive(Debug, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        out.write_str(&lines.join("\n"))
+    }
+}
+
+/// What the template does not say.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Values for the template's parameters, instead of their defaults.
+    pub parameters: BTreeMap<String, String>,
+    /// The caller's shell environment; overrides variables the functions declare.
+    pub environment: BTreeMap<String, String>,
+    /// Queue URLs start with this: `http://127.0.0.1:4566`.
+    pub queue_url_base: String,
+    /// What a queue or secret is really called where another endpoint made it, by logical id.
+    pub physical: BTreeMap<String, Physical>,
+}
+
+/// A secret of the template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretPlan {
+    /// The resource's name in the template.
+    pub logical_id: String,
+    /// The secret's name.
+    pub name: String,
+    /// What `Ref` gives.
+    pub arn: String,
+}
+
+/// What there is to run.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The functions.
+    pub functions: Vec<FunctionPlan>,
+    /// The HTTP API's routes.
+    pub routes: Vec<Route>,
+    /// The queues, dead-letter queues included.
+    pub queues: Vec<QueuePlan>,
+    /// The event source mappings.
+    pub mappings: Vec<MappingPlan>,
+    /// The secrets.
+    pub secrets: Vec<SecretPlan>,
+    /// What the template holds and the local stack does not run.
+    pub notices: Vec<Notice>,
+}
+
+impl Plan {
+    /// Reads the template's text; `file` is how faults call it.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn read(file: &str, text: &str, settings: &Settings) -> Result<Self, Faults> {
+        let document = Document::parse(text).map_err(|(line, reason)| {
+            Faults(vec![Fault { file: file.to_owned(), line, path: "/".to_owned(), reason }])
+        })?;
+        let mut reader = Reader::new(file, &document, settings);
+        reader.read();
+        if reader.faults.is_empty() { Ok(reader.plan) } else { Err(Faults(reader.faults)) }
+    }
+}
+
+/// The walk through the template: collects the plan and the faults.
+struct Reader<'a> {
+    resolver: Resolver<'a>,
+    document: &'a Document,
+    settings: &'a Settings,
+    plan: Plan,
+    faults: Vec<Fault>,
+}
+
+/// A resource that exists under the template's conditions.
+struct Resource<'a> {
+    logical_id: &'a str,
+    kind: &'a str,
+    body: &'a Value,
+    /// `/Resources/Name/Properties`
+    path: String,
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a str, document: &'a Document, settings: &'a Settings) -> Self {
+        let pseudo = BTreeMap::from([
+            ("AWS::AccountId", ACCOUNT.to_owned()),
+            ("AWS::Region", REGION.to_owned()),
+            ("AWS::Partition", "aws".to_owned()),
+            ("AWS::StackName", STACK_NAME.to_owned()),
+            ("AWS::StackId", format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK_NAME}/local")),
+            ("AWS::URLSuffix", "amazonaws.com".to_owned()),
+        ]);
+        let (parameters, physical) = (BTreeMap::new(), BTreeMap::new());
+        let resolver = Resolver { file, document, parameters, pseudo, physical };
+        Self { resolver, document, settings, plan: Plan::default(), faults: Vec::new() }
+    }
+
+    fn read(&mut self) {
+        self.sections();
+        self.parameters();
+        let resources = self.resources();
+        for resource in &resources {
+            if let Err(fault) = self.place(resource) {
+                self.faults.push(fault);
+            }
+        }
+        for resource in &resources {
+            let read = match resource.kind {
+                "AWS::SQS::Queue" => self.queue(resource),
+                "AWS::SecretsManager::Secret" => self.secret(resource),
+                "AWS::Serverless::HttpApi" => self.http_api(resource),
+                "AWS::Serverless::Function" => Ok(()),
+                _ => {
+                    let kind = resource.kind.to_owned();
+                    self.plan.notices.push(Notice::not_run(self.resolver.file, self.document, resource, kind));
+                    Ok(())
+                }
+            };
+            self.faults.extend(read.err());
+        }
+        // Functions last: their mappings look queues up.
+        for resource in resources.iter().filter(|resource| resource.kind == "AWS::Serverless::Function") {
+            if let Err(fault) = self.function(resource) {
+                self.faults.push(fault);
+            }
+        }
+        self.check_visibility();
+    }
+
+    fn sections(&mut self) {
+        const READ: [&str; 9] = [
+            "AWSTemplateFormatVersion",
+            "Transform",
+            "Description",
+            "Metadata",
+            "Parameters",
+            "Mappings",
+            "Conditions",
+            "Globals",
+            "Resources",
+        ];
+        let Some(sections) = self.document.value.as_object() else {
+            self.faults.push(self.resolver.fault("/", "a template is a mapping"));
+            return;
+        };
+        if !sections.get("Resources").is_some_and(Value::is_object) {
+            self.faults.push(self.resolver.fault("/", "has no Resources"));
+        }
+        for name in sections.keys().filter(|name| !READ.contains(&name.as_str()) && *name != "Outputs") {
+            self.notice(&format!("/{name}"), "this section is not read locally");
+        }
+        let globals = self.document.value["Globals"].as_object().into_iter().flatten();
+        for (name, _) in globals.filter(|(name, _)| *name != "Function") {
+            self.notice(&format!("/Globals/{name}"), "only the globals of Function are read locally");
+        }
+    }
+
+    fn parameters(&mut self) {
+        let declared = self.document.value["Parameters"].as_object();
+        for name in self.settings.parameters.keys() {
+            if !declared.is_some_and(|declared| declared.contains_key(name)) {
+                let reason = format!("the template has no parameter `{name}`");
+                self.faults.push(self.resolver.fault("/Parameters", reason));
+            }
+        }
+        for (name, parameter) in declared.into_iter().flatten() {
+            let path = format!("/Parameters/{name}");
+            let given = self.settings.parameters.get(name).map(|text| Value::from(text.as_str()));
+            let Some(value) = given.or_else(|| parameter.get("Default").cloned()) else {
+                self.faults.push(self.resolver.fault(&path, format!("has no default: give --parameter {name}=VALUE")));
+                continue;
+            };
+            let written = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let allowed = parameter["AllowedValues"].as_array();
+            if allowed.is_some_and(|allowed| !allowed.iter().any(|one| written(one) == written(&value))) {
+                self.faults.push(self.resolver.fault(&path, format!("{value} is none of AllowedValues")));
+            }
+            let value = match parameter["Type"].as_str() {
+                Some(list) if list == "CommaDelimitedList" || list.starts_with("List<") => {
+                    written(&value).split(',').map(|item| Value::from(item.trim())).collect()
+                }
+                _ => Value::from(written(&value)),
+            };
+            self.resolver.parameters.insert(name.clone(), value);
+        }
+    }
+
+    /// The resources whose condition holds.
+    fn resources(&mut self) -> Vec<Resource<'a>> {
+        let mut found = Vec::new();
+        for (logical_id, body) in self.document.value["Resources"].as_object().into_iter().flatten() {
+            let path = format!("/Resources/{logical_id}");
+            let Some(kind) = body["Type"].as_str() else {
+                self.faults.push(self.resolver.fault(&path, "has no Type"));
+                continue;
+            };
+            match body["Condition"].as_str().map(|name| self.resolver.condition(name, &path, 0)) {
+                Some(Err(fault)) => self.faults.push(fault),
+                Some(Ok(false)) => {}
+                Some(Ok(true)) | None => {
+                    found.push(Resource { logical_id, kind, body, path: format!("{path}/Properties") });
+                }
+            }
+        }
+        found
+    }
+
+    /// What others see of a resource through `Ref` and `GetAtt`.
+    fn place(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
+        let name = |property: &str| self.optional_text(resource, property);
+        let id = resource.logical_id;
+        let physical = match resource.kind {
+            "AWS::SQS::Queue" => {
+                let fifo = self.optional_text(resource, "FifoQueue")?.as_deref() == Some("true");
+                let name = name("QueueName")?.unwrap_or_else(|| format!("{id}{}", if fifo { ".fifo" } else { "" }));
+                let url = format!("{}/{ACCOUNT}/{name}", self.settings.queue_url_base);
+                let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}");
+                let attributes = [("Arn", arn), ("QueueName", name), ("QueueUrl", url.clone())];
+                Physical::new(url, attributes)
+            }
+            "AWS::SecretsManager::Secret" => {
+                let name = name("Name")?.unwrap_or_else(|| format!("{STACK_NAME}/{id}"));
+                let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-local1");
+                Physical::new(arn.clone(), [("Id", arn)])
+            }
+            "AWS::Serverless::Function" => {
+                let name = name("FunctionName")?.unwrap_or_else(|| id.to_owned());
+                let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
+                Physical::new(name, [("Arn", arn)])
+            }
+            "AWS::Serverless::HttpApi" => Physical::new("local".to_owned(), []),
+            _ => return Ok(()),
+        };
+        let physical = self.settings.physical.get(id).cloned().unwrap_or(physical);
+        self.resolver.physical.insert(id.to_owned(), physical);
+        Ok(())
+    }
+
+    fn secret(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
+        let name = self.optional_text(resource, "Name")?;
+        let arn = self.resolver.physical.get(resource.logical_id).map(|physical| physical.reference.clone());
+        self.plan.secrets.push(SecretPlan {
+            logical_id: resource.logical_id.to_owned(),
+            name: name.unwrap_or_else(|| format!("{STACK_NAME}/{}", resource.logical_id)),
+            arn: arn.unwrap_or_default(),
+        });
+        Ok(())
+    }
+
+    fn http_api(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
+        self.notice_others(resource, &["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"]);
+        Ok(())
+    }
+
+    /// A property as text, if it is there and is not `AWS::NoValue`.
+    fn optional_text(&self, resource: &Resource<'_>, property: &str) -> Result<Option<String>, Fault> {
+        let path = format!("{}/{property}", resource.path);
+        let Some(value) = resource.body["Properties"].get(property) else { return Ok(None) };
+        match self.resolver.resolve(value, &path)? {
+            Some(value) => self.resolver.text(&value, &path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn notice(&mut self, path: &str, text: &str) {
+        let (file, line) = (self.resolver.file.to_owned(), self.document.line(path));
+        self.plan.notices.push(Notice::Ignored { file, line, path: path.to_owned(), text: text.to_owned() });
+    }
+
+    /// Names the properties of a resource that are not in `known`.
+    fn notice_others(&mut self, resource: &Resource<'_>, known: &[&str]) {
+        for property in resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
+            if !known.contains(&property.as_str()) {
+                self.notice(&format!("{}/{property}", resource.path), "has no effect locally");
+            }
+        }
+    }
+}

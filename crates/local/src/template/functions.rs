@@ -1,0 +1,311 @@
+//! `AWS::Serverless::Function` and its HttpApi and SQS events.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Map, Value};
+
+use super::{Fault, Notice, Reader, Resource, resolve::call};
+
+/// A function to build and run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionPlan {
+    /// The resource's name in the template.
+    pub logical_id: String,
+    /// The function's name.
+    pub name: String,
+    /// The function's ARN.
+    pub arn: String,
+    /// The cargo binary: `Metadata: BuildProperties: Binary`.
+    pub binary: String,
+    /// The folder to build in, relative to the template's.
+    pub code_uri: String,
+    /// The variables of the template, with the caller's overrides.
+    pub environment: BTreeMap<String, String>,
+    /// Memory, told to the function only.
+    pub memory_mb: u32,
+    /// How long one invocation may take.
+    pub timeout: Duration,
+    /// `ReservedConcurrentExecutions`.
+    pub reserved_concurrency: Option<usize>,
+}
+
+/// A route of the HTTP API: `POST /orders`, `ANY /files/{proxy+}` or `$default`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// As API Gateway writes it.
+    pub key: String,
+    /// The function's name.
+    pub function: String,
+    /// How long the integration may take.
+    pub timeout: Duration,
+}
+
+/// An SQS event source mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MappingPlan {
+    /// The function's name.
+    pub function: String,
+    /// The queue's name.
+    pub queue: String,
+    /// Most messages in one invocation.
+    pub batch_size: usize,
+    /// How long to gather them.
+    pub batching_window: Duration,
+    /// `ScalingConfig: MaximumConcurrency`.
+    pub maximum_concurrency: Option<u16>,
+    /// `FunctionResponseTypes: [ReportBatchItemFailures]`.
+    pub report_batch_item_failures: bool,
+    /// The patterns of `FilterCriteria`, parsed.
+    pub filters: Vec<Value>,
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>
+const MEMORY_MB_DEFAULT: u64 = 128;
+/// Same page.
+const TIMEOUT_S_DEFAULT: u64 = 3;
+/// Same page.
+const TIMEOUT_S_MAX: u64 = 900;
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const INTEGRATION_TIMEOUT_MS_MAX: u64 = 30_000;
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+const BATCH_SIZE_DEFAULT: u64 = 10;
+/// Same page: standard queues.
+const BATCH_SIZE_MAX: u64 = 10_000;
+/// Same page: FIFO queues, and standard ones without a batching window.
+const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
+/// Same page.
+const BATCHING_WINDOW_S_MAX: u64 = 300;
+
+/// Properties that are read here, or say nothing about how a function runs.
+const KNOWN: [&str; 14] = [
+    "Architectures",
+    "CodeUri",
+    "Description",
+    "Environment",
+    "Events",
+    "FunctionName",
+    "Handler",
+    "LoggingConfig",
+    "MemorySize",
+    "Policies",
+    "ReservedConcurrentExecutions",
+    "Runtime",
+    "Tags",
+    "Timeout",
+];
+/// Known properties that a laptop has no counterpart for: everything is allowed, and logs go to the terminal as text.
+const CLOUD_ONLY: [&str; 2] = ["LoggingConfig", "Policies"];
+
+impl Reader<'_> {
+    pub(super) fn function(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
+        let path = resource.path.as_str();
+        let properties = self.with_globals(resource)?;
+        for name in properties.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+            self.notice(&format!("{path}/{name}"), "has no effect locally");
+        }
+        for name in properties.keys().filter(|name| CLOUD_ONLY.contains(&name.as_str())) {
+            let kind = format!("{} {name}", resource.kind);
+            self.plan.notices.push(Notice::not_run(self.resolver.file, self.document, resource, kind));
+        }
+        let runtime = properties.get("Runtime").and_then(Value::as_str).unwrap_or_default();
+        if !runtime.starts_with("provided.") {
+            let reason = format!("Runtime `{runtime}`: only provided.al2023 functions written in Rust are run");
+            return Err(self.resolver.fault(path, reason));
+        }
+        let metadata = &resource.body["Metadata"];
+        let binary = metadata["BuildProperties"]["Binary"].as_str();
+        if metadata["BuildMethod"] != "rust-cargolambda" || binary.is_none() {
+            let reason = "needs Metadata with BuildMethod rust-cargolambda and BuildProperties: Binary";
+            return Err(self.resolver.fault(path.trim_end_matches("/Properties"), reason));
+        }
+        let physical = self.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
+        let timeout_s = self.number(&properties, "Timeout", path, TIMEOUT_S_DEFAULT, 1..=TIMEOUT_S_MAX)?;
+        let memory = self.number(&properties, "MemorySize", path, MEMORY_MB_DEFAULT, 128..=32_768)?;
+        let reserved = self.number(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?;
+        let function = FunctionPlan {
+            logical_id: resource.logical_id.to_owned(),
+            name: physical.reference.clone(),
+            arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
+            binary: binary.unwrap_or_default().to_owned(),
+            code_uri: properties.get("CodeUri").and_then(Value::as_str).unwrap_or(".").to_owned(),
+            environment: self.environment(&properties, path)?,
+            memory_mb: u32::try_from(memory).unwrap_or(u32::MAX),
+            timeout: Duration::from_secs(timeout_s),
+            reserved_concurrency: usize::try_from(reserved).ok().filter(|reserved| *reserved > 0),
+        };
+        for (name, event) in resource.body["Properties"]["Events"].as_object().into_iter().flatten() {
+            let path = format!("{path}/Events/{name}");
+            let read = match event["Type"].as_str() {
+                Some("HttpApi") => self.http_event(&function.name, event, &path),
+                Some("SQS") => self.sqs_event(&function.name, event, &path),
+                other => {
+                    let kind = other.unwrap_or("without a Type");
+                    self.notice(&path, &format!("an event {kind} is not run locally"));
+                    Ok(())
+                }
+            };
+            self.faults.extend(read.err());
+        }
+        self.plan.functions.push(function);
+        Ok(())
+    }
+
+    /// The function's properties over `Globals: Function`: maps are merged, lists are added to, the rest is replaced.
+    fn with_globals(&self, resource: &Resource<'_>) -> Result<Map<String, Value>, Fault> {
+        let mut merged = self.document.value["Globals"]["Function"].clone();
+        merge(&mut merged, &resource.body["Properties"]);
+        let mut resolved = Map::new();
+        for (name, value) in merged.as_object().into_iter().flatten() {
+            // Policies and events name what only the cloud knows; events are read one by one.
+            let needed = KNOWN.contains(&name.as_str())
+                && !matches!(name.as_str(), "Policies" | "Events" | "LoggingConfig" | "Architectures" | "Tags");
+            let path = format!("{}/{name}", resource.path);
+            let value = if needed { self.resolver.resolve(value, &path)? } else { Some(Value::Null) };
+            resolved.extend(value.map(|value| (name.clone(), value)));
+        }
+        Ok(resolved)
+    }
+
+    fn environment(&self, properties: &Map<String, Value>, path: &str) -> Result<BTreeMap<String, String>, Fault> {
+        let variables = properties.get("Environment").and_then(|environment| environment["Variables"].as_object());
+        let mut environment = BTreeMap::new();
+        for (name, value) in variables.into_iter().flatten() {
+            let value = match self.settings.environment.get(name) {
+                Some(theirs) => theirs.clone(),
+                None => self.resolver.text(value, &format!("{path}/Environment/Variables/{name}"))?,
+            };
+            environment.insert(name.clone(), value);
+        }
+        Ok(environment)
+    }
+
+    fn http_event(&mut self, function: &str, event: &Value, path: &str) -> Result<(), Fault> {
+        let path = format!("{path}/Properties");
+        let properties = self.event_properties(event, &path, &["ApiId", "Method", "Path", "TimeoutInMillis"])?;
+        if properties.get("PayloadFormatVersion").is_some_and(|version| version != "2.0") {
+            return Err(self.resolver.fault(&path, "PayloadFormatVersion: only 2.0 is made here"));
+        }
+        let timeout_ms = self.number(
+            &properties,
+            "TimeoutInMillis",
+            &path,
+            INTEGRATION_TIMEOUT_MS_MAX,
+            50..=INTEGRATION_TIMEOUT_MS_MAX,
+        )?;
+        let text = |name: &str| properties.get(name).and_then(Value::as_str);
+        let key = match (text("Method"), text("Path")) {
+            (None, None) | (_, Some("$default")) => "$default".to_owned(),
+            (method, Some(route)) if route.starts_with('/') => match method.map(str::to_uppercase).as_deref() {
+                None | Some("ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD") => format!("ANY {route}"),
+                Some(method) => format!("{method} {route}"),
+            },
+            _ => return Err(self.resolver.fault(&path, "needs Method and a Path that starts with /, or neither")),
+        };
+        if let Some(other) = self.plan.routes.iter().find(|other| other.key == key) {
+            return Err(self.resolver.fault(&path, format!("{key} goes to {} already", other.function)));
+        }
+        let timeout = Duration::from_millis(timeout_ms);
+        self.plan.routes.push(Route { key, function: function.to_owned(), timeout });
+        Ok(())
+    }
+
+    fn sqs_event(&mut self, function: &str, event: &Value, path: &str) -> Result<(), Fault> {
+        let path = format!("{path}/Properties");
+        let known = [
+            "Queue",
+            "BatchSize",
+            "Enabled",
+            "FilterCriteria",
+            "FunctionResponseTypes",
+            "MaximumBatchingWindowInSeconds",
+            "ScalingConfig",
+        ];
+        let properties = self.event_properties(event, &path, &known)?;
+        if properties.get("Enabled") == Some(&Value::Bool(false)) {
+            self.notice(&path, "Enabled: false, so no messages are fetched from this queue");
+            return Ok(());
+        }
+        let arn = properties.get("Queue").and_then(Value::as_str).unwrap_or_default();
+        let Some(queue) = self.plan.queues.iter().find(|queue| queue.arn == arn) else {
+            let reason = format!("`{arn}` is the ARN of no queue of this template (use !GetAtt Queue.Arn)");
+            return Err(self.resolver.fault(&format!("{path}/Queue"), reason));
+        };
+        let (queue, fifo) = (queue.name.clone(), queue.fifo);
+        let window_s =
+            self.number(&properties, "MaximumBatchingWindowInSeconds", &path, 0, 0..=BATCHING_WINDOW_S_MAX)?;
+        let batch = self.number(&properties, "BatchSize", &path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
+        if fifo && window_s > 0 {
+            return Err(self.resolver.fault(&path, "a FIFO queue has no batching window"));
+        }
+        if batch > BATCH_SIZE_MAX_UNWINDOWED && (fifo || window_s == 0) {
+            let reason = "BatchSize: at most 10, for FIFO queues and without MaximumBatchingWindowInSeconds";
+            return Err(self.resolver.fault(&path, reason));
+        }
+        let scaling = properties.get("ScalingConfig").and_then(Value::as_object).cloned().unwrap_or_default();
+        let concurrency = self.number(&scaling, "MaximumConcurrency", &path, 0, 2..=1_000)?;
+        let filters = properties.get("FilterCriteria").and_then(|criteria| criteria["Filters"].as_array());
+        let filters = filters.into_iter().flatten().map(|filter| {
+            let pattern = filter["Pattern"].as_str().unwrap_or_default();
+            serde_json::from_str(pattern)
+                .map_err(|error| self.resolver.fault(&format!("{path}/FilterCriteria"), format!("Pattern: {error}")))
+        });
+        let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
+        let mapping = MappingPlan {
+            function: function.to_owned(),
+            queue,
+            batch_size: usize::try_from(batch).unwrap_or(usize::MAX),
+            batching_window: Duration::from_secs(window_s),
+            maximum_concurrency: u16::try_from(concurrency).ok().filter(|concurrency| *concurrency > 0),
+            report_batch_item_failures: types.is_some_and(|types| types.contains(&"ReportBatchItemFailures".into())),
+            filters: filters.collect::<Result<_, _>>()?,
+        };
+        self.plan.mappings.push(mapping);
+        Ok(())
+    }
+
+    /// The event's properties that are read, resolved; the others are named.
+    fn event_properties(&mut self, event: &Value, path: &str, known: &[&str]) -> Result<Map<String, Value>, Fault> {
+        let mut resolved = Map::new();
+        for (name, value) in event["Properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}/{name}");
+            if !known.contains(&name.as_str()) && name != "PayloadFormatVersion" {
+                self.notice(&path, "has no effect locally");
+                continue;
+            }
+            resolved.extend(self.resolver.resolve(value, &path)?.map(|value| (name.clone(), value)));
+        }
+        Ok(resolved)
+    }
+
+    /// A whole number within its limits; numbers may be written as strings.
+    fn number(
+        &self,
+        properties: &Map<String, Value>,
+        name: &str,
+        path: &str,
+        default: u64,
+        limits: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Fault> {
+        let Some(value) = properties.get(name) else { return Ok(default) };
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        number.filter(|number| limits.contains(number)).ok_or_else(|| {
+            let reason = format!("must be a whole number from {} to {}", limits.start(), limits.end());
+            self.resolver.fault(&format!("{path}/{name}"), reason)
+        })
+    }
+}
+
+/// How SAM lays a resource's properties over the globals.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        // `!Ref A` over `!Sub B` is one function, not two.
+        (base, Value::Object(over)) if call(over).is_some() => *base = Value::Object(over.clone()),
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(base), Value::Array(over)) => base.extend(over.iter().cloned()),
+        (base, over) => *base = over.clone(),
+    }
+}

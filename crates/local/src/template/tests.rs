@@ -1,0 +1,178 @@
+//! The template's promises: the project's own template is a plan, values resolve, faults say where and why.
+
+use std::collections::BTreeMap;
+
+use super::{Notice, Plan, Settings};
+
+/// A template whose function has one variable `V` with this value.
+fn with_variable(value: &str) -> String {
+    format!(
+        "
+Parameters:
+  Stage: {{ Type: String, Default: dev, AllowedValues: [dev, prod] }}
+  Ports: {{ Type: CommaDelimitedList, Default: '80,443' }}
+Mappings:
+  Sizes: {{ dev: {{ memory: 128 }} }}
+Conditions:
+  IsProd: !Equals [!Ref Stage, prod]
+  IsDev: !Not [!Condition IsProd]
+  Both: !And [!Condition IsDev, !Condition IsProd]
+  Either: !Or [!Condition IsDev, !Condition IsProd]
+Resources:
+  Q: {{ Type: AWS::SQS::Queue, Properties: {{ QueueName: q }} }}
+  Topic: {{ Type: AWS::SNS::Topic }}
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: {{ BuildMethod: rust-cargolambda, BuildProperties: {{ Binary: f }} }}
+    Properties:
+      Runtime: provided.al2023
+      Environment:
+        Variables:
+          V: {value}
+"
+    )
+}
+
+fn settings() -> Settings {
+    Settings { queue_url_base: "http://127.0.0.1:4566".to_owned(), ..Settings::default() }
+}
+
+#[test]
+fn values_resolve_as_in_cloudformation() {
+    let check = |value: &str, expected: &str| match Plan::read("t.yaml", &with_variable(value), &settings()) {
+        Ok(plan) => assert_eq!(plan.functions[0].environment["V"], expected, "{value}"),
+        Err(faults) => assert_eq!(faults.to_string(), format!("t.yaml:22: {expected}"), "{value}"),
+    };
+    let v = "/Resources/F/Properties/Environment/Variables/V";
+    check("plain", "plain");
+    check("5", "5");
+    check("true", "true");
+    check("'007'", "007");
+    check("007", "007");
+    check("!Ref Stage", "dev");
+    check("{ Ref: Stage }", "dev");
+    check("!Ref Q", "http://127.0.0.1:4566/000000000000/q");
+    check("!GetAtt Q.Arn", "arn:aws:sqs:us-east-1:000000000000:q");
+    check("!GetAtt [Q, QueueName]", "q");
+    check("!GetAtt F.Arn", "arn:aws:lambda:us-east-1:000000000000:function:F");
+    check("!Sub '${AWS::StackName}/${Q.QueueName}-${Stage} ${!literal}'", "sluicegate/q-dev ${literal}");
+    check("!Sub ['${A}${B}', { A: x, B: !Ref Stage }]", "xdev");
+    check("!Join ['-', [a, !Ref Stage]]", "a-dev");
+    check("!Join ['-', [a, !Ref 'AWS::NoValue', b]]", "a-b");
+    check("!Join ['+', !Ref Ports]", "80+443");
+    check("!Select [1, !Ref Ports]", "443");
+    check("!Select [0, !Split [':', 'a:b']]", "a");
+    check("!FindInMap [Sizes, !Ref Stage, memory]", "128");
+    check("!If [IsDev, yes, !ImportValue other]", "yes");
+    check("!If [Both, yes, no]", "no");
+    check("!If [Either, yes, no]", "yes");
+    check("!Ref Nothing", &format!("{v}: `Nothing` is no parameter and no resource of this template"));
+    check("!Ref Topic", &format!("{v}: `Topic` does not exist locally, so nothing can refer to it"));
+    check("!GetAtt Q.Nothing", &format!("{v}: `Q.Nothing` is not known locally"));
+    check("!Sub '${Q.Nothing}'", &format!("{v}: `Q.Nothing` is not known locally"));
+    check("!Sub '${Stage'", &format!("{v}: Fn::Sub: `${{` without `}}`"));
+    check("!Select [2, !Ref Ports]", &format!("{v}: Fn::Select: no such element"));
+    check("!If [Nothing, a, b]", &format!("{v}: no condition `Nothing`"));
+    check("!ImportValue other", &format!("{v}: Fn::ImportValue cannot be resolved locally"));
+    check("!Join [a]", &format!("{v}: Fn::Join takes a list of 2"));
+    check("[a]", &format!("{v}: must be a string"));
+    check("*alias", "/: while parsing node, found unknown anchor");
+    check("!If [IsDev, &anchor x, *anchor]", "/: CloudFormation does not support YAML aliases");
+}
+
+#[test]
+fn faults_name_line_path_and_reason() {
+    let base = with_variable("x");
+    let check = |from: &str, to: &str, expected: &str| {
+        let text = base.replacen(from, to, 1);
+        assert_ne!(text, base, "{from} is in the template");
+        let faults = Plan::read("t.yaml", &text, &settings()).expect_err(expected);
+        assert!(faults.to_string().contains(expected), "{faults}\nshould say\n{expected}");
+    };
+    check("Default: dev,", "", "t.yaml:3: /Parameters/Stage: has no default: give --parameter Stage=VALUE");
+    check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: \"test\" is none of AllowedValues");
+    check("provided.al2023", "nodejs22.x", "Runtime `nodejs22.x`: only provided.al2023");
+    check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata with BuildMethod");
+    check(
+        "QueueName: q",
+        "QueueName: q.fifo",
+        "t.yaml:13: /Resources/Q/Properties/QueueName: the name of a FIFO queue",
+    );
+    check(
+        "      Environment:",
+        "      Timeout: 901\n      Environment:",
+        "Timeout: must be a whole number from 1 to 900",
+    );
+    check("  Topic: { Type: AWS::SNS::Topic }", "  Q: { Type: AWS::SNS::Topic }", "t.yaml:14: /: `Q` is written twice");
+    check("\nResources:", "\nThings:", "/: has no Resources");
+    let with_event = |event: &str| format!("      Events: {{ E: {event} }}\n      Environment:");
+    let sqs = |properties: &str| with_event(&format!("{{ Type: SQS, Properties: {{ {properties} }} }}"));
+    let environment = "      Environment:";
+    check(environment, &sqs("Queue: !Ref Q"), "/Resources/F/Properties/Events/E/Properties/Queue: `http://127.0.0.1");
+    check(environment, &sqs("Queue: !GetAtt Q.Arn, BatchSize: 11"), "BatchSize: at most 10");
+    check(environment, &sqs("Queue: !GetAtt Q.Arn, ScalingConfig: { MaximumConcurrency: 1 }"), "from 2 to 1000");
+    check(environment, &sqs("Queue: !GetAtt Q.Arn, FilterCriteria: { Filters: [{ Pattern: '{' }] }"), "Pattern: EOF");
+    let slow = format!("      Timeout: 31\n{}", sqs("Queue: !GetAtt Q.Arn"));
+    check(environment, &slow, "visibility timeout of 30 s is shorter than the 31 s F may run");
+    check(environment, &with_event("{ Type: HttpApi, Properties: { Method: GET } }"), "needs Method and a Path");
+}
+
+#[test]
+fn parameters_and_the_callers_environment_override_the_template() {
+    let template = with_variable("!Ref Stage");
+    let check = |parameters: &[(&str, &str)], environment: &[(&str, &str)], expected: &str| {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let settings = Settings { parameters: map(parameters), environment: map(environment), ..settings() };
+        match Plan::read("t.yaml", &template, &settings) {
+            Ok(plan) => assert_eq!(plan.functions[0].environment, map(&[("V", expected)])),
+            Err(faults) => assert!(faults.to_string().contains(expected), "{faults}"),
+        }
+    };
+    check(&[("Stage", "prod")], &[], "prod");
+    check(&[("Stage", "prod")], &[("V", "mine"), ("PATH", "/bin")], "mine");
+    check(&[("Stage", "other")], &[], "\"other\" is none of AllowedValues");
+    check(&[("Nothing", "x")], &[], "the template has no parameter `Nothing`");
+}
+
+#[test]
+fn what_is_not_run_is_named() {
+    let template = with_variable("x")
+        .replace("QueueName: q", "QueueName: q, Nonsense: 1")
+        .replace("      Environment:", "      VpcConfig: {}\n      Policies: []\n      Environment:");
+    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+    let expected = [
+        "t.yaml:13: /Resources/Q/Properties/Nonsense: has no effect locally",
+        "t.yaml:14: Topic: AWS::SNS::Topic is not run locally",
+        "t.yaml:20: /Resources/F/Properties/VpcConfig: has no effect locally",
+        "t.yaml:15: F: AWS::Serverless::Function Policies is not run locally",
+    ];
+    assert_eq!(notices, expected);
+}
+
+#[test]
+fn the_projects_own_template_is_a_plan() {
+    let text = include_str!("../../../../template.yaml");
+    let plan = Plan::read("template.yaml", text, &settings()).expect("a plan");
+    let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_str()).collect();
+    assert_eq!(binaries, ["consumer", "ingress"]);
+    let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
+    assert!(routes.contains(&"POST /orders") && routes.contains(&"$default"), "{routes:?}");
+    let queues: Vec<_> = plan.queues.iter().map(|queue| (queue.name.as_str(), queue.fifo)).collect();
+    let expected = [
+        ("sluicegate-orders-dlq.fifo", true),
+        ("sluicegate-orders.fifo", true),
+        ("sluicegate-webhooks-dlq", false),
+        ("sluicegate-webhooks", false),
+    ];
+    assert_eq!(queues, expected);
+    let policy: serde_json::Value =
+        serde_json::from_str(&plan.queues[1].redrive_attributes["RedrivePolicy"]).expect("JSON");
+    assert_eq!(policy["deadLetterTargetArn"], plan.queues[0].arn.as_str());
+    assert_eq!(plan.functions[1].environment["SECRETS_ARN"], plan.secrets[0].arn);
+    assert_eq!(plan.functions[1].environment["QUEUE_ORDERS"], plan.queues[1].url);
+    assert!(plan.mappings.iter().all(|mapping| mapping.report_batch_item_failures && mapping.batch_size == 10));
+    assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
+}
