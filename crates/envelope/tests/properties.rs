@@ -1,5 +1,7 @@
 //! What holds for every envelope, whatever its payload and attributes.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use sluicegate_envelope::{Envelope, deterministic_id};
 
