@@ -1,0 +1,125 @@
+//! Where logical queues live, read from the environment at start. Every mistake is reported, not only the first.
+
+use std::collections::BTreeMap;
+
+/// The broker's address of one logical queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// An Amazon SQS queue.
+    Sqs {
+        /// Its URL, as `GetQueueUrl` tells it.
+        queue_url: String,
+        /// Whether it is a FIFO queue; SQS demands that the names of these, and of no others, end in `.fifo`.
+        fifo: bool,
+    },
+}
+
+/// One logical queue that cannot be bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {reason}")]
+pub struct BindingError {
+    /// The environment variable.
+    pub variable: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Binding {
+    /// Binds each logical queue by the variable `QUEUE_<NAME>`: the name upper-cased, `-` and `.` written as `_`.
+    ///
+    /// # Errors
+    /// Every variable that is missing or not an http(s) URL ending in a queue name, or that two different names would share.
+    pub fn from_env<'a>(
+        names: impl Iterator<Item = &'a str>,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<String, Self>, Vec<BindingError>> {
+        let (mut bindings, mut owners, mut errors) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for name in names {
+            let variable = variable(name);
+            match owners.insert(variable.clone(), name) {
+                Some(owner) if owner == name => continue,
+                Some(owner) => {
+                    let reason = format!("queues {owner} and {name} would share this variable; rename one");
+                    errors.push(BindingError { variable, reason });
+                    continue;
+                }
+                None => {}
+            }
+            match Self::parse(lookup(&variable).as_deref().map(str::trim)) {
+                Ok(binding) => drop(bindings.insert(name.to_owned(), binding)),
+                Err(reason) => errors.push(BindingError { variable, reason: format!("{reason} (queue {name})") }),
+            }
+        }
+        if errors.is_empty() { Ok(bindings) } else { Err(errors) }
+    }
+
+    fn parse(value: Option<&str>) -> Result<Self, &'static str> {
+        let Some(url) = value.filter(|value| !value.is_empty()) else { return Err("is not set") };
+        let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+            return Err("is not an http:// or https:// queue URL");
+        };
+        let clean = !url.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#'));
+        match rest.split_once('/') {
+            Some((host, path)) if clean && !host.is_empty() && !path.is_empty() && !path.ends_with('/') => {
+                Ok(Self::Sqs { queue_url: url.to_owned(), fifo: url.ends_with(".fifo") })
+            }
+            _ => Err("is not a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/orders"),
+        }
+    }
+}
+
+fn variable(name: &str) -> String {
+    let legal = |c: char| if matches!(c, '-' | '.') { '_' } else { c.to_ascii_uppercase() };
+    std::iter::once("QUEUE_").flat_map(str::chars).chain(name.chars().map(legal)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(names: &[&str], environment: &[(&str, &str)], expected: &Result<Vec<(&str, bool)>, Vec<&str>>) {
+        let lookup = |wanted: &str| {
+            let found = environment.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let bound = Binding::from_env(names.iter().copied(), lookup);
+        let shown = match &bound {
+            Ok(map) => Ok(map.iter().map(|(name, Binding::Sqs { fifo, .. })| (name.as_str(), *fifo)).collect()),
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        };
+        assert_eq!(shown, expected.clone().map_err(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn queues_are_bound_by_their_variables() {
+        let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
+        let fifo = "http://127.0.0.1:4566/000000000000/web-hooks.fifo";
+        check(
+            &["orders", "web-hooks.in", "orders"],
+            &[("QUEUE_ORDERS", url), ("QUEUE_WEB_HOOKS_IN", fifo)],
+            &Ok(vec![("orders", false), ("web-hooks.in", true)]),
+        );
+        check(&[], &[], &Ok(vec![]));
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let form = "is not a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
+        check(
+            &["a", "b", "c", "d", "e-e", "e.e"],
+            &[
+                ("QUEUE_B", " "),
+                ("QUEUE_C", "arn:aws:sqs:x:1:c"),
+                ("QUEUE_D", "https://host/"),
+                ("QUEUE_E_E", "http://h/q"),
+            ],
+            &Err(vec![
+                "QUEUE_A: is not set (queue a)",
+                "QUEUE_B: is not set (queue b)",
+                "QUEUE_C: is not an http:// or https:// queue URL (queue c)",
+                &format!("QUEUE_D: {form} (queue d)"),
+                "QUEUE_E_E: queues e-e and e.e would share this variable; rename one",
+            ]),
+        );
+    }
+}

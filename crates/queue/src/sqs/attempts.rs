@@ -1,0 +1,80 @@
+//! Remembers, over all attempts of one send, whether any of them can have stored the message.
+//!
+//! The SDK reports the last attempt's error only, and "connection refused" on the third says nothing about the first, whose
+//! answer may have been lost. An attempt is harmless if it never had a connection, or if SQS answered it with a refusal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_sqs::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::{BoxError, ProvideErrorMetadata};
+use aws_sdk_sqs::operation::send_message::SendMessageError;
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+
+/// Codes of throttling that the SDK has no type for.
+const THROTTLING_CODES: [&str; 4] =
+    ["Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"];
+
+/// The attempts of one send; clones share what is known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attempts(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    under_way: AtomicBool,
+    one_may_have_arrived: AtomicBool,
+}
+
+impl Attempts {
+    /// Whether the message may be on the queue, as far as is known now. An attempt that is cut off half-way counts.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        self.0.under_way.load(Ordering::Relaxed) || self.0.one_may_have_arrived.load(Ordering::Relaxed)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.under_way.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.0.under_way.swap(false, Ordering::Relaxed) && !is_harmless(context, config) {
+            self.0.one_may_have_arrived.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn is_harmless(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag) -> bool {
+    let Some(response) = context.response() else {
+        // The HTTP client fills this in as soon as it has a connection for the request.
+        return config.load::<CaptureSmithyConnection>().is_some_and(|connection| connection.get().is_none());
+    };
+    let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+    let service = error.and_then(|error| error.downcast_ref::<SendMessageError>());
+    response.status().is_client_error() || service.is_some_and(is_throttled)
+}
+
+/// Whether SQS, or KMS on its behalf, had no capacity for the request.
+pub(super) fn is_throttled(error: &SendMessageError) -> bool {
+    let untyped = || error.code().is_some_and(|code| THROTTLING_CODES.contains(&code));
+    error.is_request_throttled() || error.is_kms_throttled() || untyped()
+}

@@ -1,0 +1,99 @@
+//! What SQS allows in a message, checked before the network does.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+/// Largest message, in bytes: body plus message attributes. A queue may be configured lower; SQS then refuses by itself.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub const MESSAGE_BYTES_MAX: usize = 1_048_576;
+
+/// Longest delay of one message, in seconds.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub const DELAY_S_MAX: u16 = 900;
+
+/// Longest `MessageGroupId` and `MessageDeduplicationId`, in characters (letters, digits and punctuation of ASCII).
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub const TOKEN_CHARS_MAX: usize = 128;
+
+/// A group or deduplication id in SQS's alphabet. Text that SQS allows stays as it is; anything else becomes `sha256-` and
+/// the 64 hexadecimal digits of its SHA-256, so that equal texts stay equal and different ones different.
+pub(super) fn token(text: &str) -> String {
+    let legal = (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if legal { text.to_owned() } else { format!("sha256-{}", hex(&Sha256::digest(text.as_bytes()))) }
+}
+
+/// Whether every character may be in a body; the others make SQS answer `InvalidMessageContents`.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub(super) fn is_sendable(text: &str) -> bool {
+    text.chars().all(|c| match c {
+        '\t' | '\n' | '\r' => true,
+        '\u{FFFE}' | '\u{FFFF}' => false,
+        c => c >= ' ',
+    })
+}
+
+/// Whole seconds, rounded up: a message must not come early.
+pub(super) fn delay_s(delay: Duration) -> Option<u16> {
+    let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
+    u16::try_from(seconds).ok().filter(|seconds| *seconds <= DELAY_S_MAX)
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legal_groups_stay_and_others_become_their_hash() {
+        for legal in ["a", "c-1", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", &"x".repeat(128)] {
+            assert_eq!(token(legal), legal);
+        }
+        for illegal in ["", "two words", "größe", "nul\0", "line\n", &"x".repeat(129)] {
+            let token = token(illegal);
+            assert!(token.starts_with("sha256-") && token.len() == 71, "{illegal:?} became {token}");
+        }
+        assert_ne!(token("two words"), token("two  words"));
+    }
+
+    #[test]
+    fn the_alphabet_is_that_of_the_api() {
+        for (text, expected) in [
+            ("", true),
+            ("\t\n\r ~\u{7f}\u{85}\u{D7FF}\u{E000}\u{FFFD}\u{10000}\u{10FFFF}", true),
+            ("\0", false),
+            ("a\u{b}", false),
+            ("\u{1f}", false),
+            ("\u{FFFE}", false),
+            ("\u{FFFF}", false),
+        ] {
+            assert_eq!(is_sendable(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn delays_are_whole_seconds_up_to_fifteen_minutes() {
+        for (delay, expected) in [
+            (Duration::ZERO, Some(0)),
+            (Duration::from_nanos(1), Some(1)),
+            (Duration::from_secs(900), Some(900)),
+            (Duration::from_millis(900_001), None),
+            (Duration::MAX, None),
+        ] {
+            assert_eq!(delay_s(delay), expected, "{delay:?}");
+        }
+    }
+}
