@@ -1,1 +1,151 @@
-//! gateway
+//! The HTTP API: a request in, one invocation of the route's function, its answer out, as API Gateway does it.
+//!
+//! Routes match as in an HTTP API, requests become payload 2.0 events, answers follow its inference rules, and its limits
+//! and error answers are kept: `{"message": "Not Found"}` and so on. What it answers itself is never RFC 9457; only the
+//! function's own answers are. CORS, authorizers and named stages are absent.
+
+mod answer;
+mod event;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::{net::TcpListener, time::Instant};
+
+use crate::pool::{Function, Invocation};
+pub use answer::answer;
+pub use event::{Arrival, event};
+pub use routes::{Found, RouteTable};
+
+/// Request line and headers together. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+pub const HEAD_BYTES_MAX: usize = 10_240;
+/// The request's body. Same page.
+pub const PAYLOAD_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// The event as JSON, and the answer too. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const INVOKE_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// Where a route leads.
+#[derive(Clone)]
+pub struct Integration {
+    /// The function to invoke.
+    pub function: Function,
+    /// How long it may take, whatever its own timeout.
+    pub timeout: Duration,
+}
+
+/// A request that was answered.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// As sent.
+    pub method: &'a Method,
+    /// As sent, without the query.
+    pub path: &'a str,
+    /// What was answered.
+    pub status: StatusCode,
+    /// The answer's body.
+    pub body: &'a [u8],
+    /// From the request's head to the answer.
+    pub took: Duration,
+}
+
+/// Told about every request that was answered.
+pub type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: TcpListener, routes: RouteTable<Integration>, observer: Observer) -> std::io::Result<()> {
+    let port = listener.local_addr()?.port();
+    let gateway = Arc::new(Gateway { routes, observer, port });
+    let app = Router::new().fallback(move |request: Request| {
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.exchange(request).await }
+    });
+    axum::serve(listener, app).await
+}
+
+struct Gateway {
+    routes: RouteTable<Integration>,
+    observer: Observer,
+    port: u16,
+}
+
+impl Gateway {
+    async fn exchange(&self, request: Request) -> Response {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let answer = match self.invoke(&parts, body).await {
+            Ok(answer) | Err(answer) => answer,
+        };
+        (self.observer)(&Exchange {
+            method: &parts.method,
+            path: parts.uri.path(),
+            status: answer.status(),
+            body: answer.body(),
+            took: started.elapsed(),
+        });
+        answer.map(Body::from)
+    }
+
+    async fn invoke(
+        &self,
+        parts: &http::request::Parts,
+        body: Body,
+    ) -> Result<http::Response<Bytes>, http::Response<Bytes>> {
+        if head_bytes(parts) > HEAD_BYTES_MAX {
+            return Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large"));
+        }
+        let arrival = Arrival::now(self.port, &parts.headers);
+        let path = event::decoded_path(parts.uri.path());
+        let found = self.routes.find(parts.method.as_str(), &path);
+        let Some(Found { key, parameters, target }) = found else {
+            return Err(refusal(StatusCode::NOT_FOUND, "Not Found"));
+        };
+        let body = Limited::new(body, PAYLOAD_BYTES_MAX).collect().await.map_err(|error| {
+            if error.downcast_ref::<LengthLimitError>().is_some() {
+                refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
+            } else {
+                refusal(StatusCode::BAD_REQUEST, "Bad Request")
+            }
+        })?;
+        let event = event(parts, &body.to_bytes(), key, parameters, &arrival).to_string();
+        if event.len() > INVOKE_BYTES_MAX {
+            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
+        }
+        let trace = arrival.function_trace();
+        let invocation = target.function.invoke(event.into(), Some(&trace));
+        let unavailable = || refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        let failed = || refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+        match tokio::time::timeout(target.timeout, invocation).await {
+            Err(_) | Ok(Invocation::Throttled) => Err(unavailable()),
+            Ok(Invocation::FunctionError { .. } | Invocation::TimedOut) => Err(failed()),
+            Ok(Invocation::Response(payload)) if payload.len() > INVOKE_BYTES_MAX => Err(failed()),
+            Ok(Invocation::Response(payload)) => {
+                let mut answer = answer(&payload).map_err(|_| failed())?;
+                if let Ok(id) = http::HeaderValue::from_str(&arrival.request_id) {
+                    answer.headers_mut().insert("apigw-requestid", id);
+                }
+                Ok(answer)
+            }
+        }
+    }
+}
+
+/// An answer of the gateway itself.
+fn refusal(status: StatusCode, message: &str) -> http::Response<Bytes> {
+    let mut answer = http::Response::new(serde_json::json!({ "message": message }).to_string().into());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// `POST /path?query HTTP/1.1` and `name: value` lines, with their line ends.
+fn head_bytes(parts: &http::request::Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    let line = parts.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    line + parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
+}

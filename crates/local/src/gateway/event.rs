@@ -1,0 +1,174 @@
+//! A request as a payload 2.0 event.
+//!
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>, and where it
+//! is silent what people captured: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers and parameters are
+//! joined with commas, cookies leave the headers, a body that is no text is base64.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use base64::{Engine as _, engine::general_purpose};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header, request::Parts};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, macros::format_description};
+
+use crate::template::ACCOUNT;
+
+/// Every client of the local stack is on the loopback address.
+const SOURCE_IP: &str = "127.0.0.1";
+
+const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// What the gateway adds to a request of its own.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// When it came.
+    pub time: OffsetDateTime,
+    /// `requestContext.requestId`
+    pub request_id: String,
+    /// `Root=1-…`, or what the request brought.
+    pub trace: String,
+    /// The port it came to.
+    pub port: u16,
+}
+
+impl Arrival {
+    /// An arrival now, with fresh ids.
+    pub fn now(port: u16, headers: &HeaderMap) -> Self {
+        let time = OffsetDateTime::now_utc();
+        // Eleven bytes make sixteen characters ending in `=`, which is what API Gateway's ids look like.
+        let id = uuid::Uuid::now_v7();
+        let request_id = general_purpose::URL_SAFE.encode(&id.as_bytes()[5..]);
+        let id = id.simple().to_string();
+        let fresh_trace = || format!("Root=1-{:08x}-{}", time.unix_timestamp(), &id[8..]);
+        let trace = text(headers, &TRACE_HEADER).unwrap_or_else(fresh_trace);
+        Self { time, request_id, trace, port }
+    }
+
+    /// The trace as Lambda hands it to the function.
+    pub fn function_trace(&self) -> String {
+        if self.trace.contains("Parent=") {
+            return self.trace.clone();
+        }
+        let parent = uuid::Uuid::now_v7().simple().to_string();
+        format!("{};Parent={};Sampled=0", self.trace, &parent[16..])
+    }
+}
+
+/// The event for `route_key`, whose path parameters were found already.
+pub fn event(
+    parts: &Parts,
+    body: &Bytes,
+    route_key: &str,
+    path_parameters: BTreeMap<String, String>,
+    arrival: &Arrival,
+) -> Value {
+    let path = decoded_path(parts.uri.path());
+    let query = parts.uri.query().unwrap_or_default();
+    let host = text(&parts.headers, &header::HOST).unwrap_or_else(|| "localhost".to_owned());
+    let domain = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+    let time = arrival.time;
+    let format = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers(parts, body, arrival),
+        "requestContext": {
+            "accountId": ACCOUNT,
+            "apiId": "local",
+            "domainName": domain,
+            "domainPrefix": domain.split('.').next(),
+            "http": {
+                "method": parts.method.as_str(),
+                "path": path,
+                "protocol": format!("{:?}", parts.version),
+                "sourceIp": SOURCE_IP,
+                "userAgent": text(&parts.headers, &header::USER_AGENT).unwrap_or_default(),
+            },
+            "requestId": arrival.request_id,
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": time.format(&format).unwrap_or_default(),
+            "timeEpoch": time.unix_timestamp() * 1000 + i64::from(time.millisecond()),
+        },
+        "isBase64Encoded": false,
+    });
+    let cookies: Vec<String> = cookies(&parts.headers);
+    let parameters = query_parameters(query);
+    if !cookies.is_empty() {
+        event["cookies"] = cookies.into();
+    }
+    if !parameters.is_empty() {
+        event["queryStringParameters"] = json!(parameters);
+    }
+    if !path_parameters.is_empty() {
+        event["pathParameters"] = json!(path_parameters);
+    }
+    if !body.is_empty() {
+        let content_type = text(&parts.headers, &header::CONTENT_TYPE);
+        match std::str::from_utf8(body).ok().filter(|_| is_text(content_type.as_deref())) {
+            Some(text) => event["body"] = text.into(),
+            None => {
+                event["body"] = general_purpose::STANDARD.encode(body).into();
+                event["isBase64Encoded"] = true.into();
+            }
+        }
+    }
+    event
+}
+
+/// The path with its percent-encoding removed.
+pub(super) fn decoded_path(path: &str) -> String {
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
+}
+
+/// Text types are passed on as they are; without a type a body is taken for text.
+fn is_text(content_type: Option<&str>) -> bool {
+    const TEXT: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
+    let Some(content_type) = content_type else { return true };
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.starts_with("text/") || TEXT.contains(&media_type.as_str())
+}
+
+fn headers(parts: &Parts, body: &Bytes, arrival: &Arrival) -> BTreeMap<String, String> {
+    let mut joined: BTreeMap<String, String> = BTreeMap::new();
+    for name in parts.headers.keys().filter(|name| **name != header::COOKIE) {
+        joined.extend(text(&parts.headers, name).map(|value| (name.as_str().to_owned(), value)));
+    }
+    joined.entry("content-length".to_owned()).or_insert_with(|| body.len().to_string());
+    joined.remove("transfer-encoding");
+    joined.remove("connection");
+    joined.insert(TRACE_HEADER.to_string(), arrival.trace.clone());
+    let forwarded = joined.entry("x-forwarded-for".to_owned()).or_default();
+    let separator = if forwarded.is_empty() { "" } else { ", " };
+    let _ = write!(forwarded, "{separator}{SOURCE_IP}");
+    joined.insert("x-forwarded-port".to_owned(), arrival.port.to_string());
+    joined.insert("x-forwarded-proto".to_owned(), "http".to_owned());
+    joined
+}
+
+/// All values of a header, joined with commas.
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(header::COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let cookies = lines.flat_map(|line| line.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>());
+    cookies.filter(|cookie| !cookie.is_empty()).collect()
+}
+
+fn query_parameters(query: &str) -> BTreeMap<String, String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let mut joined: BTreeMap<String, String> = BTreeMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(name), decode(value));
+        joined.entry(name).and_modify(|values| *values = format!("{values},{value}")).or_insert(value);
+    }
+    joined
+}
