@@ -1,1 +1,184 @@
-//! sqs
+//! The embedded SQS: standard and FIFO queues that behave as Amazon's do, in memory, on a clock that is given.
+//!
+//! `Sqs::call` takes an action and its AWS JSON input and gives its output, long polling included. Underneath is a pure state
+//! machine (`engine`, `queue`, `fifo`) that takes the time as an argument; this module adds the lock, the waiting and the
+//! observers. Every error has Amazon's name.
+//!
+//! Absent on purpose: `QueueDeletedRecently` (a deleted name can be used again at once, which is what a developer wants),
+//! propagation delays, throttling, access control (`Policy` is remembered, `AddPermission` and `RemovePermission` are
+//! refused), encryption (its attributes are remembered), other accounts and Regions, and empty answers to short polls of
+//! queues that have messages.
+
+mod actions;
+mod attribute;
+mod attributes;
+mod engine;
+mod error;
+mod event;
+mod fifo;
+pub mod limits;
+mod message;
+mod move_task;
+mod queue;
+mod receipt;
+mod redrive;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+
+use serde_json::{Value, json};
+use tokio::time::{sleep_until, timeout_at};
+
+use self::actions::ReceiveCall;
+use self::engine::Engine;
+pub use self::error::{ApiError, Kind};
+pub use self::event::QueueEvent;
+use crate::clock::{Clock, EpochMs};
+
+/// Where the queues pretend to be.
+#[derive(Debug, Clone)]
+pub struct SqsConfig {
+    /// The Region in ARNs.
+    pub region: String,
+    /// The account in ARNs and URLs: 12 digits.
+    pub account: String,
+}
+
+impl Default for SqsConfig {
+    fn default() -> Self {
+        Self { region: "us-east-1".to_owned(), account: "000000000000".to_owned() }
+    }
+}
+
+/// Sees every event; must be quick and must not block.
+pub type Observer = Arc<dyn Fn(&QueueEvent) + Send + Sync>;
+
+/// The service. Clones share the queues.
+#[derive(Clone)]
+pub struct Sqs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Clock,
+    engine: Mutex<Engine>,
+    observers: RwLock<Vec<Observer>>,
+    /// Events on their way to the observers; pushed under the engine's lock, so in the order they happened.
+    outbox: Mutex<VecDeque<QueueEvent>>,
+    /// Held while telling the observers, so that they hear one event at a time.
+    telling: Mutex<()>,
+}
+
+impl Sqs {
+    /// A service without queues. URLs start with `http://127.0.0.1:4566` until `set_base_url` says otherwise.
+    #[must_use]
+    pub fn new(clock: Clock, config: SqsConfig) -> Self {
+        let inner = Inner {
+            clock,
+            engine: Mutex::new(Engine::new(config, "http://127.0.0.1:4566".to_owned())),
+            observers: RwLock::default(),
+            outbox: Mutex::default(),
+            telling: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What queue URLs begin with: scheme, host and port. Requests may name a queue by any base.
+    pub fn set_base_url(&self, url: impl Into<String>) {
+        lock(&self.inner.engine).base_url = url.into().trim_end_matches('/').to_owned();
+    }
+
+    /// Adds an observer; it hears of everything from now on.
+    pub fn observe(&self, observer: Observer) {
+        self.inner.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    /// Runs one action, such as `SendMessage`, on its AWS JSON input. `ReceiveMessage` waits as long as it was asked to.
+    ///
+    /// # Errors
+    /// What the API documents for the action, and `UnknownOperationException` for an action SQS does not have.
+    pub async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
+        if action == "ReceiveMessage" {
+            return self.receive(input).await;
+        }
+        let answer = self.with_engine(|engine, now| actions::run(engine, action, input, now))?;
+        if action == "StartMessageMoveTask" {
+            self.drive_move_task(&answer);
+        }
+        Ok(answer)
+    }
+
+    /// Tries at once and then whenever the queue says so, until something comes or the wait is over.
+    async fn receive(&self, input: Value) -> Result<Value, ApiError> {
+        let (call, begun) = self.with_engine(|engine, now| Ok((ReceiveCall::check(engine, input, now)?, now)))?;
+        let deadline = begun.saturating_add(EpochMs::from(call.wait_s) * 1_000);
+        loop {
+            let attempt = self.with_engine(|engine, now| {
+                let queue = engine.queue(&call.name, now)?;
+                // Registered under the lock, so that no change after this look goes unheard.
+                let changed = queue.changed.clone().notified_owned();
+                let answer = call.run(engine, now)?;
+                let next = engine.queue(&call.name, now)?.next_ready_at();
+                Ok((answer, changed, next, now))
+            })?;
+            let (answer, changed, next, now) = attempt;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+            if now >= deadline {
+                return Ok(json!({}));
+            }
+            let wake_at = next.map_or(deadline, |next| next.max(now.saturating_add(1)).min(deadline));
+            // Woken or timed out: either way it is time to look again.
+            let _ = timeout_at(self.inner.clock.instant(wake_at), changed).await;
+        }
+    }
+
+    /// Lets a move task go on by itself until it ends.
+    fn drive_move_task(&self, started: &Value) {
+        let Some(id) = started["TaskHandle"].as_str().and_then(actions::task_id_in) else { return };
+        let sqs = self.clone();
+        tokio::spawn(async move {
+            while let Some(next) = sqs.with_engine(|engine, now| engine.step_move_task(&id, now)) {
+                sleep_until(sqs.inner.clock.instant(next)).await;
+            }
+        });
+    }
+
+    /// Runs `work` under the lock, then tells the observers what happened.
+    fn with_engine<T>(&self, work: impl FnOnce(&mut Engine, EpochMs) -> T) -> T {
+        let result = {
+            let mut engine = lock(&self.inner.engine);
+            let result = work(&mut engine, self.inner.clock.now());
+            lock(&self.inner.outbox).extend(engine.events.drain(..));
+            result
+        };
+        self.tell_observers();
+        result
+    }
+
+    /// Empties the outbox. If another thread is at it already, it takes our events, too.
+    fn tell_observers(&self) {
+        while !lock(&self.inner.outbox).is_empty() {
+            let _telling = match self.inner.telling.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let observers = self.inner.observers.read().unwrap_or_else(PoisonError::into_inner).clone();
+            loop {
+                let Some(event) = lock(&self.inner.outbox).pop_front() else { break };
+                for observer in &observers {
+                    observer(&event);
+                }
+            }
+        }
+    }
+}
+
+/// Locks; a panic elsewhere while the lock was held does not spread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
