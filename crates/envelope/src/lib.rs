@@ -8,6 +8,18 @@
 //!
 //! Absent on purpose: a limit on the payload. The contract sets one for each route and the broker has its own; base64
 //! makes a payload that is not JSON a third longer on the wire.
+//!
+//! ```
+//! use sluicegate_envelope::{Envelope, deterministic_id};
+//!
+//! let id = deterministic_id("dev", "placeOrder", "key-1");
+//! let order = r#"{"order_id": "o-1", "price": 1.10}"#;
+//! let sent = Envelope::builder(id, "/orders", "order.placed").payload(Some("application/json"), order).build()?;
+//!
+//! let received = Envelope::decode(&sent.encode())?;
+//! assert_eq!(received.payload(), order.as_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod attribute;
 mod builder;

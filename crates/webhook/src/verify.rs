@@ -1,0 +1,165 @@
+//! Decides whether a request was signed by someone who knows a live secret.
+
+use hmac::digest::CtOutput;
+use http::{HeaderMap, HeaderValue};
+
+use crate::scheme::{Mark, Scheme, Timestamp};
+use crate::secret::Secret;
+
+/// Most signatures looked at in one request. Rotation needs one for each live key, two or three; the specification sets no
+/// limit.
+///
+/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#webhook-headers-sending-metadata-to-consumers>
+pub const SIGNATURES_MAX: usize = 16;
+
+/// What HMAC-SHA256 gives, in bytes.
+type Signature = [u8; 32];
+
+/// A scheme's header by all its names; the first stands for it in errors.
+type Names = &'static [&'static str];
+
+impl Scheme {
+    /// Whether the request is signed with one of `secrets`, at a time near enough to `now_unix_s` (seconds since 1970).
+    /// Every secret is tried against every signature, in constant time.
+    ///
+    /// # Errors
+    /// Why it is not; the first reason found, and [`SignatureError::Mismatch`] last.
+    pub fn verify(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        secrets: &[Secret],
+        now_unix_s: i64,
+    ) -> Result<(), SignatureError> {
+        let id = self.id.map_or(Ok(&[][..]), |names| id(headers, names))?;
+        let timestamp = self.timestamp.as_ref().map_or(Ok(&[][..]), |header| header.read(headers, now_unix_s))?;
+        let signatures = self.signatures(headers)?;
+        let mut fits = false;
+        for secret in secrets {
+            let expected = self.mac(secret, id, timestamp, body);
+            for signature in &signatures {
+                // `CtOutput` compares in constant time, and `|=` does not stop at the first that fits.
+                fits |= expected == CtOutput::new((*signature).into());
+            }
+        }
+        if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
+    }
+
+    fn signatures(&self, headers: &HeaderMap) -> Result<Vec<Signature>, SignatureError> {
+        let header = self.signature.first().copied().unwrap_or_default();
+        let mut values = all(headers, self.signature).peekable();
+        if values.peek().is_none() {
+            return Err(SignatureError::MissingHeader { header });
+        }
+        let mut signatures = Vec::new();
+        for value in values {
+            let mut words = value.as_bytes().split(|byte| b" \t,".contains(byte)).filter(|word| !word.is_empty());
+            while let Some(word) = words.next() {
+                let marked = match self.mark {
+                    Mark::Prefix(prefix) => word.strip_prefix(prefix.as_bytes()),
+                    Mark::WordBefore(mark) if word == mark.as_bytes() => words.next(),
+                    Mark::WordBefore(_) => None,
+                };
+                let decoded = marked.and_then(|text| self.encoding.decode(text));
+                let Some(signature) = decoded.and_then(|bytes| bytes.try_into().ok()) else { continue };
+                if signatures.len() == SIGNATURES_MAX {
+                    return Err(SignatureError::TooMany { header });
+                }
+                signatures.push(signature);
+            }
+        }
+        if signatures.is_empty() { Err(SignatureError::Malformed { header }) } else { Ok(signatures) }
+    }
+}
+
+impl Timestamp {
+    /// The timestamp as it was signed, once it is known to be near `now_unix_s`.
+    fn read<'h>(&self, headers: &'h HeaderMap, now_unix_s: i64) -> Result<&'h [u8], SignatureError> {
+        let (header, value) = only(headers, self.headers)?;
+        let malformed = SignatureError::TimestampMalformed { header };
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let signed_unix_s: i64 = digits.and_then(|digits| digits.parse().ok()).ok_or(malformed)?;
+        let off_s = signed_unix_s.abs_diff(now_unix_s);
+        match signed_unix_s < now_unix_s {
+            _ if off_s <= self.tolerance_s => Ok(value.as_bytes()),
+            true => Err(SignatureError::TimestampTooOld { age_s: off_s }),
+            false => Err(SignatureError::TimestampTooNew { ahead_s: off_s }),
+        }
+    }
+}
+
+/// The id as it was signed. A full stop in it would let a signed text be cut into id, timestamp and body elsewhere than the
+/// sender meant, so the specification warns of it and no known sender uses one.
+fn id(headers: &HeaderMap, names: Names) -> Result<&[u8], SignatureError> {
+    let (header, value) = only(headers, names)?;
+    if value.is_empty() || value.as_bytes().contains(&b'.') {
+        return Err(SignatureError::Malformed { header });
+    }
+    Ok(value.as_bytes())
+}
+
+/// The value of a header that must have only one, by whichever names and however often it is given.
+fn only(headers: &HeaderMap, names: Names) -> Result<(&'static str, &HeaderValue), SignatureError> {
+    let header = names.first().copied().unwrap_or_default();
+    let mut values = all(headers, names);
+    let value = values.next().ok_or(SignatureError::MissingHeader { header })?;
+    if values.any(|other| other != value) {
+        return Err(SignatureError::Ambiguous { header });
+    }
+    Ok((header, value))
+}
+
+fn all(headers: &HeaderMap, names: Names) -> impl Iterator<Item = &HeaderValue> {
+    names.iter().flat_map(|name| headers.get_all(*name))
+}
+
+/// Why a request is not known to come from its sender. Nothing here is secret, but a caller needs no more than "no"; the
+/// details are for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// The request does not claim to be signed.
+    #[error("the header {header} is missing")]
+    MissingHeader {
+        /// Its name, the first one of the scheme.
+        header: &'static str,
+    },
+    /// The header is there, but holds nothing of the kind the scheme asks for.
+    #[error("the header {header} is malformed")]
+    Malformed {
+        /// Its name, the first one of the scheme.
+        header: &'static str,
+    },
+    /// The header is there with two values, so it is open which one was signed.
+    #[error("the header {header} has several values")]
+    Ambiguous {
+        /// Its name, the first one of the scheme.
+        header: &'static str,
+    },
+    /// More than [`SIGNATURES_MAX`].
+    #[error("the header {header} has more than {SIGNATURES_MAX} signatures")]
+    TooMany {
+        /// Its name, the first one of the scheme.
+        header: &'static str,
+    },
+    /// Not whole seconds since 1970.
+    #[error("the header {header} is not a time in seconds")]
+    TimestampMalformed {
+        /// Its name, the first one of the scheme.
+        header: &'static str,
+    },
+    /// Signed too long ago: a replay, or a clock that is wrong.
+    #[error("signed {age_s} s ago")]
+    TimestampTooOld {
+        /// Its age, in seconds.
+        age_s: u64,
+    },
+    /// Signed in the future: a clock is wrong.
+    #[error("signed {ahead_s} s in the future")]
+    TimestampTooNew {
+        /// How far ahead, in seconds.
+        ahead_s: u64,
+    },
+    /// Wrong secret, or not the bytes that were signed.
+    #[error("no signature fits")]
+    Mismatch,
+}

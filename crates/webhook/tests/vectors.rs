@@ -1,0 +1,117 @@
+//! Each scheme against the vectors in `tests/vectors/webhook/<scheme>.json`: the published ones, and those that must fail.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sluicegate_webhook::{Scheme, Secret};
+
+#[derive(Deserialize)]
+struct File {
+    vectors: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    secrets: Vec<String>,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+    body_base64: Option<String>,
+    now_unix_s: i64,
+    /// The refusal, or null if the request is good.
+    error: Option<String>,
+    /// If there: signing as this id with the first secret gives exactly these headers.
+    signed_as: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SecretVector {
+    scheme: String,
+    secret: String,
+    error: Option<String>,
+}
+
+fn read<T: DeserializeOwned>(path: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(path);
+    serde_json::from_slice(&fs::read(&path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn check(scheme: &Scheme, vector: &Vector) {
+    let name = format!("{}: {}", scheme.name(), vector.name);
+    let secrets: Vec<Secret> = vector.secrets.iter().map(|text| scheme.secret(text).unwrap()).collect();
+    let mut headers = HeaderMap::new();
+    for (header, value) in &vector.headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        headers.append(header.parse::<HeaderName>().unwrap(), value);
+    }
+    let body = match (&vector.body, &vector.body_base64) {
+        (Some(text), None) => text.clone().into_bytes(),
+        (None, Some(base64)) => STANDARD.decode(base64).unwrap(),
+        _ => panic!("{name}: needs one body"),
+    };
+    let verdict = scheme.verify(&headers, &body, &secrets, vector.now_unix_s);
+    assert_eq!(verdict.err().map(|error| error.to_string()), vector.error, "{name}");
+
+    if let Some(id) = &vector.signed_as {
+        let signed = scheme.sign(&secrets[0], id, vector.now_unix_s, &body);
+        let signed: Vec<_> = signed.into_iter().map(|(header, value)| (header.to_owned(), value)).collect();
+        assert_eq!(signed, vector.headers, "{name}");
+    }
+}
+
+#[test]
+fn every_scheme_agrees_with_its_vectors() {
+    for scheme in Scheme::all() {
+        let file: File = read(&format!("webhook/{}.json", scheme.name()));
+        assert!(file.vectors.iter().any(|vector| vector.signed_as.is_some()), "{} is signed", scheme.name());
+        file.vectors.iter().for_each(|vector| check(scheme, vector));
+    }
+}
+
+#[test]
+fn a_secret_is_read_as_its_provider_shows_it() {
+    for SecretVector { scheme, secret, error } in read::<Vec<_>>("webhook-secrets.json") {
+        let read = Scheme::named(&scheme).unwrap().secret(&secret);
+        assert_eq!(read.err().map(|refusal| refusal.to_string()), error, "{scheme}: {secret:?}");
+    }
+}
+
+#[test]
+fn a_secret_never_shows() {
+    for (scheme, text) in [("github", "hush"), ("standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")] {
+        let secret = Scheme::named(scheme).unwrap().secret(text).unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
+    }
+}
+
+#[test]
+fn schemes_are_found_by_their_exact_name() {
+    assert!(Scheme::all().iter().all(|scheme| Scheme::named(scheme.name()).is_some()));
+    assert!(["", "GitHub", "github ", "svix"].iter().all(|name| Scheme::named(name).is_none()));
+}
+
+#[test]
+fn what_is_signed_verifies_and_no_flipped_bit_does() {
+    for (scheme, text) in [("github", "hush"), ("standard-webhooks", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")] {
+        let scheme = Scheme::named(scheme).unwrap();
+        let secrets = [scheme.secret(text).unwrap()];
+        let body: Vec<u8> = (0..=255).collect();
+        let mut headers = HeaderMap::new();
+        for (name, value) in scheme.sign(&secrets[0], "m1", 7, &body) {
+            headers.insert(name, value.parse().unwrap());
+        }
+        assert_eq!(scheme.verify(&headers, &body, &secrets, 7), Ok(()));
+        for bit in 0..body.len() * 8 {
+            let mut flipped = body.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(scheme.verify(&headers, &flipped, &secrets, 7).is_err(), "bit {bit}");
+        }
+    }
+}
