@@ -1,0 +1,157 @@
+//! The edges of the map hold: who imports whom, where third parties are named, what must agree across files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::root;
+
+/// Which of our packages each package may depend on; `*` is anything but the functions.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("contract", &[]),
+    ("envelope", &[]),
+    ("webhook", &[]),
+    ("queue", &["envelope"]),
+    ("batch", &["envelope", "idempotency", "queue"]),
+    ("ingress", &["contract", "envelope", "webhook", "queue"]),
+    ("consumer", &["batch"]),
+    ("local", &["*"]),
+    ("cli", &["contract", "local", "queue", "envelope", "webhook"]),
+    ("tests", &["*"]),
+];
+
+/// What third parties are called in code, and the files (by the start of their path) that may name them.
+const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
+    ("aws_sdk_sqs", &["crates/queue/src/sqs", "crates/batch/src/source/sqs"]),
+    ("aws_sdk_secretsmanager", &["functions/ingress/src/secrets"]),
+    ("aws_config", &["crates/queue/src/sqs", "crates/batch/src/source/sqs", "functions/ingress/src/secrets"]),
+    ("aws_smithy", &["crates/queue/src/sqs", "crates/batch/src/source/sqs", "functions/ingress/src/secrets"]),
+    ("aws_lambda_events", &["functions/ingress/src/event"]),
+    ("lapin", &["crates/queue/src/rabbitmq", "crates/batch/src/source/rabbitmq"]),
+];
+
+#[test]
+fn packages_import_only_what_the_map_allows() {
+    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for package in cargo_metadata()["packages"].as_array().expect("packages") {
+        let name = ours(&package["name"]).expect("every package is called sluicegate-…");
+        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not on the map: add it to MAY_IMPORT"));
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let Some(imported) = ours(&dependency["name"]) else { continue };
+            let function = ["ingress", "consumer"].contains(&imported);
+            let fine = if may.contains(&"*") { !function } else { may.contains(&imported) };
+            if dependency["kind"] != "dev" && !fine {
+                wrong.push(format!("{name} imports {imported}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn third_parties_are_named_only_in_their_adapters() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources(&["crates", "functions"]) {
+        for (name, files) in NAMED_ONLY_IN {
+            if files.iter().any(|start| path.starts_with(start)) {
+                continue;
+            }
+            wrong.extend(lines_with(&text, name).map(|line| format!("{path}:{line} names {name}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_module_opens_with_its_promise() {
+    let silent: Vec<_> = sources(&["crates", "functions", "tests"])
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(silent.is_empty(), "these files do not open with //!: {silent:#?}");
+}
+
+#[test]
+fn no_server_binds_more_than_loopback() {
+    let everywhere = [concat!("0.0", ".0.0"), concat!("UNSPEC", "IFIED"), concat!("\"[", "::]")];
+    let mut wrong = Vec::new();
+    for (path, text) in sources(&["crates", "functions", "tests"]) {
+        for name in everywhere {
+            wrong.extend(lines_with(&text, name).map(|line| format!("{path}:{line} names {name}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_contract_knows_exactly_the_presets_of_the_webhook_crate() {
+    let presets: BTreeSet<_> = sluicegate_contract::SIGNATURE_PRESETS.iter().copied().collect();
+    let schemes: BTreeSet<_> = sluicegate_webhook::Scheme::all().iter().map(|scheme| scheme.name()).collect();
+    assert_eq!(presets, schemes);
+}
+
+#[test]
+fn the_template_has_exactly_the_routes_of_the_contract() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect(path);
+    let yaml = read("functions/ingress/openapi.yaml");
+    let contract = sluicegate_contract::Contract::parse("openapi.yaml", &yaml).expect("the contract is sound");
+    let mut expected: BTreeSet<String> =
+        contract.operations().iter().map(|operation| format!("{} {}", operation.method, operation.path)).collect();
+    expected.insert(format!("GET {}", sluicegate_contract::DOCUMENT_PATH));
+    // What matches no route reaches ingress too, so that 404 and 405 are answered as problems.
+    expected.insert("$default".into());
+    let settings = sluicegate_local::template::Settings {
+        queue_url_base: "http://127.0.0.1:4566".into(),
+        ..sluicegate_local::template::Settings::default()
+    };
+    let plan = sluicegate_local::template::Plan::read("template.yaml", &read("template.yaml"), &settings);
+    let plan = plan.expect("the template is sound");
+    let routes: BTreeSet<_> = plan.routes.iter().map(|route| route.key.clone()).collect();
+    assert_eq!(routes, expected);
+}
+
+fn cargo_metadata() -> Value {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root()).args(["metadata", "--format-version=1", "--no-deps", "--offline"]);
+    let output = command.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn ours(name: &Value) -> Option<&str> {
+    name.as_str()?.strip_prefix("sluicegate-")
+}
+
+/// The Rust files below `folders`, with their paths relative to the root.
+fn sources(folders: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).expect("UTF-8");
+                found.push((relative(&path), text));
+            }
+        }
+    }
+    assert!(found.len() > 10, "the sources are found");
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned()
+}
+
+/// The numbers of the lines whose code (comments left out) has `name` in it.
+fn lines_with(text: &str, name: &str) -> impl Iterator<Item = usize> {
+    let code = |line: &str| line.split("//").next().is_some_and(|code| code.contains(name));
+    text.lines().enumerate().filter(move |(_, line)| code(line)).map(|(index, _)| index + 1)
+}

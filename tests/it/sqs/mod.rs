@@ -1,0 +1,110 @@
+//! How SQS behaves, as cases that run against the embedded engine and against LocalStack alike.
+//!
+//! `cargo test` runs the embedded half and reports the LocalStack half as ignored; `tests/run` runs both. Every case creates
+//! queues of its own, so all of them may run at the same time.
+
+mod batches;
+mod dead_letters;
+mod faults;
+mod fifo;
+mod messages;
+mod move_tasks;
+mod queues;
+mod visibility;
+
+use std::time::Duration;
+
+use crate::support::service::{Kind, Service};
+
+/// No case takes longer than this; a hang is a failure with a name.
+const CASE_TIME_MAX: Duration = Duration::from_secs(40);
+
+fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let service = Service::start(kind).await;
+        tokio::time::timeout(CASE_TIME_MAX, case(&service)).await.expect("the case ends in time");
+        service.finish();
+    });
+}
+
+macro_rules! cases {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod embedded {
+            $($(#[test] fn $case() { super::run(super::Kind::Embedded, super::$module::$case); })+)+
+        }
+        mod localstack {
+            $($(
+                #[test]
+                #[ignore = "needs LocalStack, which ./tests/run starts"]
+                fn $case() { super::run(super::Kind::LocalStack, super::$module::$case); }
+            )+)+
+        }
+    };
+}
+
+cases! {
+    queues:
+        creating_again_with_the_same_attributes_answers_the_same_queue
+        new_queues_have_the_documented_defaults
+        attributes_can_be_changed
+        queues_are_found_by_name_and_listed_by_prefix_in_pages
+        tags_are_added_listed_and_removed
+        a_deleted_queue_is_gone_and_its_name_rests_for_a_minute
+        purge_empties_a_queue_once_a_minute
+        counts_tell_visible_delayed_and_in_flight;
+    messages:
+        a_body_arrives_byte_for_byte_with_its_md5
+        message_attributes_arrive_with_their_md5
+        message_attributes_are_filtered_by_name_and_prefix
+        system_attributes_come_only_when_asked_for
+        the_trace_header_travels_as_a_system_attribute
+        a_group_on_a_standard_queue_is_a_tenant_and_locks_nothing
+        a_long_poll_returns_as_soon_as_a_message_is_sent
+        a_long_poll_on_an_empty_queue_waits_its_time
+        a_delayed_message_is_hidden_until_its_delay_ends
+        a_queue_wide_delay_is_the_default_of_its_messages
+        one_mebibyte_fits_and_one_byte_more_does_not;
+    visibility:
+        a_received_message_is_hidden_and_comes_back
+        receiving_counts
+        visibility_can_be_ended_and_extended
+        the_receive_can_say_how_long_messages_stay_hidden
+        a_change_of_visibility_is_refused_for_what_is_not_in_flight
+        an_old_receipt_handle_deletes_nothing_once_the_message_was_received_again
+        deleting_twice_succeeds;
+    batches:
+        a_batch_answers_every_entry
+        a_bad_entry_fails_alone
+        malformed_batches_are_refused_whole
+        a_batch_shares_one_mebibyte
+        visibility_and_deletion_in_batches_report_each_entry;
+    faults:
+        operations_on_an_unknown_queue_say_so
+        bad_messages_are_refused_with_the_documented_error
+        bad_attributes_of_a_message_are_refused
+        bad_numbers_are_refused
+        bad_queues_are_refused;
+    fifo:
+        a_group_arrives_in_the_order_it_was_sent
+        a_group_waits_while_one_of_its_messages_is_in_flight
+        a_returned_message_keeps_its_place
+        the_same_deduplication_id_is_stored_once_for_five_minutes
+        content_based_deduplication_looks_at_the_body_alone
+        deduplication_can_be_per_group
+        sequence_numbers_grow
+        a_repeated_receive_attempt_answers_the_same_messages
+        what_a_fifo_queue_needs_is_asked_for;
+    dead_letters:
+        a_message_received_too_often_moves_to_the_dead_letter_queue
+        a_fifo_message_received_too_often_frees_its_group
+        the_sources_of_a_dead_letter_queue_are_listed
+        a_bad_redrive_policy_is_refused
+        a_dead_letter_queue_can_refuse_sources;
+    move_tasks:
+        dead_letters_go_back_to_where_they_came_from
+        dead_letters_go_where_they_are_sent
+        only_a_dead_letter_queue_can_be_a_source
+        a_slow_task_can_be_cancelled;
+}

@@ -1,0 +1,10 @@
+//! What the integration tests share.
+
+pub(crate) mod service;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member of the workspace").to_path_buf()
+}

@@ -1,0 +1,215 @@
+//! The SQS service a case runs against: the embedded engine or LocalStack, behind the real AWS SDK client.
+//!
+//! A case says what AWS documents. Where LocalStack is known to differ the case carries the AWS page and what LocalStack
+//! does instead, so that a change on either side is noticed. The embedded engine is always held to AWS.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::operation::send_message::SendMessageOutput;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use sluicegate_local::clock::Clock;
+use sluicegate_local::sqs::{Sqs, SqsConfig};
+
+/// Names the LocalStack to use; `tests/run` starts one and sets it.
+pub(crate) const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
+
+/// The longest that a case may wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Which implementation of SQS is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Embedded,
+    LocalStack,
+}
+
+/// One SQS endpoint and a client for it.
+pub(crate) struct Service {
+    pub(crate) sqs: Client,
+    kind: Kind,
+    mismatches: Mutex<Vec<String>>,
+}
+
+impl Service {
+    /// Starts the embedded engine on a free loopback port, or takes the LocalStack that `tests/run` started.
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let url = match kind {
+            Kind::Embedded => embedded().await,
+            Kind::LocalStack => {
+                let url = std::env::var(LOCALSTACK_URL).ok().filter(|url| !url.is_empty());
+                url.unwrap_or_else(|| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it"))
+            }
+        };
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+            .endpoint_url(&url)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .retry_config(RetryConfig::disabled())
+            .build();
+        Self { sqs: Client::from_conf(config), kind, mismatches: Mutex::default() }
+    }
+
+    /// Creates a queue with a name of its own (and `.fifo` at its end when the attributes say FIFO); answers its URL.
+    pub(crate) async fn queue(&self, attributes: &[(QueueAttributeName, &str)]) -> String {
+        let fifo = attributes.iter().any(|(name, _)| *name == QueueAttributeName::FifoQueue);
+        let mut request = self.sqs.create_queue().queue_name(unique("q", if fifo { ".fifo" } else { "" }));
+        for (name, value) in attributes {
+            request = request.attributes(name.clone(), *value);
+        }
+        request.send().await.expect("the queue is created").queue_url.expect("a queue URL")
+    }
+
+    /// One attribute of a queue; empty when the service does not answer it.
+    pub(crate) async fn attribute(&self, queue_url: &str, name: QueueAttributeName) -> String {
+        let answer = self.sqs.get_queue_attributes().queue_url(queue_url).attribute_names(name.clone()).send().await;
+        let attributes = answer.expect("attributes are answered").attributes.unwrap_or_default();
+        attributes.get(&name).cloned().unwrap_or_default()
+    }
+
+    /// The ARN of a queue.
+    pub(crate) async fn arn(&self, queue_url: &str) -> String {
+        self.attribute(queue_url, QueueAttributeName::QueueArn).await
+    }
+
+    /// Sends a plain message.
+    pub(crate) async fn send(&self, queue_url: &str, body: &str) -> SendMessageOutput {
+        self.sqs.send_message().queue_url(queue_url).message_body(body).send().await.expect("the message is stored")
+    }
+
+    /// Sends to a FIFO queue.
+    pub(crate) async fn send_fifo(&self, queue_url: &str, group: &str, id: &str, body: &str) -> SendMessageOutput {
+        let request = self.sqs.send_message().queue_url(queue_url).message_body(body).message_group_id(group);
+        request.message_deduplication_id(id).send().await.expect("the message is stored")
+    }
+
+    /// Up to ten messages with everything known about them; waits at most `wait_s`.
+    pub(crate) async fn receive(&self, queue_url: &str, wait_s: i32) -> Vec<Message> {
+        let request = self.sqs.receive_message().queue_url(queue_url).max_number_of_messages(10);
+        let request = request.wait_time_seconds(wait_s).message_attribute_names("All");
+        let request = request.message_system_attribute_names(MessageSystemAttributeName::All);
+        request.send().await.expect("a receive is answered").messages.unwrap_or_default()
+    }
+
+    /// Receives until there are `count` messages: one receive may return fewer than are there.
+    pub(crate) async fn receive_count(&self, queue_url: &str, count: usize) -> Vec<Message> {
+        let started = Instant::now();
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            assert!(started.elapsed() < PATIENCE, "{} of {count} messages after {PATIENCE:?}", messages.len());
+            messages.extend(self.receive(queue_url, 2).await);
+        }
+        messages
+    }
+
+    /// Receives exactly one message.
+    pub(crate) async fn receive_one(&self, queue_url: &str) -> Message {
+        let mut messages = self.receive_count(queue_url, 1).await;
+        assert_eq!(messages.len(), 1, "exactly one message is received: {messages:?}");
+        messages.remove(0)
+    }
+
+    /// Deletes a received message.
+    pub(crate) async fn delete(&self, queue_url: &str, message: &Message) {
+        let request = self.sqs.delete_message().queue_url(queue_url).receipt_handle(handle(message));
+        request.send().await.expect("the message is deleted");
+    }
+
+    /// Makes a received message visible after `timeout_s`.
+    pub(crate) async fn change_visibility(&self, queue_url: &str, message: &Message, timeout_s: i32) {
+        let request = self.sqs.change_message_visibility().queue_url(queue_url).receipt_handle(handle(message));
+        request.visibility_timeout(timeout_s).send().await.expect("the visibility is changed");
+    }
+
+    /// Both services do as AWS documents. A mismatch is noted and the case goes on, so that one run tells all of them.
+    pub(crate) fn check<T: PartialEq + Debug>(&self, what: &str, observed: T, aws: T) {
+        if observed != aws {
+            self.note(format!("{what}: observed {observed:?}, AWS does {aws:?}"));
+        }
+    }
+
+    /// AWS is right by `page`; LocalStack is known to do something else.
+    pub(crate) fn check_differs<T: PartialEq + Debug>(
+        &self,
+        what: &str,
+        observed: T,
+        aws: T,
+        page: &str,
+        localstack: T,
+    ) {
+        assert_ne!(aws, localstack, "{what}: no difference, use `check`");
+        match self.kind {
+            Kind::Embedded if observed != aws => {
+                self.note(format!("{what}: observed {observed:?}, AWS does {aws:?} by {page}"))
+            }
+            Kind::LocalStack if observed != localstack => self.note(format!(
+                "{what}: observed {observed:?}, where LocalStack did {localstack:?} and AWS does {aws:?} by {page}"
+            )),
+            _ => {}
+        }
+    }
+
+    fn note(&self, mismatch: String) {
+        eprintln!("{:?}: {mismatch}", self.kind);
+        self.mismatches.lock().expect("no panic while noting").push(mismatch);
+    }
+
+    /// Ends the case: it failed if anything was noted.
+    pub(crate) fn finish(self) {
+        let mismatches = self.mismatches.into_inner().expect("no panic while noting");
+        assert!(mismatches.is_empty(), "{} mismatches, printed above", mismatches.len());
+    }
+}
+
+/// The receipt handle of a received message.
+pub(crate) fn handle(message: &Message) -> &str {
+    message.receipt_handle().expect("a receipt handle")
+}
+
+/// A system attribute of a received message; empty when it is absent.
+pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> String {
+    message.attributes().and_then(|all| all.get(&name)).cloned().unwrap_or_default()
+}
+
+/// The bodies, in the order of receipt.
+pub(crate) fn bodies(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.body().unwrap_or_default()).collect()
+}
+
+/// What went wrong, as the SDK shows it: the modelled variant's name, or the error code where there is no variant; `ok` if
+/// nothing did.
+pub(crate) fn fault<T, E: ProvideErrorMetadata + Debug>(result: Result<T, SdkError<E>>) -> String {
+    let Err(error) = result else { return "ok".into() };
+    let code = error.code().unwrap_or("no code").to_owned();
+    let Some(service_error) = error.as_service_error() else { return format!("no answer: {error:?}") };
+    let variant = format!("{service_error:?}");
+    match variant.split('(').next() {
+        Some(name) if !name.starts_with("Unhandled") => name.to_owned(),
+        _ => code,
+    }
+}
+
+/// A name no other case and no earlier run used.
+pub(crate) fn unique(prefix: &str, suffix: &str) -> String {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos();
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{prefix}-{nanos}-{}-{count}{suffix}", std::process::id())
+}
+
+/// Starts an embedded engine on a free loopback port; answers its URL.
+pub(crate) async fn embedded() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let sqs = Sqs::new(Clock::system(), SqsConfig { region: "us-east-1".into(), account: "000000000000".into() });
+    sqs.set_base_url(&url);
+    tokio::spawn(sluicegate_local::aws::serve(listener, sqs, Arc::new(|_| None)));
+    url
+}
