@@ -1,0 +1,135 @@
+//! The queue as a mapping uses it: receive, delete, and how long a received message stays invisible.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::record::Delivery;
+
+/// The most messages of one receive and of one batch delete.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+pub(super) const RECEIVE_MESSAGES_MAX: usize = 10;
+
+/// How long to wait for messages: the most that SQS allows. Same page.
+pub(super) const LONG_POLL_S: u64 = 20;
+
+/// How often a delete is tried, if SQS says that it was not our fault.
+const DELETE_ATTEMPTS: u32 = 4;
+
+/// The pause before the second attempt. It doubles.
+const DELETE_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a queue has when nobody says otherwise.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
+const VISIBILITY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// The SQS API, as far as a mapping needs it: `input` and the answer are those of AWS JSON 1.0.
+pub trait Queue: Clone + Send + Sync + 'static {
+    /// Calls `action`; the error is for the log.
+    fn call(&self, action: &'static str, input: Value) -> impl Future<Output = Result<Value, String>> + Send;
+}
+
+pub(super) struct Source<Q> {
+    queue: Q,
+    url: String,
+}
+
+impl<Q: Queue> Source<Q> {
+    pub(super) fn new(queue: Q, url: String) -> Source<Q> {
+        Source { queue, url }
+    }
+
+    /// Up to `count` messages, as SQS gives them.
+    pub(super) async fn receive(&self, count: usize, wait_s: u64) -> Result<Vec<Value>, String> {
+        let input = json!({
+            "QueueUrl": self.url,
+            "MaxNumberOfMessages": count.min(RECEIVE_MESSAGES_MAX),
+            "WaitTimeSeconds": wait_s,
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        });
+        let mut answer = self.queue.call("ReceiveMessage", input).await?;
+        match answer["Messages"].take() {
+            Value::Array(messages) => Ok(messages),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes the messages. Those that could not be deleted are returned by position, with the reason.
+    pub(super) async fn delete(&self, deliveries: &[&Delivery]) -> BTreeMap<usize, String> {
+        let mut left: BTreeMap<usize, String> = (0..deliveries.len()).map(|index| (index, String::new())).collect();
+        let mut refused = BTreeMap::new();
+        let mut pause = DELETE_PAUSE;
+        for attempt in 1..=DELETE_ATTEMPTS {
+            let indexes: Vec<usize> = left.keys().copied().collect();
+            for chunk in indexes.chunks(RECEIVE_MESSAGES_MAX) {
+                self.delete_chunk(deliveries, chunk, &mut left, &mut refused).await;
+            }
+            if left.is_empty() {
+                break;
+            }
+            if attempt < DELETE_ATTEMPTS {
+                sleep(pause).await;
+                pause *= 2;
+            }
+        }
+        refused.extend(left);
+        for (index, reason) in &refused {
+            let message_id = deliveries.get(*index).map(|delivery| &*delivery.message_id);
+            tracing::warn!(message_id, reason, "a message was worked off but not deleted: it will be delivered again");
+        }
+        refused
+    }
+
+    /// One call: takes what is settled out of `left`; what is our fault, as an expired receipt handle, goes to `refused`.
+    async fn delete_chunk(
+        &self,
+        deliveries: &[&Delivery],
+        chunk: &[usize],
+        left: &mut BTreeMap<usize, String>,
+        refused: &mut BTreeMap<usize, String>,
+    ) {
+        let entry = |index: &usize| {
+            let receipt_handle = deliveries.get(*index).map(|delivery| &delivery.receipt_handle);
+            json!({ "Id": index.to_string(), "ReceiptHandle": receipt_handle })
+        };
+        let entries: Vec<Value> = chunk.iter().map(entry).collect();
+        let input = json!({ "QueueUrl": self.url, "Entries": entries });
+        let answer = match self.queue.call("DeleteMessageBatch", input).await {
+            Ok(answer) => answer,
+            Err(reason) => {
+                left.extend(chunk.iter().map(|index| (*index, reason.clone())));
+                return;
+            }
+        };
+        let failed = answer["Failed"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let failed: BTreeMap<usize, &Value> =
+            failed.iter().filter_map(|failure| Some((failure["Id"].as_str()?.parse().ok()?, failure))).collect();
+        for index in chunk {
+            match failed.get(index) {
+                None => drop(left.remove(index)),
+                Some(failure) => {
+                    let text = |name: &str| failure[name].as_str().unwrap_or_default().to_owned();
+                    let reason = format!("{}: {}", text("Code"), text("Message"));
+                    if failure["SenderFault"] == true {
+                        left.remove(index);
+                        refused.insert(*index, reason);
+                    } else {
+                        left.insert(*index, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How long a received message stays invisible.
+    pub(super) async fn visibility_timeout(&self) -> Duration {
+        let input = json!({ "QueueUrl": self.url, "AttributeNames": ["VisibilityTimeout"] });
+        let answer = self.queue.call("GetQueueAttributes", input).await.unwrap_or_default();
+        let seconds = answer["Attributes"]["VisibilityTimeout"].as_str().and_then(|text| text.parse().ok());
+        seconds.map_or(VISIBILITY_TIMEOUT_DEFAULT, Duration::from_secs)
+    }
+}
