@@ -152,6 +152,9 @@ impl Producer for SqsProducer {
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
 
+        if Instant::now() >= deadline {
+            return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
+        }
         let attempts = Attempts::default();
         let request = self
             .client
@@ -172,7 +175,7 @@ impl Producer for SqsProducer {
             Err(_) if attempts.may_have_arrived() => {
                 Err(SendError::Unknown { reason: "no answer before the deadline".to_owned() })
             }
-            Err(_) => Err(SendError::NotSent { reason: "the deadline passed before anything was sent".to_owned() }),
+            Err(_) => Err(SendError::NotSent { reason: "no connection before the deadline".to_owned() }),
         }
     }
 }

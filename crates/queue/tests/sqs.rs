@@ -1,0 +1,217 @@
+//! What a send concludes from everything a server can do to it, on real sockets.
+#![cfg(feature = "sqs")]
+
+mod server;
+
+use std::time::Duration;
+
+use sluicegate_envelope::Envelope;
+use sluicegate_queue::sqs::{ConfigError, SqsProducer, sdk_config};
+use sluicegate_queue::{Message, Producer, SendError};
+use tokio::time::Instant;
+
+use server::{Request, Server, Step};
+
+const AMPLE: Duration = Duration::from_secs(20);
+
+fn config(endpoint: &str) -> aws_config::SdkConfig {
+    let endpoint = endpoint.to_owned();
+    let lookup = move |name: &str| match name {
+        "AWS_REGION" => Some("eu-west-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
+        "AWS_ENDPOINT_URL_SQS" => Some(endpoint.clone()),
+        _ => None,
+    };
+    sdk_config(lookup).unwrap()
+}
+
+/// An attempt that hangs is given up after a tenth of a second.
+fn impatient_config(endpoint: &str) -> aws_config::SdkConfig {
+    let config = config(endpoint);
+    let timeouts = config.timeout_config().unwrap().to_builder().operation_attempt_timeout(Duration::from_millis(100));
+    config.into_builder().timeout_config(timeouts.build()).build()
+}
+
+fn envelope() -> Envelope {
+    let payload = r#"{"b":1.10,"a":"ü"}"#;
+    Envelope::builder("id-1", "/orders", "order.placed").payload(Some("application/json"), payload).build().unwrap()
+}
+
+async fn send(producer: &SqsProducer, within: Duration) -> Result<String, SendError> {
+    let envelope = envelope();
+    let receipt = producer.send(&Message::new(&envelope), Instant::now() + within).await?;
+    assert_eq!(receipt.id, "id-1");
+    Ok(receipt.broker_id)
+}
+
+fn conclusion(result: &Result<String, SendError>) -> &'static str {
+    match result {
+        Ok(_) => "receipt",
+        Err(SendError::NotSent { .. }) => "not sent",
+        Err(SendError::Unknown { .. }) => "unknown",
+        Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
+        Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
+    }
+}
+
+/// Sends once to a server that does `steps` in turn, one to each attempt, and uses up all of them.
+async fn check(steps: &[Step], expected: &str) {
+    let server = Server::start(steps).await;
+    let result = send(&SqsProducer::new(&impatient_config(&server.endpoint()), "http://q/1/orders"), AMPLE).await;
+    assert_eq!(conclusion(&result), expected, "{steps:?} gave {result:?}");
+    assert_eq!(server.requests().len(), steps.len(), "{steps:?}: {result:?}");
+}
+
+#[tokio::test]
+async fn a_receipt_needs_the_right_md5_and_a_message_id() {
+    check(&[Step::Store], "receipt").await;
+    check(&[Step::WrongMd5], "unknown").await;
+    check(&[Step::NoMd5], "unknown").await;
+    check(&[Step::NoMessageId], "unknown").await;
+    check(&[Step::Garbage], "unknown").await;
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_tried_three_times() {
+    let throttled = Step::Error(400, "RequestThrottled");
+    check(&[throttled, Step::Store], "receipt").await;
+    check(&[Step::Error(500, "InternalFailure"), Step::Error(503, "ServiceUnavailable"), Step::Store], "receipt").await;
+    check(&[Step::Close, Step::Store], "receipt").await;
+    check(&[Step::Hang, Step::Store], "receipt").await;
+    check(&[throttled, throttled, throttled], "not sent").await;
+    check(&[Step::Error(503, "ThrottlingException"), throttled, throttled], "not sent").await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_never_forgotten_by_a_later_attempt() {
+    let throttled = Step::Error(400, "RequestThrottled");
+    check(&[Step::Close, Step::Close, Step::Close], "unknown").await;
+    check(&[Step::Error(500, "InternalFailure"); 3], "unknown").await;
+    check(&[Step::Hang; 3], "unknown").await;
+    check(&[Step::Close, throttled, throttled], "unknown").await;
+    check(&[Step::Hang, Step::Error(400, "com.amazonaws.sqs#QueueDoesNotExist")], "unknown").await;
+    check(&[Step::CloseAndStopListening], "unknown").await;
+}
+
+#[tokio::test]
+async fn what_never_changes_is_refused_at_once() {
+    check(&[Step::Error(400, "com.amazonaws.sqs#InvalidMessageContents")], "refused: message").await;
+    check(&[Step::Error(400, "InvalidParameterValue")], "refused: message").await;
+    for code in
+        ["QueueDoesNotExist", "UnsupportedOperation", "KmsAccessDenied", "AccessDeniedException", "ExpiredToken"]
+    {
+        check(&[Step::Error(400, code)], "refused: queue").await;
+    }
+    check(&[Step::Error(403, "AccessDenied")], "refused: queue").await;
+}
+
+#[tokio::test]
+async fn nobody_listening_means_surely_not_sent() {
+    let server = Server::start(&[]).await;
+    let endpoint = server.endpoint();
+    server.stop().await;
+    let result = send(&SqsProducer::new(&config(&endpoint), "http://q/1/orders"), AMPLE).await;
+    assert_eq!(conclusion(&result), "not sent", "{result:?}");
+    assert!(result.unwrap_err().to_string().contains("refused"), "the log tells the cause");
+}
+
+#[tokio::test]
+async fn the_deadline_is_kept_while_the_server_is_silent() {
+    let server = Server::start(&[Step::Hang]).await;
+    let producer = SqsProducer::new(&config(&server.endpoint()), "http://q/1/orders");
+    let (started, within) = (Instant::now(), Duration::from_millis(150));
+    let result = send(&producer, within).await;
+    assert_eq!(conclusion(&result), "unknown", "{result:?}");
+    assert!(started.elapsed() >= within && started.elapsed() < within + Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_sends_nothing() {
+    let server = Server::start(&[]).await;
+    let result = send(&SqsProducer::new(&config(&server.endpoint()), "http://q/1/orders"), Duration::ZERO).await;
+    assert_eq!(conclusion(&result), "not sent", "{result:?}");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn connections_are_reused_and_a_dead_one_costs_one_quick_retry() {
+    let server = Server::start(&[Step::Store, Step::StoreThenClose, Step::Store, Step::Close, Step::Store]).await;
+    let producer = SqsProducer::new(&config(&server.endpoint()), "http://q/1/orders");
+    send(&producer, AMPLE).await.unwrap();
+    send(&producer, AMPLE).await.unwrap();
+    assert_eq!(server.connections(), 1, "the second send reuses the connection");
+    server.closed().await;
+    let started = Instant::now();
+    send(&producer, AMPLE).await.unwrap();
+    // The fourth step closes the connection under the request, as a peer does that forgot it during a freeze.
+    send(&producer, AMPLE).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!((server.requests().len(), server.connections()), (5, 3));
+}
+
+async fn request(url: &str, message: &Message<'_>) -> Request {
+    let server = Server::start(&[Step::Store]).await;
+    SqsProducer::new(&config(&server.endpoint()), url).send(message, Instant::now() + AMPLE).await.unwrap();
+    server.requests().remove(0)
+}
+
+#[tokio::test]
+async fn a_standard_queue_gets_body_group_delay_and_trace() {
+    let envelope = envelope();
+    let plain = Message::new(&envelope);
+    let sent = request("http://q/1/orders", &plain).await;
+    assert_eq!(sent.target, "AmazonSQS.SendMessage");
+    let expected = serde_json::json!({ "QueueUrl": "http://q/1/orders", "MessageBody": envelope.encode() });
+    assert_eq!(sent.body, expected, "and nothing else");
+
+    let trace = Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1");
+    let delay = Duration::from_millis(1_500);
+    let sent =
+        request("http://q/1/orders", &Message { group: Some("tenant 7"), delay, trace_header: trace, ..plain }).await;
+    assert_eq!(sent.body["DelaySeconds"], 2);
+    assert_eq!(sent.body["MessageGroupId"].as_str().unwrap().len(), 71, "a space is not allowed: hashed");
+    assert_eq!(sent.body["MessageDeduplicationId"], serde_json::Value::Null);
+    let attribute = serde_json::json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": trace } });
+    assert_eq!(sent.body["MessageSystemAttributes"], attribute);
+}
+
+#[tokio::test]
+async fn a_fifo_queue_gets_a_group_and_the_envelopes_id_for_deduplication() {
+    let envelope = envelope();
+    for (group, expected) in [(Some("c-1"), "c-1"), (None, "id-1"), (Some(""), "id-1")] {
+        let sent = request("http://q/1/orders.fifo", &Message { group, ..Message::new(&envelope) }).await;
+        assert_eq!(
+            (&sent.body["MessageGroupId"], &sent.body["MessageDeduplicationId"]),
+            (&expected.into(), &"id-1".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn limits_are_checked_before_anything_is_sent() {
+    let big = Envelope::builder("id-1", "/", "t").payload(None, vec![0; 800_000]).build().unwrap();
+    let small = envelope();
+    let second = Duration::from_secs(1);
+    for (url, envelope, delay, reason) in [
+        ("http://q/1/orders", &big, Duration::ZERO, "more than 1048576"),
+        ("http://q/1/orders", &small, 901 * second, "longer than 900 s"),
+        ("http://q/1/orders.fifo", &small, second, "FIFO"),
+    ] {
+        let server = Server::start(&[]).await;
+        let message = Message { delay, ..Message::new(envelope) };
+        let error = SqsProducer::new(&config(&server.endpoint()), url).send(&message, Instant::now() + AMPLE).await;
+        let error = error.unwrap_err();
+        assert!(matches!(&error, SendError::Refused { message_at_fault: true, .. }), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+        assert!(!error.client_text().contains(reason));
+        assert!(server.requests().is_empty());
+    }
+}
+
+#[test]
+fn a_configuration_names_what_is_missing() {
+    let missing = sdk_config(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "k".to_owned())).unwrap_err();
+    assert_eq!(missing.to_string(), "not set: AWS_REGION, AWS_SECRET_ACCESS_KEY");
+    let not_a_url = |name: &str| Some(if name == "AWS_ENDPOINT_URL_SQS" { "" } else { "localhost:4566" }.to_owned());
+    assert_eq!(sdk_config(not_a_url).unwrap_err(), ConfigError::Endpoint);
+}
