@@ -1,0 +1,116 @@
+//! `x-sluicegate`: what becomes of an admitted request.
+
+use super::at::At;
+use super::checker::Checker;
+use super::request::is_json;
+use crate::{
+    Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
+    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, Source, Template,
+};
+
+const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
+
+/// What a template of an operation can draw on.
+pub(super) struct Request<'r> {
+    pub(super) path_names: &'r [&'r str],
+    pub(super) body: Option<&'r Body>,
+    /// Whether somebody without credentials may be admitted.
+    pub(super) public: bool,
+}
+
+pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &At<'d>, request: &Request<'_>) -> Option<Enqueue> {
+    let at = checker.required(operation, "x-sluicegate")?;
+    checker.strict_fields(&at, FIELDS)?;
+
+    // Each field is read before any `?`, so that all their faults are reported.
+    let queue = checker.required(&at, "queue").and_then(|queue| queue_name(checker, &queue));
+    let event_type = checker.required(&at, "type").and_then(|field| template(checker, &field, request));
+    let subject = at.get("subject").and_then(|field| template(checker, &field, request));
+    let group = at.get("group").and_then(|field| template(checker, &field, request));
+    let idempotency = at.get("idempotency").and_then(|field| idempotency(checker, &field, request));
+    let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, &field, request));
+    let delay_s = at.get("delay").and_then(|field| checker.duration_s(&field, 0..=DELAY_S_MAX.into()));
+    let payload_bytes = at.get("payloadBytes").and_then(|field| checker.integer(&field, 1..=PAYLOAD_BYTES_MAX as u64));
+
+    Some(Enqueue {
+        queue: queue?,
+        event_type: event_type?,
+        subject,
+        group,
+        idempotency,
+        rate_limit,
+        delay_s: delay_s.and_then(|s| s.try_into().ok()).unwrap_or(0),
+        payload_bytes_max: payload_bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or(PAYLOAD_BYTES_DEFAULT),
+    })
+}
+
+/// A name that an environment variable can carry; see [`binding_name`].
+fn queue_name(checker: &mut Checker<'_>, at: &At<'_>) -> Option<String> {
+    let well_formed = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    let name = at.text().filter(well_formed).map(str::to_owned);
+    if name.is_none() {
+        checker.fault(at, "a queue name is letters, digits, `-`, `.` and `_`, and starts with a letter");
+    }
+    name
+}
+
+/// The environment variable that binds a queue. Two queues must not share one.
+pub(super) fn binding_name(queue: &str) -> String {
+    format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())
+}
+
+fn template<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Template> {
+    let template = match checker.text(at)?.parse::<Template>() {
+        Ok(template) => template,
+        Err(error) => {
+            checker.fault(at, error);
+            return None;
+        }
+    };
+    for source in template.sources() {
+        match source {
+            Source::Path(name) if !request.path_names.contains(&name.as_str()) => {
+                checker.fault(at, format!("the path has no {{{name}}}"));
+            }
+            Source::Body(_) if !takes_json_only(request.body) => {
+                checker.fault(at, format!("{{{source}}} needs a requestBody that is always JSON"));
+            }
+            _ => {}
+        }
+    }
+    Some(template)
+}
+
+fn takes_json_only(body: Option<&Body>) -> bool {
+    body.is_some_and(|body| body.content.iter().all(|(media_type, _)| is_json(media_type)))
+}
+
+fn idempotency<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Idempotency> {
+    checker.strict_fields(at, &["key", "required"])?;
+    let required = checker.flag(at, "required");
+    let key = checker.required(at, "key").and_then(|key| template(checker, &key, request))?;
+    Some(Idempotency { key, required })
+}
+
+fn rate_limit<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<RateLimit> {
+    checker.strict_fields(at, &["limit", "window", "by"])?;
+    let limit = checker.required(at, "limit").and_then(|f| checker.integer(&f, 1..=RATE_LIMIT_REQUESTS_MAX.into()));
+    let window_s = checker.required(at, "window").and_then(|f| checker.duration_s(&f, 1..=RATE_LIMIT_WINDOW_S_MAX));
+    let by_at = checker.required(at, "by")?;
+    let by = match by_at.text() {
+        Some("principal") if request.public => {
+            checker.fault(&by_at, "an operation that lets everybody in has no principal; count by address");
+            return None;
+        }
+        Some("principal") => RateLimitBy::Principal,
+        Some("address") => RateLimitBy::Address,
+        _ => {
+            checker.fault(&by_at, "must be principal or address");
+            return None;
+        }
+    };
+    Some(RateLimit { limit: limit?.try_into().ok()?, window_s: window_s?, by })
+}

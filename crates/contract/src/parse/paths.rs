@@ -1,0 +1,186 @@
+//! `paths`: which operations there are, each on a route of its own.
+
+use std::collections::HashMap;
+
+use super::at::At;
+use super::checker::Checker;
+use super::enqueue::{self, binding_name};
+use super::request;
+use super::security::{self, Schemes};
+use crate::route::{parameter, segments};
+use crate::{DOCUMENT_PATH, Location, Operation, Requirement};
+
+const METHODS: &[&str] = &["get", "put", "post", "delete", "head", "patch"];
+
+const ITEM_FIELDS: &[&str] = &[
+    "summary",
+    "description",
+    "servers",
+    "parameters",
+    "get",
+    "put",
+    "post",
+    "delete",
+    "options",
+    "head",
+    "patch",
+    "trace",
+    "$ref",
+];
+
+const OPERATION_FIELDS: &[&str] = &[
+    "tags",
+    "summary",
+    "description",
+    "externalDocs",
+    "operationId",
+    "parameters",
+    "requestBody",
+    "responses",
+    "callbacks",
+    "deprecated",
+    "security",
+    "servers",
+];
+
+/// The operations of the document; those with a fault may be left out.
+pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Operation> {
+    let root = checker.root.clone();
+    let Some(paths) = checker.required(&root, "paths") else { return Vec::new() };
+    if checker.object(&paths).is_none() {
+        return Vec::new();
+    }
+    let mut reading = Reading {
+        // Read once, and so reported once.
+        security: root.get("security").map(|at| security::requirements(checker, &at, schemes)),
+        schemes,
+        routes: HashMap::new(),
+        ids: HashMap::new(),
+        queues: HashMap::new(),
+    };
+    let mut operations = Vec::new();
+    let mut declared = 0;
+    for (path, item) in paths.members() {
+        if path.starts_with("x-") {
+            continue;
+        }
+        check_path(checker, path, &item, &mut reading.routes);
+        let Some(item) = checker.resolve(&item) else { continue };
+        if checker.fields(&item, ITEM_FIELDS).is_none() {
+            continue;
+        }
+        for method in ["options", "trace"] {
+            if let Some(at) = item.get(method) {
+                checker.fault(&at, format!("{method} is not the contract's to take"));
+            }
+        }
+        for &method in METHODS {
+            let Some(at) = item.get(method) else { continue };
+            declared += 1;
+            operations.extend(reading.operation(checker, path, method, &item, &at));
+        }
+    }
+    if declared == 0 {
+        checker.fault(&paths, "there is no operation");
+    }
+    operations
+}
+
+fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &At<'d>, routes: &mut HashMap<String, &'d str>) {
+    if path == DOCUMENT_PATH {
+        checker.fault(at, "this path is reserved: it serves the document itself");
+    }
+    if !path.starts_with('/') {
+        checker.fault(at, "a path starts with `/`");
+        return;
+    }
+    let mut names = Vec::new();
+    for segment in segments(path) {
+        let (text, well_formed): (_, fn(u8) -> bool) = match parameter(segment) {
+            Some(name) => (name, |b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+            None => (segment, |b| b.is_ascii_graphic() && !b"{}?#\"<>\\^`|".contains(&b)),
+        };
+        if parameter(segment).is_some_and(|name| name.is_empty() || names.contains(&name)) {
+            checker.fault(at, format!("`{segment}` has no name, or one that is already there"));
+        } else if !text.bytes().all(well_formed) {
+            checker.fault(at, format!("`{segment}` is neither a percent-encoded segment nor one {{parameter}}"));
+        }
+        names.extend(parameter(segment));
+    }
+    let shape = segments(path).map(|s| if parameter(s).is_some() { "{}" } else { s }).collect::<Vec<_>>().join("/");
+    if let Some(other) = routes.insert(shape, path) {
+        checker.fault(at, format!("this is the same route as {other}"));
+    }
+}
+
+/// What is kept from one operation to the next.
+struct Reading<'s, 'd> {
+    /// The document's own `security`, for operations that have none.
+    security: Option<Vec<Vec<Requirement>>>,
+    schemes: &'s Schemes,
+    /// Path, by path without parameter names.
+    routes: HashMap<String, &'d str>,
+    /// Pointer of the operation, by operationId.
+    ids: HashMap<String, String>,
+    /// Queue, by the variable that binds it.
+    queues: HashMap<String, String>,
+}
+
+impl<'d> Reading<'_, 'd> {
+    fn operation(
+        &mut self,
+        checker: &mut Checker<'d>,
+        path: &'d str,
+        method: &str,
+        item: &At<'d>,
+        at: &At<'d>,
+    ) -> Option<Operation> {
+        checker.fields(at, OPERATION_FIELDS)?;
+        let id = self.id(checker, at);
+        let security = self.security(checker, at);
+
+        let path_names: Vec<_> = segments(path).filter_map(parameter).collect();
+        let parameters = request::parameters(checker, item, at, &path_names);
+        for name in &path_names {
+            if !parameters.iter().any(|parameter| parameter.location == Location::Path && parameter.name == *name) {
+                checker.missing(at, "parameters", format!("the path parameter {{{name}}} is not declared"));
+            }
+        }
+        let body = request::body(checker, at);
+        let public = security.iter().any(Vec::is_empty) || security.is_empty();
+        let request = enqueue::Request { path_names: &path_names, body: body.as_ref(), public };
+        let enqueue = enqueue::enqueue(checker, at, &request)?;
+        self.check_queue(checker, at, &enqueue.queue);
+        let (method, path) = (method.to_ascii_uppercase(), path.to_owned());
+        Some(Operation { id: id?, method, path, security, parameters, body, enqueue })
+    }
+
+    fn id(&mut self, checker: &mut Checker<'d>, at: &At<'d>) -> Option<String> {
+        let id = checker.required_text(at, "operationId")?;
+        if let Some(other) = self.ids.insert(id.to_owned(), at.pointer.clone()) {
+            checker.fault_at(&at.child_pointer("operationId"), format!("`{id}` is already the name of {other}"));
+        }
+        Some(id.to_owned())
+    }
+
+    fn security(&mut self, checker: &mut Checker<'d>, at: &At<'d>) -> Vec<Vec<Requirement>> {
+        match (at.get("security"), &self.security) {
+            (Some(own), _) => security::requirements(checker, &own, self.schemes),
+            (None, Some(inherited)) => inherited.clone(),
+            (None, None) => {
+                // OpenAPI would let everybody in. Forgetting a line should not.
+                checker.missing(at, "security", "is missing; write `security: []` to let everybody in");
+                Vec::new()
+            }
+        }
+    }
+
+    fn check_queue(&mut self, checker: &mut Checker<'d>, at: &At<'d>, queue: &str) {
+        let variable = binding_name(queue);
+        let first = self.queues.entry(variable.clone()).or_insert_with(|| queue.to_owned());
+        if first != queue {
+            let pointer = format!("{}/x-sluicegate/queue", at.pointer);
+            checker.fault_at(&pointer, format!("`{queue}` and `{first}` would both be bound by {variable}"));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What holds for the whole document, wherever in it: every `$ref` leads somewhere, and the public copy has none of our
+//! extensions.
+//!
+//! Both need to tell a keyword from a name that merely looks like one: a header called `x-signature`, a property called
+//! `$ref`, an example that contains either.
+
+use super::at::{At, local_pointer};
+use super::checker::Checker;
+use super::yaml::{Data, Node};
+
+/// What the build and the ingress need and the public does not.
+const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature", "x-audience"];
+
+/// What the members of an object are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// Keywords of OpenAPI or JSON Schema, extensions among them.
+    Keywords,
+    /// Names somebody chose, each for an object of keywords.
+    Names,
+    /// Somebody's data, to be left alone.
+    Data,
+}
+
+impl Position {
+    /// The position of the value of `key`, which itself is at `self`.
+    fn of_member(self, key: &str, value: &Node) -> Self {
+        let is_object = matches!(value.data, Data::Object(_));
+        match (self, key) {
+            (Self::Data, _) => Self::Data,
+            (Self::Names, _) => Self::Keywords,
+            (Self::Keywords, "example" | "examples" | "default" | "const" | "enum") => Self::Data,
+            (Self::Keywords, key) if key.starts_with("x-") => Self::Data,
+            // Lists of these hold objects of keywords (`parameters: [{ $ref: … }]`).
+            (
+                Self::Keywords,
+                "$defs" | "callbacks" | "content" | "dependentSchemas" | "encoding" | "headers" | "links" | "mapping"
+                | "parameters" | "pathItems" | "patternProperties" | "properties" | "requestBodies" | "responses"
+                | "schemas" | "scopes" | "securitySchemes" | "variables" | "webhooks",
+            ) if is_object => Self::Names,
+            (Self::Keywords, _) => Self::Keywords,
+        }
+    }
+}
+
+/// Every `$ref` must be text, local, and lead to something.
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let root = checker.root.clone();
+    check_below(checker, &root, Position::Keywords);
+}
+
+fn check_below(checker: &mut Checker<'_>, at: &At<'_>, position: Position) {
+    if position == Position::Data {
+        return;
+    }
+    if let Some(reference) = at.get("$ref").filter(|_| position == Position::Keywords) {
+        match reference.text().map(|text| (text, local_pointer(text))) {
+            None => checker.fault(&reference, "a $ref must be text"),
+            Some((text, None)) => {
+                checker.fault(&reference, format!("`{text}` is not local: a $ref starts with `#/`"));
+            }
+            Some((text, Some(pointer))) if checker.root.follow(&pointer).is_err() => {
+                checker.fault(&reference, format!("`{text}` leads nowhere"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (key, member) in at.members() {
+        check_below(checker, &member, position.of_member(key, member.node));
+    }
+    for item in at.items() {
+        check_below(checker, &item, position);
+    }
+}
+
+/// The document without our extensions, its order kept.
+pub(super) fn public_document(root: &Node) -> String {
+    // A tree of null, booleans, finite numbers, text, lists and objects with text keys always serialises.
+    serde_json::to_string(&public(root, Position::Keywords)).unwrap_or_default()
+}
+
+fn public(node: &Node, position: Position) -> Node {
+    let data = match &node.data {
+        Data::Null => Data::Null,
+        Data::Bool(value) => Data::Bool(*value),
+        Data::Number(value) => Data::Number(value.clone()),
+        Data::Text(value) => Data::Text(value.clone()),
+        Data::List(items) => Data::List(items.iter().map(|item| public(item, position)).collect()),
+        Data::Object(members) => Data::Object(
+            members
+                .iter()
+                .filter(|(key, _)| position != Position::Keywords || !OUR_EXTENSIONS.contains(&key.as_str()))
+                .map(|(key, value)| (key.clone(), public(value, position.of_member(key, value))))
+                .collect(),
+        ),
+    };
+    Node { line: node.line, data }
+}

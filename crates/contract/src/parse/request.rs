@@ -1,0 +1,171 @@
+//! What a request carries: parameters and body.
+
+use serde_json::Value;
+
+use super::at::At;
+use super::checker::Checker;
+use super::schema;
+use crate::template::is_header_name;
+use crate::{Body, Location, Parameter};
+
+const PARAMETER_FIELDS: &[&str] = &[
+    "name",
+    "in",
+    "description",
+    "required",
+    "deprecated",
+    "allowEmptyValue",
+    "style",
+    "explode",
+    "allowReserved",
+    "schema",
+    "example",
+    "examples",
+];
+
+/// Headers that OpenAPI says are not parameters.
+const NOT_PARAMETERS: &[&str] = &["accept", "authorization", "content-type"];
+
+/// The parameters of the operation, and those of its path item that it does not replace.
+pub(super) fn parameters<'d>(
+    checker: &mut Checker<'d>,
+    item: &At<'d>,
+    operation: &At<'d>,
+    path_names: &[&str],
+) -> Vec<Parameter> {
+    let mut parameters = list(checker, operation, path_names);
+    for inherited in list(checker, item, path_names) {
+        if !parameters.iter().any(|own| same(own, &inherited)) {
+            parameters.push(inherited);
+        }
+    }
+    parameters
+}
+
+fn same(a: &Parameter, b: &Parameter) -> bool {
+    a.location == b.location && a.name == b.name
+}
+
+fn list<'d>(checker: &mut Checker<'d>, owner: &At<'d>, path_names: &[&str]) -> Vec<Parameter> {
+    let Some(at) = owner.get("parameters") else { return Vec::new() };
+    let mut parameters: Vec<Parameter> = Vec::new();
+    for entry in checker.list(&at) {
+        let Some(parameter) = parameter(checker, &entry, path_names) else { continue };
+        if parameters.iter().any(|other| same(other, &parameter)) {
+            checker.fault(&entry, format!("the parameter `{}` is already there, above", parameter.name));
+        }
+        parameters.push(parameter);
+    }
+    parameters
+}
+
+fn parameter<'d>(checker: &mut Checker<'d>, entry: &At<'d>, path_names: &[&str]) -> Option<Parameter> {
+    let at = checker.resolve(entry)?;
+    if let Some(content) = at.get("content") {
+        checker.fault(&content, "a parameter with `content` is not supported; use `schema`");
+        return None;
+    }
+    checker.fields(&at, PARAMETER_FIELDS)?;
+    // A schema with a fault becomes None; the fault is noted, and the contract will not be used.
+    let schema = at.get("schema").and_then(|at| {
+        let schema = schema::bundle(checker, &at)?;
+        check_one_value(checker, &at, &schema);
+        Some(schema)
+    });
+    let required = checker.flag(&at, "required");
+    let name = checker.required_text(&at, "name");
+    let location = checker.required_text(&at, "in");
+    let (name, location) = (name?, location?);
+
+    let (location, style) = match location {
+        "path" => (Location::Path, "simple"),
+        "query" => (Location::Query, "form"),
+        "header" => (Location::Header, "simple"),
+        other => {
+            checker.fault_at(&at.child_pointer("in"), format!("`{other}` is not supported; use path, query or header"));
+            return None;
+        }
+    };
+    if let Some(other) = at.get("style").filter(|given| given.text() != Some(style)) {
+        checker.fault(&other, format!("only the style `{style}` is supported here"));
+    }
+    let name_at = at.child_pointer("name");
+    let name = match location {
+        Location::Header if !is_header_name(name) => {
+            checker.fault_at(&name_at, format!("`{name}` is not a header name"));
+            return None;
+        }
+        Location::Header => name.to_ascii_lowercase(),
+        Location::Path | Location::Query => name.to_owned(),
+    };
+    if location == Location::Header && NOT_PARAMETERS.contains(&name.as_str()) {
+        checker.fault_at(&name_at, format!("OpenAPI ignores a header parameter `{name}`"));
+    }
+    if location == Location::Path && !path_names.contains(&name.as_str()) {
+        // At the entry: a shared parameter is right elsewhere.
+        checker.fault(entry, format!("the path has no {{{name}}}"));
+    }
+    if location == Location::Path && !required {
+        checker.fault_at(&at.child_pointer("required"), "a path parameter must be `required: true`");
+    }
+    Some(Parameter { name, location, required, schema })
+}
+
+/// A parameter is one value; lists and objects would need a style to write them in.
+fn check_one_value(checker: &mut Checker<'_>, at: &At<'_>, schema: &str) {
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+    let kinds = schema.get("type").cloned().unwrap_or_default();
+    let is_many = |kind: &Value| kind == "array" || kind == "object";
+    if is_many(&kinds) || kinds.as_array().is_some_and(|kinds| kinds.iter().any(is_many)) {
+        checker.fault(at, "a parameter is one value; array and object are not supported");
+    }
+}
+
+/// The request body of an operation, if it declares one.
+pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &At<'d>) -> Option<Body> {
+    let at = checker.resolve(&operation.get("requestBody")?)?;
+    checker.fields(&at, &["description", "content", "required"])?;
+    let required = checker.flag(&at, "required");
+    let content_at = checker.required(&at, "content")?;
+    checker.object(&content_at)?;
+    if content_at.members().is_empty() {
+        checker.fault(&content_at, "names no media type");
+    }
+    let mut content: Vec<(String, Option<String>)> = Vec::new();
+    for (media_type, at) in content_at.members() {
+        let Some(media_type) = self::media_type(checker, media_type, &at) else { continue };
+        if content.iter().any(|(other, _)| *other == media_type) {
+            checker.fault(&at, "this media type is already there, above");
+        }
+        let Some(at) = checker.resolve(&at) else { continue };
+        if checker.fields(&at, &["schema", "example", "examples"]).is_none() {
+            continue;
+        }
+        let schema = at.get("schema");
+        if let Some(schema) = schema.as_ref().filter(|_| !is_json(&media_type)) {
+            checker.fault(schema, "only JSON is checked against a schema");
+        }
+        let schema = schema.and_then(|schema| schema::bundle(checker, &schema));
+        content.push((media_type, schema));
+    }
+    Some(Body { required, content })
+}
+
+fn media_type(checker: &mut Checker<'_>, text: &str, at: &At<'_>) -> Option<String> {
+    let fault = match text.split_once('/') {
+        _ if text.contains('*') => "media type ranges are not supported; name each media type",
+        _ if text.contains(';') => "a media type has no parameters here",
+        // Type and subtype are tokens, as header names are.
+        Some((kind, subtype)) if is_header_name(kind) && is_header_name(subtype) => {
+            return Some(text.to_ascii_lowercase());
+        }
+        _ => "is not a media type",
+    };
+    checker.fault(at, fault);
+    None
+}
+
+/// `application/json`, and whatever says it is JSON.
+pub(super) fn is_json(media_type: &str) -> bool {
+    media_type == "application/json" || media_type.ends_with("+json")
+}

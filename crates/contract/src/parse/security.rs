@@ -1,0 +1,82 @@
+//! Who may call: `components.securitySchemes`, and the `security` of an operation.
+
+use std::collections::BTreeMap;
+
+use super::at::At;
+use super::checker::Checker;
+use crate::template::is_header_name;
+use crate::{Requirement, SIGNATURE_PRESETS, SecurityScheme};
+
+/// The declared schemes; `None` for one that has a fault, so that its users are not blamed as well.
+pub(super) type Schemes = BTreeMap<String, Option<SecurityScheme>>;
+
+pub(super) fn schemes(checker: &mut Checker<'_>) -> Schemes {
+    let Some(declared) = checker.root.get("components").and_then(|components| components.get("securitySchemes")) else {
+        return Schemes::new();
+    };
+    if checker.object(&declared).is_none() {
+        return Schemes::new();
+    }
+    declared.members().into_iter().map(|(name, at)| (name.to_owned(), scheme(checker, &at))).collect()
+}
+
+fn scheme<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SecurityScheme> {
+    let at = checker.resolve(at)?;
+    checker.object(&at)?;
+    let kind = checker.required_text(&at, "type")?;
+    if kind != "apiKey" {
+        checker.fault_at(&at.child_pointer("type"), format!("`{kind}` is not supported; use apiKey, in a header"));
+        return None;
+    }
+    // Strict: a misspelt `x-signature` would turn a signature into a key.
+    checker.strict_fields(&at, &["type", "description", "name", "in", "x-secret", "x-signature"])?;
+    let header = checker.required_text(&at, "name");
+    if let Some(name) = header.filter(|name| !is_header_name(name)) {
+        checker.fault_at(&at.child_pointer("name"), format!("`{name}` is not a header name"));
+        return None;
+    }
+    let location = checker.required_text(&at, "in");
+    if let Some(other) = location.filter(|location| *location != "header") {
+        checker.fault_at(&at.child_pointer("in"), format!("`{other}` is not supported; a key travels in a header"));
+        return None;
+    }
+    let secret = checker.required_text(&at, "x-secret")?.to_owned();
+    let header = location.and(header)?.to_ascii_lowercase();
+    let Some(signature) = at.get("x-signature") else {
+        return Some(SecurityScheme::ApiKey { header, secret });
+    };
+    let preset = checker.text(&signature)?;
+    if !SIGNATURE_PRESETS.contains(&preset) {
+        let known = SIGNATURE_PRESETS.join(", ");
+        checker.fault(&signature, format!("`{preset}` is not a known signature scheme; known are {known}"));
+        return None;
+    }
+    Some(SecurityScheme::Signature { header, preset: preset.to_owned(), secret })
+}
+
+/// The alternatives in a `security` field. An empty list, or an empty alternative, lets everybody in.
+pub(super) fn requirements<'d>(checker: &mut Checker<'d>, at: &At<'d>, schemes: &Schemes) -> Vec<Vec<Requirement>> {
+    let mut alternatives = Vec::new();
+    for alternative in checker.list(at) {
+        if checker.object(&alternative).is_none() {
+            continue;
+        }
+        let members = alternative.members();
+        alternatives
+            .push(members.into_iter().filter_map(|(name, at)| requirement(checker, name, &at, schemes)).collect());
+    }
+    alternatives
+}
+
+fn requirement<'d>(checker: &mut Checker<'d>, name: &str, at: &At<'d>, schemes: &Schemes) -> Option<Requirement> {
+    let Some(scheme) = schemes.get(name) else {
+        checker.fault(at, format!("`{name}` is not declared in components.securitySchemes"));
+        return None;
+    };
+    let items = checker.list(at);
+    let scopes: Vec<_> = items.iter().filter_map(|item| checker.text(item)).map(str::to_owned).collect();
+    if matches!(scheme, Some(SecurityScheme::Signature { .. })) && !scopes.is_empty() {
+        checker.fault(at, "a signature has no scopes; write []");
+    }
+    Some(Requirement { scheme: name.to_owned(), scopes })
+}
