@@ -32,5 +32,5 @@ same "the tag" "$(sqs list-queue-tags --queue-url "$plain" --query Tags.stage)" 
 sqs purge-queue --queue-url "$plain"
 same "purged" "$(count ApproximateNumberOfMessages)" 0
 for each in "$queue" "$dead" "$plain"; do sqs delete-queue --queue-url "$each"; done
-same "all are gone" "$(sqs list-queues --queue-name-prefix cli --query QueueUrls)" None
+same "all are gone" "$(sqs list-queues --queue-name-prefix cli --query 'length(QueueUrls || `[]`)')" 0
 echo "$(aws --version) is content"

@@ -69,10 +69,13 @@ pub(super) async fn a_bad_redrive_policy_is_refused(service: &Service) {
         ("no receives", policy(&dead, 0)),
         ("more than a thousand", policy(&dead, 1001)),
         ("no target", r#"{"maxReceiveCount":3}"#.to_owned()),
-        ("no count", format!(r#"{{"deadLetterTargetArn":"{dead}"}}"#)),
     ] {
         service.check(what, set(policy).await, "InvalidParameterValue".into());
     }
+    let no_count = set(format!(r#"{{"deadLetterTargetArn":"{dead}"}}"#)).await;
+    // "maxReceiveCount: … Default: 10."
+    let page = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html";
+    service.check_differs("no count", no_count, "ok".into(), page, "InvalidParameterValue".into());
     let nowhere = format!("arn:aws:sqs:us-east-1:000000000000:{}", unique("nowhere", ""));
     for (what, policy) in [("a target that is not there", policy(&nowhere, 3)), ("a FIFO target", policy(&fifo, 3))] {
         service.check_differs(what, set(policy).await, "InvalidParameterValue".into(), DEAD_LETTER_QUEUES, "ok".into());

@@ -51,7 +51,7 @@ cases! {
         attributes_can_be_changed
         queues_are_found_by_name_and_listed_by_prefix_in_pages
         tags_are_added_listed_and_removed
-        a_deleted_queue_is_gone_and_its_name_rests_for_a_minute
+        a_deleted_queue_is_gone_and_its_name_rests
         purge_empties_a_queue_once_a_minute
         counts_tell_visible_delayed_and_in_flight;
     messages:
