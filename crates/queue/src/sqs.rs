@@ -7,6 +7,8 @@
 
 mod attempts;
 mod limits;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -27,7 +29,8 @@ use tokio::time::Instant;
 use self::attempts::{Attempts, is_throttled};
 use crate::{Message, Producer, Receipt, SendError};
 
-pub use self::limits::{DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX};
+pub use self::limits::{DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
+pub use aws_config::SdkConfig;
 
 /// Opening a connection within a Region takes milliseconds; longer means that the packets are lost.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -148,7 +151,7 @@ impl Producer for SqsProducer {
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let body = message.envelope.encode();
         let delay_s = self.delay_s(message, &body)?;
-        let digest = limits::hex(&Md5::digest(body.as_bytes()));
+        let digest = body_md5(&body);
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
 
@@ -180,7 +183,13 @@ impl Producer for SqsProducer {
     }
 }
 
-/// What the answer proves. The SDK does not compare MD5s by itself.
+/// The MD5 of a body as SQS writes it, to compare with the `MD5OfMessageBody` of an answer: the SDK does not.
+#[must_use]
+pub fn body_md5(body: &str) -> String {
+    limits::hex(&Md5::digest(body.as_bytes()))
+}
+
+/// What the answer proves.
 fn receipt(id: &str, digest: &str, answer: SendMessageOutput) -> Result<Receipt, SendError> {
     let stored = answer.md5_of_message_body.as_deref().unwrap_or_default();
     if !stored.eq_ignore_ascii_case(digest) {

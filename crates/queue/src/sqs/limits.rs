@@ -30,7 +30,8 @@ pub(super) fn token(text: &str) -> String {
 /// Whether every character may be in a body; the others make SQS answer `InvalidMessageContents`.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
-pub(super) fn is_sendable(text: &str) -> bool {
+#[must_use]
+pub fn is_sendable(text: &str) -> bool {
     text.chars().all(|c| match c {
         '\t' | '\n' | '\r' => true,
         '\u{FFFE}' | '\u{FFFF}' => false,

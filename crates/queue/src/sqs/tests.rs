@@ -1,13 +1,12 @@
 //! What a send concludes from everything a server can do to it, on real sockets.
-#![cfg(feature = "sqs")]
 
 mod server;
 
 use std::time::Duration;
 
+use super::{ConfigError, SqsProducer, sdk_config};
+use crate::{Message, Producer, SendError};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::sqs::{ConfigError, SqsProducer, sdk_config};
-use sluicegate_queue::{Message, Producer, SendError};
 use tokio::time::Instant;
 
 use server::{Request, Server, Step};
