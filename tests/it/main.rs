@@ -7,4 +7,5 @@ mod support;
 
 mod cli_clients;
 mod edges;
+mod ingress;
 mod sqs;

@@ -1,0 +1,184 @@
+//! Signed HTTPS in, durable queue out: a 202 means that the broker holds the message.
+//!
+//! [`Ingress::admit`] is the whole story; each stage is a type that only the stage before it can make, in a file of its own.
+
+mod answer;
+mod authenticate;
+mod config;
+mod enqueue;
+mod event;
+mod limit;
+mod rejection;
+mod route;
+mod schemas;
+mod secrets;
+mod validate;
+
+use std::{
+    collections::BTreeMap,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+
+use http::StatusCode;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::value::RawValue;
+use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_queue::{Producer, Receipt};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+pub use crate::{
+    answer::{Answer, LambdaAnswer},
+    authenticate::Authenticated,
+    config::{Config, ConfigError},
+    event::{Arrival, EventError, Origin},
+    rejection::{Code, Fault, Rejection},
+    route::Routed,
+    secrets::{FETCH_TIMEOUT, FetchError, Keyring, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
+    validate::Validated,
+};
+use crate::{limit::RateLimits, schemas::Schemas};
+
+/// Left of the function's time for the answer, once the broker has been given up.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
+
+/// The contract the build has checked and embedded.
+///
+/// # Errors
+/// When the embedded bytes do not load, which is a fault of the build.
+pub fn contract() -> Result<&'static Contract, serde_json::Error> {
+    static CONTRACT: OnceLock<Contract> = OnceLock::new();
+    if let Some(contract) = CONTRACT.get() {
+        return Ok(contract);
+    }
+    let loaded = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/contract.json")))?;
+    Ok(CONTRACT.get_or_init(|| loaded))
+}
+
+/// Admits requests onto queues.
+pub struct Ingress<P, S> {
+    contract: &'static Contract,
+    producers: BTreeMap<String, P>,
+    secrets: Secrets<S>,
+    schemas: Schemas,
+    limits: RateLimits,
+}
+
+impl<P: Producer, S: SecretSource> Ingress<P, S> {
+    /// An ingress for the contract, with a producer for each of its queues. Reads nothing and connects to nothing.
+    pub fn new(contract: &'static Contract, producers: BTreeMap<String, P>, secrets: S) -> Self {
+        Self {
+            contract,
+            producers,
+            secrets: Secrets::new(secrets, contract),
+            schemas: Schemas::new(contract),
+            limits: RateLimits::new(contract),
+        }
+    }
+
+    /// Answers one Lambda event; every refusal is an answer too.
+    ///
+    /// # Errors
+    /// Only for an event that is not an HTTP request.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<LambdaAnswer, EventError> {
+        let arrival = Arrival::from_event(&event.payload)?;
+        let origin = arrival.origin;
+        Ok(self.answer(arrival, &event.context).await.for_origin(origin))
+    }
+
+    async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {
+        if let Some(answer) = self.about(&arrival) {
+            return answer;
+        }
+        let request_id = arrival.request_id.clone().unwrap_or_else(|| context.request_id.clone());
+        let route = format!("{} {}", arrival.method, arrival.path);
+        match self.admit(arrival, context).await {
+            Ok(receipt) => {
+                let (message_id, broker_id) = (&receipt.id, &receipt.broker_id);
+                tracing::info!(%request_id, %route, status = 202, %message_id, %broker_id, "accepted");
+                accepted(&receipt)
+            }
+            Err(rejection) => {
+                let (status, code) = (rejection.code.status().as_u16(), rejection.code.as_str());
+                let reason = rejection.log.as_deref().unwrap_or_default();
+                if status >= 500 {
+                    tracing::error!(%request_id, %route, status, code, reason, "refused");
+                } else {
+                    tracing::info!(%request_id, %route, status, code, reason, "refused");
+                }
+                refused(&rejection)
+            }
+        }
+    }
+
+    /// The whole path of a request, from its route to the broker's receipt.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first stage that refuses.
+    pub async fn admit(&self, arrival: Arrival, context: &Context) -> Result<Receipt, Rejection> {
+        let now = SystemTime::now();
+        let deadline = Instant::now() + time_left(context, now);
+
+        let routed = Routed::new(self.contract, arrival)?;
+        let now = OffsetDateTime::from(now);
+        let authenticated = Authenticated::new(routed, self.contract, &self.secrets, now.unix_timestamp()).await?;
+        self.limits.check(&authenticated)?;
+        let validated = Validated::new(authenticated, &self.schemas)?;
+        let envelope = enqueue::envelope(&validated, now)?;
+
+        let queue = &validated.authenticated().routed().operation().enqueue.queue;
+        let producer = self.producers.get(queue).ok_or_else(|| {
+            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
+        })?;
+        let sent = enqueue::send(producer, &validated, &envelope, context.xray_trace_id.as_deref(), deadline);
+        // Secrets grow old between requests; they are renewed beside the send, so that no request waits for both.
+        let (receipt, _) = tokio::join!(sent, self.secrets.refresh_after(REFRESH_AFTER));
+        receipt
+    }
+
+    /// What the API says about itself: its description, and the methods of a route.
+    fn about(&self, arrival: &Arrival) -> Option<Answer> {
+        const DOCUMENT_ALLOW: &str = "GET, HEAD, OPTIONS";
+        if [Some(arrival.path.as_str()), arrival.unstaged_path()].contains(&Some(DOCUMENT_PATH)) {
+            return Some(match arrival.method.as_str() {
+                "GET" => Answer::new(StatusCode::OK, "application/json", self.contract.public_document().to_owned()),
+                "HEAD" => Answer::new(StatusCode::OK, "application/json", String::new()),
+                "OPTIONS" => allowed(DOCUMENT_ALLOW.to_owned()),
+                _ => refused(
+                    &Rejection::new(Code::MethodNotAllowed, "This route takes GET.").header("allow", DOCUMENT_ALLOW),
+                ),
+            });
+        }
+        if arrival.method != "OPTIONS" {
+            return None;
+        }
+        match route::find(self.contract, arrival) {
+            Err(RouteError::MethodNotAllowed { allow }) => Some(allowed(allow.join(", "))),
+            _ => None,
+        }
+    }
+}
+
+fn time_left(context: &Context, now: SystemTime) -> Duration {
+    context.deadline().duration_since(now).unwrap_or_default().saturating_sub(DEADLINE_MARGIN)
+}
+
+fn accepted(receipt: &Receipt) -> Answer {
+    #[derive(serde::Serialize)]
+    struct Accepted<'a> {
+        id: &'a str,
+    }
+    let body = serde_json::to_string(&Accepted { id: &receipt.id }).unwrap_or_default();
+    Answer::new(StatusCode::ACCEPTED, "application/json", body)
+}
+
+fn refused(rejection: &Rejection) -> Answer {
+    let mut answer = Answer::new(rejection.code.status(), "application/problem+json", rejection.body());
+    answer.headers.extend(rejection.headers.iter().cloned());
+    answer
+}
+
+fn allowed(allow: String) -> Answer {
+    Answer { status: StatusCode::NO_CONTENT, headers: vec![("allow", allow)], body: String::new() }
+}

@@ -1,0 +1,80 @@
+//! Stage 1, [`Routed`]: the request has a route, and its body is no larger than the route takes.
+
+use sluicegate_contract::{Contract, Match, Operation, RouteError};
+
+use crate::{
+    event::Arrival,
+    rejection::{Code, Rejection},
+};
+
+/// A request whose operation is known; nothing of its body has been looked at but the size.
+#[derive(Debug)]
+pub struct Routed<'c> {
+    arrival: Arrival,
+    operation: &'c Operation,
+    path_params: Vec<(String, String)>,
+}
+
+impl<'c> Routed<'c> {
+    /// Finds the operation.
+    ///
+    /// # Errors
+    /// Unknown path, method not allowed, unreadable transport encoding, or a body over the route's limit.
+    pub fn new(contract: &'c Contract, arrival: Arrival) -> Result<Self, Rejection> {
+        let Match { operation, path_params } = find(contract, &arrival)?;
+        let body = arrival.body.as_ref().map_err(|error| *error)?;
+        let limit = operation.enqueue.payload_bytes_max;
+        if body.len() > limit {
+            let detail = format!("The body has {} bytes; this route takes {limit}.", body.len());
+            return Err(Rejection::new(Code::PayloadTooLarge, detail));
+        }
+        Ok(Self { arrival, operation, path_params })
+    }
+
+    /// The operation of the contract.
+    #[must_use]
+    pub fn operation(&self) -> &'c Operation {
+        self.operation
+    }
+
+    /// The request.
+    #[must_use]
+    pub fn arrival(&self) -> &Arrival {
+        &self.arrival
+    }
+
+    /// The exact bytes of the body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        // `new` has refused a body that cannot be read.
+        self.arrival.body.as_deref().unwrap_or_default()
+    }
+
+    /// A parameter of the path, decoded.
+    #[must_use]
+    pub fn path_param(&self, name: &str) -> Option<&str> {
+        self.path_params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Looks the path up as it came, and without its stage where it has one: a named stage is part of the path on the
+/// execute-api host name and absent on a custom domain, so that neither alone is right.
+pub(crate) fn find<'c>(contract: &'c Contract, arrival: &Arrival) -> Result<Match<'c>, RouteError> {
+    match (contract.route(&arrival.method, &arrival.path), arrival.unstaged_path()) {
+        (Err(RouteError::NotFound), Some(path)) => contract.route(&arrival.method, path),
+        (found, _) => found,
+    }
+}
+
+impl From<RouteError> for Rejection {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotFound => Self::new(Code::RouteUnknown, "No route of this API has that path."),
+            RouteError::MethodNotAllowed { allow } => {
+                let allow = allow.join(", ");
+                Self::new(Code::MethodNotAllowed, format!("This route takes {allow}.")).header("allow", allow)
+            }
+            RouteError::BadPath => Self::new(Code::PathInvalid, "The path is not percent-encoded UTF-8."),
+        }
+    }
+}

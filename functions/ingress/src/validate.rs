@@ -1,0 +1,110 @@
+//! Stage 3, [`Validated`]: the media type, the parameters and the body are what the contract says.
+//!
+//! A body is parsed only here, after its sender is known and its size is checked. Nesting is limited by the parser (128
+//! levels, `serde_json`'s own limit), so that no document can exhaust the stack. The payload itself is never rewritten.
+
+use serde_json::Value;
+use sluicegate_contract::{Body, Location, Parameter};
+
+use crate::{
+    authenticate::Authenticated,
+    rejection::{Code, Rejection},
+    route::Routed,
+    schemas::Schemas,
+};
+
+/// A request that fits the contract.
+#[derive(Debug)]
+pub struct Validated<'c> {
+    authenticated: Authenticated<'c>,
+    document: Option<Value>,
+}
+
+impl<'c> Validated<'c> {
+    /// Checks parameters, media type and body.
+    ///
+    /// # Errors
+    /// 415, 400 or 422, the last with the JSON pointer of each fault.
+    pub fn new(authenticated: Authenticated<'c>, schemas: &Schemas) -> Result<Self, Rejection> {
+        let routed = authenticated.routed();
+        for parameter in &routed.operation().parameters {
+            check_parameter(routed, parameter, schemas)?;
+        }
+        let document = match &routed.operation().body {
+            Some(body) if !routed.body().is_empty() => check_body(routed, body, schemas)?,
+            Some(body) if body.required => {
+                return Err(Rejection::new(Code::BodyMissing, "This route takes a body, and none was sent."));
+            }
+            _ => None,
+        };
+        Ok(Self { authenticated, document })
+    }
+
+    /// The stage before.
+    #[must_use]
+    pub fn authenticated(&self) -> &Authenticated<'c> {
+        &self.authenticated
+    }
+
+    /// The parsed body, when it is JSON.
+    #[must_use]
+    pub fn document(&self) -> Option<&Value> {
+        self.document.as_ref()
+    }
+}
+
+fn check_parameter(routed: &Routed<'_>, parameter: &Parameter, schemas: &Schemas) -> Result<(), Rejection> {
+    let name = &parameter.name;
+    let (place, value) = match parameter.location {
+        Location::Header => ("header", routed.arrival().header(name).map(str::to_owned)),
+        Location::Path => ("path parameter", routed.path_param(name).map(str::to_owned)),
+        Location::Query => ("query parameter", routed.arrival().query_value(name)),
+    };
+    let invalid = |reason: &str| Err(Rejection::new(Code::ParameterInvalid, format!("The {place} {name} {reason}.")));
+    let Some(text) = value else {
+        return if parameter.required { invalid("is required") } else { Ok(()) };
+    };
+    // A parameter is text; a schema that asks for a number or a boolean means what the text spells.
+    let faults = schemas.faults(routed.operation(), name, &Value::String(text.clone()))?;
+    let spelled = || serde_json::from_str(&text).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+    let fits = match faults.first() {
+        None => return Ok(()),
+        Some(_) => match spelled() {
+            Some(value) => schemas.faults(routed.operation(), name, &value)?.is_empty(),
+            None => false,
+        },
+    };
+    match faults.first() {
+        Some(fault) if !fits => invalid(&format!("is not valid: {}", fault.detail)),
+        _ => Ok(()),
+    }
+}
+
+fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
+    let sent = routed.arrival().header("content-type").unwrap_or_default();
+    let essence = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let Some((media_type, _)) = body.content.iter().find(|(media_type, _)| *media_type == essence) else {
+        let takes = body.content.iter().map(|(media_type, _)| media_type.as_str()).collect::<Vec<_>>().join(", ");
+        let rejection = Rejection::new(Code::MediaTypeUnsupported, format!("This route takes {takes}."));
+        return Err(rejection.header("accept-post", takes));
+    };
+    if !is_json(&essence) {
+        return Ok(None);
+    }
+    let invalid = |detail: String| Rejection::new(Code::JsonInvalid, detail);
+    let text = std::str::from_utf8(routed.body())
+        .map_err(|error| invalid(format!("The body is not UTF-8 at byte {}.", error.valid_up_to())))?;
+    let document: Value = serde_json::from_str(text).map_err(|error| {
+        invalid(format!("The body is not JSON at line {}, column {}.", error.line(), error.column()))
+    })?;
+    let faults = schemas.faults(routed.operation(), media_type, &document)?;
+    if faults.is_empty() {
+        return Ok(Some(document));
+    }
+    let detail = "The body is JSON, and not what this route takes; see errors.";
+    Err(Rejection { faults, ..Rejection::new(Code::SchemaViolated, detail) })
+}
+
+fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence.ends_with("+json")
+}

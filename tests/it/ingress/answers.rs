@@ -1,0 +1,174 @@
+//! Every refusal of promise 2, in the order the stages decide, and the yes.
+
+use serde_json::Value;
+
+use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, secret_text};
+
+struct Case {
+    name: &'static str,
+    method: &'static str,
+    path: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    status: u16,
+    code: &'static str,
+    /// Text the answer must contain.
+    says: &'static str,
+}
+
+fn case(name: &'static str, status: u16, code: &'static str, says: &'static str) -> Case {
+    let headers = ORDER_HEADERS.map(|(header, value)| (header, value.to_owned())).to_vec();
+    Case { name, method: "POST", path: "/orders", headers, body: ORDER.to_owned(), status, code, says }
+}
+
+impl Case {
+    fn on(mut self, method: &'static str, path: &'static str) -> Self {
+        (self.method, self.path) = (method, path);
+        self
+    }
+
+    fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(have, _)| *have != name);
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(have, _)| *have != name);
+        self
+    }
+
+    fn body(mut self, body: impl Into<String>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_with_its_code() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let large = format!(r#"{{"note": "{}"}}"#, "x".repeat(300 * 1024));
+    let github = |signature: &str| {
+        case("github", 401, "", "")
+            .on("POST", "/webhooks/github")
+            .header("x-hub-signature-256", signature)
+            .header("x-github-event", "push")
+            .header("x-github-delivery", "d-1")
+            .body("Hello, World!")
+    };
+    let right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let wrong = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e18";
+    let cases = [
+        case("unknown path", 404, "route_unknown", "").on("POST", "/nowhere"),
+        case("bad percent-encoding is a literal in API Gateway's decoded path", 404, "route_unknown", "")
+            .on("POST", "/orders%zz"),
+        case("wrong method", 405, "method_not_allowed", "").on("DELETE", "/orders"),
+        case("HEAD on a POST route", 405, "method_not_allowed", "").on("HEAD", "/orders"),
+        case("too large, before anything is parsed", 413, "payload_too_large", "262144").body(large),
+        case("no key", 401, "credentials_missing", "x-api-key").without("x-api-key"),
+        case("wrong key", 401, "credentials_invalid", "").header("x-api-key", "guess"),
+        case("wrong key decides before bad JSON", 401, "credentials_invalid", "")
+            .header("x-api-key", "guess")
+            .body("{"),
+        case("scope missing", 403, "scope_missing", "orders.write").header("x-api-key", "reader"),
+        Case { code: "credentials_missing", ..github(right).without("x-hub-signature-256") },
+        Case { code: "credentials_invalid", ..github(wrong) },
+        Case { code: "credentials_invalid", ..github(right).body("Hello, World?") },
+        Case { status: 400, code: "json_invalid", ..github(right).header("content-type", "application/json") },
+        case("no idempotency key", 400, "parameter_invalid", "dempotency").without("idempotency-key"),
+        case("media type", 415, "media_type_unsupported", "application/json").header("content-type", "text/plain"),
+        case("no body", 400, "body_missing", "").body(""),
+        case("not JSON", 400, "json_invalid", "line 1").body("{"),
+        case("nested too deeply", 400, "json_invalid", "").body(deep),
+        case("quantity of the wrong type", 422, "schema_violated", "/items/0/quantity")
+            .body(r#"{"order_id": "o-1", "customer_id": "c-1", "items": [{"sku": "tea", "quantity": "2"}]}"#),
+        case("unknown member", 422, "schema_violated", "errors")
+            .body(r#"{"order_id": "o", "customer_id": "c", "items": [{"sku": "t", "quantity": 1}], "more": 1}"#),
+    ];
+    let broker = Broker::default();
+    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    for case in cases {
+        let headers: Vec<_> = case.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = answer(&ingress, &http_api(case.method, case.path, &headers, &case.body)).await;
+        let text = answer["body"].as_str().unwrap();
+        let problem: Value = serde_json::from_str(text).unwrap_or_default();
+        assert_eq!(answer["statusCode"], case.status, "{}: {answer}", case.name);
+        assert_eq!(problem["code"], case.code, "{}: {answer}", case.name);
+        assert_eq!(problem["status"], case.status, "{}", case.name);
+        assert_eq!(answer["headers"]["content-type"], "application/problem+json", "{}", case.name);
+        assert!(text.contains(case.says), "{}: {text}", case.name);
+        assert_eq!(case.status == 405, answer["headers"]["allow"].is_string(), "{}", case.name);
+        assert_eq!(case.status == 401, answer["headers"]["www-authenticate"].is_string(), "{}", case.name);
+    }
+    assert_eq!(broker.len(), 0, "nothing refused is stored");
+}
+
+#[tokio::test]
+async fn a_schema_fault_does_not_quote_the_value() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let body = ORDER.replace('2', "\"hunter2-secret\"");
+    let answer = answer(&ingress, &http_api("POST", "/orders", &ORDER_HEADERS, &body)).await;
+    assert_eq!(answer["statusCode"], 422);
+    assert!(!answer["body"].as_str().unwrap().contains("hunter2"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_accepted_order_is_an_envelope_with_the_exact_bytes() {
+    let broker = Broker::default();
+    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = [&ORDER_HEADERS[..], &[("traceparent", trace)]].concat();
+    let answer = answer(&ingress, &http_api("POST", "/orders", &headers, ORDER)).await;
+    assert_eq!(answer["statusCode"], 202, "{answer}");
+    let (envelope, group) = broker.last().unwrap();
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["id"], envelope.id());
+    assert_eq!(envelope.payload(), ORDER.as_bytes());
+    assert_eq!(
+        (envelope.event_type(), envelope.source(), envelope.subject(), group.as_deref()),
+        ("order.placed", "/orders", Some("o-1"), Some("c-1"))
+    );
+    assert_eq!((envelope.principal(), envelope.operation()), (Some("acme"), Some("placeOrder")));
+    assert_eq!((envelope.idempotency_key(), envelope.traceparent()), (Some("k-1"), Some(trace)));
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_id_and_another_principal_another() {
+    let broker = Broker::default();
+    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let mut ids = Vec::new();
+    for (api_key, key) in [("writer", "k"), ("writer", "\"k\""), ("writer", "l"), ("old", "k"), ("new", "k")] {
+        let headers = [("x-api-key", api_key), ("content-type", "application/json"), ("idempotency-key", key)];
+        answer(&ingress, &http_api("POST", "/orders", &headers, ORDER)).await;
+        ids.push(broker.last().unwrap().0.id().to_owned());
+    }
+    assert_eq!(ids[0], ids[1], "quoted or bare");
+    assert_ne!(ids[0], ids[2], "another key");
+    assert_ne!(ids[0], ids[3], "another principal");
+    assert_eq!(ids[3], ids[4], "the principal's other live key");
+}
+
+#[tokio::test]
+async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
+    let broker = Broker { sick: true, ..Broker::default() };
+    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let answer = answer(&ingress, &http_api("POST", "/orders", &ORDER_HEADERS, ORDER)).await;
+    assert_eq!(answer["statusCode"], 503);
+    assert!(answer["headers"]["retry-after"].as_str().unwrap().parse::<u64>().unwrap() >= 1);
+    assert!(answer["body"].as_str().unwrap().contains("queue_unavailable"));
+    assert!(!answer["body"].as_str().unwrap().contains("said nothing"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_api_describes_itself_without_our_extensions() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let get = answer(&ingress, &http_api("GET", "/openapi.json", &[], "")).await;
+    let document: Value = serde_json::from_str(get["body"].as_str().unwrap()).unwrap();
+    assert_eq!(document["paths"]["/orders"]["post"]["operationId"], "placeOrder");
+    assert!(!get["body"].as_str().unwrap().contains("x-s"), "x-sluicegate, x-secret and x-signature are stripped");
+    let head = answer(&ingress, &http_api("HEAD", "/openapi.json", &[], "")).await;
+    assert_eq!((&head["statusCode"], &head["body"]), (&200.into(), &"".into()));
+    let options = answer(&ingress, &http_api("OPTIONS", "/orders", &[], "")).await;
+    assert_eq!(options["statusCode"], 204);
+    assert!(options["headers"]["allow"].as_str().unwrap().contains("POST"), "{options}");
+}

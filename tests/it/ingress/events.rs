@@ -1,0 +1,132 @@
+//! The same signed request through each of the services that can bring it.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use super::{Broker, Store, answer, ingress, lambda, secret_text};
+
+const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+fn event(file: &str) -> Value {
+    serde_json::from_str(file).unwrap()
+}
+
+/// Puts the request into the event's own fields: payload format 2.0, or 1.0 and load balancers.
+fn with_request(mut event: Value, path: &str, headers: &[(&str, &str)], body: Value, base64: bool) -> Value {
+    if event["version"] == "2.0" {
+        event["rawPath"] = path.into();
+        event["requestContext"]["http"]["method"] = "POST".into();
+    } else {
+        event["path"] = path.into();
+        event["httpMethod"] = "POST".into();
+    }
+    for (name, value) in headers {
+        if event["headers"].is_object() {
+            event["headers"][*name] = (*value).into();
+        }
+        if event["multiValueHeaders"].is_object() {
+            event["multiValueHeaders"][*name] = json!([value]);
+        }
+    }
+    event["body"] = body;
+    event["isBase64Encoded"] = base64.into();
+    event
+}
+
+const BODY: &str = r#"{"zen": "Keep it logically awesome."}"#;
+
+fn github_headers() -> [(&'static str, String); 4] {
+    let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
+    let secret = scheme.secret("It's a Secret to Everybody").unwrap();
+    let signature = scheme.sign(&secret, "d-1", 0, BODY.as_bytes()).remove(0).1;
+    [
+        ("X-Hub-Signature-256", signature),
+        ("X-GitHub-Event", "ping".to_owned()),
+        ("X-GitHub-Delivery", "d-1".to_owned()),
+        ("Content-Type", "application/json".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn every_service_brings_the_exact_bytes_and_gets_its_own_form_of_answer() {
+    let events = [
+        ("http-api-v2", include_str!("../../events/http-api-v2.json"), "headers"),
+        ("http-api-sam-local", include_str!("../../events/http-api-sam-local.json"), "headers"),
+        ("rest-api-v1", include_str!("../../events/rest-api-v1.json"), "headers"),
+        ("function-url", include_str!("../../events/function-url.json"), "headers"),
+        ("alb", include_str!("../../events/alb.json"), "headers"),
+        ("alb-multi-value", include_str!("../../events/alb-multi-value.json"), "multiValueHeaders"),
+    ];
+    let headers = github_headers();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for (name, file, answer_headers) in events {
+        for base64 in [false, true] {
+            let broker = Broker::default();
+            let ingress = ingress(&broker, &Store::holding(&secret_text()));
+            let body = if base64 { BASE64_STANDARD.encode(BODY) } else { BODY.to_owned() };
+            let event = with_request(event(file), "/webhooks/github", &headers, body.into(), base64);
+            let answer = answer(&ingress, &event).await;
+            assert_eq!(answer["statusCode"], 202, "{name}: {answer}");
+            assert!(answer[answer_headers].is_object(), "{name}: {answer}");
+            assert_eq!(name.starts_with("alb"), answer["statusDescription"] == "202 Accepted", "{name}: {answer}");
+            let (envelope, _) = broker.last().unwrap();
+            assert_eq!(
+                (envelope.payload().as_ref(), envelope.event_type()),
+                (BODY.as_bytes(), "github.ping"),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_signature_header_of_a_rest_event_is_not_lost() {
+    let broker = Broker::default();
+    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let headers = github_headers();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut event = with_request(
+        event(include_str!("../../events/rest-api-v1.json")),
+        "/webhooks/github",
+        &headers,
+        BODY.into(),
+        false,
+    );
+    // As a REST API sends a repeated header: the single-value map has the last of them only.
+    event["headers"]["X-Hub-Signature-256"] = SIGNATURE.into();
+    event["multiValueHeaders"]["X-Hub-Signature-256"] = json!([headers[0].1, SIGNATURE]);
+    assert_eq!(answer(&ingress, &event).await["statusCode"], 202);
+}
+
+#[tokio::test]
+async fn a_named_stage_is_not_part_of_the_route() {
+    let broker = Broker::default();
+    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    for (path, status) in
+        [("/prod/webhooks/github", 202), ("/webhooks/github", 202), ("/production/webhooks/github", 404)]
+    {
+        let headers = github_headers();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut event =
+            with_request(event(include_str!("../../events/http-api-v2.json")), path, &headers, BODY.into(), false);
+        event["requestContext"]["stage"] = "prod".into();
+        assert_eq!(answer(&ingress, &event).await["statusCode"], status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_others_panic_is_an_answer_here() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let file = event(include_str!("../../events/http-api-v2.json"));
+    let bad_base64 = with_request(file.clone(), "/webhooks/github", &[], "%%%".into(), true);
+    assert_eq!(answer(&ingress, &bad_base64).await["statusCode"], 400);
+    let bad_host = with_request(file, "/webhooks/github", &[("host", "not a host:::")], "x".into(), false);
+    assert_eq!(answer(&ingress, &bad_host).await["statusCode"], 401);
+}
+
+#[tokio::test]
+async fn an_event_of_another_service_is_an_error_that_says_what_is_expected() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let error = ingress.handle(lambda(&json!({ "Records": [] }))).await.unwrap_err();
+    assert!(error.to_string().contains("API Gateway"), "{error}");
+}

@@ -1,0 +1,132 @@
+//! The ingress by its events: what each service sends, and the answer and the message that come of it.
+
+mod answers;
+mod events;
+mod secrets;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use lambda_http::{Context, LambdaEvent};
+use serde_json::{Value, value::RawValue};
+use sluicegate_envelope::Envelope;
+use sluicegate_ingress::{FetchError, Ingress, SecretSource, contract};
+use sluicegate_queue::{Message, Producer, Receipt, SendError};
+use tokio::time::Instant;
+
+/// A broker in memory: keeps what it confirmed, or fails as it was told.
+#[derive(Clone, Default)]
+pub(crate) struct Broker {
+    stored: Arc<Mutex<Vec<(Envelope, Option<String>)>>>,
+    sick: bool,
+}
+
+impl Broker {
+    pub(crate) fn last(&self) -> Option<(Envelope, Option<String>)> {
+        self.stored.lock().unwrap().last().cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.stored.lock().unwrap().len()
+    }
+}
+
+impl Producer for Broker {
+    async fn send(&self, message: &Message<'_>, _deadline: Instant) -> Result<Receipt, SendError> {
+        if self.sick {
+            return Err(SendError::unknown("the broker said nothing"));
+        }
+        let mut stored = self.stored.lock().unwrap();
+        stored.push((message.envelope.clone(), message.group.map(str::to_owned)));
+        Ok(Receipt { id: message.envelope.id().to_owned(), broker_id: stored.len().to_string() })
+    }
+}
+
+/// A secret store in memory that counts how often it is asked.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) text: Arc<Mutex<Result<String, String>>>,
+    pub(crate) asked: Arc<Mutex<usize>>,
+}
+
+impl Store {
+    pub(crate) fn holding(text: &str) -> Self {
+        Self { text: Arc::new(Mutex::new(Ok(text.to_owned()))), asked: Arc::default() }
+    }
+
+    pub(crate) fn set(&self, text: Result<&str, &str>) {
+        *self.text.lock().unwrap() = text.map(str::to_owned).map_err(str::to_owned);
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        *self.asked.lock().unwrap()
+    }
+}
+
+impl SecretSource for Store {
+    async fn fetch(&self) -> Result<String, FetchError> {
+        *self.asked.lock().unwrap() += 1;
+        self.text.lock().unwrap().clone().map_err(FetchError)
+    }
+}
+
+/// Keys: `reader` may nothing, `writer` may write orders, `old` and `new` are one principal's two live keys.
+pub(crate) fn secret_text() -> String {
+    use sha2::{Digest, Sha256};
+    let key = |key: &str, principal: &str, scopes: &[&str]| {
+        let sha256: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        serde_json::json!({ "sha256": sha256, "principal": principal, "scopes": scopes })
+    };
+    serde_json::json!({
+        "api-keys": [
+            key("reader", "acme", &[]),
+            key("writer", "acme", &["orders.write"]),
+            key("old", "globex", &["*"]),
+            key("new", "globex", &["*"]),
+        ],
+        "github": ["first-secret", "It's a Secret to Everybody"],
+        "standard-webhooks": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    })
+    .to_string()
+}
+
+pub(crate) fn ingress(broker: &Broker, store: &Store) -> Ingress<Broker, Store> {
+    let contract = contract().unwrap();
+    let producers: BTreeMap<_, _> =
+        contract.operations().iter().map(|operation| (operation.enqueue.queue.clone(), broker.clone())).collect();
+    Ingress::new(contract, producers, store.clone())
+}
+
+pub(crate) fn lambda(event: &Value) -> LambdaEvent<Box<RawValue>> {
+    let mut context = Context::default();
+    let deadline = SystemTime::now() + Duration::from_secs(10);
+    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    LambdaEvent::new(serde_json::value::to_raw_value(event).unwrap(), context)
+}
+
+/// The Lambda answer as JSON.
+pub(crate) async fn answer(ingress: &Ingress<Broker, Store>, event: &Value) -> Value {
+    serde_json::to_value(ingress.handle(lambda(event)).await.unwrap()).unwrap()
+}
+
+/// An HTTP API event, from the real one, with what the case changes.
+pub(crate) fn http_api(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../events/http-api-v2.json")).unwrap();
+    event["rawPath"] = path.into();
+    event["requestContext"]["http"]["path"] = path.into();
+    event["requestContext"]["http"]["method"] = method.into();
+    for (name, value) in headers {
+        event["headers"][*name] = (*value).into();
+    }
+    event["body"] = body.into();
+    event
+}
+
+pub(crate) const ORDER: &str =
+    r#"{"order_id": "o-1", "customer_id": "c-1", "items": [{"sku": "tea", "quantity": 2}], "note": "1.10"}"#;
+
+pub(crate) const ORDER_HEADERS: [(&str, &str); 3] =
+    [("x-api-key", "writer"), ("content-type", "application/json"), ("idempotency-key", "\"k-1\"")];
