@@ -232,6 +232,18 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         while deliveries.join_next().await.is_some() {}
     }
 
+    /// Deletes the messages and tells `deleted` of each, or that it failed.
+    async fn delete(&self, deliveries: &[&Delivery], deleted: fn(MappedMessage) -> MappingEvent) {
+        let failed = self.source.delete(deliveries).await;
+        for (index, delivery) in deliveries.iter().enumerate() {
+            let message = self.message(delivery);
+            self.tell(&match failed.get(&index) {
+                None => deleted(message),
+                Some(reason) => MappingEvent::Returned { message, reason: format!("not deleted: {reason}") },
+            });
+        }
+    }
+
     fn message(&self, delivery: &Delivery) -> MappedMessage {
         MappedMessage {
             queue: Arc::clone(&self.names.0),
@@ -246,3 +258,6 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         (self.observer)(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

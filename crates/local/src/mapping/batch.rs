@@ -96,9 +96,9 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
                 }
                 Ok(_) if batch.is_empty() => continue,
                 Ok(_) => WINDOW_PAUSE,
-                Err(reason) => {
+                Err(error) => {
                     backoff.failed();
-                    tracing::warn!(queue = &*self.names.0, reason, "cannot receive messages");
+                    tracing::warn!(queue = &*self.names.0, %error, "cannot receive messages");
                     backoff.pause()
                 }
             };
@@ -132,16 +132,8 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
                 unwanted.push(delivery);
             }
         }
-        if unwanted.is_empty() {
-            return;
-        }
-        let failed = self.source.delete(&unwanted.iter().collect::<Vec<_>>()).await;
-        for (index, delivery) in unwanted.iter().enumerate() {
-            let message = self.message(delivery);
-            self.tell(&match failed.get(&index) {
-                None => MappingEvent::FilteredOut(message),
-                Some(reason) => MappingEvent::Returned { message, reason: reason.clone() },
-            });
+        if !unwanted.is_empty() {
+            self.delete(&unwanted.iter().collect::<Vec<_>>(), MappingEvent::FilteredOut).await;
         }
     }
 }

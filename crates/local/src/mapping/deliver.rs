@@ -95,13 +95,6 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
             let reason = "the function reported it as failed".to_owned();
             self.tell(&MappingEvent::Returned { message: self.message(delivery), reason });
         }
-        let not_deleted = self.source.delete(&done).await;
-        for (index, delivery) in done.into_iter().enumerate() {
-            let message = self.message(delivery);
-            self.tell(&match not_deleted.get(&index) {
-                None => MappingEvent::Done(message),
-                Some(reason) => MappingEvent::Returned { message, reason: format!("not deleted: {reason}") },
-            });
-        }
+        self.delete(&done, MappingEvent::Done).await;
     }
 }

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::record::Delivery;
+use crate::queues::QueueClient;
+use crate::sqs::ApiError;
 
 /// The most messages of one receive and of one batch delete.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
@@ -28,8 +30,14 @@ const VISIBILITY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// The SQS API, as far as a mapping needs it: `input` and the answer are those of AWS JSON 1.0.
 pub trait Queue: Clone + Send + Sync + 'static {
-    /// Calls `action`; the error is for the log.
-    fn call(&self, action: &'static str, input: Value) -> impl Future<Output = Result<Value, String>> + Send;
+    /// Calls `action`. Dropping the future of a `ReceiveMessage` that still waits must lose nothing.
+    fn call(&self, action: &str, input: Value) -> impl Future<Output = Result<Value, ApiError>> + Send;
+}
+
+impl Queue for QueueClient {
+    async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
+        QueueClient::call(self, action, input).await
+    }
 }
 
 pub(super) struct Source<Q> {
@@ -43,7 +51,7 @@ impl<Q: Queue> Source<Q> {
     }
 
     /// Up to `count` messages, as SQS gives them.
-    pub(super) async fn receive(&self, count: usize, wait_s: u64) -> Result<Vec<Value>, String> {
+    pub(super) async fn receive(&self, count: usize, wait_s: u64) -> Result<Vec<Value>, ApiError> {
         let input = json!({
             "QueueUrl": self.url,
             "MaxNumberOfMessages": count.min(RECEIVE_MESSAGES_MAX),
@@ -100,8 +108,8 @@ impl<Q: Queue> Source<Q> {
         let input = json!({ "QueueUrl": self.url, "Entries": entries });
         let answer = match self.queue.call("DeleteMessageBatch", input).await {
             Ok(answer) => answer,
-            Err(reason) => {
-                left.extend(chunk.iter().map(|index| (*index, reason.clone())));
+            Err(error) => {
+                left.extend(chunk.iter().map(|index| (*index, error.to_string())));
                 return;
             }
         };
