@@ -102,8 +102,6 @@ fn check_document<'d>(checker: &mut Checker<'d>, root: &At<'d>) {
         checker.fields(&components, COMPONENT_FIELDS);
     }
     if let Some(dialect) = root.get("jsonSchemaDialect") {
-        if dialect.text().is_none_or(|dialect| !schema::DIALECTS.contains(&dialect)) {
-            checker.fault(&dialect, "only JSON Schema 2020-12 is supported");
-        }
+        schema::check_dialect(checker, &dialect);
     }
 }

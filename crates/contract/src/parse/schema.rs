@@ -34,17 +34,13 @@ const SUBSCHEMAS: &[&str] = &[
 /// Keywords whose value is an object of named schemas.
 const NAMED_SUBSCHEMAS: &[&str] = &["$defs", "dependentSchemas", "patternProperties", "properties"];
 
-/// Keywords whose value is data, to be copied as it is. The last row is OpenAPI's own.
-const PLAIN: &[&str] = &[
+/// Keywords that check something and whose value is not a schema.
+const CHECKS: &[&str] = &[
     "const",
     "contentEncoding",
     "contentMediaType",
-    "default",
     "dependentRequired",
-    "deprecated",
-    "description",
     "enum",
-    "examples",
     "exclusiveMaximum",
     "exclusiveMinimum",
     "format",
@@ -60,13 +56,22 @@ const PLAIN: &[&str] = &[
     "minimum",
     "multipleOf",
     "pattern",
-    "readOnly",
     "required",
-    "title",
     "type",
     "uniqueItems",
-    "writeOnly",
+];
+
+/// Keywords that tell people something; left out, as the ingress reads its schemas on a cold start. The last four are
+/// OpenAPI's own.
+const ANNOTATIONS: &[&str] = &[
     "$comment",
+    "default",
+    "deprecated",
+    "description",
+    "examples",
+    "readOnly",
+    "title",
+    "writeOnly",
     "discriminator",
     "example",
     "externalDocs",
@@ -77,7 +82,7 @@ const PLAIN: &[&str] = &[
 const OPENAPI_FORMATS: &[&str] = &["binary", "byte", "double", "float", "int32", "int64", "password"];
 
 /// The only `$schema` and `jsonSchemaDialect` there are.
-pub(super) const DIALECTS: &[&str] =
+const DIALECTS: &[&str] =
     &["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
 
 /// The schema at `at` as text that stands alone, or `None` after taking note of what is wrong with it.
@@ -124,9 +129,7 @@ impl<'d> Bundle<'_, 'd> {
                     copy(member.node)
                 }
                 "$schema" => {
-                    if member.text().is_none_or(|dialect| !DIALECTS.contains(&dialect)) {
-                        self.checker.fault(&member, "only JSON Schema 2020-12 is supported");
-                    }
+                    check_dialect(self.checker, &member);
                     continue;
                 }
                 "$anchor" | "$dynamicAnchor" | "$dynamicRef" | "$id" | "$recursiveAnchor" | "$recursiveRef" => {
@@ -147,8 +150,8 @@ impl<'d> Bundle<'_, 'd> {
                     Data::List(_) => member.items().iter().map(|item| self.rewrite(item)).collect(),
                     _ => self.rewrite(&member),
                 },
-                keyword if PLAIN.contains(&keyword) => copy(member.node),
-                keyword if keyword.starts_with("x-") => continue,
+                keyword if CHECKS.contains(&keyword) => copy(member.node),
+                keyword if ANNOTATIONS.contains(&keyword) || keyword.starts_with("x-") => continue,
                 _ => {
                     self.checker.fault(&member, "is not a keyword of JSON Schema 2020-12 or OpenAPI 3.1");
                     continue;
@@ -223,5 +226,12 @@ pub(super) fn check_components(checker: &mut Checker<'_>) {
     let schemas = checker.root.follow("/components/schemas");
     for (_, schema) in schemas.map(|schemas| schemas.members()).unwrap_or_default() {
         bundle(checker, &schema);
+    }
+}
+
+/// A `$schema` or `jsonSchemaDialect` must name JSON Schema 2020-12.
+pub(super) fn check_dialect(checker: &mut Checker<'_>, at: &At<'_>) {
+    if at.text().is_none_or(|dialect| !DIALECTS.contains(&dialect)) {
+        checker.fault(at, "only JSON Schema 2020-12 is supported");
     }
 }

@@ -1,0 +1,399 @@
+//! Every mistake in a contract is a fault that names its place and reason: each case makes one change to a valid
+//! contract and expects exactly one fault.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+use sluicegate_contract::{Contract, Fault};
+
+/// A valid contract with one of everything.
+const VALID: &str = r##"openapi: 3.1.0
+info: { title: Test, version: '1' }
+paths:
+  /things/{thing_id}:
+    parameters:
+      - $ref: '#/components/parameters/ThingId'
+    post:
+      operationId: putThing
+      security: [{ key: [things.write] }]
+      parameters:
+        - { name: page, in: query, schema: { type: integer } }
+      requestBody:
+        content:
+          application/json:
+            schema: { $ref: '#/components/schemas/Thing' }
+      responses:
+        200: { $ref: '#/components/responses/Done' }
+      x-sluicegate:
+        queue: things
+        type: thing.put
+        subject: '{path.thing_id}'
+        group: '{body#/owner}'
+        idempotency: { key: '{header.Idempotency-Key}', required: true }
+        rateLimit: { limit: 100, window: 60s, by: principal }
+        delay: 15m
+        payloadBytes: 1024
+  /hooks:
+    post:
+      operationId: takeHook
+      security: [{ hook: [] }]
+      x-sluicegate: { queue: hooks, type: hook.taken }
+components:
+  parameters:
+    ThingId: { name: thing_id, in: path, required: true, schema: { type: string } }
+  responses:
+    Done: { description: Done, headers: { x-signature: { schema: { type: string } } } }
+  schemas:
+    Thing:
+      type: object
+      properties:
+        owner: { type: string, pattern: '^[a-z]+$' }
+        parts: { type: array, items: { $ref: '#/components/schemas/Thing' } }
+        $ref: { const: { $ref: not a reference } }
+  securitySchemes:
+    key: { type: apiKey, in: header, name: X-Api-Key, x-secret: keys }
+    hook: { type: apiKey, in: header, name: x-hub-signature-256, x-secret: hooks, x-signature: github }
+"##;
+
+const LINES: usize = 46;
+
+const POST: &str = "/paths/~1things~1{thing_id}/post";
+
+fn faults(yaml: &str) -> Vec<Fault> {
+    Contract::parse("api.yaml", yaml).err().unwrap_or_default()
+}
+
+/// One change, one fault. A pointer that does not start with `/` is below `x-sluicegate` of the first operation.
+#[track_caller]
+fn check(from: &str, to: &str, pointer: &str, reason: &str) {
+    assert_eq!(VALID.matches(from).count(), 1, "`{from}` must be in the contract once");
+    let found = faults(&VALID.replace(from, to));
+    let pointer = match pointer {
+        "" | "/" => String::new(),
+        absolute if absolute.starts_with('/') => absolute.replace("POST", POST.trim_start_matches('/')),
+        below => format!("{POST}/x-sluicegate/{below}"),
+    };
+    assert!(
+        matches!(found.as_slice(), [fault] if fault.pointer == pointer && fault.reason.contains(reason)),
+        "`{to}` should be one fault at {pointer}: {reason}\nfound {found:#?}"
+    );
+}
+
+#[test]
+fn the_contract_the_cases_start_from_is_valid() {
+    assert_eq!(faults(VALID), []);
+}
+
+#[test]
+fn x_sluicegate_is_checked() {
+    check("delay: 15m", "dealy: 15m", "dealy", "unknown field");
+    check("delay: 15m", "x-delay: 15m", "x-delay", "unknown field");
+    check("limit: 100,", "limit: 100, burst: 1,", "rateLimit/burst", "unknown field");
+    check("', required: true }\n        rate", "', must: true }\n        rate", "idempotency/must", "unknown field");
+    check("        queue: things\n", "", "queue", "is missing");
+    check("queue: things", "queue: 7", "queue", "queue name");
+    check("queue: things", "queue: my things", "queue", "queue name");
+    check("queue: hooks, ", "queue: THINGS, ", "/paths/~1hooks/post/x-sluicegate/queue", "QUEUE_THINGS");
+    check("        type: thing.put\n", "", "type", "is missing");
+    check("type: thing.put", "type: ''", "type", "not empty");
+    check("key: '{header.Idempotency-Key}', ", "", "idempotency/key", "is missing");
+    check("required: true }\n        rate", "required: yes }\n        rate", "idempotency/required", "true or false");
+    check("limit: 100", "limit: 0", "rateLimit/limit", "from 1 to 1000000");
+    check("limit: 100", "limit: 1.5", "rateLimit/limit", "integer");
+    check("window: 60s", "window: 60", "rateLimit/window", "duration");
+    check("window: 60s", "window: 0s", "rateLimit/window", "duration");
+    check("window: 60s", "window: 25h", "rateLimit/window", "86400s");
+    check(", window: 60s", "", "rateLimit/window", "is missing");
+    check("by: principal", "by: phase", "rateLimit/by", "principal or address");
+    check("delay: 15m", "delay: 901s", "delay", "900s");
+    check("delay: 15m", "delay: 99999999999s", "delay", "900s");
+    check("delay: 15m", "delay: 4294967295h", "delay", "900s");
+    check("delay: 15m", "delay: 5é", "delay", "duration");
+    check("payloadBytes: 1024", "payloadBytes: 0", "payloadBytes", "from 1");
+    check("payloadBytes: 1024", "payloadBytes: 6291457", "payloadBytes", "to 6291456");
+    check(
+        "x-sluicegate: { queue: hooks, type: hook.taken }",
+        "x-sluicegate: hooks",
+        "/paths/~1hooks/post/x-sluicegate",
+        "object",
+    );
+    check(
+        "\n      x-sluicegate: { queue: hooks, type: hook.taken }",
+        "",
+        "/paths/~1hooks/post/x-sluicegate",
+        "missing",
+    );
+    check("[{ key: [things.write] }]", "[]", "rateLimit/by", "no principal");
+    check("[{ key: [things.write] }]", "[{ key: [] }, {}]", "rateLimit/by", "no principal");
+}
+
+#[test]
+fn templates_are_checked() {
+    check("thing.put", "thing.{path.thing_id", "type", "braces");
+    check("thing.put", "thing.path}", "type", "braces");
+    check("thing.put", "thing.{{path.thing_id}}", "type", "braces");
+    check("thing.put", "thing.{cookie.a}", "type", "unknown placeholder {cookie.a}");
+    check("thing.put", "thing.{path.}", "type", "unknown placeholder");
+    check("thing.put", "thing.{header.a b}", "type", "not a header name");
+    check("{body#/owner}", "{body#owner}", "group", "not a JSON pointer");
+    check("{body#/owner}", "{body#/~2}", "group", "not a JSON pointer");
+    check("{path.thing_id}", "{path.thing}", "subject", "the path has no {thing}");
+    check("hook.taken }", "'{body#/type}' }", "/paths/~1hooks/post/x-sluicegate/type", "needs a requestBody");
+    check(
+        "application/json:\n            schema: { $ref: '#/components/schemas/Thing' }",
+        "text/plain: {}",
+        "group",
+        "always JSON",
+    );
+}
+
+#[test]
+fn references_are_checked() {
+    let body = "/POST/requestBody/content/application~1json/schema/$ref";
+    let items = "/components/schemas/Thing/properties/parts/items/$ref";
+    check(
+        "schema: { $ref: '#/components/schemas/Thing' }",
+        "schema: { $ref: '#/components/schemas/Thin' }",
+        body,
+        "leads nowhere",
+    );
+    check("items: { $ref: '#/components/schemas/Thing' }", "items: { $ref: 'other.yaml#/Thing' }", items, "not local");
+    check("items: { $ref: '#/components/schemas/Thing' }", "items: { $ref: '#thing' }", items, "not local");
+    check(
+        "items: { $ref: '#/components/schemas/Thing' }",
+        "items: { $ref: 'https://example.com/' }",
+        items,
+        "not local",
+    );
+    check("items: { $ref: '#/components/schemas/Thing' }", "items: { $ref: 5 }", items, "must be text");
+    check("#/components/responses/Done", "#/components/responses/None", "/POST/responses/200/$ref", "leads nowhere");
+    check(
+        "ThingId'\n",
+        "ThingId'\n        required: false\n",
+        "/paths/~1things~1{thing_id}/parameters/0/required",
+        "no effect",
+    );
+    check(
+        "ThingId: { name: thing_id, in: path, required: true, schema: { type: string } }",
+        "ThingId: { name: thing_id, in: path, required: true, schema: { type: string } }\n    A: { $ref: '#/components/parameters/B' }",
+        "/components/parameters/A/$ref",
+        "leads nowhere",
+    );
+    // A loop is caught where it is used; the parameter it should have been is then missing, too.
+    let looped = VALID.replace(
+        "ThingId: { name: thing_id, in: path, required: true, schema: { type: string } }",
+        "ThingId: { $ref: '#/components/parameters/ThingId' }",
+    );
+    assert!(faults(&looped).iter().any(|fault| fault.reason.contains("back to itself")));
+}
+
+#[test]
+fn routes_are_checked() {
+    let hooks = |path: &str, pointer: &str, reason: &str| {
+        check("  /hooks:", &format!("  {path}: {{}}\n  /hooks:"), pointer, reason)
+    };
+    hooks("/things/{other}", "/paths/~1things~1{other}", "same route as /things/{thing_id}");
+    hooks("hooks", "/paths/hooks", "starts with `/`");
+    hooks("/openapi.json", "/paths/~1openapi.json", "reserved");
+    hooks("/hooks/a b", "/paths/~1hooks~1a b", "`a b`");
+    hooks("/hooks?x=1", "/paths/~1hooks?x=1", "`hooks?x=1`");
+    hooks("'/hooks/{proxy+}'", "/paths/~1hooks~1{proxy+}", "{proxy+}");
+    hooks("'/hooks/{a}.json'", "/paths/~1hooks~1{a}.json", "{a}.json");
+    check("components:\n", "  /hooks: {}\ncomponents:\n", "/paths/~1hooks", "already there");
+}
+
+#[test]
+fn operations_are_checked() {
+    let hook = "/paths/~1hooks/post";
+    check("      operationId: takeHook\n", "", &format!("{hook}/operationId"), "is missing");
+    check("operationId: takeHook", "operationId: putThing", &format!("{hook}/operationId"), "already the name of");
+    check("      security: [{ hook: [] }]\n", "", &format!("{hook}/security"), "security: []");
+    check("[{ hook: [] }]", "[{ hok: [] }]", &format!("{hook}/security/0/hok"), "not declared");
+    check("[{ hook: [] }]", "{ hook: [] }", &format!("{hook}/security"), "list");
+    check("[{ hook: [] }]", "[{ hook: [admin] }]", &format!("{hook}/security/0/hook"), "no scopes");
+    check(
+        "operationId: takeHook",
+        "operationId: takeHook\n      parametres: []",
+        &format!("{hook}/parametres"),
+        "unknown field",
+    );
+    check("  /hooks:\n", "  /hooks:\n    get_: {}\n", "/paths/~1hooks/get_", "unknown field");
+    check("  /hooks:\n", "  /hooks:\n    options: {}\n", "/paths/~1hooks/options", "not the contract's");
+    check("  /hooks:\n", "  /hooks:\n    trace: {}\n", "/paths/~1hooks/trace", "not the contract's");
+}
+
+#[test]
+fn requests_are_checked() {
+    let page = "/POST/parameters/0";
+    check("in: query", "in: cookie", &format!("{page}/in"), "not supported");
+    check("page, in: query", "other, in: path, required: true", page, "the path has no {other}");
+    check("page, in: query", "a b, in: header", &format!("{page}/name"), "not a header name");
+    check("page, in: query", "Content-Type, in: header", &format!("{page}/name"), "ignores");
+    check("in: query,", "in: query, style: deepObject,", &format!("{page}/style"), "only the style `form`");
+    check("in: query, schema: { type: integer }", "in: query, content: {}", &format!("{page}/content"), "use `schema`");
+    check(
+        "in: query, schema: { type: integer }",
+        "in: query, schema: { type: array }",
+        &format!("{page}/schema"),
+        "one value",
+    );
+    check("in: query,", "in: query, requird: true,", &format!("{page}/requird"), "unknown field");
+    check(
+        "        - { name: page, in: query",
+        "        - { name: page, in: query }\n        - { name: page, in: query",
+        "/POST/parameters/1",
+        "already there",
+    );
+    check("in: path, required: true", "in: path", "/components/parameters/ThingId/required", "required: true");
+    check(
+        "    parameters:\n      - $ref: '#/components/parameters/ThingId'\n",
+        "",
+        "/POST/parameters",
+        "{thing_id} is not declared",
+    );
+    let content = "/POST/requestBody/content";
+    check("application/json:\n", "application/*:\n", &format!("{content}/application~1*"), "ranges");
+    check("application/json:\n", "json:\n", &format!("{content}/json"), "is not a media type");
+    check(
+        "application/json:\n",
+        "application/json; charset=utf-8:\n",
+        &format!("{content}/application~1json; charset=utf-8"),
+        "no parameters",
+    );
+    check(
+        "          application/json:\n",
+        "          application/JSON: {}\n          application/json:\n",
+        &format!("{content}/application~1json"),
+        "already there",
+    );
+    check(
+        "          application/json:\n",
+        "          application/json:\n            encoding: {}\n",
+        &format!("{content}/application~1json/encoding"),
+        "unknown field",
+    );
+}
+
+#[test]
+fn security_schemes_are_checked() {
+    let hook = "/components/securitySchemes/hook";
+    check("x-signature: github", "x-signature: githb", &format!("{hook}/x-signature"), "known are github");
+    check("x-signature: github", "x-signatur: github", &format!("{hook}/x-signatur"), "unknown field");
+    check(", x-secret: hooks", "", &format!("{hook}/x-secret"), "is missing");
+    check("name: x-hub-signature-256", "name: x hub", &format!("{hook}/name"), "not a header name");
+    check(
+        "key: { type: apiKey, in: header",
+        "key: { type: apiKey, in: query",
+        "/components/securitySchemes/key/in",
+        "not supported",
+    );
+    check("hook: { type: apiKey", "hook: { type: http", &format!("{hook}/type"), "`http` is not supported");
+}
+
+#[test]
+fn schemas_are_checked() {
+    let owner = "/components/schemas/Thing/properties/owner";
+    check("owner: { type: string", "owner: { type: strin", &format!("{owner}/type"), "not a JSON Schema");
+    check("'^[a-z]+$'", "'^[a-z+$'", &format!("{owner}/pattern"), "not a JSON Schema");
+    check("owner: { type: string", "owner: { maxLenght: 5", &format!("{owner}/maxLenght"), "not a keyword");
+    check("owner: { type: string", "owner: { nullable: true", &format!("{owner}/nullable"), "OpenAPI 3.0");
+    check("owner: { type: string", "owner: { format: uid", &format!("{owner}/format"), "not a known format");
+    check("owner: { type: string", "owner: { $id: a", &format!("{owner}/$id"), "not supported");
+    check("owner: { type: string", "owner: { minLength: -1", &format!("{owner}/minLength"), "not a JSON Schema");
+    check(
+        "owner: { type: string",
+        "owner: { $schema: 'http://json-schema.org/draft-07/schema#'",
+        &format!("{owner}/$schema"),
+        "2020-12",
+    );
+    check("schema: { type: integer }", "schema: { type: 1 }", "/POST/parameters/0/schema/type", "not a JSON Schema");
+    check(
+        "  schemas:\n",
+        "  schemas:\n    Unused: { minimum: one }\n",
+        "/components/schemas/Unused/minimum",
+        "not a JSON Schema",
+    );
+}
+
+#[test]
+fn the_document_is_checked() {
+    check("openapi: 3.1.0", "openapi: 3.0.3", "/openapi", "3.1");
+    check("openapi: 3.1.0", "openapi: 3.1", "/openapi", "3.1");
+    check("openapi: 3.1.0\n", "", "/openapi", "is missing");
+    check("title: Test, ", "", "/info/title", "is missing");
+    check("components:\n", "component: {}\ncomponents:\n", "/component", "unknown field");
+    check("components:\n", "components:\n  schema: {}\n", "/components/schema", "unknown field");
+    check(
+        "components:\n",
+        "jsonSchemaDialect: http://json-schema.org/draft-07/schema#\ncomponents:\n",
+        "/jsonSchemaDialect",
+        "2020-12",
+    );
+    check("components:\n", "---\ncomponents:\n", "/", "second YAML document");
+}
+
+#[test]
+fn yaml_is_checked() {
+    check("title: Test", "title: Test, title: Again", "/info/title", "already there");
+    check("title: Test", "title: [", "/", "not YAML");
+    check("delay: 15m", "delay: 15m\n        delay: 10m", "delay", "already there");
+    check("200:", "[200]:", "/POST/responses", "key must be text");
+    check(
+        "const: { $ref: not a reference }",
+        "const: .nan",
+        "/components/schemas/Thing/properties/$ref/const",
+        "infinity",
+    );
+    check("components:\n", "x-a: &a 1\nx-b: *a\ncomponents:\n", "/x-b", "aliases");
+    check("components:\n", "x-a: { <<: 1 }\ncomponents:\n", "/x-a/<<", "merge keys");
+    check("components:\n", "x-a: !!int abc\ncomponents:\n", "/x-a", "tag");
+    assert!(faults("")[0].reason.contains("empty"));
+    assert!(faults(&"- ".repeat(100_000))[0].reason.contains("nested deeper"));
+    assert!(!faults(&"[".repeat(100_000)).is_empty());
+}
+
+#[test]
+fn every_fault_is_reported_once_in_the_order_of_the_document() {
+    let yaml = VALID.replace("queue: things", "queu: things").replace("pattern: '^[a-z]+$'", "pattern: '['");
+    let yaml = yaml.replace("x-signature: github", "x-signature: git");
+    let found: Vec<_> = faults(&yaml).iter().map(|fault| (fault.line, fault.pointer.clone())).collect();
+    let expect = |text: &str, pointer: &str| {
+        (yaml.lines().position(|line| line.contains(text)).unwrap() + 1, pointer.replace("POST", POST))
+    };
+    assert_eq!(
+        found,
+        [
+            expect("      x-sluicegate:", "POST/x-sluicegate/queue"),
+            expect("queu: things", "POST/x-sluicegate/queu"),
+            expect("owner: {", "/components/schemas/Thing/properties/owner/pattern"),
+            expect("x-signature: git", "/components/securitySchemes/hook/x-signature"),
+        ]
+    );
+}
+
+#[test]
+fn a_fault_reads_as_file_line_pointer_reason() {
+    let fault = &faults(&VALID.replace("        queue: things\n", ""))[0];
+    assert_eq!(fault.to_string(), format!("api.yaml:18: {POST}/x-sluicegate/queue: is missing"));
+}
+
+proptest! {
+    // A failure prints its input, which belongs in a case above: no regression files.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any text may be given to `sluicegate check`.
+    #[test]
+    fn parse_never_panics(start in 0..VALID.len(), length in 0..40_usize, with in "[ -~\n\t\u{0}é{}\\[\\]:#&*'\"-]{0,12}") {
+        let end = (start + length).min(VALID.len());
+        let _ = Contract::parse("api.yaml", &format!("{}{with}{}", &VALID[..start], &VALID[end..]));
+    }
+
+    /// Mutations that stay YAML reach further: one line of the contract in another's place.
+    #[test]
+    fn parse_never_panics_on_misplaced_lines(from in 0..LINES, to in 0..LINES) {
+        let mut lines: Vec<_> = VALID.lines().collect();
+        assert_eq!(lines.len(), LINES);
+        lines[to] = lines[from];
+        let _ = Contract::parse("api.yaml", &lines.join("\n"));
+    }
+}

@@ -1,0 +1,186 @@
+//! What the ingress relies on at run time: routing, rendering, schemas that stand alone, the public document.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use sluicegate_contract::{Contract, RouteError, Source, Template};
+
+/// A contract with these operations (`METHOD /path`), each named by its own line.
+fn contract(operations: &[&str]) -> Contract {
+    let mut paths: Vec<(&str, String)> = Vec::new();
+    for line in operations {
+        let (method, path) = line.split_once(' ').unwrap();
+        let parameters: Vec<_> = path
+            .split(['{', '}'])
+            .skip(1)
+            .step_by(2)
+            .map(|name| format!("{{ name: {name}, in: path, required: true }}"))
+            .collect();
+        let operation = format!(
+            "    {}: {{ operationId: '{line}', security: [], parameters: [{}], x-sluicegate: {{ queue: q, type: t }} }}\n",
+            method.to_lowercase(),
+            parameters.join(", ")
+        );
+        match paths.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, item)) => item.push_str(&operation),
+            None => paths.push((path, operation)),
+        }
+    }
+    let paths: String = paths.iter().map(|(path, item)| format!("  '{path}':\n{item}")).collect();
+    let yaml = format!("openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n{paths}");
+    Contract::parse("routes.yaml", &yaml).unwrap()
+}
+
+/// A line of the vectors: `METHOD path` and what comes of it.
+#[derive(serde::Deserialize)]
+struct Case {
+    request: String,
+    #[serde(default)]
+    operation: Option<String>,
+    #[serde(default)]
+    params: Vec<(String, String)>,
+    #[serde(default)]
+    allow: Vec<String>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    operations: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[test]
+fn requests_are_routed_as_the_vectors_say() {
+    let vectors: Vectors = serde_json::from_str(include_str!("../../../tests/vectors/contract-routes.json")).unwrap();
+    let operations: Vec<_> = vectors.operations.iter().map(String::as_str).collect();
+    let contract = contract(&operations);
+    for case in vectors.cases {
+        let (method, path) = case.request.split_once(' ').unwrap();
+        let found = contract.route(method, path);
+        match (&found, &case.error) {
+            (Ok(found), None) => {
+                assert_eq!(Some(&found.operation.id), case.operation.as_ref(), "{}", case.request);
+                assert_eq!(found.path_params, case.params, "{}", case.request);
+            }
+            (Err(RouteError::MethodNotAllowed { allow }), None) => assert_eq!(allow, &case.allow, "{}", case.request),
+            (Err(RouteError::NotFound), Some(error)) => assert_eq!(error, "not found", "{}", case.request),
+            (Err(RouteError::BadPath), Some(error)) => assert_eq!(error, "bad path", "{}", case.request),
+            _ => panic!("{}: {found:?}", case.request),
+        }
+    }
+}
+
+#[test]
+fn the_order_of_the_document_does_not_decide_a_route() {
+    let operations = ["POST /a/{x}/c", "POST /a/b/{y}", "POST /{z}/b/c"];
+    for first in 0..operations.len() {
+        let mut operations = operations;
+        operations.rotate_left(first);
+        assert_eq!(contract(&operations).route("POST", "/a/b/c").unwrap().operation.id, "POST /a/b/{y}");
+    }
+}
+
+#[test]
+fn templates_render_what_the_request_has_or_say_what_it_lacks() {
+    let lookup = |source: &Source| match source {
+        Source::Header(name) if name == "x-github-event" => Some(Cow::Borrowed("push")),
+        Source::Path(name) if name == "id" => Some(Cow::Borrowed("a/b {x}")),
+        Source::Query(name) if name == "page" => Some(Cow::Borrowed("")),
+        Source::Body(pointer) if pointer == "/order/a~1b" => Some(Cow::Owned(7.to_string())),
+        _ => None,
+    };
+    let check = |template: &str, expected: Result<&str, &str>| {
+        let template: Template = template.parse().unwrap();
+        let rendered = template.render(lookup).map_err(|missing| missing.to_string());
+        assert_eq!(rendered, expected.map(str::to_owned).map_err(str::to_owned), "{template}");
+        let json = serde_json::to_string(&template).unwrap();
+        assert_eq!(serde_json::from_str::<Template>(&json).unwrap(), template, "its text says all of it");
+    };
+    check("order.placed", Ok("order.placed"));
+    check("github.{header.X-GitHub-Event}", Ok("github.push"));
+    check("{path.id}", Ok("a/b {x}"));
+    check("<{query.page}>{body#/order/a~1b}", Ok("<>7"));
+    check("é{header.x-github-event}é", Ok("épushé"));
+    check("{header.x-none}", Err("the request has no header.x-none"));
+    check("{body#}", Err("the request has no body#"));
+}
+
+#[test]
+fn a_bundled_schema_stands_alone_even_if_it_contains_itself() {
+    let yaml = r"
+openapi: 3.1.0
+info: { title: t, version: v }
+security: []
+paths:
+  /trees:
+    post:
+      operationId: plant
+      requestBody:
+        content:
+          application/json: { schema: { $ref: '#/components/schemas/Tree' } }
+          application/vnd.forest+json: { schema: { type: array, items: { $ref: '#/components/schemas/Tree' } } }
+          text/csv: {}
+      x-sluicegate: { queue: q, type: t, payloadBytes: 6291456, delay: 900s }
+components:
+  schemas:
+    Tree:
+      type: object
+      required: [leaf]
+      properties:
+        leaf: { $ref: '#/components/schemas/Leaf/$defs/Green' }
+        branches: { type: array, items: { $ref: '#/components/schemas/Tree' } }
+    Leaf:
+      $defs: { Green: { enum: [green, { $ref: data }], description: Not needed to validate } }
+";
+    let contract = Contract::parse("trees.yaml", yaml).unwrap();
+    let operation = contract.route("POST", "/trees").unwrap().operation;
+    assert!(operation.security.is_empty());
+    assert_eq!((operation.enqueue.delay_s, operation.enqueue.payload_bytes_max), (900, 6_291_456));
+    let content = &operation.body.as_ref().unwrap().content;
+    let check = |index: usize, payload: &str, expected: bool| {
+        let schema: Value = serde_json::from_str(content[index].1.as_deref().unwrap()).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        assert_eq!(validator.is_valid(&serde_json::from_str(payload).unwrap()), expected, "{schema} {payload}");
+    };
+    check(0, r#"{"leaf":"green","branches":[{"leaf":"green","branches":[{"leaf":{"$ref":"data"}}]}]}"#, true);
+    check(0, r#"{"leaf":"green","branches":[{"leaf":"green","branches":[{"leaf":"red"}]}]}"#, false);
+    check(1, r#"[{"leaf":"green","branches":[{"leaf":"green"}]}]"#, true);
+    check(1, r#"[{"leaf":"green","branches":[{}]}]"#, false);
+    assert_eq!(content[2], ("text/csv".to_owned(), None));
+    assert!(!content[0].1.as_ref().unwrap().contains("description"));
+}
+
+#[test]
+fn the_public_document_is_the_same_document_without_our_extensions() {
+    let yaml = r##"
+openapi: 3.1.0
+info: { title: t, version: v, x-logo: kept }
+security: [{ key: [] }]
+paths:
+  /a:
+    post:
+      operationId: a
+      requestBody:
+        content:
+          application/json:
+            schema: { type: object, properties: { x-signature: { x-audience: gone, type: string } } }
+            example: { x-secret: kept }
+      responses: { 202: { description: d, headers: { x-signature: { schema: { x-secret: gone } } } } }
+      x-sluicegate: { queue: q, type: t }
+components:
+  securitySchemes:
+    key: { type: apiKey, in: header, name: x-api-key, x-secret: gone, x-signature: github }
+"##;
+    let contract = Contract::parse("a.yaml", yaml).unwrap();
+    let public = r#"{"openapi":"3.1.0","info":{"title":"t","version":"v","x-logo":"kept"},"security":[{"key":[]}],
+        "paths":{"/a":{"post":{"operationId":"a","requestBody":{"content":{"application/json":{
+        "schema":{"type":"object","properties":{"x-signature":{"type":"string"}}},"example":{"x-secret":"kept"}}}},
+        "responses":{"202":{"description":"d","headers":{"x-signature":{"schema":{}}}}}}}},
+        "components":{"securitySchemes":{"key":{"type":"apiKey","in":"header","name":"x-api-key"}}}}"#;
+    let public: String = public.lines().map(str::trim_start).collect();
+    assert_eq!(contract.public_document(), public);
+}
