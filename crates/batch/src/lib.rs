@@ -1,1 +1,38 @@
-//! batch
+//! The consumer runtime: takes a batch as Lambda delivers it, gives every message to its handler, and settles each exactly once.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! use sluicegate_batch::{Consumer, Outcome};
+//!
+//! let consumer = Consumer::builder()
+//!     .on("github.*", async |delivery: std::sync::Arc<sluicegate_batch::Delivery>| {
+//!         println!("{}", delivery.envelope().id());
+//!         Outcome::Done
+//!     })
+//!     .build()?;
+//! consumer.run().await
+//! # }
+//! ```
+//!
+//! What a handler may rely on: the outer event is read tolerantly, so no message is hurt by its batch-mates; each envelope is
+//! read strictly, alone. A panic is that message's failure. A handler is cancelled at [`Delivery::deadline`], early enough to
+//! settle. Messages of one FIFO group are handled in order and one at a time, and none after a failure of the group.
+//! A message may be delivered more than once: handlers must be fit for that.
+//!
+//! Every delivery leaves one log line with the fields `message_id`, `event_id`, `event_type`, `queue`, `receive_count`,
+//! `outcome`, `reason` and `handler_ms`. Payloads are never logged.
+// Without a source there is nothing that brings messages in.
+#![cfg_attr(not(feature = "sqs"), allow(dead_code))]
+
+mod consumer;
+mod delivery;
+mod handlers;
+mod outcome;
+mod retry;
+mod source;
+mod work;
+
+pub use consumer::{BatchResponse, Builder, Consumer};
+pub use delivery::Delivery;
+pub use outcome::Outcome;
+pub use retry::RetryPolicy;

@@ -1,0 +1,213 @@
+//! Amazon SQS as a source: partial batch responses, retry delays by `ChangeMessageVisibilityBatch`, rejects straight to the
+//! dead-letter queue.
+//!
+//! A rejected message is copied to the queue's own dead-letter queue with its body unchanged and its message attributes kept,
+//! plus `sluicegate-reason`, `sluicegate-receive-count` and `sluicegate-source` (the source queue's ARN). Only once SQS has
+//! said that it stored just that, the original counts as done. Where the dead-letter queue is, is asked of the source queue
+//! (its redrive policy) at the first reject and remembered. A queue without one gets its rejected messages back.
+
+mod dead_letter;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
+use futures_util::future::join_all;
+use lambda_runtime::LambdaEvent;
+use serde_json::value::RawValue;
+use sluicegate_queue::sqs::SdkConfig;
+use tokio::time::Instant;
+
+use self::event::Record;
+use crate::work::{Incoming, Settle, Settled, Work};
+use crate::{BatchResponse, Consumer};
+
+/// Entries of one batch request.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-batch-api-actions.html>
+const BATCH_ENTRIES_MAX: usize = 10;
+
+/// Longest delay asked for, in seconds. SQS allows a message to be hidden for 43,200 s from its receive and refuses what goes
+/// beyond; 300 s of batching window and 900 s of function may have passed since.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
+const DELAY_S_MAX: u64 = 43_200 - 300 - 900;
+
+impl Consumer {
+    /// Works one SQS batch off: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The mapping must have
+    /// `ReportBatchItemFailures`; without it Lambda ignores the response and deletes everything.
+    ///
+    /// # Errors
+    /// The event has no `Records`, or one of them has no `messageId` and could not be reported. No handler has run then, and
+    /// Lambda returns the whole batch.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
+        let now = Instant::now();
+        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let margin = self.deadline_margin.min(left / 4);
+        let records = event::records(&event.payload)?;
+        let messages: Vec<_> = records.iter().map(Record::incoming).collect();
+        let work = Work {
+            handlers: &self.handlers,
+            retry: self.retry,
+            concurrency: self.concurrency,
+            work_until: now + (left - margin),
+            // The rest is for the answer's way back.
+            settle_until: now + (left - margin / 4),
+            messages: &messages,
+            settle: &Batch { source: &self.sqs, records: &records },
+        };
+        let settled = work.run().await;
+        let returned = |(message, settled): (&Incoming<'_>, Settled)| {
+            matches!(settled, Settled::Returned(_)).then(|| message.id.clone().into_owned())
+        };
+        Ok(BatchResponse::of(messages.iter().zip(settled).filter_map(returned)))
+    }
+
+    /// Serves Lambda until the process ends.
+    ///
+    /// # Errors
+    /// The Runtime API cannot be reached.
+    pub async fn run(self) -> Result<(), lambda_runtime::Error> {
+        let consumer = &self;
+        lambda_runtime::run(lambda_runtime::service_fn(async |event| consumer.handle(event).await)).await
+    }
+}
+
+/// The account's SQS, and the dead-letter queues found so far.
+pub(crate) struct SqsSource {
+    config: SdkConfig,
+    /// Made on first need: most batches need no call, and a client reads the system's root certificates.
+    client: OnceLock<Client>,
+    /// The dead-letter queue's URL by the source queue's ARN.
+    dead_letter_urls: Mutex<HashMap<String, String>>,
+}
+
+impl SqsSource {
+    pub(crate) fn new(config: SdkConfig) -> Self {
+        Self { config, client: OnceLock::new(), dead_letter_urls: Mutex::default() }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| Client::new(&self.config))
+    }
+
+    /// The URL is put together, because `GetQueueUrl` would be one more call and one more permission, which SAM's policies for
+    /// pollers and senders do not grant. SQS reads account and name from the path alone.
+    fn queue_url(&self, arn: &str) -> Result<String, String> {
+        let mut parts = arn.splitn(6, ':');
+        let mut part = || parts.next().filter(|part| !part.is_empty());
+        let (Some("arn"), Some(partition), Some("sqs"), Some(region), Some(account), Some(name)) =
+            (part(), part(), part(), part(), part(), part())
+        else {
+            return Err(format!("{arn:?} is not the ARN of a queue"));
+        };
+        let domain = match partition {
+            "aws-cn" => "amazonaws.com.cn",
+            _ => "amazonaws.com",
+        };
+        match self.config.endpoint_url() {
+            Some(endpoint) => Ok(format!("{}/{account}/{name}", endpoint.trim_end_matches('/'))),
+            None => Ok(format!("https://sqs.{region}.{domain}/{account}/{name}")),
+        }
+    }
+
+    async fn dead_letter_url(&self, source_arn: &str) -> Result<String, String> {
+        if let Some(url) = self.known_dead_letter_urls().get(source_arn) {
+            return Ok(url.clone());
+        }
+        let request = self.client().get_queue_attributes().queue_url(self.queue_url(source_arn)?);
+        let answer = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await.map_err(|e| chain(&e))?;
+        let policy = answer.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::RedrivePolicy));
+        let policy = policy.ok_or("the queue has no dead-letter queue")?;
+        let policy: serde_json::Value = serde_json::from_str(&policy).map_err(|_| "the redrive policy is not JSON")?;
+        let arn = policy["deadLetterTargetArn"].as_str().ok_or("the redrive policy names no dead-letter queue")?;
+        let url = self.queue_url(arn)?;
+        self.known_dead_letter_urls().insert(source_arn.to_owned(), url.clone());
+        Ok(url)
+    }
+
+    fn known_dead_letter_urls(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.dead_letter_urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One batch of one source.
+struct Batch<'a> {
+    source: &'a SqsSource,
+    records: &'a [Record<'a>],
+}
+
+impl Settle for Batch<'_> {
+    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
+        let record = &self.records[index];
+        let source_arn = record.source_arn.as_deref().ok_or("the record names no queue")?;
+        let url = self.source.dead_letter_url(source_arn).await?;
+        let sent = dead_letter::send(self.source.client(), &url, record, source_arn, reason).await;
+        if sent.is_err() {
+            // It may have been replaced since: ask again next time.
+            self.source.known_dead_letter_urls().remove(source_arn);
+        }
+        sent
+    }
+
+    async fn delay(&self, delays: &[(usize, Duration)]) {
+        let mut by_queue: HashMap<&str, Vec<_>> = HashMap::new();
+        for &(index, delay) in delays {
+            let record = &self.records[index];
+            let (Some(arn), Some(handle)) = (record.source_arn.as_deref(), record.receipt_handle.as_deref()) else {
+                tracing::warn!(message_id = %record.message_id, "no retry delay: the record lacks its queue or receipt handle");
+                continue;
+            };
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(handle)
+                .visibility_timeout(whole_seconds(delay));
+            // Building fails without id or receipt handle only.
+            by_queue.entry(arn).or_default().extend(entry.build());
+        }
+        let chunks = by_queue
+            .iter()
+            .flat_map(|(arn, entries)| entries.chunks(BATCH_ENTRIES_MAX).map(move |chunk| (*arn, chunk)));
+        join_all(chunks.map(|(arn, entries)| self.change_visibility(arn, entries))).await;
+    }
+}
+
+impl Batch<'_> {
+    /// A failure is logged and no more: the message then waits the queue's visibility timeout.
+    async fn change_visibility(&self, arn: &str, entries: &[ChangeMessageVisibilityBatchRequestEntry]) {
+        let url = match self.source.queue_url(arn) {
+            Ok(url) => url,
+            Err(reason) => return tracing::warn!(messages = entries.len(), reason, "no retry delay"),
+        };
+        let request = self.source.client().change_message_visibility_batch().queue_url(url);
+        match request.set_entries(Some(entries.to_vec())).send().await {
+            Err(error) => tracing::warn!(messages = entries.len(), reason = chain(&error), "no retry delay"),
+            Ok(answer) => {
+                for failed in answer.failed {
+                    let record = failed.id.parse().ok().and_then(|index: usize| self.records.get(index));
+                    let message_id = record.map(|record| record.message_id.as_ref());
+                    let (code, reason) = (failed.code, failed.message);
+                    tracing::warn!(message_id, code, reason, "no retry delay");
+                }
+            }
+        }
+    }
+}
+
+/// Rounded up, so that nothing comes early, and within the limit of SQS.
+fn whole_seconds(delay: Duration) -> i32 {
+    let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).min(DELAY_S_MAX);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
+}
+
+/// An error with its causes, for the log. The SDK's own `Display` stops at the first.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

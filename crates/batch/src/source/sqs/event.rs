@@ -1,0 +1,136 @@
+//! The event that Lambda makes of SQS messages, read so that no record can hurt another.
+//!
+//! Every field is optional and may hold anything; unknown ones are ignored. Only what is needed is looked at, and the text
+//! stays where it is in the event. Two things fail the whole invocation, because Lambda would otherwise delete messages: an
+//! event without `Records`, which is not from SQS, and a record without a `messageId`, which could not be reported as failed.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::work::Incoming;
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "Records")]
+    records: Option<Vec<&'a RawValue>>,
+}
+
+/// Fields as they came, whatever their type.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow)]
+    message_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    receipt_handle: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    attributes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message_attributes: Option<&'a RawValue>,
+    #[serde(borrow, rename = "eventSourceARN")]
+    event_source_arn: Option<&'a RawValue>,
+}
+
+/// One message of the batch.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    pub(super) message_id: Cow<'a, str>,
+    pub(super) receipt_handle: Option<Cow<'a, str>>,
+    pub(super) body: Option<Cow<'a, str>>,
+    pub(super) source_arn: Option<Cow<'a, str>>,
+    pub(super) receive_count: u32,
+    pub(super) group: Option<Cow<'a, str>>,
+    pub(super) trace_header: Option<Cow<'a, str>>,
+    message_attributes: Option<&'a RawValue>,
+}
+
+/// One message attribute; lists are not implemented by SQS and are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Attribute {
+    pub(super) string_value: Option<String>,
+    pub(super) binary_value: Option<String>,
+    pub(super) data_type: Option<String>,
+}
+
+impl Record<'_> {
+    /// The message attributes that can be read; the names of those that cannot are in the second place.
+    pub(super) fn message_attributes(&self) -> (BTreeMap<String, Attribute>, Vec<String>) {
+        let (mut readable, mut unreadable) = (BTreeMap::new(), Vec::new());
+        for (name, raw) in object(self.message_attributes) {
+            match serde_json::from_str(raw.get()) {
+                Ok(attribute) => drop(readable.insert(name.into_owned(), attribute)),
+                Err(_) => unreadable.push(name.into_owned()),
+            }
+        }
+        (readable, unreadable)
+    }
+
+    /// What the batch needs to know.
+    pub(super) fn incoming(&self) -> Incoming<'_> {
+        let arn = self.source_arn.as_deref().unwrap_or_default();
+        Incoming {
+            id: Cow::Borrowed(&self.message_id),
+            queue: arn.rsplit(':').next().unwrap_or_default(),
+            body: self.body.as_deref().map(Cow::Borrowed),
+            receive_count: self.receive_count,
+            group: self.group.as_deref().map(Cow::Borrowed),
+            ordered: arn.ends_with(".fifo"),
+        }
+    }
+}
+
+/// Reads the batch.
+///
+/// # Errors
+/// Why the whole batch has to come back.
+pub(super) fn records(event: &RawValue) -> Result<Vec<Record<'_>>, String> {
+    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| "the event is not one of SQS")?;
+    let records = event.records.ok_or("the event has no Records: it is not one of SQS")?;
+    records
+        .into_iter()
+        .map(|raw| record(raw).ok_or("a record has no messageId, so it cannot be reported".into()))
+        .collect()
+}
+
+fn record(raw: &RawValue) -> Option<Record<'_>> {
+    let fields: Fields<'_> = serde_json::from_str(raw.get()).ok()?;
+    let message_id = string(fields.message_id).filter(|id| !id.is_empty())?;
+    let (mut receive_count, mut group, mut trace_header) = (None, None, None);
+    for (name, value) in object(fields.attributes) {
+        match name.as_ref() {
+            "ApproximateReceiveCount" => receive_count = value.get().trim_matches('"').parse().ok(),
+            "MessageGroupId" => group = string(Some(value)),
+            "AWSTraceHeader" => trace_header = string(Some(value)),
+            _ => {}
+        }
+    }
+    Some(Record {
+        message_id,
+        receipt_handle: string(fields.receipt_handle),
+        body: string(fields.body),
+        source_arn: string(fields.event_source_arn),
+        receive_count: receive_count.unwrap_or(1),
+        group,
+        trace_header,
+        message_attributes: fields.message_attributes,
+    })
+}
+
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn string(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Text<'_>>(raw?.get()).ok().map(|text| text.0)
+}
+
+/// The members of an object; nothing if it is none.
+fn object<'a>(raw: Option<&'a RawValue>) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+    let parse = |raw: &'a RawValue| serde_json::from_str::<BTreeMap<Text<'a>, &'a RawValue>>(raw.get()).ok();
+    raw.and_then(parse).unwrap_or_default().into_iter().map(|(name, value)| (name.0, value))
+}

@@ -1,0 +1,221 @@
+//! Works one batch off: lanes of messages side by side, one message of a lane after the other, each settled exactly once.
+//!
+//! Every message of a standard queue is a lane of its own; on a FIFO queue each group is one. The order of decisions for a
+//! message: decode strictly, call the handler under the deadline and behind a panic guard, then do what it decided.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use sluicegate_envelope::Envelope;
+use tokio::time::{Instant, timeout_at};
+
+use crate::handlers::Handlers;
+use crate::{Delivery, Outcome, RetryPolicy};
+
+/// A message as its source understood it.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) id: Cow<'a, str>,
+    pub(crate) queue: &'a str,
+    /// None if the source brought no text.
+    pub(crate) body: Option<Cow<'a, str>>,
+    pub(crate) receive_count: u32,
+    pub(crate) group: Option<Cow<'a, str>>,
+    /// Whether messages of its group must be handled in order.
+    pub(crate) ordered: bool,
+}
+
+/// What a source does for messages of the batch, named by their index. Everything else about settling is decided here.
+pub(crate) trait Settle {
+    /// Stores a copy in the dead-letter queue. `Ok` only if the broker said so; otherwise the reason, for the log.
+    fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), String>>;
+
+    /// Hides messages that go back for this long. Best effort: one that fails just waits the queue's own time.
+    fn delay(&self, delays: &[(usize, Duration)]) -> impl Future<Output = ()>;
+}
+
+/// How a delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It may be deleted: handled.
+    Done,
+    /// It may be deleted: stored in the dead-letter queue.
+    DeadLettered,
+    /// It goes back to the queue, hidden for a while if its handler had started.
+    Returned(Option<Duration>),
+}
+
+/// The rules for one batch.
+pub(crate) struct Work<'a, S> {
+    pub(crate) handlers: &'a Handlers,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) concurrency: usize,
+    /// Handlers are cancelled and nothing more is started.
+    pub(crate) work_until: Instant,
+    /// Settling is given up; what is not settled then goes back.
+    pub(crate) settle_until: Instant,
+    pub(crate) messages: &'a [Incoming<'a>],
+    pub(crate) settle: &'a S,
+}
+
+impl<S: Settle> Work<'_, S> {
+    /// Settles every message; the answer is in their order.
+    pub(crate) async fn run(&self) -> Vec<Settled> {
+        let lanes = stream::iter(lanes(self.messages)).map(|lane| self.lane(lane));
+        let mut settled = vec![Settled::Returned(None); self.messages.len()];
+        let mut ended = lanes.buffer_unordered(self.concurrency.max(1));
+        while let Some(lane) = ended.next().await {
+            for (index, how) in lane {
+                settled[index] = how;
+            }
+        }
+        let delay = |(index, how): (usize, &Settled)| match how {
+            Settled::Returned(Some(delay)) => Some((index, *delay)),
+            _ => None,
+        };
+        let delays: Vec<_> = settled.iter().enumerate().filter_map(delay).collect();
+        if !delays.is_empty() && timeout_at(self.settle_until, self.settle.delay(&delays)).await.is_err() {
+            tracing::warn!(messages = delays.len(), "no time was left to set the retry delays");
+        }
+        settled
+    }
+
+    async fn lane(&self, lane: Vec<usize>) -> Vec<(usize, Settled)> {
+        let mut settled = Vec::with_capacity(lane.len());
+        let mut blocked = None;
+        for index in lane {
+            let message = &self.messages[index];
+            let how = if let Some(delay) = blocked {
+                log(message, None, "returned", "an earlier message of its group was returned", Duration::ZERO);
+                Settled::Returned(delay)
+            } else if Instant::now() >= self.work_until {
+                log(message, None, "returned", "not started before the deadline", Duration::ZERO);
+                Settled::Returned(None)
+            } else {
+                self.message(index, message).await
+            };
+            if let Settled::Returned(delay) = how {
+                blocked = Some(delay);
+            }
+            settled.push((index, how));
+        }
+        settled
+    }
+
+    async fn message(&self, index: usize, message: &Incoming<'_>) -> Settled {
+        let started = Instant::now();
+        let decoded = decode(message, self.work_until);
+        let (outcome, cause) = match &decoded {
+            Err(reason) => (Outcome::Reject(reason.clone()), ""),
+            Ok(delivery) => self.call(delivery).await,
+        };
+        let taken = started.elapsed();
+        let delivery = decoded.as_deref().ok();
+        let backoff = || Settled::Returned(Some(self.retry.delay(message.receive_count)));
+        match outcome {
+            Outcome::Done => {
+                log(message, delivery, "done", cause, taken);
+                Settled::Done
+            }
+            Outcome::Retry => {
+                log(message, delivery, "retry", cause, taken);
+                backoff()
+            }
+            Outcome::RetryAfter(delay) => {
+                log(message, delivery, "retry", "after a time the handler chose", taken);
+                Settled::Returned(Some(delay))
+            }
+            Outcome::Reject(reason) => {
+                let stored = timeout_at(self.settle_until, self.settle.dead_letter(index, &reason)).await;
+                match stored.unwrap_or_else(|_| Err("no time was left".to_owned())) {
+                    Ok(()) => {
+                        log(message, delivery, "rejected", &reason, taken);
+                        Settled::DeadLettered
+                    }
+                    Err(error) => {
+                        let reason = format!("{reason}; not dead-lettered: {error}");
+                        log(message, delivery, "reject_failed", &reason, taken);
+                        backoff()
+                    }
+                }
+            }
+        }
+    }
+
+    /// The outcome, and why if the handler did not say.
+    async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str) {
+        // In one async block, so that a panic while the handler is made, polled or dropped is caught alike. Nothing shared is
+        // left half-changed by it: the handlers are `Fn`, and what they share they guard themselves.
+        let work = async { timeout_at(self.work_until, self.handlers.call(Arc::clone(delivery))).await };
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(outcome)) => (outcome, ""),
+            Ok(Err(_)) => (Outcome::Retry, "the handler was cancelled at the deadline"),
+            Err(_) => (Outcome::Retry, "the handler panicked"),
+        }
+    }
+}
+
+/// The indexes of the messages that must wait for each other, in the order of arrival.
+fn lanes(messages: &[Incoming<'_>]) -> Vec<Vec<usize>> {
+    let mut lanes: Vec<Vec<usize>> = Vec::with_capacity(messages.len());
+    let mut groups = HashMap::new();
+    for (index, message) in messages.iter().enumerate() {
+        let lane = match message.ordered {
+            true => *groups.entry((message.queue, message.group.as_deref())).or_insert(lanes.len()),
+            false => lanes.len(),
+        };
+        match lanes.get_mut(lane) {
+            Some(lane) => lane.push(index),
+            None => lanes.push(vec![index]),
+        }
+    }
+    lanes
+}
+
+fn decode(message: &Incoming<'_>, deadline: Instant) -> Result<Arc<Delivery>, String> {
+    let body = message.body.as_deref().ok_or("undecodable: no body")?;
+    let envelope = Envelope::decode(body).map_err(|error| format!("undecodable: {error}"))?;
+    Ok(Arc::new(Delivery {
+        group: message.group.as_deref().or(envelope.group()).map(str::to_owned),
+        envelope,
+        receive_count: message.receive_count,
+        queue: message.queue.to_owned(),
+        deadline,
+    }))
+}
+
+fn log(message: &Incoming<'_>, delivery: Option<&Delivery>, outcome: &'static str, reason: &str, taken: Duration) {
+    let envelope = delivery.map(Delivery::envelope);
+    let (message_id, queue, receive_count) = (message.id.as_ref(), message.queue, message.receive_count);
+    let (event_id, event_type) = (envelope.map(Envelope::id), envelope.map(Envelope::event_type));
+    let reason = Some(reason).filter(|reason| !reason.is_empty());
+    let handler_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                message_id,
+                event_id,
+                event_type,
+                queue,
+                receive_count,
+                outcome,
+                reason,
+                handler_ms,
+                "delivery"
+            )
+        };
+    }
+    match outcome {
+        "done" => line!(info),
+        "reject_failed" => line!(error),
+        _ => line!(warn),
+    }
+}
+
+#[cfg(test)]
+mod tests;
