@@ -316,6 +316,18 @@ fn schemas_are_checked() {
 }
 
 #[test]
+fn a_schema_may_say_more_beside_its_reference() {
+    let chain = "  schemas:\n    Alias: { $ref: '#/components/schemas/Narrow' }\n    Narrow: { $ref: '#/components/schemas/Thing', minProperties: 1 }\n";
+    assert_eq!(faults(&VALID.replace("  schemas:\n", chain)), []);
+    check(
+        "  schemas:\n",
+        "  schemas:\n    Loop: { $ref: '#/components/schemas/Loop' }\n",
+        "/components/schemas/Loop/$ref",
+        "back to itself",
+    );
+}
+
+#[test]
 fn the_document_is_checked() {
     check("openapi: 3.1.0", "openapi: 3.0.3", "/openapi", "3.1");
     check("openapi: 3.1.0", "openapi: 3.1", "/openapi", "3.1");

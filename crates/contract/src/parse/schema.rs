@@ -4,6 +4,8 @@
 //! rewritten to match; a schema that contains itself refers to `#`. Keywords nobody reads are faults, because a
 //! misspelt `minimum` admits everything.
 
+use std::collections::HashSet;
+
 use jsonschema::{Draft, draft202012};
 use serde_json::{Map, Value};
 
@@ -88,7 +90,7 @@ const DIALECTS: &[&str] =
 /// The schema at `at` as text that stands alone, or `None` after taking note of what is wrong with it.
 pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SchemaText> {
     let faults = checker.faults.len();
-    let root = if is_bare_reference(at.node) { checker.resolve(at)? } else { at.clone() };
+    let root = follow_bare_references(checker, at)?;
     let mut bundle = Bundle { checker, schemas: vec![root] };
     let mut bundled = bundle.rewrite(&bundle.schemas.first()?.clone());
     let mut definitions = Map::new();
@@ -104,9 +106,18 @@ pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<Schem
     (checker.faults.len() == faults).then(|| bundled.to_string())
 }
 
-/// `{ $ref: … }` alone: the schema it names can be the top, which saves a hop at run time.
-fn is_bare_reference(node: &Node) -> bool {
-    matches!(&node.data, Data::Object(members) if matches!(members.as_slice(), [(key, _)] if key == "$ref"))
+/// What `{ $ref: … }` alone stands for can be the top itself, which saves a hop at run time.
+fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<At<'d>> {
+    let mut target = at.clone();
+    let mut seen = HashSet::new();
+    while let (Some(reference), [_]) = (target.get("$ref"), target.members().as_slice()) {
+        if !seen.insert(target.pointer.clone()) {
+            checker.fault(&reference, "this $ref leads back to itself");
+            return None;
+        }
+        target = checker.root.follow(&local_pointer(reference.text()?)?).ok()?;
+    }
+    Some(target)
 }
 
 struct Bundle<'c, 'd> {
