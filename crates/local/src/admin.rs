@@ -1,1 +1,129 @@
-//! admin
+//! The admin port: is everything up, what became of a message, how full are the queues. JSON, read-only.
+//!
+//! `GET /healthz` is 200 once every function is up, else 503 with the reasons. `GET /messages/{id}` is a message's timeline,
+//! `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues included.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{HeaderValue, StatusCode, Uri, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{journal::Journal, queues::QueueClient};
+
+/// How many messages `GET /messages` lists.
+const LATEST_MAX: usize = 100;
+
+/// What each function is waiting for; nothing once it is up. Clones share it.
+#[derive(Clone, Default)]
+pub struct Health {
+    waiting: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Health {
+    /// The part is not up, for this reason.
+    pub fn down(&self, part: &str, reason: &str) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), reason.to_owned());
+    }
+
+    /// The part is up.
+    pub fn up(&self, part: &str) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
+    }
+
+    fn reasons(&self) -> BTreeMap<String, String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What the admin port tells about.
+#[derive(Clone)]
+pub struct Admin {
+    /// The state of the functions.
+    pub health: Health,
+    /// The timelines.
+    pub journal: Journal,
+    /// Where the queues are.
+    pub client: QueueClient,
+    /// Name and URL of each.
+    pub queues: Vec<(String, String)>,
+}
+
+/// Serves until the future is dropped.
+///
+/// # Errors
+/// What accepting connections gives.
+pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
+    let app = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/messages", get(messages))
+        .route("/messages/{id}", get(message))
+        .route("/queues", get(queues))
+        .fallback(async |uri: Uri| problem("not_found", &format!("There is no {}.", uri.path())))
+        .with_state(admin);
+    axum::serve(listener, app).await
+}
+
+async fn healthz(State(admin): State<Admin>) -> Response {
+    let reasons = admin.health.reasons();
+    match reasons.is_empty() {
+        true => answer(StatusCode::OK, "application/json", &json!({ "status": "ok" })),
+        false => {
+            let body = json!({ "status": "not ready", "reasons": reasons });
+            answer(StatusCode::SERVICE_UNAVAILABLE, "application/json", &body)
+        }
+    }
+}
+
+async fn messages(State(admin): State<Admin>) -> Response {
+    answer(StatusCode::OK, "application/json", &json!({ "messages": admin.journal.latest(LATEST_MAX) }))
+}
+
+async fn message(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
+    match admin.journal.timeline(&id) {
+        Some(timeline) => answer(StatusCode::OK, "application/json", &timeline),
+        None => problem("message_unknown", "No message with this id was seen since the local stack started."),
+    }
+}
+
+async fn queues(State(admin): State<Admin>) -> Response {
+    let mut queues = Vec::new();
+    for (name, url) in &admin.queues {
+        let input = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
+        let entry = match admin.client.call("GetQueueAttributes", input).await {
+            Ok(answer) => {
+                let count = |attribute: &str| -> Option<u64> { answer["Attributes"][attribute].as_str()?.parse().ok() };
+                json!({
+                    "name": name,
+                    "url": url,
+                    "visible": count("ApproximateNumberOfMessages"),
+                    "in_flight": count("ApproximateNumberOfMessagesNotVisible"),
+                    "delayed": count("ApproximateNumberOfMessagesDelayed"),
+                })
+            }
+            Err(error) => json!({ "name": name, "url": url, "error": error.to_string() }),
+        };
+        queues.push(entry);
+    }
+    answer(StatusCode::OK, "application/json", &json!({ "queues": queues }))
+}
+
+/// A 404 as RFC 9457 has it.
+fn problem(code: &str, detail: &str) -> Response {
+    let body = json!({ "title": "Not Found", "status": 404, "code": code, "detail": detail });
+    answer(StatusCode::NOT_FOUND, "application/problem+json", &body)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response {
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+    (status, content_type, format!("{body}\n")).into_response()
+}

@@ -1,1 +1,279 @@
-//! journal
+//! Each message's life as a timeline: accepted → delivered → done, and everything that can come between.
+//!
+//! A message is known by its envelope's id, which stays the same through retries, the dead-letter queue and redrives; a
+//! message that is no CloudEvent is known by its SQS message id. Timelines are bounded in number and length. With the
+//! embedded queue every step is seen; with another endpoint those that happen in the queue alone are not.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{mapping::MappingEvent, sqs::QueueEvent};
+
+/// How many messages are remembered; the oldest are forgotten.
+const MESSAGES_MAX: usize = 10_000;
+/// How many steps of one message are remembered: the first and the latest.
+const STEPS_MAX: usize = 200;
+
+/// A step in a message's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+#[allow(missing_docs)] // Fields are what they are called.
+pub enum Step {
+    /// The broker has it.
+    Accepted { queue: String },
+    /// The same message was sent again and the queue kept one of them.
+    Repeated,
+    /// A function got it.
+    Delivered { queue: String, function: String, receive_count: u32 },
+    /// The function is through with it.
+    Done,
+    /// The function wants it again, then.
+    Retrying { visible_in_s: u32 },
+    /// Back in its queue; it is visible again when its visibility timeout ends.
+    Returned { reason: String },
+    /// Given up on.
+    DeadLettered { queue: String, reason: String },
+    /// From a dead-letter queue back into service.
+    Redriven { queue: String },
+    /// No filter of the mapping matches, so it was deleted.
+    FilteredOut { queue: String, function: String },
+    /// Its retention period ended.
+    Expired { queue: String },
+    /// Its queue was purged or deleted.
+    Purged { queue: String },
+}
+
+impl Step {
+    /// The step's name, as in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Repeated => "repeated",
+            Self::Delivered { .. } => "delivered",
+            Self::Done => "done",
+            Self::Retrying { .. } => "retrying",
+            Self::Returned { .. } => "returned",
+            Self::DeadLettered { .. } => "dead-lettered",
+            Self::Redriven { .. } => "redriven",
+            Self::FilteredOut { .. } => "filtered-out",
+            Self::Expired { .. } => "expired",
+            Self::Purged { .. } => "purged",
+        }
+    }
+}
+
+/// The step's details for a log line.
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { queue } | Self::Redriven { queue } => write!(out, "into {queue}"),
+            Self::Repeated => write!(out, "is there already"),
+            Self::Delivered { queue, function, receive_count } => {
+                write!(out, "from {queue} to {function}, receive {receive_count}")
+            }
+            Self::Retrying { visible_in_s } => write!(out, "in {visible_in_s} s"),
+            Self::Returned { reason } => write!(out, "to its queue: {reason}"),
+            Self::DeadLettered { queue, reason } => write!(out, "into {queue}: {reason}"),
+            Self::FilteredOut { queue, function } => write!(out, "of {queue} before {function}"),
+            Self::Expired { queue } | Self::Purged { queue } => write!(out, "from {queue}"),
+            Self::Done => Ok(()),
+        }
+    }
+}
+
+/// Hears of every step as it is noted.
+pub type StepObserver = Arc<dyn Fn(&str, &Step) + Send + Sync>;
+
+/// The timelines. Clones share them.
+#[derive(Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dead_letter_queues: HashSet<String>,
+    observer: StepObserver,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    timelines: HashMap<String, Timeline>,
+    /// Oldest first.
+    order: VecDeque<String>,
+}
+
+#[derive(Default)]
+struct Timeline {
+    steps: Vec<(OffsetDateTime, Step)>,
+    /// It was sent, and the sender has not been answered yet.
+    unanswered: bool,
+}
+
+impl Timeline {
+    /// The last step that changed what becomes of the message.
+    fn state(&self) -> &'static str {
+        let last = self.steps.iter().rev().find(|(_, step)| *step != Step::Repeated);
+        last.map_or("unknown", |(_, step)| step.name())
+    }
+
+    fn last(&self) -> Option<&Step> {
+        self.steps.last().map(|(_, step)| step)
+    }
+}
+
+impl Journal {
+    /// `dead_letter_queues`: the names of queues whose messages were given up on.
+    pub fn new(dead_letter_queues: impl IntoIterator<Item = String>, observer: StepObserver) -> Self {
+        let dead_letter_queues = dead_letter_queues.into_iter().collect();
+        Self { inner: Arc::new(Inner { dead_letter_queues, observer, state: Mutex::default() }) }
+    }
+
+    /// What the embedded queue saw.
+    pub fn queue_event(&self, event: &QueueEvent) {
+        match event {
+            QueueEvent::Sent { queue, message_id, body } => {
+                let id = identify(body, message_id);
+                if self.inner.dead_letter_queues.contains(&**queue) {
+                    let reason = "rejected by the function".to_owned();
+                    self.note(&id, Step::DeadLettered { queue: queue.to_string(), reason });
+                } else {
+                    self.note(&id, Step::Accepted { queue: queue.to_string() });
+                    if let Some(timeline) = self.state().timelines.get_mut(&id) {
+                        timeline.unanswered = true;
+                    }
+                }
+            }
+            QueueEvent::VisibilityChanged { message_id, body, timeout_s, .. } => {
+                self.note(&identify(body, message_id), Step::Retrying { visible_in_s: *timeout_s });
+            }
+            QueueEvent::DeadLettered { message_id, body, receive_count, target, .. } => {
+                let reason = format!("receives exhausted ({receive_count})");
+                self.note(&identify(body, message_id), Step::DeadLettered { queue: target.to_string(), reason });
+            }
+            QueueEvent::Moved { message_id, body, target, .. } => {
+                self.note(&identify(body, message_id), Step::Redriven { queue: target.to_string() });
+            }
+            QueueEvent::Expired { queue, message_id, body, .. } => {
+                self.note(&identify(body, message_id), Step::Expired { queue: queue.to_string() });
+            }
+            QueueEvent::Purged { queue, message_id, body, .. } => {
+                self.note(&identify(body, message_id), Step::Purged { queue: queue.to_string() });
+            }
+            // The mapping tells these, and for whom.
+            QueueEvent::Received { .. } | QueueEvent::Deleted { .. } => {}
+        }
+    }
+
+    /// What a mapping did.
+    pub fn mapping_event(&self, event: &MappingEvent) {
+        let message = event.message();
+        let id = identify(&message.body, &message.message_id);
+        let (queue, function) = (message.queue.to_string(), message.function.to_string());
+        match event {
+            MappingEvent::Delivered(_) => {
+                self.note(&id, Step::Delivered { queue, function, receive_count: message.receive_count });
+            }
+            MappingEvent::Done(_) => {
+                // A function that rejects a message puts it into the dead-letter queue itself and then is through with it.
+                self.note_unless(&id, Step::Done, |last| matches!(last, Step::DeadLettered { .. }));
+            }
+            MappingEvent::Returned { .. } => {
+                let step = Step::Returned { reason: format!("{function} listed it as failed") };
+                self.note_unless(&id, step, |last| matches!(last, Step::Retrying { .. }));
+            }
+            MappingEvent::FilteredOut(_) => self.note(&id, Step::FilteredOut { queue, function }),
+            MappingEvent::BatchFailed { reason, .. } => self.note(&id, Step::Returned { reason: reason.clone() }),
+        }
+    }
+
+    /// A client was told 202 with this id. The embedded queue tells what was sent; of another one this answer is all there is
+    /// to know, and `elsewhere` names it.
+    pub fn answered(&self, id: &str, elsewhere: Option<&str>) {
+        let step = {
+            let mut state = self.state();
+            let timeline = state.timelines.get_mut(id);
+            let known = timeline.as_ref().is_some_and(|timeline| !timeline.steps.is_empty());
+            let unanswered = timeline.is_some_and(|timeline| std::mem::take(&mut timeline.unanswered));
+            match elsewhere {
+                None if unanswered => return,
+                Some(queue) if !known => Step::Accepted { queue: queue.to_owned() },
+                _ => Step::Repeated,
+            }
+        };
+        self.note(id, step);
+    }
+
+    /// The message's timeline: `{"id", "state", "steps": [{"at", "step", …}]}`.
+    pub fn timeline(&self, id: &str) -> Option<Value> {
+        let state = self.state();
+        let timeline = state.timelines.get(id)?;
+        let steps: Vec<Value> = timeline.steps.iter().map(|(at, step)| step_json(*at, step)).collect();
+        Some(json!({ "id": id, "state": timeline.state(), "steps": steps }))
+    }
+
+    /// The latest messages, newest first: `[{"id", "state"}]`.
+    pub fn latest(&self, count: usize) -> Value {
+        let state = self.state();
+        let newest = state.order.iter().rev().take(count);
+        newest.map(|id| json!({ "id": id, "state": state.timelines.get(id).map(Timeline::state) })).collect()
+    }
+
+    fn note(&self, id: &str, step: Step) {
+        self.note_unless(id, step, |_| false);
+    }
+
+    fn note_unless(&self, id: &str, step: Step, pointless_after: impl Fn(&Step) -> bool) {
+        {
+            let mut state = self.state();
+            if !state.timelines.contains_key(id) {
+                if state.order.len() >= MESSAGES_MAX
+                    && let Some(oldest) = state.order.pop_front()
+                {
+                    state.timelines.remove(&oldest);
+                }
+                state.order.push_back(id.to_owned());
+            }
+            let timeline = state.timelines.entry(id.to_owned()).or_default();
+            if timeline.last().is_some_and(pointless_after) {
+                return;
+            }
+            if timeline.steps.len() >= STEPS_MAX {
+                timeline.steps.remove(1);
+            }
+            timeline.steps.push((OffsetDateTime::now_utc(), step.clone()));
+        }
+        (self.inner.observer)(id, &step);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn step_json(at: OffsetDateTime, step: &Step) -> Value {
+    let mut value = serde_json::to_value(step).unwrap_or_default();
+    let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
+    value["at"] = at.format(&Rfc3339).unwrap_or_default().into();
+    value
+}
+
+/// The envelope's id, if the body is a CloudEvent.
+fn identify(body: &str, message_id: &str) -> String {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        specversion: &'a str,
+        id: String,
+    }
+    match serde_json::from_str::<Event<'_>>(body) {
+        Ok(event) if event.specversion.starts_with("1.") && !event.id.is_empty() => event.id,
+        _ => message_id.to_owned(),
+    }
+}

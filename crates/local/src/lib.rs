@@ -19,4 +19,5 @@ pub mod secrets;
 pub mod sqs;
 pub mod stack;
 pub mod template;
+pub mod terminal;
 pub mod workspace;

@@ -1,1 +1,97 @@
-//! secrets
+//! The development secrets: fixed, seeded by the local stack alone, and no secret to anybody.
+//!
+//! Every `AWS::SecretsManager::Secret` of the template has the same value here: an object from a logical name to the values
+//! that are live.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    aws::SecretLookup,
+    template::{REGION, SecretPlan},
+};
+
+/// Opens every operation that asks for an API key; its principal is `dev`.
+pub const API_KEY: &str = "dev-key";
+/// Signs GitHub deliveries.
+pub const GITHUB: &str = "dev-github";
+/// Signs Stripe deliveries.
+pub const STRIPE: &str = "whsec_dev_stripe";
+/// Signs Standard Webhooks deliveries.
+pub const STANDARD_WEBHOOKS: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// How long another endpoint may take to answer.
+const CALL_S_MAX: u64 = 30;
+/// A secret is 64 KiB at most. <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// The secret's value.
+pub fn secret_string() -> String {
+    let hash: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "api-keys": [{ "sha256": hash, "principal": "dev", "scopes": ["*"] }],
+        "github": [GITHUB],
+        "stripe": [STRIPE],
+        "standard-webhooks": [STANDARD_WEBHOOKS],
+    })
+    .to_string()
+}
+
+/// Finds the template's secrets by name, ARN, or ARN without its random end.
+pub fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
+    let known: Vec<_> = secrets.iter().map(|secret| (secret.name.clone(), secret.arn.clone())).collect();
+    Arc::new(move |id| {
+        let is = |(name, arn): &(String, String)| {
+            id == name || id == arn || arn.rsplit_once('-').is_some_and(|(partial, _)| id == partial)
+        };
+        known.iter().any(is).then(secret_string)
+    })
+}
+
+/// Creates the secret at another endpoint unless it is there already, and gives its ARN. A value that is there stays.
+///
+/// # Errors
+/// What the endpoint answered, or why it did not.
+pub async fn create_elsewhere(endpoint_url: &str, name: &str) -> Result<String, String> {
+    let input = json!({
+        "Name": name,
+        "SecretString": secret_string(),
+        "Description": "Development secrets",
+        "ClientRequestToken": uuid::Uuid::now_v7().to_string(),
+    });
+    let mut answer = call(endpoint_url, "CreateSecret", &input).await?;
+    if answer["__type"].as_str().is_some_and(|kind| kind.ends_with("ResourceExistsException")) {
+        answer = call(endpoint_url, "DescribeSecret", &json!({ "SecretId": name })).await?;
+    }
+    let arn = answer["ARN"].as_str().map(str::to_owned);
+    arn.ok_or_else(|| format!("secret {name}: {}", answer["message"].as_str().unwrap_or("no ARN in the answer")))
+}
+
+async fn call(endpoint_url: &str, action: &str, input: &Value) -> Result<Value, String> {
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/secretsmanager/aws4_request, SignedHeaders=host, Signature=0"
+    );
+    let request = Request::post(endpoint_url)
+        .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
+        .header(header::AUTHORIZATION, authorization)
+        .header("x-amz-target", format!("secretsmanager.{action}"))
+        .body(Full::<Bytes>::from(input.to_string()));
+    let request = request.map_err(|error| error.to_string())?;
+    let exchange = async {
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let response = client.request(request).await.map_err(|error| error.to_string())?;
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        serde_json::from_slice(&body).map_err(|_| "the answer is not JSON".to_owned())
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(CALL_S_MAX), exchange).await;
+    answer
+        .unwrap_or_else(|_| Err(format!("no answer within {CALL_S_MAX} s")))
+        .map_err(|reason: String| format!("{endpoint_url}: {action}: {reason}"))
+}

@@ -44,7 +44,7 @@ impl<T> RouteTable<T> {
     /// `keys` as API Gateway writes them: `POST /orders`, `ANY /files/{proxy+}`, `$default`.
     pub fn new(keys: impl IntoIterator<Item = (String, T)>) -> Self {
         let mut routes: Vec<_> = keys.into_iter().map(|(key, target)| (Pattern::parse(key), target)).collect();
-        routes.sort_by(|(left, _), (right, _)| left.precedence().cmp(&right.precedence()));
+        routes.sort_by_key(|(pattern, _)| pattern.precedence());
         Self { routes }
     }
 

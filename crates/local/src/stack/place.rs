@@ -1,0 +1,82 @@
+//! Makes the template's queues and secrets where the stack runs, embedded or at another endpoint.
+//!
+//! What is there already is used as it is and given the template's attributes. Queues are made first and told of their
+//! dead-letter queues afterwards, so that their order does not matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::StackError;
+use crate::{
+    queues::QueueClient,
+    secrets,
+    template::{Physical, Plan, QueuePlan},
+};
+
+/// The names of queues that another queue's redrive policy names.
+pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
+    let policies = plan.queues.iter().filter_map(|queue| queue.redrive_attributes.get("RedrivePolicy"));
+    let targets = policies.filter_map(|policy| {
+        let policy: Value = serde_json::from_str(policy).ok()?;
+        Some(policy["deadLetterTargetArn"].as_str()?.rsplit(':').next()?.to_owned())
+    });
+    targets.collect()
+}
+
+/// Creates the queues, and the secrets if they are elsewhere, and says what they are really called.
+pub(super) async fn create(
+    client: &QueueClient,
+    plan: &Plan,
+    endpoint_url: Option<&str>,
+) -> Result<BTreeMap<String, Physical>, StackError> {
+    let mut physical = BTreeMap::new();
+    for queue in &plan.queues {
+        let error = |reason| StackError::Create { name: format!("queue {}", queue.name), reason };
+        physical.insert(queue.logical_id.clone(), create_queue(client, queue).await.map_err(error)?);
+    }
+    // The embedded service knows its secrets without being told.
+    if let Some(url) = endpoint_url {
+        for secret in &plan.secrets {
+            let error = |reason| StackError::Create { name: format!("secret {}", secret.name), reason };
+            let arn = secrets::create_elsewhere(url, &secret.name).await.map_err(error)?;
+            physical.insert(secret.logical_id.clone(), Physical::new(arn.clone(), [("Id", arn)]));
+        }
+    }
+    Ok(physical)
+}
+
+async fn create_queue(client: &QueueClient, queue: &QueuePlan) -> Result<Physical, String> {
+    let input = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
+    let created = match client.call("CreateQueue", input).await {
+        Ok(created) => created,
+        // Most likely it is there with other attributes; the error of creating it says more than that of not finding it.
+        Err(error) => {
+            let found = client.call("GetQueueUrl", json!({ "QueueName": queue.name })).await;
+            let found = found.map_err(|_| error.to_string())?;
+            let mut attributes = queue.attributes.clone();
+            attributes.remove("FifoQueue");
+            let input = json!({ "QueueUrl": found["QueueUrl"], "Attributes": attributes });
+            client.call("SetQueueAttributes", input).await.map_err(|error| error.to_string())?;
+            found
+        }
+    };
+    let input = json!({ "QueueUrl": created["QueueUrl"], "AttributeNames": ["QueueArn"] });
+    let answer = client.call("GetQueueAttributes", input).await.map_err(|error| error.to_string())?;
+    let (url, arn) = (created["QueueUrl"].as_str(), answer["Attributes"]["QueueArn"].as_str());
+    let (Some(url), Some(arn)) = (url, arn) else { return Err("the answer names no QueueUrl or QueueArn".to_owned()) };
+    let attributes = [("Arn", arn), ("QueueName", queue.name.as_str()), ("QueueUrl", url)];
+    Ok(Physical::new(url.to_owned(), attributes.map(|(name, value)| (name, value.to_owned()))))
+}
+
+/// Tells the queues of each other.
+pub(super) async fn set_redrive(client: &QueueClient, plan: &Plan) -> Result<(), StackError> {
+    for queue in plan.queues.iter().filter(|queue| !queue.redrive_attributes.is_empty()) {
+        let input = json!({ "QueueUrl": queue.url, "Attributes": queue.redrive_attributes });
+        client.call("SetQueueAttributes", input).await.map_err(|error| StackError::Create {
+            name: format!("redrive policy of queue {}", queue.name),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
+}

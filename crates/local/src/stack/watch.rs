@@ -1,0 +1,93 @@
+//! Builds again when sources change, and restarts the functions whose executable came out new.
+//!
+//! A build that fails changes nothing: the functions of before keep running.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use tokio::time::sleep;
+
+use super::{Options, folders};
+use crate::{
+    admin::Health,
+    pool::Function,
+    template::FunctionPlan,
+    workspace::{self, Fingerprint, WATCH_INTERVAL},
+};
+
+/// Watches until it is aborted.
+pub(super) async fn watch(
+    options: Options,
+    plans: Vec<FunctionPlan>,
+    functions: BTreeMap<String, Function>,
+    mut binaries: BTreeMap<String, PathBuf>,
+    health: Health,
+) {
+    let terminal = &options.terminal;
+    let folders = folders(&options.template, &plans);
+    let mut template = workspace::written(&options.template);
+    let mut seen = BTreeMap::new();
+    for folder in folders.keys() {
+        seen.insert(folder, look(folder).await);
+    }
+    let mut running: BTreeMap<&str, Option<SystemTime>> = BTreeMap::new();
+    for plan in &plans {
+        running.insert(&plan.name, binaries.get(&plan.binary).and_then(|path| workspace::written(path)));
+    }
+    loop {
+        sleep(WATCH_INTERVAL).await;
+        let mut rebuilt = false;
+        for (folder, names) in &folders {
+            let now = look(folder).await;
+            if seen.insert(folder, now) == Some(now) {
+                continue;
+            }
+            terminal.line(format_args!("Sources changed in {}: building {}", folder.display(), names.join(", ")));
+            match workspace::build(folder, names, options.release).await {
+                Ok(built) => {
+                    binaries.extend(built);
+                    rebuilt = true;
+                }
+                Err(error) => terminal.error(format_args!("{error}; the functions of before keep running")),
+            }
+        }
+        if workspace::written(&options.template) != template {
+            template = workspace::written(&options.template);
+            terminal.warn(format_args!("{} changed: restart to use it", options.template.display()));
+        }
+        if !rebuilt {
+            continue;
+        }
+        for plan in &plans {
+            let (Some(function), Some(binary)) = (functions.get(&plan.name), binaries.get(&plan.binary)) else {
+                continue;
+            };
+            let written = workspace::written(binary);
+            if running.insert(&plan.name, written) != Some(written) {
+                restart(&options, &health, function, binary).await;
+            }
+        }
+    }
+}
+
+async fn restart(options: &Options, health: &Health, function: &Function, binary: &Path) {
+    let (name, terminal) = (function.name(), &options.terminal);
+    match function.replace(binary.to_owned()).await {
+        Ok(()) => {
+            health.up(name);
+            terminal.line(format_args!("Restarted {name}"));
+        }
+        Err(error) => {
+            health.down(name, &error.to_string());
+            terminal.error(error);
+        }
+    }
+}
+
+async fn look(folder: &Path) -> Fingerprint {
+    let folder = folder.to_owned();
+    tokio::task::spawn_blocking(move || workspace::fingerprint(&folder)).await.unwrap_or_default()
+}
