@@ -10,7 +10,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::serve::ListenerExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -22,6 +23,10 @@ pub type SecretLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// The largest request: a batch of 1 MiB, each character escaped as six, and room for the rest.
 const REQUEST_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
+/// What is here, for those who look for something else.
+const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0) and \
+                         secretsmanager.GetSecretValue.";
+
 const JSON_1_0: &str = "application/x-amz-json-1.0";
 const JSON_1_1: &str = "application/x-amz-json-1.1";
 
@@ -30,6 +35,8 @@ const JSON_1_1: &str = "application/x-amz-json-1.1";
 /// # Errors
 /// What accepting connections gives.
 pub async fn serve(listener: TcpListener, sqs: Sqs, secrets: SecretLookup) -> std::io::Result<()> {
+    // Answers are small and asked for one at a time: waiting to fill a packet only delays them.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router(sqs, secrets)).await
 }
 
@@ -38,12 +45,7 @@ pub fn router(sqs: Sqs, secrets: SecretLookup) -> Router {
     Router::new().fallback(answer).layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)).with_state((sqs, secrets))
 }
 
-async fn answer(
-    State((sqs, secrets)): State<(Sqs, SecretLookup)>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn answer(State((sqs, secrets)): State<(Sqs, SecretLookup)>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (content_type, namespace, answer) = match target.split_once('.') {
         Some(("AmazonSQS", action)) => {
@@ -57,7 +59,8 @@ async fn answer(
             let answer = parse(&body).and_then(|input| secret(&input, &secrets));
             (JSON_1_1, "com.amazonaws.secretsmanager", answer)
         }
-        _ => (JSON_1_0, "com.amazon.coral.service", Err(unknown(&method, target, &body))),
+        None if is_query_protocol(&body) => return refuse_query_protocol(),
+        _ => (JSON_1_0, "com.amazon.coral.service", Err(unknown(target))),
     };
     let mut response = match answer {
         Ok(output) => output.to_string().into_response(),
@@ -104,19 +107,80 @@ fn secret(input: &Value, secrets: &SecretLookup) -> Result<Value, ApiError> {
     Ok(json!({ "ARN": arn, "Name": name, "SecretString": text, "VersionStages": ["AWSCURRENT"] }))
 }
 
-fn unknown(method: &Method, target: &str, body: &[u8]) -> ApiError {
-    const HERE: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0) and \
-                        secretsmanager.GetSecretValue.";
-    let text = if !target.is_empty() {
-        format!("{target} is not supported. {HERE}")
-    } else if method == Method::POST && body.starts_with(b"Action=") || contains(body, b"&Action=") {
-        format!("The AWS query protocol is not supported: use an SDK or CLI that speaks AWS JSON. {HERE}")
-    } else {
-        format!("No X-Amz-Target header. {HERE}")
-    };
-    ApiError::new(Kind::UnknownOperation, text)
+fn unknown(target: &str) -> ApiError {
+    let what = if target.is_empty() { "A request without X-Amz-Target" } else { target };
+    ApiError::new(Kind::UnknownOperation, format!("{what} is not supported. {SUPPORTED}"))
 }
 
-fn contains(body: &[u8], needle: &[u8]) -> bool {
-    body.windows(needle.len()).any(|window| window == needle)
+/// Whether this is a form of the old query protocol, which STS and SDKs before 2023 speak.
+fn is_query_protocol(body: &[u8]) -> bool {
+    const FIELD: &[u8] = b"&Action=";
+    body.starts_with(&FIELD[1..]) || body.windows(FIELD.len()).any(|window| window == FIELD)
+}
+
+/// Refused in XML, because the clients that send such forms show the text of nothing else.
+fn refuse_query_protocol() -> Response {
+    let xml = "<ErrorResponse><Error><Type>Sender</Type><Code>UnknownOperationException</Code><Message>The AWS query \
+               protocol is not supported: use an SDK or CLI that speaks AWS JSON.</Message></Error></ErrorResponse>";
+    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::sqs::SqsConfig;
+
+    /// Posts one request; gives status, query error header and body.
+    async fn post(target: &str, body: &'static str) -> (u16, String, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let secrets: SecretLookup =
+            Arc::new(|id| (id == "dev" || id.ends_with(":secret:dev-AbCdEf")).then(|| "{}".into()));
+        let server = tokio::spawn(serve(listener, Sqs::new(Clock::system(), SqsConfig::default()), secrets));
+        let mut request = Request::post(url);
+        if !target.is_empty() {
+            request = request.header("x-amz-target", target);
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let code = head.headers.get("x-amzn-query-error").map(|value| value.to_str().unwrap().to_owned());
+        let body = body.collect().await.unwrap().to_bytes();
+        server.abort();
+        (head.status.as_u16(), code.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn check(target: &str, body: &'static str, status: u16, code: &str, contains: &str) {
+        let answer = post(target, body).await;
+        assert_eq!((answer.0, answer.1.as_str()), (status, code), "{target} {body}: {}", answer.2);
+        assert!(answer.2.contains(contains), "{target} {body}: {}", answer.2);
+    }
+
+    #[tokio::test]
+    async fn routes_by_target_and_names_errors_twice() {
+        let no_queue = r#""__type":"com.amazonaws.sqs#QueueDoesNotExist""#;
+        let no_secret = r#""__type":"com.amazonaws.secretsmanager#ResourceNotFoundException""#;
+        let get = "secretsmanager.GetSecretValue";
+        check("AmazonSQS.ListQueues", "", 200, "", r#"{"QueueUrls":[]}"#).await;
+        let legacy = "AWS.SimpleQueueService.NonExistentQueue;Sender";
+        check("AmazonSQS.GetQueueUrl", r#"{"QueueName":"q"}"#, 400, legacy, no_queue).await;
+        check("AmazonSQS.ListQueues", "{", 400, "SerializationException;Sender", "SerializationException").await;
+        check("AmazonSQS.Dance", "{}", 400, "UnknownOperationException;Sender", "no action Dance").await;
+        check(get, r#"{"SecretId":"dev"}"#, 200, "", r#""Name":"dev","SecretString":"{}""#).await;
+        let arn = r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:000000000000:secret:dev-AbCdEf"}"#;
+        check(get, arn, 200, "", r#""Name":"dev""#).await;
+        check(get, r#"{"SecretId":"x"}"#, 400, "ResourceNotFoundException;Sender", no_secret).await;
+        check("DynamoDB_20120810.ListTables", "{}", 400, "UnknownOperationException;Sender", "AmazonSQS.<Action>")
+            .await;
+        check("", "{}", 400, "UnknownOperationException;Sender", "without X-Amz-Target").await;
+        check("", "Action=SendMessage&MessageBody=x", 400, "", "query protocol is not supported").await;
+        check("", "Version=2012-11-05&Action=SendMessage", 400, "", "<Code>UnknownOperationException</Code>").await;
+    }
 }

@@ -89,13 +89,14 @@ impl Engine {
     ) -> Result<(), ApiError> {
         if let Some(queue) = self.queues.get(name) {
             let mut wanted = queue.attributes.clone();
-            return match wanted.apply(given) {
-                Ok(()) if wanted == queue.attributes => Ok(()),
-                _ => Err(ApiError::new(
-                    Kind::QueueNameExists,
-                    "A queue already exists with the same name and a different value for an attribute.",
-                )),
-            };
+            wanted.apply(given)?;
+            if wanted == queue.attributes {
+                return Ok(());
+            }
+            return Err(ApiError::new(
+                Kind::QueueNameExists,
+                "A queue already exists with the same name and a different value for an attribute.",
+            ));
         }
         let attributes = QueueAttributes::new(name, given)?;
         self.check_dead_letter_queue(name, &attributes)?;
@@ -197,19 +198,20 @@ impl Engine {
             )));
         }
         let mut delay_s = draft.delay_s.unwrap_or(queue.attributes.delay_s);
+        let wrong_type = |parameter: &str, value: &str| {
+            ApiError::invalid_parameter(format!(
+                "Value {value} for parameter {parameter} is invalid. Reason: The request include parameter that is not valid \
+                 for this queue type."
+            ))
+        };
         if queue.attributes.fifo {
             if let Some(delay_s) = draft.delay_s.filter(|delay_s| *delay_s > 0) {
-                return Err(ApiError::invalid_parameter(format!(
-                    "Value {delay_s} for parameter DelaySeconds is invalid. Reason: The request include parameter that is not \
-                     valid for this queue type."
-                )));
+                return Err(wrong_type("DelaySeconds", &delay_s.to_string()));
             }
             delay_s = queue.attributes.delay_s;
             draft.deduplication_id.get_or_insert_with(|| hex(&Sha256::digest(draft.body.as_bytes())));
-        } else if draft.deduplication_id.is_some() {
-            return Err(ApiError::invalid_parameter(
-                "The request include parameter MessageDeduplicationId that is not valid for this queue type.",
-            ));
+        } else if let Some(id) = &draft.deduplication_id {
+            return Err(wrong_type("MessageDeduplicationId", id));
         }
         let message = draft.into_message(now);
         let scope = message.group.clone().filter(|_| queue.attributes.deduplicates_per_group);

@@ -33,8 +33,7 @@ pub(super) struct Queue {
     pub(super) purged_at: Option<EpochMs>,
     /// Told whenever a waiting receive should look again.
     pub(super) changed: Arc<Notify>,
-    /// Deduplication id, with its group if the scope is the group, to the message first sent under it.
-    pub(super) sent_before: Window<(Option<Arc<str>>, Arc<str>), (Arc<str>, u64)>,
+    pub(super) sent_before: Window<DeduplicationKey, FirstSend>,
     attempts: Window<String, Vec<Receipt>>,
     instance: u64,
     serials: u64,
@@ -45,6 +44,12 @@ pub(super) struct Queue {
     in_flight: BTreeSet<(EpochMs, u64)>,
     by_age: BTreeSet<(EpochMs, u64)>,
 }
+
+/// What a deduplication id must be unique in, and the id: a group if that is the scope, else the queue.
+pub(super) type DeduplicationKey = (Option<Arc<str>>, Arc<str>);
+
+/// Id and sequence number of the message first sent under a deduplication id.
+pub(super) type FirstSend = (Arc<str>, u64);
 
 #[derive(Debug)]
 struct Slot {
@@ -185,7 +190,7 @@ impl Queue {
     ) -> Result<Received, ApiError> {
         let until = now.saturating_add(EpochMs::from(wanted.visibility_s) * 1_000);
         let mut received = Received::default();
-        if let Some(messages) = self.replay(wanted, until) {
+        if let Some(messages) = self.replay(wanted, until, now) {
             received.messages = messages;
             return Ok(received);
         }
@@ -215,9 +220,8 @@ impl Queue {
 
     /// The messages of the same receive attempt made before, with their visibility timeout begun anew; `None` if it was
     /// not made, or one of its messages was deleted, changed or became visible since. API ReceiveMessage.
-    fn replay(&mut self, wanted: &Receive, until: EpochMs) -> Option<Vec<(Message, String)>> {
+    fn replay(&mut self, wanted: &Receive, until: EpochMs, now: EpochMs) -> Option<Vec<(Message, String)>> {
         let id = wanted.attempt_id.as_ref()?;
-        let now = until.saturating_sub(EpochMs::from(wanted.visibility_s) * 1_000);
         let receipts = self.attempts.get(id, now)?.clone();
         let is_untouched = |receipt: &Receipt| {
             self.slots.get(&receipt.serial).is_some_and(|slot| {
