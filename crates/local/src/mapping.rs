@@ -56,7 +56,7 @@ pub struct MappingSpec {
     pub report_batch_item_failures: bool,
     /// The parsed `Pattern` of each filter.
     pub filters: Vec<Value>,
-    /// Is it a FIFO queue? Batches keep the order of the queue either way; the queue's group lock does the rest.
+    /// Is it a FIFO queue? Its group lock keeps batches of one group apart; this keeps the parts of one receive apart.
     pub fifo: bool,
 }
 
@@ -82,20 +82,15 @@ pub enum MappingEvent {
     Delivered(MappedMessage),
     /// The function worked it off and it is deleted.
     Done(MappedMessage),
-    /// It stays in the queue and becomes visible again: the function listed it as failed, or it could not be deleted.
-    Returned {
-        /// Which message.
-        message: MappedMessage,
-        /// Why.
-        reason: String,
-    },
+    /// The function listed it as failed: it stays in the queue and becomes visible again.
+    Returned(MappedMessage),
     /// No filter matches it and it is deleted.
     FilteredOut(MappedMessage),
-    /// It stays in the queue and becomes visible again, because its whole batch failed.
+    /// Nobody listed it, and still it stays in the queue and becomes visible again: its whole batch failed, or deleting it did.
     BatchFailed {
         /// Which message.
         message: MappedMessage,
-        /// Why the batch failed.
+        /// Why.
         reason: String,
     },
 }
@@ -107,8 +102,8 @@ impl MappingEvent {
         match self {
             MappingEvent::Delivered(message)
             | MappingEvent::Done(message)
+            | MappingEvent::Returned(message)
             | MappingEvent::FilteredOut(message)
-            | MappingEvent::Returned { message, .. }
             | MappingEvent::BatchFailed { message, .. } => message,
         }
     }
@@ -223,9 +218,18 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
             if !batch.is_empty() {
                 let (shared, stop, backoff) = (Arc::clone(&self), stop.clone(), Arc::clone(&backoff));
                 deliveries.spawn(async move {
-                    shared.deliver(batch, stop, &backoff).await;
+                    let clean = shared.deliver(batch, stop, &backoff).await;
                     drop(slot);
+                    clean
                 });
+            }
+            if self.spec.fifo && !surplus.is_empty() {
+                // What had no room waits for what came before it, and goes back to the queue with it if that fails.
+                while let Some(clean) = deliveries.join_next().await {
+                    if !clean.unwrap_or(false) {
+                        surplus.clear();
+                    }
+                }
             }
             while deliveries.try_join_next().is_some() {}
         }
@@ -239,7 +243,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
             let message = self.message(delivery);
             self.tell(&match failed.get(&index) {
                 None => deleted(message),
-                Some(reason) => MappingEvent::Returned { message, reason: format!("not deleted: {reason}") },
+                Some(reason) => MappingEvent::BatchFailed { message, reason: format!("not deleted: {reason}") },
             });
         }
     }

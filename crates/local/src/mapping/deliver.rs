@@ -18,12 +18,14 @@ const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl<Q: Queue, I: Invoke> Shared<Q, I> {
-    pub(super) async fn deliver(&self, batch: Batch, stop: Stop, backoff: &Backoff) {
+    /// True if the function worked off every message.
+    pub(super) async fn deliver(&self, batch: Batch, stop: Stop, backoff: &Backoff) -> bool {
         for delivery in &batch.deliveries {
             self.tell(&MappingEvent::Delivered(self.message(delivery)));
         }
         let invocation = self.invoke(&batch, stop).await;
-        match self.judge(invocation, &batch) {
+        let verdict = self.judge(invocation, &batch);
+        match &verdict {
             Verdict::Failure(reason) => {
                 // Whoever reports item failures copes with failures: Lambda does not slow down for them.
                 if !self.spec.report_batch_item_failures {
@@ -34,11 +36,12 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
                     self.tell(&MappingEvent::BatchFailed { message, reason: reason.clone() });
                 }
             }
-            verdict => {
+            Verdict::Success | Verdict::Partial(_) => {
                 backoff.succeeded();
                 self.settle(&batch, &verdict).await;
             }
         }
+        verdict == Verdict::Success
     }
 
     /// Invokes the function. A throttled invocation is tried again until the first message of the batch becomes visible; the
@@ -92,8 +95,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         let (failed, done): (Vec<_>, Vec<_>) =
             batch.deliveries.iter().partition(|delivery| listed(&delivery.message_id));
         for delivery in failed {
-            let reason = "the function reported it as failed".to_owned();
-            self.tell(&MappingEvent::Returned { message: self.message(delivery), reason });
+            self.tell(&MappingEvent::Returned(self.message(delivery)));
         }
         self.delete(&done, MappingEvent::Done).await;
     }

@@ -109,7 +109,7 @@ impl Stack {
             let step = match event {
                 MappingEvent::Delivered(_) => "delivered",
                 MappingEvent::Done(_) => "done",
-                MappingEvent::Returned { .. } => "returned",
+                MappingEvent::Returned(_) => "returned",
                 MappingEvent::FilteredOut(_) => "filtered",
                 MappingEvent::BatchFailed { .. } => "failed",
             };
@@ -424,6 +424,30 @@ async fn a_fifo_group_is_worked_off_in_order_and_alone() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fifo_receive_too_large_for_one_event_stays_in_order() {
+    let stack = Stack::new(json!({ "FifoQueue": "true", "ContentBasedDeduplication": "true" })).await;
+    for number in 0..9 {
+        let body = format!("{number}{}", "x".repeat(1_000_000));
+        stack.call("SendMessage", json!({ "MessageBody": body, "MessageGroupId": "a" })).await;
+    }
+    let seen = Arc::new(Mutex::new(String::new()));
+    let function = script({
+        let seen = Arc::clone(&seen);
+        move |event, before| {
+            let records = event["Records"].as_array().unwrap();
+            seen.lock()
+                .unwrap()
+                .extend(records.iter().map(|record| record["body"].as_str().unwrap().chars().next().unwrap()));
+            async move { if before == 0 { Invocation::TimedOut } else { answer("{}") } }
+        }
+    });
+    let mapping = stack.start(MappingSpec { fifo: true, ..stack.spec() }, &function);
+    stack.seen("done", 9).await;
+    mapping.stop().await;
+    assert_eq!(*seen.lock().unwrap(), "012345012345678");
+}
+
 /// Answers the first batch deletes itself.
 #[derive(Clone)]
 struct Flaky {
@@ -449,8 +473,8 @@ async fn a_failed_delete_is_tried_again_and_an_expired_receipt_is_not() {
     };
     let cases = [
         (vec![failed(false), Err(ApiError::no_such_queue())], "done"),
-        (vec![failed(false), failed(false), failed(false), failed(false)], "returned"),
-        (vec![failed(true)], "returned"),
+        (vec![failed(false), failed(false), failed(false), failed(false)], "failed"),
+        (vec![failed(true)], "failed"),
     ];
     for (answers, expected) in cases {
         let stack = Stack::new(json!({ "VisibilityTimeout": "43200" })).await;

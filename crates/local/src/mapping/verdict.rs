@@ -31,11 +31,13 @@ pub fn interpret(response: &[u8], ids: &[&str]) -> Verdict {
         Value::Array(items) => items,
         _ => return failure("batchItemFailures is not a list"),
     };
+    // A batch has up to 10,000 messages.
+    let ids: BTreeSet<&str> = ids.iter().copied().collect();
     let mut failed = BTreeSet::new();
     for item in items {
         match item.get("itemIdentifier").and_then(Value::as_str) {
             None | Some("") => return failure("an item has no itemIdentifier"),
-            Some(id) if ids.contains(&id) => failed.insert(id.to_owned()),
+            Some(id) if ids.contains(id) => failed.insert(id.to_owned()),
             Some(_) => return failure("an itemIdentifier is not in the batch"),
         };
     }
