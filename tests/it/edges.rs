@@ -152,6 +152,6 @@ fn relative(path: &Path) -> String {
 
 /// The numbers of the lines whose code (comments left out) has `name` in it.
 fn lines_with(text: &str, name: &str) -> impl Iterator<Item = usize> {
-    let code = |line: &str| line.split("//").next().is_some_and(|code| code.contains(name));
+    let code = move |line: &str| line.split("//").next().is_some_and(|code| code.contains(name));
     text.lines().enumerate().filter(move |(_, line)| code(line)).map(|(index, _)| index + 1)
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod cli_clients;
+mod e2e;
 mod edges;
 mod ingress;
 mod sqs;

@@ -29,10 +29,9 @@ pub(super) async fn a_message_received_too_often_moves_to_the_dead_letter_queue(
 }
 
 pub(super) async fn a_fifo_message_received_too_often_frees_its_group(service: &Service) {
-    let fifo = (Attribute::FifoQueue, "true");
-    let dead = service.queue(&[fifo.clone()]).await;
+    let dead = service.queue(&[(Attribute::FifoQueue, "true")]).await;
     let policy = policy(&service.arn(&dead).await, 1);
-    let queue = service.queue(&[fifo, (Attribute::RedrivePolicy, &policy)]).await;
+    let queue = service.queue(&[(Attribute::FifoQueue, "true"), (Attribute::RedrivePolicy, &policy)]).await;
     service.send_fifo(&queue, "g", "1", "poison").await;
     let first = service.receive_one(&queue).await;
     service.send_fifo(&queue, "g", "2", "fine").await;

@@ -1,6 +1,9 @@
 //! What the integration tests share.
 
+pub(crate) mod forward;
+pub(crate) mod processes;
 pub(crate) mod service;
+pub(crate) mod stack;
 
 use std::path::{Path, PathBuf};
 

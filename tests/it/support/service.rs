@@ -46,15 +46,30 @@ impl Service {
                 url.unwrap_or_else(|| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it"))
             }
         };
+        Self::of(kind, &url)
+    }
+
+    /// The embedded engine of a running stack, or another endpoint, without any claim of how it behaves.
+    pub(crate) fn at(url: &str) -> Self {
+        Self::of(Kind::Embedded, url)
+    }
+
+    fn of(kind: Kind, url: &str) -> Self {
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
-            .endpoint_url(&url)
+            .endpoint_url(url)
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .retry_config(RetryConfig::disabled())
             .build();
         Self { sqs: Client::from_conf(config), kind, mismatches: Mutex::default() }
+    }
+
+    /// The URL of a queue that exists.
+    pub(crate) async fn find(&self, name: &str) -> String {
+        let answer = self.sqs.get_queue_url().queue_name(name).send().await.expect("the queue exists");
+        answer.queue_url.expect("a queue URL")
     }
 
     /// Creates a queue with a name of its own (and `.fifo` at its end when the attributes say FIFO); answers its URL.

@@ -1,0 +1,130 @@
+//! Function processes die at random in the middle of a thousand requests, and nothing that was answered 202 is lost.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+use tokio::task::JoinSet;
+
+use super::{order, place};
+use crate::support::processes;
+use crate::support::service::{LOCALSTACK_URL, Service};
+use crate::support::stack::Stack;
+
+const REQUESTS: usize = 1_000;
+const CLIENTS: usize = 8;
+/// A process dies this often while requests are made.
+const KILL_INTERVAL: Duration = Duration::from_millis(150);
+/// Batches whose consumer died wait for their visibility timeout, which the test shortens.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(120);
+const ORDERS: &str = "sluicegate-orders.fifo";
+const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_accepted_message_is_lost_on_the_embedded_queue() {
+    let stack = Stack::start(&[], &[]).await;
+    let queue = Service::at(&stack.aws);
+    survive(stack, queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs LocalStack, which ./tests/run starts"]
+async fn no_accepted_message_is_lost_on_localstack() {
+    let url = std::env::var(LOCALSTACK_URL).expect("./tests/run starts LocalStack and sets its URL");
+    let stack = Stack::start(&["--endpoint-url", &url], &[]).await;
+    survive(stack, Service::at(&url)).await;
+}
+
+async fn survive(stack: Stack, queue: Service) {
+    let (orders, dead) = (queue.find(ORDERS).await, queue.find(DEAD_ORDERS).await);
+    let shorten = queue.sqs.set_queue_attributes().queue_url(&orders).attributes(Attribute::VisibilityTimeout, "3");
+    shorten.send().await.expect("the visibility timeout is shortened");
+
+    let stack = Arc::new(stack);
+    let busy = Arc::new(AtomicBool::new(true));
+    let killer = tokio::spawn(kill_at_random(stack.clone(), busy.clone()));
+    let accepted = submit(&stack).await;
+    busy.store(false, Ordering::Relaxed);
+    let killed = killer.await.expect("the killer is well");
+    assert!(killed >= 10, "only {killed} processes died: the test shows nothing");
+    assert!(accepted.len() >= REQUESTS / 2, "only {} of {REQUESTS} were accepted", accepted.len());
+
+    let mut open = accepted.clone();
+    let (mut done, mut dead_letters) = (0, 0);
+    stack
+        .until("every accepted message is done or a dead letter", SETTLE_TIME_MAX, async || {
+            for id in open.clone() {
+                let state = stack.timeline(&id).await.map(|timeline| timeline["state"].clone());
+                match state.as_ref().and_then(|state| state.as_str()) {
+                    Some("done") => done += 1,
+                    Some("dead-lettered") => dead_letters += 1,
+                    _ => continue,
+                }
+                open.remove(&id);
+            }
+            for message in queue.receive(&dead, 0).await {
+                let body: serde_json::Value =
+                    serde_json::from_str(message.body().unwrap_or_default()).expect("a CloudEvent");
+                dead_letters += usize::from(open.remove(body["id"].as_str().expect("an id")));
+                queue.delete(&dead, &message).await;
+            }
+            if !open.is_empty() {
+                eprintln!("{} still open", open.len());
+            }
+            open.is_empty().then_some(())
+        })
+        .await;
+    println!("{killed} killed; {} accepted: {done} done, {dead_letters} dead letters", accepted.len());
+    assert_eq!(done + dead_letters, accepted.len());
+    Arc::into_inner(stack).expect("nobody else has it").stop().await;
+}
+
+/// Kills one function process after another until nobody is busy; answers how many.
+async fn kill_at_random(stack: Arc<Stack>, busy: Arc<AtomicBool>) -> usize {
+    let mut killed = 0;
+    while busy.load(Ordering::Relaxed) {
+        tokio::time::sleep(KILL_INTERVAL).await;
+        let functions = stack.functions();
+        if let Some(victim) = functions.get(usize::from(random()) % functions.len().max(1)) {
+            processes::signal(victim.id, "KILL");
+            killed += 1;
+        }
+    }
+    killed
+}
+
+/// Places orders, each of a customer of its own; answers the ids of those that were accepted.
+async fn submit(stack: &Arc<Stack>) -> BTreeSet<String> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (stack, next) = (stack.clone(), next.clone());
+        clients.spawn(async move {
+            let mut accepted = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= REQUESTS {
+                    return accepted;
+                }
+                let name = format!("{n}-{}", std::process::id());
+                let (status, body) = place(&stack, "dev-key", &name, &order(&name, &name, 1)).await;
+                match status {
+                    202 => accepted.push(body["id"].as_str().expect("an id").to_owned()),
+                    // The process that worked on it died.
+                    500..=599 => {}
+                    other => panic!("{other}: {body}"),
+                }
+            }
+        });
+    }
+    clients.join_all().await.into_iter().flatten().collect()
+}
+
+/// A byte of chance.
+fn random() -> u8 {
+    use std::hash::{BuildHasher, Hasher};
+    let hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.finish().to_le_bytes()[0]
+}

@@ -1,0 +1,56 @@
+//! The whole path as a developer runs it: `cargo local`, real HTTP, the real function binaries.
+
+mod admission;
+mod kills;
+mod retries;
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use sluicegate_webhook::Scheme;
+
+use crate::support::root;
+use crate::support::stack::Stack;
+
+/// The way through the queue and a handler takes no longer.
+const WAY_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// What POST /orders takes.
+fn order(order_id: &str, customer_id: &str, quantity: u32) -> Value {
+    json!({ "order_id": order_id, "customer_id": customer_id, "items": [{ "sku": "tea", "quantity": quantity }] })
+}
+
+/// Places an order; answers status and body.
+async fn place(stack: &Stack, key: &str, idempotency_key: &str, order: &Value) -> (u16, Value) {
+    let request = stack.http.request(Method::POST, format!("{}/orders", stack.gateway)).json(order);
+    let request = request.header("x-api-key", key).header("idempotency-key", idempotency_key);
+    let answer = request.send().await.expect("the gateway answers");
+    (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+}
+
+/// Places an order that must be taken; answers its message id.
+async fn placed(stack: &Stack, order_id: &str, customer_id: &str) -> String {
+    let (status, body) = place(stack, "dev-key", order_id, &order(order_id, customer_id, 2)).await;
+    assert_eq!(status, 202, "{body}\n{}", stack.printed());
+    body["id"].as_str().expect("an id").to_owned()
+}
+
+/// A captured GitHub payload, exactly as it would arrive.
+fn github_payload(event: &str) -> Vec<u8> {
+    std::fs::read(root().join(format!("tests/events/github/{event}.json"))).expect("a captured payload")
+}
+
+/// Sends `body` as GitHub would send `signed`; they differ where a test changes what was signed.
+async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: &[u8], body: &[u8]) -> (u16, Value) {
+    let github = Scheme::named("github").expect("the preset");
+    let secret = github.secret("dev-github").expect("the development secret");
+    let mut request = stack.http.post(format!("{}/webhooks/github", stack.gateway)).body(body.to_vec());
+    request = request.header("content-type", "application/json").header("x-github-event", event);
+    request = request.header("x-github-delivery", delivery);
+    for (name, value) in github.sign(&secret, delivery, 0, signed) {
+        request = request.header(name, value);
+    }
+    let answer = request.send().await.expect("the gateway answers");
+    (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+}

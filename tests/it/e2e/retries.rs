@@ -1,0 +1,58 @@
+//! A receiver that fails: growing delays, then the dead-letter queue, and nothing of it touches the batch-mates.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::StatusCode;
+use serde_json::json;
+
+use super::{WAY_TIME_MAX, deliver, placed};
+use crate::support::forward::ForwardServer;
+use crate::support::stack::{Stack, steps};
+
+/// Five receives with four delays between them.
+const GIVE_UP_TIME_MAX: Duration = Duration::from_secs(150);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_mates_are_done() {
+    let forward = ForwardServer::start(|event| match event.says("poison") {
+        true => StatusCode::INTERNAL_SERVER_ERROR,
+        false => StatusCode::OK,
+    })
+    .await;
+    let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
+    let names: Vec<_> = (0..9).map(|n| format!("fine-{n}")).collect();
+    // All at once, so that batches hold several of them.
+    let (poison, mates) = tokio::join!(
+        placed(&stack, "poison", "c-poison"),
+        join_all(names.iter().map(|name| placed(&stack, name, name)))
+    );
+    for mate in &mates {
+        let timeline = stack.until_state(mate, "done", WAY_TIME_MAX).await;
+        assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "a mate is delivered once");
+    }
+    let timeline = stack.until_state(&poison, "dead-lettered", GIVE_UP_TIME_MAX).await;
+    let all = timeline["steps"].as_array().expect("steps");
+    let receives: Vec<_> = all.iter().filter(|step| step["step"] == "delivered").collect();
+    let counts: Vec<_> = receives.iter().map(|step| step["receive_count"].clone()).collect();
+    assert_eq!(counts, [json!(1), json!(2), json!(3), json!(4), json!(5)], "as often as maxReceiveCount says");
+    let attempts = forward.received(|event| event.says("poison"));
+    assert_eq!(attempts.len(), 5, "the receiver saw each of them");
+    let delays: Vec<f64> = attempts.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
+    let (early, late) = (delays[0] + delays[1], delays[2] + delays[3]);
+    assert!(late > early, "delays grow: {delays:?}\n{timeline:#}");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_message_goes_to_the_dead_letter_queue_at_once() {
+    let forward = ForwardServer::start(|_| StatusCode::UNPROCESSABLE_ENTITY).await;
+    let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
+    let payload = super::github_payload("ping");
+    let (status, body) = deliver(&stack, "ping", "d-1", &payload, &payload).await;
+    assert_eq!(status, 202, "{body}");
+    let timeline = stack.until_state(body["id"].as_str().expect("an id"), "dead-lettered", WAY_TIME_MAX).await;
+    assert_eq!(steps(&timeline), ["accepted", "delivered", "dead-lettered"]);
+    assert_eq!(forward.received(|_| true).len(), 1, "the receives left are not burnt");
+    stack.stop().await;
+}

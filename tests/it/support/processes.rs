@@ -1,0 +1,50 @@
+//! Processes as the kernel lists them: whose child is whose, and signals to exactly one of them.
+
+use std::fs;
+
+/// A process by its id and the name of its binary.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    parent: u32,
+}
+
+/// The children of `id`, and theirs.
+pub(crate) fn descendants(id: u32) -> Vec<Process> {
+    let all: Vec<Process> = fs::read_dir("/proc")
+        .expect("a Linux machine")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(read)
+        .collect();
+    let mut found = Vec::new();
+    let mut open = vec![id];
+    while let Some(parent) = open.pop() {
+        for each in all.iter().filter(|each| each.parent == parent) {
+            open.push(each.id);
+            found.push(each.clone());
+        }
+    }
+    found
+}
+
+/// Whether this very process still runs.
+pub(crate) fn runs(process: &Process) -> bool {
+    read(process.id).is_some_and(|now| now.name == process.name)
+}
+
+/// Sends a signal; a process that is gone already is no fault.
+pub(crate) fn signal(id: u32, name: &str) {
+    let kill = std::process::Command::new("kill").args(["-s", name, "--", &id.to_string()]).output();
+    kill.expect("kill runs");
+}
+
+/// Reads `/proc/ID/stat`: `id (name) state parent …`. A zombie has ended.
+fn read(id: u32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (start, rest) = (stat.find('(')?, stat.rfind(')')?);
+    let mut fields = stat[rest + 1..].split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (state != "Z").then(|| Process { id, name: stat[start + 1..rest].to_owned(), parent })
+}

@@ -1,0 +1,141 @@
+//! A running `cargo local`, on ports of its own, as a developer starts it.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::processes::{self, Process};
+use super::root;
+
+/// Building the functions from nothing is part of the start.
+const START_TIME_MAX: Duration = Duration::from_secs(900);
+/// Ctrl-C has ended everything after this.
+const STOP_TIME_MAX: Duration = Duration::from_secs(15);
+/// Facts about a message are asked for again after this.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The stack, its addresses and everything it printed.
+pub(crate) struct Stack {
+    pub(crate) http: Client,
+    pub(crate) gateway: String,
+    pub(crate) admin: String,
+    pub(crate) aws: String,
+    child: Child,
+    printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stack {
+    /// Starts `cargo local` with free ports, `arguments` and `environment`, and waits until it is healthy.
+    pub(crate) async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .current_dir(root())
+            .args(["local", "--port", "0", "--admin-port", "0", "--aws-port", "0"])
+            .args(arguments);
+        command.env_remove("FORWARD_URL").envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().expect("cargo starts");
+        let (sender, mut lines) = unbounded_channel();
+        let printed = Arc::<Mutex<Vec<String>>>::default();
+        read(child.stdout.take().expect("a pipe"), sender.clone(), printed.clone());
+        read(child.stderr.take().expect("a pipe"), sender, printed.clone());
+        let addresses = tokio::time::timeout(START_TIME_MAX, async {
+            loop {
+                match lines.recv().await {
+                    Some(line) if line.starts_with("gateway=") => break Some(line),
+                    Some(_) => {}
+                    None => break None,
+                }
+            }
+        });
+        let Ok(Some(line)) = addresses.await else {
+            panic!("cargo local printed no addresses:\n{}", printed.lock().expect("no panic").join("\n"));
+        };
+        let address = |name: &str| {
+            let found = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("no {name}= in {line:?}")).trim_end_matches('/').to_owned()
+        };
+        let (gateway, admin, aws) = (address("gateway"), address("admin"), address("aws"));
+        let stack = Self { http: Client::new(), gateway, admin, aws, child, printed };
+        let healthz = format!("{}/healthz", stack.admin);
+        stack
+            .until("every function is up", START_TIME_MAX, async || {
+                let answer = stack.http.get(&healthz).send().await;
+                answer.is_ok_and(|answer| answer.status() == 200).then_some(())
+            })
+            .await;
+        stack
+    }
+
+    /// Waits for a fact; shows what the stack printed when it does not come true.
+    pub(crate) async fn until<T>(&self, fact: &str, time_max: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+        let started = Instant::now();
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            assert!(started.elapsed() < time_max, "not within {time_max:?}: {fact}\n{}", self.printed());
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// A message's timeline, if the stack knows the message.
+    pub(crate) async fn timeline(&self, id: &str) -> Option<Value> {
+        let answer = self.http.get(format!("{}/messages/{id}", self.admin)).send().await.expect("admin answers");
+        if answer.status() != 200 { None } else { Some(answer.json().await.expect("JSON")) }
+    }
+
+    /// Waits until a message is in `state` and answers its timeline.
+    pub(crate) async fn until_state(&self, id: &str, state: &str, time_max: Duration) -> Value {
+        self.until(&format!("message {id} is {state}"), time_max, async || {
+            self.timeline(id).await.filter(|timeline| timeline["state"] == state)
+        })
+        .await
+    }
+
+    /// The last lines the stack printed.
+    pub(crate) fn printed(&self) -> String {
+        let printed = self.printed.lock().expect("no panic while reading");
+        printed[printed.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// The function processes that run now.
+    pub(crate) fn functions(&self) -> Vec<Process> {
+        let descendants = processes::descendants(self.child.id().expect("it runs"));
+        descendants.into_iter().filter(|each| ["ingress", "consumer"].contains(&each.name.as_str())).collect()
+    }
+
+    /// Presses Ctrl-C and waits for the end.
+    pub(crate) async fn stop(mut self) {
+        let id = self.child.id().expect("it runs");
+        processes::signal(id, "INT");
+        let ended = tokio::time::timeout(STOP_TIME_MAX, self.child.wait()).await;
+        assert!(ended.is_ok(), "it does not end within {STOP_TIME_MAX:?} of Ctrl-C:\n{}", self.printed());
+    }
+}
+
+fn read(
+    stream: impl AsyncRead + Send + Unpin + 'static,
+    sender: UnboundedSender<String>,
+    printed: Arc<Mutex<Vec<String>>>,
+) {
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            printed.lock().expect("no panic while reading").push(line.clone());
+            let _ = sender.send(line);
+        }
+    });
+}
+
+/// The steps of a timeline by their names.
+pub(crate) fn steps(timeline: &Value) -> Vec<&str> {
+    let steps = timeline["steps"].as_array().expect("steps");
+    steps.iter().map(|step| step["step"].as_str().expect("a name")).collect()
+}
