@@ -1,2 +1,41 @@
-//! stub
-fn main() {}
+//! The `sluicegate` command: run the whole path on a laptop, check the contract, send a request as the contract asks.
+//!
+//! One file per command; this one only names them. Exit codes: 0 done, 1 it did not work out, 2 the command line is wrong.
+
+mod check;
+mod local;
+mod paths;
+mod send;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Signed HTTPS in, durable queue out, nothing lost in between.
+#[derive(Parser)]
+#[command(name = "sluicegate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Local(local::Arguments),
+    Check(check::Arguments),
+    Send(send::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Local(arguments) => local::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
+    }
+}
+
+/// Tells why it did not work out.
+fn fail(reason: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,151 @@
+//! `sluicegate local` (`cargo local`): builds and starts everything on 127.0.0.1 and stops it on Ctrl-C.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use sluicegate_local::{
+    secrets,
+    stack::{Options, Stack},
+    terminal::Terminal,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{fail, paths};
+
+/// How long what still runs may hold up the end.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Build and run the whole stack on 127.0.0.1; Ctrl-C stops it
+///
+/// Reads the SAM template, builds the functions and starts them, with an HTTP API in front and queues behind them. A function
+/// is rebuilt and restarted when its sources change. A variable that the template gives a function takes the value it has in
+/// your shell, if it has one there: FORWARD_URL=http://127.0.0.1:9000/ cargo local
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The API's port; 0 picks a free one, as for the other ports
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Port of /healthz, /messages/{id} and /queues
+    #[arg(long, default_value_t = 3001)]
+    admin_port: u16,
+    /// Port of SQS and Secrets Manager, for the AWS CLI and SDKs
+    #[arg(long, default_value_t = 4566)]
+    aws_port: u16,
+    /// The SAM template [default: template.yaml here or in a folder above]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// Use LocalStack or another endpoint instead of the embedded SQS and Secrets Manager
+    #[arg(long, value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// A value for one of the template's parameters; may be repeated
+    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
+    parameters: Vec<(String, String)>,
+    /// Build the functions with optimisation
+    #[arg(long)]
+    release: bool,
+    /// Stop each function's process between invocations, as Lambda does
+    #[arg(long)]
+    freeze: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    let code = runtime.block_on(start(arguments));
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    code
+}
+
+async fn start(arguments: Arguments) -> ExitCode {
+    let began = Instant::now();
+    // Taken before anything is started, so that no signal finds children without someone to end them.
+    let mut signals = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        match signal(kind) {
+            Ok(signal) => signals.push(signal),
+            Err(error) => return fail(error),
+        }
+    }
+    let [mut interrupt, mut terminate, mut hangup] = match <[_; 3]>::try_from(signals) {
+        Ok(signals) => signals,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let asked_to_stop = async {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
+    };
+    tokio::pin!(asked_to_stop);
+    let options = options(arguments);
+    let (terminal, elsewhere) = (options.terminal.clone(), options.endpoint_url.is_some());
+    let stack = tokio::select! {
+        () = &mut asked_to_stop => return ExitCode::SUCCESS,
+        started = Stack::start(options) => match started {
+            Ok(stack) => stack,
+            Err(error) => return fail(error),
+        },
+    };
+    tell_ready(&terminal, &stack, elsewhere, began.elapsed());
+    asked_to_stop.await;
+    terminal.line("Stopping");
+    stack.stop().await;
+    ExitCode::SUCCESS
+}
+
+fn options(arguments: Arguments) -> Options {
+    let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    // A reader that went away (`cargo local | head`) is no reason to fail.
+    let print = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Options {
+        template: paths::or_default(arguments.template.as_ref(), paths::TEMPLATE),
+        port: arguments.port,
+        admin_port: arguments.admin_port,
+        aws_port: arguments.aws_port,
+        endpoint_url: arguments.endpoint_url,
+        release: arguments.release,
+        freeze: arguments.freeze,
+        binaries: None,
+        watch: true,
+        parameters: BTreeMap::from_iter(arguments.parameters),
+        environment: environment.collect(),
+        terminal: Terminal::new(Arc::new(print), coloured),
+    }
+}
+
+fn tell_ready(terminal: &Terminal, stack: &Stack, elsewhere: bool, took: Duration) {
+    let addresses = stack.addresses();
+    let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
+    terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
+    terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
+    terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues"));
+    let services = if elsewhere { "used instead of the embedded services" } else { "SQS, Secrets Manager" };
+    terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues\n"));
+    terminal.line("  Development secrets:");
+    terminal.line(format_args!("    API key {} (principal dev, every scope)", secrets::API_KEY));
+    terminal.line(format_args!("    GitHub {}   Stripe {}", secrets::GITHUB, secrets::STRIPE));
+    terminal.line(format_args!("    Standard Webhooks {}\n", secrets::STANDARD_WEBHOOKS));
+    if stack.routes().iter().any(|route| route == "POST /orders") {
+        terminal.line(format_args!(
+            r#"  curl -i {gateway}/orders -H 'x-api-key: {}' -H 'idempotency-key: first-order' \"#,
+            secrets::API_KEY
+        ));
+        terminal.line(r#"    -H 'content-type: application/json' \"#);
+        terminal
+            .line(r#"    -d '{"order_id": "o-1", "customer_id": "c-1", "items": [{"sku": "tea", "quantity": 2}]}'"#);
+        terminal.line("");
+    }
+}

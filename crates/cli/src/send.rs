@@ -1,0 +1,173 @@
+//! `sluicegate send`: one request, with the key or the signature that the contract asks for.
+//!
+//! What a header of the caller says is left alone. The development secrets are used unless `--secret` gives another; no secret
+//! is ever printed.
+
+use std::{
+    io::Read as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use sluicegate_contract::{Contract, Match, SecurityScheme, Source};
+use sluicegate_local::secrets;
+use sluicegate_webhook::Scheme;
+
+use crate::{check, fail, paths};
+
+/// The gateway answers within 30 s, or says that it cannot.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Send a file to a route, with the API key or signature its contract asks for, and print the answer
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The request's body; - reads the standard input
+    file: PathBuf,
+    /// Method and path, such as 'POST /orders'
+    #[arg(long, value_name = "METHOD PATH")]
+    route: String,
+    /// Where the API is
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    to: String,
+    /// A header to send as it is; may be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// The API key or signing secret, instead of the development one
+    #[arg(long)]
+    secret: Option<String>,
+    /// The OpenAPI document [default: functions/ingress/openapi.yaml]
+    #[arg(long, value_name = "openapi.yaml")]
+    contract: Option<PathBuf>,
+}
+
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+    let name = HeaderName::try_from(name.trim()).map_err(|error| error.to_string())?;
+    let value = HeaderValue::try_from(value.trim()).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match exchange(arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(reason) => fail(reason),
+    }
+}
+
+/// True if the answer is a success.
+fn exchange(arguments: &Arguments) -> Result<bool, String> {
+    let contract = check::read(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
+    let (method, target) = arguments.route.split_once(' ').ok_or("--route is a method and a path: 'POST /orders'")?;
+    let (method, target) = (method.to_uppercase(), target.trim());
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    let found = contract.route(&method, path).map_err(|error| format!("{method} {path}: {error}"))?;
+    let body = read_body(&arguments.file)?;
+    let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
+    let headers = complete(&contract, &found, given, arguments.secret.as_deref(), &body)?;
+
+    let url = format!("{}{target}", arguments.to.trim_end_matches('/'));
+    let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIMEOUT));
+    if uri.host().is_some_and(|host| host == "localhost" || host.starts_with("127.")) {
+        // A proxy of the environment cannot reach this machine.
+        config = config.proxy(None);
+    }
+    let mut request = Request::builder().method(method.as_str()).uri(uri);
+    for (name, value) in &headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(body).map_err(|error| error.to_string())?;
+    let answer = config.build().new_agent().run(request);
+    let mut answer = answer.map_err(|error| format!("{url}: {error} (is `cargo local` running?)"))?;
+    let text = answer.body_mut().read_to_string().map_err(|error| format!("{url}: {error}"))?;
+    println!("{}", answer.status());
+    for name in [header::RETRY_AFTER, header::ALLOW] {
+        if let Some(value) = answer.headers().get(&name) {
+            println!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+    println!("{text}");
+    Ok(answer.status().is_success())
+}
+
+fn read_body(file: &PathBuf) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut body).map(|_| body)
+    } else {
+        std::fs::read(file)
+    };
+    read.map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+/// Adds what the contract asks for and is not there: content type, credentials, idempotency key.
+fn complete(
+    contract: &Contract,
+    found: &Match<'_>,
+    mut headers: HeaderMap,
+    secret: Option<&str>,
+    body: &[u8],
+) -> Result<HeaderMap, String> {
+    let operation = found.operation;
+    let media_type = operation.body.as_ref().and_then(|body| body.content.first());
+    if let Some((media_type, _)) = media_type {
+        add(&mut headers, "content-type", media_type)?;
+    }
+    let key = operation.enqueue.idempotency.iter().flat_map(|idempotency| idempotency.key.sources());
+    let key_headers: Vec<&str> = key
+        .filter_map(|source| match source {
+            Source::Header(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    // A scheme that signs an id signs the one that the caller gave, if any.
+    let given = key_headers.iter().find_map(|name| headers.get(*name)?.to_str().ok().map(str::to_owned));
+    let id = given.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    // Any alternative will do; the first is the one the contract's author thought of first.
+    for requirement in operation.security.first().into_iter().flatten() {
+        match contract.scheme(&requirement.scheme) {
+            Some(SecurityScheme::ApiKey { header, .. }) => {
+                add(&mut headers, header, secret.unwrap_or(secrets::API_KEY))?;
+            }
+            Some(SecurityScheme::Signature { header, preset, .. }) if !headers.contains_key(header) => {
+                for (name, value) in sign(preset, secret, &id, body)? {
+                    add(&mut headers, name, &value)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    for name in key_headers.iter().filter(|name| !headers.contains_key(**name)).collect::<Vec<_>>() {
+        eprintln!("{name}: {id}");
+        add(&mut headers, name, &id)?;
+    }
+    Ok(headers)
+}
+
+fn sign(preset: &str, secret: Option<&str>, id: &str, body: &[u8]) -> Result<Vec<(&'static str, String)>, String> {
+    let scheme = Scheme::named(preset).ok_or_else(|| format!("no signature scheme `{preset}`"))?;
+    let secret = match (secret, preset) {
+        (Some(secret), _) => secret,
+        (None, "github") => secrets::GITHUB,
+        (None, "standard-webhooks") => secrets::STANDARD_WEBHOOKS,
+        (None, _) => return Err(format!("there is no development secret for `{preset}`: give --secret")),
+    };
+    let secret = scheme.secret(secret).map_err(|error| format!("--secret: {error}"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), body))
+}
+
+/// Adds a header unless the caller gave it.
+fn add(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
+    let name = HeaderName::try_from(name).map_err(|error| format!("{name}: {error}"))?;
+    if !headers.contains_key(&name) {
+        let mut value = HeaderValue::try_from(value).map_err(|error| format!("{name}: {error}"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(())
+}
