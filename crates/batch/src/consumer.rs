@@ -53,7 +53,6 @@ impl BatchResponse {
 
 impl Consumer {
     /// Starts a consumer without handlers.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder {
             handlers: Handlers::default(),

@@ -36,3 +36,4 @@ pub use consumer::{BatchResponse, Builder, Consumer};
 pub use delivery::Delivery;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
+pub use sluicegate_envelope::Envelope;
