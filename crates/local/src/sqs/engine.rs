@@ -8,13 +8,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::SqsConfig;
-use super::attributes::QueueAttributes;
 use super::error::{ApiError, Kind};
 use super::event::QueueEvent;
 use super::limits::PURGE_INTERVAL_MS;
 use super::message::{Draft, Message, hex};
 use super::move_task::MoveTasks;
 use super::queue::{Queue, Receive};
+use super::queue_attributes::QueueAttributes;
 use crate::clock::EpochMs;
 
 /// The state of the embedded SQS.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
 
-use super::attribute::{MessageAttribute, attributes_md5};
 use super::error::{ApiError, Kind};
 use super::limits::FIFO_ID_CHARS_MAX;
+use super::message_attribute::{MessageAttribute, attributes_md5};
 use crate::clock::EpochMs;
 
 /// User attributes by name.

@@ -10,16 +10,16 @@
 //! queues that have messages.
 
 mod actions;
-mod attribute;
-mod attributes;
 mod engine;
 mod error;
 mod event;
 mod fifo;
 pub mod limits;
 mod message;
+mod message_attribute;
 mod move_task;
 mod queue;
+mod queue_attributes;
 mod receipt;
 mod redrive;
 #[cfg(test)]

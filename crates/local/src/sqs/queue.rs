@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::attributes::QueueAttributes;
 use super::error::{ApiError, Kind};
 use super::event::QueueEvent;
 use super::fifo::{Groups, Window};
 use super::limits::{IN_FLIGHT_MAX, VISIBILITY_S};
 use super::message::Message;
+use super::queue_attributes::QueueAttributes;
 use super::receipt::Receipt;
 use crate::clock::EpochMs;
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::attributes::{READ_ONLY, SETTABLE, unknown};
 use super::super::engine::Engine;
 use super::super::error::ApiError;
 use super::super::limits::TAGS_MAX;
+use super::super::queue_attributes::{READ_ONLY, SETTABLE, unknown};
 use super::{QueueInput, queue_name, required};
 use crate::clock::EpochMs;
 

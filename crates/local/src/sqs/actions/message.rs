@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::attribute::{AttributeInput, attributes_md5, check_attributes, check_system_attributes, text_of};
-use super::super::attributes::unknown;
 use super::super::engine::Engine;
 use super::super::error::{ApiError, Kind};
 use super::super::event::QueueEvent;
 use super::super::limits::{ATTEMPT_ID_CHARS_MAX, DELAY_S, RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
 use super::super::message::{Draft, Wanted, md5_hex, render, sequence_text};
+use super::super::message_attribute::{
+    AttributeInput, attributes_md5, check_attributes, check_system_attributes, text_of,
+};
 use super::super::queue::Receive;
+use super::super::queue_attributes::unknown;
 use super::attributes::is_queue_attribute;
 use super::{in_range, queue_name, required};
 use crate::clock::EpochMs;
