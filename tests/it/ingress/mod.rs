@@ -37,7 +37,7 @@ impl Broker {
 impl Producer for Broker {
     async fn send(&self, message: &Message<'_>, _deadline: Instant) -> Result<Receipt, SendError> {
         if self.sick {
-            return Err(SendError::unknown("the broker said nothing"));
+            return Err(SendError::Unknown { reason: "the broker said nothing".to_owned() });
         }
         let mut stored = self.stored.lock().unwrap();
         stored.push((message.envelope.clone(), message.group.map(str::to_owned)));
