@@ -74,7 +74,7 @@ impl Process {
 
     /// False once the process has been reaped.
     pub(crate) fn is_alive(&self) -> bool {
-        self.exit.borrow().is_none() && self.exit.has_changed().is_ok()
+        self.exit.borrow().is_none()
     }
 
     /// Stops every process of the group from running, as Lambda freezes an environment. If this program dies meanwhile, the

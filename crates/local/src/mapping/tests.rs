@@ -17,10 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 
 const ARN: &str = "arn:aws:sqs:us-east-1:000000000000:orders";
 
+type Run = Pin<Box<dyn Future<Output = Invocation> + Send>>;
+
 /// A function that is a closure. It is told the event and how often it was invoked before.
 #[derive(Clone)]
 struct Script {
-    run: Arc<dyn Fn(Value, usize) -> Pin<Box<dyn Future<Output = Invocation> + Send>> + Send + Sync>,
+    run: Arc<dyn Fn(Value, usize) -> Run + Send + Sync>,
     invoked: Arc<AtomicUsize>,
 }
 
