@@ -1,1 +1,237 @@
+//! Real events in, the exact response out, and what SQS is asked on the way, on a loopback socket.
 
+use std::sync::Arc;
+
+use lambda_runtime::Context;
+use serde_json::{Value, json};
+use sluicegate_envelope::Envelope;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::Outcome;
+
+const FIXTURES: [(&str, &str); 6] = [
+    ("standard", include_str!("../../../../../tests/events/sqs-standard.json")),
+    ("fifo", include_str!("../../../../../tests/events/sqs-fifo.json")),
+    ("null-lists", include_str!("../../../../../tests/events/sqs-null-lists.json")),
+    ("null-attributes", include_str!("../../../../../tests/events/sqs-null-attributes.json")),
+    ("unknown-fields", include_str!("../../../../../tests/events/sqs-unknown-fields.json")),
+    ("empty", include_str!("../../../../../tests/events/sqs-empty.json")),
+];
+
+type Calls = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// An SQS whose queues have the dead-letter queue `dead_letter`, and that gets the MD5 right if it is `honest`.
+async fn sqs(dead_letter: Option<&'static str>, honest: bool) -> (Consumer, Calls) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let calls = Calls::default();
+    tokio::spawn({
+        let calls = Arc::clone(&calls);
+        async move {
+            loop {
+                let stream = listener.accept().await.unwrap().0;
+                tokio::spawn(serve(stream, Arc::clone(&calls), dead_letter, honest));
+            }
+        }
+    });
+    let lookup =
+        move |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint.clone() } else { "x".to_owned() });
+    let builder = Consumer::builder().sdk_config(sluicegate_queue::sqs::sdk_config(lookup).unwrap());
+    let builder = builder.on("done", async |_| Outcome::Done).on("retry", async |_| Outcome::Retry);
+    let builder = builder.on("after", async |_| Outcome::RetryAfter(Duration::from_millis(1_001)));
+    let builder = builder.on("late", async |_| Outcome::RetryAfter(Duration::MAX));
+    (builder.on("reject", async |_| Outcome::Reject("bad\u{0} card".to_owned())).build().unwrap(), calls)
+}
+
+async fn serve(stream: TcpStream, calls: Calls, dead_letter: Option<&str>, honest: bool) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).await.ok()? == 0 {
+                return None;
+            }
+        }
+        let header = |name| head.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let mut body = vec![0; header("content-length: ").parse().ok()?];
+        stream.read_exact(&mut body).await.ok()?;
+        let body: Value = serde_json::from_slice(&body).ok()?;
+        let action = header("x-amz-target: AmazonSQS.").to_owned();
+        let answer = match action.as_str() {
+            "GetQueueAttributes" => match dead_letter {
+                Some(arn) => {
+                    let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
+                    json!({ "Attributes": { "RedrivePolicy": policy } })
+                }
+                None => json!({}),
+            },
+            "SendMessage" => {
+                let digest = sluicegate_queue::sqs::body_md5(body["MessageBody"].as_str().unwrap());
+                json!({ "MessageId": "x", "MD5OfMessageBody": if honest { digest } else { String::new() } })
+            }
+            _ => {
+                json!({ "Successful": [], "Failed": [{ "Id": "0", "SenderFault": true, "Code": "MessageNotInflight" }] })
+            }
+        };
+        calls.lock().unwrap().push((action, body));
+        let answer = answer.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+        stream.write_all((head + &answer).as_bytes()).await.ok()?;
+    }
+}
+
+fn event(payload: impl Into<String>) -> LambdaEvent<Box<RawValue>> {
+    let deadline = SystemTime::now() + Duration::from_secs(60);
+    let mut context = Context::default();
+    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    LambdaEvent::new(RawValue::from_string(payload.into()).unwrap(), context)
+}
+
+/// Records of the queue `name`, one for each event type, with the rest of a record from `more`.
+fn records(name: &str, types: &[&str], more: &Value) -> LambdaEvent<Box<RawValue>> {
+    let record = |(index, event_type): (usize, &&str)| {
+        let mut record = more.clone();
+        record["messageId"] = format!("m-{index}").into();
+        record["receiptHandle"] = format!("h-{index}").into();
+        record["body"] = body(event_type).into();
+        record["eventSourceARN"] = format!("arn:aws:sqs:eu-west-1:123456789012:{name}").into();
+        record
+    };
+    let records: Vec<_> = types.iter().enumerate().map(record).collect();
+    event(json!({ "Records": records }).to_string())
+}
+
+fn body(event_type: &str) -> String {
+    Envelope::builder("e-1", "/", event_type).payload(Some("text/plain"), "hi").build().unwrap().encode()
+}
+
+async fn response(consumer: &Consumer, event: LambdaEvent<Box<RawValue>>) -> String {
+    serde_json::to_string(&consumer.handle(event).await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn every_shape_of_event_is_read_and_answered_exactly() {
+    let none = r#"{"batchItemFailures":[]}"#;
+    for (name, text) in FIXTURES {
+        // None of the bodies is an envelope: all go to the dead-letter queue, but for those that name no queue.
+        let expected = match name {
+            "null-attributes" => r#"{"batchItemFailures":[{"itemIdentifier":"m-2"},{"itemIdentifier":"m-3"}]}"#,
+            _ => none,
+        };
+        let (consumer, calls) = sqs(Some("arn:aws:sqs:us-east-1:000000000000:dlq"), true).await;
+        assert_eq!(response(&consumer, event(text)).await, expected, "{name}");
+        let calls = calls.lock().unwrap();
+        let sent: Vec<_> = calls.iter().filter(|(action, _)| action == "SendMessage").map(|(_, body)| body).collect();
+        assert!(sent.iter().all(|body| body["MessageBody"] == "Test message."), "{name}: the body as it came");
+        match name {
+            "null-lists" => {
+                let attributes = &sent[0]["MessageAttributes"];
+                assert_eq!(attributes["bytes"], json!({ "DataType": "Binary.raw", "BinaryValue": "AAEC" }));
+                assert_eq!(attributes["text"], json!({ "DataType": "String", "StringValue": "a" }));
+                assert_eq!(attributes["sluicegate-receive-count"], json!({ "DataType": "Number", "StringValue": "3" }));
+                assert!(sent[0]["MessageSystemAttributes"]["AWSTraceHeader"].is_object());
+            }
+            "unknown-fields" => {
+                assert_eq!(sent[0]["MessageGroupId"], "tenant-7");
+                assert_eq!(sent[0]["MessageAttributes"]["sluicegate-receive-count"]["StringValue"], "4");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_reported_fails_the_invocation() {
+    let (consumer, calls) = sqs(None, true).await;
+    for text in [
+        "[]",
+        "{}",
+        r#"{"Records":null}"#,
+        r#"{"rmqMessagesByQueue":{}}"#,
+        r#"{"Records":[{"messageId":"m-1"},{"body":"x"}]}"#,
+        r#"{"Records":[{"messageId":""}]}"#,
+        r#"{"Records":[7]}"#,
+    ] {
+        assert!(consumer.handle(event(text)).await.is_err(), "{text}");
+    }
+    assert!(calls.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn retries_are_delayed_in_tens_and_a_refused_delay_fails_nothing() {
+    let (consumer, calls) = sqs(None, true).await;
+    let types: Vec<_> = ["after", "late"].into_iter().chain(std::iter::repeat_n("after", 10)).chain(["done"]).collect();
+    let response = consumer.handle(records("orders", &types, &json!({}))).await.unwrap();
+    assert_eq!(response.failures().count(), 12);
+    let calls = calls.lock().unwrap();
+    let mut entries = Vec::new();
+    for (action, body) in calls.iter() {
+        assert_eq!(action, "ChangeMessageVisibilityBatch");
+        assert!(body["QueueUrl"].as_str().unwrap().ends_with("/123456789012/orders"));
+        let chunk = body["Entries"].as_array().unwrap();
+        assert!(chunk.len() <= 10);
+        entries
+            .extend(chunk.iter().map(|entry| (entry["ReceiptHandle"].as_str().unwrap(), &entry["VisibilityTimeout"])));
+    }
+    assert_eq!((calls.len(), entries.len()), (2, 12));
+    assert!(entries.contains(&("h-0", &json!(2))), "rounded up");
+    assert!(entries.contains(&("h-1", &json!(42_000))), "within what SQS allows");
+}
+
+#[tokio::test]
+async fn a_reject_is_copied_with_its_reason_and_the_dead_letter_queue_is_asked_for_once() {
+    let (consumer, calls) = sqs(Some("arn:aws:sqs:eu-west-1:123456789012:orders-dlq.fifo"), true).await;
+    let own: serde_json::Map<_, _> =
+        (0..9).map(|n| (format!("a{n}"), json!({ "stringValue": "v", "dataType": "String" }))).collect();
+    let more =
+        json!({ "messageAttributes": own, "attributes": { "MessageGroupId": "c-1", "ApproximateReceiveCount": "2" } });
+    let batch = || records("orders.fifo", &["reject", "done", "unknown.type"], &more);
+    assert_eq!(response(&consumer, batch()).await, r#"{"batchItemFailures":[]}"#);
+    response(&consumer, batch()).await;
+
+    let calls = calls.lock().unwrap();
+    assert_eq!(calls.iter().filter(|(action, _)| action == "GetQueueAttributes").count(), 1);
+    let sent: Vec<_> = calls.iter().filter(|(action, _)| action == "SendMessage").map(|(_, body)| body).collect();
+    assert_eq!(sent.len(), 4);
+    assert!(sent[0]["QueueUrl"].as_str().unwrap().ends_with("/123456789012/orders-dlq.fifo"));
+    assert_eq!(sent[0]["MessageBody"], body("reject"));
+    assert_eq!((&sent[0]["MessageGroupId"], &sent[0]["MessageDeduplicationId"]), (&json!("c-1"), &json!("m-0-2")));
+    let attributes = sent[0]["MessageAttributes"].as_object().unwrap();
+    assert_eq!(attributes.len(), 10, "three of ours and the first seven");
+    assert_eq!(attributes["sluicegate-reason"]["StringValue"], "bad\u{FFFD} card");
+    assert_eq!(attributes["sluicegate-source"]["StringValue"], "arn:aws:sqs:eu-west-1:123456789012:orders.fifo");
+    assert!(attributes.contains_key("a6") && !attributes.contains_key("a7"));
+    assert_eq!(sent[1]["MessageAttributes"]["sluicegate-reason"]["StringValue"], "no handler for type unknown.type");
+}
+
+#[tokio::test]
+async fn a_reject_that_is_not_provably_stored_goes_back() {
+    for (dead_letter, honest) in
+        [(None, true), (Some("arn:aws:sqs:eu-west-1:123456789012:dlq"), false), (Some("no arn"), true)]
+    {
+        let (consumer, _) = sqs(dead_letter, honest).await;
+        let answer = response(&consumer, records("orders", &["done", "reject"], &json!({}))).await;
+        assert_eq!(answer, r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#, "{dead_letter:?}");
+    }
+}
+
+#[test]
+fn queue_urls_follow_the_arn() {
+    let config = |endpoint: &'static str| {
+        let lookup = move |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint } else { "x" }.to_owned());
+        SqsSource::new(sluicegate_queue::sqs::sdk_config(lookup).unwrap())
+    };
+    for (endpoint, arn, expected) in [
+        ("", "arn:aws:sqs:eu-west-1:1:q", Some("https://sqs.eu-west-1.amazonaws.com/1/q")),
+        ("", "arn:aws-us-gov:sqs:us-gov-west-1:1:q", Some("https://sqs.us-gov-west-1.amazonaws.com/1/q")),
+        ("", "arn:aws-cn:sqs:cn-north-1:1:q.fifo", Some("https://sqs.cn-north-1.amazonaws.com.cn/1/q.fifo")),
+        ("http://127.0.0.1:4566/", "arn:aws:sqs:eu-west-1:1:q", Some("http://127.0.0.1:4566/1/q")),
+        ("", "arn:aws:sns:eu-west-1:1:q", None),
+        ("", "arn:aws:sqs:eu-west-1::q", None),
+        ("", "", None),
+    ] {
+        assert_eq!(config(endpoint).queue_url(arn).ok().as_deref(), expected, "{arn}");
+    }
+}
