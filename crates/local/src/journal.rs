@@ -277,3 +277,6 @@ fn identify(body: &str, message_id: &str) -> String {
         _ => message_id.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ impl Terminal {
 
     /// A line as it is, for scripts and headings.
     pub fn line(&self, text: impl Display) {
-        for line in text.to_string().lines() {
+        for line in text.to_string().split('\n') {
             (self.sink)(line);
         }
     }
@@ -53,7 +53,9 @@ impl Terminal {
 
     /// A line of a function's log.
     pub fn function(&self, name: &str, line: &str) {
-        self.line(format_args!("{} {line}", self.paint(Colour::Blue, &format!("{name} |"))));
+        let name = self.paint(Colour::Blue, &format!("{name} |"));
+        let (before, after) = without_runtime_span(line);
+        self.line(format_args!("{name} {before}{after}"));
     }
 
     /// A request that was answered.
@@ -78,7 +80,8 @@ impl Terminal {
             Step::DeadLettered { .. } | Step::Expired { .. } | Step::Purged { .. } => Colour::Red,
         };
         let name = self.paint(colour, &format!("{:>13}", step.name()));
-        self.line(format_args!("{} {name} {} {step}", self.time(), id.escape_debug()));
+        let line = format!("{} {name} {} {step}", self.time(), id.escape_debug());
+        self.line(line.trim_end());
     }
 
     fn time(&self) -> String {
@@ -88,5 +91,29 @@ impl Terminal {
 
     fn paint(&self, colour: Colour, text: &str) -> String {
         if self.coloured { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_owned() }
+    }
+}
+
+/// The line without the span that the Lambda runtime opens around an invocation: two ids that nobody needs here, longer than
+/// most messages.
+fn without_runtime_span(line: &str) -> (&str, &str) {
+    let (start, end) = ("Lambda runtime invoke{", "}: ");
+    let found = line.split_once(start).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    found.unwrap_or((line, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtimes_span_is_left_out_of_function_lines() {
+        let check = |line: &str, expected: &str| {
+            let (before, after) = without_runtime_span(line);
+            assert_eq!(format!("{before}{after}"), expected);
+        };
+        check(r#" INFO Lambda runtime invoke{requestId="1" x="2"}: accepted id={3}: x"#, " INFO accepted id={3}: x");
+        check(" INFO Lambda runtime invoke{cut", " INFO Lambda runtime invoke{cut");
+        check("plain: {}", "plain: {}");
     }
 }

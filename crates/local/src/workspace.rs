@@ -46,8 +46,10 @@ pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTr
     if release {
         command.arg("--release");
     }
-    command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let output = command.stdout(Stdio::piped()).output().await.map_err(BuildError::Cargo)?;
+    // Not `Command::output`, which would take the standard error too.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let cargo = command.spawn().map_err(BuildError::Cargo)?;
+    let output = cargo.wait_with_output().await.map_err(BuildError::Cargo)?;
     if !output.status.success() {
         return Err(BuildError::Failed);
     }

@@ -1,0 +1,152 @@
+//! The journal's promises: whatever order a message's life takes, its timeline tells it once and its state is right.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Journal, MESSAGES_MAX, STEPS_MAX};
+use crate::{
+    mapping::{MappedMessage, MappingEvent},
+    sqs::QueueEvent,
+};
+
+const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
+
+/// What happens to the message, in the words of its sources.
+enum Happens {
+    Sent(&'static str),
+    Answered,
+    AnsweredElsewhere,
+    Delivered(u32),
+    Done,
+    Returned,
+    BatchFailed,
+    VisibleIn(u32),
+    GivenUp,
+    Redriven,
+}
+
+fn journal() -> (Journal, Arc<Mutex<Vec<String>>>) {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let observed = lines.clone();
+    let observer = Arc::new(move |id: &str, step: &super::Step| {
+        observed.lock().unwrap().push(format!("{} {id} {step}", step.name()));
+    });
+    (Journal::new(["dlq".to_owned()], observer), lines)
+}
+
+fn mapped(receive_count: u32) -> MappedMessage {
+    let function = "consumer".into();
+    MappedMessage { queue: "q".into(), function, message_id: "m-1".into(), body: BODY.into(), receive_count }
+}
+
+fn happen(journal: &Journal, happens: &Happens) {
+    let (queue, message_id, body): (Arc<str>, Arc<str>, Arc<str>) = ("q".into(), "m-1".into(), BODY.into());
+    let (target, receive_count): (Arc<str>, u32) = ("dlq".into(), 5);
+    match happens {
+        Happens::Sent(queue) => journal.queue_event(&QueueEvent::Sent { queue: (*queue).into(), message_id, body }),
+        Happens::Answered => journal.answered("e-1", None),
+        Happens::AnsweredElsewhere => journal.answered("e-1", Some("http://there")),
+        Happens::Delivered(count) => journal.mapping_event(&MappingEvent::Delivered(mapped(*count))),
+        Happens::Done => journal.mapping_event(&MappingEvent::Done(mapped(1))),
+        Happens::Returned => journal.mapping_event(&MappingEvent::Returned(mapped(1))),
+        Happens::BatchFailed => {
+            let reason = "timed out".to_owned();
+            journal.mapping_event(&MappingEvent::BatchFailed { message: mapped(1), reason });
+        }
+        Happens::VisibleIn(timeout_s) => {
+            let timeout_s = *timeout_s;
+            journal.queue_event(&QueueEvent::VisibilityChanged { queue, message_id, body, receive_count, timeout_s });
+        }
+        Happens::GivenUp => {
+            journal.queue_event(&QueueEvent::DeadLettered { queue, message_id, body, receive_count, target });
+        }
+        Happens::Redriven => {
+            let (queue, target) = ("dlq".into(), "q".into());
+            journal.queue_event(&QueueEvent::Moved { queue, message_id, body, target, new_message_id: "m-2".into() });
+        }
+    }
+}
+
+#[test]
+fn a_timeline_tells_each_step_once_and_the_state_is_right() {
+    use Happens::*;
+    let check = |life: &[Happens], state: &str, expected: &[&str]| {
+        let (journal, lines) = journal();
+        life.iter().for_each(|happens| happen(&journal, happens));
+        assert_eq!(*lines.lock().unwrap(), expected);
+        let timeline = journal.timeline("e-1").expect("a timeline");
+        assert_eq!((&timeline["id"], &timeline["state"]), (&"e-1".into(), &state.into()), "{timeline:#}");
+        let steps = timeline["steps"].as_array().expect("steps");
+        let names = |steps: &[&str]| -> Vec<String> {
+            steps.iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+        };
+        let told: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
+        assert_eq!(told, names(expected));
+    };
+    let (accepted, delivered) = ("accepted e-1 into q", "delivered e-1 from q to consumer, receive 1");
+    check(&[Sent("q"), Answered, Delivered(1), Done], "done", &[accepted, delivered, "done e-1 "]);
+    check(
+        &[Sent("q"), Answered, Delivered(1), Done, Answered],
+        "done",
+        &[accepted, delivered, "done e-1 ", "repeated e-1 is there already"],
+    );
+    check(
+        &[Sent("q"), Delivered(1), VisibleIn(7), Returned, Delivered(2), Returned],
+        "returned",
+        &[
+            accepted,
+            delivered,
+            "retrying e-1 in 7 s",
+            "delivered e-1 from q to consumer, receive 2",
+            "returned e-1 to its queue: consumer listed it as failed",
+        ],
+    );
+    check(
+        &[Sent("q"), Delivered(1), BatchFailed, GivenUp, Redriven],
+        "redriven",
+        &[
+            accepted,
+            delivered,
+            "returned e-1 to its queue: timed out",
+            "dead-lettered e-1 into dlq: receives exhausted (5)",
+            "redriven e-1 into q",
+        ],
+    );
+    check(
+        &[Sent("q"), Delivered(1), Sent("dlq"), Done],
+        "dead-lettered",
+        &[accepted, delivered, "dead-lettered e-1 into dlq: rejected by the function"],
+    );
+    let elsewhere = "accepted e-1 into http://there";
+    check(&[AnsweredElsewhere, Delivered(1), Done], "done", &[elsewhere, delivered, "done e-1 "]);
+}
+
+#[test]
+fn a_message_that_is_no_cloudevent_goes_by_its_message_id() {
+    let check = |body: &str, id: &str| {
+        let (journal, _) = journal();
+        let (queue, message_id) = ("q".into(), "m-1".into());
+        journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into() });
+        assert!(journal.timeline(id).is_some(), "{body} goes by {id}");
+    };
+    check(BODY, "e-1");
+    check("plain", "m-1");
+    check(r#"{"id":"e-1"}"#, "m-1");
+    check(r#"{"specversion":"1.0","id":""}"#, "m-1");
+}
+
+#[test]
+fn the_journal_is_bounded() {
+    let (journal, _) = journal();
+    for index in 0..=MESSAGES_MAX {
+        journal.answered(&format!("id-{index}"), Some("q"));
+    }
+    assert_eq!(journal.timeline("id-0"), None, "the oldest is forgotten");
+    assert_eq!(journal.latest(1)[0]["id"], format!("id-{MESSAGES_MAX}"));
+    for count in 0..STEPS_MAX + 10 {
+        happen(&journal, &Happens::Delivered(u32::try_from(count).unwrap()));
+    }
+    let timeline = journal.timeline("e-1").expect("a timeline");
+    let steps = timeline["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), STEPS_MAX);
+    assert_eq!((&steps[0]["receive_count"], &steps[1]["receive_count"]), (&0.into(), &11.into()));
+}
