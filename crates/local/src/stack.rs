@@ -201,6 +201,8 @@ impl Stack {
             tasks.spawn(serve("aws", terminal.clone(), server));
         }
 
+        let sources = folders(&options.template, &plan.functions).into_keys();
+        let seen = sources.map(|folder| (folder.clone(), workspace::fingerprint(&folder))).collect();
         let binaries = build(&options, &plan.functions).await?;
         let specs = plan.functions.iter().map(|function| spec(function, &binaries, &ports.addresses.aws, &options));
         let functions = start_functions(specs.collect(), &terminal, &health).await?;
@@ -212,7 +214,7 @@ impl Stack {
         stack.open_gateway(ports.gateway, &plan, &terminal, observer(&terminal, &journal, elsewhere));
         if options.watch && options.binaries.is_none() {
             let (functions, plans) = (stack.functions.clone(), plan.functions);
-            stack.tasks.spawn(watch::watch(options, plans, functions, binaries, health));
+            stack.tasks.spawn(watch::watch(options, plans, seen, functions, binaries, health));
         }
         Ok(stack)
     }

@@ -18,10 +18,11 @@ use crate::{
     workspace::{self, Fingerprint, WATCH_INTERVAL},
 };
 
-/// Watches until it is aborted.
+/// Watches until it is aborted. `seen` is what the sources looked like before they were built, so that no change is missed.
 pub(super) async fn watch(
     options: Options,
     plans: Vec<FunctionPlan>,
+    mut seen: BTreeMap<PathBuf, Fingerprint>,
     functions: BTreeMap<String, Function>,
     mut binaries: BTreeMap<String, PathBuf>,
     health: Health,
@@ -29,10 +30,6 @@ pub(super) async fn watch(
     let terminal = &options.terminal;
     let folders = folders(&options.template, &plans);
     let mut template = workspace::written(&options.template);
-    let mut seen = BTreeMap::new();
-    for folder in folders.keys() {
-        seen.insert(folder, look(folder).await);
-    }
     let mut running: BTreeMap<&str, Option<SystemTime>> = BTreeMap::new();
     for plan in &plans {
         running.insert(&plan.name, binaries.get(&plan.binary).and_then(|path| workspace::written(path)));
@@ -42,7 +39,7 @@ pub(super) async fn watch(
         let mut rebuilt = false;
         for (folder, names) in &folders {
             let now = look(folder).await;
-            if seen.insert(folder, now) == Some(now) {
+            if seen.insert(folder.clone(), now) == Some(now) {
                 continue;
             }
             terminal.line(format_args!("Sources changed in {}: building {}", folder.display(), names.join(", ")));
