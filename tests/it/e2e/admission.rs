@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde_json::json;
+use sluicegate_envelope::Envelope;
 
 use super::{WAY_TIME_MAX, deliver, github_payload, order, place, placed};
 use crate::support::forward::ForwardServer;
@@ -76,9 +77,12 @@ async fn real_github_payloads_arrive_byte_for_byte_and_one_changed_byte_is_refus
     for (id, event) in ids.iter().zip(GITHUB_EVENTS) {
         let timeline = stack.until_state(id, "done", WAY_TIME_MAX).await;
         assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "{event}");
-        let payload = github_payload(event);
-        let text = std::str::from_utf8(&payload).expect("UTF-8").trim_end();
-        assert_eq!(forward.received(|each| each.says(text)).len(), 1, "{event} is forwarded byte for byte, once");
+        let forwarded = forward.received(|each| each.says(id));
+        assert_eq!(forwarded.len(), 1, "{event} is forwarded once");
+        let envelope = std::str::from_utf8(&forwarded[0].body).expect("UTF-8");
+        let envelope = Envelope::decode(envelope).expect("a CloudEvent");
+        assert_eq!(envelope.event_type(), format!("github.{event}"));
+        assert_eq!(&*envelope.payload(), github_payload(event), "{event} arrives byte for byte");
     }
     stack.stop().await;
 }

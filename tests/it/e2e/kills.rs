@@ -16,7 +16,7 @@ use crate::support::stack::Stack;
 const REQUESTS: usize = 1_000;
 const CLIENTS: usize = 8;
 /// A process dies this often while requests are made.
-const KILL_INTERVAL: Duration = Duration::from_millis(150);
+const KILL_INTERVAL: Duration = Duration::from_millis(20);
 /// Batches whose consumer died wait for their visibility timeout, which the test shortens.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(120);
 const ORDERS: &str = "sluicegate-orders.fifo";
