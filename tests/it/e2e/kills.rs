@@ -19,6 +19,8 @@ const CLIENTS: usize = 8;
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
 /// Batches whose consumer died wait for their visibility timeout, which the test shortens.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(120);
+/// The timelines of the last few that are waited for are shown when the test fails.
+const LAST: usize = 3;
 const ORDERS: &str = "sluicegate-orders.fifo";
 const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
 
@@ -52,7 +54,7 @@ async fn survive(stack: Stack, queue: Service) {
     assert!(accepted.len() >= REQUESTS / 2, "only {} of {REQUESTS} were accepted", accepted.len());
 
     let mut open = accepted.clone();
-    let (mut done, mut dead_letters) = (0, 0);
+    let (mut done, mut dead_letters, mut told) = (0, 0, 0);
     stack
         .until("every accepted message is done or a dead letter", SETTLE_TIME_MAX, async || {
             for id in open.clone() {
@@ -70,8 +72,11 @@ async fn survive(stack: Stack, queue: Service) {
                 dead_letters += usize::from(open.remove(body["id"].as_str().expect("an id")));
                 queue.delete(&dead, &message).await;
             }
-            if !open.is_empty() {
-                eprintln!("{} still open", open.len());
+            if open.len() <= LAST && open.len() != told {
+                told = open.len();
+                for id in &open {
+                    eprintln!("still open: {}", stack.timeline(id).await.unwrap_or_default());
+                }
             }
             open.is_empty().then_some(())
         })
