@@ -1,6 +1,7 @@
 //! What the embedded SQS promises, shown through `Sqs::call` on paused time.
 
 mod dead_letter;
+mod events;
 mod fifo;
 mod messages;
 mod moves;
