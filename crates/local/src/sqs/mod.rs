@@ -26,7 +26,7 @@ mod redrive;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::{Value, json};
 use tokio::time::{sleep_until, timeout_at};
@@ -52,7 +52,7 @@ impl Default for SqsConfig {
     }
 }
 
-/// Sees every event; must be quick and must not block.
+/// Sees every event before the call that caused it returns; must be quick, must not block, and must not call the service.
 pub type Observer = Arc<dyn Fn(&QueueEvent) + Send + Sync>;
 
 /// The service. Clones share the queues.
@@ -147,7 +147,7 @@ impl Sqs {
         });
     }
 
-    /// Runs `work` under the lock, then tells the observers what happened.
+    /// Runs `work` under the lock, then tells the observers what happened. When it returns, they know.
     fn with_engine<T>(&self, work: impl FnOnce(&mut Engine, EpochMs) -> T) -> T {
         let result = {
             let mut engine = lock(&self.inner.engine);
@@ -159,20 +159,15 @@ impl Sqs {
         result
     }
 
-    /// Empties the outbox. If another thread is at it already, it takes our events, too.
+    /// Empties the outbox. Waits for another thread that is at it, which may still be telling what happened here: no caller
+    /// has a message, or the answer to a send, before the observers know of it.
     fn tell_observers(&self) {
-        while !lock(&self.inner.outbox).is_empty() {
-            let _telling = match self.inner.telling.try_lock() {
-                Ok(guard) => guard,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            let observers = self.inner.observers.read().unwrap_or_else(PoisonError::into_inner).clone();
-            loop {
-                let Some(event) = lock(&self.inner.outbox).pop_front() else { break };
-                for observer in &observers {
-                    observer(&event);
-                }
+        let _telling = lock(&self.inner.telling);
+        let observers = self.inner.observers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        loop {
+            let Some(event) = lock(&self.inner.outbox).pop_front() else { break };
+            for observer in &observers {
+                observer(&event);
             }
         }
     }
