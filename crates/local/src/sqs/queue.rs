@@ -80,7 +80,8 @@ enum Order {
 #[derive(Debug, Clone)]
 pub(super) struct Receive {
     pub(super) messages_max: usize,
-    pub(super) visibility_s: u32,
+    /// `None` takes the queue's, as it is when messages are handed out: a long poll may outlast a change of it.
+    pub(super) visibility_s: Option<u32>,
     pub(super) attempt_id: Option<String>,
 }
 
@@ -188,7 +189,8 @@ impl Queue {
         receive_count_max: Option<u32>,
         now: EpochMs,
     ) -> Result<Received, ApiError> {
-        let until = now.saturating_add(EpochMs::from(wanted.visibility_s) * 1_000);
+        let visibility_s = wanted.visibility_s.unwrap_or(self.attributes.visibility_s);
+        let until = now.saturating_add(EpochMs::from(visibility_s) * 1_000);
         let mut received = Received::default();
         if let Some(messages) = self.replay(wanted, until, now) {
             received.messages = messages;

@@ -172,10 +172,9 @@ impl ReceiveCall {
             Some(wait) => in_range("WaitTimeSeconds", wait, &WAIT_S)?,
             None => queue.wait_s,
         };
-        let visibility_s = match input.visibility_timeout {
-            Some(timeout) => in_range("VisibilityTimeout", timeout, &VISIBILITY_S)?,
-            None => queue.visibility_s,
-        };
+        let visibility_s = input.visibility_timeout;
+        let visibility_s =
+            visibility_s.map(|timeout| in_range("VisibilityTimeout", timeout, &VISIBILITY_S)).transpose()?;
         if let Some(id) = &input.receive_request_attempt_id
             && (id.is_empty() || id.len() > ATTEMPT_ID_CHARS_MAX || !id.bytes().all(|b| b.is_ascii_graphic()))
         {

@@ -117,6 +117,35 @@ async fn a_long_poll_ends_on_a_send_on_a_visibility_timeout_and_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_queues_visibility_timeout_is_the_one_of_the_hand_out_not_of_the_polls_beginning() {
+    for name in ["q", "q.fifo"] {
+        let check = async |more: Value, hidden_s: u64| {
+            let t = Fixture::new();
+            let url = t.queue(name, json!({ "VisibilityTimeout": "600" })).await;
+            let mut input = json!({ "WaitTimeSeconds": 20 });
+            input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let meanwhile = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                t.call("SetQueueAttributes", json!({ "QueueUrl": url, "Attributes": { "VisibilityTimeout": "3" } }))
+                    .await;
+                match name {
+                    "q" => t.send(&url, "a").await,
+                    _ => t.send_to(&url, "g", "a").await,
+                }
+            };
+            let (received, _) = tokio::join!(t.receive_with(&url, input), meanwhile);
+            assert_eq!(bodies(&received), ["a"]);
+            advance_s(hidden_s - 1).await;
+            assert_eq!(t.counts(&url).await, "0/0/1", "{name} {more}");
+            advance_s(1).await;
+            assert_eq!(t.counts(&url).await, "1/0/0", "{name} {more}");
+        };
+        check(json!({}), 3).await;
+        check(json!({ "VisibilityTimeout": 30 }), 30).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn concurrent_long_polls_share_messages_without_repeats() {
     let t = Fixture::new();
     let url = t.queue("q", json!({})).await;
@@ -325,7 +354,7 @@ async fn too_many_in_flight_is_over_limit_on_standard_queues_and_nothing_on_fifo
                 let draft = Draft { body: "m".to_owned(), group, ..Draft::default() };
                 queue.insert(draft.into_message(now), 0, now);
             }
-            let all = Receive { messages_max: usize::MAX, visibility_s: 600, attempt_id: None };
+            let all = Receive { messages_max: usize::MAX, visibility_s: Some(600), attempt_id: None };
             assert_eq!(queue.receive(&all, None, now).unwrap().messages.len(), IN_FLIGHT_MAX);
         });
         let short = json!({ "QueueUrl": url });
