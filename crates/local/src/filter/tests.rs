@@ -1,3 +1,5 @@
+//! Which messages a pattern lets through, which patterns are refused, and when a body is read as JSON.
+
 use serde_json::json;
 
 use super::*;
