@@ -139,10 +139,10 @@ impl Journal {
     /// What the embedded queue saw.
     pub fn queue_event(&self, event: &QueueEvent) {
         match event {
-            QueueEvent::Sent { queue, message_id, body } => {
+            QueueEvent::Sent { queue, message_id, body, reason } => {
                 let id = identify(body, message_id);
                 if self.inner.dead_letter_queues.contains(&**queue) {
-                    let reason = "rejected by the function".to_owned();
+                    let reason = reason.as_deref().unwrap_or("sent there without a reason").to_owned();
                     self.note(&id, Step::DeadLettered { queue: queue.to_string(), reason });
                 } else {
                     self.note(&id, Step::Accepted { queue: queue.to_string() });

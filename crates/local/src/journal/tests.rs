@@ -13,6 +13,7 @@ const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 /// What happens to the message, in the words of its sources.
 enum Happens {
     Sent(&'static str),
+    Rejected(Option<&'static str>),
     Answered,
     AnsweredElsewhere,
     Delivered(u32),
@@ -42,7 +43,13 @@ fn happen(journal: &Journal, happens: &Happens) {
     let (queue, message_id, body): (Arc<str>, Arc<str>, Arc<str>) = ("q".into(), "m-1".into(), BODY.into());
     let (target, receive_count): (Arc<str>, u32) = ("dlq".into(), 5);
     match happens {
-        Happens::Sent(queue) => journal.queue_event(&QueueEvent::Sent { queue: (*queue).into(), message_id, body }),
+        Happens::Sent(queue) => {
+            journal.queue_event(&QueueEvent::Sent { queue: (*queue).into(), message_id, body, reason: None });
+        }
+        Happens::Rejected(reason) => {
+            let reason = reason.map(Into::into);
+            journal.queue_event(&QueueEvent::Sent { queue: target, message_id, body, reason });
+        }
         Happens::Answered => journal.answered("e-1", None),
         Happens::AnsweredElsewhere => journal.answered("e-1", Some("http://there")),
         Happens::Delivered(count) => journal.mapping_event(&MappingEvent::Delivered(mapped(*count))),
@@ -111,11 +118,12 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
             "redriven e-1 into q",
         ],
     );
-    check(
-        &[Sent("q"), Delivered(1), Sent("dlq"), Done],
-        "dead-lettered",
-        &[accepted, delivered, "dead-lettered e-1 into dlq: rejected by the function"],
-    );
+    for (reason, told) in [
+        (Some("card expired"), "dead-lettered e-1 into dlq: card expired"),
+        (None, "dead-lettered e-1 into dlq: sent there without a reason"),
+    ] {
+        check(&[Sent("q"), Delivered(1), Rejected(reason), Done], "dead-lettered", &[accepted, delivered, told]);
+    }
     let elsewhere = "accepted e-1 into http://there";
     check(&[AnsweredElsewhere, Delivered(1), Done], "done", &[elsewhere, delivered, "done e-1 "]);
 }
@@ -125,7 +133,7 @@ fn a_message_that_is_no_cloudevent_goes_by_its_message_id() {
     let check = |body: &str, id: &str| {
         let (journal, _) = journal();
         let (queue, message_id) = ("q".into(), "m-1".into());
-        journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into() });
+        journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into(), reason: None });
         assert!(journal.timeline(id).is_some(), "{body} goes by {id}");
     };
     check(BODY, "e-1");

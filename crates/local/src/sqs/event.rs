@@ -6,13 +6,18 @@
 use std::sync::Arc;
 
 use super::message::Message;
+use super::message_attribute::text_of;
+
+/// The message attribute in which a consumer that rejects a message says why, on the copy in the dead-letter queue.
+const REASON: &str = "sluicegate-reason";
 
 /// One step in a message's life. `queue` is the name of the queue it happened in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields say the same in every variant: queue, message id, body, receives so far.
 pub enum QueueEvent {
-    /// A producer put it there. A FIFO duplicate makes no event.
-    Sent { queue: Arc<str>, message_id: Arc<str>, body: Arc<str> },
+    /// A producer put it there. A FIFO duplicate makes no event. `reason` is its message attribute `sluicegate-reason`: why
+    /// a consumer put it into a dead-letter queue.
+    Sent { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, reason: Option<Arc<str>> },
     /// A consumer got it; `receive_count` includes this receive.
     Received { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32 },
     /// A consumer deleted it.
@@ -31,7 +36,9 @@ pub enum QueueEvent {
 
 impl QueueEvent {
     pub(super) fn sent(queue: &Arc<str>, message: &Message) -> Self {
-        Self::Sent { queue: queue.clone(), message_id: message.id.clone(), body: message.body.clone() }
+        let (queue, message_id, body, _) = parts(queue, message);
+        let reason = text_of(&message.attributes, REASON).map(Into::into);
+        Self::Sent { queue, message_id, body, reason }
     }
 
     pub(super) fn received(queue: &Arc<str>, message: &Message) -> Self {

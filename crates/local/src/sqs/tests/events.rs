@@ -50,3 +50,24 @@ async fn observers_have_heard_of_a_send_before_anyone_receives_it_and_before_the
         assert!(sent < at(format!("answered {body}")), "{body}: {log:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_send_tells_the_reason_it_carries_as_text() {
+    let t = Fixture::new();
+    let url = t.queue("q", json!({})).await;
+    let reasons: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
+    let heard = reasons.clone();
+    t.sqs.observe(Arc::new(move |event| {
+        let QueueEvent::Sent { reason, .. } = event else { return };
+        heard.lock().unwrap().push(reason.as_deref().map(str::to_owned));
+    }));
+    let send = async |attributes: Value, reason: Option<&str>| {
+        t.call("SendMessage", json!({ "QueueUrl": url, "MessageBody": "a", "MessageAttributes": attributes })).await;
+        assert_eq!(reasons.lock().unwrap().pop().expect("an event").as_deref(), reason);
+    };
+    let text = json!({ "DataType": "String", "StringValue": "bad card" });
+    send(json!({ "sluicegate-reason": text, "tenant": text }), Some("bad card")).await;
+    send(json!({ "sluicegate-reason": { "DataType": "Binary", "BinaryValue": "AQI=" } }), None).await;
+    send(json!({ "tenant": text }), None).await;
+    send(json!({}), None).await;
+}
