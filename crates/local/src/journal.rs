@@ -124,6 +124,17 @@ impl Timeline {
         last.map_or("unknown", |(_, step)| step.name())
     }
 
+    /// Puts in that it was accepted, if a function got it before the sender's answer was seen.
+    fn put_first(&mut self, accepted: &Step) -> bool {
+        match self.steps.first() {
+            Some((at, first)) if !matches!(first, Step::Accepted { .. }) => {
+                self.steps.insert(0, (*at, accepted.clone()));
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn last(&self) -> Option<&Step> {
         self.steps.last().map(|(_, step)| step)
     }
@@ -197,18 +208,25 @@ impl Journal {
     /// A client was told 202 with this id. The embedded queue tells what was sent; of another one this answer is all there is
     /// to know, and `elsewhere` names it.
     pub fn answered(&self, id: &str, elsewhere: Option<&str>) {
-        let step = {
-            let mut state = self.state();
-            let timeline = state.timelines.get_mut(id);
-            let known = timeline.as_ref().is_some_and(|timeline| !timeline.steps.is_empty());
-            let unanswered = timeline.is_some_and(|timeline| std::mem::take(&mut timeline.unanswered));
-            match elsewhere {
-                None if unanswered => return,
-                Some(queue) if !known => Step::Accepted { queue: queue.to_owned() },
-                _ => Step::Repeated,
+        let mut state = self.state();
+        let timeline = state.timelines.get_mut(id);
+        let Some(queue) = elsewhere else {
+            let is_told = timeline.is_some_and(|timeline| std::mem::take(&mut timeline.unanswered));
+            drop(state);
+            if !is_told {
+                self.note(id, Step::Repeated);
             }
+            return;
         };
-        self.note(id, step);
+        let accepted = Step::Accepted { queue: queue.to_owned() };
+        let is_new = timeline.is_none();
+        let is_late = timeline.is_some_and(|timeline| timeline.put_first(&accepted));
+        drop(state);
+        if is_late {
+            (self.inner.observer)(id, &accepted);
+        } else {
+            self.note(id, if is_new { accepted } else { Step::Repeated });
+        }
     }
 
     /// The message's timeline: `{"id", "state", "steps": [{"at", "step", …}]}`.

@@ -125,7 +125,29 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
         check(&[Sent("q"), Delivered(1), Rejected(reason), Done], "dead-lettered", &[accepted, delivered, told]);
     }
     let elsewhere = "accepted e-1 into http://there";
-    check(&[AnsweredElsewhere, Delivered(1), Done], "done", &[elsewhere, delivered, "done e-1 "]);
+    let life = [elsewhere, delivered, "done e-1 "];
+    check(&[AnsweredElsewhere, Delivered(1), Done], "done", &life);
+    let repeated = [life.as_slice(), &["repeated e-1 is there already"]].concat();
+    check(&[AnsweredElsewhere, Delivered(1), Done, AnsweredElsewhere], "done", &repeated);
+}
+
+#[test]
+fn another_endpoints_message_was_accepted_first_even_if_the_gateways_answer_is_seen_after_its_delivery() {
+    use Happens::*;
+    for life in [
+        [AnsweredElsewhere, Delivered(1), Done, AnsweredElsewhere],
+        [Delivered(1), AnsweredElsewhere, Done, AnsweredElsewhere],
+        [Delivered(1), Done, AnsweredElsewhere, AnsweredElsewhere],
+    ] {
+        let (journal, _) = journal();
+        life.iter().for_each(|happens| happen(&journal, happens));
+        let timeline = journal.timeline("e-1").expect("a timeline");
+        assert_eq!(timeline["state"], "done");
+        let steps = timeline["steps"].as_array().expect("steps");
+        let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
+        assert_eq!(names, ["accepted", "delivered", "done", "repeated"]);
+        assert!(steps.is_sorted_by_key(|step| step["at"].as_str()), "{timeline:#}");
+    }
 }
 
 #[test]
