@@ -22,8 +22,8 @@ async fn observers_have_heard_of_a_send_before_anyone_receives_it_and_before_the
     for wait_s in [20, 0] {
         let (sqs, log, url, count) = (sqs.clone(), log.clone(), url.clone(), bodies.len());
         consumers.spawn(async move {
-            let is_last = |line: &String| line.starts_with("has ");
-            while log.lock().unwrap().iter().filter(|line| is_last(line)).count() < count {
+            let is_hand_out = |line: &String| line.starts_with("has ");
+            while log.lock().unwrap().iter().filter(|line| is_hand_out(line)).count() < count {
                 let input = json!({ "QueueUrl": url, "WaitTimeSeconds": wait_s });
                 // The long poll that is left over at the end is woken by the queue's deletion.
                 let Ok(answer) = sqs.call("ReceiveMessage", input).await else { return };
