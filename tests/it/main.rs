@@ -3,6 +3,8 @@
 //! What needs a peer is marked ignored with its reason, so that plain `cargo test` says what it did not cover; `tests/run`
 //! brings the peers and runs everything.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 mod cli_clients;

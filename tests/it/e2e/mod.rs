@@ -2,6 +2,7 @@
 
 mod admission;
 mod kills;
+mod readme;
 mod retries;
 
 use std::time::Duration;

@@ -172,3 +172,22 @@ async fn the_api_describes_itself_without_our_extensions() {
     assert_eq!(options["statusCode"], 204);
     assert!(options["headers"]["allow"].as_str().unwrap().contains("POST"), "{options}");
 }
+
+#[tokio::test]
+async fn a_caller_over_the_rate_limit_is_told_when_to_come_back() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let limit = sluicegate_ingress::contract().unwrap().operations()[0].enqueue.rate_limit.unwrap().limit;
+    let event = http_api("POST", "/orders", &[("x-api-key", "writer"), ("idempotency-key", "k")], "");
+    let mut last = Value::Null;
+    // The allowance grows back a little meanwhile.
+    for _ in 0..limit + limit / 2 {
+        last = answer(&ingress, &event).await;
+        if last["statusCode"] == 429 {
+            break;
+        }
+    }
+    assert_eq!(last["statusCode"], 429, "{last}");
+    assert!(last["headers"]["retry-after"].as_str().unwrap().parse::<u64>().unwrap() >= 1);
+    let other = http_api("POST", "/orders", &[("x-api-key", "old"), ("idempotency-key", "k")], "");
+    assert_eq!(answer(&ingress, &other).await["statusCode"], 400, "another principal has an allowance of its own");
+}

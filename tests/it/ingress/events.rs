@@ -130,3 +130,50 @@ async fn an_event_of_another_service_is_an_error_that_says_what_is_expected() {
     let error = ingress.handle(lambda(&json!({ "Records": [] }))).await.unwrap_err();
     assert!(error.to_string().contains("API Gateway"), "{error}");
 }
+
+#[tokio::test]
+async fn json_that_is_not_utf_8_is_refused_after_its_signature_held() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let body = b"{\"zen\": \"\xff\"}";
+    let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
+    let signature = scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, body).remove(0).1;
+    let mut headers = github_headers();
+    headers[0].1 = signature;
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let file = event(include_str!("../../events/http-api-v2.json"));
+    let answer =
+        answer(&ingress, &with_request(file, "/webhooks/github", &headers, BASE64_STANDARD.encode(body).into(), true))
+            .await;
+    assert_eq!(answer["statusCode"], 400, "{answer}");
+    assert!(answer["body"].as_str().unwrap().contains("UTF-8 at byte 9"), "{answer}");
+}
+
+/// Every event with each of its fields, at any depth, taken away or of another type: an answer or an error, never a panic.
+#[tokio::test]
+async fn no_odd_event_makes_it_panic() {
+    fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+        for (key, child) in value.as_object().into_iter().flatten() {
+            let pointer = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+            pointers(child, &pointer, found);
+            found.push(pointer);
+        }
+    }
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    for file in [
+        include_str!("../../events/http-api-v2.json"),
+        include_str!("../../events/rest-api-v1.json"),
+        include_str!("../../events/function-url.json"),
+        include_str!("../../events/alb-multi-value.json"),
+    ] {
+        let whole = event(file);
+        let mut places = Vec::new();
+        pointers(&whole, "", &mut places);
+        for place in places {
+            for odd in [Value::Null, json!(7), json!("\u{0}%ff é"), json!([]), json!({ "a": [null] })] {
+                let mut changed = whole.clone();
+                *changed.pointer_mut(&place).unwrap() = odd;
+                let _answer_or_error = ingress.handle(lambda(&changed)).await;
+            }
+        }
+    }
+}

@@ -17,15 +17,18 @@ use sluicegate_ingress::{FetchError, Ingress, SecretSource, contract};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
+/// A confirmed envelope and its group.
+type Stored = (Envelope, Option<String>);
+
 /// A broker in memory: keeps what it confirmed, or fails as it was told.
 #[derive(Clone, Default)]
 pub(crate) struct Broker {
-    stored: Arc<Mutex<Vec<(Envelope, Option<String>)>>>,
+    stored: Arc<Mutex<Vec<Stored>>>,
     sick: bool,
 }
 
 impl Broker {
-    pub(crate) fn last(&self) -> Option<(Envelope, Option<String>)> {
+    pub(crate) fn last(&self) -> Option<Stored> {
         self.stored.lock().unwrap().last().cloned()
     }
 
