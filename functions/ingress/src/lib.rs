@@ -154,7 +154,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             return None;
         }
         match route::find(self.contract, arrival) {
-            Err(RouteError::MethodNotAllowed { allow }) => Some(allowed(allow.join(", "))),
+            Err(RouteError::MethodNotAllowed { allow }) => Some(allowed(format!("{}, OPTIONS", allow.join(", ")))),
             _ => None,
         }
     }

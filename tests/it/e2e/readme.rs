@@ -30,6 +30,7 @@ fn commands(readme: &str) -> Vec<(String, Option<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs curl and a shell, beside Rust; ./tests/run runs it"]
 async fn every_command_of_the_readme_answers_what_it_says() {
     let stack = Stack::start(&[], &[]).await;
     let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
