@@ -1,17 +1,15 @@
 //! The edge: what API Gateway (HTTP API and REST API), Function URLs and load balancers send, as one [`Arrival`].
 //!
-//! The shapes are `lambda_http`'s; the conversion is ours, because its own drops repeated REST headers, adds a stage to
-//! paths, and panics on bad base64 or an odd `Host`. Nothing here panics or loses a header, and the body is the exact bytes
-//! that arrived. An event of another kind is an error of the invocation, which names what is expected.
+//! The shape is ours and tolerant: unknown and null fields do not matter. `lambda_http`'s own conversion drops repeated REST
+//! headers, adds a stage to paths, and panics on bad base64, an odd `Host` or an empty parameter list. Nothing here panics or
+//! loses a header, and the body is the exact bytes that arrived. An event of another kind is an error of the invocation,
+//! which names what is expected.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::HeaderMap;
-use lambda_http::aws_lambda_events::{
-    alb::AlbTargetGroupRequest,
-    apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest},
-};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -67,7 +65,51 @@ pub enum Origin {
 /// The event is not an HTTP request.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event of API Gateway, a Function URL or a load balancer: {0}")]
-pub struct EventError(#[from] serde_json::Error);
+pub struct EventError(String);
+
+/// The fields of all four kinds of event that are needed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    version: Option<String>,
+    request_context: Context,
+    http_method: Option<String>,
+    path: Option<String>,
+    raw_path: Option<String>,
+    raw_query_string: Option<String>,
+    query_string_parameters: Option<Single>,
+    multi_value_query_string_parameters: Option<Multi>,
+    headers: Option<Single>,
+    multi_value_headers: Option<Multi>,
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+}
+
+type Single = BTreeMap<String, Option<String>>;
+type Multi = BTreeMap<String, Option<Vec<String>>>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context {
+    elb: Option<IgnoredAny>,
+    http: Option<ContextHttp>,
+    identity: Option<ContextIdentity>,
+    request_id: Option<String>,
+    stage: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextHttp {
+    method: Option<String>,
+    source_ip: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextIdentity {
+    source_ip: Option<String>,
+}
 
 impl Arrival {
     /// Reads an event.
@@ -75,81 +117,62 @@ impl Arrival {
     /// # Errors
     /// When the event is none of the four kinds.
     pub fn from_event(event: &RawValue) -> Result<Self, EventError> {
-        #[derive(Deserialize)]
-        struct Peek {
-            version: Option<String>,
-            #[serde(rename = "requestContext")]
-            context: PeekContext,
-        }
-        #[derive(Deserialize)]
-        struct PeekContext {
-            elb: Option<IgnoredAny>,
-        }
-        let peek: Peek = serde_json::from_str(event.get())?;
-        if peek.context.elb.is_some() {
-            return Ok(Self::from_alb(serde_json::from_str(event.get())?));
-        }
-        match peek.version.as_deref() {
-            Some("2.0") => Ok(Self::from_v2(serde_json::from_str(event.get())?)),
-            _ => Ok(Self::from_v1(serde_json::from_str(event.get())?)),
-        }
+        let event: Event = serde_json::from_str(event.get()).map_err(|error| EventError(error.to_string()))?;
+        let arrival = match (&event.request_context.elb, event.version.as_deref()) {
+            (Some(_), _) => Self::from_alb(event),
+            (None, Some("2.0")) => Self::from_v2(event),
+            (None, _) => Self::from_v1(event),
+        };
+        arrival.ok_or_else(|| EventError("it has no method or no path".to_owned()))
     }
 
-    fn from_v2(event: ApiGatewayV2httpRequest) -> Self {
-        let context = event.request_context;
-        Self {
-            method: context.http.method.as_str().to_owned(),
-            path: encoded(event.raw_path.or(context.http.path).unwrap_or_default()),
-            stage: context.stage.filter(|stage| stage != "$default"),
+    fn from_v2(event: Event) -> Option<Self> {
+        let http = event.request_context.http?;
+        Some(Self {
+            method: http.method?,
+            path: encoded(event.raw_path?),
+            stage: event.request_context.stage.filter(|stage| stage != "$default"),
             query: event.raw_query_string.unwrap_or_default(),
-            headers: event.headers,
+            headers: headers(event.headers, None),
             body: bytes(event.body, event.is_base64_encoded),
-            source_ip: context.http.source_ip,
-            request_id: context.request_id,
+            source_ip: http.source_ip,
+            request_id: event.request_context.request_id,
             origin: Origin::V2,
-        }
+        })
     }
 
-    fn from_v1(event: ApiGatewayProxyRequest) -> Self {
-        let context = event.request_context;
-        let query = event.multi_value_query_string_parameters;
-        let query = if query.is_empty() { event.query_string_parameters } else { query };
-        Self {
-            method: event.http_method.as_str().to_owned(),
-            path: encoded(event.path.unwrap_or_default()),
-            stage: context.stage,
-            query: join_query(query.iter()),
-            headers: merge(event.headers, event.multi_value_headers),
+    fn from_v1(event: Event) -> Option<Self> {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        Some(Self {
+            method: event.http_method?,
+            path: encoded(event.path?),
+            stage: event.request_context.stage,
+            query: query(event.query_string_parameters, event.multi_value_query_string_parameters, encode),
+            headers: headers(event.headers, event.multi_value_headers),
             body: bytes(event.body, event.is_base64_encoded),
-            source_ip: context.identity.source_ip,
-            request_id: context.request_id,
+            source_ip: event.request_context.identity.and_then(|identity| identity.source_ip),
+            request_id: event.request_context.request_id,
             origin: Origin::V1,
-        }
+        })
     }
 
-    fn from_alb(event: AlbTargetGroupRequest) -> Self {
-        let multi = !event.multi_value_headers.is_empty();
-        let headers = merge(event.headers, event.multi_value_headers);
-        let query = event.multi_value_query_string_parameters;
-        let query = if query.is_empty() { event.query_string_parameters } else { query };
-        // A load balancer passes the query as it came, percent-encoded (FACTS: "query strings are NOT url-decoded").
-        let query = query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
-        let source_ip = headers
-            .get("x-forwarded-for")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.rsplit(',').next())
-            .map(|value| value.trim().to_owned());
-        Self {
-            method: event.http_method.as_str().to_owned(),
-            path: event.path.unwrap_or_default(),
+    fn from_alb(event: Event) -> Option<Self> {
+        let multi = event.multi_value_headers.is_some();
+        let headers = headers(event.headers, event.multi_value_headers);
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Some(Self {
+            method: event.http_method?,
+            path: event.path?,
             stage: None,
-            query,
-            request_id: headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok()).map(str::to_owned),
+            // A load balancer does not decode the query: it is percent-encoded already.
+            query: query(event.query_string_parameters, event.multi_value_query_string_parameters, str::to_owned),
+            // The balancer appends the address it saw; what stands before it is the client's word.
+            source_ip: text("x-forwarded-for").and_then(|all| all.rsplit(',').next()).map(|ip| ip.trim().to_owned()),
+            request_id: text("x-amzn-trace-id").map(str::to_owned),
             headers,
             body: bytes(event.body, event.is_base64_encoded),
-            source_ip,
             origin: Origin::Alb { multi },
-        }
+        })
     }
 
     /// The path without its stage, when it begins with it.
@@ -181,32 +204,52 @@ fn encoded(path: String) -> String {
 }
 
 fn form_decoded(text: &str) -> Option<String> {
-    let spaced = text.replace('+', " ");
-    percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
+    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Cow::into_owned)
 }
 
-fn join_query<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode as encode};
-    pairs
-        .map(|(name, value)| format!("{}={}", encode(name, NON_ALPHANUMERIC), encode(value, NON_ALPHANUMERIC)))
-        .collect::<Vec<_>>()
-        .join("&")
+/// The parameters as a query string; the multi-value map has all that the other has.
+fn query(single: Option<Single>, multi: Option<Multi>, encode: impl Fn(&str) -> String) -> String {
+    let pairs: Vec<String> = match multi {
+        Some(multi) => multi
+            .iter()
+            .flat_map(|(name, values)| values.iter().flatten().map(move |value| (name, value)))
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect(),
+        None => single
+            .iter()
+            .flatten()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value.as_deref().unwrap_or_default())))
+            .collect(),
+    };
+    pairs.join("&")
 }
 
-/// Every value of the multi-value map, and those headers that only the single-value map has.
-fn merge(single: HeaderMap, mut multi: HeaderMap) -> HeaderMap {
-    for (name, value) in &single {
-        if !multi.contains_key(name) {
-            multi.append(name, value.clone());
+/// Every value of the multi-value map, and those headers that only the single-value map has. What is no legal header cannot
+/// have come over HTTP and is left out.
+fn headers(single: Option<Single>, multi: Option<Multi>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let legal = |name: &str, value: &str| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    for (name, values) in multi.iter().flatten() {
+        for (name, value) in values.iter().flatten().filter_map(|value| legal(name, value)) {
+            headers.append(name, value);
         }
     }
-    multi
+    for (name, value) in single.iter().flatten() {
+        if let Some((name, value)) = value.as_deref().and_then(|value| legal(name, value))
+            && !headers.contains_key(&name)
+        {
+            headers.insert(name, value);
+        }
+    }
+    headers
 }
 
-fn bytes(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, BodyError> {
+fn bytes(body: Option<String>, is_base64: Option<bool>) -> Result<Vec<u8>, BodyError> {
     match body {
         None => Ok(Vec::new()),
-        Some(text) if is_base64 => BASE64_STANDARD.decode(text).map_err(|_| BodyError),
+        Some(text) if is_base64 == Some(true) => BASE64_STANDARD.decode(text).map_err(|_| BodyError),
         Some(text) => Ok(text.into_bytes()),
     }
 }
