@@ -1,6 +1,7 @@
 //! The whole path as a developer runs it: `cargo local`, real HTTP, the real function binaries.
 
 mod admission;
+mod commands;
 mod kills;
 mod readme;
 mod retries;
