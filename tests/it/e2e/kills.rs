@@ -17,8 +17,8 @@ const REQUESTS: usize = 1_000;
 const CLIENTS: usize = 8;
 /// A process dies this often while requests are made.
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
-/// A batch whose consumer died waits for its visibility timeout. The test shortens it, but a poll that was waiting at that
-/// moment may still hide its messages for the template's 180 s.
+/// A batch whose consumer died waits for its visibility timeout. The test shortens it, but a service may hide what a poll
+/// under way receives for the template's 180 s.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
 /// The timelines of the last few that are waited for are shown when the test fails.
 const LAST: usize = 3;
