@@ -37,3 +37,4 @@ pub use delivery::Delivery;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
 pub use sluicegate_envelope::Envelope;
+pub use sluicegate_queue::chain;

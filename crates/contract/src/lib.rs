@@ -16,7 +16,7 @@ mod template;
 
 pub use model::{
     Body, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy, Requirement,
-    SchemaText, SecurityScheme,
+    SchemaText, SecurityScheme, is_json,
 };
 #[cfg(feature = "parse")]
 pub use parse::Fault;

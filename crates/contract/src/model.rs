@@ -176,3 +176,9 @@ pub enum RateLimitBy {
     /// The client's network address.
     Address,
 }
+
+/// Whether payloads of this media type (lower case, no parameters) are JSON: `application/json`, and whatever says it is.
+#[must_use]
+pub fn is_json(media_type: &str) -> bool {
+    media_type == "application/json" || media_type.ends_with("+json")
+}

@@ -3,6 +3,7 @@
 //! The variants are conclusions, not causes: what matters is whether the message can be on the queue. `Display` is for the
 //! log, with the whole chain of causes; clients are shown [`SendError::client_text`], which says nothing about the inside.
 
+use std::error::Error;
 use std::time::Duration;
 
 /// What a client should wait after a failure that passes by itself.
@@ -59,4 +60,11 @@ impl SendError {
             Self::Refused { .. } => RETRY_AFTER_OPERATOR,
         }
     }
+}
+
+/// An error with its causes, for the log. The `Display` of most libraries' errors stops at the first.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

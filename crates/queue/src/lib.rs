@@ -15,7 +15,7 @@ use std::time::Duration;
 use sluicegate_envelope::Envelope;
 
 pub use binding::{Binding, BindingError};
-pub use error::SendError;
+pub use error::{SendError, chain};
 
 /// One envelope and how the broker is to treat it.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,6 @@ mod limits;
 mod tests;
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -27,7 +26,7 @@ use md5::{Digest, Md5};
 use tokio::time::Instant;
 
 use self::attempts::{Attempts, is_throttled};
-use crate::{Message, Producer, Receipt, SendError};
+use crate::{Message, Producer, Receipt, SendError, chain};
 
 pub use self::limits::{DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 pub use aws_config::SdkConfig;
@@ -227,10 +226,4 @@ fn trace_attribute(header: &str) -> Option<HashMap<MessageSystemAttributeNameFor
     }
     let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
     Some([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)].into())
-}
-
-/// An error with its causes, for the log. The SDK's own `Display` stops at the first.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

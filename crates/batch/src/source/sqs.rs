@@ -12,7 +12,6 @@ mod event;
 mod tests;
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttribut
 use futures_util::future::join_all;
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
+use sluicegate_queue::chain;
 use sluicegate_queue::sqs::SdkConfig;
 use tokio::time::Instant;
 
@@ -204,10 +204,4 @@ impl Batch<'_> {
 fn whole_seconds(delay: Duration) -> i32 {
     let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).min(DELAY_S_MAX);
     i32::try_from(seconds).unwrap_or(i32::MAX)
-}
-
-/// An error with its causes, for the log. The SDK's own `Display` stops at the first.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

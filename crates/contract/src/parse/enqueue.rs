@@ -2,7 +2,7 @@
 
 use super::at::At;
 use super::checker::Checker;
-use super::request::is_json;
+use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
     RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, Source, Template,

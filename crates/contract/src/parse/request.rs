@@ -6,7 +6,7 @@ use super::at::At;
 use super::checker::Checker;
 use super::schema;
 use crate::template::is_header_name;
-use crate::{Body, Location, Parameter};
+use crate::{Body, Location, Parameter, is_json};
 
 const PARAMETER_FIELDS: &[&str] = &[
     "name",
@@ -163,9 +163,4 @@ fn media_type(checker: &mut Checker<'_>, text: &str, at: &At<'_>) -> Option<Stri
     };
     checker.fault(at, fault);
     None
-}
-
-/// `application/json`, and whatever says it is JSON.
-pub(super) fn is_json(media_type: &str) -> bool {
-    media_type == "application/json" || media_type.ends_with("+json")
 }

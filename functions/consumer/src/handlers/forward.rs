@@ -9,7 +9,6 @@
 //! | other 4xx | reject, with the status as reason |
 //! | none in time, or no connection | retry |
 
-use std::error::Error;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +20,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use sluicegate_batch::{Envelope, Outcome};
+use sluicegate_batch::{Envelope, Outcome, chain};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -139,12 +138,6 @@ fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     }
     let date: SystemTime = OffsetDateTime::parse(text, &Rfc2822).ok()?.into();
     Some(date.duration_since(now).unwrap_or_default())
-}
-
-/// An error with its causes, for the log.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

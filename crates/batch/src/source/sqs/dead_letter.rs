@@ -7,9 +7,9 @@ use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sluicegate_queue::chain;
 use sluicegate_queue::sqs::{MESSAGE_BYTES_MAX, body_md5, is_sendable};
 
-use super::chain;
 use super::event::{Attribute, Record};
 
 /// Why the message was rejected, at most [`REASON_CHARS_MAX`] characters. String.
