@@ -4,51 +4,36 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use jsonschema::{Draft, Validator};
 use serde_json::Value;
-use sluicegate_contract::{Contract, Operation};
+use sluicegate_contract::{Contract, SchemaText};
 
 use crate::rejection::{Code, FAULTS_MAX, Fault, Rejection};
 
-/// Compiled schemas by operation and by what they describe: a media type, or a parameter's name.
+/// Compiled schemas by their text, so that one the contract uses twice is compiled once.
 pub struct Schemas {
-    by_use: BTreeMap<(&'static str, &'static str), Schema>,
-}
-
-struct Schema {
-    text: &'static str,
-    compiled: OnceLock<Option<Validator>>,
+    by_text: BTreeMap<&'static str, OnceLock<Option<Validator>>>,
 }
 
 impl Schemas {
     /// Knows every schema of the contract; compiles none.
     #[must_use]
     pub fn new(contract: &'static Contract) -> Self {
-        let schema = |text: &'static str| Schema { text, compiled: OnceLock::new() };
-        let mut by_use = BTreeMap::new();
-        for operation in contract.operations() {
-            for (media_type, text) in operation.body.iter().flat_map(|body| &body.content) {
-                if let Some(text) = text {
-                    by_use.insert((operation.id.as_str(), media_type.as_str()), schema(text));
-                }
-            }
-            for parameter in &operation.parameters {
-                if let Some(text) = &parameter.schema {
-                    by_use.insert((operation.id.as_str(), parameter.name.as_str()), schema(text));
-                }
-            }
-        }
-        Self { by_use }
+        let texts = contract.operations().iter().flat_map(|operation| {
+            let bodies = operation.body.iter().flat_map(|body| &body.content).filter_map(|(_, text)| text.as_deref());
+            bodies.chain(operation.parameters.iter().filter_map(|parameter| parameter.schema.as_deref()))
+        });
+        Self { by_text: texts.map(|text| (text, OnceLock::new())).collect() }
     }
 
-    /// What is wrong with `value` by the schema of that use; nothing when there is no such schema.
+    /// What is wrong with `value` by that schema of the contract; nothing when there is none.
     ///
     /// # Errors
     /// When the schema does not compile, which the build has ruled out.
-    pub fn faults(&self, operation: &Operation, used_for: &str, value: &Value) -> Result<Vec<Fault>, Rejection> {
-        let Some(schema) = self.by_use.get(&(operation.id.as_str(), used_for)) else { return Ok(Vec::new()) };
-        let validator = schema.compiled.get_or_init(|| compile(schema.text)).as_ref();
-        let validator = validator.ok_or_else(|| {
+    pub fn faults(&self, schema: Option<&SchemaText>, value: &Value) -> Result<Vec<Fault>, Rejection> {
+        let Some(text) = schema else { return Ok(Vec::new()) };
+        let compiled = self.by_text.get(text.as_str()).and_then(|schema| schema.get_or_init(|| compile(text)).as_ref());
+        let validator = compiled.ok_or_else(|| {
             Rejection::new(Code::Internal, "This request cannot be checked.")
-                .log(format!("the schema of {} for {used_for} does not compile", operation.id))
+                .log("a schema of the contract does not compile")
         })?;
         Ok(validator
             .iter_errors(value)

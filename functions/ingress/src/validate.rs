@@ -4,7 +4,7 @@
 //! levels, `serde_json`'s own limit), so that no document can exhaust the stack. The payload itself is never rewritten.
 
 use serde_json::Value;
-use sluicegate_contract::{Body, Location, Parameter};
+use sluicegate_contract::{Body, Location, Parameter, is_json};
 
 use crate::{
     authenticate::Authenticated,
@@ -64,26 +64,22 @@ fn check_parameter(routed: &Routed<'_>, parameter: &Parameter, schemas: &Schemas
     let Some(text) = value else {
         return if parameter.required { invalid("is required") } else { Ok(()) };
     };
+    let schema = parameter.schema.as_ref();
+    let value = Value::String(text);
+    let faults = schemas.faults(schema, &value)?;
+    let Some(fault) = faults.first() else { return Ok(()) };
     // A parameter is text; a schema that asks for a number or a boolean means what the text spells.
-    let faults = schemas.faults(routed.operation(), name, &Value::String(text.clone()))?;
-    let spelled = || serde_json::from_str(&text).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
-    let fits = match faults.first() {
-        None => return Ok(()),
-        Some(_) => match spelled() {
-            Some(value) => schemas.faults(routed.operation(), name, &value)?.is_empty(),
-            None => false,
-        },
-    };
-    match faults.first() {
-        Some(fault) if !fits => invalid(&format!("is not valid: {}", fault.detail)),
-        _ => Ok(()),
+    let spelled = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+    match spelled.filter(|value: &Value| value.is_number() || value.is_boolean()) {
+        Some(value) if schemas.faults(schema, &value)?.is_empty() => Ok(()),
+        _ => invalid(&format!("is not valid: {}", fault.detail)),
     }
 }
 
 fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
     let sent = routed.arrival().header("content-type").unwrap_or_default();
     let essence = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let Some((media_type, _)) = body.content.iter().find(|(media_type, _)| *media_type == essence) else {
+    let Some((_, schema)) = body.content.iter().find(|(media_type, _)| *media_type == essence) else {
         let takes = body.content.iter().map(|(media_type, _)| media_type.as_str()).collect::<Vec<_>>().join(", ");
         let rejection = Rejection::new(Code::MediaTypeUnsupported, format!("This route takes {takes}."));
         return Err(rejection.header("accept-post", takes));
@@ -97,14 +93,10 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     let document: Value = serde_json::from_str(text).map_err(|error| {
         invalid(format!("The body is not JSON at line {}, column {}.", error.line(), error.column()))
     })?;
-    let faults = schemas.faults(routed.operation(), media_type, &document)?;
+    let faults = schemas.faults(schema.as_ref(), &document)?;
     if faults.is_empty() {
         return Ok(Some(document));
     }
     let detail = "The body is JSON, and not what this route takes; see errors.";
     Err(Rejection { faults, ..Rejection::new(Code::SchemaViolated, detail) })
-}
-
-fn is_json(essence: &str) -> bool {
-    essence == "application/json" || essence.ends_with("+json")
 }

@@ -191,3 +191,23 @@ async fn a_caller_over_the_rate_limit_is_told_when_to_come_back() {
     let other = http_api("POST", "/orders", &[("x-api-key", "old"), ("idempotency-key", "k")], "");
     assert_eq!(answer(&ingress, &other).await["statusCode"], 400, "another principal has an allowance of its own");
 }
+
+#[tokio::test]
+async fn a_header_and_a_query_parameter_of_one_name_keep_their_own_schemas() {
+    let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
+    let header = "        - $ref: '#/components/parameters/IdempotencyKey'\n";
+    let query = "        - { name: idempotency-key, in: query, schema: { type: string, maxLength: 3 } }\n";
+    let both = yaml.replace(header, &format!("{header}{query}"));
+    assert_ne!(yaml, both, "the example has that parameter");
+    let contract = Box::leak(Box::new(sluicegate_contract::Contract::parse("openapi.yaml", &both).unwrap()));
+    let broker = Broker::default();
+    let producers = contract.queues().into_iter().map(|queue| (queue.to_owned(), broker.clone())).collect();
+    let ingress = sluicegate_ingress::Ingress::new(contract, producers, Store::holding(&secret_text()));
+    for (key, query, status) in [("longer-than-3", "", 202), ("k", "idempotency-key=four", 400)] {
+        let headers = ORDER_HEADERS.map(|(name, value)| (name, if name == "idempotency-key" { key } else { value }));
+        let mut event = http_api("POST", "/orders", &headers, ORDER);
+        event["rawQueryString"] = query.into();
+        let answer = answer(&ingress, &event).await;
+        assert_eq!(answer["statusCode"], status, "{key} {query}: {answer}");
+    }
+}
