@@ -15,22 +15,48 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &[]),
     ("webhook", &[]),
     ("queue", &["envelope"]),
+    ("topology", &["queue"]),
     ("batch", &["envelope", "idempotency", "queue"]),
     ("ingress", &["contract", "envelope", "webhook", "queue"]),
     ("consumer", &["batch"]),
-    ("local", &["*"]),
-    ("cli", &["contract", "local", "queue", "envelope", "webhook"]),
+    ("rabbitmq", &["consumer", "ingress"]),
+    ("local", &["topology"]),
+    ("cli", &["contract", "local", "topology", "webhook"]),
     ("tests", &["*"]),
 ];
 
 /// What third parties are called in code, and the files (by the start of their path) that may name them.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("aws_sdk_sqs", &["crates/queue/src/sqs", "crates/batch/src/source/sqs"]),
-    ("aws_sdk_secretsmanager", &["functions/ingress/src/secrets"]),
-    ("aws_config", &["crates/queue/src/sqs", "crates/batch/src/source/sqs", "functions/ingress/src/secrets"]),
-    ("aws_smithy", &["crates/queue/src/sqs", "crates/batch/src/source/sqs", "functions/ingress/src/secrets"]),
+    ("aws_sdk_secretsmanager", &["functions/ingress/src/secrets", "crates/queue/src/rabbitmq"]),
+    (
+        "aws_config",
+        &[
+            "crates/queue/src/aws",
+            "crates/queue/src/sqs",
+            "crates/batch/src/source/sqs",
+            "functions/ingress/src/secrets",
+        ],
+    ),
+    (
+        "aws_smithy",
+        &[
+            "crates/queue/src/aws",
+            "crates/queue/src/sqs",
+            "crates/batch/src/source/sqs",
+            "functions/ingress/src/secrets",
+        ],
+    ),
     ("aws_lambda_events", &["functions/ingress/src/event"]),
-    ("lapin", &["crates/queue/src/rabbitmq", "crates/batch/src/source/rabbitmq"]),
+    (
+        "lapin",
+        &[
+            "crates/queue/src/rabbitmq",
+            "crates/batch/src/source/rabbitmq",
+            "crates/local/src/rabbitmq",
+            "crates/topology/src/",
+        ],
+    ),
 ];
 
 #[test]

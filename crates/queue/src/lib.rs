@@ -4,8 +4,11 @@
 //! whether the message is surely not on the queue, perhaps on it, or can never get there. Each broker is one file behind
 //! one Cargo feature: [`sqs`] (default).
 
+#[cfg(feature = "aws")]
+pub mod aws;
 mod binding;
 mod error;
+pub mod names;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 

@@ -11,17 +11,11 @@ mod limits;
 mod tests;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message::{SendMessageError, SendMessageOutput};
 use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use md5::{Digest, Md5};
 use tokio::time::Instant;
 
@@ -29,79 +23,7 @@ use self::attempts::{Attempts, is_throttled};
 use crate::{Message, Producer, Receipt, SendError, chain};
 
 pub use self::limits::{DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
-pub use aws_config::SdkConfig;
-
-/// Opening a connection within a Region takes milliseconds; longer means that the packets are lost.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// One attempt, connection and answer included. A socket that died unnoticed while the function was frozen costs this much
-/// at worst, and leaves time for the next attempt within API Gateway's 30 seconds.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
-
-/// A connection idle for longer is not used again: peers and NAT tables may have forgotten it without telling.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-const ATTEMPTS_MAX: u32 = 3;
-const BACKOFF_INITIAL: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_millis(500);
-
-/// Builds the SDK's configuration from `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-/// `AWS_SESSION_TOKEN`, and `AWS_ENDPOINT_URL_SQS` (or `AWS_ENDPOINT_URL`), which is what Lambda gives a function. Nothing
-/// else is consulted: no profile file, no metadata service, no STS client, none of which a function needs and all of which
-/// cost start-up time. TLS is rustls on ring, because AWS-LC gathers CPU jitter for up to half a second at a small memory size
-/// (<https://github.com/smithy-lang/smithy-rs/discussions/4541>).
-///
-/// Clients made from one configuration share its connections. The SDK reads the system's root certificates when the first
-/// client is made: at init, where Lambda lends a full CPU.
-///
-/// # Errors
-/// The variables that are missing, or an endpoint that is not an http(s) URL.
-pub fn sdk_config(lookup: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, ConfigError> {
-    let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
-    let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION"));
-    let (key, secret) = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"));
-    let (Some(region), Some(key), Some(secret)) = (&region, &key, &secret) else {
-        let needed = [("AWS_REGION", region), ("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret)];
-        let missing = needed.into_iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
-        return Err(ConfigError::Missing(missing));
-    };
-    let endpoint = get("AWS_ENDPOINT_URL_SQS").or_else(|| get("AWS_ENDPOINT_URL"));
-    if endpoint.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-        return Err(ConfigError::Endpoint);
-    }
-    let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "environment");
-    let http_client = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .build_https();
-    let timeouts =
-        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(ATTEMPTS_MAX)
-        .with_initial_backoff(BACKOFF_INITIAL)
-        .with_max_backoff(BACKOFF_MAX);
-    let mut config = SdkConfig::builder()
-        // Pinned: `latest()` would change timeouts and retries with an update of the lock file.
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(region.clone()))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(http_client)
-        .timeout_config(timeouts)
-        .retry_config(retries);
-    config.set_endpoint_url(endpoint);
-    Ok(config.build())
-}
-
-/// An environment that AWS cannot be reached with.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// These variables are not set, or empty.
-    #[error("not set: {}", .0.join(", "))]
-    Missing(Vec<&'static str>),
-    /// The endpoint override is not a URL.
-    #[error("AWS_ENDPOINT_URL_SQS or AWS_ENDPOINT_URL is not an http:// or https:// URL")]
-    Endpoint,
-}
+pub use crate::aws::{ConfigError, SdkConfig, sdk_config};
 
 /// Sends to one queue.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! What the consumer function does with the messages it receives: the handlers, and which event type goes to which.
 
 mod handlers;
+mod serve;
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use sluicegate_batch::{Builder, Consumer};
 
 pub use handlers::forward::{Forward, UrlError};
 pub use handlers::log::log;
+pub use serve::serve;
 
 /// Registers the handlers. Give an event type of yours a handler of its own here, with a file in `handlers`:
 /// `.on_json("order.placed", handlers::order_placed::handle)`. All others are forwarded to `forward_url`, or logged if that

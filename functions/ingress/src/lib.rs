@@ -12,6 +12,7 @@ mod rejection;
 mod route;
 mod schemas;
 mod secrets;
+mod serve;
 mod validate;
 
 use std::{
@@ -36,6 +37,7 @@ pub use crate::{
     rejection::{Code, Fault, Rejection},
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, Keyring, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
+    serve::serve,
     validate::Validated,
 };
 use crate::{limit::RateLimits, schemas::Schemas};

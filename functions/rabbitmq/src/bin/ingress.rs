@@ -1,0 +1,8 @@
+//! The ingress function with RabbitMQ built in.
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    sluicegate_ingress::serve().await
+}
