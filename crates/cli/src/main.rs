@@ -1,4 +1,5 @@
-//! The `sluicegate` command: run the whole path on a laptop, check the contract, send a request as the contract asks.
+//! The `sluicegate` command: run the whole path on a laptop, check the contract, send a request as the contract asks, make a
+//! RabbitMQ broker have its topology.
 //!
 //! One file per command; this one only names them. Exit codes: 0 done, 1 it did not work out, 2 the command line is wrong.
 
@@ -6,6 +7,7 @@ mod check;
 mod local;
 mod paths;
 mod send;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,7 @@ enum Command {
     Local(local::Arguments),
     Check(check::Arguments),
     Send(send::Arguments),
+    Topology(topology::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Command::Local(arguments) => local::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Topology(arguments) => topology::run(&arguments),
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const CONTRACT: &str = "functions/ingress/openapi.yaml";
 /// The SAM template, from the project's root.
 pub(crate) const TEMPLATE: &str = "template.yaml";
+/// What is to be on a RabbitMQ broker, from the project's root.
+pub(crate) const TOPOLOGY: &str = "infra/topology.yaml";
 
 /// The given path, or else the default here or in the nearest folder above that has it.
 pub(crate) fn or_default(given: Option<&PathBuf>, default: &str) -> PathBuf {

@@ -1,0 +1,129 @@
+//! `sluicegate topology plan|apply|check`: the exchanges, queues and policies of a RabbitMQ virtual host, from one file.
+//!
+//! Credentials come from the URL or the environment and are never printed. Nothing is ever deleted.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use sluicegate_topology::{Address, Plan, Topology};
+
+use crate::{fail, paths};
+
+/// The broker unless one is named.
+const URL_DEFAULT: &str = "amqp://127.0.0.1:5672";
+
+/// Compare a RabbitMQ virtual host with infra/topology.yaml, or make it have what the file says
+///
+/// Username and password come from the URL, or else from RABBITMQ_USERNAME and RABBITMQ_PASSWORD.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Tell what apply would make, what is there already, what differs, and what is there besides
+    Plan {
+        #[command(flatten)]
+        broker: Broker,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make what is missing; repeat it at will. Never deletes, never changes exchanges or queues that are there
+    Apply {
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Exit with 0 if the broker has what the file says, with 1 and a list if not
+    Check {
+        #[command(flatten)]
+        broker: Broker,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Broker {
+    /// The topology [default: infra/topology.yaml]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// amqp(s)://[USERNAME:PASSWORD@]HOST:PORT/VHOST [default: the variable RABBITMQ_URL, or amqp://127.0.0.1:5672]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The management API; `none` does without, and so without policies [default: where the broker would have it]
+    #[arg(long, value_name = "URL")]
+    management_url: Option<String>,
+    /// Another virtual host than the one in the URL
+    #[arg(long, value_name = "NAME")]
+    vhost: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match work(&arguments.verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(reason) => fail(reason),
+    }
+}
+
+/// True if all is well.
+fn work(verb: &Verb) -> Result<bool, String> {
+    let (Verb::Plan { broker, .. } | Verb::Apply { broker } | Verb::Check { broker, .. }) = verb;
+    let topology = read(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
+    let address = address(broker)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let plan = || runtime.block_on(sluicegate_topology::plan(&topology, &address)).map_err(|error| error.to_string());
+    match verb {
+        Verb::Plan { json, .. } => show(&plan()?, *json).map(|()| true),
+        Verb::Check { json, .. } => {
+            let plan = plan()?;
+            show(&plan, *json)?;
+            Ok(plan.is_met())
+        }
+        Verb::Apply { .. } => {
+            let applied = runtime.block_on(sluicegate_topology::apply(&topology, &address));
+            println!("{}", applied.map_err(|error| error.to_string())?);
+            Ok(true)
+        }
+    }
+}
+
+fn show(plan: &Plan, json: bool) -> Result<(), String> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(plan).map_err(|error| error.to_string())?);
+    } else {
+        println!("{plan}");
+    }
+    Ok(())
+}
+
+fn read(path: &PathBuf) -> Result<Topology, String> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
+    Topology::parse(&file, &text).map_err(|faults| format!("{file} has {} fault(s)\n{faults}", faults.as_slice().len()))
+}
+
+fn address(broker: &Broker) -> Result<Address, String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = broker.url.clone().or_else(|| variable("RABBITMQ_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned());
+    let build = || {
+        let mut address = Address::parse(&url)?;
+        if let (Some(username), Some(password)) = (variable("RABBITMQ_USERNAME"), variable("RABBITMQ_PASSWORD")) {
+            address = address.or_credentials(&username, &password)?;
+        }
+        if let Some(vhost) = &broker.vhost {
+            address = address.with_vhost(vhost);
+        }
+        match broker.management_url.as_deref() {
+            None => Ok(address),
+            Some("none") => Ok(address.without_management()),
+            Some(url) => address.with_management(url),
+        }
+    };
+    build().map_err(|error: sluicegate_topology::AddressError| error.to_string())
+}

@@ -1,0 +1,244 @@
+//! Where a broker is, and who calls. Texts made of it never hold the password.
+
+use std::fmt;
+
+use lapin::uri::{AMQPScheme, AMQPUri};
+
+/// RabbitMQ's management API listens this much above AMQP by convention: 5672 and 15672, 5671 and 15671
+/// (<https://www.rabbitmq.com/docs/networking#ports>).
+const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
+
+/// A broker's virtual host: how to reach it over AMQP and through the management API, and with what credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    pub(crate) uri: AMQPUri,
+    credentials: Option<(String, String)>,
+    pub(crate) management: Management,
+}
+
+/// Where the management API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Management {
+    /// Nobody said. It is asked there, and done without if nothing listens.
+    Perhaps(String),
+    /// It must answer there.
+    At(String),
+    /// It is not to be asked.
+    Nowhere,
+}
+
+/// An address that cannot be used. The text holds no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressError(String);
+
+fn wrong(reason: impl Into<String>) -> AddressError {
+    AddressError(reason.into())
+}
+
+impl Address {
+    /// Reads `amqp://` or `amqps://`, `USERNAME:PASSWORD@` if they are to be part of it, host, port, and the virtual host
+    /// percent-encoded (`%2F` or nothing is `/`).
+    ///
+    /// The management API is looked for on the same host: at port 443 of an Amazon MQ broker, else 10,000 above AMQP; with TLS
+    /// if AMQP has it.
+    ///
+    /// # Errors
+    /// The URL is none of these.
+    pub fn parse(url: &str) -> Result<Self, AddressError> {
+        let rest = url.strip_prefix("amqp://").or_else(|| url.strip_prefix("amqps://"));
+        let rest = rest.ok_or_else(|| wrong("a broker's URL is amqp://HOST:PORT/VHOST or amqps://HOST:PORT/VHOST"))?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (user_info, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+        if host.is_empty() || host.starts_with(':') {
+            return Err(wrong("the broker's URL has no host"));
+        }
+        if host.starts_with('[') {
+            return Err(wrong("the broker's URL has an IPv6 address; give a name, or an IPv4 address"));
+        }
+        let mut uri: AMQPUri = url.parse().map_err(|reason: String| wrong(format!("the broker's URL: {reason}")))?;
+        if uri.vhost.is_empty() {
+            uri.vhost = "/".into();
+        }
+        let user = &uri.authority.userinfo;
+        let credentials = match user_info {
+            Some(text) if text.contains(':') => Some((user.username.clone(), user.password.clone())),
+            Some(_) => return Err(wrong("the broker's URL has a username without a password")),
+            None => None,
+        };
+        let management = derived(&uri).map_or(Management::Nowhere, Management::Perhaps);
+        Ok(Self { uri, credentials, management })
+    }
+
+    /// The same with these credentials, unless the URL had some.
+    ///
+    /// # Errors
+    /// They would travel in clear text to another machine: only a URL that holds them itself may ask for that.
+    pub fn or_credentials(mut self, username: &str, password: &str) -> Result<Self, AddressError> {
+        if self.credentials.is_none() {
+            if !self.is_private() {
+                return Err(wrong("amqp:// would show the password to the network; use amqps://"));
+            }
+            self.credentials = Some((username.to_owned(), password.to_owned()));
+        }
+        Ok(self)
+    }
+
+    /// The same broker's other virtual host.
+    #[must_use]
+    pub fn with_vhost(mut self, vhost: &str) -> Self {
+        vhost.clone_into(&mut self.uri.vhost);
+        self
+    }
+
+    /// The same with its management API at this `http://` or `https://` URL, where it must answer.
+    ///
+    /// # Errors
+    /// The URL is neither, holds credentials of its own, or would show them to the network while AMQP does not.
+    pub fn with_management(mut self, url: &str) -> Result<Self, AddressError> {
+        let url = url.trim_end_matches('/');
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let host = rest.ok_or_else(|| wrong("the management API's URL is http://HOST:PORT or https://HOST:PORT"))?;
+        let authority = host.split('/').next().unwrap_or_default();
+        if authority.contains('@') || url.contains(['?', '#']) {
+            return Err(wrong(
+                "the management API's URL has neither credentials nor a query; they come from the broker's URL",
+            ));
+        }
+        let host = authority.split(':').next().unwrap_or_default();
+        if url.starts_with("http://") && self.uri.scheme == AMQPScheme::AMQPS && !is_loopback(host) {
+            return Err(wrong("http:// would show the password to the network; use https://"));
+        }
+        self.management = Management::At(url.to_owned());
+        Ok(self)
+    }
+
+    /// The same without the management API: what cannot be done over AMQP is left out, and said.
+    #[must_use]
+    pub fn without_management(mut self) -> Self {
+        self.management = Management::Nowhere;
+        self
+    }
+
+    /// The virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// Username and password; on this machine RabbitMQ's own `guest` if none are given.
+    pub(crate) fn credentials(&self) -> Result<(String, String), AddressError> {
+        match &self.credentials {
+            Some(credentials) => Ok(credentials.clone()),
+            None if is_loopback(&self.uri.authority.host) => Ok(("guest".into(), "guest".into())),
+            None => Err(wrong("there are no credentials: give them in the URL or in the environment")),
+        }
+    }
+
+    fn is_private(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQPS || is_loopback(&self.uri.authority.host)
+    }
+}
+
+fn derived(uri: &AMQPUri) -> Option<String> {
+    let host = &uri.authority.host;
+    let port = uri.authority.port.checked_add(MANAGEMENT_PORT_OFFSET);
+    match uri.scheme {
+        AMQPScheme::AMQP => Some(format!("http://{host}:{}", port?)),
+        // <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-basic-elements.html>: behind port 443.
+        AMQPScheme::AMQPS if host.ends_with(".amazonaws.com") || host.ends_with(".on.aws") => {
+            Some(format!("https://{host}"))
+        }
+        AMQPScheme::AMQPS => Some(format!("https://{host}:{}", port?)),
+    }
+}
+
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Without credentials.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = &self.uri.authority;
+        write!(f, "virtual host {} of {}://{}:{}", self.uri.vhost, self.uri.scheme, authority.host, authority.port)
+    }
+}
+
+/// Without credentials.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self}, {:?})", self.management)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, shown: &str, management: Option<&str>) {
+        let address = Address::parse(url).unwrap();
+        assert_eq!(address.to_string(), shown, "{url}");
+        let derived = management.map_or(Management::Nowhere, |url| Management::Perhaps(url.to_owned()));
+        assert_eq!(address.management, derived, "{url}");
+        assert!(!format!("{address} {address:?}").contains("secret"), "{address:?}");
+    }
+
+    #[test]
+    fn urls_are_read_and_shown_without_credentials() {
+        let local = "http://127.0.0.1:15672";
+        check("amqp://127.0.0.1", "virtual host / of amqp://127.0.0.1:5672", Some(local));
+        check("amqp://me:secret@127.0.0.1/", "virtual host / of amqp://127.0.0.1:5672", Some(local));
+        check("amqp://127.0.0.1:5672/%2fa::b?heartbeat=5", "virtual host /a::b of amqp://127.0.0.1:5672", Some(local));
+        let host = "b-1.mq.eu-west-1.on.aws";
+        check(
+            &format!("amqps://me:secret@{host}:5671/prod"),
+            &format!("virtual host prod of amqps://{host}:5671"),
+            Some(&format!("https://{host}")),
+        );
+        check(
+            "amqps://rabbit.example",
+            "virtual host / of amqps://rabbit.example:5671",
+            Some("https://rabbit.example:15671"),
+        );
+        check("amqp://127.0.0.1:60000", "virtual host / of amqp://127.0.0.1:60000", None);
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_without_credentials() {
+        for url in [
+            "",
+            "http://h",
+            "amqp:me:secret@h",
+            "amqp://",
+            "amqp://me:secret@",
+            "amqp://me@h",
+            "amqp://[::1]/",
+            "amqp://me:secret@h:x",
+        ] {
+            let error = Address::parse(url).unwrap_err().to_string();
+            assert!(!error.contains("secret") && !error.is_empty(), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_travel_in_clear_text_unless_the_url_says_so() {
+        let parse = |url| Address::parse(url).unwrap();
+        assert_eq!(parse("amqp://localhost").credentials().unwrap().0, "guest");
+        assert!(parse("amqps://h").credentials().is_err());
+        assert!(parse("amqp://h").or_credentials("me", "secret").is_err());
+        let kept = parse("amqp://me:s%40cret@h").or_credentials("you", "other").unwrap();
+        assert_eq!(kept.credentials().unwrap(), ("me".into(), "s@cret".into()));
+        assert!(kept.with_management("http://h:15672").is_ok());
+        let safe = parse("amqps://h").or_credentials("me", "secret").unwrap();
+        for (url, right) in [
+            ("http://h:15671", false),
+            ("https://h/", true),
+            ("http://127.0.0.1:1", true),
+            ("https://me:secret@h", false),
+            ("ftp://h", false),
+        ] {
+            assert_eq!(safe.clone().with_management(url).is_ok(), right, "{url}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Makes what is missing. Never deletes, never changes an exchange or a queue, and may be repeated at will.
+
+use std::fmt;
+
+use crate::address::Address;
+use crate::broker::amqp::{Declared, Mode, Session};
+use crate::broker::management;
+use crate::error::Error;
+use crate::plan::{Change, Kind, Plan, State, plan};
+use crate::topology::{Policy, Topology};
+
+/// What [`apply`] did. Displayed one thing a line, with a summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What was found before anything was made.
+    pub before: Plan,
+}
+
+impl Applied {
+    /// Exchanges, queues and bindings that were made, and policies that were made or changed, in that order.
+    pub fn made(&self) -> impl Iterator<Item = &Change> {
+        self.before.changes.iter().filter(|change| matches!(change.state, State::Missing | State::Differs { .. }))
+    }
+}
+
+/// Makes a broker have what the topology says: exchanges, queues and bindings over AMQP, policies through the management API.
+///
+/// Without the management API policies are left out, which [`Plan::management_absent`] tells.
+///
+/// # Errors
+/// [`Error::Conflict`] if exchanges or queues are there with other arguments: then nothing was made. Otherwise the broker
+/// cannot be asked or refuses; what was made before stays, and `apply` may be repeated.
+pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Error> {
+    let before = plan(topology, address).await?;
+    let conflicts = before.conflicts();
+    if !conflicts.is_empty() {
+        return Err(Error::Conflict(conflicts));
+    }
+    let wanted = |kind, name: &str| {
+        before.changes.iter().any(|change| change.kind == kind && change.name == name && is_to_be_made(change))
+    };
+    if before.changes.iter().any(|change| change.kind != Kind::Policy && is_to_be_made(change)) {
+        let mut session = Session::open(address).await?;
+        let declared = declare(topology, &mut session, wanted).await;
+        session.close().await;
+        declared?;
+    }
+    let policies = topology.policies().iter();
+    let policies: Vec<Policy> = policies.filter(|policy| wanted(Kind::Policy, &policy.name)).cloned().collect();
+    if before.management_absent.is_none() {
+        management::put_policies(address, policies).await?;
+    }
+    Ok(Applied { before })
+}
+
+fn is_to_be_made(change: &Change) -> bool {
+    matches!(change.state, State::Missing | State::Differs { .. } | State::Unseen)
+}
+
+/// Exchanges before queues, and both before bindings: so that nothing refers to what is not there yet.
+async fn declare(topology: &Topology, session: &mut Session, wanted: impl Fn(Kind, &str) -> bool) -> Result<(), Error> {
+    for exchange in topology.exchange_declarations().iter().filter(|each| wanted(Kind::Exchange, &each.name)) {
+        unless_differs(Kind::Exchange, &exchange.name, session.exchange(exchange, Mode::Make).await?)?;
+    }
+    for queue in topology.queue_declarations().iter().filter(|each| wanted(Kind::Queue, &each.name)) {
+        unless_differs(Kind::Queue, &queue.name, session.queue(queue, Mode::Make).await?)?;
+    }
+    for binding in topology.binding_declarations().iter().filter(|each| wanted(Kind::Binding, &each.to_string())) {
+        session.bind(binding).await?;
+    }
+    Ok(())
+}
+
+/// Somebody may have made it since the plan.
+fn unless_differs(kind: Kind, name: &str, declared: Declared) -> Result<(), Error> {
+    let state = State::from(declared);
+    match state {
+        State::Differs { .. } => Err(Error::Conflict(vec![Change { kind, name: name.to_owned(), state }])),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in self.made() {
+            let done = if change.state == State::Missing { "made" } else { "changed" };
+            writeln!(f, "{done} {} {}", change.kind, change.name)?;
+        }
+        if let Some(reason) = &self.before.management_absent {
+            writeln!(
+                f,
+                "Bindings were made unless they were there; policies were not looked at: no management API ({reason})"
+            )?;
+        }
+        match self.made().count() {
+            0 => write!(f, "virtual host {}: nothing to make, everything is there", self.before.vhost),
+            count => write!(f, "virtual host {}: {count} made or changed", self.before.vhost),
+        }
+    }
+}

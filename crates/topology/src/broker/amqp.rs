@@ -1,0 +1,190 @@
+//! Declaring over AMQP. Everything waits with a limit, and a channel that the broker closed is followed by a new one.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::uri::AMQPUserInfo;
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use serde_json::Value;
+
+use super::mismatch;
+use crate::address::Address;
+use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
+use crate::error::Error;
+use crate::plan::Difference;
+use crate::topology::ExchangeType;
+
+/// How long each answer of the broker is waited for. A cluster under load takes seconds to elect a quorum queue's leader.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reply codes of AMQP 0-9-1 (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+
+/// How long the broker may take to say goodbye.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the broker answered to a declaration.
+pub(crate) enum Declared {
+    /// It is there as asked: before, or from now on.
+    Done,
+    /// It is not there, and was only asked about.
+    Absent,
+    /// It is there otherwise.
+    Differs(Difference),
+}
+
+/// Whether a declaration makes what is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Make it.
+    Make,
+    /// Only ask whether there is one of the name; arguments are not compared.
+    Ask,
+}
+
+/// One connection and its present channel.
+pub(crate) struct Session {
+    place: String,
+    connection: Connection,
+    channel: Option<Channel>,
+}
+
+impl Session {
+    pub(crate) async fn open(address: &Address) -> Result<Self, Error> {
+        let (username, password) = address.credentials()?;
+        let mut uri = address.uri.clone();
+        uri.authority.userinfo = AMQPUserInfo { username, password };
+        let properties = ConnectionProperties::default().with_connection_name("sluicegate topology".into());
+        let place = address.to_string();
+        let connected = within(Connection::connect_uri(uri, properties)).await;
+        match connected {
+            Ok(connection) => Ok(Self { place, connection, channel: None }),
+            Err(error) => Err(failure(place, &error)),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        // It is over either way: what was asked for has been answered.
+        drop(tokio::time::timeout(CLOSE_PATIENCE, self.connection.close(200, "done".into())).await);
+    }
+
+    pub(crate) async fn exchange(&mut self, exchange: &ExchangeDeclaration, mode: Mode) -> Result<Declared, Error> {
+        let doing = format!("exchange {}", exchange.name);
+        let options =
+            ExchangeDeclareOptions { passive: mode == Mode::Ask, durable: true, ..ExchangeDeclareOptions::default() };
+        let kind = match exchange.exchange_type {
+            ExchangeType::Topic => ExchangeKind::Topic,
+            ExchangeType::Fanout => ExchangeKind::Fanout,
+            ExchangeType::Direct => ExchangeKind::Direct,
+            ExchangeType::Headers => ExchangeKind::Headers,
+        };
+        let (name, arguments) = (self.short(&exchange.name)?, self.table(&exchange.arguments)?);
+        let channel = self.channel().await?;
+        let answer = within(channel.exchange_declare(name, kind, options, arguments)).await;
+        self.declared(doing, mode, answer)
+    }
+
+    pub(crate) async fn queue(&mut self, queue: &QueueDeclaration, mode: Mode) -> Result<Declared, Error> {
+        let doing = format!("queue {}", queue.name);
+        let options = QueueDeclareOptions { passive: mode == Mode::Ask, ..QueueDeclareOptions::durable() };
+        let (name, arguments) = (self.short(&queue.name)?, self.table(&queue.arguments)?);
+        let channel = self.channel().await?;
+        let answer = within(channel.queue_declare(name, options, arguments)).await;
+        self.declared(doing, mode, answer.map(drop))
+    }
+
+    /// A binding that is there already is left as it is.
+    pub(crate) async fn bind(&mut self, binding: &BindingDeclaration) -> Result<(), Error> {
+        let (queue, exchange) = (self.short(&binding.queue)?, self.short(&binding.exchange)?);
+        let (key, arguments) = (self.short(&binding.routing_key)?, self.table(&binding.arguments())?);
+        let channel = self.channel().await?;
+        let bound = within(channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), arguments)).await;
+        bound.map_err(|error| failure(format!("{}, binding {binding}", self.place), &error))
+    }
+
+    /// The broker ends a channel with each no; then the next question needs another.
+    async fn channel(&mut self) -> Result<Channel, Error> {
+        if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = within(self.connection.create_channel()).await;
+        let channel = channel.map_err(|error| failure(self.place.clone(), &error))?;
+        self.channel = Some(channel.clone());
+        Ok(channel)
+    }
+
+    fn declared(&mut self, doing: String, mode: Mode, answer: Result<(), Failure>) -> Result<Declared, Error> {
+        let Err(error) = answer else { return Ok(Declared::Done) };
+        self.channel = None;
+        match error.code() {
+            Some(NOT_FOUND) if mode == Mode::Ask => Ok(Declared::Absent),
+            Some(PRECONDITION_FAILED) => Ok(Declared::Differs(mismatch::read(&error.to_string()))),
+            _ => Err(failure(format!("{}, {doing}", self.place), &error)),
+        }
+    }
+
+    fn short(&self, text: &str) -> Result<ShortString, Error> {
+        ShortString::try_new(text)
+            .map_err(|error| Error::Refused { place: self.place.clone(), reason: error.to_string() })
+    }
+
+    fn table(&self, arguments: &BTreeMap<String, Value>) -> Result<FieldTable, Error> {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            let value = match value {
+                Value::Bool(value) => AMQPValue::Boolean(*value),
+                Value::Number(value) => AMQPValue::LongLongInt(value.as_i64().unwrap_or(i64::MAX)),
+                Value::String(text) => AMQPValue::LongString(text.as_bytes().into()),
+                // Declarations hold none of the others.
+                Value::Null | Value::Array(_) | Value::Object(_) => continue,
+            };
+            table.insert(self.short(name)?, value);
+        }
+        Ok(table)
+    }
+}
+
+/// Why a question has no good answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Silence,
+    #[error("{}", words(.0))]
+    Lapin(lapin::Error),
+}
+
+impl Failure {
+    /// The broker's reply code, if it was the broker who said no.
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Lapin(error) => match error.kind() {
+                ErrorKind::ProtocolError(error) => Some(error.get_id()),
+                _ => None,
+            },
+            Self::Silence => None,
+        }
+    }
+}
+
+fn words(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        _ => error.to_string(),
+    }
+}
+
+async fn within<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(Failure::Lapin),
+        Err(_) => Err(Failure::Silence),
+    }
+}
+
+fn failure(place: String, error: &Failure) -> Error {
+    let reason = error.to_string();
+    if error.code().is_some() { Error::Refused { place, reason } } else { Error::Unreachable { place, reason } }
+}

@@ -1,0 +1,5 @@
+//! The broker's two doors: AMQP, and the management API.
+
+pub(crate) mod amqp;
+pub(crate) mod management;
+pub(crate) mod mismatch;

@@ -1,0 +1,178 @@
+//! What a topology means on a broker: every exchange, queue and binding to declare, with its arguments.
+//!
+//! All is durable, every queue is a quorum queue and says so (what is assumed otherwise differs between brokers), and no
+//! message is dropped on its way: dead-lettering is at least once, which RabbitMQ does only for quorum queues that refuse
+//! publishers when full (<https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering>).
+//!
+//! Only arguments that RabbitMQ 3.10 knows and later versions still take.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sluicegate_queue::names::{dead_letter_queue, delay_exchange, retry_queue};
+
+use crate::topology::{Exchange, ExchangeType, Queue, Topology};
+
+/// The delivery limit of queues from which nothing is ever consumed in the ordinary course. RabbitMQ 4 takes 20 unless told,
+/// and then drops what a person looked at too often: in a dead-letter queue nothing is behind it. 3.10 refuses -1, so this
+/// large number stands for no limit.
+const DELIVERY_LIMIT_NONE: u32 = 1_000_000_000;
+
+/// An exchange to declare. It is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeDeclaration {
+    /// Its name.
+    pub name: String,
+    /// How it routes.
+    pub exchange_type: ExchangeType,
+    /// Its arguments.
+    pub arguments: BTreeMap<String, Value>,
+}
+
+/// A queue to declare. It is durable; its type is among its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueDeclaration {
+    /// Its name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: BTreeMap<String, Value>,
+}
+
+/// A binding of a queue to an exchange.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BindingDeclaration {
+    /// The exchange.
+    pub exchange: String,
+    /// The queue.
+    pub queue: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// The arguments, as JSON text: so that bindings can be put in order.
+    arguments: String,
+}
+
+impl BindingDeclaration {
+    pub(crate) fn new(exchange: &str, queue: &str, routing_key: &str, arguments: &BTreeMap<String, Value>) -> Self {
+        let arguments =
+            if arguments.is_empty() { String::new() } else { Value::from_iter(arguments.clone()).to_string() };
+        Self { exchange: exchange.into(), queue: queue.into(), routing_key: routing_key.into(), arguments }
+    }
+
+    /// The arguments; only those of headers exchanges have any.
+    #[must_use]
+    pub fn arguments(&self) -> BTreeMap<String, Value> {
+        serde_json::from_str(&self.arguments).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for BindingDeclaration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { exchange, queue, routing_key, arguments } = self;
+        write!(f, "{exchange} -> {queue}")?;
+        match (routing_key.is_empty(), arguments.is_empty()) {
+            (false, true) => write!(f, " ({routing_key})"),
+            (true, false) => write!(f, " {arguments}"),
+            (false, false) => write!(f, " ({routing_key}) {arguments}"),
+            (true, true) => Ok(()),
+        }
+    }
+}
+
+impl Topology {
+    /// Every exchange: those of the file, each followed by those of its delays.
+    #[must_use]
+    pub fn exchange_declarations(&self) -> Vec<ExchangeDeclaration> {
+        self.exchanges.iter().flat_map(Exchange::declarations).collect()
+    }
+
+    /// Every queue: each of the file after its dead-letter queue and before its retry queues; then those that delay for an
+    /// exchange.
+    #[must_use]
+    pub fn queue_declarations(&self) -> Vec<QueueDeclaration> {
+        let delays = self.exchanges.iter().flat_map(Exchange::delay_queues);
+        self.queues.iter().flat_map(Queue::declarations).chain(delays).collect()
+    }
+
+    /// Every binding.
+    #[must_use]
+    pub fn binding_declarations(&self) -> Vec<BindingDeclaration> {
+        let of_queue = |queue: &Queue| {
+            let bindings = queue.bindings.iter();
+            let declare = |binding: &crate::topology::Binding| {
+                BindingDeclaration::new(&binding.exchange, &queue.name, &binding.routing_key, &binding.arguments)
+            };
+            bindings.map(declare).collect::<Vec<_>>()
+        };
+        let delays = self.exchanges.iter().flat_map(Exchange::delay_names);
+        let of_delay = delays.map(|(_, name)| BindingDeclaration::new(&name, &name, "", &BTreeMap::new()));
+        self.queues.iter().flat_map(of_queue).chain(of_delay).collect()
+    }
+}
+
+impl Exchange {
+    fn declarations(&self) -> Vec<ExchangeDeclaration> {
+        let alternate = self.alternate_exchange.as_ref();
+        let arguments = alternate.map(|name| ("alternate-exchange".to_owned(), Value::from(name.as_str())));
+        let own = ExchangeDeclaration {
+            name: self.name.clone(),
+            exchange_type: self.exchange_type,
+            arguments: arguments.into_iter().collect(),
+        };
+        // Fanout: whatever the routing key, the message waits in the one queue behind it.
+        let delay =
+            |(_, name)| ExchangeDeclaration { name, exchange_type: ExchangeType::Fanout, arguments: BTreeMap::new() };
+        std::iter::once(own).chain(self.delay_names().into_iter().map(delay)).collect()
+    }
+
+    /// No routing key for dead letters: so the message goes on with its own.
+    fn delay_queues(&self) -> Vec<QueueDeclaration> {
+        let queue = |(step_s, name)| waiting(name, step_s, &self.name, None);
+        self.delay_names().into_iter().map(queue).collect()
+    }
+
+    /// Each delay in seconds with the name of its exchange and queue.
+    pub(crate) fn delay_names(&self) -> Vec<(u32, String)> {
+        let steps = self.delays.iter().flat_map(|ladder| ladder.steps_s());
+        steps.map(|step_s| (*step_s, delay_exchange(&self.name, *step_s))).collect()
+    }
+}
+
+impl Queue {
+    pub(crate) fn declarations(&self) -> Vec<QueueDeclaration> {
+        let dead_letters = dead_letter_queue(&self.name);
+        let mut arguments = quorum(self.delivery_limit);
+        at_least_once(&mut arguments, "", Some(&dead_letters));
+        if let Some(max_length) = self.max_length {
+            arguments.insert("x-max-length".into(), max_length.into());
+        }
+        let own = QueueDeclaration { name: self.name.clone(), arguments };
+        let dead_letters = QueueDeclaration { name: dead_letters, arguments: quorum(DELIVERY_LIMIT_NONE) };
+        let steps = self.retry.steps_s().iter();
+        let retry = steps.map(|step_s| waiting(retry_queue(&self.name, *step_s), *step_s, "", Some(&self.name)));
+        [dead_letters, own].into_iter().chain(retry).collect()
+    }
+}
+
+/// A queue that holds each message for `step_s` seconds and then sends it on.
+fn waiting(name: String, step_s: u32, exchange: &str, routing_key: Option<&str>) -> QueueDeclaration {
+    let mut arguments = quorum(DELIVERY_LIMIT_NONE);
+    arguments.insert("x-message-ttl".into(), (u64::from(step_s) * 1000).into());
+    at_least_once(&mut arguments, exchange, routing_key);
+    QueueDeclaration { name, arguments }
+}
+
+fn quorum(delivery_limit: u32) -> BTreeMap<String, Value> {
+    BTreeMap::from([
+        ("x-queue-type".into(), "quorum".into()),
+        ("x-overflow".into(), "reject-publish".into()),
+        ("x-delivery-limit".into(), delivery_limit.into()),
+    ])
+}
+
+fn at_least_once(arguments: &mut BTreeMap<String, Value>, exchange: &str, routing_key: Option<&str>) {
+    arguments.insert("x-dead-letter-exchange".into(), exchange.into());
+    arguments.insert("x-dead-letter-strategy".into(), "at-least-once".into());
+    if let Some(routing_key) = routing_key {
+        arguments.insert("x-dead-letter-routing-key".into(), routing_key.into());
+    }
+}

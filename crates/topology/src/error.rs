@@ -1,0 +1,50 @@
+//! What went wrong between a topology and a broker.
+//!
+//! Each variant tells what the caller may conclude about the broker. What was made before an error stays: [`apply`](crate::apply)
+//! may be repeated.
+
+use crate::address::AddressError;
+use crate::plan::Change;
+
+/// A broker could not be compared with a topology, or made to have it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no way to it: no credentials.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The broker was not reached, or stopped answering. Perhaps it is there later.
+    #[error("{place} does not answer: {reason}")]
+    Unreachable {
+        /// The broker, or its management API.
+        place: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The broker said no: wrong credentials, no permission, no such virtual host, a full broker.
+    #[error("{place} refuses: {reason}")]
+    Refused {
+        /// The broker, or its management API, and what was asked of it.
+        place: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Exchanges or queues are there already with other arguments, which can never be changed.
+    #[error("{}", explain(.0))]
+    Conflict(Vec<Change>),
+}
+
+fn explain(changes: &[Change]) -> String {
+    let mut text = String::new();
+    for change in changes {
+        text.push_str(&format!("{change}\n"));
+    }
+    text.push_str(
+        "These are there with other arguments, and RabbitMQ cannot change arguments in place (406 PRECONDITION_FAILED). \
+         Nothing is deleted here. Either\n\
+         - let consumers drain the queue, stop its publishers, delete it by hand (rabbitmqctl delete_queue, or the management \
+         page; exchanges there, too) and apply again;\n\
+         - or write into the file what is there;\n\
+         - or, for limits and times to live only, leave the argument as it is and set the value with a policy.",
+    );
+    text
+}

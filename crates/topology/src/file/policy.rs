@@ -1,0 +1,115 @@
+//! Policies: only what RabbitMQ 3.10 knows and every later version still takes, with a reason for all that is refused.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::checker::Checker;
+use super::yaml::{Data, Node};
+use crate::topology::{Policy, PolicyTarget};
+
+/// What a definition may set, and what it may be set to.
+/// Sources: <https://www.rabbitmq.com/docs/policies>, <https://www.rabbitmq.com/docs/quorum-queues>.
+const KNOWN: &[(&str, Form)] = &[
+    ("alternate-exchange", Form::Name),
+    ("dead-letter-exchange", Form::Name),
+    ("dead-letter-routing-key", Form::Name),
+    ("dead-letter-strategy", Form::OneOf(&["at-least-once", "at-most-once"])),
+    ("delivery-limit", Form::Count),
+    ("federation-upstream", Form::Name),
+    ("federation-upstream-set", Form::Name),
+    ("max-length", Form::Count),
+    ("max-length-bytes", Form::Count),
+    ("message-ttl", Form::Count),
+    ("overflow", Form::OneOf(&["reject-publish", "drop-head"])),
+    ("queue-leader-locator", Form::OneOf(&["client-local", "balanced"])),
+];
+
+/// What is refused, by the start of its name, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("ha-", "classic queue mirroring was removed in RabbitMQ 4.0; quorum queues are replicated as they are"),
+    ("queue-mode", "lazy queues have no effect since RabbitMQ 3.12, and never had any on quorum queues"),
+    ("queue-version", "it is about classic queues only, and this file makes none"),
+    ("queue-master-locator", "it was removed with classic queue mirroring; use queue-leader-locator"),
+    ("max-in-memory-", "it has no effect on quorum queues since RabbitMQ 3.10"),
+    ("expires", "a queue that expires takes its messages with it"),
+    ("delayed-retry-", "only RabbitMQ 4.3 knows it; the retry ladder does this on every version"),
+    ("consumer-timeout", "RabbitMQ 3.10 does not know it"),
+];
+
+/// The longest count: RabbitMQ takes more, nobody means more.
+const COUNT_MAX: i64 = 1_000_000_000_000;
+
+#[derive(Clone, Copy)]
+enum Form {
+    Name,
+    Count,
+    OneOf(&'static [&'static str]),
+}
+
+pub(super) fn policies(checker: &mut Checker<'_>, node: &Node) -> Vec<Policy> {
+    if checker.object(node).is_none() {
+        return Vec::new();
+    }
+    node.members().iter().filter_map(|(name, node)| policy(checker, name, node)).collect()
+}
+
+fn policy(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Policy> {
+    checker.name(node, name);
+    checker.fields(node, &["pattern", "apply-to", "priority", "definition"])?;
+    let pattern = checker.required(node, "pattern").and_then(|node| checker.text(node)).map(str::to_owned);
+    let apply_to = checker.required(node, "apply-to").and_then(|node| target(checker, node));
+    let priority = node.get("priority").map_or(Some(0), |node| checker.integer(node, 0..=1_000_000));
+    let definition = checker.required(node, "definition").and_then(|node| definition(checker, node));
+    Some(Policy {
+        name: name.to_owned(),
+        pattern: pattern?,
+        apply_to: apply_to?,
+        priority: priority?,
+        definition: definition?,
+    })
+}
+
+fn target(checker: &mut Checker<'_>, node: &Node) -> Option<PolicyTarget> {
+    if let Data::Text(text) = &node.data {
+        if ["classic_queues", "quorum_queues", "streams"].contains(&text.as_str()) {
+            checker.fault(node, format!("RabbitMQ before 3.12 does not know `{text}`; use queues and a pattern"));
+            return None;
+        }
+    }
+    checker.choice(node, &PolicyTarget::ALL.map(|target| (target.name(), target)))
+}
+
+fn definition(checker: &mut Checker<'_>, node: &Node) -> Option<BTreeMap<String, Value>> {
+    checker.object(node)?;
+    if node.members().is_empty() {
+        checker.fault(node, "must set something");
+    }
+    Some(node.members().iter().filter_map(|(key, node)| Some((key.clone(), setting(checker, key, node)?))).collect())
+}
+
+fn setting(checker: &mut Checker<'_>, key: &str, node: &Node) -> Option<Value> {
+    if let Some((_, reason)) = REFUSED.iter().find(|(start, _)| key.starts_with(start)) {
+        checker.fault(node, format!("`{key}` is refused: {reason}"));
+        return None;
+    }
+    let Some((_, form)) = KNOWN.iter().find(|(name, _)| *name == key) else {
+        let known: Vec<_> = KNOWN.iter().map(|(name, _)| *name).collect();
+        checker.fault(node, format!("unknown setting; known are {}", known.join(", ")));
+        return None;
+    };
+    match (form, &node.data) {
+        // The default exchange has the empty name.
+        (Form::Name, Data::Text(text)) => Some(text.as_str().into()),
+        (Form::Count, Data::Integer(value)) if (0..=COUNT_MAX).contains(value) => Some((*value).into()),
+        (Form::OneOf(known), Data::Text(text)) if known.contains(&text.as_str()) => Some(text.as_str().into()),
+        (Form::Name, _) => refuse(checker, node, "must be text"),
+        (Form::Count, _) => refuse(checker, node, &format!("must be a whole number from 0 to {COUNT_MAX}")),
+        (Form::OneOf(known), _) => refuse(checker, node, &format!("must be {}", known.join(" or "))),
+    }
+}
+
+fn refuse(checker: &mut Checker<'_>, node: &Node, reason: &str) -> Option<Value> {
+    checker.fault(node, reason);
+    None
+}

@@ -1,0 +1,3 @@
+//! Files with one thing wrong each.
+
+use crate::Topology;

@@ -1,0 +1,145 @@
+//! What the topology file says, once it is known to be sound. Only [`Topology::parse`] makes one.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sluicegate_queue::names::Ladder;
+
+/// How often a message of a quorum queue may be delivered before RabbitMQ itself dead-letters it, unless the file says
+/// otherwise. It is what RabbitMQ 4.0 and later take by default (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
+pub(crate) const DELIVERY_LIMIT_DEFAULT: u32 = 20;
+
+/// Everything that one file wants on one virtual host. Each list is in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) policies: Vec<Policy>,
+}
+
+impl Topology {
+    /// The exchanges the file names; those of their delays are not among them.
+    #[must_use]
+    pub fn exchanges(&self) -> &[Exchange] {
+        &self.exchanges
+    }
+
+    /// The queues the file names; their dead-letter and retry queues are not among them.
+    #[must_use]
+    pub fn queues(&self) -> &[Queue] {
+        &self.queues
+    }
+
+    /// The policies the file names.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+}
+
+/// One durable exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// How it routes.
+    pub exchange_type: ExchangeType,
+    /// Where messages go that it can route nowhere.
+    pub alternate_exchange: Option<String>,
+    /// The delays there is a queue for, if there are any.
+    pub delays: Option<Ladder>,
+}
+
+/// How an exchange routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeType {
+    /// By the words of the routing key; `*` stands for one, `#` for any number.
+    Topic,
+    /// To every queue bound to it.
+    Fanout,
+    /// By the very routing key.
+    Direct,
+    /// By the message's headers.
+    Headers,
+}
+
+impl ExchangeType {
+    pub(crate) const ALL: [Self; 4] = [Self::Topic, Self::Fanout, Self::Direct, Self::Headers];
+
+    /// As RabbitMQ calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Fanout => "fanout",
+            Self::Direct => "direct",
+            Self::Headers => "headers",
+        }
+    }
+}
+
+/// One quorum queue. It always has a dead-letter queue and a retry ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// What it gets its messages from, besides the default exchange.
+    pub bindings: Vec<Binding>,
+    /// How often a message may be delivered again before RabbitMQ dead-letters it.
+    pub delivery_limit: u32,
+    /// How many messages it holds; beyond that, publishers are refused.
+    pub max_length: Option<u64>,
+    /// The delays its messages can be retried after.
+    pub retry: Ladder,
+}
+
+/// What a queue gets from an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The exchange.
+    pub exchange: String,
+    /// What messages: by their routing key.
+    pub routing_key: String,
+    /// What messages: by their headers. Texts, whole numbers, true and false.
+    pub arguments: BTreeMap<String, Value>,
+}
+
+/// A policy: what the broker adds to exchanges and queues by their name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// A regular expression that names are matched against.
+    pub pattern: String,
+    /// What it is about.
+    pub apply_to: PolicyTarget,
+    /// Of several that match, the one with the highest priority counts, alone.
+    pub priority: u32,
+    /// What it sets. Texts and whole numbers.
+    pub definition: BTreeMap<String, Value>,
+}
+
+/// What a policy is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyTarget {
+    /// Exchanges and queues.
+    All,
+    /// Queues of every type.
+    Queues,
+    /// Exchanges.
+    Exchanges,
+}
+
+impl PolicyTarget {
+    pub(crate) const ALL: [Self; 3] = [Self::All, Self::Queues, Self::Exchanges];
+
+    /// As RabbitMQ calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Queues => "queues",
+            Self::Exchanges => "exchanges",
+        }
+    }
+}
