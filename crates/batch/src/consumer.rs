@@ -1,11 +1,15 @@
 //! [`Consumer`]: the handlers and the rules, ready for `lambda_runtime`.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::handlers::{self, Handlers};
 use crate::{Delivery, Outcome, RetryPolicy};
@@ -25,9 +29,22 @@ pub struct Consumer {
     pub(crate) retry: RetryPolicy,
     #[cfg(feature = "sqs")]
     pub(crate) sqs: crate::source::sqs::SqsSource,
+    /// None if no broker is configured.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: Option<crate::source::rabbitmq::RabbitmqSource>,
 }
 
-/// The messages that go back, as Lambda's `ReportBatchItemFailures` wants them. The others are deleted.
+/// When a batch has to be ready.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Handlers are cancelled and nothing more is started.
+    pub(crate) work_until: Instant,
+    /// Settling is given up. The rest is for the answer's way back.
+    pub(crate) settle_until: Instant,
+}
+
+/// The messages that go back, as Lambda's `ReportBatchItemFailures` wants them. The others are deleted. For a batch of RabbitMQ
+/// it is empty: Lambda acknowledges all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BatchResponse {
     #[serde(rename = "batchItemFailures")]
@@ -61,7 +78,50 @@ impl Consumer {
             retry: RetryPolicy::default(),
             #[cfg(feature = "sqs")]
             sdk_config: None,
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq: crate::source::rabbitmq::Settings::default(),
         }
+    }
+
+    /// Works one batch off: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The event itself says where it
+    /// is from.
+    ///
+    /// For SQS, the mapping must have `ReportBatchItemFailures`; without it Lambda ignores the response and deletes everything.
+    /// For RabbitMQ, the broker must be configured, and the queue must have its retry and dead-letter queues.
+    ///
+    /// # Errors
+    /// Lambda returns the whole batch. Before any handler has run: the event is not from SQS or RabbitMQ, or not from a source
+    /// there is configuration for, or its messages cannot be told apart. Afterwards, with RabbitMQ only: a message could not be
+    /// settled, as a copy of it was not confirmed.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
+        let now = Instant::now();
+        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let margin = self.deadline_margin.min(left / 4);
+        let times = Times { work_until: now + (left - margin), settle_until: now + (left - margin / 4) };
+        #[cfg(feature = "rabbitmq")]
+        if let Some(received) = crate::source::rabbitmq::received(&event.payload) {
+            return Ok(self.handle_rabbitmq(&received?, times).await?);
+        }
+        #[cfg(feature = "sqs")]
+        return self.handle_sqs(&event.payload, times).await;
+        #[cfg(not(feature = "sqs"))]
+        {
+            let _ = times;
+            Err("the event is not from a source that is built in".into())
+        }
+    }
+
+    /// Serves Lambda until the process ends.
+    ///
+    /// # Errors
+    /// The Runtime API cannot be reached.
+    pub async fn run(self) -> Result<(), lambda_runtime::Error> {
+        #[cfg(feature = "rabbitmq")]
+        if let Some(source) = &self.rabbitmq {
+            source.connect().await;
+        }
+        let consumer = &self;
+        lambda_runtime::run(lambda_runtime::service_fn(async |event| consumer.handle(event).await)).await
     }
 }
 
@@ -74,7 +134,21 @@ pub struct Builder {
     retry: RetryPolicy,
     #[cfg(feature = "sqs")]
     sdk_config: Option<sluicegate_queue::sqs::SdkConfig>,
+    #[cfg(feature = "rabbitmq")]
+    rabbitmq: crate::source::rabbitmq::Settings,
 }
+
+/// Every mistake in the configuration, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError(Vec<String>);
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl std::error::Error for BuildError {}
 
 impl Builder {
     /// Registers a handler for an event type, or for all that begin with a prefix if `pattern` ends in `*` (`github.*`). An
@@ -136,21 +210,68 @@ impl Builder {
         self
     }
 
-    /// Makes the consumer. Nothing is connected or read from disk: that waits until a message has to be delayed or
-    /// dead-lettered.
+    /// The broker that takes the copies of messages of RabbitMQ, instead of that of the process environment. It must be the one
+    /// the messages come from, and its virtual host theirs.
+    #[cfg(feature = "rabbitmq")]
+    pub fn broker(mut self, broker: sluicegate_queue::rabbitmq::Broker) -> Self {
+        self.rabbitmq.broker = Some(broker);
+        self
+    }
+
+    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_LADDER` or [`Ladder::default`](sluicegate_queue::names::Ladder).
+    #[cfg(feature = "rabbitmq")]
+    pub fn ladder(mut self, ladder: sluicegate_queue::names::Ladder) -> Self {
+        self.rabbitmq.ladder = Some(ladder);
+        self
+    }
+
+    /// After how many receives a message of RabbitMQ is dead-lettered instead of tried again, at least 1, instead of
+    /// `RABBITMQ_RECEIVE_COUNT_MAX` or 5. With SQS the queue's redrive policy says so.
+    #[cfg(feature = "rabbitmq")]
+    pub fn receive_count_max(mut self, receives: u32) -> Self {
+        self.rabbitmq.receive_count_max = Some(receives);
+        self
+    }
+
+    /// Makes the consumer. Nothing is connected or read from disk: that waits until [`Consumer::run`], or until a message has to
+    /// be delayed or dead-lettered.
+    ///
+    /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] tells them, the
+    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER` and `RABBITMQ_RECEIVE_COUNT_MAX`. Without `RABBITMQ_URL`,
+    /// batches of RabbitMQ are refused.
     ///
     /// # Errors
-    /// The AWS variables missing from the environment, as [`sluicegate_queue::sqs::sdk_config`] tells them.
-    #[cfg(feature = "sqs")]
-    pub fn build(self) -> Result<Consumer, sluicegate_queue::sqs::ConfigError> {
-        let from_environment = || sluicegate_queue::sqs::sdk_config(|name| std::env::var(name).ok());
-        let sdk_config = self.sdk_config.map_or_else(from_environment, Ok)?;
+    /// Every variable that is missing or wrong.
+    pub fn build(self) -> Result<Consumer, BuildError> {
+        #[cfg_attr(not(any(feature = "rabbitmq", feature = "sqs")), expect(unused_mut))]
+        let mut mistakes = Vec::new();
+        #[cfg(feature = "sqs")]
+        let sdk_config = {
+            let from_environment = || sluicegate_queue::sqs::sdk_config(environment);
+            let sdk_config = self.sdk_config.map_or_else(from_environment, Ok);
+            sdk_config.map_err(|error| mistakes.push(sluicegate_queue::chain(&error))).ok()
+        };
+        #[cfg(feature = "rabbitmq")]
+        let rabbitmq = self.rabbitmq.source(environment, &mut mistakes);
+        #[cfg(feature = "sqs")]
+        let Some(sdk_config) = sdk_config else { return Err(BuildError(mistakes)) };
+        if !mistakes.is_empty() {
+            return Err(BuildError(mistakes));
+        }
         Ok(Consumer {
             handlers: self.handlers,
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retry: self.retry,
+            #[cfg(feature = "sqs")]
             sqs: crate::source::sqs::SqsSource::new(sdk_config),
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq,
         })
     }
+}
+
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

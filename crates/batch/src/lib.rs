@@ -22,7 +22,7 @@
 //! Every delivery leaves one log line with the fields `message_id`, `event_id`, `event_type`, `queue`, `receive_count`,
 //! `outcome`, `reason` and `handler_ms`. Payloads are never logged.
 // Without a source there is nothing that brings messages in.
-#![cfg_attr(not(feature = "sqs"), allow(dead_code))]
+#![cfg_attr(not(any(feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
 
 mod consumer;
 mod delivery;
@@ -32,7 +32,7 @@ mod retry;
 mod source;
 mod work;
 
-pub use consumer::{BatchResponse, Builder, Consumer};
+pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
 pub use delivery::Delivery;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;

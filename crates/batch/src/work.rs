@@ -22,8 +22,6 @@ use crate::{Delivery, Outcome, RetryPolicy};
 pub(crate) struct Incoming<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) queue: &'a str,
-    /// None if the source brought no text.
-    pub(crate) body: Option<Cow<'a, str>>,
     pub(crate) receive_count: u32,
     pub(crate) group: Option<Cow<'a, str>>,
     /// Whether messages of its group must be handled in order.
@@ -32,11 +30,18 @@ pub(crate) struct Incoming<'a> {
 
 /// What a source does for messages of the batch, named by their index. Everything else about settling is decided here.
 pub(crate) trait Settle {
+    /// Reads the event, strictly.
+    ///
+    /// # Errors
+    /// Why the message is undecodable. It is dead-lettered.
+    fn decode(&self, index: usize) -> Result<Envelope, String>;
+
     /// Stores a copy in the dead-letter queue. `Ok` only if the broker said so; otherwise the reason, for the log.
     fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), String>>;
 
-    /// Hides messages that go back for this long. Best effort: one that fails just waits the queue's own time.
-    fn delay(&self, delays: &[(usize, Duration)]) -> impl Future<Output = ()>;
+    /// Gives messages back: those that were started after this delay, the others untouched. Called once, with all of them, if
+    /// there are any. A source must still be sound when this is given up at the deadline.
+    fn give_back(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
 }
 
 /// How a delivery ended.
@@ -54,6 +59,8 @@ pub(crate) enum Settled {
 pub(crate) struct Work<'a, S> {
     pub(crate) handlers: &'a Handlers,
     pub(crate) retry: RetryPolicy,
+    /// Receives after which a message is dead-lettered instead of tried again; `None` if the broker sees to that.
+    pub(crate) receive_count_max: Option<u32>,
     pub(crate) concurrency: usize,
     /// Handlers are cancelled and nothing more is started.
     pub(crate) work_until: Instant,
@@ -74,13 +81,13 @@ impl<S: Settle> Work<'_, S> {
                 settled[index] = how;
             }
         }
-        let delay = |(index, how): (usize, &Settled)| match how {
-            Settled::Returned(Some(delay)) => Some((index, *delay)),
+        let returned = |(index, how): (usize, &Settled)| match how {
+            Settled::Returned(delay) => Some((index, *delay)),
             _ => None,
         };
-        let delays: Vec<_> = settled.iter().enumerate().filter_map(delay).collect();
-        if !delays.is_empty() && timeout_at(self.settle_until, self.settle.delay(&delays)).await.is_err() {
-            tracing::warn!(messages = delays.len(), "no time was left to set the retry delays");
+        let returned: Vec<_> = settled.iter().enumerate().filter_map(returned).collect();
+        if !returned.is_empty() && timeout_at(self.settle_until, self.settle.give_back(&returned)).await.is_err() {
+            tracing::warn!(messages = returned.len(), "no time was left to give messages back");
         }
         settled
     }
@@ -109,11 +116,12 @@ impl<S: Settle> Work<'_, S> {
 
     async fn message(&self, index: usize, message: &Incoming<'_>) -> Settled {
         let started = Instant::now();
-        let decoded = decode(message, self.work_until);
+        let decoded = self.decode(index, message);
         let (outcome, cause) = match &decoded {
             Err(reason) => (Outcome::Reject(reason.clone()), ""),
             Ok(delivery) => self.call(delivery).await,
         };
+        let outcome = self.unless_exhausted(outcome, cause, message);
         let taken = started.elapsed();
         let delivery = decoded.as_deref().ok();
         let backoff = || Settled::Returned(Some(self.retry.delay(message.receive_count)));
@@ -147,6 +155,26 @@ impl<S: Settle> Work<'_, S> {
         }
     }
 
+    fn decode(&self, index: usize, message: &Incoming<'_>) -> Result<Arc<Delivery>, String> {
+        let envelope = self.settle.decode(index).map_err(|reason| format!("undecodable: {reason}"))?;
+        Ok(Arc::new(Delivery {
+            group: message.group.as_deref().or(envelope.group()).map(str::to_owned),
+            envelope,
+            receive_count: message.receive_count,
+            queue: message.queue.to_owned(),
+            deadline: self.work_until,
+        }))
+    }
+
+    fn unless_exhausted(&self, outcome: Outcome, cause: &str, message: &Incoming<'_>) -> Outcome {
+        let exhausted = self.receive_count_max.is_some_and(|max| message.receive_count >= max);
+        if !exhausted || !matches!(outcome, Outcome::Retry | Outcome::RetryAfter(_)) {
+            return outcome;
+        }
+        let cause = if cause.is_empty() { "the handler asked for a retry" } else { cause };
+        Outcome::Reject(format!("receives exhausted after {}: {cause}", message.receive_count))
+    }
+
     /// The outcome, and why if the handler did not say.
     async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str) {
         // In one async block, so that a panic while the handler is made, polled or dropped is caught alike. Nothing shared is
@@ -175,18 +203,6 @@ fn lanes(messages: &[Incoming<'_>]) -> Vec<Vec<usize>> {
         }
     }
     lanes
-}
-
-fn decode(message: &Incoming<'_>, deadline: Instant) -> Result<Arc<Delivery>, String> {
-    let body = message.body.as_deref().ok_or("undecodable: no body")?;
-    let envelope = Envelope::decode(body).map_err(|error| format!("undecodable: {error}"))?;
-    Ok(Arc::new(Delivery {
-        group: message.group.as_deref().or(envelope.group()).map(str::to_owned),
-        envelope,
-        receive_count: message.receive_count,
-        queue: message.queue.to_owned(),
-        deadline,
-    }))
 }
 
 fn log(message: &Incoming<'_>, delivery: Option<&Delivery>, outcome: &'static str, reason: &str, taken: Duration) {

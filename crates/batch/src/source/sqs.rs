@@ -13,19 +13,19 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
 use futures_util::future::join_all;
-use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
+use sluicegate_envelope::Envelope;
 use sluicegate_queue::chain;
 use sluicegate_queue::sqs::SdkConfig;
-use tokio::time::Instant;
 
 use self::event::Record;
 use crate::work::{Incoming, Settle, Settled, Work};
+use crate::consumer::Times;
 use crate::{BatchResponse, Consumer};
 
 /// Entries of one batch request.
@@ -40,25 +40,18 @@ const BATCH_ENTRIES_MAX: usize = 10;
 const DELAY_S_MAX: u64 = 43_200 - 300 - 900;
 
 impl Consumer {
-    /// Works one SQS batch off: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The mapping must have
-    /// `ReportBatchItemFailures`; without it Lambda ignores the response and deletes everything.
-    ///
-    /// # Errors
-    /// The event has no `Records`, or one of them has no `messageId` and could not be reported. No handler has run then, and
-    /// Lambda returns the whole batch.
-    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
-        let now = Instant::now();
-        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
-        let margin = self.deadline_margin.min(left / 4);
-        let records = event::records(&event.payload)?;
+    /// Works one SQS batch off.
+    pub(crate) async fn handle_sqs(&self, event: &RawValue, times: Times) -> Result<BatchResponse, lambda_runtime::Error> {
+        let records = event::records(event)?;
         let messages: Vec<_> = records.iter().map(Record::incoming).collect();
         let work = Work {
             handlers: &self.handlers,
             retry: self.retry,
+            // The queue's redrive policy counts.
+            receive_count_max: None,
             concurrency: self.concurrency,
-            work_until: now + (left - margin),
-            // The rest is for the answer's way back.
-            settle_until: now + (left - margin / 4),
+            work_until: times.work_until,
+            settle_until: times.settle_until,
             messages: &messages,
             settle: &Batch { source: &self.sqs, records: &records },
         };
@@ -67,15 +60,6 @@ impl Consumer {
             matches!(settled, Settled::Returned(_)).then(|| message.id.clone().into_owned())
         };
         Ok(BatchResponse::of(messages.iter().zip(settled).filter_map(returned)))
-    }
-
-    /// Serves Lambda until the process ends.
-    ///
-    /// # Errors
-    /// The Runtime API cannot be reached.
-    pub async fn run(self) -> Result<(), lambda_runtime::Error> {
-        let consumer = &self;
-        lambda_runtime::run(lambda_runtime::service_fn(async |event| consumer.handle(event).await)).await
     }
 }
 
@@ -144,6 +128,11 @@ struct Batch<'a> {
 }
 
 impl Settle for Batch<'_> {
+    fn decode(&self, index: usize) -> Result<Envelope, String> {
+        let body = self.records[index].body.as_deref().ok_or("no body")?;
+        Envelope::decode(body).map_err(|error| error.to_string())
+    }
+
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().ok_or("the record names no queue")?;
@@ -156,9 +145,11 @@ impl Settle for Batch<'_> {
         sent
     }
 
-    async fn delay(&self, delays: &[(usize, Duration)]) {
+    /// Lambda's response is what gives them back; here those that have a delay are hidden for that long. Best effort: one that
+    /// fails just waits the queue's own time.
+    async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
         let mut by_queue: HashMap<&str, Vec<_>> = HashMap::new();
-        for &(index, delay) in delays {
+        for (index, delay) in returned.iter().filter_map(|&(index, delay)| Some((index, delay?))) {
             let record = &self.records[index];
             let (Some(arn), Some(handle)) = (record.source_arn.as_deref(), record.receipt_handle.as_deref()) else {
                 tracing::warn!(message_id = %record.message_id, "no retry delay: the record lacks its queue or receipt handle");

@@ -10,12 +10,17 @@ use crate::handlers::{json, plain};
 /// Remembers what was asked of it; sending to the dead-letter queue can be made to fail.
 #[derive(Default)]
 struct Memory {
+    bodies: Vec<String>,
     dead_letters: Mutex<Vec<(usize, String)>>,
     delays: Mutex<Vec<(usize, Duration)>>,
     broken: bool,
 }
 
 impl Settle for Memory {
+    fn decode(&self, index: usize) -> Result<Envelope, String> {
+        Envelope::decode(&self.bodies[index]).map_err(|error| error.to_string())
+    }
+
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         tokio::task::yield_now().await;
         if self.broken {
@@ -25,8 +30,9 @@ impl Settle for Memory {
         Ok(())
     }
 
-    async fn delay(&self, delays: &[(usize, Duration)]) {
-        self.delays.lock().unwrap().extend_from_slice(delays);
+    async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
+        let delays = returned.iter().filter_map(|&(index, delay)| Some((index, delay?)));
+        self.delays.lock().unwrap().extend(delays);
     }
 }
 
@@ -69,19 +75,20 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
         "garbage" => "Order ID: 12345".to_owned(),
         event_type => Envelope::builder(index.to_string(), "/", event_type).build().unwrap().encode(),
     };
-    let incoming = messages.iter().enumerate().map(|(index, (event_type, group))| Incoming {
+    let incoming = messages.iter().enumerate().map(|(index, (_, group))| Incoming {
         id: format!("m-{index}").into(),
         queue: "queue",
-        body: Some(body(index, event_type).into()),
         receive_count: 1,
         group: group.map(Cow::Borrowed),
         ordered: group.is_some(),
     });
     let incoming: Vec<_> = incoming.collect();
-    let (started, memory) = (Arc::default(), Memory { broken, ..Memory::default() });
+    let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
+    let (started, memory) = (Arc::default(), Memory { bodies, broken, ..Memory::default() });
     let work = Work {
         handlers: &handlers(&started),
         retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
+        receive_count_max: None,
         concurrency,
         work_until: Instant::now() + Duration::from_secs(10),
         settle_until: Instant::now() + Duration::from_secs(11),

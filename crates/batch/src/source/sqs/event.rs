@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::source::raw::{object, string};
 use crate::work::Incoming;
 
 #[derive(Deserialize)]
@@ -77,7 +78,6 @@ impl Record<'_> {
         Incoming {
             id: Cow::Borrowed(&self.message_id),
             queue: arn.rsplit(':').next().unwrap_or_default(),
-            body: self.body.as_deref().map(Cow::Borrowed),
             receive_count: self.receive_count,
             group: self.group.as_deref().map(Cow::Borrowed),
             ordered: arn.ends_with(".fifo"),
@@ -120,17 +120,4 @@ fn record(raw: &RawValue) -> Option<Record<'_>> {
         trace_header,
         message_attributes: fields.message_attributes,
     })
-}
-
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn string(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<Text<'_>>(raw?.get()).ok().map(|text| text.0)
-}
-
-/// The members of an object; nothing if it is none.
-fn object<'a>(raw: Option<&'a RawValue>) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
-    let parse = |raw: &'a RawValue| serde_json::from_str::<BTreeMap<Text<'a>, &'a RawValue>>(raw.get()).ok();
-    raw.and_then(parse).unwrap_or_default().into_iter().map(|(name, value)| (name.0, value))
 }

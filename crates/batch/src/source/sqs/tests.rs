@@ -1,8 +1,9 @@
 //! Real events in, the exact response out, and what SQS is asked on the way, on a loopback socket.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use lambda_runtime::Context;
+use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use sluicegate_envelope::Envelope;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -1,0 +1,120 @@
+//! The copy of a message that goes to another queue: its bytes, its properties and headers, and what we tell about it.
+//!
+//! All of them are kept, but for these. What RabbitMQ wrote about earlier ways of the message is left out: a publisher's
+//! `x-death` makes it see a cycle and drop the message
+//! (<https://www.rabbitmq.com/docs/dlx#automatic-dead-letter-cycles>), and counts of another queue say nothing here. So is
+//! `expiration`, which would end the wait of a retry queue early, or a message in the dead-letter queue. `CC` and `BCC` would
+//! send each copy to the queues they name once more (<https://www.rabbitmq.com/docs/sender-selected>), and a user id other than
+//! ours would be refused (<https://www.rabbitmq.com/docs/validated-user-id>): they move to headers of ours. Copies are
+//! persistent, even of a message that was not.
+
+use std::collections::BTreeMap;
+
+use sluicegate_queue::rabbitmq::BasicProperties;
+use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
+
+use super::event::Message;
+use super::header;
+
+/// How often the message has been received before; in a dead-letter queue, how often in all. 32-bit integer.
+pub(super) const RECEIVE_COUNT: &str = "sluicegate-receive-count";
+/// Why it was dead-lettered, at most [`REASON_CHARS_MAX`] characters. Only on messages in a dead-letter queue.
+pub(super) const REASON: &str = "sluicegate-reason";
+/// The queue it was received from, as `queue::vhost`. Only on messages in a dead-letter queue.
+const SOURCE: &str = "sluicegate-source";
+/// The user id that the message was published with.
+const USER_ID: &str = "sluicegate-user-id";
+
+/// Headers that move, and where to.
+const MOVED: [(&str, &str); 2] = [("CC", "sluicegate-cc"), ("BCC", "sluicegate-bcc")];
+
+const REASON_CHARS_MAX: usize = 1_024;
+
+/// RabbitMQ's frame takes 131,072 bytes by default, and all properties must fit into one; the others together are shorter than
+/// the difference (<https://www.rabbitmq.com/docs/configure#config-items>).
+const HEADERS_BYTES_MAX: usize = 120_000;
+
+/// <https://www.rabbitmq.com/docs/direct-reply-to>: published by somebody who does not consume from it, it closes the channel.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+const PERSISTENT: u8 = 2;
+
+/// The properties of a copy of `message`, which is called `id` and has been received `receive_count` times. With a reason, it is
+/// one for a dead-letter queue.
+pub(super) fn properties(message: &Message, id: &str, receive_count: u32, reason: Option<&str>) -> BasicProperties {
+    let own = &message.properties;
+    let mut copy = BasicProperties::default()
+        .with_headers(headers(message, id, receive_count, reason))
+        .with_delivery_mode(PERSISTENT)
+        .with_priority(own.priority.unwrap_or_default());
+    if let Ok(id) = ShortString::try_new(id) {
+        copy = copy.with_message_id(id);
+    }
+    if let Some(unix_s) = own.timestamp_unix_s {
+        copy = copy.with_timestamp(unix_s);
+    }
+    let reply_to = own.reply_to.as_ref().filter(|queue| queue.as_str() != DIRECT_REPLY_TO);
+    type With = fn(BasicProperties, ShortString) -> BasicProperties;
+    let texts: [(Option<&ShortString>, With); 7] = [
+        (own.content_type.as_ref(), BasicProperties::with_content_type),
+        (own.content_encoding.as_ref(), BasicProperties::with_content_encoding),
+        (own.correlation_id.as_ref(), BasicProperties::with_correlation_id),
+        (reply_to, BasicProperties::with_reply_to),
+        (own.event_type.as_ref(), BasicProperties::with_type),
+        (own.app_id.as_ref(), BasicProperties::with_app_id),
+        (own.cluster_id.as_ref(), BasicProperties::with_cluster_id),
+    ];
+    texts.into_iter().fold(copy, |copy, (text, with)| match text {
+        Some(text) => with(copy, text.clone()),
+        None => copy,
+    })
+}
+
+fn headers(message: &Message, id: &str, receive_count: u32, reason: Option<&str>) -> FieldTable {
+    let mut headers = BTreeMap::new();
+    for (name, value) in &message.headers {
+        let moved = MOVED.iter().find(|(from, _)| *from == name.as_str());
+        match moved {
+            Some((_, to)) => insert(&mut headers, to, value.clone()),
+            None if is_kept(name.as_str()) => drop(headers.insert(name.clone(), value.clone())),
+            None => {}
+        }
+    }
+    if let Some(user) = &message.properties.user_id {
+        insert(&mut headers, USER_ID, AMQPValue::LongString(user.as_str().into()));
+    }
+    shorten(&mut headers, id);
+    // Signed, as that is the one integer type every client reads.
+    insert(&mut headers, RECEIVE_COUNT, AMQPValue::LongInt(i32::try_from(receive_count).unwrap_or(i32::MAX)));
+    if let Some(reason) = reason {
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        let source = format!("{}::{}", message.queue.name, message.queue.vhost.as_deref().unwrap_or("/"));
+        insert(&mut headers, REASON, AMQPValue::LongString(reason.into()));
+        insert(&mut headers, SOURCE, AMQPValue::LongString(source.into()));
+    }
+    headers.into()
+}
+
+fn is_kept(name: &str) -> bool {
+    let written_by_the_broker = ["x-first-death-", "x-last-death-"].iter().any(|prefix| name.starts_with(prefix))
+        || ["x-death", "x-delivery-count", "x-acquired-count"].contains(&name);
+    !written_by_the_broker && ![RECEIVE_COUNT, REASON, SOURCE].contains(&name)
+}
+
+fn insert(headers: &mut BTreeMap<ShortString, AMQPValue>, name: &str, value: AMQPValue) {
+    // None of ours is too long.
+    if let Ok(name) = ShortString::try_new(name) {
+        headers.insert(name, value);
+    }
+}
+
+/// Leaves out the largest headers if they are too many bytes for one frame. They came in one, so that hardly happens.
+fn shorten(headers: &mut BTreeMap<ShortString, AMQPValue>, id: &str) {
+    let bytes = |(name, value): (&ShortString, &AMQPValue)| 1 + name.as_str().len() + header::size_bytes(value);
+    let mut total_bytes: usize = headers.iter().map(bytes).sum();
+    while total_bytes > HEADERS_BYTES_MAX {
+        let Some(largest) = headers.iter().max_by_key(|entry| bytes(*entry)).map(|(name, _)| name.clone()) else { break };
+        tracing::warn!(message_id = id, header = largest.as_str(), "header not copied: all of them must fit into one frame");
+        total_bytes -= headers.remove_entry(&largest).map_or(0, |(name, value)| bytes((&name, &value)));
+    }
+}

@@ -1,0 +1,194 @@
+//! The event that Lambda makes of the messages of RabbitMQ queues, read so that no message can hurt another.
+//!
+//! Every field is optional and may hold anything; unknown ones are ignored. A message that cannot be read is a message all
+//! the same, with the reason and what there is of its bytes, so that it can be put away. The invocation fails only if the
+//! messages cannot be told apart: Lambda would otherwise take them for worked off.
+//!
+//! The format: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
+
+use super::{header, timestamp};
+use crate::source::raw::{object, string};
+
+/// With or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Numbers beyond this are milliseconds: in seconds they would lie after the year 5000.
+const UNIX_S_MAX: u64 = 100_000_000_000;
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "eventSource")]
+    event_source: Option<&'a RawValue>,
+    #[serde(borrow, rename = "rmqMessagesByQueue")]
+    messages_by_queue: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow)]
+    basic_properties: Option<&'a RawValue>,
+    #[serde(borrow)]
+    redelivered: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// A queue of a virtual host.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    /// None if the event does not name it.
+    pub(super) vhost: Option<String>,
+}
+
+/// One message of the batch.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) queue: Arc<Queue>,
+    pub(super) properties: Properties,
+    pub(super) headers: FieldTable,
+    pub(super) redelivered: bool,
+    pub(super) data: Result<Vec<u8>, Unreadable>,
+}
+
+/// The properties that are kept, apart from the headers. One that AMQP could not have carried is not there.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Properties {
+    pub(super) content_type: Option<ShortString>,
+    pub(super) content_encoding: Option<ShortString>,
+    pub(super) priority: Option<u8>,
+    pub(super) correlation_id: Option<ShortString>,
+    pub(super) reply_to: Option<ShortString>,
+    pub(super) message_id: Option<ShortString>,
+    pub(super) timestamp_unix_s: Option<u64>,
+    pub(super) event_type: Option<ShortString>,
+    pub(super) user_id: Option<ShortString>,
+    pub(super) app_id: Option<ShortString>,
+    pub(super) cluster_id: Option<ShortString>,
+}
+
+/// A message whose bytes the event does not tell.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    pub(super) reason: &'static str,
+    /// What there is instead of its bytes, as it stands in the event.
+    pub(super) kept: Vec<u8>,
+}
+
+impl Message {
+    /// The header of this name.
+    pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
+        self.headers.inner().get(name)
+    }
+}
+
+/// Reads the batch; `None` if the event is not one of RabbitMQ.
+///
+/// # Errors
+/// Why the whole batch has to come back.
+pub(super) fn messages(event: &RawValue) -> Option<Result<Vec<Message>, String>> {
+    let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
+    if event.messages_by_queue.is_none() && string(event.event_source).as_deref() != Some("aws:rmq") {
+        return None;
+    }
+    Some(by_queue(event.messages_by_queue))
+}
+
+fn by_queue(queues: Option<&RawValue>) -> Result<Vec<Message>, String> {
+    let queues = queues.filter(|raw| raw.get().starts_with('{'));
+    let queues = queues.ok_or("the event of RabbitMQ has no object rmqMessagesByQueue")?;
+    let mut messages = Vec::new();
+    for (key, list) in object(Some(queues)) {
+        let queue = Arc::new(queue(&key));
+        let list: Option<Vec<&RawValue>> = serde_json::from_str(list.get())
+            .map_err(|_| format!("the messages of the queue {:?} are not a list", queue.name))?;
+        messages.extend(list.unwrap_or_default().into_iter().map(|raw| message(&queue, raw)));
+    }
+    Ok(messages)
+}
+
+/// Splits at the last `::`, as queue names may hold one and virtual hosts hardly do.
+fn queue(key: &str) -> Queue {
+    match key.rsplit_once("::") {
+        Some((name, vhost)) => Queue { name: name.to_owned(), vhost: Some(vhost.to_owned()) },
+        None => Queue { name: key.to_owned(), vhost: None },
+    }
+}
+
+fn message(queue: &Arc<Queue>, raw: &RawValue) -> Message {
+    let fields = serde_json::from_str::<Fields<'_>>(raw.get());
+    let data = match &fields {
+        Ok(fields) => data(fields.data),
+        Err(_) => Err(Unreadable { reason: "not a message", kept: raw.get().into() }),
+    };
+    let fields = fields.unwrap_or_default();
+    let (properties, headers) = properties(fields.basic_properties);
+    let redelivered = fields.redelivered.is_some_and(|raw| raw.get() == "true");
+    Message { queue: Arc::clone(queue), properties, headers, redelivered, data }
+}
+
+fn data(raw: Option<&RawValue>) -> Result<Vec<u8>, Unreadable> {
+    let raw = raw.ok_or(Unreadable { reason: "no data", kept: Vec::new() })?;
+    let text = string(Some(raw)).ok_or_else(|| Unreadable { reason: "data is no text", kept: raw.get().into() })?;
+    let bytes = BASE64.decode(text.as_bytes());
+    bytes.map_err(|_| Unreadable { reason: "data is not base64", kept: text.into_owned().into() })
+}
+
+fn properties(raw: Option<&RawValue>) -> (Properties, FieldTable) {
+    let mut properties = Properties::default();
+    let mut headers = FieldTable::default();
+    for (name, value) in object(raw) {
+        let slot = match name.as_ref() {
+            "contentType" => &mut properties.content_type,
+            "contentEncoding" => &mut properties.content_encoding,
+            "correlationId" => &mut properties.correlation_id,
+            "replyTo" => &mut properties.reply_to,
+            "messageId" => &mut properties.message_id,
+            "type" => &mut properties.event_type,
+            "userId" => &mut properties.user_id,
+            "appId" => &mut properties.app_id,
+            "clusterId" => &mut properties.cluster_id,
+            "priority" => {
+                properties.priority = value.get().parse().ok();
+                continue;
+            }
+            "timestamp" => {
+                properties.timestamp_unix_s = time(value);
+                continue;
+            }
+            "headers" => {
+                // One by one, so that one nested too deep does not cost the others.
+                let read = |(name, raw): (Cow<'_, str>, &RawValue)| {
+                    Some((name.into_owned(), serde_json::from_str(raw.get()).ok()?))
+                };
+                headers = header::table(object(Some(value)).filter_map(read));
+                continue;
+            }
+            _ => continue,
+        };
+        *slot = string(Some(value)).and_then(|text| ShortString::try_new(text).ok());
+    }
+    (properties, headers)
+}
+
+fn time(raw: &RawValue) -> Option<u64> {
+    match raw.get().parse::<u64>() {
+        Ok(number) if number > UNIX_S_MAX => Some(number / 1_000),
+        Ok(number) => Some(number),
+        Err(_) => timestamp::unix_s(&string(Some(raw))?),
+    }
+}

@@ -1,0 +1,87 @@
+//! Header values, from the JSON that Lambda makes of them back to what AMQP carries.
+//!
+//! Strings come as `{"bytes":[…]}`, their bytes as Java's, which may be negative; tables as objects; arrays, and byte arrays, as
+//! arrays; times as texts for people. What cannot be told apart in the event is given the type nearest to it: integers have 32
+//! bits, or 64 when they need them, and decimals become doubles.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
+
+use super::timestamp;
+
+/// The headers of an object; those that AMQP cannot name are left out.
+pub(super) fn table(members: impl IntoIterator<Item = (String, Value)>) -> FieldTable {
+    let member = |(name, value)| Some((ShortString::try_new(name).ok()?, amqp(value)));
+    members.into_iter().filter_map(member).collect::<BTreeMap<_, _>>().into()
+}
+
+/// The value as AMQP carries it.
+pub(super) fn amqp(value: Value) -> AMQPValue {
+    match value {
+        Value::Null => AMQPValue::Void,
+        Value::Bool(value) => AMQPValue::Boolean(value),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => i32::try_from(integer).map_or(AMQPValue::LongLongInt(integer), AMQPValue::LongInt),
+            None => AMQPValue::Double(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => match timestamp::unix_s(&text) {
+            Some(unix_s) => AMQPValue::Timestamp(unix_s),
+            None => AMQPValue::LongString(text.into()),
+        },
+        Value::Array(values) => AMQPValue::FieldArray(values.into_iter().map(amqp).collect::<Vec<_>>().into()),
+        Value::Object(members) => match bytes(&members) {
+            Some(bytes) => AMQPValue::LongString(bytes.into()),
+            None => AMQPValue::FieldTable(table(members)),
+        },
+    }
+}
+
+/// The bytes of a string.
+fn bytes(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
+    let (Some(Value::Array(bytes)), 1) = (members.get("bytes"), members.len()) else { return None };
+    bytes.iter().map(|byte| byte.as_i64().and_then(byte_of)).collect()
+}
+
+fn byte_of(value: i64) -> Option<u8> {
+    match i8::try_from(value) {
+        Ok(signed) => Some(signed.cast_unsigned()),
+        Err(_) => u8::try_from(value).ok(),
+    }
+}
+
+/// The text of a header that is a string of valid UTF-8.
+pub(super) fn text(value: &AMQPValue) -> Option<&str> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        _ => None,
+    }
+}
+
+/// A count, if the header is a number: nothing below zero, and no more than fits.
+pub(super) fn count(value: &AMQPValue) -> Option<u32> {
+    let integer = match *value {
+        AMQPValue::LongInt(value) => i64::from(value),
+        AMQPValue::LongLongInt(value) => value,
+        _ => return None,
+    };
+    Some(u32::try_from(integer.max(0)).unwrap_or(u32::MAX))
+}
+
+/// What the value takes on the wire, in bytes.
+pub(super) fn size_bytes(value: &AMQPValue) -> usize {
+    let content_bytes = match value {
+        AMQPValue::LongString(text) => 4 + text.len(),
+        AMQPValue::FieldArray(values) => 4 + values.as_slice().iter().map(size_bytes).sum::<usize>(),
+        AMQPValue::FieldTable(table) => 4 + table_bytes(table),
+        // No other that is made here is longer.
+        _ => 8,
+    };
+    1 + content_bytes
+}
+
+/// What the members of a table take on the wire, in bytes.
+pub(super) fn table_bytes(table: &FieldTable) -> usize {
+    table.into_iter().map(|(name, value)| 1 + name.as_str().len() + size_bytes(value)).sum()
+}

@@ -1,0 +1,83 @@
+//! What a consumer is told about RabbitMQ, by its builder or by the environment.
+
+use sluicegate_queue::names::Ladder;
+use sluicegate_queue::rabbitmq::{Broker, Config};
+
+use super::RabbitmqSource;
+
+/// Receives after which a message is dead-lettered, unless set otherwise: as with the queues of SQS in `template.yaml`.
+const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
+
+/// What was given to the builder; the rest comes from the environment.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) broker: Option<Broker>,
+    pub(crate) ladder: Option<Ladder>,
+    pub(crate) receive_count_max: Option<u32>,
+}
+
+impl Settings {
+    /// The source, if there is a broker. What is wrong is added to `mistakes`.
+    pub(crate) fn source(
+        self,
+        lookup: impl Fn(&str) -> Option<String>,
+        mistakes: &mut Vec<String>,
+    ) -> Option<RabbitmqSource> {
+        let broker = self.broker.or_else(|| match Config::from_env(&lookup) {
+            Ok(config) => config.map(Broker::new),
+            Err(error) => {
+                mistakes.push(sluicegate_queue::chain(&error));
+                None
+            }
+        });
+        let variable = |name| lookup(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let ladder = self.ladder.or_else(|| match Ladder::parse(&variable("RABBITMQ_LADDER")?) {
+            Ok(ladder) => Some(ladder),
+            Err(error) => {
+                mistakes.push(format!("RABBITMQ_LADDER: {error}"));
+                None
+            }
+        });
+        let receive_count_max = self.receive_count_max.or_else(|| {
+            let receives = variable("RABBITMQ_RECEIVE_COUNT_MAX")?.parse().ok().filter(|receives| *receives > 0);
+            if receives.is_none() {
+                mistakes.push("RABBITMQ_RECEIVE_COUNT_MAX is not a whole number of at least 1".to_owned());
+            }
+            receives
+        });
+        Some(RabbitmqSource {
+            broker: broker?,
+            ladder: ladder.unwrap_or_default(),
+            receive_count_max: receive_count_max.unwrap_or(RECEIVE_COUNT_MAX_DEFAULT).max(1),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(environment: &[(&str, &str)]) -> (Option<(Ladder, u32)>, Vec<String>) {
+        let lookup = |name: &str| {
+            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        let mut mistakes = Vec::new();
+        let source = Settings::default().source(lookup, &mut mistakes);
+        (source.map(|source| (source.ladder, source.receive_count_max)), mistakes)
+    }
+
+    #[test]
+    fn the_environment_is_read_and_every_mistake_is_told() {
+        let url = ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672");
+        assert_eq!(check(&[]), (None, Vec::new()), "nothing to do with RabbitMQ");
+        assert_eq!(check(&[url]), (Some((Ladder::default(), 5)), Vec::new()));
+        let (source, mistakes) = check(&[url, ("RABBITMQ_LADDER", "1,5"), ("RABBITMQ_RECEIVE_COUNT_MAX", " 3 ")]);
+        assert_eq!((source, mistakes), (Some((Ladder::new(vec![1, 5]).unwrap(), 3)), Vec::new()));
+        for receives in ["0", "-1", "many", "4294967296"] {
+            let wrong = [("RABBITMQ_URL", "nonsense"), ("RABBITMQ_LADDER", "5,1"), ("RABBITMQ_RECEIVE_COUNT_MAX", receives)];
+            let (source, mistakes) = check(&wrong);
+            assert!(source.is_none());
+            assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        }
+    }
+}
