@@ -4,7 +4,7 @@
 //! by time-out, by the exit of its process, or by being dropped; then its process group is killed and nothing of it stays.
 //! Its variables are Lambda's and the function's own; of the caller's only `PATH`, `RUST_BACKTRACE` and `RUST_LOG` are inherited.
 
-mod process;
+pub(crate) mod process;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod mapping;
 pub mod pool;
 pub mod queues;
+pub mod rabbitmq;
 pub mod runtime_api;
 pub mod secrets;
 pub mod sqs;

@@ -8,10 +8,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -36,6 +36,8 @@ pub(crate) struct Process {
     exit: watch::Receiver<Option<Exit>>,
     readers: Vec<JoinHandle<()>>,
     tail: Arc<Mutex<VecDeque<String>>>,
+    /// Held open as long as this program lives, if the child waits for its end.
+    _attendance: Option<ChildStdin>,
 }
 
 /// How a process ended, in the words of Lambda's `Runtime.ExitError`.
@@ -45,7 +47,18 @@ pub(crate) struct Exit(pub(crate) String);
 impl Process {
     /// Starts `command` with its output piped to `lines`.
     pub(crate) fn spawn(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null());
+        Process::spawn_as_it_is(command, living, lines)
+    }
+
+    /// The same, with a standard input that never says anything and ends when this program does, whatever ends it.
+    pub(crate) fn spawn_attended(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
+        command.stdin(Stdio::piped());
+        Process::spawn_as_it_is(command, living, lines)
+    }
+
+    fn spawn_as_it_is(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let pid =
             child.id().and_then(|id| i32::try_from(id).ok()).ok_or_else(|| std::io::Error::other("no process id"))?;
@@ -58,10 +71,11 @@ impl Process {
         if let Some(pipe) = child.stderr.take() {
             readers.push(tokio::spawn(forward(pipe, Arc::clone(lines), Arc::clone(&tail))));
         }
+        let attendance = child.stdin.take();
         let (sender, exit) = watch::channel(None);
         living.send_modify(|count| *count += 1);
         tokio::spawn(reap(child, group, sender, Arc::clone(living)));
-        Ok(Process { group, exit, readers, tail })
+        Ok(Process { group, exit, readers, tail, _attendance: attendance })
     }
 
     /// Waits for the end. Cancel-safe.
@@ -86,6 +100,13 @@ impl Process {
     /// Lets a frozen group run again.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
+    }
+
+    /// Asks the child, and not the rest of its group, to come to an orderly end.
+    pub(crate) fn terminate(&self) {
+        if self.is_alive() {
+            let _ = kill(self.group, Signal::SIGTERM);
+        }
     }
 
     /// Ends the group and gives the last lines it printed.

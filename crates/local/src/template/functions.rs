@@ -77,7 +77,7 @@ const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
 const BATCHING_WINDOW_S_MAX: u64 = 300;
 
 /// Properties that are read here, or say nothing about how a function runs.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 16] = [
     "Architectures",
     "CodeUri",
     "Description",
@@ -89,12 +89,15 @@ const KNOWN: [&str; 14] = [
     "MemorySize",
     "Policies",
     "ReservedConcurrentExecutions",
+    "Role",
     "Runtime",
     "Tags",
     "Timeout",
+    "VpcConfig",
 ];
-/// Known properties that a laptop has no counterpart for: everything is allowed, and logs go to the terminal as text.
-const CLOUD_ONLY: [&str; 2] = ["LoggingConfig", "Policies"];
+/// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, and logs go to
+/// the terminal as text.
+const CLOUD_ONLY: [&str; 4] = ["LoggingConfig", "Policies", "Role", "VpcConfig"];
 
 impl Reader<'_> {
     pub(super) fn function(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
@@ -113,7 +116,10 @@ impl Reader<'_> {
             return Err(self.resolver.fault(path, reason));
         }
         let metadata = &resource.body["Metadata"];
-        let binary = metadata["BuildProperties"]["Binary"].as_str();
+        // SAM resolves functions here too, so a parameter may choose the binary.
+        let at = format!("{}/Metadata/BuildProperties/Binary", path.trim_end_matches("/Properties"));
+        let binary = self.resolver.resolve(&metadata["BuildProperties"]["Binary"], &at)?;
+        let binary = binary.as_ref().and_then(Value::as_str);
         if metadata["BuildMethod"] != "rust-cargolambda" || binary.is_none() {
             let reason = "needs Metadata with BuildMethod rust-cargolambda and BuildProperties: Binary";
             return Err(self.resolver.fault(path.trim_end_matches("/Properties"), reason));
@@ -156,9 +162,10 @@ impl Reader<'_> {
         merge(&mut merged, &resource.body["Properties"]);
         let mut resolved = Map::new();
         for (name, value) in merged.as_object().into_iter().flatten() {
-            // Policies and events name what only the cloud knows; events are read one by one.
+            // Policies, networks and events name what only the cloud knows; events are read one by one.
             let needed = KNOWN.contains(&name.as_str())
-                && !matches!(name.as_str(), "Policies" | "Events" | "LoggingConfig" | "Architectures" | "Tags");
+                && !CLOUD_ONLY.contains(&name.as_str())
+                && !matches!(name.as_str(), "Events" | "Architectures" | "Tags");
             let path = format!("{}/{name}", resource.path);
             let value = if needed { self.resolver.resolve(value, &path)? } else { Some(Value::Null) };
             resolved.extend(value.map(|value| (name.clone(), value)));

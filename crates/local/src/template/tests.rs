@@ -91,6 +91,11 @@ fn faults_name_line_path_and_reason() {
     };
     check("Default: dev,", "", "t.yaml:3: /Parameters/Stage: has no default: give --parameter Stage=VALUE");
     check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: \"test\" is none of AllowedValues");
+    check(
+        "Binary: f",
+        "Binary: !Ref Nothing",
+        "t.yaml:15: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is no",
+    );
     check("provided.al2023", "nodejs22.x", "Runtime `nodejs22.x`: only provided.al2023");
     check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata with BuildMethod");
     check(
@@ -140,13 +145,13 @@ fn parameters_and_the_callers_environment_override_the_template() {
 fn what_is_not_run_is_named() {
     let template = with_variable("x")
         .replace("QueueName: q", "QueueName: q, Nonsense: 1")
-        .replace("      Environment:", "      VpcConfig: {}\n      Policies: []\n      Environment:");
+        .replace("      Environment:", "      Layers: []\n      Policies: []\n      Environment:");
     let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
     let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
     let expected = [
         "t.yaml:13: /Resources/Q/Properties/Nonsense: has no effect locally",
         "t.yaml:14: Topic: AWS::SNS::Topic is not run locally",
-        "t.yaml:20: /Resources/F/Properties/VpcConfig: has no effect locally",
+        "t.yaml:20: /Resources/F/Properties/Layers: has no effect locally",
         "t.yaml:15: F: AWS::Serverless::Function Policies is not run locally",
     ];
     assert_eq!(notices, expected);
