@@ -94,7 +94,7 @@ fn faults_name_line_path_and_reason() {
     check(
         "Binary: f",
         "Binary: !Ref Nothing",
-        "t.yaml:15: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is no",
+        "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is no",
     );
     check("provided.al2023", "nodejs22.x", "Runtime `nodejs22.x`: only provided.al2023");
     check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata with BuildMethod");
