@@ -5,7 +5,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use sluicegate_topology::{Address, Plan, Topology};
+use sluicegate_topology::{Address, AddressError, Plan, Topology};
 
 use crate::{fail, paths};
 
@@ -63,7 +63,16 @@ struct Broker {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match work(&arguments.verb) {
+    let (Verb::Plan { broker, .. } | Verb::Apply { broker } | Verb::Check { broker, .. }) = &arguments.verb;
+    let address = match address(broker) {
+        Ok(address) => address,
+        // Not left to the parser of the command line: it would show the URL, and the password in it.
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match work(&arguments.verb, broker, &address) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(reason) => fail(reason),
@@ -71,13 +80,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// True if all is well.
-fn work(verb: &Verb) -> Result<bool, String> {
-    let (Verb::Plan { broker, .. } | Verb::Apply { broker } | Verb::Check { broker, .. }) = verb;
+fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String> {
     let topology = read(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
-    let address = address(broker)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let plan = || runtime.block_on(sluicegate_topology::plan(&topology, &address)).map_err(|error| error.to_string());
+    let plan = || runtime.block_on(sluicegate_topology::plan(&topology, address)).map_err(|error| error.to_string());
     match verb {
         Verb::Plan { json, .. } => show(&plan()?, *json).map(|()| true),
         Verb::Check { json, .. } => {
@@ -86,7 +93,7 @@ fn work(verb: &Verb) -> Result<bool, String> {
             Ok(plan.is_met())
         }
         Verb::Apply { .. } => {
-            let applied = runtime.block_on(sluicegate_topology::apply(&topology, &address));
+            let applied = runtime.block_on(sluicegate_topology::apply(&topology, address));
             println!("{}", applied.map_err(|error| error.to_string())?);
             Ok(true)
         }
@@ -108,22 +115,19 @@ fn read(path: &PathBuf) -> Result<Topology, String> {
     Topology::parse(&file, &text).map_err(|faults| format!("{file} has {} fault(s)\n{faults}", faults.as_slice().len()))
 }
 
-fn address(broker: &Broker) -> Result<Address, String> {
+fn address(broker: &Broker) -> Result<Address, AddressError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let url = broker.url.clone().or_else(|| variable("RABBITMQ_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned());
-    let build = || {
-        let mut address = Address::parse(&url)?;
-        if let (Some(username), Some(password)) = (variable("RABBITMQ_USERNAME"), variable("RABBITMQ_PASSWORD")) {
-            address = address.or_credentials(&username, &password)?;
-        }
-        if let Some(vhost) = &broker.vhost {
-            address = address.with_vhost(vhost);
-        }
-        match broker.management_url.as_deref() {
-            None => Ok(address),
-            Some("none") => Ok(address.without_management()),
-            Some(url) => address.with_management(url),
-        }
-    };
-    build().map_err(|error: sluicegate_topology::AddressError| error.to_string())
+    let mut address = Address::parse(&url)?;
+    if let (Some(username), Some(password)) = (variable("RABBITMQ_USERNAME"), variable("RABBITMQ_PASSWORD")) {
+        address = address.or_credentials(&username, &password)?;
+    }
+    if let Some(vhost) = &broker.vhost {
+        address = address.with_vhost(vhost);
+    }
+    match broker.management_url.as_deref() {
+        None => Ok(address),
+        Some("none") => Ok(address.without_management()),
+        Some(url) => address.with_management(url),
+    }
 }

@@ -89,11 +89,11 @@ impl fmt::Display for Applied {
         if let Some(reason) = &self.before.management_absent {
             writeln!(
                 f,
-                "Bindings were made unless they were there; policies were not looked at: no management API ({reason})"
+                "Bindings are there, whether from before or from now on; policies were not looked at: no management API ({reason})"
             )?;
         }
         match self.made().count() {
-            0 => write!(f, "virtual host {}: nothing to make, everything is there", self.before.vhost),
+            0 => write!(f, "virtual host {}: nothing was changed, everything is there", self.before.vhost),
             count => write!(f, "virtual host {}: {count} made or changed", self.before.vhost),
         }
     }

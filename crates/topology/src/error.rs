@@ -44,7 +44,8 @@ fn explain(changes: &[Change]) -> String {
          - let consumers drain the queue, stop its publishers, delete it by hand (rabbitmqctl delete_queue, or the management \
          page; exchanges there, too) and apply again;\n\
          - or write into the file what is there;\n\
-         - or, for limits and times to live only, leave the argument as it is and set the value with a policy.",
+         - or, for limits and times to live only, leave the argument as it is and set a lower value with a policy: the lower \
+         of the two counts.",
     );
     text
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
+use serde::ser::{SerializeStruct as _, Serializer};
 use serde_json::Value;
 
 use crate::address::Address;
@@ -13,15 +14,15 @@ use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclarati
 use crate::error::Error;
 use crate::topology::{Policy, Topology};
 
-/// A topology compared with a broker. Displayed one thing a line, with a summary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A topology compared with a broker. Displayed one thing a line, with a summary; serialised with `met` besides, which is
+/// [`Plan::is_met`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The virtual host.
     pub vhost: String,
     /// Everything in the file, in the order it is made; then what is on the broker and not in the file.
     pub changes: Vec<Change>,
     /// Why the management API was not asked. Then bindings and policies were not looked at, nor what is not in the file.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub management_absent: Option<String>,
 }
 
@@ -123,6 +124,17 @@ impl Plan {
 impl Change {
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self.state, State::Differs { .. }) && self.kind != Kind::Policy
+    }
+}
+
+impl Serialize for Plan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Plan", 4)?;
+        fields.serialize_field("vhost", &self.vhost)?;
+        fields.serialize_field("met", &self.is_met())?;
+        fields.serialize_field("managementAbsent", &self.management_absent)?;
+        fields.serialize_field("changes", &self.changes)?;
+        fields.end()
     }
 }
 

@@ -204,11 +204,10 @@ fn check_derived(checker: &mut Checker<'_>, root: &Node, topology: &Topology) {
     check("queues", queues.map(|q| (q.name.as_str(), of_queue(q))).collect());
     let queue_names: Vec<String> = topology.queues.iter().flat_map(of_queue).collect();
     for exchange in &topology.exchanges {
-        if let Some(name) = delays(exchange).iter().find(|name| queue_names.contains(name)) {
-            if let Some(node) = root.get("exchanges").and_then(|node| node.get(&exchange.name)) {
-                checker
-                    .fault(node, format!("its delay queue `{name}` would be a queue of another kind, too; rename one"));
-            }
+        if let Some(name) = delays(exchange).iter().find(|name| queue_names.contains(name))
+            && let Some(node) = root.get("exchanges").and_then(|node| node.get(&exchange.name))
+        {
+            checker.fault(node, format!("its delay queue `{name}` would be a queue of another kind, too; rename one"));
         }
     }
 }

@@ -71,11 +71,11 @@ fn policy(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Policy> 
 }
 
 fn target(checker: &mut Checker<'_>, node: &Node) -> Option<PolicyTarget> {
-    if let Data::Text(text) = &node.data {
-        if ["classic_queues", "quorum_queues", "streams"].contains(&text.as_str()) {
-            checker.fault(node, format!("RabbitMQ before 3.12 does not know `{text}`; use queues and a pattern"));
-            return None;
-        }
+    if let Data::Text(text) = &node.data
+        && ["classic_queues", "quorum_queues", "streams"].contains(&text.as_str())
+    {
+        checker.fault(node, format!("RabbitMQ before 3.12 does not know `{text}`; use queues and a pattern"));
+        return None;
     }
     checker.choice(node, &PolicyTarget::ALL.map(|target| (target.name(), target)))
 }
