@@ -98,6 +98,23 @@ impl Envelope {
         serde_json::from_slice(&self.payload()).map_err(PayloadError)
     }
 
+    /// Every context attribute that is set, by its name on the wire, in the order they are written; `specversion` first.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let known = Attribute::ALL.into_iter().filter_map(|attribute| {
+            let value = self.optional(attribute)?;
+            Some((attribute.name(), Cow::Borrowed(value)))
+        });
+        let extensions = self.extensions.iter().map(|(name, value)| {
+            let value = match value {
+                Extension::Text(text) => Cow::Borrowed(text.as_str()),
+                Extension::Integer(number) => Cow::Owned(number.to_string()),
+                Extension::Boolean(flag) => Cow::Owned(flag.to_string()),
+            };
+            (name.as_str(), value)
+        });
+        std::iter::once(("specversion", Cow::Borrowed("1.0"))).chain(known).chain(extensions)
+    }
+
     fn required(&self, attribute: Attribute) -> &str {
         &self.values[attribute as usize]
     }

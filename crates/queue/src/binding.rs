@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
+
+use crate::RoutingKey;
+
 /// The broker's address of one logical queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binding {
@@ -11,6 +15,13 @@ pub enum Binding {
         queue_url: String,
         /// Whether it is a FIFO queue; SQS demands that the names of these, and of no others, end in `.fifo`.
         fifo: bool,
+    },
+    /// A RabbitMQ exchange. Which broker it is on, `RABBITMQ_URL` says.
+    Rabbitmq {
+        /// Its name; empty for the default exchange.
+        exchange: String,
+        /// What it routes by; on the default exchange, the name of the queue.
+        routing_key: RoutingKey,
     },
 }
 
@@ -27,8 +38,11 @@ pub struct BindingError {
 impl Binding {
     /// Binds each logical queue by the variable `QUEUE_<NAME>`: the name upper-cased, `-` and `.` written as `_`.
     ///
+    /// Its value is an SQS queue URL, or `rabbitmq:EXCHANGE/ROUTING_KEY`: the exchange percent-encoded, and a [`RoutingKey`]
+    /// template. Without an exchange the key is the name of a queue: `rabbitmq:/orders`.
+    ///
     /// # Errors
-    /// Every variable that is missing or not an http(s) URL ending in a queue name, or that two different names would share.
+    /// Every variable that is missing or of neither form, or that two different names would share.
     pub fn from_env<'a>(
         names: impl Iterator<Item = &'a str>,
         lookup: impl Fn(&str) -> Option<String>,
@@ -55,8 +69,11 @@ impl Binding {
 
     fn parse(value: Option<&str>) -> Result<Self, &'static str> {
         let Some(url) = value.filter(|value| !value.is_empty()) else { return Err("is not set") };
+        if let Some(rest) = url.strip_prefix("rabbitmq:") {
+            return Self::parse_rabbitmq(rest);
+        }
         let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-            return Err("is not an http:// or https:// queue URL");
+            return Err("is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY");
         };
         let clean = !url.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#'));
         match rest.split_once('/') {
@@ -66,7 +83,25 @@ impl Binding {
             _ => Err("is not a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/orders"),
         }
     }
+
+    fn parse_rabbitmq(rest: &str) -> Result<Self, &'static str> {
+        let (exchange, template) = rest
+            .split_once('/')
+            .ok_or("has no slash between exchange and routing key, as in rabbitmq:orders/{type}")?;
+        let exchange = percent_decode_str(exchange).decode_utf8().map_err(|_| "is not percent-encoded UTF-8")?;
+        if exchange.len() > EXCHANGE_BYTES_MAX {
+            return Err("has an exchange of more than 255 bytes");
+        }
+        let routing_key = RoutingKey::parse(template)?;
+        if exchange.is_empty() && routing_key.is_empty() {
+            return Err("names neither exchange nor queue");
+        }
+        Ok(Self::Rabbitmq { exchange: exchange.into_owned(), routing_key })
+    }
 }
+
+/// The longest name of an exchange, in bytes: an AMQP short string.
+const EXCHANGE_BYTES_MAX: usize = 255;
 
 fn variable(name: &str) -> String {
     let legal = |c: char| if matches!(c, '-' | '.') { '_' } else { c.to_ascii_uppercase() };
@@ -77,14 +112,20 @@ fn variable(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(names: &[&str], environment: &[(&str, &str)], expected: &Result<Vec<(&str, bool)>, Vec<&str>>) {
+    fn check(names: &[&str], environment: &[(&str, &str)], expected: &Result<Vec<(&str, &str)>, Vec<&str>>) {
         let lookup = |wanted: &str| {
             let found = environment.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| (*value).to_owned())
         };
         let bound = Binding::from_env(names.iter().copied(), lookup);
+        let shown = |binding: &'_ Binding| match binding {
+            Binding::Sqs { fifo: false, .. } => "standard",
+            Binding::Sqs { fifo: true, .. } => "fifo",
+            Binding::Rabbitmq { exchange, .. } if exchange.is_empty() => "default exchange",
+            Binding::Rabbitmq { .. } => "exchange",
+        };
         let shown = match &bound {
-            Ok(map) => Ok(map.iter().map(|(name, Binding::Sqs { fifo, .. })| (name.as_str(), *fifo)).collect()),
+            Ok(map) => Ok(map.iter().map(|(name, binding)| (name.as_str(), shown(binding))).collect()),
             Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>()),
         };
         assert_eq!(shown, expected.clone().map_err(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>()));
@@ -97,9 +138,34 @@ mod tests {
         check(
             &["orders", "web-hooks.in", "orders"],
             &[("QUEUE_ORDERS", url), ("QUEUE_WEB_HOOKS_IN", fifo)],
-            &Ok(vec![("orders", false), ("web-hooks.in", true)]),
+            &Ok(vec![("orders", "standard"), ("web-hooks.in", "fifo")]),
+        );
+        check(
+            &["a", "b", "c"],
+            &[
+                ("QUEUE_A", "rabbitmq:orders/{type}"),
+                ("QUEUE_B", "rabbitmq:/orders"),
+                ("QUEUE_C", "rabbitmq:fan%2Fout/"),
+            ],
+            &Ok(vec![("a", "exchange"), ("b", "default exchange"), ("c", "exchange")]),
         );
         check(&[], &[], &Ok(vec![]));
+    }
+
+    #[test]
+    fn exchange_and_key_are_decoded() {
+        let bound = Binding::parse(Some("rabbitmq:fan%2Fout/a%2Fb/{group}"));
+        let routing_key = RoutingKey::parse("a%2Fb/{group}").unwrap();
+        assert_eq!(bound, Ok(Binding::Rabbitmq { exchange: "fan/out".to_owned(), routing_key }));
+        for (value, reason) in [
+            ("rabbitmq:orders", "has no slash between exchange and routing key, as in rabbitmq:orders/{type}"),
+            ("rabbitmq:/", "names neither exchange nor queue"),
+            ("rabbitmq:%FF/k", "is not percent-encoded UTF-8"),
+            (&format!("rabbitmq:{}/k", "x".repeat(256)), "has an exchange of more than 255 bytes"),
+            ("rabbitmq:orders/{kind}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
+        ] {
+            assert_eq!(Binding::parse(Some(value)), Err(reason), "{value}");
+        }
     }
 
     #[test]
@@ -116,7 +182,7 @@ mod tests {
             &Err(vec![
                 "QUEUE_A: is not set (queue a)",
                 "QUEUE_B: is not set (queue b)",
-                "QUEUE_C: is not an http:// or https:// queue URL (queue c)",
+                "QUEUE_C: is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY (queue c)",
                 &format!("QUEUE_D: {form} (queue d)"),
                 "QUEUE_E_E: queues e-e and e.e would share this variable; rename one",
             ]),

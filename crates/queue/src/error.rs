@@ -27,6 +27,13 @@ pub enum SendError {
         /// For the log.
         reason: String,
     },
+    /// The broker took the message and had no queue to put it on: it is surely on none. Sending it again is safe, and changes
+    /// nothing until an operator binds a queue.
+    #[error("unroutable: {reason}")]
+    Unroutable {
+        /// For the log.
+        reason: String,
+    },
     /// The message is surely not on the queue, and sending it again changes nothing.
     #[error("refused: {reason}")]
     Refused {
@@ -48,7 +55,9 @@ impl SendError {
                 "The message may not have been stored. Send it again with the same idempotency key."
             }
             Self::Refused { message_at_fault: true, .. } => "The queue cannot carry this message.",
-            Self::Refused { message_at_fault: false, .. } => "The queue does not take messages at the moment.",
+            Self::Unroutable { .. } | Self::Refused { message_at_fault: false, .. } => {
+                "The queue does not take messages at the moment."
+            }
         }
     }
 
@@ -57,7 +66,7 @@ impl SendError {
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::NotSent { .. } | Self::Unknown { .. } => RETRY_AFTER_PASSING,
-            Self::Refused { .. } => RETRY_AFTER_OPERATOR,
+            Self::Unroutable { .. } | Self::Refused { .. } => RETRY_AFTER_OPERATOR,
         }
     }
 }

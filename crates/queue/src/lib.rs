@@ -2,13 +2,16 @@
 //!
 //! A [`Receipt`] means that the broker took responsibility for the message. Every failure is a [`SendError`], which says
 //! whether the message is surely not on the queue, perhaps on it, or can never get there. Each broker is one file behind
-//! one Cargo feature: [`sqs`] (default).
+//! one Cargo feature: `sqs` (default) and `rabbitmq`.
 
 #[cfg(feature = "aws")]
 pub mod aws;
 mod binding;
 mod error;
 pub mod names;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+mod routing_key;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 
@@ -19,6 +22,7 @@ use sluicegate_envelope::Envelope;
 
 pub use binding::{Binding, BindingError};
 pub use error::{SendError, chain};
+pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 
 /// One envelope and how the broker is to treat it.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +51,7 @@ impl<'a> Message<'a> {
 pub struct Receipt {
     /// The envelope's id: what the client is told.
     pub id: String,
-    /// The broker's own id of the stored message.
+    /// The broker's own id of the stored message; empty for RabbitMQ, which gives none.
     pub broker_id: String,
 }
 
@@ -65,4 +69,14 @@ pub trait Producer: Send + Sync {
         message: &Message<'_>,
         deadline: tokio::time::Instant,
     ) -> impl Future<Output = Result<Receipt, SendError>> + Send;
+
+    /// Sends every message at once, and tells of each what became of it, in their order. Nothing waits for what was sent
+    /// before it: the answers overlap.
+    fn send_all(
+        &self,
+        messages: &[Message<'_>],
+        deadline: tokio::time::Instant,
+    ) -> impl Future<Output = Vec<Result<Receipt, SendError>>> + Send {
+        futures_util::future::join_all(messages.iter().map(move |message| self.send(message, deadline)))
+    }
 }

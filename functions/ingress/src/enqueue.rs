@@ -83,12 +83,13 @@ fn rejection(error: SendError) -> Rejection {
     let code = match error {
         // The route let it pass, and with its envelope it is more than the broker carries.
         SendError::Refused { message_at_fault: true, .. } => Code::PayloadTooLarge,
+        SendError::Unroutable { .. } => Code::Unroutable,
         _ => Code::QueueUnavailable,
     };
     let rejection = Rejection::new(code, error.client_text()).log(&error);
     match code {
-        Code::QueueUnavailable => rejection.header("retry-after", error.retry_after().as_secs().max(1)),
-        _ => rejection,
+        Code::PayloadTooLarge => rejection,
+        _ => rejection.header("retry-after", error.retry_after().as_secs().max(1)),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod answer;
 mod authenticate;
+mod backend;
 mod config;
 mod enqueue;
 mod event;

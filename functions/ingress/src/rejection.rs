@@ -50,6 +50,8 @@ pub enum Code {
     SchemaViolated,
     /// 503: the broker did not confirm; the request may be repeated with the same idempotency key.
     QueueUnavailable,
+    /// 503: the broker has no queue to put the message on, until an operator binds one.
+    Unroutable,
     /// 503: the secrets that decide who may pass could not be read.
     SecretsUnavailable,
     /// 500: a fault of ours; nothing was stored.
@@ -83,6 +85,7 @@ impl Code {
             }
             Self::SchemaViolated => (S::UNPROCESSABLE_ENTITY, "schema_violated", "The body breaks the schema"),
             Self::QueueUnavailable => (S::SERVICE_UNAVAILABLE, "queue_unavailable", "The request was not stored"),
+            Self::Unroutable => (S::SERVICE_UNAVAILABLE, "unroutable", "The request was not stored"),
             Self::SecretsUnavailable => {
                 (S::SERVICE_UNAVAILABLE, "secrets_unavailable", "Credentials cannot be checked now")
             }

@@ -50,6 +50,7 @@ fn conclusion(result: &Result<String, SendError>) -> &'static str {
         Err(SendError::Unknown { .. }) => "unknown",
         Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
         Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
+        Err(SendError::Unroutable { .. }) => "unroutable",
     }
 }
 

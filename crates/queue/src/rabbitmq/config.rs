@@ -1,0 +1,268 @@
+//! Where the broker is and who we are to it, read from the environment. No `Debug` or error text holds the password.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::aws::{self, SdkConfig};
+use crate::names::Ladder;
+
+/// Seconds between heartbeats when the URL does not say. A connection through a Network Load Balancer or a NAT gateway is
+/// forgotten after 350 s without traffic
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/update-idle-timeout.html>).
+pub const HEARTBEAT_S: u16 = 60;
+
+/// The longest heartbeat taken: two fit into 350 s.
+pub const HEARTBEAT_S_MAX: u16 = 170;
+
+/// How to reach a broker.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) address: Address,
+    pub(crate) login: Login,
+    pub(crate) ladder: Ladder,
+}
+
+/// The broker's URL without the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) vhost: String,
+    pub(crate) heartbeat_s: u16,
+}
+
+/// Where user name and password come from.
+#[derive(Clone)]
+pub(crate) enum Login {
+    /// The URL holds them.
+    Fixed(Credentials),
+    /// A Secrets Manager secret holds them.
+    Secret { arn: String, sdk: SdkConfig, endpoint: Option<String> },
+}
+
+/// A user name and its password. `Debug` shows neither.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let login = match &self.login {
+            Login::Fixed(_) => "in the URL",
+            Login::Secret { arn, .. } => arn,
+        };
+        f.debug_struct("Config").field("address", &self.address).field("login", &login).finish_non_exhaustive()
+    }
+}
+
+/// An environment that a broker cannot be reached with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The URL is not one of a broker.
+    #[error("RABBITMQ_URL {0}; expected is amqps://HOST:5671/VHOST")]
+    Url(&'static str),
+    /// Nothing says who we are.
+    #[error("RABBITMQ_SECRET_ARN is not set, and RABBITMQ_URL names no user")]
+    NoCredentials,
+    /// The ladder is none.
+    #[error("RABBITMQ_LADDER: {0}")]
+    Ladder(#[from] crate::names::LadderError),
+    /// Secrets Manager cannot be reached with this environment.
+    #[error("for RABBITMQ_SECRET_ARN: {0}")]
+    Aws(#[from] aws::ConfigError),
+}
+
+impl Config {
+    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_LADDER` through `lookup`; `None` when the first is not set.
+    ///
+    /// The URL is `amqps://HOST[:5671][/VHOST][?heartbeat=SECONDS]`, with the virtual host percent-encoded, and `/` when none is
+    /// given. A user and a password in it win. Without them, the secret `RABBITMQ_SECRET_ARN` names holds
+    /// `{"username": …, "password": …}`; it is read when the first connection is made, and again when the broker refuses
+    /// the login. `amqp://`, which is not encrypted, is taken for a loopback host, or when the URL itself holds the password:
+    /// a secret's never leaves the machine in the clear.
+    ///
+    /// # Errors
+    /// The first mistake; its text never holds a part of the URL.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
+        let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let Some(url) = get("RABBITMQ_URL") else { return Ok(None) };
+        let (address, user) = parse(&url).map_err(ConfigError::Url)?;
+        let ladder = get("RABBITMQ_LADDER").map(|text| Ladder::parse(&text)).transpose()?.unwrap_or_default();
+        let login = match (user, get("RABBITMQ_SECRET_ARN")) {
+            (Some(credentials), _) => Login::Fixed(credentials),
+            (None, None) => return Err(ConfigError::NoCredentials),
+            (None, Some(_)) if !address.tls && !is_loopback(&address.host) => {
+                return Err(ConfigError::Url("would send the secret's password in the clear"));
+            }
+            (None, Some(arn)) => {
+                let endpoint = get("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| get("AWS_ENDPOINT_URL"));
+                Login::Secret { arn, sdk: aws::sdk_config(&lookup)?, endpoint }
+            }
+        };
+        Ok(Some(Self { address, login, ladder }))
+    }
+
+    /// Reaches Secrets Manager through the connections of `sdk`, which saves a second reading of every root certificate.
+    #[must_use]
+    pub fn with_sdk_config(mut self, shared: &SdkConfig) -> Self {
+        if let Login::Secret { sdk, .. } = &mut self.login {
+            *sdk = shared.clone();
+        }
+        self
+    }
+
+    /// The virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.address.vhost
+    }
+
+    /// The delays there are queues for.
+    #[must_use]
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+}
+
+fn parse(url: &str) -> Result<(Address, Option<Credentials>), &'static str> {
+    let (tls, rest) = match (url.strip_prefix("amqps://"), url.strip_prefix("amqp://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return Err("is neither amqps:// nor amqp://"),
+    };
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, vhost) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    let credentials = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+        Some((username, password)) => {
+            let credentials = Credentials { username: decode(username)?, password: decode(password)? };
+            if credentials.username.is_empty() {
+                return Err("has an empty user name");
+            }
+            Some(credentials)
+        }
+        None => None,
+    };
+    let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("names no host");
+    }
+    let port = match port {
+        Some(port) => {
+            port.parse().ok().filter(|port| *port > 0).ok_or("has a port that is not a number from 1 to 65535")?
+        }
+        None if tls => 5671,
+        None => 5672,
+    };
+    if !tls && credentials.is_none() && !is_loopback(host) {
+        return Err("is not encrypted, which is for a loopback host, or a URL that holds the password itself");
+    }
+    let vhost = match decode(vhost)? {
+        // What an endpoint copied with its final slash means.
+        empty if empty.is_empty() => "/".to_owned(),
+        vhost => vhost,
+    };
+    let mut heartbeat_s = HEARTBEAT_S;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let Some(value) = pair.strip_prefix("heartbeat=") else { return Err("has a parameter other than heartbeat") };
+        let within = value.parse().ok().filter(|value| (1..=HEARTBEAT_S_MAX).contains(value));
+        heartbeat_s = within.ok_or("has a heartbeat that is not a number of seconds from 1 to 170")?;
+    }
+    Ok((Address { tls, host: host.to_owned(), port, vhost, heartbeat_s }, credentials))
+}
+
+fn decode(text: &str) -> Result<String, &'static str> {
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| "is not percent-encoded UTF-8")?;
+    if decoded.len() > 255 { Err("has a part of more than 255 bytes") } else { Ok(decoded.into_owned()) }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, expected: Result<(&str, u16, &str, u16, Option<(&str, &str)>), &str>) {
+        let parsed = parse(url);
+        let shown = parsed.as_ref().map_err(|reason| *reason).map(|(address, user)| {
+            let user = user.as_ref().map(|user| (user.username.as_str(), user.password.as_str()));
+            (address.host.as_str(), address.port, address.vhost.as_str(), address.heartbeat_s, user)
+        });
+        assert_eq!(shown, expected, "{url}");
+    }
+
+    #[test]
+    fn a_url_is_read() {
+        let host = "b-1.mq.eu-west-1.on.aws";
+        check("amqps://b-1.mq.eu-west-1.on.aws:5671", Ok((host, 5671, "/", 60, None)));
+        check("amqps://b-1.mq.eu-west-1.on.aws/", Ok((host, 5671, "/", 60, None)));
+        check("amqps://b-1.mq.eu-west-1.on.aws/orders?heartbeat=30", Ok((host, 5671, "orders", 30, None)));
+        check("amqp://localhost/%2Fa%20b", Ok(("localhost", 5672, "/a b", 60, None)));
+        check("amqp://[::1]:5000/v", Ok(("::1", 5000, "v", 60, None)));
+        check("amqp://a%40b:p%3A%2Fw@rabbit/v", Ok(("rabbit", 5672, "v", 60, Some(("a@b", "p:/w")))));
+    }
+
+    #[test]
+    fn a_mistake_is_told_without_the_url() {
+        for (url, reason) in [
+            ("https://h", "is neither amqps:// nor amqp://"),
+            ("amqps://", "names no host"),
+            ("amqps://:5671/", "names no host"),
+            ("amqps://u:secret@/", "names no host"),
+            ("amqps://h:x", "has a port that is not a number from 1 to 65535"),
+            ("amqps://h:0", "has a port that is not a number from 1 to 65535"),
+            ("amqps://:secret@h", "has an empty user name"),
+            ("amqps://h/%FF", "is not percent-encoded UTF-8"),
+            ("amqps://h?heartbeat=0", "has a heartbeat that is not a number of seconds from 1 to 170"),
+            ("amqps://h?heartbeat=600", "has a heartbeat that is not a number of seconds from 1 to 170"),
+            ("amqps://h?channel_max=1", "has a parameter other than heartbeat"),
+            (
+                "amqp://rabbit",
+                "is not encrypted, which is for a loopback host, or a URL that holds the password itself",
+            ),
+        ] {
+            check(url, Err(reason));
+        }
+    }
+
+    #[test]
+    fn the_environment_is_read_and_the_password_never_shown() {
+        let with = |variables: &'static [(&str, &str)]| {
+            let lookup = |wanted: &str| {
+                let found = variables.iter().find(|(name, _)| *name == wanted);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            Config::from_env(lookup).map(|config| config.map(|config| format!("{config:?}")))
+        };
+        assert_eq!(with(&[("RABBITMQ_URL", "")]), Ok(None));
+        let shown = with(&[("RABBITMQ_URL", "amqps://me:pass-word@h/v"), ("RABBITMQ_SECRET_ARN", "arn")]);
+        let shown = shown.unwrap().unwrap();
+        assert!(shown.contains("in the URL") && !shown.contains("pass-word") && !shown.contains("me\""), "{shown}");
+        assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(ConfigError::NoCredentials));
+        assert_eq!(
+            with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_LADDER", "5,1")]),
+            Err(ConfigError::Ladder(crate::names::LadderError))
+        );
+        let missing = with(&[("RABBITMQ_URL", "amqps://h"), ("RABBITMQ_SECRET_ARN", "arn")]).unwrap_err();
+        assert!(missing.to_string().starts_with("for RABBITMQ_SECRET_ARN: not set: AWS_REGION"), "{missing}");
+    }
+}

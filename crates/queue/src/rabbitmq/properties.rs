@@ -1,0 +1,67 @@
+//! An envelope's AMQP properties: the CloudEvents binding beside the structured body, so that a consumer can route on headers
+//! without parsing.
+//!
+//! The body is the event as JSON (structured mode). Each context attribute is a header too, under `cloudEvents:`, as the AMQP
+//! binding names them (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use sluicegate_envelope::Envelope;
+
+/// The media type of the body.
+const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// Who published.
+const APP_ID: &str = "sluicegate";
+
+/// Survives a restart of the broker, in a classic queue too.
+const PERSISTENT: u8 = 2;
+
+/// An AMQP short string holds no more bytes (AMQP 0-9-1, section 4.2.5.3).
+pub(crate) const SHORT_BYTES_MAX: usize = 255;
+
+/// The properties of an envelope. What does not fit into a short string is left out of the properties; the headers and the
+/// body hold it anyway.
+pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
+    let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    let seconds = envelope.time().and_then(|time| u64::try_from(time.unix_timestamp()).ok()).unwrap_or(sent_at);
+    let correlation = envelope.traceparent().and_then(trace_id).unwrap_or(envelope.id());
+    let mut properties = BasicProperties::default()
+        .with_content_type(CONTENT_TYPE.into())
+        .with_headers(headers(envelope))
+        .with_delivery_mode(PERSISTENT)
+        .with_priority(0)
+        .with_timestamp(seconds)
+        .with_app_id(APP_ID.into());
+    if envelope.id().len() <= SHORT_BYTES_MAX {
+        properties = properties.with_message_id(envelope.id().into());
+    }
+    if correlation.len() <= SHORT_BYTES_MAX {
+        properties = properties.with_correlation_id(correlation.into());
+    }
+    if envelope.event_type().len() <= SHORT_BYTES_MAX {
+        properties = properties.with_type(envelope.event_type().into());
+    }
+    properties
+}
+
+fn headers(envelope: &Envelope) -> FieldTable {
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let mut headers = FieldTable::default();
+    for (name, value) in envelope.attributes() {
+        headers.insert(format!("cloudEvents:{name}").as_str().into(), text(&value));
+    }
+    for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {
+        if let Some(value) = value {
+            headers.insert(name.into(), text(value));
+        }
+    }
+    headers
+}
+
+/// The trace id of a `traceparent`: the second of its four fields.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1).filter(|id| id.len() == 32)
+}

@@ -1,0 +1,158 @@
+//! [`RoutingKey`]: what a RabbitMQ exchange routes a message by, made from a template of the binding.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::{Message, SendError};
+
+/// The longest routing key, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
+pub const ROUTING_KEY_BYTES_MAX: usize = 255;
+
+/// What stands for a value that the message does not have.
+const ABSENT: &str = "-";
+
+/// What would end a word or mean something in a binding's pattern, and what would make the encoding ambiguous
+/// (<https://www.rabbitmq.com/tutorials/tutorial-five-python>).
+const NOT_IN_A_WORD: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'#').add(b'%');
+
+/// A template such as `{type}` or `orders.{group}`.
+///
+/// `{type}` is put in as it is, so that the dots of `order.placed` make words that a topic exchange can match. `{group}`,
+/// `{subject}`, `{id}` and `{source}` are one word each, whatever they hold: dots and wildcards are percent-encoded. What the
+/// message does not have is `-`. Text between them is percent-decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutingKey(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Type,
+    Group,
+    Subject,
+    Id,
+    Source,
+}
+
+impl RoutingKey {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(template: &str) -> Result<Self, &'static str> {
+        let mut parts = Vec::new();
+        let mut rest = template;
+        while !rest.is_empty() {
+            let (text, from) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
+            if !text.is_empty() {
+                let decoded = percent_decode_str(text).decode_utf8().map_err(|_| "is not percent-encoded UTF-8")?;
+                parts.push(Part::Text(decoded.into_owned()));
+            }
+            if from.is_empty() {
+                break;
+            }
+            let (name, after) = from
+                .strip_prefix('{')
+                .and_then(|inside| inside.split_once('}'))
+                .ok_or("has a brace without its other half; write %7B and %7D for braces")?;
+            parts.push(match name {
+                "type" => Part::Type,
+                "group" => Part::Group,
+                "subject" => Part::Subject,
+                "id" => Part::Id,
+                "source" => Part::Source,
+                _ => return Err("has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
+            });
+            rest = after;
+        }
+        let fixed: usize = parts.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 }).sum();
+        if fixed > ROUTING_KEY_BYTES_MAX { Err("is longer than 255 bytes") } else { Ok(Self(parts)) }
+    }
+
+    /// Whether it makes the empty key for every message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key of one message.
+    ///
+    /// # Errors
+    /// It has more than [`ROUTING_KEY_BYTES_MAX`] bytes.
+    pub fn render(&self, message: &Message<'_>) -> Result<String, SendError> {
+        let envelope = message.envelope;
+        let mut key = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => key.push_str(text),
+                Part::Type => key.push_str(envelope.event_type()),
+                Part::Group => push_word(&mut key, message.group),
+                Part::Subject => push_word(&mut key, envelope.subject()),
+                Part::Id => push_word(&mut key, Some(envelope.id())),
+                Part::Source => push_word(&mut key, Some(envelope.source())),
+            }
+        }
+        if key.len() > ROUTING_KEY_BYTES_MAX {
+            let reason = format!("the routing key has {} bytes, more than {ROUTING_KEY_BYTES_MAX}", key.len());
+            return Err(SendError::Refused { reason, message_at_fault: true });
+        }
+        Ok(key)
+    }
+}
+
+fn push_word(key: &mut String, value: Option<&str>) {
+    match value.filter(|value| !value.is_empty()) {
+        Some(value) => key.extend(utf8_percent_encode(value, NOT_IN_A_WORD)),
+        None => key.push_str(ABSENT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_envelope::Envelope;
+
+    use super::*;
+
+    fn render(template: &str, group: Option<&str>) -> Result<String, SendError> {
+        let envelope = Envelope::builder("id-1", "/orders", "order.placed").subject("o.*#%1 ü").build().unwrap();
+        RoutingKey::parse(template).unwrap().render(&Message { group, ..Message::new(&envelope) })
+    }
+
+    #[test]
+    fn a_key_is_made_from_the_message() {
+        for (template, group, expected) in [
+            ("", None, ""),
+            ("orders", None, "orders"),
+            ("{type}", None, "order.placed"),
+            ("{type}.{group}", Some("eu.west"), "order.placed.eu%2Ewest"),
+            ("{type}.{group}", None, "order.placed.-"),
+            ("{group}", Some(""), "-"),
+            ("{subject}", None, "o%2E%2A%23%251 %C3%BC"),
+            ("a%2Fb.{id}{source}", None, "a/b.id-1/orders"),
+            ("%7B{id}%7D", None, "{id-1}"),
+        ] {
+            assert_eq!(render(template, group), Ok(expected.to_owned()), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_is_refused_before_it_is_sent() {
+        let group = "g".repeat(256);
+        let refused = render("{group}", Some(&group)).unwrap_err();
+        assert!(matches!(&refused, SendError::Refused { message_at_fault: true, .. }), "{refused}");
+        assert_eq!(render("{group}", Some(&group[1..])).unwrap().len(), 255);
+    }
+
+    #[test]
+    fn a_template_with_a_mistake_is_refused() {
+        let brace = "has a brace without its other half; write %7B and %7D for braces";
+        for (template, reason) in [
+            ("{type", brace),
+            ("type}", brace),
+            ("{}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
+            ("{Type}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
+            ("%FF", "is not percent-encoded UTF-8"),
+            (&"k".repeat(256), "is longer than 255 bytes"),
+        ] {
+            assert_eq!(RoutingKey::parse(template), Err(reason), "{template}");
+        }
+    }
+}
