@@ -1,0 +1,3 @@
+//! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
+
+mod support;

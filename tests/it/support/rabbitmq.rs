@@ -1,0 +1,387 @@
+//! A virtual host of its own for each test, on the RabbitMQ that `tests/run` started, and what tests ask and tell that broker:
+//! declarations over the management API, messages over AMQP.
+//!
+//! Everything waits for facts, never for time alone. The management API is at the AMQP port + 10000.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+/// Names the broker: an AMQP URL with credentials and without a virtual host.
+pub(crate) const RABBITMQ_URL: &str = "SLUICEGATE_RABBITMQ_URL";
+
+/// What must happen on the broker has happened after this. Its statistics are up to 5 s old.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// A fact is asked for again after this.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// What our own connection is called, so that it is not taken for one of the product's.
+const OUR_NAME: &str = "tests";
+const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
+
+/// A virtual host with a random name. It is deleted when this is dropped; [`Vhost::delete`] does it sooner.
+pub(crate) struct Vhost {
+    name: String,
+    broker: Broker,
+    http: Client,
+    connection: Mutex<Option<Connection>>,
+    deleted: bool,
+}
+
+/// Where the broker is.
+#[derive(Clone)]
+struct Broker {
+    host: String,
+    port: u16,
+    user: String,
+    password: String,
+}
+
+/// A message as it was found in a queue. It is not there any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
+    pub(crate) redelivered: bool,
+    pub(crate) message_id: Option<String>,
+    pub(crate) properties: BasicProperties,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Vhost {
+    /// A virtual host on the broker that `tests/run` started.
+    pub(crate) async fn create() -> Self {
+        let url = std::env::var(RABBITMQ_URL);
+        let url = url.unwrap_or_else(|_| panic!("{RABBITMQ_URL} is not set: ./tests/run starts RabbitMQ and sets it"));
+        Self::at(url).await
+    }
+
+    /// A virtual host on another broker, by its AMQP URL with credentials.
+    pub(crate) async fn at(url: impl AsRef<str>) -> Self {
+        let broker = Broker::parse(url.as_ref());
+        let vhost = Self {
+            name: format!("test-{:016x}", fastrand::u64(..)),
+            broker,
+            http: Client::new(),
+            connection: Mutex::default(),
+            deleted: false,
+        };
+        vhost.manage(Method::PUT, &format!("vhosts/{}", vhost.name), None).await;
+        let permissions = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        let user = format!("permissions/{}/{}", vhost.name, vhost.broker.user);
+        vhost.manage(Method::PUT, &user, Some(permissions)).await;
+        vhost
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `amqp://USER:PASSWORD@HOST:PORT/NAME`.
+    pub(crate) fn url(&self) -> String {
+        self.url_at(self.broker.port)
+    }
+
+    /// The same through another port of the loopback address, where a proxy listens.
+    pub(crate) fn url_at(&self, port: u16) -> String {
+        let Broker { host, user, password, .. } = &self.broker;
+        format!("amqp://{user}:{password}@{host}:{port}/{}", self.name)
+    }
+
+    /// The broker's AMQP port.
+    pub(crate) fn port(&self) -> u16 {
+        self.broker.port
+    }
+
+    /// Deletes it with all it holds, and closes its connections.
+    pub(crate) async fn delete(mut self) {
+        self.manage(Method::DELETE, &format!("vhosts/{}", self.name), None).await;
+        self.deleted = true;
+    }
+
+    // ---- declarations --------------------------------------------------------------------------------------------------
+
+    /// A durable quorum queue.
+    pub(crate) async fn declare_queue(&self, queue: &str) {
+        self.declare_queue_with(queue, json!({})).await;
+    }
+
+    /// A durable quorum queue with more arguments, such as `{"x-message-ttl": 1000}`.
+    pub(crate) async fn declare_queue_with(&self, queue: &str, mut arguments: Value) {
+        arguments["x-queue-type"] = json!("quorum");
+        let declaration = json!({ "durable": true, "arguments": arguments });
+        self.manage(Method::PUT, &self.path("queues", queue), Some(declaration)).await;
+    }
+
+    /// A durable exchange; `kind` is `topic`, `fanout`, `direct` or `headers`.
+    pub(crate) async fn declare_exchange(&self, exchange: &str, kind: &str) {
+        let declaration = json!({ "durable": true, "type": kind });
+        self.manage(Method::PUT, &self.path("exchanges", exchange), Some(declaration)).await;
+    }
+
+    /// A binding from an exchange to a queue.
+    pub(crate) async fn bind(&self, exchange: &str, queue: &str, routing_key: &str) {
+        let path = format!("bindings/{}/e/{}/q/{}", self.name, segment(exchange), segment(queue));
+        self.manage(Method::POST, &path, Some(json!({ "routing_key": routing_key }))).await;
+    }
+
+    /// A policy on the queues whose names match, such as `{"max-length": 1}`.
+    pub(crate) async fn set_policy(&self, name: &str, pattern: &str, definition: Value) {
+        let policy = json!({ "pattern": pattern, "definition": definition, "apply-to": "queues" });
+        self.manage(Method::PUT, &self.path("policies", name), Some(policy)).await;
+    }
+
+    /// Deletes a queue with all it holds.
+    pub(crate) async fn delete_queue(&self, queue: &str) {
+        self.manage(Method::DELETE, &self.path("queues", queue), None).await;
+    }
+
+    // ---- what is there -------------------------------------------------------------------------------------------------
+
+    /// Every queue with its messages, those handed out and not yet acknowledged included. Up to 5 s old.
+    pub(crate) async fn counts(&self) -> BTreeMap<String, u64> {
+        let path = format!("queues/{}?disable_stats=true&enable_queue_totals=true", self.name);
+        let queues = self.manage(Method::GET, &path, None).await;
+        let queues = queues.as_array().expect("a list of queues");
+        let count = |queue: &Value| queue["messages"].as_u64().unwrap_or(0);
+        queues.iter().map(|queue| (queue["name"].as_str().expect("a name").to_owned(), count(queue))).collect()
+    }
+
+    /// The messages of a queue that nobody has been handed, as of now.
+    pub(crate) async fn ready(&self, queue: &str) -> u32 {
+        let channel = self.channel().await;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        let answer = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        let count = answer.unwrap_or_else(|error| panic!("{queue}: {error}")).message_count();
+        close(&channel).await;
+        count
+    }
+
+    /// Waits until so many messages are ready in a queue.
+    pub(crate) async fn until_ready(&self, queue: &str, count: u32) {
+        until(&format!("{queue} has {count} messages"), PATIENCE, async || {
+            (self.ready(queue).await == count).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a queue has as many consumers.
+    pub(crate) async fn until_consumers(&self, queue: &str, count: u32) {
+        until(&format!("{queue} has {count} consumers"), PATIENCE, async || {
+            let channel = self.channel().await;
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+            // The queue may not be there yet.
+            let answer = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()?;
+            close(&channel).await;
+            (answer.consumer_count() == count).then_some(())
+        })
+        .await;
+    }
+
+    /// Takes every message that is ready in a queue, in order.
+    pub(crate) async fn drain(&self, queue: &str) -> Vec<Message> {
+        let channel = self.channel().await;
+        let mut messages = Vec::new();
+        loop {
+            let got = channel.basic_get(queue.into(), BasicGetOptions::default()).await;
+            let Some(got) = got.unwrap_or_else(|error| panic!("{queue}: {error}")) else { break };
+            got.ack(BasicAckOptions::default()).await.expect("the channel is open");
+            messages.push(Message::of(got.delivery));
+        }
+        // The answer to this comes after the broker saw the acknowledgements.
+        close(&channel).await;
+        messages
+    }
+
+    /// Waits until so many messages were taken from a queue, and answers them in the order they came.
+    pub(crate) async fn until_drained(&self, queue: &str, count: usize) -> Vec<Message> {
+        let mut messages = Vec::new();
+        until(&format!("{count} messages came from {queue}"), PATIENCE, async || {
+            messages.extend(self.drain(queue).await);
+            (messages.len() >= count).then_some(())
+        })
+        .await;
+        messages
+    }
+
+    // ---- what is done --------------------------------------------------------------------------------------------------
+
+    /// Publishes one message and waits for the confirm; a message that reaches no queue fails the test.
+    pub(crate) async fn publish(&self, exchange: &str, routing_key: &str, properties: BasicProperties, body: &[u8]) {
+        let channel = self.channel().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let confirm = channel.basic_publish(exchange.into(), routing_key.into(), mandatory, body, properties).await;
+        let confirm = confirm.expect("the channel is open").await.expect("a confirm");
+        assert!(matches!(confirm, Confirmation::Ack(None)), "{exchange:?} {routing_key:?}: {confirm:?}");
+        close(&channel).await;
+    }
+
+    /// The connections to this virtual host but our own whose client's name has this text: their names on the broker.
+    pub(crate) async fn connections(&self, client: &str) -> Vec<String> {
+        let connections = self.manage(Method::GET, &format!("vhosts/{}/connections", self.name), None).await;
+        let connections = connections.as_array().expect("a list of connections");
+        let name =
+            |connection: &Value| connection["client_properties"]["connection_name"].as_str().unwrap_or("").to_owned();
+        let wanted = connections.iter().filter(|each| name(each) != OUR_NAME && name(each).contains(client));
+        wanted.filter_map(|each| Some(each["name"].as_str()?.to_owned())).collect()
+    }
+
+    /// Makes the broker close every connection but ours; answers how many.
+    pub(crate) async fn close_connections(&self) -> usize {
+        let names = self.connections("").await;
+        for name in &names {
+            self.ask(Method::DELETE, &format!("connections/{}", segment(name)), None).await;
+        }
+        names.len()
+    }
+
+    /// Asks the management API; the path starts after `/api/`. Fails the test unless the answer is a success.
+    pub(crate) async fn manage(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.ask(method.clone(), path, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let Broker { user, password, .. } = &self.broker;
+        let mut request =
+            self.http.request(method.clone(), self.broker.management(path)).basic_auth(user, Some(password));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// `KIND/VHOST/NAME`, encoded.
+    fn path(&self, kind: &str, name: &str) -> String {
+        format!("{kind}/{}/{}", self.name, segment(name))
+    }
+
+    /// A channel of its own, on our connection: an error on one closes it.
+    pub(crate) async fn channel(&self) -> Channel {
+        let mut connection = self.connection.lock().await;
+        if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
+            let properties = ConnectionProperties::default().with_connection_name(OUR_NAME.into());
+            *connection = Some(Connection::connect(&self.url(), properties).await.expect("the broker is reached"));
+        }
+        connection.as_ref().expect("just made").create_channel().await.expect("a channel")
+    }
+}
+
+impl Drop for Vhost {
+    /// Also when a test fails. What cannot be deleted stays: the broker of `tests/run` ends with it.
+    fn drop(&mut self) {
+        if self.deleted {
+            return;
+        }
+        let (url, broker) = (self.broker.management(&format!("vhosts/{}", self.name)), self.broker.clone());
+        // The test's own runtime may be the one that is ending.
+        let deleting = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let request = Client::new().delete(url).basic_auth(broker.user, Some(broker.password)).timeout(PATIENCE);
+            let _ = runtime.block_on(request.send());
+        });
+        let _ = deleting.join();
+    }
+}
+
+impl Message {
+    fn of(delivery: lapin::message::Delivery) -> Self {
+        Self {
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            redelivered: delivery.redelivered,
+            message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
+            properties: delivery.properties,
+            body: delivery.data,
+        }
+    }
+
+    /// The body, which must be UTF-8.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    /// A header, if it is there.
+    pub(crate) fn header(&self, name: &str) -> Option<&AMQPValue> {
+        self.properties.headers().as_ref()?.inner().get(name)
+    }
+
+    /// A header that is text, if it is there.
+    pub(crate) fn header_text(&self, name: &str) -> Option<&str> {
+        match self.header(name)? {
+            AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+            AMQPValue::ShortString(text) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
+    /// A header that is a whole number, if it is there.
+    pub(crate) fn header_number(&self, name: &str) -> Option<i64> {
+        match *self.header(name)? {
+            AMQPValue::ShortShortInt(number) => Some(number.into()),
+            AMQPValue::ShortShortUInt(number) => Some(number.into()),
+            AMQPValue::ShortInt(number) => Some(number.into()),
+            AMQPValue::ShortUInt(number) => Some(number.into()),
+            AMQPValue::LongInt(number) => Some(number.into()),
+            AMQPValue::LongUInt(number) => Some(number.into()),
+            AMQPValue::LongLongInt(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl Broker {
+    /// Reads `amqp://USER:PASSWORD@HOST:PORT`, with or without a path.
+    fn parse(url: &str) -> Self {
+        let url = reqwest::Url::parse(url).unwrap_or_else(|error| panic!("{url} is no AMQP URL: {error}"));
+        Self {
+            host: url.host_str().expect("a host").to_owned(),
+            port: url.port().expect("a port"),
+            user: url.username().to_owned(),
+            password: url.password().expect("a password").to_owned(),
+        }
+    }
+
+    fn management(&self, path: &str) -> String {
+        format!("http://{}:{}/api/{path}", self.host, self.port + MANAGEMENT_PORT_OFFSET)
+    }
+}
+
+/// Waits for a fact.
+pub(crate) async fn until<T>(fact: &str, time_max: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(started.elapsed() < time_max, "not within {time_max:?}: {fact}");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn close(channel: &Channel) {
+    let _ = channel.close(200, "done".into()).await;
+}
+
+/// A name as one segment of a path.
+fn segment(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => out.push(byte.into()),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+        out
+    })
+}
