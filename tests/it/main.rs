@@ -11,4 +11,5 @@ mod cli_clients;
 mod e2e;
 mod edges;
 mod ingress;
+mod proof;
 mod sqs;

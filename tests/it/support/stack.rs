@@ -108,7 +108,9 @@ impl Stack {
     /// The function processes that run now.
     pub(crate) fn functions(&self) -> Vec<Process> {
         let descendants = processes::descendants(self.child.id().expect("it runs"));
-        descendants.into_iter().filter(|each| ["ingress", "consumer"].contains(&each.name.as_str())).collect()
+        // The kernel keeps the first 15 bytes of a name, and RabbitMQ's binaries have longer ones.
+        let function = |each: &Process| ["ingress", "consumer"].iter().any(|name| each.name.starts_with(name));
+        descendants.into_iter().filter(function).collect()
     }
 
     /// Presses Ctrl-C and waits for the end.
