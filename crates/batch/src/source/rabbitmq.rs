@@ -54,9 +54,9 @@ use tokio::time::Instant;
 
 use self::event::Message;
 pub(crate) use self::settings::Settings;
+use crate::BatchResponse;
 use crate::consumer::{Consumer, Times};
 use crate::work::{Incoming, Settle, Settled, Work};
-use crate::BatchResponse;
 
 /// Bytes of a queue's name, and of a routing key.
 ///
@@ -69,6 +69,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// What takes the copies (the broker, but for tests), and the rules for them.
 pub(crate) struct RabbitmqSource<P = Broker> {
     broker: P,
+    /// The virtual host the copies go to, if known.
+    vhost: Option<String>,
     ladder: Ladder,
     receive_count_max: u32,
 }
@@ -156,7 +158,23 @@ impl<P: Publish> RabbitmqSource<P> {
         }
     }
 
-    async fn work_off(&self, consumer: &Consumer, received: &[Received], times: Times) -> Result<BatchResponse, String> {
+    /// Copies that went to another virtual host would be lost to the queue they came from.
+    fn check_vhost(&self, received: &[Received]) -> Result<(), String> {
+        let Some(ours) = &self.vhost else { return Ok(()) };
+        let mut theirs = received.iter().filter_map(|received| received.message.queue.vhost.as_ref());
+        match theirs.find(|theirs| *theirs != ours) {
+            None => Ok(()),
+            Some(theirs) => Err(format!("messages of the virtual host {theirs:?}, and RABBITMQ_URL names {ours:?}")),
+        }
+    }
+
+    async fn work_off(
+        &self,
+        consumer: &Consumer,
+        received: &[Received],
+        times: Times,
+    ) -> Result<BatchResponse, String> {
+        self.check_vhost(received)?;
         let messages: Vec<_> = received.iter().map(Received::incoming).collect();
         let batch = Batch {
             source: self,
@@ -236,7 +254,12 @@ impl<P: Publish> Batch<'_, P> {
         let properties = copy::properties(message, id, receive_count, None);
         let mut placed = self.place(index, &name, properties).await;
         if let (Err(SendError::Unroutable { reason }), Some(_)) = (&placed, delay) {
-            tracing::error!(message_id = id, queue = name.as_ref(), reason, "no retry queue: the message is dead-lettered");
+            tracing::error!(
+                message_id = id,
+                queue = name.as_ref(),
+                reason,
+                "no retry queue: the message is dead-lettered"
+            );
             placed = self.dead_letter_copy(index, &format!("there is no queue {name} to wait in for a retry")).await;
         }
         if let Err(error) = placed {
@@ -272,7 +295,10 @@ impl<P: Publish> Batch<'_, P> {
             0 => Ok(BatchResponse::of(std::iter::empty())),
             _ => {
                 let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
-                Err(format!("the batch comes back: {left} of {} messages could not be settled: {reason}", settled.len()))
+                Err(format!(
+                    "the batch comes back: {left} of {} messages could not be settled: {reason}",
+                    settled.len()
+                ))
             }
         }
     }

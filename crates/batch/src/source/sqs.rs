@@ -24,8 +24,8 @@ use sluicegate_queue::chain;
 use sluicegate_queue::sqs::SdkConfig;
 
 use self::event::Record;
-use crate::work::{Incoming, Settle, Settled, Work};
 use crate::consumer::Times;
+use crate::work::{Incoming, Settle, Settled, Work};
 use crate::{BatchResponse, Consumer};
 
 /// Entries of one batch request.
@@ -41,7 +41,11 @@ const DELAY_S_MAX: u64 = 43_200 - 300 - 900;
 
 impl Consumer {
     /// Works one SQS batch off.
-    pub(crate) async fn handle_sqs(&self, event: &RawValue, times: Times) -> Result<BatchResponse, lambda_runtime::Error> {
+    pub(crate) async fn handle_sqs(
+        &self,
+        event: &RawValue,
+        times: Times,
+    ) -> Result<BatchResponse, lambda_runtime::Error> {
         let records = event::records(event)?;
         let messages: Vec<_> = records.iter().map(Record::incoming).collect();
         let work = Work {

@@ -113,8 +113,14 @@ fn shorten(headers: &mut BTreeMap<ShortString, AMQPValue>, id: &str) {
     let bytes = |(name, value): (&ShortString, &AMQPValue)| 1 + name.as_str().len() + header::size_bytes(value);
     let mut total_bytes: usize = headers.iter().map(bytes).sum();
     while total_bytes > HEADERS_BYTES_MAX {
-        let Some(largest) = headers.iter().max_by_key(|entry| bytes(*entry)).map(|(name, _)| name.clone()) else { break };
-        tracing::warn!(message_id = id, header = largest.as_str(), "header not copied: all of them must fit into one frame");
+        let Some(largest) = headers.iter().max_by_key(|entry| bytes(*entry)).map(|(name, _)| name.clone()) else {
+            break;
+        };
+        tracing::warn!(
+            message_id = id,
+            header = largest.as_str(),
+            "header not copied: all of them must fit into one frame"
+        );
         total_bytes -= headers.remove_entry(&largest).map_or(0, |(name, value)| bytes((&name, &value)));
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, String> 
     if media_type.starts_with("application/cloudevents") {
         return Err(format!("a CloudEvent in the format {media_type} cannot be read"));
     }
-    let attributes: Vec<_> = message.headers.into_iter().filter_map(|(name, value)| Some((attribute(name.as_str())?, value))).collect();
+    let attributes: Vec<_> =
+        message.headers.into_iter().filter_map(|(name, value)| Some((attribute(name.as_str())?, value))).collect();
     if !attributes.is_empty() {
         return binary(&attributes, content_type, data);
     }

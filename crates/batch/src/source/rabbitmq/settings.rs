@@ -23,23 +23,20 @@ impl Settings {
         lookup: impl Fn(&str) -> Option<String>,
         mistakes: &mut Vec<String>,
     ) -> Option<RabbitmqSource> {
-        let broker = self.broker.or_else(|| match Config::from_env(&lookup) {
-            Ok(config) => config.map(Broker::new),
-            Err(error) => {
-                mistakes.push(sluicegate_queue::chain(&error));
-                None
-            }
+        let config = match self.broker {
+            Some(_) => Ok(None),
+            None => Config::from_env(&lookup),
+        };
+        let config = config.unwrap_or_else(|error| {
+            mistakes.push(sluicegate_queue::chain(&error));
+            None
         });
-        let variable = |name| lookup(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let ladder = self.ladder.or_else(|| match Ladder::parse(&variable("RABBITMQ_LADDER")?) {
-            Ok(ladder) => Some(ladder),
-            Err(error) => {
-                mistakes.push(format!("RABBITMQ_LADDER: {error}"));
-                None
-            }
-        });
+        let vhost = config.as_ref().map(|config| config.vhost().to_owned());
+        let ladder = self.ladder.or_else(|| config.as_ref().map(|config| config.ladder().clone()));
+        let broker = self.broker.or_else(|| config.map(Broker::new));
         let receive_count_max = self.receive_count_max.or_else(|| {
-            let receives = variable("RABBITMQ_RECEIVE_COUNT_MAX")?.parse().ok().filter(|receives| *receives > 0);
+            let text = lookup("RABBITMQ_RECEIVE_COUNT_MAX").filter(|text| !text.trim().is_empty())?;
+            let receives = text.trim().parse().ok().filter(|receives| *receives > 0);
             if receives.is_none() {
                 mistakes.push("RABBITMQ_RECEIVE_COUNT_MAX is not a whole number of at least 1".to_owned());
             }
@@ -47,6 +44,7 @@ impl Settings {
         });
         Some(RabbitmqSource {
             broker: broker?,
+            vhost,
             ladder: ladder.unwrap_or_default(),
             receive_count_max: receive_count_max.unwrap_or(RECEIVE_COUNT_MAX_DEFAULT).max(1),
         })
@@ -58,9 +56,8 @@ mod tests {
     use super::*;
 
     fn check(environment: &[(&str, &str)]) -> (Option<(Ladder, u32)>, Vec<String>) {
-        let lookup = |name: &str| {
-            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
+        let lookup =
+            |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let mut mistakes = Vec::new();
         let source = Settings::default().source(lookup, &mut mistakes);
         (source.map(|source| (source.ladder, source.receive_count_max)), mistakes)
@@ -74,10 +71,9 @@ mod tests {
         let (source, mistakes) = check(&[url, ("RABBITMQ_LADDER", "1,5"), ("RABBITMQ_RECEIVE_COUNT_MAX", " 3 ")]);
         assert_eq!((source, mistakes), (Some((Ladder::new(vec![1, 5]).unwrap(), 3)), Vec::new()));
         for receives in ["0", "-1", "many", "4294967296"] {
-            let wrong = [("RABBITMQ_URL", "nonsense"), ("RABBITMQ_LADDER", "5,1"), ("RABBITMQ_RECEIVE_COUNT_MAX", receives)];
-            let (source, mistakes) = check(&wrong);
+            let (source, mistakes) = check(&[("RABBITMQ_URL", "nonsense"), ("RABBITMQ_RECEIVE_COUNT_MAX", receives)]);
             assert!(source.is_none());
-            assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+            assert_eq!(mistakes.len(), 2, "{mistakes:?}");
         }
     }
 }

@@ -1,0 +1,182 @@
+//! Events in, what the broker is asked on the way, and whether the batch comes back; the broker here does as it is told.
+
+mod reading;
+mod settling;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sluicegate_queue::rabbitmq::types::AMQPValue;
+
+use super::*;
+use crate::Outcome;
+
+const FIXTURES: [(&str, &str, usize); 4] = [
+    ("guide", include_str!("../../../../../tests/events/rabbitmq-guide.json"), 1),
+    ("null-priority", include_str!("../../../../../tests/events/rabbitmq-null-priority.json"), 3),
+    ("queues", include_str!("../../../../../tests/events/rabbitmq-queues.json"), 4),
+    ("damaged", include_str!("../../../../../tests/events/rabbitmq-damaged.json"), 9),
+];
+
+/// What becomes of a publish.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Confirmed,
+    Nacked,
+    Unroutable,
+    Cut,
+    Silent,
+}
+
+/// A broker that has every queue, but for the fates it is given: those of a queue's publishes in turn, the last for ever.
+#[derive(Default)]
+struct Fake {
+    fates: Mutex<HashMap<String, Vec<Fate>>>,
+    confirmed: Mutex<Vec<Sent>>,
+    asked: AtomicUsize,
+    in_flight_max: AtomicUsize,
+    in_flight: AtomicUsize,
+}
+
+struct Sent {
+    queue: String,
+    properties: BasicProperties,
+    body: Vec<u8>,
+}
+
+impl Publish for Fake {
+    async fn publish(&self, publication: &Publication<'_>, deadline: Instant) -> Result<(), SendError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        self.in_flight_max.fetch_max(in_flight, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        assert_eq!(publication.exchange, "", "the default exchange reaches every queue and needs no binding");
+        let reason = || "told so".to_owned();
+        match self.fate(publication.routing_key) {
+            Fate::Confirmed => {
+                let (properties, body) = (publication.properties.clone(), publication.body.to_vec());
+                let queue = publication.routing_key.to_owned();
+                self.confirmed.lock().unwrap().push(Sent { queue, properties, body });
+                Ok(())
+            }
+            Fate::Nacked => Err(SendError::NotSent { reason: reason() }),
+            Fate::Unroutable => Err(SendError::Unroutable { reason: reason() }),
+            Fate::Cut => Err(SendError::Unknown { reason: reason() }),
+            Fate::Silent => {
+                tokio::time::sleep_until(deadline).await;
+                Err(SendError::Unknown { reason: reason() })
+            }
+        }
+    }
+
+    async fn connect(&self, _: Instant) -> Result<(), SendError> {
+        Ok(())
+    }
+}
+
+impl Fake {
+    fn fate(&self, queue: &str) -> Fate {
+        let mut fates = self.fates.lock().unwrap();
+        match fates.get_mut(queue) {
+            Some(fates) if fates.len() > 1 => fates.remove(0),
+            Some(fates) => fates[0],
+            None => Fate::Confirmed,
+        }
+    }
+}
+
+impl Sent {
+    fn header(&self, name: &str) -> Option<&AMQPValue> {
+        self.properties.headers().as_ref().unwrap().inner().get(name)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.header(name).and_then(header::text)
+    }
+
+    fn count(&self) -> Option<u32> {
+        self.header(copy::RECEIVE_COUNT).and_then(header::count)
+    }
+
+    fn id(&self) -> &str {
+        self.properties.message_id().as_ref().unwrap().as_str()
+    }
+}
+
+/// Handlers that do what the event's type says; `slow` takes four of the ten seconds there are. They note what they were given.
+fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
+    let handled = Arc::clone(handled);
+    let builder = Consumer::builder().otherwise(move |delivery: Arc<crate::Delivery>| {
+        handled.lock().unwrap().push(Arc::clone(&delivery));
+        async move {
+            match delivery.envelope().event_type() {
+                "retry" => Outcome::Retry,
+                "after" => Outcome::RetryAfter(Duration::from_millis(5_001)),
+                "late" => Outcome::RetryAfter(Duration::MAX),
+                "reject" => Outcome::Reject("bad card".to_owned()),
+                "panic" => panic!("told so"),
+                "hang" => pending().await,
+                "slow" => {
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    Outcome::Done
+                }
+                _ => Outcome::Done,
+            }
+        }
+    });
+    let builder = builder.retry(crate::RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(1) });
+    #[cfg(feature = "sqs")]
+    let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
+    #[cfg(feature = "sqs")]
+    let builder = builder.sdk_config(sluicegate_queue::sqs::sdk_config(aws).unwrap());
+    builder.build().unwrap()
+}
+
+fn source(fake: Fake) -> RabbitmqSource<Fake> {
+    RabbitmqSource { broker: fake, vhost: None, ladder: Ladder::default(), receive_count_max: 3 }
+}
+
+struct Ran {
+    answer: Result<BatchResponse, String>,
+    fake: Fake,
+    handled: Vec<Arc<crate::Delivery>>,
+    took: Duration,
+}
+
+impl Ran {
+    /// The queues of the confirmed copies, in their order.
+    fn queues(&self) -> Vec<String> {
+        self.fake.confirmed.lock().unwrap().iter().map(|sent| sent.queue.clone()).collect()
+    }
+}
+
+/// Works off an event, with ten seconds for the handlers and one more to settle.
+async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
+    let event = RawValue::from_string(event.to_string()).unwrap();
+    let received = received(&event).expect("an event of RabbitMQ").expect("messages that can be told apart");
+    let now = Instant::now();
+    let times = Times { work_until: now + Duration::from_secs(10), settle_until: now + Duration::from_secs(11) };
+    let fates = fates.iter().map(|(queue, fates)| ((*queue).to_owned(), fates.to_vec())).collect();
+    let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
+    let handled = Arc::default();
+    let consumer = consumer(&handled);
+    let answer = source.work_off(&consumer, &received, times).await;
+    let handled = std::mem::take(&mut *handled.lock().unwrap());
+    Ran { answer, fake: source.broker, handled, took: now.elapsed() }
+}
+
+/// A raw message `id` of this type.
+fn message(event_type: &str, id: &str) -> Value {
+    let properties = json!({ "type": event_type, "messageId": id });
+    json!({ "basicProperties": properties, "redelivered": false, "data": STANDARD.encode(format!("body of {id}")) })
+}
+
+/// An event with these messages of the queue `q`.
+fn batch(messages: &[Value]) -> Value {
+    json!({ "eventSource": "aws:rmq", "rmqMessagesByQueue": { "q::/": messages } })
+}
