@@ -1,3 +1,4 @@
 //! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
 
 mod support;
+mod topology;

@@ -290,7 +290,8 @@ impl Drop for Vhost {
         let deleting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let request = Client::new().delete(url).basic_auth(broker.user, Some(broker.password)).timeout(PATIENCE);
-            let _ = runtime.block_on(request.send());
+            // Sent inside: it looks for the runtime at once.
+            let _ = runtime.block_on(async { request.send().await });
         });
         let _ = deleting.join();
     }
