@@ -12,4 +12,5 @@ mod e2e;
 mod edges;
 mod ingress;
 mod proof;
+mod rabbitmq;
 mod sqs;
