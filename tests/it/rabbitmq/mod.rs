@@ -1,4 +1,5 @@
 //! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
 
+mod proxy;
 mod support;
 mod topology;

@@ -1,0 +1,313 @@
+//! A TCP proxy before the broker that behaves as bad networks do: slow, silent, or cut at a chosen place.
+//!
+//! It reads AMQP's frames so far that it knows a publish and an acknowledgement when it sees one
+//! (<https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, 2.3.5), and changes none of them.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A cut happens within this time of being asked for, or its test has no traffic.
+const CUT_TIME_MAX: Duration = Duration::from_secs(60);
+const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Type, channel and size before a frame's payload; one byte after it.
+const FRAME_HEAD_BYTES: usize = 7;
+const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// Where every connection is cut, with an RST to both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Here and now.
+    Now,
+    /// In the middle of the next publish: the broker gets a part of it.
+    InWrite,
+    /// Between a publish, which the broker gets, and its confirm: the client gets nothing that the broker says after it.
+    BeforeAnswer,
+    /// Before the next acknowledgement of a consumer, which the broker does not get.
+    BeforeAck,
+}
+
+/// The proxy. Its connections end with it.
+pub(crate) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    _acceptors: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    delay: Mutex<Duration>,
+    armed: Mutex<Option<Cut>>,
+    /// How often everything was cut. Whoever sees it change ends with an RST.
+    cuts: watch::Sender<usize>,
+    silent: watch::Sender<bool>,
+    connections: AtomicUsize,
+    bytes_to_broker: AtomicUsize,
+    bytes_from_broker: AtomicUsize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToBroker,
+    FromBroker,
+}
+
+/// What a connection's two directions know of each other.
+#[derive(Default)]
+struct Line {
+    /// A publish was forwarded, and what comes back is not to arrive.
+    answer_is_due: AtomicBool,
+}
+
+impl Proxy {
+    /// Starts it before the broker on a loopback port. The management API is found beside it, as beside the broker, and is
+    /// neither cut nor slowed.
+    pub(crate) async fn start(broker: u16) -> Self {
+        let (amqp, management) = listen().await;
+        let port = amqp.local_addr().expect("an address").port();
+        let shared = Arc::<Shared>::default();
+        let mut acceptors = JoinSet::new();
+        acceptors.spawn(accept(amqp, {
+            let shared = shared.clone();
+            move |client| {
+                shared.connections.fetch_add(1, Ordering::Relaxed);
+                connection(client, broker, shared.clone())
+            }
+        }));
+        acceptors.spawn(accept(management, move |mut client| async move {
+            let Some(mut broker) = connect(broker + MANAGEMENT_PORT_OFFSET).await else { return };
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+        }));
+        Self { port, shared, _acceptors: acceptors }
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Delays what is read from now on by this much in each direction. However slow, as much as comes is under way at once.
+    pub(crate) fn delay(&self, each_way: Duration) {
+        *self.shared.delay.lock().expect("no panic") = each_way;
+    }
+
+    /// Forwards nothing any more, in either direction, and closes nothing either: the network is gone and nobody knows.
+    pub(crate) fn silence(&self) {
+        self.shared.silent.send_replace(true);
+    }
+
+    /// Forwards what was held back, and all that follows.
+    pub(crate) fn resume(&self) {
+        self.shared.silent.send_replace(false);
+    }
+
+    /// Cuts every connection, at this place of the first that comes there; waits until it has happened.
+    pub(crate) async fn cut(&self, place: Cut) {
+        if place == Cut::Now {
+            self.shared.cut();
+            return;
+        }
+        let mut cuts = self.shared.cuts.subscribe();
+        *self.shared.armed.lock().expect("no panic") = Some(place);
+        let happened = tokio::time::timeout(CUT_TIME_MAX, cuts.changed()).await;
+        assert!(happened.is_ok(), "{place:?}: no connection came there within {CUT_TIME_MAX:?}");
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Bytes forwarded so far: to the broker, and from it.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
+        (load(&self.shared.bytes_to_broker), load(&self.shared.bytes_from_broker))
+    }
+}
+
+impl Shared {
+    fn cut(&self) {
+        *self.armed.lock().expect("no panic") = None;
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    fn is_armed(&self, place: Cut) -> bool {
+        *self.armed.lock().expect("no panic") == Some(place)
+    }
+}
+
+/// Two free ports, as far apart as a broker's two.
+async fn listen() -> (TcpListener, TcpListener) {
+    loop {
+        let amqp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free loopback port");
+        let port = amqp.local_addr().expect("an address").port();
+        let Some(beside) = port.checked_add(MANAGEMENT_PORT_OFFSET) else { continue };
+        if let Ok(management) = TcpListener::bind((Ipv4Addr::LOCALHOST, beside)).await {
+            return (amqp, management);
+        }
+    }
+}
+
+async fn accept<F>(listener: TcpListener, connection: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        connections.spawn(connection(client));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Forwards one connection until both sides have ended it, or it is cut.
+async fn connection(mut client: TcpStream, broker: u16, shared: Arc<Shared>) {
+    let mut cuts = shared.cuts.subscribe();
+    let Some(mut broker) = connect(broker).await else { return reset(&client) };
+    // Small frames go at once: the delay is the one that was asked for.
+    let _ = client.set_nodelay(true);
+    let line = Line::default();
+    let was_cut = {
+        let ((from_client, to_client), (from_broker, to_broker)) = (client.split(), broker.split());
+        tokio::select! {
+            biased;
+            _ = cuts.changed() => true,
+            _ = futures_util::future::join(
+                pump(from_client, to_broker, Direction::ToBroker, &shared, &line),
+                pump(from_broker, to_client, Direction::FromBroker, &shared, &line),
+            ) => false,
+        }
+    };
+    if was_cut {
+        reset(&client);
+        reset(&broker);
+    }
+}
+
+async fn connect(port: u16) -> Option<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream)
+}
+
+/// What is dropped next ends with an RST, and what was not sent yet is lost.
+fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
+}
+
+/// One direction: whatever is read goes on after the delay, in order.
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Direction, shared: &Shared, line: &Line) {
+    let (sender, mut chunks) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let reading = async move {
+        loop {
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let Ok(read @ 1..) = from.read(&mut chunk).await else { return };
+            chunk.truncate(read);
+            let due = Instant::now() + *shared.delay.lock().expect("no panic");
+            if sender.send((due, chunk)).is_err() {
+                return;
+            }
+        }
+    };
+    let writing = async move {
+        let mut silent = shared.silent.subscribe();
+        let mut frames = Frames::default();
+        while let Some((due, chunk)) = chunks.recv().await {
+            tokio::time::sleep_until(due).await;
+            let _ = silent.wait_for(|silent| !silent).await;
+            let ready = frames.complete(&chunk);
+            let (forwarded, cut) = decide(&ready, direction, shared, line);
+            if to.write_all(forwarded).await.is_err() {
+                break;
+            }
+            let count =
+                if direction == Direction::ToBroker { &shared.bytes_to_broker } else { &shared.bytes_from_broker };
+            count.fetch_add(forwarded.len(), Ordering::Relaxed);
+            if cut {
+                shared.cut();
+                // The connection ends where it waits for cuts.
+                std::future::pending::<()>().await;
+            }
+        }
+        let _ = to.shutdown().await;
+    };
+    futures_util::future::join(reading, writing).await;
+}
+
+/// How much of these whole frames is forwarded, and whether everything is cut then.
+fn decide<'f>(frames: &'f [u8], direction: Direction, shared: &Shared, line: &Line) -> (&'f [u8], bool) {
+    match direction {
+        Direction::ToBroker => {
+            if let (Some(publish), true) = (find(frames, PUBLISH), shared.is_armed(Cut::InWrite)) {
+                return (&frames[..(publish + frames.len()).div_ceil(2)], true);
+            }
+            if let (Some(ack), true) = (find(frames, ACK), shared.is_armed(Cut::BeforeAck)) {
+                return (&frames[..ack], true);
+            }
+            if find(frames, PUBLISH).is_some() && shared.is_armed(Cut::BeforeAnswer) {
+                line.answer_is_due.store(true, Ordering::Relaxed);
+            }
+        }
+        Direction::FromBroker => {
+            let due = line.answer_is_due.load(Ordering::Relaxed);
+            if due && shared.is_armed(Cut::BeforeAnswer) && !frames.is_empty() {
+                return (&[], true);
+            }
+        }
+    }
+    (frames, false)
+}
+
+// ---- frames --------------------------------------------------------------------------------------------------------------
+
+/// Class and method, as a method frame's payload begins.
+const PUBLISH: [u8; 4] = [0, 60, 0, 40];
+const ACK: [u8; 4] = [0, 60, 0, 80];
+const METHOD_FRAME: u8 = 1;
+
+/// What was read and is not a whole frame yet.
+#[derive(Default)]
+struct Frames(Vec<u8>);
+
+impl Frames {
+    /// Adds what was read; answers the whole frames there are now.
+    fn complete(&mut self, read: &[u8]) -> Vec<u8> {
+        self.0.extend_from_slice(read);
+        let mut end = 0;
+        while let Some(bytes) = frame_bytes(&self.0[end..]) {
+            end += bytes;
+        }
+        self.0.drain(..end).collect()
+    }
+}
+
+/// The length of the frame, or protocol header, at the start; none while it is not complete.
+fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let frame = match bytes {
+        [b'A', ..] => PROTOCOL_HEADER.len(),
+        [_, _, _, a, b, c, d, ..] => FRAME_HEAD_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize + 1,
+        _ => return None,
+    };
+    (bytes.len() >= frame).then_some(frame)
+}
+
+/// Where the first of these methods begins, among whole frames.
+fn find(frames: &[u8], method: [u8; 4]) -> Option<usize> {
+    let mut start = 0;
+    while let Some(bytes) = frame_bytes(&frames[start..]) {
+        let frame = &frames[start..start + bytes];
+        if frame[0] == METHOD_FRAME && frame[FRAME_HEAD_BYTES..].starts_with(&method) {
+            return Some(start);
+        }
+        start += bytes;
+    }
+    None
+}
