@@ -202,7 +202,7 @@ impl Stack {
         }
 
         let sources = folders(&options.template, &plan.functions).into_keys();
-        let seen = sources.map(|folder| (folder.clone(), workspace::fingerprint(&folder))).collect();
+        let seen = sources.map(|folder| (folder.clone(), workspace::fingerprint(&workspace::root(&folder)))).collect();
         let binaries = build(&options, &plan.functions).await?;
         let specs = plan.functions.iter().map(|function| spec(function, &binaries, &ports.addresses.aws, &options));
         let functions = start_functions(specs.collect(), &terminal, &health).await?;

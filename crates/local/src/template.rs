@@ -9,18 +9,23 @@
 
 mod document;
 mod functions;
+mod mq;
 mod notice;
 mod queues;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde_json::Value;
 
 use document::Document;
 pub use functions::{FunctionPlan, MappingPlan, Route};
+pub use mq::MqMappingPlan;
 pub use notice::Notice;
 pub use queues::QueuePlan;
 pub use resolve::Physical;
@@ -91,8 +96,10 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// The queues, dead-letter queues included.
     pub queues: Vec<QueuePlan>,
-    /// The event source mappings.
+    /// The event source mappings from SQS.
     pub mappings: Vec<MappingPlan>,
+    /// The event source mappings from RabbitMQ.
+    pub mq_mappings: Vec<MqMappingPlan>,
     /// The secrets.
     pub secrets: Vec<SecretPlan>,
     /// What the template holds and the local stack does not run.
@@ -143,7 +150,7 @@ impl<'a> Reader<'a> {
             ("AWS::URLSuffix", "amazonaws.com".to_owned()),
         ]);
         let (parameters, physical) = (BTreeMap::new(), BTreeMap::new());
-        let resolver = Resolver { file, document, parameters, pseudo, physical };
+        let resolver = Resolver { file, document, parameters, pseudo, physical, elsewhere: BTreeSet::new() };
         Self { resolver, document, settings, plan: Plan::default(), faults: Vec::new() }
     }
 
@@ -281,7 +288,10 @@ impl<'a> Reader<'a> {
                 Physical::new(name, [("Arn", arn)])
             }
             "AWS::Serverless::HttpApi" => Physical::new("local".to_owned(), []),
-            _ => return Ok(()),
+            _ => {
+                self.resolver.elsewhere.insert(id.to_owned());
+                return Ok(());
+            }
         };
         let physical = self.settings.physical.get(id).cloned().unwrap_or(physical);
         self.resolver.physical.insert(id.to_owned(), physical);

@@ -76,6 +76,17 @@ fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
     messages.filter_map(|message: Message| Some((message.target?.name, message.executable?))).collect()
 }
 
+/// The folder whose sources a build in `folder` may use: that of its cargo workspace, or itself without one.
+#[must_use]
+pub fn root(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let is_root = |folder: &&Path| {
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.trim() == "[workspace]")
+    };
+    absolute.ancestors().find(is_root).map_or_else(|| folder.to_owned(), Path::to_owned)
+}
+
 /// The newest change among the sources under a folder, and how many there are (a deletion is a change too).
 pub type Fingerprint = (Option<SystemTime>, usize);
 
@@ -121,6 +132,18 @@ not JSON
 {"reason":"build-finished","success":true}
 "#;
         assert_eq!(executables(messages), BTreeMap::from([("ingress".to_owned(), PathBuf::from("/t/ingress"))]));
+    }
+
+    #[test]
+    fn a_build_uses_the_sources_of_its_whole_workspace() {
+        let folder = tempfile::tempdir().unwrap();
+        let member = folder.path().join("functions/one");
+        std::fs::create_dir_all(&member).unwrap();
+        std::fs::write(member.join("Cargo.toml"), "[package]\nname = \"one\"\n").unwrap();
+        assert_eq!(root(&member), member, "no workspace");
+        std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = []\n").unwrap();
+        assert_eq!(root(&member), folder.path());
+        assert_eq!(root(folder.path()), folder.path());
     }
 
     #[test]

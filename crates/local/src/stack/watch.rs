@@ -38,7 +38,7 @@ pub(super) async fn watch(
         sleep(WATCH_INTERVAL).await;
         let mut rebuilt = false;
         for (folder, names) in &folders {
-            let now = look(folder).await;
+            let now = look(&workspace::root(folder)).await;
             if seen.insert(folder.clone(), now) == Some(now) {
                 continue;
             }

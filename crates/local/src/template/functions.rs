@@ -1,4 +1,4 @@
-//! `AWS::Serverless::Function` and its HttpApi and SQS events.
+//! `AWS::Serverless::Function` and its HttpApi, SQS and MQ events.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -74,7 +74,7 @@ const BATCH_SIZE_MAX: u64 = 10_000;
 /// Same page: FIFO queues, and standard ones without a batching window.
 const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
 /// Same page.
-const BATCHING_WINDOW_S_MAX: u64 = 300;
+pub(super) const BATCHING_WINDOW_S_MAX: u64 = 300;
 
 /// Properties that are read here, or say nothing about how a function runs.
 const KNOWN: [&str; 16] = [
@@ -144,6 +144,7 @@ impl Reader<'_> {
             let read = match event["Type"].as_str() {
                 Some("HttpApi") => self.http_event(&function.name, event, &path),
                 Some("SQS") => self.sqs_event(&function.name, event, &path),
+                Some("MQ") => self.mq_event(&function, event, &path),
                 other => {
                     let kind = other.unwrap_or("without a Type");
                     self.notice(&path, &format!("an event {kind} is not run locally"));
@@ -152,6 +153,7 @@ impl Reader<'_> {
             };
             self.faults.extend(read.err());
         }
+        self.faults.extend(self.check_policy_names(resource).err());
         self.plan.functions.push(function);
         Ok(())
     }
@@ -250,12 +252,6 @@ impl Reader<'_> {
         }
         let scaling = properties.get("ScalingConfig").and_then(Value::as_object).cloned().unwrap_or_default();
         let concurrency = self.number(&scaling, "MaximumConcurrency", &path, 0, 2..=1_000)?;
-        let filters = properties.get("FilterCriteria").and_then(|criteria| criteria["Filters"].as_array());
-        let filters = filters.into_iter().flatten().map(|filter| {
-            let pattern = filter["Pattern"].as_str().unwrap_or_default();
-            serde_json::from_str(pattern)
-                .map_err(|error| self.resolver.fault(&format!("{path}/FilterCriteria"), format!("Pattern: {error}")))
-        });
         let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
         let mapping = MappingPlan {
             function: function.to_owned(),
@@ -264,14 +260,30 @@ impl Reader<'_> {
             batching_window: Duration::from_secs(window_s),
             maximum_concurrency: u16::try_from(concurrency).ok().filter(|concurrency| *concurrency > 0),
             report_batch_item_failures: types.is_some_and(|types| types.contains(&"ReportBatchItemFailures".into())),
-            filters: filters.collect::<Result<_, _>>()?,
+            filters: self.filters(&properties, &path)?,
         };
         self.plan.mappings.push(mapping);
         Ok(())
     }
 
+    /// The parsed patterns of `FilterCriteria`.
+    pub(super) fn filters(&self, properties: &Map<String, Value>, path: &str) -> Result<Vec<Value>, Fault> {
+        let filters = properties.get("FilterCriteria").and_then(|criteria| criteria["Filters"].as_array());
+        let filters = filters.into_iter().flatten().map(|filter| {
+            let pattern = filter["Pattern"].as_str().unwrap_or_default();
+            serde_json::from_str(pattern)
+                .map_err(|error| self.resolver.fault(&format!("{path}/FilterCriteria"), format!("Pattern: {error}")))
+        });
+        filters.collect()
+    }
+
     /// The event's properties that are read, resolved; the others are named.
-    fn event_properties(&mut self, event: &Value, path: &str, known: &[&str]) -> Result<Map<String, Value>, Fault> {
+    pub(super) fn event_properties(
+        &mut self,
+        event: &Value,
+        path: &str,
+        known: &[&str],
+    ) -> Result<Map<String, Value>, Fault> {
         let mut resolved = Map::new();
         for (name, value) in event["Properties"].as_object().into_iter().flatten() {
             let path = format!("{path}/{name}");
@@ -285,7 +297,7 @@ impl Reader<'_> {
     }
 
     /// A whole number within its limits; numbers may be written as strings.
-    fn number(
+    pub(super) fn number(
         &self,
         properties: &Map<String, Value>,
         name: &str,

@@ -3,7 +3,7 @@
 //! What is asked for is resolved and nothing else, so a function this module does not know is a fault only where its value
 //! is needed. `AWS::NoValue` removes what it stands for, as in CloudFormation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -33,6 +33,8 @@ pub(super) struct Resolver<'a> {
     pub parameters: BTreeMap<String, Value>,
     pub pseudo: BTreeMap<&'static str, String>,
     pub physical: BTreeMap<String, Physical>,
+    /// Resources that exist in the cloud and are not run locally.
+    pub elsewhere: BTreeSet<String>,
 }
 
 /// Conditions may refer to one another; a longer chain is a circle.
@@ -146,7 +148,11 @@ impl Resolver<'_> {
         }
     }
 
+    /// What only the cloud knows has a stand-in that says so, because whether it is needed locally is known to whoever uses it.
     fn attribute(&self, resource: &str, attribute: &str, path: &str) -> Result<String, Fault> {
+        if self.elsewhere.contains(resource) {
+            return Ok(format!("{resource}.{attribute}-is-not-known-locally"));
+        }
         let found = self.physical.get(resource).and_then(|physical| physical.attributes.get(attribute));
         found.cloned().ok_or_else(|| self.fault(path, format!("`{resource}.{attribute}` is not known locally")))
     }

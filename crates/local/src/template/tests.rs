@@ -69,6 +69,9 @@ fn values_resolve_as_in_cloudformation() {
     check("!Ref Nothing", &format!("{v}: `Nothing` is no parameter and no resource of this template"));
     check("!Ref Topic", &format!("{v}: `Topic` does not exist locally, so nothing can refer to it"));
     check("!GetAtt Q.Nothing", &format!("{v}: `Q.Nothing` is not known locally"));
+    check("!GetAtt Topic.Outputs.Url", "Topic.Outputs.Url-is-not-known-locally");
+    check("!Sub 'x/${Topic.Outputs.Url}'", "x/Topic.Outputs.Url-is-not-known-locally");
+    check("!GetAtt Absent.Arn", &format!("{v}: `Absent.Arn` is not known locally"));
     check("!Sub '${Q.Nothing}'", &format!("{v}: `Q.Nothing` is not known locally"));
     check("!Sub '${Stage'", &format!("{v}: Fn::Sub: `${{` without `}}`"));
     check("!Select [2, !Ref Ports]", &format!("{v}: Fn::Select: no such element"));
@@ -117,6 +120,24 @@ fn faults_name_line_path_and_reason() {
     check(environment, &sqs("Queue: !GetAtt Q.Arn, BatchSize: 11"), "BatchSize: at most 10");
     check(environment, &sqs("Queue: !GetAtt Q.Arn, ScalingConfig: { MaximumConcurrency: 1 }"), "from 2 to 1000");
     check(environment, &sqs("Queue: !GetAtt Q.Arn, FilterCriteria: { Filters: [{ Pattern: '{' }] }"), "Pattern: EOF");
+    let mq = |properties: &str| {
+        with_event(&format!("{{ Type: MQ, Properties: {{ Broker: !GetAtt Topic.Outputs.Arn, {properties} }} }}"))
+    };
+    let secret = "SourceAccessConfigurations: [{ Type: BASIC_AUTH, URI: s }";
+    check(environment, &mq("Queues: [a, b]"), "Queues: must list exactly one queue");
+    check(environment, &mq("Queues: a"), "Queues: must list exactly one queue");
+    check(environment, &mq("Queues: [a]"), "SourceAccessConfigurations: exactly one must be a BASIC_AUTH");
+    check(environment, &mq(&format!("Queues: [a], {secret}, {{ Type: BASIC_AUTH, URI: t }}]")), "exactly one");
+    check(environment, &mq(&format!("Queues: [a], {secret}, {{ Type: VIRTUAL_HOST }}]")), "each needs Type and URI");
+    check(environment, &mq(&format!("Queues: [a], {secret}, {{ Type: VPC_SUBNET, URI: t }}]")), "or VIRTUAL_HOST");
+    check(environment, &mq(&format!("Queues: [a], {secret}], BatchSize: 10001")), "from 1 to 10000");
+    check(environment, &with_event("{ Type: MQ, Properties: { Queues: [a] } }"), "must be the broker's ARN");
+    let slow = format!("      Timeout: 841\n{}", mq(&format!("Queues: [a], {secret}]")));
+    check(environment, &slow, "a function with an MQ event has a Timeout of at most 840 s");
+    let two =
+        ["E", "F"].map(|name| format!("{name}: {{ Type: MQ, Properties: {{ Queues: [a], Broker: b, {secret}] }} }}"));
+    let two = format!("      Events: {{ {} }}\n      Environment:", two.join(", "));
+    check(environment, &two, "more than one MQ event needs DynamicPolicyName: true");
     let slow = format!("      Timeout: 31\n{}", sqs("Queue: !GetAtt Q.Arn"));
     check(environment, &slow, "visibility timeout of 30 s is shorter than the 31 s F may run");
     check(environment, &with_event("{ Type: HttpApi, Properties: { Method: GET } }"), "needs Method and a Path");
@@ -180,4 +201,54 @@ fn the_projects_own_template_is_a_plan() {
     assert_eq!(plan.functions[1].environment["QUEUE_ORDERS"], plan.queues[1].url);
     assert!(plan.mappings.iter().all(|mapping| mapping.report_batch_item_failures && mapping.batch_size == 10));
     assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
+}
+
+#[test]
+fn the_projects_own_template_is_a_plan_on_rabbitmq() {
+    let text = include_str!("../../../../template.yaml");
+    let url = "amqp://guest:guest@127.0.0.1:5672/%2F";
+    let settings = Settings {
+        parameters: BTreeMap::from([("Broker".to_owned(), "rabbitmq".to_owned())]),
+        environment: BTreeMap::from([("RABBITMQ_URL".to_owned(), url.to_owned())]),
+        ..settings()
+    };
+    let plan = Plan::read("template.yaml", text, &settings).expect("a plan");
+    assert!(plan.queues.is_empty() && plan.mappings.is_empty());
+    for function in &plan.functions {
+        assert!(["consumer-rabbitmq", "ingress-rabbitmq"].contains(&function.binary.as_str()), "{}", function.binary);
+        assert_eq!(
+            (function.code_uri.as_str(), function.environment["RABBITMQ_URL"].as_str()),
+            ("functions/rabbitmq", url)
+        );
+    }
+    let mappings = plan.mq_mappings.iter().map(|mapping| {
+        assert!(mapping.broker_arn.starts_with("arn:aws:mq:us-east-1:000000000000:broker:"), "{}", mapping.broker_arn);
+        (mapping.queue.as_str(), mapping.batch_size, mapping.batching_window.as_millis(), mapping.filters.len())
+    });
+    assert_eq!(mappings.collect::<Vec<_>>(), [("orders", 100, 500, 0), ("webhooks", 100, 500, 0)]);
+    assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
+}
+
+#[test]
+fn an_mq_event_is_a_mapping() {
+    let secret = "SourceAccessConfigurations: [{ Type: BASIC_AUTH, URI: s }, { Type: VIRTUAL_HOST, URI: v }]";
+    let check = |properties: &str, expected: Option<(usize, u64, usize)>| {
+        let event =
+            format!("{{ Type: MQ, Properties: {{ Broker: 'arn:b', Queues: [!Ref Stage], {secret}, {properties} }} }}");
+        let template = with_variable("x")
+            .replace("      Environment:", &format!("      Events: {{ E: {event} }}\n      Environment:"));
+        let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+        let mapping = plan.mq_mappings.first().map(|mapping| {
+            assert_eq!((mapping.queue.as_str(), mapping.broker_arn.as_str()), ("dev", "arn:b"));
+            (mapping.batch_size, mapping.batching_window.as_secs(), mapping.filters.len())
+        });
+        assert_eq!(mapping, expected, "{properties}");
+    };
+    check("BatchSize: 10000", Some((10_000, 0, 0)));
+    check("MaximumBatchingWindowInSeconds: 300", Some((100, 300, 0)));
+    check(
+        "DynamicPolicyName: true, FilterCriteria: { Filters: [{ Pattern: '{\"data\":[\"x\"]}' }] }",
+        Some((100, 0, 1)),
+    );
+    check("Enabled: false", None);
 }
