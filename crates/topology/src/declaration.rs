@@ -14,8 +14,8 @@ use sluicegate_queue::names::{dead_letter_queue, delay_exchange, retry_queue};
 use crate::topology::{Exchange, ExchangeType, Queue, Topology};
 
 /// The delivery limit of queues from which nothing is ever consumed in the ordinary course. RabbitMQ 4 takes 20 unless told,
-/// and then drops what a person looked at too often: in a dead-letter queue nothing is behind it. 3.10 refuses -1, so this
-/// large number stands for no limit.
+/// and then drops what a person looked at too often: behind a dead-letter queue there is nothing. This large number stands for
+/// no limit, because 3.10 drops a message the first time it comes back if the limit is -1 (seen on 3.10.8).
 const DELIVERY_LIMIT_NONE: u32 = 1_000_000_000;
 
 /// An exchange to declare. It is durable.

@@ -16,8 +16,6 @@ const KNOWN: &[(&str, Form)] = &[
     ("dead-letter-routing-key", Form::Name),
     ("dead-letter-strategy", Form::OneOf(&["at-least-once", "at-most-once"])),
     ("delivery-limit", Form::Count),
-    ("federation-upstream", Form::Name),
-    ("federation-upstream-set", Form::Name),
     ("max-length", Form::Count),
     ("max-length-bytes", Form::Count),
     ("message-ttl", Form::Count),
@@ -34,6 +32,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("max-in-memory-", "it has no effect on quorum queues since RabbitMQ 3.10"),
     ("expires", "a queue that expires takes its messages with it"),
     ("delayed-retry-", "only RabbitMQ 4.3 knows it; the retry ladder does this on every version"),
+    ("federation-", "RabbitMQ refuses it where the federation plugin is not enabled"),
     ("consumer-timeout", "RabbitMQ 3.10 does not know it"),
 ];
 
