@@ -14,7 +14,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The event.
+    /// The event. For a raw message of RabbitMQ it is made up: see the [crate's documentation](crate).
     #[must_use]
     pub fn envelope(&self) -> &Envelope {
         &self.envelope

@@ -19,6 +19,15 @@
 //! settle. Messages of one FIFO group are handled in order and one at a time, and none after a failure of the group.
 //! A message may be delivered more than once: handlers must be fit for that.
 //!
+//! Batches come from Amazon SQS and from RabbitMQ (Amazon MQ), told apart by the event; handlers see no difference but one. Most
+//! programs that publish to RabbitMQ know nothing of envelopes: such a raw message, say a body `Order ID: 12345` without any
+//! properties, gets an envelope made for it. [`Envelope::payload`] is then its bytes as they are, [`Envelope::content_type`] its
+//! content type if it has one, [`Envelope::event_type`] its property `type`, or `rabbitmq.message`, and [`Envelope::source`]
+//! `/rabbitmq/<vhost>/<queue>`. Its id is the property `message_id`. A message without one gets a new id, which its copies keep when
+//! it is tried again; but should a whole batch come back, it gets another, so publishers do well to set it.
+//!
+//! What becomes of a message of RabbitMQ, and why none is lost, is told in `source/rabbitmq.rs`.
+//!
 //! Every delivery leaves one log line with the fields `message_id`, `event_id`, `event_type`, `queue`, `receive_count`,
 //! `outcome`, `reason` and `handler_ms`. Payloads are never logged.
 // Without a source there is nothing that brings messages in.

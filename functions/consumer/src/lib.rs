@@ -15,6 +15,9 @@ pub use serve::serve;
 /// `.on_json("order.placed", handlers::order_placed::handle)`. All others are forwarded to `forward_url`, or logged if that
 /// is empty.
 ///
+/// Messages of RabbitMQ go the same way. One that is no CloudEvent (a plain `basic_publish` of `Order ID: 12345`) has the type its
+/// publisher set, or `rabbitmq.message`, and its bytes as payload: `.on("rabbitmq.message", handlers::legacy_order::handle)`.
+///
 /// # Errors
 /// `forward_url` is not an http(s) URL.
 pub fn consumer(forward_url: &str) -> Result<Builder, UrlError> {

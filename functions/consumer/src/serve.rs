@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use lambda_runtime::{Error, tracing};
 
 /// Serves Lambda until the process ends. What keeps it from starting is logged.
+///
+/// The environment: `FORWARD_URL` (optional), the AWS variables of every function, and with the feature `rabbitmq`, `RABBITMQ_URL`
+/// with what belongs to it. Without `RABBITMQ_URL` the function takes batches of SQS only.
 pub async fn serve() -> ExitCode {
     tracing::init_default_subscriber();
     match run().await {

@@ -295,6 +295,7 @@ impl<P: Publish> Batch<'_, P> {
             0 => Ok(BatchResponse::of(std::iter::empty())),
             _ => {
                 let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
+                tracing::error!(messages = settled.len(), left, reason, "the batch comes back");
                 Err(format!(
                     "the batch comes back: {left} of {} messages could not be settled: {reason}",
                     settled.len()

@@ -54,10 +54,10 @@ pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, String> 
     if !attributes.is_empty() {
         return binary(&attributes, content_type, data);
     }
-    if media_type.is_empty() || is_json(&media_type) {
-        if let Ok(envelope) = decode(data) {
-            return Ok(envelope);
-        }
+    if (media_type.is_empty() || is_json(&media_type))
+        && let Ok(envelope) = decode(data)
+    {
+        return Ok(envelope);
     }
     raw(message, id, content_type, data)
 }
