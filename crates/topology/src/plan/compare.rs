@@ -1,0 +1,129 @@
+//! A topology held against what the management API lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Change, Difference, Kind, Plan, State};
+use crate::broker::management::Inventory;
+use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
+use crate::topology::{Policy, Topology};
+
+pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Plan {
+    let (exchanges, queues) = (topology.exchange_declarations(), topology.queue_declarations());
+    let bindings = topology.binding_declarations();
+    let mut changes = Vec::new();
+    let found = |kind, name: &str, differences: Option<Vec<Difference>>| Change {
+        kind,
+        name: name.to_owned(),
+        state: match differences {
+            None => State::Missing,
+            Some(differences) if differences.is_empty() => State::Present,
+            Some(differences) => State::Differs { differences },
+        },
+    };
+    for exchange in &exchanges {
+        changes.push(found(Kind::Exchange, &exchange.name, exchange_differences(exchange, there)));
+    }
+    for queue in &queues {
+        changes.push(found(Kind::Queue, &queue.name, queue_differences(queue, there)));
+    }
+    let bound: BTreeSet<BindingDeclaration> = there
+        .bindings
+        .iter()
+        .filter(|each| each.destination_type == "queue")
+        .map(|each| BindingDeclaration::new(&each.source, &each.destination, &each.routing_key, &each.arguments.0))
+        .collect();
+    for binding in &bindings {
+        changes.push(found(Kind::Binding, &binding.to_string(), bound.contains(binding).then(Vec::new)));
+    }
+    for policy in topology.policies() {
+        changes.push(found(Kind::Policy, &policy.name, policy_differences(policy, there)));
+    }
+    changes.extend(foreign(topology, &exchanges, &queues, &bindings, there));
+    Plan { vhost: vhost.to_owned(), changes, management_absent: None }
+}
+
+/// What is on the broker and not in the file. Of bindings only those that touch what is in the file.
+fn foreign(
+    topology: &Topology,
+    exchanges: &[ExchangeDeclaration],
+    queues: &[QueueDeclaration],
+    bindings: &[BindingDeclaration],
+    there: &Inventory,
+) -> Vec<Change> {
+    let exchanges: BTreeSet<_> = exchanges.iter().map(|each| each.name.as_str()).collect();
+    let queues: BTreeSet<_> = queues.iter().map(|each| each.name.as_str()).collect();
+    let policies: BTreeSet<_> = topology.policies().iter().map(|each| each.name.as_str()).collect();
+    let change = |kind, name: &str| Change { kind, name: name.to_owned(), state: State::Foreign };
+    let mut changes = Vec::new();
+    // The default exchange has no name, and `amq.` is RabbitMQ's own.
+    let others = there.exchanges.iter().filter(|each| !each.name.is_empty() && !each.name.starts_with("amq."));
+    let others = others.filter(|each| !exchanges.contains(each.name.as_str()));
+    changes.extend(others.map(|each| change(Kind::Exchange, &each.name)));
+    let others = there.queues.iter().filter(|each| !queues.contains(each.name.as_str()));
+    changes.extend(others.map(|each| change(Kind::Queue, &each.name)));
+    for each in there.bindings.iter().filter(|each| !each.source.is_empty()) {
+        let to_queue = each.destination_type == "queue";
+        let of_ours = if to_queue { &queues } else { &exchanges }.contains(each.destination.as_str());
+        let declared = BindingDeclaration::new(&each.source, &each.destination, &each.routing_key, &each.arguments.0);
+        if (of_ours || exchanges.contains(each.source.as_str())) && !(to_queue && bindings.contains(&declared)) {
+            changes.push(change(Kind::Binding, &declared.to_string()));
+        }
+    }
+    let others = there.policies.iter().filter(|each| !policies.contains(each.name.as_str()));
+    changes.extend(others.map(|each| change(Kind::Policy, &each.name)));
+    changes
+}
+
+fn exchange_differences(wanted: &ExchangeDeclaration, there: &Inventory) -> Option<Vec<Difference>> {
+    let found = there.exchanges.iter().find(|each| each.name == wanted.name)?;
+    let mut differences = Vec::new();
+    differ(&mut differences, "type", wanted.exchange_type.name(), found.exchange_type.as_str());
+    differ(&mut differences, "durable", true, found.durable);
+    differ(&mut differences, "auto-delete", false, found.auto_delete);
+    differ(&mut differences, "internal", false, found.internal);
+    differ_in(&mut differences, "", &wanted.arguments, &found.arguments.0);
+    Some(differences)
+}
+
+fn queue_differences(wanted: &QueueDeclaration, there: &Inventory) -> Option<Vec<Difference>> {
+    let found = there.queues.iter().find(|each| each.name == wanted.name)?;
+    let mut differences = Vec::new();
+    differ(&mut differences, "durable", true, found.durable);
+    differ(&mut differences, "auto-delete", false, found.auto_delete);
+    differ(&mut differences, "exclusive", false, found.exclusive);
+    differ_in(&mut differences, "", &wanted.arguments, &found.arguments.0);
+    Some(differences)
+}
+
+fn policy_differences(wanted: &Policy, there: &Inventory) -> Option<Vec<Difference>> {
+    let found = there.policies.iter().find(|each| each.name == wanted.name)?;
+    let mut differences = Vec::new();
+    differ(&mut differences, "pattern", wanted.pattern.as_str(), found.pattern.as_str());
+    differ(&mut differences, "apply-to", wanted.apply_to.name(), found.apply_to.as_str());
+    differ(&mut differences, "priority", i64::from(wanted.priority), found.priority);
+    differ_in(&mut differences, "definition ", &wanted.definition, &found.definition.0);
+    Some(differences)
+}
+
+fn differ<T: Into<Value> + PartialEq>(differences: &mut Vec<Difference>, name: &str, wanted: T, there: T) {
+    if wanted != there {
+        differences.push(Difference { argument: name.into(), wanted: Some(wanted.into()), there: Some(there.into()) });
+    }
+}
+
+fn differ_in(
+    differences: &mut Vec<Difference>,
+    prefix: &str,
+    wanted: &BTreeMap<String, Value>,
+    there: &BTreeMap<String, Value>,
+) {
+    let names: BTreeSet<_> = wanted.keys().chain(there.keys()).collect();
+    for name in names {
+        let (wanted, there) = (wanted.get(name).cloned(), there.get(name).cloned());
+        if wanted != there {
+            differences.push(Difference { argument: format!("{prefix}{name}"), wanted, there });
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A plan as a person reads it: a sign, what it is, and in what it differs.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{Change, Difference, Kind, Plan, State};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in &self.changes {
+            writeln!(f, "{change}")?;
+        }
+        if let Some(reason) = &self.management_absent {
+            let unseen = "Bindings, policies and what is not in the file were not looked at";
+            writeln!(f, "{unseen}: no management API ({reason})")?;
+        }
+        let missing = self.count(|change| change.state == State::Missing);
+        let present = self.count(|change| change.state == State::Present);
+        let conflicts = self.count(Change::is_conflict);
+        let differing = self.count(|change| matches!(change.state, State::Differs { .. })) - conflicts;
+        let foreign = self.count(|change| change.state == State::Foreign);
+        let unseen = self.count(|change| change.state == State::Unseen);
+        write!(f, "virtual host {}: {missing} to make, {differing} to change, {present} there already", self.vhost)?;
+        for (count, words) in [
+            (conflicts, "there otherwise and not to be changed in place"),
+            (unseen, "not looked at"),
+            (foreign, "not in the file and not touched"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {words}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.state {
+            State::Missing => '+',
+            State::Present => '=',
+            State::Differs { .. } if self.is_conflict() => '!',
+            State::Differs { .. } => '~',
+            State::Foreign => '.',
+            State::Unseen => '?',
+        };
+        write!(f, "{sign} {} {}", self.kind, self.name)?;
+        match &self.state {
+            State::Missing | State::Present => Ok(()),
+            State::Foreign => f.write_str(" (not in the file)"),
+            State::Unseen => f.write_str(" (not looked at)"),
+            State::Differs { differences } => {
+                for (index, difference) in differences.iter().enumerate() {
+                    write!(f, "{}{difference}", if index == 0 { ": " } else { "; " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exchange => "exchange",
+            Self::Queue => "queue",
+            Self::Binding => "binding",
+            Self::Policy => "policy",
+        })
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<Value>| match value {
+            None => "none".to_owned(),
+            Some(Value::String(text)) if text.is_empty() => "\"\"".to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        f.write_str(&self.argument)?;
+        // A text of the broker that nobody understood says it all itself.
+        if self.wanted.is_none() && self.there.is_none() {
+            return Ok(());
+        }
+        write!(f, " wanted {}, there {}", shown(&self.wanted), shown(&self.there))
+    }
+}
