@@ -32,20 +32,20 @@ async fn place(stack: &Stack, key: &str, idempotency_key: &str, order: &Value) -
 }
 
 /// Places an order that must be taken; answers its message id.
-async fn placed(stack: &Stack, order_id: &str, customer_id: &str) -> String {
+pub(crate) async fn placed(stack: &Stack, order_id: &str, customer_id: &str) -> String {
     let (status, body) = place(stack, "dev-key", order_id, &order(order_id, customer_id, 2)).await;
     assert_eq!(status, 202, "{body}\n{}", stack.printed());
     body["id"].as_str().expect("an id").to_owned()
 }
 
 /// A captured GitHub payload; GitHub ends with the last brace, the file with a line feed.
-fn github_payload(event: &str) -> Vec<u8> {
+pub(crate) fn github_payload(event: &str) -> Vec<u8> {
     let file = root().join(format!("tests/events/github/{event}.json"));
     std::fs::read(file).expect("a captured payload").trim_ascii_end().to_vec()
 }
 
 /// Sends `body` as GitHub would send `signed`; they differ where a test changes what was signed.
-async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: &[u8], body: &[u8]) -> (u16, Value) {
+pub(crate) async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: &[u8], body: &[u8]) -> (u16, Value) {
     let github = Scheme::named("github").expect("the preset");
     let secret = github.secret("dev-github").expect("the development secret");
     let mut request = stack.http.post(format!("{}/webhooks/github", stack.gateway)).body(body.to_vec());

@@ -106,10 +106,11 @@ async fn a_slow_network_takes_its_time_and_a_silent_one_answers_nothing() {
     setting.proxy.delay(Duration::ZERO);
 
     setting.proxy.silence();
-    let publish = setting.publish();
-    tokio::pin!(publish);
-    assert!(tokio::time::timeout(SILENCE, &mut publish).await.is_err(), "nothing gets through");
-    setting.proxy.resume();
-    assert!(publish.await, "what was held back went on");
+    {
+        let mut publish = std::pin::pin!(setting.publish());
+        assert!(tokio::time::timeout(SILENCE, &mut publish).await.is_err(), "nothing gets through");
+        setting.proxy.resume();
+        assert!(publish.await, "what was held back went on");
+    }
     setting.vhost.delete().await;
 }

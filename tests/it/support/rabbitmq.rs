@@ -174,19 +174,6 @@ impl Vhost {
         .await;
     }
 
-    /// Waits until a queue has as many consumers.
-    pub(crate) async fn until_consumers(&self, queue: &str, count: u32) {
-        until(&format!("{queue} has {count} consumers"), PATIENCE, async || {
-            let channel = self.channel().await;
-            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-            // The queue may not be there yet.
-            let answer = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()?;
-            close(&channel).await;
-            (answer.consumer_count() == count).then_some(())
-        })
-        .await;
-    }
-
     /// Takes every message that is ready in a queue, in order.
     pub(crate) async fn drain(&self, queue: &str) -> Vec<Message> {
         let channel = self.channel().await;

@@ -1,0 +1,109 @@
+//! Publish and subscribe: one route, two consumer functions with queues of their own on one exchange, a topic exchange and a
+//! fanout exchange. Each gets everything, and the failures of one are no business of the other's.
+//!
+//! The stack is `tests/fanout/template.yaml` with `tests/fanout/infra/topology.yaml`.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use sluicegate_envelope::Envelope;
+
+use crate::e2e::{deliver, github_payload, placed};
+use crate::support::forward::{ForwardServer, Forwarded};
+use crate::support::rabbitmq::Vhost;
+use crate::support::root;
+use crate::support::stack::Stack;
+
+/// Through an exchange, a queue, a batching window and a handler; for a poison message, once more after a second's delay.
+const WAY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The stack, and the two endpoints that its consumers forward to.
+pub(super) struct Subscribers {
+    pub(super) vhost: Vhost,
+    pub(super) stack: Stack,
+    pub(super) stock: ForwardServer,
+    pub(super) mail: ForwardServer,
+}
+
+impl Subscribers {
+    /// Starts all of it. `mail` answers what is poison with 500; `stock` takes everything.
+    pub(super) async fn start() -> Self {
+        let vhost = Vhost::create().await;
+        let stock = ForwardServer::start(|_| StatusCode::OK).await;
+        let mail = ForwardServer::start(|event| match is_poison(event) {
+            true => StatusCode::INTERNAL_SERVER_ERROR,
+            false => StatusCode::OK,
+        })
+        .await;
+        let template = root().join("tests/fanout/template.yaml");
+        let (stock_url, mail_url) = (format!("StockUrl={}", stock.url), format!("MailUrl={}", mail.url));
+        let arguments = [
+            ["--template", template.to_str().expect("UTF-8")],
+            ["--rabbitmq-url", &vhost.url()],
+            ["--parameter", &stock_url],
+            ["--parameter", &mail_url],
+        ];
+        let stack = Stack::start(arguments.as_flattened(), &[]).await;
+        Self { vhost, stack, stock, mail }
+    }
+
+    /// Waits until an endpoint has been given an event so often.
+    pub(super) async fn until_forwarded(&self, to: &ForwardServer, id: &str, times: usize) {
+        self.stack
+            .until(&format!("{} got {id} {times} times", to.url), WAY_TIME_MAX, async || {
+                (to.received(|event| event.says(id)).len() >= times).then_some(())
+            })
+            .await;
+    }
+
+    pub(super) async fn stop(self) {
+        self.stack.stop().await;
+        self.vhost.delete().await;
+    }
+}
+
+/// Whether an event's payload says so; it may be base64 in the event.
+fn is_poison(event: &Forwarded) -> bool {
+    let envelope = Envelope::decode(std::str::from_utf8(&event.body).expect("UTF-8")).expect("a CloudEvent");
+    String::from_utf8_lossy(&envelope.payload()).contains("poison")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn each_of_two_consumers_gets_everything_whatever_the_other_does_with_it() {
+    let all = Subscribers::start().await;
+    let mut fine = Vec::new();
+    for n in 0..5 {
+        fine.push(placed(&all.stack, &format!("o-{n}"), &format!("c-{n}")).await);
+    }
+    let poison = placed(&all.stack, "poison", "c-poison").await;
+    for n in 0..3 {
+        let payload = github_payload("ping");
+        let (status, body) = deliver(&all.stack, "ping", &format!("d-{n}"), &payload, &payload).await;
+        assert_eq!(status, 202, "{body}\n{}", all.stack.printed());
+        fine.push(body["id"].as_str().expect("an id").to_owned());
+    }
+
+    for id in &fine {
+        all.until_forwarded(&all.stock, id, 1).await;
+        all.until_forwarded(&all.mail, id, 1).await;
+    }
+    all.until_forwarded(&all.stock, &poison, 1).await;
+    all.until_forwarded(&all.mail, &poison, 2).await;
+    let dead = all.vhost.until_drained("mail-orders.dlq", 1).await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].message_id.as_deref(), Some(poison.as_str()));
+    assert_eq!(dead[0].header_number("sluicegate-receive-count"), Some(2), "{:?}", dead[0].properties);
+
+    for id in fine.iter().chain([&poison]) {
+        let times = |to: &ForwardServer| to.received(|event| event.says(id)).len();
+        let receives = if *id == poison { 2 } else { 1 };
+        assert_eq!((times(&all.stock), times(&all.mail)), (1, receives), "{id}");
+    }
+    for (queue, count) in
+        [("stock-orders.dlq", 0), ("stock-news.dlq", 0), ("mail-news.dlq", 0), ("cancelled-orders", 0), ("archive", 9)]
+    {
+        assert_eq!(all.vhost.ready(queue).await, count, "{queue}");
+    }
+    all.stop().await;
+}
