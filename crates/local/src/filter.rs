@@ -1,9 +1,10 @@
-//! `FilterCriteria` of an SQS event source mapping: which records reach the function.
+//! `FilterCriteria` of an event source mapping: which records reach the function.
 //!
 //! A pattern is checked in full before anything runs. Patterns are OR-ed; the fields within one are AND-ed; the values of a
-//! field are OR-ed. `body` is looked into only if it and its pattern have the same format; otherwise the record does not match.
+//! field are OR-ed. `body` (`data` of RabbitMQ) is looked into only if it and its pattern have the same format; otherwise the record does not match.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq-filtering.html>
 
 mod pattern;
 
@@ -65,7 +66,20 @@ impl Filters {
     /// Does a record, as it is in the event, reach the function?
     #[must_use]
     pub fn pass(&self, record: &Value) -> bool {
-        let subject = Subject::of(record);
+        let body = record["body"].as_str().map(str::as_bytes).unwrap_or_default();
+        self.pass_with(record, "body", body)
+    }
+
+    /// The same for a record whose `data` stands for these bytes. As text they are what UTF-8 makes of them.
+    #[must_use]
+    pub fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
+        let mut record = record.clone();
+        record["data"] = String::from_utf8_lossy(data).into();
+        self.pass_with(&record, "data", data)
+    }
+
+    fn pass_with(&self, record: &Value, content: &'static str, bytes: &[u8]) -> bool {
+        let subject = Subject::of(record, content, bytes);
         self.patterns.is_empty() || self.patterns.iter().any(|pattern| subject.matches(pattern))
     }
 }

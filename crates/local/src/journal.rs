@@ -44,6 +44,8 @@ pub enum Step {
     Redriven { queue: String },
     /// No filter of the mapping matches, so it was deleted.
     FilteredOut { queue: String, function: String },
+    /// No function can take it, so it was dropped.
+    Dropped { queue: String, reason: String },
     /// Its retention period ended.
     Expired { queue: String },
     /// Its queue was purged or deleted.
@@ -63,6 +65,7 @@ impl Step {
             Self::DeadLettered { .. } => "dead-lettered",
             Self::Redriven { .. } => "redriven",
             Self::FilteredOut { .. } => "filtered-out",
+            Self::Dropped { .. } => "dropped",
             Self::Expired { .. } => "expired",
             Self::Purged { .. } => "purged",
         }
@@ -81,6 +84,7 @@ impl fmt::Display for Step {
             Self::Retrying { visible_in_s } => write!(out, "in {visible_in_s} s"),
             Self::Returned { reason } => write!(out, "to its queue: {reason}"),
             Self::DeadLettered { queue, reason } => write!(out, "into {queue}: {reason}"),
+            Self::Dropped { queue, reason } => write!(out, "from {queue}: {reason}"),
             Self::FilteredOut { queue, function } => write!(out, "of {queue} before {function}"),
             Self::Expired { queue } | Self::Purged { queue } => write!(out, "from {queue}"),
             Self::Done => Ok(()),
@@ -201,6 +205,7 @@ impl Journal {
                 self.note_unless(&id, step, |last| matches!(last, Step::Retrying { .. }));
             }
             MappingEvent::FilteredOut(_) => self.note(&id, Step::FilteredOut { queue, function }),
+            MappingEvent::Dropped { reason, .. } => self.note(&id, Step::Dropped { queue, reason: reason.clone() }),
             MappingEvent::BatchFailed { reason, .. } => self.note(&id, Step::Returned { reason: reason.clone() }),
         }
     }

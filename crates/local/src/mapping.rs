@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use crate::filter::{FilterError, Filters};
 use crate::pool::{Function, Invocation};
-use backoff::Backoff;
+pub(crate) use backoff::Backoff;
 use record::Delivery;
 pub use source::Queue;
 use source::Source;
@@ -93,6 +93,13 @@ pub enum MappingEvent {
         /// Why.
         reason: String,
     },
+    /// No invocation can ever take it, so it is gone.
+    Dropped {
+        /// Which message.
+        message: MappedMessage,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl MappingEvent {
@@ -104,7 +111,8 @@ impl MappingEvent {
             | MappingEvent::Done(message)
             | MappingEvent::Returned(message)
             | MappingEvent::FilteredOut(message)
-            | MappingEvent::BatchFailed { message, .. } => message,
+            | MappingEvent::BatchFailed { message, .. }
+            | MappingEvent::Dropped { message, .. } => message,
         }
     }
 }
@@ -180,15 +188,15 @@ impl Mapping {
 
 /// Tells the tasks of a mapping to come to an end.
 #[derive(Clone)]
-struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop(pub(crate) watch::Receiver<bool>);
 
 impl Stop {
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Waits for it. Cancel-safe.
-    async fn set(&mut self) {
+    pub(crate) async fn set(&mut self) {
         // An error means that the mapping is gone, which says the same.
         let _ = self.0.wait_for(|stop| *stop).await;
     }

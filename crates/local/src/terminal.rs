@@ -77,7 +77,9 @@ impl Terminal {
             Step::Accepted { .. } | Step::Done | Step::Redriven { .. } => Colour::Green,
             Step::Delivered { .. } | Step::Repeated => Colour::Blue,
             Step::Retrying { .. } | Step::Returned { .. } | Step::FilteredOut { .. } => Colour::Yellow,
-            Step::DeadLettered { .. } | Step::Expired { .. } | Step::Purged { .. } => Colour::Red,
+            Step::DeadLettered { .. } | Step::Dropped { .. } | Step::Expired { .. } | Step::Purged { .. } => {
+                Colour::Red
+            }
         };
         let name = self.paint(colour, &format!("{:>13}", step.name()));
         let line = format!("{} {name} {} {step}", self.time(), id.escape_debug());

@@ -202,28 +202,24 @@ fn fault(path: &str, reason: &str) -> Fault {
     (path.to_owned(), reason.to_owned())
 }
 
-/// A record in both of its readings: `body` as text, and as JSON if it is JSON.
+/// A record in both of its readings: its content as text, and as JSON if it is JSON.
 pub(super) struct Subject<'a> {
     record: &'a Value,
-    with_json_body: Option<Value>,
+    /// The field that holds the content.
+    content: &'static str,
+    as_json: Option<Value>,
 }
 
 impl Subject<'_> {
-    pub(super) fn of(record: &Value) -> Subject<'_> {
-        let body = record["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
-        let with_json_body = body.map(|body| {
-            let mut record = record.clone();
-            record["body"] = body;
-            record
-        });
-        Subject { record, with_json_body }
+    pub(super) fn of<'a>(record: &'a Value, content: &'static str, bytes: &[u8]) -> Subject<'a> {
+        Subject { record, content, as_json: serde_json::from_slice(bytes).ok() }
     }
 
     pub(super) fn matches(&self, pattern: &Fields) -> bool {
-        let fields = pattern.fields.iter().all(|(name, test)| match (name.as_str(), test, &self.with_json_body) {
-            ("body", Test::Nested(fields), Some(record)) => fields.matches(record.get("body")),
+        let fields = pattern.fields.iter().all(|(name, test)| match (name == self.content, test, &self.as_json) {
+            (true, Test::Nested(fields), Some(json)) => fields.matches(Some(json)),
             // The formats differ: JSON pattern and plain text, or the reverse.
-            ("body", Test::Nested(_), None) | ("body", Test::Values(_), Some(_)) => false,
+            (true, Test::Nested(_), None) | (true, Test::Values(_), Some(_)) => false,
             _ => test.matches(self.record.get(name)),
         });
         fields && pattern.either.iter().all(|either| either.iter().any(|pattern| self.matches(pattern)))

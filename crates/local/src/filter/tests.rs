@@ -116,3 +116,22 @@ fn a_bad_pattern_is_refused_with_its_place() {
     let eleven = vec![json!({ "a": [1] }); FILTERS_MAX + 1];
     assert_eq!(Filters::parse(&eleven).unwrap_err().to_string(), "filter 11: a mapping has at most 10 filters");
 }
+
+#[test]
+fn data_of_rabbitmq_is_looked_into_after_decoding() {
+    let check = |pattern: Value, data: &[u8], expected: bool| {
+        let filters = Filters::parse(std::slice::from_ref(&pattern)).unwrap();
+        let record = json!({ "basicProperties": { "type": "t" }, "redelivered": false, "data": "encoded" });
+        assert_eq!(filters.pass_decoded(&record, data), expected, "{pattern} {data:?}");
+    };
+    let nested = json!({ "data": { "kind": ["b"] } });
+    check(nested.clone(), b"{\"kind\":\"b\"}", true);
+    check(nested.clone(), b"{\"kind\":\"a\"}", false);
+    check(nested.clone(), b"plain", false);
+    check(nested, &[0xff], false);
+    check(json!({ "data": ["plain"] }), b"plain", true);
+    check(json!({ "data": ["{}"] }), b"{}", false);
+    check(json!({ "data": ["encoded"] }), b"plain", false);
+    check(json!({ "basicProperties": { "type": ["t"] } }), b"plain", true);
+    check(json!({ "body": ["plain"] }), b"plain", false);
+}

@@ -114,6 +114,7 @@ impl Stack {
                 MappingEvent::Returned(_) => "returned",
                 MappingEvent::FilteredOut(_) => "filtered",
                 MappingEvent::BatchFailed { .. } => "failed",
+                MappingEvent::Dropped { .. } => "dropped",
             };
             let message = event.message();
             steps.send_modify(|steps| steps.push((step, message.body.to_string(), message.receive_count)));

@@ -21,8 +21,8 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 /// A list of some thousand connections stays below this.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Everything but what never needs encoding in a path.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Everything but what never needs encoding in a URL.
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The management API refused, or did not answer.
 #[derive(Debug, Clone, thiserror::Error)]

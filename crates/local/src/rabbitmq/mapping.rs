@@ -1,0 +1,358 @@
+//! A RabbitMQ event source mapping: consumes a queue, makes batches, invokes a function, acknowledges what it succeeded with.
+//!
+//! It behaves as Lambda's poller for Amazon MQ does: one invocation at a time, batch size, batching window, payload limit
+//! (a record too large for any event is dropped), filters (what does not match is acknowledged and dropped), and all or nothing:
+//! when the function fails, the whole batch goes back to the queue and comes again, marked as redelivered, until it succeeds.
+//! Nothing is acknowledged before the function has succeeded. Two things are not Lambda's: a pause that grows with each failure in
+//! a row, and patience on throttles. A connection that ends is made again for ever, and a queue that is not there is waited for.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::message::Delivery as Received;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::delivery::{Batch, Delivery};
+use super::endpoint::Endpoint;
+use super::event;
+use crate::filter::{FilterError, Filters};
+use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, Stop};
+use crate::pool::Invocation;
+
+/// The longest pause before the broker is tried again, so that a restart of it is noticed soon.
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The pause before a throttled invocation is tried again. It doubles.
+const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long the broker may take to say goodbye.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What is fed from which queue, and how. The values are expected within Lambda's limits; the template reader checks them.
+#[derive(Debug, Clone)]
+pub struct RabbitmqMappingSpec {
+    /// The function's name.
+    pub function: String,
+    /// The queue's name.
+    pub queue: String,
+    /// Where the queue is.
+    pub endpoint: Endpoint,
+    /// What the event calls its source.
+    pub broker_arn: String,
+    /// The most messages per invocation.
+    pub batch_size: usize,
+    /// How long to gather messages after the first.
+    pub batching_window: Duration,
+    /// The parsed `Pattern` of each filter, for records whose `data` is read as JSON if it is JSON.
+    pub filters: Vec<Value>,
+}
+
+/// What a mapping tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RabbitmqEvent {
+    /// A step in a message's life.
+    Message(MappingEvent),
+    /// There is no queue to consume, and it is tried again. Told once per reason.
+    Waiting {
+        /// Why.
+        reason: String,
+    },
+    /// The queue is consumed.
+    Consuming,
+}
+
+/// Is told each of them. It must be quick.
+pub type RabbitmqObserver = Arc<dyn Fn(&RabbitmqEvent) + Send + Sync>;
+
+/// A running mapping. Dropping it aborts what is in flight; the messages go back to their queue.
+pub struct RabbitmqMapping {
+    stop: watch::Sender<bool>,
+    worker: JoinSet<()>,
+}
+
+impl RabbitmqMapping {
+    /// Starts consuming.
+    ///
+    /// # Errors
+    /// A filter's pattern is not one that Lambda takes.
+    pub fn start<I: Invoke>(
+        spec: RabbitmqMappingSpec,
+        function: I,
+        observer: RabbitmqObserver,
+    ) -> Result<Self, FilterError> {
+        let worker = Worker {
+            filters: Filters::parse(&spec.filters)?,
+            names: (spec.queue.as_str().into(), spec.function.as_str().into()),
+            head: event::head(&spec.broker_arn, &spec.queue, spec.endpoint.vhost()).into(),
+            function,
+            observer,
+            spec,
+        };
+        let (stop, receiver) = watch::channel(false);
+        let mut set = JoinSet::new();
+        set.spawn(async move { worker.run(Stop(receiver)).await });
+        Ok(Self { stop, worker: set })
+    }
+
+    /// Stops consuming at once and waits for the invocation in flight and what follows from it; no longer than the function's
+    /// time-out. Everything else goes back to the queue.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.worker.join_next().await.is_some() {}
+    }
+}
+
+struct Worker<I> {
+    spec: RabbitmqMappingSpec,
+    names: (Arc<str>, Arc<str>),
+    head: Arc<str>,
+    filters: Filters,
+    function: I,
+    observer: RabbitmqObserver,
+}
+
+/// One connection's consumer. Everything unacknowledged goes back to the queue when it ends.
+struct Session {
+    connection: Connection,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Why a session is over.
+enum End {
+    Stopped,
+    Lost(String),
+}
+
+impl<I: Invoke> Worker<I> {
+    async fn run(self, mut stop: Stop) {
+        let (reconnects, failures) = (Backoff::default(), Backoff::default());
+        let mut waits_for: Option<String> = None;
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = stop.set() => return,
+                opened = async {
+                    sleep(reconnects.pause().min(RECONNECT_PAUSE_MAX)).await;
+                    Session::open(&self.spec).await
+                } => opened,
+            };
+            reconnects.failed();
+            let reason = match opened {
+                Ok(mut session) => {
+                    waits_for = None;
+                    (self.observer)(&RabbitmqEvent::Consuming);
+                    let end = self.work(&mut session, &mut stop, &reconnects, &failures).await;
+                    session.close().await;
+                    match end {
+                        End::Stopped => return,
+                        End::Lost(reason) => reason,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            if waits_for.as_ref() != Some(&reason) {
+                (self.observer)(&RabbitmqEvent::Waiting { reason: reason.clone() });
+                waits_for = Some(reason);
+            }
+        }
+    }
+
+    /// Batch after batch.
+    async fn work(&self, session: &mut Session, stop: &mut Stop, reconnects: &Backoff, failures: &Backoff) -> End {
+        let mut waiting = VecDeque::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.set() => return End::Stopped,
+                () = sleep(failures.pause()) => {}
+            }
+            let batch = match self.gather(session, &mut waiting, stop).await {
+                Ok(batch) => batch,
+                Err(end) => return end,
+            };
+            reconnects.succeeded();
+            self.tell_each(&batch, MappingEvent::Delivered);
+            let outcome = self.invoke(&batch, stop).await;
+            match &outcome {
+                Ok(()) => failures.succeeded(),
+                Err(_) => failures.failed(),
+            }
+            if let Err(error) = self.settle(session, &batch, outcome).await {
+                return End::Lost(error.to_string());
+            }
+        }
+    }
+
+    /// The next batch, never empty. `waiting` is what the last one had no room for, and what this one has none for.
+    async fn gather(
+        &self,
+        session: &mut Session,
+        waiting: &mut VecDeque<Delivery>,
+        stop: &mut Stop,
+    ) -> Result<Batch, End> {
+        let mut batch = Batch::new(Arc::clone(&self.head), self.spec.batch_size);
+        let mut window_end = None;
+        loop {
+            if batch.fill(waiting) {
+                return Ok(batch);
+            }
+            if !batch.deliveries.is_empty() {
+                window_end.get_or_insert_with(|| Instant::now() + self.spec.batching_window);
+            }
+            let window = async {
+                match window_end {
+                    Some(end) => sleep_until(end).await,
+                    None => pending().await,
+                }
+            };
+            let next = tokio::select! {
+                biased;
+                () = stop.set() => return Err(End::Stopped),
+                // Before the window: what is there already is taken, even if there is no window.
+                next = session.consumer.next() => next,
+                () = window => return Ok(batch),
+            };
+            match next {
+                Some(Ok(received)) => {
+                    let accepted = self.accept(session, &received).await;
+                    waiting.extend(accepted.map_err(|error| End::Lost(error.to_string()))?);
+                }
+                Some(Err(error)) => return Err(End::Lost(error.to_string())),
+                None => {
+                    return Err(End::Lost(
+                        "the broker ended the consumer, as it does when the queue is deleted".to_owned(),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The delivery, if it is to reach the function; otherwise it is acknowledged and dropped.
+    async fn accept(&self, session: &Session, received: &Received) -> lapin::Result<Option<Delivery>> {
+        let record = event::record(&received.properties, received.redelivered, &received.data);
+        let passes = self.filters.is_empty() || self.filters.pass_decoded(&record, &received.data);
+        let delivery = Delivery::new(received, record.to_string());
+        let message = self.message(&delivery);
+        let event = if !passes {
+            MappingEvent::FilteredOut(message)
+        } else if !Batch::fits_alone(&self.head, &delivery.record) {
+            MappingEvent::Dropped { message, reason: "its record is larger than 6 MB".to_owned() }
+        } else {
+            return Ok(Some(delivery));
+        };
+        session.channel.basic_ack(delivery.tag, BasicAckOptions::default()).await?;
+        self.tell(event);
+        Ok(None)
+    }
+
+    /// Runs the function with the batch, throttles included, until it has an answer; the error is why it failed.
+    async fn invoke(&self, batch: &Batch, stop: &mut Stop) -> Result<(), String> {
+        let event = batch.event();
+        let mut pause = THROTTLE_PAUSE_MIN;
+        loop {
+            return match self.function.invoke(event.clone()).await {
+                Invocation::Response(_) => Ok(()),
+                Invocation::FunctionError { payload } => {
+                    Err(format!("the function failed: {}", String::from_utf8_lossy(&payload)))
+                }
+                Invocation::TimedOut => Err("the function timed out".to_owned()),
+                Invocation::Throttled => {
+                    tokio::select! {
+                        biased;
+                        () = stop.set() => Err("the function was throttled".to_owned()),
+                        () = sleep(pause) => {
+                            pause = (pause * 2).min(THROTTLE_PAUSE_MAX);
+                            continue;
+                        }
+                    }
+                }
+            };
+        }
+    }
+
+    /// Acknowledges the whole batch, or puts it back. Tags up to the batch's last are all its own or settled already.
+    async fn settle(&self, session: &Session, batch: &Batch, outcome: Result<(), String>) -> lapin::Result<()> {
+        let last = batch.deliveries.last().map_or(0, |delivery| delivery.tag);
+        let result = match &outcome {
+            Ok(()) => session.channel.basic_ack(last, BasicAckOptions { multiple: true }).await,
+            Err(_) => session.channel.basic_nack(last, BasicNackOptions { multiple: true, requeue: true }).await,
+        };
+        let reason = match (outcome, &result) {
+            (Ok(()), Ok(())) => {
+                self.tell_each(batch, MappingEvent::Done);
+                return Ok(());
+            }
+            (Ok(()), Err(error)) => format!("not acknowledged: {error}"),
+            (Err(reason), _) => reason,
+        };
+        self.tell_each(batch, |message| MappingEvent::BatchFailed { message, reason: reason.clone() });
+        result
+    }
+
+    fn tell_each(&self, batch: &Batch, event: impl Fn(MappedMessage) -> MappingEvent) {
+        for delivery in &batch.deliveries {
+            self.tell(event(self.message(delivery)));
+        }
+    }
+
+    fn tell(&self, event: MappingEvent) {
+        (self.observer)(&RabbitmqEvent::Message(event));
+    }
+
+    fn message(&self, delivery: &Delivery) -> MappedMessage {
+        MappedMessage {
+            queue: Arc::clone(&self.names.0),
+            function: Arc::clone(&self.names.1),
+            message_id: Arc::clone(&delivery.message_id),
+            body: Arc::clone(&delivery.body),
+            receive_count: delivery.receive_count,
+        }
+    }
+}
+
+impl Session {
+    async fn open(spec: &RabbitmqMappingSpec) -> Result<Self, String> {
+        let name = format!("mapping of {} to {}", spec.queue, spec.function);
+        let connection = spec.endpoint.connect(&name).await?;
+        match Self::consume(&connection, spec).await {
+            Ok((channel, consumer)) => Ok(Self { connection, channel, consumer }),
+            Err(error) => {
+                close(&connection).await;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// No more messages are taken than a batch has room for: what is not worked on stays where others can see it.
+    async fn consume(connection: &Connection, spec: &RabbitmqMappingSpec) -> lapin::Result<(Channel, Consumer)> {
+        let channel = connection.create_channel().await?;
+        let prefetch = u16::try_from(spec.batch_size).unwrap_or(u16::MAX);
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer =
+            channel.basic_consume(spec.queue.as_str().into(), "".into(), options, FieldTable::default()).await?;
+        Ok((channel, consumer))
+    }
+
+    async fn close(self) {
+        close(&self.connection).await;
+    }
+}
+
+/// Waits until the broker has put back what it still held for this connection.
+async fn close(connection: &Connection) {
+    if connection.status().connected() {
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, connection.close(200, "done".into())).await;
+    }
+}
