@@ -5,6 +5,7 @@ use std::time::Duration;
 use sluicegate_local::rabbitmq::node::Node;
 
 use super::path::Path;
+use super::producers::Load;
 use super::{count, pause, tell};
 use crate::support::processes;
 use crate::support::rabbitmq::Vhost;
@@ -21,16 +22,20 @@ async fn nothing_answered_202_is_lost_when_the_broker_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut node = Node::start(folder.path(), None).await.expect("RabbitMQ is installed");
     let vhost = Vhost::at(&node.amqp_url()).await;
+    vhost.declare_queue("kept").await;
+    let kept = Load::start(&vhost.url(), "kept");
     let path = Path::start(&vhost.url(), &[]).await;
     for _ in 0..kills {
+        kept.until_confirmed(ORDERS_BETWEEN).await;
         path.until_accepted(ORDERS_BETWEEN).await;
         pause(PAUSE_MAX).await;
         node.kill().await;
         node.restart().await.expect("the node comes back with its data");
     }
+    kept.until_confirmed(ORDERS_BETWEEN).await;
     path.until_accepted(ORDERS_BETWEEN).await;
-    let figures = path.settle(&vhost).await;
-    tell(&format!("{kills} kills of the broker"), figures);
+    tell(&format!("{kills} kills of the broker, messages that stay"), kept.finish(&vhost).await);
+    tell(&format!("{kills} kills of the broker, orders"), path.settle(&vhost).await);
     node.kill().await;
 }
 

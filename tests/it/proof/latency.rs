@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::producers::{Sender, producer};
-use super::proxy::Proxy;
+use super::producers::{Sender, envelope};
 use super::{count, tell};
+use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::Vhost;
 
 /// Added to each way, so that a round trip takes twice as long.
@@ -28,8 +28,8 @@ async fn throughput_does_not_fall_with_the_round_trip() {
         let vhost = Vhost::create().await;
         vhost.declare_queue("orders").await;
         let proxy = Proxy::start(vhost.port()).await;
-        let sender = producer(&vhost.url_at(proxy.port()));
-        sender.send(&super::producers::envelope("first", 0), SEND_TIME_MAX).await.expect("the connection is made");
+        let sender = Sender::new(&vhost.url_at(proxy.port()), "orders");
+        sender.send(&envelope("first", 0), SEND_TIME_MAX).await.expect("the connection is made");
         proxy.delay(Duration::from_millis(latency_ms));
         let alone = alone(&sender).await;
         let together = together(&sender, Duration::from_secs(seconds as u64)).await;
@@ -68,7 +68,7 @@ async fn alone(sender: &Sender) -> f64 {
     let started = Instant::now();
     let mut sent = 0;
     while started.elapsed() < Duration::from_secs(1) {
-        sender.send(&super::producers::envelope("alone", sent), SEND_TIME_MAX).await.expect("nothing breaks");
+        sender.send(&envelope("alone", sent), SEND_TIME_MAX).await.expect("nothing breaks");
         sent += 1;
     }
     sent as f64 / started.elapsed().as_secs_f64()
@@ -83,7 +83,7 @@ async fn together(sender: &Sender, time: Duration) -> f64 {
         lanes.spawn(async move {
             let mut sent = 0;
             while started.elapsed() < time {
-                let envelope = super::producers::envelope(&format!("lane {lane}"), sent);
+                let envelope = envelope(&format!("lane {lane}"), sent);
                 sender.send(&envelope, SEND_TIME_MAX).await.expect("nothing breaks");
                 sent += 1;
             }

@@ -87,3 +87,48 @@ impl fmt::Display for Balance {
         )
     }
 }
+
+#[test]
+fn the_balance_counts_repeats() {
+    let mut ledger = Ledger::default();
+    for (id, conclusion, copies) in [
+        ("once", Conclusion::Stored, 1),
+        ("thrice", Conclusion::Stored, 3),
+        ("there after all", Conclusion::Unknown, 1),
+        ("not there", Conclusion::Unknown, 0),
+        ("not sent", Conclusion::NotSent, 0),
+    ] {
+        ledger.conclude(id, conclusion);
+        (0..copies).for_each(|_| ledger.found(id));
+    }
+    let Balance { stored, unknown, unknown_there, not_sent, failures, repeats } = ledger.balance();
+    assert_eq!((stored, unknown, unknown_there, not_sent, failures, repeats), (2, 2, 1, 1, 3, 2));
+}
+
+#[test]
+#[should_panic(expected = "1 of 2 stored messages were lost: [\"gone\"]")]
+fn a_lost_message_is_noticed() {
+    let mut ledger = Ledger::default();
+    ledger.conclude("gone", Conclusion::Unknown);
+    ledger.conclude("gone", Conclusion::Stored);
+    ledger.conclude("there", Conclusion::Stored);
+    ledger.found("there");
+    ledger.balance();
+}
+
+#[test]
+#[should_panic(expected = "surely are not: [\"denied\"]")]
+fn a_message_said_to_be_absent_is_noticed() {
+    let mut ledger = Ledger::default();
+    ledger.conclude("denied", Conclusion::NotSent);
+    ledger.found("denied");
+    ledger.balance();
+}
+
+#[test]
+#[should_panic(expected = "1 ids nobody sent: [\"new id\"]")]
+fn a_repeat_under_another_id_is_noticed() {
+    let mut ledger = Ledger::default();
+    ledger.found("new id");
+    ledger.balance();
+}

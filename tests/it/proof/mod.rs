@@ -11,7 +11,6 @@ mod latency;
 mod ledger;
 mod path;
 mod producers;
-mod proxy;
 
 use std::time::Duration;
 
