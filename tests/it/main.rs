@@ -14,3 +14,4 @@ mod ingress;
 mod proof;
 mod rabbitmq;
 mod sqs;
+mod template;

@@ -1,0 +1,124 @@
+//! What the template, the contract and the broker's topology say of one another is true, with either broker.
+
+use std::{collections::BTreeSet, fs};
+
+use sluicegate_contract::Contract;
+use sluicegate_local::template::{FunctionPlan, Plan, Settings};
+use sluicegate_queue::{Binding, names};
+use sluicegate_topology::Topology;
+
+use crate::support::root;
+
+#[test]
+fn every_queue_of_the_contract_is_bound() {
+    let check = |broker: &str, is_right: fn(&Binding) -> bool| {
+        let plan = plan(broker);
+        let queues = queues_of_the_contract();
+        let lookup = |name: &str| ingress(&plan).environment.get(name).cloned();
+        let bindings = Binding::from_env(queues.iter().map(String::as_str), lookup).expect("every queue is bound");
+        assert_eq!(bindings.keys().cloned().collect::<BTreeSet<_>>(), queues);
+        assert!(bindings.values().all(is_right), "with Broker={broker}: {bindings:#?}");
+    };
+    check("sqs", |binding| matches!(binding, Binding::Sqs { .. }));
+    check("rabbitmq", |binding| matches!(binding, Binding::Rabbitmq { .. }));
+}
+
+#[test]
+fn the_routes_do_not_depend_on_the_broker() {
+    let routes = |broker: &str| plan(broker).routes.into_iter().map(|route| route.key).collect::<BTreeSet<_>>();
+    assert_eq!(routes("rabbitmq"), routes("sqs"));
+}
+
+#[test]
+fn functions_without_rabbitmq_are_built_apart_from_those_with_it() {
+    let built = |broker: &str| {
+        let functions = plan(broker).functions.into_iter();
+        functions.map(|function| (function.code_uri, function.binary)).collect::<BTreeSet<_>>()
+    };
+    let pairs = |pairs: [(&str, &str); 2]| BTreeSet::from(pairs.map(|(folder, name)| (folder.into(), name.into())));
+    assert_eq!(built("sqs"), pairs([("functions/consumer", "consumer"), ("functions/ingress", "ingress")]));
+    let rabbitmq = "functions/rabbitmq";
+    assert_eq!(built("rabbitmq"), pairs([(rabbitmq, "consumer-rabbitmq"), (rabbitmq, "ingress-rabbitmq")]));
+}
+
+#[test]
+fn what_ingress_publishes_reaches_a_queue_that_is_consumed() {
+    let (plan, topology) = (plan("rabbitmq"), topology());
+    let queues = queues_of_the_contract();
+    let lookup = |name: &str| ingress(&plan).environment.get(name).cloned();
+    let bindings = Binding::from_env(queues.iter().map(String::as_str), lookup).expect("every queue is bound");
+    let consumed: BTreeSet<_> = plan.mq_mappings.iter().map(|mapping| mapping.queue.as_str()).collect();
+    for (name, binding) in bindings {
+        let Binding::Rabbitmq { exchange, .. } = binding else { panic!("{name} is not on RabbitMQ") };
+        assert!(topology.exchanges().iter().any(|known| known.name == exchange), "{exchange} is in the topology");
+        // Any event type may come, so a queue that takes some of them is not enough.
+        let everything = topology.queues().iter().filter(|queue| {
+            queue.bindings.iter().any(|binding| binding.exchange == exchange && binding.routing_key == "#")
+        });
+        let reached: Vec<_> = everything.map(|queue| queue.name.as_str()).collect();
+        assert!(!reached.is_empty(), "a queue takes all that {exchange} gets");
+        assert!(reached.iter().all(|queue| consumed.contains(queue)), "{reached:?} are among {consumed:?}");
+    }
+}
+
+#[test]
+fn every_queue_that_is_consumed_exists_and_parks_before_rabbitmq_does() {
+    let (plan, topology) = (plan("rabbitmq"), topology());
+    assert_eq!(plan.mq_mappings.len(), topology.queues().len(), "each queue has a mapping");
+    for mapping in &plan.mq_mappings {
+        let queue = topology.queues().iter().find(|queue| queue.name == mapping.queue).expect("the queue exists");
+        let consumer = plan.functions.iter().find(|function| function.name == mapping.function).expect("a consumer");
+        let receives: u32 = consumer.environment["RABBITMQ_RECEIVE_COUNT_MAX"].parse().expect("a number");
+        assert!(receives < queue.delivery_limit, "{} is parked by the consumer, with a reason", queue.name);
+        let ladder = consumer.environment.get("RABBITMQ_LADDER");
+        let ladder = ladder.map_or_else(names::Ladder::default, |steps| names::Ladder::parse(steps).expect("a ladder"));
+        assert_eq!(queue.retry, ladder, "{} has a queue for each step the consumer takes", queue.name);
+    }
+}
+
+#[test]
+fn both_functions_and_the_mappings_speak_to_one_virtual_host() {
+    let plan = plan("rabbitmq");
+    let urls: BTreeSet<_> = plan.functions.iter().map(|function| &function.environment["RABBITMQ_URL"]).collect();
+    let [url] = Vec::from_iter(urls)[..] else { panic!("both functions have one URL") };
+    let (_, after_host) = url.split_once("/%2F?").expect("the virtual host is /, and so are those of the mappings");
+    assert_eq!(after_host, "heartbeat=60");
+    let template = read("template.yaml");
+    assert_eq!(template.matches("Type: VIRTUAL_HOST, URI: / }").count(), plan.mq_mappings.len());
+}
+
+#[test]
+fn the_brokers_alarms_watch_dead_letter_queues_that_exist() {
+    let broker = read("infra/broker.yaml");
+    let lines = broker.lines().filter_map(|line| line.trim().strip_prefix("- { Name: Queue, Value: "));
+    let watched: BTreeSet<_> = lines.map(|rest| rest.trim_end_matches(" }").to_owned()).collect();
+    let expected = topology().queues().iter().map(|queue| names::dead_letter_queue(&queue.name)).collect();
+    assert_eq!(watched, expected);
+}
+
+fn plan(broker: &str) -> Plan {
+    let settings = Settings {
+        parameters: [("Broker".to_owned(), broker.to_owned())].into(),
+        queue_url_base: "http://127.0.0.1:4566".into(),
+        ..Settings::default()
+    };
+    Plan::read("template.yaml", &read("template.yaml"), &settings).expect("the template is sound")
+}
+
+fn ingress(plan: &Plan) -> &FunctionPlan {
+    plan.functions.iter().find(|function| function.logical_id == "IngressFunction").expect("there is an ingress")
+}
+
+fn queues_of_the_contract() -> BTreeSet<String> {
+    let yaml = read("functions/ingress/openapi.yaml");
+    let contract = Contract::parse("openapi.yaml", &yaml).expect("the contract is sound");
+    contract.operations().iter().map(|operation| operation.enqueue.queue.clone()).collect()
+}
+
+fn topology() -> Topology {
+    Topology::parse("topology.yaml", &read("infra/topology.yaml")).expect("the topology is sound")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect(path)
+}
