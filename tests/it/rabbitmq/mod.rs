@@ -1,9 +1,9 @@
 //! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
 
 mod consumer;
-mod mapping;
 mod fanout;
 mod interop;
+mod mapping;
 mod producer;
 mod proxy;
 mod support;
