@@ -5,8 +5,12 @@
 
 mod broker;
 mod config;
+mod flights;
 mod producer;
 mod properties;
+mod publisher;
+mod secret;
+mod wire;
 
 pub use lapin::{BasicProperties, types};
 

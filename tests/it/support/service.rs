@@ -227,10 +227,15 @@ pub(crate) fn unique(prefix: &str, suffix: &str) -> String {
 
 /// Starts an embedded engine on a free loopback port; answers its URL.
 pub(crate) async fn embedded() -> String {
+    embedded_with(Arc::new(|_| None)).await
+}
+
+/// The same, with secrets by their names.
+pub(crate) async fn embedded_with(secrets: sluicegate_local::aws::SecretLookup) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let sqs = Sqs::new(Clock::system(), SqsConfig { region: "us-east-1".into(), account: "000000000000".into() });
     sqs.set_base_url(&url);
-    tokio::spawn(sluicegate_local::aws::serve(listener, sqs, Arc::new(|_| None)));
+    tokio::spawn(sluicegate_local::aws::serve(listener, sqs, secrets));
     url
 }

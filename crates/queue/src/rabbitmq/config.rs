@@ -40,7 +40,7 @@ pub(crate) enum Login {
     /// The URL holds them.
     Fixed(Credentials),
     /// A Secrets Manager secret holds them.
-    Secret { arn: String, sdk: SdkConfig, endpoint: Option<String> },
+    Secret { arn: String, sdk: Box<SdkConfig>, endpoint: Option<String> },
 }
 
 /// A user name and its password. `Debug` shows neither.
@@ -107,7 +107,7 @@ impl Config {
             }
             (None, Some(arn)) => {
                 let endpoint = get("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| get("AWS_ENDPOINT_URL"));
-                Login::Secret { arn, sdk: aws::sdk_config(&lookup)?, endpoint }
+                Login::Secret { arn, sdk: Box::new(aws::sdk_config(&lookup)?), endpoint }
             }
         };
         Ok(Some(Self { address, login, ladder }))
@@ -117,7 +117,7 @@ impl Config {
     #[must_use]
     pub fn with_sdk_config(mut self, shared: &SdkConfig) -> Self {
         if let Login::Secret { sdk, .. } = &mut self.login {
-            *sdk = shared.clone();
+            **sdk = shared.clone();
         }
         self
     }
@@ -201,7 +201,9 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(url: &str, expected: Result<(&str, u16, &str, u16, Option<(&str, &str)>), &str>) {
+    type Parsed<'a> = (&'a str, u16, &'a str, u16, Option<(&'a str, &'a str)>);
+
+    fn check(url: &str, expected: Result<Parsed<'_>, &str>) {
         let parsed = parse(url);
         let shown = parsed.as_ref().map_err(|reason| *reason).map(|(address, user)| {
             let user = user.as_ref().map(|user| (user.username.as_str(), user.password.as_str()));

@@ -47,14 +47,24 @@ pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     properties
 }
 
+/// Longest value of a header, in bytes, and of all together: properties must fit into one frame, 128 KiB by default. What is
+/// left out is in the body. What ingress makes is never that long.
+const HEADER_BYTES_MAX: usize = 4_096;
+const HEADERS_BYTES_MAX: usize = 65_536;
+
 fn headers(envelope: &Envelope) -> FieldTable {
     let text = |value: &str| AMQPValue::LongString(value.into());
     let mut headers = FieldTable::default();
+    let mut left = HEADERS_BYTES_MAX;
     for (name, value) in envelope.attributes() {
+        if value.len() > HEADER_BYTES_MAX || value.len() > left {
+            continue;
+        }
+        left -= value.len();
         headers.insert(format!("cloudEvents:{name}").as_str().into(), text(&value));
     }
     for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {
-        if let Some(value) = value {
+        if let Some(value) = value.filter(|value| value.len() <= HEADER_BYTES_MAX) {
             headers.insert(name.into(), text(value));
         }
     }

@@ -1,0 +1,55 @@
+//! The broker's user in Secrets Manager: read when it is first needed, and again when the broker refuses it, because then it
+//! was rotated.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::config::{Credentials, Login};
+
+/// Longest wait for Secrets Manager, connection included.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Reads the user name and the password; `Err` tells the operator why not, and nothing of the secret.
+pub(crate) async fn read(login: &Login) -> Result<Credentials, String> {
+    let (arn, sdk, endpoint) = match login {
+        Login::Fixed(credentials) => return Ok(credentials.clone()),
+        Login::Secret { arn, sdk, endpoint } => (arn, sdk, endpoint),
+    };
+    // The shared configuration may carry an endpoint that is meant for SQS alone.
+    let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk.as_ref());
+    config.set_endpoint_url(endpoint.clone());
+    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
+    let answer = tokio::time::timeout(FETCH_TIMEOUT, client.get_secret_value().secret_id(arn).send()).await;
+    let answer = answer
+        .map_err(|_| "Secrets Manager did not answer in time".to_owned())?
+        .map_err(|error| aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string())?;
+    parse(answer.secret_string.as_deref().unwrap_or_default())
+}
+
+fn parse(text: &str) -> Result<Credentials, String> {
+    #[derive(Deserialize)]
+    struct Secret {
+        username: String,
+        password: String,
+    }
+    // serde_json's message can quote the text.
+    let secret: Secret = serde_json::from_str(text)
+        .map_err(|_| r#"the secret is not a JSON object with the texts "username" and "password""#.to_owned())?;
+    Ok(Credentials { username: secret.username, password: secret.password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_read_and_never_quoted() {
+        let read = parse(r#"{"username": "u", "password": "p", "engine": "rabbitmq"}"#).unwrap();
+        assert_eq!((read.username.as_str(), read.password.as_str()), ("u", "p"));
+        for wrong in ["", "pass-word", r#"{"username": "u", "password": 7777}"#, r#"{"user": "pass-word"}"#] {
+            let error = parse(wrong).unwrap_err();
+            assert!(!error.contains("pass-word") && !error.contains("7777"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! The producer against a real broker: a receipt only for what is on a queue, and a true conclusion for everything else,
+//! whatever becomes of the connection.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Method;
+use serde_json::json;
+use sluicegate_envelope::Envelope;
+use sluicegate_local::rabbitmq::node::Node;
+use sluicegate_queue::names::Ladder;
+use sluicegate_queue::rabbitmq::{BODY_BYTES_MAX, BasicProperties, Broker, Config, Publication, RabbitmqProducer};
+use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
+use tokio::time::Instant;
+
+use crate::support::proxy::{Cut, Proxy};
+use crate::support::rabbitmq::{PATIENCE, Vhost, until};
+
+/// Enough for everything that goes well.
+const AMPLE: Duration = Duration::from_secs(20);
+
+fn broker(url: &str) -> Broker {
+    broker_of(&[("RABBITMQ_URL", url)])
+}
+
+fn broker_of(environment: &[(&str, &str)]) -> Broker {
+    let lookup = |wanted: &str| {
+        let found = environment.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Broker::new(Config::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set"))
+}
+
+fn producer(broker: &Broker, binding: &str) -> RabbitmqProducer {
+    let mut bindings = Binding::from_env(["q"].into_iter(), |_| Some(binding.to_owned())).expect("a binding");
+    let Some(Binding::Rabbitmq { exchange, routing_key }) = bindings.remove("q") else { panic!("{binding}") };
+    RabbitmqProducer::new(broker.clone(), exchange, routing_key, Ladder::default())
+}
+
+fn envelope(id: &str) -> Envelope {
+    let envelope = Envelope::builder(id, "/orders", "order.placed").payload(Some("application/json"), r#"{"n":1}"#);
+    envelope.build().expect("an envelope")
+}
+
+async fn send_within(producer: &RabbitmqProducer, id: &str, time_max: Duration) -> Result<Receipt, SendError> {
+    producer.send(&Message::new(&envelope(id)), Instant::now() + time_max).await
+}
+
+async fn send(producer: &RabbitmqProducer, id: &str) -> Result<Receipt, SendError> {
+    send_within(producer, id, AMPLE).await
+}
+
+fn conclusion<T>(result: &Result<T, SendError>) -> &'static str {
+    match result {
+        Ok(_) => "stored",
+        Err(SendError::NotSent { .. }) => "not sent",
+        Err(SendError::Unknown { .. }) => "unknown",
+        Err(SendError::Unroutable { .. }) => "unroutable",
+        Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
+        Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
+    }
+}
+
+fn ids(messages: &[crate::support::rabbitmq::Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.message_id.as_deref().expect("an id")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn what_is_stored_carries_the_envelope_and_its_properties() {
+    let vhost = Vhost::create().await;
+    vhost.declare_exchange("orders", "topic").await;
+    vhost.declare_queue("orders").await;
+    vhost.bind("orders", "orders", "order.*.eu%2Ewest").await;
+    let broker = broker(&vhost.url());
+    let producer = producer(&broker, "rabbitmq:orders/{type}.{group}");
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let envelope = Envelope::builder("id-1", "/orders", "order.placed")
+        .subject("o-1")
+        .traceparent(trace)
+        .tracestate("a=b")
+        .group("eu.west")
+        .payload(Some("application/json"), r#"{"n": 1.10}"#)
+        .build()
+        .unwrap();
+    let receipt = producer.send(&Message::new(&envelope), Instant::now() + AMPLE).await.unwrap();
+    assert_eq!(receipt.id, "id-1");
+
+    let stored = vhost.until_drained("orders", 1).await.remove(0);
+    assert_eq!(stored.text(), envelope.encode());
+    assert_eq!((stored.exchange.as_str(), stored.routing_key.as_str()), ("orders", "order.placed.eu%2Ewest"));
+    let properties = &stored.properties;
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(text(properties.message_id()), "id-1");
+    assert_eq!(text(properties.content_type()), "application/cloudevents+json");
+    assert_eq!(text(properties.kind()), "order.placed");
+    assert_eq!(text(properties.correlation_id()), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(text(properties.app_id()), "sluicegate");
+    assert_eq!((*properties.delivery_mode(), *properties.priority()), (Some(2), Some(0)));
+    assert!(properties.timestamp().is_some_and(|seconds| seconds > 1_600_000_000));
+    for (name, value) in [
+        ("cloudEvents:specversion", "1.0"),
+        ("cloudEvents:id", "id-1"),
+        ("cloudEvents:source", "/orders"),
+        ("cloudEvents:type", "order.placed"),
+        ("cloudEvents:subject", "o-1"),
+        ("cloudEvents:datacontenttype", "application/json"),
+        ("cloudEvents:partitionkey", "eu.west"),
+        ("traceparent", trace),
+        ("tracestate", "a=b"),
+    ] {
+        assert_eq!(stored.header_text(name), Some(value), "{name}");
+    }
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    vhost.declare_queue_with("full", json!({ "x-max-length": 1, "x-overflow": "reject-publish" })).await;
+    vhost.declare_exchange("nowhere", "topic").await;
+    let broker = broker(&vhost.url());
+    let good = producer(&broker, "rabbitmq:/orders");
+    // A quorum queue rejects a little later than at its length.
+    let full = producer(&broker, "rabbitmq:/full");
+    until("the queue is full", PATIENCE, async || (conclusion(&send(&full, "full").await) == "not sent").then_some(()))
+        .await;
+    for (n, (binding, expected, reason)) in [
+        ("rabbitmq:/orders", "stored", ""),
+        ("rabbitmq:/no-such-queue", "unroutable", "NO_ROUTE"),
+        ("rabbitmq:nowhere/{type}", "unroutable", r#"exchange "nowhere", routing key "order.placed": NO_ROUTE"#),
+        ("rabbitmq:/full", "not sent", "nack"),
+        ("rabbitmq:no-such-exchange/k", "refused: queue", "no exchange 'no-such-exchange'"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let result = send(&producer(&broker, binding), &format!("bad-{n}")).await;
+        assert_eq!(conclusion(&result), expected, "{binding}: {result:?}");
+        assert!(result.err().is_none_or(|error| error.to_string().contains(reason)), "{binding}: {reason}");
+        assert_eq!(conclusion(&send(&good, &format!("good-{n}")).await), "stored", "after {binding}");
+    }
+    assert_eq!(vhost.connections("sluicegate").await.len(), 1, "a closed channel costs no connection");
+    let stored = vhost.until_drained("orders", 6).await;
+    assert_eq!(ids(&stored), ["bad-0", "good-0", "good-1", "good-2", "good-3", "good-4"]);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_return_among_many_in_flight_is_told_to_its_own_sender() {
+    const COUNT: usize = 400;
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let broker = broker(&vhost.url());
+    let (good, lost) = (producer(&broker, "rabbitmq:/orders"), producer(&broker, "rabbitmq:/no-such-queue"));
+    for round in 0..5 {
+        let sends = (0..COUNT).map(|n| {
+            let to = if n % 3 == 0 { &lost } else { &good };
+            async move { conclusion(&send(to, &format!("{round}-{n}")).await) }
+        });
+        for (n, conclusion) in join_all(sends).await.into_iter().enumerate() {
+            assert_eq!(conclusion, if n % 3 == 0 { "unroutable" } else { "stored" }, "{round}-{n}");
+        }
+    }
+    let stored = vhost.drain("orders").await;
+    assert_eq!(stored.len(), 5 * (COUNT - COUNT.div_ceil(3)));
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn an_unknown_exchange_does_no_harm_to_the_messages_beside_it() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let broker = broker(&vhost.url());
+    let (good, bad) = (producer(&broker, "rabbitmq:/orders"), producer(&broker, "rabbitmq:no-such-exchange/k"));
+    let sends = (0..40).map(|n| {
+        let to = if n == 20 { &bad } else { &good };
+        async move { conclusion(&send(to, &format!("{n}")).await) }
+    });
+    for (n, conclusion) in join_all(sends).await.into_iter().enumerate() {
+        assert_eq!(conclusion, if n == 20 { "refused: queue" } else { "stored" }, "{n}");
+    }
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn many_sends_wait_for_their_confirms_together() {
+    const COUNT: usize = 100;
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let proxy = Proxy::start(vhost.port()).await;
+    let broker = broker(&vhost.url_at(proxy.port()));
+    broker.connect(Instant::now() + AMPLE).await.unwrap();
+    let each_way = Duration::from_millis(50);
+    proxy.delay(each_way);
+    let (good, lost) = (producer(&broker, "rabbitmq:/orders"), producer(&broker, "rabbitmq:/no-such-queue"));
+
+    let envelopes: Vec<_> = (0..COUNT).map(|n| envelope(&format!("m-{n}"))).collect();
+    let messages: Vec<_> = envelopes.iter().map(Message::new).collect();
+    let started = Instant::now();
+    let results = good.send_all(&messages, Instant::now() + AMPLE).await;
+    let elapsed = started.elapsed();
+    let receipts: Vec<_> = results.into_iter().map(|result| result.unwrap().id).collect();
+    assert_eq!(receipts, envelopes.iter().map(Envelope::id).collect::<Vec<_>>(), "in order");
+    let one_by_one = each_way * 2 * u32::try_from(COUNT).unwrap();
+    assert!(elapsed > each_way * 2 && elapsed < one_by_one / 5, "{elapsed:?} where one by one takes {one_by_one:?}");
+
+    let results = lost.send_all(&messages[..2], Instant::now() + AMPLE).await;
+    assert_eq!(results.iter().map(conclusion).collect::<Vec<_>>(), ["unroutable", "unroutable"]);
+    assert_eq!(proxy.connections(), 1);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_delay_is_a_detour_that_ends_in_the_queue() {
+    let vhost = Vhost::create().await;
+    vhost.declare_exchange("orders", "topic").await;
+    vhost.declare_queue("orders").await;
+    vhost.bind("orders", "orders", "order.placed").await;
+    let to = |exchange: &str, key: Option<&str>| {
+        let mut arguments = json!({ "x-message-ttl": 1_000, "x-dead-letter-exchange": exchange });
+        if let Some(key) = key {
+            arguments["x-dead-letter-routing-key"] = json!(key);
+        }
+        arguments
+    };
+    vhost.declare_exchange("orders.delay.1s", "fanout").await;
+    vhost.declare_queue_with("orders.delay.1s", to("orders", None)).await;
+    vhost.bind("orders.delay.1s", "orders.delay.1s", "").await;
+    vhost.declare_queue_with("orders.retry.1s", to("", Some("orders"))).await;
+    let broker = broker(&vhost.url());
+    for (binding, key) in [("rabbitmq:orders/{type}", "order.placed"), ("rabbitmq:/orders", "orders")] {
+        let (producer, envelope) = (producer(&broker, binding), envelope("id-1"));
+        let delayed = |delay| Message { delay, ..Message::new(&envelope) };
+        let started = Instant::now();
+        let deadline = started + AMPLE;
+        producer.send(&delayed(Duration::from_millis(700)), deadline).await.unwrap();
+        assert_eq!(vhost.ready("orders").await, 0, "{binding}");
+        let stored = vhost.until_drained("orders", 1).await.remove(0);
+        assert!(started.elapsed() >= Duration::from_secs(1), "{binding}: {:?}", started.elapsed());
+        assert_eq!((stored.routing_key.as_str(), stored.message_id.as_deref()), (key, Some("id-1")));
+        // There is a step, and nobody declared its queue.
+        let missing = producer.send(&delayed(Duration::from_secs(3)), deadline).await;
+        assert!(["unroutable", "refused: queue"].contains(&conclusion(&missing)), "{binding}: {missing:?}");
+        let beyond = producer.send(&delayed(Duration::from_secs(3_601)), deadline).await;
+        assert_eq!(conclusion(&beyond), "refused: message", "{binding}: {beyond:?}");
+    }
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn limits_are_checked_before_anything_is_sent() {
+    // Nobody listens there.
+    let broker = broker("amqp://u:p@127.0.0.1:1/v");
+    let deadline = Instant::now() + AMPLE;
+    let name = "n".repeat(256);
+    let body = vec![0; BODY_BYTES_MAX + 1];
+    for (exchange, routing_key, body) in [(name.as_str(), "", &body[..1]), ("", &name, &body[..1]), ("", "q", &body)] {
+        let publication = Publication { exchange, routing_key, properties: BasicProperties::default(), body };
+        assert_eq!(conclusion(&broker.publish(&publication, deadline).await), "refused: message");
+    }
+    let publication =
+        Publication { exchange: "", routing_key: "q", properties: BasicProperties::default(), body: &body[1..] };
+    assert_eq!(conclusion(&broker.publish(&publication, deadline).await), "not sent", "nobody listens");
+    assert_eq!(conclusion(&broker.publish(&publication, Instant::now()).await), "not sent", "the deadline has passed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_closed_connection_is_made_again_once_for_all_who_wait() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let proxy = Proxy::start(vhost.port()).await;
+    let broker = broker(&vhost.url_at(proxy.port()));
+    let producer = producer(&broker, "rabbitmq:/orders");
+    send(&producer, "before").await.unwrap();
+    until("the broker lists the connection", PATIENCE, async || (vhost.close_connections().await == 1).then_some(()))
+        .await;
+    let results = join_all((0..50).map(|n| {
+        let producer = producer.clone();
+        async move { conclusion(&send(&producer, &format!("{n}")).await) }
+    }))
+    .await;
+    assert_eq!(results, vec!["stored"; 50]);
+    assert_eq!(proxy.connections(), 2, "one for all");
+
+    proxy.cut(Cut::Now).await;
+    send(&producer, "after").await.unwrap();
+    // The broker has the message, the confirm is cut off: it is published again under the same id.
+    let ((), again) = tokio::join!(biased; proxy.cut(Cut::BeforeAnswer), send(&producer, "again"));
+    again.unwrap();
+    let stored = vhost.drain("orders").await;
+    assert_eq!(ids(&stored).iter().filter(|id| **id == "again").count(), 2);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let proxy = Proxy::start(vhost.port()).await;
+    let broker = broker(&vhost.url_at(proxy.port()));
+    let producer = producer(&broker, "rabbitmq:/orders");
+    send(&producer, "before").await.unwrap();
+
+    // For good: nothing hangs past its deadline.
+    proxy.silence();
+    for deadline in [Duration::from_millis(300), Duration::from_secs(4)] {
+        let started = Instant::now();
+        let silent = send_within(&producer, "silent", deadline).await;
+        assert!(["unknown", "not sent"].contains(&conclusion(&silent)), "{silent:?}");
+        assert!(started.elapsed() < deadline + Duration::from_millis(300), "{:?} of {deadline:?}", started.elapsed());
+    }
+    proxy.resume();
+    send(&producer, "resumed").await.unwrap();
+
+    // For a while: the connection is given up, and the next one carries the message.
+    proxy.silence();
+    let connections = proxy.connections();
+    let started = Instant::now();
+    let (sent, ()) = tokio::join!(send(&producer, "once"), async {
+        until("another connection is tried", PATIENCE, async || (proxy.connections() > connections).then_some(()))
+            .await;
+        proxy.resume();
+    });
+    sent.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    let stored = vhost.drain("orders").await;
+    assert!((1..=2).contains(&ids(&stored).iter().filter(|id| **id == "once").count()));
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn an_idle_connection_is_asked_before_it_is_trusted() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let proxy = Proxy::start(vhost.port()).await;
+    let broker = broker(&format!("{}?heartbeat=1", vhost.url_at(proxy.port())));
+    let producer = producer(&broker, "rabbitmq:/orders");
+    send(&producer, "first").await.unwrap();
+    // Idle for more than a heartbeat, and alive.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    send(&producer, "second").await.unwrap();
+    assert_eq!(proxy.connections(), 1);
+    // Idle, and dead without a word, as after a freeze. Nothing is published before the broker has given a sign of life.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    proxy.silence();
+    let (to_broker, _) = proxy.bytes();
+    let silent = send_within(&producer, "third", Duration::from_secs(3)).await;
+    assert_eq!(conclusion(&silent), "not sent", "{silent:?}");
+    proxy.resume();
+    send(&producer, "fourth").await.unwrap();
+    assert!(proxy.bytes().0 > to_broker);
+    assert_eq!(ids(&vhost.drain("orders").await), ["first", "second", "fourth"]);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let user = format!("user-{}", vhost.name());
+    let set_password = async |password: &str| {
+        let body = json!({ "password": password, "tags": "" });
+        vhost.manage(Method::PUT, &format!("users/{user}"), Some(body)).await;
+    };
+    set_password("pass-one").await;
+    let permissions = json!({ "configure": "", "write": ".*", "read": ".*" });
+    vhost.manage(Method::PUT, &format!("permissions/{}/{user}", vhost.name()), Some(permissions)).await;
+    let secret = |password: &str| json!({ "username": user, "password": password }).to_string();
+    let held = Arc::new(Mutex::new((secret("pass-wrong"), 0)));
+    let asked = Arc::clone(&held);
+    let endpoint = crate::support::service::embedded_with(Arc::new(move |name: &str| {
+        let mut held = asked.lock().unwrap();
+        held.1 += 1;
+        (name == "broker-login").then(|| held.0.clone())
+    }))
+    .await;
+    let url = format!("amqp://127.0.0.1:{}/{}", vhost.port(), vhost.name());
+    let broker = broker_of(&[
+        ("RABBITMQ_URL", &url),
+        ("RABBITMQ_SECRET_ARN", "broker-login"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL", &endpoint),
+    ]);
+    let producer = producer(&broker, "rabbitmq:/orders");
+    // Wrong, and still wrong when it is read again.
+    let refused = send(&producer, "refused").await;
+    assert_eq!(conclusion(&refused), "refused: queue", "{refused:?}");
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("ACCESS_REFUSED") && !text.contains("pass-wrong"), "{text}");
+
+    held.lock().unwrap().0 = secret("pass-one");
+    send(&producer, "one").await.unwrap();
+    let reads = held.lock().unwrap().1;
+    // Rotated: the connection lives on, and the next one is made with the new password.
+    set_password("pass-two").await;
+    held.lock().unwrap().0 = secret("pass-two");
+    send(&producer, "two").await.unwrap();
+    assert_eq!(held.lock().unwrap().1, reads, "nothing was refused, so nothing is read");
+    until("the broker lists the connection", PATIENCE, async || (vhost.close_connections().await > 0).then_some(()))
+        .await;
+    send(&producer, "three").await.unwrap();
+    assert_eq!(held.lock().unwrap().1, reads + 1);
+    vhost.manage(Method::DELETE, &format!("users/{user}"), None).await;
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_broker_that_takes_no_messages_says_so_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), None).await.unwrap();
+    let vhost = Vhost::at(node.amqp_url()).await;
+    vhost.declare_queue("orders").await;
+    let broker = broker(&vhost.url());
+    let producer = producer(&broker, "rabbitmq:/orders");
+    send(&producer, "before").await.unwrap();
+    node.ctl(&["set_vm_memory_high_watermark", "0"]).await.unwrap();
+    // The alarm is raised a moment later.
+    until("the broker takes no messages", PATIENCE, async || {
+        let result = send_within(&producer, "blocked", Duration::from_secs(5)).await;
+        (conclusion(&result) != "stored").then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        let started = Instant::now();
+        let result = send(&producer, "blocked").await;
+        assert!(["not sent", "unknown"].contains(&conclusion(&result)), "{result:?}");
+        assert!(result.unwrap_err().to_string().contains("takes no messages"));
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    }
+    node.ctl(&["set_vm_memory_high_watermark", "0.9"]).await.unwrap();
+    until("the broker takes messages again", PATIENCE, async || {
+        (conclusion(&send_within(&producer, "after", Duration::from_secs(5)).await) == "stored").then_some(())
+    })
+    .await;
+    drop(vhost);
+    node.stop().await;
+}
