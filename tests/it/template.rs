@@ -1,6 +1,6 @@
 //! What the template, the contract and the broker's topology say of one another is true, with either broker.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use sluicegate_contract::Contract;
 use sluicegate_local::template::{FunctionPlan, Plan, Settings};
@@ -39,6 +39,23 @@ fn functions_without_rabbitmq_are_built_apart_from_those_with_it() {
     assert_eq!(built("sqs"), pairs([("functions/consumer", "consumer"), ("functions/ingress", "ingress")]));
     let rabbitmq = "functions/rabbitmq";
     assert_eq!(built("rabbitmq"), pairs([(rabbitmq, "consumer-rabbitmq"), (rabbitmq, "ingress-rabbitmq")]));
+}
+
+#[test]
+fn only_what_is_built_for_rabbitmq_carries_an_amqp_client() {
+    let check = |broker: &str, expected: bool| {
+        for function in plan(broker).functions {
+            let mut tree = Command::new(env!("CARGO"));
+            tree.current_dir(root().join(&function.code_uri));
+            tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{lib}"]);
+            let output = tree.output().expect("cargo runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let carries = String::from_utf8_lossy(&output.stdout).lines().any(|name| name.trim() == "lapin");
+            assert_eq!(carries, expected, "{} with Broker={broker}", function.logical_id);
+        }
+    };
+    check("sqs", false);
+    check("rabbitmq", true);
 }
 
 #[test]
