@@ -13,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The broker was not reached, or stopped answering. Perhaps it is there later.
-    #[error("{place} does not answer: {reason}")]
+    #[error("{place} cannot be reached: {reason}")]
     Unreachable {
         /// The broker, or its management API.
         place: String,

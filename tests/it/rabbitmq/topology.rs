@@ -1,6 +1,8 @@
 //! The topology file on a real broker: made once, left alone afterwards, and true to its promises about delays and dead letters.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -312,17 +314,27 @@ async fn the_command_tells_by_its_exit_code_and_never_shows_a_password() {
     );
     let no_host = ["plan", "--file", shipped, "--url", &url, "--vhost", "no/where", "--management-url", "none"];
     check(&no_host, 1, &["no/where"]);
-    check(&["plan", "--file", shipped, "--url", "amqp://me:secret@127.0.0.1:1"], 1, &["does not answer"]);
+    check(&["plan", "--file", shipped, "--url", "amqp://me:secret@127.0.0.1:1"], 1, &["cannot be reached"]);
     vhost.delete().await;
 }
 
 // ---- helpers -----------------------------------------------------------------------------------------------------------
 
+/// Builds the command, once; answers where it is: beside the folder of this very binary.
+fn command() -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", "sluicegate-cli"]).current_dir(root());
+    assert!(build.status().expect("cargo runs").success(), "the command is built");
+    let this = std::env::current_exe().expect("a path");
+    this.ancestors().nth(2).expect("target/debug").join("sluicegate")
+}
+
 /// Runs `sluicegate topology`; answers what it printed.
 fn check(arguments: &[&str], code: i32, says: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", "sluicegate-cli", "--bin", "sluicegate", "--", "topology"]);
-    let Output { status, stdout, stderr } = command.args(arguments).current_dir(root()).output().expect("cargo runs");
+    static COMMAND: LazyLock<PathBuf> = LazyLock::new(command);
+    let mut command = Command::new(&*COMMAND);
+    let output = command.arg("topology").args(arguments).current_dir(root()).output();
+    let Output { status, stdout, stderr } = output.expect("the command runs");
     let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert_eq!(status.code(), Some(code), "{arguments:?} printed\n{printed}");
     assert!(!printed.contains("secret") && !printed.contains("guest:guest"), "{arguments:?} printed\n{printed}");
