@@ -279,7 +279,7 @@ fn mistakes_in_policies() {
         ("expires: 1000", "expires: `expires` is refused"),
         ("delayed-retry-type: all", "delayed-retry-type: `delayed-retry-type` is refused: only RabbitMQ 4.3"),
         ("consumer-timeout: 1", "consumer-timeout: `consumer-timeout` is refused"),
-        ("max-lenght: 1", "max-lenght: unknown setting; known are alternate-exchange"),
+        ("max-size: 1", "max-size: unknown setting; known are alternate-exchange"),
     ] {
         check("max-length: 99", setting, &[&format!("21: /policies/short/definition/{reason}")]);
     }
