@@ -4,6 +4,7 @@
 //! Everything waits for facts, never for time alone. The management API is at the AMQP port + 10000.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -168,7 +169,7 @@ impl Vhost {
 
     /// Waits until so many messages are ready in a queue.
     pub(crate) async fn until_ready(&self, queue: &str, count: u32) {
-        until(&format!("{queue} has {count} messages"), PATIENCE, async || {
+        until(format!("{queue} has {count} messages"), PATIENCE, async || {
             (self.ready(queue).await == count).then_some(())
         })
         .await;
@@ -192,7 +193,7 @@ impl Vhost {
     /// Waits until so many messages were taken from a queue, and answers them in the order they came.
     pub(crate) async fn until_drained(&self, queue: &str, count: usize) -> Vec<Message> {
         let mut messages = Vec::new();
-        until(&format!("{count} messages came from {queue}"), PATIENCE, async || {
+        until(format!("{count} messages came from {queue}"), PATIENCE, async || {
             messages.extend(self.drain(queue).await);
             (messages.len() >= count).then_some(())
         })
@@ -348,7 +349,7 @@ impl Broker {
 }
 
 /// Waits for a fact.
-pub(crate) async fn until<T>(fact: &str, time_max: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(fact: impl Display, time_max: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask().await {
