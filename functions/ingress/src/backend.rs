@@ -1,5 +1,6 @@
-//! [`Backend`]: the producer behind a binding, whichever broker it is for. What brokers there are, the features say.
+//! [`Backend`]: the producer behind a binding, whichever broker it is for. Which brokers there are, the features say.
 
+use sluicegate_queue::aws::SdkConfig;
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
@@ -8,21 +9,22 @@ use sluicegate_queue::rabbitmq::{Broker, RabbitmqProducer};
 #[cfg(feature = "sqs")]
 use sluicegate_queue::sqs::SqsProducer;
 
-use sluicegate_queue::aws::SdkConfig;
-
 /// A queue on one of the brokers built in.
-pub(crate) enum Backend {
+#[non_exhaustive]
+pub enum Backend {
+    /// On Amazon SQS.
     #[cfg(feature = "sqs")]
     Sqs(SqsProducer),
+    /// On RabbitMQ.
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(RabbitmqProducer),
 }
 
 /// Makes backends that share what can be shared: one SQS client, one RabbitMQ connection.
 pub(crate) struct Backends {
-    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "for SQS clients"))]
+    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "for SQS alone"))]
     pub(crate) sdk: SdkConfig,
-    /// The last SQS producer made: making a client reads every root certificate.
+    /// The first SQS producer; making a client reads every root certificate.
     #[cfg(feature = "sqs")]
     pub(crate) sqs: Option<SqsProducer>,
     #[cfg(feature = "rabbitmq")]
@@ -30,34 +32,23 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
-    /// The backend of one binding.
-    ///
-    /// # Errors
-    /// When its broker is not built in, or not configured.
-    pub(crate) fn backend(&mut self, binding: Binding) -> Result<Backend, &'static str> {
+    /// The backend of one binding; `None` when its broker is not built in or not configured, which the configuration tells of.
+    pub(crate) fn backend(&mut self, binding: Binding) -> Option<Backend> {
         match binding {
             #[cfg(feature = "sqs")]
             Binding::Sqs { queue_url, .. } => {
-                let producer = match &self.sqs {
-                    Some(first) => first.for_queue(queue_url),
-                    None => SqsProducer::new(&self.sdk, queue_url),
-                };
-                Ok(Backend::Sqs(self.sqs.insert(producer).clone()))
-            }
-            #[cfg(not(feature = "sqs"))]
-            Binding::Sqs { .. } => {
-                Err("is bound to SQS, which this function is built without; build it with the feature sqs")
+                let first = self.sqs.take();
+                let producer =
+                    first.map_or_else(|| SqsProducer::new(&self.sdk, &queue_url), |first| first.for_queue(&queue_url));
+                Some(Backend::Sqs(self.sqs.insert(producer).clone()))
             }
             #[cfg(feature = "rabbitmq")]
             Binding::Rabbitmq { exchange, routing_key } => {
-                let (broker, ladder) =
-                    self.rabbitmq.clone().ok_or("is bound to RabbitMQ, and RABBITMQ_URL is not set")?;
-                Ok(Backend::Rabbitmq(RabbitmqProducer::new(broker, exchange, routing_key, ladder)))
+                let (broker, ladder) = self.rabbitmq.clone()?;
+                Some(Backend::Rabbitmq(RabbitmqProducer::new(broker, exchange, routing_key, ladder)))
             }
-            #[cfg(not(feature = "rabbitmq"))]
-            Binding::Rabbitmq { .. } => Err(
-                "is bound to RabbitMQ, which this function is built without; deploy the build with it (functions/rabbitmq)",
-            ),
+            #[cfg(not(all(feature = "sqs", feature = "rabbitmq")))]
+            _ => None,
         }
     }
 }

@@ -33,12 +33,13 @@ use tokio::time::Instant;
 pub use crate::{
     answer::{Answer, LambdaAnswer},
     authenticate::Authenticated,
+    backend::Backend,
     config::{Config, ConfigError},
     event::{Arrival, EventError, Origin},
     rejection::{Code, Fault, Rejection},
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, Keyring, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
-    serve::serve,
+    serve::{from_env, serve},
     validate::Validated,
 };
 use crate::{limit::RateLimits, schemas::Schemas};

@@ -18,7 +18,7 @@ const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 /// Serves Lambda until the process ends. What keeps it from starting is logged, all of it at once.
 pub async fn serve() -> ExitCode {
     tracing::init_default_subscriber();
-    let ingress = match wire().await {
+    let ingress = match from_env(|name| env::var(name).ok()).await {
         Ok(ingress) => ingress,
         Err(reasons) => {
             for reason in reasons {
@@ -38,14 +38,20 @@ pub async fn serve() -> ExitCode {
     }
 }
 
-/// Reads the environment, makes a producer for each queue, and connects where connections last: a cold start does that on a full
-/// CPU, and the first request need not. A broker that does not answer is no reason not to start.
-async fn wire() -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
-    let lookup = |name: &str| env::var(name).ok();
+/// An ingress for the built-in contract, configured through `lookup`: which queue is on which broker is said there alone.
+///
+/// Connects where connections last: at start Lambda lends a full CPU, and the first request need not wait. A broker that does
+/// not answer is logged, and is no reason not to start.
+///
+/// # Errors
+/// What keeps it from starting, all of it at once.
+pub async fn from_env(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
     let contract = contract().map_err(|error| vec![error.to_string()])?;
-    let config = Config::from_env(contract, lookup)
+    let config = Config::from_env(contract, &lookup)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let sdk = sdk_config(lookup).map_err(|error| vec![error.to_string()])?;
+    let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
         let ladder = rabbitmq.ladder().clone();
@@ -64,15 +70,10 @@ async fn wire() -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
         #[cfg(feature = "rabbitmq")]
         rabbitmq,
     };
-    let (mut producers, mut wrong) = (BTreeMap::new(), Vec::new());
+    let mut producers = BTreeMap::new();
     for (name, binding) in config.bindings {
-        match backends.backend(binding) {
-            Ok(backend) => drop(producers.insert(name, backend)),
-            Err(reason) => wrong.push(format!("queue {name} {reason}")),
-        }
-    }
-    if !wrong.is_empty() {
-        return Err(wrong);
+        let backend = backends.backend(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
+        producers.insert(name, backend);
     }
     let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
     Ok(Ingress::new(contract, producers, SecretsManager::new(&sdk, config.secrets_arn, endpoint)))

@@ -1,6 +1,7 @@
 //! Every refusal of promise 2, in the order the stages decide, and the yes.
 
 use serde_json::Value;
+use sluicegate_queue::SendError;
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, secret_text};
 
@@ -150,13 +151,23 @@ async fn the_same_key_gives_the_same_id_and_another_principal_another() {
 
 #[tokio::test]
 async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
-    let broker = Broker { sick: true, ..Broker::default() };
-    let ingress = ingress(&broker, &Store::holding(&secret_text()));
-    let answer = answer(&ingress, &http_api("POST", "/orders", &ORDER_HEADERS, ORDER)).await;
-    assert_eq!(answer["statusCode"], 503);
-    assert!(answer["headers"]["retry-after"].as_str().unwrap().parse::<u64>().unwrap() >= 1);
-    assert!(answer["body"].as_str().unwrap().contains("queue_unavailable"));
-    assert!(!answer["body"].as_str().unwrap().contains("said nothing"), "{answer}");
+    let reason = || "the inner story".to_owned();
+    for (sick, status, code, retry_after) in [
+        (SendError::NotSent { reason: reason() }, 503, "queue_unavailable", Some("2")),
+        (SendError::Unknown { reason: reason() }, 503, "queue_unavailable", Some("2")),
+        (SendError::Unroutable { reason: reason() }, 503, "unroutable", Some("30")),
+        (SendError::Refused { reason: reason(), message_at_fault: false }, 503, "queue_unavailable", Some("30")),
+        (SendError::Refused { reason: reason(), message_at_fault: true }, 413, "payload_too_large", None),
+    ] {
+        let broker = Broker { sick: Some(sick), ..Broker::default() };
+        let ingress = ingress(&broker, &Store::holding(&secret_text()));
+        let answer = answer(&ingress, &http_api("POST", "/orders", &ORDER_HEADERS, ORDER)).await;
+        assert_eq!(answer["statusCode"], status);
+        assert_eq!(answer["headers"]["retry-after"].as_str(), retry_after, "{answer}");
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["code"], code);
+        assert!(!body.to_string().contains("inner story"), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -35,3 +35,26 @@ fn a_delay_on_a_fifo_queue_is_told_before_the_first_request() {
     check(&contract, &[FIFO, STANDARD, SECRET], &["placeOrder"]);
     check(&contract, &[("QUEUE_ORDERS", STANDARD.1), STANDARD, SECRET], &[]);
 }
+
+const EXCHANGE: (&str, &str) = ("QUEUE_ORDERS", "rabbitmq:orders/{type}");
+const BROKER: (&str, &str) = ("RABBITMQ_URL", "amqps://me:pass-word@b-1.mq.eu-west-1.on.aws/");
+
+#[test]
+fn a_queue_on_rabbitmq_needs_its_broker_and_nothing_else_does() {
+    let shipped = contract().unwrap();
+    check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
+    check(shipped, &[EXCHANGE, STANDARD, SECRET], &["RABBITMQ_URL"]);
+    check(shipped, &[EXCHANGE, STANDARD, SECRET, ("RABBITMQ_URL", "amqps://b-1")], &["RABBITMQ_SECRET_ARN"]);
+    check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_LADDER", "5,1")], &["RABBITMQ_LADDER"]);
+    check(shipped, &[("QUEUE_ORDERS", "rabbitmq:orders"), STANDARD, BROKER], &["QUEUE_ORDERS", "SECRETS_ARN"]);
+    check(shipped, &[FIFO, STANDARD, SECRET, ("RABBITMQ_URL", "of no use")], &[]);
+}
+
+#[test]
+fn a_delay_beyond_the_ladder_is_told_before_the_first_request() {
+    let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
+    let delayed = yaml.replace("        queue: orders\n", "        queue: orders\n        delay: 61s\n");
+    let contract = Contract::parse("openapi.yaml", &delayed).unwrap();
+    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
+    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_LADDER", "1,60")], &["placeOrder"]);
+}

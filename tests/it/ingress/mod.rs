@@ -1,6 +1,7 @@
 //! The ingress by its events: what each service sends, and the answer and the message that come of it.
 
 mod answers;
+mod brokers;
 mod config;
 mod events;
 mod secrets;
@@ -25,7 +26,7 @@ type Stored = (Envelope, Option<String>);
 #[derive(Clone, Default)]
 pub(crate) struct Broker {
     stored: Arc<Mutex<Vec<Stored>>>,
-    sick: bool,
+    sick: Option<SendError>,
 }
 
 impl Broker {
@@ -40,8 +41,8 @@ impl Broker {
 
 impl Producer for Broker {
     async fn send(&self, message: &Message<'_>, _deadline: Instant) -> Result<Receipt, SendError> {
-        if self.sick {
-            return Err(SendError::Unknown { reason: "the broker said nothing".to_owned() });
+        if let Some(error) = &self.sick {
+            return Err(error.clone());
         }
         let mut stored = self.stored.lock().unwrap();
         stored.push((message.envelope.clone(), message.group.map(str::to_owned)));
@@ -112,7 +113,7 @@ pub(crate) fn lambda(event: &Value) -> LambdaEvent<Box<RawValue>> {
 }
 
 /// The Lambda answer as JSON.
-pub(crate) async fn answer(ingress: &Ingress<Broker, Store>, event: &Value) -> Value {
+pub(crate) async fn answer<P: Producer, S: SecretSource>(ingress: &Ingress<P, S>, event: &Value) -> Value {
     serde_json::to_value(ingress.handle(lambda(event)).await.unwrap()).unwrap()
 }
 

@@ -1,5 +1,5 @@
 //! The producer against a real broker: a receipt only for what is on a queue, and a true conclusion for everything else,
-//! whatever becomes of the connection.
+//! whatever becomes of the connection. Most run on one thread, as the functions do.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn ids(messages: &[crate::support::rabbitmq::Message]) -> Vec<&str> {
     messages.iter().map(|message| message.message_id.as_deref().expect("an id")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn what_is_stored_carries_the_envelope_and_its_properties() {
     let vhost = Vhost::create().await;
@@ -115,14 +115,15 @@ async fn what_is_stored_carries_the_envelope_and_its_properties() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
     vhost.declare_queue_with("full", json!({ "x-max-length": 1, "x-overflow": "reject-publish" })).await;
     vhost.declare_exchange("nowhere", "topic").await;
-    let broker = broker(&vhost.url());
+    let proxy = Proxy::start(vhost.port()).await;
+    let broker = broker(&vhost.url_at(proxy.port()));
     let good = producer(&broker, "rabbitmq:/orders");
     // A quorum queue rejects a little later than at its length.
     let full = producer(&broker, "rabbitmq:/full");
@@ -143,7 +144,7 @@ async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
         assert!(result.err().is_none_or(|error| error.to_string().contains(reason)), "{binding}: {reason}");
         assert_eq!(conclusion(&send(&good, &format!("good-{n}")).await), "stored", "after {binding}");
     }
-    assert_eq!(vhost.connections("sluicegate").await.len(), 1, "a closed channel costs no connection");
+    assert_eq!(proxy.connections(), 1, "a closed channel costs no connection");
     let stored = vhost.until_drained("orders", 6).await;
     assert_eq!(ids(&stored), ["bad-0", "good-0", "good-1", "good-2", "good-3", "good-4"]);
     vhost.delete().await;
@@ -171,7 +172,7 @@ async fn a_return_among_many_in_flight_is_told_to_its_own_sender() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn an_unknown_exchange_does_no_harm_to_the_messages_beside_it() {
     let vhost = Vhost::create().await;
@@ -188,7 +189,7 @@ async fn an_unknown_exchange_does_no_harm_to_the_messages_beside_it() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn many_sends_wait_for_their_confirms_together() {
     const COUNT: usize = 100;
@@ -217,7 +218,7 @@ async fn many_sends_wait_for_their_confirms_together() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_delay_is_a_detour_that_ends_in_the_queue() {
     let vhost = Vhost::create().await;
@@ -255,7 +256,7 @@ async fn a_delay_is_a_detour_that_ends_in_the_queue() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn limits_are_checked_before_anything_is_sent() {
     // Nobody listens there.
@@ -273,7 +274,24 @@ async fn limits_are_checked_before_anything_is_sent() {
     assert_eq!(conclusion(&broker.publish(&publication, Instant::now()).await), "not sent", "the deadline has passed");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_login_that_is_refused_is_for_the_operator_and_tells_no_password() {
+    let vhost = Vhost::create().await;
+    let port = vhost.port();
+    for (url, reason) in [
+        (format!("amqp://guest:pass-word@127.0.0.1:{port}/{}", vhost.name()), "ACCESS_REFUSED"),
+        (format!("amqp://guest:guest@127.0.0.1:{port}/no-such-vhost"), "vhost no-such-vhost not found"),
+    ] {
+        let refused = broker(&url).connect(Instant::now() + AMPLE).await;
+        assert_eq!(conclusion(&refused), "refused: queue", "{refused:?}");
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains(reason) && !text.contains("pass-word"), "{text}");
+    }
+    vhost.delete().await;
+}
+
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_closed_connection_is_made_again_once_for_all_who_wait() {
     let vhost = Vhost::create().await;
@@ -302,7 +320,7 @@ async fn a_closed_connection_is_made_again_once_for_all_who_wait() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
     let vhost = Vhost::create().await;
@@ -339,7 +357,7 @@ async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn an_idle_connection_is_asked_before_it_is_trusted() {
     let vhost = Vhost::create().await;
@@ -365,7 +383,7 @@ async fn an_idle_connection_is_asked_before_it_is_trusted() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
     let vhost = Vhost::create().await;
@@ -420,7 +438,7 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
     vhost.delete().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_broker_that_takes_no_messages_says_so_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -449,6 +467,16 @@ async fn a_broker_that_takes_no_messages_says_so_at_once() {
         (conclusion(&send_within(&producer, "after", Duration::from_secs(5)).await) == "stored").then_some(())
     })
     .await;
+
+    // The operator's own limit is lower than ours; channels learn it when they are opened.
+    node.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1000)."]).await.unwrap();
+    node.ctl(&["close_all_connections", "for a test"]).await.unwrap();
+    let body = [0; 2_000];
+    let large =
+        Publication { exchange: "", routing_key: "orders", properties: BasicProperties::default(), body: &body };
+    let refused = broker.publish(&large, Instant::now() + AMPLE).await;
+    assert_eq!(conclusion(&refused), "refused: message", "{refused:?}");
+    send(&producer, "small").await.unwrap();
     drop(vhost);
     node.stop().await;
 }
