@@ -1,11 +1,11 @@
 //! The copy of a message that goes to another queue: its bytes, its properties and headers, and what we tell about it.
 //!
-//! All of them are kept, but for these. What RabbitMQ wrote about earlier ways of the message is left out: a publisher's
-//! `x-death` makes it see a cycle and drop the message
-//! (<https://www.rabbitmq.com/docs/dlx#automatic-dead-letter-cycles>), and counts of another queue say nothing here. So is
-//! `expiration`, which would end the wait of a retry queue early, or a message in the dead-letter queue. `CC` and `BCC` would
-//! send each copy to the queues they name once more (<https://www.rabbitmq.com/docs/sender-selected>), and a user id other than
-//! ours would be refused (<https://www.rabbitmq.com/docs/validated-user-id>): they move to headers of ours. Copies are
+//! All of them are kept, but for these. What RabbitMQ wrote about earlier ways of the message is left out: an `x-death` that names
+//! the queue makes RabbitMQ see a cycle, and drop the message on its way back from a retry queue
+//! (<https://www.rabbitmq.com/docs/dlx#automatic-dead-letter-cycles>), and the counts of another queue say nothing here. So is
+//! `expiration`, which would end the wait in a retry queue early, or the life of the message in the dead-letter queue. `CC` and
+//! `BCC` would send each copy once more to the queues they name (<https://www.rabbitmq.com/docs/sender-selected>), and a user id
+//! other than ours would be refused (<https://www.rabbitmq.com/docs/validated-user-id>): they move to headers of ours. Copies are
 //! persistent, even of a message that was not.
 
 use std::collections::BTreeMap;

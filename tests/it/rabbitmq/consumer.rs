@@ -1,0 +1,333 @@
+//! The consumer runtime on a real broker: messages go through the retry queues and come to rest, each as often as promised.
+//!
+//! What stands between broker and runtime here does what Lambda's event source mapping does: it takes messages off a queue,
+//! makes an Amazon MQ event of them, acknowledges them all if the invocation succeeded, and returns them all if it failed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::lambda_runtime::{Context, Error, LambdaEvent};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
+use lapin::{BasicProperties, Channel};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy};
+use sluicegate_envelope::Envelope;
+use sluicegate_queue::names::Ladder;
+use sluicegate_queue::rabbitmq::{Broker, Config};
+use sluicegate_topology::{Address, Topology, apply};
+
+use crate::support::rabbitmq::{PATIENCE, Vhost};
+
+/// Receives after which a message is dead-lettered.
+const RECEIVE_COUNT_MAX: u32 = 4;
+
+type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
+
+/// Handlers that do what the event's type says, and note what they were given.
+fn consumer(url: &str, handled: &Handled) -> Consumer {
+    let (url, handled) = (url.to_owned(), Arc::clone(handled));
+    let config = Config::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone())).expect("sound").expect("set");
+    let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
+    Consumer::builder()
+        .otherwise(move |delivery: Arc<Delivery>| {
+            handled.lock().unwrap().push(Arc::clone(&delivery));
+            async move {
+                match delivery.envelope().event_type() {
+                    "retry" => Outcome::Retry,
+                    "reject" => Outcome::Reject("bad card".to_owned()),
+                    "panic" => panic!("told so"),
+                    _ => Outcome::Done,
+                }
+            }
+        })
+        .retry(RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_secs(1) })
+        .sdk_config(sluicegate_queue::sqs::sdk_config(aws).expect("sound"))
+        .broker(Broker::new(config))
+        .ladder(Ladder::new(vec![1]).expect("a ladder"))
+        .receive_count_max(RECEIVE_COUNT_MAX)
+        .build()
+        .expect("a consumer")
+}
+
+/// A virtual host with the queue `q` and what belongs to it.
+async fn vhost() -> Vhost {
+    let vhost = Vhost::create().await;
+    let topology = Topology::parse("topology.yaml", "queues: { q: { retry: [1] } }").expect("a sound file");
+    apply(&topology, &Address::parse(&vhost.url()).expect("an address")).await.expect("applied");
+    vhost
+}
+
+/// One turn of the mapping: hands over what is ready in `q`. `None` if that is nothing.
+async fn turn(vhost: &Vhost, channel: &Channel, consumer: &Consumer) -> Option<Result<(), Error>> {
+    let (mut messages, mut last) = (Vec::new(), None);
+    while let Some(message) = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("q is there") {
+        messages.push(json!({
+            "basicProperties": properties(&message.properties, message.data.len()),
+            "redelivered": message.redelivered,
+            "data": STANDARD.encode(&message.data),
+        }));
+        last = Some(message.delivery_tag);
+    }
+    let last = last?;
+    let answer = handle(consumer, &event(vhost.name(), &messages)).await;
+    match answer {
+        Ok(()) => channel.basic_ack(last, BasicAckOptions { multiple: true }).await.expect("acknowledged"),
+        Err(_) => {
+            let options = BasicNackOptions { multiple: true, requeue: true };
+            channel.basic_nack(last, options).await.expect("returned");
+        }
+    }
+    Some(answer)
+}
+
+fn event(vhost: &str, messages: &[Value]) -> Value {
+    let arn = "arn:aws:mq:us-west-2:111122223333:broker:b:b-9bcfa592-423a-4942-879d-eb284b418fc8";
+    json!({ "eventSource": "aws:rmq", "eventSourceArn": arn, "rmqMessagesByQueue": { format!("q::{vhost}"): messages } })
+}
+
+/// Invokes with twenty seconds, of which the runtime keeps four for itself.
+async fn handle(consumer: &Consumer, event: &Value) -> Result<(), Error> {
+    let deadline = SystemTime::now() + Duration::from_secs(20);
+    let mut context = Context::default();
+    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    let event = RawValue::from_string(event.to_string()).expect("JSON");
+    let response = consumer.handle(LambdaEvent::new(event, context)).await?;
+    assert_eq!(response.failures().count(), 0, "RabbitMQ knows no partial answer");
+    Ok(())
+}
+
+fn properties(properties: &BasicProperties, body_bytes: usize) -> Value {
+    json!({
+        "contentType": properties.content_type().as_ref().map(ToString::to_string),
+        "contentEncoding": properties.content_encoding().as_ref().map(ToString::to_string),
+        "headers": properties.headers().as_ref().map(table),
+        "deliveryMode": properties.delivery_mode(),
+        "priority": properties.priority(),
+        "correlationId": properties.correlation_id().as_ref().map(ToString::to_string),
+        "replyTo": properties.reply_to().as_ref().map(ToString::to_string),
+        "expiration": properties.expiration().as_ref().map(ToString::to_string),
+        "messageId": properties.message_id().as_ref().map(ToString::to_string),
+        "timestamp": properties.timestamp().map(|_| "Jan 1, 1970, 12:33:41\u{202F}AM"),
+        "type": properties.kind().as_ref().map(ToString::to_string),
+        "userId": properties.user_id().as_ref().map(ToString::to_string),
+        "appId": properties.app_id().as_ref().map(ToString::to_string),
+        "clusterId": properties.cluster_id().as_ref().map(ToString::to_string),
+        "bodySize": body_bytes,
+    })
+}
+
+fn table(table: &FieldTable) -> Value {
+    table.into_iter().map(|(name, value)| (name.to_string(), header(value))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn header(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::Boolean(value) => json!(value),
+        AMQPValue::ShortShortInt(value) => json!(value),
+        AMQPValue::ShortShortUInt(value) => json!(value),
+        AMQPValue::ShortInt(value) => json!(value),
+        AMQPValue::ShortUInt(value) => json!(value),
+        AMQPValue::LongInt(value) => json!(value),
+        AMQPValue::LongUInt(value) => json!(value),
+        AMQPValue::LongLongInt(value) => json!(value),
+        AMQPValue::LongString(text) => {
+            json!({ "bytes": text.as_bytes().iter().map(|byte| byte.cast_signed()).collect::<Vec<_>>() })
+        }
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(header).collect(),
+        AMQPValue::FieldTable(members) => table(members),
+        AMQPValue::Timestamp(_) => json!("Jan 1, 1970, 12:33:41\u{202F}AM"),
+        AMQPValue::Void => Value::Null,
+        other => panic!("not made here: {other:?}"),
+    }
+}
+
+fn envelope(id: &str, event_type: &str) -> (BasicProperties, Vec<u8>) {
+    let envelope = Envelope::builder(id, "/orders", event_type).build().expect("an envelope");
+    let properties = BasicProperties::default()
+        .with_content_type("application/cloudevents+json".into())
+        .with_message_id(id.into())
+        .with_type(event_type.into());
+    (properties, envelope.encode().into_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are_done_once() {
+    let vhost = vhost().await;
+    for (id, event_type) in
+        [("good-1", "done"), ("poison", "retry"), ("bomb", "panic"), ("bad", "reject"), ("good-2", "done")]
+    {
+        let (properties, body) = envelope(id, event_type);
+        vhost.publish("", "q", properties, &body).await;
+    }
+    // It had once expired in `q`, and was moved back: RabbitMQ would drop it on its way from the retry queue, as one in a circle.
+    let (properties, body) = envelope("moved", "retry");
+    let mut death = FieldTable::default();
+    for (name, value) in [("queue", "q"), ("reason", "expired"), ("exchange", "")] {
+        death.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    death.insert("count".into(), AMQPValue::LongLongInt(1));
+    let mut headers = FieldTable::default();
+    headers.insert("x-death".into(), AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()));
+    vhost.publish("", "q", properties.with_headers(headers), &body).await;
+    let garbage = BasicProperties::default().with_content_type("application/cloudevents+json".into());
+    vhost.publish("", "q", garbage, b"\xFF\x00 garbage").await;
+    // As the first tutorial does it.
+    vhost.publish("", "q", BasicProperties::default(), b"Order ID: 12345").await;
+    vhost.publish("", "q", BasicProperties::default(), b"Order ID: 12345").await;
+
+    let (channel, handled) = (vhost.channel().await, Handled::default());
+    let consumer = consumer(&vhost.url(), &handled);
+    let (started, mut dead) = (Instant::now(), Vec::new());
+    while dead.len() < 5 {
+        assert!(started.elapsed() < PATIENCE, "five messages are given up, {} are", dead.len());
+        match turn(&vhost, &channel, &consumer).await {
+            Some(answer) => answer.expect("every batch is settled"),
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+        dead.extend(vhost.drain("q.dlq").await);
+    }
+
+    let mut receives: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    let (mut orders, mut raw_ids) = (0, Vec::new());
+    for delivery in handled.lock().unwrap().iter() {
+        let envelope = delivery.envelope();
+        if envelope.event_type() == "rabbitmq.message" {
+            assert_eq!((envelope.payload().as_ref(), envelope.content_type()), (b"Order ID: 12345".as_slice(), None));
+            assert_eq!(envelope.source(), format!("/rabbitmq/{}/q", vhost.name()));
+            raw_ids.push(envelope.id().to_owned());
+            orders += 1;
+        } else {
+            receives.entry(envelope.id().to_owned()).or_default().push(delivery.receive_count());
+        }
+    }
+    raw_ids.sort();
+    raw_ids.dedup();
+    assert_eq!((orders, raw_ids.len()), (2, 2), "two equal orders are two");
+    let expected = [
+        ("bad", vec![1]),
+        ("bomb", vec![1, 2, 3, 4]),
+        ("good-1", vec![1]),
+        ("good-2", vec![1]),
+        ("moved", vec![1, 2, 3, 4]),
+        ("poison", vec![1, 2, 3, 4]),
+    ];
+    assert_eq!(receives, expected.map(|(id, receives)| (id.to_owned(), receives)).into());
+
+    let source = format!("q::{}", vhost.name());
+    let told: BTreeMap<_, _> = dead
+        .iter()
+        .map(|message| {
+            assert_eq!(message.header_text("sluicegate-source"), Some(source.as_str()));
+            assert_eq!(message.header("x-death"), None, "it would end the next round of the ladder");
+            assert_eq!(message.properties.delivery_mode(), &Some(2));
+            (
+                message.header_text("sluicegate-reason").unwrap(),
+                message.header_number("sluicegate-receive-count").unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("bad card", 1),
+        ("receives exhausted after 4: the handler asked for a retry", 4),
+        ("receives exhausted after 4: the handler panicked", 4),
+        ("undecodable: not UTF-8", 1),
+    ];
+    assert_eq!(told, expected.into());
+    assert!(dead.iter().any(|message| message.body == b"\xFF\x00 garbage"), "the bytes as they came");
+    for queue in ["q", "q.retry.1s", "q.dlq"] {
+        assert_eq!(vhost.ready(queue).await, 0, "{queue}");
+    }
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_batch_without_its_queues_comes_back_until_they_are_there() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("q").await;
+    let (properties, body) = envelope("1", "retry");
+    vhost.publish("", "q", properties, &body).await;
+    let (channel, handled) = (vhost.channel().await, Handled::default());
+    let consumer = consumer(&vhost.url(), &handled);
+    for receive_count in 1..=3 {
+        let error = turn(&vhost, &channel, &consumer).await.expect("it is there").expect_err("neither queue is there");
+        assert!(error.to_string().starts_with("the batch comes back: 1 of 1 messages"), "{error}");
+        assert_eq!(handled.lock().unwrap().last().unwrap().receive_count(), receive_count, "x-delivery-count counts");
+    }
+    vhost.declare_queue("q.dlq").await;
+    turn(&vhost, &channel, &consumer).await.expect("it is there").expect("settled");
+    let dead = vhost.until_drained("q.dlq", 1).await;
+    assert!(dead[0].header_text("sluicegate-reason").unwrap().starts_with("receives exhausted after 4"));
+    assert_eq!(
+        dead[0].header_number("x-delivery-count"),
+        Some(0),
+        "the count of the queue it is in, not of the one it was in"
+    );
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn copies_reach_their_queue_alone_and_are_taken_whoever_published_the_original() {
+    let vhost = vhost().await;
+    vhost.declare_queue("other").await;
+    let mut headers = FieldTable::default();
+    let keys = vec![AMQPValue::LongString("other".into())];
+    headers.insert("CC".into(), AMQPValue::FieldArray(FieldArray::from(keys)));
+    let (properties, body) = envelope("1", "reject");
+    vhost.publish("", "q", properties.with_headers(headers), &body).await;
+    vhost.until_drained("other", 1).await;
+    let (channel, handled) = (vhost.channel().await, Handled::default());
+    let consumer = consumer(&vhost.url(), &handled);
+    turn(&vhost, &channel, &consumer).await.expect("it is there").expect("settled");
+    assert!(vhost.until_drained("q.dlq", 1).await[0].header("sluicegate-cc").is_some());
+    assert_eq!(vhost.ready("other").await, 0, "only the original went there");
+
+    // What a publisher may not say of itself would close the channel, and with it fail the batch.
+    let message = json!({
+        "basicProperties": { "type": "reject", "userId": "somebody else", "replyTo": "amq.rabbitmq.reply-to", "expiration": "1" },
+        "redelivered": false,
+        "data": "",
+    });
+    handle(&consumer, &event(vhost.name(), &[message, json!(null)])).await.expect("settled");
+    let dead = vhost.until_drained("q.dlq", 2).await;
+    assert!(dead.iter().any(|message| message.header_text("sluicegate-user-id") == Some("somebody else")));
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_full_batch_that_failed_is_settled_well_within_the_margin() {
+    let vhost = vhost().await;
+    let (_, body) = envelope("1", "retry");
+    let message = json!({ "basicProperties": null, "redelivered": false, "data": STANDARD.encode(body) });
+    let consumer = consumer(&vhost.url(), &Handled::default());
+    let started = Instant::now();
+    handle(&consumer, &event(vhost.name(), &vec![message; 1_000])).await.expect("settled");
+    let taken = started.elapsed();
+    println!("1,000 messages given back in {} ms", taken.as_millis());
+    assert!(taken < Duration::from_secs(4), "the deadline margin: {taken:?}");
+    vhost.until_drained("q", 1_000).await;
+    vhost.delete().await;
+}
+
+#[tokio::test]
+async fn without_a_broker_a_batch_that_needs_none_succeeds_and_another_fails_in_time() {
+    // A port nobody listens on: it was free a moment ago.
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let consumer = consumer(&format!("amqp://guest:guest@127.0.0.1:{port}"), &Handled::default());
+    let message = |event_type: &str| json!({ "basicProperties": { "type": event_type }, "data": "" });
+    handle(&consumer, &event("/", &[message("done")])).await.expect("nothing to publish");
+    let started = Instant::now();
+    let error =
+        handle(&consumer, &event("/", &[message("done"), message("retry")])).await.expect_err("nothing to publish to");
+    assert!(error.to_string().starts_with("the batch comes back: 1 of 2 messages"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20), "within the deadline");
+}
