@@ -11,6 +11,7 @@ use std::{
 
 use clap::Args;
 use sluicegate_local::{
+    rabbitmq::BrokerChoice,
     secrets,
     stack::{Options, Stack},
     terminal::Terminal,
@@ -44,6 +45,12 @@ pub(crate) struct Arguments {
     /// Use LocalStack or another endpoint instead of the embedded SQS and Secrets Manager
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
+    /// Queues on a private RabbitMQ node, started and ended with the stack (parameter Broker=rabbitmq); needs rabbitmq-server
+    #[arg(long)]
+    rabbitmq: bool,
+    /// The same on a RabbitMQ that runs: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST
+    #[arg(long, value_name = "URL", conflicts_with = "rabbitmq")]
+    rabbitmq_url: Option<String>,
     /// A value for one of the template's parameters; may be repeated
     #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
     parameters: Vec<(String, String)>,
@@ -116,6 +123,11 @@ fn options(arguments: Arguments) -> Options {
         admin_port: arguments.admin_port,
         aws_port: arguments.aws_port,
         endpoint_url: arguments.endpoint_url,
+        rabbitmq: match (arguments.rabbitmq_url, arguments.rabbitmq) {
+            (Some(url), _) => Some(BrokerChoice::At(url)),
+            (None, true) => Some(BrokerChoice::Private),
+            (None, false) => None,
+        },
         release: arguments.release,
         freeze: arguments.freeze,
         binaries: None,
@@ -133,7 +145,14 @@ fn tell_ready(terminal: &Terminal, stack: &Stack, elsewhere: bool, took: Duratio
     terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
     terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues"));
     let services = if elsewhere { "used instead of the embedded services" } else { "SQS, Secrets Manager" };
-    terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues\n"));
+    terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues"));
+    if let Some(url) = &addresses.rabbitmq {
+        terminal.line(format_args!("  AMQP   {url}   RabbitMQ"));
+    }
+    if let Some(url) = &addresses.rabbitmq_management {
+        terminal.line(format_args!("         {url}   its management"));
+    }
+    terminal.line("");
     terminal.line("  Development secrets:");
     terminal.line(format_args!("    API key {} (principal dev, every scope)", secrets::API_KEY));
     terminal.line(format_args!("    GitHub {}   Stripe {}", secrets::GITHUB, secrets::STRIPE));

@@ -18,7 +18,7 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{journal::Journal, queues::QueueClient};
+use crate::{journal::Journal, queues::QueueClient, rabbitmq::QueueCounts};
 
 /// How many messages `GET /messages` lists.
 const LATEST_MAX: usize = 100;
@@ -56,6 +56,8 @@ pub struct Admin {
     pub client: QueueClient,
     /// Name and URL of each.
     pub queues: Vec<(String, String)>,
+    /// The queues on RabbitMQ, if there is one.
+    pub rabbitmq: Option<QueueCounts>,
 }
 
 /// Serves until the future is dropped.
@@ -113,6 +115,9 @@ async fn queues(State(admin): State<Admin>) -> Response {
             Err(error) => json!({ "name": name, "url": url, "error": error.to_string() }),
         };
         queues.push(entry);
+    }
+    if let Some(rabbitmq) = &admin.rabbitmq {
+        queues.extend(rabbitmq.read().await);
     }
     answer(StatusCode::OK, "application/json", &json!({ "queues": queues }))
 }

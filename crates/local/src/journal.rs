@@ -1,8 +1,9 @@
 //! Each message's life as a timeline: accepted → delivered → done, and everything that can come between.
 //!
 //! A message is known by its envelope's id, which stays the same through retries, the dead-letter queue and redrives; a
-//! message that is no CloudEvent is known by its SQS message id. Timelines are bounded in number and length. With the
-//! embedded queue every step is seen; with another endpoint those that happen in the queue alone are not.
+//! message that is no CloudEvent is known by its SQS message id, or by RabbitMQ's property `message_id`. Timelines are bounded in
+//! number and length. With the embedded queue every step is seen; with another endpoint those that happen in the queue alone are
+//! not, and with RabbitMQ those that the broker takes by itself: a message that it dead-letters, expires or purges.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,12 +15,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{mapping::MappingEvent, sqs::QueueEvent};
+use crate::{mapping::MappingEvent, rabbitmq::Published, sqs::QueueEvent};
 
 /// How many messages are remembered; the oldest are forgotten.
 const MESSAGES_MAX: usize = 10_000;
 /// How many steps of one message are remembered: the first and the latest.
 const STEPS_MAX: usize = 200;
+
+/// How a dead-letter queue on RabbitMQ is called, after its queue's name.
+const DEAD_LETTER_QUEUE_END: &str = ".dlq";
+/// What stands between a queue's name and the seconds of a step of its retry ladder.
+const LADDER_QUEUE_MIDDLE: &str = ".retry.";
 
 /// A step in a message's life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +59,10 @@ pub enum Step {
 }
 
 impl Step {
+    fn is_dead_lettered(&self) -> bool {
+        matches!(self, Self::DeadLettered { .. })
+    }
+
     /// The step's name, as in JSON.
     pub fn name(&self) -> &'static str {
         match self {
@@ -187,6 +197,41 @@ impl Journal {
         }
     }
 
+    /// What a client published to RabbitMQ: ingress a new message, or the consumer one that it puts where it belongs now.
+    pub fn published(&self, message: &Published) {
+        let id = identify(&message.body, &message.message_id);
+        let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
+        let step = if queue.ends_with(DEAD_LETTER_QUEUE_END) {
+            let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
+            Step::DeadLettered { queue: queue.clone(), reason }
+        } else if let Some(visible_in_s) = ladder_step_s(queue) {
+            Step::Retrying { visible_in_s }
+        } else if self.state().timelines.get(&id).and_then(Timeline::last).is_some_and(Step::is_dead_lettered) {
+            Step::Redriven { queue: queue.clone() }
+        } else if message.is_copy && message.exchange.is_empty() {
+            Step::Returned { reason: "the function did not begin with it in time and published it again".to_owned() }
+        } else {
+            return self.published_new(&id, message.queues.join(", "));
+        };
+        self.note(&id, step);
+    }
+
+    /// The trace of a new message may come after its delivery, and before or after the sender's answer.
+    fn published_new(&self, id: &str, queue: String) {
+        let accepted = Step::Accepted { queue };
+        let mut state = self.state();
+        let is_late = state.timelines.get_mut(id).is_some_and(|timeline| timeline.put_first(&accepted));
+        drop(state);
+        if is_late {
+            (self.inner.observer)(id, &accepted);
+        } else {
+            self.note(id, accepted);
+        }
+        if let Some(timeline) = self.state().timelines.get_mut(id) {
+            timeline.unanswered = true;
+        }
+    }
+
     /// What a mapping did.
     pub fn mapping_event(&self, event: &MappingEvent) {
         let message = event.message();
@@ -197,8 +242,12 @@ impl Journal {
                 self.note(&id, Step::Delivered { queue, function, receive_count: message.receive_count });
             }
             MappingEvent::Done(_) => {
-                // A function that rejects a message puts it into the dead-letter queue itself and then is through with it.
-                self.note_unless(&id, Step::Done, |last| matches!(last, Step::DeadLettered { .. }));
+                // A function that rejects a message puts it into the dead-letter queue itself and then is through with it. On
+                // RabbitMQ it also publishes again what is to be retried or was not begun.
+                let is_elsewhere = |last: &_| {
+                    matches!(last, Step::DeadLettered { .. } | Step::Retrying { .. } | Step::Returned { .. })
+                };
+                self.note_unless(&id, Step::Done, is_elsewhere);
             }
             MappingEvent::Returned { .. } => {
                 let step = Step::Returned { reason: format!("{function} listed it as failed") };
@@ -210,27 +259,23 @@ impl Journal {
         }
     }
 
-    /// A client was told 202 with this id. The embedded queue tells what was sent; of another one this answer is all there is
-    /// to know, and `elsewhere` names it.
+    /// A client was told 202 with this id. Who saw the message being sent has told so; of another endpoint, which `elsewhere`
+    /// names, this answer may be all there is to know.
     pub fn answered(&self, id: &str, elsewhere: Option<&str>) {
         let mut state = self.state();
         let timeline = state.timelines.get_mut(id);
-        let Some(queue) = elsewhere else {
-            let is_told = timeline.is_some_and(|timeline| std::mem::take(&mut timeline.unanswered));
-            drop(state);
-            if !is_told {
-                self.note(id, Step::Repeated);
-            }
-            return;
-        };
-        let accepted = Step::Accepted { queue: queue.to_owned() };
-        let is_new = timeline.is_none();
-        let is_late = timeline.is_some_and(|timeline| timeline.put_first(&accepted));
+        let (is_new, mut is_told, mut is_late) = (timeline.is_none(), false, false);
+        let accepted = elsewhere.map(|queue| Step::Accepted { queue: queue.to_owned() });
+        if let Some(timeline) = timeline {
+            is_told = std::mem::take(&mut timeline.unanswered);
+            is_late = !is_told && accepted.as_ref().is_some_and(|accepted| timeline.put_first(accepted));
+        }
         drop(state);
-        if is_late {
-            (self.inner.observer)(id, &accepted);
-        } else {
-            self.note(id, if is_new { accepted } else { Step::Repeated });
+        match accepted {
+            _ if is_told => {}
+            Some(accepted) if is_late => (self.inner.observer)(id, &accepted),
+            Some(accepted) if is_new => self.note(id, accepted),
+            _ => self.note(id, Step::Repeated),
         }
     }
 
@@ -286,6 +331,11 @@ fn step_json(at: OffsetDateTime, step: &Step) -> Value {
     let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
     value["at"] = at.format(&Rfc3339).unwrap_or_default().into();
     value
+}
+
+/// The seconds of a queue that holds messages for a step of the retry ladder: `orders.retry.5s`.
+fn ladder_step_s(queue: &str) -> Option<u32> {
+    queue.rsplit_once(LADDER_QUEUE_MIDDLE)?.1.strip_suffix('s')?.parse().ok()
 }
 
 /// The envelope's id, if the body is a CloudEvent.

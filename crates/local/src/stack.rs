@@ -3,6 +3,7 @@
 //! Everything listens on the loopback address only, and everything ends with the [`Stack`]: no process of a function
 //! outlives it. Ports are taken before anything else is done, so that a taken one is told at once.
 
+mod broker;
 mod place;
 mod watch;
 
@@ -29,6 +30,7 @@ use crate::{
     mapping::{Mapping, MappingSpec},
     pool::{Function, FunctionSpec, StartError},
     queues::{EndpointError, QueueClient, RemoteSqs},
+    rabbitmq::{self, BrokerChoice, BrokerError},
     secrets,
     sqs::{Sqs, SqsConfig},
     template::{Faults, FunctionPlan, MappingPlan, Notice, Plan, REGION, Settings},
@@ -38,6 +40,12 @@ use crate::{
 
 /// How many environments of a function work at once, unless the template reserves a number. A laptop has few cores.
 pub const CONCURRENCY_MAX_DEFAULT: usize = 10;
+/// The template's parameter that says what the queues are.
+pub const BROKER_PARAMETER: &str = "Broker";
+/// The variable that tells functions where RabbitMQ is.
+const RABBITMQ_URL: &str = "RABBITMQ_URL";
+/// What [`Health`] calls the broker.
+const RABBITMQ: &str = "RabbitMQ";
 /// How long invocations in flight may go on when the stack stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -54,6 +62,8 @@ pub struct Options {
     pub aws_port: u16,
     /// LocalStack or another endpoint for SQS and Secrets Manager, instead of the embedded services.
     pub endpoint_url: Option<String>,
+    /// A RabbitMQ broker, which the parameter [`BROKER_PARAMETER`] then chooses, too.
+    pub rabbitmq: Option<BrokerChoice>,
     /// Build with optimisation.
     pub release: bool,
     /// Stop processes between invocations, as Lambda does.
@@ -114,6 +124,15 @@ pub enum StackError {
         /// Which, and why.
         error: StartError,
     },
+    /// RabbitMQ is not there, or not as it has to be.
+    #[error(transparent)]
+    Rabbitmq(#[from] BrokerError),
+    /// A mapping without a broker to map.
+    #[error("{function} has MQ events: choose a RabbitMQ broker with --rabbitmq or --rabbitmq-url URL")]
+    NoBroker {
+        /// The function's name.
+        function: String,
+    },
     /// A mapping's filter is wrong.
     #[error("the mapping from {queue}: {error}")]
     Filter {
@@ -137,11 +156,16 @@ pub struct Addresses {
     pub admin: String,
     /// SQS and Secrets Manager.
     pub aws: String,
+    /// RabbitMQ, if one is used; with the password only of a private node.
+    pub rabbitmq: Option<String>,
+    /// RabbitMQ's management API and page, not in the line for scripts: it is at the port plus 10,000.
+    pub rabbitmq_management: Option<String>,
 }
 
 impl fmt::Display for Addresses {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "gateway={} admin={} aws={}", self.gateway, self.admin, self.aws)
+        write!(out, "gateway={} admin={} aws={}", self.gateway, self.admin, self.aws)?;
+        self.rabbitmq.iter().try_for_each(|url| write!(out, " rabbitmq={url}"))
     }
 }
 
@@ -151,6 +175,7 @@ pub struct Stack {
     routes: Vec<String>,
     functions: BTreeMap<String, Function>,
     mappings: Vec<Mapping>,
+    rabbitmq: Option<broker::Running>,
     /// The servers and the watch; they end with this set.
     tasks: JoinSet<()>,
 }
@@ -164,7 +189,13 @@ impl Stack {
         let terminal = options.terminal.clone();
         let text = std::fs::read_to_string(&options.template)
             .map_err(|source| StackError::Template { path: options.template.clone(), source })?;
-        let ports = Ports::open(&options).await?;
+        let mut ports = Ports::open(&options).await?;
+        let broker = options.rabbitmq.as_ref().map(rabbitmq::Broker::choose).transpose()?;
+        if let Some(broker) = &broker {
+            ports.addresses.rabbitmq = Some(broker.public_url());
+            let management = broker.endpoint().management();
+            ports.addresses.rabbitmq_management = management.map(|management| management.url().to_owned());
+        }
         let file = options.template.display().to_string();
         let mut settings = Settings {
             parameters: options.parameters.clone(),
@@ -172,8 +203,16 @@ impl Stack {
             queue_url_base: ports.addresses.aws.clone(),
             physical: BTreeMap::new(),
         };
+        if let Some(broker) = &broker {
+            settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
+            settings.environment.insert(RABBITMQ_URL.to_owned(), broker.endpoint().url());
+        }
         let plan = Plan::read(&file, &text, &settings)?;
         tell_notices(&terminal, &plan.notices);
+        if let (Some(mapping), None) = (plan.mq_mappings.first(), &broker) {
+            return Err(StackError::NoBroker { function: mapping.function.clone() });
+        }
+        let topology = if broker.is_some() { rabbitmq::read_topology(&options.template)? } else { None };
         terminal.line(&ports.addresses);
 
         let journal = Journal::new(place::dead_letter_queues(&plan), {
@@ -193,8 +232,18 @@ impl Stack {
         for function in &plan.functions {
             health.down(&function.name, "it is being built");
         }
+        if broker.is_some() {
+            health.down(RABBITMQ, "it is starting");
+        }
         let queues = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
-        let admin = Admin { health: health.clone(), journal: journal.clone(), client: client.clone(), queues };
+        let counts = broker.as_ref().map(|broker| broker::counts(broker.endpoint(), topology.as_ref(), &plan));
+        let admin = Admin {
+            health: health.clone(),
+            journal: journal.clone(),
+            client: client.clone(),
+            queues,
+            rabbitmq: counts,
+        };
         tasks.spawn(serve("admin", terminal.clone(), admin::serve(ports.admin, admin)));
         if let (Some(listener), QueueClient::Embedded(sqs)) = (ports.aws, &client) {
             let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));
@@ -203,15 +252,33 @@ impl Stack {
 
         let sources = folders(&options.template, &plan.functions).into_keys();
         let seen = sources.map(|folder| (folder.clone(), workspace::fingerprint(&workspace::root(&folder)))).collect();
-        let binaries = build(&options, &plan.functions).await?;
+        let starting = async {
+            match broker {
+                Some(broker) => broker::start(broker, topology.as_ref(), &terminal, &journal).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        // The node starts while the compiler works.
+        let (binaries, rabbitmq) = tokio::try_join!(build(&options, &plan.functions), starting)?;
+        health.up(RABBITMQ);
         let specs = plan.functions.iter().map(|function| spec(function, &binaries, &ports.addresses.aws, &options));
         let functions = start_functions(specs.collect(), &terminal, &health).await?;
-        let mut stack = Self { addresses: ports.addresses, routes: Vec::new(), functions, mappings: Vec::new(), tasks };
+        let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
+        let mut stack = Self { addresses, routes, functions, mappings, rabbitmq, tasks };
         for mapping in &plan.mappings {
             stack.mappings.extend(stack.map(mapping, &plan, &client, &journal)?);
         }
-        let elsewhere = options.endpoint_url.clone();
-        stack.open_gateway(ports.gateway, &plan, &terminal, observer(&terminal, &journal, elsewhere));
+        let answers = match &mut stack.rabbitmq {
+            Some(rabbitmq) => {
+                rabbitmq.map(&plan, &stack.functions, &terminal)?;
+                rabbitmq.answers()
+            }
+            None => {
+                let (journal, elsewhere) = (journal.clone(), options.endpoint_url.clone());
+                Arc::new(move |id: &str| journal.answered(id, elsewhere.as_deref()))
+            }
+        };
+        stack.open_gateway(ports.gateway, &plan, &terminal, observer(&terminal, answers));
         if options.watch && options.binaries.is_none() {
             let (functions, plans) = (stack.functions.clone(), plan.functions);
             stack.tasks.spawn(watch::watch(options, plans, seen, functions, binaries, health));
@@ -233,6 +300,8 @@ impl Stack {
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         let mut stopping: JoinSet<()> = self.mappings.drain(..).map(Mapping::stop).collect();
+        let mq_mappings = self.rabbitmq.as_mut().map(broker::Running::take_mappings).unwrap_or_default();
+        mq_mappings.into_iter().for_each(|mapping| drop(stopping.spawn(mapping.stop())));
         let all = async { while stopping.join_next().await.is_some() {} };
         // What is still in flight after that is aborted with the mappings.
         let _ = tokio::time::timeout(STOP_PATIENCE, all).await;
@@ -242,6 +311,9 @@ impl Stack {
             stopping.spawn(async move { function.stop().await });
         }
         while stopping.join_next().await.is_some() {}
+        if let Some(rabbitmq) = self.rabbitmq.take() {
+            rabbitmq.stop().await;
+        }
     }
 
     fn map(
@@ -305,6 +377,8 @@ impl Ports {
             gateway: url(&gateway),
             admin: url(&admin),
             aws: aws.as_ref().map_or_else(|| elsewhere.to_owned(), url),
+            rabbitmq: None,
+            rabbitmq_management: None,
         };
         Ok(Self { addresses, gateway, admin, aws })
     }
@@ -331,18 +405,18 @@ fn embedded(base_url: &str, journal: &Journal) -> Sqs {
 }
 
 /// Notes what the gateway answered. A 202 names the message it was given for.
-fn observer(terminal: &Terminal, journal: &Journal, elsewhere: Option<String>) -> gateway::Observer {
+fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> gateway::Observer {
     #[derive(Deserialize)]
     struct Accepted {
         id: String,
     }
-    let (terminal, journal) = (terminal.clone(), journal.clone());
+    let terminal = terminal.clone();
     Arc::new(move |exchange| {
         terminal.request(exchange);
         if exchange.status == StatusCode::ACCEPTED
             && let Ok(Accepted { id }) = serde_json::from_slice(exchange.body)
         {
-            journal.answered(&id, elsewhere.as_deref());
+            answers(&id);
         }
     })
 }

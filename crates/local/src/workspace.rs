@@ -41,6 +41,11 @@ pub enum BuildError {
 pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(names_a_package) {
+            command.env_remove(name);
+        }
+    }
     command.arg("build").arg("--message-format=json-render-diagnostics").current_dir(folder);
     command.args(names.iter().flat_map(|name| ["--bin", name]));
     if release {
@@ -59,6 +64,12 @@ pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTr
         None => Err(BuildError::Missing(name.clone())),
     });
     found.collect()
+}
+
+/// Whether cargo sets this variable for what it runs, which may be us. Some build scripts look at it, ring's for one: if it
+/// were passed on, cargo would build them and all above them again whenever it is started in another way.
+fn names_a_package(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// The executables that cargo's messages name.

@@ -149,7 +149,7 @@ mod tests {
             (AMQPValue::LongUInt(u32::MAX), json!(u32::MAX)),
             (AMQPValue::Double(1.5), json!(1.5)),
             (AMQPValue::Double(f64::NAN), json!(null)),
-            (AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 314 }), json!(3.14)),
+            (AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 275 }), json!(2.75)),
             (AMQPValue::LongString("é".into()), json!({ "bytes": [-61, -87] })),
             (AMQPValue::ByteArray(vec![1, 255].into()), json!([1, -1])),
             (AMQPValue::Timestamp(0), json!("Jan 1, 1970, 12:00:00 AM")),

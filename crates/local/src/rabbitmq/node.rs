@@ -194,7 +194,7 @@ impl Node {
     /// Its URL with user and password and without a virtual host, which means `/`.
     #[must_use]
     pub fn amqp_url(&self) -> String {
-        format!("amqp://{USER}:{USER}@127.0.0.1:{}", self.port)
+        amqp_url(self.port)
     }
 
     /// The URL of its management API and web page.
@@ -237,6 +237,12 @@ impl Node {
     }
 }
 
+/// The URL of a node on this port, with user and password.
+#[must_use]
+pub fn amqp_url(port: u16) -> String {
+    format!("amqp://{USER}:{USER}@127.0.0.1:{port}")
+}
+
 fn management_url(port: u16) -> String {
     format!("http://127.0.0.1:{}", port + MANAGEMENT_PORT_OFFSET)
 }
@@ -274,8 +280,11 @@ fn taken(port: u16) -> Option<u16> {
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_err())
 }
 
-/// A port whose siblings are free, too. Starts at different ones, so that nodes started at once do not meet.
-fn free_port() -> Result<u16, NodeError> {
+/// An AMQP port whose siblings are free, too. Starts at different ones, so that nodes started at once do not meet.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16, NodeError> {
     let count = PORTS.end - PORTS.start;
     // The end of such an id is random.
     let random = uuid::Uuid::now_v7().as_bytes()[14..].iter().fold(0, |sum, byte| (sum << 8) | u16::from(*byte));

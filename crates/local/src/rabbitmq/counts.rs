@@ -1,0 +1,71 @@
+//! How full the queues are, as the management API counts. It may be some seconds behind.
+
+use serde_json::{Value, json};
+
+use super::endpoint::Endpoint;
+use super::management::Management;
+
+/// The queues to count.
+#[derive(Clone)]
+pub struct QueueCounts {
+    vhost: String,
+    management: Option<Management>,
+    names: Vec<String>,
+}
+
+impl QueueCounts {
+    /// Counts these queues of a virtual host, and their dead-letter queues.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint, names: Vec<String>) -> Self {
+        Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management(), names }
+    }
+
+    /// One object per queue, in the words of SQS: `visible` are ready, `in_flight` unacknowledged, and `delayed` wait in the
+    /// queue's retry ladder.
+    pub async fn read(&self) -> Vec<Value> {
+        let queues = match &self.management {
+            Some(management) => management.get(&["queues", &self.vhost]).await.map_err(|error| error.to_string()),
+            None => Err("its management API speaks TLS, which is not spoken here".to_owned()),
+        };
+        let names = self.names.iter().flat_map(|name| [name.clone(), format!("{name}.dlq")]);
+        names
+            .map(|name| match &queues {
+                Ok(queues) => entry(&name, queues.as_array().map(Vec::as_slice).unwrap_or_default()),
+                Err(error) => json!({ "name": name, "broker": "rabbitmq", "error": error }),
+            })
+            .collect()
+    }
+}
+
+fn entry(name: &str, queues: &[Value]) -> Value {
+    let Some(queue) = queues.iter().find(|queue| queue["name"] == name) else {
+        return json!({ "name": name, "broker": "rabbitmq", "error": "there is no such queue" });
+    };
+    let ladder = format!("{name}.retry.");
+    let steps = queues.iter().filter(|queue| queue["name"].as_str().is_some_and(|name| name.starts_with(&ladder)));
+    json!({
+        "name": name,
+        "broker": "rabbitmq",
+        "visible": queue["messages_ready"],
+        "in_flight": queue["messages_unacknowledged"],
+        "delayed": steps.filter_map(|queue| queue["messages"].as_u64()).sum::<u64>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_counted_with_its_ladder() {
+        let queue = |name: &str, ready: u64| json!({ "name": name, "messages": ready + 1, "messages_ready": ready, "messages_unacknowledged": 1 });
+        let queues = [queue("a", 3), queue("a.retry.1s", 4), queue("a.retry.5s", 0), queue("a.dlq", 2), queue("ab", 9)];
+        let counts = |name| {
+            let entry = entry(name, &queues);
+            [&entry["visible"], &entry["in_flight"], &entry["delayed"]].map(Value::as_u64)
+        };
+        assert_eq!(counts("a"), [Some(3), Some(1), Some(6)]);
+        assert_eq!(counts("a.dlq"), [Some(2), Some(1), Some(0)]);
+        assert_eq!(entry("b", &queues)["error"], "there is no such queue");
+    }
+}

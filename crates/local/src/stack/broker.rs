@@ -1,0 +1,124 @@
+//! The stack's side of RabbitMQ: the broker, its topology, the mappings from it and the timelines of its messages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sluicegate_topology::Topology;
+
+use super::StackError;
+use crate::{
+    journal::Journal,
+    pool::Function,
+    rabbitmq::{
+        Broker, Endpoint, QueueCounts, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RunningBroker, Timeline,
+        declare,
+    },
+    template::Plan,
+    terminal::Terminal,
+};
+
+/// What runs for RabbitMQ.
+pub(super) struct Running {
+    endpoint: Endpoint,
+    mappings: Vec<RabbitmqMapping>,
+    timeline: Timeline,
+    broker: RunningBroker,
+}
+
+/// Starts the broker if it is a private one, and makes it have the topology.
+pub(super) async fn start(
+    broker: Broker,
+    topology: Option<&Topology>,
+    terminal: &Terminal,
+    journal: &Journal,
+) -> Result<Running, StackError> {
+    let endpoint = broker.endpoint().clone();
+    let is_private = broker.is_private();
+    if is_private {
+        terminal.line(format_args!("Starting RabbitMQ at {endpoint}"));
+    }
+    let broker = broker.start().await?;
+    match topology {
+        Some(topology) => {
+            let made = declare(topology, &endpoint).await?;
+            // On a node of one's own everything is new.
+            match made.len() {
+                0 => {}
+                count if is_private => terminal.line(format_args!("Made the topology on RabbitMQ: {count} things")),
+                _ => made.iter().for_each(|change| terminal.line(format_args!("RabbitMQ: {change}"))),
+            }
+        }
+        None => {
+            terminal.warn("there is no infra/topology.yaml beside the template, so nothing is declared on RabbitMQ")
+        }
+    }
+    let (timeline, error) = Timeline::start(journal.clone(), &endpoint).await;
+    if let Some(error) = error {
+        terminal.warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not told ({error})"));
+    }
+    Ok(Running { endpoint, mappings: Vec::new(), timeline, broker })
+}
+
+/// Which queues `/queues` counts: those of the topology, and those with a mapping.
+pub(super) fn counts(endpoint: &Endpoint, topology: Option<&Topology>, plan: &Plan) -> QueueCounts {
+    let declared = topology.map(Topology::queues).unwrap_or_default().iter().map(|queue| queue.name.clone());
+    let mapped = plan.mq_mappings.iter().map(|mapping| mapping.queue.clone());
+    let mut names: Vec<_> = declared.collect();
+    for name in mapped {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    QueueCounts::new(endpoint, names)
+}
+
+impl Running {
+    /// Starts a mapping for each MQ event.
+    pub(super) fn map(
+        &mut self,
+        plan: &Plan,
+        functions: &BTreeMap<String, Function>,
+        terminal: &Terminal,
+    ) -> Result<(), StackError> {
+        for mapping in &plan.mq_mappings {
+            let Some(function) = functions.get(&mapping.function) else { continue };
+            let spec = RabbitmqMappingSpec {
+                function: mapping.function.clone(),
+                queue: mapping.queue.clone(),
+                endpoint: self.endpoint.clone(),
+                broker_arn: mapping.broker_arn.clone(),
+                batch_size: mapping.batch_size,
+                batching_window: mapping.batching_window,
+                filters: mapping.filters.clone(),
+            };
+            let messages = self.timeline.observer();
+            let (terminal, queue) = (terminal.clone(), mapping.queue.clone());
+            let observer = Arc::new(move |event: &RabbitmqEvent| match event {
+                RabbitmqEvent::Message(event) => messages(event),
+                RabbitmqEvent::Waiting { reason } => {
+                    terminal.warn(format_args!("the mapping from RabbitMQ queue {queue} waits: {reason}"));
+                }
+                RabbitmqEvent::Consuming => terminal.line(format_args!("Consuming RabbitMQ queue {queue}")),
+            });
+            let started = RabbitmqMapping::start(spec, function.clone(), observer);
+            let filter = |error| StackError::Filter { queue: mapping.queue.clone(), error };
+            self.mappings.push(started.map_err(filter)?);
+        }
+        Ok(())
+    }
+
+    /// Where ids go that clients were told with a 202.
+    pub(super) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+        self.timeline.answers()
+    }
+
+    /// The mappings, to be stopped by the caller.
+    pub(super) fn take_mappings(&mut self) -> Vec<RabbitmqMapping> {
+        std::mem::take(&mut self.mappings)
+    }
+
+    pub(super) async fn stop(self) {
+        self.timeline.stop().await;
+        self.broker.stop().await;
+    }
+}
