@@ -1,13 +1,13 @@
 //! What the `sluicegate` command says when something is wrong.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::support::root;
+use crate::support::{cargo, root};
 
 fn sluicegate(arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = cargo();
     command.args(["run", "--quiet", "--package", "sluicegate-cli", "--bin", "sluicegate", "--"]);
-    let Output { status, stdout, stderr } = command.args(arguments).current_dir(root()).output().expect("cargo runs");
+    let Output { status, stdout, stderr } = command.args(arguments).output().expect("cargo runs");
     (status.success(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
 }
 

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::WAY_TIME_MAX;
-use crate::support::root;
 use crate::support::stack::Stack;
+use crate::support::{like_a_shell, root};
 
 /// Commands that other checks run (`cargo local` is every test of this suite), or that need an AWS account.
 const NOT_HERE: &[&str] = &["cargo local", "sam build && sam deploy --guided", "aws secretsmanager put-secret-value"];
@@ -52,7 +52,9 @@ async fn every_command_of_the_readme_answers_what_it_says() {
         if script.starts_with("cargo sluicegate send") {
             script = format!("{script} --to {}", stack.gateway);
         }
-        let output = Command::new("sh").args(["-c", &script]).env("id", &id).current_dir(root()).output().expect("sh");
+        let mut shell = Command::new("sh");
+        like_a_shell(shell.args(["-c", &script]).env("id", &id).current_dir(root()));
+        let output = shell.output().expect("sh");
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         for word in
             expected.split(|c: char| !(c.is_alphanumeric() || "/_-".contains(c))).filter(|word| !word.is_empty())

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluicegate_topology::{Address, Error, Plan, State, Topology, apply, plan};
 
 use crate::support::rabbitmq::{Message, PATIENCE, Vhost, until};
-use crate::support::root;
+use crate::support::{cargo, root};
 
 const FILE: &str = "
 exchanges:
@@ -322,8 +322,8 @@ async fn the_command_tells_by_its_exit_code_and_never_shows_a_password() {
 
 /// Builds the command, once; answers where it is: beside the folder of this very binary.
 fn command() -> PathBuf {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "sluicegate-cli"]).current_dir(root());
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
     assert!(build.status().expect("cargo runs").success(), "the command is built");
     let this = std::env::current_exe().expect("a path");
     this.ancestors().nth(2).expect("target/debug").join("sluicegate")

@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::cargo;
 use super::processes::{self, Process};
-use super::root;
 
 /// Building the functions from nothing is part of the start.
 const START_TIME_MAX: Duration = Duration::from_secs(900);
@@ -33,11 +33,8 @@ pub(crate) struct Stack {
 impl Stack {
     /// Starts `cargo local` with free ports, `arguments` and `environment`, and waits until it is healthy.
     pub(crate) async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO"));
-        command
-            .current_dir(root())
-            .args(["local", "--port", "0", "--admin-port", "0", "--aws-port", "0"])
-            .args(arguments);
+        let mut command = Command::from(cargo());
+        command.args(["local", "--port", "0", "--admin-port", "0", "--aws-port", "0"]).args(arguments);
         command.env_remove("FORWARD_URL").envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn().expect("cargo starts");
