@@ -7,6 +7,8 @@ use super::{count, tell};
 use crate::support::rabbitmq::Vhost;
 use crate::support::stack::Stack;
 
+/// What the functions call their connections.
+const FUNCTIONS: &str = "sluicegate";
 /// The ingress's own deadline is well below the function's 10 s; a frozen connection must not cost all of it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 /// Heartbeats of 2 s: the broker closes the connection after missing two.
@@ -24,11 +26,11 @@ async fn the_first_request_after_a_freeze_is_accepted() {
     let (status, body) = place(&stack, "before").await;
     assert_eq!(status, 202, "{body}\n{}", stack.printed());
     let frozen = Instant::now();
-    let before = vhost.connections("ingress").await;
-    assert!(!before.is_empty(), "the ingress is connected while it is frozen");
+    let before = vhost.connections(FUNCTIONS).await;
+    assert!(!before.is_empty(), "the frozen ingress stays connected at first");
     stack
         .until("the broker gave the ingress's connection up", Duration::from_secs(180), async || {
-            (vhost.connections("ingress").await.is_empty() && frozen.elapsed().as_secs() >= seconds as u64)
+            (vhost.connections(FUNCTIONS).await.is_empty() && frozen.elapsed().as_secs() >= seconds as u64)
                 .then_some(())
         })
         .await;
@@ -39,7 +41,7 @@ async fn the_first_request_after_a_freeze_is_accepted() {
     assert_eq!(status, 202, "{body}\n{}", stack.printed());
     assert!(answered < ANSWER_TIME_MAX, "it took {answered:?}");
     let figures = format!(
-        "frozen for {:.0} s, {heartbeat} s; the next request was answered 202 after {:.0} ms",
+        "frozen for {:.0} s, {heartbeat}; the next request was answered 202 after {:.0} ms",
         frozen.as_secs_f64(),
         answered.as_secs_f64() * 1e3
     );

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sluicegate_local::rabbitmq::node::Node;
+use tempfile::TempDir;
 
 use super::path::Path;
 use super::producers::Load;
@@ -12,31 +13,49 @@ use crate::support::rabbitmq::Vhost;
 
 /// A kill comes up to this long after the path was seen to work.
 const PAUSE_MAX: Duration = Duration::from_millis(400);
-/// Orders accepted before the next kill: the path works, and messages are everywhere on it.
-const ORDERS_BETWEEN: usize = 20;
+/// Messages that get through before the broker is killed again: they are everywhere then.
+const MESSAGES_BETWEEN: usize = 50;
+/// A quorum queue is older than this when its broker is killed for the first time. RabbitMQ saves the list of its quorum queues
+/// twice a second and not at their declaration, so a younger one has no leader afterwards and confirms nothing ever again (seen
+/// on 3.10.8: `names.dets`). That loses no message, and is not what is proved here.
+const QUEUE_AGE_MIN: Duration = Duration::from_secs(3);
+/// How many kills of a broker, in each of two proofs.
+const BROKER_KILLS: &str = "SLUICEGATE_PROOF_BROKER_KILLS";
+const BROKER_KILLS_SHORT: usize = 2;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
+    let kills = count(BROKER_KILLS, BROKER_KILLS_SHORT);
+    let (mut node, folder) = node().await;
+    let vhost = Vhost::at(&node.amqp_url()).await;
+    vhost.declare_queue("orders").await;
+    let load = Load::start(&vhost.url(), "orders");
+    tokio::time::sleep(QUEUE_AGE_MIN).await;
+    for _ in 0..kills {
+        load.until_confirmed(MESSAGES_BETWEEN).await;
+        kill(&mut node).await;
+    }
+    load.until_confirmed(MESSAGES_BETWEEN).await;
+    tell(&format!("{kills} kills of the broker under producers"), load.finish(&vhost).await);
+    end(node, folder).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn nothing_answered_202_is_lost_when_the_broker_is_killed() {
-    let kills = count("SLUICEGATE_PROOF_BROKER_KILLS", 2);
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut node = Node::start(folder.path(), None).await.expect("RabbitMQ is installed");
+    let kills = count(BROKER_KILLS, BROKER_KILLS_SHORT);
+    let (mut node, folder) = node().await;
     let vhost = Vhost::at(&node.amqp_url()).await;
-    vhost.declare_queue("kept").await;
-    let kept = Load::start(&vhost.url(), "kept");
     let path = Path::start(&vhost.url(), &[]).await;
+    tokio::time::sleep(QUEUE_AGE_MIN).await;
     for _ in 0..kills {
-        kept.until_confirmed(ORDERS_BETWEEN).await;
-        path.until_accepted(ORDERS_BETWEEN).await;
-        pause(PAUSE_MAX).await;
-        node.kill().await;
-        node.restart().await.expect("the node comes back with its data");
+        path.until_accepted(MESSAGES_BETWEEN).await;
+        kill(&mut node).await;
     }
-    kept.until_confirmed(ORDERS_BETWEEN).await;
-    path.until_accepted(ORDERS_BETWEEN).await;
-    tell(&format!("{kills} kills of the broker, messages that stay"), kept.finish(&vhost).await);
-    tell(&format!("{kills} kills of the broker, orders"), path.settle(&vhost).await);
-    node.kill().await;
+    path.until_accepted(MESSAGES_BETWEEN).await;
+    tell(&format!("{kills} kills of the broker under the whole path"), path.settle(&vhost).await);
+    end(node, folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,4 +79,23 @@ async fn nothing_answered_202_is_lost_when_functions_are_killed() {
     let figures = path.settle(&vhost).await;
     tell(&format!("{kills} kills of functions ({killed:?})"), figures);
     vhost.delete().await;
+}
+
+/// A node of the proof's own: nobody else's messages are on it.
+async fn node() -> (Node, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = Node::start(folder.path(), None).await.expect("RabbitMQ is installed");
+    (node, folder)
+}
+
+/// Kills it at any moment with SIGKILL, and starts it again on what it had on disk.
+async fn kill(node: &mut Node) {
+    pause(PAUSE_MAX).await;
+    node.kill().await;
+    node.restart().await.expect("the node comes back");
+}
+
+async fn end(mut node: Node, folder: TempDir) {
+    node.kill().await;
+    folder.close().expect("the folder goes");
 }

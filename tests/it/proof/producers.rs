@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Balance, Conclusion, Ledger};
 use super::pause;
-use crate::support::rabbitmq::{Vhost, until};
+use crate::support::rabbitmq::Vhost;
 
 /// Connections of a load, as of so many ingress processes, and sends at once on each.
 const CONNECTIONS: usize = 4;
@@ -23,6 +23,8 @@ const SENDS_AT_ONCE: usize = 8;
 const REST_TIME_MAX: Duration = Duration::from_millis(60);
 /// As the ingress gives a send.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
+/// The count is looked at again after this at most.
+const ASK_INTERVAL: Duration = Duration::from_millis(10);
 /// Messages get through again after this, whatever broke.
 const BREAK_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -68,13 +70,15 @@ struct Shared {
     busy: AtomicBool,
     confirmed: AtomicUsize,
     ledger: Mutex<Ledger>,
+    /// Why the last attempt without a receipt had none; shown when nothing gets through any more.
+    last_failure: Mutex<String>,
 }
 
 impl Load {
     /// Starts it on a queue of the broker at `url`.
     pub(super) fn start(url: &str, queue: &str) -> Self {
         let (busy, confirmed) = (AtomicBool::new(true), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { busy, confirmed, ledger: Mutex::default() });
+        let shared = Arc::new(Shared { busy, confirmed, ledger: Mutex::default(), last_failure: Mutex::default() });
         let mut lanes = JoinSet::new();
         for connection in 0..CONNECTIONS {
             let sender = Sender::new(url, queue);
@@ -88,10 +92,15 @@ impl Load {
     /// Waits until `count` more messages have been confirmed.
     pub(super) async fn until_confirmed(&self, count: usize) {
         let wanted = self.shared.confirmed.load(Ordering::Relaxed) + count;
-        until(&format!("{count} more messages are confirmed"), BREAK_TIME_MAX, async || {
-            (self.shared.confirmed.load(Ordering::Relaxed) >= wanted).then_some(())
-        })
-        .await;
+        let all = async {
+            while self.shared.confirmed.load(Ordering::Relaxed) < wanted {
+                pause(ASK_INTERVAL).await;
+            }
+        };
+        if tokio::time::timeout(BREAK_TIME_MAX, all).await.is_err() {
+            let last = self.shared.last_failure.lock().expect("no panic");
+            panic!("nothing gets through for {BREAK_TIME_MAX:?}, last because of: {last}");
+        }
     }
 
     /// Ends it and holds what is on the queue against what was said.
@@ -116,7 +125,11 @@ async fn send_on(sender: Sender, lane: String, shared: Arc<Shared>) {
     while shared.busy.load(Ordering::Relaxed) {
         let envelope = envelope(&lane, n);
         loop {
-            let conclusion = match sender.send(&envelope, SEND_TIME_MAX).await {
+            let sent = sender.send(&envelope, SEND_TIME_MAX).await;
+            if let Err(error) = &sent {
+                *shared.last_failure.lock().expect("no panic") = error.to_string();
+            }
+            let conclusion = match sent {
                 Ok(receipt) => {
                     assert_eq!(receipt.id, envelope.id());
                     shared.confirmed.fetch_add(1, Ordering::Relaxed);
