@@ -1,5 +1,6 @@
 //! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
 
+mod child;
 mod consumer;
 mod fanout;
 mod interop;
@@ -7,4 +8,5 @@ mod mapping;
 mod producer;
 mod proxy;
 mod support;
+mod tls;
 mod topology;

@@ -14,6 +14,7 @@ use sluicegate_queue::rabbitmq::{BODY_BYTES_MAX, BasicProperties, Broker, Config
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
+use super::child;
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
@@ -169,6 +170,34 @@ async fn a_return_among_many_in_flight_is_told_to_its_own_sender() {
     }
     let stored = vhost.drain("orders").await;
     assert_eq!(stored.len(), 5 * (COUNT - COUNT.div_ceil(3)));
+    vhost.delete().await;
+}
+
+/// Set for the child: where to publish.
+const CHILD_URL: &str = "SLUICEGATE_TEST_UNROUTABLE_URL";
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn nothing_of_a_returned_message_is_logged() {
+    if let Ok(url) = std::env::var(CHILD_URL) {
+        lambda_http::tracing::init_default_subscriber();
+        let broker = broker(&url);
+        let properties = BasicProperties::default().with_app_id("marked-property".into());
+        let publication = Publication { exchange: "", routing_key: "nowhere", properties, body: b"marked-body" };
+        lambda_http::tracing::info!(
+            "conclusion: {}",
+            conclusion(&broker.publish(&publication, Instant::now() + AMPLE).await)
+        );
+        return;
+    }
+    let vhost = Vhost::create().await;
+    let test = concat!(module_path!(), "::nothing_of_a_returned_message_is_logged");
+    let said = child::run(test, &[(CHILD_URL, &vhost.url()), ("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
+    assert!(said.contains("conclusion: unroutable"), "{said}");
+    // As text, and as the numbers that bytes are shown as.
+    for secret in ["marked", "109, 97, 114, 107, 101, 100", "guest"] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
     vhost.delete().await;
 }
 
@@ -470,12 +499,14 @@ async fn a_broker_that_takes_no_messages_says_so_at_once() {
 
     // The operator's own limit is lower than ours; channels learn it when they are opened.
     node.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1000)."]).await.unwrap();
-    node.ctl(&["close_all_connections", "for a test"]).await.unwrap();
+    node.ctl(&["close_all_connections", "--vhost", vhost.name(), "for a test"]).await.unwrap();
     let body = [0; 2_000];
     let large =
         Publication { exchange: "", routing_key: "orders", properties: BasicProperties::default(), body: &body };
-    let refused = broker.publish(&large, Instant::now() + AMPLE).await;
-    assert_eq!(conclusion(&refused), "refused: message", "{refused:?}");
+    until("the limit holds", PATIENCE, async || {
+        (conclusion(&broker.publish(&large, Instant::now() + AMPLE).await) == "refused: message").then_some(())
+    })
+    .await;
     send(&producer, "small").await.unwrap();
     drop(vhost);
     node.stop().await;

@@ -1,0 +1,96 @@
+//! `amqps://`: whom the producer trusts, and whom not.
+//!
+//! The system's root certificates are read from the environment of the process (`SSL_CERT_FILE`), so each case is a child
+//! process: this very test, called again.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_queue::SendError;
+use sluicegate_queue::rabbitmq::{Broker, Config};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::child;
+use crate::support::rabbitmq::Vhost;
+
+/// Set for the child: where to connect.
+const CHILD_URL: &str = "SLUICEGATE_TEST_AMQPS_URL";
+const CONNECTED: &str = "outcome: connected";
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
+    if let Ok(url) = std::env::var(CHILD_URL) {
+        let config = Config::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone()));
+        let broker = Broker::new(config.expect("a configuration").expect("a URL"));
+        match broker.connect(Instant::now() + Duration::from_secs(20)).await {
+            Ok(()) => println!("{CONNECTED}"),
+            Err(SendError::NotSent { reason }) => println!("outcome: {reason}"),
+            Err(error) => println!("outcome: not as expected: {error}"),
+        }
+        return;
+    }
+    let vhost = Vhost::create().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (trusted, other) = (issue(folder.path(), "trusted", None), issue(folder.path(), "other", None));
+    let leaf = issue(folder.path(), "localhost", Some("trusted"));
+    let port = terminate_tls(&leaf, &folder.path().join("localhost.key"), vhost.port()).await;
+    for (host, roots, expected) in [
+        ("localhost", &trusted, CONNECTED),
+        ("localhost", &other, "UnknownIssuer"),
+        // The certificate names localhost alone.
+        ("127.0.0.1", &trusted, "not valid for"),
+    ] {
+        let url = format!("amqps://guest:guest@{host}:{port}/{}", vhost.name());
+        let environment = [(CHILD_URL, url.as_str()), ("SSL_CERT_FILE", roots.to_str().expect("UTF-8"))];
+        let said = child::run(
+            concat!(module_path!(), "::a_broker_is_trusted_by_the_systems_certificates_and_its_name"),
+            &environment,
+        )
+        .await;
+        assert!(said.contains(expected), "{host}: expected {expected}, got {said}");
+    }
+    vhost.delete().await;
+}
+
+/// A certificate for `name`, by itself or by another; the path of its PEM file. The key lies beside it.
+fn issue(folder: &Path, name: &str, issuer: Option<&str>) -> std::path::PathBuf {
+    let mut command = Command::new("openssl");
+    command.current_dir(folder).args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+    command.args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]);
+    if let Some(issuer) = issuer {
+        command.args(["-CA", &format!("{issuer}.pem"), "-CAkey", &format!("{issuer}.key")]);
+        command.args(["-addext", "basicConstraints=CA:FALSE", "-addext", &format!("subjectAltName=DNS:{name}")]);
+    }
+    let output = command.output().expect("openssl runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.join(format!("{name}.pem"))
+}
+
+/// Speaks TLS before the broker, on a loopback port.
+async fn terminate_tls(certificate: &Path, key: &Path, broker: u16) -> u16 {
+    let chain = CertificateDer::pem_file_iter(certificate).expect("PEM").collect::<Result<Vec<_>, _>>().expect("PEM");
+    let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("a certificate");
+    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await);
+    let listener = listener.expect("a free loopback port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut client) = acceptor.accept(client).await else { return };
+                let Ok(mut broker) = TcpStream::connect(("127.0.0.1", broker)).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+            });
+        }
+    });
+    port
+}
