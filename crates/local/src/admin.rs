@@ -1,7 +1,8 @@
 //! The admin port: is everything up, what became of a message, how full are the queues. JSON, read-only.
 //!
 //! `GET /healthz` is 200 once every function is up, else 503 with the reasons. `GET /messages/{id}` is a message's timeline,
-//! `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues included.
+//! `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues included; those of RabbitMQ
+//! may be some seconds behind.
 
 use std::{
     collections::BTreeMap,

@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use sluicegate_local::mapping::{Invoke, MappingEvent};
 use sluicegate_local::pool::Invocation;
+use sluicegate_local::rabbitmq::node::Node;
 use sluicegate_local::rabbitmq::{Endpoint, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
 use tokio::sync::Notify;
 
@@ -19,10 +20,12 @@ use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
 const QUEUE: &str = "orders";
 
+type Answer = Pin<Box<dyn Future<Output = Invocation> + Send>>;
+
 /// Answers each invocation as the test says, by the event and how many came before.
 #[derive(Clone)]
 struct Script {
-    answer: Arc<dyn Fn(Value, usize) -> Pin<Box<dyn Future<Output = Invocation> + Send>> + Send + Sync>,
+    answer: Arc<dyn Fn(Value, usize) -> Answer + Send + Sync>,
     events: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -140,7 +143,9 @@ impl Bench {
     }
 
     async fn until_told(&self, name: &str, count: usize) {
-        until(&format!("{count} are {name}"), PATIENCE, async || {
+        let started = Instant::now();
+        until(&format!("{count} are {name}"), PATIENCE * 2, async || {
+            assert!(started.elapsed() < PATIENCE, "not yet {count} {name}: {:#?}", self.told.lock().unwrap());
             (self.steps().iter().filter(|(step, _)| *step == name).count() >= count).then_some(())
         })
         .await;
@@ -381,4 +386,44 @@ async fn a_queue_that_is_not_there_is_told_once_and_waited_for() {
     until("it waits again", PATIENCE, async || (waits().len() > 1).then_some(())).await;
     mapping.stop().await;
     bench.vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_killed_broker_is_waited_for_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut node = Node::start(folder.path(), None).await.expect("a private node");
+    let bench = Bench { vhost: Vhost::at(node.amqp_url()).await, told: Arc::default() };
+    bench.vhost.declare_queue(QUEUE).await;
+    for body in ["a", "b"] {
+        bench.publish(body).await;
+    }
+    // The broker dies while the function works on both.
+    let go_on = Arc::new(Notify::new());
+    let function = Script::new({
+        let go_on = Arc::clone(&go_on);
+        move |_, before| {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                if before == 0 {
+                    go_on.notified().await;
+                }
+                success()
+            }
+        }
+    });
+    // A broker that is killed within half a second of the declaration forgets which queue the messages on its disk are for; and
+    // so the batch is gathered for longer.
+    let spec = RabbitmqMappingSpec { batching_window: Duration::from_secs(2), ..bench.spec() };
+    let mapping = bench.start(spec, &function);
+    bench.until_told("delivered", 2).await;
+    node.kill().await;
+    go_on.notify_one();
+    bench.until_told("failed", 2).await;
+    node.restart().await.expect("it starts again");
+    bench.until_told("done", 2).await;
+    let data = |batch: &[(String, bool)]| batch.iter().map(|(data, _)| data.clone()).collect::<Vec<_>>();
+    assert_eq!(function.batches().iter().map(|batch| data(batch)).collect::<Vec<_>>(), [["a", "b"], ["a", "b"]]);
+    bench.end_empty(mapping).await;
+    node.kill().await;
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::{Journal, MESSAGES_MAX, STEPS_MAX};
 use crate::{
     mapping::{MappedMessage, MappingEvent},
+    rabbitmq::Published,
     sqs::QueueEvent,
 };
 
@@ -23,6 +24,9 @@ enum Happens {
     VisibleIn(u32),
     GivenUp,
     Redriven,
+    /// To RabbitMQ, into this queue; by ingress to an exchange, or again by the consumer.
+    Published(&'static str),
+    Copied(&'static str),
 }
 
 fn journal() -> (Journal, Arc<Mutex<Vec<String>>>) {
@@ -65,6 +69,17 @@ fn happen(journal: &Journal, happens: &Happens) {
         }
         Happens::GivenUp => {
             journal.queue_event(&QueueEvent::DeadLettered { queue, message_id, body, receive_count, target });
+        }
+        Happens::Published(queue) | Happens::Copied(queue) => {
+            let is_copy = matches!(happens, Happens::Copied(_));
+            journal.published(&Published {
+                exchange: if is_copy { "" } else { "orders" }.to_owned(),
+                queues: vec![(*queue).to_owned()],
+                message_id: "m-1".to_owned(),
+                body: BODY.to_owned(),
+                reason: queue.ends_with(".dlq").then(|| "card expired".to_owned()),
+                is_copy,
+            });
         }
         Happens::Redriven => {
             let (queue, target) = ("dlq".into(), "q".into());
@@ -129,6 +144,41 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
     check(&[AnsweredElsewhere, Delivered(1), Done], "done", &life);
     let repeated = [life.as_slice(), &["repeated e-1 is there already"]].concat();
     check(&[AnsweredElsewhere, Delivered(1), Done, AnsweredElsewhere], "done", &repeated);
+}
+
+#[test]
+fn a_timeline_on_rabbitmq_tells_what_was_published_and_what_became_of_it() {
+    use Happens::{AnsweredElsewhere, BatchFailed, Copied, Delivered, Done, Published};
+    let check = |life: &[Happens], expected: &[&str]| {
+        let (journal, _) = journal();
+        life.iter().for_each(|happens| happen(&journal, happens));
+        let timeline = journal.timeline("e-1").expect("a timeline");
+        let steps = timeline["steps"].as_array().expect("steps");
+        let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
+        assert_eq!(names, expected, "{timeline:#}");
+        assert_eq!(timeline["state"], *expected.last().expect("a state"));
+    };
+    check(&[Published("q"), AnsweredElsewhere, Delivered(1), Done], &["accepted", "delivered", "done"]);
+    // The delivery, or the answer, may be seen before the trace.
+    check(&[Delivered(1), Published("q"), AnsweredElsewhere, Done], &["accepted", "delivered", "done"]);
+    check(&[AnsweredElsewhere, Delivered(1), Done], &["accepted", "delivered", "done"]);
+    check(
+        &[Published("q"), Delivered(1), Copied("q.retry.15s"), Done, Delivered(2), Copied("q.dlq"), Done],
+        &["accepted", "delivered", "retrying", "delivered", "dead-lettered"],
+    );
+    check(
+        &[Published("q"), Delivered(1), Copied("q.dlq"), Published("q")],
+        &["accepted", "delivered", "dead-lettered", "redriven"],
+    );
+    check(&[Published("q"), Delivered(1), Copied("q"), Done], &["accepted", "delivered", "returned"]);
+    check(
+        &[Published("q"), Delivered(1), BatchFailed, Delivered(2), Done],
+        &["accepted", "delivered", "returned", "delivered", "done"],
+    );
+    assert_eq!(super::ladder_step_s("a.retry.b.retry.60s"), Some(60));
+    for queue in ["a", "a.retry.s", "a.retry.5", "a.delay.5s"] {
+        assert_eq!(super::ladder_step_s(queue), None, "{queue}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The broker of a stack: a private node, or one that runs already; with the template's topology on it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sluicegate_topology::{Address, Topology, apply};
 
@@ -9,6 +10,11 @@ use super::node::{self, Node, NodeError};
 
 /// The topology, from the folder of the template.
 const TOPOLOGY: &str = "infra/topology.yaml";
+
+/// How often the folder of a node that was just killed is tried to be removed.
+const REMOVE_ATTEMPTS: usize = 10;
+/// And how long apart.
+const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which broker to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +129,7 @@ pub fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
 pub async fn declare(topology: &Topology, endpoint: &Endpoint) -> Result<Vec<String>, BrokerError> {
     let address = Address::parse(&endpoint.url()).map_err(|error| BrokerError::Topology(error.to_string()))?;
     let applied = apply(topology, &address).await;
-    let applied = applied.map_err(|error| BrokerError::Topology(format!("the topology on {endpoint}: {error}")))?;
+    let applied = applied.map_err(|error| BrokerError::Topology(format!("the topology: {error}")))?;
     Ok(applied.made().map(ToString::to_string).collect())
 }
 
@@ -138,11 +144,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A node that is being killed may still write for a moment; nobody is harmed by what then stays.
-        for _ in 0..3 {
+        // A node that is being killed may still write for a moment. What then stays harms nobody.
+        for _ in 0..REMOVE_ATTEMPTS {
             if std::fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
                 return;
             }
+            std::thread::sleep(REMOVE_PAUSE);
         }
     }
 }

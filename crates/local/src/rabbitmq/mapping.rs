@@ -20,7 +20,7 @@ use lapin::{Channel, Connection, Consumer};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::delivery::{Batch, Delivery};
 use super::endpoint::Endpoint;
@@ -35,6 +35,8 @@ const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long the broker may take to give a queue's messages out.
+const CONSUME_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the broker may take to say goodbye.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -325,13 +327,15 @@ impl Session {
     async fn open(spec: &RabbitmqMappingSpec) -> Result<Self, String> {
         let name = format!("mapping of {} to {}", spec.queue, spec.function);
         let connection = spec.endpoint.connect(&name).await?;
-        match Self::consume(&connection, spec).await {
-            Ok((channel, consumer)) => Ok(Self { connection, channel, consumer }),
-            Err(error) => {
-                close(&connection).await;
-                Err(error.to_string())
-            }
-        }
+        // A broker that has just started may keep a consumer waiting for ever.
+        let consumes = timeout(CONSUME_TIME_MAX, Self::consume(&connection, spec)).await;
+        let reason = match consumes {
+            Ok(Ok((channel, consumer))) => return Ok(Self { connection, channel, consumer }),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the queue does not answer within {} s", CONSUME_TIME_MAX.as_secs()),
+        };
+        close(&connection).await;
+        Err(reason)
     }
 
     /// No more messages are taken than a batch has room for: what is not worked on stays where others can see it.
@@ -353,6 +357,6 @@ impl Session {
 /// Waits until the broker has put back what it still held for this connection.
 async fn close(connection: &Connection) {
     if connection.status().connected() {
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, connection.close(200, "done".into())).await;
+        let _ = timeout(CLOSE_TIME_MAX, connection.close(200, "done".into())).await;
     }
 }

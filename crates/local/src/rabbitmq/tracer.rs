@@ -30,6 +30,8 @@ const PUBLISHED: &str = "publish.#";
 
 /// The pause before a lost connection is made again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the broker may take to make the queue of copies.
+const FOLLOW_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait for a mark; without it, what was published may be told late.
 const MARK_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -148,7 +150,9 @@ impl Shared {
 
     async fn connect(&self) -> Result<(Connection, Consumer), String> {
         let connection = self.endpoint.connect("message timelines").await?;
-        let (channel, consumer) = self.follow(&connection).await.map_err(|error| error.to_string())?;
+        let following = timeout(FOLLOW_TIME_MAX, self.follow(&connection)).await;
+        let following = following.map_err(|_| format!("no answer within {} s", FOLLOW_TIME_MAX.as_secs()))?;
+        let (channel, consumer) = following.map_err(|error| error.to_string())?;
         self.marks.lock().await.channel = Some((channel, consumer.queue()));
         Ok((connection, consumer))
     }

@@ -44,7 +44,9 @@ pub(super) async fn start(
             // On a node of one's own everything is new.
             match made.len() {
                 0 => {}
-                count if is_private => terminal.line(format_args!("Made the topology on RabbitMQ: {count} things")),
+                count if is_private => {
+                    terminal.line(format_args!("RabbitMQ has {count} exchanges, queues, bindings and policies"))
+                }
                 _ => made.iter().for_each(|change| terminal.line(format_args!("RabbitMQ: {change}"))),
             }
         }

@@ -42,7 +42,7 @@ pub(super) async fn watch(
             if seen.insert(folder.clone(), now) == Some(now) {
                 continue;
             }
-            terminal.line(format_args!("Sources changed in {}: building {}", folder.display(), names.join(", ")));
+            terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
             match workspace::build(folder, names, options.release).await {
                 Ok(built) => {
                     binaries.extend(built);
