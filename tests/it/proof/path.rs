@@ -63,6 +63,7 @@ pub(super) struct Figures {
     pub(super) accepted: usize,
     handled: usize,
     dead_letters: usize,
+    handled_and_dead: usize,
     answered_repeats: usize,
     delivered_repeats: usize,
     slowest: Duration,
@@ -151,10 +152,12 @@ impl Path {
         let copies = seen.values().map(|seen| seen.handled.saturating_sub(1)).sum::<usize>();
         let dead_copies = dead.values().map(|copies| copies - 1).sum::<usize>();
         let both = dead.keys().filter(|id| seen.get(*id).is_some_and(|seen| seen.handled > 0)).count();
+        assert_eq!(handled + dead.len() - both, orders.len(), "what was accepted is handled or dead");
         let figures = Figures {
             accepted: orders.len(),
             handled,
-            dead_letters: dead.len(),
+            dead_letters: dead.len() - both,
+            handled_and_dead: both,
             answered_repeats,
             delivered_repeats: copies + dead_copies + both,
             slowest,
@@ -234,10 +237,12 @@ pub(super) async fn place(stack: &Stack, name: &str) -> (u16, Value) {
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, handled, dead_letters, answered_repeats, delivered_repeats, slowest } = self;
+        let Self { accepted, handled, dead_letters, handled_and_dead, answered_repeats, delivered_repeats, slowest } =
+            self;
         write!(
             out,
-            "{accepted} orders answered 202, 0 lost: {handled} handled, {dead_letters} dead letters; {answered_repeats} requests \
+            "{accepted} orders answered 202, 0 lost: {handled} handled, {dead_letters} dead letters instead \
+             ({handled_and_dead} more became one after they were handled, their receives used up); {answered_repeats} requests \
              had to be repeated, the slowest order was accepted after {:.1} s; {delivered_repeats} repeats were delivered, each \
              under the first's id",
             slowest.as_secs_f64()
