@@ -117,9 +117,10 @@ impl Path {
                 for body in vhost.drain(DEAD_LETTERS).await {
                     *dead.entry(event(&body.body).0).or_default() += 1;
                 }
-                let seen = sight.lock().expect("no panic");
-                open.retain(|id| !dead.contains_key(id) && seen.get(id).is_none_or(|seen| seen.handled == 0));
-                drop(seen);
+                {
+                    let seen = sight.lock().expect("no panic");
+                    open.retain(|id| !dead.contains_key(id) && seen.get(id).is_none_or(|seen| seen.handled == 0));
+                }
                 if open.len() <= LAST && open.len() != told {
                     told = open.len();
                     for id in &open {
