@@ -6,8 +6,10 @@
 //! before the acknowledgement (<https://www.rabbitmq.com/docs/confirms>), so whichever confirm carries it is complete before, or
 //! together with, that of the returned message. Hence two steps: take every confirm that is complete, until there is none
 //! left; give each returned message to its own flight, found by exchange, routing key and message id; and only then conclude.
+//! A confirm that carries another's return may have left its own to the next one, which may not be complete yet: it is held
+//! until the broker's answer to a question asked afterwards proves that whatever came before has been told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -51,6 +53,8 @@ pub(crate) struct Job {
 pub(crate) struct Flights {
     confirms: FuturesUnordered<BoxFuture<'static, (u64, End)>>,
     open: HashMap<u64, Flight>,
+    /// Ended, and not concluded yet.
+    held: Vec<(u64, End)>,
     launched: u64,
     stirred: Arc<Stirred>,
 }
@@ -81,7 +85,21 @@ enum End {
 impl Flights {
     /// Whether none is in flight.
     pub(crate) fn is_empty(&self) -> bool {
-        self.confirms.is_empty()
+        self.confirms.is_empty() && self.held.is_empty()
+    }
+
+    /// How many are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Concludes the first `count` that are held: everything that came before they did has been told.
+    pub(crate) fn release(&mut self, count: usize) {
+        for (id, end) in self.held.drain(..count.min(self.held.len())) {
+            if let Some(flight) = self.open.remove(&id) {
+                flight.land(end);
+            }
+        }
     }
 
     /// The bytes of all bodies in flight.
@@ -142,31 +160,41 @@ impl Flights {
         if ended.is_empty() {
             return Poll::Pending;
         }
-        for (_, end) in &mut ended {
+        let mut carriers = HashSet::new();
+        for (id, end) in &mut ended {
             if let End::Confirmed(confirmation) = end
                 && let Confirmation::Ack(returned) | Confirmation::Nack(returned) = confirmation.as_mut()
                 && let Some(returned) = returned.take()
+                && !self.mark_returned(&returned, *id)
             {
-                self.mark_returned(&returned);
+                carriers.insert(*id);
             }
         }
         for (id, end) in ended {
-            if let Some(flight) = self.open.remove(&id) {
+            // One that is returned itself is known by now.
+            let is_known = self.open.get(&id).is_none_or(|flight| flight.returned.is_some());
+            if carriers.contains(&id) && !is_known {
+                self.held.push((id, end));
+            } else if let Some(flight) = self.open.remove(&id) {
                 flight.land(end);
             }
         }
         Poll::Ready(())
     }
 
-    fn mark_returned(&mut self, message: &BasicReturnMessage) {
+    /// Tells the flights of the message; answers whether `carrier` is one of them.
+    fn mark_returned(&mut self, message: &BasicReturnMessage, carrier: u64) -> bool {
         let ticket = Ticket {
             exchange: message.exchange.clone(),
             routing_key: message.routing_key.clone(),
             message_id: message.properties.message_id().clone(),
         };
-        for flight in self.open.values_mut().filter(|flight| flight.ticket == ticket) {
+        let mut own = false;
+        for (id, flight) in self.open.iter_mut().filter(|(_, flight)| flight.ticket == ticket) {
             flight.returned = Some(message.reply_text.to_string());
+            own |= *id == carrier;
         }
+        own
     }
 
     /// Tells everybody who waits that the broker takes no messages. The flights go on: what was sent may be confirmed one day.

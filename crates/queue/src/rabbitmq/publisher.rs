@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -85,7 +86,15 @@ async fn sign_of_life(channel: &Channel, within: Duration) -> bool {
 async fn drive(wire: Arc<Wire>, channel: Channel, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let (mut flights, mut state, mut closed) = (Flights::default(), wire.state(), false);
     let mut last_ask = Instant::now();
+    // The question whose answer releases flights that are held, and how many of them.
+    let (mut question, mut asked_for) = (OptionFuture::default(), 0);
     while !(closed && flights.is_empty()) {
+        if asked_for == 0 && flights.held() > 0 {
+            asked_for = flights.held();
+            let channel = channel.clone();
+            question =
+                Some(Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })).into();
+        }
         let waiting = !flights.is_empty() && *state.borrow() == State::Open;
         let ask_at =
             (Instant::now() + QUIET_MAX).checked_sub(wire.quiet()).unwrap_or(last_ask).max(last_ask + QUIET_MAX);
@@ -101,6 +110,11 @@ async fn drive(wire: Arc<Wire>, channel: Channel, mut jobs: mpsc::UnboundedRecei
                 None => closed = true,
             },
             () = flights.landed() => wire.hear(),
+            // An error says as well that nothing more is told of what came before.
+            Some(_) = &mut question, if asked_for > 0 => {
+                flights.release(asked_for);
+                asked_for = 0;
+            }
             // It never fails: the wire, which tells, is held here.
             _ = state.changed() => {
                 let now = state.borrow_and_update().clone();
