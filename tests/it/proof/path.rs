@@ -23,7 +23,7 @@ const REST_TIME_MAX: Duration = Duration::from_millis(80);
 const ACCEPT_TIME_MAX: Duration = Duration::from_secs(90);
 /// The way through the retry ladder after the last break: four delays that grow to 16 s and are rounded up to a step of 60 s
 /// at most, and a poller that has to come back first.
-const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(1_200);
 /// The timelines of the last few that are waited for are shown when the test fails.
 const LAST: usize = 3;
 const QUEUE: &str = "orders";
