@@ -40,6 +40,22 @@ impl Script {
         self.events.lock().unwrap().clone()
     }
 
+    /// Succeeds; the first invocation not before it is told to go on.
+    fn held_at_first() -> (Self, Arc<Notify>) {
+        let go_on = Arc::new(Notify::new());
+        let held = Arc::clone(&go_on);
+        let script = Self::new(move |_, before| {
+            let held = Arc::clone(&held);
+            async move {
+                if before == 0 {
+                    held.notified().await;
+                }
+                success()
+            }
+        });
+        (script, go_on)
+    }
+
     /// The messages of each invocation: their data, and whether they are redelivered.
     fn batches(&self) -> Vec<Vec<(String, bool)>> {
         self.events().iter().map(records).collect()
@@ -331,19 +347,7 @@ async fn nothing_is_acknowledged_before_the_function_has_succeeded() {
 async fn a_cut_connection_is_made_again_and_the_batch_comes_back() {
     let bench = Bench::new().await;
     bench.publish("a").await;
-    let go_on = Arc::new(Notify::new());
-    let function = Script::new({
-        let go_on = Arc::clone(&go_on);
-        move |_, before| {
-            let go_on = Arc::clone(&go_on);
-            async move {
-                if before == 0 {
-                    go_on.notified().await;
-                }
-                success()
-            }
-        }
-    });
+    let (function, go_on) = Script::held_at_first();
     let mapping = bench.start(bench.spec(), &function);
     bench.until_told("delivered", 1).await;
     // It is cut while the function works, whose success cannot be acknowledged any more.
@@ -399,19 +403,7 @@ async fn a_killed_broker_is_waited_for_and_nothing_is_lost() {
         bench.publish(body).await;
     }
     // The broker dies while the function works on both.
-    let go_on = Arc::new(Notify::new());
-    let function = Script::new({
-        let go_on = Arc::clone(&go_on);
-        move |_, before| {
-            let go_on = Arc::clone(&go_on);
-            async move {
-                if before == 0 {
-                    go_on.notified().await;
-                }
-                success()
-            }
-        }
-    });
+    let (function, go_on) = Script::held_at_first();
     // A broker that is killed within half a second of the declaration forgets which queue the messages on its disk are for; and
     // so the batch is gathered for longer.
     let spec = RabbitmqMappingSpec { batching_window: Duration::from_secs(2), ..bench.spec() };

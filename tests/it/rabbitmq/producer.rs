@@ -286,7 +286,6 @@ async fn a_delay_is_a_detour_that_ends_in_the_queue() {
 }
 
 #[tokio::test]
-#[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn limits_are_checked_before_anything_is_sent() {
     // Nobody listens there.
     let broker = broker("amqp://u:p@127.0.0.1:1/v");
