@@ -15,23 +15,34 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &[]),
     ("webhook", &[]),
     ("queue", &["envelope"]),
+    ("metrics", &[]),
     ("topology", &["queue"]),
-    ("batch", &["envelope", "idempotency", "queue"]),
-    ("ingress", &["contract", "envelope", "webhook", "queue"]),
+    ("dlq", &["envelope", "queue", "topology"]),
+    ("doctor", &["contract", "local", "queue", "topology"]),
+    ("batch", &["envelope", "idempotency", "metrics", "queue"]),
+    ("ingress", &["contract", "envelope", "metrics", "webhook", "queue"]),
     ("consumer", &["batch"]),
     ("rabbitmq", &["consumer", "ingress"]),
     ("local", &["topology"]),
-    ("cli", &["contract", "local", "topology", "webhook"]),
+    ("cli", &["contract", "dlq", "doctor", "local", "queue", "topology", "webhook"]),
     ("tests", &["*"]),
 ];
 
 /// What third parties are called in code, and the files (by the start of their path) that may name them.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
-    ("aws_sdk_sqs", &["crates/queue/src/sqs", "crates/batch/src/source/sqs"]),
+    (
+        "aws_sdk_sqs",
+        &["crates/queue/src/sqs", "crates/batch/src/source/sqs", "crates/dlq/src/sqs", "crates/doctor/src/stack"],
+    ),
+    ("aws_sdk_cloudformation", &["crates/doctor/src/stack"]),
+    ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
     ("aws_sdk_secretsmanager", &["functions/ingress/src/secrets", "crates/queue/src/rabbitmq"]),
     (
         "aws_config",
         &[
+            "crates/cli/src/aws",
+            "crates/dlq/src/sqs",
+            "crates/doctor/src/stack",
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
@@ -41,6 +52,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "aws_smithy",
         &[
+            "crates/cli/src/aws",
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
@@ -53,6 +65,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "crates/queue/src/rabbitmq",
             "crates/batch/src/source/rabbitmq",
+            "crates/dlq/src/rabbitmq",
             "crates/local/src/rabbitmq",
             "crates/topology/src/",
         ],

@@ -1,0 +1,1 @@
+//! Amazon CloudWatch embedded metric format: what both functions count, one JSON line per invocation.
