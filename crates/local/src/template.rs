@@ -23,13 +23,12 @@ use std::{
 
 use serde_json::Value;
 
-use document::Document;
-pub use functions::{FunctionPlan, MappingPlan, Route};
+pub use document::Document;
+pub use functions::{FunctionPlan, MappingPlan, Route, merge};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
 pub use queues::QueuePlan;
-pub use resolve::Physical;
-use resolve::Resolver;
+pub use resolve::{Physical, Resolver, call};
 
 /// Region and account of the local stack: what LocalStack, awslocal and most examples use.
 pub const REGION: &str = "us-east-1";
@@ -119,6 +118,20 @@ impl Plan {
         reader.read();
         if reader.faults.is_empty() { Ok(reader.plan) } else { Err(Faults(reader.faults)) }
     }
+}
+
+/// What `Ref` gives for a parameter that was given `value`: text, or a list of texts.
+pub fn parameter_value(parameter: &Value, value: &Value) -> Value {
+    match parameter["Type"].as_str() {
+        Some(list) if list == "CommaDelimitedList" || list.starts_with("List<") => {
+            written(value).split(',').map(|item| Value::from(item.trim())).collect()
+        }
+        _ => Value::from(written(value)),
+    }
+}
+
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The walk through the template: collects the plan and the faults.
@@ -229,18 +242,11 @@ impl<'a> Reader<'a> {
                 self.faults.push(self.resolver.fault(&path, format!("has no default: give --parameter {name}=VALUE")));
                 continue;
             };
-            let written = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let allowed = parameter["AllowedValues"].as_array();
             if allowed.is_some_and(|allowed| !allowed.iter().any(|one| written(one) == written(&value))) {
                 self.faults.push(self.resolver.fault(&path, format!("{value} is none of AllowedValues")));
             }
-            let value = match parameter["Type"].as_str() {
-                Some(list) if list == "CommaDelimitedList" || list.starts_with("List<") => {
-                    written(&value).split(',').map(|item| Value::from(item.trim())).collect()
-                }
-                _ => Value::from(written(&value)),
-            };
-            self.resolver.parameters.insert(name.clone(), value);
+            self.resolver.parameters.insert(name.clone(), parameter_value(parameter, &value));
         }
     }
 

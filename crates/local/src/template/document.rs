@@ -14,15 +14,18 @@ const NESTING_MAX: usize = 100;
 
 /// A parsed template. Paths are written `/Resources/Name/Properties`.
 #[derive(Debug)]
-pub(super) struct Document {
+pub struct Document {
     /// The whole document.
-    pub(super) value: Value,
+    pub value: Value,
     lines: HashMap<String, usize>,
 }
 
 impl Document {
-    /// Reads one YAML document. The error is a line and a reason.
-    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
+    /// Reads one YAML document.
+    ///
+    /// # Errors
+    /// The line and what is wrong there.
+    pub fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut builder = Builder::default();
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|error| (error.marker().line(), error.info().to_owned()))?;
@@ -34,7 +37,7 @@ impl Document {
     }
 
     /// The line of the node at `path`, or of the nearest node around it.
-    pub(super) fn line(&self, path: &str) -> usize {
+    pub fn line(&self, path: &str) -> usize {
         let mut path = path;
         loop {
             if let Some(line) = self.lines.get(path) {

@@ -315,7 +315,7 @@ impl Reader<'_> {
 }
 
 /// How SAM lays a resource's properties over the globals.
-fn merge(base: &mut Value, over: &Value) {
+pub fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         // `!Ref A` over `!Sub B` is one function, not two.
         (base, Value::Object(over)) if call(over).is_some() => *base = Value::Object(over.clone()),

@@ -27,11 +27,17 @@ impl Physical {
 }
 
 /// Everything a value may refer to.
-pub(super) struct Resolver<'a> {
+#[derive(Debug)]
+pub struct Resolver<'a> {
+    /// The template's file name, for faults.
     pub file: &'a str,
+    /// The template: conditions and mappings are looked up here.
     pub document: &'a Document,
+    /// What each parameter is.
     pub parameters: BTreeMap<String, Value>,
+    /// Pseudo parameters, such as `AWS::Region`.
     pub pseudo: BTreeMap<&'static str, String>,
+    /// What resources answer, by logical id.
     pub physical: BTreeMap<String, Physical>,
     /// Resources that exist in the cloud and are not run locally.
     pub elsewhere: BTreeSet<String>,
@@ -51,7 +57,10 @@ impl Resolver<'_> {
     }
 
     /// The value with every function replaced by what it stands for; `None` is `AWS::NoValue`.
-    pub(super) fn resolve(&self, value: &Value, path: &str) -> Result<Option<Value>, Fault> {
+    ///
+    /// # Errors
+    /// The first function that cannot be resolved.
+    pub fn resolve(&self, value: &Value, path: &str) -> Result<Option<Value>, Fault> {
         match value {
             Value::Array(items) => {
                 let mut out = Vec::with_capacity(items.len());
@@ -184,8 +193,11 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    /// Whether the named condition of the template holds.
-    pub(super) fn condition(&self, name: &str, path: &str, depth: usize) -> Result<bool, Fault> {
+    /// Whether the named condition of the template holds. `depth` is how many conditions led here.
+    ///
+    /// # Errors
+    /// It is missing, no condition, or refers to what cannot be resolved.
+    pub fn condition(&self, name: &str, path: &str, depth: usize) -> Result<bool, Fault> {
         let condition = self.document.value["Conditions"].get(name);
         let condition = condition.ok_or_else(|| self.fault(path, format!("no condition `{name}`")))?;
         self.holds(condition, &format!("/Conditions/{name}"), depth)
@@ -233,7 +245,7 @@ impl Resolver<'_> {
 }
 
 /// `{"Fn::…": argument}`, `{"Ref": …}` or `{"Condition": …}` and nothing else in it.
-pub(super) fn call(entries: &Map<String, Value>) -> Option<(&str, &Value)> {
+pub fn call(entries: &Map<String, Value>) -> Option<(&str, &Value)> {
     let (name, argument) = entries.iter().next().filter(|_| entries.len() == 1)?;
     let is_function = name.starts_with("Fn::") || name == "Ref" || (name == "Condition" && argument.is_string());
     is_function.then_some((name.as_str(), argument))
