@@ -133,7 +133,7 @@ fn lookup<'r>(request: &'r Validated<'_>, source: &Source) -> Option<Cow<'r, str
 }
 
 /// Whether it is a version 00 `traceparent` (W3C Trace Context, section 3.2); others are not passed on.
-fn is_traceparent(value: &str) -> bool {
+pub(crate) fn is_traceparent(value: &str) -> bool {
     let hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };

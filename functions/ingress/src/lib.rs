@@ -14,6 +14,7 @@ mod route;
 mod schemas;
 mod secrets;
 mod serve;
+mod trail;
 mod validate;
 
 use std::{
@@ -26,6 +27,7 @@ use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_metrics::Emitter;
 use sluicegate_queue::{Producer, Receipt};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -40,6 +42,7 @@ pub use crate::{
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, Keyring, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
     serve::{from_env, serve},
+    trail::Trail,
     validate::Validated,
 };
 use crate::{limit::RateLimits, schemas::Schemas};
@@ -67,6 +70,7 @@ pub struct Ingress<P, S> {
     secrets: Secrets<S>,
     schemas: Schemas,
     limits: RateLimits,
+    emitter: Option<Emitter>,
 }
 
 impl<P: Producer, S: SecretSource> Ingress<P, S> {
@@ -78,7 +82,15 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             secrets: Secrets::new(secrets, contract),
             schemas: Schemas::new(contract),
             limits: RateLimits::new(contract),
+            emitter: None,
         }
+    }
+
+    /// The same, with a line of metrics for each request.
+    #[must_use]
+    pub fn with_metrics(mut self, emitter: Option<Emitter>) -> Self {
+        self.emitter = emitter;
+        self
     }
 
     /// Answers one Lambda event; every refusal is an answer too.
@@ -92,73 +104,73 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     }
 
     async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {
-        if let Some(answer) = self.about(&arrival) {
-            return answer;
-        }
-        let request_id = arrival.request_id.clone().unwrap_or_else(|| context.request_id.clone());
-        let route = format!("{} {}", arrival.method, arrival.path);
-        match self.admit(arrival, context).await {
-            Ok(receipt) => {
-                let (message_id, broker_id) = (&receipt.id, &receipt.broker_id);
-                tracing::info!(%request_id, %route, status = 202, %message_id, %broker_id, "accepted");
-                accepted(&receipt)
-            }
-            Err(rejection) => {
-                let (status, code) = (rejection.code.status().as_u16(), rejection.code.as_str());
-                let reason = rejection.log.as_deref().unwrap_or_default();
-                if status >= 500 {
-                    tracing::error!(%request_id, %route, status, code, reason, "refused");
-                } else {
-                    tracing::info!(%request_id, %route, status, code, reason, "refused");
-                }
-                refused(&rejection)
-            }
+        let mut trail = Trail::new(&arrival, context);
+        let result = match self.about(&arrival) {
+            Some(Ok(answer)) => return answer,
+            Some(Err(rejection)) => Err(rejection),
+            None => self.admit(arrival, context, &mut trail).await,
+        };
+        trail.tell(&result, self.emitter.as_ref());
+        match result {
+            Ok(receipt) => accepted(&receipt),
+            Err(rejection) => refused(&rejection),
         }
     }
 
-    /// The whole path of a request, from its route to the broker's receipt.
+    /// The whole path of a request, from its route to the broker's receipt. What is learnt on the way is left in `trail`.
     ///
     /// # Errors
     /// The [`Rejection`] of the first stage that refuses.
-    pub async fn admit(&self, arrival: Arrival, context: &Context) -> Result<Receipt, Rejection> {
+    pub async fn admit(&self, arrival: Arrival, context: &Context, trail: &mut Trail) -> Result<Receipt, Rejection> {
         let now = SystemTime::now();
         let deadline = Instant::now() + time_left(context, now);
 
         let routed = Routed::new(self.contract, arrival)?;
+        let operation = routed.operation();
+        trail.routed(operation);
         let now = OffsetDateTime::from(now);
         let authenticated = Authenticated::new(routed, self.contract, &self.secrets, now.unix_timestamp()).await?;
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
         let envelope = enqueue::envelope(&validated, now)?;
+        trail.typed(envelope.event_type());
 
-        let queue = &validated.authenticated().routed().operation().enqueue.queue;
+        let queue = &operation.enqueue.queue;
         let producer = self.producers.get(queue).ok_or_else(|| {
             Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
         })?;
-        let sent = enqueue::send(producer, &validated, &envelope, context.xray_trace_id.as_deref(), deadline);
+        let sent = async {
+            let started = Instant::now();
+            let trace_header = context.xray_trace_id.as_deref();
+            let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
+            trail.sent(started.elapsed());
+            receipt
+        };
         // Secrets grow old between requests; they are renewed beside the send, so that no request waits for both.
         let (receipt, _) = tokio::join!(sent, self.secrets.refresh_after(REFRESH_AFTER));
         receipt
     }
 
     /// What the API says about itself: its description, and the methods of a route.
-    fn about(&self, arrival: &Arrival) -> Option<Answer> {
+    fn about(&self, arrival: &Arrival) -> Option<Result<Answer, Rejection>> {
         const DOCUMENT_ALLOW: &str = "GET, HEAD, OPTIONS";
         if [Some(arrival.path.as_str()), arrival.unstaged_path()].contains(&Some(DOCUMENT_PATH)) {
             return Some(match arrival.method.as_str() {
-                "GET" => Answer::new(StatusCode::OK, "application/json", self.contract.public_document().to_owned()),
-                "HEAD" => Answer::new(StatusCode::OK, "application/json", String::new()),
-                "OPTIONS" => allowed(DOCUMENT_ALLOW.to_owned()),
-                _ => refused(
-                    &Rejection::new(Code::MethodNotAllowed, "This route takes GET.").header("allow", DOCUMENT_ALLOW),
-                ),
+                "GET" => {
+                    Ok(Answer::new(StatusCode::OK, "application/json", self.contract.public_document().to_owned()))
+                }
+                "HEAD" => Ok(Answer::new(StatusCode::OK, "application/json", String::new())),
+                "OPTIONS" => Ok(allowed(DOCUMENT_ALLOW.to_owned())),
+                _ => {
+                    Err(Rejection::new(Code::MethodNotAllowed, "This route takes GET.").header("allow", DOCUMENT_ALLOW))
+                }
             });
         }
         if arrival.method != "OPTIONS" {
             return None;
         }
         match route::find(self.contract, arrival) {
-            Err(RouteError::MethodNotAllowed { allow }) => Some(allowed(format!("{}, OPTIONS", allow.join(", ")))),
+            Err(RouteError::MethodNotAllowed { allow }) => Some(Ok(allowed(format!("{}, OPTIONS", allow.join(", "))))),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, env, process::ExitCode};
 
 use lambda_http::{lambda_runtime, service_fn, tracing};
+use sluicegate_metrics::Emitter;
 use sluicegate_queue::aws::sdk_config;
 
 use crate::{
@@ -76,5 +77,6 @@ pub async fn from_env(
         producers.insert(name, backend);
     }
     let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
-    Ok(Ingress::new(contract, producers, SecretsManager::new(&sdk, config.secrets_arn, endpoint)))
+    let secrets = SecretsManager::new(&sdk, config.secrets_arn, endpoint);
+    Ok(Ingress::new(contract, producers, secrets).with_metrics(Emitter::from_env(lookup)))
 }
