@@ -316,7 +316,12 @@ impl<'a> Reader<'a> {
     }
 
     fn http_api(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        self.notice_others(resource, &["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"]);
+        /// Nobody is kept out, nothing is throttled, and requests are told on the terminal.
+        const CLOUD_ONLY: [&str; 4] = ["AccessLogSettings", "Auth", "DefaultRouteSettings", "RouteSettings"];
+        let known = ["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"];
+        self.notice_others(resource, &[&known[..], &CLOUD_ONLY].concat());
+        let properties = resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys);
+        self.notice_cloud_only(resource, properties.filter(|name| CLOUD_ONLY.contains(&name.as_str())));
         Ok(())
     }
 
@@ -333,6 +338,15 @@ impl<'a> Reader<'a> {
     fn notice(&mut self, path: &str, text: &str) {
         let (file, line) = (self.resolver.file.to_owned(), self.document.line(path));
         self.plan.notices.push(Notice::Ignored { file, line, path: path.to_owned(), text: text.to_owned() });
+    }
+
+    /// Names the properties of a resource that a laptop has no counterpart for, in one notice.
+    fn notice_cloud_only<'n>(&mut self, resource: &Resource<'_>, names: impl Iterator<Item = &'n String>) {
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        if !names.is_empty() {
+            let kind = format!("{} {}", resource.kind, names.join(", "));
+            self.plan.notices.push(Notice::not_run(self.resolver.file, self.document, resource, kind));
+        }
     }
 
     /// Names the properties of a resource that are not in `known`.

@@ -156,7 +156,8 @@ class Stack:
         if list(value) == ["Ref"]:
             return None if value["Ref"] == "AWS::NoValue" else self.parameters.get(value["Ref"], value)
         if list(value) == ["Fn::FindInMap"]:
-            first, second, third = map(self.resolve, value["Fn::FindInMap"])
+            # Parameters may be numbers; what a mapping is looked up by is text.
+            first, second, third = (str(self.resolve(each)) for each in value["Fn::FindInMap"])
             return self.mappings[first][second][third]
         resolved = {key: self.resolve(each) for key, each in value.items()}
         return {key: each for key, each in resolved.items() if each is not None}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{Fault, Notice, Reader, Resource, resolve::call};
+use super::{Fault, Reader, Resource, resolve::call};
 
 /// A function to build and run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +76,13 @@ const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
 /// Same page.
 pub(super) const BATCHING_WINDOW_S_MAX: u64 = 300;
 
-/// Properties that are read here, or say nothing about how a function runs.
-const KNOWN: [&str; 16] = [
+/// Properties that are read here, or say nothing about how a function runs: which version of it an alias points to, above all.
+const KNOWN: [&str; 21] = [
     "Architectures",
+    "AutoPublishAlias",
+    "AutoPublishAliasAllProperties",
     "CodeUri",
+    "DeploymentPreference",
     "Description",
     "Environment",
     "Events",
@@ -93,11 +96,23 @@ const KNOWN: [&str; 16] = [
     "Runtime",
     "Tags",
     "Timeout",
+    "Tracing",
+    "VersionDescription",
     "VpcConfig",
 ];
-/// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, and logs go to
-/// the terminal as text.
-const CLOUD_ONLY: [&str; 4] = ["LoggingConfig", "Policies", "Role", "VpcConfig"];
+/// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, logs go to the
+/// terminal as text, and nobody collects traces.
+const CLOUD_ONLY: [&str; 5] = ["LoggingConfig", "Policies", "Role", "Tracing", "VpcConfig"];
+/// Known properties that only SAM and CloudFormation ask for, so they are not resolved.
+const UNREAD: [&str; 7] = [
+    "Architectures",
+    "AutoPublishAlias",
+    "AutoPublishAliasAllProperties",
+    "DeploymentPreference",
+    "Events",
+    "Tags",
+    "VersionDescription",
+];
 
 impl Reader<'_> {
     pub(super) fn function(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
@@ -106,10 +121,7 @@ impl Reader<'_> {
         for name in properties.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
             self.notice(&format!("{path}/{name}"), "has no effect locally");
         }
-        for name in properties.keys().filter(|name| CLOUD_ONLY.contains(&name.as_str())) {
-            let kind = format!("{} {name}", resource.kind);
-            self.plan.notices.push(Notice::not_run(self.resolver.file, self.document, resource, kind));
-        }
+        self.notice_cloud_only(resource, properties.keys().filter(|name| CLOUD_ONLY.contains(&name.as_str())));
         let runtime = properties.get("Runtime").and_then(Value::as_str).unwrap_or_default();
         if !runtime.starts_with("provided.") {
             let reason = format!("Runtime `{runtime}`: only provided.al2023 functions written in Rust are run");
@@ -165,9 +177,8 @@ impl Reader<'_> {
         let mut resolved = Map::new();
         for (name, value) in merged.as_object().into_iter().flatten() {
             // Policies, networks and events name what only the cloud knows; events are read one by one.
-            let needed = KNOWN.contains(&name.as_str())
-                && !CLOUD_ONLY.contains(&name.as_str())
-                && !matches!(name.as_str(), "Events" | "Architectures" | "Tags");
+            let name_is_in = |names: &[&str]| names.contains(&name.as_str());
+            let needed = name_is_in(&KNOWN) && !name_is_in(&CLOUD_ONLY) && !name_is_in(&UNREAD);
             let path = format!("{}/{name}", resource.path);
             let value = if needed { self.resolver.resolve(value, &path)? } else { Some(Value::Null) };
             resolved.extend(value.map(|value| (name.clone(), value)));
@@ -227,6 +238,7 @@ impl Reader<'_> {
             "FilterCriteria",
             "FunctionResponseTypes",
             "MaximumBatchingWindowInSeconds",
+            "MetricsConfig",
             "ScalingConfig",
         ];
         let properties = self.event_properties(event, &path, &known)?;
