@@ -1,11 +1,31 @@
 //! Dead-letter queues, the same for SQS and RabbitMQ: list, show, redrive, edit, purge, and nothing lost.
+//!
+//! - [`Shelf`] is what a broker must be able to do; [`sqs::SqsShelf`] and its sibling do it;
+//! - [`scan`], [`redrive`] and [`purge`] run over all messages of a shelf that a [`Filter`] means;
+//! - [`Summary`] counts them by reason, [`edited`] changes a body.
+//!
+//! The one rule above all: a message is deleted only after its broker has confirmed that the copy is stored. Whatever fails, and
+//! wherever the process is killed, each message is in the dead-letter queue, at its destination, or in both.
 
+mod edit;
+mod filter;
+mod pace;
 mod parked;
+mod run;
 mod shelf;
+pub mod sqs;
+mod stop;
+mod summary;
 
 pub use crate::{
+    edit::{Edit, EditError, edited},
+    filter::{Condition, Filter, FilterError, Glob, Moment, Pattern},
+    pace::{Rate, RateError},
     parked::Parked,
+    run::{Redrive, Report, Step, purge, redrive, scan},
     shelf::{REDRIVES, Shelf},
+    stop::Stop,
+    summary::{Group, Summary},
 };
 
 /// Why a dead-letter queue, or a message in it, could not be worked on. What matters is where the message is afterwards: it is

@@ -35,3 +35,11 @@ pub struct Parked {
     /// Everything else that is kept with it, for people: message attributes, headers, properties. Binary values as base64.
     pub attributes: BTreeMap<String, String>,
 }
+
+impl Parked {
+    /// When it was given up on, or if the broker does not tell, when it was made.
+    #[must_use]
+    pub fn moment(&self) -> Option<OffsetDateTime> {
+        self.dead_lettered_at.or(self.time)
+    }
+}

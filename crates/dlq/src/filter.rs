@@ -1,0 +1,93 @@
+//! [`Filter`]: which messages are meant.
+//!
+//! Patterns are those of the `regex` crate: without back-references, in time linear in what they look at
+//! (<https://docs.rs/regex/latest/regex/#untrusted-input>), so that none can hang a run.
+
+mod condition;
+mod moment;
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use sluicegate_envelope::Envelope;
+
+pub use self::{
+    condition::Condition,
+    moment::Moment,
+    pattern::{Glob, Pattern},
+};
+use crate::Parked;
+
+/// A filter that makes no sense. The text is for whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FilterError(String);
+
+/// A message is meant if it passes everything that is asked for. Nothing asked for means all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Its id, or the broker's, is one of these.
+    pub ids: Vec<String>,
+    /// Its type is one of these. A message without an envelope has no type.
+    pub types: Vec<Glob>,
+    /// Its reason has this in it.
+    pub reason: Option<Pattern>,
+    /// It was given up on ([`Parked::moment`]) then or later.
+    pub since: Option<Moment>,
+    /// It was given up on before.
+    pub until: Option<Moment>,
+    /// Its payload and attributes are like that, all of them.
+    pub conditions: Vec<Condition>,
+    /// Its body as it is stored, or its payload, has this in it.
+    pub body: Option<Pattern>,
+}
+
+impl Filter {
+    /// Whether every message is meant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+            && self.types.is_empty()
+            && self.reason.is_none()
+            && self.since.is_none()
+            && self.until.is_none()
+            && self.conditions.is_empty()
+            && self.body.is_none()
+    }
+
+    /// Whether this message is meant.
+    #[must_use]
+    pub fn matches(&self, parked: &Parked) -> bool {
+        self.matches_metadata(parked) && self.matches_content(parked)
+    }
+
+    fn matches_metadata(&self, parked: &Parked) -> bool {
+        let one_of = |id: &String| *id == parked.id || !id.is_empty() && *id == parked.broker_id;
+        let event_type = parked.event_type.as_deref();
+        let moment = parked.moment();
+        (self.ids.is_empty() || self.ids.iter().any(one_of))
+            && (self.types.is_empty()
+                || event_type.is_some_and(|event_type| self.types.iter().any(|glob| glob.matches(event_type))))
+            && self.reason.as_ref().is_none_or(|pattern| pattern.is_in(parked.reason.as_bytes()))
+            && self.since.is_none_or(|since| moment.is_some_and(|moment| moment >= since.0))
+            && self.until.is_none_or(|until| moment.is_some_and(|moment| moment < until.0))
+    }
+
+    fn matches_content(&self, parked: &Parked) -> bool {
+        if self.conditions.is_empty() && self.body.is_none() {
+            return true;
+        }
+        let envelope = std::str::from_utf8(&parked.body).ok().and_then(|text| Envelope::decode(text).ok());
+        let payload = envelope.as_ref().map_or(Cow::Borrowed(parked.body.as_slice()), Envelope::payload);
+        let in_body = |pattern: &Pattern| pattern.is_in(&parked.body) || pattern.is_in(&payload);
+        let content = condition::Content {
+            // Read only if somebody asks about it.
+            payload: std::cell::LazyCell::new(|| serde_json::from_slice(&payload).ok()),
+            envelope: envelope.as_ref(),
+            attributes: &parked.attributes,
+        };
+        self.body.as_ref().is_none_or(in_body) && self.conditions.iter().all(|condition| condition.holds(&content))
+    }
+}

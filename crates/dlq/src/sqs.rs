@@ -1,0 +1,241 @@
+//! Amazon SQS, standard and FIFO, as a [`Shelf`].
+//!
+//! A message that is taken is hidden by a visibility timeout, which is extended for as long as it is held and ended when it is
+//! released; taking raises its receive count, and nothing else about it changes. A redrive sends a copy with the same body, message
+//! attributes, trace header and group, looks for its MD5 in the answer, and only then deletes the original. What the consumer
+//! noted about the last failure (`sluicegate-reason` and its siblings) is left out of the copy: it is about to be tried again.
+//!
+//! A copy for a FIFO queue has a deduplication id made of the original's message id and of how often it was redriven: a redrive that
+//! was cut off and is repeated within five minutes stores it once, a later one of the same message is not held for a repeat.
+
+mod copy;
+mod hold;
+mod message;
+mod move_task;
+mod queue;
+mod send;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_sdk_sqs::{
+    Client,
+    types::{Message, MessageSystemAttributeName},
+};
+use sluicegate_queue::{chain, sqs::SdkConfig};
+use tokio::sync::OnceCell;
+
+use self::{copy::Copy, hold::Hold, queue::Queues, send::NotStored};
+use crate::{Error, Parked, Shelf};
+
+pub use self::{
+    hold::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
+    move_task::{MoveError, Moved},
+    queue::{DeadLetterQueue, Queue, dead_letter_queues},
+};
+
+/// Messages of one `ReceiveMessage`, and entries of one batch call.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const BATCH_ENTRIES_MAX: usize = 10;
+
+/// A receive that waits asks all of SQS's servers, one that does not a sample of them.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
+const RECEIVE_WAIT_S: i32 = 1;
+
+/// Receives in a row that brought nothing, after which the visible messages that a queue speaks of are believed to be unreachable.
+const EMPTY_RECEIVES_MAX: u32 = 2;
+
+/// One dead-letter queue.
+pub struct SqsShelf {
+    client: Client,
+    queue: Queue,
+    queues: Queues,
+    /// The queues that name this one in their redrive policy.
+    sources: OnceCell<Vec<Queue>>,
+    hold: Arc<Hold>,
+    /// The messages of the latest take, whole.
+    latest: Mutex<HashMap<u64, Message>>,
+    heartbeat: tokio::task::JoinHandle<()>,
+}
+
+impl SqsShelf {
+    /// Opens the queue with this name, URL or ARN. `visibility` is how long, in whole seconds, messages stay hidden if this process
+    /// dies; it grows with the time that they have been held.
+    ///
+    /// # Errors
+    /// The queue is not there, or SQS cannot be asked.
+    pub async fn open(config: &SdkConfig, queue: &str, visibility: Duration) -> Result<Self, Error> {
+        let client = Client::new(config);
+        let queues = Queues::new(client.clone(), config.region().map(ToString::to_string));
+        let queue = queues.find(queue).await?;
+        let hold = Arc::new(Hold::new(client.clone(), queue.url.clone(), visibility));
+        let heartbeat = tokio::spawn(Arc::clone(&hold).keep());
+        Ok(Self { client, queue, queues, sources: OnceCell::new(), hold, latest: Mutex::default(), heartbeat })
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Where everything goes, whatever each message says: to `to`, or else to the only queue that has this one as its
+    /// dead-letter queue. None if there are none or several.
+    ///
+    /// # Errors
+    /// There is no such queue, or SQS cannot be asked.
+    pub async fn only_destination(&self, to: Option<&str>) -> Result<Option<Queue>, Error> {
+        if let Some(to) = to {
+            return self.queues.find(to).await.map(Some);
+        }
+        Ok(match self.sources().await?.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        })
+    }
+
+    async fn sources(&self) -> Result<&Vec<Queue>, Error> {
+        self.sources.get_or_try_init(|| self.queues.sources_of(&self.queue.url)).await
+    }
+
+    /// Where this message goes.
+    async fn queue_for(&self, id: &str, message: &Message, to: Option<&str>) -> Result<Queue, Error> {
+        let stays = |reason: String| Error::Stays { id: id.to_owned(), reason };
+        let recorded = message::attribute(message, message::SOURCE)
+            .or_else(|| message::system(message, &MessageSystemAttributeName::DeadLetterQueueSourceArn));
+        let queue = match to.or(recorded) {
+            Some(name) => self.queues.find(name).await.map_err(|error| match (to, error) {
+                (None, Error::Stays { reason, .. }) => stays(format!("it came from {name}: {reason}")),
+                (_, error) => error,
+            })?,
+            None => match self.sources().await?.as_slice() {
+                [only] => only.clone(),
+                [] => return Err(stays("nobody recorded which queue it came from; say where it is to go".to_owned())),
+                several => {
+                    let names: Vec<&str> = several.iter().map(|queue| queue.name.as_str()).collect();
+                    let names = names.join(", ");
+                    return Err(stays(format!(
+                        "nobody recorded which queue it came from ({names}); say where it is to go"
+                    )));
+                }
+            },
+        };
+        if queue.arn == self.queue.arn {
+            return Err(stays("it would go to the queue it is in".to_owned()));
+        }
+        Ok(queue)
+    }
+
+    fn latest(&self, parked: &Parked) -> Result<Message, Error> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = || "it is not one of those taken last".to_owned();
+        latest.get(&parked.handle).cloned().ok_or_else(|| Error::Stays { id: parked.id.clone(), reason: reason() })
+    }
+
+    /// Everything that can be known before sending.
+    async fn prepare(&self, parked: &Parked, to: Option<&str>, body: Option<&[u8]>) -> Result<(Queue, Copy), Error> {
+        let message = self.latest(parked)?;
+        let queue = self.queue_for(&parked.id, &message, to).await?;
+        let copy = Copy::of(&message, &queue, body).map_err(|reason| Error::Stays { id: parked.id.clone(), reason })?;
+        Ok((queue, copy))
+    }
+
+    async fn receive(&self, max: usize) -> Result<Vec<Message>, Error> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.queue.url)
+            .max_number_of_messages(i32::try_from(max.clamp(1, BATCH_ENTRIES_MAX)).unwrap_or(1))
+            .wait_time_seconds(RECEIVE_WAIT_S)
+            .visibility_timeout(self.hold.visibility_s())
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::All);
+        match request.send().await {
+            Ok(answer) => Ok(answer.messages.unwrap_or_default()),
+            // 120,000 are in flight: the rest cannot be reached now.
+            Err(error) if error.as_service_error().is_some_and(|service| service.is_over_limit()) => Ok(Vec::new()),
+            Err(error) => Err(broker(&error)),
+        }
+    }
+}
+
+impl Drop for SqsShelf {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
+}
+
+impl Shelf for SqsShelf {
+    async fn take(&self, max: usize) -> Result<Vec<Parked>, Error> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut empty = 0;
+        loop {
+            let asked_at = tokio::time::Instant::now();
+            let received = self.receive(max).await?;
+            if received.is_empty() {
+                empty += 1;
+                if empty == EMPTY_RECEIVES_MAX || self.queues.counts(&self.queue.url).await?.visible == 0 {
+                    return Ok(Vec::new());
+                }
+                continue;
+            }
+            let mut taken = Vec::with_capacity(received.len());
+            for message in received {
+                if let Some(handle) = self.hold.admit(&message, asked_at).await {
+                    taken.push(message::parked(handle, &message));
+                    self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, message);
+                }
+            }
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+        }
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.queue.is_fifo()
+    }
+
+    async fn destination(&self, parked: &Parked, to: Option<&str>) -> Result<String, Error> {
+        self.prepare(parked, to, None).await.map(|(queue, _)| queue.name)
+    }
+
+    async fn redrive(&self, parked: &Parked, to: Option<&str>, body: Option<&[u8]>) -> Result<(), Error> {
+        let (queue, copy) = self.prepare(parked, to, body).await?;
+        let id = || parked.id.clone();
+        if self.hold.has_lapsed(parked.handle) {
+            return Err(Error::Stays { id: id(), reason: "it could not be kept hidden for so long".to_owned() });
+        }
+        let stored = send::send(&self.client, &queue.url, copy).await.map_err(|error| match error {
+            NotStored::Surely(reason) => Error::Stays { id: id(), reason },
+            NotStored::Perhaps(reason) => Error::Unclear { id: id(), reason },
+        })?;
+        self.hold.delete(parked.handle).await.map_err(|reason| Error::Unclear {
+            id: id(),
+            reason: format!("stored in {} as {stored}, but perhaps not removed here: {reason}", queue.name),
+        })
+    }
+
+    async fn delete(&self, parked: &Parked) -> Result<(), Error> {
+        let deleted = self.hold.delete(parked.handle).await;
+        deleted.map_err(|reason| Error::Unclear { id: parked.id.clone(), reason })
+    }
+
+    async fn release(&self) -> Result<(), Error> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.hold.release().await
+    }
+
+    async fn depth(&self) -> Result<u64, Error> {
+        self.queues.counts(&self.queue.url).await.map(|counts| counts.all())
+    }
+}
+
+fn broker(error: &dyn std::error::Error) -> Error {
+    Error::Broker(chain(error))
+}

@@ -1,0 +1,100 @@
+//! The copy of a dead letter that is sent back, checked against the limits of SQS before SQS is asked.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::{
+    Message, MessageAttributeValue, MessageSystemAttributeName as System, MessageSystemAttributeNameForSends,
+    MessageSystemAttributeValue,
+};
+use sluicegate_queue::sqs::{MESSAGE_BYTES_MAX, body_md5, is_sendable};
+
+use super::{
+    message::{REASON, RECEIVE_COUNT, SOURCE, redrives, system},
+    queue::Queue,
+};
+use crate::REDRIVES;
+
+/// Message attributes of one message.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
+const ATTRIBUTES_MAX: usize = 10;
+
+/// What is sent, and the MD5 that must come back.
+#[derive(Clone, Debug)]
+pub(super) struct Copy {
+    pub(super) body: String,
+    pub(super) digest: String,
+    pub(super) attributes: HashMap<String, MessageAttributeValue>,
+    pub(super) system: Option<HashMap<MessageSystemAttributeNameForSends, MessageSystemAttributeValue>>,
+    pub(super) group: Option<String>,
+    pub(super) deduplication_id: Option<String>,
+}
+
+impl Copy {
+    /// The copy of `message` for `queue`, with `edited` as its body if that is given.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub(super) fn of(message: &Message, queue: &Queue, edited: Option<&[u8]>) -> Result<Self, String> {
+        let received = message.body.as_deref().unwrap_or_default();
+        let announced = message.md5_of_body.as_deref().unwrap_or_default();
+        if !announced.eq_ignore_ascii_case(&body_md5(received)) {
+            return Err("the body that was received is not the one that SQS announced".to_owned());
+        }
+        let body = match edited {
+            None => received,
+            Some(bytes) => std::str::from_utf8(bytes).map_err(|_| "SQS carries text only, in UTF-8")?,
+        };
+        if body.is_empty() {
+            return Err("SQS carries no empty message".to_owned());
+        }
+        if !is_sendable(body) {
+            return Err("the body holds characters that SQS does not carry".to_owned());
+        }
+        let redrives = redrives(message).saturating_add(1);
+        let attributes = attributes(message, redrives)?;
+        let bytes = body.len() + attributes.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(format!("with {REDRIVES} it has {bytes} bytes, more than {MESSAGE_BYTES_MAX}"));
+        }
+        let broker_id = message.message_id.as_deref().unwrap_or_default();
+        let digest = body_md5(body);
+        // An edited body must not be taken for a repeat of the one before it.
+        let edition = edited.map(|_| format!("-{digest}")).unwrap_or_default();
+        let deduplication_id = queue.is_fifo().then(|| format!("{broker_id}-{redrives}{edition}"));
+        let group = system(message, &System::MessageGroupId).or(queue.is_fifo().then_some(broker_id));
+        Ok(Self {
+            body: body.to_owned(),
+            digest,
+            attributes,
+            system: trace(message),
+            group: group.map(str::to_owned),
+            deduplication_id,
+        })
+    }
+}
+
+fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, MessageAttributeValue>, String> {
+    let mut attributes = message.message_attributes.clone().unwrap_or_default();
+    for name in [REASON, RECEIVE_COUNT, SOURCE] {
+        attributes.remove(name);
+    }
+    let count = MessageAttributeValue::builder().data_type("Number").string_value(redrives.to_string()).build();
+    attributes.insert(REDRIVES.to_owned(), count.map_err(|error| error.to_string())?);
+    if attributes.len() > ATTRIBUTES_MAX {
+        return Err(format!("it has {ATTRIBUTES_MAX} attributes, and none is left for {REDRIVES}"));
+    }
+    Ok(attributes)
+}
+
+fn size(value: &MessageAttributeValue) -> usize {
+    let text = value.string_value.as_ref().map_or(0, String::len);
+    let bytes = value.binary_value.as_ref().map_or(0, |bytes| bytes.as_ref().len());
+    value.data_type.len() + text + bytes
+}
+
+fn trace(message: &Message) -> Option<HashMap<MessageSystemAttributeNameForSends, MessageSystemAttributeValue>> {
+    let header = system(message, &System::AwsTraceHeader)?;
+    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
+    Some([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)].into())
+}

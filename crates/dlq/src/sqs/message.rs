@@ -1,0 +1,84 @@
+//! A message of SQS as a [`Parked`].
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sluicegate_envelope::Envelope;
+use time::OffsetDateTime;
+
+use crate::{Parked, REDRIVES};
+
+/// What the consumer writes on a message that it rejects: why, how often it had been received, and the ARN of its queue.
+pub(super) const REASON: &str = "sluicegate-reason";
+pub(super) const RECEIVE_COUNT: &str = "sluicegate-receive-count";
+pub(super) const SOURCE: &str = "sluicegate-source";
+
+/// SQS says no more of a message that it moved by a redrive policy.
+const RECEIVED_TOO_OFTEN: &str = "received too often";
+const NOT_RECORDED: &str = "not recorded";
+
+/// What people are told of a message.
+pub(super) fn parked(handle: u64, message: &Message) -> Parked {
+    let body = message.body.as_deref().unwrap_or_default();
+    let envelope = Envelope::decode(body).ok();
+    let broker_id = message.message_id.clone().unwrap_or_default();
+    let moved_from = system(message, &System::DeadLetterQueueSourceArn);
+    let sent_at = system(message, &System::SentTimestamp).and_then(from_ms);
+    let reason = match (attribute(message, REASON), moved_from) {
+        (Some(reason), None) => reason.to_owned(),
+        // The reason is from an earlier time: whoever writes one sends the message here by itself.
+        (Some(reason), Some(_)) => format!("{RECEIVED_TOO_OFTEN}; before that: {reason}"),
+        (None, Some(_)) => RECEIVED_TOO_OFTEN.to_owned(),
+        (None, None) => NOT_RECORDED.to_owned(),
+    };
+    Parked {
+        handle,
+        id: envelope.as_ref().map_or_else(|| broker_id.clone(), |envelope| envelope.id().to_owned()),
+        broker_id,
+        event_type: envelope.as_ref().map(|envelope| envelope.event_type().to_owned()),
+        time: envelope.as_ref().and_then(Envelope::time).or(sent_at),
+        // A message that SQS moved keeps the time at which it was sent to its first queue.
+        dead_lettered_at: sent_at.filter(|_| moved_from.is_none()),
+        reason,
+        source_queue: attribute(message, SOURCE).or(moved_from).map(str::to_owned),
+        receive_count: attribute(message, RECEIVE_COUNT).and_then(|digits| digits.parse().ok()),
+        redrives: redrives(message),
+        group: system(message, &System::MessageGroupId).map(str::to_owned),
+        body: body.as_bytes().to_vec(),
+        attributes: attributes(message),
+    }
+}
+
+/// How often the message was redriven before.
+pub(super) fn redrives(message: &Message) -> u32 {
+    attribute(message, REDRIVES).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// A message attribute's text.
+pub(super) fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.message_attributes.as_ref()?.get(name)?.string_value.as_deref()
+}
+
+/// A system attribute.
+pub(super) fn system<'a>(message: &'a Message, name: &System) -> Option<&'a str> {
+    message.attributes.as_ref()?.get(name).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+fn attributes(message: &Message) -> std::collections::BTreeMap<String, String> {
+    let system = message.attributes.iter().flatten();
+    let system = system.map(|(name, value)| (name.as_str().to_owned(), value.clone()));
+    let own = message.message_attributes.iter().flatten().map(|(name, value)| (name.clone(), text(value)));
+    system.chain(own).collect()
+}
+
+fn text(value: &MessageAttributeValue) -> String {
+    match (&value.string_value, &value.binary_value) {
+        (Some(text), _) => text.clone(),
+        (None, Some(bytes)) => STANDARD.encode(bytes.as_ref()),
+        (None, None) => String::new(),
+    }
+}
+
+fn from_ms(digits: &str) -> Option<OffsetDateTime> {
+    let ms: i128 = digits.parse().ok()?;
+    OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).ok()
+}

@@ -1,0 +1,106 @@
+//! Sends a copy until it is stored, or surely is not.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::{
+    Client,
+    config::{Config, retry::RetryConfig},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::send_message::{SendMessageError, SendMessageOutput},
+};
+use sluicegate_queue::chain;
+
+use super::copy::Copy;
+
+/// One attempt, connection and answer included.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Attempts of one send, and the pause before the second; it doubles.
+const ATTEMPTS_MAX: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Codes of throttling that the SDK has no type for.
+const THROTTLING_CODES: [&str; 4] =
+    ["Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"];
+
+/// Why there is no proof that the copy is stored.
+#[derive(Debug)]
+pub(super) enum NotStored {
+    /// It is not.
+    Surely(String),
+    /// Nobody knows.
+    Perhaps(String),
+}
+
+/// Gives the id of the stored copy. A copy may be stored more than once if answers get lost, on a FIFO queue once.
+pub(super) async fn send(client: &Client, url: &str, copy: Copy) -> Result<String, NotStored> {
+    let digest = copy.digest;
+    let request = client
+        .send_message()
+        .queue_url(url)
+        .message_body(copy.body)
+        .set_message_attributes(Some(copy.attributes))
+        .set_message_system_attributes(copy.system)
+        .set_message_group_id(copy.group)
+        .set_message_deduplication_id(copy.deduplication_id);
+    // Each attempt is looked at: what the last one says is nothing about those before it.
+    let once = Config::builder().retry_config(RetryConfig::disabled());
+    let mut perhaps = None;
+    let mut pause = PAUSE;
+    for attempt in 1.. {
+        let sent = request.clone().customize().config_override(once.clone()).send();
+        let refusal = match tokio::time::timeout(ATTEMPT_TIME_MAX, sent).await {
+            Ok(Ok(answer)) => return proof(&digest, answer),
+            Ok(Err(error)) => match refusal(&error) {
+                Some(Refusal::ForNow) => Some(chain(&error)),
+                Some(Refusal::ForGood) => {
+                    let reason = chain(&error);
+                    return Err(perhaps.map_or(NotStored::Surely(reason), NotStored::Perhaps));
+                }
+                None => {
+                    perhaps = Some(chain(&error));
+                    None
+                }
+            },
+            Err(_) => {
+                perhaps = Some(format!("no answer within {} s", ATTEMPT_TIME_MAX.as_secs()));
+                None
+            }
+        };
+        if attempt == ATTEMPTS_MAX {
+            return Err(match (perhaps, refusal) {
+                (None, Some(reason)) => NotStored::Surely(reason),
+                (reason, _) => NotStored::Perhaps(reason.unwrap_or_default()),
+            });
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    Err(NotStored::Perhaps("no attempt ended".to_owned()))
+}
+
+enum Refusal {
+    ForNow,
+    ForGood,
+}
+
+/// None if the attempt may have stored the message.
+fn refusal(error: &SdkError<SendMessageError>) -> Option<Refusal> {
+    if let SdkError::ConstructionFailure(_) = error {
+        return Some(Refusal::ForGood);
+    }
+    let service = error.as_service_error()?;
+    let untyped = || service.code().is_some_and(|code| THROTTLING_CODES.contains(&code));
+    if service.is_request_throttled() || service.is_kms_throttled() || untyped() {
+        return Some(Refusal::ForNow);
+    }
+    error.raw_response().is_some_and(|response| response.status().is_client_error()).then_some(Refusal::ForGood)
+}
+
+fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, NotStored> {
+    let stored = answer.md5_of_message_body.unwrap_or_default();
+    match answer.message_id {
+        Some(id) if !id.is_empty() && stored.eq_ignore_ascii_case(digest) => Ok(id),
+        _ => Err(NotStored::Perhaps(format!("the answer does not prove that it is stored (MD5 {stored:?})"))),
+    }
+}

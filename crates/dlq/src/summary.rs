@@ -1,0 +1,75 @@
+//! [`Summary`]: dead letters by the reason for which they were given up on.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::Parked;
+
+/// Messages with the same reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// How many.
+    pub count: u64,
+    /// Of which types, and how many of each; the empty type is that of messages without an envelope.
+    pub types: BTreeMap<String, u64>,
+    /// When the first of them was given up on ([`Parked::moment`]).
+    pub oldest: Option<OffsetDateTime>,
+    /// When the last was.
+    pub newest: Option<OffsetDateTime>,
+}
+
+/// Grows with the number of different reasons and types, not with the number of messages.
+#[derive(Clone, Debug, Default)]
+pub struct Summary(BTreeMap<String, Group>);
+
+impl Summary {
+    /// Counts one more.
+    pub fn add(&mut self, parked: &Parked) {
+        let group = self.0.entry(parked.reason.clone()).or_default();
+        group.count += 1;
+        *group.types.entry(parked.event_type.clone().unwrap_or_default()).or_default() += 1;
+        if let Some(moment) = parked.moment() {
+            group.oldest = Some(group.oldest.map_or(moment, |oldest| oldest.min(moment)));
+            group.newest = Some(group.newest.map_or(moment, |newest| newest.max(moment)));
+        }
+    }
+
+    /// Reasons and their groups, the largest group first.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(&str, &Group)> {
+        let mut groups: Vec<_> = self.0.iter().map(|(reason, group)| (reason.as_str(), group)).collect();
+        groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
+        groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_by_reason_and_type() {
+        let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
+        let parked = |reason: &str, event_type: Option<&str>, seconds| Parked {
+            reason: reason.into(),
+            event_type: event_type.map(str::to_owned),
+            time: at(seconds),
+            ..Parked::default()
+        };
+        let mut summary = Summary::default();
+        for each in [
+            parked("rare", Some("a"), 5),
+            parked("often", Some("a"), 30),
+            parked("often", None, 10),
+            parked("often", Some("a"), 20),
+        ] {
+            summary.add(&each);
+        }
+        let groups = summary.groups();
+        assert_eq!(groups.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), ["often", "rare"]);
+        let expected =
+            Group { count: 3, types: [(String::new(), 1), ("a".to_owned(), 2)].into(), oldest: at(10), newest: at(30) };
+        assert_eq!(groups[0].1, &expected);
+    }
+}
