@@ -9,9 +9,11 @@ use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use sluicegate_metrics::Emitter;
 use tokio::time::Instant;
 
 use crate::handlers::{self, Handlers};
+use crate::report::Invocation;
 use crate::{Delivery, Outcome, RetryPolicy};
 
 /// Handlers working at the same time on one batch, unless set otherwise. A batch has ten messages by default.
@@ -27,6 +29,8 @@ pub struct Consumer {
     pub(crate) concurrency: usize,
     pub(crate) deadline_margin: Duration,
     pub(crate) retry: RetryPolicy,
+    /// None where nobody reads metrics.
+    emitter: Option<Emitter>,
     #[cfg(feature = "sqs")]
     pub(crate) sqs: crate::source::sqs::SqsSource,
     /// None if no broker is configured.
@@ -98,15 +102,16 @@ impl Consumer {
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let margin = self.deadline_margin.min(left / 4);
         let times = Times { work_until: now + (left - margin), settle_until: now + (left - margin / 4) };
+        let invocation = Invocation::new(&event.context, self.emitter.as_ref());
         #[cfg(feature = "rabbitmq")]
         if let Some(received) = crate::source::rabbitmq::received(&event.payload) {
-            return Ok(self.handle_rabbitmq(&received?, times).await?);
+            return Ok(self.handle_rabbitmq(&received?, times, invocation).await?);
         }
         #[cfg(feature = "sqs")]
-        return self.handle_sqs(&event.payload, times).await;
+        return self.handle_sqs(&event.payload, times, invocation).await;
         #[cfg(not(feature = "sqs"))]
         {
-            let _ = times;
+            let _ = (times, invocation);
             Err("the event is not from a source that is built in".into())
         }
     }
@@ -238,7 +243,7 @@ impl Builder {
     ///
     /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] tells them, the
     /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER` and `RABBITMQ_RECEIVE_COUNT_MAX`. Without `RABBITMQ_URL`,
-    /// batches of RabbitMQ are refused.
+    /// batches of RabbitMQ are refused. Metrics are told under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
     ///
     /// # Errors
     /// Every variable that is missing or wrong.
@@ -263,6 +268,7 @@ impl Builder {
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retry: self.retry,
+            emitter: Emitter::from_env(environment),
             #[cfg(feature = "sqs")]
             sqs: crate::source::sqs::SqsSource::new(sdk_config),
             #[cfg(feature = "rabbitmq")]
@@ -271,7 +277,6 @@ impl Builder {
     }
 }
 
-#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

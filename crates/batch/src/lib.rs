@@ -28,8 +28,9 @@
 //!
 //! What becomes of a message of RabbitMQ, and why none is lost, is told in `source/rabbitmq.rs`.
 //!
-//! Every delivery leaves one log line with the fields `message_id`, `event_id`, `event_type`, `queue`, `receive_count`,
-//! `outcome`, `reason` and `handler_ms`. Payloads are never logged.
+//! Every delivery leaves one log line with the fields `request_id`, `message_id` (the event's id), `broker_id`, `event_type`,
+//! `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`, and every queue of a batch one line of metrics, told
+//! in the crate `sluicegate-metrics`. Payloads are never logged.
 // Without a source there is nothing that brings messages in.
 #![cfg_attr(not(any(feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
 
@@ -37,6 +38,7 @@ mod consumer;
 mod delivery;
 mod handlers;
 mod outcome;
+mod report;
 mod retry;
 mod source;
 mod work;

@@ -15,17 +15,21 @@ use sluicegate_envelope::Envelope;
 use tokio::time::{Instant, timeout_at};
 
 use crate::handlers::Handlers;
+use crate::report::{Invocation, Told};
 use crate::{Delivery, Outcome, RetryPolicy};
 
 /// A message as its source understood it.
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
+    /// The broker's.
     pub(crate) id: Cow<'a, str>,
     pub(crate) queue: &'a str,
     pub(crate) receive_count: u32,
     pub(crate) group: Option<Cow<'a, str>>,
     /// Whether messages of its group must be handled in order.
     pub(crate) ordered: bool,
+    /// The header of X-Ray that it was sent with.
+    pub(crate) trace_header: Option<Cow<'a, str>>,
 }
 
 /// What a source does for messages of the batch, named by their index. Everything else about settling is decided here.
@@ -35,6 +39,9 @@ pub(crate) trait Settle {
     /// # Errors
     /// Why the message is undecodable. It is dead-lettered.
     fn decode(&self, index: usize) -> Result<Envelope, String>;
+
+    /// When the message was sent, in milliseconds since 1970, if that is known. The event is there if it could be read.
+    fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
 
     /// Stores a copy in the dead-letter queue. `Ok` only if the broker said so; otherwise the reason, for the log.
     fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), String>>;
@@ -55,6 +62,17 @@ pub(crate) enum Settled {
     Returned(Option<Duration>),
 }
 
+/// A delivery that has ended, and what is told about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) settled: Settled,
+    pub(crate) told: Told,
+    /// How long its handler took, if one was called.
+    pub(crate) handler: Option<Duration>,
+    /// When it was sent, in milliseconds since 1970.
+    pub(crate) sent_unix_ms: Option<u64>,
+}
+
 /// The rules for one batch.
 pub(crate) struct Work<'a, S> {
     pub(crate) handlers: &'a Handlers,
@@ -68,91 +86,82 @@ pub(crate) struct Work<'a, S> {
     pub(crate) settle_until: Instant,
     pub(crate) messages: &'a [Incoming<'a>],
     pub(crate) settle: &'a S,
+    pub(crate) invocation: Invocation<'a>,
 }
 
 impl<S: Settle> Work<'_, S> {
     /// Settles every message; the answer is in their order.
-    pub(crate) async fn run(&self) -> Vec<Settled> {
+    pub(crate) async fn run(&self) -> Vec<Ended> {
         let lanes = stream::iter(lanes(self.messages)).map(|lane| self.lane(lane));
-        let mut settled = vec![Settled::Returned(None); self.messages.len()];
-        let mut ended = lanes.buffer_unordered(self.concurrency.max(1));
-        while let Some(lane) = ended.next().await {
-            for (index, how) in lane {
-                settled[index] = how;
-            }
-        }
-        let returned = |(index, how): (usize, &Settled)| match how {
-            Settled::Returned(delay) => Some((index, *delay)),
+        let mut ended: Vec<_> = lanes.buffer_unordered(self.concurrency.max(1)).flat_map(stream::iter).collect().await;
+        ended.sort_unstable_by_key(|(index, _)| *index);
+        let ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
+        let returned = |(index, ended): (usize, &Ended)| match ended.settled {
+            Settled::Returned(delay) => Some((index, delay)),
             _ => None,
         };
-        let returned: Vec<_> = settled.iter().enumerate().filter_map(returned).collect();
+        let returned: Vec<_> = ended.iter().enumerate().filter_map(returned).collect();
         if !returned.is_empty() && timeout_at(self.settle_until, self.settle.give_back(&returned)).await.is_err() {
-            tracing::warn!(messages = returned.len(), "no time was left to give messages back");
+            let request_id = self.invocation.request_id;
+            tracing::warn!(request_id, messages = returned.len(), "no time was left to give messages back");
         }
-        settled
+        self.invocation.count(self.messages, &ended);
+        ended
     }
 
-    async fn lane(&self, lane: Vec<usize>) -> Vec<(usize, Settled)> {
-        let mut settled = Vec::with_capacity(lane.len());
+    async fn lane(&self, lane: Vec<usize>) -> Vec<(usize, Ended)> {
+        let mut ended = Vec::with_capacity(lane.len());
         let mut blocked = None;
         for index in lane {
-            let message = &self.messages[index];
-            let how = if let Some(delay) = blocked {
-                log(message, None, "returned", "an earlier message of its group was returned", Duration::ZERO);
-                Settled::Returned(delay)
-            } else if Instant::now() >= self.work_until {
-                log(message, None, "returned", "not started before the deadline", Duration::ZERO);
-                Settled::Returned(None)
-            } else {
-                self.message(index, message).await
+            let untouched = |delay, reason| {
+                self.invocation.log(&self.messages[index], None, Told::Returned, reason, None);
+                let sent_unix_ms = self.settle.sent_unix_ms(index, None);
+                Ended { settled: Settled::Returned(delay), told: Told::Returned, handler: None, sent_unix_ms }
             };
-            if let Settled::Returned(delay) = how {
+            let how = if let Some(delay) = blocked {
+                untouched(delay, "an earlier message of its group was returned")
+            } else if Instant::now() >= self.work_until {
+                untouched(None, "not started before the deadline")
+            } else {
+                self.message(index, &self.messages[index]).await
+            };
+            if let Settled::Returned(delay) = how.settled {
                 blocked = Some(delay);
             }
-            settled.push((index, how));
+            ended.push((index, how));
         }
-        settled
+        ended
     }
 
-    async fn message(&self, index: usize, message: &Incoming<'_>) -> Settled {
-        let started = Instant::now();
+    async fn message(&self, index: usize, message: &Incoming<'_>) -> Ended {
         let decoded = self.decode(index, message);
-        let (outcome, cause) = match &decoded {
-            Err(reason) => (Outcome::Reject(reason.clone()), ""),
-            Ok(delivery) => self.call(delivery).await,
+        let (outcome, cause, handler) = match &decoded {
+            Err(reason) => (Outcome::Reject(reason.clone()), "", None),
+            Ok(delivery) => {
+                let started = Instant::now();
+                let (outcome, cause) = self.call(delivery).await;
+                (outcome, cause, Some(started.elapsed()))
+            }
         };
-        let outcome = self.unless_exhausted(outcome, cause, message);
-        let taken = started.elapsed();
-        let delivery = decoded.as_deref().ok();
-        let backoff = || Settled::Returned(Some(self.retry.delay(message.receive_count)));
-        match outcome {
-            Outcome::Done => {
-                log(message, delivery, "done", cause, taken);
-                Settled::Done
-            }
-            Outcome::Retry => {
-                log(message, delivery, "retry", cause, taken);
-                backoff()
-            }
+        let backoff = Settled::Returned(Some(self.retry.delay(message.receive_count)));
+        let (settled, told, reason) = match self.unless_exhausted(outcome, cause, message) {
+            Outcome::Done => (Settled::Done, Told::Done, cause.into()),
+            Outcome::Retry => (backoff, Told::Retry, cause.into()),
             Outcome::RetryAfter(delay) => {
-                log(message, delivery, "retry", "after a time the handler chose", taken);
-                Settled::Returned(Some(delay))
+                (Settled::Returned(Some(delay)), Told::Retry, "after a time the handler chose".into())
             }
             Outcome::Reject(reason) => {
                 let stored = timeout_at(self.settle_until, self.settle.dead_letter(index, &reason)).await;
                 match stored.unwrap_or_else(|_| Err("no time was left".to_owned())) {
-                    Ok(()) => {
-                        log(message, delivery, "rejected", &reason, taken);
-                        Settled::DeadLettered
-                    }
-                    Err(error) => {
-                        let reason = format!("{reason}; not dead-lettered: {error}");
-                        log(message, delivery, "reject_failed", &reason, taken);
-                        backoff()
-                    }
+                    Ok(()) if decoded.is_err() => (Settled::DeadLettered, Told::Undecodable, Cow::Owned(reason)),
+                    Ok(()) => (Settled::DeadLettered, Told::Rejected, reason.into()),
+                    Err(error) => (backoff, Told::RejectFailed, format!("{reason}; not dead-lettered: {error}").into()),
                 }
             }
-        }
+        };
+        let envelope = decoded.as_deref().ok().map(Delivery::envelope);
+        self.invocation.log(message, envelope, told, &reason, handler);
+        Ended { settled, told, handler, sent_unix_ms: self.settle.sent_unix_ms(index, envelope) }
     }
 
     fn decode(&self, index: usize, message: &Incoming<'_>) -> Result<Arc<Delivery>, String> {
@@ -203,34 +212,6 @@ fn lanes(messages: &[Incoming<'_>]) -> Vec<Vec<usize>> {
         }
     }
     lanes
-}
-
-fn log(message: &Incoming<'_>, delivery: Option<&Delivery>, outcome: &'static str, reason: &str, taken: Duration) {
-    let envelope = delivery.map(Delivery::envelope);
-    let (message_id, queue, receive_count) = (message.id.as_ref(), message.queue, message.receive_count);
-    let (event_id, event_type) = (envelope.map(Envelope::id), envelope.map(Envelope::event_type));
-    let reason = Some(reason).filter(|reason| !reason.is_empty());
-    let handler_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                message_id,
-                event_id,
-                event_type,
-                queue,
-                receive_count,
-                outcome,
-                reason,
-                handler_ms,
-                "delivery"
-            )
-        };
-    }
-    match outcome {
-        "done" => line!(info),
-        "reject_failed" => line!(error),
-        _ => line!(warn),
-    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ use self::event::Message;
 pub(crate) use self::settings::Settings;
 use crate::BatchResponse;
 use crate::consumer::{Consumer, Times};
-use crate::work::{Incoming, Settle, Settled, Work};
+use crate::report::Invocation;
+use crate::work::{Ended, Incoming, Settle, Settled, Work};
 
 /// Bytes of a queue's name, and of a routing key.
 ///
@@ -130,6 +131,7 @@ impl Received {
             receive_count: self.receive_count(),
             group: None,
             ordered: false,
+            trace_header: None,
         }
     }
 
@@ -144,9 +146,14 @@ impl Received {
 
 impl Consumer {
     /// Works one batch of RabbitMQ off.
-    pub(crate) async fn handle_rabbitmq(&self, received: &[Received], times: Times) -> Result<BatchResponse, String> {
+    pub(crate) async fn handle_rabbitmq(
+        &self,
+        received: &[Received],
+        times: Times,
+        invocation: Invocation<'_>,
+    ) -> Result<BatchResponse, String> {
         let source = self.rabbitmq.as_ref().ok_or("a batch of RabbitMQ, and RABBITMQ_URL is not set")?;
-        source.work_off(self, received, times).await
+        source.work_off(self, received, times, invocation).await
     }
 }
 
@@ -173,6 +180,7 @@ impl<P: Publish> RabbitmqSource<P> {
         consumer: &Consumer,
         received: &[Received],
         times: Times,
+        invocation: Invocation<'_>,
     ) -> Result<BatchResponse, String> {
         self.check_vhost(received)?;
         let messages: Vec<_> = received.iter().map(Received::incoming).collect();
@@ -192,6 +200,7 @@ impl<P: Publish> RabbitmqSource<P> {
             settle_until: times.settle_until,
             messages: &messages,
             settle: &batch,
+            invocation,
         };
         // Beside the handlers, so that a connection lost since the last batch is there again when something has to be published.
         let connecting = async {
@@ -200,7 +209,7 @@ impl<P: Publish> RabbitmqSource<P> {
             pending::<()>().await;
         };
         match select(pin!(work.run()), pin!(connecting)).await {
-            Either::Left((settled, _)) => batch.verdict(&settled),
+            Either::Left((ended, _)) => batch.verdict(&ended),
             Either::Right(((), work)) => batch.verdict(&work.await),
         }
     }
@@ -220,6 +229,14 @@ impl<P: Publish> Settle for Batch<'_, P> {
     fn decode(&self, index: usize) -> Result<Envelope, String> {
         let Received { message, id } = &self.received[index];
         envelope::envelope(message, id)
+    }
+
+    /// The event knows it to the millisecond, RabbitMQ to the second.
+    fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64> {
+        let of_event = envelope.and_then(Envelope::time).map(|time| time.unix_timestamp_nanos() / 1_000_000);
+        let of_event = of_event.and_then(|unix_ms| u64::try_from(unix_ms).ok());
+        let of_message = || Some(self.received[index].message.properties.timestamp_unix_s?.saturating_mul(1_000));
+        of_event.or_else(of_message)
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
@@ -255,7 +272,7 @@ impl<P: Publish> Batch<'_, P> {
         let mut placed = self.place(index, &name, properties).await;
         if let (Err(SendError::Unroutable { reason }), Some(_)) = (&placed, delay) {
             tracing::error!(
-                message_id = id,
+                broker_id = id,
                 queue = name.as_ref(),
                 reason,
                 "no retry queue: the message is dead-lettered"
@@ -288,18 +305,16 @@ impl<P: Publish> Batch<'_, P> {
     }
 
     /// Success only if every message is done or has a confirmed copy.
-    fn verdict(&self, settled: &[Settled]) -> Result<BatchResponse, String> {
-        let proven = |(how, placed): (&Settled, &AtomicBool)| *how == Settled::Done || placed.load(Ordering::Relaxed);
-        let left = settled.iter().zip(&self.placed).filter(|entry| !proven(*entry)).count();
+    fn verdict(&self, ended: &[Ended]) -> Result<BatchResponse, String> {
+        let proven =
+            |(how, placed): (&Ended, &AtomicBool)| how.settled == Settled::Done || placed.load(Ordering::Relaxed);
+        let left = ended.iter().zip(&self.placed).filter(|entry| !proven(*entry)).count();
         match left {
             0 => Ok(BatchResponse::of(std::iter::empty())),
             _ => {
                 let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
-                tracing::error!(messages = settled.len(), left, reason, "the batch comes back");
-                Err(format!(
-                    "the batch comes back: {left} of {} messages could not be settled: {reason}",
-                    settled.len()
-                ))
+                tracing::error!(messages = ended.len(), left, reason, "the batch comes back");
+                Err(format!("the batch comes back: {left} of {} messages could not be settled: {reason}", ended.len()))
             }
         }
     }

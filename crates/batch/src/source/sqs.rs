@@ -25,7 +25,8 @@ use sluicegate_queue::sqs::SdkConfig;
 
 use self::event::Record;
 use crate::consumer::Times;
-use crate::work::{Incoming, Settle, Settled, Work};
+use crate::report::Invocation;
+use crate::work::{Ended, Incoming, Settle, Settled, Work};
 use crate::{BatchResponse, Consumer};
 
 /// Entries of one batch request.
@@ -45,6 +46,7 @@ impl Consumer {
         &self,
         event: &RawValue,
         times: Times,
+        invocation: Invocation<'_>,
     ) -> Result<BatchResponse, lambda_runtime::Error> {
         let records = event::records(event)?;
         let messages: Vec<_> = records.iter().map(Record::incoming).collect();
@@ -58,12 +60,13 @@ impl Consumer {
             settle_until: times.settle_until,
             messages: &messages,
             settle: &Batch { source: &self.sqs, records: &records },
+            invocation,
         };
-        let settled = work.run().await;
-        let returned = |(message, settled): (&Incoming<'_>, Settled)| {
-            matches!(settled, Settled::Returned(_)).then(|| message.id.clone().into_owned())
+        let ended = work.run().await;
+        let returned = |(message, ended): (&Incoming<'_>, Ended)| {
+            matches!(ended.settled, Settled::Returned(_)).then(|| message.id.clone().into_owned())
         };
-        Ok(BatchResponse::of(messages.iter().zip(settled).filter_map(returned)))
+        Ok(BatchResponse::of(messages.iter().zip(ended).filter_map(returned)))
     }
 }
 
@@ -137,6 +140,11 @@ impl Settle for Batch<'_> {
         Envelope::decode(body).map_err(|error| error.to_string())
     }
 
+    /// SQS says so itself; the sender's clock does not matter.
+    fn sent_unix_ms(&self, index: usize, _: Option<&Envelope>) -> Option<u64> {
+        self.records[index].sent_unix_ms
+    }
+
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().ok_or("the record names no queue")?;
@@ -156,7 +164,7 @@ impl Settle for Batch<'_> {
         for (index, delay) in returned.iter().filter_map(|&(index, delay)| Some((index, delay?))) {
             let record = &self.records[index];
             let (Some(arn), Some(handle)) = (record.source_arn.as_deref(), record.receipt_handle.as_deref()) else {
-                tracing::warn!(message_id = %record.message_id, "no retry delay: the record lacks its queue or receipt handle");
+                tracing::warn!(broker_id = %record.message_id, "no retry delay: the record lacks its queue or receipt handle");
                 continue;
             };
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
@@ -186,9 +194,9 @@ impl Batch<'_> {
             Ok(answer) => {
                 for failed in answer.failed {
                     let record = failed.id.parse().ok().and_then(|index: usize| self.records.get(index));
-                    let message_id = record.map(|record| record.message_id.as_ref());
+                    let broker_id = record.map(|record| record.message_id.as_ref());
                     let (code, reason) = (failed.code, failed.message);
-                    tracing::warn!(message_id, code, reason, "no retry delay");
+                    tracing::warn!(broker_id, code, reason, "no retry delay");
                 }
             }
         }

@@ -21,6 +21,10 @@ impl Settle for Memory {
         Envelope::decode(&self.bodies[index]).map_err(|error| error.to_string())
     }
 
+    fn sent_unix_ms(&self, index: usize, _: Option<&Envelope>) -> Option<u64> {
+        u64::try_from(index).ok()
+    }
+
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         tokio::task::yield_now().await;
         if self.broken {
@@ -63,6 +67,7 @@ fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
 }
 
 struct Ran {
+    ended: Vec<Ended>,
     settled: Vec<Settled>,
     memory: Memory,
     started: Vec<String>,
@@ -81,6 +86,7 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
         receive_count: 1,
         group: group.map(Cow::Borrowed),
         ordered: group.is_some(),
+        trace_header: None,
     });
     let incoming: Vec<_> = incoming.collect();
     let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
@@ -94,10 +100,12 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
         settle_until: Instant::now() + Duration::from_secs(11),
         messages: &incoming,
         settle: &memory,
+        invocation: Invocation { request_id: "r", xray: None, emitter: None },
     };
-    let settled = work.run().await;
+    let ended = work.run().await;
+    let settled = ended.iter().map(|ended| ended.settled).collect();
     let started = std::mem::take(&mut *started.lock().unwrap());
-    Ran { settled, memory, started }
+    Ran { ended, settled, memory, started }
 }
 
 fn told(settled: &[Settled]) -> String {
@@ -211,7 +219,7 @@ proptest! {
         let groups = [None, Some("a"), Some("b"), Some("c")];
         let messages: Vec<_> = picks.iter().map(|&(kind, group)| (types[kind], groups[group])).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let Ran { settled, memory, started } = runtime.block_on(run(&messages, concurrency, broken));
+        let Ran { ended, settled, memory, started } = runtime.block_on(run(&messages, concurrency, broken));
 
         prop_assert_eq!(settled.len(), messages.len());
         let mut once = started.clone();
@@ -232,6 +240,16 @@ proptest! {
             let returned = of_group().skip(handled).all(|(how, _)| matches!(how, Settled::Returned(_)));
             prop_assert!(returned, "after a failure of {group} everything of it goes back: {settled:?}");
         }
+        for (ended, settled) in ended.iter().zip(&settled) {
+            let fits = match ended.told {
+                Told::Done => *settled == Settled::Done,
+                Told::Rejected | Told::Undecodable => *settled == Settled::DeadLettered,
+                Told::Retry | Told::RejectFailed => matches!(settled, Settled::Returned(Some(_))),
+                Told::Returned => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
+            };
+            prop_assert!(fits, "{ended:?}");
+        }
+        prop_assert_eq!(ended.iter().filter(|ended| ended.handler.is_some()).count(), started.len());
         for (how, (kind, group)) in settled.iter().zip(&messages) {
             prop_assert!(*kind != "done" || group.is_some() || matches!(how, Settled::Done | Settled::Returned(None)));
         }

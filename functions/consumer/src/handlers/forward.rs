@@ -113,7 +113,7 @@ impl Forward {
 }
 
 fn retry(envelope: &Envelope, reason: &dyn std::fmt::Display) -> Outcome {
-    tracing::warn!(event_id = envelope.id(), %reason, "not forwarded");
+    tracing::warn!(message_id = envelope.id(), %reason, "not forwarded");
     Outcome::Retry
 }
 

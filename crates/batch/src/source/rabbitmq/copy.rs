@@ -117,7 +117,7 @@ fn shorten(headers: &mut BTreeMap<ShortString, AMQPValue>, id: &str) {
             break;
         };
         tracing::warn!(
-            message_id = id,
+            broker_id = id,
             header = largest.as_str(),
             "header not copied: all of them must fit into one frame"
         );

@@ -22,6 +22,8 @@ const FIXTURES: [(&str, &str, usize); 4] = [
     ("damaged", include_str!("../../../../../tests/events/rabbitmq-damaged.json"), 9),
 ];
 
+const INVOCATION: Invocation<'_> = Invocation { request_id: "r", xray: None, emitter: None };
+
 /// What becomes of a publish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
@@ -165,7 +167,7 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
     let handled = Arc::default();
     let consumer = consumer(&handled);
-    let answer = source.work_off(&consumer, &received, times).await;
+    let answer = source.work_off(&consumer, &received, times, INVOCATION).await;
     let handled = std::mem::take(&mut *handled.lock().unwrap());
     Ran { answer, fake: source.broker, handled, took: now.elapsed() }
 }

@@ -95,7 +95,7 @@ fn attributes(record: &Record<'_>, body: &str, source: &str, reason: &str) -> Ha
         }
     }
     if !dropped.is_empty() {
-        tracing::warn!(message_id = %record.message_id, ?dropped, "message attributes not copied to the dead-letter queue");
+        tracing::warn!(broker_id = %record.message_id, ?dropped, "message attributes not copied to the dead-letter queue");
     }
     kept
 }

@@ -45,6 +45,7 @@ pub(super) struct Record<'a> {
     pub(super) body: Option<Cow<'a, str>>,
     pub(super) source_arn: Option<Cow<'a, str>>,
     pub(super) receive_count: u32,
+    pub(super) sent_unix_ms: Option<u64>,
     pub(super) group: Option<Cow<'a, str>>,
     pub(super) trace_header: Option<Cow<'a, str>>,
     message_attributes: Option<&'a RawValue>,
@@ -81,6 +82,7 @@ impl Record<'_> {
             receive_count: self.receive_count,
             group: self.group.as_deref().map(Cow::Borrowed),
             ordered: arn.ends_with(".fifo"),
+            trace_header: self.trace_header.as_deref().map(Cow::Borrowed),
         }
     }
 }
@@ -101,10 +103,11 @@ pub(super) fn records(event: &RawValue) -> Result<Vec<Record<'_>>, String> {
 fn record(raw: &RawValue) -> Option<Record<'_>> {
     let fields: Fields<'_> = serde_json::from_str(raw.get()).ok()?;
     let message_id = string(fields.message_id).filter(|id| !id.is_empty())?;
-    let (mut receive_count, mut group, mut trace_header) = (None, None, None);
+    let (mut receive_count, mut sent_unix_ms, mut group, mut trace_header) = (None, None, None, None);
     for (name, value) in object(fields.attributes) {
         match name.as_ref() {
             "ApproximateReceiveCount" => receive_count = value.get().trim_matches('"').parse().ok(),
+            "SentTimestamp" => sent_unix_ms = value.get().trim_matches('"').parse().ok(),
             "MessageGroupId" => group = string(Some(value)),
             "AWSTraceHeader" => trace_header = string(Some(value)),
             _ => {}
@@ -116,6 +119,7 @@ fn record(raw: &RawValue) -> Option<Record<'_>> {
         body: string(fields.body),
         source_arn: string(fields.event_source_arn),
         receive_count: receive_count.unwrap_or(1),
+        sent_unix_ms,
         group,
         trace_header,
         message_attributes: fields.message_attributes,

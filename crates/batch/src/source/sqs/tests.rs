@@ -143,6 +143,17 @@ async fn every_shape_of_event_is_read_and_answered_exactly() {
     }
 }
 
+#[test]
+fn a_messages_age_counts_from_what_sqs_says() {
+    let sent = |name: &str| -> Vec<_> {
+        let (_, text) = FIXTURES.iter().find(|(known, _)| *known == name).unwrap();
+        let event = RawValue::from_string((*text).to_owned()).unwrap();
+        event::records(&event).unwrap().iter().map(|record| record.sent_unix_ms).collect()
+    };
+    assert_eq!(sent("standard"), [Some(1_545_082_649_183), Some(1_545_082_650_636)]);
+    assert_eq!(sent("null-lists"), [None]);
+}
+
 #[tokio::test]
 async fn what_could_not_be_reported_fails_the_invocation() {
     let (consumer, calls) = sqs(None, true).await;

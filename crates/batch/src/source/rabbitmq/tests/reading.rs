@@ -32,6 +32,28 @@ fn every_fixture_is_read() {
 }
 
 #[test]
+fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(1_795_251_597_123_000_000).unwrap();
+    let with = Envelope::builder("e", "/", "t").time(time).build().unwrap();
+    let without = Envelope::builder("e", "/", "t").build().unwrap();
+    let stamped = json!({ "basicProperties": { "timestamp": "Jan 1, 1970, 12:33:41 AM" }, "data": "" });
+    let event = batch(&[stamped, json!({ "data": "" })]);
+    let received = read(&event.to_string()).unwrap().unwrap();
+    let source = source(Fake::default());
+    let (deadline, failure) = (Instant::now(), Mutex::default());
+    let batch = Batch { source: &source, received: &received, deadline, placed: Vec::new(), failure };
+    for (index, envelope, expected) in [
+        (0, Some(&with), Some(1_795_251_597_123)),
+        (0, Some(&without), Some(2_021_000)),
+        (0, None, Some(2_021_000)),
+        (1, Some(&without), None),
+        (1, None, None),
+    ] {
+        assert_eq!(batch.sent_unix_ms(index, envelope), expected);
+    }
+}
+
+#[test]
 fn headers_have_their_types_back() {
     let queues = fixture("queues");
     let orders = &queues[0].message;

@@ -178,7 +178,7 @@ async fn messages_of_another_virtual_host_are_not_touched() {
     let received = received(&event).unwrap().unwrap();
     let times = Times { work_until: Instant::now(), settle_until: Instant::now() };
     let source = RabbitmqSource { vhost: Some("prod".to_owned()), ..source(Fake::default()) };
-    let answer = source.work_off(&consumer(&Arc::default()), &received, times).await;
+    let answer = source.work_off(&consumer(&Arc::default()), &received, times, INVOCATION).await;
     assert_eq!(answer.unwrap_err(), r#"messages of the virtual host "/", and RABBITMQ_URL names "prod""#);
 }
 

@@ -1,0 +1,68 @@
+//! The counts of a batch, whatever became of its messages.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::work::Settled;
+
+const ALL: [Told; 6] = [Told::Done, Told::Retry, Told::Rejected, Told::Undecodable, Told::Returned, Told::RejectFailed];
+const QUEUES: [&str; 3] = ["orders", "webhooks", ""];
+const NOW_UNIX_MS: u64 = 1_795_251_597_123;
+
+fn message(queue: &'static str) -> Incoming<'static> {
+    Incoming { id: "b".into(), queue, receive_count: 1, group: None, ordered: false, trace_header: None }
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(NOW_UNIX_MS)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Every message is counted once, in its own queue, and the oldest is the oldest.
+    #[test]
+    fn received_is_the_sum_of_what_became_of_them(
+        picks in prop::collection::vec(
+            (0..3usize, 0..6usize, prop::option::of(0..2_000_000u64), prop::option::of(0..900_000u64)),
+            0..200,
+        ),
+    ) {
+        let messages: Vec<_> = picks.iter().map(|&(queue, ..)| message(QUEUES[queue])).collect();
+        let ended: Vec<_> = picks
+            .iter()
+            .map(|&(_, told, age_ms, handler_us)| Ended {
+                settled: Settled::Done,
+                told: ALL[told],
+                handler: handler_us.map(Duration::from_micros),
+                sent_unix_ms: age_ms.map(|age_ms| NOW_UNIX_MS - age_ms),
+            })
+            .collect();
+        let queues = by_queue(&messages, &ended, now());
+        for (index, name) in QUEUES.iter().enumerate() {
+            let of_queue = || picks.iter().filter(|pick| pick.0 == index);
+            let Some(deliveries) = queues.get(name) else {
+                prop_assert_eq!(of_queue().count(), 0);
+                continue;
+            };
+            let count = |told: &[Told]| of_queue().filter(|pick| told.contains(&ALL[pick.1])).count() as u64;
+            prop_assert_eq!(deliveries.received(), of_queue().count() as u64);
+            prop_assert_eq!(deliveries.done, count(&[Told::Done]));
+            prop_assert_eq!(deliveries.retried, count(&[Told::Retry, Told::RejectFailed]));
+            prop_assert_eq!(deliveries.rejected, count(&[Told::Rejected]));
+            prop_assert_eq!(deliveries.undecodable, count(&[Told::Undecodable]));
+            prop_assert_eq!(deliveries.returned, count(&[Told::Returned]));
+            let oldest = of_queue().filter_map(|pick| pick.2).max().map(Duration::from_millis);
+            prop_assert_eq!(deliveries.oldest, oldest);
+            prop_assert_eq!(deliveries.handlers.len(), of_queue().filter(|pick| pick.3.is_some()).count());
+        }
+    }
+}
+
+#[test]
+fn a_message_from_a_clock_that_is_ahead_is_not_old() {
+    let ended =
+        Ended { settled: Settled::Done, told: Told::Done, handler: None, sent_unix_ms: Some(NOW_UNIX_MS + 5_000) };
+    let queues = by_queue(&[message("orders")], &[ended], now());
+    assert_eq!(queues["orders"].oldest, Some(Duration::ZERO));
+}
