@@ -4,6 +4,7 @@
 //! One file per command; this one only names them. Exit codes: 0 done, 1 it did not work out, 2 the command line is wrong.
 
 mod check;
+mod doctor;
 mod local;
 mod paths;
 mod send;
@@ -27,6 +28,7 @@ enum Command {
     Check(check::Arguments),
     Send(send::Arguments),
     Topology(topology::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Topology(arguments) => topology::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }
 

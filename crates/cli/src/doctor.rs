@@ -1,0 +1,118 @@
+//! `sluicegate doctor`: what silently loses or delays messages, in the template or in a deployed stack. Changes nothing.
+//!
+//! Exit codes: 0 nothing to mend, 1 errors (with `--strict` warnings too), 2 the command line is wrong or what it names cannot
+//! be read.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use sluicegate_contract::Contract;
+use sluicegate_doctor::{Inventory, Project, Report, checks, examine};
+use sluicegate_topology::Topology;
+
+use crate::paths;
+
+/// Find what silently loses or delays messages, in the template or in a deployed stack
+///
+/// Errors lose or block messages, warnings delay or hide them. Nothing is changed.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The template, with the templates nested in it [default: template.yaml]
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    template: Option<PathBuf>,
+    /// The value of a template's parameter; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    parameter: Vec<(String, String)>,
+    /// The OpenAPI document [default: functions/ingress/openapi.yaml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    contract: Option<PathBuf>,
+    /// What is to be on the RabbitMQ broker [default: infra/topology.yaml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print what is looked for, and look for nothing
+    #[arg(long)]
+    list: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.list {
+        return list(arguments.json);
+    }
+    match examined(arguments).and_then(|report| show(&report, arguments.json).map(|()| report)) {
+        Ok(report) if report.errors > 0 || (arguments.strict && report.warnings > 0) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn examined(arguments: &Arguments) -> Result<Report, String> {
+    let project = Project {
+        contract: beside(arguments.contract.as_ref(), paths::CONTRACT, |file, text| {
+            Contract::parse(file, text).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+        })?,
+        topology: beside(arguments.topology.as_ref(), paths::TOPOLOGY, |file, text| {
+            Topology::parse(file, text).map_err(|faults| faults.as_slice().iter().map(ToString::to_string).collect())
+        })?,
+    };
+    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+    let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
+    let inventory = Inventory::of_template(&template, &parameters).map_err(|error| error.to_string())?;
+    Ok(examine(&inventory, &project))
+}
+
+/// A file of the project: the one that was named, or the usual one if there is one.
+fn beside<T>(
+    named: Option<&PathBuf>,
+    usual: &str,
+    parse: impl FnOnce(&str, &str) -> Result<T, Vec<String>>,
+) -> Result<Option<T>, String> {
+    let path = paths::or_default(named, usual);
+    if named.is_none() && !Path::is_file(&path) {
+        return Ok(None);
+    }
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let parsed = parse(&file, &text);
+    parsed.map(Some).map_err(|faults| format!("{file} has {} fault(s)\n{}", faults.len(), faults.join("\n")))
+}
+
+fn show(report: &Report, json: bool) -> Result<(), String> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report).map_err(|error| error.to_string())?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+fn list(json: bool) -> ExitCode {
+    let all: Vec<_> = checks().collect();
+    if json {
+        match serde_json::to_string_pretty(&all) {
+            Ok(text) => println!("{text}"),
+            Err(error) => return crate::fail(error),
+        }
+    } else {
+        all.iter().for_each(|check| println!("{:<8} {:<36} {}", check.severity, check.id, check.title));
+        println!("\n{} checks; --json tells why, how to mend it and where it is written", all.len());
+    }
+    ExitCode::SUCCESS
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}

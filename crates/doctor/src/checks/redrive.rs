@@ -1,0 +1,201 @@
+//! Dead-letter queues: whether messages get there, stay there, and come to rest there.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Model, RETENTION_S_DEFAULT},
+    setting::Setting,
+};
+
+/// What Lambda advises. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
+const RECEIVES_ADVISED: u64 = 5;
+const QUEUES: &str =
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html";
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "no-redrive-policy",
+        severity: Severity::Error,
+        title: "a queue that is worked off has no dead-letter queue",
+        why: "A message that always fails is delivered again and again until its retention ends, and is then deleted. On a FIFO queue it blocks its group all that time.",
+        mend: "Give the queue a RedrivePolicy with a dead-letter queue and a maxReceiveCount of at least 5. The dead-letter queue belongs to the queue, not to the function.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html",
+        find: no_redrive_policy,
+    },
+    Check {
+        id: "max-receive-count-one",
+        severity: Severity::Error,
+        title: "a message is given up after a single receive",
+        why: "A throttled invocation, a timeout and a function that is being replaced count as receives: good messages get to the dead-letter queue without the code ever having seen them.",
+        mend: "Set maxReceiveCount to 5 or more.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+        find: max_receive_count_one,
+    },
+    Check {
+        id: "max-receive-count-low",
+        severity: Severity::Warning,
+        title: "a message is given up after fewer receives than Lambda advises",
+        why: "Throttled and crashed invocations count as receives, so some bad seconds send good messages to the dead-letter queue.",
+        mend: "Set maxReceiveCount to 5 or more.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+        find: max_receive_count_low,
+    },
+    Check {
+        id: "dead-letter-queue-type",
+        severity: Severity::Error,
+        title: "a FIFO queue has a standard dead-letter queue, or the other way round",
+        why: "SQS demands the same type and refuses the RedrivePolicy otherwise.",
+        mend: "Make both of the same type.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html",
+        find: dead_letter_queue_type,
+    },
+    Check {
+        id: "dead-letter-target",
+        severity: Severity::Error,
+        title: "deadLetterTargetArn is no ARN",
+        why: "!Ref of a queue is its URL. SQS refuses the RedrivePolicy.",
+        mend: "Use !GetAtt Queue.Arn.",
+        source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sqs-queue.html",
+        find: dead_letter_target,
+    },
+    Check {
+        id: "dead-letter-retention",
+        severity: Severity::Error,
+        title: "a standard dead-letter queue keeps messages no longer than the queue they come from",
+        why: "The age of a message counts from when it was first sent. One that failed for days is deleted from the dead-letter queue soon after it got there, or at once.",
+        mend: "Set the dead-letter queue's MessageRetentionPeriod to 1209600 (14 days), and the other's below that.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html",
+        find: dead_letter_retention,
+    },
+    Check {
+        id: "dead-letter-loop",
+        severity: Severity::Error,
+        title: "dead letters come back to where they failed",
+        why: "A message that can never succeed goes round for ever, or until its retention ends; nobody sees a dead letter.",
+        mend: "Let dead letters rest in a queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
+        source: QUEUES,
+        find: dead_letter_loop,
+    },
+    Check {
+        id: "redrive-denied",
+        severity: Severity::Error,
+        title: "a dead-letter queue does not let the queue use it",
+        why: "Its RedriveAllowPolicy denies every queue, or names others. SQS refuses the RedrivePolicy, or stops moving messages.",
+        mend: "List the queue's ARN in sourceQueueArns of the dead-letter queue's RedriveAllowPolicy.",
+        source: QUEUES,
+        find: redrive_denied,
+    },
+];
+
+fn no_redrive_policy(model: &Model<'_>, hits: &mut Hits) {
+    let dead_letters: Vec<&str> = model.dead_letter_queues().iter().map(|queue| queue.arn.as_str()).collect();
+    for queue in model.queues.iter().filter(|queue| queue.redrive.is_absent() && model.is_consumed(queue)) {
+        // Where dead letters are worked off, that is where it ends.
+        if !dead_letters.contains(&queue.arn.as_str()) {
+            hits.add(&queue.origin, "RedrivePolicy", "is worked off and has no RedrivePolicy");
+        }
+    }
+}
+
+fn max_receive_count_one(model: &Model<'_>, hits: &mut Hits) {
+    receives(model, hits, |receives| receives == 1);
+}
+
+fn max_receive_count_low(model: &Model<'_>, hits: &mut Hits) {
+    receives(model, hits, |receives| (2..RECEIVES_ADVISED).contains(&receives));
+}
+
+fn receives(model: &Model<'_>, hits: &mut Hits, is_bad: impl Fn(u64) -> bool) {
+    for queue in &model.queues {
+        let redrive = queue.redrive.as_ref().known();
+        let receives = redrive.and_then(|redrive| redrive.receives_max.clone().known());
+        if let Some(receives) = receives.filter(|receives| is_bad(*receives)) {
+            hits.add(&queue.origin, "RedrivePolicy/maxReceiveCount", format!("maxReceiveCount is {receives}"));
+        }
+    }
+}
+
+fn dead_letter_queue_type(model: &Model<'_>, hits: &mut Hits) {
+    let named = |fifo: bool| if fifo { "FIFO" } else { "standard" };
+    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.fifo != target.fifo) {
+        let what =
+            format!("is {}, its dead-letter queue {} is {}", named(queue.fifo), target.origin.id, named(target.fifo));
+        hits.add(&queue.origin, "RedrivePolicy", what);
+    }
+}
+
+fn dead_letter_target(model: &Model<'_>, hits: &mut Hits) {
+    for queue in &model.queues {
+        let redrive = queue.redrive.as_ref().known();
+        let target = redrive.and_then(|redrive| redrive.target.as_ref().known());
+        if let Some(target) = target.filter(|target| !target.starts_with("arn:")) {
+            hits.add(&queue.origin, "RedrivePolicy/deadLetterTargetArn", format!("is {target}"));
+        }
+    }
+}
+
+fn dead_letter_retention(model: &Model<'_>, hits: &mut Hits) {
+    // A FIFO queue's dead letters begin a new life: same page.
+    for (queue, _, target) in model.redriven().filter(|(queue, ..)| !queue.fifo) {
+        let source_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT);
+        let target_s = target.retention_s.clone().or(RETENTION_S_DEFAULT);
+        if let (Some(source_s), Some(target_s)) = (source_s, target_s)
+            && target_s <= source_s
+        {
+            let what = format!("keeps messages for {target_s} s, {} for {source_s} s", queue.origin.id);
+            hits.add(&target.origin, "MessageRetentionPeriod", what);
+        }
+    }
+}
+
+fn dead_letter_loop(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, _, target) in model.redriven() {
+        if leads_back(model, &queue.arn) {
+            hits.add(
+                &queue.origin,
+                "RedrivePolicy",
+                format!("its dead letters lead back to it through {}", target.origin.id),
+            );
+        }
+        for (_, mapping, function) in model.consumed().filter(|(consumed, ..)| consumed.arn == target.arn) {
+            let also = |(other, _, by): &(&crate::model::Queue, _, &crate::model::Function)| {
+                other.arn == queue.arn && by.name == function.name
+            };
+            if queue.arn != target.arn && model.consumed().any(|each| also(&each)) {
+                let what = format!("{} works off {} and its dead letters too", function.origin.id, queue.origin.id);
+                hits.add(&mapping.origin, "Queue", what);
+            }
+        }
+    }
+}
+
+/// Whether going from queue to dead-letter queue comes back to the start.
+fn leads_back(model: &Model<'_>, start: &str) -> bool {
+    let mut at = start;
+    for _ in 0..model.queues.len() {
+        let Some((_, _, next)) = model.redriven().find(|(queue, ..)| queue.arn == at) else { return false };
+        if next.arn == start {
+            return true;
+        }
+        at = &next.arn;
+    }
+    false
+}
+
+fn redrive_denied(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, _, target) in model.redriven() {
+        let Setting::Known(allow) = &target.redrive_allow else { continue };
+        let lists = |arn: &str| {
+            allow.sources.iter().any(|source| *source == Setting::Unknown || *source == Setting::Known(arn.to_owned()))
+        };
+        let what = match allow.permission.as_ref().known().map(String::as_str) {
+            Some("denyAll") => "denies every queue",
+            Some("byQueue") if !lists(&queue.arn) => "does not list it",
+            _ => continue,
+        };
+        hits.add(
+            &target.origin,
+            "RedriveAllowPolicy",
+            format!("is the dead-letter queue of {} and {what}", queue.origin.id),
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! How long messages stay hidden while somebody works on them, and how long they are kept at all.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Model, RETENTION_S_DEFAULT, TIMEOUT_S_DEFAULT, VISIBILITY_S_DEFAULT},
+};
+
+/// What Lambda advises.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
+const TIMEOUTS_PER_VISIBILITY: u64 = 6;
+/// A queue is looked after by people, who sleep and have weekends: a day is the least.
+const RETENTION_S_MIN: u64 = 86_400;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "visibility-below-timeout",
+        severity: Severity::Error,
+        title: "a queue's visibility timeout is shorter than its function's timeout",
+        why: "Lambda refuses such an event source mapping. Where it came about later, messages that are being worked on are delivered again.",
+        mend: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+        find: visibility_below_timeout,
+    },
+    Check {
+        id: "visibility-below-six-timeouts",
+        severity: Severity::Warning,
+        title: "a queue's visibility timeout is shorter than 6 times its function's timeout, plus the batching window",
+        why: "While a function is throttled Lambda keeps trying with messages it holds. Those whose visibility timeout ends meanwhile are delivered again, and each time counts towards maxReceiveCount.",
+        mend: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+        find: visibility_below_six_timeouts,
+    },
+    Check {
+        id: "retention-before-dead-letter",
+        severity: Severity::Error,
+        title: "a queue's messages expire before they can have been received maxReceiveCount times",
+        why: "A message that fails each time is deleted when its retention ends, and so never reaches the dead-letter queue.",
+        mend: "Set MessageRetentionPeriod well above VisibilityTimeout times maxReceiveCount.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
+        find: retention_before_dead_letter,
+    },
+    Check {
+        id: "retention-short",
+        severity: Severity::Warning,
+        title: "a queue keeps messages for less than a day",
+        why: "What is not worked off in that time is deleted, without a trace: an outage over night is enough.",
+        mend: "Set MessageRetentionPeriod to some days for a queue, and to 1209600 (14 days) for a dead-letter queue.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html",
+        find: retention_short,
+    },
+    Check {
+        id: "delay-on-queue",
+        severity: Severity::Info,
+        title: "a queue delays every message",
+        why: "DelaySeconds holds each message back before its first delivery.",
+        mend: "Remove DelaySeconds unless the delay is wanted; a single message of a standard queue can have its own.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html",
+        find: delay_on_queue,
+    },
+];
+
+fn visibility_below_timeout(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, _, function) in model.consumed() {
+        let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
+        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        if let (Some(visibility_s), Some(timeout_s)) = (visibility_s, timeout_s)
+            && visibility_s < timeout_s
+        {
+            let what =
+                format!("messages stay hidden for {visibility_s} s, {} may run for {timeout_s} s", function.origin.id);
+            hits.add(&queue.origin, "VisibilityTimeout", what);
+        }
+    }
+}
+
+fn visibility_below_six_timeouts(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, mapping, function) in model.consumed() {
+        let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
+        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        let window_s = mapping.window_s.clone().or(0);
+        if let (Some(visibility_s), Some(timeout_s), Some(window_s)) = (visibility_s, timeout_s, window_s) {
+            let advised_s = timeout_s.saturating_mul(TIMEOUTS_PER_VISIBILITY).saturating_add(window_s);
+            if visibility_s >= timeout_s && visibility_s < advised_s {
+                let what = format!(
+                    "messages stay hidden for {visibility_s} s; {} may run for {timeout_s} s, so it should be {advised_s} s",
+                    function.origin.id
+                );
+                hits.add(&queue.origin, "VisibilityTimeout", what);
+            }
+        }
+    }
+}
+
+fn retention_before_dead_letter(model: &Model<'_>, hits: &mut Hits) {
+    for queue in &model.queues {
+        let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
+        let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
+        let retention_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT);
+        if let (Some(receives), Some(visibility_s), Some(retention_s)) = (receives, visibility_s, retention_s) {
+            let tries_s = receives.saturating_mul(visibility_s);
+            if retention_s <= tries_s {
+                let what =
+                    format!("kept for {retention_s} s, while {receives} receives of {visibility_s} s take {tries_s} s");
+                hits.add(&queue.origin, "MessageRetentionPeriod", what);
+            }
+        }
+    }
+}
+
+fn retention_short(model: &Model<'_>, hits: &mut Hits) {
+    for queue in &model.queues {
+        if let Some(retention_s) = queue.retention_s.clone().known().filter(|seconds| *seconds < RETENTION_S_MIN) {
+            hits.add(&queue.origin, "MessageRetentionPeriod", format!("messages are deleted after {retention_s} s"));
+        }
+    }
+}
+
+fn delay_on_queue(model: &Model<'_>, hits: &mut Hits) {
+    for queue in &model.queues {
+        if let Some(delay_s) = queue.delay_s.clone().known().filter(|delay_s| *delay_s > 0) {
+            hits.add(&queue.origin, "DelaySeconds", format!("every message waits for {delay_s} s"));
+        }
+    }
+}

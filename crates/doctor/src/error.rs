@@ -1,0 +1,42 @@
+//! Why there is nothing to check: what was named cannot be read. What is wrong *in* it is a finding, never an error.
+
+use std::path::PathBuf;
+
+/// What was named cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not there, or is not to be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no template.
+    #[error("{file}:{line}: {reason}")]
+    NoTemplate {
+        /// The file, as it was named.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A value was given for a parameter that the template does not have.
+    #[error("{file} has no parameter {name}")]
+    NoParameter {
+        /// The file, as it was named.
+        file: String,
+        /// The parameter.
+        name: String,
+    },
+    /// A stack cannot be read.
+    #[error("{call}: {reason}")]
+    Stack {
+        /// The call that failed.
+        call: &'static str,
+        /// What AWS answered.
+        reason: String,
+    },
+}

@@ -1,0 +1,75 @@
+//! What a resource answers to `Ref` and `GetAtt`, so that one resource is recognised in the properties of another.
+//!
+//! A deployed resource has its real name. One that is only written has the name it is given, or one made of stack and logical
+//! id: no other resource has it, which is all that is needed.
+
+use std::collections::BTreeMap;
+
+use sluicegate_local::template::Physical;
+
+/// Where resources are.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) partition: String,
+    pub(crate) region: String,
+    pub(crate) account: String,
+}
+
+/// The property that names a resource of this type.
+pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "AWS::SQS::Queue" => "QueueName",
+        "AWS::Lambda::Function" | "AWS::Serverless::Function" => "FunctionName",
+        "AWS::IAM::Role" => "RoleName",
+        "AWS::IAM::ManagedPolicy" => "ManagedPolicyName",
+        "AWS::Logs::LogGroup" => "LogGroupName",
+        "AWS::SecretsManager::Secret" | "AWS::ApiGatewayV2::Api" | "AWS::Lambda::Alias" => "Name",
+        "AWS::SNS::Topic" => "TopicName",
+        "AWS::AmazonMQ::Broker" => "BrokerName",
+        _ => return None,
+    })
+}
+
+impl Home {
+    /// `name` is the physical id of a deployed resource (an ARN or a URL for some types), else a name.
+    pub(crate) fn physical(&self, kind: &str, name: &str) -> Physical {
+        let last = |separator: char| name.rsplit(separator).next().unwrap_or(name);
+        let by_name = |arn: String| Physical::new(name.to_owned(), [("Arn", arn)]);
+        let by_arn = |arn: String| {
+            let same = |attribute: &str| (attribute.to_owned(), arn.clone());
+            Physical {
+                reference: arn.clone(),
+                attributes: BTreeMap::from(["Arn", "Id", "TopicArn", "PolicyArn"].map(same)),
+            }
+        };
+        match kind {
+            "AWS::SQS::Queue" => {
+                let queue = last('/');
+                let url = match name.contains("://") {
+                    true => name.to_owned(),
+                    false => format!("https://sqs.{}.amazonaws.com/{}/{queue}", self.region, self.account),
+                };
+                let attributes =
+                    [("Arn", self.arn("sqs", queue)), ("QueueName", queue.to_owned()), ("QueueUrl", url.clone())];
+                Physical::new(url, attributes)
+            }
+            "AWS::Lambda::Function" | "AWS::Serverless::Function" => {
+                by_name(self.arn("lambda", &format!("function:{name}")))
+            }
+            "AWS::IAM::Role" => by_name(format!("arn:{}:iam::{}:role/{name}", self.partition, self.account)),
+            "AWS::Logs::LogGroup" => by_name(self.arn("logs", &format!("log-group:{name}:*"))),
+            "AWS::KMS::Key" => by_name(self.arn("kms", &format!("key/{name}"))),
+            "AWS::AmazonMQ::Broker" => by_name(self.arn("mq", &format!("broker:{name}"))),
+            _ if name.starts_with("arn:") => by_arn(name.to_owned()),
+            "AWS::IAM::ManagedPolicy" => by_arn(format!("arn:{}:iam::{}:policy/{name}", self.partition, self.account)),
+            "AWS::SecretsManager::Secret" => by_arn(self.arn("secretsmanager", &format!("secret:{name}-AbCdEf"))),
+            "AWS::SNS::Topic" => by_arn(self.arn("sns", name)),
+            // Of what is not modelled, `Ref` is all that links; its attributes are not known.
+            _ => Physical::new(name.to_owned(), []),
+        }
+    }
+
+    fn arn(&self, service: &str, resource: &str) -> String {
+        format!("arn:{}:{service}:{}:{}:{resource}", self.partition, self.region, self.account)
+    }
+}

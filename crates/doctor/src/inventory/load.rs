@@ -1,0 +1,333 @@
+//! The walk through a template and the templates nested in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+use sluicegate_local::template::{
+    ACCOUNT, Document, Physical, REGION, Resolver, STACK_NAME, call, merge, parameter_value,
+};
+
+use super::{Inventory, Origin, Resource};
+use crate::{
+    Error,
+    identity::{Home, name_property},
+    setting::{is_known, text, unknown},
+};
+
+/// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no end.
+const NESTED_DEPTH_MAX: usize = 8;
+const NESTED: [&str; 2] = ["AWS::CloudFormation::Stack", "AWS::Serverless::Application"];
+
+/// A stack as CloudFormation tells it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deployed {
+    pub(crate) name: String,
+    /// `arn:PARTITION:cloudformation:REGION:ACCOUNT:stack/…`
+    pub(crate) arn: String,
+    /// The template, with transforms applied.
+    pub(crate) template: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) outputs: BTreeMap<String, String>,
+    /// Physical ids by logical ids.
+    pub(crate) physical: BTreeMap<String, String>,
+    /// Stacks in this one, by logical id.
+    pub(crate) nested: BTreeMap<String, Deployed>,
+}
+
+/// Where a template comes from.
+enum Source<'a> {
+    File(PathBuf),
+    Stack(&'a Deployed),
+}
+
+/// One template on the way into the inventory.
+struct Stack<'a> {
+    source: Source<'a>,
+    /// What its resources' ids begin with: nothing, or `Parent/`.
+    prefix: String,
+    name: String,
+    home: Home,
+    depth: usize,
+}
+
+pub(super) fn template(
+    inventory: &mut Inventory,
+    file: &Path,
+    text: &str,
+    parameters: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let home = Home { partition: "aws".into(), region: REGION.into(), account: ACCOUNT.into() };
+    let stack =
+        Stack { source: Source::File(file.into()), prefix: String::new(), name: STACK_NAME.into(), home, depth: 0 };
+    let given: BTreeMap<_, _> = parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    stack.load(inventory, text, &given).map(drop)
+}
+
+pub(super) fn deployed(inventory: &mut Inventory, stack: &Deployed) -> Result<(), Error> {
+    let mut parts = stack.arn.split(':').skip(1).map(str::to_owned);
+    let mut part = |default: &str| parts.next().filter(|part| !part.is_empty()).unwrap_or_else(|| default.to_owned());
+    let (partition, _, region, account) = (part("aws"), part(""), part(REGION), part(ACCOUNT));
+    let home = Home { partition, region, account };
+    let (name, prefix) = (stack.name.clone(), String::new());
+    let given = stack.parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    Stack { source: Source::Stack(stack), prefix, name, home, depth: 0 }
+        .load(inventory, &stack.template, &given)
+        .map(drop)
+}
+
+impl Stack<'_> {
+    /// Adds every resource to the inventory; gives the outputs.
+    fn load(
+        &self,
+        inventory: &mut Inventory,
+        template: &str,
+        given: &BTreeMap<String, Value>,
+    ) -> Result<BTreeMap<String, Value>, Error> {
+        let file: Arc<str> = match &self.source {
+            Source::File(file) => file.display().to_string().into(),
+            Source::Stack(stack) => format!("stack {}", stack.name).into(),
+        };
+        let wrong = |(line, reason): (usize, String)| Error::NoTemplate { file: file.to_string(), line, reason };
+        let document = Arc::new(Document::parse(template).map_err(wrong)?);
+        let Some(written) = document.value["Resources"].as_object() else {
+            return Err(wrong((1, "is no template: it has no Resources".to_owned())));
+        };
+        let mut resolver = Resolver {
+            file: &file,
+            document: &document,
+            parameters: self.parameters(&file, &document, given)?,
+            pseudo: self.pseudo(),
+            physical: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+        };
+        let existing: Vec<(&String, &Value)> = written
+            .iter()
+            // Whether a resource exists whose condition nobody can tell is left open in its favour.
+            .filter(|(_, body)| {
+                body["Condition"].as_str().is_none_or(|name| resolver.condition(name, "", 0).unwrap_or(true))
+            })
+            .filter(|(_, body)| body["Type"].is_string())
+            .collect();
+        // Twice, because names may be made of other resources' names.
+        for _ in 0..2 {
+            for (id, body) in existing.iter().filter(|(_, body)| !is_nested(body)) {
+                let physical = self.physical(&resolver, id, body);
+                resolver.physical.insert((*id).clone(), physical);
+            }
+        }
+        self.nested(inventory, &mut resolver, existing.iter().filter(|(_, body)| is_nested(body)).copied().collect())?;
+        let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
+        for (id, body) in existing {
+            let path = format!("/Resources/{id}/Properties");
+            let properties = with_globals(&document.value, body);
+            let physical = resolver.physical.get(id).cloned().unwrap_or_default();
+            inventory.resources.push(Resource {
+                origin: Origin { id: format!("{}{id}", self.prefix), path: path.clone(), file: lines.clone() },
+                kind: kind(body).to_owned(),
+                reference: physical.reference,
+                arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
+                properties: lenient(&resolver, &properties, &path).unwrap_or_default(),
+                update_policy: body["UpdatePolicy"].clone(),
+            });
+        }
+        let outputs = document.value["Outputs"].as_object().into_iter().flatten();
+        let outputs = outputs.map(|(name, output)| {
+            (name.clone(), lenient(&resolver, &output["Value"], "/Outputs").unwrap_or_else(unknown))
+        });
+        Ok(outputs.collect())
+    }
+
+    fn parameters(
+        &self,
+        file: &str,
+        document: &Document,
+        given: &BTreeMap<String, Value>,
+    ) -> Result<BTreeMap<String, Value>, Error> {
+        let declared = document.value["Parameters"].as_object();
+        let stray = given.keys().find(|name| !declared.is_some_and(|declared| declared.contains_key(*name)));
+        // Only where a person gave it: what a parent hands down or a stack has is checked by CloudFormation.
+        if let (Some(name), Source::File(_), 0) = (stray, &self.source, self.depth) {
+            return Err(Error::NoParameter { file: file.to_owned(), name: name.clone() });
+        }
+        let mut parameters = BTreeMap::new();
+        for (name, parameter) in declared.into_iter().flatten() {
+            // The value of these is the name of what holds the value.
+            let elsewhere = parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"));
+            let value = given.get(name).or_else(|| parameter.get("Default"));
+            if let Some(value) = value.filter(|value| is_known(value))
+                && (!elsewhere || matches!(self.source, Source::Stack(_)))
+            {
+                parameters.insert(name.clone(), parameter_value(parameter, value));
+            }
+        }
+        Ok(parameters)
+    }
+
+    fn pseudo(&self) -> BTreeMap<&'static str, String> {
+        let Home { partition, region, account } = &self.home;
+        let id = match &self.source {
+            Source::Stack(stack) => stack.arn.clone(),
+            Source::File(_) => format!("arn:{partition}:cloudformation:{region}:{account}:stack/{}/doctor", self.name),
+        };
+        BTreeMap::from([
+            ("AWS::AccountId", account.clone()),
+            ("AWS::Region", region.clone()),
+            ("AWS::Partition", partition.clone()),
+            ("AWS::StackName", self.name.clone()),
+            ("AWS::StackId", id),
+            ("AWS::URLSuffix", "amazonaws.com".to_owned()),
+        ])
+    }
+
+    fn physical(&self, resolver: &Resolver<'_>, id: &str, body: &Value) -> Physical {
+        let kind = kind(body);
+        let property = |name: &str| {
+            let value = lenient(resolver, &body["Properties"][name], "")?;
+            text(&value)
+        };
+        let deployed = match &self.source {
+            Source::Stack(stack) => stack.physical.get(id).cloned(),
+            Source::File(_) => None,
+        };
+        let name = deployed.or_else(|| property(name_property(kind)?)).unwrap_or_else(|| {
+            let fifo = kind == "AWS::SQS::Queue" && property("FifoQueue").is_some_and(|fifo| fifo == "true");
+            format!("{}-{id}{}", self.name, if fifo { ".fifo" } else { "" })
+        });
+        // An alias is named by the function it belongs to.
+        if kind == "AWS::Lambda::Alias" && !name.starts_with("arn:") {
+            let function = property("FunctionName").unwrap_or_default();
+            let arn = self.home.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
+            return Physical::new(format!("{}:{name}", arn.attributes["Arn"]), []);
+        }
+        self.home.physical(kind, &name)
+    }
+
+    /// Loads the nested templates: first those whose parameters are known, because the others may want their outputs.
+    fn nested(
+        &self,
+        inventory: &mut Inventory,
+        resolver: &mut Resolver<'_>,
+        mut waiting: Vec<(&String, &Value)>,
+    ) -> Result<(), Error> {
+        while !waiting.is_empty() {
+            let parameters = |(_, body): &(&String, &Value)| {
+                lenient(resolver, &body["Properties"]["Parameters"], "").unwrap_or_default()
+            };
+            let next = waiting.iter().position(|nested| is_known(&parameters(nested))).unwrap_or(0);
+            let given = match parameters(&waiting[next]) {
+                Value::Object(given) => given.into_iter().map(|(name, value)| (name, joined(value))).collect(),
+                _ => BTreeMap::new(),
+            };
+            let (id, body) = waiting.remove(next);
+            let outputs = self.child(inventory, resolver, id, body, &given)?;
+            let known = outputs.iter().filter_map(|(name, value)| Some((format!("Outputs.{name}"), text(value)?)));
+            let physical = Physical { reference: format!("{}-{id}", self.name), attributes: known.collect() };
+            resolver.physical.insert(id.clone(), physical);
+        }
+        Ok(())
+    }
+
+    fn child(
+        &self,
+        inventory: &mut Inventory,
+        resolver: &Resolver<'_>,
+        id: &str,
+        body: &Value,
+        given: &BTreeMap<String, Value>,
+    ) -> Result<BTreeMap<String, Value>, Error> {
+        let prefix = format!("{}{id}/", self.prefix);
+        let (home, depth) = (self.home.clone(), self.depth + 1);
+        let shown = prefix.trim_end_matches('/').to_owned();
+        match &self.source {
+            Source::Stack(stack) => {
+                let Some(child) = stack.nested.get(id) else {
+                    inventory.notes.push(format!("{shown}: the stack was not read"));
+                    return Ok(BTreeMap::new());
+                };
+                let (name, source) = (child.name.clone(), Source::Stack(child));
+                let given = child.parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+                let mut outputs =
+                    Stack { source, prefix, name, home, depth }.load(inventory, &child.template, &given)?;
+                outputs.extend(child.outputs.iter().map(|(name, value)| (name.clone(), value.clone().into())));
+                Ok(outputs)
+            }
+            Source::File(file) => {
+                let properties = &body["Properties"];
+                let location = properties.get("TemplateURL").or_else(|| properties.get("Location"));
+                let location = location.and_then(|location| lenient(resolver, location, "")).as_ref().and_then(text);
+                let path = location.map(|location| file.parent().unwrap_or(Path::new("")).join(location));
+                let read = path.filter(|path| path.is_file() && depth < NESTED_DEPTH_MAX);
+                let read = read.and_then(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
+                let Some((text, path)) = read else {
+                    inventory.notes.push(format!("{shown}: its template is no file here, so it was not looked into"));
+                    return Ok(BTreeMap::new());
+                };
+                let name = format!("{}-{id}", self.name);
+                Stack { source: Source::File(path), prefix, name, home, depth }.load(inventory, &text, given)
+            }
+        }
+    }
+}
+
+fn kind(body: &Value) -> &str {
+    body["Type"].as_str().unwrap_or_default()
+}
+
+fn is_nested(body: &Value) -> bool {
+    NESTED.contains(&kind(body))
+}
+
+/// A list that is handed to a nested stack is one text.
+fn joined(value: Value) -> Value {
+    match value {
+        Value::Array(items) if is_known(&Value::Array(items.clone())) => {
+            Value::from(items.iter().filter_map(text).collect::<Vec<_>>().join(","))
+        }
+        other => other,
+    }
+}
+
+fn with_globals(template: &Value, body: &Value) -> Value {
+    let section = match kind(body) {
+        "AWS::Serverless::Function" => "Function",
+        "AWS::Serverless::HttpApi" => "HttpApi",
+        _ => return body["Properties"].clone(),
+    };
+    let mut merged = match &template["Globals"][section] {
+        Value::Null => Value::Object(Map::new()),
+        globals => globals.clone(),
+    };
+    merge(&mut merged, body.get("Properties").unwrap_or(&Value::Object(Map::new())));
+    merged
+}
+
+/// The value with every function replaced by what it stands for, and marked unknown where that cannot be told. `None` is
+/// `AWS::NoValue`.
+fn lenient(resolver: &Resolver<'_>, value: &Value, path: &str) -> Option<Value> {
+    match value {
+        Value::Array(items) => Some(items.iter().filter_map(|item| lenient(resolver, item, path)).collect()),
+        Value::Object(entries) => match call(entries) {
+            Some(("Fn::If", Value::Array(branches))) if branches.len() == 3 => {
+                let holds = branches[0].as_str().map(|name| resolver.condition(name, path, 0));
+                match holds {
+                    Some(Ok(true)) => lenient(resolver, &branches[1], path),
+                    Some(Ok(false)) => lenient(resolver, &branches[2], path),
+                    _ => Some(unknown()),
+                }
+            }
+            Some(_) => resolver.resolve(value, path).unwrap_or_else(|_| Some(unknown())),
+            None => {
+                let each =
+                    entries.iter().filter_map(|(name, item)| Some((name.clone(), lenient(resolver, item, path)?)));
+                Some(Value::Object(each.collect()))
+            }
+        },
+        // A dynamic reference is filled in by CloudFormation.
+        Value::String(text) if text.contains("{{resolve:") => Some(unknown()),
+        plain => Some(plain.clone()),
+    }
+}

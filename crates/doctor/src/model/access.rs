@@ -1,0 +1,320 @@
+//! What a function's role may do, as far as the template says.
+//!
+//! An answer is yes, no, or not known: a managed policy of somebody else, a resource that cannot be resolved and a condition all
+//! may allow. Only a sure no is worth a finding.
+
+use serde_json::Value;
+
+use crate::{
+    inventory::{Inventory, Resource},
+    setting::{Props, Setting, text},
+};
+
+/// The statements of one role.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Access {
+    statements: Vec<Statement>,
+    /// There is more that cannot be read here.
+    open: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Statement {
+    /// Of several statements that fit, one that denies counts.
+    denies: bool,
+    actions: Vec<String>,
+    /// Patterns of ARNs; one that is not known may be any.
+    resources: Vec<Setting<String>>,
+    /// Whether it applies is not known here.
+    conditional: bool,
+}
+
+impl Access {
+    /// Whether the role surely may not do this to the resource; without a resource, to none at all.
+    pub(crate) fn lacks(&self, action: &str, resource: Option<&str>) -> bool {
+        let fits = |statement: &&Statement| {
+            statement.actions.iter().any(|pattern| matches(&pattern.to_lowercase(), &action.to_lowercase()))
+                && statement.resources.iter().any(|pattern| match (pattern, resource) {
+                    (Setting::Known(pattern), Some(resource)) => matches(pattern, resource),
+                    _ => true,
+                })
+        };
+        let denied = |statement: &Statement| {
+            let sure = statement.resources.iter().all(|resource| *resource != Setting::Unknown);
+            statement.denies && !statement.conditional && sure && resource.is_some()
+        };
+        let fitting: Vec<&Statement> = self.statements.iter().filter(fits).collect();
+        let allowed = self.open || fitting.iter().any(|statement| !statement.denies);
+        !allowed || fitting.iter().any(|statement| denied(statement))
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.statements.extend(other.statements);
+        self.open |= other.open;
+    }
+
+    fn unreadable() -> Self {
+        Self { statements: Vec::new(), open: true }
+    }
+
+    fn allow(actions: &[&str], resource: Setting<String>) -> Self {
+        let actions = actions.iter().map(|action| (*action).to_owned()).collect();
+        let statement = Statement { denies: false, actions, resources: vec![resource], conditional: false };
+        Self { statements: vec![statement], open: false }
+    }
+
+    fn of_document(document: Props<'_>) -> Self {
+        match document.items("Statement") {
+            Setting::Known(statements) => {
+                let mut access = Self::default();
+                for statement in statements {
+                    match statement_of(Props(statement)) {
+                        Some(statement) => access.statements.push(statement),
+                        None => access.open = true,
+                    }
+                }
+                access
+            }
+            Setting::Absent => Self::default(),
+            Setting::Unknown => Self::unreadable(),
+        }
+    }
+}
+
+fn statement_of(props: Props<'_>) -> Option<Statement> {
+    // What is not listed in them is meant, which is more than can be told here.
+    if props.get("NotAction").is_written() || props.get("NotResource").is_written() {
+        return None;
+    }
+    let actions = props.texts("Action").known()?.into_iter().map(Setting::known).collect::<Option<_>>()?;
+    Some(Statement {
+        denies: props.text("Effect").known()? == "Deny",
+        actions,
+        resources: props.texts("Resource").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]),
+        conditional: props.get("Condition").is_written(),
+    })
+}
+
+/// `*` is any text, `?` any character.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut here, mut retry) = (0, 0, None);
+    while here < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                retry = Some((at, here));
+                at += 1;
+            }
+            Some(one) if *one == '?' || *one == text[here] => (at, here) = (at + 1, here + 1),
+            _ => match retry {
+                Some((star, from)) => {
+                    retry = Some((star, from + 1));
+                    (at, here) = (star + 1, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|one| *one == '*')
+}
+
+/// The managed policies that functions are commonly given, and what they allow on every resource.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/permissions-managed-policies.html>
+const MANAGED: &[(&str, &[&str])] = &[
+    ("AWSLambdaBasicExecutionRole", LOGS),
+    (
+        "AWSLambdaSQSQueueExecutionRole",
+        &[
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "logs:CreateLogGroup",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+        ],
+    ),
+    (
+        "AWSLambdaVPCAccessExecutionRole",
+        &[
+            "ec2:CreateNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets",
+            "ec2:DeleteNetworkInterface",
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:UnassignPrivateIpAddresses",
+            "logs:CreateLogGroup",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+        ],
+    ),
+    ("AWSXRayDaemonWriteAccess", XRAY),
+    ("AWSXrayWriteOnlyAccess", XRAY),
+    ("AmazonSQSFullAccess", &["sqs:*"]),
+    ("AdministratorAccess", &["*"]),
+];
+const LOGS: &[&str] = &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
+const XRAY: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
+
+/// Every role and policy of the inventory.
+pub(crate) struct Policies {
+    /// By the role's ARN.
+    roles: Vec<(String, Access)>,
+}
+
+impl Policies {
+    pub(super) fn of(inventory: &Inventory) -> Self {
+        let managed = |policy: &Value| managed(inventory, policy);
+        let mut roles: Vec<(String, Access)> = Vec::new();
+        for role in inventory.of_kind("AWS::IAM::Role") {
+            let mut access = Access::default();
+            match role.props().items("ManagedPolicyArns") {
+                Setting::Known(policies) => policies.into_iter().map(managed).for_each(|policy| access.extend(policy)),
+                Setting::Absent => {}
+                Setting::Unknown => access.open = true,
+            }
+            match role.props().items("Policies") {
+                Setting::Known(policies) => policies
+                    .into_iter()
+                    .for_each(|policy| access.extend(Access::of_document(Props(policy).object("PolicyDocument")))),
+                Setting::Absent => {}
+                Setting::Unknown => access.open = true,
+            }
+            for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
+                for policy in inventory.of_kind(kind) {
+                    let props = policy.props();
+                    let listed = props.texts("Roles").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+                    let names = listed.into_iter().chain(Some(props.text("RoleName")).filter(Setting::is_written));
+                    let mut names = names.collect::<Vec<_>>().into_iter();
+                    if names.any(|name| name == Setting::Known(role.reference.clone()) || name == Setting::Unknown) {
+                        access.extend(Access::of_document(props.object("PolicyDocument")));
+                    }
+                }
+            }
+            roles.push((role.arn.clone(), access));
+        }
+        Self { roles }
+    }
+
+    /// What the role of a function may do.
+    pub(super) fn of_function(&self, resource: &Resource, sam: bool) -> Access {
+        let props = resource.props();
+        match props.text("Role") {
+            Setting::Known(arn) => {
+                let role = self.roles.iter().find(|(known, _)| *known == arn);
+                role.map_or_else(Access::unreadable, |(_, access)| access.clone())
+            }
+            // SAM makes the role.
+            Setting::Absent if sam => made(props),
+            _ => Access::unreadable(),
+        }
+    }
+
+    /// What the policy templates of a SAM function are given as the name of a queue.
+    pub(super) fn queue_names(props: Props<'_>) -> Vec<Setting<String>> {
+        let templates = props.items("Policies").known().unwrap_or_default();
+        let of_queues = ["SQSSendMessagePolicy", "SQSPollerPolicy"];
+        let named = templates.into_iter().flat_map(|policy| Props(policy).members());
+        let named = named.filter(|(name, _)| of_queues.contains(name));
+        named.map(|(_, parameters)| Props(parameters).text("QueueName")).collect()
+    }
+}
+
+/// A managed policy, by its ARN or its name.
+fn managed(inventory: &Inventory, policy: &Value) -> Access {
+    let Some(policy) = text(policy) else { return Access::unreadable() };
+    if let Some(own) = inventory.of_kind("AWS::IAM::ManagedPolicy").find(|own| own.reference == policy) {
+        return Access::of_document(own.props().object("PolicyDocument"));
+    }
+    let name = policy.rsplit('/').next().unwrap_or_default();
+    let known = MANAGED.iter().find(|(known, _)| *known == name);
+    known.map_or_else(Access::unreadable, |(_, actions)| Access::allow(actions, Setting::Known("*".to_owned())))
+}
+
+/// The role SAM makes: from `Policies`, from the network, and from the events.
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html>
+fn made(props: Props<'_>) -> Access {
+    let everything = || Setting::Known("*".to_owned());
+    let named = |name: &str| MANAGED.iter().find(|(known, _)| *known == name).map(|(_, actions)| *actions);
+    let mut access = Access::allow(LOGS, everything());
+    let mut also = |name: &str| access.extend(Access::allow(named(name).unwrap_or_default(), everything()));
+    if props.get("VpcConfig").is_written() {
+        also("AWSLambdaVPCAccessExecutionRole");
+    }
+    let events: Vec<_> = props.object("Events").members().map(|(_, event)| Props(event)).collect();
+    let of_type = |kind: &str| events.iter().any(|event| event.text("Type").known().as_deref() == Some(kind));
+    if of_type("SQS") {
+        also("AWSLambdaSQSQueueExecutionRole");
+    }
+    if of_type("MQ") {
+        access.extend(Access::allow(&["mq:DescribeBroker", "secretsmanager:GetSecretValue"], everything()));
+    }
+    match props.items("Policies") {
+        Setting::Known(policies) => policies.into_iter().for_each(|policy| access.extend(of_sam(policy))),
+        Setting::Absent => {}
+        Setting::Unknown => access.open = true,
+    }
+    access
+}
+
+/// One of a SAM function's `Policies`: a document, a template with its parameters, or the name of a managed policy.
+fn of_sam(policy: &Value) -> Access {
+    let props = Props(policy);
+    if let Some(name) = text(policy) {
+        let known = MANAGED.iter().find(|(known, _)| name.rsplit('/').next() == Some(known));
+        let everything = Setting::Known("*".to_owned());
+        return known.map_or_else(Access::unreadable, |(_, actions)| Access::allow(actions, everything));
+    }
+    if props.get("Statement").is_written() {
+        return Access::of_document(props);
+    }
+    let Some((name, parameters)) = props.members().next() else { return Access::unreadable() };
+    let made = |parameter: &str, arn: &dyn Fn(String) -> String| match Props(parameters).text(parameter) {
+        Setting::Known(value) => Setting::Known(arn(value)),
+        _ => Setting::Unknown,
+    };
+    // The name of a queue is the last part of its ARN.
+    let queue = || made("QueueName", &|name| format!("arn:*:sqs:*:*:{name}"));
+    let key = || made("KeyId", &|id| format!("arn:*:kms:*:*:key/{id}"));
+    match name {
+        "SQSSendMessagePolicy" => Access::allow(&["sqs:SendMessage*"], queue()),
+        "SQSPollerPolicy" => Access::allow(
+            &["sqs:ChangeMessageVisibility*", "sqs:DeleteMessage*", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+            queue(),
+        ),
+        "AWSSecretsManagerGetSecretValuePolicy" => {
+            Access::allow(&["secretsmanager:GetSecretValue"], made("SecretArn", &|arn| arn))
+        }
+        "KMSDecryptPolicy" => Access::allow(&["kms:Decrypt"], key()),
+        "KMSEncryptPolicy" => Access::allow(&["kms:Encrypt"], key()),
+        "KMSEncryptPolicy_v2" => Access::allow(&["kms:Encrypt", "kms:GenerateDataKey*"], key()),
+        "VPCAccessPolicy" => Access::allow(
+            &["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"],
+            Setting::Known("*".to_owned()),
+        ),
+        // The other templates are about other services, or are none that is known.
+        _ => Access::unreadable(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_policies() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("sqs:*", "sqs:sendmessage", true),
+            ("sqs:sendmessage*", "sqs:sendmessage", true),
+            ("arn:*:sqs:*:*:orders", "arn:aws:sqs:eu-west-1:1:orders", true),
+            ("arn:*:sqs:*:*:orders", "arn:aws:sqs:eu-west-1:1:orders-dlq", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*b*d", "abcbd", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `AWS::CloudWatch::Alarm`: what it watches.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    inventory::{Inventory, Origin, Resource},
+    setting::{Props, Setting},
+};
+
+/// One alarm.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    pub(crate) origin: Origin,
+    pub(crate) metrics: Vec<Metric>,
+    /// Somebody is told.
+    pub(crate) acts: bool,
+}
+
+/// One metric it watches.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    pub(crate) namespace: Setting<String>,
+    pub(crate) name: Setting<String>,
+    pub(crate) dimensions: BTreeMap<String, Setting<String>>,
+    /// What it is about cannot be told.
+    pub(crate) hidden: bool,
+}
+
+impl Metric {
+    pub(crate) fn is(&self, namespace: &str, name: &str) -> bool {
+        self.namespace.as_ref().known().is_some_and(|own| own == namespace)
+            && self.name.as_ref().known().is_some_and(|own| own == name)
+    }
+}
+
+pub(super) fn all(inventory: &Inventory) -> Vec<Alarm> {
+    inventory.of_kind("AWS::CloudWatch::Alarm").map(alarm).collect()
+}
+
+fn alarm(resource: &Resource) -> Alarm {
+    let props = resource.props();
+    let mut metrics = Vec::new();
+    if props.get("MetricName").is_written() {
+        metrics.push(metric(props));
+    }
+    for data in props.items("Metrics").known().unwrap_or_default() {
+        let stat = Props(data).object("MetricStat");
+        if stat.members().next().is_some() {
+            metrics.push(metric(stat.object("Metric")));
+        }
+    }
+    let acts = props.items("AlarmActions").or(Vec::new()).is_none_or(|actions| !actions.is_empty());
+    Alarm { origin: resource.origin.clone(), metrics, acts }
+}
+
+fn metric(props: Props<'_>) -> Metric {
+    let items = props.items("Dimensions");
+    let hidden = items == Setting::Unknown;
+    let dimension = |item: &Value| {
+        let props = Props(item);
+        Some((props.text("Name").known()?, props.text("Value")))
+    };
+    Metric {
+        namespace: props.text("Namespace"),
+        name: props.text("MetricName"),
+        dimensions: items.known().unwrap_or_default().into_iter().filter_map(dimension).collect(),
+        hidden,
+    }
+}

@@ -1,0 +1,180 @@
+//! HTTP APIs with their routes, and function URLs.
+
+use serde_json::Value;
+
+use super::mapping::function_of;
+use crate::{
+    inventory::{Inventory, Origin, Resource},
+    setting::{Props, Setting},
+};
+
+/// One HTTP API.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) origin: Origin,
+    /// What `Ref` gives.
+    pub(crate) id: String,
+    pub(crate) routes: Vec<Route>,
+    /// Some limit of requests is set on its stage.
+    pub(crate) throttled: Setting<bool>,
+    /// Requests are written to a log.
+    pub(crate) access_logs: Setting<bool>,
+}
+
+/// `POST /orders`, `$default`.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) origin: Origin,
+    pub(crate) key: String,
+    /// The function's name.
+    pub(crate) function: Option<String>,
+}
+
+/// A function URL.
+#[derive(Debug)]
+pub(crate) struct Url {
+    pub(crate) origin: Origin,
+    pub(crate) auth: Setting<String>,
+    /// The actions that permissions of its function give to everybody; `None` where SAM makes them.
+    pub(crate) permitted: Option<Vec<String>>,
+}
+
+/// The name of the API that SAM makes for events that name none.
+const IMPLICIT: &str = "ServerlessHttpApi";
+
+pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
+    let mut apis: Vec<Api> = Vec::new();
+    for resource in inventory.of_kind("AWS::Serverless::HttpApi") {
+        let props = resource.props();
+        let routes = routes_of_body(props.get("DefinitionBody").known(), &resource.origin);
+        apis.push(api(resource, routes, [props].iter()));
+    }
+    for resource in inventory.of_kind("AWS::ApiGatewayV2::Api") {
+        let props = resource.props();
+        if props.text("ProtocolType").known().is_some_and(|protocol| protocol == "WEBSOCKET") {
+            continue;
+        }
+        let routes = routes_of_body(props.get("Body").known(), &resource.origin);
+        let of_api = |stage: &&Resource| stage.props().text("ApiId") == Setting::Known(resource.reference.clone());
+        let stages: Vec<_> =
+            inventory.of_kind("AWS::ApiGatewayV2::Stage").filter(of_api).map(Resource::props).collect();
+        apis.push(api(resource, routes, stages.iter()));
+    }
+    for resource in inventory.of_kind("AWS::Serverless::Function") {
+        for (name, event) in resource.props().object("Events").members() {
+            if Props(event).text("Type").known().as_deref() == Some("HttpApi") {
+                let props = Props(event).object("Properties");
+                let origin = resource.origin.part(name, &format!("Events/{name}/Properties"));
+                event_route(&mut apis, resource, &origin, props);
+            }
+        }
+    }
+    for resource in inventory.of_kind("AWS::ApiGatewayV2::Route") {
+        let props = resource.props();
+        let (Setting::Known(id), Setting::Known(key)) = (props.text("ApiId"), props.text("RouteKey")) else { continue };
+        let target = props.text("Target").known().unwrap_or_default();
+        let integration = inventory
+            .of_kind("AWS::ApiGatewayV2::Integration")
+            .find(|integration| target.strip_prefix("integrations/") == Some(&integration.reference));
+        let uri = integration.and_then(|integration| integration.props().text("IntegrationUri").known());
+        let function = uri.as_deref().and_then(function_of_uri);
+        if let Some(api) = apis.iter_mut().find(|api| api.id == id) {
+            api.routes.push(Route { origin: resource.origin.clone(), key, function });
+        }
+    }
+    apis
+}
+
+fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props: Props<'_>) {
+    let id = match props.text("ApiId") {
+        Setting::Known(id) => id,
+        Setting::Absent => IMPLICIT.to_owned(),
+        Setting::Unknown => return,
+    };
+    let key = match (props.text("Method"), props.text("Path")) {
+        (Setting::Absent, Setting::Absent) => "$default".to_owned(),
+        (_, Setting::Known(path)) if path == "$default" => path,
+        (Setting::Absent, Setting::Known(path)) => format!("ANY {path}"),
+        (Setting::Known(method), Setting::Known(path)) => match method.to_uppercase() {
+            any if any == "X-AMAZON-APIGATEWAY-ANY-METHOD" => format!("ANY {path}"),
+            method => format!("{method} {path}"),
+        },
+        _ => return,
+    };
+    let route = Route { origin: origin.clone(), key, function: Some(resource.reference.clone()) };
+    match apis.iter_mut().find(|api| api.id == id) {
+        Some(api) => api.routes.push(route),
+        // The implicit API is made of globals, which say nothing here that a person could point to.
+        None if id == IMPLICIT => apis.push(Api {
+            origin: origin.clone(),
+            id,
+            routes: vec![route],
+            throttled: Setting::Unknown,
+            access_logs: Setting::Unknown,
+        }),
+        None => {}
+    }
+}
+
+fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item = &'a Props<'a>> + Clone) -> Api {
+    let default = |stage: &&Props<'_>| {
+        let limits = stage.object("DefaultRouteSettings");
+        limits.get("ThrottlingRateLimit").is_written() || limits.get("ThrottlingBurstLimit").is_written()
+    };
+    let single = |stage: &&Props<'_>| stage.object("RouteSettings").members().next().is_some();
+    let logs = |stage: &&Props<'_>| stage.get("AccessLogSettings").is_written();
+    // Without a stage nobody can call it, or the stage is elsewhere.
+    let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::Unknown };
+    Api {
+        origin: resource.origin.clone(),
+        id: resource.reference.clone(),
+        routes,
+        throttled: known(stages.clone().any(|stage| default(&stage) || single(&stage))),
+        access_logs: known(stages.clone().any(|stage| logs(&stage))),
+    }
+}
+
+/// The routes of an OpenAPI document, with the functions its integrations name.
+fn routes_of_body(body: Option<&Value>, origin: &Origin) -> Vec<Route> {
+    let paths = body.map(|body| Props(body).object("paths"));
+    let mut routes = Vec::new();
+    for (path, methods) in paths.into_iter().flat_map(Props::members) {
+        for (method, operation) in Props(methods).members() {
+            let integration = Props(operation).object("x-amazon-apigateway-integration");
+            let function = integration.text("uri").known().as_deref().and_then(function_of_uri);
+            let key = match method {
+                _ if path == "/$default" || path == "$default" => "$default".to_owned(),
+                "x-amazon-apigateway-any-method" => format!("ANY {path}"),
+                method => format!("{} {path}", method.to_uppercase()),
+            };
+            routes.push(Route { origin: origin.clone(), key, function });
+        }
+    }
+    routes
+}
+
+/// `arn:…:lambda:path/2015-03-31/functions/ARN/invocations`, or the function's ARN.
+fn function_of_uri(uri: &str) -> Option<String> {
+    let (_, name) = uri.rsplit_once(":function:")?;
+    Some(function_of(name.trim_end_matches("/invocations")).0)
+}
+
+pub(super) fn urls(inventory: &Inventory) -> Vec<Url> {
+    let sam = inventory.of_kind("AWS::Serverless::Function").filter_map(|resource| {
+        let config = resource.props().get("FunctionUrlConfig").known()?;
+        let origin = resource.origin.part("FunctionUrlConfig", "FunctionUrlConfig");
+        Some(Url { origin, auth: Props(config).text("AuthType"), permitted: None })
+    });
+    let plain = inventory.of_kind("AWS::Lambda::Url").map(|resource| {
+        let target = |props: Props<'_>, name| props.text(name).known().map(|reference| function_of(&reference).0);
+        let owner = target(resource.props(), "TargetFunctionArn");
+        let permissions = inventory
+            .of_kind("AWS::Lambda::Permission")
+            .filter(|permission| owner.is_none() || target(permission.props(), "FunctionName") == owner)
+            .filter(|permission| permission.props().text("Principal").known().is_none_or(|principal| principal == "*"))
+            .filter_map(|permission| permission.props().text("Action").known());
+        let (origin, auth) = (resource.origin.clone(), resource.props().text("AuthType"));
+        Url { origin, auth, permitted: Some(permissions.collect()) }
+    });
+    sam.chain(plain).collect()
+}

@@ -1,0 +1,110 @@
+//! The resources that messages pass, as plain data: one form for SAM's resources with their events, for what SAM makes of them,
+//! and for what is deployed.
+
+mod access;
+mod alarm;
+mod api;
+mod function;
+mod mapping;
+mod queue;
+mod watch;
+
+use crate::{
+    Project,
+    inventory::{Inventory, Origin},
+    setting::Setting,
+};
+
+pub(crate) use access::{Access, Policies};
+pub(crate) use alarm::{Alarm, Metric};
+pub(crate) use api::{Api, Url};
+pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
+pub(crate) use mapping::{Mapping, Source};
+pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive, VISIBILITY_S_DEFAULT};
+pub(crate) use watch::{Broker, LogGroup, Secret};
+
+/// All that checks look at.
+#[derive(Debug)]
+pub(crate) struct Model<'a> {
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) mappings: Vec<Mapping>,
+    pub(crate) apis: Vec<Api>,
+    pub(crate) urls: Vec<Url>,
+    pub(crate) alarms: Vec<Alarm>,
+    pub(crate) log_groups: Vec<LogGroup>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) brokers: Vec<Broker>,
+    pub(crate) changes: &'a [(Origin, String)],
+    pub(crate) project: &'a Project,
+}
+
+impl<'a> Model<'a> {
+    pub(crate) fn of(inventory: &'a Inventory, project: &'a Project) -> Self {
+        let policies = Policies::of(inventory);
+        let functions = function::all(inventory, &policies);
+        Self {
+            queues: queue::all(inventory),
+            mappings: mapping::all(inventory),
+            apis: api::all(inventory),
+            urls: api::urls(inventory),
+            alarms: alarm::all(inventory),
+            log_groups: watch::log_groups(inventory),
+            secrets: watch::secrets(inventory),
+            brokers: watch::brokers(inventory),
+            functions,
+            changes: &inventory.changes,
+            project,
+        }
+    }
+
+    /// The queue with this ARN.
+    pub(crate) fn queue(&self, arn: &str) -> Option<&Queue> {
+        self.queues.iter().find(|queue| queue.arn == arn)
+    }
+
+    /// The function with this name.
+    pub(crate) fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+
+    /// Each event source mapping from one of the queues, with both of its ends.
+    pub(crate) fn consumed(&self) -> impl Iterator<Item = (&Queue, &Mapping, &Function)> {
+        self.mappings.iter().filter_map(|mapping| {
+            let Source::Sqs { queue: Setting::Known(arn) } = &mapping.source else { return None };
+            Some((self.queue(arn)?, mapping, self.function(mapping.function.as_ref().known()?)?))
+        })
+    }
+
+    /// Each event source mapping from a RabbitMQ broker, with its function.
+    pub(crate) fn from_brokers(&self) -> impl Iterator<Item = (&Mapping, &Function)> {
+        self.mappings.iter().filter_map(|mapping| {
+            let Source::Mq { .. } = &mapping.source else { return None };
+            Some((mapping, self.function(mapping.function.as_ref().known()?)?))
+        })
+    }
+
+    /// Whether something works the messages of this queue off.
+    pub(crate) fn is_consumed(&self, queue: &Queue) -> bool {
+        self.consumed().any(|(consumed, ..)| consumed.arn == queue.arn)
+    }
+
+    /// Each queue with the queue its messages are given up to, as far as both are here.
+    pub(crate) fn redriven(&self) -> impl Iterator<Item = (&Queue, &Redrive, &Queue)> {
+        self.queues.iter().filter_map(|queue| {
+            let Setting::Known(redrive) = &queue.redrive else { return None };
+            Some((queue, redrive, self.queue(redrive.target.as_ref().known()?)?))
+        })
+    }
+
+    /// The queues that messages are given up to.
+    pub(crate) fn dead_letter_queues(&self) -> Vec<&Queue> {
+        let mut found: Vec<&Queue> = Vec::new();
+        for (_, _, target) in self.redriven() {
+            if !found.iter().any(|known| known.arn == target.arn) {
+                found.push(target);
+            }
+        }
+        found
+    }
+}

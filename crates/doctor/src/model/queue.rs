@@ -1,0 +1,95 @@
+//! `AWS::SQS::Queue`. The attributes SQS tells of a queue have the names of CloudFormation's properties, so both are read here.
+
+use serde_json::Value;
+
+use crate::{
+    inventory::{Inventory, Origin, Resource},
+    setting::{Props, Setting, text},
+};
+
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
+pub(crate) const VISIBILITY_S_DEFAULT: u64 = 30;
+/// Same page: four days.
+pub(crate) const RETENTION_S_DEFAULT: u64 = 345_600;
+/// Same page: 1 MiB.
+pub(crate) const MESSAGE_BYTES_DEFAULT: u64 = 1_048_576;
+
+/// One queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) origin: Origin,
+    pub(crate) name: String,
+    pub(crate) arn: String,
+    pub(crate) fifo: bool,
+    pub(crate) visibility_s: Setting<u64>,
+    pub(crate) retention_s: Setting<u64>,
+    pub(crate) message_bytes_max: Setting<u64>,
+    pub(crate) delay_s: Setting<u64>,
+    pub(crate) redrive: Setting<Redrive>,
+    pub(crate) redrive_allow: Setting<RedriveAllow>,
+    pub(crate) deduplication_scope: Setting<String>,
+    pub(crate) throughput_limit: Setting<String>,
+    pub(crate) managed_encryption: Setting<bool>,
+    /// The key's id, ARN or alias.
+    pub(crate) kms_key: Setting<String>,
+}
+
+/// `RedrivePolicy`
+#[derive(Debug)]
+pub(crate) struct Redrive {
+    /// The dead-letter queue's ARN.
+    pub(crate) target: Setting<String>,
+    pub(crate) receives_max: Setting<u64>,
+}
+
+/// `RedriveAllowPolicy`
+#[derive(Debug)]
+pub(crate) struct RedriveAllow {
+    pub(crate) permission: Setting<String>,
+    /// The sources' ARNs.
+    pub(crate) sources: Vec<Setting<String>>,
+}
+
+pub(super) fn all(inventory: &Inventory) -> Vec<Queue> {
+    inventory.of_kind("AWS::SQS::Queue").map(queue).collect()
+}
+
+fn queue(resource: &Resource) -> Queue {
+    let props = resource.props();
+    let name = resource.reference.rsplit('/').next().unwrap_or_default().to_owned();
+    Queue {
+        origin: resource.origin.clone(),
+        fifo: props.flag("FifoQueue").known().unwrap_or(false) || name.ends_with(".fifo"),
+        name,
+        arn: resource.arn.clone(),
+        visibility_s: props.number("VisibilityTimeout"),
+        retention_s: props.number("MessageRetentionPeriod"),
+        message_bytes_max: props.number("MaximumMessageSize"),
+        delay_s: props.number("DelaySeconds"),
+        redrive: policy(props, "RedrivePolicy", |policy| Redrive {
+            target: policy.text("deadLetterTargetArn"),
+            receives_max: policy.number("maxReceiveCount"),
+        }),
+        redrive_allow: policy(props, "RedriveAllowPolicy", |policy| RedriveAllow {
+            permission: policy.text("redrivePermission"),
+            sources: policy.texts("sourceQueueArns").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]),
+        }),
+        deduplication_scope: props.text("DeduplicationScope"),
+        throughput_limit: props.text("FifoThroughputLimit"),
+        managed_encryption: props.flag("SqsManagedSseEnabled"),
+        kms_key: props.text("KmsMasterKeyId"),
+    }
+}
+
+/// A policy is an object, or JSON text of one.
+fn policy<T>(props: Props<'_>, name: &str, read: impl FnOnce(Props<'_>) -> T) -> Setting<T> {
+    match props.get(name) {
+        Setting::Absent => Setting::Absent,
+        Setting::Unknown => Setting::Unknown,
+        Setting::Known(value) if value.is_object() => Setting::Known(read(Props(value))),
+        Setting::Known(value) => match text(value).and_then(|text| serde_json::from_str::<Value>(&text).ok()) {
+            Some(parsed) => Setting::Known(read(Props(&parsed))),
+            None => Setting::Unknown,
+        },
+    }
+}

@@ -1,0 +1,69 @@
+//! Log groups, secrets and brokers: of each, the few properties that matter to messages.
+
+use crate::{
+    inventory::{Inventory, Origin},
+    setting::Setting,
+};
+
+/// `AWS::Logs::LogGroup`
+#[derive(Debug)]
+pub(crate) struct LogGroup {
+    pub(crate) origin: Origin,
+    pub(crate) name: String,
+    pub(crate) retention_days: Setting<u64>,
+}
+
+/// `AWS::SecretsManager::Secret`
+#[derive(Debug)]
+pub(crate) struct Secret {
+    pub(crate) origin: Origin,
+    pub(crate) arn: String,
+    pub(crate) text: Setting<String>,
+    /// How many versions it has had, where that can be asked.
+    pub(crate) versions: Setting<u64>,
+}
+
+/// `AWS::AmazonMQ::Broker`
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) origin: Origin,
+    pub(crate) rabbitmq: bool,
+    pub(crate) deployment_mode: Setting<String>,
+    pub(crate) instance_type: Setting<String>,
+}
+
+/// The property that the number of a secret's versions is laid over a deployed secret as.
+pub(crate) const VERSIONS: &str = "Sluicegate::Versions";
+
+pub(super) fn log_groups(inventory: &Inventory) -> Vec<LogGroup> {
+    let group = |resource: &crate::inventory::Resource| LogGroup {
+        origin: resource.origin.clone(),
+        name: resource.reference.clone(),
+        retention_days: resource.props().number("RetentionInDays"),
+    };
+    inventory.of_kind("AWS::Logs::LogGroup").map(group).collect()
+}
+
+pub(super) fn secrets(inventory: &Inventory) -> Vec<Secret> {
+    let secret = |resource: &crate::inventory::Resource| Secret {
+        origin: resource.origin.clone(),
+        arn: resource.reference.clone(),
+        text: resource.props().text("SecretString"),
+        versions: resource.props().number(VERSIONS),
+    };
+    inventory.of_kind("AWS::SecretsManager::Secret").map(secret).collect()
+}
+
+pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
+    let broker = |resource: &crate::inventory::Resource| Broker {
+        origin: resource.origin.clone(),
+        rabbitmq: resource
+            .props()
+            .text("EngineType")
+            .known()
+            .is_some_and(|engine| engine.eq_ignore_ascii_case("rabbitmq")),
+        deployment_mode: resource.props().text("DeploymentMode"),
+        instance_type: resource.props().text("HostInstanceType"),
+    };
+    inventory.of_kind("AWS::AmazonMQ::Broker").map(broker).collect()
+}
