@@ -1,11 +1,12 @@
-//! The admin port: is everything up, what became of a message, how full are the queues. JSON, read-only.
+//! The admin port: is everything up, what became of a message, how full are the queues, what was counted. Read-only; JSON, but
+//! for the metrics.
 //!
 //! `GET /healthz` is 200 once every function is up, else 503 with the reasons. `GET /messages/{id}` is a message's timeline,
 //! `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues included; those of RabbitMQ
-//! may be some seconds behind.
+//! may be some seconds behind. `GET /metrics` is all that is counted, for Prometheus (see [`crate::metrics`]).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +20,12 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{journal::Journal, queues::QueueClient, rabbitmq::QueueCounts};
+use crate::{
+    journal::Journal,
+    metrics::{self, Metrics},
+    queues::QueueClient,
+    rabbitmq::QueueCounts,
+};
 
 /// How many messages `GET /messages` lists.
 const LATEST_MAX: usize = 100;
@@ -57,8 +63,12 @@ pub struct Admin {
     pub client: QueueClient,
     /// Name and URL of each.
     pub queues: Vec<(String, String)>,
+    /// The names of those that take dead letters.
+    pub dead_letter_queues: BTreeSet<String>,
     /// The queues on RabbitMQ, if there is one.
     pub rabbitmq: Option<QueueCounts>,
+    /// What the functions count.
+    pub metrics: Metrics,
 }
 
 /// Serves until the future is dropped.
@@ -71,6 +81,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
         .route("/messages", get(messages))
         .route("/messages/{id}", get(message))
         .route("/queues", get(queues))
+        .route("/metrics", get(metrics))
         .fallback(async |uri: Uri| problem("not_found", &format!("There is no {}.", uri.path())))
         .with_state(admin);
     axum::serve(listener, app).await
@@ -99,6 +110,15 @@ async fn message(State(admin): State<Admin>, Path(id): Path<String>) -> Response
 }
 
 async fn queues(State(admin): State<Admin>) -> Response {
+    answer(StatusCode::OK, "application/json", &json!({ "queues": counts(&admin).await }))
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let page = admin.metrics.page(&counts(&admin).await);
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], page).into_response()
+}
+
+async fn counts(admin: &Admin) -> Vec<Value> {
     let mut queues = Vec::new();
     for (name, url) in &admin.queues {
         let input = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
@@ -108,6 +128,7 @@ async fn queues(State(admin): State<Admin>) -> Response {
                 json!({
                     "name": name,
                     "url": url,
+                    "dead_letters": admin.dead_letter_queues.contains(name),
                     "visible": count("ApproximateNumberOfMessages"),
                     "in_flight": count("ApproximateNumberOfMessagesNotVisible"),
                     "delayed": count("ApproximateNumberOfMessagesDelayed"),
@@ -120,7 +141,7 @@ async fn queues(State(admin): State<Admin>) -> Response {
     if let Some(rabbitmq) = &admin.rabbitmq {
         queues.extend(rabbitmq.read().await);
     }
-    answer(StatusCode::OK, "application/json", &json!({ "queues": queues }))
+    queues
 }
 
 /// A 404 as RFC 9457 has it.

@@ -12,6 +12,7 @@ pub mod filter;
 pub mod gateway;
 pub mod journal;
 pub mod mapping;
+pub mod metrics;
 pub mod pool;
 pub mod queues;
 pub mod rabbitmq;

@@ -4,6 +4,7 @@
 //! of its own: a caller that goes away changes nothing. Each process dies with the [`Function`], whatever state it is in.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,46 @@ pub struct StartError {
     pub log: Vec<String>,
 }
 
+/// How often a function ran, and what came of it. Clones share the counts, and none of them keeps the function alive.
+#[derive(Clone, Default)]
+pub struct FunctionCounts {
+    living: Living,
+    totals: Arc<Totals>,
+}
+
+#[derive(Default)]
+struct Totals {
+    invocations: AtomicU64,
+    errors: AtomicU64,
+    throttles: AtomicU64,
+}
+
+impl FunctionCounts {
+    /// Environments that live now.
+    #[must_use]
+    pub fn environments(&self) -> u64 {
+        *self.living.borrow() as u64
+    }
+
+    /// Invocations that were started.
+    #[must_use]
+    pub fn invocations(&self) -> u64 {
+        self.totals.invocations.load(Ordering::Relaxed)
+    }
+
+    /// Invocations that ended in an error or ran out of time.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.totals.errors.load(Ordering::Relaxed)
+    }
+
+    /// Invocations that were not started, as all environments were busy.
+    #[must_use]
+    pub fn throttles(&self) -> u64 {
+        self.totals.throttles.load(Ordering::Relaxed)
+    }
+}
+
 /// A running function. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Function {
@@ -40,7 +81,7 @@ pub struct Function {
 struct Inner {
     spec: FunctionSpec,
     lines: LineSink,
-    living: Living,
+    counts: FunctionCounts,
     /// One permit per environment that may work. Idle ones hold none and are used before a new one is started, so there are
     /// never more environments than permits.
     permits: Arc<Semaphore>,
@@ -65,7 +106,7 @@ impl Function {
         let state = State { generation: 0, binary: spec.binary.clone(), idle: Vec::new() };
         let inner = Inner {
             lines: Arc::new(move |line| observer(&name, line)),
-            living: Arc::new(watch::Sender::new(0)),
+            counts: FunctionCounts::default(),
             permits: Arc::new(Semaphore::new(permits(&spec) as usize)),
             stopping: watch::Sender::new(false),
             state: Mutex::new(state),
@@ -82,11 +123,22 @@ impl Function {
         &self.inner.spec.name
     }
 
+    /// How often it ran.
+    #[must_use]
+    pub fn counts(&self) -> FunctionCounts {
+        self.inner.counts.clone()
+    }
+
     /// Runs the function once. Without a trace id a fresh one is made.
     ///
     /// Dropping the future does not stop the invocation: as with Lambda, it goes on to its end.
     pub async fn invoke(&self, payload: Bytes, trace_id: Option<&str>) -> Invocation {
-        let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else { return Invocation::Throttled };
+        let totals = Arc::clone(&self.inner.counts.totals);
+        let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else {
+            totals.throttles.fetch_add(1, Ordering::Relaxed);
+            return Invocation::Throttled;
+        };
+        totals.invocations.fetch_add(1, Ordering::Relaxed);
         let request_id = Uuid::now_v7().to_string();
         let trace_id = trace_id.map_or_else(fresh_trace_id, str::to_owned);
         let inner = Arc::clone(&self.inner);
@@ -94,11 +146,15 @@ impl Function {
             let request_id = request_id.clone();
             async move {
                 let mut stopping = inner.stopping.subscribe();
-                tokio::select! {
+                let invocation = tokio::select! {
                     biased;
-                    _ = stopping.wait_for(|stop| *stop) => None,
-                    invocation = inner.run(&request_id, payload, trace_id, permit) => Some(invocation),
+                    _ = stopping.wait_for(|stop| *stop) => return None,
+                    invocation = inner.run(&request_id, payload, trace_id, permit) => invocation,
+                };
+                if !matches!(invocation, Invocation::Response(_)) {
+                    totals.errors.fetch_add(1, Ordering::Relaxed);
                 }
+                Some(invocation)
             }
         });
         match work.await {
@@ -133,7 +189,7 @@ impl Function {
         let idle = std::mem::take(&mut self.inner.state().idle);
         drop(idle);
         // Cannot fail: `self` holds the sender.
-        let _ = self.inner.living.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.inner.counts.living.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Starts one environment, unless all that may exist are busy.
@@ -145,7 +201,7 @@ impl Function {
         let started = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
-            started = Environment::start(&inner.spec, &binary, INIT_TIMEOUT, &inner.living, &inner.lines) => started,
+            started = Environment::start(&inner.spec, &binary, INIT_TIMEOUT, &inner.counts.living, &inner.lines) => started,
         };
         match started {
             Ok(environment) => {
@@ -192,7 +248,7 @@ impl Inner {
     /// attempt takes is subtracted from `limit`.
     async fn cold_start(&self, request_id: &str, limit: &mut std::time::Duration) -> Result<Environment, Invocation> {
         let (_, binary) = self.code();
-        let start = |time| Environment::start(&self.spec, &binary, time, &self.living, &self.lines);
+        let start = |time| Environment::start(&self.spec, &binary, time, &self.counts.living, &self.lines);
         match start(INIT_TIMEOUT).await {
             Ok(environment) => return Ok(environment),
             Err((failure, _)) => (self.lines)(&format!("{failure}; trying once more")),

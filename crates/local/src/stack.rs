@@ -28,6 +28,7 @@ use crate::{
     gateway::{self, Integration, RouteTable},
     journal::Journal,
     mapping::{Mapping, MappingSpec},
+    metrics::Metrics,
     pool::{Function, FunctionSpec, StartError},
     queues::{EndpointError, QueueClient, RemoteSqs},
     rabbitmq::{self, BrokerChoice, BrokerError},
@@ -237,12 +238,15 @@ impl Stack {
         }
         let queues = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
         let counts = broker.as_ref().map(|broker| broker::counts(broker.endpoint(), topology.as_ref(), &plan));
+        let metrics = Metrics::default();
         let admin = Admin {
             health: health.clone(),
             journal: journal.clone(),
             client: client.clone(),
             queues,
+            dead_letter_queues: place::dead_letter_queues(&plan),
             rabbitmq: counts,
+            metrics: metrics.clone(),
         };
         tasks.spawn(serve("admin", terminal.clone(), admin::serve(ports.admin, admin)));
         if let (Some(listener), QueueClient::Embedded(sqs)) = (ports.aws, &client) {
@@ -262,7 +266,7 @@ impl Stack {
         let (binaries, rabbitmq) = tokio::try_join!(build(&options, &plan.functions), starting)?;
         health.up(RABBITMQ);
         let specs = plan.functions.iter().map(|function| spec(function, &binaries, &ports.addresses.aws, &options));
-        let functions = start_functions(specs.collect(), &terminal, &health).await?;
+        let functions = start_functions(specs.collect(), &terminal, &health, &metrics).await?;
         let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
         let mut stack = Self { addresses, routes, functions, mappings, rabbitmq, tasks };
         for mapping in &plan.mappings {
@@ -472,16 +476,24 @@ async fn start_functions(
     specs: Vec<Result<FunctionSpec, StackError>>,
     terminal: &Terminal,
     health: &Health,
+    metrics: &Metrics,
 ) -> Result<BTreeMap<String, Function>, StackError> {
     let mut starting = JoinSet::new();
     for spec in specs {
-        let (spec, terminal, health) = (spec?, terminal.clone(), health.clone());
+        let (spec, terminal, health, metrics) = (spec?, terminal.clone(), health.clone(), metrics.clone());
         health.down(&spec.name, "it is starting");
         starting.spawn(async move {
             let name = spec.name.clone();
-            let log = Arc::new(move |function: &str, line: &str| terminal.function(function, line));
+            let log = {
+                let metrics = metrics.clone();
+                Arc::new(move |function: &str, line: &str| match metrics.take(line) {
+                    true => {}
+                    false => terminal.function(function, line),
+                })
+            };
             match Function::start(spec, log).await {
                 Ok(function) => {
+                    metrics.function(&name, function.counts());
                     health.up(&name);
                     Ok((name, function))
                 }

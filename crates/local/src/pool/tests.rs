@@ -56,7 +56,7 @@ async fn seen(log: &Log, line: &str) {
 
 /// Waits until so many processes live.
 async fn living(function: &Function, processes: usize) {
-    let mut living = function.inner.living.subscribe();
+    let mut living = function.inner.counts.living.subscribe();
     timeout(PATIENCE, living.wait_for(|count| *count == processes)).await.unwrap().unwrap();
 }
 
@@ -254,7 +254,7 @@ async fn the_function_sees_lambdas_variables_and_its_own_only() {
 #[tokio::test]
 async fn dropping_the_function_leaves_no_process() {
     let (function, _) = started(spec(&[])).await;
-    let mut living = function.inner.living.subscribe();
+    let mut living = function.inner.counts.living.subscribe();
     let first = pid(&function).await;
     drop(function);
     timeout(PATIENCE, living.wait_for(|n| *n == 0)).await.unwrap().unwrap();

@@ -46,6 +46,7 @@ fn entry(name: &str, queues: &[Value]) -> Value {
     json!({
         "name": name,
         "broker": "rabbitmq",
+        "dead_letters": name.ends_with(".dlq"),
         "visible": queue["messages_ready"],
         "in_flight": queue["messages_unacknowledged"],
         "delayed": steps.filter_map(|queue| queue["messages"].as_u64()).sum::<u64>(),

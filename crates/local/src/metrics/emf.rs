@@ -1,0 +1,72 @@
+//! Lines in CloudWatch's embedded metric format, read as they come: by us, or by a library in a handler.
+//!
+//! The format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A metric of a line and its values.
+#[derive(Debug, PartialEq)]
+pub(super) struct Point {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) unit: Option<String>,
+    pub(super) dimensions: BTreeMap<String, String>,
+    pub(super) values: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "_aws")]
+    metadata: Metadata,
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    cloud_watch_metrics: Vec<Directive>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: String,
+    dimensions: Vec<Vec<String>>,
+    metrics: Vec<Definition>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: String,
+    unit: Option<String>,
+}
+
+/// The metrics of a line; `None` if it is not in the format. A metric without a value is left out, as CloudWatch does. It is
+/// counted once, under all dimensions that any of its sets names: a page that is queried needs no sums made beforehand.
+pub(super) fn points(line: &str) -> Option<Vec<Point>> {
+    // Most lines are for people, and need no parser.
+    if !line.starts_with('{') || !line.contains("\"_aws\"") {
+        return None;
+    }
+    let line: Line = serde_json::from_str(line).ok()?;
+    let mut points = Vec::new();
+    for directive in line.metadata.cloud_watch_metrics {
+        let names = directive.dimensions.into_iter().flatten();
+        let dimensions: BTreeMap<_, _> =
+            names.filter_map(|name| Some((name.clone(), line.members.get(&name)?.as_str()?.to_owned()))).collect();
+        points.extend(directive.metrics.into_iter().filter_map(|Definition { name, unit }| {
+            let values = match line.members.get(&name)? {
+                Value::Number(number) => vec![number.as_f64()?],
+                Value::Array(values) => values.iter().filter_map(Value::as_f64).collect(),
+                _ => return None,
+            };
+            Some(Point { namespace: directive.namespace.clone(), name, unit, dimensions: dimensions.clone(), values })
+        }));
+    }
+    Some(points)
+}
