@@ -11,6 +11,7 @@ mod edit;
 mod filter;
 mod pace;
 mod parked;
+pub mod rabbitmq;
 mod run;
 mod shelf;
 pub mod sqs;

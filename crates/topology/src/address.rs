@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::{AMQPScheme, AMQPUri, AMQPUserInfo};
 
 /// RabbitMQ's management API listens this much above AMQP by convention: 5672 and 15672, 5671 and 15671
 /// (<https://www.rabbitmq.com/docs/networking#ports>).
@@ -124,6 +124,17 @@ impl Address {
     #[must_use]
     pub fn vhost(&self) -> &str {
         &self.uri.vhost
+    }
+
+    /// What an AMQP client connects to: the credentials are in it.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub fn uri(&self) -> Result<AMQPUri, AddressError> {
+        let (username, password) = self.credentials()?;
+        let mut uri = self.uri.clone();
+        uri.authority.userinfo = AMQPUserInfo { username, password };
+        Ok(uri)
     }
 
     /// Username and password; on this machine RabbitMQ's own `guest` if none are given.

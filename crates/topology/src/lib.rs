@@ -3,7 +3,8 @@
 //! - [`Topology::parse`] reads the file, or tells everything that is wrong with it;
 //! - [`Topology::exchange_declarations`] and its siblings say what that means on a broker, retry ladders and all;
 //! - [`plan`] compares it with what a broker has;
-//! - [`apply`] makes what is missing, and may be repeated at will.
+//! - [`apply`] makes what is missing, and may be repeated at will;
+//! - [`queues`] tells what becomes of the messages of the queues that are there.
 //!
 //! Nothing is ever deleted, and nothing that the file does not name is touched. Nothing is printed here, and no password is in
 //! any text that comes from here.
@@ -15,6 +16,7 @@ mod declaration;
 mod error;
 mod file;
 mod plan;
+mod queues;
 mod topology;
 
 pub use address::{Address, AddressError};
@@ -23,4 +25,5 @@ pub use declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration}
 pub use error::Error;
 pub use file::{Fault, Faults};
 pub use plan::{Change, Difference, Kind, Plan, State, plan};
+pub use queues::{QueueThere, QueueType, queues};
 pub use topology::{Binding, Exchange, ExchangeType, Policy, PolicyTarget, Queue, Topology};

@@ -1,8 +1,9 @@
-//! Where the broker is and who we are to it, read from the environment. No `Debug` or error text holds the password.
+//! Where the broker is and who we are to it, read from the environment or given. No `Debug` or error text holds the password.
 
 use std::fmt;
 use std::net::IpAddr;
 
+use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
 use percent_encoding::percent_decode_str;
 
 use crate::aws::{self, SdkConfig};
@@ -111,6 +112,20 @@ impl Config {
             }
         };
         Ok(Some(Self { address, login, ladder }))
+    }
+
+    /// The broker at this address, with the credentials that are in it and the ladder there is by default.
+    #[must_use]
+    pub fn at(uri: AMQPUri) -> Self {
+        let AMQPUri { scheme, authority, vhost, query } = uri;
+        let AMQPAuthority { userinfo: user, host, port } = authority;
+        let heartbeat_s = query.heartbeat.filter(|heartbeat| *heartbeat > 0).unwrap_or(HEARTBEAT_S);
+        let tls = scheme == AMQPScheme::AMQPS;
+        Self {
+            address: Address { tls, host, port, vhost, heartbeat_s: heartbeat_s.min(HEARTBEAT_S_MAX) },
+            login: Login::Fixed(Credentials { username: user.username, password: user.password }),
+            ladder: Ladder::default(),
+        }
     }
 
     /// Reaches Secrets Manager through the connections of `sdk`, which saves a second reading of every root certificate.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::uri::AMQPUserInfo;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 use serde_json::Value;
 
@@ -55,9 +54,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn open(address: &Address) -> Result<Self, Error> {
-        let (username, password) = address.credentials()?;
-        let mut uri = address.uri.clone();
-        uri.authority.userinfo = AMQPUserInfo { username, password };
+        let uri = address.uri()?;
         let properties = ConnectionProperties::default().with_connection_name("sluicegate topology".into());
         let place = address.to_string();
         let connected = within(Connection::connect_uri(uri, properties)).await;

@@ -85,6 +85,31 @@ pub(crate) struct TherePolicy {
     pub(crate) definition: Arguments,
 }
 
+/// A queue as those see it who want to know what becomes of its messages.
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeptQueue {
+    pub(crate) name: String,
+    #[serde(rename = "type", default)]
+    pub(crate) queue_type: String,
+    #[serde(default)]
+    pub(crate) arguments: Arguments,
+    /// The policy's name; at once, but for an operator's.
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
+    /// All that policies say; on some versions a few seconds late.
+    #[serde(default)]
+    pub(crate) effective_policy_definition: Arguments,
+}
+
+/// What there is to know about queues.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) version: String,
+    pub(crate) queues: Vec<KeptQueue>,
+    pub(crate) bindings: Vec<ThereBinding>,
+    pub(crate) policies: Vec<TherePolicy>,
+}
+
 /// An object; the API writes an empty one as `[]` at times.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(from = "Value")]
@@ -116,6 +141,13 @@ pub(crate) async fn inventory(address: &Address) -> Result<Looked, Error> {
         Err(Error::Unreachable { place, reason }) if perhaps => Ok(Looked::Nowhere(format!("{place}: {reason}"))),
         other => other.map(Looked::At),
     }
+}
+
+/// Lists what becomes of the messages of every queue.
+pub(crate) async fn kept(address: &Address) -> Result<Kept, Error> {
+    let absent = || Error::Unreachable { place: "the management API".into(), reason: "nobody said where it is".into() };
+    let client = Client::new(address)?.ok_or_else(absent)?;
+    blocking(move || client.kept()).await
 }
 
 /// Makes policies, or changes them.
@@ -177,8 +209,27 @@ impl Client {
         })
     }
 
+    fn kept(&self) -> Result<Kept, Error> {
+        #[derive(Deserialize)]
+        struct Overview {
+            rabbitmq_version: String,
+        }
+        let overview: Overview = self.read(format!("{}/api/overview", self.url), "columns=rabbitmq_version")?;
+        // Without its statistics the API knows of a queue, and of its policy, from the first moment on.
+        let columns = "disable_stats=true&columns=name,type,arguments,policy,effective_policy_definition";
+        Ok(Kept {
+            version: overview.rabbitmq_version,
+            queues: self.get("queues", columns)?,
+            bindings: self.get("bindings", "")?,
+            policies: self.get("policies", "")?,
+        })
+    }
+
     fn get<T: DeserializeOwned>(&self, kind: &str, query: &str) -> Result<Vec<T>, Error> {
-        let place = format!("{}/api/{kind}/{}", self.url, encode(&self.vhost));
+        self.read(format!("{}/api/{kind}/{}", self.url, encode(&self.vhost)), query)
+    }
+
+    fn read<T: DeserializeOwned>(&self, place: String, query: &str) -> Result<T, Error> {
         let target = if query.is_empty() { place.clone() } else { format!("{place}?{query}") };
         let (status, body) = self.exchange(&place, Request::get(target), Vec::new())?;
         match status {

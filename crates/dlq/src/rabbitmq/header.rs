@@ -1,0 +1,119 @@
+//! Headers as the consumer and RabbitMQ write them on dead letters, and any header as text for people.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Why the consumer gave the message up.
+pub(super) const REASON: &str = "sluicegate-reason";
+/// The queue the consumer received it from, as `queue::vhost`.
+pub(super) const SOURCE: &str = "sluicegate-source";
+/// How often the consumer had received it.
+pub(super) const RECEIVE_COUNT: &str = "sluicegate-receive-count";
+/// The user id it was published with, which only that user may publish with.
+pub(super) const USER_ID: &str = "sluicegate-user-id";
+
+/// One entry of `x-death`: how the message left a queue.
+pub(super) struct Death<'a> {
+    pub(super) queue: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) at: Option<OffsetDateTime>,
+}
+
+/// The header of this name.
+pub(super) fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
+    properties.headers().as_ref()?.inner().get(name)
+}
+
+/// The header of this name, if it is text.
+pub(super) fn text<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a str> {
+    header(properties, name).and_then(as_text)
+}
+
+/// The header of this name, if it is an integer; what is beyond 0 to 2^32-1 is the nearest of these.
+pub(super) fn count(properties: &BasicProperties, name: &str) -> Option<u32> {
+    let number = match *header(properties, name)? {
+        AMQPValue::ShortShortInt(number) => number.into(),
+        AMQPValue::ShortShortUInt(number) => number.into(),
+        AMQPValue::ShortInt(number) => number.into(),
+        AMQPValue::ShortUInt(number) => number.into(),
+        AMQPValue::LongInt(number) => number.into(),
+        AMQPValue::LongUInt(number) => number.into(),
+        AMQPValue::LongLongInt(number) => number,
+        _ => return None,
+    };
+    Some(u32::try_from(number.max(0)).unwrap_or(u32::MAX))
+}
+
+/// What RabbitMQ recorded, the latest first (<https://www.rabbitmq.com/docs/dlx#effects>).
+pub(super) fn deaths(properties: &BasicProperties) -> impl Iterator<Item = Death<'_>> {
+    let entries = match header(properties, "x-death") {
+        Some(AMQPValue::FieldArray(entries)) => entries.as_slice(),
+        _ => &[],
+    };
+    entries.iter().filter_map(|entry| {
+        let AMQPValue::FieldTable(entry) = entry else { return None };
+        let member = |name| entry.inner().get(name);
+        let at = match member("time") {
+            Some(AMQPValue::Timestamp(unix_s)) => time(*unix_s),
+            _ => None,
+        };
+        let reason = member("reason").and_then(as_text).unwrap_or_default();
+        Some(Death { queue: member("queue").and_then(as_text)?, reason, at })
+    })
+}
+
+pub(super) fn as_text(value: &AMQPValue) -> Option<&str> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str()),
+        _ => None,
+    }
+}
+
+pub(super) fn time(unix_s: u64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()
+}
+
+/// Any header for people: text as it is, bytes as base64, tables and arrays as JSON.
+pub(super) fn shown(value: &AMQPValue) -> String {
+    match json(value) {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn json(value: &AMQPValue) -> Value {
+    let bytes = |bytes: &[u8]| Value::from(BASE64_STANDARD.encode(bytes));
+    match value {
+        AMQPValue::Void => Value::Null,
+        AMQPValue::Boolean(value) => (*value).into(),
+        AMQPValue::ShortShortInt(number) => (*number).into(),
+        AMQPValue::ShortShortUInt(number) => (*number).into(),
+        AMQPValue::ShortInt(number) => (*number).into(),
+        AMQPValue::ShortUInt(number) => (*number).into(),
+        AMQPValue::LongInt(number) => (*number).into(),
+        AMQPValue::LongUInt(number) => (*number).into(),
+        AMQPValue::LongLongInt(number) => (*number).into(),
+        AMQPValue::Float(number) => (*number).into(),
+        AMQPValue::Double(number) => (*number).into(),
+        AMQPValue::DecimalValue(decimal) => format!("{}e-{}", decimal.value, decimal.scale).into(),
+        AMQPValue::Timestamp(unix_s) => {
+            let shown = time(*unix_s).and_then(|time| time.format(&Rfc3339).ok());
+            shown.map_or_else(|| (*unix_s).into(), Value::from)
+        }
+        AMQPValue::ShortString(text) => text.as_str().into(),
+        AMQPValue::LongString(text) => as_text(value).map_or_else(|| bytes(text.as_bytes()), Value::from),
+        AMQPValue::ByteArray(array) => bytes(array.as_slice()),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
+        AMQPValue::FieldTable(table) => members(table).collect::<serde_json::Map<_, _>>().into(),
+    }
+}
+
+fn members(table: &FieldTable) -> impl Iterator<Item = (String, Value)> {
+    table.inner().iter().map(|(name, value)| (name.to_string(), json(value)))
+}
