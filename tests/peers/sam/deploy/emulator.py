@@ -9,6 +9,8 @@ from door import Gateway, Invocation
 
 
 class Ministack:
+    # With AUTH=true, which tests/peers/ministack/start.sh sets.
+    ENFORCES_ROLES = True
     NOT_SHOWN = [
         "throttling and the batching window, which it ignores",
         "a partial batch response that names an unknown message, which it takes for success where AWS fails the whole batch",
@@ -83,6 +85,7 @@ class Ministack:
 
 
 class Localstack:
+    ENFORCES_ROLES = False
     NOT_SHOWN = []
 
     def __init__(self, account):

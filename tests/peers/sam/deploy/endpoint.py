@@ -19,15 +19,18 @@ class Endpoint:
     def url(self, path):
         return f"http://127.0.0.1:{self.server.server_address[1]}{path}"
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
 
-    def wait_for(self, message_id, path, seconds=10):
+    def wait_for(self, message_id, path, seconds=60):
         """The event with this id, once it was taken at this path."""
         return self.wait_until(lambda each: each == (path, message_id, 204), f"{message_id} at {path}", seconds)
 
-    def wait_for_refusal(self, message_id, seconds=10):
+    def wait_for_refusal(self, message_id, seconds=60):
         return self.wait_until(lambda each: each[1:] == (message_id, 400), f"{message_id} and its refusal", seconds)
 
     def wait_until(self, fits, what, seconds):
