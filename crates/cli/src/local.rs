@@ -143,7 +143,7 @@ fn tell_ready(terminal: &Terminal, stack: &Stack, elsewhere: bool, took: Duratio
     let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
     terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
-    terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues"));
+    terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
     let services = if elsewhere { "used instead of the embedded services" } else { "SQS, Secrets Manager" };
     terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues"));
     if let Some(url) = &addresses.rabbitmq {

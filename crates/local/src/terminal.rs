@@ -1,10 +1,12 @@
 //! What a person at the terminal reads: one line per request, per step of a message's life, and per line of a function's log.
 //!
-//! Lines go to a sink that is given; colours are a property of the sink. Payloads are never printed.
+//! Lines go to a sink that is given; colours are a property of the sink. Payloads are never printed. What is told once is not told
+//! again: a function's own lines about a request or a delivery that went well say no more than the stack's.
 
 use std::{fmt::Display, sync::Arc};
 
 use http::StatusCode;
+use serde::Deserialize;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{gateway::Exchange, journal::Step};
@@ -51,15 +53,21 @@ impl Terminal {
         self.line(format_args!("{} {text}", self.paint(Colour::Red, "error:")));
     }
 
-    /// A line of a function's log.
+    /// A line of a function's log, unless it repeats what [`Terminal::request`] and [`Terminal::step`] tell.
     pub fn function(&self, name: &str, line: &str) {
-        let name = self.paint(Colour::Blue, &format!("{name} |"));
         let (before, after) = without_runtime_span(line);
-        self.line(format_args!("{name} {before}{after}"));
+        let line = format!("{before}{after}");
+        if !is_told(&line) {
+            self.line(format_args!("{} {line}", self.paint(Colour::Blue, &format!("{name} |"))));
+        }
     }
 
-    /// A request that was answered.
+    /// A request that was answered, with the code of a refusal.
     pub fn request(&self, exchange: &Exchange<'_>) {
+        #[derive(Deserialize)]
+        struct Problem {
+            code: String,
+        }
         let colour = match exchange.status {
             status if status.is_server_error() => Colour::Red,
             status if status.is_client_error() => Colour::Yellow,
@@ -68,7 +76,9 @@ impl Terminal {
         };
         let status = self.paint(colour, exchange.status.as_str());
         let (method, path, took_ms) = (exchange.method, exchange.path.escape_debug(), exchange.took.as_millis());
-        self.line(format_args!("{} {method} {path} → {status} in {took_ms} ms", self.time()));
+        let problem = (!exchange.status.is_success()).then(|| serde_json::from_slice::<Problem>(exchange.body).ok());
+        let code = problem.flatten().map(|problem| format!(" {}", problem.code.escape_debug())).unwrap_or_default();
+        self.line(format_args!("{} {method} {path} → {status}{code} in {took_ms} ms", self.time()));
     }
 
     /// A step in a message's life.
@@ -104,6 +114,14 @@ fn without_runtime_span(line: &str) -> (&str, &str) {
     found.unwrap_or((line, ""))
 }
 
+/// Whether it is a line of our functions about a request or a delivery with nothing in it that the stack does not tell: the reason
+/// of a refusal is such a thing, and only the function knows it.
+fn is_told(line: &str) -> bool {
+    let Some(told) = line.trim_start().strip_prefix("INFO ") else { return false };
+    let starts = |text: &str| told.strip_prefix(text).is_some_and(|fields| fields.starts_with(" request_id="));
+    starts("accepted") || starts("delivery") || (starts("refused") && !told.contains(" reason="))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +135,21 @@ mod tests {
         check(r#" INFO Lambda runtime invoke{requestId="1" x="2"}: accepted id={3}: x"#, " INFO accepted id={3}: x");
         check(" INFO Lambda runtime invoke{cut", " INFO Lambda runtime invoke{cut");
         check("plain: {}", "plain: {}");
+    }
+
+    #[test]
+    fn what_the_stack_tells_is_not_told_twice() {
+        for (line, expected) in [
+            (r#" INFO accepted request_id="r" route="POST /orders" status=202"#, true),
+            (r#" INFO delivery request_id="r" outcome="done""#, true),
+            (r#" INFO refused request_id="r" status=422 code="schema_violated""#, true),
+            (r#" INFO refused request_id="r" status=401 reason="the signature does not match""#, false),
+            (r#"ERROR refused request_id="r" status=503 reason="no answer""#, false),
+            (r#" WARN delivery request_id="r" outcome="retry""#, false),
+            (" INFO accepted by a handler of yours", false),
+            ("delivery request_id=", false),
+        ] {
+            assert_eq!(is_told(line), expected, "{line}");
+        }
     }
 }
