@@ -46,6 +46,11 @@ impl Aws {
         loader.load().await
     }
 
+    /// Whether any of them is given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.endpoint_url.is_some() || self.profile.is_some() || self.region.is_some()
+    }
+
     fn is_on_this_machine(&self) -> bool {
         let host = self.endpoint_url.as_ref().and_then(|url| url.parse::<Uri>().ok()?.host().map(str::to_owned));
         host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()))

@@ -3,11 +3,15 @@
 //!
 //! One file per command; this one only names them. Exit codes: 0 done, 1 it did not work out, 2 the command line is wrong.
 
+mod aws;
 mod check;
+mod dlq;
 mod doctor;
 mod local;
 mod paths;
+mod rabbitmq;
 mod send;
+mod sync;
 mod topology;
 
 use std::process::ExitCode;
@@ -27,7 +31,9 @@ enum Command {
     Local(local::Arguments),
     Check(check::Arguments),
     Send(send::Arguments),
+    Sync(sync::Arguments),
     Topology(topology::Arguments),
+    Dlq(dlq::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -36,7 +42,9 @@ fn main() -> ExitCode {
         Command::Local(arguments) => local::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Sync(arguments) => sync::run(&arguments),
         Command::Topology(arguments) => topology::run(&arguments),
+        Command::Dlq(arguments) => dlq::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }

@@ -7,10 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand};
 use sluicegate_topology::{Address, AddressError, Plan, Topology};
 
-use crate::{fail, paths};
-
-/// The broker unless one is named.
-const URL_DEFAULT: &str = "amqp://127.0.0.1:5672";
+use crate::{fail, paths, rabbitmq};
 
 /// Compare a RabbitMQ virtual host with infra/topology.yaml, or make it have what the file says
 ///
@@ -66,7 +63,6 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (Verb::Plan { broker, .. } | Verb::Apply { broker } | Verb::Check { broker, .. }) = &arguments.verb;
     let address = match address(broker) {
         Ok(address) => address,
-        // Not left to the parser of the command line: it would show the URL, and the password in it.
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);
@@ -116,12 +112,7 @@ fn read(path: &PathBuf) -> Result<Topology, String> {
 }
 
 fn address(broker: &Broker) -> Result<Address, AddressError> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let url = broker.url.clone().or_else(|| variable("RABBITMQ_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned());
-    let mut address = Address::parse(&url)?;
-    if let (Some(username), Some(password)) = (variable("RABBITMQ_USERNAME"), variable("RABBITMQ_PASSWORD")) {
-        address = address.or_credentials(&username, &password)?;
-    }
+    let mut address = rabbitmq::address(broker.url.as_deref())?;
     if let Some(vhost) = &broker.vhost {
         address = address.with_vhost(vhost);
     }

@@ -79,7 +79,7 @@ impl Filter {
         if self.conditions.is_empty() && self.body.is_none() {
             return true;
         }
-        let envelope = std::str::from_utf8(&parked.body).ok().and_then(|text| Envelope::decode(text).ok());
+        let envelope = parked.envelope();
         let payload = envelope.as_ref().map_or(Cow::Borrowed(parked.body.as_slice()), Envelope::payload);
         let in_body = |pattern: &Pattern| pattern.is_in(&parked.body) || pattern.is_in(&payload);
         let content = condition::Content {

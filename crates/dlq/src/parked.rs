@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_envelope::Envelope;
 use time::OffsetDateTime;
 
 /// A message that was given up on. What the envelope says is there if the body is one of ours; a body that is not is still
@@ -41,5 +42,11 @@ impl Parked {
     #[must_use]
     pub fn moment(&self) -> Option<OffsetDateTime> {
         self.dead_lettered_at.or(self.time)
+    }
+
+    /// The envelope, if the body is one.
+    #[must_use]
+    pub fn envelope(&self) -> Option<Envelope> {
+        Envelope::decode(std::str::from_utf8(&self.body).ok()?).ok()
     }
 }

@@ -134,7 +134,10 @@ fn times_are_those_of_giving_up_if_they_are_known() {
 
 #[test]
 fn so_long_ago_is_counted_from_now() {
-    let ago = |text: &str| OffsetDateTime::now_utc() - text.parse::<Moment>().unwrap().0;
+    let ago = |text: &str| {
+        let moment = text.parse::<Moment>().unwrap().0;
+        OffsetDateTime::now_utc() - moment
+    };
     for (text, seconds) in
         [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800), ("1w", 604_800), ("1h30m", 5_400)]
     {

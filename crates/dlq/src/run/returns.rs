@@ -5,8 +5,6 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use sluicegate_envelope::Envelope;
-
 use crate::Parked;
 
 /// A few bytes for each message that was redriven. A message is known by its envelope's id, or else by its body: nothing that a
@@ -28,7 +26,10 @@ impl Returns {
     }
 
     fn key(&self, parked: &Parked) -> u64 {
-        let has_envelope = || std::str::from_utf8(&parked.body).is_ok_and(|body| Envelope::decode(body).is_ok());
-        if has_envelope() { self.hasher.hash_one(&parked.id) } else { self.hasher.hash_one(&parked.body) }
+        if parked.event_type.is_some() {
+            self.hasher.hash_one(&parked.id)
+        } else {
+            self.hasher.hash_one(&parked.body)
+        }
     }
 }

@@ -1,1 +1,373 @@
-//! Runs on a shelf made of memory.
+//! Runs on a shelf made of memory that fails as it is told.
+
+use std::{cell::RefCell, collections::VecDeque, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What happens to a redrive, a delete or a take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Fine,
+    /// Nothing happens, and it is known.
+    Stays,
+    /// The copy is stored, and the original not removed.
+    Stored,
+    /// Nothing happens, and nobody knows.
+    NotStored,
+    /// The broker is gone.
+    Broken,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Message {
+    number: usize,
+    group: Option<String>,
+    redrives: u32,
+    taken: Option<u64>,
+}
+
+#[derive(Default)]
+struct Memory {
+    keeps_order: bool,
+    /// Whether what is redriven fails again at once.
+    returns: bool,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Vec<Message>,
+    destination: Vec<Message>,
+    fates: VecDeque<Fate>,
+    handles: u64,
+    at_once: usize,
+    at_once_max: usize,
+}
+
+impl Memory {
+    fn new(groups: &[Option<&str>], keeps_order: bool) -> Self {
+        let message = |(number, group): (usize, &Option<&str>)| Message {
+            number,
+            group: group.map(str::to_owned),
+            redrives: 0,
+            taken: None,
+        };
+        let queue = groups.iter().enumerate().map(message).collect();
+        Self { keeps_order, state: RefCell::new(State { queue, ..State::default() }), ..Self::default() }
+    }
+
+    fn fate(&self) -> Fate {
+        self.state.borrow_mut().fates.pop_front().unwrap_or(Fate::Fine)
+    }
+
+    fn numbers(messages: &[Message]) -> Vec<usize> {
+        messages.iter().map(|message| message.number).collect()
+    }
+
+    fn left(&self) -> Vec<usize> {
+        Self::numbers(&self.state.borrow().queue)
+    }
+
+    fn arrived(&self) -> Vec<usize> {
+        Self::numbers(&self.state.borrow().destination)
+    }
+
+    fn position(&self, parked: &Parked) -> usize {
+        let state = self.state.borrow();
+        state.queue.iter().position(|message| message.taken == Some(parked.handle)).expect("it is held")
+    }
+}
+
+fn stays(parked: &Parked) -> Error {
+    Error::Stays { id: parked.id.clone(), reason: "told to".into() }
+}
+
+fn unclear(parked: &Parked) -> Error {
+    Error::Unclear { id: parked.id.clone(), reason: "told to".into() }
+}
+
+fn broken() -> Error {
+    Error::Broker("told to".into())
+}
+
+impl Shelf for Memory {
+    async fn take(&self, max: usize) -> Result<Vec<Parked>, Error> {
+        tokio::task::yield_now().await;
+        if self.state.borrow().handles > 0 && self.fate() == Fate::Broken {
+            return Err(broken());
+        }
+        let state = &mut *self.state.borrow_mut();
+        let locked: Vec<_> = state.queue.iter().filter(|message| message.taken.is_some()).cloned().collect();
+        let is_locked = |message: &Message| {
+            self.keeps_order && message.group.is_some() && locked.iter().any(|each| each.group == message.group)
+        };
+        let mut taken = Vec::new();
+        for message in &mut state.queue {
+            if taken.len() < max && message.taken.is_none() && !is_locked(message) {
+                state.handles += 1;
+                message.taken = Some(state.handles);
+                taken.push(Parked {
+                    handle: state.handles,
+                    id: message.number.to_string(),
+                    event_type: Some(if message.number % 3 == 0 { "third" } else { "other" }.into()),
+                    redrives: message.redrives,
+                    group: message.group.clone(),
+                    ..Parked::default()
+                });
+            }
+        }
+        Ok(taken)
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.keeps_order
+    }
+
+    async fn destination(&self, parked: &Parked, to: Option<&str>) -> Result<String, Error> {
+        if self.fate() == Fate::Stays { Err(stays(parked)) } else { Ok(to.unwrap_or("source").into()) }
+    }
+
+    async fn redrive(&self, parked: &Parked, _: Option<&str>, _: Option<&[u8]>) -> Result<(), Error> {
+        let fate = self.fate();
+        {
+            let mut state = self.state.borrow_mut();
+            state.at_once += 1;
+            state.at_once_max = state.at_once_max.max(state.at_once);
+        }
+        tokio::task::yield_now().await;
+        let at = self.position(parked);
+        let mut state = self.state.borrow_mut();
+        state.at_once -= 1;
+        let copy = Message { redrives: parked.redrives + 1, taken: None, ..state.queue[at].clone() };
+        match fate {
+            Fate::Fine => {
+                state.queue.remove(at);
+                if self.returns {
+                    state.queue.push(copy.clone());
+                }
+                state.destination.push(copy);
+                Ok(())
+            }
+            Fate::Stored => {
+                state.destination.push(copy);
+                Err(unclear(parked))
+            }
+            Fate::NotStored => Err(unclear(parked)),
+            Fate::Stays => Err(stays(parked)),
+            Fate::Broken => Err(broken()),
+        }
+    }
+
+    async fn delete(&self, parked: &Parked) -> Result<(), Error> {
+        let fate = self.fate();
+        let at = self.position(parked);
+        match fate {
+            Fate::Fine | Fate::Stored => {
+                self.state.borrow_mut().queue.remove(at);
+                if fate == Fate::Fine { Ok(()) } else { Err(unclear(parked)) }
+            }
+            Fate::Stays | Fate::NotStored => Err(unclear(parked)),
+            Fate::Broken => Err(broken()),
+        }
+    }
+
+    async fn release(&self) -> Result<(), Error> {
+        self.state.borrow_mut().queue.iter_mut().for_each(|message| message.taken = None);
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<u64, Error> {
+        Ok(self.state.borrow().queue.len() as u64)
+    }
+}
+
+fn all() -> Filter {
+    Filter::default()
+}
+
+fn thirds() -> Filter {
+    Filter { types: vec!["third".parse().expect("a glob")], ..Filter::default() }
+}
+
+fn order(filter: &Filter) -> Redrive<'_> {
+    Redrive { filter, to: None, rate: None, limit: None, dry_run: false }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}
+
+fn quiet(_: Step<'_>) {}
+
+#[test]
+fn everything_goes_and_nothing_is_sent_twice_when_it_fails_again() {
+    let memory = Memory { returns: true, ..Memory::new(&[None; 37], false) };
+    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    assert_eq!((report.done, report.returned, report.unreached), (37, 37, Some(0)), "{report:?}");
+    assert_eq!(memory.arrived().len(), 37);
+    assert!(report.is_clean());
+    assert!(memory.state.borrow().at_once_max > 1, "several at once");
+    // The next run takes them again.
+    block_on(memory.release()).expect("released");
+    let memory = Memory { returns: false, ..memory };
+    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    assert_eq!((report.done, memory.left().len()), (37, 0));
+}
+
+#[test]
+fn a_group_goes_in_order_and_stops_behind_a_failure() {
+    let (a, b) = (Some("a"), Some("b"));
+    let memory = Memory::new(&[a, b, a, b, a, b], true);
+    // The first two lanes ask for a fate in turn: a fails at once.
+    memory.state.borrow_mut().fates = [Fate::Stays].into();
+    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    assert_eq!(memory.arrived(), [1, 3, 5]);
+    assert_eq!(memory.left(), [0, 2, 4]);
+    assert_eq!((report.done, report.stayed, report.behind, report.groups_held), (3, 1, 2, 1), "{report:?}");
+    assert!(!report.is_clean());
+}
+
+#[test]
+fn what_is_behind_held_messages_is_told() {
+    let memory = Memory::new(&[Some("a"); 25], true);
+    let report = block_on(redrive(&memory, &order(&thirds()), &Stop::default(), &quiet));
+    // Ten are received, and six of those are held: their group gives no more.
+    assert_eq!((report.seen, report.done, report.groups_held, report.unreached), (10, 4, 1, Some(15)), "{report:?}");
+    let memory = Memory::new(&[None; 25], false);
+    let report = block_on(redrive(&memory, &order(&thirds()), &Stop::default(), &quiet));
+    assert_eq!((report.seen, report.done, report.unreached), (25, 9, Some(0)), "{report:?}");
+}
+
+#[test]
+fn a_dry_run_moves_nothing_and_says_what_would_stay() {
+    let memory = Memory::new(&[None; 12], false);
+    memory.state.borrow_mut().fates = [Fate::Stays].into();
+    let planned = RefCell::new(0);
+    let tell = |step: Step<'_>| {
+        if let Step::Planned { destination, .. } = step {
+            assert_eq!(destination, "source");
+            *planned.borrow_mut() += 1;
+        }
+    };
+    let dry = all();
+    let report = block_on(redrive(&memory, &Redrive { dry_run: true, ..order(&dry) }, &Stop::default(), &tell));
+    assert_eq!((report.done, report.stayed, *planned.borrow()), (11, 1, 11));
+    assert_eq!((memory.left().len(), memory.arrived().len()), (12, 0));
+}
+
+#[test]
+fn a_limit_and_a_rate_are_kept() {
+    let memory = Memory::new(&[None; 40], false);
+    let filter = all();
+    let limited = Redrive { limit: Some(21), rate: Some("10/s".parse().expect("a rate")), ..order(&filter) };
+    let elapsed = block_on(async {
+        let begun = tokio::time::Instant::now();
+        let report = redrive(&memory, &limited, &Stop::default(), &quiet).await;
+        assert_eq!((report.done, report.unreached), (21, None));
+        begun.elapsed()
+    });
+    assert!(elapsed.abs_diff(Duration::from_secs(2)) < Duration::from_millis(20), "{elapsed:?}");
+    assert_eq!(memory.left().len(), 19);
+}
+
+#[test]
+fn an_end_that_is_asked_for_leaves_the_rest() {
+    let memory = Memory::new(&[None; 40], false);
+    let stop = Stop::default();
+    let filter = all();
+    let slow = Redrive { rate: Some("1/s".parse().expect("a rate")), ..order(&filter) };
+    let report = block_on(async {
+        let run = redrive(&memory, &slow, &stop, &quiet);
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(3_500)).await;
+            stop.request();
+        };
+        tokio::join!(run, end).0
+    });
+    assert!(report.interrupted && report.unreached.is_none() && !report.is_clean());
+    assert_eq!((report.done, memory.arrived().len(), memory.left().len()), (4, 4, 36));
+}
+
+#[test]
+fn many_failures_in_a_row_end_the_run() {
+    let memory = Memory::new(&[None; 40], false);
+    memory.state.borrow_mut().fates = [Fate::NotStored; 40].into();
+    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    assert!(report.broke.is_some() && report.seen == 10 && report.unclear == 10, "{report:?}");
+}
+
+#[test]
+fn a_purge_deletes_what_is_meant_and_what_was_found_before() {
+    let memory = Memory::new(&[None; 25], false);
+    let (report, found) = block_on(async {
+        let mut found = Vec::new();
+        let each = |parked: Parked| {
+            if thirds().matches(&parked) {
+                found.push(parked);
+            }
+            ControlFlow::Continue(())
+        };
+        let scanned = scan(&memory, &Stop::default(), each).await;
+        assert_eq!((scanned.seen, scanned.unreached), (25, Some(0)));
+        let count = found.len();
+        (purge(&memory, &thirds(), found, &Stop::default(), &quiet).await, count)
+    });
+    assert_eq!((report.done, found, memory.left().len()), (9, 9, 16), "{report:?}");
+    assert!(memory.left().iter().all(|number| number % 3 != 0));
+    block_on(memory.release()).expect("released");
+    let report = block_on(purge(&memory, &all(), Vec::new(), &Stop::default(), &quiet));
+    assert_eq!((report.done, memory.left().len()), (16, 0));
+}
+
+proptest! {
+    /// Whatever fails at whatever step: every message is in one place, or after an unclear failure in both, and never in none; groups
+    /// keep their order; the counts tell the truth.
+    #[test]
+    fn no_message_is_ever_nowhere(
+        groups in prop::collection::vec(prop::option::of(0..3_u8), 0..40),
+        fates in prop::collection::vec(
+            prop::sample::select(vec![Fate::Fine, Fate::Fine, Fate::Fine, Fate::Stays, Fate::Stored, Fate::NotStored, Fate::Broken]),
+            0..60,
+        ),
+        keeps_order: bool,
+        returns: bool,
+        only_thirds: bool,
+    ) {
+        let names: Vec<Option<String>> = groups.iter().map(|group| group.map(|group| group.to_string())).collect();
+        let memory = Memory { returns, ..Memory::new(&names.iter().map(Option::as_deref).collect::<Vec<_>>(), keeps_order) };
+        memory.state.borrow_mut().fates = fates.into();
+        let filter = if only_thirds { thirds() } else { all() };
+        let report = block_on(async {
+            let report = redrive(&memory, &order(&filter), &Stop::default(), &quiet).await;
+            memory.release().await.expect("released");
+            report
+        });
+        let (left, arrived) = (memory.left(), memory.arrived());
+        let mut both = 0;
+        for number in 0..groups.len() {
+            let (here, there) = (left.contains(&number), arrived.contains(&number));
+            prop_assert!(here || there, "{number} is nowhere: {report:?}");
+            both += u64::from(here && there);
+            prop_assert!(arrived.iter().filter(|each| **each == number).count() <= 1, "{number} was sent twice");
+            prop_assert!(!only_thirds || !there || number % 3 == 0, "{number} is not meant");
+        }
+        let moved_back = if returns { report.done } else { 0 };
+        prop_assert!(both <= report.unclear + moved_back, "{both} in both places: {report:?}");
+        prop_assert_eq!(arrived.len() as u64 - report.done, both.saturating_sub(moved_back));
+        prop_assert!(report.done + report.stayed + report.unclear + report.behind + report.returned <= report.matched);
+        if keeps_order && !only_thirds {
+            for group in names.iter().flatten().collect::<HashSet<_>>() {
+                let of_group: Vec<_> = arrived.iter().filter(|number| names[**number].as_ref() == Some(group)).collect();
+                prop_assert!(of_group.is_sorted(), "group {group} arrived as {of_group:?}");
+            }
+        }
+        prop_assert!(memory.state.borrow().queue.iter().all(|message| message.taken.is_none()), "something is still held");
+    }
+}

@@ -1,0 +1,190 @@
+//! `sluicegate dlq list|show|redrive|edit|purge`: dead-letter queues of SQS and RabbitMQ, looked into and worked on.
+//!
+//! Exit codes: 0 done, 1 something is left or could not be done, 2 the command line is wrong, 130 ended by Ctrl-C.
+
+mod edit;
+mod filter;
+mod list;
+mod progress;
+mod purge;
+mod redrive;
+mod show;
+mod text;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, Subcommand};
+use sluicegate_dlq::{
+    Error, Shelf, Stop,
+    rabbitmq::RabbitmqShelf,
+    sqs::{SqsShelf, VISIBILITY_DEFAULT, VISIBILITY_MAX},
+};
+
+use crate::{aws::Aws, fail, rabbitmq};
+
+/// What a shell reports of a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Look into dead-letter queues of SQS or RabbitMQ; redrive, correct or delete what is in them
+///
+/// QUEUE is the dead-letter queue: a name, URL or ARN of SQS, or the name of a RabbitMQ queue. The broker is RabbitMQ if
+/// --rabbitmq-url is given, or if RABBITMQ_URL is set and nothing names SQS (an option of AWS, a URL, an ARN); else it is SQS.
+///
+/// A message that is looked at is hidden from others until the command ends, then it is there as before. On SQS that raises its
+/// receive count, so a dead-letter queue that has a dead-letter queue itself may move it there. On a FIFO queue messages behind one
+/// that is held cannot be reached; the command says so. If the command is killed nothing is lost: what it held shows again.
+///
+/// Exit codes: 0 done, 1 something is left or could not be done, 2 the command line is wrong, 130 ended by Ctrl-C.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    broker: Broker,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args)]
+struct Broker {
+    #[command(flatten)]
+    aws: Aws,
+    /// RabbitMQ at amqp(s)://[USERNAME:PASSWORD@]HOST:PORT/VHOST instead of SQS [default: the variable RABBITMQ_URL];
+    /// credentials may also come from RABBITMQ_USERNAME and RABBITMQ_PASSWORD
+    #[arg(long, value_name = "URL", global = true, conflicts_with_all = ["endpoint_url", "profile", "region"])]
+    rabbitmq_url: Option<String>,
+    /// SQS: how long messages that are held stay hidden if this command is killed, in seconds; longer if they have been
+    /// held for longer
+    #[arg(long, value_name = "SECONDS", global = true, default_value_t = VISIBILITY_DEFAULT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=VISIBILITY_MAX.as_secs()))]
+    visibility: u64,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    List(list::Arguments),
+    Show(show::Arguments),
+    Redrive(redrive::Arguments),
+    Edit(edit::Arguments),
+    Purge(purge::Arguments),
+}
+
+impl Verb {
+    fn queue(&self) -> Option<&str> {
+        match self {
+            Self::List(arguments) => arguments.queue.as_deref(),
+            Self::Show(arguments) => Some(&arguments.queue),
+            Self::Redrive(arguments) => Some(&arguments.queue),
+            Self::Edit(arguments) => Some(&arguments.queue),
+            Self::Purge(arguments) => Some(&arguments.queue),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if let Verb::Purge(purge) = &arguments.verb
+        && let Err(reason) = purge.check()
+    {
+        return wrong(reason);
+    }
+    let address = if arguments.is_rabbitmq() {
+        match rabbitmq::address(arguments.broker.rabbitmq_url.as_deref()) {
+            Ok(address) => Some(address),
+            Err(error) => return wrong(error),
+        }
+    } else {
+        None
+    };
+    // The heartbeat of what is held must not wait for a question to be answered.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    let work = async {
+        match address {
+            Some(address) => on_rabbitmq(&arguments.verb, &address).await,
+            None => on_sqs(&arguments.verb, &arguments.broker).await,
+        }
+    };
+    runtime.block_on(work).unwrap_or_else(fail)
+}
+
+impl Arguments {
+    fn is_rabbitmq(&self) -> bool {
+        let names_sqs = |queue: &str| ["arn:", "http://", "https://"].iter().any(|start| queue.starts_with(start));
+        let is_sqs = self.broker.aws.is_given() || self.verb.queue().is_some_and(names_sqs);
+        self.broker.rabbitmq_url.is_some() || !is_sqs && rabbitmq::is_in_environment()
+    }
+}
+
+async fn on_sqs(verb: &Verb, broker: &Broker) -> Result<ExitCode, Error> {
+    let config = broker.aws.load().await;
+    let Some(queue) = verb.queue() else {
+        let queues = sluicegate_dlq::sqs::dead_letter_queues(&config).await?;
+        return Ok(list::queues(verb, &queues));
+    };
+    let shelf = SqsShelf::open(&config, queue, Duration::from_secs(broker.visibility)).await?;
+    let stop = stop_at_ctrl_c();
+    if let Verb::Redrive(arguments) = verb
+        && let Some(code) = redrive::by_move_task(&shelf, arguments, &stop).await?
+    {
+        return Ok(code);
+    }
+    Ok(work(verb, &shelf, &stop).await)
+}
+
+async fn on_rabbitmq(verb: &Verb, address: &sluicegate_topology::Address) -> Result<ExitCode, Error> {
+    let Some(queue) = verb.queue() else {
+        let queues = sluicegate_dlq::rabbitmq::dead_letter_queues(address).await?;
+        return Ok(list::queues(verb, &queues));
+    };
+    let shelf = RabbitmqShelf::open(address, queue).await?;
+    Ok(work(verb, &shelf, &stop_at_ctrl_c()).await)
+}
+
+/// The same for every broker. Gives back what is held, however it ends.
+async fn work<S: Shelf>(verb: &Verb, shelf: &S, stop: &Stop) -> ExitCode {
+    let code = match verb {
+        Verb::List(arguments) => list::list(shelf, arguments, stop).await,
+        Verb::Show(arguments) => show::show(shelf, arguments, stop).await,
+        Verb::Redrive(arguments) => redrive::one_by_one(shelf, arguments, stop).await,
+        Verb::Edit(arguments) => edit::edit(shelf, arguments, stop).await,
+        Verb::Purge(arguments) => purge::purge(shelf, arguments, stop).await,
+    };
+    if let Err(error) = shelf.release().await {
+        eprintln!("warning: {error}");
+    }
+    code
+}
+
+/// The first Ctrl-C asks for the end, the second does not wait for it.
+fn stop_at_ctrl_c() -> Stop {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if asked.is_requested() {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            eprintln!("ending: what is in flight is finished and the rest released (again: leave at once)");
+            asked.request();
+        }
+    });
+    stop
+}
+
+fn wrong(reason: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::from(2)
+}
+
+/// 0 if all is well.
+fn code(report: &sluicegate_dlq::Report) -> ExitCode {
+    if report.interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

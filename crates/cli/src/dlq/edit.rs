@@ -1,0 +1,124 @@
+//! `sluicegate dlq edit`: one message goes back corrected.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use clap::Args;
+use sluicegate_dlq::{Edit, Parked, Shelf, Stop, edited};
+
+use super::{show, text};
+use crate::fail;
+
+/// Correct a message and send it back
+///
+/// Without --set and --body the body as it is stored is opened in $VISUAL or $EDITOR; what is saved is sent. The message then
+/// goes where redrive would send it, and is removed here once the broker has confirmed it. An envelope must still be one.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The dead-letter queue
+    pub(super) queue: String,
+    /// The message's id, its own or the broker's
+    id: String,
+    /// Set a member of the payload, /json/pointer=JSON, or an attribute of the envelope, name=JSON (text in quotes); may be
+    /// repeated. Nothing else changes
+    #[arg(long = "set", value_name = "PLACE=JSON", conflicts_with = "body")]
+    sets: Vec<Edit>,
+    /// Send this file as the body, envelope and all; - reads the standard input (`show --body` writes it)
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// Where to: a queue's name, URL or ARN [default: where the message came from]
+    #[arg(long, value_name = "QUEUE")]
+    to: Option<String>,
+    /// Print the corrected body and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn edit<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+    let parked = match show::find(shelf, &arguments.id, stop).await {
+        Ok(parked) => parked,
+        Err(code) => return code,
+    };
+    let mut draft = None;
+    let body = if !arguments.sets.is_empty() {
+        edited(&parked.body, &arguments.sets).map_err(|error| error.to_string())
+    } else if let Some(file) = &arguments.body {
+        read(file)
+    } else {
+        in_editor(&parked, &mut draft).await
+    };
+    let sent = match body {
+        Ok(body) => send(shelf, arguments, &parked, &body).await,
+        Err(reason) => Err(reason),
+    };
+    match (sent, draft) {
+        (Ok(said), _) => {
+            println!("{said}");
+            ExitCode::SUCCESS
+        }
+        (Err(reason), None) => fail(text::line(&reason)),
+        (Err(reason), Some(draft)) => {
+            // Nobody types it twice.
+            let kept = draft.keep().map_or_else(|error| error.to_string(), |(_, path)| path.display().to_string());
+            fail(format!("{}; what you wrote is in {kept}", text::line(&reason)))
+        }
+    }
+}
+
+async fn send<S: Shelf>(shelf: &S, arguments: &Arguments, parked: &Parked, body: &[u8]) -> Result<String, String> {
+    if body == parked.body {
+        return Ok("nothing changed, so nothing was sent".to_owned());
+    }
+    let now = Parked { body: body.to_vec(), ..Parked::default() };
+    if parked.envelope().is_some() && now.envelope().is_none() {
+        return Err("the message has an envelope, and the corrected body is none".to_owned());
+    }
+    let to = arguments.to.as_deref();
+    if arguments.dry_run {
+        let destination = shelf.destination(parked, to).await.map_err(|error| error.to_string())?;
+        eprintln!("would go to {}", text::line(&destination));
+        return String::from_utf8(now.body).map_err(|_| "the corrected body is no text".to_owned());
+    }
+    shelf.redrive(parked, to, Some(body)).await.map_err(|error| error.to_string())?;
+    Ok(format!("corrected and redriven: {}", text::line(&parked.id)))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut body).map(|_| body)
+    } else {
+        std::fs::read(file)
+    };
+    read.map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+/// What is saved in the editor. The file, which nobody else may read, is in `draft`.
+async fn in_editor(parked: &Parked, draft: &mut Option<tempfile::NamedTempFile>) -> Result<Vec<u8>, String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let editor = variable("VISUAL").or_else(|| variable("EDITOR"));
+    let editor = editor.ok_or("give --set or --body, or name an editor in EDITOR")?;
+    let file = tempfile::Builder::new().prefix("dead-letter-").suffix(".json").tempfile();
+    let file = file.map_err(|error| error.to_string())?;
+    std::fs::write(file.path(), &parked.body).map_err(|error| error.to_string())?;
+    let path = file.path().to_owned();
+    // The variable may hold options too, and a shell takes it apart.
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&path);
+    let status = tokio::task::spawn_blocking(move || command.status()).await;
+    let status = status.map_err(|error| error.to_string())?.map_err(|error| format!("{editor}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{editor} ended with {status}: nothing was sent"));
+    }
+    let mut body = std::fs::read(&path).map_err(|error| error.to_string())?;
+    // Editors end the last line.
+    if body.ends_with(b"\n") && !parked.body.ends_with(b"\n") {
+        body.pop();
+    }
+    *draft = Some(file);
+    Ok(body)
+}

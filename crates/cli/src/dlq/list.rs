@@ -1,0 +1,168 @@
+//! `sluicegate dlq list`: which dead-letter queues there are, and what is in one of them.
+
+use std::{cell::RefCell, ops::ControlFlow, process::ExitCode};
+
+use clap::Args;
+use serde_json::{Value, json};
+use sluicegate_dlq::{Parked, Shelf, Stop, Summary, scan, sqs::DeadLetterQueue};
+
+use super::{Verb, code, filter, text};
+use crate::fail;
+
+/// List the dead-letter queues with their depth; or the reasons in one of them, or its messages
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The dead-letter queue; without it all of them are listed: on SQS those that a redrive policy names, on RabbitMQ those
+    /// whose name ends in .dlq
+    pub(super) queue: Option<String>,
+    /// List the messages instead of their reasons
+    #[arg(long, requires = "queue")]
+    each: bool,
+    /// Print JSON; with --each one object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    filter: filter::Arguments,
+}
+
+/// A queue of the list.
+pub(super) trait Listed {
+    fn name(&self) -> &str;
+    fn depth(&self) -> Option<u64>;
+    fn sources(&self) -> &[String];
+}
+
+impl Listed for DeadLetterQueue {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn depth(&self) -> Option<u64> {
+        self.depth
+    }
+
+    fn sources(&self) -> &[String] {
+        &self.sources
+    }
+}
+
+/// RabbitMQ does not tell which queues dead-letter to this one.
+impl Listed for (String, u64) {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn depth(&self) -> Option<u64> {
+        Some(self.1)
+    }
+
+    fn sources(&self) -> &[String] {
+        &[]
+    }
+}
+
+pub(super) fn queues(verb: &Verb, queues: &[impl Listed]) -> ExitCode {
+    if matches!(verb, Verb::List(arguments) if arguments.json) {
+        let queues: Vec<Value> = queues
+            .iter()
+            .map(|queue| json!({"queue": queue.name(), "messages": queue.depth(), "sources": queue.sources()}))
+            .collect();
+        println!("{:#}", Value::from(queues));
+        return ExitCode::SUCCESS;
+    }
+    let mut rows = vec![["QUEUE", "MESSAGES", "FROM"].map(str::to_owned).to_vec()];
+    rows.extend(queues.iter().map(|queue| {
+        let depth = queue.depth().map_or_else(|| "?".to_owned(), |depth| depth.to_string());
+        vec![text::line(queue.name()), depth, text::line(&queue.sources().join(", "))]
+    }));
+    print!("{}", text::table(&rows));
+    ExitCode::SUCCESS
+}
+
+pub(super) async fn list<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+    let filter = arguments.filter.filter();
+    let summary = RefCell::new(Summary::default());
+    let matched = RefCell::new(0_u64);
+    let report = scan(shelf, stop, |parked| {
+        if filter.matches(&parked) {
+            *matched.borrow_mut() += 1;
+            match (arguments.each, arguments.json) {
+                (true, true) => println!("{}", metadata(&parked)),
+                (true, false) => println!("{}", row(&parked)),
+                (false, _) => summary.borrow_mut().add(&parked),
+            }
+        }
+        ControlFlow::Continue(())
+    })
+    .await;
+    if !arguments.each {
+        print_summary(&summary.borrow(), arguments.json);
+    }
+    eprintln!("{} of the {} messages that were reached", matched.borrow(), report.seen);
+    if let Some(line) = text::unreached(&report) {
+        eprintln!("{line}");
+    }
+    match report.broke {
+        Some(error) => fail(error),
+        None => code(&report),
+    }
+}
+
+fn print_summary(summary: &Summary, as_json: bool) {
+    if as_json {
+        let groups: Vec<Value> = summary
+            .groups()
+            .into_iter()
+            .map(|(reason, group)| {
+                json!({
+                    "reason": reason,
+                    "count": group.count,
+                    "types": group.types,
+                    "oldest": group.oldest.map(|moment| text::time(Some(moment))),
+                    "newest": group.newest.map(|moment| text::time(Some(moment))),
+                })
+            })
+            .collect();
+        println!("{:#}", Value::from(groups));
+        return;
+    }
+    let mut rows = vec![["COUNT", "OLDEST", "NEWEST", "TYPES", "REASON"].map(str::to_owned).to_vec()];
+    rows.extend(summary.groups().into_iter().map(|(reason, group)| {
+        let name =
+            |event_type: &str| if event_type.is_empty() { "(no envelope)".into() } else { text::line(event_type) };
+        let types: Vec<String> =
+            group.types.iter().map(|(event_type, count)| format!("{}:{count}", name(event_type))).collect();
+        vec![
+            group.count.to_string(),
+            text::time(group.oldest),
+            text::time(group.newest),
+            types.join(","),
+            text::line(reason),
+        ]
+    }));
+    print!("{}", text::table(&rows));
+}
+
+fn row(parked: &Parked) -> String {
+    let source = parked.source_queue.as_deref().map_or("?", text::queue);
+    let reason = text::line(&parked.reason);
+    format!("{}  from {}  redriven {}  {reason}", text::summary(parked), text::line(source), parked.redrives)
+}
+
+/// Everything but the body.
+pub(super) fn metadata(parked: &Parked) -> Value {
+    let time = |moment: Option<_>| moment.map(|moment| text::time(Some(moment)));
+    json!({
+        "id": parked.id,
+        "broker_id": parked.broker_id,
+        "type": parked.event_type,
+        "time": time(parked.time),
+        "dead_lettered_at": time(parked.dead_lettered_at),
+        "reason": parked.reason,
+        "source_queue": parked.source_queue,
+        "receive_count": parked.receive_count,
+        "redrives": parked.redrives,
+        "group": parked.group,
+        "bytes": parked.body.len(),
+    })
+}

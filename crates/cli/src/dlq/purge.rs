@@ -1,0 +1,115 @@
+//! `sluicegate dlq purge`: messages are deleted for good.
+//!
+//! Not by `PurgeQueue`: it also deletes what comes within a minute of it, and what others hold, which nobody has seen.
+
+use std::{
+    cell::RefCell,
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    ops::ControlFlow,
+    process::ExitCode,
+};
+
+use clap::Args;
+use sluicegate_dlq::{Filter, Parked, Shelf, Step, Stop, scan};
+
+use super::{INTERRUPTED, code, filter, progress::Progress, text};
+use crate::fail;
+
+/// Delete messages for good
+///
+/// Asks first. Messages that another reader holds are not deleted, and neither are those that a filter does not mean.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The dead-letter queue
+    pub(super) queue: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Tell what would be deleted, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    filter: filter::Arguments,
+}
+
+impl Arguments {
+    /// Whether there is somebody to ask.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let is_somebody_there = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if self.yes || self.dry_run || is_somebody_there() {
+            return Ok(());
+        }
+        Err("nobody is there to be asked whether to delete: give --yes, or --dry-run to see what it would be")
+    }
+}
+
+pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+    let filter = arguments.filter.filter();
+    let mut found = Vec::new();
+    if !arguments.yes || arguments.dry_run {
+        found = match find(shelf, &filter, arguments.dry_run, stop).await {
+            Ok(found) => found,
+            Err(code) => return code,
+        };
+        if arguments.dry_run {
+            println!("{} would be deleted", found.len());
+            return ExitCode::SUCCESS;
+        }
+        match confirmed(&arguments.queue, found.len(), filter.is_empty()) {
+            Ok(true) => {}
+            Ok(false) => return fail("nothing was deleted"),
+            Err(error) => return fail(error),
+        }
+    }
+    let progress = match shelf.depth().await {
+        Ok(depth) => Progress::new(depth),
+        Err(error) => return fail(error),
+    };
+    let tell = |step: Step<'_>| match step {
+        Step::Seen => progress.advance(),
+        Step::Planned { .. } | Step::Done(_) => {}
+        Step::Failed(error) => progress.tell(&format!("not deleted: {}", text::line(&error.to_string()))),
+    };
+    let report = sluicegate_dlq::purge(shelf, &filter, found, stop, &tell).await;
+    progress.finish();
+    let interrupted = if report.interrupted { "; interrupted" } else { "" };
+    println!("{} deleted of {} that match, {} looked at{interrupted}", report.done, report.matched, report.seen);
+    if let Some(line) = text::unreached(&report) {
+        eprintln!("{line}");
+    }
+    let code = code(&report);
+    report.broke.map_or(code, |error| fail(text::line(&error.to_string())))
+}
+
+/// Holds what is meant, and keeps no more of it than names it.
+async fn find<S: Shelf>(shelf: &S, filter: &Filter, shown: bool, stop: &Stop) -> Result<Vec<Parked>, ExitCode> {
+    let found = RefCell::new(Vec::new());
+    let report = scan(shelf, stop, |parked| {
+        if filter.matches(&parked) {
+            if shown {
+                println!("{}  {}", text::summary(&parked), text::line(&parked.reason));
+            }
+            let Parked { handle, id, group, .. } = parked;
+            found.borrow_mut().push(Parked { handle, id, group, ..Parked::default() });
+        }
+        ControlFlow::Continue(())
+    })
+    .await;
+    if let Some(line) = text::unreached(&report) {
+        eprintln!("{line}");
+    }
+    match report.broke {
+        Some(error) => Err(fail(text::line(&error.to_string()))),
+        None if report.interrupted => Err(ExitCode::from(INTERRUPTED)),
+        None => Ok(found.into_inner()),
+    }
+}
+
+fn confirmed(queue: &str, count: usize, is_all: bool) -> std::io::Result<bool> {
+    let which = if is_all { "everything" } else { "what matches" };
+    eprint!("Delete {which} in {}, {count} messages so far, for good? [y/N] ", text::line(queue));
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,140 @@
+//! `sluicegate dlq redrive`: messages go back to the queue they came from, or to another.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use sluicegate_dlq::{
+    Error, Rate, Redrive, Report, Shelf, Step, Stop,
+    sqs::{MoveError, SqsShelf},
+};
+
+use super::{INTERRUPTED, code, filter, progress::Progress, text};
+use crate::fail;
+
+/// Send messages back to the queue they came from, or to another
+///
+/// Each is sent with its body byte for byte and everything it had, confirmed by the broker, and only then removed here. So nothing is
+/// lost, whatever fails, and a message may be stored twice if the command is killed or an answer is lost (on a FIFO queue not
+/// within five minutes). The attribute sluicegate-redrives counts how often. What fails again while the command runs is left
+/// for the next time.
+///
+/// A message goes to --to; or to the queue that it recorded (sluicegate-source, DeadLetterQueueSourceArn); or to the only queue
+/// that has this one as its dead-letter queue. If there is none it stays.
+///
+/// On SQS, without a filter and with --to or only one queue to go to, SQS moves the messages by itself (a message move task).
+/// Their attributes are then left as they are, and not counted.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The dead-letter queue
+    pub(super) queue: String,
+    /// Where to: a queue's name, URL or ARN [default: where each message came from]
+    #[arg(long, value_name = "QUEUE")]
+    to: Option<String>,
+    /// How many in a second at most, such as 50/s (or in a minute: 30/m)
+    #[arg(long, value_name = "N/s")]
+    rate: Option<Rate>,
+    /// How many at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Tell what would go where, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// SQS: do not let SQS move the messages by itself
+    #[arg(long)]
+    one_by_one: bool,
+    #[command(flatten)]
+    filter: filter::Arguments,
+}
+
+/// Lets SQS do it, if it can. None if it cannot.
+pub(super) async fn by_move_task(
+    shelf: &SqsShelf,
+    arguments: &Arguments,
+    stop: &Stop,
+) -> Result<Option<ExitCode>, Error> {
+    let is_selective = !arguments.filter.filter().is_empty() || arguments.limit.is_some();
+    let Some(rate) = move_rate(arguments.rate).filter(|_| !is_selective && !arguments.dry_run && !arguments.one_by_one)
+    else {
+        return Ok(None);
+    };
+    let Some(destination) = shelf.only_destination(arguments.to.as_deref()).await? else { return Ok(None) };
+    let progress = Progress::new(shelf.depth().await?);
+    progress.tell(&format!("SQS moves the messages to {}", destination.name));
+    let moved = shelf.move_all(&destination, rate, stop, |done, all| progress.set(done, all)).await;
+    progress.finish();
+    match moved {
+        Ok(moved) => {
+            let left = if moved.cancelled { "; cancelled, the rest stays" } else { "" };
+            println!("{} messages moved to {}{left}", moved.moved, destination.name);
+            Ok(Some(match moved.failure {
+                Some(reason) => fail(format!("SQS gave up: {reason}")),
+                None if moved.cancelled => ExitCode::from(INTERRUPTED),
+                None => ExitCode::SUCCESS,
+            }))
+        }
+        Err(MoveError::Unsupported(reason)) => {
+            eprintln!("one by one instead, because SQS does not do it here: {}", text::line(&reason));
+            Ok(None)
+        }
+        Err(MoveError::Other(error)) => Err(error),
+    }
+}
+
+/// The rate for a move task, which takes whole numbers only; none if that is not one.
+fn move_rate(rate: Option<Rate>) -> Option<Option<u32>> {
+    let Some(rate) = rate else { return Some(None) };
+    let rate = rate.per_s().min(f64::from(SqsShelf::MOVES_PER_S_MAX));
+    (1..=SqsShelf::MOVES_PER_S_MAX).find(|whole| f64::from(*whole) == rate).map(Some)
+}
+
+pub(super) async fn one_by_one<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+    let filter = arguments.filter.filter();
+    let order = Redrive {
+        filter: &filter,
+        to: arguments.to.as_deref(),
+        rate: arguments.rate,
+        limit: arguments.limit,
+        dry_run: arguments.dry_run,
+    };
+    let progress = match shelf.depth().await {
+        Ok(depth) => Progress::new(depth),
+        Err(error) => return fail(error),
+    };
+    let tell = |step: Step<'_>| match step {
+        Step::Seen => progress.advance(),
+        Step::Planned { parked, destination } => {
+            progress.print(&format!("{}  to {}", text::summary(parked), text::line(destination)));
+        }
+        Step::Done(_) => {}
+        Step::Failed(error) => progress.tell(&format!("not redriven: {}", text::line(&error.to_string()))),
+    };
+    let report = sluicegate_dlq::redrive(shelf, &order, stop, &tell).await;
+    progress.finish();
+    println!("{}", conclusion(&report, arguments.dry_run));
+    if let Some(line) = text::unreached(&report) {
+        eprintln!("{line}");
+    }
+    let code = code(&report);
+    report.broke.map_or(code, |error| fail(text::line(&error.to_string())))
+}
+
+fn conclusion(report: &Report, dry_run: bool) -> String {
+    let would = if dry_run { "would be redriven" } else { "redriven" };
+    let mut parts =
+        vec![format!("{} {would} of {} that match, {} looked at", report.done, report.matched, report.seen)];
+    for (count, what) in [
+        (report.stayed, "stay as they are"),
+        (report.unclear, "stay and may be stored at their destination too"),
+        (report.returned, "failed again meanwhile and were left"),
+        (report.behind, "left because an earlier message of their group was"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    if report.interrupted {
+        parts.push("interrupted".to_owned());
+    }
+    parts.join("; ")
+}

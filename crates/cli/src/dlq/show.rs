@@ -1,0 +1,124 @@
+//! `sluicegate dlq show`: one message, whole.
+
+use std::{cell::RefCell, io::Write as _, ops::ControlFlow, process::ExitCode};
+
+use clap::Args;
+use serde_json::json;
+use sluicegate_dlq::{Filter, Parked, Shelf, Stop, scan};
+
+use super::{INTERRUPTED, list, text};
+use crate::fail;
+
+/// Show one message: why and when it was given up on, its attributes, its payload
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The dead-letter queue
+    pub(super) queue: String,
+    /// The message's id, its own or the broker's
+    id: String,
+    /// Print nothing but the body as it is stored, byte for byte (for `edit --body`)
+    #[arg(long, conflicts_with = "json")]
+    body: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn show<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+    let parked = match find(shelf, &arguments.id, stop).await {
+        Ok(parked) => parked,
+        Err(code) => return code,
+    };
+    let printed = if arguments.body {
+        std::io::stdout().write_all(&parked.body)
+    } else if arguments.json {
+        writeln!(std::io::stdout(), "{:#}", in_json(&parked))
+    } else {
+        std::io::stdout().write_all(for_people(&parked).as_bytes())
+    };
+    printed.map_or_else(fail, |()| ExitCode::SUCCESS)
+}
+
+/// Takes messages until it is the one with this id, which is held then.
+///
+/// # Errors
+/// The exit code, once it has been told why there is none.
+pub(super) async fn find<S: Shelf>(shelf: &S, id: &str, stop: &Stop) -> Result<Parked, ExitCode> {
+    let filter = Filter { ids: vec![id.to_owned()], ..Filter::default() };
+    let found = RefCell::new(None);
+    let report = scan(shelf, stop, |parked| {
+        if !filter.matches(&parked) {
+            return ControlFlow::Continue(());
+        }
+        *found.borrow_mut() = Some(parked);
+        ControlFlow::Break(())
+    })
+    .await;
+    if let Some(parked) = found.into_inner() {
+        return Ok(parked);
+    }
+    if let Some(error) = report.broke {
+        return Err(fail(error));
+    }
+    if report.interrupted {
+        return Err(ExitCode::from(INTERRUPTED));
+    }
+    if let Some(line) = text::unreached(&report) {
+        eprintln!("{line}");
+    }
+    Err(fail(format!("no message {} among the {} that were reached", text::line(id), report.seen)))
+}
+
+fn in_json(parked: &Parked) -> serde_json::Value {
+    let mut shown = list::metadata(parked);
+    shown["attributes"] = json!(parked.attributes);
+    match std::str::from_utf8(&parked.body) {
+        Ok(text) => shown["body"] = text.into(),
+        Err(_) => shown["body_base64"] = base64(&parked.body).into(),
+    }
+    shown
+}
+
+fn for_people(parked: &Parked) -> String {
+    let optional = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), text::line);
+    let count = parked.receive_count.map(|count| count.to_string());
+    let mut rows = vec![
+        vec!["id".to_owned(), text::line(&parked.id)],
+        vec!["broker's id".to_owned(), text::line(&parked.broker_id)],
+        vec!["type".to_owned(), optional(parked.event_type.as_deref())],
+        vec!["time".to_owned(), text::time(parked.time)],
+        vec!["given up on".to_owned(), text::time(parked.dead_lettered_at)],
+        vec!["reason".to_owned(), text::line(&parked.reason)],
+        vec!["came from".to_owned(), optional(parked.source_queue.as_deref())],
+        vec!["received there".to_owned(), optional(count.as_deref())],
+        vec!["redriven".to_owned(), parked.redrives.to_string()],
+        vec!["group".to_owned(), optional(parked.group.as_deref())],
+    ];
+    let envelope = parked.envelope();
+    if let Some(envelope) = &envelope {
+        rows.push(vec![]);
+        rows.push(vec!["envelope".to_owned()]);
+        rows.extend(
+            envelope.attributes().map(|(name, value)| vec![format!("  {}", text::line(name)), text::line(&value)]),
+        );
+    }
+    if !parked.attributes.is_empty() {
+        rows.push(vec![]);
+        rows.push(vec!["attributes".to_owned()]);
+        rows.extend(
+            parked.attributes.iter().map(|(name, value)| vec![format!("  {}", text::line(name)), text::line(value)]),
+        );
+    }
+    let payload = envelope.as_ref().map_or_else(|| parked.body.clone(), |envelope| envelope.payload().into_owned());
+    let (encoding, shown) = match std::str::from_utf8(&payload) {
+        Ok(payload) => ("", text::lines(payload)),
+        Err(_) => (" in base64", base64(&payload)),
+    };
+    format!("{}\npayload ({} bytes{encoding})\n{shown}\n", text::table(&rows), payload.len())
+}
+
+/// For what is no text.
+fn base64(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(bytes)
+}

@@ -1,0 +1,94 @@
+//! Text for a terminal. What is in a dead letter was written by anybody: control characters, and what turns the direction of
+//! writing, must not reach the terminal.
+
+use std::fmt::Write as _;
+
+use sluicegate_dlq::{Parked, Report};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// One line.
+pub(super) fn line(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c } else { '\u{FFFD}' }).collect()
+}
+
+/// Several lines.
+pub(super) fn lines(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) || matches!(c, '\n' | '\t') { c } else { '\u{FFFD}' }).collect()
+}
+
+fn is_plain(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// To the second, in UTC.
+pub(super) fn time(moment: Option<OffsetDateTime>) -> String {
+    let shown = moment
+        .and_then(|moment| moment.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).ok()?.format(&Rfc3339).ok());
+    shown.unwrap_or_else(|| "-".to_owned())
+}
+
+/// A queue's name; of an ARN the last part.
+pub(super) fn queue(name: &str) -> &str {
+    if name.starts_with("arn:") { name.rsplit(':').next().unwrap_or(name) } else { name }
+}
+
+/// Columns as wide as their widest cell.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    out
+}
+
+/// What a message is, in one line.
+pub(super) fn summary(parked: &Parked) -> String {
+    format!(
+        "{}  {}  {}",
+        time(parked.moment()),
+        line(&parked.id),
+        line(parked.event_type.as_deref().unwrap_or("(no envelope)"))
+    )
+}
+
+/// What could not be reached, if anything.
+pub(super) fn unreached(report: &Report) -> Option<String> {
+    let count = report.unreached.filter(|count| *count > 0)?;
+    Some(match report.groups_held {
+        0 => format!("about {count} more could not be reached: another reader has them, or they came just now"),
+        groups => format!(
+            "about {count} more could not be reached: a FIFO queue gives nothing behind a message that is held \
+             ({groups} groups have such), or another reader has them"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_commands_a_terminal_is_shown() {
+        assert_eq!(line("a\u{1b}[2Jb\nc\u{202e}d\u{9b}é"), "a\u{FFFD}[2Jb\u{FFFD}c\u{FFFD}d\u{FFFD}é");
+        assert_eq!(lines("a\n\tb\r\u{7f}"), "a\n\tb\u{FFFD}\u{FFFD}");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["A".into(), "LONG".into()], vec!["äbc".into(), String::new()]];
+        assert_eq!(table(&rows), "A    LONG\näbc\n");
+    }
+
+    #[test]
+    fn times_are_in_utc_to_the_second() {
+        let moment = OffsetDateTime::parse("2026-11-21T10:00:00.123+02:00", &Rfc3339).ok();
+        assert_eq!(time(moment), "2026-11-21T08:00:00Z");
+        assert_eq!(time(None), "-");
+    }
+}
