@@ -106,8 +106,9 @@ class Stack:
         if "Transform" in template:
             template = copy.deepcopy(template)
             for resource in template["Resources"].values():
-                # As after `sam package`.
-                if "CodeUri" in resource.get("Properties", {}):
+                # As after `sam package`, unless it has been run.
+                code = resource.get("Properties", {}).get("CodeUri")
+                if code and not str(code).startswith("s3:"):
                     resource["Properties"]["CodeUri"] = {"Bucket": "bucket", "Key": "key"}
             template = transform(template, self.parameters | {"AWS::Region": "us-east-1"}, NoManagedPolicies())
         self.mappings = template.get("Mappings", {})
