@@ -1,30 +1,58 @@
-//! `sluicegate check`: the contract check of the build, without a build.
+//! `sluicegate check`: the contract check of the build, without a build, and whether the template has its routes.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use sluicegate_contract::Contract;
 
-use crate::{fail, paths};
+use crate::{fail, paths, sync};
 
-/// Check the OpenAPI document: every fault with its line, path and reason
+/// Check the OpenAPI document, every fault with its line, path and reason, and that the template has its routes
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The document [default: functions/ingress/openapi.yaml]
     #[arg(value_name = "openapi.yaml")]
     contract: Option<PathBuf>,
+    /// The template [default: template.yaml; none for another document than the default one]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let path = paths::or_default(arguments.contract.as_ref(), paths::CONTRACT);
-    match read(&path) {
-        Ok(contract) => {
-            let count = contract.operations().len();
-            println!("{}: {count} routes, no faults", path.display());
+    let contract = match read(&path) {
+        Ok(contract) => contract,
+        Err(reason) => return fail(reason),
+    };
+    println!("{}: {} routes, no faults", path.display(), contract.operations().len());
+    if arguments.contract.is_some() && arguments.template.is_none() {
+        return ExitCode::SUCCESS;
+    }
+    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+    match same_routes(&template, &contract) {
+        Ok(()) => {
+            println!("{}: has these routes", template.display());
             ExitCode::SUCCESS
         }
         Err(reason) => fail(reason),
     }
+}
+
+/// Whether the template has the contract's routes; the error tells those that only one of them has, one a line.
+fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
+    let file = template.display();
+    let text = std::fs::read_to_string(template).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let drift = sync::drift(&text, contract).map_err(|reason| format!("{file}:{reason}"))?;
+    if drift.is_none() {
+        return Ok(());
+    }
+    let missing = drift.missing.iter().map(|route| format!("\n+ {route}: in the contract only, so it is answered 404"));
+    let extra = drift.extra.iter().map(|route| format!("\n- {route}: in the template only"));
+    let lines: String = missing.chain(extra).collect();
+    Err(format!("{file} differs from the contract; `sluicegate sync` mends it{lines}"))
 }
 
 /// Reads and checks a contract; the error tells every fault, one a line.

@@ -1,0 +1,260 @@
+//! The edits that make a template have the routes of a contract, each one as small as can be.
+//!
+//! An event is known by its name, which is the operation's id, or else by its route. So a route that moves keeps the
+//! authorizer and the comments of its event, and an operation with a new id renames its event. Only events that no operation
+//! knows go. Limits of single routes (`RouteSettings`) follow: API Gateway refuses those of routes that are not there.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use sluicegate_contract::{Contract, DOCUMENT_PATH};
+
+use super::{
+    Refusal,
+    template::{Event, Outline, Route, line_end, line_start},
+    yaml::Entry,
+};
+
+/// A route that the template should have.
+struct Wanted {
+    /// The event's name.
+    name: String,
+    /// Method and path; `None`: the route of whatever matches no other.
+    route: Option<(String, String)>,
+    /// Whether the name is the contract's to give.
+    is_named: bool,
+}
+
+impl Wanted {
+    fn key(&self) -> String {
+        self.route.as_ref().map_or_else(|| "$default".to_owned(), |(method, path)| format!("{method} {path}"))
+    }
+}
+
+/// What is to be written where. Ranges do not overlap.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    replaced: BTreeMap<usize, (Range<usize>, String)>,
+    inserted: BTreeMap<usize, String>,
+    /// What changes, a line for each.
+    pub told: Vec<String>,
+}
+
+impl Edits {
+    /// The edits that are needed; none if contract and template agree.
+    pub(super) fn between(text: &str, outline: &Outline, contract: &Contract) -> Result<Self, Refusal> {
+        let wanted = wanted(outline, contract)?;
+        let matched = matched(&wanted, &outline.events);
+        let mut edits = Self::default();
+        let mut moved = BTreeMap::new();
+        for (wanted, event) in wanted.iter().zip(&matched) {
+            if let Some(event) = event {
+                edits.change(text, wanted, event)?;
+                moved.extend(event.route.as_ref().map(|route| (route.key.clone(), wanted.key())));
+            }
+        }
+        let known = |event: &Event| matched.iter().flatten().any(|matched| matched.name == event.name);
+        for event in &outline.events {
+            if let (Some(route), false) = (&event.route, known(event)) {
+                edits.told.push(format!("- {} ({})", route.key, event.name));
+                edits.remove(text, &event.range);
+            } else if event.route.is_none() && wanted.iter().any(|wanted| wanted.name == event.name) {
+                let reason = format!("{} is an event of another kind; give it another name", event.name);
+                return Err(Refusal::at(text, event.name_range.start, reason));
+            }
+        }
+        edits.add(text, outline, &wanted, &matched);
+        edits.limits(text, outline.settings.as_ref(), &wanted, &moved)?;
+        Ok(edits)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.replaced.is_empty() && self.inserted.is_empty()
+    }
+
+    /// The text with all of it done.
+    pub(super) fn apply(&self, text: &str) -> String {
+        let (mut out, mut done) = (String::new(), 0);
+        let mut places: Vec<usize> = self.replaced.keys().chain(self.inserted.keys()).copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        for place in places {
+            out.push_str(&text[done.min(place)..place]);
+            done = done.max(place);
+            out.push_str(self.inserted.get(&place).map_or("", String::as_str));
+            if let Some((range, new)) = self.replaced.get(&place) {
+                out.push_str(new);
+                done = range.end;
+            }
+        }
+        out + &text[done..]
+    }
+
+    fn change(&mut self, text: &str, wanted: &Wanted, event: &Event) -> Result<(), Refusal> {
+        if wanted.is_named && event.name != wanted.name {
+            self.told.push(format!("~ {} ({} becomes {})", wanted.key(), event.name, wanted.name));
+            self.replace(event.name_range.clone(), wanted.name.clone());
+        }
+        let Some(Route { key, written }) = event.route.as_ref().filter(|route| route.key != wanted.key()) else {
+            return Ok(());
+        };
+        let (Some((method_range, path_range)), Some((method, path))) = (written, &wanted.route) else {
+            let reason = format!("{} should be {}: give it Method and Path", event.name, wanted.key());
+            return Err(Refusal::at(text, event.name_range.start, reason));
+        };
+        self.told.push(format!("~ {key} becomes {} ({})", wanted.key(), wanted.name));
+        // `post` may stay `post`.
+        if key.split(' ').next().is_none_or(|old| old != method) {
+            self.replace(method_range.clone(), scalar(method, &text[method_range.clone()]));
+        }
+        self.replace(path_range.clone(), scalar(path, &text[path_range.clone()]));
+        Ok(())
+    }
+
+    /// Puts the events that are missing after those of the operations before them.
+    fn add(&mut self, text: &str, outline: &Outline, wanted: &[Wanted], matched: &[Option<&Event>]) {
+        let line_break = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        let column = |at: usize| at - line_start(text, at);
+        let outer = column(outline.events_key.start);
+        let indent = outline.events.first().map_or(outer + 2, |event| column(event.name_range.start));
+        let step = indent.saturating_sub(outer).max(1);
+        let mut place = line_end(text, outline.events_key.end);
+        for (wanted, event) in wanted.iter().zip(matched) {
+            if let Some(event) = event {
+                place = line_end(text, event.range.end);
+                continue;
+            }
+            self.told.push(format!("+ {} ({})", wanted.key(), wanted.name));
+            let mut properties = format!("ApiId: !Ref {}", outline.api);
+            if let Some((method, path)) = &wanted.route {
+                properties += &format!(", Method: {method}, Path: {}", scalar(path, ""));
+            }
+            let inner = indent + step;
+            let lines = [
+                format!("{:indent$}{}:", "", wanted.name),
+                format!("{:inner$}Type: HttpApi", ""),
+                format!("{:inner$}Properties: {{ {properties} }}", ""),
+            ];
+            let inserted = self.inserted.entry(place).or_default();
+            if inserted.is_empty() && !text[..place].ends_with('\n') {
+                inserted.push_str(line_break);
+            }
+            inserted.extend(lines.map(|line| line + line_break));
+        }
+    }
+
+    /// Takes the limits of single routes along.
+    fn limits(
+        &mut self,
+        text: &str,
+        settings: Option<&Entry>,
+        wanted: &[Wanted],
+        moved: &BTreeMap<String, String>,
+    ) -> Result<(), Refusal> {
+        let Some(settings) = settings else { return Ok(()) };
+        let limits = settings.value.entries();
+        let stays = |limit: &Entry| moved.contains_key(&limit.key) || wanted.iter().any(|it| it.key() == limit.key);
+        if !limits.is_empty() && !limits.iter().any(stays) {
+            self.told.push("- RouteSettings, of routes that are not there".to_owned());
+            self.remove(text, &settings.range());
+            return Ok(());
+        }
+        for limit in limits {
+            match moved.get(&limit.key) {
+                Some(key) if *key == limit.key => {}
+                Some(key) => {
+                    if limits.iter().any(|other| other.key == *key && moved.get(&other.key).is_none_or(|it| it == key))
+                    {
+                        let reason = format!("RouteSettings has {} and {key}, which are one route now", limit.key);
+                        return Err(Refusal::at(text, limit.key_range.start, reason));
+                    }
+                    self.told.push(format!("~ RouteSettings: {} becomes {key}", limit.key));
+                    self.replace(limit.key_range.clone(), scalar(key, &text[limit.key_range.clone()]));
+                }
+                None if stays(limit) => {}
+                None => {
+                    self.told.push(format!("- RouteSettings: {}", limit.key));
+                    self.remove(text, &limit.range());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, range: Range<usize>, new: String) {
+        self.replaced.insert(range.start, (range, new));
+    }
+
+    /// Removes the lines; comments above them stay.
+    fn remove(&mut self, text: &str, range: &Range<usize>) {
+        self.replace(line_start(text, range.start)..line_end(text, range.end), String::new());
+    }
+}
+
+/// The contract's routes, that of the contract itself and the one of what matches none.
+fn wanted(outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Refusal> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for operation in contract.operations() {
+        let name = event_name(&operation.id);
+        if let Some(other) = wanted.iter().find(|other| other.name == name) {
+            let reason =
+                format!("{} and {} {} would both be called {name}", other.key(), operation.method, operation.path);
+            return Err(Refusal { line: 1, reason });
+        }
+        let route = Some((operation.method.clone(), operation.path.clone()));
+        wanted.push(Wanted { name, route, is_named: true });
+    }
+    let mut besides = |name: &str, route| {
+        // Known by its route alone; a new one must not take the name of another.
+        let taken = |name: &str, wanted: &[Wanted]| {
+            let by_events = outline.events.iter().any(|event| event.route.is_none() && event.name == name);
+            by_events || wanted.iter().any(|wanted| wanted.name == name)
+        };
+        let mut name = name.to_owned();
+        while taken(&name, &wanted) {
+            name.push_str("Route");
+        }
+        wanted.push(Wanted { name, route, is_named: false });
+    };
+    besides("OpenApi", Some(("GET".to_owned(), DOCUMENT_PATH.to_owned())));
+    besides("Otherwise", None);
+    Ok(wanted)
+}
+
+/// For each wanted route its event: the one of its name and route, of its name, of its route, in this order.
+fn matched<'e>(wanted: &[Wanted], events: &'e [Event]) -> Vec<Option<&'e Event>> {
+    let mut matched: Vec<Option<&Event>> = vec![None; wanted.len()];
+    let passes: [fn(&Wanted, &Event, &Route) -> bool; 3] = [
+        |wanted, event, route| wanted.name == event.name && wanted.key() == route.key,
+        |wanted, event, _| wanted.is_named && wanted.name == event.name,
+        |wanted, _, route| wanted.key() == route.key,
+    ];
+    for fits in passes {
+        for (index, wanted) in wanted.iter().enumerate().filter(|(_, wanted)| !wanted.name.is_empty()) {
+            let is_free = |event: &Event| !matched.iter().flatten().any(|taken| taken.name == event.name);
+            if matched[index].is_none() {
+                let fit = |event: &&Event| event.route.as_ref().is_some_and(|route| fits(wanted, event, route));
+                matched[index] = events.iter().filter(|event| is_free(event)).find(fit);
+            }
+        }
+    }
+    matched
+}
+
+/// `placeOrder` and `place-order` are both `PlaceOrder`: SAM makes logical ids of event names, which take letters and digits.
+fn event_name(operation_id: &str) -> String {
+    let words = operation_id.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words
+        .flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)))
+        .collect()
+}
+
+/// A scalar as it may stand in braces too; quoted as it was before.
+fn scalar(value: &str, before: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/_.$~ -".contains(letter);
+    match before.chars().next() {
+        Some('"') => format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
+        Some('\'') => format!("'{}'", value.replace('\'', "''")),
+        _ if value.chars().all(is_plain) => value.to_owned(),
+        _ => format!("'{}'", value.replace('\'', "''")),
+    }
+}

@@ -1,0 +1,55 @@
+//! What of a template sync does not write, to see that it is what it was.
+
+use serde_json::{Value, json};
+
+use super::{template::Outline, yaml::Node};
+
+/// What the template says besides its routes.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Without the events that are routes, and without the limits of single routes.
+    elsewhere: Value,
+    /// What each of those events says besides Method and Path.
+    routes: Vec<Value>,
+    /// The limits of single routes, without the routes.
+    limits: Vec<Value>,
+}
+
+impl Rest {
+    pub(super) fn of(root: &Node, outline: &Outline) -> Self {
+        let mut elsewhere = root.value();
+        let mut routes = Vec::new();
+        if let Some(events) = properties(&mut elsewhere, &outline.function).and_then(|it| it.get_mut("Events")) {
+            for event in outline.events.iter().filter(|event| event.route.is_some()) {
+                let Some(mut event) = events.as_object_mut().and_then(|events| events.remove(&event.name)) else {
+                    continue;
+                };
+                if let Some(properties) = event.get_mut("Properties").and_then(Value::as_object_mut) {
+                    properties.retain(|name, _| !["Method", "Path"].contains(&name.as_str()));
+                }
+                routes.push(event);
+            }
+            // A function that had no event but routes, or none at all.
+            if events == &json!({}) {
+                *events = json!("");
+            }
+        }
+        let limits =
+            properties(&mut elsewhere, &outline.api).and_then(|it| it.as_object_mut()?.remove("RouteSettings"));
+        let limits =
+            limits.and_then(|limits| Some(limits.as_object()?.values().cloned().collect())).unwrap_or_default();
+        Self { elsewhere, routes, limits }
+    }
+
+    /// Whether sync may have made this of `before`: new routes say nothing special, old ones what they said.
+    pub(super) fn comes_from(&self, before: &Self, outline: &Outline) -> bool {
+        let new = json!({ "Type": "HttpApi", "Properties": { "ApiId": { "!Ref": outline.api } } });
+        self.elsewhere == before.elsewhere
+            && self.routes.iter().all(|route| *route == new || before.routes.contains(route))
+            && self.limits.iter().all(|limit| before.limits.contains(limit))
+    }
+}
+
+fn properties<'v>(template: &'v mut Value, resource: &str) -> Option<&'v mut Value> {
+    template.get_mut("Resources")?.get_mut(resource)?.get_mut("Properties")
+}

@@ -1,0 +1,161 @@
+//! Where a template says which routes there are: the HttpApi events of one function, and the limits of single routes.
+//!
+//! What is written in a way that cannot be edited line by line is refused, with the line and what to do about it.
+
+use std::ops::Range;
+
+use super::{
+    Refusal,
+    yaml::{Entry, Node},
+};
+
+/// The function that gets routes when none has any.
+const INGRESS: &str = "IngressFunction";
+
+/// The parts of a template that `sync` writes.
+#[derive(Debug)]
+pub(super) struct Outline {
+    /// The name of the HTTP API.
+    pub api: String,
+    /// The name of the function that has the routes.
+    pub function: String,
+    /// Where `Events:` ends, to put an event first.
+    pub events_key: Range<usize>,
+    pub events: Vec<Event>,
+    /// `RouteSettings` of the API, if there are any.
+    pub settings: Option<Entry>,
+}
+
+/// An event of the function.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub name: String,
+    pub name_range: Range<usize>,
+    /// From the name to the end of what belongs to it.
+    pub range: Range<usize>,
+    /// `None`: an event of another kind than HttpApi.
+    pub route: Option<Route>,
+}
+
+/// The route of an event.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    /// As API Gateway writes it.
+    pub key: String,
+    /// Where `Method` and `Path` have their values.
+    pub written: Option<(Range<usize>, Range<usize>)>,
+}
+
+impl Outline {
+    pub(super) fn read(text: &str, root: &Node) -> Result<Self, Refusal> {
+        let refuse = |node: &Node, reason: String| Refusal::at(text, node.range.start, reason);
+        let resources = root.get("Resources").ok_or_else(|| refuse(root, "has no Resources".to_owned()))?;
+        let of_type = |kind: &str| -> Vec<&Entry> {
+            let is_one = |entry: &&Entry| entry.value.get("Type").and_then(Node::text) == Some(kind);
+            resources.entries().iter().filter(is_one).collect()
+        };
+        let apis = of_type("AWS::Serverless::HttpApi");
+        let [api] = apis[..] else {
+            return Err(refuse(resources, format!("has {} AWS::Serverless::HttpApi; sync can tell one", apis.len())));
+        };
+        let functions = of_type("AWS::Serverless::Function");
+        let routed: Vec<_> = functions.iter().filter(|function| !routes_of(&function.value).is_empty()).collect();
+        let function = match routed[..] {
+            [only] => Some(*only),
+            [] => functions.iter().find(|function| function.key == INGRESS).copied(),
+            _ => {
+                let names: Vec<_> = routed.iter().map(|function| function.key.as_str()).collect();
+                return Err(refuse(resources, format!("{} have HttpApi events; sync can tell one", names.join(", "))));
+            }
+        };
+        let function = function
+            .ok_or_else(|| refuse(resources, format!("no function has HttpApi events or is called {INGRESS}")))?;
+        let properties = function.value.get("Properties");
+        let events = properties.and_then(|properties| properties.entry("Events")).ok_or_else(|| {
+            refuse(&function.value, format!("{} has no Events: write that line and let sync fill it", function.key))
+        })?;
+        let settings = api.value.get("Properties").and_then(|properties| properties.entry("RouteSettings"));
+        for written in [Some(events), settings].into_iter().flatten() {
+            line_by_line(text, written)?;
+        }
+        for event in events.value.entries() {
+            let properties = event.value.get("Properties").map_or(&[][..], Node::entries);
+            let odd =
+                properties.iter().find(|it| ["Method", "Path"].contains(&it.key.as_str()) && it.value.text().is_none());
+            if let Some(odd) = odd {
+                let reason = format!("{} of {} is not written out, so sync cannot tell the route", odd.key, event.key);
+                return Err(Refusal::at(text, odd.key_range.start, reason));
+            }
+        }
+        Ok(Self {
+            api: api.key.clone(),
+            function: function.key.clone(),
+            events_key: events.key_range.clone(),
+            events: events.value.entries().iter().map(Event::read).collect(),
+            settings: settings.cloned(),
+        })
+    }
+}
+
+impl Event {
+    fn read(entry: &Entry) -> Self {
+        let properties = entry.value.get("Properties");
+        let value = |name: &str| properties.and_then(|properties| properties.get(name));
+        let written = |name: &str| Some(value(name)?.range.clone());
+        let is_route = entry.value.get("Type").and_then(Node::text) == Some("HttpApi");
+        let text = |name: &str| value(name).and_then(Node::text);
+        let key = match (text("Method"), text("Path")) {
+            (_, None | Some("$default")) => "$default".to_owned(),
+            (method, Some(path)) => match method.map(str::to_uppercase).as_deref() {
+                None | Some("ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD") => format!("ANY {path}"),
+                Some(method) => format!("{method} {path}"),
+            },
+        };
+        Self {
+            name: entry.key.clone(),
+            name_range: entry.key_range.clone(),
+            range: entry.range(),
+            route: is_route.then(|| Route { key, written: written("Method").zip(written("Path")) }),
+        }
+    }
+}
+
+/// Every route of the template, whichever function has it.
+pub(super) fn routes(root: &Node) -> Vec<String> {
+    let resources = root.get("Resources").map_or(&[][..], Node::entries);
+    resources.iter().flat_map(|resource| routes_of(&resource.value)).collect()
+}
+
+fn routes_of(function: &Node) -> Vec<String> {
+    let events = function.get("Properties").and_then(|properties| properties.get("Events"));
+    let routes = events.into_iter().flat_map(Node::entries).filter_map(|entry| Event::read(entry).route);
+    routes.map(|route| route.key).collect()
+}
+
+/// Refuses entries that share a line with something else, because taking one out would take the other along.
+fn line_by_line(text: &str, written: &Entry) -> Result<(), Refusal> {
+    if written.value.is_flow(text) && !written.value.entries().is_empty() {
+        let reason = format!("{} is in braces: write one entry a line, indented, and sync again", written.key);
+        return Err(Refusal::at(text, written.key_range.start, reason));
+    }
+    for entry in written.value.entries() {
+        let range = entry.range();
+        let before = &text[line_start(text, range.start)..range.start];
+        let after = text[range.end..].lines().next().unwrap_or_default().trim_start();
+        if !before.chars().all(|before| before == ' ') || !(after.is_empty() || after.starts_with('#')) {
+            let reason = format!("{} shares a line with something else: give it lines of its own", entry.key);
+            return Err(Refusal::at(text, range.start, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Where the line with this byte starts.
+pub(super) fn line_start(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |end| end + 1)
+}
+
+/// Where the line after the one with this byte starts.
+pub(super) fn line_end(text: &str, at: usize) -> usize {
+    text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
+}
