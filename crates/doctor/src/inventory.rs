@@ -18,6 +18,8 @@ pub struct Inventory {
     pub(crate) resources: Vec<Resource>,
     /// What could not be looked at.
     pub(crate) notes: Vec<String>,
+    /// Nested stacks are among that.
+    pub(crate) hidden: bool,
     /// What was changed since it was deployed: whose, and how.
     pub(crate) changes: Vec<(Origin, String)>,
 }

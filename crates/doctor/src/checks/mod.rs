@@ -1,11 +1,38 @@
 //! The checks, a file for each theme. Each is a pure function of the model, and silent where it cannot know.
 
+mod alarms;
+mod api;
+mod binding;
+mod concurrency;
+mod deployed;
+mod function;
+mod mapping;
+mod mq;
+mod permissions;
+mod queue;
 mod redrive;
+mod topology;
 mod visibility;
 
 use crate::finding::Check;
 
 /// Every check.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    [visibility::CHECKS, redrive::CHECKS].into_iter().flatten()
+    [
+        visibility::CHECKS,
+        redrive::CHECKS,
+        mapping::CHECKS,
+        concurrency::CHECKS,
+        queue::CHECKS,
+        permissions::CHECKS,
+        binding::CHECKS,
+        function::CHECKS,
+        api::CHECKS,
+        alarms::CHECKS,
+        mq::CHECKS,
+        topology::CHECKS,
+        deployed::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -245,7 +245,8 @@ impl Stack<'_> {
         match &self.source {
             Source::Stack(stack) => {
                 let Some(child) = stack.nested.get(id) else {
-                    inventory.notes.push(format!("{shown}: the stack was not read"));
+                    inventory.hidden = true;
+                    inventory.notes.push(format!("{shown}: the stack could not be read"));
                     return Ok(BTreeMap::new());
                 };
                 let (name, source) = (child.name.clone(), Source::Stack(child));
@@ -263,7 +264,8 @@ impl Stack<'_> {
                 let read = path.filter(|path| path.is_file() && depth < NESTED_DEPTH_MAX);
                 let read = read.and_then(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
                 let Some((text, path)) = read else {
-                    inventory.notes.push(format!("{shown}: its template is no file here, so it was not looked into"));
+                    inventory.hidden = true;
+                    inventory.notes.push(format!("{shown}: its template is no file here"));
                     return Ok(BTreeMap::new());
                 };
                 let name = format!("{}-{id}", self.name);

@@ -36,6 +36,10 @@ pub(crate) struct Model<'a> {
     pub(crate) secrets: Vec<Secret>,
     pub(crate) brokers: Vec<Broker>,
     pub(crate) changes: &'a [(Origin, String)],
+    /// There are nested stacks that could not be looked into: what is not here may be there.
+    pub(crate) hidden: bool,
+    /// Some key's own policy allows its use to others than who its account's policies name.
+    pub(crate) keys_opened: bool,
     pub(crate) project: &'a Project,
 }
 
@@ -53,6 +57,8 @@ impl<'a> Model<'a> {
             secrets: watch::secrets(inventory),
             brokers: watch::brokers(inventory),
             functions,
+            hidden: inventory.hidden,
+            keys_opened: watch::keys_opened(inventory),
             changes: &inventory.changes,
             project,
         }
@@ -106,5 +112,31 @@ impl<'a> Model<'a> {
             }
         }
         found
+    }
+
+    /// The queue with this URL. Hosts differ between endpoints, account and name do not.
+    pub(crate) fn queue_at(&self, url: &str) -> Option<&Queue> {
+        let mut parts = url.rsplit('/');
+        let (name, account) = (parts.next()?, parts.next()?);
+        self.queues.iter().find(|queue| queue.arn.ends_with(&format!(":{account}:{name}")))
+    }
+
+    /// Each function with a variable that binds one of the queues, and the queue.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = (&Function, &str, &Queue)> {
+        self.functions.iter().flat_map(move |function| {
+            let queue = |value: &Setting<String>| self.queue_at(value.as_ref().known()?);
+            function.bindings().filter_map(move |(variable, value)| Some((function, variable, queue(value)?)))
+        })
+    }
+
+    /// The variable that binds the logical queue `name`.
+    pub(crate) fn variable(name: &str) -> String {
+        format!("QUEUE_{}", name.to_uppercase().replace(['-', '.'], "_"))
+    }
+
+    /// The queues that the logical queue `name` is bound to.
+    pub(crate) fn bound(&self, name: &str) -> Vec<&Queue> {
+        let wanted = Self::variable(name);
+        self.senders().filter(|(_, variable, _)| *variable == wanted).map(|(.., queue)| queue).collect()
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Queue {
     pub(crate) managed_encryption: Setting<bool>,
     /// The key's id, ARN or alias.
     pub(crate) kms_key: Setting<String>,
+    /// A policy of the queue itself may allow what roles do not.
+    pub(crate) opened: bool,
 }
 
 /// `RedrivePolicy`
@@ -51,10 +53,23 @@ pub(crate) struct RedriveAllow {
 }
 
 pub(super) fn all(inventory: &Inventory) -> Vec<Queue> {
-    inventory.of_kind("AWS::SQS::Queue").map(queue).collect()
+    let opened = opened(inventory);
+    inventory.of_kind("AWS::SQS::Queue").map(|resource| queue(resource, &opened)).collect()
 }
 
-fn queue(resource: &Resource) -> Queue {
+/// The URLs of the queues that have a policy of their own.
+fn opened(inventory: &Inventory) -> Vec<Setting<String>> {
+    let policies = ["AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"].into_iter();
+    let policies = policies.flat_map(|kind| inventory.of_kind(kind));
+    policies
+        .flat_map(|policy| {
+            let listed = policy.props().texts("Queues").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+            listed.into_iter().chain(Some(policy.props().text("Queue")).filter(Setting::is_written))
+        })
+        .collect()
+}
+
+fn queue(resource: &Resource, opened: &[Setting<String>]) -> Queue {
     let props = resource.props();
     let name = resource.reference.rsplit('/').next().unwrap_or_default().to_owned();
     Queue {
@@ -78,6 +93,8 @@ fn queue(resource: &Resource) -> Queue {
         throughput_limit: props.text("FifoThroughputLimit"),
         managed_encryption: props.flag("SqsManagedSseEnabled"),
         kms_key: props.text("KmsMasterKeyId"),
+        opened: opened.iter().any(|url| *url == Setting::Unknown || *url == Setting::Known(resource.reference.clone()))
+            || props.get("Policy").is_written(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Log groups, secrets and brokers: of each, the few properties that matter to messages.
 
 use crate::{
-    inventory::{Inventory, Origin},
-    setting::Setting,
+    inventory::{Inventory, Origin, Resource},
+    setting::{Props, Setting},
 };
 
 /// `AWS::Logs::LogGroup`
@@ -30,13 +30,16 @@ pub(crate) struct Broker {
     pub(crate) rabbitmq: bool,
     pub(crate) deployment_mode: Setting<String>,
     pub(crate) instance_type: Setting<String>,
+    pub(crate) engine_version: Setting<String>,
+    /// `PubliclyAccessible`
+    pub(crate) public: Setting<bool>,
 }
 
 /// The property that the number of a secret's versions is laid over a deployed secret as.
 pub(crate) const VERSIONS: &str = "Sluicegate::Versions";
 
 pub(super) fn log_groups(inventory: &Inventory) -> Vec<LogGroup> {
-    let group = |resource: &crate::inventory::Resource| LogGroup {
+    let group = |resource: &Resource| LogGroup {
         origin: resource.origin.clone(),
         name: resource.reference.clone(),
         retention_days: resource.props().number("RetentionInDays"),
@@ -45,7 +48,7 @@ pub(super) fn log_groups(inventory: &Inventory) -> Vec<LogGroup> {
 }
 
 pub(super) fn secrets(inventory: &Inventory) -> Vec<Secret> {
-    let secret = |resource: &crate::inventory::Resource| Secret {
+    let secret = |resource: &Resource| Secret {
         origin: resource.origin.clone(),
         arn: resource.reference.clone(),
         text: resource.props().text("SecretString"),
@@ -55,7 +58,7 @@ pub(super) fn secrets(inventory: &Inventory) -> Vec<Secret> {
 }
 
 pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
-    let broker = |resource: &crate::inventory::Resource| Broker {
+    let broker = |resource: &Resource| Broker {
         origin: resource.origin.clone(),
         rabbitmq: resource
             .props()
@@ -64,6 +67,24 @@ pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
             .is_some_and(|engine| engine.eq_ignore_ascii_case("rabbitmq")),
         deployment_mode: resource.props().text("DeploymentMode"),
         instance_type: resource.props().text("HostInstanceType"),
+        engine_version: resource.props().text("EngineVersion"),
+        public: resource.props().flag("PubliclyAccessible"),
     };
     inventory.of_kind("AWS::AmazonMQ::Broker").map(broker).collect()
+}
+
+/// Whether some key's policy allows more than it does for the account as a whole, which leaves it to the policies of roles.
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>
+pub(super) fn keys_opened(inventory: &Inventory) -> bool {
+    let opens = |key: &Resource| match key.props().object("KeyPolicy").items("Statement") {
+        Setting::Known(statements) => statements.into_iter().any(|statement| {
+            let principal = Props(statement).object("Principal");
+            let named = principal.texts("AWS").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+            let root = |name: &Setting<String>| name.as_ref().known().is_some_and(|name| name.ends_with(":root"));
+            !named.iter().all(root)
+        }),
+        Setting::Absent => false,
+        Setting::Unknown => true,
+    };
+    inventory.of_kind("AWS::KMS::Key").any(opens)
 }

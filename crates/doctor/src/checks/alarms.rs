@@ -1,0 +1,180 @@
+//! Alarms: whether somebody would be told.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Alarm, Metric, Model, Queue},
+    setting::Setting,
+};
+
+const SQS: &str = "AWS/SQS";
+const MQ: &str = "AWS/AmazonMQ";
+/// The metrics that tell what a queue holds, however it got there.
+const OF_CONTENT: [&str; 2] = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"];
+const METRICS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "dead-letter-no-alarm",
+        severity: Severity::Warning,
+        title: "nothing watches a dead-letter queue",
+        why: "Messages that were given up lie there unseen, until their retention ends and they are deleted.",
+        mend: "Add an alarm on ApproximateNumberOfMessagesVisible of the dead-letter queue, above 0.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
+        find: dead_letter_no_alarm,
+    },
+    Check {
+        id: "dead-letter-alarm-silent",
+        severity: Severity::Warning,
+        title: "an alarm on a dead-letter queue watches NumberOfMessagesSent",
+        why: "That metric does not count messages that SQS moves there itself, so the alarm stays silent.",
+        mend: "Watch ApproximateNumberOfMessagesVisible.",
+        source: METRICS,
+        find: dead_letter_alarm_silent,
+    },
+    Check {
+        id: "no-age-alarm",
+        severity: Severity::Warning,
+        title: "nothing watches the age of a queue's oldest message",
+        why: "A consumer that fails or is too slow is noticed when messages expire, or not at all.",
+        mend: "Add an alarm on ApproximateAgeOfOldestMessage, well below the queue's retention.",
+        source: METRICS,
+        find: no_age_alarm,
+    },
+    Check {
+        id: "alarm-dimensions",
+        severity: Severity::Warning,
+        title: "an alarm lacks dimensions that its metric always has",
+        why: "Such a metric never gets a value, and the alarm stays where it is.",
+        mend: "Give QueueName (SQS), or Broker, and with Queue also VirtualHost (Amazon MQ).",
+        source: METRICS,
+        find: alarm_dimensions,
+    },
+    Check {
+        id: "alarm-unknown-queue",
+        severity: Severity::Warning,
+        title: "an alarm watches a queue that is not there",
+        why: "Its metric never gets a value, and the alarm stays where it is.",
+        mend: "Name a queue that exists: !GetAtt Queue.QueueName, or one of infra/topology.yaml.",
+        source: METRICS,
+        find: alarm_unknown_queue,
+    },
+    Check {
+        id: "alarm-metric-gone",
+        severity: Severity::Warning,
+        title: "an alarm watches a single queue of a RabbitMQ 4 broker",
+        why: "Amazon MQ sends no metrics of single queues to CloudWatch from RabbitMQ 4 on, so the alarm stays where it is.",
+        mend: "Watch the broker's MessageCount, and its queues by the management API (sluicegate dlq list).",
+        source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-4.html",
+        find: alarm_metric_gone,
+    },
+    Check {
+        id: "alarms-tell-nobody",
+        severity: Severity::Info,
+        title: "no alarm has an action",
+        why: "Alarms change their state and nobody is told.",
+        mend: "Give AlarmActions: the ARN of an SNS topic that somebody reads.",
+        source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html",
+        find: alarms_tell_nobody,
+    },
+];
+
+/// Whether the metric is of this queue; one whose dimensions are not known may be.
+fn is_of(metric: &Metric, queue: &Queue) -> bool {
+    match metric.dimensions.get("QueueName") {
+        Some(Setting::Known(name)) => *name == queue.name,
+        Some(_) => true,
+        None => metric.hidden,
+    }
+}
+
+/// Whether one of the alarms watches one of these metrics of the queue. What an alarm computes otherwise is not known.
+fn is_watched(alarms: &[Alarm], queue: &Queue, names: &[&str]) -> bool {
+    let fits = |metric: &Metric| names.iter().any(|name| metric.is(SQS, name)) && is_of(metric, queue);
+    alarms.iter().any(|alarm| alarm.metrics.is_empty() || alarm.metrics.iter().any(fits))
+}
+
+fn dead_letter_no_alarm(model: &Model<'_>, hits: &mut Hits) {
+    for queue in model.dead_letter_queues().into_iter().filter(|_| !model.hidden) {
+        // The silent one has a check of its own.
+        let watched = [OF_CONTENT.as_slice(), &["NumberOfMessagesSent"]].concat();
+        if !is_watched(&model.alarms, queue, &watched) {
+            hits.add(&queue.origin, "", "no alarm watches what it holds");
+        }
+    }
+}
+
+fn dead_letter_alarm_silent(model: &Model<'_>, hits: &mut Hits) {
+    for queue in model.dead_letter_queues() {
+        for alarm in &model.alarms {
+            let silent = |metric: &Metric| metric.is(SQS, "NumberOfMessagesSent") && is_of(metric, queue) && !metric.hidden;
+            if alarm.metrics.iter().any(silent) {
+                hits.add(&alarm.origin, "MetricName", format!("does not see what SQS moves to {}", queue.origin.id));
+            }
+        }
+    }
+}
+
+fn no_age_alarm(model: &Model<'_>, hits: &mut Hits) {
+    for queue in model.queues.iter().filter(|queue| model.is_consumed(queue) && !model.hidden) {
+        if !is_watched(&model.alarms, queue, &["ApproximateAgeOfOldestMessage"]) {
+            hits.add(&queue.origin, "", "no alarm watches its age");
+        }
+    }
+}
+
+fn alarm_dimensions(model: &Model<'_>, hits: &mut Hits) {
+    for alarm in &model.alarms {
+        for metric in alarm.metrics.iter().filter(|metric| !metric.hidden) {
+            let has = |name| metric.dimensions.contains_key(name);
+            let what = match metric.namespace.as_ref().known().map(String::as_str) {
+                Some(SQS) if !has("QueueName") => "has no QueueName",
+                Some(MQ) if !has("Broker") => "has no Broker",
+                Some(MQ) if has("Queue") && !has("VirtualHost") => "has a Queue and no VirtualHost",
+                _ => continue,
+            };
+            hits.add(&alarm.origin, "Dimensions", what);
+        }
+    }
+}
+
+fn alarm_unknown_queue(model: &Model<'_>, hits: &mut Hits) {
+    let declared = model.project.topology.as_ref().map(|topology| topology.queue_declarations());
+    for alarm in &model.alarms {
+        for metric in &alarm.metrics {
+            let dimension = |name| metric.dimensions.get(name).and_then(|value| value.as_ref().known());
+            let namespace = metric.namespace.as_ref().known().map(String::as_str);
+            if let (Some(SQS), Some(name)) = (namespace, dimension("QueueName"))
+                && !model.queues.is_empty()
+                && !model.queues.iter().any(|queue| queue.name == *name)
+            {
+                hits.add(&alarm.origin, "Dimensions", format!("there is no queue {name} here"));
+            }
+            if let (Some(MQ), Some(name), Some(declared)) = (namespace, dimension("Queue"), &declared)
+                && !declared.iter().any(|queue| queue.name == *name)
+            {
+                hits.add(&alarm.origin, "Dimensions", format!("the topology has no queue {name}"));
+            }
+        }
+    }
+}
+
+fn alarm_metric_gone(model: &Model<'_>, hits: &mut Hits) {
+    let version_4 = |version: &String| version.starts_with("4.") || version == "4";
+    let mut brokers = model.brokers.iter().filter(|broker| broker.rabbitmq);
+    if brokers.any(|broker| broker.engine_version.as_ref().known().is_some_and(version_4)) {
+        let single = |metric: &Metric| {
+            metric.namespace.as_ref().known().is_some_and(|name| name == MQ) && metric.dimensions.contains_key("Queue")
+        };
+        for alarm in model.alarms.iter().filter(|alarm| alarm.metrics.iter().any(single)) {
+            hits.add(&alarm.origin, "Dimensions", "watches a single queue");
+        }
+    }
+}
+
+fn alarms_tell_nobody(model: &Model<'_>, hits: &mut Hits) {
+    if let [first, ..] = model.alarms.as_slice()
+        && !model.alarms.iter().any(|alarm| alarm.acts)
+    {
+        hits.add(&first.origin, "AlarmActions", format!("none of {} alarm(s) has an action", model.alarms.len()));
+    }
+}

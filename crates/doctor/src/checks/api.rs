@@ -1,0 +1,148 @@
+//! The HTTP side: routes, limits, function URLs.
+
+use crate::{
+    Drift,
+    finding::{Check, Hits, Severity},
+    model::{Api, Model, TIMEOUT_S_DEFAULT},
+    setting::Setting,
+};
+
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const INTEGRATION_S_MAX: u64 = 30;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "integration-timeout",
+        severity: Severity::Warning,
+        title: "a function behind an HTTP API may run for longer than the API waits",
+        why: "After 30 s the client is told 503 while the function goes on: the message may be stored, and the client sends it again.",
+        mend: "Set the function's Timeout below 30, so that a sick broker is its own 503 with Retry-After.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html",
+        find: integration_timeout,
+    },
+    Check {
+        id: "api-throttling",
+        severity: Severity::Warning,
+        title: "an HTTP API has no limit of requests of its own",
+        why: "A flood of one client uses up the account's limit, which all APIs of the Region share: the others answer 429.",
+        mend: "Set DefaultRouteSettings: ThrottlingRateLimit and ThrottlingBurstLimit.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html",
+        find: api_throttling,
+    },
+    Check {
+        id: "api-access-logs",
+        severity: Severity::Warning,
+        title: "an HTTP API writes no access log",
+        why: "What the gateway refuses by itself (413, 429, 503) leaves no trace: HTTP APIs have no other log.",
+        mend: "Set AccessLogSettings, with $context.error.message and $context.integrationErrorMessage in its format.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html",
+        find: api_access_logs,
+    },
+    Check {
+        id: "function-url-public",
+        severity: Severity::Warning,
+        title: "a function URL is open to everybody",
+        why: "With AuthType NONE nothing stands before the function: no limit of requests, and each of them is an invocation that is paid for.",
+        mend: "Use the HTTP API, or AuthType AWS_IAM behind CloudFront.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
+        find: function_url_public,
+    },
+    Check {
+        id: "function-url-permissions",
+        severity: Severity::Error,
+        title: "a public function URL lacks one of its two permissions",
+        why: "Since October 2025 a URL needs lambda:InvokeFunctionUrl and lambda:InvokeFunction; the exemption for older ones ended on 1 November 2026. Every request is answered 403.",
+        mend: "Add an AWS::Lambda::Permission for each; the second one with InvokedViaFunctionUrl: true.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
+        find: function_url_permissions,
+    },
+    Check {
+        id: "route-missing",
+        severity: Severity::Error,
+        title: "the contract has a route that the API does not have",
+        why: "The gateway answers 404 and the function never sees the request.",
+        mend: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html",
+        find: route_missing,
+    },
+    Check {
+        id: "route-drift",
+        severity: Severity::Warning,
+        title: "contract and template differ in their routes",
+        why: "Limits, logs and metrics by route are of other routes than the contract says, and a route that is gone is refused only by the function.",
+        mend: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html",
+        find: route_drift,
+    },
+];
+
+fn integration_timeout(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        let routed = model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
+        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout| *timeout >= INTEGRATION_S_MAX);
+        if let (true, Some(timeout_s)) = (routed, timeout_s) {
+            hits.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
+        }
+    }
+}
+
+fn api_throttling(model: &Model<'_>, hits: &mut Hits) {
+    for api in model.apis.iter().filter(|api| api.throttled == Setting::Known(false)) {
+        hits.add(&api.origin, "DefaultRouteSettings", "has no ThrottlingRateLimit");
+    }
+}
+
+fn api_access_logs(model: &Model<'_>, hits: &mut Hits) {
+    for api in model.apis.iter().filter(|api| api.access_logs == Setting::Known(false)) {
+        hits.add(&api.origin, "AccessLogSettings", "has no AccessLogSettings");
+    }
+}
+
+fn function_url_public(model: &Model<'_>, hits: &mut Hits) {
+    for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
+        hits.add(&url.origin, "AuthType", "is NONE");
+    }
+}
+
+fn function_url_permissions(model: &Model<'_>, hits: &mut Hits) {
+    for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
+        let Some(permitted) = &url.permitted else { continue };
+        let given = |action: &&str| permitted.iter().any(|one| one == action || one == "lambda:*");
+        let missing: Vec<_> =
+            ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"].into_iter().filter(|action| !given(action)).collect();
+        if !missing.is_empty() {
+            hits.add(&url.origin, "", format!("nobody is permitted {}", missing.join(" and ")));
+        }
+    }
+}
+
+/// The APIs that lead to a function that puts messages on queues, with how they differ from the contract.
+fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, bool)> {
+    let sends = |name: &String| model.function(name).is_some_and(|function| function.bindings().next().is_some());
+    let apis = model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)));
+    let contract = model.project.contract.as_ref();
+    apis.filter_map(move |api| {
+        let keys = || api.routes.iter().map(|route| route.key.as_str());
+        let catches = keys().any(|key| key == "$default" || key.ends_with("+}"));
+        Some((api, Drift::between(contract?, keys()), catches))
+    })
+}
+
+fn route_missing(model: &Model<'_>, hits: &mut Hits) {
+    for (api, drift, _) in drifts(model).filter(|(.., catches)| !catches) {
+        for route in drift.missing.iter().filter(|route| *route != "$default") {
+            hits.add(&api.origin, "", format!("has no {route}"));
+        }
+    }
+}
+
+fn route_drift(model: &Model<'_>, hits: &mut Hits) {
+    for (api, drift, catches) in drifts(model) {
+        for route in drift.missing.iter().filter(|_| catches) {
+            hits.add(&api.origin, "", format!("has no {route}"));
+        }
+        for route in api.routes.iter().filter(|route| drift.extra.contains(&route.key)) {
+            hits.add(&route.origin, "", format!("the contract has no {}", route.key));
+        }
+    }
+}

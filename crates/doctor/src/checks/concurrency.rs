@@ -1,0 +1,93 @@
+//! How many environments work at once, and who has to wait: throttled deliveries use up receives.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Function, Mapping, Model},
+    setting::Setting,
+};
+
+const SCALING: &str = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html";
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "reserved-concurrency-zero",
+        severity: Severity::Error,
+        title: "a consumer may not run at all",
+        why: "With no concurrency every delivery is throttled; its receives are used up and it gets to the dead-letter queue, unseen.",
+        mend: "Remove ReservedConcurrentExecutions: 0. To stop a consumer, disable its event source mapping.",
+        source: SCALING,
+        find: reserved_concurrency_zero,
+    },
+    Check {
+        id: "reserved-below-maximum-concurrency",
+        severity: Severity::Error,
+        title: "a consumer's reserved concurrency is below the sum of its mappings' MaximumConcurrency",
+        why: "The mappings start more invocations than may run. Those throttled use up receives, and good messages get to the dead-letter queue without the code having seen them.",
+        mend: "Set ReservedConcurrentExecutions to at least the sum of MaximumConcurrency of the function's queues, or remove it.",
+        source: SCALING,
+        find: reserved_below_maximum_concurrency,
+    },
+    Check {
+        id: "reserved-without-maximum-concurrency",
+        severity: Severity::Error,
+        title: "a consumer is limited by reserved concurrency alone",
+        why: "Lambda polls on and invokes more than may run. Those throttled use up receives, and good messages get to the dead-letter queue without the code having seen them.",
+        mend: "Limit the mapping with ScalingConfig: MaximumConcurrency, which polls less instead of throttling.",
+        source: SCALING,
+        find: reserved_without_maximum_concurrency,
+    },
+    Check {
+        id: "no-maximum-concurrency",
+        severity: Severity::Warning,
+        title: "nothing limits how many environments work a queue off",
+        why: "Up to 1,250 batches run at once. What they call may not bear it, and other functions of the account are throttled.",
+        mend: "Set ScalingConfig: MaximumConcurrency to what the consumer's dependencies bear.",
+        source: SCALING,
+        find: no_maximum_concurrency,
+    },
+];
+
+/// Each function with the mappings that feed it from SQS.
+fn consumers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Function, Vec<&'m Mapping>)> {
+    model.functions.iter().filter_map(|function| {
+        let own = model.consumed().filter(|(.., by)| by.name == function.name).map(|(_, mapping, _)| mapping);
+        let own: Vec<_> = own.collect();
+        (!own.is_empty()).then_some((function, own))
+    })
+}
+
+fn reserved_concurrency_zero(model: &Model<'_>, hits: &mut Hits) {
+    for (function, _) in consumers(model).filter(|(function, _)| function.reserved == Setting::Known(0)) {
+        hits.add(&function.origin, "ReservedConcurrentExecutions", "is 0");
+    }
+}
+
+fn reserved_below_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
+    for (function, mappings) in consumers(model) {
+        let each = mappings.iter().map(|mapping| mapping.concurrency_max.clone().known());
+        if let (Some(reserved @ 1..), Some(sum)) = (function.reserved.clone().known(), each.sum::<Option<u64>>())
+            && reserved < sum
+        {
+            let what = format!("{reserved} are reserved, its event source mappings start up to {sum}");
+            hits.add(&function.origin, "ReservedConcurrentExecutions", what);
+        }
+    }
+}
+
+fn reserved_without_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
+    for (function, mappings) in consumers(model) {
+        let Some(reserved @ 1..) = function.reserved.clone().known() else { continue };
+        for mapping in mappings.iter().filter(|mapping| mapping.concurrency_max.is_absent()) {
+            let what = format!("has no MaximumConcurrency, and {reserved} are reserved for {}", function.origin.id);
+            hits.add(&mapping.origin, "ScalingConfig", what);
+        }
+    }
+}
+
+fn no_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
+    for (function, mappings) in consumers(model).filter(|(function, _)| function.reserved.is_absent()) {
+        for mapping in mappings.iter().filter(|mapping| mapping.concurrency_max.is_absent() && !mapping.provisioned) {
+            hits.add(&mapping.origin, "ScalingConfig", format!("nothing limits {}", function.origin.id));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Functions themselves: runtime, logs, versions, and settings that do nothing for queues.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Model, Source},
+    setting::Setting,
+};
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html>
+const OLD_RUNTIMES: [&str; 3] = ["provided", "provided.al2", "go1.x"];
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "failure-destination-unused",
+        severity: Severity::Warning,
+        title: "a function fed by a queue has a dead-letter queue or a failure destination of its own",
+        why: "Both are for asynchronous invocations. Lambda invokes for a queue synchronously, so nothing ever gets there.",
+        mend: "Remove it, and give the queue a RedrivePolicy.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
+        find: failure_destination_unused,
+    },
+    Check {
+        id: "runtime-deprecated",
+        severity: Severity::Warning,
+        title: "a function runs on a runtime that is at its end",
+        why: "It gets no security updates, and Lambda at some point refuses to update the function.",
+        mend: "Use provided.al2023.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html",
+        find: runtime_deprecated,
+    },
+    Check {
+        id: "log-retention",
+        severity: Severity::Warning,
+        title: "log lines are kept for ever",
+        why: "A log group without RetentionInDays grows without end, and so does its cost. Lambda makes such a group for every function that has none of its own.",
+        mend: "Give the function a log group with RetentionInDays (LoggingConfig: LogGroup).",
+        source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/Working-with-log-groups-and-streams.html",
+        find: log_retention,
+    },
+    Check {
+        id: "log-format",
+        severity: Severity::Warning,
+        title: "a function logs as text",
+        why: "Log levels are not filtered by Lambda, and its own lines (timeouts, crashes) cannot be found by their fields.",
+        mend: "Set LoggingConfig: LogFormat: JSON.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html",
+        find: log_format,
+    },
+    Check {
+        id: "deployment-without-alias",
+        severity: Severity::Error,
+        title: "a function has a DeploymentPreference or provisioned concurrency and no AutoPublishAlias",
+        why: "Both need an alias; SAM refuses the template.",
+        mend: "Set AutoPublishAlias: live.",
+        source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/automating-updates-to-serverless-apps.html",
+        find: deployment_without_alias,
+    },
+];
+
+fn failure_destination_unused(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        let feeds = |source: &Source| matches!(source, Source::Sqs { .. } | Source::Mq { .. });
+        let own = |name: &Setting<String>| *name == Setting::Known(function.name.clone());
+        let fed = model.mappings.iter().any(|mapping| feeds(&mapping.source) && own(&mapping.function));
+        if let Some(property) = function.async_failures.filter(|_| fed) {
+            hits.add(&function.origin, property, format!("{property} does nothing for messages of a queue"));
+        }
+    }
+}
+
+fn runtime_deprecated(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        if let Some(runtime) = function.runtime.as_ref().known().filter(|name| OLD_RUNTIMES.contains(&name.as_str())) {
+            hits.add(&function.origin, "Runtime", format!("is {runtime}"));
+        }
+    }
+}
+
+fn log_retention(model: &Model<'_>, hits: &mut Hits) {
+    for group in model.log_groups.iter().filter(|group| group.retention_days.is_absent()) {
+        hits.add(&group.origin, "RetentionInDays", "has no RetentionInDays");
+    }
+    for function in model.functions.iter().filter(|function| function.log_group.is_absent() && !model.hidden) {
+        let usual = format!("/aws/lambda/{}", function.name);
+        if !model.log_groups.iter().any(|group| group.name == usual) {
+            hits.add(&function.origin, "LoggingConfig", "has no log group of its own, so Lambda makes one without end");
+        }
+    }
+}
+
+fn log_format(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        if function.log_format.clone().or("Text".to_owned()).is_some_and(|format| format == "Text") {
+            hits.add(&function.origin, "LoggingConfig", "logs as text");
+        }
+    }
+}
+
+fn deployment_without_alias(model: &Model<'_>, hits: &mut Hits) {
+    for function in model.functions.iter().filter(|function| function.alias.is_absent()) {
+        let property = match (function.shifts_traffic, function.provisioned) {
+            (true, _) => "DeploymentPreference",
+            (false, true) => "ProvisionedConcurrencyConfig",
+            (false, false) => continue,
+        };
+        hits.add(&function.origin, property, format!("{property} without AutoPublishAlias"));
+    }
+}

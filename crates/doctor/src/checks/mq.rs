@@ -1,0 +1,195 @@
+//! RabbitMQ on Amazon MQ: event source mappings and brokers.
+
+use sluicegate_topology::Address;
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Function, Mapping, Model, Source, TIMEOUT_S_DEFAULT},
+    setting::Setting,
+};
+
+/// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
+const TIMEOUT_S_MAX: u64 = 840;
+/// What Lambda does in the function's name to reach a broker in a private network. Same page.
+const ACTIONS: [&str; 8] = [
+    "mq:DescribeBroker",
+    "secretsmanager:GetSecretValue",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+];
+const GUIDE: &str = "https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html";
+const EVENT: &str = "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-mq.html";
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "mq-permissions",
+        severity: Severity::Error,
+        title: "a consumer's role may not do what Lambda does to reach a RabbitMQ broker",
+        why: "The event source mapping cannot log in, or cannot make its network interfaces, and polls nothing. SAM allows mq:DescribeBroker and secretsmanager:GetSecretValue only.",
+        mend: "Allow the missing actions: the broker and the secret as resources, and * for those of ec2.",
+        source: GUIDE,
+        find: mq_permissions,
+    },
+    Check {
+        id: "mq-login",
+        severity: Severity::Error,
+        title: "an MQ event source mapping does not have exactly one secret to log in with",
+        why: "Lambda refuses the mapping.",
+        mend: "Give SourceAccessConfigurations one entry of Type BASIC_AUTH with the secret's ARN.",
+        source: EVENT,
+        find: mq_login,
+    },
+    Check {
+        id: "mq-one-queue",
+        severity: Severity::Error,
+        title: "an MQ event source mapping names not exactly one queue",
+        why: "Lambda refuses the mapping.",
+        mend: "Make a mapping for each queue.",
+        source: EVENT,
+        find: mq_one_queue,
+    },
+    Check {
+        id: "mq-policy-names",
+        severity: Severity::Error,
+        title: "a function has several MQ events, and SAM gives their policies one name",
+        why: "One policy replaces the other, or the deployment fails: one of the mappings cannot log in.",
+        mend: "Set DynamicPolicyName: true on each, or give the function a Role.",
+        source: EVENT,
+        find: mq_policy_names,
+    },
+    Check {
+        id: "mq-virtual-host",
+        severity: Severity::Error,
+        title: "a consumer gets messages from one virtual host and republishes into another",
+        why: "Without VIRTUAL_HOST a mapping reads from /. What is retried or rejected goes to the virtual host of RABBITMQ_URL, where nobody looks for it.",
+        mend: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping has to be made anew for it.",
+        source: GUIDE,
+        find: mq_virtual_host,
+    },
+    Check {
+        id: "mq-batching-window",
+        severity: Severity::Warning,
+        title: "an MQ event source mapping sets a batching window",
+        why: "It replaces the default of half a second, which cannot be set again but by making the mapping anew; each message waits for up to the whole window.",
+        mend: "Leave MaximumBatchingWindowInSeconds out.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html",
+        find: mq_batching_window,
+    },
+    Check {
+        id: "mq-timeout",
+        severity: Severity::Error,
+        title: "a function fed by a broker has a timeout above 14 minutes",
+        why: "Lambda does not take a longer one for Amazon MQ.",
+        mend: "Set Timeout to 840 at most.",
+        source: GUIDE,
+        find: mq_timeout,
+    },
+    Check {
+        id: "broker-single",
+        severity: Severity::Info,
+        title: "the broker is a single node, or of a size for trials",
+        why: "A single node is away during its weekly maintenance window and while it restarts: requests are answered 503 meanwhile. mq.t3.micro is for trials.",
+        mend: "For production use DeploymentMode: CLUSTER_MULTI_AZ and mq.m7g.large or more.",
+        source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-broker-architecture.html",
+        find: broker_single,
+    },
+];
+
+fn mq_permissions(model: &Model<'_>, hits: &mut Hits) {
+    // A broker that is reached through the Internet needs no network interfaces.
+    let public = model.brokers.iter().any(|broker| broker.public != Setting::Known(false) && broker.public.is_written());
+    for (mapping, function) in model.from_brokers() {
+        let lacking = ACTIONS.iter().filter(|action| function.access.lacks(action, None));
+        let lacking: Vec<&str> = lacking.copied().filter(|action| !(public && action.starts_with("ec2:"))).collect();
+        if !lacking.is_empty() {
+            hits.add(&mapping.origin, "", format!("{} may not {}", function.origin.id, lacking.join(", ")));
+        }
+    }
+}
+
+fn mq_login(model: &Model<'_>, hits: &mut Hits) {
+    for mapping in &model.mappings {
+        let Source::Mq { logins, .. } = &mapping.source else { continue };
+        if let Some(count) = logins.clone().or(0).filter(|count| *count != 1) {
+            hits.add(&mapping.origin, "SourceAccessConfigurations", format!("has {count} entries of Type BASIC_AUTH"));
+        }
+    }
+}
+
+fn mq_one_queue(model: &Model<'_>, hits: &mut Hits) {
+    for mapping in &model.mappings {
+        let Source::Mq { queues, .. } = &mapping.source else { continue };
+        if queues.len() != 1 {
+            hits.add(&mapping.origin, "Queues", format!("names {} queues", queues.len()));
+        }
+    }
+}
+
+fn mq_policy_names(model: &Model<'_>, hits: &mut Hits) {
+    for function in model.functions.iter().filter(|function| function.role_is_made) {
+        let own = model.mappings.iter().filter(|mapping| mapping.is_event).filter_map(|mapping| match &mapping.source {
+            Source::Mq { policy_named, .. } if mapping.function == Setting::Known(function.name.clone()) => {
+                Some(policy_named.clone().or(false))
+            }
+            _ => None,
+        });
+        let unnamed = own.filter(|named| *named == Some(false)).count();
+        if unnamed > 1 {
+            hits.add(&function.origin, "Events", format!("{unnamed} MQ events have no DynamicPolicyName"));
+        }
+    }
+}
+
+fn mq_virtual_host(model: &Model<'_>, hits: &mut Hits) {
+    for (mapping, function) in model.from_brokers() {
+        if let (Some(read), Some(written)) = (read_from(mapping), written_to(function))
+            && read != written
+        {
+            let what = format!("reads from virtual host {read}, RABBITMQ_URL of {} names {written}", function.origin.id);
+            hits.add(&mapping.origin, "SourceAccessConfigurations", what);
+        }
+    }
+}
+
+fn read_from(mapping: &Mapping) -> Option<String> {
+    match &mapping.source {
+        Source::Mq { virtual_host, .. } => virtual_host.clone().or("/".to_owned()),
+        Source::Sqs { .. } => None,
+    }
+}
+
+fn written_to(function: &Function) -> Option<String> {
+    let url = function.variable("RABBITMQ_URL").known()?;
+    Address::parse(&url).ok().map(|address| address.vhost().to_owned())
+}
+
+fn mq_batching_window(model: &Model<'_>, hits: &mut Hits) {
+    for (mapping, _) in model.from_brokers().filter(|(mapping, _)| mapping.window_s.is_written()) {
+        hits.add(&mapping.origin, "MaximumBatchingWindowInSeconds", "is set");
+    }
+}
+
+fn mq_timeout(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        let fed = model.from_brokers().any(|(_, by)| by.name == function.name);
+        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
+        if let (true, Some(timeout_s)) = (fed, timeout_s) {
+            hits.add(&function.origin, "Timeout", format!("is {timeout_s}"));
+        }
+    }
+}
+
+fn broker_single(model: &Model<'_>, hits: &mut Hits) {
+    for broker in model.brokers.iter().filter(|broker| broker.rabbitmq) {
+        let mode = broker.deployment_mode.as_ref().known().map(String::as_str);
+        match broker.instance_type.as_ref().known().map(String::as_str) {
+            Some("mq.t3.micro") => hits.add(&broker.origin, "HostInstanceType", "is mq.t3.micro"),
+            _ if mode == Some("SINGLE_INSTANCE") => hits.add(&broker.origin, "DeploymentMode", "is a single node"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What roles may not do and functions need. Found only where the whole role is in the template.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::{Function, Model, Queue},
+};
+
+/// What Lambda does with a queue, in the function's name.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
+const OF_CONSUMERS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+const OF_SENDERS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
+const KEYS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html";
+const ACTIONS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html";
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "consumer-permissions",
+        severity: Severity::Error,
+        title: "a consumer's role may not receive from, delete from or describe its queue",
+        why: "Lambda refuses the event source mapping, or stops polling.",
+        mend: "Allow sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+        find: consumer_permissions,
+    },
+    Check {
+        id: "retry-permission",
+        severity: Severity::Warning,
+        title: "a consumer's role may not change the visibility of messages",
+        why: "A retry cannot choose when to come back: each waits for the whole visibility timeout. SAM's own role for SQS events does not allow it.",
+        mend: "Allow sqs:ChangeMessageVisibility on the queue (SQSPollerPolicy does).",
+        source: ACTIONS,
+        find: retry_permission,
+    },
+    Check {
+        id: "reject-permission",
+        severity: Severity::Warning,
+        title: "a consumer's role may not send to the dead-letter queue",
+        why: "A message that the consumer rejects cannot be parked at once with its reason; it uses up all its receives first.",
+        mend: "Allow sqs:SendMessage on the dead-letter queue.",
+        source: ACTIONS,
+        find: reject_permission,
+    },
+    Check {
+        id: "send-permission",
+        severity: Severity::Error,
+        title: "a function's role may not send to a queue it is bound to",
+        why: "Every request for that queue is answered 503.",
+        mend: "Allow sqs:SendMessage on the queue.",
+        source: ACTIONS,
+        find: send_permission,
+    },
+    Check {
+        id: "key-of-sender",
+        severity: Severity::Error,
+        title: "a function sends to a queue whose key its role may not use",
+        why: "SQS refuses every message. KMSEncryptPolicy does not allow what it takes, nor does KMSEncryptPolicy_v2 alone.",
+        mend: "Allow kms:GenerateDataKey and kms:Decrypt on the queue's key.",
+        source: KEYS,
+        find: key_of_sender,
+    },
+    Check {
+        id: "key-of-consumer",
+        severity: Severity::Error,
+        title: "a function consumes a queue whose key its role may not use",
+        why: "Nothing can be received, and messages stay until their retention ends.",
+        mend: "Allow kms:Decrypt on the queue's key.",
+        source: KEYS,
+        find: key_of_consumer,
+    },
+    Check {
+        id: "secret-permission",
+        severity: Severity::Error,
+        title: "a function's role may not read a secret it is told to read",
+        why: "The function cannot authenticate requests, or cannot log in to the broker: nothing gets through.",
+        mend: "Allow secretsmanager:GetSecretValue on the secret.",
+        source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html",
+        find: secret_permission,
+    },
+    Check {
+        id: "policy-queue-url",
+        severity: Severity::Error,
+        title: "a policy template is given a queue's URL as its name",
+        why: "!Ref of a queue is its URL. The policy then allows something on an ARN that no queue has, and calls are refused at run time.",
+        mend: "Use QueueName: !GetAtt Queue.QueueName.",
+        source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html",
+        find: policy_queue_url,
+    },
+];
+
+fn missing(function: &Function, actions: &[&str], queue: &Queue) -> Vec<String> {
+    if queue.opened {
+        return Vec::new();
+    }
+    let lacking = actions.iter().filter(|action| function.access.lacks(action, Some(&queue.arn)));
+    lacking.map(|action| (*action).to_owned()).collect()
+}
+
+fn consumer_permissions(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, mapping, function) in model.consumed() {
+        let missing = missing(function, &OF_CONSUMERS, queue);
+        if !missing.is_empty() {
+            let what = format!("{} may not {} {}", function.origin.id, missing.join(", "), queue.origin.id);
+            hits.add(&mapping.origin, "", what);
+        }
+    }
+}
+
+fn retry_permission(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, mapping, function) in model.consumed() {
+        if !missing(function, &["sqs:ChangeMessageVisibility"], queue).is_empty() {
+            let what = format!("{} may not sqs:ChangeMessageVisibility {}", function.origin.id, queue.origin.id);
+            hits.add(&mapping.origin, "", what);
+        }
+    }
+}
+
+fn reject_permission(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, mapping, function) in model.consumed() {
+        for (_, _, target) in model.redriven().filter(|(source, ..)| source.arn == queue.arn) {
+            if !missing(function, &["sqs:SendMessage"], target).is_empty() {
+                let what = format!("{} may not sqs:SendMessage {}", function.origin.id, target.origin.id);
+                hits.add(&mapping.origin, "", what);
+            }
+        }
+    }
+}
+
+fn send_permission(model: &Model<'_>, hits: &mut Hits) {
+    for (function, variable, queue) in model.senders() {
+        if !missing(function, &["sqs:SendMessage"], queue).is_empty() {
+            hits.add(&function.origin, &at(variable), format!("may not sqs:SendMessage {}", queue.origin.id));
+        }
+    }
+}
+
+/// The key's own policy may allow it, so what is in the template must be the plain one.
+fn lacks_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&str]) -> Vec<String> {
+    let own = queue.kms_key.as_ref().known().filter(|key| !key.ends_with("alias/aws/sqs"));
+    if own.is_none() || model.keys_opened {
+        return Vec::new();
+    }
+    let lacking = actions.iter().filter(|action| function.access.lacks(action, None));
+    lacking.map(|action| (*action).to_owned()).collect()
+}
+
+fn key_of_sender(model: &Model<'_>, hits: &mut Hits) {
+    for (function, variable, queue) in model.senders() {
+        let missing = lacks_key(model, function, queue, &OF_SENDERS);
+        if !missing.is_empty() {
+            let what = format!("may not {} with the key of {}", missing.join(", "), queue.origin.id);
+            hits.add(&function.origin, &at(variable), what);
+        }
+    }
+}
+
+fn key_of_consumer(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, mapping, function) in model.consumed() {
+        if !lacks_key(model, function, queue, &["kms:Decrypt"]).is_empty() {
+            let what = format!("{} may not kms:Decrypt with the key of {}", function.origin.id, queue.origin.id);
+            hits.add(&mapping.origin, "", what);
+        }
+    }
+}
+
+fn secret_permission(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        for variable in ["SECRETS_ARN", "RABBITMQ_SECRET_ARN"] {
+            let Some(arn) = function.variable(variable).known().filter(|arn| arn.starts_with("arn:")) else { continue };
+            if function.access.lacks("secretsmanager:GetSecretValue", Some(&arn)) {
+                hits.add(&function.origin, &at(variable), "may not secretsmanager:GetSecretValue it");
+            }
+        }
+    }
+}
+
+fn policy_queue_url(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        for name in function.policy_queues.iter().filter_map(|name| name.as_ref().known()) {
+            if name.contains("://") || name.starts_with("arn:") {
+                hits.add(&function.origin, "Policies", format!("QueueName is {name}"));
+            }
+        }
+    }
+}
+
+/// Where a variable of a function is written.
+pub(super) fn at(variable: &str) -> String {
+    format!("Environment/Variables/{variable}")
+}

@@ -1,0 +1,199 @@
+//! The RabbitMQ topology, against what functions and mappings take for granted. Every queue of the file has a dead-letter queue
+//! and a delivery limit by itself, so neither is looked for.
+
+use std::time::Duration;
+
+use sluicegate_queue::{Binding, RoutingKey, names::{Ladder, delay_exchange, retry_queue}};
+use sluicegate_topology::Topology;
+
+use super::permissions::at;
+use crate::{
+    finding::{Check, Hits, Severity},
+    inventory::Origin,
+    model::{Function, Mapping, Model, Source},
+    setting::Setting,
+};
+
+/// What the consumer takes unless `RABBITMQ_RECEIVE_COUNT_MAX` says otherwise: `batch/src/source/rabbitmq/settings.rs`.
+const RECEIVE_COUNT_MAX_DEFAULT: u64 = 5;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "topology-queue",
+        severity: Severity::Error,
+        title: "an MQ event source mapping names a queue that the topology does not have",
+        why: "Lambda waits for a queue that nobody declares, or reads from one without retry and dead-letter queues.",
+        mend: "Add the queue to infra/topology.yaml and run sluicegate topology apply, or name another.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-errors.html",
+        find: topology_queue,
+    },
+    Check {
+        id: "topology-exchange",
+        severity: Severity::Error,
+        title: "a QUEUE_<NAME> names an exchange that the topology lacks or binds no queue to",
+        why: "Every request for it is answered 503: a message that reaches no queue is not accepted.",
+        mend: "Add the exchange, with a queue bound to it, to infra/topology.yaml and run sluicegate topology apply.",
+        source: "https://www.rabbitmq.com/docs/publishers#unroutable",
+        find: topology_exchange,
+    },
+    Check {
+        id: "retry-ladder",
+        severity: Severity::Error,
+        title: "RABBITMQ_LADDER has steps that the topology has no retry queue for",
+        why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
+        mend: "Give RABBITMQ_LADDER and retry in infra/topology.yaml the same steps, and run sluicegate topology apply.",
+        source: "https://www.rabbitmq.com/docs/ttl",
+        find: retry_ladder,
+    },
+    Check {
+        id: "route-delay",
+        severity: Severity::Error,
+        title: "a route asks for a delay that its exchange has no queue for",
+        why: "Every request of that route is answered 503, or the function refuses to start.",
+        mend: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_LADDER.",
+        source: "https://www.rabbitmq.com/docs/ttl",
+        find: route_delay,
+    },
+    Check {
+        id: "receive-count-above-limit",
+        severity: Severity::Error,
+        title: "RABBITMQ_RECEIVE_COUNT_MAX is not below the queue's delivery limit",
+        why: "RabbitMQ gives a message up before the consumer does: it is dead-lettered without a reason, in the midst of its retries.",
+        mend: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_RECEIVE_COUNT_MAX.",
+        source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
+        find: receive_count_above_limit,
+    },
+];
+
+/// Each MQ mapping of a consumer that republishes, with the name of its queue.
+fn mapped<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &'m Function, &'m str)> {
+    model.from_brokers().filter_map(|(mapping, function)| match &mapping.source {
+        Source::Mq { queues, .. } if function.variable("RABBITMQ_URL").is_written() => {
+            let [Setting::Known(queue)] = queues.as_slice() else { return None };
+            Some((mapping, function, queue.as_str()))
+        }
+        _ => None,
+    })
+}
+
+fn topology_queue(model: &Model<'_>, hits: &mut Hits) {
+    let Some(topology) = &model.project.topology else { return };
+    for (mapping, _, queue) in mapped(model).filter(|(.., queue)| !has_queue(topology, queue)) {
+        hits.add(&mapping.origin, "Queues", format!("there is no queue {queue}"));
+    }
+}
+
+fn has_queue(topology: &Topology, name: &str) -> bool {
+    topology.queues().iter().any(|queue| queue.name == name)
+}
+
+/// What the variable binds, if it is an exchange.
+fn exchange(function: &Function, variable: &str) -> Option<(String, RoutingKey)> {
+    let value = function.variable(variable).known()?;
+    let bound = Binding::from_env(std::iter::once("q"), |_| Some(value.clone())).ok()?.remove("q")?;
+    match bound {
+        Binding::Rabbitmq { exchange, routing_key } => Some((exchange, routing_key)),
+        Binding::Sqs { .. } => None,
+    }
+}
+
+fn topology_exchange(model: &Model<'_>, hits: &mut Hits) {
+    let Some(topology) = &model.project.topology else { return };
+    for function in &model.functions {
+        for (variable, _) in function.bindings() {
+            let Some((name, _)) = exchange(function, variable) else { continue };
+            let declared = topology.exchanges().iter().any(|exchange| exchange.name == name);
+            let mut bindings = topology.queues().iter().flat_map(|queue| &queue.bindings);
+            let what = match () {
+                // The default exchange leads to every queue by its name.
+                () if name.is_empty() => continue,
+                () if !declared => format!("there is no exchange {name}"),
+                () if !bindings.any(|binding| binding.exchange == name) => format!("no queue is bound to exchange {name}"),
+                () => continue,
+            };
+            hits.add(&function.origin, &at(variable), what);
+        }
+    }
+}
+
+/// The function's ladder; what is wrong with the variable is told.
+fn ladder(function: &Function, hits: &mut Hits) -> Option<Ladder> {
+    match function.variable("RABBITMQ_LADDER") {
+        Setting::Absent => Some(Ladder::default()),
+        Setting::Unknown => None,
+        Setting::Known(text) => match Ladder::parse(&text) {
+            Ok(ladder) => Some(ladder),
+            Err(error) => {
+                hits.add(&function.origin, &at("RABBITMQ_LADDER"), error.to_string());
+                None
+            }
+        },
+    }
+}
+
+fn retry_ladder(model: &Model<'_>, hits: &mut Hits) {
+    let Some(topology) = &model.project.topology else { return };
+    for function in &model.functions {
+        let mut own = mapped(model).filter(|(_, by, _)| by.name == function.name).peekable();
+        let Some(ladder) = own.peek().is_some().then(|| ladder(function, hits)).flatten() else { continue };
+        for (_, _, name) in own {
+            let Some(queue) = topology.queues().iter().find(|queue| queue.name == name) else { continue };
+            let lacking = ladder.steps_s().iter().filter(|step_s| !queue.retry.steps_s().contains(step_s));
+            let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
+            if !lacking.is_empty() {
+                let what = format!("the topology does not have {}", lacking.join(", "));
+                hits.add(&function.origin, &at("RABBITMQ_LADDER"), what);
+            }
+        }
+    }
+}
+
+fn route_delay(model: &Model<'_>, hits: &mut Hits) {
+    let (Some(topology), Some(contract)) = (&model.project.topology, &model.project.contract) else { return };
+    for function in &model.functions {
+        for (variable, _) in function.bindings() {
+            let Some((name, _)) = exchange(function, variable) else { continue };
+            let Some(ladder) = ladder(function, &mut Hits::default()) else { continue };
+            let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
+            for operation in contract.operations() {
+                let delay_s = operation.enqueue.delay_s;
+                if delay_s == 0 || Model::variable(&operation.enqueue.queue) != variable {
+                    continue;
+                }
+                let step_s = ladder.step_s(Duration::from_secs(delay_s.into()));
+                let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.steps_s().contains(&step_s));
+                let what = match step_s {
+                    None => format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_LADDER", operation.id),
+                    Some(step_s) if !has(step_s) => {
+                        let lacking = delay_exchange(&name, step_s);
+                        format!("{} asks for {delay_s} s, and the topology does not have {lacking}", operation.id)
+                    }
+                    Some(_) => continue,
+                };
+                hits.add(&function.origin, &at(variable), what);
+            }
+        }
+    }
+}
+
+fn receive_count_above_limit(model: &Model<'_>, hits: &mut Hits) {
+    let Some(topology) = &model.project.topology else { return };
+    for (_, function, name) in mapped(model) {
+        let variable = "RABBITMQ_RECEIVE_COUNT_MAX";
+        let receives = match function.variable(variable) {
+            Setting::Absent => Some(RECEIVE_COUNT_MAX_DEFAULT),
+            Setting::Known(text) => text.trim().parse().ok(),
+            Setting::Unknown => None,
+        };
+        let queue = topology.queues().iter().find(|queue| queue.name == name);
+        if let (Some(receives), Some(queue)) = (receives, queue)
+            && receives >= u64::from(queue.delivery_limit)
+        {
+            told(&function.origin, variable, receives, name, queue.delivery_limit, hits);
+        }
+    }
+}
+
+fn told(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, hits: &mut Hits) {
+    hits.add(origin, &at(variable), format!("gives up after {receives} receives, {queue} has a delivery limit of {limit}"));
+}
