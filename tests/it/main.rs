@@ -11,6 +11,7 @@ mod cli_clients;
 mod e2e;
 mod edges;
 mod ingress;
+mod metrics;
 mod proof;
 mod rabbitmq;
 mod sqs;

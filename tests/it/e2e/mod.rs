@@ -3,6 +3,7 @@
 mod admission;
 mod commands;
 mod kills;
+mod metrics;
 mod rabbitmq;
 mod readme;
 mod retries;

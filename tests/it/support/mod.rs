@@ -2,6 +2,7 @@
 
 pub(crate) mod forward;
 pub(crate) mod processes;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod rabbitmq;
 pub(crate) mod service;

@@ -1,0 +1,66 @@
+//! A function's real binary behind a Runtime API, and everything it printed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use sluicegate_local::pool::{Function, FunctionSpec, Invocation};
+use sluicegate_local::workspace;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::support::root;
+
+/// What X-Ray sends along.
+pub(super) const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
+/// Its trace.
+pub(super) const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
+
+/// A running function.
+pub(super) struct Running {
+    function: Function,
+    lines: UnboundedReceiver<String>,
+}
+
+impl Running {
+    /// Starts `binary` of the package in `folder` as the function `name`, built if it is not.
+    pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
+        let built =
+            workspace::build(&root().join(folder), &[binary.to_owned()], false).await.expect("the workspace builds");
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let spec = FunctionSpec {
+            name: name.to_owned(),
+            arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
+            binary: built[binary].clone(),
+            environment: BTreeMap::from_iter(environment),
+            memory_mb: 128,
+            timeout: Duration::from_secs(20),
+            concurrency_max: 1,
+            freeze: false,
+        };
+        let (sender, lines) = unbounded_channel();
+        let observer = move |_: &str, line: &str| drop(sender.send(line.to_owned()));
+        let function = Function::start(spec, std::sync::Arc::new(observer)).await;
+        let function = function.unwrap_or_else(|error| panic!("{error}: {:#?}", error.log));
+        Self { function, lines }
+    }
+
+    /// Runs it once; answers what it said.
+    pub(super) async fn invoke(&self, event: &Value) -> Value {
+        match self.function.invoke(event.to_string().into(), Some(XRAY)).await {
+            Invocation::Response(answer) => serde_json::from_slice(&answer).expect("JSON"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ends it; answers every line it printed.
+    pub(super) async fn stop(mut self) -> Vec<String> {
+        self.function.stop().await;
+        drop(self.function);
+        let mut printed = Vec::new();
+        // The lines end when the last process has closed its output.
+        while let Some(line) = self.lines.recv().await {
+            printed.push(line);
+        }
+        printed
+    }
+}
