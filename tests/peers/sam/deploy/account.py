@@ -17,6 +17,7 @@ LISTS = [
     ("iam", "list_policies", "Policies", "PolicyName"),
     ("s3", "list_buckets", "Buckets", "Name"),
     ("apigatewayv2", "get_apis", "Items", "ApiId"),
+    ("sns", "list_topics", "Topics", "TopicArn"),
     ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     ("cloudformation", "describe_stacks", "Stacks", "StackName"),
@@ -45,6 +46,8 @@ class Account:
             if service in self.absent:
                 continue
             listed = getattr(self(service), operation)(**ARGUMENTS.get(operation, {})).get(key, [])
+            # A deleted stack is listed for a while.
+            listed = [each for each in listed if operation != "describe_stacks" or each["StackStatus"] != "DELETE_COMPLETE"]
             found |= {f"{service} {key}: {each if name is None else each[name]}" for each in listed}
         return found
 
@@ -74,6 +77,10 @@ class Account:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
         attributes = self("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
         return sum(int(attributes.get(name, 0)) for name in names)
+
+    def queue_arn(self, queue_url):
+        asked = self("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+        return asked["Attributes"]["QueueArn"]
 
 
 def eventually(fact, what, seconds=60):

@@ -1,27 +1,69 @@
 """The two emulators, as far as they differ from AWS and from each other."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
-from check import Stack
+from account import eventually
+from check import Stack, references
 from door import Gateway, Invocation
 
+CONFIG = Path(__file__).resolve().parents[4] / "samconfig.toml"
 
 
-class Ministack:
-    # With AUTH=true, which tests/peers/ministack/start.sh sets.
-    ENFORCES_ROLES = True
-    NOT_SHOWN = [
-        "throttling and the batching window, which it ignores",
-        "a partial batch response that names an unknown message, which it takes for success where AWS fails the whole batch",
-        "StartMessageMoveTask, which it does not have",
-    ]
-
+class Emulator:
     def __init__(self, account):
         self.account = account
 
+    def sam(self, *arguments):
+        """Runs the SAM CLI against the emulator, with the settings for the dev stack. Gives its exit code and what it told."""
+        environment = os.environ | {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.account.url,
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        command = [Path(sys.executable).parent / "sam", *arguments, "--config-file", CONFIG, "--config-env", "dev"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        told = [line for line in (done.stdout + done.stderr).splitlines() if line and "Uploading to" not in line]
+        return done.returncode, "\n".join(told[-40:])
+
+
     def mend(self, stack, parameters):
-        """Does what it left undone, and tells what that was."""
+        """Does what it left undone in a deployment, and tells what that was."""
+        return []
+
+    def sweep(self, resources):
+        """Removes what was none of the deleted stack's, and tells what that was."""
+        return []
+
+
+class Ministack(Emulator):
+    # With AUTH=true, which tests/peers/ministack/start.sh sets.
+    ENFORCES_ROLES = True
+    ROLLS_BACK = True
+    # The alias that everything calls.
+    QUALIFIER = "live"
+    OUTPUTS = {"ApiUrl", "OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
+    NOT_SHOWN = [
+        "throttling and the batching window, which it ignores",
+        "a partial batch response that names an unknown message, which it takes for success where AWS fails the whole batch",
+        "StartMessageMoveTask and CodeDeploy, which it does not have",
+    ]
+
+    def deploy(self, stack, build, parameters):
+        """Whether it was deployed, and what was told."""
+        overrides = [f"{name}={value}" for name, value in parameters.items()]
+        code, told = self.sam(
+            "deploy", "--template-file", build / "template.yaml", "--stack-name", stack, "--parameter-overrides", *overrides
+        )
+        return code == 0, told
+
+    def mend(self, stack, parameters):
         resources = self.account.resources(stack)
         yield from self.secret_is_named_by_its_arn(resources)
         yield from self.numbers_are_numbers(resources)
@@ -84,22 +126,70 @@ class Ministack:
         sqs.delete_message(QueueUrl=resources[f"{queue}DeadLetterQueue"], ReceiptHandle=letter["ReceiptHandle"])
 
 
-class Localstack:
+class Localstack(Emulator):
     ENFORCES_ROLES = False
-    NOT_SHOWN = []
+    ROLLS_BACK = False
+    QUALIFIER = "$LATEST"
+    OUTPUTS = {"OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
+    NOT_SHOWN = [
+        "the API and its routes: there is no API Gateway v2; ingress was invoked with the events that it makes",
+        "versions and aliases: it cannot update an alias, so everything calls the functions themselves",
+        "rollback: an update with a resource that failed is complete to it",
+        "what roles may do, the nested stack, and CodeDeploy",
+    ]
+    # What it knows of AWS::, as far as the template has it.
+    KINDS = [
+        "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Logs::LogGroup",
+        "AWS::SecretsManager::Secret", "AWS::SNS::Topic", "AWS::SQS::Queue",
+    ]  # fmt: skip
 
     def __init__(self, account):
-        self.account = account
-        account.absent = ("apigatewayv2", "codedeploy")
+        super().__init__(account)
+        account.absent = ("apigatewayv2",)
 
-    def mend(self, stack, parameters):
-        return []
+    def deploy(self, stack, build, parameters):
+        """The template as AWS would transform it, less what is not there: `sam deploy` ends in an error at the mapping whose
+        key is a number."""
+        packaged = build / "packaged.yaml"
+        template = build / "template.yaml"
+        code, told = self.sam("package", "--resolve-s3", "--template-file", template, "--output-template-file", packaged)
+        if code != 0:
+            return False, told
+        whole = Stack(packaged, parameters)
+        kept = {name: body for name, body in whole.resources.items() if body["Type"] in self.KINDS}
+        gone = whole.resources.keys() - kept.keys()
+        outputs = {name: body for name, body in whole.outputs.items() if not gone & {each for each, _ in references(body)}}
+        for body in [*kept.values(), *outputs.values()]:
+            body.pop("Condition", None)
+            if body.get("Type") == "AWS::Lambda::EventSourceMapping":
+                alias = body["Properties"]["FunctionName"]["Ref"]
+                body["Properties"]["FunctionName"] = whole.resources[alias]["Properties"]["FunctionName"]
+        # Texts name parameters still.
+        named = {name: {"Type": "String", "Default": str(value)} for name, value in whole.parameters.items()}
+        template = json.dumps({"Parameters": named, "Resources": kept, "Outputs": outputs})
+        cloudformation = self.account("cloudformation")
+        make = cloudformation.create_stack if self.account.status(stack) is None else cloudformation.update_stack
+        make(StackName=stack, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
+        status = eventually(lambda: self.ended(stack), "the stack's deployment", 120)
+        return status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), f"{status}, without {', '.join(sorted(gone))}"
+
+    def ended(self, stack):
+        status = self.account.status(stack)
+        return status if not status.endswith("_IN_PROGRESS") else None
+
+    def sweep(self, resources):
+        for function in ("IngressFunction", "ConsumerFunction"):
+            self.account("logs").delete_log_group(logGroupName=f"/aws/lambda/{resources[function]}")
+        yield "a function's LogGroup is ignored, it logs to a group by its name: these groups were deleted"
 
     def door(self, stack):
         return Invocation(self.account, self.account.resources(stack)["IngressFunction"])
 
     def redrive(self, stack, queue):
-        pass
+        """By SQS itself. To a named queue, because SQS has not seen where a message came from that the consumer has parked."""
+        resources = self.account.resources(stack)
+        parked, target = (self.account.queue_arn(resources[name]) for name in (f"{queue}DeadLetterQueue", f"{queue}Queue"))
+        self.account("sqs").start_message_move_task(SourceArn=parked, DestinationArn=target)
 
 
 EMULATORS = {"ministack": Ministack, "localstack": Localstack}
