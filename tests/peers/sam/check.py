@@ -1,33 +1,37 @@
 #!/usr/bin/env python3
-"""The templates hold what they promise, with either Broker.
+"""The templates hold what they promise, with either Broker and every way to deploy.
 
 usage: check.py          compares; run by tests/run, in the environment of requirements.txt
        check.py --write  writes what each role may do (permissions-*.txt) anew, to be read before it is committed
 
 `sam validate --lint` and cfn-lint look at each template. Then the SAM translator transforms template.yaml, conditions are
-evaluated for each Broker, and what is left is looked at: which resources there are, what each role may do, that nothing refers
-to what does not exist. The Rules of infra/broker.yaml are evaluated for each version and size. `sam build` runs with a stand-in
-for cargo-lambda, which shows what would be built, and where. Nothing is asked of AWS.
+evaluated for each setting (stack.py), and what is left is looked at: which resources there are and how they are set, what each
+role may do, that nothing refers to what does not exist or waits for itself, that a changed parameter reaches the functions,
+and that every metric that is watched exists and moves (watching.py). The Rules of infra/broker.yaml are evaluated for each
+version and size. `sam build` runs with a stand-in for cargo-lambda, which shows what would be built, and where. Nothing is asked
+of AWS.
 """
 
-import copy
 import difflib
-import logging
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
-from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
+import watching
+from stack import ROOT, Stack, circle, depends, laid_over, nested, read, references
 
-ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
-TEMPLATES = ["template.yaml", "infra/broker.yaml"]
+TEMPLATES = ["template.yaml", "infra/broker.yaml", "infra/monitoring.yaml"]
 BROKERS = ["sqs", "rabbitmq"]
+CANARY = "Canary10Percent5Minutes"
+# What stands in for nested stacks, by the name in template.yaml.
+NESTED = {"RabbitmqStack": "infra/broker.yaml", "MonitoringStack": "infra/monitoring.yaml"}
 # Without a region, some tools ask the network which one they are in.
 ENVIRONMENT = os.environ | {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -35,29 +39,45 @@ ENVIRONMENT = os.environ | {
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "SAM_CLI_TELEMETRY": "0",
 }
-os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
-# The translator complains at its end that nobody took its metrics.
-logging.disable(logging.WARNING)
 
 faults = []
 
 
 def main():
     lint()
-    stacks = {broker: Stack("template.yaml", {"Broker": broker}) for broker in BROKERS}
-    for broker, stack in stacks.items():
+    # Everything on, and everything off.
+    full = {broker: Stack("template.yaml", {"Broker": broker, "Deployment": CANARY, "AlarmEmail": "a@b"}) for broker in BROKERS}
+    bare = {broker: Stack("template.yaml", {"Broker": broker, "Monitoring": "no"}) for broker in BROKERS}
+    given = {broker: Stack("template.yaml", {"Broker": broker, "AlarmTopicArn": "arn:topic"}) for broker in BROKERS}
+    for broker, stack in [*full.items(), *bare.items(), *given.items()]:
         no_dangling_reference(stack)
-        roles_may_do_what_is_written(broker, stack)
-    the_api_is_the_same(stacks)
-    each_broker_has_its_resources(stacks)
-    the_nested_stack_fits(stacks["rabbitmq"])
+        equal(circle(stack), [], f"{stack.name}: resources that wait for one another")
+        functions_are_set_up(stack)
+        callers_call_the_alias(stack)
+        queues_are_set_up(stack)
+        mappings_are_set_up(broker, stack)
+        logs_are_kept_and_given_up(stack)
+        the_api_is_throttled_and_logged(stack)
+        nested_stacks_fit(stack)
+    for broker in BROKERS:
+        roles_may_do_what_is_written(broker, full[broker])
+        traffic_shifts_and_goes_back(broker, full[broker], bare[broker])
+        what_watches_is_sound(broker, full[broker])
+        somebody_is_told(full[broker], bare[broker], given[broker])
+        a_changed_parameter_reaches_the_functions(full[broker])
+    the_api_is_the_same(full)
+    each_broker_has_its_resources(full, bare)
+    visibility_is_six_times_any_timeout()
+    environments_of_samconfig_fit()
+    a_jwt_authorizer_fits()
     for parameters in [{}, {"NatGateway": "yes"}, {"EngineVersion": "3.13"}, {"DeploymentMode": "CLUSTER_MULTI_AZ"}]:
         no_dangling_reference(Stack("infra/broker.yaml", parameters))
     versions_and_sizes_fit()
+    faults.extend(watching.unwritten())
     for broker in BROKERS:
         builds_what_the_broker_needs(broker)
-    for fault in faults:
-        print(fault)
+    for each in dict.fromkeys(faults):
+        print(each)
     print("templates: " + (f"{len(faults)} faults" if faults else "sound with Broker=sqs and Broker=rabbitmq"))
     return 1 if faults else 0
 
@@ -86,122 +106,200 @@ def lint():
     # cfn-lint walks both sides of every condition by itself; with a parameter given, it looks at the one side more closely.
     run("cfn-lint", "--", *TEMPLATES)
     for broker in BROKERS:
-        run("cfn-lint", "--parameters", f"Broker={broker}", "--", "template.yaml")
+        for deployment in ["AllAtOnce", CANARY]:
+            run("cfn-lint", "--parameters", f"Broker={broker}", f"Deployment={deployment}", "--", "template.yaml")
     for template in TEMPLATES:
         run("sam", "validate", "--lint", "--template-file", template)
-
-
-# ---- the transformed template ----------------------------------------------------------------------------------------------
-
-
-class Stack:
-    """A template as CloudFormation sees it with these parameters: transformed, and only what the conditions leave."""
-
-    def __init__(self, path, parameters):
-        template = yaml_parse((ROOT / path).read_text())
-        declared = template.get("Parameters", {})
-        self.name = f"{path} with {parameters or 'defaults'}"
-        self.parameters = {name: value.get("Default") for name, value in declared.items()} | parameters
-        self.template = template
-        if "Transform" in template:
-            template = copy.deepcopy(template)
-            for resource in template["Resources"].values():
-                # As after `sam package`, unless it has been run.
-                code = resource.get("Properties", {}).get("CodeUri")
-                if code and not str(code).startswith("s3:"):
-                    resource["Properties"]["CodeUri"] = {"Bucket": "bucket", "Key": "key"}
-            template = transform(template, self.parameters | {"AWS::Region": "us-east-1"}, NoManagedPolicies())
-        self.mappings = template.get("Mappings", {})
-        self.conditions = template.get("Conditions", {})
-        self.resources = self.section(template["Resources"])
-        self.outputs = self.section(template.get("Outputs", {}))
-
-    def section(self, section):
-        return {name: self.resolve(body) for name, body in section.items() if self.exists(body)}
-
-    def exists(self, body):
-        return "Condition" not in body or self.holds({"Condition": body["Condition"]})
-
-    def of_type(self, kind):
-        return {name: body["Properties"] for name, body in self.resources.items() if body["Type"] == kind}
-
-    def holds(self, condition):
-        [(function, argument)] = condition.items()
-        match function:
-            case "Condition":
-                return self.holds(self.conditions[argument])
-            case "Fn::Equals":
-                return self.value(argument[0]) == self.value(argument[1])
-            case "Fn::Not":
-                return not self.holds(argument[0])
-            case "Fn::And":
-                return all(self.holds(each) for each in argument)
-            case "Fn::Or":
-                return any(self.holds(each) for each in argument)
-            case "Fn::Contains":
-                return self.value(argument[1]) in argument[0]
-        raise ValueError(f"{function} is not a condition")
-
-    def value(self, value):
-        return self.parameters[value["Ref"]] if isinstance(value, dict) else value
-
-    def resolve(self, value):
-        """The value with conditions decided and parameters put in; references to resources stay."""
-        if isinstance(value, list):
-            return [each for each in map(self.resolve, value) if each is not None]
-        if not isinstance(value, dict):
-            return value
-        if list(value) == ["Fn::If"]:
-            condition, yes, no = value["Fn::If"]
-            return self.resolve(yes if self.holds({"Condition": condition}) else no)
-        if list(value) == ["Ref"]:
-            return None if value["Ref"] == "AWS::NoValue" else self.parameters.get(value["Ref"], value)
-        if list(value) == ["Fn::FindInMap"]:
-            # Parameters may be numbers; what a mapping is looked up by is text.
-            first, second, third = (str(self.resolve(each)) for each in value["Fn::FindInMap"])
-            return self.mappings[first][second][third]
-        resolved = {key: self.resolve(each) for key, each in value.items()}
-        return {key: each for key, each in resolved.items() if each is not None}
-
-
-class NoManagedPolicies:
-    def load(self):
-        return {}
-
-
-def references(value):
-    """The names that a value refers to, with the attribute or None."""
-    if isinstance(value, list):
-        for each in value:
-            yield from references(each)
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if key == "Ref":
-                yield each, None
-            elif key == "Fn::GetAtt":
-                name, attribute = each if isinstance(each, list) else each.split(".", 1)
-                yield name, attribute
-            elif key == "Fn::Sub":
-                text, own = each if isinstance(each, list) else (each, {})
-                for name in re.findall(r"\$\{([^!}][^}]*)\}", text):
-                    if name not in own:
-                        yield name.split(".", 1)[0], (name.split(".", 1) + [None])[1]
-                yield from references(own)
-            else:
-                yield from references(each)
 
 
 def no_dangling_reference(stack):
     known = stack.resources.keys() | stack.parameters.keys()
     for place, body in [*stack.resources.items(), *stack.outputs.items()]:
-        depends = body.get("DependsOn", [])
-        named = [*references(body), *((name, None) for name in ([depends] if isinstance(depends, str) else depends))]
-        for name, _ in named:
+        for name in depends(body):
             if name not in known and not name.startswith("AWS::"):
                 fault(f"{stack.name}: {place} refers to {name}, which does not exist there")
 
 
-# ---- what there is ---------------------------------------------------------------------------------------------------------
+# ---- functions -------------------------------------------------------------------------------------------------------------
+
+
+def functions_are_set_up(stack):
+    groups = stack.of_type("AWS::Logs::LogGroup")
+    for name, function in stack.of_type("AWS::Lambda::Function").items():
+        place = f"{stack.name}: {name}"
+        equal(function["Runtime"], "provided.al2023", f"{place}: runtime")
+        equal(function["Architectures"], ["arm64"], f"{place}: architecture")
+        equal(function["TracingConfig"], {"Mode": "Active"}, f"{place}: tracing")
+        logging = function["LoggingConfig"]
+        equal(logging["LogFormat"], "JSON", f"{place}: log format")
+        equal(logging["LogGroup"]["Ref"] in groups, True, f"{place} has a log group")
+        equal(function["MemorySize"] >= 128 and function["Timeout"] > 0, True, f"{place}: memory and timeout")
+        alias = stack.of_type("AWS::Lambda::Alias").get(f"{name}Aliaslive", {})
+        version, attribute = alias.get("FunctionVersion", {}).get("Fn::GetAtt", [None, None])
+        equal((alias.get("FunctionName"), attribute), ({"Ref": name}, "Version"), f"{place}: its alias")
+        equal(stack.resources.get(version, {}).get("Type"), "AWS::Lambda::Version", f"{place}: what its alias points to")
+    ingress = stack.resources["IngressFunction"]["Properties"]["Timeout"]
+    equal(ingress < 30, True, f"{stack.name}: ingress gives up before the API does")
+
+
+def callers_call_the_alias(stack):
+    aliases = stack.of_type("AWS::Lambda::Alias").keys()
+    called = [mapping["FunctionName"] for mapping in stack.of_type("AWS::Lambda::EventSourceMapping").values()]
+    called += [permission["FunctionName"] for permission in stack.of_type("AWS::Lambda::Permission").values()]
+    for each in called:
+        equal(each.get("Ref") in aliases, True, f"{stack.name}: {each} is an alias")
+    [api] = stack.of_type("AWS::ApiGatewayV2::Api").values()
+    for path, methods in api["Body"]["paths"].items():
+        for method, operation in methods.items():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]
+            equal("IngressFunctionAliaslive" in stack.text(uri), True, f"{stack.name}: {method} {path} goes to the alias")
+
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+VERSION_DESCRIPTION_MAX = 256
+# About as long as it gets.
+AMQP_URL = f"amqps://b-{'x' * 36}.mq.ap-southeast-2.amazonaws.com:5671"
+
+
+def a_changed_parameter_reaches_the_functions(stack):
+    """A version is published for it, which SAM does not do by itself: a version with another description is another version."""
+    for name, body in stack.transformed.items():
+        if body["Type"] != "AWS::Lambda::Function" or name not in stack.resources:
+            continue
+        [version] = [each for each in stack.resources if each.startswith(f"{name}Version")]
+        used = {each for each, _ in references(body["Properties"])} & stack.declared.keys()
+        described = references(stack.transformed[version]["Properties"]["Description"])
+        equal(used - {each for each, _ in described}, set(), f"{stack.name}: parameters that {name} would not notice")
+        longest = Stack("template.yaml", stack.given | {each: longest_value(stack.declared[each]) for each in used})
+        [version] = [each for each in longest.resources if each.startswith(f"{name}Version")]
+        text = longest.text(longest.resources[version]["Properties"]["Description"])
+        size = len(text.replace("<RabbitmqStack.Outputs.AmqpUrl>", AMQP_URL))
+        equal(size <= VERSION_DESCRIPTION_MAX, True, f"{stack.name}: {size} characters that describe a version of {name}")
+
+
+def longest_value(declared):
+    if "MaxLength" in declared:
+        return "x" * declared["MaxLength"]
+    return max(declared.get("AllowedValues", [declared.get("MaxValue")]), key=lambda value: len(str(value)))
+
+
+def traffic_shifts_and_goes_back(broker, full, bare):
+    consumer = {"sqs": "ConsumerFunction", "rabbitmq": "RabbitmqConsumerFunction"}[broker]
+    alarms = {
+        "IngressFunction": ["NewIngressErrorsAlarm", "ServerErrorsAlarm"],
+        consumer: [{"sqs": "NewConsumerErrorsAlarm", "rabbitmq": "NewRabbitmqConsumerErrorsAlarm"}[broker]],
+    }
+    groups = full.of_type("AWS::CodeDeploy::DeploymentGroup")
+    equal(sorted(groups), sorted(f"{function}DeploymentGroup" for function in alarms), f"{full.name}: deployment groups")
+    for function, names in alarms.items():
+        group = groups[f"{function}DeploymentGroup"]
+        equal([each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]], names, f"{full.name}: alarms of {function}")
+        equal(full.text(group["DeploymentConfigName"]), f"CodeDeployDefault.Lambda{CANARY}", f"{full.name}: {function} shifts by")
+        equal("DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], True, f"{full.name}: {function} goes back")
+        equal(group["ServiceRoleArn"], {"Fn::GetAtt": ["DeploymentRole", "Arn"]}, f"{full.name}: who moves {function}")
+        policy = full.resources[f"{function}Aliaslive"].get("UpdatePolicy", {}).get("CodeDeployLambdaAliasUpdate", {})
+        equal(policy.get("DeploymentGroupName"), {"Ref": f"{function}DeploymentGroup"}, f"{full.name}: what moves {function}")
+    # All at once is CloudFormation's own doing.
+    left = [name for name, body in bare.resources.items() if "CodeDeploy" in body["Type"] or "UpdatePolicy" in body]
+    equal(left, [], f"{bare.name}: left of CodeDeploy")
+
+
+# ---- queues and mappings -----------------------------------------------------------------------------------------------------
+
+
+def queues_are_set_up(stack):
+    queues = stack.of_type("AWS::SQS::Queue")
+    sources = {name: queue for name, queue in queues.items() if "RedrivePolicy" in queue}
+    dead = {queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0] for queue in sources.values()}
+    equal(dead | sources.keys(), set(queues), f"{stack.name}: queues and their dead-letter queues")
+    for name, queue in queues.items():
+        equal(queue["SqsManagedSseEnabled"], True, f"{stack.name}: {name} is encrypted")
+        # High throughput needs both.
+        if queue.get("FifoQueue"):
+            both = queue["DeduplicationScope"], queue["FifoThroughputLimit"]
+            equal(both, ("messageGroup", "perMessageGroupId"), f"{stack.name}: throughput of {name}")
+    for name, queue in sources.items():
+        policy = queue["RedrivePolicy"]
+        parked = queues[policy["deadLetterTargetArn"]["Fn::GetAtt"][0]]
+        equal(policy["maxReceiveCount"] >= 5, True, f"{stack.name}: {name} is tried five times at least")
+        equal(queue.get("FifoQueue"), parked.get("FifoQueue"), f"{stack.name}: {name} and its dead-letter queue are of one kind")
+        equal(parked["MessageRetentionPeriod"], 1_209_600, f"{stack.name}: dead letters of {name} are kept for 14 days")
+        equal(queue["MessageRetentionPeriod"] < 1_209_600, True, f"{stack.name}: {name} gives up before its dead letters do")
+        [allowed] = [stack.text(arn) for arn in parked["RedriveAllowPolicy"]["sourceQueueArns"]]
+        is_source = allowed.endswith(f":{stack.text(queue['QueueName'])}")
+        equal(is_source, True, f"{stack.name}: {name} and nobody else may park with its dead-letter queue")
+
+
+def mappings_are_set_up(broker, stack):
+    mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
+    equal(len(mappings), 2, f"{stack.name}: mappings")
+    for name, mapping in mappings.items():
+        place = f"{stack.name}: {name}"
+        if broker == "sqs":
+            queue = mapping["EventSourceArn"]["Fn::GetAtt"][0]
+            equal("RedrivePolicy" in stack.of_type("AWS::SQS::Queue")[queue], True, f"{place} reads a queue that parks")
+            equal(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"], f"{place}: partial batch responses")
+            equal(mapping["ScalingConfig"]["MaximumConcurrency"] >= 2, True, f"{place}: concurrency")
+            equal(mapping["MetricsConfig"], {"Metrics": ["EventCount"]}, f"{place}: metrics")
+            equal("FilterCriteria" in mapping, False, f"{place} deletes what its filter does not like")
+        else:
+            # Each Queues takes one name; a change of the window cannot be taken back.
+            equal(len(mapping["Queues"]), 1, f"{place}: queues")
+            equal("MaximumBatchingWindowInSeconds" in mapping, False, f"{place} sets the batching window")
+            access = sorted(each["Type"] for each in mapping["SourceAccessConfigurations"])
+            equal(access, ["BASIC_AUTH", "VIRTUAL_HOST"], f"{place}: access")
+            equal({"FunctionResponseTypes", "ScalingConfig", "MetricsConfig"} & mapping.keys(), set(), f"{place}: not for MQ")
+
+
+def visibility_is_six_times_any_timeout():
+    for timeout in read("template.yaml")["Parameters"]["ConsumerTimeout"]["AllowedValues"]:
+        stack = Stack("template.yaml", {"ConsumerTimeout": timeout})
+        equal(stack.resources["ConsumerFunction"]["Properties"]["Timeout"], timeout, "the consumer's timeout")
+        for name, queue in stack.of_type("AWS::SQS::Queue").items():
+            if "RedrivePolicy" in queue:
+                equal(43_200 >= queue["VisibilityTimeout"] >= 6 * timeout, True, f"{name} hides six times {timeout} s")
+
+
+# ---- the API -----------------------------------------------------------------------------------------------------------------
+
+# What the access log must tell; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
+ACCESS_LOG = {
+    "$context.authorizer.error",
+    "$context.error.message",
+    "$context.identity.sourceIp",
+    "$context.identity.userAgent",
+    "$context.integration.status",
+    "$context.integrationErrorMessage",
+    "$context.integrationLatency",
+    "$context.requestId",
+    "$context.responseLatency",
+    "$context.routeKey",
+    "$context.status",
+}
+# https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid-stages-stagename.html
+ACCESS_LOG_FORMAT_MAX = 1024
+STACK_NAME_MAX = 128
+
+
+def the_api_is_throttled_and_logged(stack):
+    [stage] = stack.of_type("AWS::ApiGatewayV2::Stage").values()
+    [api] = stack.of_type("AWS::ApiGatewayV2::Api").values()
+    paths = api["Body"]["paths"].items()
+    routes = {path if path == "$default" else f"{method.upper()} {path}" for path, methods in paths for method in methods}
+    settings = {"every route": stage["DefaultRouteSettings"], **stage.get("RouteSettings", {})}
+    # API Gateway refuses limits of a route that is not there.
+    equal(stage.get("RouteSettings", {}).keys() - routes, set(), f"{stack.name}: limits of routes that do not exist")
+    for route, limits in settings.items():
+        # A rate or burst that is left out of a single route's settings is not the default's.
+        both = limits.get("ThrottlingRateLimit", 0) > 0 and limits.get("ThrottlingBurstLimit", 0) > 0
+        equal((both, limits.get("DetailedMetricsEnabled")), (True, True), f"{stack.name}: limits and metrics of {route}")
+    log = stage["AccessLogSettings"]
+    equal(log["DestinationArn"], {"Fn::GetAtt": ["AccessLogs", "Arn"]}, f"{stack.name}: where requests are logged")
+    text = stack.text(log["Format"])
+    size = len(text.replace("<AWS::StackName>", "x" * STACK_NAME_MAX))
+    equal(size <= ACCESS_LOG_FORMAT_MAX and "\n" not in text, True, f"{stack.name}: {size} characters of access log")
+    said = set(json.loads(text).values())
+    equal(ACCESS_LOG - said, set(), f"{stack.name}: missing in the access log")
 
 
 def the_api_is_the_same(stacks):
@@ -210,8 +308,34 @@ def the_api_is_the_same(stacks):
     equal(rabbitmq.outputs["ApiUrl"], sqs.outputs["ApiUrl"], "the URL of both brokers")
 
 
-def each_broker_has_its_resources(stacks):
-    for broker, stack in stacks.items():
+def a_jwt_authorizer_fits():
+    """infra/jwt-authorizer.yaml, laid over the template, is a sound template that asks for a token where it says."""
+    template = laid_over(read("template.yaml"), read("infra/jwt-authorizer.yaml"))
+    given = {"JwtIssuer": "https://issuer.example", "JwtAudience": "orders"}
+    stack = Stack("template.yaml with infra/jwt-authorizer.yaml", given, template)
+    no_dangling_reference(stack)
+    [api] = stack.of_type("AWS::ApiGatewayV2::Api").values()
+    authorizer = api["Body"]["components"]["securitySchemes"]["Jwt"]["x-amazon-apigateway-authorizer"]
+    equal(authorizer["jwtConfiguration"], {"issuer": given["JwtIssuer"], "audience": given["JwtAudience"]}, "the authorizer's tokens")
+    equal(authorizer["identitySource"], "$request.header.Authorization", "where the authorizer finds a token")
+    asked = {
+        f"{method.upper()} {path}": operation["security"]
+        for path, methods in api["Body"]["paths"].items()
+        for method, operation in methods.items()
+        if "security" in operation
+    }
+    equal(asked, {"POST /orders": [{"Jwt": ["orders.write"]}]}, "the routes that ask for a token")
+    with tempfile.TemporaryDirectory() as folder:
+        merged = Path(folder) / "template.json"
+        merged.write_text(json.dumps(template))
+        run("cfn-lint", "--", merged)
+
+
+# ---- what there is ---------------------------------------------------------------------------------------------------------
+
+
+def each_broker_has_its_resources(full, bare):
+    for broker, stack in full.items():
         functions = stack.of_type("AWS::Lambda::Function")
         consumer = {"sqs": "ConsumerFunction", "rabbitmq": "RabbitmqConsumerFunction"}[broker]
         equal(sorted(functions), sorted([consumer, "IngressFunction"]), f"functions with {broker}")
@@ -225,23 +349,20 @@ def each_broker_has_its_resources(stacks):
             )
         queues = ["OrdersDeadLetterQueue", "OrdersQueue", "WebhooksDeadLetterQueue", "WebhooksQueue"]
         equal(sorted(stack.of_type("AWS::SQS::Queue")), queues if broker == "sqs" else [], f"queues with {broker}")
-        equal(
-            list(stack.of_type("AWS::CloudFormation::Stack")),
-            ["RabbitmqStack"] if broker == "rabbitmq" else [],
-            f"nested stacks with {broker}",
-        )
-        mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
-        equal(len(mappings), 2, f"mappings with {broker}")
-        for name, mapping in mappings.items():
-            equal(mapping["FunctionName"], {"Ref": consumer}, f"{name} with {broker} goes to")
-            partial = mapping.get("FunctionResponseTypes")
-            equal(partial, ["ReportBatchItemFailures"] if broker == "sqs" else None, f"{name}: partial batch responses")
-            if broker == "rabbitmq":
-                # Each Queues takes one name; a change of the window cannot be taken back.
-                equal(len(mapping["Queues"]), 1, f"{name}: queues")
-                equal("MaximumBatchingWindowInSeconds" in mapping, False, f"{name} sets the batching window")
-                access = sorted(each["Type"] for each in mapping["SourceAccessConfigurations"])
-                equal(access, ["BASIC_AUTH", "VIRTUAL_HOST"], f"{name}: access")
+        brokers = ["RabbitmqStack"] if broker == "rabbitmq" else []
+        equal(sorted(stack.of_type("AWS::CloudFormation::Stack")), ["MonitoringStack", *brokers], f"nested stacks with {broker}")
+        equal(list(bare[broker].of_type("AWS::CloudFormation::Stack")), brokers, f"nested stacks with {broker}, unwatched")
+        equal(len(stack.of_type("AWS::SecretsManager::Secret")), 1, f"secrets with {broker}")
+        # Nothing needs one today.
+        stores = stack.of_type("AWS::DynamoDB::Table") | stack.of_type("AWS::S3::Bucket")
+        equal(stores, {}, f"tables and buckets with {broker}")
+
+
+def logs_are_kept_and_given_up(stack):
+    for name, group in stack.of_type("AWS::Logs::LogGroup").items():
+        equal(group["RetentionInDays"], stack.parameters["LogRetentionDays"], f"{stack.name}: retention of {name}")
+        prefix = "/aws/vendedlogs/" if name == "AccessLogs" else "/aws/lambda/"
+        equal(stack.text(group["LogGroupName"]).startswith(prefix), True, f"{stack.name}: the name of {name}")
 
 
 def roles_may_do_what_is_written(broker, stack):
@@ -256,9 +377,11 @@ def roles_may_do_what_is_written(broker, stack):
 
 
 def permissions(stack):
-    """A line for each action on each resource that a role is allowed or denied."""
+    """A line for each action on each resource that a role is allowed or denied, and for who may take the role."""
     managed = stack.of_type("AWS::IAM::ManagedPolicy")
     for role, properties in stack.of_type("AWS::IAM::Role").items():
+        for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
+            yield f"{role}: for {statement['Principal']}"
         documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
         for arn in properties.get("ManagedPolicyArns", []):
             if isinstance(arn, dict) and arn.get("Ref") in managed:
@@ -269,30 +392,80 @@ def permissions(stack):
             for action in several(statement["Action"]):
                 for resource in several(statement["Resource"]):
                     condition = f" if {statement['Condition']}" if "Condition" in statement else ""
-                    yield f"{role}: {statement['Effect']} {action} on {spelled(resource)}{condition}"
+                    yield f"{role}: {statement['Effect']} {action} on {stack.text(resource)}{condition}"
 
 
 def several(value):
     return value if isinstance(value, list) else [value]
 
 
-def spelled(resource):
-    named = [name if attribute is None else f"{name}.{attribute}" for name, attribute in references(resource)]
-    return ", ".join(named) if named else resource
+# ---- nested stacks, and what watches -------------------------------------------------------------------------------------------
 
 
-def the_nested_stack_fits(stack):
-    nested = yaml_parse((ROOT / "infra/broker.yaml").read_text())
-    given = set(stack.resources["RabbitmqStack"]["Properties"]["Parameters"])
-    unknown = given - nested["Parameters"].keys()
-    equal(unknown, set(), "parameters infra/broker.yaml does not have")
-    for name, attribute in references([stack.resources, stack.outputs]):
-        if name == "RabbitmqStack" and attribute:
-            output = attribute.removeprefix("Outputs.")
-            if output not in nested["Outputs"]:
-                fault(f"infra/broker.yaml has no output {output}")
+def nested_stacks_fit(stack):
+    for name in stack.of_type("AWS::CloudFormation::Stack"):
+        inner = nested(stack, name, NESTED[name])
+        place = f"{stack.name}: {name}"
+        equal(stack.resources[name]["Properties"]["TemplateURL"], NESTED[name], f"{place}: its template")
+        given = stack.resources[name]["Properties"]["Parameters"].keys()
+        equal(given - inner.declared.keys(), set(), f"{place}: parameters it does not have")
+        needed = {each for each, declared in inner.declared.items() if "Default" not in declared}
+        equal(needed - given, set(), f"{place}: parameters it is not given")
+        for each, declared in inner.declared.items():
+            value = str(inner.parameters[each])
+            if value not in map(str, declared.get("AllowedValues", [value])):
+                fault(f"{place}: {each} is {value}")
+        for reference, attribute in references([stack.resources, stack.outputs]):
+            if reference == name and attribute and attribute.removeprefix("Outputs.") not in inner.template["Outputs"]:
+                fault(f"{NESTED[name]} has no output {attribute}")
+        no_dangling_reference(inner)
+        equal(circle(inner), [], f"{place}: resources that wait for one another")
+    broker = read("infra/broker.yaml")["Parameters"]
     for ours, theirs in [("EngineVersion", "RabbitmqEngineVersion"), ("InstanceType", "RabbitmqInstanceType")]:
-        equal(stack.parameters[theirs], nested["Parameters"][ours]["Default"], f"the default of {theirs}")
+        equal(stack.parameters[theirs], broker[ours]["Default"], f"the default of {theirs}")
+
+
+def what_watches_is_sound(broker, stack):
+    faults.extend(watching.faults("template.yaml", broker, stack, stack))
+    for name in stack.of_type("AWS::CloudFormation::Stack"):
+        faults.extend(watching.faults(NESTED[name], broker, nested(stack, name, NESTED[name]), stack))
+
+
+def somebody_is_told(full, bare, given):
+    for stack, topics, told in [(full, 1, "<AlarmTopic>"), (given, 0, "arn:topic"), (bare, 0, "")]:
+        equal(len(stack.of_type("AWS::SNS::Topic")), topics, f"{stack.name}: topics")
+        subscriptions = [each["Endpoint"] for each in stack.of_type("AWS::SNS::Subscription").values()]
+        equal(subscriptions, ["a@b"] if stack is full else [], f"{stack.name}: who subscribes")
+        for name in stack.of_type("AWS::CloudFormation::Stack"):
+            equal(nested(stack, name, NESTED[name]).parameters["AlarmTopicArn"], told, f"{stack.name}: {name} tells")
+        for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+            equal([stack.text(each) for each in alarm.get("AlarmActions", [])], [told] if told else [], f"{name} tells")
+
+
+# ---- samconfig.toml ------------------------------------------------------------------------------------------------------------
+
+
+def environments_of_samconfig_fit():
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    declared = read("template.yaml")["Parameters"]
+    equal({"dev", "prod", "rabbitmq"} <= environments.keys(), True, "samconfig.toml has dev, prod and rabbitmq")
+    for name, environment in environments.items():
+        if name == "version":
+            continue
+        given = dict(each.split("=", 1) for each in environment["deploy"]["parameters"]["parameter_overrides"])
+        built = dict(each.split("=", 1) for each in environment["build"]["parameters"].get("parameter_overrides", []))
+        equal(built.get("Broker"), given.get("Broker"), f"samconfig.toml: {name} is built for")
+        for parameter, value in given.items():
+            allowed = list(map(str, declared.get(parameter, {}).get("AllowedValues", [value])))
+            if parameter not in declared or value not in allowed:
+                fault(f"samconfig.toml: {name} has {parameter}={value}")
+        stack = Stack("template.yaml", {key: int(value) if value.isdigit() else value for key, value in given.items()})
+        no_dangling_reference(stack)
+        shifts = name == "prod"
+        equal("ServerlessDeploymentApplication" in stack.resources, shifts, f"samconfig.toml: {name} goes through CodeDeploy")
+
+
+# ---- Amazon MQ -----------------------------------------------------------------------------------------------------------------
 
 
 def versions_and_sizes_fit():

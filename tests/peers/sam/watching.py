@@ -1,0 +1,258 @@
+"""What watches: every metric that an alarm or the dashboard names exists, moves, and is one of a resource that exists."""
+
+import json
+import re
+import subprocess
+
+from stack import ROOT
+
+# The metrics that are used, with their dimensions, and what the value of a dimension must be.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+# https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-cloudwatch-metrics.html
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
+FUNCTION = ["Duration", "Invocations", "Errors", "Throttles", "ConcurrentExecutions"]
+METRICS = {
+    ("AWS/ApiGateway", "ApiId"): ["Count", "4xx", "5xx", "Latency", "IntegrationLatency", "DataProcessed"],
+    ("AWS/Lambda", "FunctionName"): FUNCTION,
+    ("AWS/Lambda", "ExecutedVersion", "FunctionName", "Resource"): FUNCTION,
+    # With MetricsConfig on the mapping only.
+    ("AWS/Lambda", "EventSourceMappingUUID"): [
+        "PolledEventCount",
+        "FilteredOutEventCount",
+        "InvokedEventCount",
+        "FailedInvokeEventCount",
+        "DeletedEventCount",
+    ],
+    ("AWS/SQS", "QueueName"): [
+        "ApproximateAgeOfOldestMessage",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesVisible",
+        "NumberOfEmptyReceives",
+        "NumberOfMessagesDeleted",
+        "NumberOfMessagesReceived",
+        "NumberOfMessagesSent",
+    ],
+    ("AWS/Logs", "LogGroupName"): ["IncomingBytes", "IncomingLogEvents"],
+    ("AWS/AmazonMQ", "Broker"): [
+        "ConnectionCount",
+        "MessageCount",
+        "MessageReadyCount",
+        "MessageUnacknowledgedCount",
+        "RabbitMQDiskFree",
+        "RabbitMQDiskFreeLimit",
+        "RabbitMQMemLimit",
+        "RabbitMQMemUsed",
+    ],
+    # With RabbitMQ 3.13 only.
+    ("AWS/AmazonMQ", "Broker", "Queue", "VirtualHost"): ["MessageCount"],
+    # What the functions write into their logs (crates/metrics).
+    ("Sluicegate", "function"): ["accepted", "refused", "enqueue_ms"],
+    ("Sluicegate", "code", "function"): ["refused"],
+    ("Sluicegate", "function", "queue"): [
+        "received",
+        "done",
+        "retried",
+        "rejected",
+        "undecodable",
+        "returned",
+        "oldest_ms",
+        "handler_ms",
+    ],
+    # What filters count in the access log.
+    ("Sluicegate", "stack"): ["answers", "answers_429", "answers_5xx"],
+}
+# The only metrics of a dead-letter queue that move when SQS itself puts a message there.
+MOVES_ON_A_DEAD_LETTER_QUEUE = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"]
+
+ALARMS = {
+    "template.yaml": ["NewIngressErrorsAlarm", "ServerErrorsAlarm"],
+    "infra/monitoring.yaml": [
+        "ConsumerErrorsAlarm",
+        "ConsumerThrottlesAlarm",
+        "IngressErrorsAlarm",
+        "IngressThrottlesAlarm",
+        "OrdersUndecodableAlarm",
+        "ServerErrorsAlarm",
+        "SlowAlarm",
+        "TooManyRequestsAlarm",
+        "WebhooksUndecodableAlarm",
+    ],
+}
+ALARMS_OF_BROKER = {
+    ("template.yaml", "sqs"): ["NewConsumerErrorsAlarm"],
+    ("template.yaml", "rabbitmq"): ["NewRabbitmqConsumerErrorsAlarm"],
+    ("infra/monitoring.yaml", "sqs"): [
+        f"{queue}{what}Alarm"
+        for queue in ["Orders", "Webhooks"]
+        for what in ["Age", "DeadLetter", "DeadLetterAge", "Silence"]
+    ],
+    ("infra/monitoring.yaml", "rabbitmq"): ["OrdersRejectedAlarm", "WebhooksRejectedAlarm"],
+}
+
+
+def faults(path, broker, stack, parent):
+    """What is wrong with the alarms and dashboards of a stack; `parent` is the stack that nests it, or the stack itself."""
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    expected = sorted(ALARMS.get(path, []) + ALARMS_OF_BROKER.get((path, broker), []))
+    if path in ALARMS and sorted(alarms) != expected:
+        yield f"{stack.name}: alarms {sorted(alarms)}, expected {expected}"
+    for name, alarm in alarms.items():
+        place = f"{stack.name}: {name}"
+        if len(alarm.get("AlarmActions", [])) != 1:
+            yield f"{place} tells nobody"
+        if "TreatMissingData" not in alarm or "AlarmDescription" not in alarm:
+            yield f"{place} does not say what missing data mean, or what to do"
+        if alarm.get("DatapointsToAlarm", 1) > alarm["EvaluationPeriods"]:
+            yield f"{place} can never go off"
+        identifiers = {query["Id"] for query in alarm.get("Metrics", [])}
+        for query in alarm.get("Metrics", []):
+            if "Expression" in query:
+                yield from (f"{place}: {each}" for each in unknown(query["Expression"], identifiers))
+        for metric, period in metrics(alarm):
+            dimensions = {each["Name"]: stack.text(each["Value"]) for each in metric.get("Dimensions", [])}
+            yield from (f"{place}: {each}" for each in wrong(metric, dimensions, stack, parent))
+            if period * alarm["EvaluationPeriods"] > 86_400:
+                yield f"{place} looks back further than a day, which CloudWatch refuses"
+            is_dead = any("DeadLetter" in value for value in dimensions.values())
+            if is_dead and metric["MetricName"] not in MOVES_ON_A_DEAD_LETTER_QUEUE:
+                yield f"{place}: {metric['MetricName']} of a dead-letter queue does not move"
+    for name, dashboard in stack.of_type("AWS::CloudWatch::Dashboard").items():
+        for each in dashboard_faults(stack, parent, stack.text(dashboard["DashboardBody"])):
+            yield f"{stack.name}: {name}: {each}"
+    for name, each in stack.of_type("AWS::Logs::MetricFilter").items():
+        yield from (f"{stack.name}: {name}: {fault}" for fault in filter_faults(stack, parent, each))
+
+
+def metrics(alarm):
+    """The metrics of an alarm, each with its period in seconds."""
+    if "MetricName" in alarm:
+        yield alarm, alarm["Period"]
+    for query in alarm.get("Metrics", []):
+        if "MetricStat" in query:
+            yield query["MetricStat"]["Metric"], query["MetricStat"]["Period"]
+
+
+def wrong(metric, dimensions, stack, parent):
+    key = (metric["Namespace"], *sorted(dimensions))
+    if metric["MetricName"] not in METRICS.get(key, []):
+        yield f"there is no metric {metric['MetricName']} of {key}"
+    for name, text in dimensions.items():
+        if not is_there(name, text, stack, parent):
+            yield f"{name} is {text}, which is not what {metric['MetricName']} is known by"
+    if key == ("Sluicegate", "stack"):
+        filters = [*stack.of_type("AWS::Logs::MetricFilter").values(), *parent.of_type("AWS::Logs::MetricFilter").values()]
+        filters = [each["MetricName"] for one in filters for each in one["MetricTransformations"]]
+        if metric["MetricName"] not in filters:
+            yield f"no filter counts {metric['MetricName']}"
+
+
+def is_there(dimension, text, stack, parent):
+    """Whether the value of a dimension is that of a resource of the right kind which exists."""
+
+    def refers(kind, attribute=None):
+        name, found = parent.named(text)
+        return found == attribute and parent.resources.get(name, {}).get("Type") == kind
+
+    consumed = [queue for each in parent.of_type("AWS::Lambda::EventSourceMapping").values() for queue in each.get("Queues", [])]
+    match dimension:
+        case "ApiId":
+            return refers("AWS::ApiGatewayV2::Api")
+        case "FunctionName" | "function":
+            return refers("AWS::Lambda::Function")
+        case "Resource":
+            return re.fullmatch(r"<\w+>:live", text) and f"{text[1:-6]}Aliaslive" in parent.resources
+        case "ExecutedVersion":
+            name, attribute = parent.named(text)
+            return attribute == "Version" and parent.resources.get(name, {}).get("Type") == "AWS::Lambda::Version"
+        case "EventSourceMappingUUID":
+            name, _ = parent.named(text)
+            mapping = parent.resources.get(name, {})
+            return mapping.get("Properties", {}).get("MetricsConfig") == {"Metrics": ["EventCount"]}
+        case "QueueName":
+            return refers("AWS::SQS::Queue", "QueueName")
+        case "queue":
+            return refers("AWS::SQS::Queue", "QueueName") or text in consumed
+        case "LogGroupName":
+            return refers("AWS::Logs::LogGroup")
+        case "stack":
+            return text == "<AWS::StackName>"
+        case "Broker":
+            # The broker is called as the stack is.
+            return text in ["<AWS::StackName>", stack.parameters.get("Name")]
+        case "Queue":
+            return text.removesuffix(".dlq") in consumed
+        case "VirtualHost":
+            return text == "/"
+    return False
+
+
+def filter_faults(stack, parent, each):
+    """A filter's fields are fields of the log it reads."""
+    group = stack.text(each["LogGroupName"])
+    stages = parent.of_type("AWS::ApiGatewayV2::Stage").values()
+    formats = [parent.text(stage["AccessLogSettings"]["Format"]) for stage in stages]
+    if parent.named(group)[0] != "AccessLogs":
+        yield f"reads {group}"
+    fields = re.findall(r"\$\.(\w+)", json.dumps(each))
+    missing = [field for field in fields if not all(field in json.loads(text) for text in formats)]
+    if not fields or missing:
+        yield f"the access log has no {missing}"
+
+
+def dashboard_faults(stack, parent, body):
+    try:
+        widgets = json.loads(body)["widgets"]
+    except ValueError as error:
+        yield f"is not JSON: {error}"
+        return
+    if len(widgets) > 500:
+        yield "has more than 500 widgets"
+    for widget in widgets:
+        properties = widget["properties"]
+        place = properties["title"]
+        if properties["region"] != "<AWS::Region>":
+            yield f"{place}: region {properties['region']}"
+        entries = properties["metrics"]
+        identifiers = {entry[-1]["id"] for entry in entries if isinstance(entry[-1], dict) and "id" in entry[-1]}
+        for entry in entries:
+            options = entry[-1] if isinstance(entry[-1], dict) else {}
+            if "expression" in options:
+                yield from (f"{place}: {each}" for each in searched(options["expression"], stack, parent))
+                if "SEARCH" not in options["expression"]:
+                    yield from (f"{place}: {each}" for each in unknown(options["expression"], identifiers))
+                continue
+            namespace, metric, *rest = [each for each in entry if isinstance(each, str)]
+            dimensions = dict(zip(rest[::2], rest[1::2], strict=True))
+            if not {"stat"} & (options.keys() | properties.keys()):
+                yield f"{place}: no statistic"
+            found = wrong({"Namespace": namespace, "MetricName": metric}, dimensions, stack, parent)
+            yield from (f"{place}: {each}" for each in found)
+
+
+def searched(expression, stack, parent):
+    """SEARCH('{namespace,dimensions} MetricName="name" dimension="value"', …) finds what exists."""
+    found = re.fullmatch(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\"((?: \w+=\"[^\"]*\")*)', '\w+', \d+\)", expression)
+    if not found:
+        return [] if "SEARCH" not in expression else [f"cannot read {expression}"]
+    key = tuple(found[1].split(","))
+    values = dict(re.findall(r" (\w+)=\"([^\"]*)\"", found[3]))
+    is_known = found[2] in METRICS.get((key[0], *sorted(key[1:])), [])
+    are_there = all(is_there(name, text, stack, parent) for name, text in values.items())
+    return [] if is_known and are_there else [f"{expression} finds nothing"]
+
+
+def unknown(expression, identifiers):
+    """Names in a metric's expression that are neither functions nor other metrics."""
+    names = set(re.findall(r"\b[a-z]\w*\b", expression))
+    return [f"{expression} knows no {name}" for name in sorted(names - identifiers)]
+
+
+def unwritten():
+    """Metrics of our own that no function's source names."""
+    own = {name for key, names in METRICS.items() if key[0] == "Sluicegate" and key[1:] != ("stack",) for name in names}
+    for name in sorted(own):
+        command = ["grep", "-rqF", f'"{name}"', "--include=*.rs", "crates/metrics", "crates/batch", "functions"]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            yield f"no function writes the metric {name}"
