@@ -47,12 +47,14 @@ pub(crate) struct Invocation<'a> {
     pub(crate) request_id: &'a str,
     /// The header of X-Ray.
     pub(crate) xray: Option<&'a str>,
+    /// When it began: what messages waited until then is their age.
+    pub(crate) at: SystemTime,
     pub(crate) emitter: Option<&'a Emitter>,
 }
 
 impl<'a> Invocation<'a> {
     pub(crate) fn new(context: &'a Context, emitter: Option<&'a Emitter>) -> Self {
-        Self { request_id: &context.request_id, xray: context.xray_trace_id.as_deref(), emitter }
+        Self { request_id: &context.request_id, xray: context.xray_trace_id.as_deref(), at: SystemTime::now(), emitter }
     }
 
     /// Logs a delivery. Its trace is that of its event, else that it was sent in, else that of the invocation.
@@ -99,7 +101,7 @@ impl<'a> Invocation<'a> {
     /// Tells the metrics of the batch.
     pub(crate) fn count(&self, messages: &[Incoming<'_>], ended: &[Ended]) {
         let Some(emitter) = self.emitter else { return };
-        for (queue, deliveries) in by_queue(messages, ended, SystemTime::now()) {
+        for (queue, deliveries) in by_queue(messages, ended, self.at) {
             if let Err(error) = emitter.deliveries(queue, &deliveries) {
                 tracing::warn!(request_id = self.request_id, queue, reason = %error, "no metrics");
             }
@@ -107,11 +109,9 @@ impl<'a> Invocation<'a> {
     }
 }
 
-fn by_queue<'a>(messages: &[Incoming<'a>], ended: &[Ended], now: SystemTime) -> BTreeMap<&'a str, Deliveries> {
-    let now_unix_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let age = |sent_unix_ms: u64| {
-        Duration::from_millis(u64::try_from(now_unix_ms).unwrap_or(u64::MAX).saturating_sub(sent_unix_ms))
-    };
+fn by_queue<'a>(messages: &[Incoming<'a>], ended: &[Ended], at: SystemTime) -> BTreeMap<&'a str, Deliveries> {
+    let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = |sent_unix_ms| since_1970.saturating_sub(Duration::from_millis(sent_unix_ms));
     let mut queues = BTreeMap::<_, Deliveries>::new();
     for (message, ended) in messages.iter().zip(ended) {
         let deliveries = queues.entry(message.queue).or_default();

@@ -100,7 +100,7 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
         settle_until: Instant::now() + Duration::from_secs(11),
         messages: &incoming,
         settle: &memory,
-        invocation: Invocation { request_id: "r", xray: None, emitter: None },
+        invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
     };
     let ended = work.run().await;
     let settled = ended.iter().map(|ended| ended.settled).collect();

@@ -22,7 +22,7 @@ const FIXTURES: [(&str, &str, usize); 4] = [
     ("damaged", include_str!("../../../../../tests/events/rabbitmq-damaged.json"), 9),
 ];
 
-const INVOCATION: Invocation<'_> = Invocation { request_id: "r", xray: None, emitter: None };
+const INVOCATION: Invocation<'_> = Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
 
 /// What becomes of a publish.
 #[derive(Clone, Copy, Debug, PartialEq)]
