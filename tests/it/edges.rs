@@ -36,7 +36,10 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("aws_sdk_cloudformation", &["crates/doctor/src/stack"]),
     ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
-    ("aws_sdk_secretsmanager", &["functions/ingress/src/secrets", "crates/queue/src/rabbitmq"]),
+    (
+        "aws_sdk_secretsmanager",
+        &["crates/doctor/src/stack", "functions/ingress/src/secrets", "crates/queue/src/rabbitmq"],
+    ),
     (
         "aws_config",
         &[

@@ -11,18 +11,21 @@ use std::{
 
 use clap::Args;
 use sluicegate_contract::Contract;
-use sluicegate_doctor::{Inventory, Project, Report, checks, examine};
+use sluicegate_doctor::{Inventory, Project, Report, checks, deployed, examine};
 use sluicegate_topology::Topology;
 
-use crate::paths;
+use crate::{aws::Aws, paths};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
 ///
 /// Errors lose or block messages, warnings delay or hide them. Nothing is changed.
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// A deployed stack, with what was changed by hand since [default: the template is looked at]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "parameter"])]
+    stack: Option<String>,
     /// The template, with the templates nested in it [default: template.yaml]
-    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
     /// The value of a template's parameter; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
@@ -33,6 +36,8 @@ pub(crate) struct Arguments {
     /// What is to be on the RabbitMQ broker [default: infra/topology.yaml, if it is there]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    #[command(flatten)]
+    aws: Aws,
     /// Exit with 1 for warnings too
     #[arg(long)]
     strict: bool,
@@ -67,10 +72,20 @@ fn examined(arguments: &Arguments) -> Result<Report, String> {
             Topology::parse(file, text).map_err(|faults| faults.as_slice().iter().map(ToString::to_string).collect())
         })?,
     };
-    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
-    let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
-    let inventory = Inventory::of_template(&template, &parameters).map_err(|error| error.to_string())?;
-    Ok(examine(&inventory, &project))
+    Ok(examine(&inventory(arguments)?, &project))
+}
+
+fn inventory(arguments: &Arguments) -> Result<Inventory, String> {
+    let Some(stack) = &arguments.stack else {
+        let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+        let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
+        return Inventory::of_template(&template, &parameters).map_err(|error| error.to_string());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime
+        .block_on(async { deployed(&arguments.aws.load().await, stack).await })
+        .map_err(|error| format!("stack {stack}: {error}"))
 }
 
 /// A file of the project: the one that was named, or the usual one if there is one.

@@ -1,6 +1,6 @@
 //! What silently loses or delays messages, found in a template or in a deployed stack before it does.
 //!
-//! [`Inventory`] is every resource there is, from a template's files or from a deployed stack; [`examine`] runs every check of
+//! [`Inventory`] is every resource there is, from a template's files or from a deployed stack ([`deployed`]); [`examine`] runs every check of
 //! [`checks`] over it. A check is a pure function, stays silent where a value cannot be known, and comes with the reason, the
 //! remedy and the page that says so. Nothing here changes anything.
 
@@ -10,8 +10,12 @@ mod error;
 mod finding;
 mod identity;
 mod inventory;
+mod live;
 mod model;
 mod setting;
+mod stack;
+#[cfg(test)]
+mod tests;
 
 use sluicegate_contract::Contract;
 use sluicegate_topology::Topology;
@@ -22,6 +26,7 @@ pub use crate::{
     error::Error,
     finding::{Check, Finding, Report, Severity},
     inventory::Inventory,
+    stack::deployed,
 };
 
 /// What the project says besides the template. What is left out is not compared.

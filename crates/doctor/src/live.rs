@@ -1,0 +1,155 @@
+//! What is there now, laid over what was deployed, so that checks see what was changed by hand; and each such change told.
+//!
+//! Values have the names of CloudFormation's properties, whoever told them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    inventory::{Inventory, Origin, Resource},
+    model::VERSIONS,
+    setting::is_known,
+};
+
+/// What was found. Of what could not be asked there is nothing, and the template's values stay.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
+pub(crate) struct Live {
+    /// Attributes, by the queue's ARN.
+    pub(crate) queues: BTreeMap<String, Map<String, Value>>,
+    /// Properties, by the function's name.
+    pub(crate) functions: BTreeMap<String, Map<String, Value>>,
+    /// Properties, by the mapping's UUID; `None` for one that is gone.
+    pub(crate) mappings: BTreeMap<String, Option<Map<String, Value>>>,
+    /// How many versions, by the secret's ARN.
+    pub(crate) secrets: BTreeMap<String, u64>,
+}
+
+/// What is laid over, and its value where none is written.
+type Defaults = &'static [(&'static str, &'static str)];
+
+const OF_QUEUES: Defaults = &[
+    ("ContentBasedDeduplication", "false"),
+    ("DeduplicationScope", "queue"),
+    ("DelaySeconds", "0"),
+    ("FifoThroughputLimit", "perQueue"),
+    ("KmsMasterKeyId", ""),
+    ("MaximumMessageSize", "1048576"),
+    ("MessageRetentionPeriod", "345600"),
+    ("RedriveAllowPolicy", ""),
+    ("RedrivePolicy", ""),
+    ("SqsManagedSseEnabled", "true"),
+    ("VisibilityTimeout", "30"),
+];
+const OF_FUNCTIONS: Defaults =
+    &[("Environment", ""), ("ReservedConcurrentExecutions", ""), ("Runtime", ""), ("Timeout", "3")];
+const OF_MAPPINGS: Defaults = &[
+    ("BatchSize", "10"),
+    ("Enabled", "true"),
+    ("FilterCriteria", ""),
+    ("FunctionResponseTypes", ""),
+    ("MaximumBatchingWindowInSeconds", "0"),
+    ("ProvisionedPollerConfig", ""),
+    ("ScalingConfig", ""),
+];
+
+/// The batching window is left out: of one that nobody set, Lambda tells something else than half a second.
+const OF_MQ_MAPPINGS: Defaults = &[("BatchSize", "100"), ("Enabled", "true"), ("FilterCriteria", ""), ("Queues", "")];
+
+fn is_of_broker(mapping: &Resource) -> bool {
+    mapping.props().get("Queues").is_written()
+}
+
+impl Inventory {
+    pub(crate) fn lay_over(&mut self, mut live: Live) {
+        let mut changes = Vec::new();
+        self.resources.retain_mut(|resource| {
+            let (now, defaults) = match resource.kind.as_str() {
+                "AWS::SQS::Queue" => (live.queues.remove(&resource.arn), OF_QUEUES),
+                "AWS::Lambda::Function" => (live.functions.remove(&resource.reference), OF_FUNCTIONS),
+                "AWS::Lambda::EventSourceMapping" => match live.mappings.remove(&resource.reference) {
+                    Some(None) => {
+                        changes.push((resource.origin.clone(), "the event source mapping is gone".to_owned()));
+                        return false;
+                    }
+                    now => (now.flatten(), if is_of_broker(resource) { OF_MQ_MAPPINGS } else { OF_MAPPINGS }),
+                },
+                "AWS::SecretsManager::Secret" => {
+                    if let (Some(versions), Some(own)) =
+                        (live.secrets.get(&resource.reference), resource.properties.as_object_mut())
+                    {
+                        own.insert(VERSIONS.to_owned(), (*versions).into());
+                    }
+                    return true;
+                }
+                _ => return true,
+            };
+            if let Some(now) = now {
+                changes.extend(replace(resource, now, defaults));
+            }
+            true
+        });
+        // What is left is of no template here.
+        for (uuid, now) in live.mappings {
+            let Some(now) = now else { continue };
+            let origin = Origin::nowhere(format!("event source mapping {uuid}"));
+            changes.push((origin.clone(), "is of no template here: made by hand, or by another stack".to_owned()));
+            self.resources.push(Resource {
+                origin,
+                kind: "AWS::Lambda::EventSourceMapping".to_owned(),
+                reference: uuid,
+                arn: String::new(),
+                properties: now.into(),
+                update_policy: Value::Null,
+            });
+        }
+        self.changes.extend(changes);
+    }
+}
+
+/// Puts in what is there now, and tells what differs.
+fn replace(resource: &mut Resource, mut now: Map<String, Value>, defaults: Defaults) -> Vec<(Origin, String)> {
+    let mut changes = Vec::new();
+    if !resource.properties.is_object() {
+        resource.properties = Value::Object(Map::new());
+    }
+    let Some(written) = resource.properties.as_object_mut() else { return changes };
+    for (name, default) in defaults {
+        let (was, is) = (written.remove(*name), now.remove(*name));
+        let comparable = was.as_ref().is_none_or(is_known);
+        let (before, after) = (normal(was.as_ref(), default), normal(is.as_ref(), default));
+        if comparable && before != after {
+            // Variables may be secrets.
+            let shown = if *name == "Environment" { variables(&before, &after) } else { format!("{name} is {after}, was deployed as {before}") };
+            changes.push((resource.origin.clone(), shown));
+        }
+        written.extend(is.map(|is| ((*name).to_owned(), is)));
+    }
+    changes
+}
+
+/// The names of the variables that differ.
+fn variables(before: &Value, after: &Value) -> String {
+    let of = |value: &Value| value["Variables"].as_object().cloned().unwrap_or_default();
+    let (before, after) = (of(before), of(after));
+    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    let names: Vec<&str> = names.filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
+    format!("Environment differs in {}", names.join(", "))
+}
+
+/// One form for what is written in several: numbers are text, JSON text is what it says, nothing is the default.
+fn normal(value: Option<&Value>, default: &str) -> Value {
+    match value {
+        None | Some(Value::Null) => Value::from(default),
+        Some(Value::String(text)) => match serde_json::from_str::<Value>(text) {
+            Ok(object @ Value::Object(_)) => normal(Some(&object), default),
+            _ => Value::from(text.as_str()),
+        },
+        Some(Value::Array(items)) => items.iter().map(|item| normal(Some(item), "")).collect(),
+        Some(Value::Object(entries)) => {
+            entries.iter().map(|(name, item)| (name.clone(), normal(Some(item), ""))).collect()
+        }
+        Some(scalar) => Value::from(scalar.to_string()),
+    }
+}

@@ -1,0 +1,119 @@
+//! A deployed stack with planted faults, on LocalStack; and nested stacks, without one.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use aws_config::{SdkConfig, timeout::TimeoutConfig};
+use aws_sdk_cloudformation::types::{Parameter, StackStatus};
+use aws_sdk_sqs::types::QueueAttributeName;
+
+use super::deployed;
+use crate::{Inventory, Project, Report, Severity, examine, inventory::Deployed};
+
+const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
+
+fn config() -> SdkConfig {
+    let url = std::env::var(LOCALSTACK_URL);
+    let url = url.unwrap_or_else(|_| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it"));
+    let config = sluicegate_queue::aws::sdk_config(|name| match name {
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
+        "AWS_ENDPOINT_URL" => Some(url.clone()),
+        _ => None,
+    });
+    // A service that LocalStack starts first takes its time.
+    config.expect("a configuration").into_builder().timeout_config(TimeoutConfig::disabled()).build()
+}
+
+fn found(report: &Report, severity: Severity) -> BTreeSet<&str> {
+    report.findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.check).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs LocalStack"]
+async fn what_was_deployed_wrong_and_what_was_changed_by_hand_is_found() {
+    let config = config();
+    let client = aws_sdk_cloudformation::Client::new(&config);
+    let name = format!("doctor-{}", uuid::Uuid::now_v7().simple());
+    let receives = Parameter::builder().parameter_key("Receives").parameter_value("1").build();
+    let create = client.create_stack().stack_name(&name).template_body(include_str!("tests.yaml"));
+    create.parameters(receives).send().await.expect("a stack");
+    created(&client, &name).await;
+
+    let inventory = deployed(&config, &name).await.expect("the stack");
+    let report = examine(&inventory, &Project::default());
+    assert_eq!(report.notes, Vec::<String>::new(), "{report}");
+    let planted = BTreeSet::from(["max-receive-count-one", "no-partial-batch-response"]);
+    assert_eq!(found(&report, Severity::Error), planted, "{report}");
+    assert!(!found(&report, Severity::Warning).contains("changed-since-deployed"), "{report}");
+
+    let sqs = aws_sdk_sqs::Client::new(&config);
+    let parked = inventory.resources.iter().find(|resource| resource.origin.id == "Parked").expect("the queue");
+    let set = sqs.set_queue_attributes().queue_url(&parked.reference);
+    set.attributes(QueueAttributeName::MessageRetentionPeriod, "86400").send().await.expect("set by hand");
+
+    let report = examine(&deployed(&config, &name).await.expect("the stack"), &Project::default());
+    let mut planted = planted;
+    planted.insert("dead-letter-retention");
+    assert_eq!(found(&report, Severity::Error), planted, "{report}");
+    let changed = report.findings.iter().find(|finding| finding.check == "changed-since-deployed");
+    let changed = changed.map(|finding| (finding.resource.as_str(), finding.what.as_str(), finding.line));
+    let what = "MessageRetentionPeriod is \"86400\", was deployed as \"1209600\"";
+    assert_eq!(changed, Some(("Parked", what, None)), "{report}");
+
+    client.delete_stack().stack_name(&name).send().await.expect("deleted");
+}
+
+async fn created(client: &aws_sdk_cloudformation::Client, name: &str) {
+    for _ in 0..240 {
+        let answer = client.describe_stacks().stack_name(name).send().await.expect("the stack");
+        match answer.stacks().first().and_then(|stack| stack.stack_status()) {
+            Some(StackStatus::CreateComplete) => return,
+            Some(StackStatus::CreateInProgress) => tokio::time::sleep(Duration::from_millis(250)).await,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("{name} is not created after a minute");
+}
+
+#[tokio::test]
+#[ignore = "needs LocalStack"]
+async fn a_stack_that_is_not_there_is_an_error_that_says_so() {
+    let error = deployed(&config(), "no-such-stack").await.expect_err("no stack").to_string();
+    assert!(error.starts_with("cloudformation:DescribeStacks: ") && error.contains("no-such-stack"), "{error}");
+}
+
+#[test]
+fn nested_stacks_are_looked_into_and_parameters_and_outputs_lead_from_one_to_the_other() {
+    let stack = |name: &str, template: &str, physical: &[(&str, &str)]| Deployed {
+        name: name.to_owned(),
+        arn: format!("arn:aws-cn:cloudformation:cn-north-1:123456789012:stack/{name}/1"),
+        template: template.to_owned(),
+        physical: physical.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect(),
+        ..Deployed::default()
+    };
+    let mut queues = stack(
+        "shop-Queues-1",
+        "{Resources: {Orders: {Type: 'AWS::SQS::Queue', Properties: {VisibilityTimeout: !Ref Seconds}}}, \
+          Parameters: {Seconds: {Type: Number}}, Outputs: {Arn: {Value: !GetAtt Orders.Arn}}}",
+        &[("Orders", "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/orders-of-the-shop")],
+    );
+    queues.parameters.insert("Seconds".to_owned(), "45".to_owned());
+    queues.outputs.insert("Arn".to_owned(), "arn:aws-cn:sqs:cn-north-1:123456789012:orders-of-the-shop".to_owned());
+    let mut shop = stack(
+        "shop",
+        "{Resources: {Queues: {Type: 'AWS::CloudFormation::Stack'}, \
+          Consumer: {Type: 'AWS::Lambda::Function', Properties: {Timeout: 60}}, \
+          Mapping: {Type: 'AWS::Lambda::EventSourceMapping', \
+            Properties: {FunctionName: !GetAtt Consumer.Arn, EventSourceArn: !GetAtt Queues.Outputs.Arn}}}}",
+        &[("Consumer", "shop-consumer"), ("Queues", "arn:aws-cn:cloudformation:cn-north-1:123456789012:stack/shop-Queues-1/1")],
+    );
+    shop.nested.insert("Queues".to_owned(), queues);
+    let report = examine(&Inventory::of_deployed(&shop).expect("the stack"), &Project::default());
+    let finding = report.findings.iter().find(|finding| finding.check == "visibility-below-timeout").expect("it is found");
+    assert_eq!(finding.resource, "Queues/Orders");
+    assert_eq!(finding.what, "messages stay hidden for 45 s, Consumer may run for 60 s");
+
+    shop.nested.clear();
+    let report = examine(&Inventory::of_deployed(&shop).expect("the stack"), &Project::default());
+    assert_eq!(report.notes, ["Queues: the stack could not be read"]);
+}

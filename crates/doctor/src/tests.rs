@@ -1,0 +1,185 @@
+//! Every check has a template in `fixtures/` that it finds something in, and no check finds what is not there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use proptest::prelude::*;
+use sluicegate_contract::Contract;
+use sluicegate_topology::Topology;
+
+use crate::{Inventory, Project, Report, Severity, checks, examine, live::Live};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+fn read(path: &Path) -> Option<String> {
+    path.is_file().then(|| std::fs::read_to_string(path).expect("a readable file"))
+}
+
+/// The report on a fixture, with the contract, the topology and the live values beside it.
+fn examined(id: &str) -> Report {
+    let beside = |end: &str| read(&folder().join(format!("{id}.{end}")));
+    let template = folder().join(format!("{id}.yaml"));
+    let mut inventory = Inventory::of_template(&template, &BTreeMap::new()).expect("a template");
+    if let Some(text) = beside("live.json") {
+        inventory.lay_over(serde_json::from_str::<Live>(&text).expect("live values"));
+    }
+    let project = Project {
+        contract: beside("openapi.yaml").map(|text| Contract::parse("openapi.yaml", &text).expect("a sound contract")),
+        topology: beside("topology.yaml").map(|text| Topology::parse("topology.yaml", &text).expect("a sound topology")),
+    };
+    examine(&inventory, &project)
+}
+
+#[test]
+fn every_check_finds_what_its_fixture_has_and_nothing_else_there_is_as_bad() {
+    let mut wrong = Vec::new();
+    for check in checks() {
+        let report = examined(check.id);
+        let as_bad = report.findings.iter().filter(|finding| finding.severity <= check.severity);
+        let as_bad: BTreeSet<&str> = as_bad.map(|finding| finding.check).collect();
+        if as_bad != BTreeSet::from([check.id]) {
+            wrong.push(format!("{}: {as_bad:?}\n{report}", check.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_fixture_is_of_a_check() {
+    let known: BTreeSet<&str> = checks().map(|check| check.id).collect();
+    for entry in std::fs::read_dir(folder()).expect("the folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        assert!(known.contains(name.split('.').next().unwrap_or_default()), "{name} is of no check");
+    }
+}
+
+#[test]
+fn checks_are_named_once_and_say_where_they_are_written() {
+    let mut ids = BTreeSet::new();
+    for check in checks() {
+        assert!(ids.insert(check.id), "{} is there twice", check.id);
+        assert!(check.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", check.id);
+        assert!(check.source.starts_with("https://"), "{}", check.id);
+        assert!(check.why.ends_with('.') && check.mend.ends_with('.'), "{}", check.id);
+    }
+    assert!(ids.len() >= 25);
+}
+
+/// The project's own template and all it needs.
+fn project(broker: &str) -> Report {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = |path: &str| read(&root.join(path)).expect(path);
+    let parameters = BTreeMap::from([("Broker".to_owned(), broker.to_owned())]);
+    let inventory = Inventory::of_template(&root.join("template.yaml"), &parameters).expect("the template");
+    let project = Project {
+        contract: Some(Contract::parse("openapi.yaml", &text("functions/ingress/openapi.yaml")).expect("the contract")),
+        topology: Some(Topology::parse("topology.yaml", &text("infra/topology.yaml")).expect("the topology")),
+    };
+    examine(&inventory, &project)
+}
+
+#[test]
+fn the_project_s_own_template_has_nothing_to_mend_on_either_broker() {
+    for broker in ["sqs", "rabbitmq"] {
+        let report = project(broker);
+        assert_eq!((report.errors, report.warnings), (0, 0), "{broker}\n{report}");
+        assert!(report.notes.is_empty(), "{:?}", report.notes);
+    }
+}
+
+#[test]
+fn a_finding_names_file_and_line_and_the_report_puts_the_worst_first() {
+    let report = examined("visibility-below-timeout");
+    let [finding] = report.findings.as_slice() else { panic!("{report}") };
+    assert_eq!((finding.resource.as_str(), finding.line, finding.severity), ("Orders", Some(7), Severity::Error));
+    assert!(finding.file.as_ref().is_some_and(|file| file.ends_with("visibility-below-timeout.yaml")));
+    let text = report.to_string();
+    assert!(text.starts_with("error visibility-below-timeout\n  "), "{text}");
+    assert!(text.ends_with("1 error(s), 0 warning(s), 0 worth knowing"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_known_is_not_found() {
+    let template = "
+Parameters: { Seconds: { Type: Number }, Queue: { Type: String } }
+Resources:
+  Orders:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: !Ref Seconds
+      MessageRetentionPeriod: !ImportValue retention
+      RedrivePolicy: { deadLetterTargetArn: !Ref Queue, maxReceiveCount: !Ref Seconds }
+  Consumer:
+    Type: AWS::Lambda::Function
+    Properties: { Timeout: !Ref Seconds, Role: !Ref Queue, LoggingConfig: !ImportValue logging, Runtime: !Ref Queue }
+  Mapping:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      EventSourceArn: !GetAtt Orders.Arn
+      FunctionName: !Ref Consumer
+      FunctionResponseTypes: !Ref Queue
+      ScalingConfig: !ImportValue scaling
+  Age:
+    Type: AWS::CloudWatch::Alarm
+    Properties: { Namespace: AWS/SQS, MetricName: ApproximateAgeOfOldestMessage, Dimensions: !Ref Queue, AlarmActions: !Ref Queue }
+";
+    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
+    let report = examine(&inventory, &Project::default());
+    assert!(report.findings.is_empty(), "{report}");
+    // Given the values, it speaks.
+    let parameters = BTreeMap::from([("Seconds".to_owned(), "20".to_owned())]);
+    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &parameters).expect("a template");
+    let report = examine(&inventory, &Project::default());
+    assert_eq!(report.findings.len(), 1, "{report}");
+}
+
+#[test]
+fn what_is_no_template_is_an_error_with_its_line() {
+    let read = |text: &str| Inventory::of_text(Path::new("t.yaml"), text, &BTreeMap::new()).map(drop);
+    for (text, expected) in [
+        ("", "t.yaml:1: the file is empty"),
+        ("a: 1", "t.yaml:1: is no template: it has no Resources"),
+        ("Resources:\n  a: &x 1\n  b: *x", "t.yaml:3: CloudFormation does not support YAML aliases"),
+    ] {
+        assert_eq!(read(text).map_err(|error| error.to_string()), Err(expected.to_owned()));
+    }
+    let stray = BTreeMap::from([("Broker".to_owned(), "sqs".to_owned())]);
+    let read = Inventory::of_text(Path::new("t.yaml"), "Resources: {}", &stray);
+    assert_eq!(read.map(drop).map_err(|error| error.to_string()), Err("t.yaml has no parameter Broker".to_owned()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    /// Whatever becomes of the lines of a template, there is a report or an error.
+    #[test]
+    fn no_template_makes_it_panic(
+        fixture in prop::sample::select(checks().map(|check| check.id).collect::<Vec<_>>()),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, any::<prop::sample::Index>()), 1..6),
+        odd in prop::sample::select(vec![
+            "!Ref Orders", "!GetAtt Orders", "!Sub '${'", "[]", "{}", "null", "-1", "1e400", "'*'", "!If [a, b, c]", "true",
+            "!Select [9, []]", "!FindInMap [a]", "{ Fn::If: 1 }", "99999999999999999999", "\"\"", "- a", "!Join 1",
+        ]),
+    ) {
+        let text = read(&folder().join(format!("{fixture}.yaml"))).expect("a fixture");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (at, edit, other) in edits {
+            if lines.is_empty() {
+                break;
+            }
+            let (at, other) = (at.index(lines.len()), other.index(lines.len()));
+            match edit {
+                0 => drop(lines.remove(at)),
+                1 => lines.swap(at, other),
+                2 => lines[at] = lines[at].split(':').next().unwrap_or_default().to_owned() + ": " + odd,
+                _ => lines[at].insert(0, ' '),
+            }
+        }
+        if let Ok(inventory) = Inventory::of_text(Path::new("t.yaml"), &lines.join("\n"), &BTreeMap::new()) {
+            drop(examine(&inventory, &Project::default()).to_string());
+        }
+    }
+}
