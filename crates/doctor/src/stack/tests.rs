@@ -34,9 +34,10 @@ async fn what_was_deployed_wrong_and_what_was_changed_by_hand_is_found() {
     let config = config();
     let client = aws_sdk_cloudformation::Client::new(&config);
     let name = format!("doctor-{}", uuid::Uuid::now_v7().simple());
-    let receives = Parameter::builder().parameter_key("Receives").parameter_value("1").build();
+    let parameter = |key: &str, value: &str| Parameter::builder().parameter_key(key).parameter_value(value).build();
     let create = client.create_stack().stack_name(&name).template_body(include_str!("tests.yaml"));
-    create.parameters(receives).send().await.expect("a stack");
+    let create = create.parameters(parameter("Receives", "1")).parameters(parameter("Folder", env!("CARGO_MANIFEST_DIR")));
+    create.send().await.expect("a stack");
     created(&client, &name).await;
 
     let inventory = deployed(&config, &name).await.expect("the stack");
