@@ -8,6 +8,7 @@
 mod support;
 
 mod cli_clients;
+mod dlq;
 mod e2e;
 mod edges;
 mod ingress;

@@ -45,6 +45,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Where")]
 struct Broker {
     #[command(flatten)]
     aws: Aws,

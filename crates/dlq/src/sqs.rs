@@ -23,6 +23,7 @@ use std::{
 
 use aws_sdk_sqs::{
     Client,
+    config::{Builder, retry::RetryConfig},
     types::{Message, MessageSystemAttributeName},
 };
 use sluicegate_queue::{chain, sqs::SdkConfig};
@@ -41,6 +42,10 @@ pub use self::{
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 const BATCH_ENTRIES_MAX: usize = 10;
+
+/// Attempts of one call, and the pause before the second; it doubles.
+const ATTEMPTS_MAX: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A receive that waits asks all of SQS's servers, one that does not a sample of them.
 ///
@@ -70,7 +75,8 @@ impl SqsShelf {
     /// # Errors
     /// The queue is not there, or SQS cannot be asked.
     pub async fn open(config: &SdkConfig, queue: &str, visibility: Duration) -> Result<Self, Error> {
-        let client = Client::new(config);
+        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX).with_initial_backoff(PAUSE);
+        let client = Client::from_conf(Builder::from(config).retry_config(retries).build());
         let queues = Queues::new(client.clone(), config.region().map(ToString::to_string));
         let queue = queues.find(queue).await?;
         let hold = Arc::new(Hold::new(client.clone(), queue.url.clone(), visibility));

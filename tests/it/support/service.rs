@@ -32,6 +32,7 @@ pub(crate) enum Kind {
 /// One SQS endpoint and a client for it.
 pub(crate) struct Service {
     pub(crate) sqs: Client,
+    pub(crate) url: String,
     kind: Kind,
     mismatches: Mutex<Vec<String>>,
 }
@@ -63,7 +64,7 @@ impl Service {
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .retry_config(RetryConfig::disabled())
             .build();
-        Self { sqs: Client::from_conf(config), kind, mismatches: Mutex::default() }
+        Self { sqs: Client::from_conf(config), url: url.to_owned(), kind, mismatches: Mutex::default() }
     }
 
     /// The URL of a queue that exists.

@@ -5,7 +5,7 @@ use sluicegate_dlq::{Condition, Filter, Glob, Moment, Pattern};
 
 /// A message is meant if it passes all of them.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct Which {
     /// Only the message with this id, its own or the broker's; may be repeated
     #[arg(long = "id", value_name = "ID", help_heading = "Which messages (all that are given must hold)")]
     ids: Vec<String>,
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     body: Option<Pattern>,
 }
 
-impl Arguments {
+impl Which {
     pub(super) fn filter(&self) -> Filter {
         Filter {
             ids: self.ids.clone(),

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    filter: filter::Arguments,
+    filter: filter::Which,
 }
 
 /// A queue of the list.

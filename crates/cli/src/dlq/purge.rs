@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    filter: filter::Arguments,
+    filter: filter::Which,
 }
 
 impl Arguments {

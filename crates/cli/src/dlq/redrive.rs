@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     one_by_one: bool,
     #[command(flatten)]
-    filter: filter::Arguments,
+    filter: filter::Which,
 }
 
 /// Lets SQS do it, if it can. None if it cannot.

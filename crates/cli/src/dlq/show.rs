@@ -82,7 +82,7 @@ fn in_json(parked: &Parked) -> serde_json::Value {
 fn for_people(parked: &Parked) -> String {
     let optional = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), text::line);
     let count = parked.receive_count.map(|count| count.to_string());
-    let mut rows = vec![
+    let rows = [
         vec!["id".to_owned(), text::line(&parked.id)],
         vec!["broker's id".to_owned(), text::line(&parked.broker_id)],
         vec!["type".to_owned(), optional(parked.event_type.as_deref())],
@@ -94,27 +94,30 @@ fn for_people(parked: &Parked) -> String {
         vec!["redriven".to_owned(), parked.redrives.to_string()],
         vec!["group".to_owned(), optional(parked.group.as_deref())],
     ];
+    let mut shown = text::table(&rows);
     let envelope = parked.envelope();
     if let Some(envelope) = &envelope {
-        rows.push(vec![]);
-        rows.push(vec!["envelope".to_owned()]);
-        rows.extend(
-            envelope.attributes().map(|(name, value)| vec![format!("  {}", text::line(name)), text::line(&value)]),
-        );
+        shown += &section("envelope", envelope.attributes());
     }
     if !parked.attributes.is_empty() {
-        rows.push(vec![]);
-        rows.push(vec!["attributes".to_owned()]);
-        rows.extend(
-            parked.attributes.iter().map(|(name, value)| vec![format!("  {}", text::line(name)), text::line(value)]),
-        );
+        shown += &section("attributes", &parked.attributes);
     }
     let payload = envelope.as_ref().map_or_else(|| parked.body.clone(), |envelope| envelope.payload().into_owned());
-    let (encoding, shown) = match std::str::from_utf8(&payload) {
+    let (encoding, payload_shown) = match std::str::from_utf8(&payload) {
         Ok(payload) => ("", text::lines(payload)),
         Err(_) => (" in base64", base64(&payload)),
     };
-    format!("{}\npayload ({} bytes{encoding})\n{shown}\n", text::table(&rows), payload.len())
+    format!("{shown}\npayload ({} bytes{encoding})\n{payload_shown}\n", payload.len())
+}
+
+fn section<'a>(title: &str, entries: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)> + 'a) -> String {
+    let row = |(name, value): (_, _)| vec![format!("  {}", line_of(&name)), line_of(&value)];
+    let rows: Vec<Vec<String>> = entries.into_iter().map(row).collect();
+    format!("\n{title}\n{}", text::table(&rows))
+}
+
+fn line_of(value: &impl AsRef<str>) -> String {
+    text::line(value.as_ref())
 }
 
 /// For what is no text.

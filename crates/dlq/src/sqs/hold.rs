@@ -142,10 +142,12 @@ impl Hold {
         }
     }
 
-    /// As long again as it has been held, so that a long list is not extended all the time; and 12 hours in all at most.
+    /// As long again as it has been held, so that a long list is not extended all the time; and 12 hours in all at most. Whole
+    /// seconds, because no others can be asked for.
     fn extension(&self, held: &Held) -> Duration {
         let age = held.received_at.elapsed();
-        age.max(self.visibility).min((VISIBILITY_MAX - VISIBILITY_MARGIN).saturating_sub(age))
+        let extension = age.max(self.visibility).min((VISIBILITY_MAX - VISIBILITY_MARGIN).saturating_sub(age));
+        Duration::from_secs(extension.as_secs())
     }
 
     /// Makes everything visible.

@@ -10,14 +10,10 @@ use aws_sdk_sqs::{
 };
 use sluicegate_queue::chain;
 
-use super::copy::Copy;
+use super::{ATTEMPTS_MAX, PAUSE, copy::Copy};
 
 /// One attempt, connection and answer included.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// Attempts of one send, and the pause before the second; it doubles.
-const ATTEMPTS_MAX: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Codes of throttling that the SDK has no type for.
 const THROTTLING_CODES: [&str; 4] =

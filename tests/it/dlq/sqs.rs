@@ -1,0 +1,190 @@
+//! Dead letters on SQS, standard and FIFO: the command as a process, against the embedded engine and LocalStack.
+
+mod edits;
+mod fifo;
+mod interruptions;
+mod looks;
+mod moves;
+mod redrives;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_sqs::primitives::Blob;
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName as Attribute};
+use sluicegate_envelope::Envelope;
+
+use super::binary::{Ran, dlq, ran};
+use crate::support::service::{Kind, Service, unique};
+
+const FIFO: (Attribute, &str) = (Attribute::FifoQueue, "true");
+
+/// No case takes longer than this; a hang is a failure with a name.
+const CASE_TIME_MAX: Duration = Duration::from_secs(120);
+
+fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let service = Service::start(kind).await;
+        tokio::time::timeout(CASE_TIME_MAX, case(&service)).await.expect("the case ends in time");
+        service.finish();
+    });
+}
+
+macro_rules! cases {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod embedded {
+            $($(#[test] fn $case() { super::run(super::Kind::Embedded, super::$module::$case); })+)+
+        }
+        mod localstack {
+            $($(
+                #[test]
+                #[ignore = "needs LocalStack, which ./tests/run starts"]
+                fn $case() { super::run(super::Kind::LocalStack, super::$module::$case); }
+            )+)+
+        }
+    };
+}
+
+cases! {
+    looks:
+        dead_letter_queues_are_listed_with_their_depth_and_sources
+        what_is_looked_at_stays_as_it_was
+        messages_are_grouped_by_reason_and_listed_each
+        one_message_is_shown_whole
+        what_cannot_be_is_told;
+    redrives:
+        a_message_goes_back_with_all_it_had
+        a_message_goes_where_it_came_from_or_is_sent
+        only_what_is_meant_goes
+        what_cannot_be_sent_stays
+        a_message_that_fails_again_is_left_for_the_next_time
+        what_is_held_stays_hidden_as_long_as_it_is_held;
+    fifo:
+        groups_go_back_in_order
+        what_a_filter_holds_keeps_its_group_back_and_that_is_told
+        a_redrive_that_was_cut_off_stores_a_message_once;
+    moves:
+        sqs_moves_everything_by_itself
+        a_move_is_cancelled_by_ctrl_c
+        an_endpoint_without_moves_gets_them_one_by_one;
+    edits:
+        a_member_is_corrected_and_the_message_redriven
+        a_body_is_replaced_by_a_file_or_in_an_editor
+        a_purge_deletes_what_is_meant_and_asks_before;
+    interruptions:
+        ctrl_c_finishes_what_is_in_flight_and_releases_the_rest
+        nothing_is_lost_by_a_kill
+        nothing_is_lost_by_lost_answers;
+}
+
+/// A queue and its dead-letter queue, by URL.
+struct Queues {
+    source: String,
+    dead: String,
+}
+
+impl Queues {
+    async fn create(service: &Service, fifo: bool) -> Self {
+        let kind: &[(Attribute, &str)] = if fifo { &[FIFO] } else { &[] };
+        let dead = service.queue(kind).await;
+        let policy = format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":1}}"#, service.arn(&dead).await);
+        let with_policy = [kind, &[(Attribute::RedrivePolicy, &policy)]].concat();
+        let source = service.queue(&with_policy).await;
+        Self { source, dead }
+    }
+}
+
+/// The queue's name.
+fn name(url: &str) -> &str {
+    url.rsplit('/').next().expect("a name")
+}
+
+/// Runs the command against the service, the way somebody types it.
+async fn on(service: &Service, arguments: &[&str]) -> Ran {
+    ran(dlq(&[arguments, &["--endpoint-url", &service.url]].concat())).await
+}
+
+/// An order in its envelope.
+fn order(number: usize) -> String {
+    let payload = format!(r#"{{"number": {number}, "price": 1.10, "note": "größe 😀"}}"#);
+    let kind = if number.is_multiple_of(3) { "order.placed" } else { "order.changed" };
+    let envelope = Envelope::builder(format!("id-{number}"), "/orders", kind);
+    envelope.payload(Some("application/json"), payload).build().expect("an envelope").encode()
+}
+
+fn text(value: &str) -> MessageAttributeValue {
+    MessageAttributeValue::builder().data_type("String").string_value(value).build().expect("an attribute")
+}
+
+fn number(value: &str) -> MessageAttributeValue {
+    MessageAttributeValue::builder().data_type("Number.int").string_value(value).build().expect("an attribute")
+}
+
+fn binary(value: &[u8]) -> MessageAttributeValue {
+    MessageAttributeValue::builder().data_type("Binary").binary_value(Blob::new(value)).build().expect("an attribute")
+}
+
+/// What the consumer writes on a message that it rejects.
+fn rejected(reason: &str, source_arn: &str) -> HashMap<String, MessageAttributeValue> {
+    HashMap::from([
+        ("sluicegate-reason".to_owned(), text(reason)),
+        ("sluicegate-receive-count".to_owned(), number("3")),
+        ("sluicegate-source".to_owned(), text(source_arn)),
+    ])
+}
+
+/// Puts a message into the dead-letter queue as the consumer does.
+async fn park(service: &Service, queues: &Queues, body: &str, attributes: HashMap<String, MessageAttributeValue>) {
+    let request = service.sqs.send_message().queue_url(&queues.dead).message_body(body);
+    request.set_message_attributes(Some(attributes)).send().await.expect("stored");
+}
+
+/// Orders 0, 1, … in the dead-letter queue.
+async fn park_orders(service: &Service, queues: &Queues, count: usize) {
+    let arn = service.arn(&queues.source).await;
+    for number in 0..count {
+        let reason = if number.is_multiple_of(2) { "no stock" } else { "bad card" };
+        park(service, queues, &order(number), rejected(reason, &arn)).await;
+    }
+}
+
+/// Everything that is visible in the queue now; removed from it.
+async fn drained(service: &Service, url: &str) -> Vec<Message> {
+    let mut all = Vec::new();
+    loop {
+        let received = service.receive(url, 1).await;
+        if received.is_empty() {
+            return all;
+        }
+        for message in received {
+            service.delete(url, &message).await;
+            all.push(message);
+        }
+    }
+}
+
+fn bodies(messages: &[Message]) -> BTreeSet<String> {
+    messages.iter().map(|message| message.body().unwrap_or_default().to_owned()).collect()
+}
+
+fn orders(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<String> {
+    numbers.into_iter().map(order).collect()
+}
+
+fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.message_attributes()?.get(name)?.string_value()
+}
+
+/// How many messages the queue has, hidden or not.
+async fn depth(service: &Service, url: &str) -> u64 {
+    let visible = service.attribute(url, Attribute::ApproximateNumberOfMessages).await;
+    let hidden = service.attribute(url, Attribute::ApproximateNumberOfMessagesNotVisible).await;
+    [visible, hidden].iter().map(|digits| digits.parse::<u64>().expect("a number")).sum()
+}
+
+/// A name that no queue has.
+fn nowhere() -> String {
+    unique("nowhere", "")
+}

@@ -1,0 +1,71 @@
+//! Edits and purges.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+pub(super) async fn a_member_is_corrected_and_the_message_redriven(service: &Service) {
+    for fifo in [false, true] {
+        let queues = Queues::create(service, fifo).await;
+        let request = service.sqs.send_message().queue_url(&queues.dead).message_body(order(1));
+        let request = request.set_message_deduplication_id(fifo.then(|| "d".to_owned()));
+        request.message_group_id("g").send().await.expect("stored");
+        let dead = name(&queues.dead);
+        let sets = ["--set", "/number=2", "--set", r#"/note="fine""#, "--set", r#"subject="o-2""#];
+        let edited = on(service, &[&["edit", dead, "id-1"], &sets[..]].concat()).await;
+        edited.expect(0, &["corrected and redriven: id-1"]);
+        let expected = order(1)
+            .replace(r#""number": 1"#, r#""number": 2"#)
+            .replace("größe 😀", "fine")
+            .replace(r#"}}"#, r#"},"subject":"o-2"}"#);
+        let message = service.receive_one(&queues.source).await;
+        assert_eq!(message.body(), Some(expected.as_str()), "and not a byte else");
+        assert_eq!(attribute(&message, "sluicegate-redrives"), Some("1"));
+        assert_eq!(depth(service, &queues.dead).await, 0);
+    }
+}
+
+pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    park_orders(service, &queues, 2).await;
+    let dead = name(&queues.dead);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let file = path("body.json");
+    std::fs::write(&file, "no envelope").expect("written");
+    on(service, &["edit", dead, "id-0", "--body", &file]).await.expect(1, &["the corrected body is none"]);
+    std::fs::write(&file, order(9)).expect("written");
+    on(service, &["edit", dead, "id-0", "--body", &file]).await.expect(0, &["corrected and redriven"]);
+    assert_eq!(service.receive_one(&queues.source).await.body(), Some(order(9).as_str()));
+
+    let editor = path("editor");
+    std::fs::write(&editor, "#!/bin/sh\nsed -i \"$1\" \"$2\"; echo >>\"$2\"\n").expect("written");
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let edit = async |script: &str| {
+        let mut command = dlq(&["edit", dead, "id-1", "--endpoint-url", &service.url]);
+        command.env("EDITOR", format!("{editor} '{script}'"));
+        ran(command).await
+    };
+    edit("s/nothing/at all/").await.expect(0, &["nothing changed"]);
+    edit("s/specversion/version/").await.expect(1, &["the corrected body is none", "what you wrote is in"]);
+    edit("s/order.changed/order.mended/").await.expect(0, &["corrected and redriven"]);
+    let expected = order(1).replace("order.changed", "order.mended");
+    assert_eq!(bodies(&drained(service, &queues.source).await), [expected].into());
+    assert_eq!(depth(service, &queues.dead).await, 0);
+}
+
+pub(super) async fn a_purge_deletes_what_is_meant_and_asks_before(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    park_orders(service, &queues, 25).await;
+    let dead = name(&queues.dead);
+    on(service, &["purge", dead]).await.expect(2, &["--yes"]);
+    let purged = on(service, &["purge", dead, "--yes", "--reason", "card"]).await;
+    purged.expect(0, &["12 deleted of 12 that match, 25 looked at"]);
+    let left = service.receive_count(&queues.dead, 13).await;
+    assert_eq!(bodies(&left), orders((0..25).filter(|number| number % 2 == 0)));
+    for message in &left {
+        service.change_visibility(&queues.dead, message, 0).await;
+    }
+    on(service, &["purge", dead, "--yes"]).await.expect(0, &["13 deleted of 13"]);
+    assert_eq!((depth(service, &queues.dead).await, depth(service, &queues.source).await), (0, 0));
+}

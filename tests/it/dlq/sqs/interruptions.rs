@@ -1,0 +1,115 @@
+//! Ctrl-C, SIGKILL and lost answers in the middle of a redrive, and then once more: nothing is lost.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::dlq::faults::{Fate, Faults};
+use crate::support::processes;
+
+const MESSAGES: usize = 300;
+
+/// Every fault costs a pause, and a group waits for each of its messages.
+const MESSAGES_ON_A_BAD_NETWORK: usize = 100;
+
+/// Fills the dead-letter queue ten at a time.
+async fn fill(service: &Service, queues: &Queues, fifo: bool, count: usize) {
+    let arn = service.arn(&queues.source).await;
+    for chunk in (0..count).collect::<Vec<_>>().chunks(10) {
+        let mut request = service.sqs.send_message_batch().queue_url(&queues.dead);
+        for number in chunk {
+            let entry = aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
+                .id(number.to_string())
+                .message_body(order(*number))
+                .set_message_attributes(Some(rejected("r", &arn)))
+                .set_message_group_id(fifo.then(|| (number % 20).to_string()))
+                .set_message_deduplication_id(fifo.then(|| number.to_string()));
+            request = request.entries(entry.build().expect("an entry"));
+        }
+        assert!(request.send().await.expect("stored").failed().is_empty());
+    }
+}
+
+/// Starts a redrive, and signals it once some messages have arrived.
+async fn interrupt(service: &Service, queues: &Queues, signal: &str) -> std::process::Output {
+    let arguments =
+        ["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2", "--endpoint-url", &service.url];
+    let child = dlq(&[&arguments[..], &["--rate", "60/s"]].concat()).spawn().expect("it starts");
+    while depth(service, &queues.source).await < 60 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    processes::signal(child.id().expect("it runs"), signal);
+    child.wait_with_output().await.expect("it ends")
+}
+
+/// Redrives what is left, and tells how often each message arrived.
+async fn finish(service: &Service, queues: &Queues, count: usize) -> Vec<usize> {
+    while depth(service, &queues.dead).await > 0 {
+        let rest = on(service, &["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2"]).await;
+        rest.expect(0, &["redriven of"]);
+    }
+    let arrived = drained(service, &queues.source).await;
+    let times = |body: &str| arrived.iter().filter(|message| message.body() == Some(body)).count();
+    let counts: Vec<usize> = (0..count).map(|number| times(&order(number))).collect();
+    assert_eq!(counts.iter().sum::<usize>(), arrived.len(), "nothing else arrived");
+    counts
+}
+
+pub(super) async fn ctrl_c_finishes_what_is_in_flight_and_releases_the_rest(service: &Service) {
+    for fifo in [false, true] {
+        let queues = Queues::create(service, fifo).await;
+        fill(service, &queues, fifo, MESSAGES).await;
+        let output = interrupt(service, &queues, "INT").await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        assert!(said.contains("interrupted"), "{said}");
+        let done: usize = said.split(' ').next().and_then(|digits| digits.parse().ok()).expect("a count");
+        assert!((60..MESSAGES).contains(&done), "{said}");
+        assert_eq!(depth(service, &queues.source).await, done as u64, "it says how far it got");
+        let hidden = service.attribute(&queues.dead, Attribute::ApproximateNumberOfMessagesNotVisible).await;
+        assert_eq!(hidden, "0", "the rest is released");
+        assert_eq!(finish(service, &queues, MESSAGES).await, [1; MESSAGES], "fifo: {fifo}");
+    }
+}
+
+pub(super) async fn nothing_is_lost_by_a_kill(service: &Service) {
+    for fifo in [false, true] {
+        let queues = Queues::create(service, fifo).await;
+        fill(service, &queues, fifo, MESSAGES).await;
+        let output = interrupt(service, &queues, "KILL").await;
+        assert_eq!(output.status.code(), None, "{output:?}");
+        let counts = finish(service, &queues, MESSAGES).await;
+        assert!(counts.iter().all(|count| *count >= 1), "fifo: {fifo}: {counts:?}");
+        let repeats = counts.iter().sum::<usize>() - MESSAGES;
+        assert!(repeats <= if fifo { 0 } else { 10 }, "fifo: {fifo}: at most those in flight twice: {counts:?}");
+    }
+}
+
+/// Of every call some get no answer, before or after it has taken effect, and some are refused for now.
+pub(super) async fn nothing_is_lost_by_lost_answers(service: &Service) {
+    for fifo in [false, true] {
+        let queues = Queues::create(service, fifo).await;
+        fill(service, &queues, fifo, MESSAGES_ON_A_BAD_NETWORK).await;
+        let lost = std::sync::Arc::new(AtomicUsize::new(0));
+        let faults = Faults::start(&service.url, {
+            let lost = lost.clone();
+            move |operation, count| {
+                let fate = match (operation, count % 7) {
+                    ("SendMessage" | "DeleteMessage", 2) => Fate::Lost,
+                    ("SendMessage" | "DeleteMessage", 4) => Fate::Refused,
+                    ("SendMessage", 6) => Fate::Throttled,
+                    ("ReceiveMessage" | "ChangeMessageVisibilityBatch", 3) => Fate::Lost,
+                    _ => Fate::Fine,
+                };
+                lost.fetch_add(usize::from(fate == Fate::Lost), Ordering::Relaxed);
+                fate
+            }
+        })
+        .await;
+        let arguments = ["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2"];
+        ran(dlq(&[&arguments[..], &["--endpoint-url", &faults.url]].concat())).await;
+        assert!(lost.load(Ordering::Relaxed) > 10, "the network was bad");
+        let counts = finish(service, &queues, MESSAGES_ON_A_BAD_NETWORK).await;
+        assert!(counts.iter().all(|count| *count >= 1), "fifo: {fifo}: {counts:?}");
+        assert!(!fifo || counts.iter().all(|count| *count == 1), "{counts:?}");
+    }
+}

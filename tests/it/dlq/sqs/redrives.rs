@@ -1,0 +1,182 @@
+//! Redriving one by one: what is kept, where it goes, what stays.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::{
+    MessageSystemAttributeName as System, MessageSystemAttributeNameForSends as Sendable, MessageSystemAttributeValue,
+};
+use sluicegate_dlq::sqs::SqsShelf;
+use sluicegate_dlq::{Filter, Redrive, Shelf, Stop, redrive};
+
+use super::*;
+use crate::support::service::system;
+
+/// The message in the dead-letter queue after it failed in its queue as often as it may.
+async fn fail(service: &Service, queues: &Queues, count: usize) {
+    let mut received = 0;
+    while depth(service, &queues.dead).await < count as u64 {
+        let request = service.sqs.receive_message().queue_url(&queues.source).visibility_timeout(0);
+        received += request.max_number_of_messages(10).send().await.expect("received").messages().len();
+        assert!(received < 100, "the messages are not given up on");
+    }
+}
+
+pub(super) async fn a_message_goes_back_with_all_it_had(service: &Service) {
+    let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    for (fifo, body) in
+        [(false, order(1)), (true, order(2)), (false, " no\tenvelope\r\n\u{FFFD}\u{10FFFF} ".to_owned())]
+    {
+        let queues = Queues::create(service, fifo).await;
+        let mut attributes = rejected("bad card", &service.arn(&queues.source).await);
+        let own = [("tenant", text("acme")), ("count", number("12345678901234567890")), ("raw", binary(&[0, 1, 255]))];
+        attributes.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let header = MessageSystemAttributeValue::builder().data_type("String").string_value(trace).build();
+        let request = service.sqs.send_message().queue_url(&queues.dead).message_body(&body).message_group_id("acme");
+        let request = request.set_message_attributes(Some(attributes.clone()));
+        let request = request.message_system_attributes(Sendable::AwsTraceHeader, header.expect("a header"));
+        let request = request.set_message_deduplication_id(fifo.then(|| "d".to_owned()));
+        request.send().await.expect("stored");
+
+        for times in ["1", "2"] {
+            let redriven = on(service, &["redrive", name(&queues.dead), "--one-by-one"]).await;
+            redriven.expect(0, &["1 redriven of 1 that match, 1 looked at"]);
+            let message = service.receive_one(&queues.source).await;
+            assert_eq!(message.body(), Some(body.as_str()));
+            assert_eq!(system(&message, System::AwsTraceHeader), trace);
+            assert_eq!(system(&message, System::MessageGroupId), "acme");
+            assert_eq!(attribute(&message, "sluicegate-redrives"), Some(times));
+            let kept = message.message_attributes().expect("attributes");
+            assert_eq!(kept.len(), 4, "the note of the last failure is gone: {kept:?}");
+            for name in ["tenant", "count", "raw"] {
+                assert_eq!(kept[name], attributes[name]);
+            }
+            assert_eq!(depth(service, &queues.dead).await, 0);
+            // It fails again, and SQS itself gives it up.
+            service.change_visibility(&queues.source, &message, 0).await;
+            fail(service, &queues, 1).await;
+        }
+        let listed = on(service, &["list", name(&queues.dead), "--each"]).await;
+        listed.expect(0, &["redriven 2  received too often", name(&queues.source)]);
+    }
+}
+
+pub(super) async fn a_message_goes_where_it_came_from_or_is_sent(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    let policy = service.attribute(&queues.source, Attribute::RedrivePolicy).await;
+    let second = service.queue(&[(Attribute::RedrivePolicy, &policy)]).await;
+    let elsewhere = service.queue(&[]).await;
+    let dead = name(&queues.dead);
+    // SQS knows the source of what it moved, the consumer wrote it on what it rejected, and of the third nobody knows.
+    service.send(&second, "moved").await;
+    fail(service, &Queues { source: second.clone(), dead: queues.dead.clone() }, 1).await;
+    park(service, &queues, "rejected", rejected("r", &service.arn(&queues.source).await)).await;
+    park(service, &queues, "of nobody", HashMap::new()).await;
+    let redriven = on(service, &["redrive", dead]).await;
+    redriven.expect(1, &["2 redriven of 3", "1 stay as they are", "say where it is to go", name(&second)]);
+    assert_eq!(bodies(&drained(service, &second).await), ["moved".to_owned()].into());
+    assert_eq!(bodies(&drained(service, &queues.source).await), ["rejected".to_owned()].into());
+    let only_nobodys = ["redrive", dead, "--match", "nobody", "--to", &elsewhere];
+    on(service, &only_nobodys).await.expect(0, &["1 redriven of 1"]);
+    assert_eq!(bodies(&drained(service, &elsewhere).await), ["of nobody".to_owned()].into());
+    // A source that is gone is no reason to lose the message.
+    park(service, &queues, "orphan", rejected("r", &format!("arn:aws:sqs:us-east-1:000000000000:{}", nowhere()))).await;
+    on(service, &["redrive", dead]).await.expect(1, &["0 redriven of 1", "there is no such queue"]);
+    let abroad = "arn:aws:sqs:mars-north-1:000000000000:q";
+    park(service, &queues, "abroad", rejected("r", abroad)).await;
+    on(service, &["redrive", dead, "--match", "abroad"]).await.expect(1, &["in the Region mars-north-1"]);
+    assert_eq!(drained(service, &queues.dead).await.len(), 2);
+    // Only one queue has it as its dead-letter queue.
+    let only = Queues::create(service, false).await;
+    park(service, &only, "of nobody", HashMap::new()).await;
+    on(service, &["redrive", name(&only.dead), "--one-by-one"]).await.expect(0, &["1 redriven of 1"]);
+    assert_eq!(drained(service, &only.source).await.len(), 1);
+}
+
+pub(super) async fn only_what_is_meant_goes(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    park_orders(service, &queues, 30).await;
+    let dead = name(&queues.dead);
+    let filters = ["--type", "*.placed", "--reason", "^no", "--where", "/number~^(6|12|13)$", "--since", "1h"];
+    let redriven = on(service, &[&["redrive", dead][..], &filters].concat()).await;
+    redriven.expect(0, &["2 redriven of 2 that match, 30 looked at"]);
+    assert_eq!(bodies(&drained(service, &queues.source).await), orders([6, 12]));
+    on(service, &["redrive", dead, "--limit", "5"]).await.expect(0, &["5 redriven of"]);
+    assert_eq!(drained(service, &queues.source).await.len(), 5);
+    on(service, &["redrive", dead, "--until", "1h"]).await.expect(0, &["0 redriven of 0 that match, 23 looked at"]);
+    assert_eq!(drained(service, &queues.dead).await.len(), 23);
+}
+
+pub(super) async fn what_cannot_be_sent_stays(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    let full: HashMap<_, _> = (0..10).map(|number| (format!("a{number}"), text("x"))).collect();
+    park(service, &queues, "full", full.clone()).await;
+    let large = "x".repeat(1_048_576);
+    park(service, &queues, &large, HashMap::new()).await;
+    let dead = name(&queues.dead);
+    let redriven = on(service, &["redrive", dead, "--one-by-one"]).await;
+    redriven.expect(1, &["0 redriven of 2", "2 stay", "10 attributes", "more than 1048576"]);
+    on(service, &["redrive", dead, "--one-by-one", "--dry-run"]).await.expect(1, &["10 attributes"]);
+    let left = drained(service, &queues.dead).await;
+    assert_eq!(bodies(&left), [large, "full".to_owned()].into());
+    assert_eq!(depth(service, &queues.source).await, 0);
+}
+
+pub(super) async fn a_message_that_fails_again_is_left_for_the_next_time(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    park_orders(service, &queues, 12).await;
+    // Rejected without an envelope, as a consumer does it that cannot read it: the copy has a new id each time.
+    let arn = service.arn(&queues.source).await;
+    park(service, &queues, "no envelope", rejected("undecodable", &arn)).await;
+    let dead = queues.dead.clone();
+    let consumer = async {
+        loop {
+            for message in service.receive(&queues.source, 1).await {
+                let mut attributes = rejected("again", &arn);
+                attributes.extend(message.message_attributes().cloned().unwrap_or_default());
+                park(service, &queues, message.body().expect("a body"), attributes).await;
+                service.delete(&queues.source, &message).await;
+            }
+        }
+    };
+    let arguments = ["redrive", name(&dead), "--one-by-one", "--rate", "5/s"];
+    let run = on(service, &arguments);
+    let ran = tokio::select! {
+        ran = run => ran,
+        () = consumer => unreachable!("it never ends"),
+    };
+    ran.expect(0, &["13 redriven of", "failed again meanwhile and were left"]);
+    let all = [drained(service, &queues.dead).await, drained(service, &queues.source).await].concat();
+    assert!(all.iter().all(|message| attribute(message, "sluicegate-redrives") == Some("1")), "{all:?}");
+    assert_eq!(bodies(&all).len(), 13);
+}
+
+pub(super) async fn what_is_held_stays_hidden_as_long_as_it_is_held(service: &Service) {
+    let queues = Queues::create(service, false).await;
+    park_orders(service, &queues, 25).await;
+    let config = aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_sqs::config::SharedCredentialsProvider::new(
+            aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "tests"),
+        ))
+        .endpoint_url(&service.url)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    let shelf = SqsShelf::open(&config, &queues.dead, Duration::from_secs(2)).await.expect("it is there");
+    let mut taken = 0;
+    loop {
+        match shelf.take(10).await.expect("taken").len() {
+            0 => break,
+            more => taken += more,
+        }
+    }
+    assert_eq!((taken, shelf.depth().await.expect("a depth")), (25, 25));
+    // Three times as long as the timeout: another reader gets nothing, and neither does this one.
+    assert!(service.receive(&queues.dead, 6).await.is_empty());
+    assert!(shelf.take(10).await.expect("answered").is_empty());
+    shelf.release().await.expect("released");
+    let everything = Filter::default();
+    let order = Redrive { filter: &everything, to: None, rate: None, limit: None, dry_run: false };
+    let report = redrive(&shelf, &order, &Stop::default(), &|_| {}).await;
+    assert_eq!((report.done, report.is_clean()), (25, true), "{report:?}");
+}
