@@ -7,6 +7,7 @@ use super::{WAY_TIME_MAX, order, place, placed};
 use crate::support::forward::ForwardServer;
 use crate::support::processes;
 use crate::support::prometheus::Page;
+use crate::support::rabbitmq::Vhost;
 use crate::support::service::Service;
 use crate::support::stack::Stack;
 
@@ -97,4 +98,36 @@ async fn every_request_and_every_message_is_counted_once() {
     until(&stack, &[("sluicegate_accepted_total", &[], 5.0), ("sluicegate_deliveries_total", &outcome("done"), 4.0)])
         .await;
     stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn what_happens_on_rabbitmq_is_counted_alike() {
+    let forward = ForwardServer::start(|event| match event.says("unwanted") {
+        true => StatusCode::UNPROCESSABLE_ENTITY,
+        false => StatusCode::OK,
+    })
+    .await;
+    let vhost = Vhost::create().await;
+    let stack = Stack::start(&["--rabbitmq-url", &vhost.url()], &[("FORWARD_URL", &forward.url)]).await;
+    let done = placed(&stack, "o-1", "c-1").await;
+    stack.until_state(&done, "done", WAY_TIME_MAX).await;
+    placed(&stack, "unwanted", "c-1").await;
+    let of_orders = |outcome| [("queue", "orders"), ("outcome", outcome)];
+    let page = until(
+        &stack,
+        &[
+            ("sluicegate_accepted_total", &[], 2.0),
+            ("sluicegate_enqueue_seconds_count", &[], 2.0),
+            ("sluicegate_received_total", &[("queue", "orders")], 2.0),
+            ("sluicegate_deliveries_total", &of_orders("done"), 1.0),
+            ("sluicegate_deliveries_total", &of_orders("rejected"), 1.0),
+            ("sluicegate_queue_messages", &[("queue", "orders.dlq"), ("dead_letters", "true")], 1.0),
+            ("sluicegate_queue_messages", &[("queue", "orders"), ("broker", "rabbitmq")], 0.0),
+        ],
+    )
+    .await;
+    assert!(page.sum("sluicegate_oldest_seconds", &[("queue", "orders")]) < 20.0, "it came at once");
+    stack.stop().await;
+    vhost.delete().await;
 }

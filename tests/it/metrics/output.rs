@@ -273,6 +273,7 @@ async fn without_the_json_format_log_lines_are_for_people_and_metrics_for_cloudw
         .invoke(&batch("arn:aws:sqs:us-east-1:000000000000:q", &[(envelope("e-0", "order.placed", false), 0)]))
         .await;
     let lines = consumer.stop().await;
+    assert!(lines.iter().all(|line| !line.contains(MARK)), "{lines:#?}");
     let (metrics, log): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("{\"_aws\":"));
     assert_eq!((metrics.len(), log.len()), (1, 2), "{lines:#?}");
     assert!(
