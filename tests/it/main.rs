@@ -9,6 +9,7 @@ mod support;
 
 mod cli_clients;
 mod dlq;
+mod docs;
 mod e2e;
 mod edges;
 mod ingress;

@@ -5,7 +5,6 @@ mod commands;
 mod kills;
 mod metrics;
 mod rabbitmq;
-mod readme;
 mod retries;
 
 use std::time::Duration;

@@ -1,0 +1,215 @@
+//! Every command of the pages is run, or is on a list here with the reason why not.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use super::page::{Command, Page};
+use super::shell::Shell;
+use crate::support::rabbitmq::Vhost;
+use crate::support::root;
+use crate::support::stack::Stack;
+
+/// Starts of commands that nothing here can run.
+const ELSEWHERE: &[(&str, &str)] = &[];
+
+/// What is on its way has arrived after this.
+const WAY_TIME_MAX: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Where a block's commands run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Local,
+    Rabbitmq,
+    Aws,
+    Build,
+}
+
+/// The commands of a page that run at one place.
+fn commands(page: &Page, place: Place) -> Vec<Command> {
+    let blocks = page.blocks().into_iter().filter(|block| self::place(&block.info) == Ok(Some(place)));
+    let commands = blocks.flat_map(|block| block.commands());
+    commands.filter(|command| !ELSEWHERE.iter().any(|(start, _)| command.text.starts_with(start))).collect()
+}
+
+/// `None` for a block without commands.
+fn place(info: &str) -> Result<Option<Place>, String> {
+    let (language, rest) = info.split_once(' ').unwrap_or((info, ""));
+    match (language, rest) {
+        ("sh", "") => Ok(Some(Place::Local)),
+        ("sh", "rabbitmq") => Ok(Some(Place::Rabbitmq)),
+        ("sh", "aws") => Ok(Some(Place::Aws)),
+        ("sh", "build") => Ok(Some(Place::Build)),
+        ("rust" | "yaml" | "json" | "toml" | "text", _) => Ok(None),
+        _ => Err(format!("no place is known for ```{info}")),
+    }
+}
+
+#[test]
+fn every_block_says_where_it_runs_and_every_exception_is_needed() {
+    let mut wrong = Vec::new();
+    let mut unused: BTreeSet<&str> = ELSEWHERE.iter().map(|(start, _)| *start).collect();
+    for page in Page::all() {
+        for block in page.blocks() {
+            match place(&block.info) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    for command in block.commands() {
+                        unused.retain(|start| !command.text.starts_with(start));
+                    }
+                }
+                Err(reason) => wrong.push(format!("{}:{}: {reason}", page.path, block.line)),
+            }
+        }
+    }
+    assert!(wrong.is_empty() && unused.is_empty(), "{wrong:#?}\nexceptions for commands that are nowhere: {unused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs curl and the AWS CLI, which ./tests/run installs"]
+async fn on_the_local_stack() {
+    for page in Page::all() {
+        let commands = commands(&page, Place::Local);
+        if !commands.is_empty() {
+            run_beside_a_stack(&page, &commands, Shell::new()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn on_rabbitmq() {
+    for page in Page::all() {
+        let commands = commands(&page, Place::Rabbitmq);
+        if !commands.is_empty() {
+            let (vhost, mut shell) = (Vhost::create().await, Shell::new());
+            shell.replace("amqp://127.0.0.1:5672", &vhost.url());
+            run_beside_a_stack(&page, &commands, shell).await;
+            vhost.delete().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs LocalStack, which ./tests/run starts"]
+async fn on_an_account() {
+    for page in Page::all() {
+        let commands = commands(&page, Place::Aws);
+        if !commands.is_empty() {
+            let mut shell = Shell::new();
+            let account = Account::open(&mut shell).await;
+            for command in &commands {
+                run(&page, command, &mut shell).await;
+            }
+            account.close(&mut shell).await;
+        }
+    }
+}
+
+#[test]
+fn what_takes_minutes_is_run_by_a_script() {
+    let scripts = scripts();
+    let mut wrong = Vec::new();
+    for page in Page::all() {
+        for command in commands(&page, Place::Build) {
+            for part in command.text.split("&&").map(str::trim) {
+                let words: Vec<&str> = part.split_whitespace().collect();
+                // A program of ours that is run, or a program and the first of what it is told.
+                let known = match words.first() {
+                    Some(path) if path.contains('/') => scripts.contains(path.trim_start_matches("./")),
+                    _ => scripts.contains(&words[..words.len().min(2)].join(" ")),
+                };
+                if !known {
+                    wrong.push(format!("{}:{}: {part}", page.path, command.line));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "no script has {wrong:#?}");
+}
+
+/// The text of everything that tests/run and CI run, without quotes and commas.
+fn scripts() -> String {
+    fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).expect("a folder");
+            entries.for_each(|entry| collect(&entry.expect("an entry").path(), files));
+        } else if path.extension().is_none_or(|extension| ["py", "sh", "yml"].iter().any(|known| extension == *known)) {
+            files.push(path.to_owned());
+        }
+    }
+    let mut files = Vec::new();
+    for path in ["tests/run", "tests/cold-start", "tests/prove-rabbitmq", "tests/peers", ".github/workflows"] {
+        collect(&root().join(path), &mut files);
+    }
+    let text: String =
+        files.iter().flat_map(|file| [fs::read_to_string(file).unwrap_or_default(), " ".to_owned()]).collect();
+    let text = text.replace(['"', '\'', ',', '[', ']'], " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A page's commands in their order. Its `cargo local` is what the others meet; another one takes its place.
+async fn run_beside_a_stack(page: &Page, commands: &[Command], mut shell: Shell) {
+    let mut running: Option<Stack> = None;
+    for command in commands {
+        let starts = command.text.split(" #").next().unwrap_or_default().split_once("cargo local");
+        if let Some((environment, arguments)) = starts {
+            if let Some(stack) = running.take() {
+                stack.stop().await;
+            }
+            let (environment, arguments) = (shell.here(environment), shell.here(arguments));
+            let environment: Vec<_> = environment.split_whitespace().filter_map(|word| word.split_once('=')).collect();
+            running = Some(Stack::start(&arguments.split_whitespace().collect::<Vec<_>>(), &environment).await);
+        } else {
+            if running.is_none() {
+                running = Some(Stack::start(&[], &[]).await);
+            }
+            let stack = running.as_ref().expect("it runs");
+            for (written, here) in [("3000", &stack.gateway), ("3001", &stack.admin), ("4566", &stack.aws)] {
+                shell.replace(&format!("http://127.0.0.1:{written}"), here);
+            }
+            // What the command takes when it is told nothing.
+            shell.replace("sluicegate send ", &format!("sluicegate send --to {} ", stack.gateway));
+            run(page, command, &mut shell).await;
+        }
+    }
+    if let Some(stack) = running {
+        stack.stop().await;
+    }
+}
+
+async fn run(page: &Page, command: &Command, shell: &mut Shell) {
+    let Command { text, expected, line } = command;
+    let (started, expected) = (Instant::now(), expected.as_ref().map(|expected| shell.here(expected)));
+    loop {
+        let answer = shell.run(text).await;
+        let Some(reason) = answer.differs(expected.as_deref()) else {
+            if let Some(id) = answer.id() {
+                shell.set("id", &id);
+            }
+            return;
+        };
+        assert!(
+            only_asks(text) && started.elapsed() < WAY_TIME_MAX,
+            "{}:{line}: {reason}\n{}\nis said to answer {expected:?}, and answered\n{}{}",
+            page.path,
+            shell.here(text),
+            answer.out,
+            answer.error
+        );
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// A command that changes nothing may ask for what has not arrived yet, and is repeated.
+fn only_asks(command: &str) -> bool {
+    let says = |words: &[&str]| words.iter().any(|word| command.contains(word));
+    match command.split_whitespace().next() {
+        Some("curl") => !says(&[" -d ", " -X "]),
+        Some("aws") => says(&[" list-", " get-", " describe-", " receive-"]),
+        _ => says(&["sluicegate dlq list", "sluicegate dlq show"]),
+    }
+}

@@ -1,0 +1,162 @@
+//! The figures of docs/cost.md are those that its inputs give.
+//!
+//! After a change of the inputs: `UPDATE=1 cargo test -p sluicegate-tests docs::cost`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::page::Page;
+use crate::support::root;
+
+const PAGE: &str = "docs/cost.md";
+/// A request to SQS is charged for each 64 KB that it begins.
+const SQS_CHUNK_KB: f64 = 64.0;
+const HOURS_PER_MONTH: f64 = 730.0;
+/// What Lambda's mapping does on an idle queue: five pollers that wait as long as SQS lets them.
+const POLLS_PER_MONTH_MILLIONS: f64 = 5.0 * HOURS_PER_MONTH * 3600.0 / 20.0 / 1e6;
+
+/// A price or a load by its name.
+struct Inputs(BTreeMap<String, f64>);
+
+impl Inputs {
+    /// The rows of the page whose first cell is a name and whose second is a number.
+    fn read(page: &Page) -> Self {
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            Some((cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?.to_owned(), cells.get(2)?.parse().ok()?))
+        };
+        Self(page.text.lines().filter_map(row).collect())
+    }
+
+    fn get(&self, name: &str) -> f64 {
+        *self.0.get(name).unwrap_or_else(|| panic!("{PAGE} has no input {name}"))
+    }
+
+    /// A million times so many milliseconds of a function.
+    fn computing(&self, name_ms: &str) -> f64 {
+        self.get("lambda_gb_s") * self.get("memory_mb") / 1024.0 * self.get(name_ms) / 1000.0 * 1e6
+    }
+
+    fn ingress(&self) -> f64 {
+        self.get("lambda_request") + self.computing("ingress_ms")
+    }
+
+    fn consumer(&self) -> f64 {
+        (self.get("lambda_request") + self.computing("consumer_ms")) / self.get("batch")
+    }
+
+    /// Send, receive and delete at a price.
+    fn queue(&self, price: f64) -> [f64; 3] {
+        let (batch, message_kb) = (self.get("batch"), self.get("message_kb"));
+        let chunks = |kb: f64| (kb / SQS_CHUNK_KB).ceil();
+        [price * chunks(message_kb), price * chunks(batch * message_kb) / batch, price / batch]
+    }
+
+    /// A GB of a million messages is a KB of each.
+    fn logs(&self) -> f64 {
+        self.get("log_gb") * (self.get("ingress_log_kb") + self.get("consumer_log_kb") / self.get("batch"))
+    }
+
+    /// The rows of both tables by their first cell, in the order of their columns; `None` where a cell is empty.
+    fn rows(&self) -> Vec<(&'static str, Vec<Option<f64>>)> {
+        let (standard, fifo) = (self.get("sqs_standard"), self.get("sqs_fifo"));
+        let ([send, receive, delete], [fifo_send, fifo_receive, fifo_delete]) =
+            (self.queue(standard), self.queue(fifo));
+        let same = |value: f64| vec![Some(value); 3];
+        let month = |price: &str, count: f64| Some(self.get(price) * count);
+        let broker = HOURS_PER_MONTH * self.get("broker_hour") + self.get("broker_gb") * self.get("broker_gb_month");
+        let million = vec![
+            ("gateway", same(self.get("api_request"))),
+            ("ingress", same(self.ingress())),
+            ("queue: send", vec![Some(send), Some(fifo_send), None]),
+            ("queue: receive", vec![Some(receive), Some(fifo_receive), None]),
+            ("queue: delete", vec![Some(delete), Some(fifo_delete), None]),
+            ("consumer", same(self.consumer())),
+            ("logs", same(self.logs())),
+        ];
+        let idle = vec![
+            ("polling", vec![Some(POLLS_PER_MONTH_MILLIONS * (standard + fifo)), None]),
+            ("secrets", vec![month("secret_month", 1.0), month("secret_month", 2.0)]),
+            ("alarms", vec![month("alarm_month", self.get("alarms")); 2]),
+            ("metrics", vec![month("metric_month", self.get("metrics")); 2]),
+            ("broker", vec![None, Some(broker * self.get("broker_nodes"))]),
+            ("endpoints", vec![None, Some(HOURS_PER_MONTH * self.get("endpoint_hour") * 3.0 * 2.0)]),
+        ];
+        let mut rows = million.clone();
+        rows.push(("**together**", together(&million)));
+        rows.extend(idle.clone());
+        rows.push(("**together**", together(&idle)));
+        rows
+    }
+}
+
+/// The sum of each column.
+fn together(rows: &[(&str, Vec<Option<f64>>)]) -> Vec<Option<f64>> {
+    let sum = |column: usize| rows.iter().filter_map(|(_, cells)| cells[column]).sum();
+    (0..rows[0].1.len()).map(|column| Some(sum(column))).collect()
+}
+
+/// The page with every result as its inputs give it.
+fn computed(page: &Page) -> String {
+    let inputs = Inputs::read(page);
+    let mut rows = inputs.rows().into_iter().peekable();
+    let mut text = String::new();
+    for line in page.text.lines() {
+        let row = rows.next_if(|(name, _)| line.starts_with(&format!("| {name} |")));
+        match row {
+            Some((name, cells)) => {
+                let formula = line.split(" | ").nth(1).unwrap_or_default().trim();
+                let mark = if name.starts_with("**") { "**" } else { "" };
+                let cell = |cell: &Option<f64>| match cell {
+                    Some(value) => format!(" {mark}${value:.2}{mark} |"),
+                    None => " |".to_owned(),
+                };
+                let formula = if formula.is_empty() { " |".to_owned() } else { format!(" {formula} |") };
+                text.push_str(&format!("| {name} |{formula}{}\n", cells.iter().map(cell).collect::<String>()));
+            }
+            None => text.push_str(&format!("{line}\n")),
+        }
+    }
+    assert!(rows.peek().is_none(), "{PAGE} has no row {:?}", rows.peek());
+    let (api, standard) = (inputs.get("api_request"), inputs.queue(inputs.get("sqs_standard")));
+    let consumer = standard[1] + standard[2] + inputs.consumer();
+    let direct = inputs.get("rest_request") + standard[0] + consumer;
+    let ours = api + inputs.ingress() + standard[0] + consumer;
+    with_amounts(&text, "and the same consumer, $", &[direct, ours])
+}
+
+/// The amounts that follow `start`, replaced one after the other.
+fn with_amounts(text: &str, start: &str, amounts: &[f64]) -> String {
+    let (before, mut rest) = text.split_once(start).unwrap_or_else(|| panic!("{PAGE} does not say {start:?}"));
+    let mut out = format!("{before}{start}");
+    for (number, amount) in amounts.iter().enumerate() {
+        if number > 0 {
+            let (between, after) = rest.split_once('$').expect("another amount");
+            out.push_str(&format!("{between}$"));
+            rest = after;
+        }
+        out.push_str(&format!("{amount:.2}"));
+        rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    }
+    out + rest
+}
+
+#[test]
+fn every_figure_is_what_the_inputs_give() {
+    let page = Page::read(PAGE);
+    let computed = computed(&page);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(root().join(PAGE), &computed).expect("written");
+    }
+    assert_eq!(Page::read(PAGE).text, computed, "UPDATE=1 cargo test -p sluicegate-tests docs::cost writes it anew");
+}
+
+#[test]
+fn the_memory_is_that_of_the_template() {
+    let memory = Inputs::read(&Page::read(PAGE)).get("memory_mb");
+    let template = fs::read_to_string(root().join("template.yaml")).expect("the template");
+    for parameter in ["IngressMemory", "ConsumerMemory"] {
+        let default = format!("  {parameter}:\n    Type: Number\n    Default: {memory}\n");
+        assert!(template.contains(&default), "the template does not say {default}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What docs/develop.md shows of files is in those files, and what it would have you write works.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use lambda_http::{Context, LambdaEvent};
+use serde_json::Value;
+use sluicegate_batch::Consumer;
+use sluicegate_envelope::Envelope;
+
+use super::order_placed;
+use super::page::Page;
+use crate::support::root;
+
+/// A block whose fence names a file, such as `rust functions/consumer/src/lib.rs`, is a part of it.
+#[test]
+fn what_is_shown_of_a_file_is_in_it() {
+    let mut shown = 0;
+    for page in Page::all() {
+        for block in page.blocks() {
+            let Some((_, file)) = block.info.split_once(' ').filter(|(language, _)| *language != "sh") else {
+                continue;
+            };
+            let path = root().join(file);
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {file}: {error}", page.path));
+            assert!(text.contains(block.text.trim_end()), "{}:{}: {file} has no such part", page.path, block.line);
+            shown += 1;
+        }
+    }
+    assert!(shown > 0, "no block names its file");
+}
+
+#[tokio::test]
+async fn the_example_handler_takes_what_comes_from_the_queue() {
+    let example = |sku: &str| {
+        format!(r#"{{"order_id": "o-1", "customer_id": "c-1", "items": [{{"sku": "{sku}", "quantity": 2}}]}}"#)
+    };
+    let body = |sku: &str| {
+        let envelope = Envelope::builder("id-1", "/sluicegate/placeOrder", "order.placed");
+        envelope.payload(Some("application/json"), example(sku)).build().expect("an envelope").encode()
+    };
+    let event = fs::read_to_string(root().join("tests/events/sqs-fifo.json")).expect("the captured event");
+    let mut event: Value = serde_json::from_str(&event).expect("JSON");
+    event["Records"][0]["body"] = body("tea").into();
+    let event = serde_json::value::to_raw_value(&event).expect("JSON");
+    let mut context = Context::default();
+    let deadline = SystemTime::now() + Duration::from_secs(30);
+    let since_1970 = deadline.duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+    context.deadline = u64::try_from(since_1970.as_millis()).expect("a deadline");
+    // No broker is asked as long as messages are done.
+    let unused = |name: &str| (!name.contains("ENDPOINT")).then(|| "unused".to_owned());
+    let config = sluicegate_queue::sqs::sdk_config(unused).expect("a configuration");
+    let consumer = Consumer::builder().sdk_config(config).on_json("order.placed", order_placed::handle);
+    let consumer = consumer.build().expect("a consumer");
+    let response = consumer.handle(LambdaEvent::new(event, context)).await.expect("a response");
+    assert_eq!(response.failures().count(), 0, "it is done");
+}

@@ -1,0 +1,64 @@
+//! Gives each order to the warehouse: the example handler of docs/develop.md, whose text this is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sluicegate_batch::{Delivery, Outcome};
+
+/// What the warehouse wants to know of an order. Members that are not named here are left alone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Order {
+    order_id: String,
+    items: Vec<Item>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    sku: String,
+}
+
+/// Why the warehouse did not take an order.
+enum Refusal {
+    Closed { opens_in: Duration },
+    Unreachable,
+    NoSuchArticle,
+}
+
+/// Handles `order.placed`. The same order may come twice, with the same id: the warehouse drops the second.
+pub(crate) async fn handle(order: Order, delivery: Arc<Delivery>) -> Outcome {
+    outcome(ship(&order, delivery.envelope().id()).await)
+}
+
+fn outcome(answer: Result<(), Refusal>) -> Outcome {
+    match answer {
+        Ok(()) => Outcome::Done,
+        Err(Refusal::Closed { opens_in }) => Outcome::RetryAfter(opens_in),
+        Err(Refusal::Unreachable) => Outcome::Retry,
+        Err(Refusal::NoSuchArticle) => Outcome::Reject("the warehouse has no such article".to_owned()),
+    }
+}
+
+/// Your client comes here. The id is the idempotency key of the call.
+async fn ship(order: &Order, id: &str) -> Result<(), Refusal> {
+    tracing::info!(message_id = id, order_id = order.order_id, "shipping");
+    match order.items.iter().any(|item| item.sku == "unicorn") {
+        true => Err(Refusal::NoSuchArticle),
+        false => Ok(()),
+    }
+}
+
+#[test]
+fn what_the_warehouse_says_decides() {
+    let check = |answer, expected| assert_eq!(outcome(answer), expected);
+    check(Ok(()), Outcome::Done);
+    check(Err(Refusal::Unreachable), Outcome::Retry);
+    let hour = Duration::from_secs(3600);
+    check(Err(Refusal::Closed { opens_in: hour }), Outcome::RetryAfter(hour));
+}
+
+#[tokio::test]
+async fn an_article_that_is_not_there_is_refused() {
+    let order = serde_json::from_str(r#"{"order_id": "o-1", "items": [{"sku": "unicorn"}]}"#).expect("an order");
+    assert!(matches!(outcome(ship(&order, "id").await), Outcome::Reject(_)));
+}

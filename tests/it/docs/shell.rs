@@ -1,0 +1,110 @@
+//! A reader's shell: commands one after another, variables kept between them, what differs here put in the place of what is
+//! written.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{like_a_shell, root};
+
+/// Where `./tests/run` put the AWS CLI.
+const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
+
+/// Variables live in a file between commands.
+pub(super) struct Shell {
+    folder: tempfile::TempDir,
+    replacements: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: i32,
+    pub(super) out: String,
+    pub(super) error: String,
+}
+
+impl Shell {
+    /// A shell in the project's root that has the AWS CLI, somebody's credentials, and `sluicegate` as cargo built it.
+    pub(super) fn new() -> Self {
+        let python = std::env::var(PYTHON_BIN);
+        let python = python.unwrap_or_else(|_| panic!("{PYTHON_BIN} is not set: ./tests/run makes it and sets it"));
+        let mut shell =
+            Self { folder: tempfile::tempdir().expect("a folder"), replacements: Vec::new(), variables: Vec::new() };
+        let path = std::env::var("PATH").unwrap_or_default();
+        shell.set("PATH", &format!("{}:{python}:{path}", root().join("target/debug").display()));
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_PAGER", ""),
+        ] {
+            shell.set(name, value);
+        }
+        shell
+    }
+
+    /// Sets a variable for the commands that follow.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From now on, `written` means `here`.
+    pub(super) fn replace(&mut self, written: &str, here: &str) {
+        self.replacements.retain(|(known, _)| known != written);
+        self.replacements.push((written.to_owned(), here.to_owned()));
+    }
+
+    /// The command as it runs here.
+    pub(super) fn here(&self, command: &str) -> String {
+        self.replacements.iter().fold(command.to_owned(), |text, (written, here)| text.replace(written, here))
+    }
+
+    /// Runs a command to its end.
+    pub(super) async fn run(&mut self, command: &str) -> Answer {
+        let state = self.folder.path().join("variables");
+        let mut known = std::fs::read_to_string(&state).unwrap_or_default();
+        known.extend(self.variables.drain(..).map(|(name, value)| format!("export {name}='{value}'\n")));
+        std::fs::write(&state, known).expect("written");
+        let (state, command) = (state.display(), self.here(command));
+        let script = format!("set -a\n. {state}\n{command}\nended=$?\nexport -p >{state}\nexit $ended\n");
+        let mut shell = Command::new("sh");
+        like_a_shell(shell.args(["-c", &script]).current_dir(root()).stdin(Stdio::null()));
+        // Nothing of this machine's own AWS set-up gets in.
+        shell
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env_remove("AWS_PROFILE");
+        let output = tokio::process::Command::from(shell).kill_on_drop(true).output().await.expect("sh");
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Answer {
+    /// Why this is not the answer that the page tells of; `expected` has words, or `exits N` and words.
+    pub(super) fn differs(&self, expected: Option<&str>) -> Option<String> {
+        let expected = expected.unwrap_or_default();
+        let (code, words) = match expected.strip_prefix("exits ").and_then(|rest| rest.split_at_checked(1)) {
+            Some((code, words)) => (code.parse().expect("exits and a number"), words),
+            None => (0, expected),
+        };
+        if self.code != code {
+            return Some(format!("it ends with {} instead of {code}", self.code));
+        }
+        let mut words =
+            words.split(|c: char| !(c.is_alphanumeric() || "/_-.".contains(c))).map(|word| word.trim_matches('.'));
+        let missing = words.find(|word| !self.out.contains(word) && !self.error.contains(word))?;
+        Some(format!("it does not say {missing:?}"))
+    }
+
+    /// The id that an answer of the API ends with.
+    pub(super) fn id(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_str(self.out.lines().last()?).ok()?;
+        Some(body["id"].as_str()?.to_owned())
+    }
+}
