@@ -36,6 +36,24 @@ fn check_tells_every_fault_of_a_contract_with_its_place() {
 }
 
 #[test]
+fn sync_writes_what_check_finds_missing() {
+    check(&["sync", "--check"], true, &["template.yaml: has the routes of the contract"]);
+    check(&["check"], true, &["template.yaml: has these routes"]);
+    let original = std::fs::read_to_string(root().join("template.yaml")).expect("the template");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("template.yaml");
+    let old = original.replace("Path: /orders }", "Path: /purchases }");
+    assert_ne!(old, original);
+    std::fs::write(&path, &old).expect("written");
+    let file = path.to_str().expect("UTF-8");
+    check(&["check", "--template", file], false, &["+ POST /orders", "- POST /purchases", "sluicegate sync"]);
+    check(&["sync", "--check", "--template", file], false, &["POST /purchases becomes POST /orders (PlaceOrder)"]);
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), old, "--check writes nothing");
+    check(&["sync", "--template", file], true, &["written"]);
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), original);
+}
+
+#[test]
 fn send_without_a_stack_and_local_on_a_taken_port_say_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();

@@ -125,7 +125,9 @@ class NoManagedPolicies:
 def nested(stack, name, path):
     """The stack that is nested under this name, with the parameters it is given."""
     given = stack.resources[name]["Properties"]["Parameters"]
-    return Stack(path, {parameter: stack.text(value) for parameter, value in given.items()})
+    inner = Stack(path, {parameter: stack.text(value) for parameter, value in given.items()})
+    inner.name = f"{path} in {stack.name}"
+    return inner
 
 
 def references(value):

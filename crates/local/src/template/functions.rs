@@ -180,7 +180,12 @@ impl Reader<'_> {
             let name_is_in = |names: &[&str]| names.contains(&name.as_str());
             let needed = name_is_in(&KNOWN) && !name_is_in(&CLOUD_ONLY) && !name_is_in(&UNREAD);
             let path = format!("{}/{name}", resource.path);
-            let value = if needed { self.resolver.resolve(value, &path)? } else { Some(Value::Null) };
+            let value = match self.resolver.resolve(value, &path) {
+                resolved if needed => resolved?,
+                // `AWS::NoValue`: the property is not there.
+                Ok(None) => None,
+                _ => Some(Value::Null),
+            };
             resolved.extend(value.map(|value| (name.clone(), value)));
         }
         Ok(resolved)

@@ -179,6 +179,43 @@ fn what_is_not_run_is_named() {
 }
 
 #[test]
+fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
+    let event = "{ Type: HttpApi, Properties: { Path: /a, Method: POST, Auth: { Authorizer: !Nonsense x } } }";
+    let function = format!(
+        "      Tracing: !Nonsense x
+      Role: !GetAtt Nothing.Arn
+      LoggingConfig: {{ LogGroup: !Ref Nothing }}
+      AutoPublishAlias: live
+      AutoPublishAliasAllProperties: true
+      VersionDescription: !Nonsense x
+      DeploymentPreference: {{ Enabled: !Nonsense x, Alarms: [!Ref Nothing] }}
+      Events: {{ E: {event} }}
+      Environment:"
+    );
+    let api = "  Topic:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      Auth: { Authorizers: { Jwt: { JwtConfiguration: { issuer: !Nonsense x } } } }
+      AccessLogSettings: { DestinationArn: !GetAtt Nothing.Arn }
+      DefaultRouteSettings: { ThrottlingRateLimit: !Nonsense x }
+      RouteSettings: { POST /a: !Nonsense x }
+";
+    let template = with_variable("x")
+        .replace("  Topic: { Type: AWS::SNS::Topic }\n", api)
+        .replace("      Environment:", &function);
+    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    assert_eq!(plan.routes.iter().map(|route| route.key.as_str()).collect::<Vec<_>>(), ["POST /a"]);
+    let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+    let expected = [
+        "t.yaml:14: Topic: AWS::Serverless::HttpApi AccessLogSettings, Auth, DefaultRouteSettings, RouteSettings is not run \
+         locally",
+        "t.yaml:21: F: AWS::Serverless::Function LoggingConfig, Role, Tracing is not run locally",
+        "t.yaml:33: /Resources/F/Properties/Events/E/Properties/Auth: has no effect locally",
+    ];
+    assert_eq!(notices, expected);
+}
+
+#[test]
 fn the_projects_own_template_is_a_plan() {
     let text = include_str!("../../../../template.yaml");
     let plan = Plan::read("template.yaml", text, &settings()).expect("a plan");
