@@ -143,10 +143,10 @@ impl<S: Settle> Work<'_, S> {
                 (outcome, cause, Some(started.elapsed()))
             }
         };
-        let backoff = Settled::Returned(Some(self.retry.delay(message.receive_count)));
+        let backoff = || Settled::Returned(Some(self.retry.delay(message.receive_count)));
         let (settled, told, reason) = match self.unless_exhausted(outcome, cause, message) {
             Outcome::Done => (Settled::Done, Told::Done, cause.into()),
-            Outcome::Retry => (backoff, Told::Retry, cause.into()),
+            Outcome::Retry => (backoff(), Told::Retry, cause.into()),
             Outcome::RetryAfter(delay) => {
                 (Settled::Returned(Some(delay)), Told::Retry, "after a time the handler chose".into())
             }
@@ -155,7 +155,9 @@ impl<S: Settle> Work<'_, S> {
                 match stored.unwrap_or_else(|_| Err("no time was left".to_owned())) {
                     Ok(()) if decoded.is_err() => (Settled::DeadLettered, Told::Undecodable, Cow::Owned(reason)),
                     Ok(()) => (Settled::DeadLettered, Told::Rejected, reason.into()),
-                    Err(error) => (backoff, Told::RejectFailed, format!("{reason}; not dead-lettered: {error}").into()),
+                    Err(error) => {
+                        (backoff(), Told::RejectFailed, format!("{reason}; not dead-lettered: {error}").into())
+                    }
                 }
             }
         };

@@ -1,5 +1,7 @@
 //! Every line is what the specification of the embedded metric format asks for, and names what it says; others are not written.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;

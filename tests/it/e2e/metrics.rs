@@ -19,8 +19,11 @@ async fn page(stack: &Stack) -> Page {
     Page::read(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"))
 }
 
+/// The samples of this name with these labels, and what they come to.
+type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 /// Waits until the page has these sums: functions print before they answer, and pipes take their time.
-async fn until(stack: &Stack, sums: &[(&str, &[(&str, &str)], f64)]) -> Page {
+async fn until(stack: &Stack, sums: &[Sum<'_>]) -> Page {
     stack
         .until(&format!("the page has {sums:?}"), WAY_TIME_MAX, async || {
             let page = page(stack).await;
