@@ -195,6 +195,10 @@ fn wanted(outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Refusal
     let mut wanted: Vec<Wanted> = Vec::new();
     for operation in contract.operations() {
         let name = event_name(&operation.id);
+        if name.is_empty() {
+            let reason = format!("`{}` has no letter to call an event by", operation.id);
+            return Err(Refusal { line: 1, reason });
+        }
         if let Some(other) = wanted.iter().find(|other| other.name == name) {
             let reason =
                 format!("{} and {} {} would both be called {name}", other.key(), operation.method, operation.path);
@@ -229,7 +233,7 @@ fn matched<'e>(wanted: &[Wanted], events: &'e [Event]) -> Vec<Option<&'e Event>>
         |wanted, _, route| wanted.key() == route.key,
     ];
     for fits in passes {
-        for (index, wanted) in wanted.iter().enumerate().filter(|(_, wanted)| !wanted.name.is_empty()) {
+        for (index, wanted) in wanted.iter().enumerate() {
             let is_free = |event: &Event| !matched.iter().flatten().any(|taken| taken.name == event.name);
             if matched[index].is_none() {
                 let fit = |event: &&Event| event.route.as_ref().is_some_and(|route| fits(wanted, event, route));

@@ -82,7 +82,7 @@ impl Node {
 
     /// Whether the mapping or list is written in brackets.
     pub(super) fn is_flow(&self, text: &str) -> bool {
-        text[self.range.clone()].starts_with(['{', '['])
+        text[self.range.start..].starts_with(['{', '['])
     }
 
     /// What the node says, wherever and however it is written.
@@ -155,7 +155,7 @@ impl Reader<'_> {
             Event::MappingStart(_, of) => self.open(range, tag(of.as_deref()), Kind::Map(Vec::new())),
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(Frame { mut node, .. }) = self.frames.pop() else { return Ok(()) };
-                if node.is_flow_start(self.text) {
+                if node.is_flow(self.text) {
                     node.range.end = range.end;
                 }
                 self.put(node)
@@ -204,11 +204,5 @@ impl Reader<'_> {
         }
         frame.node.range.end = frame.node.range.end.max(end);
         Ok(())
-    }
-}
-
-impl Node {
-    fn is_flow_start(&self, text: &str) -> bool {
-        text[self.range.start..].starts_with(['{', '['])
     }
 }
