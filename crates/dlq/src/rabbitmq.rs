@@ -1,12 +1,13 @@
-//! RabbitMQ as a shelf: messages are got without acknowledgement and so held, on one connection for as long as the shelf is open.
+//! RabbitMQ as a shelf: messages are consumed without acknowledgement and so held, on one connection, for as long as the shelf is
+//! open.
 //!
 //! | what | how |
 //! |---|---|
-//! | taken | `basic.get`, several under way at once; as many as there were when the shelf was opened, and no more |
+//! | taken | delivered to a consumer with a prefetch; as many as there were when the shelf was opened, and no more |
 //! | redriven | published to the queue itself (default exchange), mandatory, confirmed and not returned; then acknowledged |
 //! | deleted | acknowledged |
-//! | released | `basic.nack` with requeue, all at once, so that the queue puts them back in their order |
-//! | connection lost | RabbitMQ puts back what was held, and nothing more can be done on this shelf |
+//! | released | the channel is closed, and the queue puts everything back in its order |
+//! | connection lost | the same, and nothing more can be done on this shelf |
 //!
 //! Through the default exchange a redriven message comes to its queue only, and to no other subscriber of the exchange it was
 //! once published to. Messages that arrive during the work, such as one that failed again, are for the next time.
@@ -20,6 +21,7 @@
 
 mod again;
 mod header;
+mod hold;
 mod link;
 mod queues;
 mod read;
@@ -28,23 +30,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use lapin::BasicProperties;
-use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
-use lapin::types::ShortString;
 use sluicegate_queue::SendError;
 use sluicegate_queue::rabbitmq::{Broker, Config, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
 
+use self::hold::Hold;
 use self::link::Link;
 pub use self::queues::dead_letter_queues;
 use self::read::Place;
 use crate::{Error, Parked, Shelf};
 
-/// Messages asked for at once, so that a distant broker is not waited for once per message.
-const GETS_AT_ONCE: usize = 16;
 /// How long a publish may take; 16 MiB go over a line of 3 Mbit/s meanwhile.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -53,8 +50,8 @@ pub struct RabbitmqShelf {
     place: Place,
     /// Who we are to the broker.
     user: String,
-    /// Holds what was taken.
-    link: Link,
+    /// What was taken.
+    hold: Hold,
     /// Takes what is redriven.
     broker: Broker,
     state: Mutex<State>,
@@ -62,10 +59,6 @@ pub struct RabbitmqShelf {
 
 #[derive(Default)]
 struct State {
-    /// Messages that may still be taken.
-    left: u64,
-    /// What was taken and is neither gone nor given back, by delivery tag.
-    held: HashSet<u64>,
     /// Of the latest take, what is needed to redrive it, and is not being redriven.
     latest: HashMap<u64, BasicProperties>,
     /// Queues that were seen to be there.
@@ -81,15 +74,13 @@ impl RabbitmqShelf {
     pub async fn open(address: &Address, queue: &str) -> Result<Self, Error> {
         queues::check(address, queue).await?;
         let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-        let link = Link::open(address, uri.clone()).await?;
-        let name = ShortString::try_new(queue).map_err(|error| Error::Broker(format!("{queue}: {error}")))?;
-        let left = link.ready(&name).await?.into();
+        let hold = Hold::open(Link::open(address, uri.clone()).await?, queue).await?;
         Ok(Self {
             place: Place { queue: queue.to_owned(), vhost: address.vhost().to_owned() },
             user: uri.authority.userinfo.username.clone(),
-            link,
+            hold,
             broker: Broker::new(Config::at(uri)),
-            state: Mutex::new(State { left, ..State::default() }),
+            state: Mutex::default(),
         })
     }
 
@@ -97,38 +88,9 @@ impl RabbitmqShelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for so many messages at once.
-    async fn get(&self, count: usize) -> Result<Vec<BasicGetMessage>, Error> {
-        let get = || {
-            self.link.ask(self.link.channel().basic_get(self.place.queue.as_str().into(), BasicGetOptions::default()))
-        };
-        let answers = join_all((0..count).map(|_| get())).await;
-        let mut got = Vec::new();
-        let mut state = self.state();
-        for answer in answers {
-            match answer? {
-                Some(message) => {
-                    state.left = state.left.saturating_sub(1);
-                    state.held.insert(message.delivery_tag);
-                    got.push(message);
-                }
-                None => state.left = 0,
-            }
-        }
-        Ok(got)
-    }
-
-    /// Acknowledges, and waits until the broker has heard it.
-    async fn acknowledge(&self, tag: u64) -> Result<(), Error> {
-        self.state().held.remove(&tag);
-        self.link.ask(self.link.channel().basic_ack(tag, BasicAckOptions::default())).await?;
-        self.link.heard().await
-    }
-
     /// Whether it is in our hands; if not, it is where it was.
     fn check_held(&self, parked: &Parked) -> Result<(), Error> {
-        self.link.check_up()?;
-        if self.state().held.contains(&parked.handle) { Ok(()) } else { Err(stays(parked, "it is not held any more")) }
+        if self.hold.has(parked.handle)? { Ok(()) } else { Err(stays(parked, "it is not held any more")) }
     }
 
     fn target(&self, parked: &Parked, properties: &BasicProperties, to: Option<&str>) -> Result<String, Error> {
@@ -142,21 +104,16 @@ impl RabbitmqShelf {
 
 impl Shelf for RabbitmqShelf {
     async fn take(&self, max: usize) -> Result<Vec<Parked>, Error> {
-        self.link.check_up()?;
         self.state().latest.clear();
-        let mut taken = Vec::new();
-        loop {
-            let left = usize::try_from(self.state().left).unwrap_or(usize::MAX);
-            let count = GETS_AT_ONCE.min(max - taken.len()).min(left);
-            if count == 0 {
-                return Ok(taken);
-            }
-            for message in self.get(count).await? {
-                let delivery = message.delivery;
-                taken.push(read::parked(&self.place, delivery.delivery_tag, &delivery.properties, delivery.data));
-                self.state().latest.insert(delivery.delivery_tag, delivery.properties);
-            }
-        }
+        let taken = self.hold.take(max).await?;
+        let mut state = self.state();
+        let parked = taken.into_iter().map(|delivery| {
+            let (tag, properties) = (delivery.delivery_tag, delivery.properties);
+            let parked = read::parked(&self.place, tag, &properties, delivery.data);
+            state.latest.insert(tag, properties);
+            parked
+        });
+        Ok(parked.collect())
     }
 
     /// Where it would go, if that queue is there.
@@ -166,7 +123,7 @@ impl Shelf for RabbitmqShelf {
         let properties = properties.ok_or_else(|| stays(parked, "it is not of the latest take"))?;
         let target = self.target(parked, &properties, to)?;
         if !self.state().seen.contains(&target) {
-            if !self.link.is_there(&target).await? {
+            if !self.hold.link().is_there(&target).await? {
                 return Err(stays(parked, format!("there is no queue {target}")));
             }
             self.state().seen.insert(target.clone());
@@ -186,7 +143,8 @@ impl Shelf for RabbitmqShelf {
             self.state().latest.insert(parked.handle, properties);
             return Err(error);
         }
-        self.acknowledge(parked.handle)
+        self.hold
+            .acknowledge(parked.handle)
             .await
             .map_err(|error| unclear(parked, format!("it is stored again, and perhaps here as well: {error}")))
     }
@@ -194,27 +152,20 @@ impl Shelf for RabbitmqShelf {
     async fn delete(&self, parked: &Parked) -> Result<(), Error> {
         self.check_held(parked)?;
         self.state().latest.remove(&parked.handle);
-        self.acknowledge(parked.handle)
+        self.hold
+            .acknowledge(parked.handle)
             .await
             .map_err(|error| unclear(parked, format!("it is perhaps still here: {error}")))
     }
 
     /// Nothing more can be taken afterwards: it would be the same messages again.
     async fn release(&self) -> Result<(), Error> {
-        {
-            let mut state = self.state();
-            *state = State { seen: std::mem::take(&mut state.seen), ..State::default() };
-        }
-        // Zero: all that this channel holds, those of a take that was given up included.
-        let all = BasicNackOptions { multiple: true, requeue: true };
-        self.link.ask(self.link.channel().basic_nack(0, all)).await?;
-        self.link.heard().await
+        self.state().latest.clear();
+        self.hold.release().await
     }
 
     async fn depth(&self) -> Result<u64, Error> {
-        let ready = self.link.ready(&self.place.queue.as_str().into()).await?;
-        let held = self.state().held.len();
-        Ok(u64::from(ready) + u64::try_from(held).unwrap_or(u64::MAX))
+        self.hold.depth().await
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod binary;
 mod faults;
+mod rabbitmq;
 mod sqs;

@@ -26,10 +26,10 @@ use crate::support::rabbitmq::{PATIENCE, Vhost};
 /// Receives after which a message is dead-lettered.
 const RECEIVE_COUNT_MAX: u32 = 4;
 
-type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
+pub(crate) type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
 
 /// Handlers that do what the event's type says, and note what they were given.
-fn consumer(url: &str, handled: &Handled) -> Consumer {
+pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
     let (url, handled) = (url.to_owned(), Arc::clone(handled));
     let config = Config::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone())).expect("sound").expect("set");
     let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
@@ -55,7 +55,7 @@ fn consumer(url: &str, handled: &Handled) -> Consumer {
 }
 
 /// A virtual host with the queue `q` and what belongs to it.
-async fn vhost() -> Vhost {
+pub(crate) async fn vhost() -> Vhost {
     let vhost = Vhost::create().await;
     let topology = Topology::parse("topology.yaml", "queues: { q: { retry: [1] } }").expect("a sound file");
     apply(&topology, &Address::parse(&vhost.url()).expect("an address")).await.expect("applied");
@@ -63,7 +63,7 @@ async fn vhost() -> Vhost {
 }
 
 /// One turn of the mapping: hands over what is ready in `q`. `None` if that is nothing.
-async fn turn(vhost: &Vhost, channel: &Channel, consumer: &Consumer) -> Option<Result<(), Error>> {
+pub(crate) async fn turn(vhost: &Vhost, channel: &Channel, consumer: &Consumer) -> Option<Result<(), Error>> {
     let (mut messages, mut last) = (Vec::new(), None);
     while let Some(message) = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("q is there") {
         messages.push(json!({
@@ -146,7 +146,7 @@ fn header(value: &AMQPValue) -> Value {
     }
 }
 
-fn envelope(id: &str, event_type: &str) -> (BasicProperties, Vec<u8>) {
+pub(crate) fn envelope(id: &str, event_type: &str) -> (BasicProperties, Vec<u8>) {
     let envelope = Envelope::builder(id, "/orders", event_type).build().expect("an envelope");
     let properties = BasicProperties::default()
         .with_content_type("application/cloudevents+json".into())

@@ -1,7 +1,7 @@
 //! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
 
 mod child;
-mod consumer;
+pub(crate) mod consumer;
 mod fanout;
 mod interop;
 mod mapping;

@@ -157,7 +157,10 @@ mod tests {
         let once = (REDRIVES, AMQPValue::LongInt(1));
         let you = (USER_ID, long("you"));
         check(BasicProperties::default().with_user_id("you".into()), fresh(&[you.clone(), once.clone()]));
-        check(BasicProperties::default().with_headers(headers(&[you.clone()])), fresh(&[you, once.clone()]));
+        check(
+            BasicProperties::default().with_headers(headers(std::slice::from_ref(&you))),
+            fresh(&[you, once.clone()]),
+        );
         let me = BasicProperties::default().with_headers(headers(&[(USER_ID, long("me"))]));
         check(me, fresh(&[once]).with_user_id("me".into()));
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use lapin::types::ShortString;
 use sluicegate_queue::names::dead_letter_queue;
 use sluicegate_topology::{Address, QueueThere, QueueType};
 
@@ -21,11 +20,10 @@ pub async fn dead_letter_queues(address: &Address) -> Result<Vec<(String, u64)>,
     let queues = there(address).await?;
     let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
     let link = Link::open(address, uri).await?;
+    let channel = link.channel().await?;
     let mut found = Vec::new();
     for name in names(&queues) {
-        if let Ok(short) = ShortString::try_new(name) {
-            found.push((name.to_owned(), link.ready(&short).await?.into()));
-        }
+        found.push((name.to_owned(), link.ready(&channel, &link.name(name)?).await?.into()));
     }
     Ok(found)
 }

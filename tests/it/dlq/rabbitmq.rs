@@ -1,0 +1,405 @@
+//! Dead letters on a real RabbitMQ: looked at and left as they were, redriven with all they had, deleted, corrected.
+
+mod command;
+mod faults;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use http::Method;
+use lapin::BasicProperties;
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
+use serde_json::{Value, json};
+use sluicegate_dlq::rabbitmq::{RabbitmqShelf, dead_letter_queues};
+use sluicegate_dlq::{Error, Filter, Parked, REDRIVES, Redrive, Shelf, Stop, redrive};
+use sluicegate_topology::{Address, Topology, apply};
+
+use crate::rabbitmq::consumer::{self, Handled};
+use crate::support::rabbitmq::{Message, PATIENCE, Vhost, until};
+
+/// A limit that nobody reaches.
+const DELIVERY_LIMIT: u64 = 1_000_000_000;
+
+async fn open(vhost: &Vhost, queue: &str) -> Result<RabbitmqShelf, Error> {
+    RabbitmqShelf::open(&Address::parse(&vhost.url()).expect("an address"), queue).await
+}
+
+/// A virtual host with a queue `q` and its dead-letter queue, which is a quorum queue or a classic one.
+async fn vhost(queue_type: &str) -> Vhost {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("q").await;
+    declare(&vhost, "q.dlq", json!({ "x-queue-type": queue_type })).await;
+    vhost
+}
+
+async fn declare(vhost: &Vhost, queue: &str, arguments: Value) {
+    let queue = format!("queues/{}/{queue}", vhost.name());
+    vhost.manage(Method::PUT, &queue, Some(json!({ "durable": true, "arguments": arguments }))).await;
+}
+
+/// Messages `0`, `1`, … as the consumer parks them, in `q.dlq`.
+async fn park(vhost: &Vhost, count: usize) {
+    let channel = vhost.channel().await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    for number in 0..count {
+        let (number, options) = (number.to_string(), BasicPublishOptions::default());
+        let properties = properties(vhost).with_message_id(number.as_str().into());
+        let sent = channel.basic_publish("".into(), "q.dlq".into(), options, number.as_bytes(), properties).await;
+        drop(sent.expect("the channel is open"));
+    }
+    let returned = channel.wait_for_confirms().await.expect("confirmed");
+    assert!(returned.is_empty());
+}
+
+fn properties(vhost: &Vhost) -> BasicProperties {
+    let source = format!("q::{}", vhost.name());
+    let headers = [("sluicegate-reason", long("bad card")), ("sluicegate-source", long(&source))];
+    BasicProperties::default().with_headers(table(headers))
+}
+
+fn long(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+fn table<'a>(members: impl IntoIterator<Item = (&'a str, AMQPValue)>) -> FieldTable {
+    members.into_iter().map(|(name, value)| (name.into(), value)).collect::<BTreeMap<_, _>>().into()
+}
+
+async fn take_all(shelf: &RabbitmqShelf) -> Vec<Parked> {
+    let mut all = Vec::new();
+    loop {
+        let taken = shelf.take(7).await.expect("taken");
+        if taken.is_empty() {
+            return all;
+        }
+        all.extend(taken);
+    }
+}
+
+fn texts(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(Message::text).collect()
+}
+
+/// What RabbitMQ counts is not the message's.
+fn without_counts(message: &Message) -> BasicProperties {
+    let headers = message.properties.headers().clone().unwrap_or_default();
+    let kept = headers.inner().iter().filter(|(name, _)| name.as_str() != "x-delivery-count");
+    let kept: BTreeMap<_, _> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    message.properties.clone().with_headers(kept.into())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
+    for queue_type in ["quorum", "classic"] {
+        let vhost = vhost(queue_type).await;
+        let count = 150;
+        park(&vhost, count).await;
+        vhost.until_ready("q.dlq", 150).await;
+        for _ in 0..2 {
+            let shelf = open(&vhost, "q.dlq").await.expect("open");
+            let first = shelf.take(7).await.expect("taken");
+            assert_eq!(shelf.depth().await.expect("counted"), 150, "those in hand included");
+            let all = [first, take_all(&shelf).await].concat();
+            assert_eq!(vhost.ready("q.dlq").await, 0, "hidden from others");
+            let bodies: Vec<_> = all.iter().map(|parked| String::from_utf8_lossy(&parked.body).into_owned()).collect();
+            assert_eq!(bodies, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
+            assert!(all.iter().all(|parked| parked.reason == "bad card" && parked.redrives == 0));
+            assert_eq!(all[3].source_queue.as_deref(), Some("q"));
+            assert_eq!(all[3].id, "3");
+            shelf.release().await.expect("released");
+            assert!(shelf.take(7).await.expect("asked").is_empty(), "they would be the same again");
+            vhost.until_ready("q.dlq", 150).await;
+        }
+        let left = vhost.drain("q.dlq").await;
+        assert_eq!(texts(&left), (0..count).map(|number| number.to_string()).collect::<Vec<_>>(), "{queue_type}");
+        for (number, message) in left.iter().enumerate() {
+            let expected = properties(&vhost).with_message_id(number.to_string().into());
+            assert_eq!(without_counts(message), expected);
+        }
+        vhost.delete().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_shelf_that_is_gone_has_given_everything_back_and_what_comes_meanwhile_is_for_the_next() {
+    let vhost = vhost("quorum").await;
+    park(&vhost, 5).await;
+    let shelf = open(&vhost, "q.dlq").await.expect("open");
+    assert_eq!(shelf.take(2).await.expect("taken").len(), 2);
+    vhost.publish("", "q.dlq", BasicProperties::default(), b"late").await;
+    assert_eq!(take_all(&shelf).await.len(), 3, "what was there when it was opened");
+    drop(shelf);
+    vhost.until_ready("q.dlq", 6).await;
+    assert_eq!(texts(&vhost.drain("q.dlq").await), ["0", "1", "2", "3", "4", "late"]);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn what_the_consumer_and_the_broker_parked_is_really_tried_again() {
+    let vhost = Vhost::create().await;
+    let topology = "queues: { q: { retry: [1], delivery-limit: 2 } }";
+    let topology = Topology::parse("topology.yaml", topology).expect("a sound file");
+    apply(&topology, &Address::parse(&vhost.url()).expect("an address")).await.expect("applied");
+    let (properties, body) = consumer::envelope("bad", "reject");
+    vhost.publish("", "q", properties, &body).await;
+    let (channel, handled) = (vhost.channel().await, Handled::default());
+    let consumer = consumer::consumer(&vhost.url(), &handled);
+    consumer::turn(&vhost, &channel, &consumer).await.expect("it is there").expect("settled");
+    // Its consumer dies each time, until the broker has had enough.
+    let (properties, body) = consumer::envelope("killer", "done");
+    vhost.publish("", "q", properties, &body).await;
+    until("the broker gives it up", PATIENCE, async || {
+        if let Some(message) = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("q is there") {
+            let requeue = BasicNackOptions { requeue: true, multiple: false };
+            channel.basic_nack(message.delivery_tag, requeue).await.expect("returned");
+        }
+        (vhost.ready("q.dlq").await == 2).then_some(())
+    })
+    .await;
+
+    for redrives in 1..=2_u32 {
+        let shelf = open(&vhost, "q.dlq").await.expect("open");
+        let mut seen = take_all(&shelf).await;
+        seen.sort_by(|a, b| a.id.cmp(&b.id));
+        let told: Vec<_> = seen.iter().map(|parked| (parked.id.as_str(), parked.reason.as_str())).collect();
+        match redrives {
+            1 => assert_eq!(told, [("bad", "bad card"), ("killer", "delivered more often than q allows")]),
+            _ => assert_eq!(told, [("bad", "bad card")], "the other one was done"),
+        }
+        for parked in &seen {
+            assert_eq!((parked.source_queue.as_deref(), parked.redrives), (Some("q"), redrives - 1), "{parked:?}");
+        }
+        assert_eq!(seen[0].receive_count, Some(1), "it starts anew");
+        shelf.release().await.expect("released");
+        drop(shelf);
+        vhost.until_ready("q.dlq", seen.len().try_into().unwrap()).await;
+
+        let shelf = open(&vhost, "q.dlq").await.expect("open");
+        let filter = Filter::default();
+        let order = Redrive { filter: &filter, to: None, rate: None, limit: None, dry_run: false };
+        let report = redrive(&shelf, &order, &Stop::default(), &|_| {}).await;
+        assert!(report.is_clean() && report.done == seen.len() as u64, "{report:?}");
+        assert_eq!(vhost.ready("q").await as usize, seen.len());
+        consumer::turn(&vhost, &channel, &consumer).await.expect("they are there").expect("settled");
+        vhost.until_ready("q.dlq", 1).await;
+    }
+    let dead = vhost.drain("q.dlq").await;
+    assert_eq!(dead[0].header_number(REDRIVES), Some(2), "the consumer's copy has it too");
+    for delivery in handled.lock().unwrap().iter() {
+        assert_eq!(delivery.receive_count(), 1, "{}", delivery.envelope().id());
+    }
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
+    let vhost = vhost("quorum").await;
+    vhost.declare_exchange("orders", "fanout").await;
+    for other in ["other", "copied"] {
+        vhost.declare_queue(other).await;
+    }
+    for queue in ["q", "other"] {
+        vhost.bind("orders", queue, "").await;
+    }
+    let own = [
+        ("traceparent", long("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")),
+        ("bytes", AMQPValue::LongString(vec![0xff, 0].into())),
+        ("sluicegate-cc", AMQPValue::FieldArray(FieldArray::from(vec![long("copied")]))),
+        ("number", AMQPValue::LongLongInt(-7)),
+    ];
+    let given_up = [
+        ("sluicegate-reason", long("bad card")),
+        ("sluicegate-source", long(&format!("q::{}", vhost.name()))),
+        ("sluicegate-receive-count", AMQPValue::LongInt(5)),
+        ("sluicegate-user-id", long("guest")),
+        ("x-death", long("of old")),
+    ];
+    let all = |properties: BasicProperties| {
+        properties
+            .with_content_type("text/plain".into())
+            .with_content_encoding("none".into())
+            .with_delivery_mode(2)
+            .with_priority(3)
+            .with_correlation_id("c-1".into())
+            .with_reply_to("answers".into())
+            .with_message_id("m-1".into())
+            .with_timestamp(1_700_000_000)
+            .with_type("order.placed".into())
+            .with_app_id("shop".into())
+    };
+    let parked = all(BasicProperties::default()).with_headers(table(own.iter().cloned().chain(given_up)));
+    let body: Vec<u8> = (0..=255).collect();
+    vhost.publish("", "q.dlq", parked.with_expiration("600000".into()), &body).await;
+    // Not by us: as it was when the broker gave it up, with copies asked for, and a consumer that waits for an answer.
+    let headers = table([("CC", AMQPValue::FieldArray(FieldArray::from(vec![long("copied")])))]);
+    let raw = BasicProperties::default().with_headers(headers).with_user_id("guest".into());
+    vhost.publish("", "q.dlq", raw, b"raw").await;
+    vhost.until_drained("copied", 1).await;
+
+    let shelf = open(&vhost, "q.dlq").await.expect("open");
+    let seen = shelf.take(10).await.expect("taken");
+    for parked in &seen {
+        assert_eq!(shelf.destination(parked, None).await.expect("it is there"), "q");
+        shelf.redrive(parked, None, None).await.expect("redriven");
+    }
+    let error = shelf.redrive(&seen[0], None, None).await.unwrap_err();
+    assert!(matches!(error, Error::Stays { .. }), "once only: {error:?}");
+    let messages = vhost.until_drained("q", 2).await;
+    let once = (REDRIVES, AMQPValue::LongInt(1));
+    let expected = all(BasicProperties::default()).with_user_id("guest".into());
+    let expected = expected.with_headers(table(own.into_iter().chain([once.clone()])));
+    assert_eq!((without_counts(&messages[0]), &messages[0].body), (expected, &body));
+    let moved = table([("sluicegate-cc", AMQPValue::FieldArray(vec![long("copied")].into())), once]);
+    let expected = BasicProperties::default().with_headers(moved).with_user_id("guest".into()).with_delivery_mode(2);
+    assert_eq!((without_counts(&messages[1]), messages[1].text()), (expected, "raw"));
+    for queue in ["q.dlq", "other", "copied"] {
+        assert_eq!(vhost.ready(queue).await, 0, "{queue}");
+    }
+    drop(shelf);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() {
+    let vhost = vhost("quorum").await;
+    vhost.declare_queue("letters").await;
+    let elsewhere = [("sluicegate-reason", long("x")), ("sluicegate-source", long("q::another"))];
+    let gone = [("sluicegate-reason", long("x")), ("sluicegate-source", long(&format!("gone::{}", vhost.name())))];
+    for headers in [table(elsewhere), table(gone), FieldTable::default()] {
+        vhost.publish("", "letters", BasicProperties::default().with_headers(headers), b"body").await;
+    }
+    let shelf = open(&vhost, "letters").await.expect("open");
+    let seen = shelf.take(10).await.expect("taken");
+    for (parked, expected) in seen.iter().zip([
+        "it came from q::another, which is another virtual host; name the queue to send it to",
+        "there is no queue gone",
+        "nobody recorded which queue it came from; name the queue to send it to",
+    ]) {
+        for error in [
+            shelf.destination(parked, None).await.unwrap_err(),
+            shelf.redrive(parked, None, None).await.unwrap_err(),
+            shelf.redrive(parked, None, None).await.unwrap_err(),
+        ] {
+            assert!(matches!(&error, Error::Stays { reason, .. } if reason == expected), "{expected}: {error:?}");
+        }
+    }
+    assert_eq!(vhost.ready("letters").await, 0, "still in hand");
+    shelf.redrive(&seen[1], Some("q"), Some(b"corrected")).await.expect("redriven");
+    shelf.delete(&seen[2]).await.expect("deleted");
+    let error = shelf.delete(&seen[2]).await.unwrap_err();
+    assert!(error.to_string().ends_with("it is not held any more"), "{error}");
+    assert_eq!(shelf.depth().await.expect("counted"), 1);
+    shelf.release().await.expect("released");
+    assert_eq!(texts(&vhost.until_drained("q", 1).await), ["corrected"]);
+    let left = vhost.until_drained("letters", 1).await;
+    assert_eq!(left[0].header_text("sluicegate-source"), Some("q::another"));
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_thousand_messages_go_back_while_their_consumer_works() {
+    let vhost = vhost("quorum").await;
+    park(&vhost, 1_000).await;
+    let body = vec![b'x'; 16 * 1024 * 1024];
+    vhost.publish("", "q.dlq", properties(&vhost).with_message_id("big".into()), &body).await;
+    let shelf = open(&vhost, "q.dlq").await.expect("open");
+    let filter = Filter::default();
+    let order = Redrive { filter: &filter, to: None, rate: None, limit: None, dry_run: false };
+    let (started, stop) = (Instant::now(), Stop::default());
+    let (report, messages) = tokio::join!(redrive(&shelf, &order, &stop, &|_| {}), vhost.until_drained("q", 1_001));
+    println!("1,001 messages redriven in {} ms", started.elapsed().as_millis());
+    assert!(report.is_clean() && report.done == 1_001, "{report:?}");
+    let ids: BTreeSet<_> = messages.iter().filter_map(|message| message.message_id.clone()).collect();
+    assert_eq!((ids.len(), messages.len()), (1_001, 1_001), "each once");
+    assert!(messages.iter().any(|message| message.body == body));
+    assert_eq!((vhost.ready("q").await, vhost.ready("q.dlq").await), (0, 0));
+    drop(shelf);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
+    let vhost = Vhost::create().await;
+    for (queue, arguments) in [
+        ("limited.dlq", json!({ "x-queue-type": "quorum", "x-delivery-limit": 20 })),
+        ("far.dlq", json!({ "x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT })),
+        ("policy.dlq", json!({ "x-queue-type": "quorum" })),
+        ("single.dlq", json!({ "x-queue-type": "quorum", "x-single-active-consumer": true })),
+        ("exclusive.dlq", json!({ "x-queue-type": "classic" })),
+        ("stream.dlq", json!({ "x-queue-type": "stream" })),
+    ] {
+        declare(&vhost, queue, arguments).await;
+        for _ in 0..2 {
+            vhost.publish("", queue, BasicProperties::default(), b"kept").await;
+        }
+    }
+    vhost.set_policy("limit", "^policy", json!({ "delivery-limit": 3 })).await;
+    for (queue, expected) in [
+        ("limited.dlq", "limited.dlq loses what comes back more than 20 times (delivery-limit)"),
+        ("policy.dlq", "policy.dlq loses what comes back more than 3 times (delivery-limit)"),
+        ("stream.dlq", "stream.dlq is a stream"),
+        ("gone.dlq", "there is no queue gone.dlq"),
+    ] {
+        let error = open(&vhost, queue).await.map(drop).unwrap_err().to_string();
+        assert!(error.contains(expected), "{queue}: {error}");
+        assert!(!error.contains("guest"), "{error}");
+    }
+    let shelf = open(&vhost, "far.dlq").await.expect("its limit is out of reach");
+    assert_eq!(shelf.take(1).await.expect("taken").len(), 1);
+
+    // Others who take one message at a time and keep it.
+    let channel = vhost.channel().await;
+    channel.basic_qos(1, BasicQosOptions::default()).await.expect("set");
+    for (queue, exclusive, expected) in [
+        ("single.dlq", false, "single.dlq: 1 messages are there, and the queue hands out none of them"),
+        ("exclusive.dlq", true, "in exclusive use"),
+    ] {
+        let options = BasicConsumeOptions { exclusive, ..BasicConsumeOptions::default() };
+        let consuming = channel.basic_consume(queue.into(), queue.into(), options, FieldTable::default());
+        let _other = consuming.await.expect("consumes");
+        vhost.until_ready(queue, 1).await;
+        let shelf = open(&vhost, queue).await.expect("open");
+        let error = shelf.take(1).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{queue}: {error}");
+    }
+    let address = Address::parse(&vhost.url()).unwrap().without_management();
+    let error = RabbitmqShelf::open(&address, "far.dlq").await.map(drop).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the management API, which tells what becomes of a queue's messages, is needed"),
+        "{error}"
+    );
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn dead_letter_queues_are_found_by_name_and_by_who_sends_to_them() {
+    let vhost = consumer::vhost().await;
+    vhost.declare_exchange("dlx", "fanout").await;
+    vhost.declare_queue_with("late", json!({})).await;
+    vhost.declare_queue("letters").await;
+    vhost.bind("dlx", "letters", "").await;
+    vhost.set_policy("dead", "^late$", json!({ "dead-letter-exchange": "dlx" })).await;
+    park_in(&vhost, "letters", 2).await;
+    park_in(&vhost, "q.dlq", 3).await;
+    let address = Address::parse(&vhost.url()).expect("an address");
+    let found = dead_letter_queues(&address).await.expect("listed");
+    assert_eq!(found, [("letters".to_owned(), 2), ("q.dlq".to_owned(), 3)]);
+    vhost.delete().await;
+}
+
+async fn park_in(vhost: &Vhost, queue: &str, count: usize) {
+    for _ in 0..count {
+        vhost.publish("", queue, BasicProperties::default(), b"dead").await;
+    }
+}

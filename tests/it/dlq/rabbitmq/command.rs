@@ -1,0 +1,96 @@
+//! `sluicegate dlq … --rabbitmq-url`, as a person types it.
+
+use std::collections::BTreeSet;
+
+use lapin::BasicProperties;
+use serde_json::Value;
+
+use super::super::binary::{dlq, ran};
+use super::{long, park, table, vhost};
+use crate::rabbitmq::consumer;
+use crate::support::rabbitmq::{PATIENCE, Vhost, until};
+
+/// The command on this virtual host.
+fn on(vhost: &Vhost, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = dlq(arguments);
+    command.args(["--rabbitmq-url", &vhost.url()]);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn dead_letters_are_listed_redriven_by_a_filter_corrected_and_purged() {
+    let vhost = vhost("quorum").await;
+    let source = format!("q::{}", vhost.name());
+    for (id, event_type, reason) in
+        [("1", "order.placed", "bad card"), ("2", "order.placed", "no stock"), ("3", "order.paid", "bad card")]
+    {
+        let (properties, body) = consumer::envelope(id, event_type);
+        let headers = table([("sluicegate-reason", long(reason)), ("sluicegate-source", long(&source))]);
+        vhost.publish("", "q.dlq", properties.with_headers(headers), &body).await;
+    }
+    vhost.publish("", "q.dlq", BasicProperties::default(), b"\xff raw").await;
+
+    let queues = ran(on(&vhost, &["list", "--json"])).await.expect(0, &["q.dlq"]);
+    assert!(!queues.out.contains("guest") && !queues.err.contains("guest"), "{queues:?}");
+    ran(on(&vhost, &["list", "q.dlq"])).await.expect(0, &["bad card", "no stock", "not recorded"]);
+    let each = ran(on(&vhost, &["list", "q.dlq", "--each", "--json"])).await.expect(0, &[]);
+    let each: Vec<Value> = each.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(each.len(), 4, "{each:#?}");
+    assert_eq!(each[1]["id"], "2");
+    ran(on(&vhost, &["show", "q.dlq", "2"])).await.expect(0, &["no stock", "order.placed"]);
+
+    let arguments = ["redrive", "q.dlq", "--type", "order.placed", "--reason", "card"];
+    ran(on(&vhost, &[&arguments[..], &["--dry-run"]].concat())).await.expect(0, &["q"]);
+    assert_eq!(vhost.ready("q").await, 0);
+    ran(on(&vhost, &arguments)).await.expect(0, &[]);
+    let sent = vhost.until_drained("q", 1).await;
+    assert_eq!(sent[0].message_id.as_deref(), Some("1"));
+    ran(on(&vhost, &["edit", "q.dlq", "3", "--set", "subject=\"corrected\""])).await.expect(0, &["3"]);
+    assert!(vhost.until_drained("q", 1).await[0].text().contains("\"subject\":\"corrected\""));
+    ran(on(&vhost, &["redrive", "q.dlq", "--to", "gone"])).await.expect(1, &["there is no queue gone"]);
+    vhost.until_ready("q.dlq", 2).await;
+    ran(on(&vhost, &["purge", "q.dlq", "--reason", "stock", "--yes"])).await.expect(0, &[]);
+    let left = vhost.until_drained("q.dlq", 1).await;
+    assert_eq!(left[0].body, b"\xff raw");
+    ran(on(&vhost, &["list", "missing.dlq"])).await.expect(1, &["there is no queue missing.dlq"]);
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_redrive_that_is_killed_again_and_again_loses_nothing() {
+    let vhost = vhost("quorum").await;
+    let count = 1_000;
+    park(&vhost, count).await;
+    let mut killed = 0;
+    loop {
+        let before = vhost.ready("q").await;
+        let mut command = on(&vhost, &["redrive", "q.dlq"]).spawn().expect("the command starts");
+        // In the middle, each time another.
+        let enough = before + fastrand::u32(1..300);
+        let ended = until("it works or ends", PATIENCE, async || {
+            let ended = command.try_wait().expect("its state is known");
+            (ended.is_some() || vhost.ready("q").await >= enough).then_some(ended)
+        })
+        .await;
+        if let Some(status) = ended {
+            assert!(status.success(), "{status}");
+            break;
+        }
+        command.kill().await.expect("killed");
+        killed += 1;
+        until("the broker has given back what it held", PATIENCE, async || {
+            vhost.connections("sluicegate").await.is_empty().then_some(())
+        })
+        .await;
+    }
+    let messages = vhost.drain("q").await;
+    let ids: BTreeSet<_> = messages.iter().filter_map(|message| message.message_id.clone()).collect();
+    println!("{killed} killed; {} repeats", messages.len() - count);
+    assert!(killed >= 2, "only {killed} were killed: it shows nothing");
+    assert_eq!(ids.len(), count, "each is there");
+    assert!(messages.len() - count <= killed * 10, "no more twice than were under way");
+    assert_eq!(vhost.ready("q.dlq").await, 0);
+    vhost.delete().await;
+}
