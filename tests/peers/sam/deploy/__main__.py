@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Deploys the template as users do, uses what was deployed, updates it, and deletes it.
 
-usage: deploy EMULATOR URL BUILD
+usage: deploy EMULATOR URL BUILD SLUICEGATE
 
 EMULATOR is ministack or localstack, and URL where it listens; BUILD is what `sam build` left with Broker=sqs, for this machine's
-architecture. Everything that follows must be as on AWS; what the emulator cannot show is said at the end.
+architecture; SLUICEGATE is the command. Everything that follows must be as on AWS; what the emulator cannot show is said at the end.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import hmac
 import json
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -34,7 +35,7 @@ SECRETS = {
 }
 
 
-def main(name, url, build):
+def main(name, url, build, sluicegate):
     emulator = EMULATORS[name](Account(url))
     before = emulator.account.everything()
     with Endpoint() as endpoint, tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,7 @@ def main(name, url, build):
             order_is_consumed(stack, "/first")
             refusals_are_problems(stack)
             webhook_is_consumed(stack, "/first")
-            poison_is_parked_and_redriven(stack, "/first")
+            poison_is_parked_and_redriven(stack, "/first", sluicegate)
             if emulator.ENFORCES_ROLES:
                 ingress_may_do_what_its_role_says(stack)
             update_is_taken(stack)
@@ -88,7 +89,7 @@ class Deployment:
         self.endpoint = endpoint
         self.built = built
         self.folder = folder
-        self.parameters = {"Broker": "sqs", "Architecture": ARCHITECTURE}
+        self.parameters = {"Broker": "sqs", "Architecture": ARCHITECTURE, **emulator.PARAMETERS}
 
     def deploy(self, build, path, fails=False):
         parameters = self.parameters | {"ForwardUrl": self.endpoint.url(path)}
@@ -209,7 +210,7 @@ def webhook_is_consumed(stack, path):
     say("a webhook signed as GitHub does: 202, and forwarded")
 
 
-def poison_is_parked_and_redriven(stack, path):
+def poison_is_parked_and_redriven(stack, path, sluicegate):
     dead_letters = stack.account.outputs(STACK)["OrdersDeadLetterQueueUrl"]
     poison = f"poison-{uuid.uuid4()}"
     stack.endpoint.refused.add(poison)
@@ -224,10 +225,15 @@ def poison_is_parked_and_redriven(stack, path):
     equal(json.loads(parked["Body"])["id"], message_id, "the dead letter's id")
     order_is_consumed(stack, path)
     stack.endpoint.refused.discard(poison)
-    stack.emulator.redrive(STACK, "Orders")
+    redrive = [sluicegate, "dlq", "redrive", dead_letters, "--endpoint-url", stack.account.url]
+    if stack.emulator.REDRIVE_NAMES_QUEUE:
+        redrive += ["--to", stack.resources["OrdersQueue"]]
+    told = subprocess.run(redrive, capture_output=True, text=True, timeout=60)
+    equal(told.returncode, 0, f"the exit code of a redrive, which told {told.stdout}{told.stderr}")
+    equal(stack.emulator.REDRIVEN in told.stdout + told.stderr, True, f"how it was redriven, told as {told.stdout}{told.stderr}")
     stack.endpoint.wait_for(message_id, path)
     eventually(lambda: stack.account.count(dead_letters) == 0, "an empty dead-letter queue")
-    say(f"a poison order: parked ({reason}), redriven, forwarded; the dead-letter queue is empty")
+    say(f"a poison order: parked ({reason}), redriven by `sluicegate dlq redrive`, forwarded; the dead-letter queue is empty")
 
 
 def ingress_may_do_what_its_role_says(stack):
@@ -292,7 +298,7 @@ def nothing_is_left(account, before):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] not in EMULATORS:
+    if len(sys.argv) != 5 or sys.argv[1] not in EMULATORS:
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:])

