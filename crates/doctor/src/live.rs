@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 pub(crate) struct Live {
-    /// Attributes, by the queue's ARN.
-    pub(crate) queues: BTreeMap<String, Map<String, Value>>,
+    /// Attributes, by the queue's ARN; `None` for one that is gone.
+    pub(crate) queues: BTreeMap<String, Option<Map<String, Value>>>,
     /// Properties, by the function's name.
     pub(crate) functions: BTreeMap<String, Map<String, Value>>,
     /// Properties, by the mapping's UUID; `None` for one that is gone.
@@ -67,26 +67,27 @@ impl Inventory {
         self.resources.retain_mut(|resource| {
             let (now, defaults) = match resource.kind.as_str() {
                 "AWS::SQS::Queue" => (live.queues.remove(&resource.arn), OF_QUEUES),
-                "AWS::Lambda::Function" => (live.functions.remove(&resource.reference), OF_FUNCTIONS),
-                "AWS::Lambda::EventSourceMapping" => match live.mappings.remove(&resource.reference) {
-                    Some(None) => {
-                        changes.push((resource.origin.clone(), "the event source mapping is gone".to_owned()));
-                        return false;
-                    }
-                    now => (now.flatten(), if is_of_broker(resource) { OF_MQ_MAPPINGS } else { OF_MAPPINGS }),
-                },
+                "AWS::Lambda::Function" => (live.functions.remove(&resource.reference).map(Some), OF_FUNCTIONS),
+                "AWS::Lambda::EventSourceMapping" => {
+                    let defaults = if is_of_broker(resource) { OF_MQ_MAPPINGS } else { OF_MAPPINGS };
+                    (live.mappings.remove(&resource.reference), defaults)
+                }
                 "AWS::SecretsManager::Secret" => {
-                    if let (Some(versions), Some(own)) =
-                        (live.secrets.get(&resource.reference), resource.properties.as_object_mut())
-                    {
+                    let versions = live.secrets.get(&resource.reference);
+                    if let (Some(versions), Some(own)) = (versions, resource.properties.as_object_mut()) {
                         own.insert(VERSIONS.to_owned(), (*versions).into());
                     }
                     return true;
                 }
                 _ => return true,
             };
-            if let Some(now) = now {
-                changes.extend(replace(resource, now, defaults));
+            match now {
+                None => {}
+                Some(Some(now)) => changes.extend(replace(resource, now, defaults)),
+                Some(None) => {
+                    changes.push((resource.origin.clone(), "is gone".to_owned()));
+                    return false;
+                }
             }
             true
         });
@@ -121,12 +122,23 @@ fn replace(resource: &mut Resource, mut now: Map<String, Value>, defaults: Defau
         let (before, after) = (normal(was.as_ref(), default), normal(is.as_ref(), default));
         if comparable && before != after {
             // Variables may be secrets.
-            let shown = if *name == "Environment" { variables(&before, &after) } else { format!("{name} is {after}, was deployed as {before}") };
+            let shown = match *name {
+                "Environment" => variables(&before, &after),
+                name => format!("{name} is {}, was deployed as {}", shown(&after), shown(&before)),
+            };
             changes.push((resource.origin.clone(), shown));
         }
         written.extend(is.map(|is| ((*name).to_owned(), is)));
     }
     changes
+}
+
+fn shown(value: &Value) -> String {
+    match value.as_str() {
+        Some("") => "not set".to_owned(),
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
 }
 
 /// The names of the variables that differ.

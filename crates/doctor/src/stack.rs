@@ -78,7 +78,8 @@ async fn described(client: &Client, name: &str) -> Result<Deployed, Error> {
         shown.then_some((parameter.parameter_key()?.to_owned(), value.to_owned()))
     });
     let outputs = stack.outputs().iter();
-    let outputs = outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
+    let outputs =
+        outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
     Ok(Deployed {
         name: stack.stack_name().unwrap_or(name).to_owned(),
         arn: stack.stack_id().unwrap_or_default().to_owned(),

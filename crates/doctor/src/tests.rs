@@ -29,7 +29,8 @@ fn examined(id: &str) -> Report {
     }
     let project = Project {
         contract: beside("openapi.yaml").map(|text| Contract::parse("openapi.yaml", &text).expect("a sound contract")),
-        topology: beside("topology.yaml").map(|text| Topology::parse("topology.yaml", &text).expect("a sound topology")),
+        topology: beside("topology.yaml")
+            .map(|text| Topology::parse("topology.yaml", &text).expect("a sound topology")),
     };
     examine(&inventory, &project)
 }
@@ -153,7 +154,7 @@ fn what_is_no_template_is_an_error_with_its_line() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
     /// Whatever becomes of the lines of a template, there is a report or an error.
     #[test]
     fn no_template_makes_it_panic(

@@ -10,7 +10,8 @@ const SQS: &str = "AWS/SQS";
 const MQ: &str = "AWS/AmazonMQ";
 /// The metrics that tell what a queue holds, however it got there.
 const OF_CONTENT: [&str; 2] = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"];
-const METRICS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
+const METRICS: &str =
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -106,7 +107,8 @@ fn dead_letter_no_alarm(model: &Model<'_>, hits: &mut Hits) {
 fn dead_letter_alarm_silent(model: &Model<'_>, hits: &mut Hits) {
     for queue in model.dead_letter_queues() {
         for alarm in &model.alarms {
-            let silent = |metric: &Metric| metric.is(SQS, "NumberOfMessagesSent") && is_of(metric, queue) && !metric.hidden;
+            let silent =
+                |metric: &Metric| metric.is(SQS, "NumberOfMessagesSent") && is_of(metric, queue) && !metric.hidden;
             if alarm.metrics.iter().any(silent) {
                 hits.add(&alarm.origin, "MetricName", format!("does not see what SQS moves to {}", queue.origin.id));
             }

@@ -78,8 +78,10 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn integration_timeout(model: &Model<'_>, hits: &mut Hits) {
     for function in &model.functions {
-        let routed = model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
-        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout| *timeout >= INTEGRATION_S_MAX);
+        let routed =
+            model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
+        let timeout_s =
+            function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout| *timeout >= INTEGRATION_S_MAX);
         if let (true, Some(timeout_s)) = (routed, timeout_s) {
             hits.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
         }
@@ -119,7 +121,8 @@ fn function_url_permissions(model: &Model<'_>, hits: &mut Hits) {
 /// The APIs that lead to a function that puts messages on queues, with how they differ from the contract.
 fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, bool)> {
     let sends = |name: &String| model.function(name).is_some_and(|function| function.bindings().next().is_some());
-    let apis = model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)));
+    let apis =
+        model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)));
     let contract = model.project.contract.as_ref();
     apis.filter_map(move |api| {
         let keys = || api.routes.iter().map(|route| route.key.as_str());

@@ -36,7 +36,10 @@ fn changed_since_deployed(model: &Model<'_>, hits: &mut Hits) {
 fn secret_empty(model: &Model<'_>, hits: &mut Hits) {
     for secret in model.secrets.iter().filter(|secret| secret.versions == Setting::Known(1)) {
         let text = secret.text.as_ref().known().map(|text| text.trim());
-        let used = model.functions.iter().any(|function| function.variable("SECRETS_ARN").known().as_ref() == Some(&secret.arn));
+        let used = model
+            .functions
+            .iter()
+            .any(|function| function.variable("SECRETS_ARN").known().as_ref() == Some(&secret.arn));
         if used && text.is_some_and(|text| text.is_empty() || text == "{}") {
             hits.add(&secret.origin, "SecretString", "is empty, and has never been changed");
         }

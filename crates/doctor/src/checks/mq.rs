@@ -22,7 +22,8 @@ const ACTIONS: [&str; 8] = [
     "ec2:DescribeVpcs",
 ];
 const GUIDE: &str = "https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html";
-const EVENT: &str = "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-mq.html";
+const EVENT: &str =
+    "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-mq.html";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -101,8 +102,9 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn mq_permissions(model: &Model<'_>, hits: &mut Hits) {
     // A broker that is reached through the Internet needs no network interfaces.
-    let public = model.brokers.iter().any(|broker| broker.public != Setting::Known(false) && broker.public.is_written());
-    for (mapping, function) in model.from_brokers() {
+    let public =
+        model.brokers.iter().any(|broker| broker.public != Setting::Known(false) && broker.public.is_written());
+    for (mapping, function) in model.fed_by_brokers() {
         let lacking = ACTIONS.iter().filter(|action| function.access.lacks(action, None));
         let lacking: Vec<&str> = lacking.copied().filter(|action| !(public && action.starts_with("ec2:"))).collect();
         if !lacking.is_empty() {
@@ -131,12 +133,13 @@ fn mq_one_queue(model: &Model<'_>, hits: &mut Hits) {
 
 fn mq_policy_names(model: &Model<'_>, hits: &mut Hits) {
     for function in model.functions.iter().filter(|function| function.role_is_made) {
-        let own = model.mappings.iter().filter(|mapping| mapping.is_event).filter_map(|mapping| match &mapping.source {
-            Source::Mq { policy_named, .. } if mapping.function == Setting::Known(function.name.clone()) => {
-                Some(policy_named.clone().or(false))
-            }
-            _ => None,
-        });
+        let own =
+            model.mappings.iter().filter(|mapping| mapping.is_event).filter_map(|mapping| match &mapping.source {
+                Source::Mq { policy_named, .. } if mapping.function == Setting::Known(function.name.clone()) => {
+                    Some(policy_named.clone().or(false))
+                }
+                _ => None,
+            });
         let unnamed = own.filter(|named| *named == Some(false)).count();
         if unnamed > 1 {
             hits.add(&function.origin, "Events", format!("{unnamed} MQ events have no DynamicPolicyName"));
@@ -145,11 +148,12 @@ fn mq_policy_names(model: &Model<'_>, hits: &mut Hits) {
 }
 
 fn mq_virtual_host(model: &Model<'_>, hits: &mut Hits) {
-    for (mapping, function) in model.from_brokers() {
+    for (mapping, function) in model.fed_by_brokers() {
         if let (Some(read), Some(written)) = (read_from(mapping), written_to(function))
             && read != written
         {
-            let what = format!("reads from virtual host {read}, RABBITMQ_URL of {} names {written}", function.origin.id);
+            let what =
+                format!("reads from virtual host {read}, RABBITMQ_URL of {} names {written}", function.origin.id);
             hits.add(&mapping.origin, "SourceAccessConfigurations", what);
         }
     }
@@ -168,14 +172,14 @@ fn written_to(function: &Function) -> Option<String> {
 }
 
 fn mq_batching_window(model: &Model<'_>, hits: &mut Hits) {
-    for (mapping, _) in model.from_brokers().filter(|(mapping, _)| mapping.window_s.is_written()) {
+    for (mapping, _) in model.fed_by_brokers().filter(|(mapping, _)| mapping.window_s.is_written()) {
         hits.add(&mapping.origin, "MaximumBatchingWindowInSeconds", "is set");
     }
 }
 
 fn mq_timeout(model: &Model<'_>, hits: &mut Hits) {
     for function in &model.functions {
-        let fed = model.from_brokers().any(|(_, by)| by.name == function.name);
+        let fed = model.fed_by_brokers().any(|(_, by)| by.name == function.name);
         let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
         if let (true, Some(timeout_s)) = (fed, timeout_s) {
             hits.add(&function.origin, "Timeout", format!("is {timeout_s}"));

@@ -10,7 +10,8 @@ use crate::{
 const OF_CONSUMERS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 const OF_SENDERS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 const KEYS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html";
-const ACTIONS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html";
+const ACTIONS: &str =
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -79,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "policy-queue-url",
         severity: Severity::Error,
-        title: "a policy template is given a queue's URL as its name",
+        title: "a policy template is given a queue's URL or ARN as its name",
         why: "!Ref of a queue is its URL. The policy then allows something on an ARN that no queue has, and calls are refused at run time.",
         mend: "Use QueueName: !GetAtt Queue.QueueName.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html",
@@ -175,10 +176,10 @@ fn secret_permission(model: &Model<'_>, hits: &mut Hits) {
 
 fn policy_queue_url(model: &Model<'_>, hits: &mut Hits) {
     for function in &model.functions {
-        for name in function.policy_queues.iter().filter_map(|name| name.as_ref().known()) {
-            if name.contains("://") || name.starts_with("arn:") {
-                hits.add(&function.origin, "Policies", format!("QueueName is {name}"));
-            }
+        // What the template makes of it is an ARN with a URL, or with another ARN, where the name should be.
+        let wrong = |arn: &&str| arn.contains(":sqs:") && (arn.contains("://") || arn.matches("arn:").count() > 1);
+        for arn in function.access.resources().filter(wrong) {
+            hits.add(&function.origin, "Policies", format!("allows something on {arn}"));
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use sluicegate_queue::{Binding, RoutingKey, names::{Ladder, delay_exchange, retry_queue}};
+use sluicegate_queue::{
+    Binding, RoutingKey,
+    names::{Ladder, delay_exchange, retry_queue},
+};
 use sluicegate_topology::Topology;
 
 use super::permissions::at;
@@ -67,7 +70,7 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Each MQ mapping of a consumer that republishes, with the name of its queue.
 fn mapped<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &'m Function, &'m str)> {
-    model.from_brokers().filter_map(|(mapping, function)| match &mapping.source {
+    model.fed_by_brokers().filter_map(|(mapping, function)| match &mapping.source {
         Source::Mq { queues, .. } if function.variable("RABBITMQ_URL").is_written() => {
             let [Setting::Known(queue)] = queues.as_slice() else { return None };
             Some((mapping, function, queue.as_str()))
@@ -108,7 +111,9 @@ fn topology_exchange(model: &Model<'_>, hits: &mut Hits) {
                 // The default exchange leads to every queue by its name.
                 () if name.is_empty() => continue,
                 () if !declared => format!("there is no exchange {name}"),
-                () if !bindings.any(|binding| binding.exchange == name) => format!("no queue is bound to exchange {name}"),
+                () if !bindings.any(|binding| binding.exchange == name) => {
+                    format!("no queue is bound to exchange {name}")
+                }
                 () => continue,
             };
             hits.add(&function.origin, &at(variable), what);
@@ -195,5 +200,9 @@ fn receive_count_above_limit(model: &Model<'_>, hits: &mut Hits) {
 }
 
 fn told(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, hits: &mut Hits) {
-    hits.add(origin, &at(variable), format!("gives up after {receives} receives, {queue} has a delivery limit of {limit}"));
+    hits.add(
+        origin,
+        &at(variable),
+        format!("gives up after {receives} receives, {queue} has a delivery limit of {limit}"),
+    );
 }

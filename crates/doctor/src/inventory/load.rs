@@ -99,7 +99,7 @@ impl Stack<'_> {
         let mut resolver = Resolver {
             file: &file,
             document: &document,
-            parameters: self.parameters(&file, &document, given)?,
+            parameters: self.parameters(inventory, &file, &document, given)?,
             pseudo: self.pseudo(),
             physical: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
@@ -143,6 +143,7 @@ impl Stack<'_> {
 
     fn parameters(
         &self,
+        inventory: &mut Inventory,
         file: &str,
         document: &Document,
         given: &BTreeMap<String, Value>,
@@ -162,6 +163,8 @@ impl Stack<'_> {
                 && (!elsewhere || matches!(self.source, Source::Stack(_)))
             {
                 parameters.insert(name.clone(), parameter_value(parameter, value));
+            } else if self.depth == 0 {
+                inventory.notes.push(format!("what depends on the parameter {name}, whose value is not known"));
             }
         }
         Ok(parameters)

@@ -48,6 +48,12 @@ impl Access {
         !allowed || fitting.iter().any(|statement| denied(statement))
     }
 
+    /// The resources that statements name, as far as they are known.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &str> {
+        let all = self.statements.iter().flat_map(|statement| &statement.resources);
+        all.filter_map(|resource| resource.as_ref().known()).map(String::as_str)
+    }
+
     fn extend(&mut self, other: Self) {
         self.statements.extend(other.statements);
         self.open |= other.open;
@@ -208,15 +214,6 @@ impl Policies {
             Setting::Absent if sam => made(props),
             _ => Access::unreadable(),
         }
-    }
-
-    /// What the policy templates of a SAM function are given as the name of a queue.
-    pub(super) fn queue_names(props: Props<'_>) -> Vec<Setting<String>> {
-        let templates = props.items("Policies").known().unwrap_or_default();
-        let of_queues = ["SQSSendMessagePolicy", "SQSPollerPolicy"];
-        let named = templates.into_iter().flat_map(|policy| Props(policy).members());
-        let named = named.filter(|(name, _)| of_queues.contains(name));
-        named.map(|(_, parameters)| Props(parameters).text("QueueName")).collect()
     }
 }
 

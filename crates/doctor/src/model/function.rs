@@ -34,8 +34,6 @@ pub(crate) struct Function {
     pub(crate) role_is_made: bool,
     /// What its role may do.
     pub(crate) access: Access,
-    /// `QueueName`s of policy templates that are no names.
-    pub(crate) policy_queues: Vec<Setting<String>>,
 }
 
 impl Function {
@@ -103,7 +101,6 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
         provisioned: sam && props.get("ProvisionedConcurrencyConfig").is_written(),
         role_is_made: sam && props.get("Role").is_absent(),
         access: policies.of_function(resource, sam),
-        policy_queues: if sam { Policies::queue_names(props) } else { Vec::new() },
     }
 }
 

@@ -83,7 +83,7 @@ impl<'a> Model<'a> {
     }
 
     /// Each event source mapping from a RabbitMQ broker, with its function.
-    pub(crate) fn from_brokers(&self) -> impl Iterator<Item = (&Mapping, &Function)> {
+    pub(crate) fn fed_by_brokers(&self) -> impl Iterator<Item = (&Mapping, &Function)> {
         self.mappings.iter().filter_map(|mapping| {
             let Source::Mq { .. } = &mapping.source else { return None };
             Some((mapping, self.function(mapping.function.as_ref().known()?)?))

@@ -21,8 +21,12 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
         match get.send().await {
             Ok(answer) => {
                 let attributes = answer.attributes().into_iter().flatten();
-                let attributes = attributes.map(|(name, value)| (name.as_str().to_owned(), Value::from(value.as_str())));
-                live.queues.insert(queue.arn.clone(), attributes.collect());
+                let attributes =
+                    attributes.map(|(name, value)| (name.as_str().to_owned(), Value::from(value.as_str())));
+                live.queues.insert(queue.arn.clone(), Some(attributes.collect()));
+            }
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => {
+                live.queues.insert(queue.arn.clone(), None);
             }
             Err(error) => notes.push(format!("{}: sqs:GetQueueAttributes: {}", queue.origin.id, reason(&error))),
         }
@@ -42,7 +46,9 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
                 let versions = answer.version_ids_to_stages().map_or(0, |versions| versions.len() as u64);
                 live.secrets.insert(secret.reference.clone(), versions);
             }
-            Err(error) => notes.push(format!("{}: secretsmanager:DescribeSecret: {}", secret.origin.id, reason(&error))),
+            Err(error) => {
+                notes.push(format!("{}: secretsmanager:DescribeSecret: {}", secret.origin.id, reason(&error)))
+            }
         }
     }
     live
@@ -55,7 +61,8 @@ async fn properties(lambda: &aws_sdk_lambda::Client, name: &str, written: &Value
     properties.extend(now.timeout().map(|seconds| ("Timeout".to_owned(), seconds.into())));
     properties.extend(now.runtime().map(|runtime| ("Runtime".to_owned(), runtime.as_str().into())));
     if let Some(variables) = now.environment().and_then(|environment| environment.variables()) {
-        let variables: Properties = variables.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let variables: Properties =
+            variables.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
         if !variables.is_empty() {
             properties.insert("Environment".to_owned(), json!({ "Variables": variables }));
         }
@@ -108,7 +115,8 @@ async fn mappings(
         }
         // One that is there and was not listed stays as it is written.
         let get = lambda.get_event_source_mapping().uuid(uuid).send().await;
-        if get.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception())) {
+        if get.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()))
+        {
             found.insert(uuid.clone(), None);
         }
     }
@@ -134,9 +142,7 @@ fn of_mapping(now: &EventSourceMappingConfiguration) -> Option<(String, Option<P
     let concurrency = now.scaling_config().and_then(|scaling| scaling.maximum_concurrency());
     put("ScalingConfig", concurrency.map(|most| json!({ "MaximumConcurrency": most })));
     // Null is as good as not written.
-    let range = |pollers: &ProvisionedPollerConfig| {
-        json!({ "MinimumPollers": pollers.minimum_pollers(), "MaximumPollers": pollers.maximum_pollers() })
-    };
+    let range = |pollers: &ProvisionedPollerConfig| json!({ "MinimumPollers": pollers.minimum_pollers(), "MaximumPollers": pollers.maximum_pollers() });
     put("ProvisionedPollerConfig", now.provisioned_poller_config().map(range));
     let filters = now.filter_criteria().map(|criteria| criteria.filters()).unwrap_or_default();
     let filters: Vec<_> = filters.iter().map(|filter| json!({ "Pattern": filter.pattern() })).collect();

@@ -5,19 +5,26 @@ use std::{collections::BTreeSet, time::Duration};
 use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudformation::types::{Parameter, StackStatus};
 use aws_sdk_sqs::types::QueueAttributeName;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::deployed;
 use crate::{Inventory, Project, Report, Severity, examine, inventory::Deployed};
 
 const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
 
-fn config() -> SdkConfig {
+fn localstack() -> SdkConfig {
     let url = std::env::var(LOCALSTACK_URL);
-    let url = url.unwrap_or_else(|_| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it"));
+    config(&url.unwrap_or_else(|_| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it")))
+}
+
+fn config(url: &str) -> SdkConfig {
     let config = sluicegate_queue::aws::sdk_config(|name| match name {
         "AWS_REGION" => Some("us-east-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
-        "AWS_ENDPOINT_URL" => Some(url.clone()),
+        "AWS_ENDPOINT_URL" => Some(url.to_owned()),
         _ => None,
     });
     // A service that LocalStack starts first takes its time.
@@ -31,12 +38,13 @@ fn found(report: &Report, severity: Severity) -> BTreeSet<&str> {
 #[tokio::test]
 #[ignore = "needs LocalStack"]
 async fn what_was_deployed_wrong_and_what_was_changed_by_hand_is_found() {
-    let config = config();
+    let config = localstack();
     let client = aws_sdk_cloudformation::Client::new(&config);
     let name = format!("doctor-{}", uuid::Uuid::now_v7().simple());
     let parameter = |key: &str, value: &str| Parameter::builder().parameter_key(key).parameter_value(value).build();
     let create = client.create_stack().stack_name(&name).template_body(include_str!("tests.yaml"));
-    let create = create.parameters(parameter("Receives", "1")).parameters(parameter("Folder", env!("CARGO_MANIFEST_DIR")));
+    let create =
+        create.parameters(parameter("Receives", "1")).parameters(parameter("Folder", env!("CARGO_MANIFEST_DIR")));
     create.send().await.expect("a stack");
     created(&client, &name).await;
 
@@ -58,8 +66,13 @@ async fn what_was_deployed_wrong_and_what_was_changed_by_hand_is_found() {
     assert_eq!(found(&report, Severity::Error), planted, "{report}");
     let changed = report.findings.iter().find(|finding| finding.check == "changed-since-deployed");
     let changed = changed.map(|finding| (finding.resource.as_str(), finding.what.as_str(), finding.line));
-    let what = "MessageRetentionPeriod is \"86400\", was deployed as \"1209600\"";
+    let what = "MessageRetentionPeriod is 86400, was deployed as 1209600";
     assert_eq!(changed, Some(("Parked", what, None)), "{report}");
+
+    sqs.delete_queue().queue_url(&parked.reference).send().await.expect("deleted by hand");
+    let report = examine(&deployed(&config, &name).await.expect("the stack"), &Project::default());
+    let gone = report.findings.iter().any(|finding| finding.resource == "Parked" && finding.what == "is gone");
+    assert!(gone, "{report}");
 
     client.delete_stack().stack_name(&name).send().await.expect("deleted");
 }
@@ -79,8 +92,42 @@ async fn created(client: &aws_sdk_cloudformation::Client, name: &str) {
 #[tokio::test]
 #[ignore = "needs LocalStack"]
 async fn a_stack_that_is_not_there_is_an_error_that_says_so() {
-    let error = deployed(&config(), "no-such-stack").await.expect_err("no stack").to_string();
+    let error = deployed(&localstack(), "no-such-stack").await.expect_err("no stack").to_string();
     assert!(error.starts_with("cloudformation:DescribeStacks: ") && error.contains("no-such-stack"), "{error}");
+}
+
+/// Somebody who may see the stack and nothing of what is in it.
+#[tokio::test]
+async fn what_may_not_be_asked_is_told_call_by_call_and_the_rest_goes_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (head, body) =
+                ("HTTP/1.1 403 Forbidden\r\nconnection: close", r#"{"__type":"AccessDenied","message":"no"}"#);
+            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            // A caller that is gone needs no answer.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let template = "Resources: {Orders: {Type: AWS::SQS::Queue}, Consumer: {Type: AWS::Lambda::Function}, \
+                    Mapping: {Type: AWS::Lambda::EventSourceMapping}, Keys: {Type: AWS::SecretsManager::Secret}}";
+    let stack = Deployed { name: "shop".to_owned(), template: template.to_owned(), ..Deployed::default() };
+    let inventory = Inventory::of_deployed(&stack).expect("the stack");
+    let mut notes = Vec::new();
+    let live = super::now::live(&config(&url), &inventory, &mut notes).await;
+    serving.abort();
+    assert!(live.queues.is_empty() && live.functions.is_empty() && live.mappings.is_empty() && live.secrets.is_empty());
+    for call in [
+        "Orders: sqs:GetQueueAttributes: AccessDenied: no",
+        "Consumer: lambda:GetFunctionConfiguration: AccessDenied: no",
+        "Orders: lambda:ListEventSourceMappings: AccessDenied: no",
+        "Consumer: lambda:ListEventSourceMappings: AccessDenied: no",
+        "Keys: secretsmanager:DescribeSecret: AccessDenied: no",
+    ] {
+        assert!(notes.iter().any(|note| note == call), "{call} is not among {notes:#?}");
+    }
 }
 
 #[test]
@@ -106,11 +153,15 @@ fn nested_stacks_are_looked_into_and_parameters_and_outputs_lead_from_one_to_the
           Consumer: {Type: 'AWS::Lambda::Function', Properties: {Timeout: 60}}, \
           Mapping: {Type: 'AWS::Lambda::EventSourceMapping', \
             Properties: {FunctionName: !GetAtt Consumer.Arn, EventSourceArn: !GetAtt Queues.Outputs.Arn}}}}",
-        &[("Consumer", "shop-consumer"), ("Queues", "arn:aws-cn:cloudformation:cn-north-1:123456789012:stack/shop-Queues-1/1")],
+        &[
+            ("Consumer", "shop-consumer"),
+            ("Queues", "arn:aws-cn:cloudformation:cn-north-1:123456789012:stack/shop-Queues-1/1"),
+        ],
     );
     shop.nested.insert("Queues".to_owned(), queues);
     let report = examine(&Inventory::of_deployed(&shop).expect("the stack"), &Project::default());
-    let finding = report.findings.iter().find(|finding| finding.check == "visibility-below-timeout").expect("it is found");
+    let finding =
+        report.findings.iter().find(|finding| finding.check == "visibility-below-timeout").expect("it is found");
     assert_eq!(finding.resource, "Queues/Orders");
     assert_eq!(finding.what, "messages stay hidden for 45 s, Consumer may run for 60 s");
 
