@@ -23,7 +23,7 @@ use std::{
 
 use aws_sdk_sqs::{
     Client,
-    config::{Builder, retry::RetryConfig},
+    config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
     types::{Message, MessageSystemAttributeName},
 };
 use sluicegate_queue::{chain, sqs::SdkConfig};
@@ -46,6 +46,9 @@ const BATCH_ENTRIES_MAX: usize = 10;
 /// Attempts of one call, and the pause before the second; it doubles.
 const ATTEMPTS_MAX: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// One attempt, connection, wait and answer included.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// A receive that waits asks all of SQS's servers, one that does not a sample of them.
 ///
@@ -76,7 +79,9 @@ impl SqsShelf {
     /// The queue is not there, or SQS cannot be asked.
     pub async fn open(config: &SdkConfig, queue: &str, visibility: Duration) -> Result<Self, Error> {
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX).with_initial_backoff(PAUSE);
-        let client = Client::from_conf(Builder::from(config).retry_config(retries).build());
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME_MAX).build();
+        let client = Builder::from(config).retry_config(retries).timeout_config(timeouts).build();
+        let client = Client::from_conf(client);
         let queues = Queues::new(client.clone(), config.region().map(ToString::to_string));
         let queue = queues.find(queue).await?;
         let hold = Arc::new(Hold::new(client.clone(), queue.url.clone(), visibility));

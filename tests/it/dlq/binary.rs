@@ -16,15 +16,17 @@ pub(super) struct Ran {
     pub(super) err: String,
 }
 
+/// Where the command is, once it is built: beside the folder of this very binary. Cargo may make it wait.
+pub(super) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
+    assert!(build.status().expect("cargo runs").success(), "the command is built");
+    let this = std::env::current_exe().expect("a path");
+    this.ancestors().nth(2).expect("target/debug").join("sluicegate")
+});
+
 /// `sluicegate dlq` with these arguments, not yet started. Nothing of this machine's own set-up gets in.
 pub(super) fn dlq(arguments: &[&str]) -> Command {
-    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-        let mut build = cargo();
-        build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
-        assert!(build.status().expect("cargo runs").success(), "the command is built");
-        let this = std::env::current_exe().expect("a path");
-        this.ancestors().nth(2).expect("target/debug").join("sluicegate")
-    });
     let mut command = Command::new(&*BINARY);
     command.arg("dlq").args(arguments).current_dir(root()).kill_on_drop(true);
     for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "RABBITMQ_URL", "EDITOR", "VISUAL"] {

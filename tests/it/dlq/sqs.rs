@@ -8,13 +8,14 @@ mod moves;
 mod redrives;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName as Attribute};
 use sluicegate_envelope::Envelope;
 
-use super::binary::{Ran, dlq, ran};
+use super::binary::{BINARY, Ran, dlq, ran};
 use crate::support::service::{Kind, Service, unique};
 
 const FIFO: (Attribute, &str) = (Attribute::FifoQueue, "true");
@@ -23,6 +24,7 @@ const FIFO: (Attribute, &str) = (Attribute::FifoQueue, "true");
 const CASE_TIME_MAX: Duration = Duration::from_secs(120);
 
 fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
+    LazyLock::force(&BINARY);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {

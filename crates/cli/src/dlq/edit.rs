@@ -57,7 +57,7 @@ pub(super) async fn edit<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
     };
     match (sent, draft) {
         (Ok(said), _) => {
-            println!("{said}");
+            text::say(&said);
             ExitCode::SUCCESS
         }
         (Err(reason), None) => fail(text::line(&reason)),

@@ -86,10 +86,16 @@ pub(super) async fn list<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
     let report = scan(shelf, stop, |parked| {
         if filter.matches(&parked) {
             *matched.borrow_mut() += 1;
-            match (arguments.each, arguments.json) {
-                (true, true) => println!("{}", metadata(&parked)),
-                (true, false) => println!("{}", row(&parked)),
-                (false, _) => summary.borrow_mut().add(&parked),
+            let is_read = match (arguments.each, arguments.json) {
+                (true, true) => text::say(&metadata(&parked).to_string()),
+                (true, false) => text::say(&row(&parked)),
+                (false, _) => {
+                    summary.borrow_mut().add(&parked);
+                    true
+                }
+            };
+            if !is_read {
+                return ControlFlow::Break(());
             }
         }
         ControlFlow::Continue(())

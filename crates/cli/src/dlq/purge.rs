@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_dlq::{Filter, Parked, Shelf, Step, Stop, scan};
+use sluicegate_dlq::{Filter, Parked, Report, Shelf, Step, Stop, scan};
 
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
 use crate::fail;
@@ -52,7 +52,7 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
             Err(code) => return code,
         };
         if arguments.dry_run {
-            println!("{} would be deleted", found.len());
+            text::say(&format!("{} would be deleted", found.len()));
             return ExitCode::SUCCESS;
         }
         match confirmed(&arguments.queue, found.len(), filter.is_empty()) {
@@ -73,7 +73,8 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
     let report = sluicegate_dlq::purge(shelf, &filter, found, stop, &tell).await;
     progress.finish();
     let interrupted = if report.interrupted { "; interrupted" } else { "" };
-    println!("{} deleted of {} that match, {} looked at{interrupted}", report.done, report.matched, report.seen);
+    let Report { done, matched, seen, .. } = &report;
+    text::say(&format!("{done} deleted of {matched} that match, {seen} looked at{interrupted}"));
     if let Some(line) = text::unreached(&report) {
         eprintln!("{line}");
     }
@@ -87,7 +88,7 @@ async fn find<S: Shelf>(shelf: &S, filter: &Filter, shown: bool, stop: &Stop) ->
     let report = scan(shelf, stop, |parked| {
         if filter.matches(&parked) {
             if shown {
-                println!("{}  {}", text::summary(&parked), text::line(&parked.reason));
+                text::say(&format!("{}  {}", text::summary(&parked), text::line(&parked.reason)));
             }
             let Parked { handle, id, group, .. } = parked;
             found.borrow_mut().push(Parked { handle, id, group, ..Parked::default() });

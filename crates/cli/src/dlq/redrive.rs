@@ -53,6 +53,10 @@ pub(super) async fn by_move_task(
     arguments: &Arguments,
     stop: &Stop,
 ) -> Result<Option<ExitCode>, Error> {
+    if let Some(to) = &arguments.to {
+        // Told once, and not of every message.
+        shelf.only_destination(Some(to)).await?;
+    }
     let is_selective = !arguments.filter.filter().is_empty() || arguments.limit.is_some();
     let Some(rate) = move_rate(arguments.rate).filter(|_| !is_selective && !arguments.dry_run && !arguments.one_by_one)
     else {
@@ -111,7 +115,7 @@ pub(super) async fn one_by_one<S: Shelf>(shelf: &S, arguments: &Arguments, stop:
     };
     let report = sluicegate_dlq::redrive(shelf, &order, stop, &tell).await;
     progress.finish();
-    println!("{}", conclusion(&report, arguments.dry_run));
+    text::say(&conclusion(&report, arguments.dry_run));
     if let Some(line) = text::unreached(&report) {
         eprintln!("{line}");
     }

@@ -1,7 +1,7 @@
 //! Text for a terminal. What is in a dead letter was written by anybody: control characters, and what turns the direction of
 //! writing, must not reach the terminal.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 use sluicegate_dlq::{Parked, Report};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -57,14 +57,21 @@ pub(super) fn summary(parked: &Parked) -> String {
     )
 }
 
+/// Prints a line on standard output. False if nobody reads it any more.
+pub(super) fn say(line: &str) -> bool {
+    writeln!(std::io::stdout(), "{line}").is_ok()
+}
+
 /// What could not be reached, if anything.
 pub(super) fn unreached(report: &Report) -> Option<String> {
     let count = report.unreached.filter(|count| *count > 0)?;
     Some(match report.groups_held {
-        0 => format!("about {count} more could not be reached: another reader has them, or they came just now"),
+        0 => format!(
+            "about {count} more could not be reached: another reader has them, they came just now, or the queue's count is late"
+        ),
         groups => format!(
-            "about {count} more could not be reached: a FIFO queue gives nothing behind a message that is held \
-             ({groups} groups have such), or another reader has them"
+            "about {count} more could not be reached: a FIFO queue gives nothing behind a message that is held ({groups} groups \
+             have such); or another reader has them"
         ),
     })
 }

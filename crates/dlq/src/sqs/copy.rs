@@ -98,3 +98,48 @@ fn trace(message: &Message) -> Option<HashMap<MessageSystemAttributeNameForSends
     let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
     Some([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)].into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(redrives: u32) -> Message {
+        let count = MessageAttributeValue::builder().data_type("Number").string_value(redrives.to_string()).build();
+        let mut builder = Message::builder().message_id("m").body("body").md5_of_body(body_md5("body"));
+        if redrives > 0 {
+            builder = builder.message_attributes(REDRIVES, count.expect("a number"));
+        }
+        builder.build()
+    }
+
+    fn queue(name: &str) -> Queue {
+        Queue { url: format!("http://h/0/{name}"), arn: format!("arn:aws:sqs:r:0:{name}"), name: name.to_owned() }
+    }
+
+    #[test]
+    fn a_deduplication_id_is_that_of_the_message_its_redrives_and_its_correction() {
+        let id = |redrives, edited: Option<&str>| {
+            let copy = Copy::of(&message(redrives), &queue("q.fifo"), edited.map(str::as_bytes)).expect("a copy");
+            assert_eq!(copy.group.as_deref(), Some("m"), "a message without a group is one by itself");
+            copy.deduplication_id.expect("an id")
+        };
+        assert_eq!((id(0, None), id(1, None)), ("m-1".to_owned(), "m-2".to_owned()));
+        assert_eq!(id(0, None), id(0, None));
+        assert_ne!(id(0, Some("x")), id(0, Some("y")));
+        assert_ne!(id(0, None), id(0, Some("body")));
+        let standard = Copy::of(&message(0), &queue("q"), None).expect("a copy");
+        assert_eq!((standard.group, standard.deduplication_id), (None, None));
+    }
+
+    #[test]
+    fn what_sqs_does_not_carry_is_not_sent() {
+        for (edited, reason) in
+            [(&b"\xff"[..], "text only"), (b"", "no empty message"), (b"a\0", "characters that SQS does not carry")]
+        {
+            let error = Copy::of(&message(0), &queue("q"), Some(edited)).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+        }
+        let damaged = Message::builder().message_id("m").body("body").md5_of_body(body_md5("other")).build();
+        assert!(Copy::of(&damaged, &queue("q"), None).expect_err("damaged").contains("announced"));
+    }
+}

@@ -50,6 +50,8 @@ struct Kept {
     handles: HashMap<String, u64>,
     /// The broker's ids of what was deleted. A standard queue may show such a message once more.
     deleted: HashSet<String>,
+    /// What is being given back must not be extended.
+    is_releasing: bool,
 }
 
 #[derive(Clone)]
@@ -136,6 +138,9 @@ impl Hold {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            if self.kept().is_releasing {
+                continue;
+            }
             let soon = Instant::now() + self.visibility / 2;
             let due = self.entries(|held| held.hidden_until <= soon);
             self.change(due, |held| self.extension(held)).await;
@@ -155,6 +160,7 @@ impl Hold {
     /// # Errors
     /// How many come back by themselves only, and when.
     pub(super) async fn release(&self) -> Result<(), Error> {
+        self.kept().is_releasing = true;
         for _ in 0..RELEASE_ATTEMPTS_MAX {
             let due = self.entries(|held| held.hidden_until > Instant::now());
             if due.is_empty() {
@@ -168,6 +174,7 @@ impl Hold {
         let (count, longest) = left.fold((0_u64, Duration::ZERO), |(count, most), left| (count + 1, most.max(left)));
         kept.held.clear();
         kept.handles.clear();
+        kept.is_releasing = false;
         if count == 0 {
             return Ok(());
         }

@@ -1,7 +1,5 @@
 //! Sends a copy until it is stored, or surely is not.
 
-use std::time::Duration;
-
 use aws_sdk_sqs::{
     Client,
     config::{Config, retry::RetryConfig},
@@ -11,9 +9,6 @@ use aws_sdk_sqs::{
 use sluicegate_queue::chain;
 
 use super::{ATTEMPTS_MAX, PAUSE, copy::Copy};
-
-/// One attempt, connection and answer included.
-const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Codes of throttling that the SDK has no type for.
 const THROTTLING_CODES: [&str; 4] =
@@ -43,36 +38,22 @@ pub(super) async fn send(client: &Client, url: &str, copy: Copy) -> Result<Strin
     let once = Config::builder().retry_config(RetryConfig::disabled());
     let mut perhaps = None;
     let mut pause = PAUSE;
-    for attempt in 1.. {
-        let sent = request.clone().customize().config_override(once.clone()).send();
-        let refusal = match tokio::time::timeout(ATTEMPT_TIME_MAX, sent).await {
-            Ok(Ok(answer)) => return proof(&digest, answer),
-            Ok(Err(error)) => match refusal(&error) {
-                Some(Refusal::ForNow) => Some(chain(&error)),
-                Some(Refusal::ForGood) => {
-                    let reason = chain(&error);
-                    return Err(perhaps.map_or(NotStored::Surely(reason), NotStored::Perhaps));
-                }
-                None => {
-                    perhaps = Some(chain(&error));
-                    None
-                }
-            },
-            Err(_) => {
-                perhaps = Some(format!("no answer within {} s", ATTEMPT_TIME_MAX.as_secs()));
-                None
-            }
+    for attempt in 1..=ATTEMPTS_MAX {
+        let error = match request.clone().customize().config_override(once.clone()).send().await {
+            Ok(answer) => return proof(&digest, answer),
+            Err(error) => error,
         };
-        if attempt == ATTEMPTS_MAX {
-            return Err(match (perhaps, refusal) {
-                (None, Some(reason)) => NotStored::Surely(reason),
-                (reason, _) => NotStored::Perhaps(reason.unwrap_or_default()),
-            });
+        let refusal = refusal(&error);
+        if refusal.is_none() {
+            perhaps = Some(chain(&error));
+        }
+        if attempt == ATTEMPTS_MAX || matches!(refusal, Some(Refusal::ForGood)) {
+            return Err(perhaps.map_or_else(|| NotStored::Surely(chain(&error)), NotStored::Perhaps));
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    Err(NotStored::Perhaps("no attempt ended".to_owned()))
+    Err(NotStored::Surely("no attempt was made".to_owned()))
 }
 
 enum Refusal {

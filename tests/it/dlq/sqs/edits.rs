@@ -1,6 +1,10 @@
 //! Edits and purges.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use super::*;
 
@@ -59,6 +63,9 @@ pub(super) async fn a_purge_deletes_what_is_meant_and_asks_before(service: &Serv
     park_orders(service, &queues, 25).await;
     let dead = name(&queues.dead);
     on(service, &["purge", dead]).await.expect(2, &["--yes"]);
+    let no = at_a_terminal(service, &["purge", dead, "--match", "."], "n\n").await;
+    no.expect(1, &["Delete what matches", "25 messages", "nothing was deleted"]);
+    assert_eq!(depth(service, &queues.dead).await, 25);
     let purged = on(service, &["purge", dead, "--yes", "--reason", "card"]).await;
     purged.expect(0, &["12 deleted of 12 that match, 25 looked at"]);
     let left = service.receive_count(&queues.dead, 13).await;
@@ -66,6 +73,22 @@ pub(super) async fn a_purge_deletes_what_is_meant_and_asks_before(service: &Serv
     for message in &left {
         service.change_visibility(&queues.dead, message, 0).await;
     }
-    on(service, &["purge", dead, "--yes"]).await.expect(0, &["13 deleted of 13"]);
+    on(service, &["purge", dead, "--yes", "--limit"]).await.expect(2, &["--limit"]);
+    at_a_terminal(service, &["purge", dead], "y\n").await.expect(0, &["Delete everything", "13 deleted of 13"]);
     assert_eq!((depth(service, &queues.dead).await, depth(service, &queues.source).await), (0, 0));
+}
+
+/// Runs the command with a terminal of its own, at which somebody types `answer`.
+async fn at_a_terminal(service: &Service, arguments: &[&str], answer: &str) -> Ran {
+    let line = [&[BINARY.to_str().expect("UTF-8"), "dlq"], arguments, &["--endpoint-url", &service.url]].concat();
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("script is there");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(answer.as_bytes()).await.expect("typed");
+    let output = child.wait_with_output().await.expect("it ends");
+    drop(stdin);
+    let out = String::from_utf8(output.stdout).expect("UTF-8");
+    Ran { code: output.status.code(), out, err: String::new() }
 }
