@@ -73,11 +73,13 @@ impl Inputs {
             ("queue: delete", vec![Some(delete), Some(fifo_delete), None]),
             ("consumer", same(self.consumer())),
             ("logs", same(self.logs())),
+            ("traces", same(self.get("trace") * self.get("sampled") * (1.0 + 1.0 / self.get("batch")))),
         ];
         let idle = vec![
             ("polling", vec![Some(POLLS_PER_MONTH_MILLIONS * (standard + fifo)), None]),
             ("secrets", vec![month("secret_month", 1.0), month("secret_month", 2.0)]),
             ("alarms", vec![month("alarm_month", self.get("alarms")); 2]),
+            ("dashboard", vec![month("dashboard_month", 1.0); 2]),
             ("metrics", vec![month("metric_month", self.get("metrics")); 2]),
             ("broker", vec![None, Some(broker * self.get("broker_nodes"))]),
             ("endpoints", vec![None, Some(HOURS_PER_MONTH * self.get("endpoint_hour") * 3.0 * 2.0)]),
@@ -105,7 +107,7 @@ fn computed(page: &Page) -> String {
         let row = rows.next_if(|(name, _)| line.starts_with(&format!("| {name} |")));
         match row {
             Some((name, cells)) => {
-                let formula = line.split(" | ").nth(1).unwrap_or_default().trim();
+                let formula = line.split('|').nth(2).unwrap_or_default().trim();
                 let mark = if name.starts_with("**") { "**" } else { "" };
                 let cell = |cell: &Option<f64>| match cell {
                     Some(value) => format!(" {mark}${value:.2}{mark} |"),

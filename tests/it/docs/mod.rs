@@ -13,6 +13,7 @@
 
 mod account;
 mod commands;
+mod complete;
 mod cost;
 mod develop;
 mod links;

@@ -1,0 +1,75 @@
+//! What a reader looks up is there: every parameter, alarm, code, outcome, metric and command has its place on a page.
+
+use std::fs;
+use std::process::Command;
+
+use super::page::Page;
+use crate::support::root;
+
+fn check(page: &str, what: &str, names: impl IntoIterator<Item = String>) {
+    let text = Page::read(page).text;
+    let names: Vec<_> = names.into_iter().collect();
+    assert!(names.len() > 1, "no {what} was found: look at how they are read");
+    let missing: Vec<_> = names.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{page} tells of no {what} {missing:?}");
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The names that are defined in a section of a template.
+fn section(file: &str, section: &str) -> Vec<String> {
+    let text = read(file);
+    let (_, rest) = text.split_once(&format!("\n{section}:\n")).unwrap_or_else(|| panic!("{file} has no {section}"));
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
+    let name = |line: &str| Some(line.strip_prefix("  ")?.strip_suffix(':')?.to_owned());
+    lines.filter_map(name).filter(|name| name.starts_with(char::is_alphabetic)).collect()
+}
+
+#[test]
+fn every_parameter_of_the_template_is_explained() {
+    check("docs/deploy.md", "parameter", section("template.yaml", "Parameters"));
+}
+
+#[test]
+fn every_alarm_says_what_to_do() {
+    let files = ["template.yaml", "infra/monitoring.yaml", "infra/broker.yaml"];
+    let resources = files.iter().flat_map(|file| section(file, "Resources"));
+    check("docs/operate.md", "alarm", resources.filter(|name| name.ends_with("Alarm")));
+}
+
+#[test]
+fn every_code_of_a_refusal_is_explained() {
+    let rejections = read("functions/ingress/src/rejection.rs");
+    let codes = rejections.split("(S::").skip(1).filter_map(|rest| Some(rest.split('"').nth(1)?.to_owned()));
+    check("docs/operate.md", "code", codes);
+}
+
+#[test]
+fn every_outcome_of_a_delivery_is_explained() {
+    let report = read("crates/batch/src/report.rs");
+    let outcomes = report.split("=> \"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
+    check("docs/operate.md", "outcome", outcomes);
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let table = read("crates/metrics/src/lib.rs");
+    let metrics = table.lines().filter_map(|line| Some(line.strip_prefix("//! | `")?.split_once('`')?.0.to_owned()));
+    check("docs/operate.md", "metric", metrics);
+}
+
+#[test]
+fn every_command_is_shown() {
+    let mut help = Command::new(env!("CARGO"));
+    let help = help.args(["sluicegate", "help"]).current_dir(root()).output().expect("cargo runs");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let (_, commands) = help.split_once("Commands:\n").expect("commands");
+    let names = commands.lines().map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    let all: String = Page::all().into_iter().map(|page| page.text).collect();
+    for name in names.filter(|name| !["help", ""].contains(name)) {
+        let shown = ["sluicegate", "cargo"].iter().any(|program| all.contains(&format!("{program} {name}")));
+        assert!(shown, "no page shows sluicegate {name}");
+    }
+}
