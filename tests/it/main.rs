@@ -10,6 +10,7 @@ mod support;
 mod cli_clients;
 mod dlq;
 mod docs;
+mod doctor;
 mod e2e;
 mod edges;
 mod ingress;

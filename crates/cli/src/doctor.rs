@@ -30,10 +30,10 @@ pub(crate) struct Arguments {
     /// The value of a template's parameter; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     parameter: Vec<(String, String)>,
-    /// The OpenAPI document [default: functions/ingress/openapi.yaml, if it is there]
+    /// The OpenAPI document [default: functions/ingress/openapi.yaml beside the template]
     #[arg(long, value_name = "FILE")]
     contract: Option<PathBuf>,
-    /// What is to be on the RabbitMQ broker [default: infra/topology.yaml, if it is there]
+    /// What is to be on the RabbitMQ broker [default: infra/topology.yaml beside the template]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
     #[command(flatten)]
@@ -64,40 +64,40 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn examined(arguments: &Arguments) -> Result<Report, String> {
+    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+    // What belongs to a template lies beside it.
+    let beside = |named: &Option<PathBuf>, usual: &str| match named {
+        Some(named) => Some(named.clone()),
+        None => Some(template.with_file_name(usual)).filter(|path| path.is_file()),
+    };
     let project = Project {
-        contract: beside(arguments.contract.as_ref(), paths::CONTRACT, |file, text| {
+        contract: read(beside(&arguments.contract, paths::CONTRACT), |file, text| {
             Contract::parse(file, text).map_err(|faults| faults.iter().map(ToString::to_string).collect())
         })?,
-        topology: beside(arguments.topology.as_ref(), paths::TOPOLOGY, |file, text| {
+        topology: read(beside(&arguments.topology, paths::TOPOLOGY), |file, text| {
             Topology::parse(file, text).map_err(|faults| faults.as_slice().iter().map(ToString::to_string).collect())
         })?,
     };
-    Ok(examine(&inventory(arguments)?, &project))
+    Ok(examine(&inventory(arguments, &template)?, &project))
 }
 
-fn inventory(arguments: &Arguments) -> Result<Inventory, String> {
+fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String> {
     let Some(stack) = &arguments.stack else {
-        let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
         let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
-        return Inventory::of_template(&template, &parameters).map_err(|error| error.to_string());
+        return Inventory::of_template(template, &parameters).map_err(|error| error.to_string());
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime
-        .block_on(async { deployed(&arguments.aws.load().await, stack).await })
-        .map_err(|error| format!("stack {stack}: {error}"))
+    let inventory = runtime.block_on(async { deployed(&arguments.aws.load().await, stack).await });
+    inventory.map_err(|error| format!("stack {stack}: {error}"))
 }
 
-/// A file of the project: the one that was named, or the usual one if there is one.
-fn beside<T>(
-    named: Option<&PathBuf>,
-    usual: &str,
+/// Reads a file, if there is one to read; the error tells every fault, one a line.
+fn read<T>(
+    path: Option<PathBuf>,
     parse: impl FnOnce(&str, &str) -> Result<T, Vec<String>>,
 ) -> Result<Option<T>, String> {
-    let path = paths::or_default(named, usual);
-    if named.is_none() && !Path::is_file(&path) {
-        return Ok(None);
-    }
+    let Some(path) = path else { return Ok(None) };
     let file = path.display().to_string();
     let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {file}: {error}"))?;
     let parsed = parse(&file, &text);

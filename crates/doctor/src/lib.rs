@@ -1,8 +1,8 @@
 //! What silently loses or delays messages, found in a template or in a deployed stack before it does.
 //!
-//! [`Inventory`] is every resource there is, from a template's files or from a deployed stack ([`deployed`]); [`examine`] runs every check of
-//! [`checks`] over it. A check is a pure function, stays silent where a value cannot be known, and comes with the reason, the
-//! remedy and the page that says so. Nothing here changes anything.
+//! [`Inventory`] is every resource there is, from a template's files or from a deployed stack ([`deployed`]); [`examine`] runs
+//! every check of [`checks`] over it. A check is a pure function, stays silent where a value cannot be known, and comes with
+//! the reason, the remedy and the page that says so. Nothing here changes anything.
 
 mod checks;
 mod drift;
