@@ -240,6 +240,7 @@ mod tests {
         assert!(parse("amqp://h").or_credentials("me", "secret").is_err());
         let kept = parse("amqp://me:s%40cret@h").or_credentials("you", "other").unwrap();
         assert_eq!(kept.credentials().unwrap(), ("me".into(), "s@cret".into()));
+        assert_eq!(kept.uri().unwrap().authority.userinfo.password, "s@cret");
         assert!(kept.with_management("http://h:15672").is_ok());
         let safe = parse("amqps://h").or_credentials("me", "secret").unwrap();
         for (url, right) in [

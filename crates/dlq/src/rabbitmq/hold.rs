@@ -161,6 +161,9 @@ impl Hold {
 
     /// The next message; none if there is no more.
     async fn next(&self, intake: &mut Intake) -> Result<Option<Delivery>, Error> {
+        if let Some(line) = &mut intake.line {
+            line.collect()?;
+        }
         if intake.line.as_ref().is_none_or(|line| self.is_full(line)) {
             self.open_line(intake).await?;
         }

@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_taken_with_a_heartbeat_that_keeps_it_alive() {
+        for (url, tls, vhost, heartbeat_s) in [
+            ("amqps://u:p@h:5671/v", true, "v", 60),
+            ("amqp://u:p@h:5672/v?heartbeat=0", false, "v", 60),
+            ("amqp://u:p@h:5672/%2f?heartbeat=600", false, "/", 170),
+        ] {
+            let config = Config::at(url.parse().unwrap());
+            let address = config.address;
+            assert_eq!((address.tls, address.vhost.as_str(), address.heartbeat_s), (tls, vhost, heartbeat_s), "{url}");
+            let Login::Fixed(user) = config.login else { panic!("{url}") };
+            assert_eq!((user.username.as_str(), user.password.as_str()), ("u", "p"));
+        }
+    }
+
+    #[test]
     fn the_environment_is_read_and_the_password_never_shown() {
         let with = |variables: &'static [(&str, &str)]| {
             let lookup = |wanted: &str| {
