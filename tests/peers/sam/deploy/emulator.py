@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from account import eventually
@@ -32,7 +33,6 @@ class Emulator:
         told = [line for line in (done.stdout + done.stderr).splitlines() if line and "Uploading to" not in line]
         return done.returncode, "\n".join(told[-40:])
 
-
     def mend(self, stack, parameters):
         """Does what it left undone in a deployment, and tells what that was."""
         return []
@@ -58,7 +58,7 @@ class Ministack(Emulator):
         "throttling and the batching window, which it ignores",
         "a partial batch response that names an unknown message, which it takes for success where AWS fails the whole batch",
         "StartMessageMoveTask and CodeDeploy, which it does not have",
-        "the alarms and the dashboard of infra/monitoring.yaml: it knows no metric math, so it was deployed with Monitoring=no",
+        "alarms and dashboard: it knows no metric math, so it was deployed with Monitoring=no",
     ]
 
     def deploy(self, stack, build, parameters):
@@ -81,7 +81,8 @@ class Ministack(Emulator):
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document = json.dumps(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
             if f'"{name}"' in document:
-                iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=document.replace(f'"{name}"', f'"{arn}"'))
+                document = document.replace(f'"{name}"', f'"{arn}"')
+                iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=document)
                 yield "the Ref of a secret is its name here, so ingress might not read it"
 
     def numbers_are_numbers(self, resources):
@@ -147,12 +148,12 @@ class Localstack(Emulator):
     def deploy(self, stack, build, parameters):
         """The template as AWS would transform it, less what is not there: `sam deploy` ends in an error at the mapping whose
         key is a number."""
-        packaged = build / "packaged.yaml"
-        template = build / "template.yaml"
-        code, told = self.sam("package", "--resolve-s3", "--template-file", template, "--output-template-file", packaged)
-        if code != 0:
-            return False, told
-        whole = Stack(packaged, parameters)
+        with tempfile.NamedTemporaryFile(suffix=".yaml") as packaged:
+            template = build / "template.yaml"
+            code, told = self.sam("package", "--resolve-s3", "--template-file", template, "--output-template-file", packaged.name)
+            if code != 0:
+                return False, told
+            whole = Stack(packaged.name, parameters)
         kept = {name: body for name, body in whole.resources.items() if body["Type"] in self.KINDS}
         gone = whole.resources.keys() - kept.keys()
         outputs = {name: body for name, body in whole.outputs.items() if not gone & {each for each, _ in references(body)}}
@@ -163,10 +164,10 @@ class Localstack(Emulator):
                 body["Properties"]["FunctionName"] = whole.resources[alias]["Properties"]["FunctionName"]
         # Texts name parameters still.
         named = {name: {"Type": "String", "Default": str(value)} for name, value in whole.parameters.items()}
-        template = json.dumps({"Parameters": named, "Resources": kept, "Outputs": outputs})
+        body = json.dumps({"Parameters": named, "Resources": kept, "Outputs": outputs})
         cloudformation = self.account("cloudformation")
         make = cloudformation.create_stack if self.account.status(stack) is None else cloudformation.update_stack
-        make(StackName=stack, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
+        make(StackName=stack, TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
         status = eventually(lambda: self.ended(stack), "the stack's deployment", 120)
         return status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), f"{status}, without {', '.join(sorted(gone))}"
 
