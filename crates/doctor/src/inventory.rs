@@ -46,6 +46,11 @@ impl Origin {
         Self { id: format!("{}/{id}", self.id), path: format!("{}/{path}", self.path), file: self.file.clone() }
     }
 
+    /// Whether it is written in a file; else it is deployed.
+    pub(crate) fn is_written(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// File and line of a property, or of what is around it.
     pub(crate) fn place(&self, property: &str) -> Option<(&str, usize)> {
         let (file, document) = self.file.as_ref()?;

@@ -26,36 +26,42 @@ pub(crate) struct Live {
     pub(crate) secrets: BTreeMap<String, u64>,
 }
 
-/// What is laid over, and its value where none is written.
-type Defaults = &'static [(&'static str, &'static str)];
+/// What is laid over, and its value where none is written; `None` if that depends on when it was made, so that only what is
+/// written is compared.
+type Defaults = &'static [(&'static str, Option<&'static str>)];
 
 const OF_QUEUES: Defaults = &[
-    ("ContentBasedDeduplication", "false"),
-    ("DeduplicationScope", "queue"),
-    ("DelaySeconds", "0"),
-    ("FifoThroughputLimit", "perQueue"),
-    ("KmsMasterKeyId", ""),
-    ("MaximumMessageSize", "1048576"),
-    ("MessageRetentionPeriod", "345600"),
-    ("RedriveAllowPolicy", ""),
-    ("RedrivePolicy", ""),
-    ("SqsManagedSseEnabled", "true"),
-    ("VisibilityTimeout", "30"),
+    ("ContentBasedDeduplication", Some("false")),
+    ("DeduplicationScope", Some("queue")),
+    ("DelaySeconds", Some("0")),
+    ("FifoThroughputLimit", Some("perQueue")),
+    ("KmsMasterKeyId", Some("")),
+    ("MaximumMessageSize", None),
+    ("MessageRetentionPeriod", Some("345600")),
+    ("RedriveAllowPolicy", Some("")),
+    ("RedrivePolicy", Some("")),
+    ("SqsManagedSseEnabled", None),
+    ("VisibilityTimeout", Some("30")),
 ];
-const OF_FUNCTIONS: Defaults =
-    &[("Environment", ""), ("ReservedConcurrentExecutions", ""), ("Runtime", ""), ("Timeout", "3")];
+const OF_FUNCTIONS: Defaults = &[
+    ("Environment", Some("")),
+    ("ReservedConcurrentExecutions", Some("")),
+    ("Runtime", Some("")),
+    ("Timeout", Some("3")),
+];
 const OF_MAPPINGS: Defaults = &[
-    ("BatchSize", "10"),
-    ("Enabled", "true"),
-    ("FilterCriteria", ""),
-    ("FunctionResponseTypes", ""),
-    ("MaximumBatchingWindowInSeconds", "0"),
-    ("ProvisionedPollerConfig", ""),
-    ("ScalingConfig", ""),
+    ("BatchSize", Some("10")),
+    ("Enabled", Some("true")),
+    ("FilterCriteria", Some("")),
+    ("FunctionResponseTypes", Some("")),
+    ("MaximumBatchingWindowInSeconds", Some("0")),
+    ("ProvisionedPollerConfig", Some("")),
+    ("ScalingConfig", Some("")),
 ];
 
 /// The batching window is left out: of one that nobody set, Lambda tells something else than half a second.
-const OF_MQ_MAPPINGS: Defaults = &[("BatchSize", "100"), ("Enabled", "true"), ("FilterCriteria", ""), ("Queues", "")];
+const OF_MQ_MAPPINGS: Defaults =
+    &[("BatchSize", Some("100")), ("Enabled", Some("true")), ("FilterCriteria", Some("")), ("Queues", Some(""))];
 
 fn is_of_broker(mapping: &Resource) -> bool {
     mapping.props().get("Queues").is_written()
@@ -118,7 +124,8 @@ fn replace(resource: &mut Resource, mut now: Map<String, Value>, defaults: Defau
     let Some(written) = resource.properties.as_object_mut() else { return changes };
     for (name, default) in defaults {
         let (was, is) = (written.remove(*name), now.remove(*name));
-        let comparable = was.as_ref().is_none_or(is_known);
+        let comparable = was.as_ref().map_or(default.is_some(), is_known);
+        let default = default.unwrap_or_default();
         let (before, after) = (normal(was.as_ref(), default), normal(is.as_ref(), default));
         if comparable && before != after {
             // Variables may be secrets.

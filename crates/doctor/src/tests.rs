@@ -139,6 +139,38 @@ Resources:
 }
 
 #[test]
+fn mappings_of_other_sources_are_left_alone() {
+    let template = "
+Resources:
+  Kafka:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: { FunctionName: f, Topics: [t], StartingPosition: LATEST, SelfManagedEventSource: {} }
+  Table:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: { FunctionName: f, StartingPosition: LATEST, EventSourceArn: !ImportValue stream, MaximumRetryAttempts: 3 }
+  Stream:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: { FunctionName: f, EventSourceArn: 'arn:aws:kinesis:us-east-1:1:stream/s', BisectBatchOnFunctionError: true }
+";
+    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
+    let report = examine(&inventory, &Project::default());
+    assert!(report.findings.is_empty(), "{report}");
+}
+
+#[test]
+fn what_older_queues_have_by_default_was_not_changed_by_hand() {
+    let template = "Resources: { Orders: { Type: AWS::SQS::Queue, Properties: { DelaySeconds: 0 } } }";
+    let mut inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
+    let live = r#"{"queues": {"arn:aws:sqs:us-east-1:000000000000:sluicegate-Orders": {
+        "DelaySeconds": "0", "MaximumMessageSize": "262144", "MessageRetentionPeriod": "345600",
+        "SqsManagedSseEnabled": "false", "VisibilityTimeout": "30", "QueueArn": "arn"}}}"#;
+    inventory.lay_over(serde_json::from_str(live).expect("live values"));
+    let report = examine(&inventory, &Project::default());
+    let found: Vec<_> = report.findings.iter().map(|finding| finding.check).collect();
+    assert_eq!(found, ["encryption-off"], "{report}");
+}
+
+#[test]
 fn what_is_no_template_is_an_error_with_its_line() {
     let read = |text: &str| Inventory::of_text(Path::new("t.yaml"), text, &BTreeMap::new()).map(drop);
     for (text, expected) in [

@@ -53,8 +53,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "alarm-unknown-queue",
         severity: Severity::Warning,
-        title: "an alarm watches a queue that is not there",
-        why: "Its metric never gets a value, and the alarm stays where it is.",
+        title: "an alarm watches a queue that is not of this stack, or not in the topology",
+        why: "If there is no such queue, its metric never gets a value, and the alarm stays where it is.",
         mend: "Name a queue that exists: !GetAtt Queue.QueueName, or one of infra/topology.yaml.",
         source: METRICS,
         find: alarm_unknown_queue,

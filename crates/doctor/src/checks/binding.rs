@@ -92,7 +92,8 @@ fn binding_form(model: &Model<'_>, hits: &mut Hits) {
 }
 
 fn binding_unknown_queue(model: &Model<'_>, hits: &mut Hits) {
-    for function in &model.functions {
+    // What is deployed may well use another stack's queue.
+    for function in model.functions.iter().filter(|function| function.origin.is_written()) {
         for (variable, value) in function.bindings() {
             let Some(url) = value.as_ref().known().filter(|url| url.contains("://")) else { continue };
             let mut parts = url.rsplit('/');

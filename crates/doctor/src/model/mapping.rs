@@ -81,6 +81,9 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Mapping> {
         let kind = match arn.as_ref() {
             _ if props.get("Queues").is_written() => "MQ",
             Setting::Known(arn) if service(arn).is_some_and(|service| service != "sqs") => continue,
+            // Every mapping from a stream says where to start.
+            Setting::Unknown if props.get("StartingPosition").is_written() => continue,
+            Setting::Absent => continue,
             _ => "SQS",
         };
         let Some(source) = source(kind, props) else { continue };
