@@ -8,11 +8,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
+use sluicegate_local::template::{Plan, Settings};
 use sluicegate_webhook::Scheme;
 
 use super::functions::{Running, XRAY_TRACE};
 use crate::ingress::http_api;
 use crate::support::forward::ForwardServer;
+use crate::support::root;
 use crate::support::service::{Service, embedded_with};
 
 /// In every payload and every secret, and never in a line.
@@ -150,6 +152,42 @@ async fn ingress_tells_each_request_in_one_line_and_counts_it_in_another() {
             assert_eq!((&told["code"], &counted["code"], &counted["refused"]), (&json!(code), &json!(code), &json!(1)));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_log_level_of_the_template_tells_a_payload_or_takes_the_metrics_away() {
+    let endpoint = embedded_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
+    let orders = Service::at(&endpoint).queue(&[]).await;
+    let good =
+        json!({ "order_id": MARK, "customer_id": MARK, "items": [{ "sku": MARK, "quantity": 2 }], "note": MARK });
+    for (level, lines_about_it) in [("TRACE", 1), ("INFO", 1), ("WARN", 0), ("ERROR", 0)] {
+        let filter = filter_of_the_template(level);
+        let environment = [
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
+            ("RUST_LOG", &filter),
+            ("SECRETS_ARN", "ingress"),
+            ("QUEUE_ORDERS", &orders),
+            ("QUEUE_WEBHOOKS", &orders),
+        ];
+        let ingress = Running::start("my-ingress", "functions/ingress", "ingress", &environment).await;
+        assert_eq!(ingress.invoke(&order("key", &good.to_string())).await["statusCode"], 202);
+        let (metrics, accepted) = read(&ingress.stop().await, "accepted");
+        assert_eq!((metrics.len(), accepted.len()), (1, lines_about_it), "at {level}");
+    }
+}
+
+/// What the template has the functions log at this `LogLevel`.
+fn filter_of_the_template(level: &str) -> String {
+    let settings = Settings {
+        parameters: [("LogLevel".to_owned(), level.to_owned())].into(),
+        queue_url_base: "http://127.0.0.1:4566".into(),
+        ..Settings::default()
+    };
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let plan = Plan::read("template.yaml", &text, &settings).unwrap();
+    plan.functions[0].environment["RUST_LOG"].clone()
 }
 
 /// An event with messages of one queue: each a body, and how long ago it was sent.
