@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     inventory::{Inventory, Origin, Resource},
-    model::VERSIONS,
+    model::{DAYS_UNCHANGED, VERSIONS},
     setting::is_known,
 };
 
@@ -22,8 +22,18 @@ pub(crate) struct Live {
     pub(crate) functions: BTreeMap<String, Map<String, Value>>,
     /// Properties, by the mapping's UUID; `None` for one that is gone.
     pub(crate) mappings: BTreeMap<String, Option<Map<String, Value>>>,
-    /// How many versions, by the secret's ARN.
-    pub(crate) secrets: BTreeMap<String, u64>,
+    /// By the secret's ARN.
+    pub(crate) secrets: BTreeMap<String, SecretNow>,
+}
+
+/// What is told of a secret without its value being read.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub(crate) struct SecretNow {
+    /// How many versions are kept; one that was never changed has one.
+    pub(crate) versions: u64,
+    /// Days since anything of it was changed.
+    pub(crate) days_unchanged: u64,
 }
 
 /// What is laid over, and its value where none is written; `None` if that depends on when it was made, so that only what is
@@ -79,9 +89,10 @@ impl Inventory {
                     (live.mappings.remove(&resource.reference), defaults)
                 }
                 "AWS::SecretsManager::Secret" => {
-                    let versions = live.secrets.get(&resource.reference);
-                    if let (Some(versions), Some(own)) = (versions, resource.properties.as_object_mut()) {
-                        own.insert(VERSIONS.to_owned(), (*versions).into());
+                    let now = live.secrets.get(&resource.reference);
+                    if let (Some(now), Some(own)) = (now, resource.properties.as_object_mut()) {
+                        own.insert(VERSIONS.to_owned(), now.versions.into());
+                        own.insert(DAYS_UNCHANGED.to_owned(), now.days_unchanged.into());
                     }
                     return true;
                 }

@@ -25,7 +25,18 @@ pub(super) const CHECKS: &[Check] = &[
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/manage_update-secret-value.html",
         find: secret_empty,
     },
+    Check {
+        id: "secret-unrotated",
+        severity: Severity::Warning,
+        title: "a secret has been the same for more than a year",
+        why: "Whoever has seen it since can still sign and call. Nobody has practised changing it either, so the day it leaks is the first time.",
+        mend: "Add a new value to its list, move the callers, remove the old one (docs/operate.md).",
+        source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets.html",
+        find: secret_unrotated,
+    },
 ];
+
+const UNROTATED_DAYS_MAX: u64 = 365;
 
 fn changed_since_deployed(model: &Model<'_>, hits: &mut Hits) {
     for (origin, what) in model.changes {
@@ -42,6 +53,14 @@ fn secret_empty(model: &Model<'_>, hits: &mut Hits) {
             .any(|function| function.variable("SECRETS_ARN").known().as_ref() == Some(&secret.arn));
         if used && text.is_some_and(|text| text.is_empty() || text == "{}") {
             hits.add(&secret.origin, "SecretString", "is empty, and has never been changed");
+        }
+    }
+}
+
+fn secret_unrotated(model: &Model<'_>, hits: &mut Hits) {
+    for secret in &model.secrets {
+        if let Some(days) = secret.days_unchanged.as_ref().known().filter(|days| **days > UNROTATED_DAYS_MAX) {
+            hits.add(&secret.origin, "", format!("was last changed {days} days ago"));
         }
     }
 }

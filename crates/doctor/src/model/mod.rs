@@ -21,7 +21,7 @@ pub(crate) use api::{Api, Url};
 pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
 pub(crate) use mapping::{Mapping, Source};
 pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive, VISIBILITY_S_DEFAULT};
-pub(crate) use watch::{Broker, LogGroup, Secret, VERSIONS};
+pub(crate) use watch::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
 /// All that checks look at.
 #[derive(Debug)]

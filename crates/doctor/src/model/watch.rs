@@ -21,6 +21,8 @@ pub(crate) struct Secret {
     pub(crate) text: Setting<String>,
     /// How many versions it has had, where that can be asked.
     pub(crate) versions: Setting<u64>,
+    /// How many days it has been as it is, where that can be asked.
+    pub(crate) days_unchanged: Setting<u64>,
 }
 
 /// `AWS::AmazonMQ::Broker`
@@ -37,6 +39,8 @@ pub(crate) struct Broker {
 
 /// The property that the number of a secret's versions is laid over a deployed secret as.
 pub(crate) const VERSIONS: &str = "Sluicegate::Versions";
+/// The same for the days since it was changed.
+pub(crate) const DAYS_UNCHANGED: &str = "Sluicegate::DaysUnchanged";
 
 pub(super) fn log_groups(inventory: &Inventory) -> Vec<LogGroup> {
     let group = |resource: &Resource| LogGroup {
@@ -53,6 +57,7 @@ pub(super) fn secrets(inventory: &Inventory) -> Vec<Secret> {
         arn: resource.reference.clone(),
         text: resource.props().text("SecretString"),
         versions: resource.props().number(VERSIONS),
+        days_unchanged: resource.props().number(DAYS_UNCHANGED),
     };
     inventory.of_kind("AWS::SecretsManager::Secret").map(secret).collect()
 }

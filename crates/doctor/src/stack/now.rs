@@ -1,6 +1,6 @@
 //! What queues, functions, event source mappings and secrets are now, asked one by one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use aws_config::SdkConfig;
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration, ProvisionedPollerConfig};
@@ -8,7 +8,12 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Map, Value, json};
 
 use super::reason;
-use crate::{inventory::Inventory, live::Live};
+use crate::{
+    inventory::Inventory,
+    live::{Live, SecretNow},
+};
+
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 type Properties = Map<String, Value>;
 
@@ -44,7 +49,11 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
         match secrets.describe_secret().secret_id(&secret.reference).send().await {
             Ok(answer) => {
                 let versions = answer.version_ids_to_stages().map_or(0, |versions| versions.len() as u64);
-                live.secrets.insert(secret.reference.clone(), versions);
+                let changed = answer.last_changed_date().or(answer.created_date());
+                let changed = changed.and_then(|at| SystemTime::try_from(*at).ok());
+                let unchanged = changed.and_then(|at| at.elapsed().ok()).unwrap_or_default();
+                let now = SecretNow { versions, days_unchanged: unchanged.as_secs() / SECONDS_PER_DAY };
+                live.secrets.insert(secret.reference.clone(), now);
             }
             Err(error) => {
                 notes.push(format!("{}: secretsmanager:DescribeSecret: {}", secret.origin.id, reason(&error)))
