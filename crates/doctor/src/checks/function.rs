@@ -47,6 +47,15 @@ pub(super) const CHECKS: &[Check] = &[
         find: log_format,
     },
     Check {
+        id: "log-level-hides-metrics",
+        severity: Severity::Error,
+        title: "Lambda filters the function's metrics away",
+        why: "A line without a level counts as INFO, and a line of metrics has none; above INFO Lambda drops it, and alarms on it stay silent.",
+        mend: "Set ApplicationLogLevel to INFO or lower, and filter in the function (RUST_LOG).",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html",
+        find: log_level_hides_metrics,
+    },
+    Check {
         id: "deployment-without-alias",
         severity: Severity::Error,
         title: "a function has a DeploymentPreference or provisioned concurrency and no AutoPublishAlias",
@@ -92,6 +101,15 @@ fn log_format(model: &Model<'_>, hits: &mut Hits) {
     for function in &model.functions {
         if function.log_format.clone().or("Text".to_owned()).is_some_and(|format| format == "Text") {
             hits.add(&function.origin, "LoggingConfig", "logs as text");
+        }
+    }
+}
+
+fn log_level_hides_metrics(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        let level = function.application_log_level.as_ref().known();
+        if let Some(level) = level.filter(|level| ["WARN", "ERROR", "FATAL"].contains(&level.as_str())) {
+            hits.add(&function.origin, "LoggingConfig", format!("ApplicationLogLevel is {level}"));
         }
     }
 }

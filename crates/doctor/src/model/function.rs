@@ -23,6 +23,7 @@ pub(crate) struct Function {
     pub(crate) environment: BTreeMap<String, Setting<String>>,
     pub(crate) log_format: Setting<String>,
     pub(crate) log_group: Setting<String>,
+    pub(crate) application_log_level: Setting<String>,
     /// Where failed asynchronous invocations go, by the property that says so.
     pub(crate) async_failures: Option<&'static str>,
     /// Traffic moves from version to version, by CodeDeploy.
@@ -91,6 +92,7 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
         environment: variables.map(|(name, value)| (name.to_owned(), read(value))).collect(),
         log_format: props.object("LoggingConfig").text("LogFormat"),
         log_group: props.object("LoggingConfig").text("LogGroup"),
+        application_log_level: props.object("LoggingConfig").text("ApplicationLogLevel"),
         async_failures: match () {
             () if props.get(dead_letters).is_written() => Some(dead_letters),
             () if on_failure.is_written() => Some("EventInvokeConfig"),
