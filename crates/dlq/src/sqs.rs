@@ -24,6 +24,7 @@ use std::{
 use aws_sdk_sqs::{
     Client,
     config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
+    error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName},
 };
 use sluicegate_queue::{chain, sqs::SdkConfig};
@@ -57,6 +58,10 @@ const RECEIVE_WAIT_S: i32 = 1;
 
 /// Receives in a row that brought nothing, after which the visible messages that a queue speaks of are believed to be unreachable.
 const EMPTY_RECEIVES_MAX: u32 = 2;
+
+/// What an endpoint says that has no such operation: by their names in the protocols of AWS and in emulators.
+const UNKNOWN_OPERATION_CODES: [&str; 4] =
+    ["UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented"];
 
 /// One dead-letter queue.
 pub struct SqsShelf {
@@ -111,7 +116,7 @@ impl SqsShelf {
     }
 
     async fn sources(&self) -> Result<&Vec<Queue>, Error> {
-        self.sources.get_or_try_init(|| self.queues.sources_of(&self.queue.url)).await
+        self.sources.get_or_try_init(|| self.queues.sources_of(&self.queue)).await
     }
 
     /// Where this message goes.
@@ -247,6 +252,28 @@ impl Shelf for SqsShelf {
     }
 }
 
-fn broker(error: &dyn std::error::Error) -> Error {
-    Error::Broker(chain(error))
+fn broker<E>(error: &SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    Error::Broker(told(error))
+}
+
+/// What SQS said, or else why it said nothing.
+fn told<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => chain(error),
+    }
+}
+
+/// Whether the endpoint has no such operation, as emulators have some only.
+fn is_unknown_operation<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().unwrap_or_default();
+    UNKNOWN_OPERATION_CODES.contains(&code) || status == Some(501)
 }

@@ -11,10 +11,9 @@ use aws_sdk_sqs::{
     types::{BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, Message},
 };
 use futures_util::{StreamExt, stream};
-use sluicegate_queue::chain;
 use tokio::time::Instant;
 
-use super::BATCH_ENTRIES_MAX;
+use super::{BATCH_ENTRIES_MAX, told};
 use crate::Error;
 
 /// How long messages stay hidden when this process dies soon after it took them.
@@ -120,9 +119,10 @@ impl Hold {
     pub(super) async fn delete(&self, handle: u64) -> Result<(), String> {
         let held = self.kept().held.get(&handle).cloned().ok_or("it is not held")?;
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&held.receipt);
-        request.send().await.map_err(|error| chain(&error))?;
-        // A handle that is no longer good deletes nothing on a standard queue, and is told that it did.
-        if self.has_lapsed(handle) {
+        request.send().await.map_err(|error| told(&error))?;
+        // A handle that is no longer good deletes nothing on a standard queue, and is told that it did. A heartbeat that came after
+        // the deletion found nothing to extend, so what was known before counts too.
+        if held.hidden_until <= Instant::now() && self.has_lapsed(handle) {
             return Err("it could not be kept hidden until then, and the deletion may have had no effect".to_owned());
         }
         let mut kept = self.kept();
@@ -225,7 +225,7 @@ impl Hold {
 
 /// Whether there is nothing left to change: the message is visible, received by somebody else, or gone.
 fn is_over(failed: &BatchResultErrorEntry) -> bool {
-    failed.sender_fault
+    failed.sender_fault && !failed.code.contains("Throttl")
 }
 
 fn seconds(duration: Duration) -> i32 {

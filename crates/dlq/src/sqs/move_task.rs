@@ -9,17 +9,12 @@ use aws_sdk_sqs::{
     operation::start_message_move_task::StartMessageMoveTaskError,
     types::ListMessageMoveTasksResultEntry,
 };
-use sluicegate_queue::chain;
 
-use super::{Queue, SqsShelf, broker};
+use super::{Queue, SqsShelf, broker, is_unknown_operation, told};
 use crate::{Error, Stop};
 
 /// How often the task is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What an endpoint says that has no such operation: by their names in the protocols of AWS and in emulators.
-const UNKNOWN_OPERATION_CODES: [&str; 5] =
-    ["UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperation"];
 
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,15 +97,14 @@ impl SqsShelf {
 
 fn conclude(error: &SdkError<StartMessageMoveTaskError>) -> MoveError {
     let code = error.code().unwrap_or_default();
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let text = error.message().unwrap_or_default();
-    let unknown = UNKNOWN_OPERATION_CODES.contains(&code)
-        || error.as_service_error().is_some_and(StartMessageMoveTaskError::is_unsupported_operation)
-        || matches!(status, Some(404 | 405 | 501)) && code != "ResourceNotFoundException";
+    let unsupported = error.as_service_error().is_some_and(StartMessageMoveTaskError::is_unsupported_operation);
     // No queue has this one as its dead-letter queue.
-    let not_a_source = code.starts_with("InvalidParameterValue") && text.contains("Dead Letter Queue");
-    if unknown || not_a_source {
-        return MoveError::Unsupported(if text.is_empty() { chain(error) } else { text.to_owned() });
+    let not_a_source = || {
+        code.starts_with("InvalidParameterValue")
+            && error.message().is_some_and(|text| text.contains("Dead Letter Queue"))
+    };
+    if unsupported || is_unknown_operation(error) || not_a_source() {
+        return MoveError::Unsupported(told(error));
     }
     MoveError::Other(broker(error))
 }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use sluicegate_queue::sqs::SdkConfig;
 
-use super::broker;
+use super::{broker, is_unknown_operation};
 use crate::Error;
 
 /// Queues of one page. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html>
@@ -124,24 +124,28 @@ impl Queues {
         Ok(Queue { name: name_in(&url).to_owned(), url, arn })
     }
 
-    /// The queues whose redrive policy names the queue at `url`.
-    pub(super) async fn sources_of(&self, url: &str) -> Result<Vec<Queue>, Error> {
-        let request = self.client.list_dead_letter_source_queues().queue_url(url).max_results(PAGE_ENTRIES_MAX);
-        let pages: Vec<_> = request.into_paginator().send().try_collect().await.map_err(|error| broker(&error))?;
-        let urls = pages.into_iter().flat_map(|page| page.queue_urls);
-        stream::iter(urls).then(|url| self.at(url)).try_collect().await
+    /// The queues whose redrive policy names `queue`.
+    pub(super) async fn sources_of(&self, queue: &Queue) -> Result<Vec<Queue>, Error> {
+        let request = self.client.list_dead_letter_source_queues().queue_url(&queue.url).max_results(PAGE_ENTRIES_MAX);
+        let pages: Result<Vec<_>, _> = request.into_paginator().send().try_collect().await;
+        match pages {
+            Ok(pages) => {
+                let urls = pages.into_iter().flat_map(|page| page.queue_urls);
+                stream::iter(urls).then(|url| self.at(url)).try_collect().await
+            }
+            Err(error) if is_unknown_operation(&error) => {
+                let all = survey(&self.client).await?;
+                let is_source = |look: &Look| look.dead_letter_arn.as_ref() == Some(&queue.arn);
+                Ok(all.into_iter().filter(is_source).map(|look| look.queue).collect())
+            }
+            Err(error) => Err(broker(&error)),
+        }
     }
 
     pub(super) async fn counts(&self, url: &str) -> Result<Counts, Error> {
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        let request = self.client.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
-        let attributes = request.send().await.map_err(|error| broker(&error))?.attributes.unwrap_or_default();
-        let [visible, hidden, delayed] = names.map(|name| count(&attributes, &name));
-        Ok(Counts { visible, hidden, delayed })
+        let request = self.client.get_queue_attributes().queue_url(url).set_attribute_names(Some(COUNTED.to_vec()));
+        let answer = request.send().await.map_err(|error| broker(&error))?;
+        Ok(counts(&answer.attributes.unwrap_or_default()))
     }
 }
 
@@ -150,24 +154,18 @@ impl Queues {
 /// # Errors
 /// SQS cannot be asked.
 pub async fn dead_letter_queues(config: &SdkConfig) -> Result<Vec<DeadLetterQueue>, Error> {
-    let client = Client::new(config);
-    let pages = client.list_queues().max_results(PAGE_ENTRIES_MAX).into_paginator().send();
-    let pages: Vec<_> = pages.try_collect().await.map_err(|error| broker(&error))?;
-    let urls = pages.into_iter().flat_map(|page| page.queue_urls.unwrap_or_default());
-    let looked_at: Vec<Option<(String, Look)>> =
-        stream::iter(urls).map(|url| look(&client, url)).buffer_unordered(QUESTIONS_AT_ONCE).try_collect().await?;
-    let queues: Vec<(String, Look)> = looked_at.into_iter().flatten().collect();
+    let queues = survey(&Client::new(config)).await?;
     let mut sources: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, look) in &queues {
+    for look in &queues {
         if let Some(target) = &look.dead_letter_arn {
-            sources.entry(target).or_default().push(name.clone());
+            sources.entry(target).or_default().push(look.queue.name.clone());
         }
     }
     let found = sources.into_iter().map(|(arn, mut sources)| {
         sources.sort_unstable();
-        let known = queues.iter().find(|(_, look)| look.arn == arn);
-        let name = known.map_or(arn, |(name, _)| name).to_owned();
-        DeadLetterQueue { name, depth: known.map(|(_, look)| look.depth), sources }
+        let known = queues.iter().find(|look| look.queue.arn == arn);
+        let name = known.map_or(arn, |look| &look.queue.name).to_owned();
+        DeadLetterQueue { name, depth: known.map(|look| look.depth), sources }
     });
     let mut found: Vec<_> = found.collect();
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -175,13 +173,22 @@ pub async fn dead_letter_queues(config: &SdkConfig) -> Result<Vec<DeadLetterQueu
 }
 
 struct Look {
-    arn: String,
+    queue: Queue,
     dead_letter_arn: Option<String>,
     depth: u64,
 }
 
+/// All queues of the account in the Region.
+async fn survey(client: &Client) -> Result<Vec<Look>, Error> {
+    let pages = client.list_queues().max_results(PAGE_ENTRIES_MAX).into_paginator().send();
+    let pages: Vec<_> = pages.try_collect().await.map_err(|error| broker(&error))?;
+    let urls = pages.into_iter().flat_map(|page| page.queue_urls.unwrap_or_default());
+    let looks = stream::iter(urls).map(|url| look(client, url)).buffer_unordered(QUESTIONS_AT_ONCE);
+    looks.try_filter_map(async |look| Ok(look)).try_collect().await
+}
+
 /// None for a queue that was deleted since it was listed.
-async fn look(client: &Client, url: String) -> Result<Option<(String, Look)>, Error> {
+async fn look(client: &Client, url: String) -> Result<Option<Look>, Error> {
     let request = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
     let attributes = match request.send().await {
         Ok(answer) => answer.attributes.unwrap_or_default(),
@@ -190,17 +197,25 @@ async fn look(client: &Client, url: String) -> Result<Option<(String, Look)>, Er
         }
         Err(error) => return Err(broker(&error)),
     };
-    let depth = [
-        QueueAttributeName::ApproximateNumberOfMessages,
-        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-    ];
-    let look = Look {
-        arn: attributes.get(&QueueAttributeName::QueueArn).cloned().unwrap_or_default(),
+    let arn = attributes.get(&QueueAttributeName::QueueArn).cloned().unwrap_or_default();
+    Ok(Some(Look {
+        queue: Queue { name: name_in(&url).to_owned(), url, arn },
         dead_letter_arn: attributes.get(&QueueAttributeName::RedrivePolicy).and_then(|policy| target(policy)),
-        depth: depth.iter().map(|name| count(&attributes, name)).sum(),
-    };
-    Ok(Some((name_in(&url).to_owned(), look)))
+        depth: counts(&attributes).all(),
+    }))
+}
+
+/// What [`Counts`] is made of.
+const COUNTED: [QueueAttributeName; 3] = [
+    QueueAttributeName::ApproximateNumberOfMessages,
+    QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+];
+
+fn counts(attributes: &HashMap<QueueAttributeName, String>) -> Counts {
+    let [visible, hidden, delayed] =
+        COUNTED.map(|name| attributes.get(&name).and_then(|digits| digits.parse().ok()).unwrap_or(0));
+    Counts { visible, hidden, delayed }
 }
 
 /// The dead-letter queue of a redrive policy.
@@ -211,10 +226,6 @@ fn target(policy: &str) -> Option<String> {
         dead_letter_target_arn: String,
     }
     serde_json::from_str::<Policy>(policy).ok().map(|policy| policy.dead_letter_target_arn)
-}
-
-fn count(attributes: &HashMap<QueueAttributeName, String>, name: &QueueAttributeName) -> u64 {
-    attributes.get(name).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 fn name_in(url: &str) -> &str {

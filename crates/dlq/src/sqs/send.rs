@@ -6,9 +6,8 @@ use aws_sdk_sqs::{
     error::{ProvideErrorMetadata, SdkError},
     operation::send_message::{SendMessageError, SendMessageOutput},
 };
-use sluicegate_queue::chain;
 
-use super::{ATTEMPTS_MAX, PAUSE, copy::Copy};
+use super::{ATTEMPTS_MAX, PAUSE, copy::Copy, told};
 
 /// Codes of throttling that the SDK has no type for.
 const THROTTLING_CODES: [&str; 4] =
@@ -45,10 +44,10 @@ pub(super) async fn send(client: &Client, url: &str, copy: Copy) -> Result<Strin
         };
         let refusal = refusal(&error);
         if refusal.is_none() {
-            perhaps = Some(chain(&error));
+            perhaps = Some(told(&error));
         }
         if attempt == ATTEMPTS_MAX || matches!(refusal, Some(Refusal::ForGood)) {
-            return Err(perhaps.map_or_else(|| NotStored::Surely(chain(&error)), NotStored::Perhaps));
+            return Err(perhaps.map_or_else(|| NotStored::Surely(told(&error)), NotStored::Perhaps));
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
