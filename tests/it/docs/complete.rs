@@ -73,3 +73,15 @@ fn every_command_is_shown() {
         assert!(shown, "no page shows sluicegate {name}");
     }
 }
+
+#[test]
+fn the_budgets_of_the_builds_are_those_that_are_checked() {
+    let script = read("tests/artifacts");
+    let budgets = script.split_once("BUDGETS = {").and_then(|(_, rest)| rest.split_once('}')).expect("budgets").0;
+    let page = Page::read("docs/deploy.md").text;
+    for budget in budgets.split(", ") {
+        let (name, megabytes) = budget.split_once(": ").expect("a name and a number");
+        let row = format!("| `{}` | {megabytes} MB |", name.trim_matches('"'));
+        assert!(page.contains(&row), "docs/deploy.md has no row {row}");
+    }
+}
