@@ -26,10 +26,6 @@ impl Returns {
     }
 
     fn key(&self, parked: &Parked) -> u64 {
-        if parked.event_type.is_some() {
-            self.hasher.hash_one(&parked.id)
-        } else {
-            self.hasher.hash_one(&parked.body)
-        }
+        if parked.event_type.is_some() { self.hasher.hash_one(&parked.id) } else { self.hasher.hash_one(&parked.body) }
     }
 }
