@@ -220,7 +220,11 @@ fn wanted(outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Refusal
         wanted.push(Wanted { name, route, is_named: false });
     };
     besides("OpenApi", Some(("GET".to_owned(), DOCUMENT_PATH.to_owned())));
-    besides("Otherwise", None);
+    // Whoever took the catch-all out (infra/jwt-authorizer.yaml says when) does not get it back.
+    let mut routes = outline.events.iter().filter_map(|event| event.route.as_ref()).peekable();
+    if routes.peek().is_none() || routes.any(|route| route.key == "$default") {
+        besides("Otherwise", None);
+    }
     Ok(wanted)
 }
 

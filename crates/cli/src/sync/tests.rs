@@ -175,6 +175,15 @@ fn the_first_routes_of_a_template_are_written() {
 }
 
 #[test]
+fn a_catch_all_that_was_taken_out_does_not_come_back() {
+    let without = ODD.replace("            Rest: { Type: HttpApi, Properties: { ApiId: !Ref Api } }\n", "");
+    assert_ne!(without, ODD);
+    let contract = contract(&[("a", "post", "/a"), ("b", "post", "/b")]);
+    assert!(sync(&without, &contract).expect("is read").is_none());
+    assert!(drift(&without, &contract).expect("is read").is_none());
+}
+
+#[test]
 fn limits_of_single_routes_follow_them() {
     let with_limits = |limits: &str| {
         let api = format!("   Api:\n      Type: AWS::Serverless::HttpApi\n      Properties:\n{limits}");
