@@ -13,7 +13,7 @@ use crate::fail;
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The dead-letter queue; without it all of them are listed: on SQS those that a redrive policy names, on RabbitMQ those
-    /// whose name ends in .dlq
+    /// that take what other queues give up on, or whose name ends in .dlq
     pub(super) queue: Option<String>,
     /// List the messages instead of their reasons
     #[arg(long, requires = "queue")]
