@@ -49,8 +49,6 @@ class Ministack(Emulator):
     # The alias that everything calls.
     QUALIFIER = "live"
     PARAMETERS = {"Monitoring": "no"}
-    # It cannot say which queue a dead-letter queue belongs to.
-    REDRIVE_NAMES_QUEUE = True
     # What `sluicegate dlq redrive` tells.
     REDRIVEN = "one by one instead, because SQS does not do it here"
     OUTPUTS = {"ApiUrl", "OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
@@ -126,7 +124,6 @@ class Localstack(Emulator):
     ROLLS_BACK = False
     QUALIFIER = "$LATEST"
     PARAMETERS = {}
-    REDRIVE_NAMES_QUEUE = False
     REDRIVEN = "SQS moves the messages to"
     OUTPUTS = {"OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
     NOT_SHOWN = [
