@@ -7,6 +7,7 @@ mod aws;
 mod check;
 mod dlq;
 mod doctor;
+mod input;
 mod local;
 mod paths;
 mod rabbitmq;

@@ -4,7 +4,6 @@
 //! is ever printed.
 
 use std::{
-    io::Read as _,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,7 +15,7 @@ use sluicegate_contract::{Contract, Match, SecurityScheme, Source};
 use sluicegate_local::secrets;
 use sluicegate_webhook::Scheme;
 
-use crate::{check, fail, paths};
+use crate::{check, fail, input, paths};
 
 /// The gateway answers within 30 s, or says that it cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -65,7 +64,7 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     let (method, target) = (method.to_uppercase(), target.trim());
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     let found = contract.route(&method, path).map_err(|error| format!("{method} {path}: {error}"))?;
-    let body = read_body(&arguments.file)?;
+    let body = input::read(&arguments.file)?;
     let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
     let headers = complete(&contract, &found, given, arguments.secret.as_deref(), &body)?;
 
@@ -92,16 +91,6 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     }
     println!("{text}");
     Ok(answer.status().is_success())
-}
-
-fn read_body(file: &PathBuf) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut body).map(|_| body)
-    } else {
-        std::fs::read(file)
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
 /// Adds what the contract asks for and is not there: content type, credentials, idempotency key.

@@ -16,40 +16,19 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName as A
 use sluicegate_envelope::Envelope;
 
 use super::binary::{BINARY, Ran, dlq, ran};
-use crate::support::service::{Kind, Service, unique};
+use crate::support::service::{Kind, Service, on_both_services, run_case, unique};
 
 const FIFO: (Attribute, &str) = (Attribute::FifoQueue, "true");
 
-/// No case takes longer than this; a hang is a failure with a name.
+/// No case takes longer than this.
 const CASE_TIME_MAX: Duration = Duration::from_secs(120);
 
 fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
     LazyLock::force(&BINARY);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let service = Service::start(kind).await;
-        tokio::time::timeout(CASE_TIME_MAX, case(&service)).await.expect("the case ends in time");
-        service.finish();
-    });
+    run_case(kind, CASE_TIME_MAX, case);
 }
 
-macro_rules! cases {
-    ($($module:ident: $($case:ident)+;)+) => {
-        mod embedded {
-            $($(#[test] fn $case() { super::run(super::Kind::Embedded, super::$module::$case); })+)+
-        }
-        mod localstack {
-            $($(
-                #[test]
-                #[ignore = "needs LocalStack, which ./tests/run starts"]
-                fn $case() { super::run(super::Kind::LocalStack, super::$module::$case); }
-            )+)+
-        }
-    };
-}
-
-cases! {
+on_both_services! {
     looks:
         dead_letter_queues_are_listed_with_their_depth_and_sources
         what_is_looked_at_stays_as_it_was

@@ -14,37 +14,16 @@ mod visibility;
 
 use std::time::Duration;
 
-use crate::support::service::{Kind, Service};
+use crate::support::service::{Kind, Service, on_both_services, run_case};
 
-/// No case takes longer than this; a hang is a failure with a name.
+/// No case takes longer than this.
 const CASE_TIME_MAX: Duration = Duration::from_secs(40);
 
 fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let service = Service::start(kind).await;
-        tokio::time::timeout(CASE_TIME_MAX, case(&service)).await.expect("the case ends in time");
-        service.finish();
-    });
+    run_case(kind, CASE_TIME_MAX, case);
 }
 
-macro_rules! cases {
-    ($($module:ident: $($case:ident)+;)+) => {
-        mod embedded {
-            $($(#[test] fn $case() { super::run(super::Kind::Embedded, super::$module::$case); })+)+
-        }
-        mod localstack {
-            $($(
-                #[test]
-                #[ignore = "needs LocalStack, which ./tests/run starts"]
-                fn $case() { super::run(super::Kind::LocalStack, super::$module::$case); }
-            )+)+
-        }
-    };
-}
-
-cases! {
+on_both_services! {
     queues:
         creating_again_with_the_same_attributes_answers_the_same_queue
         new_queues_have_the_documented_defaults

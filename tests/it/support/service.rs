@@ -29,6 +29,34 @@ pub(crate) enum Kind {
     LocalStack,
 }
 
+/// Runs a case against a service of this kind. A hang is a failure with a name.
+pub(crate) fn run_case(kind: Kind, time_max: Duration, case: impl AsyncFnOnce(&Service)) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let service = Service::start(kind).await;
+        tokio::time::timeout(time_max, case(&service)).await.expect("the case ends in time");
+        service.finish();
+    });
+}
+
+/// Each case of these modules as a test on the embedded engine and as one on LocalStack, by `run` of the module that says so.
+macro_rules! on_both_services {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod embedded {
+            $($(#[test] fn $case() { super::run(super::Kind::Embedded, super::$module::$case); })+)+
+        }
+        mod localstack {
+            $($(
+                #[test]
+                #[ignore = "needs LocalStack, which ./tests/run starts"]
+                fn $case() { super::run(super::Kind::LocalStack, super::$module::$case); }
+            )+)+
+        }
+    };
+}
+pub(crate) use on_both_services;
+
 /// One SQS endpoint and a client for it.
 pub(crate) struct Service {
     pub(crate) sqs: Client,

@@ -1,8 +1,7 @@
 //! `sluicegate dlq edit`: one message goes back corrected.
 
 use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
@@ -10,7 +9,7 @@ use clap::Args;
 use sluicegate_dlq::{Edit, Parked, Shelf, Stop, edited};
 
 use super::{show, text};
-use crate::fail;
+use crate::{fail, input};
 
 /// Correct a message and send it back
 ///
@@ -47,7 +46,7 @@ pub(super) async fn edit<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
     let body = if !arguments.sets.is_empty() {
         edited(&parked.body, &arguments.sets).map_err(|error| error.to_string())
     } else if let Some(file) = &arguments.body {
-        read(file)
+        input::read(file)
     } else {
         in_editor(&parked, &mut draft).await
     };
@@ -85,16 +84,6 @@ async fn send<S: Shelf>(shelf: &S, arguments: &Arguments, parked: &Parked, body:
     }
     shelf.redrive(parked, to, Some(body)).await.map_err(|error| error.to_string())?;
     Ok(format!("corrected and redriven: {}", text::line(&parked.id)))
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut body).map(|_| body)
-    } else {
-        std::fs::read(file)
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
 /// What is saved in the editor. The file, which nobody else may read, is in `draft`.
