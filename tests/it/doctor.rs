@@ -1,13 +1,13 @@
 //! `sluicegate doctor` as a person starts it: what it prints and how it ends.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::support::{cargo, root};
 
-/// Exit code, standard output, standard error.
-fn doctor(arguments: &[&str]) -> (Option<i32>, String, String) {
+/// The command, built.
+fn command(arguments: &[&str]) -> Command {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
     assert!(build.status().expect("cargo runs").success(), "the command is built");
@@ -15,7 +15,12 @@ fn doctor(arguments: &[&str]) -> (Option<i32>, String, String) {
     let binary = this.ancestors().nth(2).expect("target/debug").join("sluicegate");
     let mut command = Command::new(binary);
     command.arg("doctor").args(arguments).current_dir(root()).env_remove("AWS_ENDPOINT_URL");
-    let output = command.output().expect("the command runs");
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn doctor(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(arguments).output().expect("the command runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
@@ -86,5 +91,16 @@ fn the_list_names_every_check() {
     assert!(checks.len() >= 35, "{} checks", checks.len());
     for check in checks {
         assert!(text.contains(check["id"].as_str().expect("an id")), "{check}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_has_seen_enough() {
+    for arguments in [&["--list"][..], &["--list", "--json"], &[], &["--json"]] {
+        let mut command = command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("the command ends");
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use sluicegate_contract::Contract;
 
-use crate::{fail, paths, sync};
+use crate::{fail, output::say, paths, sync};
 
 /// Check the OpenAPI document, every fault with its line, path and reason, and that the template has its routes
 #[derive(Args)]
@@ -27,14 +27,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(contract) => contract,
         Err(reason) => return fail(reason),
     };
-    println!("{}: {} routes, no faults", path.display(), contract.operations().len());
+    say(format_args!("{}: {} routes, no faults", path.display(), contract.operations().len()));
     if arguments.contract.is_some() && arguments.template.is_none() {
         return ExitCode::SUCCESS;
     }
     let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
     match same_routes(&template, &contract) {
         Ok(()) => {
-            println!("{}: has these routes", template.display());
+            say(format_args!("{}: has these routes", template.display()));
             ExitCode::SUCCESS
         }
         Err(reason) => fail(reason),

@@ -14,7 +14,7 @@ use sluicegate_contract::Contract;
 use sluicegate_doctor::{Inventory, Project, Report, checks, deployed, examine};
 use sluicegate_topology::Topology;
 
-use crate::{aws::Aws, paths};
+use crate::{aws::Aws, output::say, paths};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
 ///
@@ -106,9 +106,9 @@ fn read<T>(
 
 fn show(report: &Report, json: bool) -> Result<(), String> {
     if json {
-        println!("{}", serde_json::to_string_pretty(report).map_err(|error| error.to_string())?);
+        say(serde_json::to_string_pretty(report).map_err(|error| error.to_string())?);
     } else {
-        println!("{report}");
+        say(report);
     }
     Ok(())
 }
@@ -117,12 +117,14 @@ fn list(json: bool) -> ExitCode {
     let all: Vec<_> = checks().collect();
     if json {
         match serde_json::to_string_pretty(&all) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => say(text),
             Err(error) => return crate::fail(error),
-        }
+        };
     } else {
-        all.iter().for_each(|check| println!("{:<8} {:<36} {}", check.severity, check.id, check.title));
-        println!("\n{} checks; --json tells why, how to mend it and where it is written", all.len());
+        for check in &all {
+            say(format_args!("{:<8} {:<36} {}", check.severity, check.id, check.title));
+        }
+        say(format_args!("\n{} checks; --json tells why, how to mend it and where it is written", all.len()));
     }
     ExitCode::SUCCESS
 }

@@ -9,6 +9,7 @@ mod dlq;
 mod doctor;
 mod input;
 mod local;
+mod output;
 mod paths;
 mod rabbitmq;
 mod send;

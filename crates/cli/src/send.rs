@@ -15,7 +15,7 @@ use sluicegate_contract::{Contract, Match, SecurityScheme, Source};
 use sluicegate_local::secrets;
 use sluicegate_webhook::Scheme;
 
-use crate::{check, fail, input, paths};
+use crate::{check, fail, input, output::say, paths};
 
 /// The gateway answers within 30 s, or says that it cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -83,13 +83,13 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     let answer = config.build().new_agent().run(request);
     let mut answer = answer.map_err(|error| format!("{url}: {error} (is `cargo local` running?)"))?;
     let text = answer.body_mut().read_to_string().map_err(|error| format!("{url}: {error}"))?;
-    println!("{}", answer.status());
+    say(answer.status());
     for name in [header::RETRY_AFTER, header::ALLOW] {
         if let Some(value) = answer.headers().get(&name) {
-            println!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+            say(format_args!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
         }
     }
-    println!("{text}");
+    say(text);
     Ok(answer.status().is_success())
 }
 

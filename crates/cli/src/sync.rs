@@ -17,7 +17,7 @@ use clap::Args;
 use sluicegate_contract::Contract;
 use sluicegate_doctor::Drift;
 
-use crate::{check, fail, paths};
+use crate::{check, fail, output::say, paths};
 use edit::Edits;
 use rest::Rest;
 use template::Outline;
@@ -53,18 +53,18 @@ fn work(arguments: &Arguments) -> Result<bool, String> {
     let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {file}: {error}"))?;
     let synced = sync(&text, &contract).map_err(|refusal| format!("{file}:{refusal}"))?;
     let Some(synced) = synced else {
-        println!("{file}: has the routes of the contract");
+        say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);
     };
     for line in &synced.told {
-        println!("{line}");
+        say(line);
     }
     if arguments.check {
-        println!("{file}: differs from the contract; `sluicegate sync` mends it");
+        say(format_args!("{file}: differs from the contract; `sluicegate sync` mends it"));
         return Ok(false);
     }
     std::fs::write(&path, synced.text).map_err(|error| format!("cannot write {file}: {error}"))?;
-    println!("{file}: written");
+    say(format_args!("{file}: written"));
     Ok(true)
 }
 

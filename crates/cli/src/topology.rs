@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand};
 use sluicegate_topology::{Address, AddressError, Plan, Topology};
 
-use crate::{fail, paths, rabbitmq};
+use crate::{fail, output::say, paths, rabbitmq};
 
 /// Compare a RabbitMQ virtual host with infra/topology.yaml, or make it have what the file says
 ///
@@ -90,7 +90,7 @@ fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String>
         }
         Verb::Apply { .. } => {
             let applied = runtime.block_on(sluicegate_topology::apply(&topology, address));
-            println!("{}", applied.map_err(|error| error.to_string())?);
+            say(applied.map_err(|error| error.to_string())?);
             Ok(true)
         }
     }
@@ -98,9 +98,9 @@ fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String>
 
 fn show(plan: &Plan, json: bool) -> Result<(), String> {
     if json {
-        println!("{}", serde_json::to_string_pretty(plan).map_err(|error| error.to_string())?);
+        say(serde_json::to_string_pretty(plan).map_err(|error| error.to_string())?);
     } else {
-        println!("{plan}");
+        say(plan);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use sluicegate_dlq::{Edit, Parked, Shelf, Stop, edited};
 
 use super::{show, text};
-use crate::{fail, input};
+use crate::{fail, input, output::say};
 
 /// Correct a message and send it back
 ///
@@ -56,7 +56,7 @@ pub(super) async fn edit<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
     };
     match (sent, draft) {
         (Ok(said), _) => {
-            text::say(&said);
+            say(&said);
             ExitCode::SUCCESS
         }
         (Err(reason), None) => fail(text::line(&reason)),

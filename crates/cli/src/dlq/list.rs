@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sluicegate_dlq::{Parked, Shelf, Stop, Summary, scan, sqs::DeadLetterQueue};
 
 use super::{Verb, code, filter, text};
-use crate::fail;
+use crate::{fail, output::say};
 
 /// List the dead-letter queues with their depth; or the reasons in one of them, or its messages
 #[derive(Args)]
@@ -67,7 +67,7 @@ pub(super) fn queues(verb: &Verb, queues: &[impl Listed]) -> ExitCode {
             .iter()
             .map(|queue| json!({"queue": queue.name(), "messages": queue.depth(), "sources": queue.sources()}))
             .collect();
-        println!("{:#}", Value::from(queues));
+        say(format_args!("{:#}", Value::from(queues)));
         return ExitCode::SUCCESS;
     }
     let mut rows = vec![["QUEUE", "MESSAGES", "FROM"].map(str::to_owned).to_vec()];
@@ -75,7 +75,7 @@ pub(super) fn queues(verb: &Verb, queues: &[impl Listed]) -> ExitCode {
         let depth = queue.depth().map_or_else(|| "?".to_owned(), |depth| depth.to_string());
         vec![text::line(queue.name()), depth, text::line(&queue.sources().join(", "))]
     }));
-    print!("{}", text::table(&rows));
+    say(text::table(&rows).trim_end());
     ExitCode::SUCCESS
 }
 
@@ -87,8 +87,8 @@ pub(super) async fn list<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
         if filter.matches(&parked) {
             *matched.borrow_mut() += 1;
             let is_read = match (arguments.each, arguments.json) {
-                (true, true) => text::say(&metadata(&parked).to_string()),
-                (true, false) => text::say(&row(&parked)),
+                (true, true) => say(metadata(&parked)),
+                (true, false) => say(row(&parked)),
                 (false, _) => {
                     summary.borrow_mut().add(&parked);
                     true
@@ -129,7 +129,7 @@ fn print_summary(summary: &Summary, as_json: bool) {
                 })
             })
             .collect();
-        println!("{:#}", Value::from(groups));
+        say(format_args!("{:#}", Value::from(groups)));
         return;
     }
     let mut rows = vec![["COUNT", "OLDEST", "NEWEST", "TYPES", "REASON"].map(str::to_owned).to_vec()];
@@ -146,7 +146,7 @@ fn print_summary(summary: &Summary, as_json: bool) {
             text::line(reason),
         ]
     }));
-    print!("{}", text::table(&rows));
+    say(text::table(&rows).trim_end());
 }
 
 fn row(parked: &Parked) -> String {

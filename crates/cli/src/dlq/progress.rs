@@ -33,7 +33,7 @@ impl Progress {
 
     /// A line on standard output.
     pub(super) fn print(&self, line: &str) {
-        self.0.suspend(|| super::text::say(line));
+        self.0.suspend(|| crate::output::say(line));
     }
 
     pub(super) fn finish(self) {

@@ -13,7 +13,7 @@ use clap::Args;
 use sluicegate_dlq::{Filter, Parked, Report, Shelf, Step, Stop, scan};
 
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
-use crate::fail;
+use crate::{fail, output::say};
 
 /// Delete messages for good
 ///
@@ -52,7 +52,7 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
             Err(code) => return code,
         };
         if arguments.dry_run {
-            text::say(&format!("{} would be deleted", found.len()));
+            say(format_args!("{} would be deleted", found.len()));
             return ExitCode::SUCCESS;
         }
         match confirmed(&arguments.queue, found.len(), filter.is_empty()) {
@@ -74,7 +74,7 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
     progress.finish();
     let interrupted = if report.interrupted { "; interrupted" } else { "" };
     let Report { done, matched, seen, .. } = &report;
-    text::say(&format!("{done} deleted of {matched} that match, {seen} looked at{interrupted}"));
+    say(format_args!("{done} deleted of {matched} that match, {seen} looked at{interrupted}"));
     if let Some(line) = text::unreached(&report) {
         eprintln!("{line}");
     }
@@ -88,7 +88,7 @@ async fn find<S: Shelf>(shelf: &S, filter: &Filter, shown: bool, stop: &Stop) ->
     let report = scan(shelf, stop, |parked| {
         if filter.matches(&parked) {
             if shown {
-                text::say(&format!("{}  {}", text::summary(&parked), text::line(&parked.reason)));
+                say(format_args!("{}  {}", text::summary(&parked), text::line(&parked.reason)));
             }
             let Parked { handle, id, group, .. } = parked;
             found.borrow_mut().push(Parked { handle, id, group, ..Parked::default() });

@@ -9,7 +9,7 @@ use sluicegate_dlq::{
 };
 
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
-use crate::fail;
+use crate::{fail, output::say};
 
 /// Send messages back to the queue they came from, or to another
 ///
@@ -70,7 +70,7 @@ pub(super) async fn by_move_task(
     match moved {
         Ok(moved) => {
             let left = if moved.cancelled { "; cancelled, the rest stays" } else { "" };
-            println!("{} messages moved to {}{left}", moved.moved, destination.name);
+            say(format_args!("{} messages moved to {}{left}", moved.moved, destination.name));
             Ok(Some(match moved.failure {
                 Some(reason) => fail(format!("SQS gave up: {reason}")),
                 None if moved.cancelled => ExitCode::from(INTERRUPTED),
@@ -115,7 +115,7 @@ pub(super) async fn one_by_one<S: Shelf>(shelf: &S, arguments: &Arguments, stop:
     };
     let report = sluicegate_dlq::redrive(shelf, &order, stop, &tell).await;
     progress.finish();
-    text::say(&conclusion(&report, arguments.dry_run));
+    say(conclusion(&report, arguments.dry_run));
     if let Some(line) = text::unreached(&report) {
         eprintln!("{line}");
     }

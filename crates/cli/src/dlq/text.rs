@@ -1,7 +1,7 @@
 //! Text for a terminal. What is in a dead letter was written by anybody: control characters, and what turns the direction of
 //! writing, must not reach the terminal.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::fmt::Write as _;
 
 use sluicegate_dlq::{Parked, Report};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -55,11 +55,6 @@ pub(super) fn summary(parked: &Parked) -> String {
         line(&parked.id),
         line(parked.event_type.as_deref().unwrap_or("(no envelope)"))
     )
-}
-
-/// Prints a line on standard output. False if nobody reads it any more.
-pub(super) fn say(line: &str) -> bool {
-    writeln!(std::io::stdout(), "{line}").is_ok()
 }
 
 /// What could not be reached, if anything.
