@@ -7,7 +7,6 @@ mod counts;
 mod delivery;
 mod endpoint;
 mod event;
-pub mod management;
 mod mapping;
 pub mod node;
 mod timeline;

@@ -159,7 +159,7 @@ pub struct Addresses {
     pub aws: String,
     /// RabbitMQ, if one is used; with the password only of a private node.
     pub rabbitmq: Option<String>,
-    /// RabbitMQ's management API and page, not in the line for scripts: it is at the port plus 10,000.
+    /// RabbitMQ's management API and page, where they should be; not in the line for scripts.
     pub rabbitmq_management: Option<String>,
 }
 

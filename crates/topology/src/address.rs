@@ -4,6 +4,8 @@ use std::fmt;
 
 use lapin::uri::{AMQPScheme, AMQPUri, AMQPUserInfo};
 
+use crate::management::Management;
+
 /// RabbitMQ's management API listens this much above AMQP by convention: 5672 and 15672, 5671 and 15671
 /// (<https://www.rabbitmq.com/docs/networking#ports>).
 const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
@@ -11,14 +13,14 @@ const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 /// A broker's virtual host: how to reach it over AMQP and through the management API, and with what credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    pub(crate) uri: AMQPUri,
+    uri: AMQPUri,
     credentials: Option<(String, String)>,
-    pub(crate) management: Management,
+    pub(crate) management: Whereabouts,
 }
 
 /// Where the management API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Management {
+pub(crate) enum Whereabouts {
     /// Nobody said. It is asked there, and done without if nothing listens.
     Perhaps(String),
     /// It must answer there.
@@ -66,7 +68,7 @@ impl Address {
             Some(_) => return Err(wrong("the broker's URL has a username without a password")),
             None => None,
         };
-        let management = derived(&uri).map_or(Management::Nowhere, Management::Perhaps);
+        let management = derived(&uri).map_or(Whereabouts::Nowhere, Whereabouts::Perhaps);
         Ok(Self { uri, credentials, management })
     }
 
@@ -109,14 +111,14 @@ impl Address {
         if url.starts_with("http://") && self.uri.scheme == AMQPScheme::AMQPS && !is_loopback(host) {
             return Err(wrong("http:// would show the password to the network; use https://"));
         }
-        self.management = Management::At(url.to_owned());
+        self.management = Whereabouts::At(url.to_owned());
         Ok(self)
     }
 
     /// The same without the management API: what cannot be done over AMQP is left out, and said.
     #[must_use]
     pub fn without_management(mut self) -> Self {
-        self.management = Management::Nowhere;
+        self.management = Whereabouts::Nowhere;
         self
     }
 
@@ -137,8 +139,18 @@ impl Address {
         Ok(uri)
     }
 
+    /// A client of the management API; `None` if it is not to be asked, or nobody can know where it is.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub fn management(&self) -> Result<Option<Management>, AddressError> {
+        let (Whereabouts::At(url) | Whereabouts::Perhaps(url)) = &self.management else { return Ok(None) };
+        let (username, password) = self.credentials()?;
+        Ok(Some(Management::at(url, &username, &password)))
+    }
+
     /// Username and password; on this machine RabbitMQ's own `guest` if none are given.
-    pub(crate) fn credentials(&self) -> Result<(String, String), AddressError> {
+    fn credentials(&self) -> Result<(String, String), AddressError> {
         match &self.credentials {
             Some(credentials) => Ok(credentials.clone()),
             None if is_loopback(&self.uri.authority.host) => Ok(("guest".into(), "guest".into())),
@@ -190,7 +202,7 @@ mod tests {
     fn check(url: &str, shown: &str, management: Option<&str>) {
         let address = Address::parse(url).unwrap();
         assert_eq!(address.to_string(), shown, "{url}");
-        let derived = management.map_or(Management::Nowhere, |url| Management::Perhaps(url.to_owned()));
+        let derived = management.map_or(Whereabouts::Nowhere, |url| Whereabouts::Perhaps(url.to_owned()));
         assert_eq!(address.management, derived, "{url}");
         assert!(!format!("{address} {address:?}").contains("secret"), "{address:?}");
     }

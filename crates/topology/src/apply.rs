@@ -48,7 +48,7 @@ pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Er
     let policies = topology.policies().iter();
     let policies: Vec<Policy> = policies.filter(|policy| wanted(Kind::Policy, &policy.name)).cloned().collect();
     if before.management_absent.is_none() {
-        management::put_policies(address, policies).await?;
+        management::put_policies(address, &policies).await?;
     }
     Ok(Applied { before })
 }

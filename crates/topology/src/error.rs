@@ -4,6 +4,7 @@
 //! may be repeated.
 
 use crate::address::AddressError;
+use crate::management::ManagementError;
 use crate::plan::Change;
 
 /// A broker could not be compared with a topology, or made to have it.
@@ -31,6 +32,12 @@ pub enum Error {
     /// Exchanges or queues are there already with other arguments, which can never be changed.
     #[error("{}", explain(.0))]
     Conflict(Vec<Change>),
+}
+
+impl From<ManagementError> for Error {
+    fn from(ManagementError { url: place, status, reason }: ManagementError) -> Self {
+        if status.is_some() { Self::Refused { place, reason } } else { Self::Unreachable { place, reason } }
+    }
 }
 
 fn explain(changes: &[Change]) -> String {

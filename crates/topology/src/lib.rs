@@ -4,7 +4,8 @@
 //! - [`Topology::exchange_declarations`] and its siblings say what that means on a broker, retry ladders and all;
 //! - [`plan`] compares it with what a broker has;
 //! - [`apply`] makes what is missing, and may be repeated at will;
-//! - [`queues`] tells what becomes of the messages of the queues that are there.
+//! - [`queues`] tells what becomes of the messages of the queues that are there;
+//! - [`Management`] asks the management API whatever else one wants to know.
 //!
 //! Nothing is ever deleted, and nothing that the file does not name is touched. Nothing is printed here, and no password is in
 //! any text that comes from here.
@@ -15,6 +16,7 @@ mod broker;
 mod declaration;
 mod error;
 mod file;
+mod management;
 mod plan;
 mod queues;
 mod topology;
@@ -24,6 +26,7 @@ pub use apply::{Applied, apply};
 pub use declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 pub use error::Error;
 pub use file::{Fault, Faults};
+pub use management::{Management, ManagementError};
 pub use plan::{Change, Difference, Kind, Plan, State, plan};
 pub use queues::{QueueThere, QueueType, queues};
 pub use topology::{Binding, Exchange, ExchangeType, Policy, PolicyTarget, Queue, Topology};

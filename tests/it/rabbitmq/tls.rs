@@ -1,4 +1,4 @@
-//! `amqps://`: whom the producer trusts, and whom not.
+//! `amqps://`, and `https://` to the management API: who is trusted, and who not.
 //!
 //! The system's root certificates are read from the environment of the process (`SSL_CERT_FILE`), so each case is a child
 //! process: this very test, called again.
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sluicegate_queue::SendError;
 use sluicegate_queue::rabbitmq::{Broker, Config};
+use sluicegate_topology::Management;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -18,10 +19,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::child;
-use crate::support::rabbitmq::Vhost;
+use crate::support::rabbitmq::{MANAGEMENT_PORT_OFFSET, Vhost};
 
-/// Set for the child: where to connect.
+/// Set for the child: where to connect, and where the management API is.
 const CHILD_URL: &str = "SLUICEGATE_TEST_AMQPS_URL";
+const CHILD_MANAGEMENT_URL: &str = "SLUICEGATE_TEST_MANAGEMENT_URL";
 const CONNECTED: &str = "outcome: connected";
 
 #[tokio::test]
@@ -35,13 +37,20 @@ async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
             Err(SendError::NotSent { reason }) => println!("outcome: {reason}"),
             Err(error) => println!("outcome: not as expected: {error}"),
         }
+        let management = Management::at(&std::env::var(CHILD_MANAGEMENT_URL).expect("both are set"), "guest", "guest");
+        match management.get::<serde_json::Value>(&["overview"], "").await {
+            Ok(_) => println!("{CONNECTED}"),
+            Err(error) => println!("outcome: {error}"),
+        }
         return;
     }
     let vhost = Vhost::create().await;
     let folder = tempfile::tempdir().expect("a folder");
     let (trusted, other) = (issue(folder.path(), "trusted", None), issue(folder.path(), "other", None));
     let leaf = issue(folder.path(), "localhost", Some("trusted"));
-    let port = terminate_tls(&leaf, &folder.path().join("localhost.key"), vhost.port()).await;
+    let key = folder.path().join("localhost.key");
+    let port = terminate_tls(&leaf, &key, vhost.port()).await;
+    let management = terminate_tls(&leaf, &key, vhost.port() + MANAGEMENT_PORT_OFFSET).await;
     for (host, roots, expected) in [
         ("localhost", &trusted, CONNECTED),
         ("localhost", &other, "UnknownIssuer"),
@@ -49,13 +58,16 @@ async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
         ("127.0.0.1", &trusted, "not valid for"),
     ] {
         let url = format!("amqps://guest:guest@{host}:{port}/{}", vhost.name());
-        let environment = [(CHILD_URL, url.as_str()), ("SSL_CERT_FILE", roots.to_str().expect("UTF-8"))];
+        let management = format!("https://{host}:{management}");
+        let roots = roots.to_str().expect("UTF-8");
+        let environment = [(CHILD_URL, url.as_str()), (CHILD_MANAGEMENT_URL, &management), ("SSL_CERT_FILE", roots)];
         let said = child::run(
             concat!(module_path!(), "::a_broker_is_trusted_by_the_systems_certificates_and_its_name"),
             &environment,
         )
         .await;
-        assert!(said.contains(expected), "{host}: expected {expected}, got {said}");
+        let outcomes = said.lines().filter(|line| line.contains("outcome: ") && line.contains(expected)).count();
+        assert_eq!(outcomes, 2, "{host}: expected {expected} twice, got {said}");
     }
     vhost.delete().await;
 }

@@ -26,7 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// What our own connection is called, so that it is not taken for one of the product's.
 const OUR_NAME: &str = "tests";
-const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
+/// From the AMQP port to that of the management API.
+pub(crate) const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 
 /// A virtual host with a random name. It is deleted when this is dropped; [`Vhost::delete`] does it sooner.
 pub(crate) struct Vhost {

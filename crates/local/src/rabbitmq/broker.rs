@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluicegate_topology::{Address, Topology, apply};
+use sluicegate_topology::{AddressError, Topology, apply};
 
 use super::endpoint::Endpoint;
 use super::node::{self, Node, NodeError};
@@ -29,8 +29,8 @@ pub enum BrokerChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The URL cannot be used.
-    #[error("{0}")]
-    Url(String),
+    #[error(transparent)]
+    Url(#[from] AddressError),
     /// The private node did not start.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -58,12 +58,10 @@ impl Broker {
     /// The URL is none, no ports are free.
     pub fn choose(choice: &BrokerChoice) -> Result<Self, BrokerError> {
         match choice {
-            BrokerChoice::At(url) => {
-                Ok(Self { endpoint: Endpoint::parse(url).map_err(BrokerError::Url)?, private: None })
-            }
+            BrokerChoice::At(url) => Ok(Self { endpoint: Endpoint::parse(url)?, private: None }),
             BrokerChoice::Private => {
                 let port = node::free_port()?;
-                let endpoint = Endpoint::parse(&node::amqp_url(port)).map_err(BrokerError::Url)?;
+                let endpoint = Endpoint::parse(&node::amqp_url(port))?;
                 Ok(Self { endpoint, private: Some((port, Folder::new())) })
             }
         }
@@ -127,8 +125,7 @@ pub fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
 /// # Errors
 /// The broker cannot be reached, refuses, or has something of the same name that is different.
 pub async fn declare(topology: &Topology, endpoint: &Endpoint) -> Result<Vec<String>, BrokerError> {
-    let address = Address::parse(&endpoint.url()).map_err(|error| BrokerError::Topology(error.to_string()))?;
-    let applied = apply(topology, &address).await;
+    let applied = apply(topology, endpoint.address()).await;
     let applied = applied.map_err(|error| BrokerError::Topology(format!("the topology: {error}")))?;
     Ok(applied.made().map(ToString::to_string).collect())
 }

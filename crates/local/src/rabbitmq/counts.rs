@@ -1,9 +1,9 @@
 //! How full the queues are, as the management API counts. It may be some seconds behind.
 
 use serde_json::{Value, json};
+use sluicegate_topology::Management;
 
 use super::endpoint::Endpoint;
-use super::management::Management;
 
 /// The queues to count.
 #[derive(Clone)]
@@ -17,20 +17,20 @@ impl QueueCounts {
     /// Counts these queues of a virtual host, and their dead-letter queues.
     #[must_use]
     pub fn new(endpoint: &Endpoint, names: Vec<String>) -> Self {
-        Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management(), names }
+        Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management().cloned(), names }
     }
 
     /// One object per queue, in the words of SQS: `visible` are ready, `in_flight` unacknowledged, and `delayed` wait in the
     /// queue's retry ladder.
     pub async fn read(&self) -> Vec<Value> {
-        let queues = match &self.management {
-            Some(management) => management.get(&["queues", &self.vhost]).await.map_err(|error| error.to_string()),
-            None => Err("its management API speaks TLS, which is not spoken here".to_owned()),
+        let queues: Result<Vec<Value>, _> = match &self.management {
+            Some(management) => management.get(&["queues", &self.vhost], "").await.map_err(|error| error.to_string()),
+            None => Err("it has no management API".to_owned()),
         };
         let names = self.names.iter().flat_map(|name| [name.clone(), format!("{name}.dlq")]);
         names
             .map(|name| match &queues {
-                Ok(queues) => entry(&name, queues.as_array().map(Vec::as_slice).unwrap_or_default()),
+                Ok(queues) => entry(&name, queues),
                 Err(error) => json!({ "name": name, "broker": "rabbitmq", "error": error }),
             })
             .collect()

@@ -1,68 +1,62 @@
-//! The broker a stack uses: one virtual host, with the credentials to reach it.
+//! The broker a stack uses: an [`Address`] that has credentials, and how it is connected to.
 //!
 //! Functions get it as `RABBITMQ_URL`, credentials and all; people and logs see it without.
 
 use std::fmt;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
-use percent_encoding::utf8_percent_encode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sluicegate_topology::{Address, AddressError, Management};
 use tokio::time::{Duration, timeout};
-
-use super::management::{ENCODED, Management};
-use super::node::MANAGEMENT_PORT_OFFSET;
 
 /// How often both sides of a connection show that they are there, in seconds: a broker that hangs is noticed within two.
 const HEARTBEAT_S: u16 = 10;
 /// How long making a connection may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Where Amazon MQ has its management API.
-const AMAZON_MQ_MANAGEMENT_PORT: u16 = 443;
+/// Everything but what never needs encoding in a URL.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A virtual host of a broker.
+/// A virtual host of a broker, with the credentials to reach it.
 #[derive(Clone)]
 pub struct Endpoint {
+    address: Address,
     uri: AMQPUri,
+    management: Option<Management>,
 }
 
 impl Endpoint {
-    /// Reads `amqp[s]://USER:PASSWORD@HOST:PORT/VHOST`. Without credentials it is RabbitMQ's own `guest`; without a virtual
-    /// host, `/`.
+    /// Reads what [`Address::parse`] reads.
     ///
     /// # Errors
-    /// It is not such a URL; why, without its text, which may hold a password.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let mut uri: AMQPUri = url.parse().map_err(|reason| format!("the RabbitMQ URL: {reason}"))?;
-        if uri.vhost.is_empty() {
-            "/".clone_into(&mut uri.vhost);
-        }
-        Ok(Self { uri })
+    /// It is not such a URL, or has no credentials for another machine; why, without its text, which may hold a password.
+    pub fn parse(url: &str) -> Result<Self, AddressError> {
+        let address = Address::parse(url)?;
+        Ok(Self { uri: address.uri()?, management: address.management()?, address })
     }
 
     /// For programs: with credentials, everything percent-encoded that must be.
     #[must_use]
     pub fn url(&self) -> String {
-        let user = &self.uri.authority.userinfo;
-        let user_info = format!("{}:{}@", encode(&user.username), encode(&user.password));
-        let heartbeat = self.uri.query.heartbeat.map_or_else(String::new, |seconds| format!("?heartbeat={seconds}"));
-        format!("{}://{user_info}{}{heartbeat}", self.uri.scheme, self.host_and_vhost())
+        self.uri.to_string()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// The virtual host's name.
     #[must_use]
     pub fn vhost(&self) -> &str {
-        &self.uri.vhost
+        self.address.vhost()
     }
 
-    /// Where its management API should be: on port 443 of an Amazon MQ broker, else 10,000 above AMQP. None with TLS: only
-    /// plain HTTP is spoken here.
+    /// Its management API, where it should be; `None` if AMQP's port leaves no room for it.
     #[must_use]
-    pub fn management(&self) -> Option<Management> {
-        let (authority, user) = (&self.uri.authority, &self.uri.authority.userinfo);
-        let port = authority.port.checked_add(MANAGEMENT_PORT_OFFSET)?;
-        let plain = self.uri.scheme == AMQPScheme::AMQP && authority.port != AMAZON_MQ_MANAGEMENT_PORT;
-        let url = format!("http://{}:{port}", authority.host);
-        plain.then(|| Management::new(&url, &user.username, &user.password))
+    pub fn management(&self) -> Option<&Management> {
+        self.management.as_ref()
     }
 
     /// A connection; `name` is what the broker shows for it.
@@ -75,17 +69,14 @@ impl Endpoint {
             Err(_) => Err(format!("no connection within {} s", CONNECT_TIME_MAX.as_secs())),
         }
     }
-
-    fn host_and_vhost(&self) -> String {
-        let authority = &self.uri.authority;
-        format!("{}:{}/{}", authority.host, authority.port, encode(&self.uri.vhost))
-    }
 }
 
 /// Without credentials.
 impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}://{}", self.uri.scheme, self.host_and_vhost())
+        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
+        let vhost = utf8_percent_encode(vhost, ENCODED);
+        write!(out, "{scheme}://{}:{}/{vhost}", authority.host, authority.port)
     }
 }
 
@@ -93,10 +84,6 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]
@@ -109,7 +96,7 @@ mod tests {
             let endpoint = Endpoint::parse(url).unwrap();
             assert_eq!((endpoint.url().as_str(), endpoint.to_string().as_str()), (whole, shown));
             assert_eq!(endpoint.vhost(), vhost);
-            assert_eq!(endpoint.management().as_ref().map(Management::url), management);
+            assert_eq!(endpoint.management().map(Management::url), management);
         };
         check(
             "amqp://127.0.0.1:5682",
@@ -125,7 +112,20 @@ mod tests {
             "v/w",
             Some("http://host:15672"),
         );
-        check("amqps://u:p@host:5671/v", "amqps://u:p@host:5671/v", "amqps://host:5671/v", "v", None);
-        assert!(Endpoint::parse("http://secret@host").unwrap_err().starts_with("the RabbitMQ URL: "));
+        check(
+            "amqps://u:p@host/v-w",
+            "amqps://u:p@host:5671/v%2Dw",
+            "amqps://host:5671/v-w",
+            "v-w",
+            Some("https://host:15671"),
+        );
+        check(
+            "amqp://127.0.0.1:60000/v",
+            "amqp://guest:guest@127.0.0.1:60000/v",
+            "amqp://127.0.0.1:60000/v",
+            "v",
+            None,
+        );
+        assert!(Endpoint::parse("amqp://host").is_err(), "guest is for this machine");
     }
 }

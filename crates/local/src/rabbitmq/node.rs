@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use lapin::options::BasicQosOptions;
 use lapin::{Connection, ConnectionProperties};
+use serde::de::IgnoredAny;
+use sluicegate_topology::Management;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::management::Management;
 use crate::environment::process::{Living, Process};
 
 /// How the node is run; for scripts, too.
@@ -27,7 +28,7 @@ pub const USER: &str = "guest";
 /// From the AMQP port to the others, as `node.sh` has it: the port mapper, management, distribution.
 const PORT_OFFSETS: [u16; 4] = [0, 1, MANAGEMENT_PORT_OFFSET, 20_000];
 /// From the AMQP port to that of the management API.
-pub const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
+const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 /// Free ports are looked for here: with every offset they stay below those the kernel gives to outgoing connections.
 const PORTS: std::ops::Range<u16> = 10_100..12_700;
 /// The largest AMQP port that leaves room for the others.
@@ -197,16 +198,10 @@ impl Node {
         amqp_url(self.port)
     }
 
-    /// The URL of its management API and web page.
-    #[must_use]
-    pub fn management_url(&self) -> String {
-        management_url(self.port)
-    }
-
     /// A client of its management API.
     #[must_use]
     pub fn management(&self) -> Management {
-        Management::new(&self.management_url(), USER, USER)
+        management(self.port)
     }
 
     /// Runs `rabbitmqctl` for it and gives what it prints.
@@ -243,16 +238,19 @@ pub fn amqp_url(port: u16) -> String {
     format!("amqp://{USER}:{USER}@127.0.0.1:{port}")
 }
 
-fn management_url(port: u16) -> String {
-    format!("http://127.0.0.1:{}", port + MANAGEMENT_PORT_OFFSET)
+fn management(port: u16) -> Management {
+    Management::at(&format!("http://127.0.0.1:{}", port + MANAGEMENT_PORT_OFFSET), USER, USER)
 }
 
 /// Waits until a client can work; `last` is why the latest could not.
 async fn serves(port: u16, last: Arc<Mutex<String>>) {
-    let management = Management::new(&management_url(port), USER, USER);
+    let management = management(port);
     loop {
         let answer = match timeout(ASK_TIME_MAX, speaks_amqp(port)).await {
-            Ok(Ok(())) => management.get(&["overview"]).await.map(drop).map_err(|error| error.to_string()),
+            Ok(Ok(())) => {
+                let overview = management.get::<IgnoredAny>(&["overview"], "").await;
+                overview.map(drop).map_err(|error| error.to_string())
+            }
             Ok(Err(error)) => Err(format!("AMQP: {error}")),
             Err(_) => Err("AMQP: no answer".to_owned()),
         };

@@ -15,13 +15,13 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
-use serde_json::json;
+use serde_json::{Value, json};
+use sluicegate_topology::{Management, ManagementError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::Endpoint;
-use super::management::{Management, ManagementError};
 
 /// Where the broker puts the copies.
 const EXCHANGE: &str = "amq.rabbitmq.trace";
@@ -30,6 +30,8 @@ const PUBLISHED: &str = "publish.#";
 
 /// The pause before a lost connection is made again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the broker may take to switch tracing off: a broker that hangs does not hold up the end.
+const OFF_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the broker may take to make the queue of copies.
 const FOLLOW_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait for a mark; without it, what was published may be told late.
@@ -85,7 +87,7 @@ impl Tracer {
     /// # Errors
     /// The broker does not allow it or cannot be asked; why.
     pub async fn start(endpoint: Endpoint, observer: PublishedObserver) -> Result<Self, String> {
-        let management = endpoint.management().ok_or("its management API speaks TLS")?;
+        let management = endpoint.management().cloned().ok_or("it has no management API")?;
         let shared =
             Arc::new(Shared { endpoint, management, observer, marks: Mutex::default(), seen: watch::Sender::new(0) });
         let was_on = shared.switch(true).await.map_err(|error| error.to_string())?;
@@ -103,7 +105,7 @@ impl Tracer {
     /// Switches tracing off again.
     pub async fn stop(self) {
         if !self.was_on {
-            let _ = self.shared.switch(false).await;
+            let _ = timeout(OFF_TIME_MAX, self.shared.switch(false)).await;
         }
     }
 }
@@ -112,14 +114,14 @@ impl Shared {
     /// Switches tracing on or off and says what it was. Everything else of the virtual host stays as it is.
     async fn switch(&self, on: bool) -> Result<bool, ManagementError> {
         let path = ["vhosts", self.endpoint.vhost()];
-        let before = self.management.get(&path).await?;
+        let before: Value = self.management.get(&path, "").await?;
         let was_on = before["tracing"] == true;
         if was_on != on {
             let mut body = json!({ "tracing": on });
             for name in ["description", "tags", "default_queue_type"] {
                 let value = &before[name];
                 if name == "tags" && value.is_array() {
-                    let tags = value.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+                    let tags = value.as_array().into_iter().flatten().filter_map(Value::as_str);
                     body[name] = tags.collect::<Vec<_>>().join(",").into();
                 } else if value.as_str().is_some_and(|text| text != "undefined") {
                     body[name] = value.clone();

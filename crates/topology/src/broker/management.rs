@@ -1,29 +1,15 @@
 //! The management API: what a virtual host has, and policies, which AMQP does not know.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use lapin::uri::AMQPScheme;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use ureq::http::{Request, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::address::{Address, Management, is_loopback};
+use crate::address::{Address, Whereabouts};
 use crate::error::Error;
+use crate::management::{Management, ManagementError};
 use crate::topology::Policy;
-
-/// How long one answer may take: lists of thousands of queues take seconds.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may take. A private broker's port is often dropped silently.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer read.
-const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What a virtual host has.
 #[derive(Debug, Default)]
@@ -134,11 +120,11 @@ pub(crate) enum Looked {
 
 /// Lists everything that the virtual host has.
 pub(crate) async fn inventory(address: &Address) -> Result<Looked, Error> {
-    let Some(client) = Client::new(address)? else { return Ok(Looked::Nowhere("there is none, it was said".into())) };
-    let perhaps = matches!(address.management, Management::Perhaps(_));
-    let read = blocking(move || client.inventory()).await;
-    match read {
-        Err(Error::Unreachable { place, reason }) if perhaps => Ok(Looked::Nowhere(format!("{place}: {reason}"))),
+    let Some(door) = Door::of(address)? else { return Ok(Looked::Nowhere("there is none, it was said".into())) };
+    match door.inventory().await {
+        Err(Error::Unreachable { place, reason }) if matches!(address.management, Whereabouts::Perhaps(_)) => {
+            Ok(Looked::Nowhere(format!("{place}: {reason}")))
+        }
         other => other.map(Looked::At),
     }
 }
@@ -146,144 +132,72 @@ pub(crate) async fn inventory(address: &Address) -> Result<Looked, Error> {
 /// Lists what becomes of the messages of every queue.
 pub(crate) async fn kept(address: &Address) -> Result<Kept, Error> {
     let absent = || Error::Unreachable { place: "the management API".into(), reason: "nobody said where it is".into() };
-    let client = Client::new(address)?.ok_or_else(absent)?;
-    blocking(move || client.kept()).await
+    Door::of(address)?.ok_or_else(absent)?.kept().await
 }
 
 /// Makes policies, or changes them.
-pub(crate) async fn put_policies(address: &Address, policies: Vec<Policy>) -> Result<(), Error> {
-    let Some(client) = Client::new(address)?.filter(|_| !policies.is_empty()) else { return Ok(()) };
-    blocking(move || policies.iter().try_for_each(|policy| client.put(policy))).await
+pub(crate) async fn put_policies(address: &Address, policies: &[Policy]) -> Result<(), Error> {
+    let Some(door) = Door::of(address)? else { return Ok(()) };
+    for policy in policies {
+        door.put(policy).await?;
+    }
+    Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let ended = tokio::task::spawn_blocking(work).await;
-    ended.unwrap_or_else(|error| {
-        Err(Error::Unreachable { place: "the management API".into(), reason: error.to_string() })
-    })
+struct Door<'a> {
+    api: Management,
+    vhost: &'a str,
 }
 
-struct Client {
-    agent: ureq::Agent,
-    url: String,
-    vhost: String,
-    authorization: String,
-}
-
-impl Client {
-    fn new(address: &Address) -> Result<Option<Self>, Error> {
-        let (Management::At(url) | Management::Perhaps(url)) = &address.management else { return Ok(None) };
-        let (username, password) = address.credentials()?;
-        let mut config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirection would take the password along.
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(ANSWER_TIMEOUT));
-        if is_loopback(&address.uri.authority.host) {
-            // A proxy of the environment cannot reach this machine.
-            config = config.proxy(None);
-        }
-        if url.starts_with("https://") || address.uri.scheme == AMQPScheme::AMQPS {
-            // Those of the machine (or SSL_CERT_FILE), as for AMQP.
-            let found = rustls_native_certs::load_native_certs().certs;
-            let certificates = found.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
-            let roots = RootCerts::Specific(Arc::new(certificates.collect()));
-            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
-        }
-        Ok(Some(Self {
-            agent: config.build().new_agent(),
-            url: url.clone(),
-            vhost: address.vhost().to_owned(),
-            authorization: format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))),
-        }))
+impl<'a> Door<'a> {
+    fn of(address: &'a Address) -> Result<Option<Self>, Error> {
+        Ok(address.management()?.map(|api| Self { api, vhost: address.vhost() }))
     }
 
-    fn inventory(&self) -> Result<Inventory, Error> {
-        let columns = "columns=name,durable,auto_delete,exclusive,arguments";
+    async fn inventory(&self) -> Result<Inventory, Error> {
         Ok(Inventory {
-            exchanges: self.get("exchanges", "")?,
-            queues: self.get("queues", columns)?,
-            bindings: self.get("bindings", "")?,
-            policies: self.get("policies", "")?,
+            exchanges: self.list("exchanges", "").await?,
+            queues: self.list("queues", "columns=name,durable,auto_delete,exclusive,arguments").await?,
+            bindings: self.list("bindings", "").await?,
+            policies: self.list("policies", "").await?,
         })
     }
 
-    fn kept(&self) -> Result<Kept, Error> {
+    async fn kept(&self) -> Result<Kept, Error> {
         #[derive(Deserialize)]
         struct Overview {
             rabbitmq_version: String,
         }
-        let overview: Overview = self.read(format!("{}/api/overview", self.url), "columns=rabbitmq_version")?;
+        let overview: Overview = self.api.get(&["overview"], "columns=rabbitmq_version").await?;
         // Without its statistics the API knows of a queue, and of its policy, from the first moment on.
         let columns = "disable_stats=true&columns=name,type,arguments,policy,effective_policy_definition";
         Ok(Kept {
             version: overview.rabbitmq_version,
-            queues: self.get("queues", columns)?,
-            bindings: self.get("bindings", "")?,
-            policies: self.get("policies", "")?,
+            queues: self.list("queues", columns).await?,
+            bindings: self.list("bindings", "").await?,
+            policies: self.list("policies", "").await?,
         })
     }
 
-    fn get<T: DeserializeOwned>(&self, kind: &str, query: &str) -> Result<Vec<T>, Error> {
-        self.read(format!("{}/api/{kind}/{}", self.url, encode(&self.vhost)), query)
+    async fn list<T: DeserializeOwned>(&self, kind: &str, query: &str) -> Result<Vec<T>, Error> {
+        self.api.get(&[kind, self.vhost], query).await.map_err(|error| self.explained(error))
     }
 
-    fn read<T: DeserializeOwned>(&self, place: String, query: &str) -> Result<T, Error> {
-        let target = if query.is_empty() { place.clone() } else { format!("{place}?{query}") };
-        let (status, body) = self.exchange(&place, Request::get(target), Vec::new())?;
-        match status {
-            StatusCode::OK => serde_json::from_slice(&body).map_err(|error| Error::Refused {
-                place,
-                reason: format!("the answer is not the management API's: {error}"),
-            }),
-            _ => Err(self.refusal(place, status, &body)),
-        }
-    }
-
-    fn put(&self, policy: &Policy) -> Result<(), Error> {
-        let place = format!("{}/api/policies/{}/{}", self.url, encode(&self.vhost), encode(&policy.name));
+    async fn put(&self, policy: &Policy) -> Result<(), Error> {
         let body = json!({
             "pattern": policy.pattern,
             "apply-to": policy.apply_to.name(),
             "priority": policy.priority,
             "definition": policy.definition,
         });
-        let request = Request::put(&place).header("content-type", "application/json");
-        let (status, body) = self.exchange(&place, request, body.to_string().into_bytes())?;
-        if status.is_success() { Ok(()) } else { Err(self.refusal(place, status, &body)) }
+        let put = self.api.put(&["policies", self.vhost, &policy.name], &body).await;
+        put.map_err(|error| self.explained(error))
     }
 
-    fn exchange(
-        &self,
-        place: &str,
-        request: ureq::http::request::Builder,
-        body: Vec<u8>,
-    ) -> Result<(StatusCode, Vec<u8>), Error> {
-        let unreachable = |reason: String| Error::Unreachable { place: place.to_owned(), reason };
-        let request = request.header("authorization", &self.authorization).body(body);
-        let request = request.map_err(|error| unreachable(error.to_string()))?;
-        let mut answer = self.agent.run(request).map_err(|error| unreachable(error.to_string()))?;
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        Ok((answer.status(), body.map_err(|error| unreachable(error.to_string()))?))
+    fn explained(&self, mut error: ManagementError) -> Error {
+        if error.status == Some(404) {
+            error.reason = format!("there is no virtual host {}", self.vhost);
+        }
+        error.into()
     }
-
-    fn refusal(&self, place: String, status: StatusCode, body: &[u8]) -> Error {
-        let told: Option<Value> = serde_json::from_slice(body).ok();
-        let told = told.as_ref().and_then(|told| told["reason"].as_str()).unwrap_or_default();
-        let reason = match status {
-            StatusCode::UNAUTHORIZED => {
-                format!(
-                    "{status} {told}: wrong credentials, or the user lacks the tag `management` (`policymaker` for policies)"
-                )
-            }
-            StatusCode::NOT_FOUND => format!("{status}: there is no virtual host {}", self.vhost),
-            _ => format!("{status} {told}"),
-        };
-        Error::Refused { place, reason }
-    }
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

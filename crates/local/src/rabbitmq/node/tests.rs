@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::*;
@@ -35,7 +35,7 @@ async fn a_node_keeps_its_data_through_a_kill_and_leaves_nothing_behind() {
     assert!(!node.is_running());
     assert_eq!(taken(node.port()), None);
     node.restart().await.unwrap();
-    assert_eq!(node.management().get(&queue).await.unwrap()["type"], "quorum");
+    assert_eq!(node.management().get::<Value>(&queue, "").await.unwrap()["type"], "quorum");
 
     let error = Node::start(&folder.path().join("other"), Some(node.port())).await.err().unwrap();
     assert!(error.to_string().contains("is taken"), "{error}");
