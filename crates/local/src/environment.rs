@@ -2,7 +2,8 @@
 //!
 //! It goes through Lambda's life: init within a limit, then one invocation at a time, frozen in between if asked. It ends
 //! by time-out, by the exit of its process, or by being dropped; then its process group is killed and nothing of it stays.
-//! Its variables are Lambda's and the function's own; of the caller's only `PATH`, `RUST_BACKTRACE` and `RUST_LOG` are inherited.
+//! Its variables are Lambda's and the function's own; of the caller's only what says where programs and certificates
+//! are and how much is told is inherited: `PATH`, `SSL_CERT_DIR`, `SSL_CERT_FILE`, `RUST_BACKTRACE` and `RUST_LOG`.
 
 pub(crate) mod process;
 
@@ -24,7 +25,7 @@ pub(crate) use process::{Exit, LineSink, Living, Process};
 pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Inherited from the shell that runs the local stack. The last two win over the template: whoever sets them wants to see more.
-const INHERITED: [&str; 3] = ["PATH", "RUST_BACKTRACE", "RUST_LOG"];
+const INHERITED: [&str; 5] = ["PATH", "RUST_BACKTRACE", "RUST_LOG", "SSL_CERT_DIR", "SSL_CERT_FILE"];
 
 /// What a function is, as far as its environments need it.
 #[derive(Debug, Clone)]
