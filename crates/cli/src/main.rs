@@ -1,5 +1,5 @@
-//! The `sluicegate` command: run the whole path on a laptop, check the contract, send a request as the contract asks, make a
-//! RabbitMQ broker have its topology.
+//! The `sluicegate` command: run the whole path on a laptop, keep contract and template together, send a request as the contract asks,
+//! make a RabbitMQ broker have its topology, look after dead letters, find what would lose messages.
 //!
 //! One file per command; this one only names them. Exit codes: 0 done, 1 it did not work out, 2 the command line is wrong.
 
