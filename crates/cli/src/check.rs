@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use sluicegate_contract::Contract;
 
-use crate::{fail, output::say, paths, sync};
+use crate::{fail, input, output::say, paths, sync};
 
 /// Check the OpenAPI document, every fault with its line, path and reason, and that the template has its routes
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let path = paths::or_default(arguments.contract.as_ref(), paths::CONTRACT);
-    let contract = match read(&path) {
+    let contract = match input::contract(&path) {
         Ok(contract) => contract,
         Err(reason) => return fail(reason),
     };
@@ -44,8 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 /// Whether the template has the contract's routes; the error tells those that only one of them has, one a line.
 fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
     let file = template.display();
-    let text = std::fs::read_to_string(template).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let drift = sync::drift(&text, contract).map_err(|reason| format!("{file}:{reason}"))?;
+    let drift = sync::drift(&input::text(template)?, contract).map_err(|reason| format!("{file}:{reason}"))?;
     if drift.is_none() {
         return Ok(());
     }
@@ -53,14 +52,4 @@ fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
     let extra = drift.extra.iter().map(|route| format!("\n- {route}: in the template only"));
     let lines: String = missing.chain(extra).collect();
     Err(format!("{file} differs from the contract; `sluicegate sync` mends it{lines}"))
-}
-
-/// Reads and checks a contract; the error tells every fault, one a line.
-pub(crate) fn read(path: &PathBuf) -> Result<Contract, String> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
-    Contract::parse(&file, &text).map_err(|faults| {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        format!("{file} has {} fault(s)\n{}", faults.len(), lines.join("\n"))
-    })
 }

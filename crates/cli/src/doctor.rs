@@ -10,11 +10,9 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_contract::Contract;
 use sluicegate_doctor::{Inventory, Project, Report, checks, deployed, examine};
-use sluicegate_topology::Topology;
 
-use crate::{aws::Aws, output::say, paths};
+use crate::{aws::Aws, input, output::say, paths};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
 ///
@@ -28,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
     /// The value of a template's parameter; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = input::pair)]
     parameter: Vec<(String, String)>,
     /// The OpenAPI document [default: functions/ingress/openapi.yaml beside the template]
     #[arg(long, value_name = "FILE")]
@@ -71,12 +69,8 @@ fn examined(arguments: &Arguments) -> Result<Report, String> {
         None => Some(template.with_file_name(usual)).filter(|path| path.is_file()),
     };
     let project = Project {
-        contract: read(beside(&arguments.contract, paths::CONTRACT), |file, text| {
-            Contract::parse(file, text).map_err(|faults| faults.iter().map(ToString::to_string).collect())
-        })?,
-        topology: read(beside(&arguments.topology, paths::TOPOLOGY), |file, text| {
-            Topology::parse(file, text).map_err(|faults| faults.as_slice().iter().map(ToString::to_string).collect())
-        })?,
+        contract: beside(&arguments.contract, paths::CONTRACT).map(|path| input::contract(&path)).transpose()?,
+        topology: beside(&arguments.topology, paths::TOPOLOGY).map(|path| input::topology(&path)).transpose()?,
     };
     Ok(examine(&inventory(arguments, &template)?, &project))
 }
@@ -90,18 +84,6 @@ fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String
     let runtime = runtime.map_err(|error| error.to_string())?;
     let inventory = runtime.block_on(async { deployed(&arguments.aws.load().await, stack).await });
     inventory.map_err(|error| format!("stack {stack}: {error}"))
-}
-
-/// Reads a file, if there is one to read; the error tells every fault, one a line.
-fn read<T>(
-    path: Option<PathBuf>,
-    parse: impl FnOnce(&str, &str) -> Result<T, Vec<String>>,
-) -> Result<Option<T>, String> {
-    let Some(path) = path else { return Ok(None) };
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let parsed = parse(&file, &text);
-    parsed.map(Some).map_err(|faults| format!("{file} has {} fault(s)\n{}", faults.len(), faults.join("\n")))
 }
 
 fn show(report: &Report, json: bool) -> Result<(), String> {
@@ -127,9 +109,4 @@ fn list(json: bool) -> ExitCode {
         say(format_args!("\n{} checks; --json tells why, how to mend it and where it is written", all.len()));
     }
     ExitCode::SUCCESS
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected is KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }

@@ -1,17 +1,56 @@
-//! What a command is given to read: a file, or `-` for the standard input.
+//! What a command is given to read: files, the standard input, and values on the command line.
 
-use std::{io::Read as _, path::Path};
+use std::{fs, io::Read as _, path::Path};
 
-/// All of it.
+use sluicegate_contract::Contract;
+use sluicegate_topology::Topology;
+
+/// All of a file; `-` is the standard input.
 ///
 /// # Errors
 /// Why it cannot be read.
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(file)
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", file.display()))
+    let read =
+        if file.as_os_str() == "-" { std::io::stdin().read_to_end(&mut bytes).map(|_| bytes) } else { fs::read(file) };
+    read.map_err(|error| cannot_read(file, &error))
+}
+
+/// A file's text.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn text(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| cannot_read(file, &error))
+}
+
+/// Reads and checks an OpenAPI document.
+///
+/// # Errors
+/// Why it cannot be read, or every fault, one a line.
+pub(crate) fn contract(file: &Path) -> Result<Contract, String> {
+    Contract::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, &faults))
+}
+
+/// Reads and checks a topology.
+///
+/// # Errors
+/// Why it cannot be read, or every fault, one a line.
+pub(crate) fn topology(file: &Path) -> Result<Topology, String> {
+    Topology::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, faults.as_slice()))
+}
+
+/// `KEY=VALUE`, for the parser of the command line.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn cannot_read(file: &Path, error: &std::io::Error) -> String {
+    format!("cannot read {}: {error}", file.display())
+}
+
+fn faulty(file: &Path, faults: &[impl ToString]) -> String {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    format!("{} has {} fault(s)\n{}", file.display(), faults.len(), lines.join("\n"))
 }

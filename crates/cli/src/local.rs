@@ -18,7 +18,7 @@ use sluicegate_local::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{fail, paths};
+use crate::{fail, input, paths};
 
 /// How long what still runs may hold up the end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", conflicts_with = "rabbitmq")]
     rabbitmq_url: Option<String>,
     /// A value for one of the template's parameters; may be repeated
-    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = input::pair)]
     parameters: Vec<(String, String)>,
     /// Build the functions with optimisation
     #[arg(long)]
@@ -60,11 +60,6 @@ pub(crate) struct Arguments {
     /// Stop each function's process between invocations, as Lambda does
     #[arg(long)]
     freeze: bool,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {

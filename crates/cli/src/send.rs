@@ -15,7 +15,7 @@ use sluicegate_contract::{Contract, Match, SecurityScheme, Source};
 use sluicegate_local::secrets;
 use sluicegate_webhook::Scheme;
 
-use crate::{check, fail, input, output::say, paths};
+use crate::{fail, input, output::say, paths};
 
 /// The gateway answers within 30 s, or says that it cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// True if the answer is a success.
 fn exchange(arguments: &Arguments) -> Result<bool, String> {
-    let contract = check::read(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
+    let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let (method, target) = arguments.route.split_once(' ').ok_or("--route is a method and a path: 'POST /orders'")?;
     let (method, target) = (method.to_uppercase(), target.trim());
     let path = target.split_once('?').map_or(target, |(path, _)| path);

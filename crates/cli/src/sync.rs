@@ -17,7 +17,7 @@ use clap::Args;
 use sluicegate_contract::Contract;
 use sluicegate_doctor::Drift;
 
-use crate::{check, fail, output::say, paths};
+use crate::{fail, input, output::say, paths};
 use edit::Edits;
 use rest::Rest;
 use template::Outline;
@@ -47,10 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Whether all is well now.
 fn work(arguments: &Arguments) -> Result<bool, String> {
-    let contract = check::read(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
+    let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let path = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
     let file = path.display();
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let text = input::text(&path)?;
     let synced = sync(&text, &contract).map_err(|refusal| format!("{file}:{refusal}"))?;
     let Some(synced) = synced else {
         say(format_args!("{file}: has the routes of the contract"));

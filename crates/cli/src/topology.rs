@@ -5,9 +5,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use sluicegate_topology::{Address, AddressError, Plan, Topology};
+use sluicegate_topology::{Address, AddressError, Plan};
 
-use crate::{fail, output::say, paths, rabbitmq};
+use crate::{fail, input, output::say, paths, rabbitmq};
 
 /// Compare a RabbitMQ virtual host with infra/topology.yaml, or make it have what the file says
 ///
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// True if all is well.
 fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String> {
-    let topology = read(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
+    let topology = input::topology(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let plan = || runtime.block_on(sluicegate_topology::plan(&topology, address)).map_err(|error| error.to_string());
@@ -103,12 +103,6 @@ fn show(plan: &Plan, json: bool) -> Result<(), String> {
         say(plan);
     }
     Ok(())
-}
-
-fn read(path: &PathBuf) -> Result<Topology, String> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
-    Topology::parse(&file, &text).map_err(|faults| format!("{file} has {} fault(s)\n{faults}", faults.as_slice().len()))
 }
 
 fn address(broker: &Broker) -> Result<Address, AddressError> {
