@@ -27,7 +27,7 @@ use aws_sdk_sqs::{
     error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName},
 };
-use sluicegate_queue::{chain, sqs::SdkConfig};
+use sluicegate_queue::{chain, dead_letter, sqs::SdkConfig};
 use tokio::sync::OnceCell;
 
 use self::{copy::Copy, hold::Hold, queue::Queues, send::NotStored};
@@ -122,7 +122,7 @@ impl SqsShelf {
     /// Where this message goes.
     async fn queue_for(&self, id: &str, message: &Message, to: Option<&str>) -> Result<Queue, Error> {
         let stays = |reason: String| Error::Stays { id: id.to_owned(), reason };
-        let recorded = message::attribute(message, message::SOURCE)
+        let recorded = message::attribute(message, dead_letter::SOURCE)
             .or_else(|| message::system(message, &MessageSystemAttributeName::DeadLetterQueueSourceArn));
         let queue = match to.or(recorded) {
             Some(name) => self.queues.find(name).await.map_err(|error| match (to, error) {

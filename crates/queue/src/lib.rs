@@ -7,6 +7,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 mod binding;
+pub mod dead_letter;
 mod error;
 pub mod names;
 #[cfg(feature = "rabbitmq")]

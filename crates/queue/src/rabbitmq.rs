@@ -5,6 +5,7 @@
 
 mod broker;
 mod config;
+pub mod copies;
 mod flights;
 mod producer;
 mod properties;

@@ -19,9 +19,10 @@ use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttrib
 use md5::{Digest, Md5};
 use tokio::time::Instant;
 
-use self::attempts::{Attempts, is_throttled};
+use self::attempts::Attempts;
 use crate::{Message, Producer, Receipt, SendError, chain};
 
+pub use self::attempts::is_throttled;
 pub use self::limits::{DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 pub use crate::aws::{ConfigError, SdkConfig, sdk_config};
 

@@ -47,9 +47,9 @@ use std::time::Duration;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
-use sluicegate_queue::SendError;
 use sluicegate_queue::names::{Ladder, dead_letter_queue, retry_queue};
 use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication};
+use sluicegate_queue::{SendError, dead_letter};
 use tokio::time::Instant;
 
 use self::event::Message;
@@ -137,8 +137,8 @@ impl Received {
 
     fn receive_count(&self) -> u32 {
         let count = |name| self.message.header(name).and_then(header::count);
-        let dead_lettered = self.message.header(copy::REASON).is_some();
-        let before = if dead_lettered { 0 } else { count(copy::RECEIVE_COUNT).unwrap_or_default() };
+        let dead_lettered = self.message.header(dead_letter::REASON).is_some();
+        let before = if dead_lettered { 0 } else { count(dead_letter::RECEIVE_COUNT).unwrap_or_default() };
         let here = count("x-delivery-count").unwrap_or(u32::from(self.message.redelivered));
         before.saturating_add(here).saturating_add(1)
     }

@@ -11,17 +11,11 @@ use std::collections::BTreeMap;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+use sluicegate_queue::rabbitmq::copies::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
 
-use super::header::{self, REASON, RECEIVE_COUNT, SOURCE, USER_ID};
+use super::header;
 use crate::REDRIVES;
-
-/// Headers that move, and where to.
-const MOVED: [(&str, &str); 2] = [("CC", "sluicegate-cc"), ("BCC", "sluicegate-bcc")];
-
-/// <https://www.rabbitmq.com/docs/direct-reply-to>: published by somebody who does not consume from it, it closes the channel.
-const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
-
-const PERSISTENT: u8 = 2;
 
 /// The properties of `own` for another try, published by `user`.
 pub(super) fn properties(own: &BasicProperties, user: &str) -> BasicProperties {
@@ -59,8 +53,8 @@ pub(super) fn properties(own: &BasicProperties, user: &str) -> BasicProperties {
 fn headers(own: &BasicProperties, user_id: Option<&str>) -> FieldTable {
     let mut headers = BTreeMap::new();
     for (name, value) in own.headers().iter().flat_map(|headers| headers.inner()) {
-        match MOVED.iter().find(|(from, _)| *from == name.as_str()) {
-            Some((_, to)) => drop(headers.insert((*to).into(), value.clone())),
+        match moved(name.as_str()) {
+            Some(to) => drop(headers.insert(to.into(), value.clone())),
             None if is_kept(name.as_str()) => drop(headers.insert(name.clone(), value.clone())),
             None => {}
         }
@@ -75,9 +69,7 @@ fn headers(own: &BasicProperties, user_id: Option<&str>) -> FieldTable {
 }
 
 fn is_kept(name: &str) -> bool {
-    let written_by_the_broker = ["x-first-death-", "x-last-death-"].iter().any(|prefix| name.starts_with(prefix))
-        || ["x-death", "x-delivery-count", "x-acquired-count"].contains(&name);
-    !written_by_the_broker && ![RECEIVE_COUNT, REASON, SOURCE, USER_ID].contains(&name)
+    !is_of_the_broker(name) && ![RECEIVE_COUNT, REASON, SOURCE, USER_ID].contains(&name)
 }
 
 #[cfg(test)]

@@ -8,15 +8,6 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Why the consumer gave the message up.
-pub(super) const REASON: &str = "sluicegate-reason";
-/// The queue the consumer received it from, as `queue::vhost`.
-pub(super) const SOURCE: &str = "sluicegate-source";
-/// How often the consumer had received it.
-pub(super) const RECEIVE_COUNT: &str = "sluicegate-receive-count";
-/// The user id it was published with, which only that user may publish with.
-pub(super) const USER_ID: &str = "sluicegate-user-id";
-
 /// One entry of `x-death`: how the message left a queue.
 pub(super) struct Death<'a> {
     pub(super) queue: &'a str,

@@ -10,11 +10,12 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::names::dead_letter_queue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::header::{self, Death, REASON, RECEIVE_COUNT, SOURCE};
+use super::header::{self, Death};
 use crate::{Parked, REDRIVES};
 
 /// Before the name of an attribute in a header

@@ -6,10 +6,11 @@ use aws_sdk_sqs::types::{
     Message, MessageAttributeValue, MessageSystemAttributeName as System, MessageSystemAttributeNameForSends,
     MessageSystemAttributeValue,
 };
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::sqs::{MESSAGE_BYTES_MAX, body_md5, is_sendable};
 
 use super::{
-    message::{REASON, RECEIVE_COUNT, SOURCE, redrives, system},
+    message::{redrives, system},
     queue::Queue,
 };
 use crate::REDRIVES;

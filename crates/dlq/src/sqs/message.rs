@@ -3,14 +3,10 @@
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sluicegate_envelope::Envelope;
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
 use time::OffsetDateTime;
 
 use crate::{Parked, REDRIVES};
-
-/// What the consumer writes on a message that it rejects: why, how often it had been received, and the ARN of its queue.
-pub(super) const REASON: &str = "sluicegate-reason";
-pub(super) const RECEIVE_COUNT: &str = "sluicegate-receive-count";
-pub(super) const SOURCE: &str = "sluicegate-source";
 
 /// SQS says no more of a message that it moved by a redrive policy.
 const RECEIVED_TOO_OFTEN: &str = "received too often";

@@ -3,15 +3,12 @@
 use aws_sdk_sqs::{
     Client,
     config::{Config, retry::RetryConfig},
-    error::{ProvideErrorMetadata, SdkError},
+    error::SdkError,
     operation::send_message::{SendMessageError, SendMessageOutput},
 };
+use sluicegate_queue::sqs::is_throttled;
 
 use super::{ATTEMPTS_MAX, PAUSE, copy::Copy, told};
-
-/// Codes of throttling that the SDK has no type for.
-const THROTTLING_CODES: [&str; 4] =
-    ["Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"];
 
 /// Why there is no proof that the copy is stored.
 #[derive(Debug)]
@@ -66,8 +63,7 @@ fn refusal(error: &SdkError<SendMessageError>) -> Option<Refusal> {
         return Some(Refusal::ForGood);
     }
     let service = error.as_service_error()?;
-    let untyped = || service.code().is_some_and(|code| THROTTLING_CODES.contains(&code));
-    if service.is_request_throttled() || service.is_kms_throttled() || untyped() {
+    if is_throttled(service) {
         return Some(Refusal::ForNow);
     }
     error.raw_response().is_some_and(|response| response.status().is_client_error()).then_some(Refusal::ForGood)

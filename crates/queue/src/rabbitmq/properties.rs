@@ -10,14 +10,13 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sluicegate_envelope::Envelope;
 
+use super::copies::PERSISTENT;
+
 /// The media type of the body.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// Who published.
 const APP_ID: &str = "sluicegate";
-
-/// Survives a restart of the broker, in a classic queue too.
-const PERSISTENT: u8 = 2;
 
 /// An AMQP short string holds no more bytes (AMQP 0-9-1, section 4.2.5.3).
 pub(crate) const SHORT_BYTES_MAX: usize = 255;

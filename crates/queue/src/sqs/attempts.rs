@@ -73,8 +73,9 @@ fn is_harmless(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag)
     response.status().is_client_error() || service.is_some_and(is_throttled)
 }
 
-/// Whether SQS, or KMS on its behalf, had no capacity for the request.
-pub(super) fn is_throttled(error: &SendMessageError) -> bool {
+/// Whether SQS, or KMS on its behalf, had no capacity for the request: nothing was stored, and a later attempt may succeed.
+#[must_use]
+pub fn is_throttled(error: &SendMessageError) -> bool {
     let untyped = || error.code().is_some_and(|code| THROTTLING_CODES.contains(&code));
     error.is_request_throttled() || error.is_kms_throttled() || untyped()
 }

@@ -10,34 +10,17 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::rabbitmq::BasicProperties;
+use sluicegate_queue::rabbitmq::copies::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
 use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
 
 use super::event::Message;
 use super::header;
 
-/// How often the message has been received before; in a dead-letter queue, how often in all. 32-bit integer.
-pub(super) const RECEIVE_COUNT: &str = "sluicegate-receive-count";
-/// Why it was dead-lettered, at most [`REASON_CHARS_MAX`] characters. Only on messages in a dead-letter queue.
-pub(super) const REASON: &str = "sluicegate-reason";
-/// The queue it was received from, as `queue::vhost`. Only on messages in a dead-letter queue.
-const SOURCE: &str = "sluicegate-source";
-/// The user id that the message was published with.
-const USER_ID: &str = "sluicegate-user-id";
-
-/// Headers that move, and where to.
-const MOVED: [(&str, &str); 2] = [("CC", "sluicegate-cc"), ("BCC", "sluicegate-bcc")];
-
-const REASON_CHARS_MAX: usize = 1_024;
-
 /// RabbitMQ's frame takes 131,072 bytes by default, and all properties must fit into one; the others together are shorter than
 /// the difference (<https://www.rabbitmq.com/docs/configure#config-items>).
 const HEADERS_BYTES_MAX: usize = 120_000;
-
-/// <https://www.rabbitmq.com/docs/direct-reply-to>: published by somebody who does not consume from it, it closes the channel.
-const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
-
-const PERSISTENT: u8 = 2;
 
 /// The properties of a copy of `message`, which is called `id` and has been received `receive_count` times. With a reason, it is
 /// one for a dead-letter queue.
@@ -73,9 +56,8 @@ pub(super) fn properties(message: &Message, id: &str, receive_count: u32, reason
 fn headers(message: &Message, id: &str, receive_count: u32, reason: Option<&str>) -> FieldTable {
     let mut headers = BTreeMap::new();
     for (name, value) in &message.headers {
-        let moved = MOVED.iter().find(|(from, _)| *from == name.as_str());
-        match moved {
-            Some((_, to)) => insert(&mut headers, to, value.clone()),
+        match moved(name.as_str()) {
+            Some(to) => insert(&mut headers, to, value.clone()),
             None if is_kept(name.as_str()) => drop(headers.insert(name.clone(), value.clone())),
             None => {}
         }
@@ -96,9 +78,7 @@ fn headers(message: &Message, id: &str, receive_count: u32, reason: Option<&str>
 }
 
 fn is_kept(name: &str) -> bool {
-    let written_by_the_broker = ["x-first-death-", "x-last-death-"].iter().any(|prefix| name.starts_with(prefix))
-        || ["x-death", "x-delivery-count", "x-acquired-count"].contains(&name);
-    !written_by_the_broker && ![RECEIVE_COUNT, REASON, SOURCE].contains(&name)
+    !is_of_the_broker(name) && ![RECEIVE_COUNT, REASON, SOURCE].contains(&name)
 }
 
 fn insert(headers: &mut BTreeMap<ShortString, AMQPValue>, name: &str, value: AMQPValue) {

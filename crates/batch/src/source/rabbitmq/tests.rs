@@ -102,7 +102,7 @@ impl Sent {
     }
 
     fn count(&self) -> Option<u32> {
-        self.header(copy::RECEIVE_COUNT).and_then(header::count)
+        self.header(dead_letter::RECEIVE_COUNT).and_then(header::count)
     }
 
     fn id(&self) -> &str {

@@ -8,18 +8,10 @@ use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeNameForSen
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluicegate_queue::chain;
+use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::sqs::{MESSAGE_BYTES_MAX, body_md5, is_sendable};
 
 use super::event::{Attribute, Record};
-
-/// Why the message was rejected, at most [`REASON_CHARS_MAX`] characters. String.
-const REASON: &str = "sluicegate-reason";
-/// How often the message had been received. Number.
-const RECEIVE_COUNT: &str = "sluicegate-receive-count";
-/// The ARN of the queue it was received from. String.
-const SOURCE: &str = "sluicegate-source";
-
-const REASON_CHARS_MAX: usize = 1_024;
 
 /// Message attributes of one message. Ours come first; of the message's own, the last in the order of names are left out.
 ///
