@@ -82,6 +82,8 @@ impl Consumer {
             retry: RetryPolicy::default(),
             #[cfg(feature = "sqs")]
             sdk_config: None,
+            #[cfg(feature = "sqs")]
+            fifo_receive_count_max: None,
             #[cfg(feature = "rabbitmq")]
             rabbitmq: crate::source::rabbitmq::Settings::default(),
         }
@@ -139,6 +141,8 @@ pub struct Builder {
     retry: RetryPolicy,
     #[cfg(feature = "sqs")]
     sdk_config: Option<sluicegate_queue::sqs::SdkConfig>,
+    #[cfg(feature = "sqs")]
+    fifo_receive_count_max: Option<u32>,
     #[cfg(feature = "rabbitmq")]
     rabbitmq: crate::source::rabbitmq::Settings,
 }
@@ -215,6 +219,15 @@ impl Builder {
         self
     }
 
+    /// After how many receives, from its first failure at the head of its group on, a failing message of an SQS FIFO queue is
+    /// dead-lettered and its group goes on: at least 1, instead of `FIFO_MAX_RECEIVE_COUNT` or 5. The queue's `maxReceiveCount`
+    /// counts the receives spent waiting behind others too, so set it at least to the mapping's batch size times this, plus 10.
+    #[cfg(feature = "sqs")]
+    pub fn fifo_receive_count_max(mut self, receives: u32) -> Self {
+        self.fifo_receive_count_max = Some(receives);
+        self
+    }
+
     /// The broker that takes the copies of messages of RabbitMQ, instead of that of the process environment. It must be the one
     /// the messages come from, and its virtual host theirs.
     #[cfg(feature = "rabbitmq")]
@@ -231,7 +244,7 @@ impl Builder {
     }
 
     /// After how many receives a message of RabbitMQ is dead-lettered instead of tried again, at least 1, instead of
-    /// `RABBITMQ_RECEIVE_COUNT_MAX` or 5. With SQS the queue's redrive policy says so.
+    /// `RABBITMQ_RECEIVE_COUNT_MAX` or 5.
     #[cfg(feature = "rabbitmq")]
     pub fn receive_count_max(mut self, receives: u32) -> Self {
         self.rabbitmq.receive_count_max = Some(receives);
@@ -242,8 +255,8 @@ impl Builder {
     /// be delayed or dead-lettered.
     ///
     /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] tells them, the
-    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER` and `RABBITMQ_RECEIVE_COUNT_MAX`. Without `RABBITMQ_URL`,
-    /// batches of RabbitMQ are refused. Metrics are told under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
+    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER`, `RABBITMQ_RECEIVE_COUNT_MAX` and
+    /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, batches of RabbitMQ are refused. Metrics are told under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
     ///
     /// # Errors
     /// Every variable that is missing or wrong.
@@ -256,6 +269,11 @@ impl Builder {
             let sdk_config = self.sdk_config.map_or_else(from_environment, Ok);
             sdk_config.map_err(|error| mistakes.push(sluicegate_queue::chain(&error))).ok()
         };
+        #[cfg(feature = "sqs")]
+        let fifo_receive_count_max = self.fifo_receive_count_max.unwrap_or_else(|| {
+            receive_count_max("FIFO_MAX_RECEIVE_COUNT", environment, &mut mistakes)
+                .unwrap_or(crate::source::sqs::RECEIVE_COUNT_MAX_DEFAULT)
+        });
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = self.rabbitmq.source(environment, &mut mistakes);
         #[cfg(feature = "sqs")]
@@ -270,11 +288,26 @@ impl Builder {
             retry: self.retry,
             emitter: Emitter::from_env(environment),
             #[cfg(feature = "sqs")]
-            sqs: crate::source::sqs::SqsSource::new(sdk_config),
+            sqs: crate::source::sqs::SqsSource::new(sdk_config, fifo_receive_count_max),
             #[cfg(feature = "rabbitmq")]
             rabbitmq,
         })
     }
+}
+
+/// Reads how many receives a message has; absent or blank is `None`.
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+pub(crate) fn receive_count_max(
+    name: &str,
+    lookup: impl Fn(&str) -> Option<String>,
+    mistakes: &mut Vec<String>,
+) -> Option<u32> {
+    let text = lookup(name).filter(|text| !text.trim().is_empty())?;
+    let receives = text.trim().parse().ok().filter(|receives| *receives > 0);
+    if receives.is_none() {
+        mistakes.push(format!("{name} is not a whole number of at least 1"));
+    }
+    receives
 }
 
 fn environment(name: &str) -> Option<String> {

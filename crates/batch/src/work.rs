@@ -4,6 +4,7 @@
 //! message: decode strictly, call the handler under the deadline and behind a panic guard, then do what it decided.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -43,12 +44,24 @@ pub(crate) trait Settle {
     /// When the message was sent, in milliseconds since 1970, if that is known. The event is there if it could be read.
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
 
+    /// Counts a failure of the handler. `head`: no message that it must wait for stood before it in the batch.
+    fn failed(&self, index: usize, head: bool) -> impl Future<Output = Tries>;
+
     /// Stores a copy in the dead-letter queue. `Ok` only if the broker said so; otherwise the reason, for the log.
     fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), String>>;
 
     /// Gives messages back: those that were started after this delay, the others untouched. Called once, with all of them, if
     /// there are any. A source must still be sound when this is given up at the deadline.
     fn give_back(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
+}
+
+/// How often a message was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tries {
+    /// Receives in which it was, or could have been, handled, this one included.
+    pub(crate) count: u32,
+    /// Whether it is dead-lettered now rather than tried again.
+    pub(crate) last: bool,
 }
 
 /// How a delivery ended.
@@ -77,8 +90,6 @@ pub(crate) struct Ended {
 pub(crate) struct Work<'a, S> {
     pub(crate) handlers: &'a Handlers,
     pub(crate) retry: RetryPolicy,
-    /// Receives after which a message is dead-lettered instead of tried again; `None` if the broker sees to that.
-    pub(crate) receive_count_max: Option<u32>,
     pub(crate) concurrency: usize,
     /// Handlers are cancelled and nothing more is started.
     pub(crate) work_until: Instant,
@@ -123,7 +134,7 @@ impl<S: Settle> Work<'_, S> {
             } else if Instant::now() >= self.work_until {
                 untouched(None, "not started before the deadline")
             } else {
-                self.message(index, &self.messages[index]).await
+                self.message(index, &self.messages[index], ended.is_empty()).await
             };
             if let Settled::Returned(delay) = how.settled {
                 blocked = Some(delay);
@@ -133,7 +144,7 @@ impl<S: Settle> Work<'_, S> {
         ended
     }
 
-    async fn message(&self, index: usize, message: &Incoming<'_>) -> Ended {
+    async fn message(&self, index: usize, message: &Incoming<'_>, head: bool) -> Ended {
         let decoded = self.decode(index, message);
         let (outcome, cause, handler) = match &decoded {
             Err(reason) => (Outcome::Reject(reason.clone()), "", None),
@@ -143,8 +154,12 @@ impl<S: Settle> Work<'_, S> {
                 (outcome, cause, Some(started.elapsed()))
             }
         };
-        let backoff = || Settled::Returned(Some(self.retry.delay(message.receive_count)));
-        let (settled, told, reason) = match self.unless_exhausted(outcome, cause, message) {
+        let tries = match outcome {
+            Outcome::Retry | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
+            _ => Tries { count: message.receive_count, last: false },
+        };
+        let backoff = || Settled::Returned(Some(self.retry.delay(tries.count)));
+        let (settled, told, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
             Outcome::Done => (Settled::Done, Told::Done, cause.into()),
             Outcome::Retry => (backoff(), Told::Retry, cause.into()),
             Outcome::RetryAfter(delay) => {
@@ -177,13 +192,10 @@ impl<S: Settle> Work<'_, S> {
         }))
     }
 
-    fn unless_exhausted(&self, outcome: Outcome, cause: &str, message: &Incoming<'_>) -> Outcome {
-        let exhausted = self.receive_count_max.is_some_and(|max| message.receive_count >= max);
-        if !exhausted || !matches!(outcome, Outcome::Retry | Outcome::RetryAfter(_)) {
-            return outcome;
-        }
-        let cause = if cause.is_empty() { "the handler asked for a retry" } else { cause };
-        Outcome::Reject(format!("receives exhausted after {}: {cause}", message.receive_count))
+    /// Where nobody answers in time, the message is tried again.
+    async fn failed(&self, index: usize, message: &Incoming<'_>, head: bool) -> Tries {
+        let tries = timeout_at(self.settle_until, self.settle.failed(index, head)).await;
+        tries.unwrap_or(Tries { count: message.receive_count, last: false })
     }
 
     /// The outcome, and why if the handler did not say.
@@ -199,7 +211,16 @@ impl<S: Settle> Work<'_, S> {
     }
 }
 
-/// The indexes of the messages that must wait for each other, in the order of arrival.
+fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) -> Outcome {
+    if !tries.last || !matches!(outcome, Outcome::Retry | Outcome::RetryAfter(_)) {
+        return outcome;
+    }
+    let cause = if cause.is_empty() { "the handler asked for a retry" } else { cause };
+    Outcome::Reject(format!("receives exhausted after {receive_count}: {cause}"))
+}
+
+/// The indexes of the messages that must wait for each other, in the order of arrival; the most often received come first. What
+/// was not started in time spends a receive, so the next batch starts with it, lest the queue dead-letter it unheard.
 fn lanes(messages: &[Incoming<'_>]) -> Vec<Vec<usize>> {
     let mut lanes: Vec<Vec<usize>> = Vec::with_capacity(messages.len());
     let mut groups = HashMap::new();
@@ -213,6 +234,8 @@ fn lanes(messages: &[Incoming<'_>]) -> Vec<Vec<usize>> {
             None => lanes.push(vec![index]),
         }
     }
+    let receive_count = |index: &usize| messages.get(*index).map(|message| message.receive_count);
+    lanes.sort_by_key(|lane| Reverse(lane.first().and_then(receive_count)));
     lanes
 }
 

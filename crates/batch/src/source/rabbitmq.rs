@@ -57,7 +57,7 @@ pub(crate) use self::settings::Settings;
 use crate::BatchResponse;
 use crate::consumer::{Consumer, Times};
 use crate::report::Invocation;
-use crate::work::{Ended, Incoming, Settle, Settled, Work};
+use crate::work::{Ended, Incoming, Settle, Settled, Tries, Work};
 
 /// Bytes of a queue's name, and of a routing key.
 ///
@@ -194,7 +194,6 @@ impl<P: Publish> RabbitmqSource<P> {
         let work = Work {
             handlers: &consumer.handlers,
             retry: consumer.retry,
-            receive_count_max: Some(self.receive_count_max),
             concurrency: consumer.concurrency,
             work_until: times.work_until,
             settle_until: times.settle_until,
@@ -237,6 +236,11 @@ impl<P: Publish> Settle for Batch<'_, P> {
         let of_event = of_event.and_then(|unix_ms| u64::try_from(unix_ms).ok());
         let of_message = || Some(self.received[index].message.properties.timestamp_unix_s?.saturating_mul(1_000));
         of_event.or_else(of_message)
+    }
+
+    async fn failed(&self, index: usize, _: bool) -> Tries {
+        let count = self.received[index].receive_count();
+        Tries { count, last: count >= self.source.receive_count_max }
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {

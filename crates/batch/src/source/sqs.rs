@@ -5,9 +5,13 @@
 //! plus `sluicegate-reason`, `sluicegate-receive-count` and `sluicegate-source` (the source queue's ARN). Only once SQS has
 //! said that it stored just that, the original counts as done. Where the dead-letter queue is, is asked of the source queue
 //! (its redrive policy) at the first reject and remembered. A queue without one gets its rejected messages back.
+//!
+//! SQS itself dead-letters what a standard queue has delivered `maxReceiveCount` times. On a FIFO queue the runtime does it before,
+//! for the reasons in `sqs/fifo.rs`.
 
 mod dead_letter;
 mod event;
+mod fifo;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +28,11 @@ use sluicegate_queue::chain;
 use sluicegate_queue::sqs::SdkConfig;
 
 use self::event::Record;
+use self::fifo::FailingMessages;
+pub(crate) use self::fifo::RECEIVE_COUNT_MAX_DEFAULT;
 use crate::consumer::Times;
 use crate::report::Invocation;
-use crate::work::{Ended, Incoming, Settle, Settled, Work};
+use crate::work::{Ended, Incoming, Settle, Settled, Tries, Work};
 use crate::{BatchResponse, Consumer};
 
 /// Entries of one batch request.
@@ -53,8 +59,6 @@ impl Consumer {
         let work = Work {
             handlers: &self.handlers,
             retry: self.retry,
-            // The queue's redrive policy counts.
-            receive_count_max: None,
             concurrency: self.concurrency,
             work_until: times.work_until,
             settle_until: times.settle_until,
@@ -75,13 +79,24 @@ pub(crate) struct SqsSource {
     config: SdkConfig,
     /// Made on first need: most batches need no call, and a client reads the system's root certificates.
     client: OnceLock<Client>,
-    /// The dead-letter queue's URL by the source queue's ARN.
-    dead_letter_urls: Mutex<HashMap<String, String>>,
+    /// By the source queue's ARN.
+    redrive_policies: Mutex<HashMap<String, RedrivePolicy>>,
+    failing: FailingMessages,
+}
+
+/// What a queue says about its dead letters.
+#[derive(Clone)]
+struct RedrivePolicy {
+    dead_letter_url: String,
+    /// `maxReceiveCount`, if it can be read.
+    receive_count_max: Option<u32>,
 }
 
 impl SqsSource {
-    pub(crate) fn new(config: SdkConfig) -> Self {
-        Self { config, client: OnceLock::new(), dead_letter_urls: Mutex::default() }
+    /// A failing message of a FIFO queue is given up after `fifo_receive_count_max` receives.
+    pub(crate) fn new(config: SdkConfig, fifo_receive_count_max: u32) -> Self {
+        let failing = FailingMessages::new(fifo_receive_count_max);
+        Self { config, client: OnceLock::new(), redrive_policies: Mutex::default(), failing }
     }
 
     fn client(&self) -> &Client {
@@ -108,9 +123,9 @@ impl SqsSource {
         }
     }
 
-    async fn dead_letter_url(&self, source_arn: &str) -> Result<String, String> {
-        if let Some(url) = self.known_dead_letter_urls().get(source_arn) {
-            return Ok(url.clone());
+    async fn redrive_policy(&self, source_arn: &str) -> Result<RedrivePolicy, String> {
+        if let Some(known) = self.known_redrive_policies().get(source_arn) {
+            return Ok(known.clone());
         }
         let request = self.client().get_queue_attributes().queue_url(self.queue_url(source_arn)?);
         let answer = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await.map_err(|e| chain(&e))?;
@@ -118,13 +133,17 @@ impl SqsSource {
         let policy = policy.ok_or("the queue has no dead-letter queue")?;
         let policy: serde_json::Value = serde_json::from_str(&policy).map_err(|_| "the redrive policy is not JSON")?;
         let arn = policy["deadLetterTargetArn"].as_str().ok_or("the redrive policy names no dead-letter queue")?;
-        let url = self.queue_url(arn)?;
-        self.known_dead_letter_urls().insert(source_arn.to_owned(), url.clone());
-        Ok(url)
+        // A number; some tools that create queues write it as text, and SQS keeps it so.
+        let receives = &policy["maxReceiveCount"];
+        let receives = receives.as_u64().or_else(|| receives.as_str()?.parse().ok());
+        let receive_count_max = receives.and_then(|receives| receives.try_into().ok());
+        let policy = RedrivePolicy { dead_letter_url: self.queue_url(arn)?, receive_count_max };
+        self.known_redrive_policies().insert(source_arn.to_owned(), policy.clone());
+        Ok(policy)
     }
 
-    fn known_dead_letter_urls(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
-        self.dead_letter_urls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known_redrive_policies(&self) -> std::sync::MutexGuard<'_, HashMap<String, RedrivePolicy>> {
+        self.redrive_policies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,14 +164,27 @@ impl Settle for Batch<'_> {
         self.records[index].sent_unix_ms
     }
 
+    /// On a standard queue, SQS counts and dead-letters.
+    async fn failed(&self, index: usize, head: bool) -> Tries {
+        let record = &self.records[index];
+        let source_arn = record.source_arn.as_deref().unwrap_or_default();
+        if !record.is_ordered() {
+            return Tries { count: record.receive_count, last: false };
+        }
+        let policy = self.source.redrive_policy(source_arn).await;
+        let policy = policy.inspect_err(|reason| tracing::warn!(queue = source_arn, reason, "no redrive policy")).ok();
+        let queue_receive_count_max = policy.and_then(|policy| policy.receive_count_max);
+        self.source.failing.failed(&record.message_id, record.receive_count, head, queue_receive_count_max)
+    }
+
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().ok_or("the record names no queue")?;
-        let url = self.source.dead_letter_url(source_arn).await?;
+        let url = self.source.redrive_policy(source_arn).await?.dead_letter_url;
         let sent = dead_letter::send(self.source.client(), &url, record, source_arn, reason).await;
         if sent.is_err() {
             // It may have been replaced since: ask again next time.
-            self.source.known_dead_letter_urls().remove(source_arn);
+            self.source.known_redrive_policies().remove(source_arn);
         }
         sent
     }

@@ -25,6 +25,11 @@ impl Settle for Memory {
         u64::try_from(index).ok()
     }
 
+    /// The broker counts.
+    async fn failed(&self, _: usize, _: bool) -> Tries {
+        Tries { count: 1, last: false }
+    }
+
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         tokio::task::yield_now().await;
         if self.broken {
@@ -94,7 +99,6 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
     let work = Work {
         handlers: &handlers(&started),
         retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
-        receive_count_max: None,
         concurrency,
         work_until: Instant::now() + Duration::from_secs(10),
         settle_until: Instant::now() + Duration::from_secs(11),

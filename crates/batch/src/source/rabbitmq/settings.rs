@@ -4,6 +4,7 @@ use sluicegate_queue::names::Ladder;
 use sluicegate_queue::rabbitmq::{Broker, Config};
 
 use super::RabbitmqSource;
+use crate::consumer::receive_count_max;
 
 /// Receives after which a message is dead-lettered, unless set otherwise: as with the queues of SQS in `template.yaml`.
 const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
@@ -34,14 +35,8 @@ impl Settings {
         let vhost = config.as_ref().map(|config| config.vhost().to_owned());
         let ladder = self.ladder.or_else(|| config.as_ref().map(|config| config.ladder().clone()));
         let broker = self.broker.or_else(|| config.map(Broker::new));
-        let receive_count_max = self.receive_count_max.or_else(|| {
-            let text = lookup("RABBITMQ_RECEIVE_COUNT_MAX").filter(|text| !text.trim().is_empty())?;
-            let receives = text.trim().parse().ok().filter(|receives| *receives > 0);
-            if receives.is_none() {
-                mistakes.push("RABBITMQ_RECEIVE_COUNT_MAX is not a whole number of at least 1".to_owned());
-            }
-            receives
-        });
+        let receive_count_max =
+            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_RECEIVE_COUNT_MAX", lookup, mistakes));
         Some(RabbitmqSource {
             broker: broker?,
             vhost,

@@ -73,6 +73,11 @@ impl Record<'_> {
         (readable, unreadable)
     }
 
+    /// Whether messages of its group must be handled in order: it is of a FIFO queue.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
+    }
+
     /// What the batch needs to know.
     pub(super) fn incoming(&self) -> Incoming<'_> {
         let arn = self.source_arn.as_deref().unwrap_or_default();
@@ -81,7 +86,7 @@ impl Record<'_> {
             queue: arn.rsplit(':').next().unwrap_or_default(),
             receive_count: self.receive_count,
             group: self.group.as_deref().map(Cow::Borrowed),
-            ordered: arn.ends_with(".fifo"),
+            ordered: self.is_ordered(),
             trace_header: self.trace_header.as_deref().map(Cow::Borrowed),
         }
     }

@@ -1,5 +1,7 @@
 //! Real events in, the exact response out, and what SQS is asked on the way, on a loopback socket.
 
+mod fifo;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -233,7 +235,7 @@ async fn a_reject_that_is_not_provably_stored_goes_back() {
 fn queue_urls_follow_the_arn() {
     let config = |endpoint: &'static str| {
         let lookup = move |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint } else { "x" }.to_owned());
-        SqsSource::new(sluicegate_queue::sqs::sdk_config(lookup).unwrap())
+        SqsSource::new(sluicegate_queue::sqs::sdk_config(lookup).unwrap(), RECEIVE_COUNT_MAX_DEFAULT)
     };
     for (endpoint, arn, expected) in [
         ("", "arn:aws:sqs:eu-west-1:1:q", Some("https://sqs.eu-west-1.amazonaws.com/1/q")),

@@ -1,0 +1,126 @@
+//! When a failing message of a FIFO queue has had its last receive.
+//!
+//! On a FIFO queue the receive count also counts the receives that a message spent waiting: when an earlier message of its group
+//! fails, or when time runs out before its turn, it goes back untouched, and SQS counts that too. Counted against
+//! `maxReceiveCount` alone, one failing message, or slow handlers, would take healthy messages to the dead-letter queue without
+//! any handler having seen them
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>). So three rules hold here:
+//!
+//! - A message is given up when its handler fails at the head of its group, [`RECEIVE_COUNT_MAX_DEFAULT`] receives from the first
+//!   such failure on. Then its group goes on.
+//! - Receives are counted from the first failure that this execution environment saw. Another environment may have seen it
+//!   earlier, so a message may get more tries than that, never fewer.
+//! - Near the queue's own `maxReceiveCount`, the first failure at the head of the group is the last. The receives kept back are
+//!   for the messages that wait: in each of them at least one is handled, so all of a batch are heard.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use crate::work::Tries;
+
+/// Receives of a failing message from its first failure at the head of its group on, unless set otherwise.
+pub(crate) const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
+
+/// Receives kept back for waiting messages: a tenth of the queue's `maxReceiveCount`, at least 1, and at most the 10 messages that
+/// a batch of a FIFO queue has.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
+fn kept_back(queue_receive_count_max: u32) -> u32 {
+    (queue_receive_count_max / 10).clamp(1, 10)
+}
+
+/// Failing messages remembered. The oldest is forgotten first, and may be tried more often.
+const MESSAGES_MAX: usize = 1_000;
+
+/// The failing messages of FIFO queues that this execution environment knows.
+pub(crate) struct FailingMessages {
+    receive_count_max: u32,
+    /// Message ids and their receive counts at the first failure at the head of the group, the oldest first.
+    first_failures: Mutex<VecDeque<(String, u32)>>,
+}
+
+impl FailingMessages {
+    /// Gives messages up after this many receives.
+    pub(crate) fn new(receive_count_max: u32) -> Self {
+        Self { receive_count_max, first_failures: Mutex::default() }
+    }
+
+    /// Counts a failure. `head`: no earlier message of its group was in the batch. `queue_receive_count_max` is the queue's
+    /// `maxReceiveCount`, if known.
+    pub(crate) fn failed(
+        &self,
+        id: &str,
+        receive_count: u32,
+        head: bool,
+        queue_receive_count_max: Option<u32>,
+    ) -> Tries {
+        let queue_receive_count_max = queue_receive_count_max.unwrap_or(u32::MAX);
+        if !head {
+            return Tries { count: 1, last: receive_count >= queue_receive_count_max };
+        }
+        let count = receive_count.saturating_sub(self.first_failure(id, receive_count)).saturating_add(1);
+        let near_the_end = queue_receive_count_max.saturating_sub(kept_back(queue_receive_count_max));
+        Tries { count, last: count >= self.receive_count_max || receive_count >= near_the_end }
+    }
+
+    /// The receive count at the first failure: this one, if none is known.
+    fn first_failure(&self, id: &str, receive_count: u32) -> u32 {
+        let mut known = self.first_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        // A message that came back from the dead-letter queue is counted from 1 again.
+        if let Some((_, first)) = known.iter_mut().find(|(known, _)| known == id) {
+            *first = receive_count.min(*first);
+            return *first;
+        }
+        if known.len() == MESSAGES_MAX {
+            known.pop_front();
+        }
+        known.push_back((id.to_owned(), receive_count));
+        receive_count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Failures of one message `(receive count, head)`, and what each means: its number, with `!` if it is the last.
+    fn check(queue_receive_count_max: Option<u32>, failures: &[(u32, bool)], expected: &str) {
+        let failing = FailingMessages::new(3);
+        let tries =
+            failures.iter().map(|&(receives, head)| failing.failed("m", receives, head, queue_receive_count_max));
+        let shown: Vec<_> =
+            tries.map(|tries| format!("{}{}", tries.count, if tries.last { "!" } else { "" })).collect();
+        assert_eq!(shown.join(" "), expected, "{queue_receive_count_max:?} {failures:?}");
+    }
+
+    #[test]
+    fn only_receives_since_the_first_failure_at_the_head_count() {
+        let head = |receives: std::ops::RangeInclusive<u32>| receives.map(|n| (n, true)).collect::<Vec<_>>();
+        check(Some(100), &head(1..=4), "1 2 3! 4!");
+        check(None, &head(7..=9), "1 2 3!");
+        // It waited, failed behind others, and was lost in a crash once.
+        check(Some(100), &[(6, false), (7, false), (8, true), (10, true)], "1 1 1 3!");
+        // Near the queue's own limit, one failure is enough; behind others, only the queue's last receive is.
+        check(Some(100), &[(89, true)], "1");
+        check(Some(100), &[(90, true)], "1!");
+        check(Some(100), &[(99, false), (100, false)], "1 1!");
+        for (queue, last) in [(1, 1), (2, 1), (5, 4), (25, 23)] {
+            check(Some(queue), &[(last, true)], "1!");
+            if last > 1 {
+                check(Some(queue), &[(last - 1, true)], "1");
+            }
+        }
+        check(Some(100), &[(5, true), (6, true), (1, true), (2, true), (3, true)], "1 2 1 2 3!");
+    }
+
+    #[test]
+    fn the_oldest_message_is_forgotten_first() {
+        let failing = FailingMessages::new(5);
+        for n in 0..=MESSAGES_MAX {
+            failing.failed(&n.to_string(), 1, true, None);
+        }
+        let count = |id: &str| failing.failed(id, 2, true, None).count;
+        assert_eq!((count("1"), count("0")), (2, 1));
+        assert_eq!(failing.first_failures.lock().unwrap().len(), MESSAGES_MAX);
+    }
+}
