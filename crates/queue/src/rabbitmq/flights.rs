@@ -33,9 +33,10 @@ pub(crate) enum Landing {
     Returned(String),
     /// The broker did not take it.
     Nacked,
-    /// The channel or the connection ended before it was confirmed; `sent`: all of it had been written.
+    /// The channel or the connection ended before it was confirmed; `sent`: some of it may have been written. What the socket
+    /// took, the broker may read and store even after the connection ended.
     Lost { error: Option<lapin::Error>, sent: bool },
-    /// The broker takes no messages, for this reason; `sent` as above.
+    /// The broker takes no messages, for this reason; `sent` as above. What was written is stored once it takes messages again.
     Blocked { reason: String, sent: bool },
 }
 
@@ -62,7 +63,6 @@ pub(crate) struct Flights {
 struct Flight {
     ticket: Ticket,
     body_bytes: usize,
-    sent: Arc<AtomicBool>,
     returned: Option<String>,
     /// Taken when an answer was given before the end.
     landed: Option<oneshot::Sender<Landing>>,
@@ -111,7 +111,6 @@ impl Flights {
     pub(crate) fn launch(&mut self, channel: &Channel, job: Job) {
         let id = self.launched;
         self.launched += 1;
-        let sent = Arc::new(AtomicBool::new(false));
         let ticket = Ticket {
             exchange: job.exchange.clone(),
             routing_key: job.routing_key.clone(),
@@ -120,17 +119,17 @@ impl Flights {
         let body_bytes = job.body.len();
         let Job { exchange, routing_key, properties, body, landed } = job;
         let landed = Some(landed);
-        self.open.insert(id, Flight { ticket, body_bytes, sent: Arc::clone(&sent), returned: None, landed });
+        self.open.insert(id, Flight { ticket, body_bytes, returned: None, landed });
         let channel = channel.clone();
         self.confirms.push(Box::pin(async move {
             let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            // Done when the last frame was written: a message with a part missing is none.
+            let was_open = channel.status().connected();
             let confirm = match channel.basic_publish(exchange, routing_key, mandatory, &body, properties).await {
                 Ok(confirm) => confirm,
+                Err(error) if was_open => return (id, End::Unconfirmed(error)),
                 Err(error) => return (id, End::Unsent(error)),
             };
             drop(body);
-            sent.store(true, Ordering::Relaxed);
             match confirm.await {
                 Ok(confirmation) => (id, End::Confirmed(Box::new(confirmation))),
                 Err(error) => (id, End::Unconfirmed(error)),
@@ -200,16 +199,14 @@ impl Flights {
     /// Tells everybody who waits that the broker takes no messages. The flights go on: what was sent may be confirmed one day.
     pub(crate) fn answer_blocked(&mut self, reason: &str) {
         for flight in self.open.values_mut() {
-            let sent = flight.sent.load(Ordering::Relaxed);
-            flight.answer(Landing::Blocked { reason: reason.to_owned(), sent });
+            flight.answer(Landing::Blocked { reason: reason.to_owned(), sent: true });
         }
     }
 
     /// Tells everybody who waits that the connection was given up.
     pub(crate) fn answer_lost(&mut self) {
         for flight in self.open.values_mut() {
-            let sent = flight.sent.load(Ordering::Relaxed);
-            flight.answer(Landing::Lost { error: None, sent });
+            flight.answer(Landing::Lost { error: None, sent: true });
         }
     }
 }
