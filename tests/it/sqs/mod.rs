@@ -7,6 +7,7 @@ mod batches;
 mod dead_letters;
 mod faults;
 mod fifo;
+mod fifo_consumer;
 mod messages;
 mod move_tasks;
 mod queues;
@@ -75,6 +76,10 @@ on_both_services! {
         sequence_numbers_grow
         a_repeated_receive_attempt_answers_the_same_messages
         what_a_fifo_queue_needs_is_asked_for;
+    fifo_consumer:
+        good_messages_do_not_die_behind_a_bad_one
+        a_low_max_receive_count_gives_the_bad_one_up_one_receive_before
+        a_slow_group_loses_nothing;
     dead_letters:
         a_message_received_too_often_moves_to_the_dead_letter_queue
         a_fifo_message_received_too_often_frees_its_group

@@ -2,12 +2,16 @@
 
 use crate::{
     finding::{Check, Hits, Severity},
-    model::{Model, RETENTION_S_DEFAULT},
+    model::{BATCH_SIZE_DEFAULT, Model, RETENTION_S_DEFAULT},
     setting::Setting,
 };
 
 /// What Lambda advises. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 const RECEIVES_ADVISED: u64 = 5;
+/// What the consumer runtime takes unless `FIFO_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/sqs/fifo.rs`.
+const FIFO_RECEIVES_DEFAULT: u64 = 5;
+/// Receives above those of a whole batch of failing messages: some are spent on throttled and crashed invocations.
+const FIFO_RECEIVES_SPARE: u64 = 10;
 const QUEUES: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html";
 
@@ -38,6 +42,15 @@ pub(super) const CHECKS: &[Check] = &[
         mend: "Set maxReceiveCount to 5 or more.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: max_receive_count_low,
+    },
+    Check {
+        id: "fifo-max-receive-count",
+        severity: Severity::Warning,
+        title: "a FIFO queue's maxReceiveCount leaves no room for messages that wait behind others",
+        why: "Each time an earlier message of its group fails, or time runs out before its turn, a message is received again, and that counts. SQS then dead-letters healthy messages that no handler has seen.",
+        mend: "Set maxReceiveCount to at least the mapping's BatchSize times FIFO_MAX_RECEIVE_COUNT (5 unless set), plus 10, or BatchSize to 1. The consumer runtime gives up the failing message itself before.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html",
+        find: fifo_max_receive_count,
     },
     Check {
         id: "dead-letter-queue-type",
@@ -110,6 +123,27 @@ fn receives(model: &Model<'_>, hits: &mut Hits, is_bad: impl Fn(u64) -> bool) {
         let receives = redrive.and_then(|redrive| redrive.receives_max.clone().known());
         if let Some(receives) = receives.filter(|receives| is_bad(*receives)) {
             hits.add(&queue.origin, "RedrivePolicy/maxReceiveCount", format!("maxReceiveCount is {receives}"));
+        }
+    }
+}
+
+fn fifo_max_receive_count(model: &Model<'_>, hits: &mut Hits) {
+    for (queue, mapping, function) in model.consumed().filter(|(queue, ..)| queue.fifo) {
+        let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
+        let own = match function.variable("FIFO_MAX_RECEIVE_COUNT") {
+            Setting::Absent => Some(FIFO_RECEIVES_DEFAULT),
+            Setting::Known(text) => text.trim().parse().ok(),
+            Setting::Unknown => None,
+        };
+        let batch = mapping.batch_size.clone().or(BATCH_SIZE_DEFAULT);
+        if let (Some(receives), Some(own), Some(batch)) = (receives, own, batch.filter(|size| *size > 1)) {
+            let advised = batch.saturating_mul(own).saturating_add(FIFO_RECEIVES_SPARE);
+            if receives < advised {
+                let what = format!(
+                    "maxReceiveCount is {receives}; with batches of {batch} messages and {own} receives of their own for each, it should be {advised}"
+                );
+                hits.add(&queue.origin, "RedrivePolicy/maxReceiveCount", what);
+            }
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::{
     setting::{Props, Setting},
 };
 
+/// Of SQS. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+pub(crate) const BATCH_SIZE_DEFAULT: u64 = 10;
+
 /// One event source mapping.
 #[derive(Debug)]
 pub(crate) struct Mapping {

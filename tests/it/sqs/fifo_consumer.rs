@@ -1,0 +1,191 @@
+//! The consumer runtime on a FIFO queue: a poller like Lambda's between a real queue and a real consumer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sqs::types::{Message, QueueAttributeName as Attribute};
+use lambda_http::LambdaEvent;
+use lambda_http::lambda_runtime::Context;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use sluicegate_batch::{Builder, Consumer, Delivery, Outcome, RetryPolicy};
+use sluicegate_envelope::Envelope;
+use sluicegate_queue::sqs::sdk_config;
+
+use super::dead_letters::policy;
+use crate::support::service::{Service, handle};
+
+/// As `template.yaml` has it.
+const RECEIVE_COUNT_MAX: u32 = 100;
+
+/// Orders of one customer.
+const ORDERS: usize = 10;
+
+/// A FIFO queue with its dead-letter queue, and what the handler saw.
+struct Orders<'a> {
+    service: &'a Service,
+    url: String,
+    arn: String,
+    dead_letter_url: String,
+    /// The ids that a handler was called with, in order.
+    heard: Arc<Mutex<Vec<String>>>,
+    /// Those it has worked off.
+    done: Arc<Mutex<Vec<String>>>,
+}
+
+impl<'a> Orders<'a> {
+    /// The queue with all orders of one customer on it.
+    async fn of_one_customer(service: &'a Service, receive_count_max: u32) -> Self {
+        let dead_letter_url = service.queue(&[(Attribute::FifoQueue, "true")]).await;
+        let policy = policy(&service.arn(&dead_letter_url).await, receive_count_max);
+        let attributes = [
+            (Attribute::FifoQueue, "true"),
+            (Attribute::RedrivePolicy, policy.as_str()),
+            (Attribute::VisibilityTimeout, "5"),
+        ];
+        let url = service.queue(&attributes).await;
+        for n in 0..ORDERS {
+            let envelope = Envelope::builder(n.to_string(), "/orders", "order.placed").group("c-1").build();
+            service.send_fifo(&url, "c-1", &n.to_string(), &envelope.expect("an envelope").encode()).await;
+        }
+        let arn = service.arn(&url).await;
+        Self { service, url, arn, dead_letter_url, heard: Arc::default(), done: Arc::default() }
+    }
+
+    /// A consumer whose handler takes so long, and fails on `poison`.
+    fn consumer(&self, handler_time: Duration, poison: Option<&'static str>) -> Consumer {
+        let (heard, done) = (Arc::clone(&self.heard), Arc::clone(&self.done));
+        let handler = move |delivery: Arc<Delivery>| {
+            let (heard, done) = (Arc::clone(&heard), Arc::clone(&done));
+            async move {
+                let id = delivery.envelope().id().to_owned();
+                heard.lock().expect("no panic").push(id.clone());
+                tokio::time::sleep(handler_time).await;
+                if poison == Some(id.as_str()) {
+                    return Outcome::Retry;
+                }
+                done.lock().expect("no panic").push(id);
+                Outcome::Done
+            }
+        };
+        self.builder().on("order.placed", handler).build().expect("a consumer")
+    }
+
+    fn builder(&self) -> Builder {
+        let url = self.service.url.clone();
+        let lookup = move |name: &str| match name {
+            "AWS_ENDPOINT_URL" => Some(url.clone()),
+            "AWS_REGION" => Some("us-east-1".to_owned()),
+            name if name.starts_with("AWS_ENDPOINT") => None,
+            _ => Some("test".to_owned()),
+        };
+        // SQS hides messages for whole seconds: one, with delays this short.
+        let short = RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_millis(10) };
+        Consumer::builder().sdk_config(sdk_config(lookup).expect("a configuration")).retry(short)
+    }
+
+    /// Polls, invokes and deletes as Lambda does, until the queue is empty.
+    async fn work_off(&self, consumer: &Consumer, function_timeout: Duration) {
+        loop {
+            let messages = self.service.receive(&self.url, 1).await;
+            if messages.is_empty() && self.is_empty().await {
+                return;
+            }
+            if messages.is_empty() {
+                continue;
+            }
+            let records: Vec<_> = messages.iter().map(|message| self.record(message)).collect();
+            let event = to_raw_value(&json!({ "Records": records })).expect("JSON");
+            let response = consumer.handle(invocation(event, function_timeout)).await.expect("the batch is settled");
+            let failures: Vec<_> = response.failures().collect();
+            for message in messages.iter().filter(|message| !failures.contains(&message.message_id().expect("an id"))) {
+                self.service.delete(&self.url, message).await;
+            }
+        }
+    }
+
+    async fn is_empty(&self) -> bool {
+        let visible = self.service.attribute(&self.url, Attribute::ApproximateNumberOfMessages).await;
+        let hidden = self.service.attribute(&self.url, Attribute::ApproximateNumberOfMessagesNotVisible).await;
+        (visible.as_str(), hidden.as_str()) == ("0", "0")
+    }
+
+    fn record(&self, message: &Message) -> Value {
+        let attributes: BTreeMap<&str, &String> =
+            message.attributes().into_iter().flatten().map(|(name, value)| (name.as_str(), value)).collect();
+        json!({
+            "messageId": message.message_id(),
+            "receiptHandle": handle(message),
+            "body": message.body(),
+            "attributes": attributes,
+            "messageAttributes": {},
+            "md5OfBody": message.md5_of_body(),
+            "eventSource": "aws:sqs",
+            "eventSourceARN": self.arn,
+            "awsRegion": "us-east-1",
+        })
+    }
+
+    /// The ids in the dead-letter queue, each with the reason that the runtime gave, or without one.
+    async fn dead_letters(&self) -> Vec<(String, Option<String>)> {
+        let messages = self.service.receive(&self.dead_letter_url, 1).await;
+        let dead_letter = |message: &Message| {
+            let envelope = Envelope::decode(message.body().expect("a body")).expect("an envelope");
+            let reason = message.message_attributes().and_then(|all| all.get("sluicegate-reason"));
+            (envelope.id().to_owned(), reason.and_then(|reason| reason.string_value()).map(str::to_owned))
+        };
+        messages.iter().map(dead_letter).collect()
+    }
+
+    fn heard(&self, id: &str) -> usize {
+        self.heard.lock().expect("no panic").iter().filter(|heard| *heard == id).count()
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.done.lock().expect("no panic").clone()
+    }
+}
+
+fn invocation(event: Box<RawValue>, function_timeout: Duration) -> LambdaEvent<Box<RawValue>> {
+    let deadline = SystemTime::now() + function_timeout;
+    let deadline_ms = deadline.duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
+    let mut context = Context::default();
+    context.deadline = u64::try_from(deadline_ms).expect("a date of our time");
+    LambdaEvent::new(event, context)
+}
+
+fn all_but(poison: Option<&str>) -> Vec<String> {
+    (0..ORDERS).map(|n| n.to_string()).filter(|id| Some(id.as_str()) != poison).collect()
+}
+
+pub(super) async fn good_messages_do_not_die_behind_a_bad_one(service: &Service) {
+    let orders = Orders::of_one_customer(service, RECEIVE_COUNT_MAX).await;
+    let consumer = orders.consumer(Duration::ZERO, Some("2"));
+    orders.work_off(&consumer, Duration::from_secs(10)).await;
+    service.check("worked off, in order", orders.done(), all_but(Some("2")));
+    service.check("tries of the bad one: behind others, then at the head of its group", orders.heard("2"), 6);
+    let reason = "receives exhausted after 6: the handler asked for a retry".to_owned();
+    service.check("dead letters", orders.dead_letters().await, vec![("2".to_owned(), Some(reason))]);
+}
+
+/// With a low limit the last receive is kept for the messages that wait.
+pub(super) async fn a_low_max_receive_count_gives_the_bad_one_up_one_receive_before(service: &Service) {
+    let orders = Orders::of_one_customer(service, 3).await;
+    let consumer = orders.consumer(Duration::ZERO, Some("0"));
+    orders.work_off(&consumer, Duration::from_secs(10)).await;
+    service.check("worked off, in order", orders.done(), all_but(Some("0")));
+    let reason = "receives exhausted after 2: the handler asked for a retry".to_owned();
+    service.check("dead letters", orders.dead_letters().await, vec![("0".to_owned(), Some(reason))]);
+}
+
+pub(super) async fn a_slow_group_loses_nothing(service: &Service) {
+    let orders = Orders::of_one_customer(service, RECEIVE_COUNT_MAX).await;
+    // One fits into the three quarters of the timeout that are for handlers, two do not.
+    let consumer = orders.consumer(Duration::from_millis(500), None);
+    orders.work_off(&consumer, Duration::from_millis(1_000)).await;
+    service.check("worked off, in order", orders.done(), all_but(None));
+    service.check("dead letters", orders.dead_letters().await, Vec::new());
+    let receives = orders.heard.lock().expect("no panic").len();
+    service.check("some were received more than once", receives > ORDERS, true);
+}
