@@ -21,7 +21,18 @@ pub(crate) const ANONYMOUS: &str = "anonymous";
 #[derive(Debug)]
 pub struct Authenticated<'c> {
     routed: Routed<'c>,
-    principal: String,
+    caller: Caller,
+}
+
+/// Who passed, and by what.
+#[derive(Debug)]
+enum Caller {
+    /// The principal of an API key.
+    ApiKey { principal: String },
+    /// The name of the list whose signing secret fits.
+    Signature { secret: String },
+    /// The route asked for no credentials.
+    Anonymous,
 }
 
 impl<'c> Authenticated<'c> {
@@ -38,7 +49,7 @@ impl<'c> Authenticated<'c> {
     ) -> Result<Self, Rejection> {
         let alternatives = &routed.operation().security;
         if alternatives.is_empty() {
-            return Ok(Self { routed, principal: ANONYMOUS.to_owned() });
+            return Ok(Self { routed, caller: Caller::Anonymous });
         }
         let keyring = secrets.keyring().await.map_err(|error| {
             Rejection::new(Code::SecretsUnavailable, "Try again in a moment.")
@@ -53,7 +64,7 @@ impl<'c> Authenticated<'c> {
             verdict = check(&fresh);
         }
         match verdict {
-            Ok(principal) => Ok(Self { routed, principal }),
+            Ok(caller) => Ok(Self { routed, caller }),
             Err(denied) => Err(denied.into()),
         }
     }
@@ -64,10 +75,26 @@ impl<'c> Authenticated<'c> {
         &self.routed
     }
 
-    /// Who sent it: the API key's principal, or the name of the signing scheme's secret.
+    /// Who sent it: the API key's principal, the name of the signing scheme's secret, or `anonymous`. Unique only within its
+    /// [`principal_domain`](Self::principal_domain): an API key may have the principal `github`.
     #[must_use]
     pub fn principal(&self) -> &str {
-        &self.principal
+        match &self.caller {
+            Caller::ApiKey { principal } => principal,
+            Caller::Signature { secret } => secret,
+            Caller::Anonymous => ANONYMOUS,
+        }
+    }
+
+    /// What kind of name [`principal`](Self::principal) is: `api-key`, `signature` or `anonymous`. Message ids depend on
+    /// these texts: do not change them.
+    #[must_use]
+    pub fn principal_domain(&self) -> &'static str {
+        match self.caller {
+            Caller::ApiKey { .. } => "api-key",
+            Caller::Signature { .. } => "signature",
+            Caller::Anonymous => "anonymous",
+        }
     }
 }
 
@@ -113,17 +140,17 @@ fn decide(
     keyring: &Keyring,
     alternatives: &[Vec<Requirement>],
     now_unix_s: i64,
-) -> Result<String, Denied> {
+) -> Result<Caller, Denied> {
     let mut worst = Denied::Missing { challenge: String::new() };
     for all in alternatives {
-        let mut principal = None;
+        let mut caller = None;
         let held = all.iter().try_for_each(|requirement| {
             let one = hold(routed, contract, keyring, requirement, now_unix_s)?;
-            principal.get_or_insert(one);
+            caller.get_or_insert(one);
             Ok(())
         });
         match held {
-            Ok(()) => return Ok(principal.unwrap_or_else(|| ANONYMOUS.to_owned())),
+            Ok(()) => return Ok(caller.unwrap_or(Caller::Anonymous)),
             Err(denied) => worst = worst.max(denied),
         }
     }
@@ -136,7 +163,7 @@ fn hold(
     keyring: &Keyring,
     requirement: &Requirement,
     now_unix_s: i64,
-) -> Result<String, Denied> {
+) -> Result<Caller, Denied> {
     match contract.scheme(&requirement.scheme) {
         Some(SecurityScheme::ApiKey { header, secret }) => api_key(routed, keyring, header, secret, requirement),
         Some(SecurityScheme::Signature { header, preset, secret }) => {
@@ -148,7 +175,7 @@ fn hold(
                 }
                 None => Err(SignatureError::Mismatch),
             };
-            verdict.map(|()| secret.clone()).map_err(|error| match error {
+            verdict.map(|()| Caller::Signature { secret: secret.clone() }).map_err(|error| match error {
                 SignatureError::MissingHeader { .. } => Denied::Missing { challenge },
                 error => {
                     let fresh_may_fit = error == SignatureError::Mismatch;
@@ -166,7 +193,7 @@ fn api_key(
     header: &str,
     secret: &str,
     requirement: &Requirement,
-) -> Result<String, Denied> {
+) -> Result<Caller, Denied> {
     let challenge = format!("ApiKey header=\"{header}\"");
     let Some(sent) = routed.arrival().headers.get(header) else { return Err(Denied::Missing { challenge }) };
     let digest = Sha256::digest(sent.as_bytes());
@@ -182,6 +209,6 @@ fn api_key(
     let lacks = |scope: &&String| !key.scopes.iter().any(|have| have == "*" || have == *scope);
     match requirement.scopes.iter().find(lacks) {
         Some(missing) => Err(Denied::Scope { missing: missing.clone() }),
-        None => Ok(key.principal.clone()),
+        None => Ok(Caller::ApiKey { principal: key.principal.clone() }),
     }
 }

@@ -1,6 +1,7 @@
 //! The ingress by its events: what each service sends, and the answer and the message that come of it.
 
 mod answers;
+mod authenticate;
 mod brokers;
 mod config;
 mod events;
