@@ -151,8 +151,12 @@ pub struct Enqueue {
 /// What makes two requests the same one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Idempotency {
-    /// The key; the same one gives the same message id.
+    /// The key. The same one from the same principal gives the same message id, unless `fingerprint` says otherwise.
     pub key: Template,
+    /// Whether another payload, or another value of a template or parameter, under the same key gives another message id: the
+    /// idempotency fingerprint (draft-ietf-httpapi-idempotency-key-header-07, section 2.4). False where the sender of a webhook
+    /// chooses the key, because its retries may differ in their bytes.
+    pub fingerprint: bool,
     /// Whether a request without the key is refused.
     pub required: bool,
 }

@@ -98,6 +98,10 @@ fn x_sluicegate_is_checked() {
     check("type: thing.put", "type: ''", "type", "not empty");
     check("key: '{header.Idempotency-Key}', ", "", "idempotency/key", "is missing");
     check("required: true }\n        rate", "required: yes }\n        rate", "idempotency/required", "true or false");
+    for fingerprint in ["body", "true", ""] {
+        let to = format!("required: true, fingerprint: {fingerprint} }}\n        rate");
+        check("required: true }\n        rate", &to, "idempotency/fingerprint", "payload or none");
+    }
     check("limit: 100", "limit: 0", "rateLimit/limit", "from 1 to 1000000");
     check("limit: 100", "limit: 1.5", "rateLimit/limit", "integer");
     check("window: 60s", "window: 60", "rateLimit/window", "duration");

@@ -12,7 +12,7 @@
 //! ```
 //! use sluicegate_envelope::{Envelope, deterministic_id};
 //!
-//! let id = deterministic_id("dev", "placeOrder", "key-1");
+//! let id = deterministic_id(["dev", "placeOrder", "key-1"]);
 //! let order = r#"{"order_id": "o-1", "price": 1.10}"#;
 //! let sent = Envelope::builder(id, "/orders", "order.placed").payload(Some("application/json"), order).build()?;
 //!

@@ -1,6 +1,7 @@
 //! Stages 4 and 5: the [`Envelope`], and the broker's [`Receipt`] for it.
 //!
-//! The same idempotency key from the same principal on the same operation gives the same message id, without a store.
+//! The same request, repeated by the same principal with the same idempotency key, gives the same message id, without a store.
+//! Another request under the same key is another message, except where the contract says `fingerprint: none`.
 //! Only a receipt is a yes; whatever else the broker says, or does not say in time, is a 503 that may be repeated.
 
 use std::borrow::Cow;
@@ -31,20 +32,32 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
     let enqueue = &operation.enqueue;
 
     let key = idempotency_key(request)?;
-    let id = match &key {
-        Some(key) => deterministic_id(authenticated.principal(), &operation.id, key),
-        None => fresh_id(),
+    let event_type = render(request, &enqueue.event_type)?;
+    let subject = enqueue.subject.as_ref().map(|subject| render(request, subject)).transpose()?;
+    let group = enqueue.group.as_ref().map(|group| render(request, group)).transpose()?;
+    let fingerprint = || {
+        let said = [&*event_type, subject.as_deref().unwrap_or_default(), group.as_deref().unwrap_or_default()];
+        let sent = std::iter::once(arrival.query.as_str()).chain(routed.path_params());
+        said.into_iter().chain(sent).map(str::as_bytes).chain([routed.body()])
     };
-    let mut builder = Envelope::builder(id, arrival.path.as_str(), render(request, &enqueue.event_type)?)
+    let id = match (&key, &enqueue.idempotency) {
+        (Some(key), Some(idempotency)) => {
+            let named = [authenticated.principal_domain(), authenticated.principal(), &operation.id, key];
+            let fingerprint = idempotency.fingerprint.then(fingerprint);
+            deterministic_id(named.into_iter().map(str::as_bytes).chain(fingerprint.into_iter().flatten()))
+        }
+        _ => fresh_id(),
+    };
+    let mut builder = Envelope::builder(id, arrival.path.as_str(), event_type)
         .time(received_at)
         .principal(authenticated.principal())
         .operation(&operation.id)
         .payload(arrival.header("content-type"), routed.body());
-    if let Some(subject) = &enqueue.subject {
-        builder = builder.subject(render(request, subject)?);
+    if let Some(subject) = subject {
+        builder = builder.subject(subject);
     }
-    if let Some(group) = &enqueue.group {
-        builder = builder.group(render(request, group)?);
+    if let Some(group) = group {
+        builder = builder.group(group);
     }
     if let Some(key) = key {
         builder = builder.idempotency_key(key);

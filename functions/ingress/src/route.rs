@@ -50,6 +50,11 @@ impl<'c> Routed<'c> {
         self.arrival.body.as_deref().unwrap_or_default()
     }
 
+    /// The values of the path's parameters, decoded, from the left.
+    pub(crate) fn path_params(&self) -> impl Iterator<Item = &str> {
+        self.path_params.iter().map(|(_, value)| value.as_str())
+    }
+
     /// A parameter of the path, decoded.
     #[must_use]
     pub fn path_param(&self, name: &str) -> Option<&str> {

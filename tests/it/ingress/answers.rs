@@ -134,22 +134,6 @@ async fn an_accepted_order_is_an_envelope_with_the_exact_bytes() {
 }
 
 #[tokio::test]
-async fn the_same_key_gives_the_same_id_and_another_principal_another() {
-    let broker = Broker::default();
-    let ingress = ingress(&broker, &Store::holding(&secret_text()));
-    let mut ids = Vec::new();
-    for (api_key, key) in [("writer", "k"), ("writer", "\"k\""), ("writer", "l"), ("old", "k"), ("new", "k")] {
-        let headers = [("x-api-key", api_key), ("content-type", "application/json"), ("idempotency-key", key)];
-        answer(&ingress, &http_api("POST", "/orders", &headers, ORDER)).await;
-        ids.push(broker.last().unwrap().0.id().to_owned());
-    }
-    assert_eq!(ids[0], ids[1], "quoted or bare");
-    assert_ne!(ids[0], ids[2], "another key");
-    assert_ne!(ids[0], ids[3], "another principal");
-    assert_eq!(ids[3], ids[4], "the principal's other live key");
-}
-
-#[tokio::test]
 async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
     let reason = || "the inner story".to_owned();
     for (sick, status, code, retry_after) in [

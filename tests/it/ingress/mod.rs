@@ -5,6 +5,7 @@ mod authenticate;
 mod brokers;
 mod config;
 mod events;
+mod ids;
 mod secrets;
 
 use std::{

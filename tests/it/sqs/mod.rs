@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::support::service::{Kind, Service, on_both_services, run_case};
 
 /// No case takes longer than this.
-const CASE_TIME_MAX: Duration = Duration::from_secs(40);
+const CASE_TIME_MAX: Duration = Duration::from_secs(90);
 
 fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
     run_case(kind, CASE_TIME_MAX, case);

@@ -89,10 +89,21 @@ fn takes_json_only(body: Option<&Body>) -> bool {
 }
 
 fn idempotency<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Idempotency> {
-    checker.strict_fields(at, &["key", "required"])?;
+    checker.strict_fields(at, &["key", "required", "fingerprint"])?;
     let required = checker.flag(at, "required");
+    let fingerprint = match at.get("fingerprint") {
+        None => true,
+        Some(field) => match field.text() {
+            Some("payload") => true,
+            Some("none") => false,
+            _ => {
+                checker.fault(&field, "must be payload or none");
+                true
+            }
+        },
+    };
     let key = checker.required(at, "key").and_then(|key| template(checker, &key, request))?;
-    Some(Idempotency { key, required })
+    Some(Idempotency { key, fingerprint, required })
 }
 
 fn rate_limit<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<RateLimit> {
