@@ -1,7 +1,7 @@
 //! Amazon SQS, standard and FIFO. A receipt is given only when the answer names a message id and the MD5 of our body.
 //!
-//! On a FIFO queue the envelope's id is the deduplication id, so a repeated send is stored once for five minutes. On a
-//! standard queue a repeated send may be stored twice, under one envelope id. A group is passed on to both kinds: order on
+//! On a FIFO queue the envelope's id is the deduplication id, so a repeated send is stored once for five minutes. SQS then answers
+//! with the MD5 of what was sent, not of what is stored: two messages that differ must not share an id. On a standard queue a repeated send may be stored twice, under one envelope id. A group is passed on to both kinds: order on
 //! FIFO, fair sharing on standard. A FIFO message without a group is a group of its own, because nobody asked for an order
 //! and a shared group would make all such messages wait for each other.
 

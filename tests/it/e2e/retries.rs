@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{WAY_TIME_MAX, deliver, placed};
-use crate::support::forward::ForwardServer;
+use crate::support::forward::{ForwardServer, Forwarded};
 use crate::support::stack::{Stack, steps};
 
 /// Five receives with four delays between them.
@@ -49,6 +49,32 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_ma
         );
     }
     assert!(delays.iter().sum::<f64>() > 0.5, "there is some waiting: {delays:?}");
+    stack.stop().await;
+}
+
+/// Amid ten orders of one customer, which a FIFO queue keeps in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_order_is_given_up_alone_and_the_customers_other_orders_are_worked_off_in_order() {
+    let forward = ForwardServer::start(|event| match event.says("order-3") {
+        true => StatusCode::INTERNAL_SERVER_ERROR,
+        false => StatusCode::OK,
+    })
+    .await;
+    let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
+    let names: Vec<_> = (0..10).map(|n| format!("order-{n}")).collect();
+    let mut ids = Vec::new();
+    for name in &names {
+        ids.push(placed(&stack, name, "c-1").await);
+    }
+    let poison = ids.remove(3);
+    stack.until_state(&poison, "dead-lettered", GIVE_UP_TIME_MAX).await;
+    for id in &ids {
+        stack.until_state(id, "done", WAY_TIME_MAX).await;
+    }
+    let handled = forward.received(|event| !event.says("order-3"));
+    let order_of = |event: &Forwarded| names.iter().position(|name| event.says(name));
+    let order: Vec<_> = handled.iter().map(order_of).collect();
+    assert_eq!(order, [0, 1, 2, 4, 5, 6, 7, 8, 9].map(Some), "once each, in order");
     stack.stop().await;
 }
 

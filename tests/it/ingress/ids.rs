@@ -38,6 +38,15 @@ paths:
         queue: items
         type: hook.{header.x-kind}
         idempotency: { key: '{header.idempotency-key}', required: true, fingerprint: none }
+  /signed:
+    post:
+      operationId: signed
+      security: [{ signature: [] }]
+      requestBody: { content: { application/json: {} } }
+      x-sluicegate:
+        queue: items
+        type: hook.{body#/type}
+        idempotency: { key: '{body#/id}', required: true, fingerprint: none }
 components:
   securitySchemes:
     key: { type: apiKey, in: header, name: x-api-key, x-secret: api-keys }
@@ -123,6 +132,18 @@ async fn a_key_names_one_request_of_one_caller() {
         let ids = (id(&ingress, first).await, id(&ingress, &second).await);
         assert_eq!(ids.0 == ids.1, same, "{what}: {ids:?}");
     }
+}
+
+/// A signed body that names itself and its type cannot be sent again as another message, whatever the headers say.
+#[tokio::test]
+async fn a_signed_body_sent_again_under_other_headers_is_the_same_message() {
+    let broker = Broker::default();
+    let ingress = ingress(&broker);
+    let headers = vec![("content-type", "application/json".to_owned())];
+    let first = Request { path: "/signed", query: "", headers, body: r#"{"id":"d-1","type":"paid"}"# }.signed();
+    let replay = first.clone().header("idempotency-key", "d-2").header("x-kind", "refunded");
+    assert_eq!(id(&ingress, &first).await, id(&ingress, &replay).await);
+    assert_eq!(broker.last().unwrap().0.event_type(), "hook.paid");
 }
 
 /// What a FIFO queue does with a repeat it does by the id, so two payloads under one key are two messages there.
