@@ -32,7 +32,8 @@ impl Delivery {
         &self.queue
     }
 
-    /// The group it was sent with: what orders a FIFO queue, the tenant on a fair one.
+    /// The group it was sent with: what orders a FIFO queue, the tenant on a fair one. The event's own, as its sender
+    /// wrote it; the broker's if the event names none.
     #[must_use]
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()

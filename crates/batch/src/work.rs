@@ -184,7 +184,8 @@ impl<S: Settle> Work<'_, S> {
     fn decode(&self, index: usize, message: &Incoming<'_>) -> Result<Arc<Delivery>, String> {
         let envelope = self.settle.decode(index).map_err(|reason| format!("undecodable: {reason}"))?;
         Ok(Arc::new(Delivery {
-            group: message.group.as_deref().or(envelope.group()).map(str::to_owned),
+            // The broker's may be a token made of it: SQS does not take every text.
+            group: envelope.group().or(message.group.as_deref()).map(str::to_owned),
             envelope,
             receive_count: message.receive_count,
             queue: message.queue.to_owned(),

@@ -259,3 +259,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_handler_is_shown_the_group_that_the_sender_named() {
+    let token = "sha256-5f9b1b4c";
+    for (named, of_the_broker, shown) in [
+        (Some("two words"), Some(token), Some("two words")),
+        (Some("c-1"), Some("c-1"), Some("c-1")),
+        (Some("c-1"), None, Some("c-1")),
+        (None, Some("c-1"), Some("c-1")),
+        (None, None, None),
+    ] {
+        let envelope = Envelope::builder("e-1", "/", "done").group(named.unwrap_or_default()).build().unwrap();
+        let memory = Memory { bodies: vec![envelope.encode()], ..Memory::default() };
+        let message = Incoming {
+            id: "m-1".into(),
+            queue: "queue.fifo",
+            receive_count: 1,
+            group: of_the_broker.map(Cow::Borrowed),
+            ordered: true,
+            trace_header: None,
+        };
+        let work = Work {
+            handlers: &handlers(&Arc::default()),
+            retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
+            receive_count_max: None,
+            concurrency: 1,
+            work_until: Instant::now(),
+            settle_until: Instant::now(),
+            messages: &[],
+            settle: &memory,
+            invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
+        };
+        assert_eq!(work.decode(0, &message).unwrap().group(), shown, "{named:?} {of_the_broker:?}");
+    }
+}
