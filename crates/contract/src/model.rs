@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Template;
+use crate::{Source, Template};
 
 /// A JSON Schema (2020-12) as JSON text that stands alone: what it refers to is bundled under `$defs`.
 pub type SchemaText = String;
@@ -159,6 +159,17 @@ pub struct Idempotency {
     pub fingerprint: bool,
     /// Whether a request without the key is refused.
     pub required: bool,
+}
+
+impl Idempotency {
+    /// The lower-case name of the header whose value is the key; `None` if the key is made of anything else or more.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self.key.as_source()? {
+            Source::Header(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// At most `limit` requests per window and caller.

@@ -79,6 +79,15 @@ impl Template {
         Ok(text)
     }
 
+    /// The placeholder, if the template is that and nothing else.
+    #[must_use]
+    pub fn as_source(&self) -> Option<&Source> {
+        match self.parts.as_slice() {
+            [Part::Value(source)] => Some(source),
+            _ => None,
+        }
+    }
+
     /// The values this template needs, in order.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.parts.iter().filter_map(|part| match part {

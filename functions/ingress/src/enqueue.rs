@@ -7,19 +7,17 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sluicegate_contract::{Source, Template};
+use sluicegate_contract::{Missing, Source, Template};
 use sluicegate_envelope::{Envelope, deterministic_id, fresh_id};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
+    idempotency_key::{self, SENT_TWICE},
     rejection::{Code, Rejection},
     validate::Validated,
 };
-
-/// Longest idempotency key, in characters. The draft leaves the length to the server.
-pub(crate) const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
 /// Makes the envelope of a validated request.
 ///
@@ -107,28 +105,53 @@ fn rejection(error: SendError) -> Rejection {
 }
 
 fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection> {
-    let Some(idempotency) = &request.authenticated().routed().operation().enqueue.idempotency else { return Ok(None) };
+    let routed = request.authenticated().routed();
+    let Some(idempotency) = &routed.operation().enqueue.idempotency else { return Ok(None) };
     let invalid = |detail: String| Rejection::new(Code::IdempotencyKeyInvalid, detail);
+    if let Some(name) = idempotency.header() {
+        return match routed.arrival().header(name) {
+            Some(value) => match idempotency_key::from_header(name, value) {
+                Ok(key) => Ok(Some(key.into_owned())),
+                Err(error) => Err(invalid(format!("The header {name} {error}."))),
+            },
+            None if routed.arrival().repeats_header(name) => Err(invalid(format!("The header {name} {SENT_TWICE}."))),
+            None if idempotency.required => Err(invalid(format!("The header {name} is required."))),
+            None => Ok(None),
+        };
+    }
     let rendered = match idempotency.key.render(|source| lookup(request, source)) {
         Ok(rendered) => rendered,
-        Err(missing) if idempotency.required => return Err(invalid(format!("{missing}."))),
+        Err(Missing(source)) if idempotency.required || repeats(request, &source) => {
+            return Err(invalid(lacks(request, &source)));
+        }
         Err(_) => return Ok(None),
     };
-    // A structured-field string is quoted; most clients send it bare (Idempotency-Key draft 07, section 2.1).
-    let key = rendered.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&rendered);
-    let usable =
-        (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if usable {
-        Ok(Some(key.to_owned()))
-    } else {
-        Err(invalid(format!("It must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters.")))
-    }
+    idempotency_key::check(&rendered).map_err(|error| invalid(format!("The idempotency key {error}.")))?;
+    Ok(Some(rendered))
 }
 
 fn render(request: &Validated<'_>, template: &Template) -> Result<String, Rejection> {
     template
         .render(|source| lookup(request, source))
-        .map_err(|missing| Rejection::new(Code::ParameterInvalid, format!("{missing}.")))
+        .map_err(|Missing(source)| Rejection::new(Code::ParameterInvalid, lacks(request, &source)))
+}
+
+/// Says why there is no value for a placeholder.
+fn lacks(request: &Validated<'_>, source: &Source) -> String {
+    match source {
+        Source::Header(name) if repeats(request, source) => format!("The header {name} {SENT_TWICE}."),
+        Source::Query(name) if repeats(request, source) => format!("The query parameter {name} {SENT_TWICE}."),
+        _ => format!("The request has no {source}."),
+    }
+}
+
+fn repeats(request: &Validated<'_>, source: &Source) -> bool {
+    let arrival = request.authenticated().routed().arrival();
+    match source {
+        Source::Header(name) => arrival.repeats_header(name),
+        Source::Query(name) => arrival.repeats_query(name),
+        Source::Path(_) | Source::Body(_) => false,
+    }
 }
 
 fn lookup<'r>(request: &'r Validated<'_>, source: &Source) -> Option<Cow<'r, str>> {
@@ -136,7 +159,7 @@ fn lookup<'r>(request: &'r Validated<'_>, source: &Source) -> Option<Cow<'r, str
     match source {
         Source::Header(name) => routed.arrival().header(name).map(Cow::Borrowed),
         Source::Path(name) => routed.path_param(name).map(Cow::Borrowed),
-        Source::Query(name) => routed.arrival().query_value(name).map(Cow::Owned),
+        Source::Query(name) => routed.arrival().query_value(name),
         Source::Body(pointer) => match request.document()?.pointer(pointer)? {
             Value::String(text) => Some(Cow::Borrowed(text)),
             value @ (Value::Number(_) | Value::Bool(_)) => Some(Cow::Owned(value.to_string())),

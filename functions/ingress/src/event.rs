@@ -182,19 +182,38 @@ impl Arrival {
         rest.starts_with('/').then_some(rest)
     }
 
-    /// A header's value when it was sent once (or joined by the gateway) and is text.
+    /// A header's value, if it was sent once and is text. HTTP APIs and Function URLs join the values of a repeated
+    /// header with commas, which is one value here.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next().filter(|_| values.next().is_none())?;
+        std::str::from_utf8(value.as_bytes()).ok()
     }
 
-    /// The first query parameter of that name, decoded.
+    /// Whether a header was sent more than once, so that [`header`](Self::header) has no value for it.
     #[must_use]
-    pub fn query_value(&self, name: &str) -> Option<String> {
-        self.query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (form_decoded(key)? == name).then(|| form_decoded(value))?
-        })
+    pub fn repeats_header(&self, name: &str) -> bool {
+        self.headers.get_all(name).iter().nth(1).is_some()
+    }
+
+    /// A query parameter's value, decoded, if it was sent once.
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut values = self.query_values(name);
+        values.next().filter(|_| values.next().is_none()).and_then(form_decoded)
+    }
+
+    /// Whether a query parameter was sent more than once, so that [`query_value`](Self::query_value) has no value for
+    /// it.
+    #[must_use]
+    pub fn repeats_query(&self, name: &str) -> bool {
+        self.query_values(name).nth(1).is_some()
+    }
+
+    fn query_values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(move |(key, _)| form_decoded(key).is_some_and(|key| key == name)).map(|(_, value)| value)
     }
 }
 
@@ -203,8 +222,11 @@ fn encoded(path: String) -> String {
     if path.contains('%') { path.replace('%', "%25") } else { path }
 }
 
-fn form_decoded(text: &str) -> Option<String> {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Cow::into_owned)
+fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('+') {
+        return percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(|text| text.into_owned().into());
+    }
+    percent_decode_str(text).decode_utf8().ok()
 }
 
 /// The parameters as a query string; the multi-value map has all that the other has.

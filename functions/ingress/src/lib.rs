@@ -8,6 +8,7 @@ mod backend;
 mod config;
 mod enqueue;
 mod event;
+mod idempotency_key;
 mod limit;
 mod rejection;
 mod route;

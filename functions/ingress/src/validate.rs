@@ -3,11 +3,14 @@
 //! A body is parsed only here, after its sender is known and its size is checked. Nesting is limited by the parser (128
 //! levels, `serde_json`'s own limit), so that no document can exhaust the stack. The payload itself is never rewritten.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
-use sluicegate_contract::{Body, Location, Parameter, is_json};
+use sluicegate_contract::{Body, Idempotency, Location, Parameter, is_json};
 
 use crate::{
     authenticate::Authenticated,
+    idempotency_key::{self, SENT_TWICE},
     rejection::{Code, Rejection},
     route::Routed,
     schemas::Schemas,
@@ -54,15 +57,33 @@ impl<'c> Validated<'c> {
 }
 
 fn check_parameter(routed: &Routed<'_>, parameter: &Parameter, schemas: &Schemas) -> Result<(), Rejection> {
-    let name = &parameter.name;
+    let name = parameter.name.as_str();
+    let arrival = routed.arrival();
     let (place, value) = match parameter.location {
-        Location::Header => ("header", routed.arrival().header(name).map(str::to_owned)),
-        Location::Path => ("path parameter", routed.path_param(name).map(str::to_owned)),
-        Location::Query => ("query parameter", routed.arrival().query_value(name)),
+        Location::Header => ("header", arrival.header(name).map(Cow::Borrowed)),
+        Location::Path => ("path parameter", routed.path_param(name).map(Cow::Borrowed)),
+        Location::Query => ("query parameter", arrival.query_value(name)),
     };
-    let invalid = |reason: &str| Err(Rejection::new(Code::ParameterInvalid, format!("The {place} {name} {reason}.")));
+    let idempotency = routed.operation().enqueue.idempotency.as_ref();
+    let is_key = parameter.location == Location::Header && idempotency.and_then(Idempotency::header) == Some(name);
+    let code = if is_key { Code::IdempotencyKeyInvalid } else { Code::ParameterInvalid };
+    let invalid = |reason: &str| Err(Rejection::new(code, format!("The {place} {name} {reason}.")));
     let Some(text) = value else {
-        return if parameter.required { invalid("is required") } else { Ok(()) };
+        return match parameter.location {
+            Location::Header if arrival.repeats_header(name) => invalid(SENT_TWICE),
+            Location::Query if arrival.repeats_query(name) => invalid(SENT_TWICE),
+            _ if parameter.required => invalid("is required"),
+            _ => Ok(()),
+        };
+    };
+    // The schema is for the key, not for the quotes around it.
+    let text = if is_key {
+        match idempotency_key::from_header(name, &text) {
+            Ok(key) => key.into_owned(),
+            Err(error) => return invalid(&error.to_string()),
+        }
+    } else {
+        text.into_owned()
     };
     let schema = parameter.schema.as_ref();
     let value = Value::String(text);

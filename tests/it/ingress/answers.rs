@@ -76,7 +76,7 @@ async fn every_refusal_is_a_problem_with_its_code() {
         Case { code: "credentials_invalid", ..github(wrong) },
         Case { code: "credentials_invalid", ..github(right).body("Hello, World?") },
         Case { status: 400, code: "json_invalid", ..github(right).header("content-type", "application/json") },
-        case("no idempotency key", 400, "parameter_invalid", "dempotency").without("idempotency-key"),
+        case("no idempotency key", 400, "idempotency_key_invalid", "dempotency").without("idempotency-key"),
         case("media type", 415, "media_type_unsupported", "application/json").header("content-type", "text/plain"),
         case("no body", 400, "body_missing", "").body(""),
         case("not JSON", 400, "json_invalid", "line 1").body("{"),

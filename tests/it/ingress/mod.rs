@@ -6,6 +6,7 @@ mod brokers;
 mod config;
 mod events;
 mod ids;
+mod repeats;
 mod secrets;
 
 use std::{
