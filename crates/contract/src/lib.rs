@@ -20,7 +20,7 @@ pub use model::{
 };
 #[cfg(feature = "parse")]
 pub use parse::Fault;
-pub use route::{Match, RouteError};
+pub use route::{Match, RouteError, decode_segment};
 pub use template::{Missing, Source, Template, TemplateError};
 
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.

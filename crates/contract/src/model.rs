@@ -1,8 +1,10 @@
 //! What a checked contract says, as plain data: nothing here can fail, and a value serialised by one build is read by
 //! the function built with it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::{Source, Template};
@@ -61,6 +63,17 @@ pub struct Operation {
     pub body: Option<Body>,
     /// What becomes of an admitted request.
     pub enqueue: Enqueue,
+}
+
+impl Operation {
+    /// The path as a URI-reference (RFC 3986), with its parameters by name: `/orders/%7Border_id%7D`. It is the
+    /// CloudEvents `source` of the operation's messages, whichever host, stage and parameters a request came with.
+    #[must_use]
+    pub fn source(&self) -> Cow<'_, str> {
+        // Of what a path of the contract may hold, these alone are not legal in a URI.
+        const ILLEGAL: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'[').add(b']');
+        utf8_percent_encode(&self.path, ILLEGAL).into()
+    }
 }
 
 /// A security scheme that must be satisfied, and the scopes the principal must have.

@@ -4,8 +4,11 @@
 //! the left, a literal beats a parameter. So `POST /a/b` is a 405 when `/a/b` has only a GET, even if `/a/{x}` has a
 //! POST: as in OpenAPI, a concrete path hides a templated one.
 //!
-//! Literal segments are compared as they arrive. A parameter takes exactly one segment that is not empty, and only its
-//! value is percent-decoded, after splitting: `%2F` never starts a new segment. `/a` and `/a/` are different paths.
+//! Segments are percent-decoded after splitting, so that `%2F` never starts a new one, and compared decoded:
+//! `/caf%C3%A9` and `/caf%c3%a9` are one path, as are `/new` and `/%6Eew` (RFC 3986, section 6.2.2). A parameter takes
+//! exactly one segment that is not empty. `/a` and `/a/` are different paths.
+
+use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
@@ -29,7 +32,7 @@ pub enum RouteError {
     /// The path exists without this method.
     #[error("the path takes only {}", allow.join(", "))]
     MethodNotAllowed {
-        /// The methods the contract has for this path, sorted. An answer to OPTIONS adds OPTIONS itself.
+        /// The methods the contract has for this path, sorted. The caller adds OPTIONS, which it answers itself.
         allow: Vec<String>,
     },
     /// The path does not start with `/`, or its percent-encoding is broken or not UTF-8.
@@ -47,11 +50,10 @@ impl Contract {
     /// See [`RouteError`]. A bad path is bad whether or not a route fits.
     pub fn route(&self, method: &str, path: &str) -> Result<Match<'_>, RouteError> {
         let decoded = decode_segments(path)?;
-        let raw = || path.split('/').skip(1);
         let best = self
             .operations
             .iter()
-            .filter(|operation| fits(&operation.path, raw()))
+            .filter(|operation| fits(&operation.path, &decoded))
             // Vec<bool> orders by the first difference, false (literal) first.
             .min_by_key(|operation| segments(&operation.path).map(|s| parameter(s).is_some()).collect::<Vec<_>>())
             .ok_or(RouteError::NotFound)?;
@@ -64,24 +66,30 @@ impl Contract {
         };
         let path_params = segments(&operation.path)
             .zip(decoded)
-            .filter_map(|(segment, value)| Some((parameter(segment)?.to_owned(), value)))
+            .filter_map(|(segment, value)| Some((parameter(segment)?.to_owned(), value.into_owned())))
             .collect();
         Ok(Match { operation, path_params })
     }
 }
 
-fn fits<'p>(template: &str, mut path: impl Iterator<Item = &'p str>) -> bool {
+fn fits(template: &str, path: &[Cow<'_, str>]) -> bool {
+    let mut path = path.iter();
     segments(template).all(|segment| {
-        path.next().is_some_and(|raw| raw == segment || (parameter(segment).is_some() && !raw.is_empty()))
+        path.next().is_some_and(|decoded| match parameter(segment) {
+            Some(_) => !decoded.is_empty(),
+            None if segment.contains('%') => decode_segment(segment).as_ref() == Some(decoded),
+            None => decoded == segment,
+        })
     }) && path.next().is_none()
 }
 
-fn decode_segments(path: &str) -> Result<Vec<String>, RouteError> {
+fn decode_segments(path: &str) -> Result<Vec<Cow<'_, str>>, RouteError> {
     let path = path.strip_prefix('/').ok_or(RouteError::BadPath)?;
-    path.split('/').map(|segment| decode(segment).ok_or(RouteError::BadPath)).collect()
+    path.split('/').map(|segment| decode_segment(segment).ok_or(RouteError::BadPath)).collect()
 }
 
-fn decode(segment: &str) -> Option<String> {
+/// A segment without its percent-encoding; `None` if that is broken or not UTF-8.
+pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     // `percent_decode_str` leaves a broken escape as it is; here it is an error.
     let well_formed = segment.split('%').skip(1).all(|after| {
         let digits = after.as_bytes();
@@ -90,7 +98,7 @@ fn decode(segment: &str) -> Option<String> {
     if !well_formed {
         return None;
     }
-    Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned())
+    percent_decode_str(segment).decode_utf8().ok()
 }
 
 /// The segments of a path of the contract, without the one before the leading `/`.

@@ -197,13 +197,30 @@ fn routes_are_checked() {
         check("  /hooks:", &format!("  {path}: {{}}\n  /hooks:"), pointer, reason)
     };
     hooks("/things/{other}", "/paths/~1things~1{other}", "same route as /things/{thing_id}");
-    hooks("hooks", "/paths/hooks", "starts with `/`");
+    hooks("hooks", "/paths/hooks", "starts with one `/`");
+    hooks("//hooks", "/paths/~1~1hooks", "starts with one `/`");
     hooks("/openapi.json", "/paths/~1openapi.json", "reserved");
+    hooks("/openapi%2Ejson", "/paths/~1openapi%2Ejson", "reserved");
+    check("components:\n", "  /%68ooks: {}\ncomponents:\n", "/paths/~1%68ooks", "same route as /hooks");
+    hooks("'/%74hings/{other}'", "/paths/~1%74hings~1{other}", "same route as /things/{thing_id}");
+    for literal in ["a%zz", "a%4", "a%", "%FF", "%ED%A0%80"] {
+        hooks(&format!("/hooks/{literal}"), &format!("/paths/~1hooks~1{literal}"), "not percent-encoded UTF-8");
+    }
+    for literal in ["a%2Fb", "a%2fb", "a%3Fb", "100%25"] {
+        hooks(&format!("/hooks/{literal}"), &format!("/paths/~1hooks~1{literal}"), "HTTP APIs do not pass on");
+    }
+    for literal in [".", "..", "%2E", ".%2e"] {
+        hooks(&format!("/hooks/{literal}"), &format!("/paths/~1hooks~1{literal}"), "never sent");
+    }
+    hooks("/hooks/a%00", "/paths/~1hooks~1a%00", "control character");
     hooks("/hooks/a b", "/paths/~1hooks~1a b", "`a b`");
     hooks("/hooks?x=1", "/paths/~1hooks?x=1", "`hooks?x=1`");
     hooks("'/hooks/{proxy+}'", "/paths/~1hooks~1{proxy+}", "{proxy+}");
     hooks("'/hooks/{a}.json'", "/paths/~1hooks~1{a}.json", "{a}.json");
     check("components:\n", "  /hooks: {}\ncomponents:\n", "/paths/~1hooks", "already there");
+    for path in ["/hooks/caf%C3%A9", "/hooks/%7B%7D", "/hooks/a%20b%23c", "/hooks/..."] {
+        assert_eq!(faults(&VALID.replace("  /hooks:", &format!("  {path}: {{}}\n  /hooks:"))), [], "{path}");
+    }
 }
 
 #[test]

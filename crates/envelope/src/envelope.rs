@@ -26,7 +26,8 @@ impl Envelope {
         self.required(Attribute::Id)
     }
 
-    /// `source`: who made the event, a URI reference.
+    /// `source`: who made the event, a URI-reference. Ingress writes the path of the route as the contract has it, with
+    /// braces percent-encoded: `/orders/%7Border_id%7D`.
     pub fn source(&self) -> &str {
         self.required(Attribute::Source)
     }

@@ -100,7 +100,8 @@ impl Gateway {
             return Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large"));
         }
         let arrival = Arrival::now(self.port, &parts.headers);
-        let path = event::decoded_path(parts.uri.path());
+        let bad_request = || refusal(StatusCode::BAD_REQUEST, "Bad Request");
+        let path = event::decoded_path(parts.uri.path()).ok_or_else(bad_request)?;
         let found = self.routes.find(parts.method.as_str(), &path);
         let Some(Found { key, parameters, target }) = found else {
             return Err(refusal(StatusCode::NOT_FOUND, "Not Found"));
@@ -109,10 +110,10 @@ impl Gateway {
             if error.downcast_ref::<LengthLimitError>().is_some() {
                 refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
             } else {
-                refusal(StatusCode::BAD_REQUEST, "Bad Request")
+                bad_request()
             }
         })?;
-        let event = event(parts, &body.to_bytes(), key, parameters, &arrival).to_string();
+        let event = event(parts, &path, &body.to_bytes(), key, parameters, &arrival).to_string();
         if event.len() > INVOKE_BYTES_MAX {
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
         }

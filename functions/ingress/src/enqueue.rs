@@ -46,7 +46,7 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
         }
         _ => fresh_id(),
     };
-    let mut builder = Envelope::builder(id, arrival.path.as_str(), event_type)
+    let mut builder = Envelope::builder(id, operation.source(), event_type)
         .time(received_at)
         .principal(authenticated.principal())
         .operation(&operation.id)

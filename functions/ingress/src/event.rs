@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -20,7 +20,7 @@ use crate::rejection::{Code, Rejection};
 pub struct Arrival {
     /// The method, upper case.
     pub method: String,
-    /// The percent-encoded path.
+    /// The percent-encoded path, in one spelling for all paths that mean the same: only what must be is encoded.
     pub path: String,
     /// The stage the path may begin with (API Gateway puts a named stage there, unless a custom domain hides it).
     pub stage: Option<String>,
@@ -91,6 +91,7 @@ type Multi = BTreeMap<String, Option<Vec<String>>>;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Context {
+    domain_name: Option<String>,
     elb: Option<IgnoredAny>,
     http: Option<ContextHttp>,
     identity: Option<ContextIdentity>,
@@ -128,9 +129,11 @@ impl Arrival {
 
     fn from_v2(event: Event) -> Option<Self> {
         let http = event.request_context.http?;
+        let is_function_url = event.request_context.domain_name.as_deref().is_some_and(is_function_url);
+        let form = if is_function_url { PathForm::Encoded } else { PathForm::Decoded };
         Some(Self {
             method: http.method?,
-            path: encoded(event.raw_path?),
+            path: canonical(event.raw_path?, form),
             stage: event.request_context.stage.filter(|stage| stage != "$default"),
             query: event.raw_query_string.unwrap_or_default(),
             headers: headers(event.headers, None),
@@ -143,9 +146,11 @@ impl Arrival {
 
     fn from_v1(event: Event) -> Option<Self> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        // HTTP APIs name the payload format, REST APIs do not.
+        let form = if event.version.is_some() { PathForm::Decoded } else { PathForm::Encoded };
         Some(Self {
             method: event.http_method?,
-            path: encoded(event.path?),
+            path: canonical(event.path?, form),
             stage: event.request_context.stage,
             query: query(event.query_string_parameters, event.multi_value_query_string_parameters, encode),
             headers: headers(event.headers, event.multi_value_headers),
@@ -162,7 +167,7 @@ impl Arrival {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         Some(Self {
             method: event.http_method?,
-            path: event.path?,
+            path: canonical(event.path?, PathForm::Encoded),
             stage: None,
             // A load balancer does not decode the query: it is percent-encoded already.
             query: query(event.query_string_parameters, event.multi_value_query_string_parameters, str::to_owned),
@@ -217,9 +222,61 @@ impl Arrival {
     }
 }
 
-/// API Gateway hands the path over decoded; a literal `%` must not be decoded a second time.
-fn encoded(path: String) -> String {
-    if path.contains('%') { path.replace('%', "%25") } else { path }
+/// What a segment of a path has as it is: `pchar` of RFC 3986, section 3.3. Everything else is percent-encoded.
+const ENCODED_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// How a service hands the path over. Captured from all of them: <https://github.com/hotsock/voker/pull/8>.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PathForm {
+    /// Percent-encoded as it was sent: REST APIs, Function URLs, load balancers.
+    Encoded,
+    /// Decoded, so that a `%` is a `%`: HTTP APIs, in both payload formats.
+    Decoded,
+}
+
+/// The one spelling of paths that mean the same (RFC 3986, section 6.2.2). A segment whose encoding is broken stays as
+/// it is.
+fn canonical(path: String, form: PathForm) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&b);
+    if path.bytes().all(is_plain) {
+        return path;
+    }
+    let mut text = String::with_capacity(path.len());
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            text.push('/');
+        }
+        match form {
+            PathForm::Decoded => text.extend(utf8_percent_encode(segment, ENCODED_IN_SEGMENT)),
+            PathForm::Encoded => match sluicegate_contract::decode_segment(segment) {
+                Some(decoded) => text.extend(utf8_percent_encode(&decoded, ENCODED_IN_SEGMENT)),
+                None => text.push_str(segment),
+            },
+        }
+    }
+    text
+}
+
+/// `<id>.lambda-url.<region>.on.aws`, and the like in other partitions and emulators.
+fn is_function_url(domain_name: &str) -> bool {
+    domain_name.split('.').nth(1) == Some("lambda-url")
 }
 
 fn form_decoded(text: &str) -> Option<Cow<'_, str>> {

@@ -2,6 +2,8 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
+use sluicegate_contract::Contract;
+use sluicegate_ingress::Ingress;
 
 use super::{Broker, Store, answer, ingress, lambda, secret_text};
 
@@ -111,6 +113,88 @@ async fn a_named_stage_is_not_part_of_the_route() {
             with_request(event(include_str!("../../events/http-api-v2.json")), path, &headers, BODY.into(), false);
         event["requestContext"]["stage"] = "prod".into();
         assert_eq!(answer(&ingress, &event).await["statusCode"], status, "{path}");
+    }
+}
+
+/// An ingress with one route, whose path has a parameter and a literal segment that is percent-encoded.
+fn items(broker: &Broker) -> Ingress<Broker, Store> {
+    const ITEMS: &str = r"
+openapi: 3.1.0
+info: { title: t, version: v }
+paths:
+  /items/{item_id}/caf%C3%A9:
+    post:
+      operationId: item
+      security: []
+      parameters: [{ name: item_id, in: path, required: true }]
+      x-sluicegate: { queue: q, type: t, subject: '{path.item_id}' }
+";
+    let contract = Box::leak(Box::new(Contract::parse("items.yaml", ITEMS).unwrap()));
+    Ingress::new(contract, [("q".to_owned(), broker.clone())].into(), Store::holding(&secret_text()))
+}
+
+const SOURCE: &str = "/items/%7Bitem_id%7D/caf%C3%A9";
+
+#[tokio::test]
+async fn a_path_is_decoded_once_whether_or_not_the_service_did() {
+    let (encoded, decoded) = ("/items/{}/caf%C3%A9", "/items/{}/café");
+    let events = [
+        ("function-url", include_str!("../../events/function-url-encoded.json"), encoded, "a b/c"),
+        ("rest-api-v1", include_str!("../../events/rest-api-v1-encoded.json"), encoded, "a b/c"),
+        ("alb", include_str!("../../events/alb.json"), encoded, ""),
+        ("http-api-v2", include_str!("../../events/http-api-v2-decoded.json"), decoded, "a b"),
+        ("http-api-v1", include_str!("../../events/http-api-v1-decoded.json"), decoded, "a b"),
+    ];
+    let check = async |name: &str, event: &Value, status: u16, subject: &str| {
+        let broker = Broker::default();
+        let answer = answer(&items(&broker), event).await;
+        assert_eq!(answer["statusCode"], status, "{name} {subject}: {answer}");
+        let stored =
+            broker.last().map(|(envelope, _)| (envelope.subject().map(str::to_owned), envelope.source().to_owned()));
+        let expected = (status == 202).then(|| (Some(subject.to_owned()), SOURCE.to_owned()));
+        assert_eq!(stored, expected, "{name} {subject}");
+    };
+    for (name, file, path, as_it_is) in events {
+        if !as_it_is.is_empty() {
+            check(name, &event(file), 202, as_it_is).await;
+        }
+        let cases: &[(&str, u16, &str)] = if path == encoded {
+            &[
+                ("a%20b", 202, "a b"),
+                ("a%2Fb", 202, "a/b"),
+                ("50%25", 202, "50%"),
+                ("%2541", 202, "%41"),
+                ("%7e%c3%a9", 202, "~é"),
+                ("a/b", 404, ""),
+                ("%zz", 400, ""),
+                ("%FF", 400, ""),
+            ]
+        } else {
+            &[("a b", 202, "a b"), ("50%", 202, "50%"), ("%41", 202, "%41"), ("a?b#c", 202, "a?b#c"), ("a/b", 404, "")]
+        };
+        for (item_id, status, subject) in cases {
+            let event = with_request(event(file), &path.replace("{}", item_id), &[], Value::Null, false);
+            check(name, &event, *status, subject).await;
+        }
+    }
+    // The other spellings of the literal segment.
+    for (file, path) in
+        [(events[0].1, "/items/x/caf%c3%a9"), (events[1].1, "/items/x/c%61f%C3%A9"), (events[2].1, "/items/x/café")]
+    {
+        check(path, &with_request(event(file), path, &[], Value::Null, false), 202, "x").await;
+    }
+}
+
+#[tokio::test]
+async fn the_source_is_the_route_whatever_the_host_and_the_parameters() {
+    for (path, stage) in [("/items/x/café", "$default"), ("/prod/items/x/café", "prod"), ("/items/y z/café", "prod")]
+    {
+        let broker = Broker::default();
+        let mut event =
+            with_request(event(include_str!("../../events/http-api-v2.json")), path, &[], Value::Null, false);
+        event["requestContext"]["stage"] = stage.into();
+        assert_eq!(answer(&items(&broker), &event).await["statusCode"], 202, "{path}");
+        assert_eq!(broker.last().unwrap().0.source(), SOURCE, "{path}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `paths`: which operations there are, each on a route of its own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::at::At;
@@ -7,7 +8,7 @@ use super::checker::Checker;
 use super::enqueue::{self, binding_name};
 use super::request;
 use super::security::{self, Schemes};
-use crate::route::{parameter, segments};
+use crate::route::{decode_segment, parameter, segments};
 use crate::{DOCUMENT_PATH, Location, Operation, Requirement};
 
 const METHODS: &[&str] = &["get", "put", "post", "delete", "head", "patch"];
@@ -42,6 +43,9 @@ const OPERATION_FIELDS: &[&str] = &[
     "security",
     "servers",
 ];
+
+/// Paths by their decoded segments, `None` for a parameter.
+type Routes<'d> = HashMap<Vec<Option<Cow<'d, str>>>, &'d str>;
 
 /// The operations of the document; those with a fault may be left out.
 pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Operation> {
@@ -86,12 +90,9 @@ pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Op
     operations
 }
 
-fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &At<'d>, routes: &mut HashMap<String, &'d str>) {
-    if path == DOCUMENT_PATH {
-        checker.fault(at, "this path is reserved: it serves the document itself");
-    }
-    if !path.starts_with('/') {
-        checker.fault(at, "a path starts with `/`");
+fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &At<'d>, routes: &mut Routes<'d>) {
+    if !path.starts_with('/') || path.starts_with("//") {
+        checker.fault(at, "a path starts with one `/`");
         return;
     }
     let mut names = Vec::new();
@@ -104,13 +105,39 @@ fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &At<'d>, routes:
             checker.fault(at, format!("`{segment}` has no name, or one that is already there"));
         } else if !text.bytes().all(well_formed) {
             checker.fault(at, format!("`{segment}` is neither a percent-encoded segment nor one {{parameter}}"));
+        } else if parameter(segment).is_none() {
+            check_literal(checker, segment, at);
         }
         names.extend(parameter(segment));
     }
-    let shape = segments(path).map(|s| if parameter(s).is_some() { "{}" } else { s }).collect::<Vec<_>>().join("/");
+    // Requests are compared decoded; see `Contract::route`.
+    let shape: Vec<_> = segments(path)
+        .map(|segment| match parameter(segment) {
+            Some(_) => None,
+            None => Some(decode_segment(segment).unwrap_or(Cow::Borrowed(segment))),
+        })
+        .collect();
+    if shape.iter().map(Option::as_deref).eq(segments(DOCUMENT_PATH).map(Some)) {
+        checker.fault(at, "this path is reserved: it serves the document itself");
+    }
     if let Some(other) = routes.insert(shape, path) {
         checker.fault(at, format!("this is the same route as {other}"));
     }
+}
+
+/// A literal segment that no request reaches is a fault.
+fn check_literal<'d>(checker: &mut Checker<'d>, segment: &str, at: &At<'d>) {
+    let reason = match decode_segment(segment).as_deref() {
+        None => "is not percent-encoded UTF-8",
+        // RFC 3986, section 6.2.2.3.
+        Some("." | "..") => "is resolved by clients and never sent",
+        // An HTTP API decodes the path twice and cuts it at `?`: live captures in
+        // https://github.com/hotsock/voker/pull/8.
+        Some(text) if text.contains(['/', '?', '%']) => "stands for `/`, `?` or `%`, which HTTP APIs do not pass on",
+        Some(text) if text.contains(char::is_control) => "stands for a control character",
+        Some(_) => return,
+    };
+    checker.fault(at, format!("no request has this path: `{segment}` {reason}"));
 }
 
 /// What is kept from one operation to the next.
@@ -118,8 +145,7 @@ struct Reading<'s, 'd> {
     /// The document's own `security`, for operations that have none.
     security: Option<Vec<Vec<Requirement>>>,
     schemes: &'s Schemes,
-    /// Path, by path without parameter names.
-    routes: HashMap<String, &'d str>,
+    routes: Routes<'d>,
     /// Pointer of the operation, by operationId.
     ids: HashMap<String, String>,
     /// Queue, by the variable that binds it.

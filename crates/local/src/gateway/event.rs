@@ -56,15 +56,15 @@ impl Arrival {
     }
 }
 
-/// The event for `route_key`, whose path parameters were found already.
+/// The event for the decoded `path` and `route_key`, whose path parameters were found already.
 pub fn event(
     parts: &Parts,
+    path: &str,
     body: &Bytes,
     route_key: &str,
     path_parameters: BTreeMap<String, String>,
     arrival: &Arrival,
 ) -> Value {
-    let path = decoded_path(parts.uri.path());
     let query = parts.uri.query().unwrap_or_default();
     let host = text(&parts.headers, &header::HOST).unwrap_or_else(|| "localhost".to_owned());
     let domain = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
@@ -120,9 +120,16 @@ pub fn event(
     event
 }
 
-/// The path with its percent-encoding removed.
-pub(super) fn decoded_path(path: &str) -> String {
-    percent_decode_str(path).decode_utf8_lossy().into_owned()
+/// The path as an HTTP API hands it over: decoded twice, and cut at a `?` that is there after the first time. `None`
+/// for one that API Gateway refuses, because what looks like an escape then is none. Captured:
+/// <https://github.com/hotsock/voker/pull/8>.
+pub(super) fn decoded_path(path: &str) -> Option<String> {
+    let once = percent_decode_str(path).decode_utf8_lossy();
+    let once = once.split('?').next().unwrap_or_default();
+    let is_escape =
+        |after: &str| after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let well_formed = once.split('%').skip(1).all(is_escape);
+    well_formed.then(|| percent_decode_str(once).decode_utf8_lossy().into_owned())
 }
 
 /// Text types are passed on as they are; without a type a body is taken for text.

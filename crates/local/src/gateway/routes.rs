@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
+
 /// The routes and where each leads.
 #[derive(Debug, Clone)]
 pub struct RouteTable<T> {
@@ -63,7 +65,8 @@ impl Pattern {
         let method = (method != "ANY").then(|| method.to_owned());
         let segments = path.split('/').skip(1).map(|segment| {
             match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-                None => Segment::Literal(segment.to_owned()),
+                // Requests are matched decoded.
+                None => Segment::Literal(percent_decode_str(segment).decode_utf8_lossy().into_owned()),
                 Some(name) => match name.strip_suffix('+') {
                     None => Segment::Parameter(name.to_owned()),
                     Some(name) => Segment::Greedy(name.to_owned()),

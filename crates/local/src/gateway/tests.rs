@@ -5,6 +5,7 @@ use http::{HeaderMap, Request};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
+use super::event::decoded_path;
 use super::{Arrival, Found, RouteTable, answer, event};
 
 /// Requests and the events they become: `{name, request: {method, target, headers, body | body_base64}, event}`.
@@ -41,10 +42,29 @@ fn requests_become_payload_2_0() {
             (Value::String(text), _) => text.clone().into_bytes(),
             (_, bytes) => serde_json::from_value(bytes.clone()).unwrap_or_default(),
         };
-        let path = super::event::decoded_path(parts.uri.path());
+        let path = decoded_path(parts.uri.path()).expect("a path");
         let Found { key, parameters, .. } = routes.find(parts.method.as_str(), &path).expect("a route");
-        let actual = event(&parts, &Bytes::from(body), key, parameters, &arrival(&parts.headers));
+        let actual = event(&parts, &path, &Bytes::from(body), key, parameters, &arrival(&parts.headers));
         assert_eq!(actual, case["event"], "{}\n{actual:#}", case["name"]);
+    }
+}
+
+/// What was sent and what an HTTP API made of it, captured on 10 July 2026: <https://github.com/hotsock/voker/pull/8>.
+#[test]
+fn paths_are_decoded_as_http_apis_do() {
+    for (sent, decoded) in [
+        ("/capture/plain", Some("/capture/plain")),
+        ("/capture/space%20value", Some("/capture/space value")),
+        ("/capture/question%3Fvalue", Some("/capture/question")),
+        ("/capture/percent%25done", None),
+        ("/capture/hash%23value", Some("/capture/hash#value")),
+        ("/capture/slash%2Fvalue", Some("/capture/slash/value")),
+        ("/capture/unicode-%CE%BB", Some("/capture/unicode-λ")),
+        ("/capture/literal%252Fvalue", Some("/capture/literal/value")),
+        ("/capture/literal%253Fvalue", Some("/capture/literal?value")),
+        ("/capture/literal%2525value", Some("/capture/literal%value")),
+    ] {
+        assert_eq!(decoded_path(sent).as_deref(), decoded, "{sent}");
     }
 }
 
@@ -59,6 +79,7 @@ fn the_most_specific_route_wins() {
         "GET /pets/{id}/toys/{toy}",
         "GET /pets/mine/{rest+}",
         "POST /",
+        "GET /caf%C3%A9",
     ];
     let routes = RouteTable::new(keys.map(|key| (key.to_owned(), ())));
     let check = |method: &str, path: &str, key: &str, parameters: &[(&str, &str)]| {
@@ -75,6 +96,7 @@ fn the_most_specific_route_wins() {
     check("GET", "/other", "ANY /{proxy+}", &[("proxy", "other")]);
     check("POST", "/", "POST /", &[]);
     check("GET", "/", "$default", &[]);
+    check("GET", "/café", "GET /caf%C3%A9", &[]);
     check("OPTIONS", "*", "$default", &[]);
     assert_eq!(RouteTable::new([("GET /a".to_owned(), ())]).find("POST", "/a"), None);
 }
