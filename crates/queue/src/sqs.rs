@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashMap;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message::{SendMessageError, SendMessageOutput};
 use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
 use md5::{Digest, Md5};
@@ -62,9 +62,9 @@ impl SqsProducer {
         }
         match limits::delay_s(message.delay) {
             Some(0) => Ok(None),
-            Some(_) if self.fifo => Err(unfit("a FIFO queue takes no delay per message".to_owned())),
+            Some(_) if self.fifo => Err(misconfigured("a FIFO queue takes no delay per message".to_owned())),
             Some(seconds) => Ok(Some(seconds)),
-            None => Err(unfit(format!("the delay {:?} is longer than {DELAY_S_MAX} s", message.delay))),
+            None => Err(misconfigured(format!("the delay {:?} is longer than {DELAY_S_MAX} s", message.delay))),
         }
     }
 }
@@ -129,16 +129,31 @@ fn conclude(error: &SdkError<SendMessageError>) -> SendError {
     match error.as_service_error() {
         None => SendError::NotSent { reason },
         Some(service) if is_throttled(service) => SendError::NotSent { reason },
-        // The one parameter not checked here is the size, when the queue's own maximum is lower than that of SQS.
         Some(service) => SendError::Refused {
             reason,
-            message_at_fault: service.is_invalid_message_contents() || service.code() == Some("InvalidParameterValue"),
+            message_at_fault: service.is_invalid_message_contents() || is_too_large(service.meta()),
         },
     }
 }
 
+/// Whether SQS refuses the message for its size, which happens here only when the queue's own maximum is lower than
+/// that of SQS.
+///
+/// SQS has no error of its own for it: every parameter is an `InvalidParameterValue`, and the text tells them apart:
+/// "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes." A wrong endpoint, queue or
+/// attribute is an operator's to correct.
+fn is_too_large(error: &ErrorMetadata) -> bool {
+    let is_parameter = error.code().is_some_and(|code| code.starts_with("InvalidParameterValue"));
+    is_parameter && error.message().is_some_and(|text| text.contains("shorter than") && text.contains("bytes"))
+}
+
 fn unfit(reason: String) -> SendError {
     SendError::Refused { reason, message_at_fault: true }
+}
+
+/// The delay is the route's and not the message's.
+fn misconfigured(reason: String) -> SendError {
+    SendError::Refused { reason, message_at_fault: false }
 }
 
 /// The trace header as a system attribute, which does not count towards the message's size. One that SQS would refuse is

@@ -37,7 +37,10 @@ impl RabbitmqProducer {
         let unfit = |reason: String| SendError::Refused { reason, message_at_fault: true };
         let step_s = self.ladder.step_s(message.delay).ok_or_else(|| {
             let longest = self.ladder.steps_s().last().copied().unwrap_or_default();
-            unfit(format!("the delay {:?} is longer than the longest step of the ladder, {longest} s", message.delay))
+            let reason =
+                format!("the delay {:?} is longer than the longest step of the ladder, {longest} s", message.delay);
+            // The delay is the route's and not the message's.
+            SendError::Refused { reason, message_at_fault: false }
         })?;
         let (exchange, key) = if self.exchange.is_empty() {
             (Cow::Borrowed(""), names::retry_queue(&key, step_s))

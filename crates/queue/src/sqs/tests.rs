@@ -96,7 +96,22 @@ async fn a_lost_answer_is_never_forgotten_by_a_later_attempt() {
 #[tokio::test]
 async fn what_never_changes_is_refused_at_once() {
     check(&[Step::Error(400, "com.amazonaws.sqs#InvalidMessageContents")], "refused: message").await;
-    check(&[Step::Error(400, "InvalidParameterValue")], "refused: message").await;
+    let (code, long_code) = ("InvalidParameterValue", "com.amazonaws.sqs#InvalidParameterValueException");
+    let too_large = "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.";
+    check(&[Step::Refusal(code, too_large)], "refused: message").await;
+    check(&[Step::Refusal(long_code, too_large)], "refused: message").await;
+    // What else an operator gets wrong has the same code.
+    for text in [
+        "Value c-1 for parameter MessageGroupId is invalid. Reason: The request include parameter that is not valid.",
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
+        "Value 7 for parameter DelaySeconds is invalid. Reason: not valid for this queue type.",
+        "Value AWSTraceHeader for parameter MessageSystemAttributeName is invalid.",
+        "",
+    ] {
+        check(&[Step::Refusal(code, text)], "refused: queue").await;
+        check(&[Step::Refusal(long_code, text)], "refused: queue").await;
+    }
+    check(&[Step::Refusal("InvalidAddress", too_large)], "refused: queue").await;
     for code in
         ["QueueDoesNotExist", "UnsupportedOperation", "KmsAccessDenied", "AccessDeniedException", "ExpiredToken"]
     {
@@ -192,16 +207,19 @@ async fn limits_are_checked_before_anything_is_sent() {
     let big = Envelope::builder("id-1", "/", "t").payload(None, vec![0; 800_000]).build().unwrap();
     let small = envelope();
     let second = Duration::from_secs(1);
-    for (url, envelope, delay, reason) in [
-        ("http://q/1/orders", &big, Duration::ZERO, "more than 1048576"),
-        ("http://q/1/orders", &small, 901 * second, "longer than 900 s"),
-        ("http://q/1/orders.fifo", &small, second, "FIFO"),
+    for (url, envelope, delay, at_fault, reason) in [
+        ("http://q/1/orders", &big, Duration::ZERO, true, "more than 1048576"),
+        ("http://q/1/orders", &small, 901 * second, false, "longer than 900 s"),
+        ("http://q/1/orders.fifo", &small, second, false, "FIFO"),
     ] {
         let server = Server::start(&[]).await;
         let message = Message { delay, ..Message::new(envelope) };
         let error = SqsProducer::new(&config(&server.endpoint()), url).send(&message, Instant::now() + AMPLE).await;
         let error = error.unwrap_err();
-        assert!(matches!(&error, SendError::Refused { message_at_fault: true, .. }), "{error:?}");
+        assert!(
+            matches!(&error, SendError::Refused { message_at_fault, .. } if *message_at_fault == at_fault),
+            "{error:?}"
+        );
         assert!(error.to_string().contains(reason), "{error}");
         assert!(!error.client_text().contains(reason));
         assert!(server.requests().is_empty());

@@ -20,6 +20,8 @@ pub(crate) enum Step {
     NoMessageId,
     Garbage,
     Error(u16, &'static str),
+    /// 400 with this code and text.
+    Refusal(&'static str, &'static str),
     Close,
     CloseAndStopListening,
     Hang,
@@ -113,6 +115,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, stop: watch::Sender<
             Step::NoMessageId => (200, json!({ "MD5OfMessageBody": digest }).to_string()),
             Step::Garbage => (200, "<html>".to_owned()),
             Step::Error(status, code) => (status, json!({ "__type": code, "message": "as told" }).to_string()),
+            Step::Refusal(code, text) => (400, json!({ "__type": code, "message": text }).to_string()),
             Step::Hang => std::future::pending().await,
             Step::CloseAndStopListening => {
                 stop.send_replace(true);
