@@ -87,17 +87,18 @@ pub(crate) async fn send<P: Producer>(
         delay: std::time::Duration::from_secs(u64::from(delay)),
         trace_header,
     };
-    producer.send(&message, deadline).await.map_err(rejection)
+    producer.send(&message, deadline).await.map_err(|error| rejection(error, envelope.id()))
 }
 
-fn rejection(error: SendError) -> Rejection {
+fn rejection(error: SendError, id: &str) -> Rejection {
     let code = match error {
         // The route let it pass, and with its envelope it is more than the broker carries.
         SendError::Refused { message_at_fault: true, .. } => Code::PayloadTooLarge,
         SendError::Unroutable { .. } => Code::Unroutable,
         _ => Code::QueueUnavailable,
     };
-    let rejection = Rejection::new(code, error.client_text()).log(&error);
+    let mut rejection = Rejection::new(code, error.client_text()).log(&error);
+    rejection.id = matches!(error, SendError::Unknown { .. }).then(|| id.into());
     match code {
         Code::PayloadTooLarge => rejection,
         _ => rejection.header("retry-after", error.retry_after().as_secs().max(1)),

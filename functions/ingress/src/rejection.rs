@@ -48,7 +48,8 @@ pub enum Code {
     IdempotencyKeyInvalid,
     /// 422: the body is JSON and breaks the schema.
     SchemaViolated,
-    /// 503: the broker did not confirm; the request may be repeated with the same idempotency key.
+    /// 503: the broker did not confirm; the request may be repeated with the same idempotency key. With an `id`, the
+    /// message of that id may be stored; without one it is not.
     QueueUnavailable,
     /// 503: the broker has no queue to put the message on, until an operator binds one.
     Unroutable,
@@ -126,6 +127,8 @@ pub struct Rejection {
     pub faults: Vec<Fault>,
     /// Answer headers beside the content type, `Allow` or `Retry-After` for example.
     pub headers: Vec<(&'static str, String)>,
+    /// The id of the message, when it may be stored although it is refused here.
+    pub id: Option<Box<str>>,
     /// What only the operator may read.
     pub log: Option<String>,
 }
@@ -133,7 +136,7 @@ pub struct Rejection {
 impl Rejection {
     /// A refusal with nothing but its code and a sentence.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new(), headers: Vec::new(), log: None }
+        Self { code, detail: detail.into(), faults: Vec::new(), headers: Vec::new(), id: None, log: None }
     }
 
     /// Adds an answer header.
@@ -159,11 +162,20 @@ impl Rejection {
             status: u16,
             code: &'a str,
             detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<&'a str>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [Fault],
         }
         let (status, code, title) = self.code.parts();
-        let problem = Problem { title, status: status.as_u16(), code, detail: &self.detail, errors: &self.faults };
+        let problem = Problem {
+            title,
+            status: status.as_u16(),
+            code,
+            detail: &self.detail,
+            id: self.id.as_deref(),
+            errors: &self.faults,
+        };
         serde_json::to_string(&problem).unwrap_or_default()
     }
 }

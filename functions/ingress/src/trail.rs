@@ -82,11 +82,11 @@ impl Trail {
             Err(rejection) => {
                 let (status, code) = (rejection.code.status(), rejection.code.as_str());
                 let (fault_of_ours, status) = (status.is_server_error(), status.as_u16());
-                let reason = rejection.log.as_deref();
+                let (reason, message_id) = (rejection.log.as_deref(), rejection.id.as_deref());
                 if fault_of_ours {
-                    line!(error, "refused", status, code, reason);
+                    line!(error, "refused", status, code, reason, message_id);
                 } else {
-                    line!(info, "refused", status, code, reason);
+                    line!(info, "refused", status, code, reason, message_id);
                 }
             }
         }

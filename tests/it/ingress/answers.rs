@@ -136,12 +136,17 @@ async fn an_accepted_order_is_an_envelope_with_the_exact_bytes() {
 #[tokio::test]
 async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
     let reason = || "the inner story".to_owned();
-    for (sick, status, code, retry_after) in [
-        (SendError::NotSent { reason: reason() }, 503, "queue_unavailable", Some("2")),
-        (SendError::Unknown { reason: reason() }, 503, "queue_unavailable", Some("2")),
-        (SendError::Unroutable { reason: reason() }, 503, "unroutable", Some("30")),
-        (SendError::Refused { reason: reason(), message_at_fault: false }, 503, "queue_unavailable", Some("30")),
-        (SendError::Refused { reason: reason(), message_at_fault: true }, 413, "payload_too_large", None),
+    // The id of a message that may be stored is in the answer, and no other.
+    let stored = Broker::default();
+    answer(&ingress(&stored, &Store::holding(&secret_text())), &http_api("POST", "/orders", &ORDER_HEADERS, ORDER))
+        .await;
+    let id = stored.last().unwrap().0.id().to_owned();
+    for (sick, status, code, retry_after, perhaps_stored) in [
+        (SendError::NotSent { reason: reason() }, 503, "queue_unavailable", Some("2"), None),
+        (SendError::Unknown { reason: reason() }, 503, "queue_unavailable", Some("2"), Some(id.as_str())),
+        (SendError::Unroutable { reason: reason() }, 503, "unroutable", Some("30"), None),
+        (SendError::Refused { reason: reason(), message_at_fault: false }, 503, "queue_unavailable", Some("30"), None),
+        (SendError::Refused { reason: reason(), message_at_fault: true }, 413, "payload_too_large", None, None),
     ] {
         let broker = Broker { sick: Some(sick), ..Broker::default() };
         let ingress = ingress(&broker, &Store::holding(&secret_text()));
@@ -150,6 +155,7 @@ async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
         assert_eq!(answer["headers"]["retry-after"].as_str(), retry_after, "{answer}");
         let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         assert_eq!(body["code"], code);
+        assert_eq!(body["id"].as_str(), perhaps_stored, "{answer}");
         assert!(!body.to_string().contains("inner story"), "{answer}");
     }
 }
