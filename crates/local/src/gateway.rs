@@ -126,7 +126,7 @@ impl Gateway {
             Ok(Invocation::FunctionError { .. } | Invocation::TimedOut) => Err(failed()),
             Ok(Invocation::Response(payload)) if payload.len() > INVOKE_BYTES_MAX => Err(failed()),
             Ok(Invocation::Response(payload)) => {
-                let mut answer = answer(&payload).map_err(|_| failed())?;
+                let mut answer = answer(&payload, &parts.method).map_err(|_| failed())?;
                 if let Ok(id) = http::HeaderValue::from_str(&arrival.request_id) {
                     answer.headers_mut().insert("apigw-requestid", id);
                 }

@@ -25,6 +25,15 @@ impl Answer {
         Self { status, headers: vec![("content-type", content_type.to_owned())], body }
     }
 
+    /// The answer to HEAD: the headers of the answer to GET, with the length of the body that is left out (RFC 9110,
+    /// section 9.3.2).
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        self.headers.push(("content-length", self.body.len().to_string()));
+        self.body.clear();
+        self
+    }
+
     /// What Lambda is given: one shape, whose fields each service reads as it needs.
     ///
     /// HTTP APIs, Function URLs and REST APIs take `headers`; a load balancer wants a status description, and

@@ -100,14 +100,19 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     /// Only for an event that is not an HTTP request.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<LambdaAnswer, EventError> {
         let arrival = Arrival::from_event(&event.payload)?;
-        let origin = arrival.origin;
-        Ok(self.answer(arrival, &event.context).await.for_origin(origin))
+        let (origin, is_head) = (arrival.origin, arrival.method == "HEAD");
+        let answer = self.answer(arrival, &event.context).await;
+        let answer = if is_head { answer.without_body() } else { answer };
+        Ok(answer.for_origin(origin))
     }
 
     async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {
         let mut trail = Trail::new(&arrival, context);
         let result = match self.about(&arrival) {
-            Some(Ok(answer)) => return answer,
+            Some(Ok(answer)) => {
+                trail.described(answer.status);
+                return answer;
+            }
             Some(Err(rejection)) => Err(rejection),
             None => self.admit(arrival, context, &mut trail).await,
         };
@@ -157,13 +162,13 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         const DOCUMENT_ALLOW: &str = "GET, HEAD, OPTIONS";
         if [Some(arrival.path.as_str()), arrival.unstaged_path()].contains(&Some(DOCUMENT_PATH)) {
             return Some(match arrival.method.as_str() {
-                "GET" => {
+                "GET" | "HEAD" => {
                     Ok(Answer::new(StatusCode::OK, "application/json", self.contract.public_document().to_owned()))
                 }
-                "HEAD" => Ok(Answer::new(StatusCode::OK, "application/json", String::new())),
                 "OPTIONS" => Ok(allowed(DOCUMENT_ALLOW.to_owned())),
                 _ => {
-                    Err(Rejection::new(Code::MethodNotAllowed, "This route takes GET.").header("allow", DOCUMENT_ALLOW))
+                    let detail = format!("This route takes {DOCUMENT_ALLOW}.");
+                    Err(Rejection::new(Code::MethodNotAllowed, detail).header("allow", DOCUMENT_ALLOW))
                 }
             });
         }
@@ -171,7 +176,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             return None;
         }
         match route::find(self.contract, arrival) {
-            Err(RouteError::MethodNotAllowed { allow }) => Some(Ok(allowed(format!("{}, OPTIONS", allow.join(", "))))),
+            Err(RouteError::MethodNotAllowed { allow }) => Some(Ok(allowed(route::allow_header(&allow)))),
             _ => None,
         }
     }

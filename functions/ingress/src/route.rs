@@ -71,12 +71,17 @@ pub(crate) fn find<'c>(contract: &'c Contract, arrival: &Arrival) -> Result<Matc
     }
 }
 
+/// The methods of a route as `Allow` lists them: those of the contract, and OPTIONS, which ingress answers itself.
+pub(crate) fn allow_header(methods: &[String]) -> String {
+    methods.iter().map(String::as_str).chain(["OPTIONS"]).collect::<Vec<_>>().join(", ")
+}
+
 impl From<RouteError> for Rejection {
     fn from(error: RouteError) -> Self {
         match error {
             RouteError::NotFound => Self::new(Code::RouteUnknown, "No route of this API has that path."),
             RouteError::MethodNotAllowed { allow } => {
-                let allow = allow.join(", ");
+                let allow = allow_header(&allow);
                 Self::new(Code::MethodNotAllowed, format!("This route takes {allow}.")).header("allow", allow)
             }
             RouteError::BadPath => Self::new(Code::PathInvalid, "The path is not percent-encoded UTF-8."),

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use lambda_http::Context;
 use sluicegate_contract::Operation;
 use sluicegate_metrics::{Admission, Emitter, millis, trace_id};
@@ -51,6 +52,12 @@ impl Trail {
 
     pub(crate) fn sent(&mut self, took: Duration) {
         self.enqueue = Some(took);
+    }
+
+    /// Logs an answer that is no admission: the description of the API, or of a route. Metrics count admissions only.
+    pub(crate) fn described(&self, status: StatusCode) {
+        let (request_id, route, trace_id) = (self.request_id.as_str(), self.route.as_str(), self.trace_id.as_deref());
+        tracing::info!(request_id, route, status = status.as_u16(), trace_id, "described");
     }
 
     /// Tells how it ended; the metrics only where there is somebody to read them.

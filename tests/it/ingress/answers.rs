@@ -64,7 +64,8 @@ async fn every_refusal_is_a_problem_with_its_code() {
         case("bad percent-encoding is a literal in API Gateway's decoded path", 404, "route_unknown", "")
             .on("POST", "/orders%zz"),
         case("wrong method", 405, "method_not_allowed", "").on("DELETE", "/orders"),
-        case("HEAD on a POST route", 405, "method_not_allowed", "").on("HEAD", "/orders"),
+        case("wrong method, with what OPTIONS says, too", 405, "method_not_allowed", "POST, OPTIONS")
+            .on("PUT", "/orders"),
         case("too large, before anything is parsed", 413, "payload_too_large", "262144").body(large),
         case("no key", 401, "credentials_missing", "x-api-key").without("x-api-key"),
         case("wrong key", 401, "credentials_invalid", "").header("x-api-key", "guess"),
@@ -98,7 +99,8 @@ async fn every_refusal_is_a_problem_with_its_code() {
         assert_eq!(problem["status"], case.status, "{}", case.name);
         assert_eq!(answer["headers"]["content-type"], "application/problem+json", "{}", case.name);
         assert!(text.contains(case.says), "{}: {text}", case.name);
-        assert_eq!(case.status == 405, answer["headers"]["allow"].is_string(), "{}", case.name);
+        let allow = (case.status == 405).then_some("POST, OPTIONS");
+        assert_eq!(answer["headers"]["allow"].as_str(), allow, "{}", case.name);
         assert_eq!(case.status == 401, answer["headers"]["www-authenticate"].is_string(), "{}", case.name);
     }
     assert_eq!(broker.len(), 0, "nothing refused is stored");
@@ -167,11 +169,44 @@ async fn the_api_describes_itself_without_our_extensions() {
     let document: Value = serde_json::from_str(get["body"].as_str().unwrap()).unwrap();
     assert_eq!(document["paths"]["/orders"]["post"]["operationId"], "placeOrder");
     assert!(!get["body"].as_str().unwrap().contains("x-s"), "x-sluicegate, x-secret and x-signature are stripped");
-    let head = answer(&ingress, &http_api("HEAD", "/openapi.json", &[], "")).await;
-    assert_eq!((&head["statusCode"], &head["body"]), (&200.into(), &"".into()));
     let options = answer(&ingress, &http_api("OPTIONS", "/orders", &[], "")).await;
     assert_eq!(options["statusCode"], 204);
     assert_eq!(options["headers"]["allow"], "POST, OPTIONS");
+}
+
+#[tokio::test]
+async fn head_is_answered_with_the_length_of_what_get_would_have() {
+    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let events = [
+        (include_str!("../../events/http-api-v2.json"), "headers"),
+        (include_str!("../../events/function-url.json"), "headers"),
+        (include_str!("../../events/rest-api-v1.json"), "headers"),
+        (include_str!("../../events/alb.json"), "headers"),
+        (include_str!("../../events/alb-multi-value.json"), "multiValueHeaders"),
+    ];
+    for (file, headers) in events {
+        // A description, and a refusal: GET has a body for each, too.
+        for (path, status) in [("/openapi.json", 200), ("/orders", 405), ("/nowhere", 404)] {
+            let mut event: Value = serde_json::from_str(file).unwrap();
+            let mut ask = async |method: &str| {
+                for (name, value) in [("rawPath", path), ("path", path), ("httpMethod", method)] {
+                    event[name] = value.into();
+                }
+                if event["version"] == "2.0" {
+                    event["requestContext"]["http"]["method"] = method.into();
+                }
+                answer(&ingress, &event).await
+            };
+            let (get, head) = (ask("GET").await, ask("HEAD").await);
+            let length =
+                head[headers]["content-length"].as_str().or_else(|| head[headers]["content-length"][0].as_str());
+            let body = get["body"].as_str().unwrap();
+            assert_eq!((&head["statusCode"], &head["body"]), (&status.into(), &"".into()), "{path}: {head}");
+            assert_eq!(length, Some(body.len().to_string().as_str()), "{path}: {head}");
+            assert_eq!(head[headers]["content-type"], get[headers]["content-type"], "{path}: {head}");
+            assert!(get[headers]["content-length"].is_null(), "the service measures a body itself: {get}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -126,10 +126,22 @@ async fn ingress_tells_each_request_in_one_line_and_counts_it_in_another() {
         let answer = ingress.invoke(event).await;
         assert_eq!(answer["statusCode"], *status, "{answer:#}");
     }
-    // Neither is an admission, so neither is told.
-    assert_eq!(ingress.invoke(&http_api("GET", "/openapi.json", &[], "")).await["statusCode"], 200);
-    assert_eq!(ingress.invoke(&http_api("OPTIONS", "/orders", &[], "")).await["statusCode"], 204);
+    // None of these is an admission, so none is counted.
+    let descriptions = [
+        ("GET", "/openapi.json", 200),
+        ("HEAD", "/openapi.json", 200),
+        ("OPTIONS", "/openapi.json", 204),
+        ("OPTIONS", "/orders", 204),
+    ];
+    for (method, path, status) in descriptions {
+        assert_eq!(ingress.invoke(&http_api(method, path, &[], "")).await["statusCode"], status);
+    }
     let lines = ingress.stop().await;
+    let (_, described) = read(&lines, "described");
+    let expected = descriptions.map(|(method, path, status)| (json!(format!("{method} {path}")), json!(status)));
+    let told: Vec<_> = described.iter().map(|told| (told["route"].clone(), told["status"].clone())).collect();
+    assert_eq!(told, expected);
+    assert!(described.iter().all(|told| names(told) == all), "{described:#?}");
     let (metrics, accepted) = read(&lines, "accepted");
     let (_, refused) = read(&lines, "refused");
     assert_eq!((metrics.len(), accepted.len(), refused.len()), (cases.len(), 1, cases.len() - 1));

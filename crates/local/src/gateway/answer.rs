@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 /// The result cannot be an answer; API Gateway answers 500.
@@ -16,9 +16,11 @@ pub struct Malformed(&'static str);
 /// What the function may not decide: the connection is the gateway's.
 const HOP_BY_HOP: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
 
+/// The answer to a request with this method.
+///
 /// # Errors
 /// No JSON, no HTTP status, or headers or a body that cannot be sent.
-pub fn answer(payload: &[u8]) -> Result<Response<Bytes>, Malformed> {
+pub fn answer(payload: &[u8], method: &Method) -> Result<Response<Bytes>, Malformed> {
     let result: Value = serde_json::from_slice(payload).map_err(|_| Malformed("it is not JSON"))?;
     let Some(status) = result.get("statusCode") else {
         let body = match result {
@@ -40,7 +42,9 @@ pub fn answer(payload: &[u8]) -> Result<Response<Bytes>, Malformed> {
             other => other.to_string(),
         };
         let name = HeaderName::try_from(name).map_err(|_| Malformed("a header's name"))?;
-        if !HOP_BY_HOP.contains(&name.as_str()) {
+        // Without a body to measure, the length is the function's to say.
+        let is_length_of_head = method == Method::HEAD && name == header::CONTENT_LENGTH;
+        if is_length_of_head || !HOP_BY_HOP.contains(&name.as_str()) {
             headers.insert(name, HeaderValue::try_from(value).map_err(|_| Malformed("a header's value"))?);
         }
     }

@@ -1,7 +1,7 @@
 //! The gateway's promises: routes, events and answers as API Gateway makes them.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Method, Request};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -103,16 +103,17 @@ fn the_most_specific_route_wins() {
 
 #[test]
 fn results_become_answers() {
-    let check = |result: &str, expected: Value| {
-        let actual = match answer(result.as_bytes()) {
+    let check_method = |method: Method, result: &str, expected: Value| {
+        let actual = match answer(result.as_bytes(), &method) {
             Err(error) => json!(error.to_string()),
             Ok(answer) => {
                 let headers = answer.headers().iter().map(|(name, value)| json!([name.as_str(), value.to_str().ok()]));
                 json!([answer.status().as_u16(), headers.collect::<Vec<_>>(), String::from_utf8_lossy(answer.body())])
             }
         };
-        assert_eq!(actual, expected, "{result}");
+        assert_eq!(actual, expected, "{method} {result}");
     };
+    let check = |result: &str, expected: Value| check_method(Method::POST, result, expected);
     let json_type = json!(["content-type", "application/json"]);
     let text_type = json!(["content-type", "text/plain; charset=utf-8"]);
     check(r#"{ "any": 1.10 }"#, json!([200, [json_type], r#"{ "any": 1.10 }"#]));
@@ -123,6 +124,11 @@ fn results_become_answers() {
     check(
         r#"{"statusCode":202,"headers":{"Content-Type":"application/json","X-N":5,"Content-Length":"9"},"body":"{}"}"#,
         json!([202, [json_type, ["x-n", "5"]], "{}"]),
+    );
+    check_method(
+        Method::HEAD,
+        r#"{"statusCode":200,"headers":{"content-type":"application/json","content-length":"9"},"body":""}"#,
+        json!([200, [["content-length", "9"], json_type], ""]),
     );
     check(
         r#"{"statusCode":200,"cookies":["a=1","b=2"]}"#,
