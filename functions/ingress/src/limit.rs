@@ -3,12 +3,20 @@
 //! It counts in this execution environment alone: with N environments the whole is N times the limit. It keeps one noisy
 //! caller from filling a queue; a hard ceiling over all environments is the gateway's throttling.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
-    state::keyed::HashMapStateStore,
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::StateStore,
 };
 use sluicegate_contract::{Contract, RateLimitBy};
 
@@ -17,15 +25,53 @@ use crate::{
     rejection::{Code, Rejection},
 };
 
-/// Callers remembered per route; beyond it, those who have their full allowance again are forgotten.
+/// Callers remembered per route. A new caller always has an allowance of its own; when there are too many, those are
+/// forgotten that were silent while half as many others called, and have their full allowance when they return. So a
+/// caller that runs wild stays limited among any number of others.
 pub(crate) const CALLERS_MAX: usize = 10_000;
 
-type Limiter = RateLimiter<String, HashMapStateStore<String>, DefaultClock>;
+type Limiter<C = DefaultClock> = RateLimiter<u64, Callers, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// The state of the callers heard of last: constant work for each request, at most [`CALLERS_MAX`] entries of constant
+/// size.
+#[derive(Default)]
+struct Callers(Mutex<Generations>);
+
+/// When `young` is full it becomes `old`, and what was old is forgotten. Who calls is, or becomes, young.
+#[derive(Default)]
+struct Generations {
+    young: HashMap<u64, Nanos>,
+    old: HashMap<u64, Nanos>,
+}
+
+impl StateStore for Callers {
+    /// A hash of the caller: keys are as short as any, however long the text was that a proxy forwarded.
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, caller: &u64, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = generations.young.get(caller).or_else(|| generations.old.get(caller)).copied();
+        let measured = measure(known);
+        // A caller over its limit keeps its state, and stays young.
+        let state = measured.as_ref().ok().map(|(_, state)| *state).or(known);
+        if let Some(state) = state {
+            generations.young.insert(*caller, state);
+        }
+        if generations.young.len() >= CALLERS_MAX / 2 {
+            generations.old = std::mem::take(&mut generations.young);
+        }
+        measured.map(|(allowed, _)| allowed)
+    }
+}
 
 /// One limiter per route that asks for one.
 pub(crate) struct RateLimits {
     by_operation: BTreeMap<&'static str, (RateLimitBy, Limiter)>,
     clock: DefaultClock,
+    hasher: RandomState,
 }
 
 impl RateLimits {
@@ -40,11 +86,11 @@ impl RateLimits {
                 let limit = operation.enqueue.rate_limit.as_ref()?;
                 let burst = NonZeroU32::new(limit.limit)?;
                 let quota = Quota::with_period(Duration::from_secs(u64::from(limit.window_s)) / limit.limit)?;
-                let limiter = RateLimiter::hashmap(quota.allow_burst(burst));
+                let limiter = Limiter::new(quota.allow_burst(burst), Callers::default(), clock.clone());
                 Some((operation.id.as_str(), (limit.by, limiter)))
             })
             .collect();
-        Self { by_operation, clock }
+        Self { by_operation, clock, hasher: RandomState::new() }
     }
 
     /// Takes one from the caller's allowance.
@@ -58,14 +104,88 @@ impl RateLimits {
             RateLimitBy::Principal => request.principal(),
             RateLimitBy::Address => request.routed().arrival().source_ip.as_deref().unwrap_or_default(),
         };
-        if limiter.len() > CALLERS_MAX {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
-        }
-        limiter.check_key(&caller.to_owned()).map_err(|not_until| {
+        limiter.check_key(&self.hasher.hash_one(caller)).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             Rejection::new(Code::RateLimited, "This route's rate limit is used up.").header("retry-after", wait_s)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    /// Three requests a minute, on a clock that stands still unless it is advanced.
+    fn limiter(clock: &FakeRelativeClock) -> Limiter<FakeRelativeClock> {
+        let quota = Quota::with_period(Duration::from_secs(20)).unwrap().allow_burst(NonZeroU32::new(3).unwrap());
+        Limiter::new(quota, Callers::default(), clock.clone())
+    }
+
+    fn remembered(limiter: Limiter<FakeRelativeClock>) -> usize {
+        let generations = limiter.into_state_store().0.into_inner().unwrap();
+        generations.young.len() + generations.old.len()
+    }
+
+    #[test]
+    fn a_million_callers_cost_bounded_memory_and_constant_time() {
+        let time = |callers: std::ops::Range<u64>, limiter: &Limiter<FakeRelativeClock>| {
+            let (count, started) = (callers.end - callers.start, std::time::Instant::now());
+            for caller in callers {
+                assert!(limiter.check_key(&caller).is_ok(), "caller {caller} is new");
+            }
+            started.elapsed() / u32::try_from(count).unwrap()
+        };
+        let limiter = limiter(&FakeRelativeClock::default());
+        let few = time(0..1_000, &limiter);
+        let many = time(1_000..1_000_000, &limiter);
+        println!("per request: {few:?} of 1,000 callers, {many:?} of a million");
+        // Ten times leaves room for caches and for a busy machine; a sweep of all callers for each request is a
+        // thousand times.
+        assert!(many < few * 10 + Duration::from_micros(1), "{few:?} became {many:?}");
+        assert!(remembered(limiter) <= CALLERS_MAX);
+    }
+
+    #[test]
+    fn a_caller_that_runs_wild_stays_limited_among_many_others() {
+        let limiter = limiter(&FakeRelativeClock::default());
+        let mut allowed = 0;
+        for other in 1..=100_000 {
+            allowed += u32::from(limiter.check_key(&0).is_ok());
+            assert!(limiter.check_key(&other).is_ok(), "another caller has an allowance of its own");
+        }
+        assert_eq!(allowed, 3);
+    }
+
+    #[test]
+    fn a_silent_caller_is_forgotten_only_after_many_others() {
+        let clock = FakeRelativeClock::default();
+        for (others, allowed) in [(CALLERS_MAX as u64 / 2 - 1, false), (CALLERS_MAX as u64, true)] {
+            let limiter = limiter(&clock);
+            for _ in 0..3 {
+                assert!(limiter.check_key(&0).is_ok());
+            }
+            for other in 1..=others {
+                assert!(limiter.check_key(&other).is_ok());
+            }
+            assert_eq!(limiter.check_key(&0).is_ok(), allowed, "after {others} others");
+        }
+    }
+
+    #[test]
+    fn an_allowance_grows_back_at_the_rate_of_the_limit() {
+        let clock = FakeRelativeClock::default();
+        let limiter = limiter(&clock);
+        for (after_s, allowed) in [
+            (0, [true, true, true, false]),
+            (20, [true, false, false, false]),
+            (40, [true, true, false, false]),
+            (3_600, [true, true, true, false]),
+        ] {
+            clock.advance(Duration::from_secs(after_s));
+            assert_eq!([(); 4].map(|()| limiter.check_key(&7).is_ok()), allowed, "after {after_s} s");
+        }
     }
 }
