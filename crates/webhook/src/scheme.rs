@@ -74,7 +74,7 @@ static SCHEMES: [Scheme; 2] = [
         signed: &[Part::Id, Part::Literal("."), Part::Timestamp, Part::Literal("."), Part::Body],
         mark: Mark::WordBefore("v1"),
         encoding: Encoding::Base64,
-        key: KeyText::Base64 { prefix: "whsec_" },
+        key: KeyText::Base64 { version: "v1,", prefix: "whsec_" },
     },
 ];
 

@@ -31,23 +31,30 @@ pub struct Secret {
 pub(crate) enum KeyText {
     /// The text itself is the key.
     Raw,
-    /// The key is in base64, after a prefix that may be left out.
+    /// The key is in base64, after a version and a prefix that may each be left out: `v1,whsec_<base64>`.
     Base64 {
+        /// The version of the signatures that the key makes, which some providers show before the secret.
+        version: &'static str,
         /// The prefix.
         prefix: &'static str,
     },
 }
 
 impl Scheme {
-    /// Reads a secret as its provider shows it.
+    /// Reads a secret as its provider shows it. Base64 has no white space, so white space around it, as copying leaves, is
+    /// not part of the secret. In a secret that is a text it could be part of the key, so such a secret is refused: without
+    /// it the signatures might not fit, and with it they most likely do not.
     ///
     /// # Errors
     /// The text is not a secret of this scheme.
     pub fn secret(&self, text: &str) -> Result<Secret, SecretError> {
         let key = match self.key {
-            KeyText::Raw if text.is_empty() => return Err(SecretError::Empty),
+            _ if text.trim().is_empty() => return Err(SecretError::Empty),
+            KeyText::Raw if text.trim() != text => return Err(SecretError::WhiteSpace),
             KeyText::Raw => text.as_bytes().to_vec(),
-            KeyText::Base64 { prefix } => {
+            KeyText::Base64 { version, prefix } => {
+                let text = text.trim();
+                let text = text.strip_prefix(version).unwrap_or(text);
                 let text = text.strip_prefix(prefix).unwrap_or(text);
                 let key = Encoding::Base64.decode(text.as_bytes()).ok_or(SecretError::Base64 { prefix })?;
                 if !SECRET_BYTES.contains(&key.len()) {
@@ -73,8 +80,11 @@ pub enum SecretError {
     /// Anyone could sign with it.
     #[error("the secret is empty")]
     Empty,
-    /// A stray line break, a public key, or the secret of another scheme.
-    #[error("the secret is not base64, after {prefix} or alone")]
+    /// White space at the beginning or the end: a line break that came with a copy, most often.
+    #[error("the secret begins or ends with white space: store it without, and set it at the provider without")]
+    WhiteSpace,
+    /// A line break within it, the prefix twice, a public key, or the secret of another scheme.
+    #[error("the secret is not base64, after {prefix} or alone: paste it as the provider shows it")]
     Base64 {
         /// What may stand before the base64.
         prefix: &'static str,
