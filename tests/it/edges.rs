@@ -133,9 +133,9 @@ fn no_server_binds_more_than_loopback() {
 
 #[test]
 fn the_contract_knows_exactly_the_presets_of_the_webhook_crate() {
-    let presets: BTreeSet<_> = sluicegate_contract::SIGNATURE_PRESETS.iter().copied().collect();
-    let schemes: BTreeSet<_> = sluicegate_webhook::Scheme::all().iter().map(|scheme| scheme.name()).collect();
-    assert_eq!(presets, schemes);
+    let presets = sluicegate_contract::SIGNATURE_PRESETS.iter().map(|preset| (preset.name, preset.headers));
+    let schemes = sluicegate_webhook::Scheme::all().iter().map(|scheme| (scheme.name(), scheme.signature_headers()));
+    assert_eq!(presets.collect::<BTreeSet<_>>(), schemes.collect::<BTreeSet<_>>());
 }
 
 #[test]

@@ -26,8 +26,20 @@ pub use template::{Missing, Source, Template, TemplateError};
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
 
+/// A signature scheme an `x-signature` may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignaturePreset {
+    /// What `x-signature` says.
+    pub name: &'static str,
+    /// Every name, lower case, of the header the signature is read from; the security scheme's `name` is one of them.
+    pub headers: &'static [&'static str],
+}
+
 /// The signature schemes an `x-signature` may name; each is a preset of the webhook crate.
-pub const SIGNATURE_PRESETS: &[&str] = &["github", "standard-webhooks"];
+pub const SIGNATURE_PRESETS: &[SignaturePreset] = &[
+    SignaturePreset { name: "github", headers: &["x-hub-signature-256"] },
+    SignaturePreset { name: "standard-webhooks", headers: &["webhook-signature", "svix-signature"] },
+];
 
 /// The largest payload of a route that does not say `payloadBytes`: 256 KiB.
 pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;

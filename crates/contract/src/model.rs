@@ -97,9 +97,9 @@ pub enum SecurityScheme {
     },
     /// A signature over the exact body.
     Signature {
-        /// Lower-case name of the header that carries the signature.
+        /// Lower-case name of the header that carries the signature, one of those the preset reads.
         header: String,
-        /// One of [`SIGNATURE_PRESETS`](crate::SIGNATURE_PRESETS).
+        /// The name of one of [`SIGNATURE_PRESETS`](crate::SIGNATURE_PRESETS).
         preset: String,
         /// Logical name of the secret that lists the live signing secrets.
         secret: String,

@@ -309,6 +309,31 @@ fn security_schemes_are_checked() {
         "not supported",
     );
     check("hook: { type: apiKey", "hook: { type: http", &format!("{hook}/type"), "`http` is not supported");
+    let name = format!("{hook}/name");
+    check("name: x-hub-signature-256", "name: X-Signature", &name, "write x-hub-signature-256");
+    // The header of another preset, and a declared API key's.
+    check("name: x-hub-signature-256", "name: webhook-signature", &name, "write x-hub-signature-256");
+    check("x-signature: github", "x-signature: standard-webhooks", &name, "webhook-signature or svix-signature");
+    for (written, bad) in [("keys", r#""k\u0007""#), ("hooks", r#""\uFDD0""#), ("hooks", "a b")] {
+        let pointer = if written == "keys" { "/components/securitySchemes/key" } else { hook };
+        let (from, to) = (format!("x-secret: {written}"), format!("x-secret: {bad}"));
+        check(&from, &to, &format!("{pointer}/x-secret"), "printable ASCII");
+    }
+}
+
+#[test]
+fn a_signature_may_declare_any_name_of_its_header_in_any_case() {
+    for (preset, name) in [
+        ("github", "x-hub-signature-256"),
+        ("github", "X-Hub-Signature-256"),
+        ("standard-webhooks", "webhook-signature"),
+        ("standard-webhooks", "Webhook-Signature"),
+        ("standard-webhooks", "Svix-Signature"),
+    ] {
+        let yaml = VALID.replace("x-signature: github", &format!("x-signature: {preset}"));
+        let yaml = yaml.replace("name: x-hub-signature-256", &format!("name: {name}"));
+        assert_eq!(faults(&yaml), [], "{preset} {name}");
+    }
 }
 
 #[test]

@@ -173,14 +173,14 @@ paths:
       x-sluicegate: { queue: q, type: t }
 components:
   securitySchemes:
-    key: { type: apiKey, in: header, name: x-api-key, x-secret: gone, x-signature: github }
+    key: { type: apiKey, in: header, name: x-hub-signature-256, x-secret: gone, x-signature: github }
 "##;
     let contract = Contract::parse("a.yaml", yaml).unwrap();
     let public = r#"{"openapi":"3.1.0","info":{"title":"t","version":"v","x-logo":"kept"},"security":[{"key":[]}],
         "paths":{"/a":{"post":{"operationId":"a","requestBody":{"content":{"application/json":{
         "schema":{"type":"object","properties":{"x-signature":{"type":"string"}}},"example":{"x-secret":"kept"}}}},
         "responses":{"202":{"description":"d","headers":{"x-signature":{"schema":{}}}}}}}},
-        "components":{"securitySchemes":{"key":{"type":"apiKey","in":"header","name":"x-api-key"}}}}"#;
+        "components":{"securitySchemes":{"key":{"type":"apiKey","in":"header","name":"x-hub-signature-256"}}}}"#;
     let public: String = public.lines().map(str::trim_start).collect();
     assert_eq!(contract.public_document(), public);
 }

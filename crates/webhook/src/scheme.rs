@@ -93,4 +93,18 @@ impl Scheme {
     pub fn name(&self) -> &'static str {
         self.name
     }
+
+    /// Every name, lower case, of the header that carries the signature.
+    pub fn signature_headers(&self) -> &'static [&'static str] {
+        self.signature
+    }
+
+    /// Every name of one of the scheme's headers, given any of them in lower case; empty for a header that the scheme does
+    /// not read. [`verify`](Self::verify) lets a request pass only if an id or a timestamp has the same value under all the
+    /// names it came by, so any of them may stand for the others.
+    pub fn aliases(&self, header: &str) -> &'static [&'static str] {
+        let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.headers);
+        let mut known = [Some(self.signature), self.id, timestamp].into_iter().flatten();
+        known.find(|names| names.contains(&header)).unwrap_or_default()
+    }
 }

@@ -7,6 +7,10 @@ use super::checker::Checker;
 use crate::template::is_header_name;
 use crate::{Requirement, SIGNATURE_PRESETS, SecurityScheme};
 
+/// Longest `x-secret`. Ours: the name of a signing secret is the principal of its messages, so it must be fit for an
+/// attribute of an event.
+const SECRET_NAME_BYTES_MAX: usize = 128;
+
 /// The declared schemes; `None` for one that has a fault, so that its users are not blamed as well.
 pub(super) type Schemes = BTreeMap<String, Option<SecurityScheme>>;
 
@@ -40,18 +44,30 @@ fn scheme<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SecurityScheme> 
         checker.fault_at(&at.child_pointer("in"), format!("`{other}` is not supported; a key travels in a header"));
         return None;
     }
-    let secret = checker.required_text(&at, "x-secret")?.to_owned();
+    let secret = checker.required_text(&at, "x-secret")?;
+    if secret.len() > SECRET_NAME_BYTES_MAX || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let reason = format!("must be 1 to {SECRET_NAME_BYTES_MAX} printable ASCII characters without a space");
+        checker.fault_at(&at.child_pointer("x-secret"), reason);
+        return None;
+    }
+    let secret = secret.to_owned();
     let header = location.and(header)?.to_ascii_lowercase();
     let Some(signature) = at.get("x-signature") else {
         return Some(SecurityScheme::ApiKey { header, secret });
     };
-    let preset = checker.text(&signature)?;
-    if !SIGNATURE_PRESETS.contains(&preset) {
-        let known = SIGNATURE_PRESETS.join(", ");
-        checker.fault(&signature, format!("`{preset}` is not a known signature scheme; known are {known}"));
+    let name = checker.text(&signature)?;
+    let Some(preset) = SIGNATURE_PRESETS.iter().find(|preset| preset.name == name) else {
+        let known = SIGNATURE_PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
+        checker.fault(&signature, format!("`{name}` is not a known signature scheme; known are {known}"));
+        return None;
+    };
+    if !preset.headers.contains(&header.as_str()) {
+        let read = preset.headers.join(" or ");
+        let reason = format!("a {name} signature is not read from `{header}`; write {read}");
+        checker.fault_at(&at.child_pointer("name"), reason);
         return None;
     }
-    Some(SecurityScheme::Signature { header, preset: preset.to_owned(), secret })
+    Some(SecurityScheme::Signature { header, preset: name.to_owned(), secret })
 }
 
 /// The alternatives in a `security` field. An empty list, or an empty alternative, lets everybody in.
