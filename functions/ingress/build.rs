@@ -21,8 +21,11 @@ fn main() -> ExitCode {
 
 fn embed() -> Result<(), Vec<String>> {
     let yaml = fs::read_to_string(CONTRACT).map_err(|e| vec![format!("{CONTRACT}: {e}")])?;
-    let contract = Contract::parse(&format!("functions/ingress/{CONTRACT}"), &yaml)
+    let (contract, warnings) = Contract::parse_with_warnings(&format!("functions/ingress/{CONTRACT}"), &yaml)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    for warning in warnings {
+        println!("cargo::warning={warning}");
+    }
     let json = serde_json::to_string(&contract).map_err(|e| vec![e.to_string()])?;
     let out = env::var("OUT_DIR").map_err(|e| vec![e.to_string()])?;
     fs::write(Path::new(&out).join("contract.json"), json).map_err(|e| vec![e.to_string()])

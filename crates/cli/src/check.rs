@@ -11,6 +11,8 @@ use sluicegate_contract::Contract;
 use crate::{fail, input, output::say, paths, sync};
 
 /// Check the OpenAPI document, every fault with its line, path and reason, and that the template has its routes
+///
+/// A warning is a part of the document that is probably not meant; it fails neither this command nor a build.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The document [default: functions/ingress/openapi.yaml]
@@ -23,10 +25,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let path = paths::or_default(arguments.contract.as_ref(), paths::CONTRACT);
-    let contract = match input::contract(&path) {
-        Ok(contract) => contract,
+    let (contract, warnings) = match input::contract_with_warnings(&path) {
+        Ok(read) => read,
         Err(reason) => return fail(reason),
     };
+    for warning in &warnings {
+        say(format_args!("warning: {warning}"));
+    }
     say(format_args!("{}: {} routes, no faults", path.display(), contract.operations().len()));
     if arguments.contract.is_some() && arguments.template.is_none() {
         return ExitCode::SUCCESS;

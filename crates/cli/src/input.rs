@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read as _, path::Path};
 
-use sluicegate_contract::Contract;
+use sluicegate_contract::{Contract, Fault};
 use sluicegate_topology::Topology;
 
 /// All of a file; `-` is the standard input.
@@ -29,7 +29,16 @@ pub(crate) fn text(file: &Path) -> Result<String, String> {
 /// # Errors
 /// Why it cannot be read, or every fault, one a line.
 pub(crate) fn contract(file: &Path) -> Result<Contract, String> {
-    Contract::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, &faults))
+    contract_with_warnings(file).map(|(contract, _)| contract)
+}
+
+/// The same, with what is probably not meant.
+///
+/// # Errors
+/// Why it cannot be read, or every fault, one a line.
+pub(crate) fn contract_with_warnings(file: &Path) -> Result<(Contract, Vec<Fault>), String> {
+    let name = file.display().to_string();
+    Contract::parse_with_warnings(&name, &text(file)?).map_err(|faults| faulty(file, &faults))
 }
 
 /// Reads and checks a topology.

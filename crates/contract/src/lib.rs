@@ -15,8 +15,8 @@ mod route;
 mod template;
 
 pub use model::{
-    Body, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy, Requirement,
-    SchemaText, SecurityScheme, is_json,
+    Body, BodySchema, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
+    Requirement, SchemaText, SecurityScheme, is_json,
 };
 #[cfg(feature = "parse")]
 pub use parse::Fault;
@@ -49,6 +49,15 @@ pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>. The event around the payload counts too,
 /// and the broker has a limit of its own (SQS: 1 MiB), so less may fit.
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// The largest JSON payload that SQS surely carries: 1 MiB less 24 KiB for the envelope around it.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>. It travels as it is
+/// if nothing stands around the JSON value, and in base64 otherwise, as other media types do.
+pub const SQS_JSON_BYTES_MAX: usize = (1024 - 24) * 1024;
+
+/// The largest payload of another media type that SQS surely carries: base64 makes it a third longer.
+pub const SQS_OTHER_BYTES_MAX: usize = SQS_JSON_BYTES_MAX / 4 * 3;
 
 /// The longest `delay`: SQS delays a message by 900 s at most.
 ///

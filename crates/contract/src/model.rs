@@ -135,9 +135,19 @@ pub enum Location {
 pub struct Body {
     /// Whether a request without a body is refused.
     pub required: bool,
-    /// The media types taken (lower case, no parameters, never a range), each with the schema of its payload. Only JSON
-    /// media types have a schema.
-    pub content: Vec<(String, Option<SchemaText>)>,
+    /// The media types taken (lower case, no parameters, never a range), each with the schema of its payload.
+    pub content: Vec<(String, BodySchema)>,
+}
+
+/// What a payload must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BodySchema {
+    /// Anything; of a JSON media type, any JSON. There is no schema, or one that every value fits.
+    Any,
+    /// A JSON object, whatever is in it: the schema is `type: object`, with nothing but descriptions beside it.
+    Object,
+    /// JSON that is valid by this schema.
+    Schema(SchemaText),
 }
 
 /// What `x-sluicegate` says: where an admitted request goes, and how.
@@ -159,6 +169,16 @@ pub struct Enqueue {
     pub delay_s: u16,
     /// The largest payload admitted, in bytes.
     pub payload_bytes_max: usize,
+}
+
+impl Enqueue {
+    /// Whether a template takes something from the body.
+    #[must_use]
+    pub fn reads_body(&self) -> bool {
+        let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
+        let templates = [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key];
+        templates.into_iter().flatten().flat_map(Template::sources).any(|source| matches!(source, Source::Body(_)))
+    }
 }
 
 /// What makes two requests the same one.

@@ -343,7 +343,19 @@ fn schemas_are_checked() {
     check("'^[a-z]+$'", "'^[a-z+$'", &format!("{owner}/pattern"), "not a JSON Schema");
     check("owner: { type: string", "owner: { maxLenght: 5", &format!("{owner}/maxLenght"), "not a keyword");
     check("owner: { type: string", "owner: { nullable: true", &format!("{owner}/nullable"), "OpenAPI 3.0");
-    check("owner: { type: string", "owner: { format: uid", &format!("{owner}/format"), "not a known format");
+    check(
+        "owner: { type: string",
+        "owner: { x-format-assertion: true, format: uid",
+        &format!("{owner}/format"),
+        "not a known format",
+    );
+    check(
+        "owner: { type: string",
+        "owner: { x-format-assertion: 1, format: uuid",
+        &format!("{owner}/x-format-assertion"),
+        "true or false",
+    );
+    check("paths:\n", "x-format-assertion: yes please\npaths:\n", "/x-format-assertion", "true or false");
     check("owner: { type: string", "owner: { $id: a", &format!("{owner}/$id"), "not supported");
     check("owner: { type: string", "owner: { minLength: -1", &format!("{owner}/minLength"), "not a JSON Schema");
     check(

@@ -87,8 +87,9 @@ pub(crate) enum Extension {
     Boolean(bool),
 }
 
-/// Whether `text` is a CloudEvents String: no control characters, no Unicode noncharacters. SQS refuses a subset of these.
-pub(crate) fn is_text(text: &str) -> bool {
+/// Whether `text` is a CloudEvents String, as an attribute's value must be: no control characters, no Unicode noncharacters. SQS refuses a subset of these.
+#[must_use]
+pub fn is_text(text: &str) -> bool {
     let refused = |c: char| c.is_control() || u32::from(c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
     !text.contains(refused)
 }

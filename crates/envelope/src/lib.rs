@@ -29,7 +29,7 @@ mod envelope;
 mod id;
 mod payload;
 
-pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX};
+pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, is_text};
 pub use builder::{BuildError, Builder};
 pub use decode::DecodeError;
 pub use envelope::Envelope;

@@ -8,21 +8,22 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 use sluicegate_contract::{Missing, Source, Template};
-use sluicegate_envelope::{Envelope, deterministic_id, fresh_id};
+use sluicegate_envelope::{ATTRIBUTE_BYTES_MAX, BuildError, Envelope, deterministic_id, fresh_id, is_text};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
     idempotency_key::{self, SENT_TWICE},
-    rejection::{Code, Rejection},
+    rejection::{Code, Fault, Rejection, SCHEMA_VIOLATED},
     validate::Validated,
 };
 
 /// Makes the envelope of a validated request.
 ///
 /// # Errors
-/// When a template names something the request does not have, or an attribute is not one CloudEvents allows.
+/// When a template names something the request does not have, or makes an attribute of it that CloudEvents does not allow:
+/// 422 with the pointer for a value of the body, 400 with the name for another.
 pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> Result<Envelope, Rejection> {
     let authenticated = request.authenticated();
     let routed = authenticated.routed();
@@ -50,7 +51,7 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
         .time(received_at)
         .principal(authenticated.principal())
         .operation(&operation.id)
-        .payload(arrival.header("content-type"), routed.body());
+        .payload(request.media_type().as_deref(), routed.body());
     if let Some(subject) = subject {
         builder = builder.subject(subject);
     }
@@ -66,7 +67,54 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
             builder = builder.tracestate(tracestate);
         }
     }
-    builder.build().map_err(|error| Rejection::new(Code::ParameterInvalid, format!("{error}.")))
+    builder.build().map_err(|error| unfit(request, &error))
+}
+
+/// An attribute that an event must not carry, as a fault of the part of the request it was made of.
+fn unfit(request: &Validated<'_>, error: &BuildError) -> Rejection {
+    let enqueue = &request.authenticated().routed().operation().enqueue;
+    let key = enqueue.idempotency.as_ref().map(|idempotency| &idempotency.key);
+    let (attribute, reason) = match error {
+        BuildError::Empty { attribute } => (*attribute, "is empty".to_owned()),
+        BuildError::TooLong { attribute, .. } => (*attribute, format!("is longer than {ATTRIBUTE_BYTES_MAX} bytes")),
+        BuildError::Character { attribute } => {
+            (*attribute, "holds a control character or a Unicode noncharacter".to_owned())
+        }
+        BuildError::Time => ("time", String::new()),
+    };
+    let template = match attribute {
+        "datacontenttype" => return refused(&Source::Header("content-type".to_owned()), &reason),
+        "type" => Some(&enqueue.event_type),
+        "subject" => enqueue.subject.as_ref(),
+        "partitionkey" => enqueue.group.as_ref(),
+        "idempotencykey" => key,
+        _ => None,
+    };
+    let value = |source: &&Source| lookup(request, source).unwrap_or_default();
+    let mut sources = template.into_iter().flat_map(Template::sources);
+    let at_fault = match error {
+        BuildError::Character { .. } => sources.find(|source| !is_text(&value(source))),
+        _ => sources.max_by_key(|source| value(source).len()),
+    };
+    match at_fault {
+        Some(source) => refused(source, &reason),
+        None => Rejection::new(Code::Internal, "This request cannot be stored.").log(error),
+    }
+}
+
+/// A value of the request that cannot be used: where it came from, and why.
+fn refused(source: &Source, reason: &str) -> Rejection {
+    let invalid =
+        |place: &str, name: &str| Rejection::new(Code::ParameterInvalid, format!("The {place} {name} {reason}."));
+    match source {
+        Source::Header(name) => invalid("header", name),
+        Source::Path(name) => invalid("path parameter", name),
+        Source::Query(name) => invalid("query parameter", name),
+        Source::Body(pointer) => Rejection {
+            faults: vec![Fault { pointer: pointer.clone(), detail: format!("the value {reason}") }],
+            ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED)
+        },
+    }
 }
 
 /// Sends the envelope and waits until the broker has said that it holds it.
@@ -123,7 +171,7 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     let rendered = match idempotency.key.render(|source| lookup(request, source)) {
         Ok(rendered) => rendered,
         Err(Missing(source)) if idempotency.required || repeats(request, &source) => {
-            return Err(invalid(lacks(request, &source)));
+            return Err(invalid(format!("The request's {source} {}.", lacks(request, &source))));
         }
         Err(_) => return Ok(None),
     };
@@ -134,16 +182,12 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
 fn render(request: &Validated<'_>, template: &Template) -> Result<String, Rejection> {
     template
         .render(|source| lookup(request, source))
-        .map_err(|Missing(source)| Rejection::new(Code::ParameterInvalid, lacks(request, &source)))
+        .map_err(|Missing(source)| refused(&source, lacks(request, &source)))
 }
 
-/// Says why there is no value for a placeholder.
-fn lacks(request: &Validated<'_>, source: &Source) -> String {
-    match source {
-        Source::Header(name) if repeats(request, source) => format!("The header {name} {SENT_TWICE}."),
-        Source::Query(name) if repeats(request, source) => format!("The query parameter {name} {SENT_TWICE}."),
-        _ => format!("The request has no {source}."),
-    }
+/// Says why there is no value for a placeholder, as the end of a sentence.
+fn lacks(request: &Validated<'_>, source: &Source) -> &'static str {
+    if repeats(request, source) { SENT_TWICE } else { "is missing, or is not one value" }
 }
 
 fn repeats(request: &Validated<'_>, source: &Source) -> bool {

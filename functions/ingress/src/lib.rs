@@ -8,8 +8,12 @@ mod backend;
 mod config;
 mod enqueue;
 mod event;
+mod explain;
 mod idempotency_key;
+mod json;
 mod limit;
+mod media_type;
+mod pointer;
 mod rejection;
 mod route;
 mod schemas;
@@ -39,7 +43,7 @@ pub use crate::{
     backend::Backend,
     config::{Config, ConfigError},
     event::{Arrival, EventError, Origin},
-    rejection::{Code, Fault, Rejection},
+    rejection::{ANSWER_BYTES_MAX, Code, Fault, Rejection},
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, Keyring, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
     serve::{from_env, serve},

@@ -1,16 +1,26 @@
-//! The contract's JSON Schemas (2020-12, `format` checked), each compiled on the first request that needs it.
+//! The contract's JSON Schemas (2020-12), each compiled on the first request that needs it.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use jsonschema::{Draft, Validator};
 use serde_json::Value;
-use sluicegate_contract::{Contract, SchemaText};
+use sluicegate_contract::{BodySchema, Contract};
 
-use crate::rejection::{Code, FAULTS_MAX, Fault, Rejection};
+use crate::{
+    explain::Explainer,
+    rejection::{Code, Fault, Rejection},
+};
 
 /// Compiled schemas by their text, so that one the contract uses twice is compiled once.
 pub struct Schemas {
-    by_text: BTreeMap<&'static str, OnceLock<Option<Validator>>>,
+    by_text: BTreeMap<&'static str, OnceLock<Option<Schema>>>,
+}
+
+struct Schema {
+    validator: Validator,
+    value: Value,
+    /// Made by the first document that is not valid.
+    explainer: OnceLock<Explainer>,
 }
 
 impl Schemas {
@@ -18,35 +28,44 @@ impl Schemas {
     #[must_use]
     pub fn new(contract: &'static Contract) -> Self {
         let texts = contract.operations().iter().flat_map(|operation| {
-            let bodies = operation.body.iter().flat_map(|body| &body.content).filter_map(|(_, text)| text.as_deref());
+            let bodies = operation.body.iter().flat_map(|body| &body.content).filter_map(|(_, schema)| match schema {
+                BodySchema::Schema(text) => Some(text.as_str()),
+                BodySchema::Any | BodySchema::Object => None,
+            });
             bodies.chain(operation.parameters.iter().filter_map(|parameter| parameter.schema.as_deref()))
         });
         Self { by_text: texts.map(|text| (text, OnceLock::new())).collect() }
     }
 
-    /// What is wrong with `value` by that schema of the contract; nothing when there is none.
+    /// What is wrong with `value` by that schema of the contract: nothing, or up to 32 faults.
     ///
     /// # Errors
     /// When the schema does not compile, which the build has ruled out.
-    pub fn faults(&self, schema: Option<&SchemaText>, value: &Value) -> Result<Vec<Fault>, Rejection> {
-        let Some(text) = schema else { return Ok(Vec::new()) };
-        let compiled = self.by_text.get(text.as_str()).and_then(|schema| schema.get_or_init(|| compile(text)).as_ref());
-        let validator = compiled.ok_or_else(|| {
+    pub fn faults(&self, text: &str, value: &Value) -> Result<Vec<Fault>, Rejection> {
+        let schema = self.by_text.get(text).and_then(|schema| schema.get_or_init(|| Schema::new(text)).as_ref());
+        let schema = schema.ok_or_else(|| {
             Rejection::new(Code::Internal, "This request cannot be checked.")
                 .log("a schema of the contract does not compile")
         })?;
-        Ok(validator
-            .iter_errors(value)
-            .take(FAULTS_MAX)
-            .map(|error| Fault {
-                pointer: error.instance_path().to_string(),
-                detail: error.masked_with("the value").to_string(),
-            })
-            .collect())
+        Ok(schema.faults(value))
     }
 }
 
-fn compile(text: &str) -> Option<Validator> {
-    let schema = serde_json::from_str(text).ok()?;
-    jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).build(&schema).ok()
+impl Schema {
+    fn new(text: &str) -> Option<Self> {
+        let value = serde_json::from_str(text).ok()?;
+        Some(Self { validator: compile(&value)?, value, explainer: OnceLock::new() })
+    }
+
+    fn faults(&self, value: &Value) -> Vec<Fault> {
+        if self.validator.is_valid(value) {
+            return Vec::new();
+        }
+        self.explainer.get_or_init(|| Explainer::new(&self.value)).faults(value)
+    }
+}
+
+/// The contract crate leaves in a schema only those formats that are to be asserted.
+pub(crate) fn compile(schema: &Value) -> Option<Validator> {
+    jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).build(schema).ok()
 }

@@ -2,16 +2,22 @@
 //!
 //! A body is parsed only here, after its sender is known and its size is checked. Nesting is limited by the parser (128
 //! levels, `serde_json`'s own limit), so that no document can exhaust the stack. The payload itself is never rewritten.
+//!
+//! A route whose schema says nothing of what is in a document (none, `true`, `type: object` alone) and whose templates take
+//! nothing from it checks the syntax only: whatever a provider signs passes byte for byte, duplicate members and half
+//! surrogate pairs included. Otherwise a duplicate member is refused, because what was validated must be what is handled.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
-use sluicegate_contract::{Body, Idempotency, Location, Parameter, is_json};
+use sluicegate_contract::{Body, BodySchema, Idempotency, Location, Parameter, is_json};
 
 use crate::{
     authenticate::Authenticated,
     idempotency_key::{self, SENT_TWICE},
-    rejection::{Code, Rejection},
+    json::{self, JsonError},
+    media_type,
+    rejection::{Code, Fault, Rejection, SCHEMA_VIOLATED},
     route::Routed,
     schemas::Schemas,
 };
@@ -27,18 +33,21 @@ impl<'c> Validated<'c> {
     /// Checks parameters, media type and body.
     ///
     /// # Errors
-    /// 415, 400 or 422, the last with the JSON pointer of each fault.
+    /// 415, 400 or 422, the last with the JSON pointer of each fault found.
     pub fn new(authenticated: Authenticated<'c>, schemas: &Schemas) -> Result<Self, Rejection> {
         let routed = authenticated.routed();
         for parameter in &routed.operation().parameters {
             check_parameter(routed, parameter, schemas)?;
         }
-        let document = match &routed.operation().body {
-            Some(body) if !routed.body().is_empty() => check_body(routed, body, schemas)?,
-            Some(body) if body.required => {
+        let document = match (&routed.operation().body, routed.body().is_empty()) {
+            (Some(body), false) => check_body(routed, body, schemas)?,
+            (Some(body), true) if body.required => {
                 return Err(Rejection::new(Code::BodyMissing, "This route takes a body, and none was sent."));
             }
-            _ => None,
+            (None, false) => {
+                return Err(Rejection::new(Code::BodyUnexpected, "This route takes no body, and one was sent."));
+            }
+            (_, true) => None,
         };
         Ok(Self { authenticated, document })
     }
@@ -49,10 +58,16 @@ impl<'c> Validated<'c> {
         &self.authenticated
     }
 
-    /// The parsed body, when it is JSON.
+    /// The parsed body, when it is JSON and the operation looks into it.
     #[must_use]
     pub fn document(&self) -> Option<&Value> {
         self.document.as_ref()
+    }
+
+    /// The media type of the body as it is stored: without odd white space.
+    #[must_use]
+    pub fn media_type(&self) -> Option<Cow<'_, str>> {
+        self.authenticated.routed().arrival().header("content-type").map(media_type::normalized)
     }
 }
 
@@ -85,7 +100,7 @@ fn check_parameter(routed: &Routed<'_>, parameter: &Parameter, schemas: &Schemas
     } else {
         text.into_owned()
     };
-    let schema = parameter.schema.as_ref();
+    let Some(schema) = &parameter.schema else { return Ok(()) };
     let value = Value::String(text);
     let faults = schemas.faults(schema, &value)?;
     let Some(fault) = faults.first() else { return Ok(()) };
@@ -97,27 +112,74 @@ fn check_parameter(routed: &Routed<'_>, parameter: &Parameter, schemas: &Schemas
     }
 }
 
+/// Gives the document only if there is something to look up in it.
 fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
+    check_content_encoding(routed)?;
     let sent = routed.arrival().header("content-type").unwrap_or_default();
-    let essence = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let Some((_, schema)) = body.content.iter().find(|(media_type, _)| *media_type == essence) else {
-        let takes = body.content.iter().map(|(media_type, _)| media_type.as_str()).collect::<Vec<_>>().join(", ");
-        let rejection = Rejection::new(Code::MediaTypeUnsupported, format!("This route takes {takes}."));
-        return Err(rejection.header("accept-post", takes));
+    let essence = media_type::essence(sent);
+    let Some((_, schema)) = body.content.iter().find(|(media_type, _)| media_type.eq_ignore_ascii_case(essence)) else {
+        return Err(media_type_unsupported(body, format_args!("This route takes {}.", names(body))));
     };
-    if !is_json(&essence) {
+    if !is_json(&essence.to_ascii_lowercase()) {
         return Ok(None);
+    }
+    if media_type::charset(sent).is_some_and(|charset| !is_utf8(charset)) {
+        return Err(media_type_unsupported(body, format_args!("JSON is UTF-8 (RFC 8259), without another charset.")));
     }
     let invalid = |detail: String| Rejection::new(Code::JsonInvalid, detail);
     let text = std::str::from_utf8(routed.body())
         .map_err(|error| invalid(format!("The body is not UTF-8 at byte {}.", error.valid_up_to())))?;
-    let document: Value = serde_json::from_str(text).map_err(|error| {
-        invalid(format!("The body is not JSON at line {}, column {}.", error.line(), error.column()))
-    })?;
-    let faults = schemas.faults(schema.as_ref(), &document)?;
+    let not_json = |error| match error {
+        JsonError::Syntax { line, column } => invalid(format!("The body is not JSON at line {line}, column {column}.")),
+        JsonError::Duplicate(pointer) => Rejection {
+            faults: vec![Fault::new(pointer, "the object has this member twice".to_owned())],
+            ..invalid("The body has duplicate members; see errors.".to_owned())
+        },
+    };
+    let (document, faults) = match schema {
+        BodySchema::Schema(text_of_schema) => {
+            let document = json::parse(text).map_err(not_json)?;
+            let faults = schemas.faults(text_of_schema, &document)?;
+            (Some(document), faults)
+        }
+        BodySchema::Any | BodySchema::Object => {
+            let document = if routed.operation().enqueue.reads_body() {
+                Some(json::parse(text).map_err(not_json)?)
+            } else {
+                json::check_syntax(text).map_err(not_json)?;
+                None
+            };
+            let fits = *schema == BodySchema::Any || text.trim_ascii_start().starts_with('{');
+            (document, if fits { Vec::new() } else { vec![Fault::at_root("the value is not of type \"object\"")] })
+        }
+    };
     if faults.is_empty() {
-        return Ok(Some(document));
+        return Ok(document);
     }
-    let detail = "The body is JSON, and not what this route takes; see errors.";
-    Err(Rejection { faults, ..Rejection::new(Code::SchemaViolated, detail) })
+    Err(Rejection { faults, ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED) })
+}
+
+/// A payload is handed on as it came, so one that is coded would reach a handler that does not know.
+fn check_content_encoding(routed: &Routed<'_>) -> Result<(), Rejection> {
+    let sent = routed.arrival().headers.get_all("content-encoding").iter();
+    let codings = sent.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if codings.map(<[u8]>::trim_ascii).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    // RFC 9110, section 12.5.3: Accept-Encoding in an answer with 415 says what the resource takes.
+    Err(Rejection::new(Code::ContentEncodingUnsupported, "Send the body without a content coding (identity).")
+        .header("accept-encoding", "identity"))
+}
+
+fn media_type_unsupported(body: &Body, detail: fmt::Arguments<'_>) -> Rejection {
+    Rejection::new(Code::MediaTypeUnsupported, detail.to_string()).header("accept-post", names(body))
+}
+
+fn names(body: &Body) -> String {
+    body.content.iter().map(|(media_type, _)| media_type.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// ASCII is UTF-8, too.
+fn is_utf8(charset: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name))
 }

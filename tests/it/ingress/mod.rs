@@ -2,6 +2,7 @@
 
 mod answers;
 mod authenticate;
+mod bodies;
 mod brokers;
 mod config;
 mod events;

@@ -2,23 +2,31 @@
 //!
 //! Every method that expects something takes note of a fault itself and then gives `None`; callers just go on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::Fault;
 use super::at::{At, local_pointer};
 use super::yaml::{Data, Node};
+use crate::SchemaText;
 
 pub(super) struct Checker<'d> {
     pub(super) file: &'d str,
     pub(super) root: At<'d>,
     pub(super) faults: Vec<Fault>,
+    /// What may be meant, and will probably not do what was meant.
+    pub(super) warnings: Vec<Fault>,
+    /// Bundled schemas by their pointer; `None` for one with a fault, which is noted.
+    pub(super) bundled: HashMap<String, Option<SchemaText>>,
+    /// Pointers of the schemas that have been compiled.
+    pub(super) compiled: HashSet<String>,
 }
 
 impl<'d> Checker<'d> {
     pub(super) fn new(file: &'d str, root: &'d Node, faults: Vec<Fault>) -> Self {
-        Self { file, root: At::root(root), faults }
+        let (bundled, compiled) = (HashMap::new(), HashSet::new());
+        Self { file, root: At::root(root), faults, warnings: Vec::new(), bundled, compiled }
     }
 
     pub(super) fn fault(&mut self, at: &At<'_>, reason: impl Display) {
@@ -36,8 +44,16 @@ impl<'d> Checker<'d> {
         self.note(nearest.node.line, pointer.to_owned(), reason);
     }
 
+    pub(super) fn warn(&mut self, at: &At<'_>, reason: impl Display) {
+        self.warnings.push(self.at_place(at.node.line, at.pointer.clone(), reason));
+    }
+
     fn note(&mut self, line: usize, pointer: String, reason: impl Display) {
-        self.faults.push(Fault { file: self.file.to_owned(), line, pointer, reason: reason.to_string() });
+        self.faults.push(self.at_place(line, pointer, reason));
+    }
+
+    fn at_place(&self, line: usize, pointer: String, reason: impl Display) -> Fault {
+        Fault { file: self.file.to_owned(), line, pointer, reason: reason.to_string() }
     }
 
     /// An object with no members but `known` ones and extensions (`x-…`).

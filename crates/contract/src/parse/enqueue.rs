@@ -1,11 +1,13 @@
 //! `x-sluicegate`: what becomes of an admitted request.
 
 use super::at::At;
+use super::carried;
 use super::checker::Checker;
 use crate::is_json;
 use crate::{
-    Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
-    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, Source, Template,
+    Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, Parameter,
+    RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX,
+    Source, Template,
 };
 
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
@@ -14,6 +16,7 @@ const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "r
 pub(super) struct Request<'r> {
     pub(super) path_names: &'r [&'r str],
     pub(super) body: Option<&'r Body>,
+    pub(super) parameters: &'r [Parameter],
     /// Whether somebody without credentials may be admitted.
     pub(super) public: bool,
 }
@@ -24,13 +27,13 @@ pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &At<'d>, request
 
     // Each field is read before any `?`, so that all their faults are reported.
     let queue = checker.required(&at, "queue").and_then(|queue| queue_name(checker, &queue));
-    let event_type = checker.required(&at, "type").and_then(|field| template(checker, &field, request));
-    let subject = at.get("subject").and_then(|field| template(checker, &field, request));
-    let group = at.get("group").and_then(|field| template(checker, &field, request));
+    let event_type = checker.required(&at, "type").and_then(|field| attribute(checker, &field, request));
+    let subject = at.get("subject").and_then(|field| attribute(checker, &field, request));
+    let group = at.get("group").and_then(|field| attribute(checker, &field, request));
     let idempotency = at.get("idempotency").and_then(|field| idempotency(checker, &field, request));
     let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, &field, request));
     let delay_s = at.get("delay").and_then(|field| checker.duration_s(&field, 0..=DELAY_S_MAX.into()));
-    let payload_bytes = at.get("payloadBytes").and_then(|field| checker.integer(&field, 1..=PAYLOAD_BYTES_MAX as u64));
+    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, &field, request));
 
     Some(Enqueue {
         queue: queue?,
@@ -40,7 +43,7 @@ pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &At<'d>, request
         idempotency,
         rate_limit,
         delay_s: delay_s.and_then(|s| s.try_into().ok()).unwrap_or(0),
-        payload_bytes_max: payload_bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or(PAYLOAD_BYTES_DEFAULT),
+        payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
     })
 }
 
@@ -60,6 +63,32 @@ fn queue_name(checker: &mut Checker<'_>, at: &At<'_>) -> Option<String> {
 /// The environment variable that binds a queue. Two queues must not share one.
 pub(super) fn binding_name(queue: &str) -> String {
     format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())
+}
+
+/// More than SQS carries may be right: RabbitMQ carries it, and the contract does not say which of them it is.
+fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<usize> {
+    let bytes = usize::try_from(checker.integer(at, 1..=PAYLOAD_BYTES_MAX as u64)?).ok()?;
+    let (what, most) = match request.body {
+        Some(body) if !takes_json_only(Some(body)) => {
+            ("a payload that is not JSON (it travels in base64)", SQS_OTHER_BYTES_MAX)
+        }
+        _ => ("a JSON payload", SQS_JSON_BYTES_MAX),
+    };
+    if bytes > most {
+        checker.warn(at, format!("SQS carries {most} bytes of {what}; a larger one is answered 413 there"));
+    }
+    Some(bytes)
+}
+
+/// A template for an attribute of the event.
+fn attribute<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Template> {
+    let template = template(checker, at, request)?;
+    for source in template.sources() {
+        for reason in carried::doubts(source, request) {
+            checker.warn(at, format!("{{{source}}} {reason}"));
+        }
+    }
+    Some(template)
 }
 
 fn template<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Template> {

@@ -2,11 +2,12 @@
 //!
 //! `yaml` reads the text into a tree with line numbers, `at` and `checker` walk it taking note of faults, and one file
 //! each reads `security`, `paths`, what a `request` carries, `schema`s and what to `enqueue`. `refs` holds what is true
-//! of the document everywhere.
+//! of the document everywhere; `carried` warns of values that no event can carry.
 //!
 //! What this does not understand it refuses: a field that is ignored is a check that does not happen.
 
 mod at;
+mod carried;
 mod checker;
 mod enqueue;
 mod fault;
@@ -55,6 +56,15 @@ impl Contract {
     /// # Errors
     /// All faults, in the order of the document.
     pub fn parse(file: &str, yaml: &str) -> Result<Self, Vec<Fault>> {
+        Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
+    }
+
+    /// The same, with what is probably not meant: a template that takes a value no event can carry, a `payloadBytes` that
+    /// SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can say so beforehand.
+    ///
+    /// # Errors
+    /// All faults, in the order of the document.
+    pub fn parse_with_warnings(file: &str, yaml: &str) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let mut faults = Vec::new();
         let Some(tree) = yaml::read(file, yaml, &mut faults) else { return Err(faults) };
         let mut checker = Checker::new(file, &tree, faults);
@@ -69,16 +79,20 @@ impl Contract {
         let operations = paths::operations(&mut checker, &schemes);
         schema::check_components(&mut checker);
 
-        let mut faults = checker.faults;
-        if faults.is_empty() {
-            let schemes = schemes.into_iter().filter_map(|(name, scheme)| Some((name, scheme?))).collect();
-            return Ok(Self { operations, schemes, public_document: refs::public_document(&tree) });
+        let (faults, warnings) = (in_order(checker.faults), in_order(checker.warnings));
+        if !faults.is_empty() {
+            return Err(faults);
         }
-        // What several operations share is checked for each of them.
-        faults.sort_by(|a, b| (a.line, &a.pointer, &a.reason).cmp(&(b.line, &b.pointer, &b.reason)));
-        faults.dedup();
-        Err(faults)
+        let schemes = schemes.into_iter().filter_map(|(name, scheme)| Some((name, scheme?))).collect();
+        Ok((Self { operations, schemes, public_document: refs::public_document(&tree) }, warnings))
     }
+}
+
+/// What several operations share is checked for each of them.
+fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort_by(|a, b| (a.line, &a.pointer, &a.reason).cmp(&(b.line, &b.pointer, &b.reason)));
+    faults.dedup();
+    faults
 }
 
 fn check_version<'d>(checker: &mut Checker<'d>, root: &At<'d>) -> Option<()> {
@@ -104,4 +118,5 @@ fn check_document<'d>(checker: &mut Checker<'d>, root: &At<'d>) {
     if let Some(dialect) = root.get("jsonSchemaDialect") {
         schema::check_dialect(checker, &dialect);
     }
+    checker.flag(root, schema::FORMAT_ASSERTION);
 }

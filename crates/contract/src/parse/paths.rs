@@ -174,7 +174,8 @@ impl<'d> Reading<'_, 'd> {
         }
         let body = request::body(checker, at);
         let public = security.iter().any(Vec::is_empty) || security.is_empty();
-        let request = enqueue::Request { path_names: &path_names, body: body.as_ref(), public };
+        let request =
+            enqueue::Request { path_names: &path_names, body: body.as_ref(), parameters: &parameters, public };
         let enqueue = enqueue::enqueue(checker, at, &request)?;
         self.check_queue(checker, at, &enqueue.queue);
         let (method, path) = (method.to_ascii_uppercase(), path.to_owned());

@@ -6,7 +6,7 @@ use super::at::At;
 use super::checker::Checker;
 use super::schema;
 use crate::template::is_header_name;
-use crate::{Body, Location, Parameter, is_json};
+use crate::{Body, BodySchema, Location, Parameter, is_json};
 
 const PARAMETER_FIELDS: &[&str] = &[
     "name",
@@ -131,7 +131,7 @@ pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &At<'d>) -> Option<
     if content_at.members().is_empty() {
         checker.fault(&content_at, "names no media type");
     }
-    let mut content: Vec<(String, Option<String>)> = Vec::new();
+    let mut content: Vec<(String, BodySchema)> = Vec::new();
     for (media_type, at) in content_at.members() {
         let Some(media_type) = self::media_type(checker, media_type, &at) else { continue };
         if content.iter().any(|(other, _)| *other == media_type) {
@@ -146,7 +146,7 @@ pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &At<'d>) -> Option<
             checker.fault(schema, "only JSON is checked against a schema");
         }
         let schema = schema.and_then(|schema| schema::bundle(checker, &schema));
-        content.push((media_type, schema));
+        content.push((media_type, schema.map_or(BodySchema::Any, schema::of_body)));
     }
     Some(Body { required, content })
 }

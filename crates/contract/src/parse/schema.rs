@@ -1,8 +1,12 @@
-//! Schemas that stand alone: what one refers to is bundled under `$defs`, and the whole is compiled once to prove it.
+//! Schemas that stand alone: what one refers to is bundled under `$defs`. Each schema of the document is compiled once, to
+//! prove it, however often it is used.
 //!
 //! A schema comes out with its own content at the top, each referenced schema as `$defs/1`, `$defs/2` … and every `$ref`
 //! rewritten to match; a schema that contains itself refers to `#`. Keywords nobody reads are faults, because a
 //! misspelt `minimum` admits everything.
+//!
+//! `format` is an annotation, as JSON Schema 2020-12 has it (Validation, section 7), and left out like the others.
+//! `x-format-assertion: true` beside it, or at the top of the document for all of them, makes it a check.
 
 use std::collections::HashSet;
 
@@ -12,7 +16,7 @@ use serde_json::{Map, Value};
 use super::at::{At, local_pointer};
 use super::checker::Checker;
 use super::yaml::{Data, Node};
-use crate::SchemaText;
+use crate::{BodySchema, SchemaText};
 
 /// Keywords whose value is a schema, or a list of schemas.
 const SUBSCHEMAS: &[&str] = &[
@@ -80,6 +84,9 @@ const ANNOTATIONS: &[&str] = &[
     "xml",
 ];
 
+/// Makes `format` a check: beside it, or for the whole document.
+pub(super) const FORMAT_ASSERTION: &str = "x-format-assertion";
+
 /// Formats that OpenAPI adds; they describe a type and check nothing.
 const OPENAPI_FORMATS: &[&str] = &["binary", "byte", "double", "float", "int32", "int64", "password"];
 
@@ -89,21 +96,67 @@ const DIALECTS: &[&str] =
 
 /// The schema at `at` as text that stands alone, or `None` after taking note of what is wrong with it.
 pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SchemaText> {
-    let faults = checker.faults.len();
     let root = follow_bare_references(checker, at)?;
+    if let Some(known) = checker.bundled.get(&root.pointer) {
+        return known.clone();
+    }
+    let pointer = root.pointer.clone();
+    let schema = bundle_new(checker, root);
+    checker.bundled.insert(pointer, schema.clone());
+    schema
+}
+
+fn bundle_new<'d>(checker: &mut Checker<'d>, root: At<'d>) -> Option<SchemaText> {
+    let faults = checker.faults.len();
     let mut bundle = Bundle { checker, schemas: vec![root] };
-    let mut bundled = bundle.rewrite(&bundle.schemas.first()?.clone());
-    let mut definitions = Map::new();
-    let mut done = 1;
-    while let Some(schema) = bundle.schemas.get(done).cloned() {
-        definitions.insert(done.to_string(), bundle.rewrite(&schema));
-        done += 1;
+    let mut rewritten = Vec::new();
+    while let Some(schema) = bundle.schemas.get(rewritten.len()).cloned() {
+        rewritten.push(bundle.rewrite(&schema));
     }
-    if let (Value::Object(top), false) = (&mut bundled, definitions.is_empty()) {
-        top.insert("$defs".to_owned(), Value::Object(definitions));
+    let number = |index: usize| index.to_string();
+    for (schema, at) in rewritten.iter().zip(bundle.schemas) {
+        // What it refers to is compiled by itself, so that each schema of the document is compiled once.
+        let references = (1..rewritten.len()).map(|index| (number(index), Value::Bool(true))).collect();
+        compile(checker, &at, &with_definitions(schema.clone(), references));
     }
-    bundle.compile(&bundled);
-    (checker.faults.len() == faults).then(|| bundled.to_string())
+    let mut schemas = rewritten.into_iter();
+    let top = schemas.next()?;
+    let definitions = schemas.enumerate().map(|(index, schema)| (number(index + 1), schema)).collect();
+    (checker.faults.len() == faults).then(|| with_definitions(top, definitions).to_string())
+}
+
+fn with_definitions(mut schema: Value, definitions: Map<String, Value>) -> Value {
+    if let (Value::Object(keywords), false) = (&mut schema, definitions.is_empty()) {
+        keywords.insert("$defs".to_owned(), Value::Object(definitions));
+    }
+    schema
+}
+
+/// Takes note of every fault in the schema at `at`, the first time it is seen.
+fn compile(checker: &mut Checker<'_>, at: &At<'_>, schema: &Value) {
+    if !checker.compiled.insert(at.pointer.clone()) {
+        return;
+    }
+    let meta = draft202012::meta::validator();
+    let mut errors = meta.iter_errors(schema).map(|error| error.to_owned()).collect::<Vec<_>>();
+    if errors.is_empty() {
+        // What the meta-schema cannot see, such as a broken regular expression.
+        let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).offline();
+        errors.extend(options.build(schema).err());
+    }
+    for error in errors {
+        let pointer = format!("{}{}", at.pointer, error.instance_path());
+        checker.fault_at(&pointer, format!("not a JSON Schema: {error}"));
+    }
+}
+
+/// A bundled schema as that of a body. Descriptions are left out of it already.
+pub(super) fn of_body(schema: SchemaText) -> BodySchema {
+    match schema.as_str() {
+        "true" | "{}" => BodySchema::Any,
+        r#"{"type":"object"}"# => BodySchema::Object,
+        _ => BodySchema::Schema(schema),
+    }
 }
 
 /// What `{ $ref: … }` alone stands for can be the top itself, which saves a hop at run time.
@@ -135,10 +188,10 @@ impl<'d> Bundle<'_, 'd> {
         for (keyword, member) in at.members() {
             let value = match keyword {
                 "$ref" => self.reference(&member),
-                "format" => {
-                    self.check_format(&member);
-                    copy(member.node)
-                }
+                "format" => match self.asserted_format(at, &member) {
+                    Some(format) => format,
+                    None => continue,
+                },
                 "$schema" => {
                     check_dialect(self.checker, &member);
                     continue;
@@ -192,38 +245,16 @@ impl<'d> Bundle<'_, 'd> {
         Value::from(if index == 0 { "#".to_owned() } else { format!("#/$defs/{index}") })
     }
 
-    fn check_format(&mut self, at: &At<'d>) {
-        let Some(format) = at.text() else { return };
+    /// The format, if it is to be checked.
+    fn asserted_format(&mut self, schema: &At<'d>, at: &At<'d>) -> Option<Value> {
+        let holder = if schema.get(FORMAT_ASSERTION).is_some() { schema } else { &self.checker.root.clone() };
+        let is_asserted = self.checker.flag(holder, FORMAT_ASSERTION);
+        let format = at.text()?;
         if !OPENAPI_FORMATS.contains(&format) && !jsonschema::options().is_known_format(Draft::Draft202012, format) {
-            self.checker.fault(at, format!("`{format}` is not a known format; it would check nothing"));
+            let unknown = format!("`{format}` is not a known format; it would check nothing");
+            if is_asserted { self.checker.fault(at, unknown) } else { self.checker.warn(at, unknown) }
         }
-    }
-
-    fn compile(&mut self, schema: &Value) {
-        let meta = draft202012::meta::validator();
-        let mut errors = meta.iter_errors(schema).map(|error| error.to_owned()).collect::<Vec<_>>();
-        if errors.is_empty() {
-            // What the meta-schema cannot see, such as a broken regular expression.
-            let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).offline();
-            errors.extend(options.build(schema).err());
-        }
-        for error in errors {
-            let pointer = self.source_pointer(error.instance_path().as_str());
-            self.checker.fault_at(&pointer, format!("not a JSON Schema: {error}"));
-        }
-    }
-
-    /// Where in the document a place in the bundled schema comes from.
-    fn source_pointer(&self, bundled: &str) -> String {
-        let of_definition = bundled.strip_prefix("/$defs/").and_then(|rest| {
-            let (index, below) = rest.split_once('/').map_or((rest, String::new()), |(i, b)| (i, format!("/{b}")));
-            Some((self.schemas.get(index.parse::<usize>().ok()?)?, below))
-        });
-        match (of_definition, self.schemas.first()) {
-            (Some((schema, below)), _) => format!("{}{below}", schema.pointer),
-            (None, Some(root)) => format!("{}{bundled}", root.pointer),
-            (None, None) => bundled.to_owned(),
-        }
+        is_asserted.then(|| copy(at.node))
     }
 }
 
@@ -236,7 +267,10 @@ fn copy(node: &Node) -> Value {
 pub(super) fn check_components(checker: &mut Checker<'_>) {
     let schemas = checker.root.follow("/components/schemas");
     for (_, schema) in schemas.map(|schemas| schemas.members()).unwrap_or_default() {
-        bundle(checker, &schema);
+        // One that is compiled has been read with the schema that refers to it.
+        if !checker.compiled.contains(&schema.pointer) {
+            bundle(checker, &schema);
+        }
     }
 }
 

@@ -1,0 +1,57 @@
+//! JSON pointers (RFC 6901) that fit an answer: whoever sends a document chooses its names.
+
+use std::borrow::Cow;
+
+/// The longest pointer in an answer, in bytes. Ours: real documents stay far below it.
+pub(crate) const POINTER_BYTES_MAX: usize = 256;
+
+/// A pointer of at most [`POINTER_BYTES_MAX`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    /// The pointer, to the place itself or, when cut, to one of those it lies in.
+    pub(crate) text: String,
+    /// The place lies deeper.
+    pub(crate) is_cut: bool,
+}
+
+impl Pointer {
+    /// The pointer of these names, from the outside in, as far as it fits.
+    pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        let mut text = String::new();
+        for name in names {
+            if text.len() + 1 + name.len() > POINTER_BYTES_MAX {
+                return Self { text, is_cut: true };
+            }
+            let name = escaped(name);
+            if text.len() + 1 + name.len() > POINTER_BYTES_MAX {
+                return Self { text, is_cut: true };
+            }
+            text.push('/');
+            text.push_str(&name);
+        }
+        Self { text, is_cut: false }
+    }
+}
+
+fn escaped(name: &str) -> Cow<'_, str> {
+    if name.contains(['~', '/']) { name.replace('~', "~0").replace('/', "~1").into() } else { name.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{POINTER_BYTES_MAX, Pointer};
+
+    #[test]
+    fn a_pointer_is_cut_between_two_names() {
+        let fits = "x".repeat(POINTER_BYTES_MAX - 3);
+        let check = |names: &[&str], text: &str, is_cut: bool| {
+            let pointer = Pointer::of(names.iter().copied());
+            assert_eq!(pointer, Pointer { text: text.to_owned(), is_cut }, "{names:?}");
+        };
+        check(&[], "", false);
+        check(&["a/b", "~", ""], "/a~1b/~0/", false);
+        check(&["a", &fits], &format!("/a/{fits}"), false);
+        check(&["ab", &fits, "c"], "/ab", true);
+        check(&[&"/".repeat(200)], "", true);
+    }
+}
