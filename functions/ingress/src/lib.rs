@@ -45,7 +45,7 @@ pub use crate::{
     event::{Arrival, EventError, Origin},
     rejection::{ANSWER_BYTES_MAX, Code, Fault, Rejection},
     route::Routed,
-    secrets::{FETCH_TIMEOUT, FetchError, Keyring, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
+    secrets::{FETCH_TIMEOUT, FetchError, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
     serve::{from_env, serve},
     trail::Trail,
     validate::Validated,
@@ -149,15 +149,10 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let producer = self.producers.get(queue).ok_or_else(|| {
             Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
         })?;
-        let sent = async {
-            let started = Instant::now();
-            let trace_header = context.xray_trace_id.as_deref();
-            let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
-            trail.sent(started.elapsed());
-            receipt
-        };
-        // Secrets grow old between requests; they are renewed beside the send, so that no request waits for both.
-        let (receipt, _) = tokio::join!(sent, self.secrets.refresh_after(REFRESH_AFTER));
+        let started = Instant::now();
+        let trace_header = context.xray_trace_id.as_deref();
+        let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
+        trail.sent(started.elapsed());
         receipt
     }
 

@@ -1,11 +1,13 @@
 //! Who passes, under which name, and what those who do not are answered.
 
-use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
 use sluicegate_contract::Contract;
-use sluicegate_ingress::{Arrival, Authenticated, Routed, Secrets};
+use sluicegate_ingress::{Arrival, Authenticated, Ingress, Routed, Secrets};
 use sluicegate_webhook::Scheme;
 
-use super::{ORDER_HEADERS, Store, http_api, secret_text};
+use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text};
 
 /// 2023-11-14: the requests' time where the test sets it.
 const NOW_UNIX_S: i64 = 1_700_000_000;
@@ -18,6 +20,19 @@ fn contract(security: &str) -> &'static Contract {
     // A public operation cannot limit by principal.
     let changed = changed.replace("by: principal", "by: address");
     Box::leak(Box::new(Contract::parse("openapi.yaml", &changed).unwrap()))
+}
+
+fn ingress(contract: &'static Contract, broker: &Broker, store: &Store) -> Ingress<Broker, Store> {
+    let producers = contract.queues().into_iter().map(|queue| (queue.to_owned(), broker.clone())).collect();
+    Ingress::new(contract, producers, store.clone())
+}
+
+/// The headers of a signed request, under the names that begin with `webhook-` or `svix-`.
+fn signed(names: &str, id: &str, at_unix_s: i64, body: &str) -> Vec<(String, String)> {
+    let scheme = Scheme::named("standard-webhooks").unwrap();
+    let secret = scheme.secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let headers = scheme.sign(&secret, id, at_unix_s, body.as_bytes()).into_iter();
+    headers.map(|(name, value)| (name.replace("webhook-", names), value)).collect()
 }
 
 fn event(path: &str, headers: &[(String, String)], body: &str) -> Value {
@@ -47,4 +62,190 @@ async fn a_principal_has_a_kind() {
         let request = authenticated(contract(security), &event(path, headers, "{}")).await;
         assert_eq!((request.principal(), request.principal_domain()), (principal, domain), "{security} {path}");
     }
+}
+
+/// A request to POST /orders with these headers, and what it is answered: status, code, detail and challenge.
+async fn check(security: &str, headers: &[(String, String)], status: u16, code: &str, detail: &str, challenge: &str) {
+    let ingress = ingress(contract(security), &Broker::default(), &Store::holding(&secret_text()));
+    let answer = answer(&ingress, &event("/orders", headers, ORDER)).await;
+    let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let found = (answer["statusCode"].as_u64().unwrap(), problem["code"].as_str().unwrap(), problem["detail"].as_str());
+    assert_eq!(found, (u64::from(status), code, Some(detail)), "{security} {headers:?}: {answer}");
+    let sent = answer["headers"]["www-authenticate"].as_str().unwrap_or_default();
+    assert_eq!(sent, challenge, "{security} {headers:?}: {answer}");
+}
+
+const KEY_OR_WEBHOOK: &str = "        - apiKey: [orders.write]\n        - standardWebhooks: []";
+const WEBHOOK_OR_KEY: &str = "        - standardWebhooks: []\n        - apiKey: [orders.write]";
+const KEY_AND_WEBHOOK: &str = "        - apiKey: [orders.write]\n          standardWebhooks: []";
+const WEBHOOK: &str = "        - standardWebhooks: []";
+
+const KEY: &str = r#"ApiKey header="x-api-key""#;
+const SIGNATURE: &str = r#"Signature header="webhook-signature""#;
+
+fn now_unix_s() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    since_1970.as_secs().try_into().unwrap()
+}
+
+fn key(value: &str) -> (String, String) {
+    ("x-api-key".to_owned(), value.to_owned())
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_challenges_of_all_alternatives_in_the_order_of_the_contract() {
+    let no_fit = "The credentials do not fit this request.";
+    let stale = signed("webhook-", "m-1", 0, ORDER);
+    let with_key = |value, mut headers: Vec<_>| {
+        headers.push(key(value));
+        headers
+    };
+    for (security, both) in
+        [(KEY_OR_WEBHOOK, format!("{KEY}, {SIGNATURE}")), (WEBHOOK_OR_KEY, format!("{SIGNATURE}, {KEY}"))]
+    {
+        let missing = match security {
+            KEY_OR_WEBHOOK => "Send the header x-api-key or webhook-signature.",
+            _ => "Send the header webhook-signature or x-api-key.",
+        };
+        check(security, &[], 401, "credentials_missing", missing, &both).await;
+        for headers in [vec![key("guess")], stale.clone(), with_key("guess", stale.clone())] {
+            check(security, &headers, 401, "credentials_invalid", no_fit, &both).await;
+        }
+        let lacks = "The credentials lack the scope orders.write.";
+        for headers in [vec![key("reader")], with_key("reader", stale.clone())] {
+            check(security, &headers, 403, "scope_missing", lacks, "").await;
+        }
+    }
+    // Which requirement of an alternative holds does not show.
+    let (both, missing) = (format!("{KEY}, {SIGNATURE}"), "Send the header webhook-signature.");
+    for (headers, code, detail) in [
+        (vec![], "credentials_missing", "Send the header x-api-key and webhook-signature."),
+        (vec![key("guess")], "credentials_missing", missing),
+        (vec![key("writer")], "credentials_missing", missing),
+        (with_key("reader", stale.clone()), "credentials_invalid", no_fit),
+        (with_key("writer", stale), "credentials_invalid", no_fit),
+    ] {
+        check(KEY_AND_WEBHOOK, &headers, 401, code, detail, &both).await;
+    }
+}
+
+#[tokio::test]
+async fn the_header_that_is_missing_is_named() {
+    let all = signed("webhook-", "m-1", now_unix_s(), ORDER);
+    let svix = signed("svix-", "m-1", now_unix_s(), ORDER);
+    let without = |headers: &[(String, String)], end: &str| -> Vec<(String, String)> {
+        headers.iter().filter(|(name, _)| !name.ends_with(end)).cloned().collect()
+    };
+    for (headers, name) in [
+        (without(&all, "-id"), "webhook-id"),
+        (without(&all, "-timestamp"), "webhook-timestamp"),
+        (without(&all, "-signature"), "webhook-signature"),
+        (without(&svix, "-id"), "webhook-id"),
+        (without(&svix, "-timestamp"), "webhook-timestamp"),
+        (without(&without(&all, "-id"), "-signature"), "webhook-signature"),
+    ] {
+        let challenge = format!("Signature header=\"{name}\"");
+        check(WEBHOOK, &headers, 401, "credentials_missing", &format!("Send the header {name}."), &challenge).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_counts_at_once_whatever_is_wrong_with_another_alternative() {
+    for security in [KEY_OR_WEBHOOK, WEBHOOK_OR_KEY] {
+        let store = Store::holding(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);
+        let ingress = ingress(contract(security), &Broker::default(), &store);
+        let mut headers = signed("webhook-", "m-1", 0, ORDER);
+        headers.extend(ORDER_HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let event = event("/orders", &headers, ORDER);
+        assert_eq!(answer(&ingress, &event).await["statusCode"], 401, "{security}");
+        store.set(Ok(&secret_text()));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(answer(&ingress, &event).await["statusCode"], 202, "{security}");
+        assert_eq!(store.asked(), 2, "{security}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_sent_twice_is_refused_and_one_with_a_comma_is_one_key() {
+    let digest = |key: &str| {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let entry = |key: &str, principal: &str| json!({ "sha256": digest(key), "principal": principal, "scopes": ["*"] });
+    let secret = json!({ "api-keys": [entry("writer", "acme"), entry("a,b", "comma")] }).to_string();
+    for (file, keys, status) in [
+        (include_str!("../../events/rest-api-v1.json"), &["writer"][..], 202),
+        (include_str!("../../events/rest-api-v1.json"), &["writer", "guess"], 401),
+        (include_str!("../../events/rest-api-v1.json"), &["guess", "writer"], 401),
+        (include_str!("../../events/rest-api-v1.json"), &["writer", "writer"], 401),
+        (include_str!("../../events/rest-api-v1.json"), &["a,b"], 202),
+        (include_str!("../../events/rest-api-v1.json"), &["a", "b"], 401),
+        (include_str!("../../events/alb-multi-value.json"), &["writer"], 202),
+        (include_str!("../../events/alb-multi-value.json"), &["writer", "guess"], 401),
+        (include_str!("../../events/http-api-v2.json"), &["writer"], 202),
+        (include_str!("../../events/http-api-v2.json"), &["a,b"], 202),
+        (include_str!("../../events/http-api-v2.json"), &["writer,guess"], 401),
+        (include_str!("../../events/http-api-v2.json"), &["guess,writer"], 401),
+    ] {
+        let mut event: Value = serde_json::from_str(file).unwrap();
+        if event["version"] == "2.0" {
+            event["rawPath"] = "/orders".into();
+            event["requestContext"]["http"]["method"] = "POST".into();
+        } else {
+            event["path"] = "/orders".into();
+            event["httpMethod"] = "POST".into();
+        }
+        for (name, value) in ORDER_HEADERS.into_iter().filter(|(name, _)| *name != "x-api-key") {
+            if event["headers"].is_object() {
+                event["headers"][name] = value.into();
+            }
+            if event["multiValueHeaders"].is_object() {
+                event["multiValueHeaders"][name] = json!([value]);
+            }
+        }
+        // The single-value map has the last one only.
+        if event["headers"].is_object() {
+            event["headers"]["x-api-key"] = (*keys.last().unwrap()).into();
+        }
+        if event["multiValueHeaders"].is_object() {
+            event["multiValueHeaders"]["x-api-key"] = json!(keys);
+        }
+        event["body"] = ORDER.into();
+        event["isBase64Encoded"] = false.into();
+        let ingress = super::ingress(&Broker::default(), &Store::holding(&secret));
+        let answer = answer(&ingress, &event).await;
+        assert_eq!(answer["statusCode"], status, "{keys:?}: {answer}");
+        let said = answer["body"].as_str().unwrap();
+        assert_eq!(said.contains("x-api-key is sent more than once"), keys.len() > 1, "{keys:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn names_stand_for_each_other_only_where_the_signature_passed() {
+    let headers = [signed("svix-", "m-1", NOW_UNIX_S, "{}"), vec![key("writer")]].concat();
+    let event = event("/orders", &headers, "{}");
+    for (security, id) in [(WEBHOOK, Some("m-1")), (KEY_AND_WEBHOOK, Some("m-1")), (KEY_OR_WEBHOOK, None)] {
+        let request = authenticated(contract(security), &event).await;
+        assert_eq!((request.header("webhook-id"), request.header("svix-id")), (id, Some("m-1")), "{security}");
+        assert_eq!(request.header("webhook-other"), None, "{security}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_grow_old_by_the_clock_on_the_wall_too() {
+    let store = Store::holding(&secret_text());
+    let contract = contract("        - apiKey: []");
+    let secrets = Secrets::new(store.clone(), contract);
+    let passes = async |now_unix_s: i64| {
+        let event = event("/orders", &[key("writer")], "{}");
+        let arrival = Arrival::from_event(&serde_json::value::to_raw_value(&event).unwrap()).unwrap();
+        let routed = Routed::new(contract, arrival).unwrap();
+        Authenticated::new(routed, contract, &secrets, now_unix_s).await.is_ok()
+    };
+    assert!(passes(NOW_UNIX_S).await);
+    store.set(Ok(r#"{"api-keys": []}"#));
+    assert!(passes(NOW_UNIX_S + 299).await, "cached");
+    assert!(passes(NOW_UNIX_S - 36_000).await, "a clock that is set back is no reason to ask");
+    assert!(!passes(NOW_UNIX_S + 300).await, "the process was frozen meanwhile");
+    assert_eq!(store.asked(), 2);
 }

@@ -1,6 +1,15 @@
 //! How often the secret store is asked, and what happens when it does not answer.
 
-use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use sluicegate_ingress::{FETCH_TIMEOUT, FetchError, Ingress, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, contract};
+use sluicegate_queue::{Message, Producer, Receipt, SendError};
+use tokio::time::{Instant, advance};
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, secret_text};
 
@@ -28,7 +37,7 @@ async fn the_store_is_asked_once_then_when_old_and_seldom_for_unknown_keys() {
     assert_eq!(store.asked(), 2, "a flood later asks once");
     tokio::time::advance(sluicegate_ingress::REFRESH_AFTER).await;
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
-    assert_eq!(store.asked(), 3, "old values are read again beside the request");
+    assert_eq!(store.asked(), 3, "old values are read again before they are relied on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,3 +75,245 @@ async fn one_bad_entry_does_not_shut_the_others_out() {
     let ingress = ingress(&Broker::default(), &Store::holding(&secrets.to_string()));
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
 }
+
+/// A store that takes its time.
+#[derive(Clone)]
+struct Slow(Store, Duration);
+
+impl SecretSource for Slow {
+    async fn fetch(&self) -> Result<String, FetchError> {
+        let text = self.0.fetch().await;
+        tokio::time::sleep(self.1).await;
+        text
+    }
+}
+
+/// A broker that remembers when it was last sent to.
+#[derive(Clone, Default)]
+struct Clocked(Broker, Arc<Mutex<Option<Instant>>>);
+
+impl Producer for Clocked {
+    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+        *self.1.lock().unwrap() = Some(Instant::now());
+        self.0.send(message, deadline).await
+    }
+}
+
+fn slow(store: &Store, takes: Duration, broker: &Clocked) -> Ingress<Clocked, Slow> {
+    let contract = contract().unwrap();
+    let producers: BTreeMap<_, _> =
+        contract.queues().into_iter().map(|name| (name.to_owned(), broker.clone())).collect();
+    Ingress::new(contract, producers, Slow(store.clone(), takes))
+}
+
+/// The secret with another value of one list, or without it.
+fn edited(list: &str, value: Value) -> String {
+    let mut secret: Value = serde_json::from_str(&secret_text()).unwrap();
+    match value {
+        Value::Null => secret.as_object_mut().unwrap().remove(list),
+        value => secret.as_object_mut().unwrap().insert(list.to_owned(), value),
+    };
+    secret.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_is_refused_by_the_first_request_after_any_idle_time() {
+    for idle in [REFRESH_AFTER, Duration::from_secs(330), Duration::from_secs(36_000)] {
+        let (store, broker) = (Store::holding(&secret_text()), Broker::default());
+        let ingress = ingress(&broker, &store);
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
+        store.set(Ok(&edited("api-keys", json!([]))));
+        advance(idle).await;
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 401, "after {idle:?}");
+        assert_eq!((store.asked(), broker.len()), (2, 1), "after {idle:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_is_refused_though_no_request_reaches_the_broker() {
+    for (event, status) in [
+        (http_api("POST", "/orders", &ORDER_HEADERS, "{}"), 422),
+        (http_api("POST", "/orders", &ORDER_HEADERS, "{"), 400),
+        (order("reader"), 403),
+    ] {
+        let store = Store::holding(&secret_text());
+        let ingress = ingress(&Broker::default(), &store);
+        assert_eq!(answer(&ingress, &event).await["statusCode"], status);
+        store.set(Ok(&edited("api-keys", json!([]))));
+        let mut last = Value::Null;
+        for _ in 0..=REFRESH_AFTER.as_secs() / 10 {
+            last = answer(&ingress, &event).await;
+            advance(Duration::from_secs(10)).await;
+        }
+        assert_eq!(last["statusCode"], 401, "{status}: {last}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_requests_that_wait_share_one_fetch() {
+    let store = Store::holding(&secret_text());
+    let ingress = slow(&store, Duration::from_secs(1), &Clocked::default());
+    for (round, text) in [Ok(secret_text()), Ok(secret_text()), Err("down")].iter().enumerate() {
+        store.set(text.as_deref().map_err(|error| *error));
+        let started = Instant::now();
+        let event = order("writer");
+        let answers = futures_util::future::join_all((0..50).map(|_| answer(&ingress, &event))).await;
+        assert!(answers.iter().all(|answer| answer["statusCode"] == 202), "round {round}");
+        assert_eq!((store.asked(), started.elapsed().as_secs()), (round + 1, 1), "round {round}");
+        advance(REFRESH_AFTER).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_holds_back_no_answer_that_is_earned() {
+    let (store, broker) = (Store::holding(&secret_text()), Clocked::default());
+    let ingress = slow(&store, Duration::from_secs(2), &broker);
+    for _ in 0..2 {
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
+        let sent_at = broker.1.lock().unwrap().unwrap();
+        assert_eq!(sent_at.elapsed(), Duration::ZERO, "from the broker's confirm to the answer");
+        advance(REFRESH_AFTER).await;
+    }
+    assert_eq!(store.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_hangs_old_secrets_serve_for_a_time_and_few_requests_wait() {
+    let store = Store::holding(&secret_text());
+    let ingress = ingress(&Broker::default(), &store);
+    assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
+    store.set(Err("down"));
+    advance(REFRESH_AFTER + OUTAGE_GRACE - Duration::from_secs(1)).await;
+    assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "at the end of the grace");
+    assert_eq!(answer(&ingress, &order("guess")).await["statusCode"], 401);
+    advance(Duration::from_secs(1)).await;
+    let late = answer(&ingress, &order("writer")).await;
+    assert_eq!(late["statusCode"], 503, "beyond the grace: {late}");
+    assert!(late["headers"]["retry-after"].is_string(), "{late}");
+    store.set(Ok(&secret_text()));
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "the store is back");
+
+    // A store that never answers costs one wait, not one for each request.
+    let store = Store::holding(&secret_text());
+    let ingress = slow(&store, Duration::from_secs(3_600), &Clocked::default());
+    let started = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 503);
+    }
+    assert_eq!((store.asked(), started.elapsed().as_secs()), (1, FETCH_TIMEOUT.as_secs()));
+    advance(Duration::from_secs(6)).await;
+    answer(&ingress, &order("writer")).await;
+    assert_eq!(store.asked(), 2, "asked again after a pause");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_credentials_the_answer_does_not_wait_for_the_store() {
+    let store = Store::holding(&secret_text());
+    let ingress = slow(&store, Duration::from_secs(3_600), &Clocked::default());
+    let started = Instant::now();
+    let path = "/webhooks/standard";
+    let stale = [
+        ("webhook-id", "m-1"),
+        ("webhook-timestamp", "1"),
+        ("webhook-signature", "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+    ];
+    for (event, code) in [
+        (http_api("POST", "/orders", &[("content-type", "application/json")], ORDER), "credentials_missing"),
+        (http_api("POST", "/webhooks/github", &[], "{}"), "credentials_missing"),
+        (http_api("POST", path, &stale[..2], "{}"), "credentials_missing"),
+        (http_api("POST", path, &stale, "{}"), "credentials_invalid"),
+    ] {
+        let answer = answer(&ingress, &event).await;
+        let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!((&answer["statusCode"], &problem["code"]), (&json!(401), &json!(code)), "{answer}");
+    }
+    assert_eq!((store.asked(), started.elapsed()), (0, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_that_is_added_counts_at_once_and_a_flood_without_it_asks_seldom() {
+    let store = Store::holding(&secret_text());
+    let ingress = ingress(&Broker::default(), &store);
+    assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 403);
+    advance(Duration::from_secs(31)).await;
+    for _ in 0..100 {
+        assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 403);
+    }
+    assert_eq!(store.asked(), 2, "a flood asks once");
+    store.set(Ok(&secret_text().replace(r#""scopes":[]"#, r#""scopes":["orders.write"]"#)));
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_loses_a_list_keeps_the_cached_one_for_a_time() {
+    let bad_key = json!({ "sha256": "+1".repeat(32), "principal": "acme" });
+    for text in [
+        edited("api-keys", Value::Null),
+        edited("api-keys", json!({})),
+        edited("api-keys", json!("x")),
+        edited("api-keys", json!([bad_key])),
+        "not json".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+    ] {
+        let store = Store::holding(&secret_text());
+        let ingress = ingress(&Broker::default(), &store);
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
+        store.set(Ok(&text));
+        let mut waited = Duration::ZERO;
+        while waited + REFRESH_AFTER < REFRESH_AFTER + OUTAGE_GRACE {
+            advance(REFRESH_AFTER).await;
+            waited += REFRESH_AFTER;
+            assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{text} after {waited:?}");
+        }
+        advance(REFRESH_AFTER).await;
+        assert_eq!(
+            answer(&ingress, &order("writer")).await["statusCode"],
+            503,
+            "{text}: kept no longer than an outage"
+        );
+        store.set(Ok(&secret_text()));
+        advance(Duration::from_secs(31)).await;
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{text}: mended");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_which_nothing_can_be_used_is_a_503_and_shuts_no_other_list_out() {
+    let entry = |sha256: &str, principal: &str| json!([{ "sha256": sha256, "principal": principal, "scopes": ["*"] }]);
+    let writer: Value = serde_json::from_str(&secret_text()).unwrap();
+    let writer = writer["api-keys"][1]["sha256"].as_str().unwrap();
+    for list in [
+        Value::Null,
+        json!({}),
+        json!([7]),
+        entry(&"+1".repeat(32), "acme"),
+        entry(writer, ""),
+        entry(writer, "a\u{7}"),
+        entry(writer, "\u{FDD0}"),
+        entry(writer, &"x".repeat(2_049)),
+    ] {
+        let ingress = ingress(&Broker::default(), &Store::holding(&edited("api-keys", list.clone())));
+        let orders = answer(&ingress, &order("writer")).await;
+        assert_eq!(orders["statusCode"], 503, "{list}: {orders}");
+        assert!(orders["body"].as_str().unwrap().contains("secrets_unavailable"), "{list}: {orders}");
+        let github = answer(&ingress, &http_api("POST", "/webhooks/github", &GITHUB_FORGED, "{}")).await;
+        assert_eq!(github["statusCode"], 401, "{list}: {github}");
+    }
+    for (list, secrets) in [("github", json!(["a\n"])), ("github", json!([""])), ("github", json!([7]))] {
+        let ingress = ingress(&Broker::default(), &Store::holding(&edited(list, secrets.clone())));
+        let github = answer(&ingress, &http_api("POST", "/webhooks/github", &GITHUB_FORGED, "{}")).await;
+        assert_eq!(github["statusCode"], 503, "{secrets}: {github}");
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{secrets}");
+    }
+    let ingress = ingress(&Broker::default(), &Store::holding(&edited("api-keys", json!([]))));
+    assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 401, "an empty list admits no caller");
+}
+
+const GITHUB_FORGED: [(&str, &str); 3] = [
+    ("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"),
+    ("x-github-event", "push"),
+    ("x-github-delivery", "d-1"),
+];
