@@ -158,7 +158,7 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     let Some(idempotency) = &routed.operation().enqueue.idempotency else { return Ok(None) };
     let invalid = |detail: String| Rejection::new(Code::IdempotencyKeyInvalid, detail);
     if let Some(name) = idempotency.header() {
-        return match routed.arrival().header(name) {
+        return match request.authenticated().header(name) {
             Some(value) => match idempotency_key::from_header(name, value) {
                 Ok(key) => Ok(Some(key.into_owned())),
                 Err(error) => Err(invalid(format!("The header {name} {error}."))),
@@ -202,7 +202,7 @@ fn repeats(request: &Validated<'_>, source: &Source) -> bool {
 fn lookup<'r>(request: &'r Validated<'_>, source: &Source) -> Option<Cow<'r, str>> {
     let routed = request.authenticated().routed();
     match source {
-        Source::Header(name) => routed.arrival().header(name).map(Cow::Borrowed),
+        Source::Header(name) => request.authenticated().header(name).map(Cow::Borrowed),
         Source::Path(name) => routed.path_param(name).map(Cow::Borrowed),
         Source::Query(name) => routed.arrival().query_value(name),
         Source::Body(pointer) => match request.document()?.pointer(pointer)? {

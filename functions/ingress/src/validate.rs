@@ -37,7 +37,7 @@ impl<'c> Validated<'c> {
     pub fn new(authenticated: Authenticated<'c>, schemas: &Schemas) -> Result<Self, Rejection> {
         let routed = authenticated.routed();
         for parameter in &routed.operation().parameters {
-            check_parameter(routed, parameter, schemas)?;
+            check_parameter(&authenticated, parameter, schemas)?;
         }
         let document = match (&routed.operation().body, routed.body().is_empty()) {
             (Some(body), false) => check_body(routed, body, schemas)?,
@@ -71,11 +71,16 @@ impl<'c> Validated<'c> {
     }
 }
 
-fn check_parameter(routed: &Routed<'_>, parameter: &Parameter, schemas: &Schemas) -> Result<(), Rejection> {
+fn check_parameter(
+    authenticated: &Authenticated<'_>,
+    parameter: &Parameter,
+    schemas: &Schemas,
+) -> Result<(), Rejection> {
+    let routed = authenticated.routed();
     let name = parameter.name.as_str();
     let arrival = routed.arrival();
     let (place, value) = match parameter.location {
-        Location::Header => ("header", arrival.header(name).map(Cow::Borrowed)),
+        Location::Header => ("header", authenticated.header(name).map(Cow::Borrowed)),
         Location::Path => ("path parameter", routed.path_param(name).map(Cow::Borrowed)),
         Location::Query => ("query parameter", arrival.query_value(name)),
     };

@@ -221,6 +221,23 @@ async fn a_key_sent_twice_is_refused_and_one_with_a_comma_is_one_key() {
 }
 
 #[tokio::test]
+async fn a_webhook_under_the_names_of_svix_is_the_same_webhook() {
+    let mut ids = Vec::new();
+    for names in ["webhook-", "svix-"] {
+        let broker = Broker::default();
+        let ingress = super::ingress(&broker, &Store::holding(&secret_text()));
+        let mut headers = signed(names, "msg_1", now_unix_s(), "{}");
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        let answer = answer(&ingress, &event("/webhooks/standard", &headers, "{}")).await;
+        assert_eq!(answer["statusCode"], 202, "{names}: {answer}");
+        let (envelope, _) = broker.last().unwrap();
+        assert_eq!(envelope.idempotency_key(), Some("msg_1"), "{names}");
+        ids.push(envelope.id().to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[tokio::test]
 async fn names_stand_for_each_other_only_where_the_signature_passed() {
     let headers = [signed("svix-", "m-1", NOW_UNIX_S, "{}"), vec![key("writer")]].concat();
     let event = event("/orders", &headers, "{}");
