@@ -150,7 +150,7 @@ fn tell_ready(terminal: &Terminal, stack: &Stack, elsewhere: bool, took: Duratio
     terminal.line("");
     terminal.line("  Development secrets:");
     terminal.line(format_args!("    API key {} (principal dev, every scope)", secrets::API_KEY));
-    terminal.line(format_args!("    GitHub {}   Stripe {}", secrets::GITHUB, secrets::STRIPE));
+    terminal.line(format_args!("    GitHub {}", secrets::GITHUB));
     terminal.line(format_args!("    Standard Webhooks {}\n", secrets::STANDARD_WEBHOOKS));
     if stack.routes().iter().any(|route| route == "POST /orders") {
         terminal.line(format_args!(

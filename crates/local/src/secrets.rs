@@ -21,8 +21,6 @@ use crate::{
 pub const API_KEY: &str = "dev-key";
 /// Signs GitHub deliveries.
 pub const GITHUB: &str = "dev-github";
-/// Signs Stripe deliveries.
-pub const STRIPE: &str = "whsec_dev_stripe";
 /// Signs Standard Webhooks deliveries.
 pub const STANDARD_WEBHOOKS: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -37,7 +35,6 @@ pub fn secret_string() -> String {
     json!({
         "api-keys": [{ "sha256": hash, "principal": "dev", "scopes": ["*"] }],
         "github": [GITHUB],
-        "stripe": [STRIPE],
         "standard-webhooks": [STANDARD_WEBHOOKS],
     })
     .to_string()
