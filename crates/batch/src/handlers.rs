@@ -77,16 +77,22 @@ where
     })
 }
 
-/// The reason names the place and leaves out serde's own text, which quotes the payload.
+/// A payload that does not fit gets a second try with its integers written as integers. The reason names the place and leaves out serde's own text, which quotes the payload.
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
+    let again = || serde_json::from_value(sluicegate_envelope::with_integers(payload)?).ok();
     let mut deserializer = serde_json::Deserializer::from_slice(payload);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let (line, column) = (error.inner().line(), error.inner().column());
-        match error.inner().is_data() {
-            true => format!("payload does not fit at {} (line {line}, column {column})", error.path()),
-            false => format!("payload is not JSON (line {line}, column {column})"),
+    match serde_path_to_error::deserialize(&mut deserializer) {
+        Ok(parsed) => {
+            deserializer.end().map_err(|_| "payload goes on after its JSON value".to_owned())?;
+            Ok(parsed)
         }
-    })?;
-    deserializer.end().map_err(|_| "payload goes on after its JSON value".to_owned())?;
-    Ok(parsed)
+        Err(error) => {
+            let (line, column) = (error.inner().line(), error.inner().column());
+            match error.inner().is_data() {
+                true => again()
+                    .ok_or_else(|| format!("payload does not fit at {} (line {line}, column {column})", error.path())),
+                false => Err(format!("payload is not JSON (line {line}, column {column})")),
+            }
+        }
+    }
 }

@@ -50,11 +50,14 @@ pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;
 /// and the broker has a limit of its own (SQS: 1 MiB), so less may fit.
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The largest JSON payload that SQS surely carries: 1 MiB less 24 KiB for the envelope around it.
+/// The largest message that SQS carries, in bytes: 1 MiB.
 ///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>. It travels as it is
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest JSON payload that SQS surely carries: 24 KiB are left for the envelope around it. It travels as it is
 /// if nothing stands around the JSON value, and in base64 otherwise, as other media types do.
-pub const SQS_JSON_BYTES_MAX: usize = (1024 - 24) * 1024;
+pub const SQS_JSON_BYTES_MAX: usize = SQS_MESSAGE_BYTES_MAX - 24 * 1024;
 
 /// The largest payload of another media type that SQS surely carries: base64 makes it a third longer.
 pub const SQS_OTHER_BYTES_MAX: usize = SQS_JSON_BYTES_MAX / 4 * 3;

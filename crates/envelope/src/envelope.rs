@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::attribute::{Attribute, Extension, Values};
-use crate::payload::{Payload, PayloadError};
+use crate::payload::{Payload, PayloadError, with_integers};
 
 /// A CloudEvents 1.0 event. Made by [`Envelope::builder`] or [`Envelope::decode`], and valid ever after. `Debug` leaves out
 /// the payload.
@@ -91,12 +91,17 @@ impl Envelope {
         Cow::Borrowed(self.payload.as_ref().map_or(&[], Payload::bytes))
     }
 
-    /// The payload as a `T`, if it is JSON of that shape. The media type is not looked at.
+    /// The payload as a `T`, if it is JSON of that shape. The media type is not looked at. A number that is an integer fits
+    /// an integer however it is spelled, `1.0` and `1e2` included.
     ///
     /// # Errors
     /// The payload is absent, is not JSON, or is not a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        serde_json::from_slice(&self.payload()).map_err(PayloadError)
+        let payload = self.payload();
+        serde_json::from_slice(&payload).or_else(|error| {
+            let again = if error.is_data() { with_integers(&payload) } else { None };
+            again.and_then(|document| serde_json::from_value(document).ok()).ok_or(PayloadError(error))
+        })
     }
 
     /// Every context attribute that is set, by its name on the wire, in the order they are written; `specversion` first.

@@ -34,4 +34,4 @@ pub use builder::{BuildError, Builder};
 pub use decode::DecodeError;
 pub use envelope::Envelope;
 pub use id::{deterministic_id, fresh_id};
-pub use payload::PayloadError;
+pub use payload::{PayloadError, with_integers};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Payload {
@@ -51,6 +51,34 @@ pub(crate) fn is_json(content_type: &str) -> bool {
     let Some((_, subtype)) = media_type.split_once('/') else { return false };
     let suffix = subtype.rsplit('+').next().unwrap_or_default();
     suffix.eq_ignore_ascii_case("json")
+}
+
+/// The largest float up to which every integer has one of its own: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The document with every number that is an integer written as one. To JSON Schema `1.0` and `1e2` are integers (2020-12,
+/// Validation, section 6.1.1); serde gives neither to a `u32`. `None` if there is no such number, or the payload is not JSON.
+#[must_use]
+pub fn with_integers(payload: &[u8]) -> Option<Value> {
+    fn rewrite(value: &mut Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter_mut().fold(false, |changed, item| rewrite(item) | changed),
+            Value::Object(members) => members.values_mut().fold(false, |changed, member| rewrite(member) | changed),
+            Value::Number(number) if number.is_f64() => {
+                let integer = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX);
+                // Within 2^53 nothing is cut.
+                #[allow(clippy::cast_possible_truncation)]
+                let integer = integer.map(|float| Value::from(float as i64));
+                integer.is_some_and(|integer| {
+                    *value = integer;
+                    true
+                })
+            }
+            _ => false,
+        }
+    }
+    let mut document = serde_json::from_slice(payload).ok()?;
+    rewrite(&mut document).then_some(document)
 }
 
 /// Scans without recursion, so nesting of any depth is safe.

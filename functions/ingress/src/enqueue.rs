@@ -135,20 +135,26 @@ pub(crate) async fn send<P: Producer>(
         delay: std::time::Duration::from_secs(u64::from(delay)),
         trace_header,
     };
-    producer.send(&message, deadline).await.map_err(|error| rejection(error, envelope.id()))
+    producer.send(&message, deadline).await.map_err(|error| rejection(&error, envelope))
 }
 
-fn rejection(error: SendError, id: &str) -> Rejection {
+fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {
     let code = match error {
         // The route let it pass, and with its envelope it is more than the broker carries.
         SendError::Refused { message_at_fault: true, .. } => Code::PayloadTooLarge,
         SendError::Unroutable { .. } => Code::Unroutable,
         _ => Code::QueueUnavailable,
     };
-    let mut rejection = Rejection::new(code, error.client_text()).log(&error);
-    rejection.id = matches!(error, SendError::Unknown { .. }).then(|| id.into());
+    let mut rejection = Rejection::new(code, error.client_text()).log(error);
+    rejection.id = matches!(error, SendError::Unknown { .. }).then(|| envelope.id().into());
     match code {
-        Code::PayloadTooLarge => rejection,
+        Code::PayloadTooLarge => {
+            let bytes = envelope.encode().len();
+            let in_base64 = bytes > envelope.payload().len() / 4 * 5;
+            let why = if in_base64 { "; what is not plain JSON travels in base64, a third longer" } else { "" };
+            let detail = format!("{} It has {bytes} bytes with its envelope{why}.", error.client_text());
+            Rejection { detail: detail.into(), ..rejection }
+        }
         _ => rejection.header("retry-after", error.retry_after().as_secs().max(1)),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Order {
 #[derive(Debug, Deserialize)]
 struct Item {
     sku: String,
+    quantity: u32,
 }
 
 /// Why the warehouse did not take an order.
@@ -41,7 +42,8 @@ fn outcome(answer: Result<(), Refusal>) -> Outcome {
 
 /// Your client comes here. The id is the idempotency key of the call.
 async fn ship(order: &Order, id: &str) -> Result<(), Refusal> {
-    tracing::info!(message_id = id, order_id = order.order_id, "shipping");
+    let packets: u64 = order.items.iter().map(|item| u64::from(item.quantity)).sum();
+    tracing::info!(message_id = id, order_id = order.order_id, packets, "shipping");
     match order.items.iter().any(|item| item.sku == "unicorn") {
         true => Err(Refusal::NoSuchArticle),
         false => Ok(()),
@@ -59,6 +61,7 @@ fn what_the_warehouse_says_decides() {
 
 #[tokio::test]
 async fn an_article_that_is_not_there_is_refused() {
-    let order = serde_json::from_str(r#"{"order_id": "o-1", "items": [{"sku": "unicorn"}]}"#).expect("an order");
+    let order =
+        serde_json::from_str(r#"{"order_id": "o-1", "items": [{"sku": "unicorn", "quantity": 1}]}"#).expect("an order");
     assert!(matches!(outcome(ship(&order, "id").await), Outcome::Reject(_)));
 }

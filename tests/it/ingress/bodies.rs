@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sluicegate_contract::Contract;
 use sluicegate_ingress::{ANSWER_BYTES_MAX, Ingress};
+use sluicegate_queue::SendError;
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, secret_text};
 
@@ -435,4 +436,69 @@ async fn a_title_is_the_phrase_of_the_status() {
         let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         assert_eq!((&problem["title"], problem["type"].is_null()), (&title.into(), true), "{answer}");
     }
+}
+
+/// What the contract shows as an answer is one.
+#[tokio::test]
+async fn the_examples_of_the_contract_are_real_answers() {
+    let shipped = || ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let document: Value = serde_json::from_str(sluicegate_ingress::contract().unwrap().public_document()).unwrap();
+    let order = |headers: &[(&str, &str)], body: &str| {
+        let headers = [&ORDER_HEADERS[..], headers].concat();
+        http_api("POST", "/orders", &headers, body)
+    };
+    let with = |from: &str, to: &str| ORDER.replacen(from, to, 1);
+    let mut no_key = order(&[], ORDER);
+    no_key["headers"].as_object_mut().unwrap().remove("x-api-key");
+    let events = [
+        ("BadRequest", order(&[], &with("2", "2, \"quantity\": 2"))),
+        ("Unauthenticated", no_key),
+        ("Forbidden", order(&[("x-api-key", "reader")], ORDER)),
+        ("NotFound", http_api("POST", "/nowhere", &[], "")),
+        ("PayloadTooLarge", order(&[], &"x".repeat(262_145))),
+        ("UnsupportedMediaType", order(&[("content-type", "text/plain")], ORDER)),
+        ("Invalid", order(&[], &with("2", "0"))),
+        ("TooManyRequests", order(&[], ORDER)),
+        ("Unavailable", order(&[], ORDER)),
+    ];
+    for (name, event) in &events {
+        let broker = Broker::default();
+        let sick = Broker { sick: Some(SendError::NotSent { reason: String::new() }), ..Broker::default() };
+        let (ingress, times) = match *name {
+            "TooManyRequests" => (shipped(), 9_000),
+            "Unavailable" => (ingress(&sick, &Store::holding(&secret_text())), 1),
+            _ => (ingress(&broker, &Store::holding(&secret_text())), 1),
+        };
+        let mut last = Value::Null;
+        for _ in 0..times {
+            last = answer(&ingress, event).await;
+            if last["statusCode"] == 429 {
+                break;
+            }
+        }
+        let response = &document["components"]["responses"][*name];
+        let example = &response["content"]["application/problem+json"]["example"];
+        let problem: Value = serde_json::from_str(last["body"].as_str().unwrap()).unwrap();
+        assert_eq!((&last["statusCode"], &problem), (&example["status"], example), "{name}");
+        // A header that the contract describes as always there is there.
+        for (header, described) in response["headers"].as_object().into_iter().flatten() {
+            let sent = &last["headers"][header.to_ascii_lowercase()];
+            assert!(sent.is_string() || described["required"] != true, "{name}: {header}");
+        }
+    }
+    let responses = document["components"]["responses"].as_object().unwrap();
+    let with_example = responses.values().filter(|r| r["content"]["application/problem+json"]["example"].is_object());
+    assert_eq!(with_example.count(), events.len());
+}
+
+#[tokio::test]
+async fn a_message_the_queue_cannot_carry_is_refused_with_the_true_figures() {
+    let operation = json!({ "requestBody": { "content": { "text/plain": {} } } });
+    let sick = Some(SendError::Refused { reason: String::new(), message_at_fault: true });
+    let ingress = taking(&operation, &Broker { sick, ..Broker::default() });
+    let sent = event("/take/a", &[("content-type", "text/plain")], &"x".repeat(900_000));
+    let answer = answer(&ingress, &sent).await;
+    let text = answer["body"].as_str().unwrap();
+    assert_eq!(answer["statusCode"], 413, "{text}");
+    assert!(text.contains("It has 1200") && text.contains("base64") && text.contains("SQS carries 1048576"), "{text}");
 }
