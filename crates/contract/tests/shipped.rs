@@ -18,6 +18,13 @@ fn the_shipped_contract_has_no_fault_and_survives_being_embedded() {
 }
 
 #[test]
+fn the_shipped_contract_has_no_warning() {
+    let yaml = include_str!("../../../functions/ingress/openapi.yaml");
+    let (_, warnings) = Contract::parse_with_warnings("openapi.yaml", yaml).unwrap();
+    assert_eq!(warnings, []);
+}
+
+#[test]
 fn placing_an_order_says_all_it_should() {
     let contract = shipped();
     let order = contract.route("POST", "/orders").unwrap().operation;
