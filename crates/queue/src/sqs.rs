@@ -139,7 +139,7 @@ fn conclude(error: &SdkError<SendMessageError>) -> SendError {
 /// Whether SQS refuses the message for its size, which happens here only when the queue's own maximum is lower than
 /// that of SQS.
 ///
-/// SQS has no error of its own for it: every parameter is an `InvalidParameterValue`, and the text tells them apart:
+/// SQS has no error of its own for it: every parameter is an `InvalidParameterValue`; the text names the cause:
 /// "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes." A wrong endpoint, queue or
 /// attribute is an operator's to correct.
 fn is_too_large(error: &ErrorMetadata) -> bool {

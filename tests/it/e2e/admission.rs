@@ -50,11 +50,13 @@ async fn orders_are_taken_once_and_bad_ones_refused_with_the_reason() {
     let wrong = stack.http.delete(format!("{}/orders", stack.gateway)).send().await.expect("answered");
     assert_eq!(
         (wrong.status(), wrong.headers()["allow"].to_str().expect("text")),
-        (StatusCode::METHOD_NOT_ALLOWED, "POST")
+        (StatusCode::METHOD_NOT_ALLOWED, "POST, OPTIONS")
     );
     let document = stack.http.get(format!("{}/openapi.json", stack.gateway)).send().await.expect("answered");
     let document = document.text().await.expect("text");
     assert!(document.contains("\"/orders\"") && !document.contains("x-sluicegate"), "our extensions are stripped");
+    let head = stack.http.head(format!("{}/openapi.json", stack.gateway)).send().await.expect("answered");
+    assert_eq!(head.headers()["content-length"].to_str().expect("text"), document.len().to_string());
     stack.stop().await;
 }
 
