@@ -104,16 +104,22 @@ fn unfit(request: &Validated<'_>, error: &BuildError) -> Rejection {
 
 /// A value of the request that cannot be used: where it came from, and why.
 fn refused(source: &Source, reason: &str) -> Rejection {
-    let invalid =
-        |place: &str, name: &str| Rejection::new(Code::ParameterInvalid, format!("The {place} {name} {reason}."));
     match source {
-        Source::Header(name) => invalid("header", name),
-        Source::Path(name) => invalid("path parameter", name),
-        Source::Query(name) => invalid("query parameter", name),
         Source::Body(pointer) => Rejection {
             faults: vec![Fault { pointer: pointer.clone(), detail: format!("the value {reason}") }],
             ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED)
         },
+        _ => Rejection::new(Code::ParameterInvalid, format!("The {} {reason}.", place(source))),
+    }
+}
+
+/// Where a value of the request is, for a sentence about it.
+fn place(source: &Source) -> String {
+    match source {
+        Source::Header(name) => format!("header {name}"),
+        Source::Path(name) => format!("path parameter {name}"),
+        Source::Query(name) => format!("query parameter {name}"),
+        Source::Body(pointer) => format!("value at {pointer} of the body"),
     }
 }
 
@@ -177,7 +183,7 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     let rendered = match idempotency.key.render(|source| lookup(request, source)) {
         Ok(rendered) => rendered,
         Err(Missing(source)) if idempotency.required || repeats(request, &source) => {
-            return Err(invalid(format!("The request's {source} {}.", lacks(request, &source))));
+            return Err(invalid(format!("The {} {}.", place(&source), lacks(request, &source))));
         }
         Err(_) => return Ok(None),
     };

@@ -158,7 +158,7 @@ async fn what_the_contract_reads_once_is_not_sent_twice() {
         ("/templates", one, once, 202, "", ""),
         ("/templates", two, once, 400, invalid, "header x-event was sent more than once"),
         ("/templates", one, twice, 400, invalid, "query parameter page was sent more than once"),
-        ("/templates", one, "", 400, invalid, "The request has no query.page."),
+        ("/templates", one, "", 400, invalid, "The query parameter page is missing"),
         ("/composed", one, once, 202, "push/1", ""),
         ("/composed", one, "", 202, "", ""),
         ("/composed", two, once, 400, "idempotency_key_invalid", "header x-event was sent more than once"),
