@@ -322,6 +322,24 @@ fn security_schemes_are_checked() {
 }
 
 #[test]
+fn a_list_of_secrets_is_of_one_kind() {
+    let pointer = |scheme: &str| format!("/components/securitySchemes/{scheme}/x-secret");
+    check("x-secret: hooks", "x-secret: keys", &pointer("hook"), "another kind of secret");
+    let standard = "\n    other: { type: apiKey, in: header, name: webhook-signature, x-secret: hooks, x-signature: standard-webhooks }";
+    let hook = "x-signature: github }";
+    check(hook, &format!("{hook}{standard}"), &pointer("other"), "another kind of secret");
+    // Two schemes of one kind share a list.
+    let same = VALID.replace(
+        hook,
+        &format!(
+            "{hook}{}",
+            standard.replace("webhook-signature", "x-hub-signature-256").replace("standard-webhooks", "github")
+        ),
+    );
+    assert_eq!(faults(&same), Vec::new());
+}
+
+#[test]
 fn a_signature_may_declare_any_name_of_its_header_in_any_case() {
     for (preset, name) in [
         ("github", "x-hub-signature-256"),

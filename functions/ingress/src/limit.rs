@@ -101,8 +101,8 @@ impl RateLimits {
         let operation = request.routed().operation();
         let Some((by, limiter)) = self.by_operation.get(operation.id.as_str()) else { return Ok(()) };
         let caller = match by {
-            RateLimitBy::Principal => request.principal(),
-            RateLimitBy::Address => request.routed().arrival().source_ip.as_deref().unwrap_or_default(),
+            RateLimitBy::Principal => (request.principal_domain(), request.principal()),
+            RateLimitBy::Address => ("address", request.routed().arrival().source_ip.as_deref().unwrap_or_default()),
         };
         limiter.check_key(&self.hasher.hash_one(caller)).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());

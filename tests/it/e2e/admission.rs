@@ -86,6 +86,16 @@ async fn real_github_payloads_arrive_byte_for_byte_and_one_changed_byte_is_refus
         assert_eq!(envelope.event_type(), format!("github.{event}"));
         assert_eq!(&*envelope.payload(), github_payload(event), "{event} arrives byte for byte");
     }
+
+    // JSON that most parsers refuse or read differently, and that its sender has signed.
+    let odd = br#"{"zen":"half a pair: \ud800","zen":"and again"}"#;
+    let (status, body) = deliver(&stack, "ping", "d-odd", odd, odd).await;
+    assert_eq!(status, 202, "{body}");
+    let id = body["id"].as_str().expect("an id");
+    stack.until_state(id, "done", WAY_TIME_MAX).await;
+    let forwarded = forward.received(|each| each.says(id));
+    let envelope = Envelope::decode(std::str::from_utf8(&forwarded[0].body).expect("UTF-8")).expect("a CloudEvent");
+    assert_eq!(&*envelope.payload(), odd, "it arrives byte for byte");
     stack.stop().await;
 }
 

@@ -36,6 +36,18 @@ fn check_tells_every_fault_of_a_contract_with_its_place() {
 }
 
 #[test]
+fn check_warns_of_what_a_template_cannot_carry_and_succeeds() {
+    let yaml = std::fs::read_to_string(root().join("functions/ingress/openapi.yaml")).expect("the contract");
+    let open = yaml.replace("        subject: '{body#/order_id}'\n", "        subject: '{body#/note}'\n");
+    assert_ne!(open, yaml);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("open.yaml");
+    std::fs::write(&path, open).expect("written");
+    let says = ["warning: ", "/paths/~1orders/post/x-sluicegate/subject", "control characters", "no faults"];
+    check(&["check", path.to_str().expect("UTF-8")], true, &says);
+}
+
+#[test]
 fn sync_writes_what_check_finds_missing() {
     check(&["sync", "--check"], true, &["template.yaml: has the routes of the contract"]);
     check(&["check"], true, &["template.yaml: has these routes"]);

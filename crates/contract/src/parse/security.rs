@@ -21,7 +21,33 @@ pub(super) fn schemes(checker: &mut Checker<'_>) -> Schemes {
     if checker.object(&declared).is_none() {
         return Schemes::new();
     }
-    declared.members().into_iter().map(|(name, at)| (name.to_owned(), scheme(checker, &at))).collect()
+    let mut schemes = Schemes::new();
+    for (name, at) in declared.members() {
+        let scheme = scheme(checker, &at);
+        check_secret(checker, &at, scheme.as_ref(), &schemes);
+        schemes.insert(name.to_owned(), scheme);
+    }
+    schemes
+}
+
+/// One list of the secret cannot be read in two ways: as keys and as signing secrets, or as those of two signature schemes.
+fn check_secret(checker: &mut Checker<'_>, at: &At<'_>, scheme: Option<&SecurityScheme>, others: &Schemes) {
+    let Some((secret, preset)) = scheme.map(list) else { return };
+    let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != preset;
+    if others.values().flatten().any(|other| differs(&other)) {
+        let reason = format!(
+            "`{secret}` is already the list of another kind of secret; give this scheme a list with a name of its own"
+        );
+        checker.fault_at(&at.child_pointer("x-secret"), reason);
+    }
+}
+
+/// The list of the secret that a scheme reads, and as the secrets of which preset; keys are of none.
+fn list(scheme: &SecurityScheme) -> (&str, Option<&str>) {
+    match scheme {
+        SecurityScheme::ApiKey { secret, .. } => (secret, None),
+        SecurityScheme::Signature { secret, preset, .. } => (secret, Some(preset)),
+    }
 }
 
 fn scheme<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SecurityScheme> {
