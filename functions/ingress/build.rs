@@ -28,5 +28,7 @@ fn embed() -> Result<(), Vec<String>> {
     }
     let json = serde_json::to_string(&contract).map_err(|e| vec![e.to_string()])?;
     let out = env::var("OUT_DIR").map_err(|e| vec![e.to_string()])?;
-    fs::write(Path::new(&out).join("contract.json"), json).map_err(|e| vec![e.to_string()])
+    let write = |name, text: &str| fs::write(Path::new(&out).join(name), text).map_err(|e| vec![e.to_string()]);
+    write("contract.json", &json)?;
+    write("openapi.json", contract.public_document())
 }

@@ -17,7 +17,9 @@ pub type SchemaText = String;
 pub struct Contract {
     pub(crate) operations: Vec<Operation>,
     pub(crate) schemes: BTreeMap<String, SecurityScheme>,
-    pub(crate) public_document: String,
+    /// Apart from the rest: a function that starts need not read it, and JSON in JSON takes time to read.
+    #[serde(skip)]
+    pub(crate) public_document: Cow<'static, str>,
 }
 
 impl Contract {
@@ -37,6 +39,13 @@ impl Contract {
     #[must_use]
     pub fn queues(&self) -> BTreeSet<&str> {
         self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
+    }
+
+    /// The same contract with this public document, which is not part of what it is written as.
+    #[must_use]
+    pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.public_document = text.into();
+        self
     }
 
     /// The document as JSON text, without `x-sluicegate`, `x-secret`, `x-signature` and `x-audience`.

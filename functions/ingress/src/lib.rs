@@ -64,8 +64,9 @@ pub fn contract() -> Result<&'static Contract, serde_json::Error> {
     if let Some(contract) = CONTRACT.get() {
         return Ok(contract);
     }
-    let loaded = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/contract.json")))?;
-    Ok(CONTRACT.get_or_init(|| loaded))
+    let loaded: Contract = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/contract.json")))?;
+    let public_document = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
+    Ok(CONTRACT.get_or_init(|| loaded.with_public_document(public_document)))
 }
 
 /// Admits requests onto queues.

@@ -350,12 +350,12 @@ async fn the_shipped_contract_refuses_what_could_not_be_handled() {
     };
     let wrong = (422, "schema_violated");
     for odd in
-        ["\\u0000", "a\\tb", "a\\nb", "\\u007f", "\\u009f", "\\ufdd0", "\\ufffe", "\\uffff", "\\ud83f\\udffe", ""]
+        ["ü", "\\u0000", "a\\tb", "a\\nb", "\\u007f", "\\u009f", "\\ufdd0", "\\ufffe", "\\uffff", "\\ud83f\\udffe", ""]
     {
         check("o-1", odd, wrong, Some("/order_id")).await;
         check("c-1", odd, wrong, Some("/customer_id")).await;
     }
-    check("o-1", "Bestellung 1/ü-漢字", (202, ""), None).await;
+    check("o-1", "Order 1/~", (202, ""), None).await;
     for number in ["4294967296", "1e10", "0", "1.5", "-1", "1000001"] {
         check("\"quantity\": 2", &format!("\"quantity\": {number}"), wrong, Some("/items/0/quantity")).await;
     }

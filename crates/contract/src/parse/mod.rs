@@ -84,7 +84,7 @@ impl Contract {
             return Err(faults);
         }
         let schemes = schemes.into_iter().filter_map(|(name, scheme)| Some((name, scheme?))).collect();
-        Ok((Self { operations, schemes, public_document: refs::public_document(&tree) }, warnings))
+        Ok((Self { operations, schemes, public_document: refs::public_document(&tree).into() }, warnings))
     }
 }
 
