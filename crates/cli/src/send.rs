@@ -147,7 +147,8 @@ fn sign(preset: &str, secret: Option<&str>, id: &str, body: &[u8]) -> Result<Vec
     };
     let secret = scheme.secret(secret).map_err(|error| format!("--secret: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Ok(scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), body))
+    let signed = scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), body);
+    signed.map_err(|error| format!("this message cannot be signed: {error}"))
 }
 
 /// Adds a header unless the caller gave it.

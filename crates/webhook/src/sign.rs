@@ -2,15 +2,34 @@
 
 use hmac::Mac;
 use hmac::digest::CtOutput;
+use http::HeaderValue;
 use sha2::Sha256;
 
 use crate::scheme::{Mark, Part, Scheme};
 use crate::secret::Secret;
+use crate::verify::{SignatureError, is_id};
 
 impl Scheme {
     /// The headers that sign `body` as message `id` at this time, in seconds since 1970. Schemes that sign no id or no
     /// timestamp leave it out.
-    pub fn sign(&self, secret: &Secret, id: &str, now_unix_s: i64, body: &[u8]) -> Vec<(&'static str, String)> {
+    ///
+    /// # Errors
+    /// An id or a time that [`Scheme::verify`] would refuse: an id that is empty, has a full stop or cannot be in a header, and a
+    /// time before 1970.
+    pub fn sign(
+        &self,
+        secret: &Secret,
+        id: &str,
+        now_unix_s: i64,
+        body: &[u8],
+    ) -> Result<Vec<(&'static str, String)>, SignatureError> {
+        if let Some(header) = self.id.and_then(|names| names.first()) {
+            let fits = is_id(id.as_bytes()) && HeaderValue::from_str(id).is_ok();
+            fits.then_some(()).ok_or(SignatureError::Malformed { header })?;
+        }
+        if let Some(header) = self.timestamp.as_ref().and_then(|timestamp| timestamp.headers.first()) {
+            (now_unix_s >= 0).then_some(()).ok_or(SignatureError::TimestampMalformed { header })?;
+        }
         let timestamp = now_unix_s.to_string();
         let mac = self.mac(secret, id.as_bytes(), timestamp.as_bytes(), body).into_bytes();
         let encoded = self.encoding.encode(&mac);
@@ -22,7 +41,7 @@ impl Scheme {
         let id = self.id.and_then(first).map(|name| (name, id.to_owned()));
         let timestamp = self.timestamp.as_ref().and_then(|header| first(header.headers)).map(|name| (name, timestamp));
         let signature = first(self.signature).map(|name| (name, signature));
-        [id, timestamp, signature].into_iter().flatten().collect()
+        Ok([id, timestamp, signature].into_iter().flatten().collect())
     }
 
     pub(crate) fn mac(

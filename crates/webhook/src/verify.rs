@@ -92,10 +92,15 @@ impl Timestamp {
 /// sender meant, so the specification warns of it and no known sender uses one.
 fn id(headers: &HeaderMap, names: Names) -> Result<&[u8], SignatureError> {
     let (header, value) = only(headers, names)?;
-    if value.is_empty() || value.as_bytes().contains(&b'.') {
+    if !is_id(value.as_bytes()) {
         return Err(SignatureError::Malformed { header });
     }
     Ok(value.as_bytes())
+}
+
+/// Whether it can be signed as an id.
+pub(crate) fn is_id(id: &[u8]) -> bool {
+    !id.is_empty() && !id.contains(&b'.')
 }
 
 /// The value of a header that must have only one, by whichever names and however often it is given.

@@ -60,7 +60,7 @@ fn check(scheme: &Scheme, vector: &Vector) {
     assert_eq!(verdict.err().map(|error| error.to_string()), vector.error, "{name}");
 
     if let Some(id) = &vector.signed_as {
-        let signed = scheme.sign(&secrets[0], id, vector.now_unix_s, &body);
+        let signed = scheme.sign(&secrets[0], id, vector.now_unix_s, &body).unwrap();
         let signed: Vec<_> = signed.into_iter().map(|(header, value)| (header.to_owned(), value)).collect();
         assert_eq!(signed, vector.headers, "{name}");
     }
@@ -98,13 +98,31 @@ fn schemes_are_found_by_their_exact_name() {
 }
 
 #[test]
+fn what_would_be_refused_is_not_signed() {
+    let check = |scheme: &str, id: &str, at_unix_s: i64, error: Option<&str>| {
+        let scheme = Scheme::named(scheme).unwrap();
+        let secret = scheme.secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signed = scheme.sign(&secret, id, at_unix_s, b"{}");
+        assert_eq!(signed.err().map(|error| error.to_string()).as_deref(), error, "{id:?} {at_unix_s}");
+    };
+    let malformed = Some("the header webhook-id is malformed");
+    for id in ["", "msg.1", "msg\n1", "msg\u{7f}"] {
+        check("standard-webhooks", id, 7, malformed);
+        check("github", id, 7, None);
+    }
+    check("standard-webhooks", "msg_1", -1, Some("the header webhook-timestamp is not a time in seconds"));
+    check("standard-webhooks", "msg_1", 0, None);
+    check("github", "", -1, None);
+}
+
+#[test]
 fn what_is_signed_verifies_and_no_flipped_bit_does() {
     for (scheme, text) in [("github", "hush"), ("standard-webhooks", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")] {
         let scheme = Scheme::named(scheme).unwrap();
         let secrets = [scheme.secret(text).unwrap()];
         let body: Vec<u8> = (0..=255).collect();
         let mut headers = HeaderMap::new();
-        for (name, value) in scheme.sign(&secrets[0], "m1", 7, &body) {
+        for (name, value) in scheme.sign(&secrets[0], "m1", 7, &body).unwrap() {
             headers.insert(name, value.parse().unwrap());
         }
         assert_eq!(scheme.verify(&headers, &body, &secrets, 7), Ok(()));

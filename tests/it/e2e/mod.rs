@@ -52,7 +52,7 @@ pub(crate) async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: 
     let mut request = stack.http.post(format!("{}/webhooks/github", stack.gateway)).body(body.to_vec());
     request = request.header("content-type", "application/json").header("x-github-event", event);
     request = request.header("x-github-delivery", delivery);
-    for (name, value) in github.sign(&secret, delivery, 0, signed) {
+    for (name, value) in github.sign(&secret, delivery, 0, signed).expect("an id") {
         request = request.header(name, value);
     }
     let answer = request.send().await.expect("the gateway answers");

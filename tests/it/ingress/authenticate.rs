@@ -31,7 +31,7 @@ fn ingress(contract: &'static Contract, broker: &Broker, store: &Store) -> Ingre
 fn signed(names: &str, id: &str, at_unix_s: i64, body: &str) -> Vec<(String, String)> {
     let scheme = Scheme::named("standard-webhooks").unwrap();
     let secret = scheme.secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let headers = scheme.sign(&secret, id, at_unix_s, body.as_bytes()).into_iter();
+    let headers = scheme.sign(&secret, id, at_unix_s, body.as_bytes()).unwrap().into_iter();
     headers.map(|(name, value)| (name.replace("webhook-", names), value)).collect()
 }
 
@@ -51,7 +51,7 @@ async fn authenticated(contract: &'static Contract, event: &Value) -> Authentica
 async fn a_principal_has_a_kind() {
     let github = [("x-hub-signature-256".to_owned(), {
         let scheme = Scheme::named("github").unwrap();
-        scheme.sign(&scheme.secret("first-secret").unwrap(), "", 0, b"{}").remove(0).1
+        scheme.sign(&scheme.secret("first-secret").unwrap(), "", 0, b"{}").unwrap().remove(0).1
     })];
     let key = ORDER_HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned()));
     for (security, path, headers, principal, domain) in [

@@ -14,7 +14,8 @@ const PING: &str = r#"{"zen": "Keep it logically awesome.", "hook_id": 1}"#;
 /// A signed ping, as GitHub sends it.
 fn ping() -> Value {
     let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
-    let signature = scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, PING.as_bytes()).remove(0).1;
+    let signature =
+        scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, PING.as_bytes()).unwrap().remove(0).1;
     let headers = [
         ("content-type", "application/json"),
         ("x-github-event", "ping"),

@@ -40,7 +40,7 @@ const BODY: &str = r#"{"zen": "Keep it logically awesome."}"#;
 fn github_headers() -> [(&'static str, String); 4] {
     let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
     let secret = scheme.secret("It's a Secret to Everybody").unwrap();
-    let signature = scheme.sign(&secret, "d-1", 0, BODY.as_bytes()).remove(0).1;
+    let signature = scheme.sign(&secret, "d-1", 0, BODY.as_bytes()).unwrap().remove(0).1;
     [
         ("X-Hub-Signature-256", signature),
         ("X-GitHub-Event", "ping".to_owned()),
@@ -220,7 +220,7 @@ async fn json_that_is_not_utf_8_is_refused_after_its_signature_held() {
     let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
     let body = b"{\"zen\": \"\xff\"}";
     let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
-    let signature = scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, body).remove(0).1;
+    let signature = scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, body).unwrap().remove(0).1;
     let mut headers = github_headers();
     headers[0].1 = signature;
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -81,7 +81,7 @@ impl Request {
         self.headers.retain(|(name, _)| *name != "x-api-key");
         let github = Scheme::named("github").unwrap();
         let secret = github.secret("first-secret").unwrap();
-        self.headers.extend(github.sign(&secret, "", 0, self.body.as_bytes()));
+        self.headers.extend(github.sign(&secret, "", 0, self.body.as_bytes()).unwrap());
         self
     }
 }

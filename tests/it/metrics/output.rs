@@ -68,7 +68,7 @@ fn order(key: &str, body: &str) -> Value {
 fn ping(secret: &str) -> Value {
     let (scheme, body) = (Scheme::named("github").unwrap(), format!(r#"{{"zen": "{MARK}"}}"#));
     let secret = scheme.secret(secret).unwrap();
-    let signature = scheme.sign(&secret, "d-1", 0, body.as_bytes()).remove(0).1;
+    let signature = scheme.sign(&secret, "d-1", 0, body.as_bytes()).unwrap().remove(0).1;
     let headers = [
         ("content-type", "application/json"),
         ("x-github-event", "ping"),
