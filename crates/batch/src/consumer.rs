@@ -19,8 +19,8 @@ use crate::{Delivery, Outcome, RetryPolicy};
 /// Handlers working at the same time on one batch, unless set otherwise. A batch has ten messages by default.
 const CONCURRENCY_DEFAULT: usize = 10;
 
-/// Time kept for settling before the function's deadline, unless set otherwise: enough for one attempt at a dead-letter
-/// queue that does not answer and another that does.
+/// Time kept for settling before the function's deadline, unless set otherwise: half of it for dead-letter queues, a quarter for
+/// giving messages back, and a quarter for the answer's way back.
 const DEADLINE_MARGIN_DEFAULT: Duration = Duration::from_secs(4);
 
 /// Works batches off with the registered handlers.
@@ -43,6 +43,8 @@ pub struct Consumer {
 pub(crate) struct Times {
     /// Handlers are cancelled and nothing more is started.
     pub(crate) work_until: Instant,
+    /// A dead-letter queue is waited for until then; what is left of settling is for giving messages back.
+    pub(crate) dead_letter_until: Instant,
     /// Settling is given up. The rest is for the answer's way back.
     pub(crate) settle_until: Instant,
 }
@@ -103,10 +105,16 @@ impl Consumer {
         let now = Instant::now();
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let margin = self.deadline_margin.min(left / 4);
-        let times = Times { work_until: now + (left - margin), settle_until: now + (left - margin / 4) };
+        let times = Times {
+            work_until: now + (left - margin),
+            dead_letter_until: now + (left - margin / 2),
+            settle_until: now + (left - margin / 4),
+        };
         let invocation = Invocation::new(&event.context, self.emitter.as_ref());
         #[cfg(feature = "rabbitmq")]
-        if let Some(received) = crate::source::rabbitmq::received(&event.payload) {
+        let vhost = self.rabbitmq.as_ref().and_then(|source| source.vhost());
+        #[cfg(feature = "rabbitmq")]
+        if let Some(received) = crate::source::rabbitmq::received(&event.payload, vhost) {
             return Ok(self.handle_rabbitmq(&received?, times, invocation).await?);
         }
         #[cfg(feature = "sqs")]
@@ -147,7 +155,7 @@ pub struct Builder {
     rabbitmq: crate::source::rabbitmq::Settings,
 }
 
-/// Every mistake in the configuration, one after the other.
+/// Every mistake in the handlers and the configuration, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError(Vec<String>);
 
@@ -161,7 +169,8 @@ impl std::error::Error for BuildError {}
 
 impl Builder {
     /// Registers a handler for an event type, or for all that begin with a prefix if `pattern` ends in `*` (`github.*`). An
-    /// exact type beats a prefix and a longer prefix a shorter one.
+    /// exact type beats a prefix and a longer prefix a shorter one. [`Builder::build`] refuses a second handler for one pattern,
+    /// and a `*` elsewhere than at the end.
     pub fn on<H, F>(mut self, pattern: &str, handler: H) -> Self
     where
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
@@ -259,10 +268,13 @@ impl Builder {
     /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, batches of RabbitMQ are refused. Metrics are told under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
     ///
     /// # Errors
-    /// Every variable that is missing or wrong.
+    /// No handler, two for one pattern, a pattern that can match nothing, a concurrency of 0, and every variable that is missing
+    /// or wrong.
     pub fn build(self) -> Result<Consumer, BuildError> {
-        #[cfg_attr(not(any(feature = "rabbitmq", feature = "sqs")), expect(unused_mut))]
-        let mut mistakes = Vec::new();
+        let mut mistakes = self.handlers.mistakes();
+        if self.concurrency == 0 {
+            mistakes.push("concurrency is 0: no handler would ever be called".to_owned());
+        }
         #[cfg(feature = "sqs")]
         let sdk_config = {
             let from_environment = || sluicegate_queue::sqs::sdk_config(environment);

@@ -17,23 +17,40 @@ pub(crate) struct Handlers {
     /// The longest first.
     prefixes: Vec<(String, Handler)>,
     otherwise: Option<Handler>,
+    mistakes: Vec<String>,
 }
 
 impl Handlers {
-    /// A handler registered twice for one pattern replaces the first.
     pub(crate) fn on(&mut self, pattern: &str, handler: Handler) {
-        match pattern.strip_suffix('*') {
-            None => drop(self.exact.insert(pattern.to_owned(), handler)),
-            Some(prefix) => {
-                self.prefixes.retain(|(other, _)| other != prefix);
+        let (prefix, is_prefix) = pattern.strip_suffix('*').map_or((pattern, false), |prefix| (prefix, true));
+        if pattern.is_empty() || prefix.contains('*') {
+            self.mistakes.push(format!("{pattern:?} matches no event type: a `*` may stand at the end only"));
+        }
+        let is_second = match is_prefix {
+            false => self.exact.insert(pattern.to_owned(), handler).is_some(),
+            true => {
+                let is_second = self.prefixes.iter().any(|(other, _)| other == prefix);
                 self.prefixes.push((prefix.to_owned(), handler));
                 self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+                is_second
             }
+        };
+        if is_second {
+            self.mistakes.push(format!("{pattern:?} has two handlers"));
         }
     }
 
     pub(crate) fn otherwise(&mut self, handler: Handler) {
-        self.otherwise = Some(handler);
+        if self.otherwise.replace(handler).is_some() {
+            self.mistakes.push("`otherwise` has two handlers".to_owned());
+        }
+    }
+
+    /// What is wrong with them.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let is_empty = self.exact.is_empty() && self.prefixes.is_empty() && self.otherwise.is_none();
+        let none = is_empty.then(|| "there is no handler: every message would be rejected".to_owned());
+        self.mistakes.iter().cloned().chain(none).collect()
     }
 
     fn find(&self, event_type: &str) -> Option<&Handler> {
@@ -94,5 +111,33 @@ fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
                 false => Err(format!("payload is not JSON (line {line}, column {column})")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(patterns: &[&str], otherwise: usize, expected: &[&str]) {
+        let mut handlers = Handlers::default();
+        for pattern in patterns {
+            handlers.on(pattern, plain(async |_| ()));
+        }
+        for _ in 0..otherwise {
+            handlers.otherwise(plain(async |_| ()));
+        }
+        let mistakes = handlers.mistakes();
+        let as_expected = mistakes.len() == expected.len() && mistakes.iter().zip(expected).all(|(m, e)| m.contains(e));
+        assert!(as_expected, "{patterns:?} {otherwise}: {mistakes:?}");
+    }
+
+    #[test]
+    fn what_could_never_be_meant_is_a_mistake() {
+        check(&["order.placed", "order.*", "*"], 1, &[]);
+        check(&[], 1, &[]);
+        check(&[], 0, &["no handler"]);
+        check(&["a", "a"], 0, &["\"a\" has two handlers"]);
+        check(&["a.*", "a.*", "a."], 2, &["\"a.*\" has two handlers", "`otherwise` has two"]);
+        check(&["order.*.placed", "**", ""], 0, &["\"order.*.placed\" matches", "\"**\" matches", "\"\" matches"]);
     }
 }

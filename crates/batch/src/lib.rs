@@ -31,8 +31,8 @@
 //! Every delivery leaves one log line with the fields `request_id`, `message_id` (the event's id), `broker_id`, `event_type`,
 //! `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`, and every queue of a batch one line of metrics, told
 //! in the crate `sluicegate-metrics`. Payloads are never logged.
-// Without a source there is nothing that brings messages in.
-#![cfg_attr(not(any(feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
+#[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
+compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod consumer;
 mod delivery;
@@ -41,6 +41,7 @@ mod outcome;
 mod report;
 mod retry;
 mod source;
+pub mod testing;
 mod work;
 
 pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
@@ -49,3 +50,7 @@ pub use outcome::Outcome;
 pub use retry::RetryPolicy;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_queue::chain;
+#[cfg(feature = "sqs")]
+pub use sluicegate_queue::sqs::SdkConfig;
+#[cfg(feature = "rabbitmq")]
+pub use sluicegate_queue::{names::Ladder, rabbitmq::Broker};

@@ -93,6 +93,9 @@ pub(crate) struct Work<'a, S> {
     pub(crate) concurrency: usize,
     /// Handlers are cancelled and nothing more is started.
     pub(crate) work_until: Instant,
+    /// A dead-letter queue is waited for until then. What remains is for giving back, so that one that does not answer costs no
+    /// other message its delay.
+    pub(crate) dead_letter_until: Instant,
     /// Settling is given up; what is not settled then goes back.
     pub(crate) settle_until: Instant,
     pub(crate) messages: &'a [Incoming<'a>],
@@ -155,18 +158,19 @@ impl<S: Settle> Work<'_, S> {
             }
         };
         let tries = match outcome {
-            Outcome::Retry | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
+            Outcome::Retry | Outcome::Failed(_) | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
             _ => Tries { count: message.receive_count, last: false },
         };
         let backoff = || Settled::Returned(Some(self.retry.delay(tries.count)));
         let (settled, told, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
             Outcome::Done => (Settled::Done, Told::Done, cause.into()),
             Outcome::Retry => (backoff(), Told::Retry, cause.into()),
+            Outcome::Failed(reason) => (backoff(), Told::Retry, reason.into()),
             Outcome::RetryAfter(delay) => {
                 (Settled::Returned(Some(delay)), Told::Retry, "after a time the handler chose".into())
             }
             Outcome::Reject(reason) => {
-                let stored = timeout_at(self.settle_until, self.settle.dead_letter(index, &reason)).await;
+                let stored = timeout_at(self.dead_letter_until, self.settle.dead_letter(index, &reason)).await;
                 match stored.unwrap_or_else(|_| Err("no time was left".to_owned())) {
                     Ok(()) if decoded.is_err() => (Settled::DeadLettered, Told::Undecodable, Cow::Owned(reason)),
                     Ok(()) => (Settled::DeadLettered, Told::Rejected, reason.into()),
@@ -195,7 +199,7 @@ impl<S: Settle> Work<'_, S> {
 
     /// Where nobody answers in time, the message is tried again.
     async fn failed(&self, index: usize, message: &Incoming<'_>, head: bool) -> Tries {
-        let tries = timeout_at(self.settle_until, self.settle.failed(index, head)).await;
+        let tries = timeout_at(self.dead_letter_until, self.settle.failed(index, head)).await;
         tries.unwrap_or(Tries { count: message.receive_count, last: false })
     }
 
@@ -213,10 +217,13 @@ impl<S: Settle> Work<'_, S> {
 }
 
 fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) -> Outcome {
-    if !tries.last || !matches!(outcome, Outcome::Retry | Outcome::RetryAfter(_)) {
-        return outcome;
-    }
-    let cause = if cause.is_empty() { "the handler asked for a retry" } else { cause };
+    let cause = match &outcome {
+        _ if !tries.last => return outcome,
+        Outcome::Done | Outcome::Reject(_) => return outcome,
+        Outcome::Failed(reason) => reason,
+        Outcome::Retry | Outcome::RetryAfter(_) if cause.is_empty() => "the handler asked for a retry",
+        Outcome::Retry | Outcome::RetryAfter(_) => cause,
+    };
     Outcome::Reject(format!("receives exhausted after {receive_count}: {cause}"))
 }
 

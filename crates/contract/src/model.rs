@@ -48,7 +48,7 @@ impl Contract {
         self
     }
 
-    /// The document as JSON text, without `x-sluicegate`, `x-secret`, `x-signature` and `x-audience`.
+    /// The document as JSON text, without `x-sluicegate`, `x-secret` and `x-signature`.
     #[must_use]
     pub fn public_document(&self) -> &str {
         &self.public_document

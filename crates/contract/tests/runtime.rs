@@ -168,7 +168,7 @@ paths:
       requestBody:
         content:
           application/json:
-            schema: { type: object, properties: { x-signature: { x-audience: gone, type: string } } }
+            schema: { type: object, properties: { x-signature: { x-secret: gone, type: string } } }
             example: { x-secret: kept }
       responses: { 202: { description: d, headers: { x-signature: { schema: { x-secret: gone } } } } }
       x-sluicegate: { queue: q, type: t }

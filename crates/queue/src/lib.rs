@@ -70,14 +70,4 @@ pub trait Producer: Send + Sync {
         message: &Message<'_>,
         deadline: tokio::time::Instant,
     ) -> impl Future<Output = Result<Receipt, SendError>> + Send;
-
-    /// Sends every message at once, and tells of each what became of it, in their order. Nothing waits for what was sent
-    /// before it: the answers overlap.
-    fn send_all(
-        &self,
-        messages: &[Message<'_>],
-        deadline: tokio::time::Instant,
-    ) -> impl Future<Output = Vec<Result<Receipt, SendError>>> + Send {
-        futures_util::future::join_all(messages.iter().map(move |message| self.send(message, deadline)))
-    }
 }

@@ -44,7 +44,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, select};
+use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
 use sluicegate_queue::names::{Ladder, dead_letter_queue, retry_queue};
@@ -63,6 +64,9 @@ use crate::work::{Ended, Incoming, Settle, Settled, Tries, Work};
 ///
 /// <https://www.rabbitmq.com/docs/queues#names>
 const QUEUE_NAME_BYTES_MAX: usize = 255;
+
+/// Copies published at once when messages are given back: enough to hide the way to the broker, and a bound on their memory.
+const PUBLISHES_MAX: usize = 100;
 
 /// How a function that starts may wait for the broker; it is asked again when it is needed.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -99,10 +103,10 @@ impl Publish for Broker {
     }
 }
 
-/// The messages, if the event is one of RabbitMQ.
-pub(crate) fn received(event: &RawValue) -> Option<Result<Vec<Received>, String>> {
+/// The messages, if the event is one of RabbitMQ. `vhost` is the virtual host they should be of, if known.
+pub(crate) fn received(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Received>, String>> {
     let received = |messages: Vec<Message>| messages.into_iter().map(Received::new).collect();
-    event::messages(event).map(|messages| messages.map(received))
+    event::messages(event, vhost).map(|messages| messages.map(received))
 }
 
 /// A message and what it is called.
@@ -158,6 +162,11 @@ impl Consumer {
 }
 
 impl<P: Publish> RabbitmqSource<P> {
+    /// The virtual host that copies go to, if known.
+    pub(crate) fn vhost(&self) -> Option<&str> {
+        self.vhost.as_deref()
+    }
+
     /// Connects, so that the first batch need not.
     pub(crate) async fn connect(&self) {
         if let Err(error) = self.broker.connect(Instant::now() + CONNECT_TIME_MAX).await {
@@ -187,7 +196,7 @@ impl<P: Publish> RabbitmqSource<P> {
         let batch = Batch {
             source: self,
             received,
-            deadline: times.settle_until,
+            times,
             placed: received.iter().map(|_| AtomicBool::new(false)).collect(),
             failure: Mutex::default(),
         };
@@ -196,6 +205,7 @@ impl<P: Publish> RabbitmqSource<P> {
             retry: consumer.retry,
             concurrency: consumer.concurrency,
             work_until: times.work_until,
+            dead_letter_until: times.dead_letter_until,
             settle_until: times.settle_until,
             messages: &messages,
             settle: &batch,
@@ -217,7 +227,7 @@ impl<P: Publish> RabbitmqSource<P> {
 struct Batch<'a, P> {
     source: &'a RabbitmqSource<P>,
     received: &'a [Received],
-    deadline: Instant,
+    times: Times,
     /// Which messages have a copy that the broker confirmed.
     placed: Vec<AtomicBool>,
     /// The first publish that failed.
@@ -244,7 +254,7 @@ impl<P: Publish> Settle for Batch<'_, P> {
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
-        let placed = self.dead_letter_copy(index, reason).await;
+        let placed = self.dead_letter_copy(index, reason, self.times.dead_letter_until).await;
         placed.map_err(|error| {
             if !matches!(error, SendError::Unroutable { .. }) {
                 self.fail(&error);
@@ -255,7 +265,8 @@ impl<P: Publish> Settle for Batch<'_, P> {
 
     async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
         if self.failure().is_none() {
-            join_all(returned.iter().map(|&(index, delay)| self.give_one_back(index, delay))).await;
+            let publishes = stream::iter(returned);
+            publishes.for_each_concurrent(PUBLISHES_MAX, |&(index, delay)| self.give_one_back(index, delay)).await;
         }
     }
 }
@@ -273,7 +284,8 @@ impl<P: Publish> Batch<'_, P> {
             None => (Cow::Borrowed(message.queue.name.as_str()), receive_count - 1),
         };
         let properties = copy::properties(message, id, receive_count, None);
-        let mut placed = self.place(index, &name, properties).await;
+        let deadline = self.times.settle_until;
+        let mut placed = self.place(index, &name, properties, deadline).await;
         if let (Err(SendError::Unroutable { reason }), Some(_)) = (&placed, delay) {
             tracing::error!(
                 broker_id = id,
@@ -281,20 +293,27 @@ impl<P: Publish> Batch<'_, P> {
                 reason,
                 "no retry queue: the message is dead-lettered"
             );
-            placed = self.dead_letter_copy(index, &format!("there is no queue {name} to wait in for a retry")).await;
+            let reason = format!("there is no queue {name} to wait in for a retry");
+            placed = self.dead_letter_copy(index, &reason, deadline).await;
         }
         if let Err(error) = placed {
             self.fail(&error);
         }
     }
 
-    async fn dead_letter_copy(&self, index: usize, reason: &str) -> Result<(), SendError> {
+    async fn dead_letter_copy(&self, index: usize, reason: &str, deadline: Instant) -> Result<(), SendError> {
         let Received { message, id } = &self.received[index];
         let properties = copy::properties(message, id, self.received[index].receive_count(), Some(reason));
-        self.place(index, &dead_letter_queue(&message.queue.name), properties).await
+        self.place(index, &dead_letter_queue(&message.queue.name), properties, deadline).await
     }
 
-    async fn place(&self, index: usize, queue: &str, properties: BasicProperties) -> Result<(), SendError> {
+    async fn place(
+        &self,
+        index: usize,
+        queue: &str,
+        properties: BasicProperties,
+        deadline: Instant,
+    ) -> Result<(), SendError> {
         if queue.len() > QUEUE_NAME_BYTES_MAX {
             return Err(SendError::Unroutable { reason: format!("a queue cannot be called {queue}") });
         }
@@ -303,7 +322,7 @@ impl<P: Publish> Batch<'_, P> {
             Err(unreadable) => &unreadable.kept,
         };
         let publication = Publication { exchange: "", routing_key: queue, properties, body };
-        self.source.broker.publish(&publication, self.deadline).await?;
+        self.source.broker.publish(&publication, deadline).await?;
         self.placed[index].store(true, Ordering::Relaxed);
         Ok(())
     }

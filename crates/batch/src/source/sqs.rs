@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::chain;
@@ -39,6 +39,9 @@ use crate::{BatchResponse, Consumer};
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-batch-api-actions.html>
 const BATCH_ENTRIES_MAX: usize = 10;
+
+/// Calls at once that hide returned messages: a batch may have 10,000 of them, and each call takes a connection.
+const CALLS_MAX: usize = 16;
 
 /// Longest delay asked for, in seconds. SQS allows a message to be hidden for 43,200 s from its receive and refuses what goes
 /// beyond; 300 s of batching window and 900 s of function may have passed since.
@@ -61,6 +64,7 @@ impl Consumer {
             retry: self.retry,
             concurrency: self.concurrency,
             work_until: times.work_until,
+            dead_letter_until: times.dead_letter_until,
             settle_until: times.settle_until,
             messages: &messages,
             settle: &Batch { source: &self.sqs, records: &records },
@@ -209,7 +213,8 @@ impl Settle for Batch<'_> {
         let chunks = by_queue
             .iter()
             .flat_map(|(arn, entries)| entries.chunks(BATCH_ENTRIES_MAX).map(move |chunk| (*arn, chunk)));
-        join_all(chunks.map(|(arn, entries)| self.change_visibility(arn, entries))).await;
+        let calls = stream::iter(chunks);
+        calls.for_each_concurrent(CALLS_MAX, |(arn, entries)| self.change_visibility(arn, entries)).await;
     }
 }
 

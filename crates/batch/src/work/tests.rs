@@ -14,6 +14,8 @@ struct Memory {
     dead_letters: Mutex<Vec<(usize, String)>>,
     delays: Mutex<Vec<(usize, Duration)>>,
     broken: bool,
+    /// Sending to the dead-letter queue never ends.
+    silent: bool,
 }
 
 impl Settle for Memory {
@@ -32,6 +34,9 @@ impl Settle for Memory {
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
         tokio::task::yield_now().await;
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
         if self.broken {
             return Err("no dead-letter queue".to_owned());
         }
@@ -59,6 +64,7 @@ fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
                 "retry" => Outcome::Retry,
                 "after" => Outcome::RetryAfter(Duration::from_secs(77)),
                 "reject" => Outcome::Reject("said so".to_owned()),
+                "failed" => Outcome::Failed("the warehouse is closed".to_owned()),
                 "hang" => std::future::pending().await,
                 "slow" => {
                     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -81,6 +87,10 @@ struct Ran {
 /// Works off messages `(type, group)`, on a FIFO queue if they have a group; the type `garbage` is no event at all. Ten
 /// seconds are there for the handlers, and one more to settle.
 async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool) -> Ran {
+    run_with(messages, concurrency, Memory { broken, ..Memory::default() }).await
+}
+
+async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory: Memory) -> Ran {
     let body = |index: usize, event_type: &str| match event_type {
         "garbage" => "Order ID: 12345".to_owned(),
         event_type => Envelope::builder(index.to_string(), "/", event_type).build().unwrap().encode(),
@@ -95,12 +105,13 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
     });
     let incoming: Vec<_> = incoming.collect();
     let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
-    let (started, memory) = (Arc::default(), Memory { bodies, broken, ..Memory::default() });
+    let (started, memory) = (Arc::default(), Memory { bodies, ..memory });
     let work = Work {
         handlers: &handlers(&started),
         retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
         concurrency,
         work_until: Instant::now() + Duration::from_secs(10),
+        dead_letter_until: Instant::now() + Duration::from_millis(10_700),
         settle_until: Instant::now() + Duration::from_secs(11),
         messages: &incoming,
         settle: &memory,
@@ -131,14 +142,14 @@ async fn check(messages: &[(&str, Option<&str>)], expected: &str) -> Ran {
 
 #[tokio::test(start_paused = true)]
 async fn one_bad_message_never_touches_its_batch_mates() {
-    let types = ["done", "panic", "garbage", "panic.early", "reject", "hang", "retry", "after", "done"];
-    let ran = check(&types.map(|event_type| (event_type, None)), "drxrxrrrd").await;
+    let types = ["done", "panic", "garbage", "panic.early", "reject", "hang", "retry", "after", "done", "failed"];
+    let ran = check(&types.map(|event_type| (event_type, None)), "drxrxrrrdr").await;
     let dead: Vec<_> = ran.memory.dead_letters.into_inner().unwrap();
     assert_eq!(dead.len(), 2);
     assert!(dead.iter().any(|(index, reason)| *index == 2 && reason.starts_with("undecodable: not JSON")));
     assert!(dead.contains(&(4, "said so".to_owned())));
     let delays = ran.memory.delays.into_inner().unwrap();
-    assert_eq!(delays.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 3, 5, 6, 7]);
+    assert_eq!(delays.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 9]);
     assert!(delays.contains(&(7, Duration::from_secs(77))), "a time the handler chose is kept exactly");
     assert!(delays.iter().all(|(index, delay)| *index == 7 || *delay <= Duration::from_secs(2)));
 }
@@ -177,6 +188,33 @@ async fn a_reject_that_cannot_be_stored_goes_back() {
     let (a, b) = (Some("a"), Some("b"));
     let ran = run(&[("reject", a), ("done", a), ("garbage", b), ("done", None)], 10, true).await;
     assert_eq!(told(&ran.settled), "rrrd");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_queue_that_does_not_answer_takes_no_delay_from_the_others() {
+    let ran = run_with(&[("reject", None), ("after", None)], 10, Memory { silent: true, ..Memory::default() }).await;
+    assert_eq!(told(&ran.settled), "rr");
+    let delays = ran.memory.delays.into_inner().unwrap();
+    assert_eq!(delays.iter().find(|(index, _)| *index == 1), Some(&(1, Duration::from_secs(77))));
+}
+
+/// What was not started in time spent a receive: it comes first in the next batch.
+#[test]
+fn the_most_often_received_come_first() {
+    let message = |receive_count| Incoming {
+        id: "m".into(),
+        queue: "queue",
+        receive_count,
+        group: None,
+        ordered: false,
+        trace_header: None,
+    };
+    let started = |receive_counts: &[u32]| {
+        let messages: Vec<_> = receive_counts.iter().map(|&count| message(count)).collect();
+        lanes(&messages).concat()
+    };
+    assert_eq!(started(&[1, 3, 2, 3]), [1, 3, 2, 0]);
+    assert_eq!(started(&[1, 1, 1]), [0, 1, 2], "in the order of arrival otherwise");
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,9 +321,9 @@ fn a_handler_is_shown_the_group_that_the_sender_named() {
         let work = Work {
             handlers: &handlers(&Arc::default()),
             retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
-            receive_count_max: None,
             concurrency: 1,
             work_until: Instant::now(),
+            dead_letter_until: Instant::now(),
             settle_until: Instant::now(),
             messages: &[],
             settle: &memory,

@@ -9,7 +9,7 @@ use super::checker::Checker;
 use super::yaml::{Data, Node};
 
 /// What the build and the ingress need and the public does not.
-const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature", "x-audience"];
+const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
 
 /// What the members of an object are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

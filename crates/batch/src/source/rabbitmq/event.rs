@@ -96,24 +96,24 @@ impl Message {
     }
 }
 
-/// Reads the batch; `None` if the event is not one of RabbitMQ.
+/// Reads the batch; `None` if the event is not one of RabbitMQ. `vhost` is the virtual host the messages should be of, if known.
 ///
 /// # Errors
 /// Why the whole batch has to come back.
-pub(super) fn messages(event: &RawValue) -> Option<Result<Vec<Message>, String>> {
+pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Message>, String>> {
     let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
     if event.messages_by_queue.is_none() && string(event.event_source).as_deref() != Some("aws:rmq") {
         return None;
     }
-    Some(by_queue(event.messages_by_queue))
+    Some(by_queue(event.messages_by_queue, vhost))
 }
 
-fn by_queue(queues: Option<&RawValue>) -> Result<Vec<Message>, String> {
+fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<Message>, String> {
     let queues = queues.filter(|raw| raw.get().starts_with('{'));
     let queues = queues.ok_or("the event of RabbitMQ has no object rmqMessagesByQueue")?;
     let mut messages = Vec::new();
     for (key, list) in object(Some(queues)) {
-        let queue = Arc::new(queue(&key));
+        let queue = Arc::new(queue(&key, vhost));
         let list: Option<Vec<&RawValue>> = serde_json::from_str(list.get())
             .map_err(|_| format!("the messages of the queue {:?} are not a list", queue.name))?;
         messages.extend(list.unwrap_or_default().into_iter().map(|raw| message(&queue, raw)));
@@ -121,9 +121,11 @@ fn by_queue(queues: Option<&RawValue>) -> Result<Vec<Message>, String> {
     Ok(messages)
 }
 
-/// Splits at the last `::`, as queue names may hold one and virtual hosts hardly do.
-fn queue(key: &str) -> Queue {
-    match key.rsplit_once("::") {
+/// Splits before the virtual host, if it is the one expected; else at the last `::`, as queue names may hold one and virtual hosts
+/// hardly do.
+fn queue(key: &str, vhost: Option<&str>) -> Queue {
+    let expected = vhost.and_then(|vhost| Some((key.strip_suffix(vhost)?.strip_suffix("::")?, vhost)));
+    match expected.or_else(|| key.rsplit_once("::")) {
         Some((name, vhost)) => Queue { name: name.to_owned(), vhost: Some(vhost.to_owned()) },
         None => Queue { name: key.to_owned(), vhost: None },
     }

@@ -160,9 +160,13 @@ impl Ran {
 /// Works off an event, with ten seconds for the handlers and one more to settle.
 async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let event = RawValue::from_string(event.to_string()).unwrap();
-    let received = received(&event).expect("an event of RabbitMQ").expect("messages that can be told apart");
+    let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be told apart");
     let now = Instant::now();
-    let times = Times { work_until: now + Duration::from_secs(10), settle_until: now + Duration::from_secs(11) };
+    let times = Times {
+        work_until: now + Duration::from_secs(10),
+        dead_letter_until: now + Duration::from_millis(10_700),
+        settle_until: now + Duration::from_secs(11),
+    };
     let fates = fates.iter().map(|(queue, fates)| ((*queue).to_owned(), fates.to_vec())).collect();
     let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
     let handled = Arc::default();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(event: &str) -> Option<Result<Vec<Received>, String>> {
-    received(&RawValue::from_string(event.to_owned()).unwrap())
+    received(&RawValue::from_string(event.to_owned()).unwrap(), None)
 }
 
 fn fixture(name: &str) -> Vec<Received> {
@@ -32,6 +32,24 @@ fn every_fixture_is_read() {
 }
 
 #[test]
+fn the_queue_ends_where_the_expected_virtual_host_begins() {
+    for (key, vhost, queue, read) in [
+        ("orders::/", None, "orders", "/"),
+        ("orders::a::b", Some("a::b"), "orders", "a::b"),
+        ("orders::eu::a::b", Some("a::b"), "orders::eu", "a::b"),
+        ("orders::eu::prod", Some("prod"), "orders::eu", "prod"),
+        ("orders::eu::prod", None, "orders::eu", "prod"),
+        ("orders::eu::prod", Some("test"), "orders::eu", "prod"),
+    ] {
+        let event = json!({ "eventSource": "aws:rmq", "rmqMessagesByQueue": { key: [{ "data": "" }] } });
+        let event = RawValue::from_string(event.to_string()).unwrap();
+        let received = received(&event, vhost).unwrap().unwrap();
+        let found = &received[0].message.queue;
+        assert_eq!((found.name.as_str(), found.vhost.as_deref()), (queue, Some(read)), "{key} {vhost:?}");
+    }
+}
+
+#[test]
 fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(1_795_251_597_123_000_000).unwrap();
     let with = Envelope::builder("e", "/", "t").time(time).build().unwrap();
@@ -40,8 +58,9 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
     let event = batch(&[stamped, json!({ "data": "" })]);
     let received = read(&event.to_string()).unwrap().unwrap();
     let source = source(Fake::default());
-    let (deadline, failure) = (Instant::now(), Mutex::default());
-    let batch = Batch { source: &source, received: &received, deadline, placed: Vec::new(), failure };
+    let (now, failure) = (Instant::now(), Mutex::default());
+    let times = Times { work_until: now, dead_letter_until: now, settle_until: now };
+    let batch = Batch { source: &source, received: &received, times, placed: Vec::new(), failure };
     for (index, envelope, expected) in [
         (0, Some(&with), Some(1_795_251_597_123)),
         (0, Some(&without), Some(2_021_000)),

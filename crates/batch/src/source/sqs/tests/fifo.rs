@@ -93,6 +93,7 @@ impl Queue {
             retry: RetryPolicy::default(),
             concurrency: 10,
             work_until: Instant::now() + WORK_TIME,
+            dead_letter_until: Instant::now() + WORK_TIME + Duration::from_millis(500),
             settle_until: Instant::now() + WORK_TIME + Duration::from_secs(1),
             messages: &incoming,
             settle: &source,
