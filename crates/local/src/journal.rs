@@ -176,6 +176,8 @@ impl Journal {
                     }
                 }
             }
+            // Looking at a dead letter hides it for a moment and gives it back: that retries nothing.
+            QueueEvent::VisibilityChanged { queue, .. } if self.inner.dead_letter_queues.contains(&**queue) => {}
             QueueEvent::VisibilityChanged { message_id, body, timeout_s, .. } => {
                 self.note(&identify(body, message_id), Step::Retrying { visible_in_s: *timeout_s });
             }

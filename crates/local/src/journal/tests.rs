@@ -22,6 +22,8 @@ enum Happens {
     Returned,
     BatchFailed,
     VisibleIn(u32),
+    /// A dead letter was looked at.
+    LookedAt,
     GivenUp,
     Redriven,
     /// To RabbitMQ, into this queue; by ingress to an exchange, or again by the consumer.
@@ -67,6 +69,10 @@ fn happen(journal: &Journal, happens: &Happens) {
             let timeout_s = *timeout_s;
             journal.queue_event(&QueueEvent::VisibilityChanged { queue, message_id, body, receive_count, timeout_s });
         }
+        Happens::LookedAt => {
+            let (queue, timeout_s) = (target, 0);
+            journal.queue_event(&QueueEvent::VisibilityChanged { queue, message_id, body, receive_count, timeout_s });
+        }
         Happens::GivenUp => {
             journal.queue_event(&QueueEvent::DeadLettered { queue, message_id, body, receive_count, target });
         }
@@ -106,6 +112,11 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
     };
     let (accepted, delivered) = ("accepted e-1 into q", "delivered e-1 from q to consumer, receive 1");
     check(&[Sent("q"), Answered, Delivered(1), Done], "done", &[accepted, delivered, "done e-1 "]);
+    check(
+        &[Sent("q"), Answered, GivenUp, LookedAt],
+        "dead-lettered",
+        &[accepted, "dead-lettered e-1 into dlq: receives exhausted (5)"],
+    );
     check(
         &[Sent("q"), Answered, Delivered(1), Done, Answered],
         "done",
