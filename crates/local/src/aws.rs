@@ -168,11 +168,11 @@ mod tests {
         let no_queue = r#""__type":"com.amazonaws.sqs#QueueDoesNotExist""#;
         let no_secret = r#""__type":"com.amazonaws.secretsmanager#ResourceNotFoundException""#;
         let get = "secretsmanager.GetSecretValue";
-        check("AmazonSQS.ListQueues", "", 200, "", r#"{"QueueUrls":[]}"#).await;
+        check("AmazonSQS.ListQueues", "", 200, "", r#"{}"#).await;
         let legacy = "AWS.SimpleQueueService.NonExistentQueue;Sender";
         check("AmazonSQS.GetQueueUrl", r#"{"QueueName":"q"}"#, 400, legacy, no_queue).await;
         check("AmazonSQS.ListQueues", "{", 400, "SerializationException;Sender", "SerializationException").await;
-        check("AmazonSQS.Dance", "{}", 400, "UnknownOperationException;Sender", "no action Dance").await;
+        check("AmazonSQS.Dance", "{}", 400, "UnknownOperationException;Sender", "action Dance is not valid for this endpoint").await;
         check(get, r#"{"SecretId":"dev"}"#, 200, "", r#""Name":"dev","SecretString":"{}""#).await;
         let arn = r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:000000000000:secret:dev-AbCdEf"}"#;
         check(get, arn, 200, "", r#""Name":"dev""#).await;

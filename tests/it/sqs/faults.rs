@@ -107,6 +107,7 @@ pub(super) async fn bad_queues_are_refused(service: &Service) {
     for (what, name, attribute, expected) in [
         ("a space in the name", "a b", None, "InvalidParameterValue"),
         ("81 characters of name", &"n".repeat(81), None, "InvalidParameterValue"),
+        ("FifoQueue=false", &unique("bad", ""), Some((Attribute::FifoQueue, "false")), "InvalidAttributeName"),
         ("FIFO without its suffix", &unique("bad", ""), Some((Attribute::FifoQueue, "true")), "InvalidParameterValue"),
         ("the suffix without FIFO", &unique("bad", ".fifo"), None, "InvalidParameterValue"),
         ("an unknown attribute", &unique("bad", ""), Some((Attribute::from("Colour"), "red")), "InvalidAttributeName"),

@@ -40,6 +40,31 @@ pub(super) async fn a_returned_message_keeps_its_place(service: &Service) {
     service.check("the order again", bodies(&service.receive(&queue, 2).await), vec!["1", "2", "3"]);
 }
 
+pub(super) async fn a_group_is_received_up_to_its_first_hidden_message(service: &Service) {
+    for (returned, expected) in
+        [(vec![], vec![]), (vec![0], vec!["1"]), (vec![1], vec![]), (vec![0, 1], vec!["1", "2"])]
+    {
+        let queue = service.queue(&[FIFO]).await;
+        for body in ["1", "2", "3"] {
+            service.send_fifo(&queue, "g", body, body).await;
+        }
+        let received = service.receive_count(&queue, 3).await;
+        for index in &returned {
+            service.change_visibility(&queue, &received[*index], 0).await;
+        }
+        let again = service.receive(&queue, 1).await;
+        service.check(&format!("visible again: {returned:?}"), bodies(&again), expected);
+    }
+}
+
+pub(super) async fn a_purge_forgets_deduplication_ids(service: &Service) {
+    let queue = service.queue(&[FIFO]).await;
+    service.send_fifo(&queue, "g", "d", "one").await;
+    service.sqs.purge_queue().queue_url(&queue).send().await.expect("purged");
+    service.send_fifo(&queue, "g", "d", "two").await;
+    service.check("the same id again", bodies(&service.receive(&queue, 2).await), vec!["two"]);
+}
+
 pub(super) async fn the_same_deduplication_id_is_stored_once_for_five_minutes(service: &Service) {
     let queue = service.queue(&[FIFO]).await;
     let first = service.send_fifo(&queue, "g", "d", "one").await;

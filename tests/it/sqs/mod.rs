@@ -51,7 +51,7 @@ on_both_services! {
         receiving_counts
         visibility_can_be_ended_and_extended
         the_receive_can_say_how_long_messages_stay_hidden
-        a_change_of_visibility_is_refused_for_what_is_not_in_flight
+        a_change_of_visibility_needs_a_message_that_is_there
         an_old_receipt_handle_deletes_nothing_once_the_message_was_received_again
         deleting_twice_succeeds;
     batches:
@@ -70,6 +70,8 @@ on_both_services! {
         a_group_arrives_in_the_order_it_was_sent
         a_group_waits_while_one_of_its_messages_is_in_flight
         a_returned_message_keeps_its_place
+        a_group_is_received_up_to_its_first_hidden_message
+        a_purge_forgets_deduplication_ids
         the_same_deduplication_id_is_stored_once_for_five_minutes
         content_based_deduplication_looks_at_the_body_alone
         deduplication_can_be_per_group

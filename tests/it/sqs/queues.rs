@@ -107,8 +107,8 @@ pub(super) async fn a_deleted_queue_is_gone_and_its_name_rests(service: &Service
     let send = service.sqs.send_message().queue_url(&queue).message_body("late").send().await;
     service.check("sending", fault(send), "QueueDoesNotExist".into());
     let again = service.sqs.create_queue().queue_name(&name).send().await;
-    let why = "a developer who made a mistake wants the name back at once";
-    service.check_eased("creating within 60 s", fault(again), "QueueDeletedRecently".into(), why, "ok".into());
+    let page = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html";
+    service.check_differs("creating within 60 s", fault(again), "QueueDeletedRecently".into(), page, "ok".into());
 }
 
 pub(super) async fn purge_empties_a_queue_once_a_minute(service: &Service) {

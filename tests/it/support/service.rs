@@ -200,12 +200,6 @@ impl Service {
         }
     }
 
-    /// The embedded engine does something else than AWS on purpose, for the reason `why`.
-    pub(crate) fn check_eased<T: PartialEq + Debug>(&self, what: &str, observed: T, aws: T, why: &str, embedded: T) {
-        let expected = if self.kind == Kind::Embedded { embedded } else { aws };
-        self.check(&format!("{what} ({why})"), observed, expected);
-    }
-
     fn note(&self, mismatch: String) {
         eprintln!("{:?}: {mismatch}", self.kind);
         self.mismatches.lock().expect("no panic while noting").push(mismatch);

@@ -497,7 +497,7 @@ async fn a_queue_that_does_not_exist_yet_is_polled_patiently() {
     stack.call("DeleteQueue", json!({})).await;
     let function = script(|_, _| async { answer("{}") });
     let mapping = stack.start(stack.spec(), &function);
-    sleep(Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(60)).await;
     stack.queue.call("CreateQueue", json!({ "QueueName": "orders" })).await.unwrap();
     stack.send("order").await;
     stack.seen("done", 1).await;

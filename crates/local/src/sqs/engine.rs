@@ -1,4 +1,6 @@
-//! All queues of one account and Region as one pure state machine: queues by name, dead-letter queues, move tasks.
+//! All queues as one pure state machine: queues by name, dead-letter queues, move tasks.
+//!
+//! Callers of every account and Region share the queues: a queue's ARN and URL name those of the caller that created it.
 //!
 //! Every method takes the time. Events pile up in `events` until the caller takes them away.
 
@@ -7,14 +9,14 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::SqsConfig;
 use super::error::{ApiError, Kind};
 use super::event::QueueEvent;
-use super::limits::PURGE_INTERVAL_MS;
+use super::limits::{DELETED_NAME_REST_MS, PURGE_INTERVAL_MS};
 use super::message::{Draft, Message, hex};
 use super::move_task::MoveTasks;
 use super::queue::{Queue, Receive};
 use super::queue_attributes::QueueAttributes;
+use super::{Caller, SqsConfig};
 use crate::clock::EpochMs;
 
 /// The state of the embedded SQS.
@@ -23,6 +25,8 @@ pub(super) struct Engine {
     pub(super) config: SqsConfig,
     pub(super) base_url: String,
     pub(super) queues: BTreeMap<Arc<str>, Queue>,
+    /// Names of deleted queues and the time of the deletion, while they cannot be used again.
+    deleted: BTreeMap<Arc<str>, EpochMs>,
     pub(super) move_tasks: MoveTasks,
     pub(super) events: Vec<QueueEvent>,
 }
@@ -36,27 +40,27 @@ pub(super) struct Sent {
 
 impl Engine {
     pub(super) fn new(config: SqsConfig, base_url: String) -> Self {
-        Self { config, base_url, queues: BTreeMap::new(), move_tasks: MoveTasks::default(), events: Vec::new() }
+        Self {
+            config,
+            base_url,
+            queues: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            move_tasks: MoveTasks::default(),
+            events: Vec::new(),
+        }
     }
 
-    pub(super) fn url(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.base_url, self.config.account)
+    pub(super) fn url(&self, queue: &Queue) -> String {
+        format!("{}/{}/{}", self.base_url, queue.account(), queue.name)
     }
 
-    pub(super) fn arn(&self, name: &str) -> String {
-        format!("arn:aws:sqs:{}:{}:{name}", self.config.region, self.config.account)
-    }
-
-    /// The name in a queue URL: its last two segments are account and name, whatever comes before.
+    /// The name in a queue URL: its last two segments are account and name, whatever comes before. AWS takes a bare name, too.
     pub(super) fn name_in_url<'u>(&self, url: &'u str) -> Result<&'u str, ApiError> {
         let mut segments = url.trim_end_matches('/').rsplit('/');
         match (segments.next(), segments.next()) {
-            (Some(name), Some(account)) if !name.is_empty() => {
-                if account == self.config.account {
-                    Ok(name)
-                } else {
-                    Err(ApiError::no_such_queue())
-                }
+            (Some(name), account) if !name.is_empty() => {
+                let is_its = |queue: &Queue| account.is_none_or(|account| account == queue.account());
+                if self.queues.get(name).is_some_and(is_its) { Ok(name) } else { Err(ApiError::no_such_queue()) }
             }
             _ => Err(ApiError::new(Kind::InvalidAddress, format!("The address {url} is not valid for this endpoint."))),
         }
@@ -85,25 +89,34 @@ impl Engine {
         name: &str,
         given: &BTreeMap<String, String>,
         tags: BTreeMap<String, String>,
+        caller: &Caller,
         now: EpochMs,
-    ) -> Result<(), ApiError> {
+    ) -> Result<String, ApiError> {
         if let Some(queue) = self.queues.get(name) {
-            let mut wanted = queue.attributes.clone();
-            wanted.apply(given)?;
-            if wanted == queue.attributes {
-                return Ok(());
-            }
+            queue.attributes.clone().apply(given)?;
+            let Some(attribute) = queue.attributes.first_difference(given) else { return Ok(self.url(queue)) };
             return Err(ApiError::new(
                 Kind::QueueNameExists,
-                "A queue already exists with the same name and a different value for an attribute.",
+                format!("A queue already exists with the same name and a different value for attribute {attribute}"),
             ));
         }
         let attributes = QueueAttributes::new(name, given)?;
-        self.check_dead_letter_queue(name, &attributes)?;
-        let mut queue = Queue::new(name, self.arn(name), attributes, now);
+        self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_REST_MS);
+        if self.deleted.contains_key(name) {
+            return Err(ApiError::new(
+                Kind::QueueDeletedRecently,
+                "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
+            ));
+        }
+        let region = caller.region.as_deref().unwrap_or(&self.config.region);
+        let account = caller.account.as_deref().unwrap_or(&self.config.account);
+        let arn = format!("arn:aws:sqs:{region}:{account}:{name}");
+        self.check_dead_letter_queue(&arn, &attributes)?;
+        let mut queue = Queue::new(name, arn, attributes, now);
         queue.tags = tags;
+        let url = self.url(&queue);
         self.queues.insert(queue.name.clone(), queue);
-        Ok(())
+        Ok(url)
     }
 
     /// Changes attributes, all or none.
@@ -113,10 +126,11 @@ impl Engine {
         given: &BTreeMap<String, String>,
         now: EpochMs,
     ) -> Result<(), ApiError> {
-        let mut attributes = self.queue(name, now)?.attributes.clone();
+        let queue = self.queue(name, now)?;
+        let (arn, mut attributes) = (queue.arn.clone(), queue.attributes.clone());
         attributes.apply(given)?;
         if given.contains_key("RedrivePolicy") {
-            self.check_dead_letter_queue(name, &attributes)?;
+            self.check_dead_letter_queue(&arn, &attributes)?;
         }
         let queue = self.queue(name, now)?;
         queue.attributes = attributes;
@@ -125,29 +139,28 @@ impl Engine {
         Ok(())
     }
 
-    fn check_dead_letter_queue(&self, name: &str, attributes: &QueueAttributes) -> Result<(), ApiError> {
+    fn check_dead_letter_queue(&self, arn: &str, attributes: &QueueAttributes) -> Result<(), ApiError> {
         let Some(policy) = &attributes.redrive else { return Ok(()) };
         let target = self
             .name_of_arn(&policy.target_arn)
             .and_then(|target| self.queues.get(&target))
             .ok_or_else(|| policy.refused("Dead letter target does not exist."))?;
-        if &*target.name == name {
-            return Err(policy.refused("Dead-letter queue must not be the source queue itself."));
-        }
         if target.attributes.fifo != attributes.fifo {
             return Err(policy.refused("Dead-letter queue must be same type of queue as the source."));
         }
-        if target.attributes.redrive_allow.as_ref().is_some_and(|allow| !allow.allows(&self.arn(name))) {
+        if target.attributes.redrive_allow.as_ref().is_some_and(|allow| !allow.allows(arn)) {
             return Err(policy.refused("The dead-letter queue's redrive allow policy does not permit this queue."));
         }
         Ok(())
     }
 
     /// Removes a queue with all its messages; receives that wait on it end.
-    pub(super) fn delete_queue(&mut self, name: &str) -> Result<(), ApiError> {
+    pub(super) fn delete_queue(&mut self, name: &str, now: EpochMs) -> Result<(), ApiError> {
         let mut queue = self.queues.remove(name).ok_or_else(ApiError::no_such_queue)?;
         self.events.extend(queue.clear().iter().map(|message| QueueEvent::purged(&queue.name, message)));
         queue.changed.notify_waiters();
+        self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_REST_MS);
+        self.deleted.insert(queue.name, now);
         Ok(())
     }
 

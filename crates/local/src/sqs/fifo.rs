@@ -1,4 +1,4 @@
-//! What makes a queue FIFO: groups that are locked while one of their messages is in flight, and a memory of five minutes.
+//! What makes a queue FIFO: groups that are locked while their oldest message is in flight, and a memory of five minutes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -9,87 +9,69 @@ use crate::clock::EpochMs;
 
 /// The message groups of one queue. Messages are known by their serial, which grows in order of arrival.
 ///
-/// A group is eligible when none of its messages is in flight and its oldest waiting message is ready. Nothing scans: every
-/// change costs the logarithm of the group's and the queue's size.
+/// A group gives its messages in order, up to the first that is hidden (delayed or in flight), and goes to the end of the
+/// line whenever its oldest message was hidden and is no longer: both as recorded on AWS in November 2025. Nothing scans:
+/// every change costs the logarithm of the group's and the queue's size.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: HashMap<Arc<str>, Group>,
-    /// Eligible groups by the serial of their oldest message.
+    /// Groups whose oldest message is ready, in the order in which they became so.
     eligible: BTreeMap<u64, Arc<str>>,
+    turns: u64,
 }
 
 #[derive(Debug, Default)]
 struct Group {
-    /// Every message not in flight; the value says whether it is ready (its delay is over).
-    waiting: BTreeMap<u64, bool>,
-    in_flight: usize,
-    eligible_as: Option<u64>,
+    /// Every message; the value says whether it is ready: neither delayed nor in flight.
+    messages: BTreeMap<u64, bool>,
+    /// The place in `eligible`.
+    turn: Option<u64>,
 }
 
 impl Groups {
-    /// A message joins its group, or its delay ends.
-    pub(super) fn wait(&mut self, group: &Arc<str>, serial: u64, ready: bool) {
-        self.change(group, |state| {
-            state.waiting.insert(serial, ready);
+    /// Puts a message into its group, or changes whether it is ready.
+    pub(super) fn set(&mut self, group: &Arc<str>, serial: u64, ready: bool) {
+        self.change(group, |messages| {
+            messages.insert(serial, ready);
         });
     }
 
-    /// A waiting message leaves for good.
-    pub(super) fn leave(&mut self, group: &Arc<str>, serial: u64) {
-        self.change(group, |state| {
-            state.waiting.remove(&serial);
+    /// Takes a message out.
+    pub(super) fn remove(&mut self, group: &Arc<str>, serial: u64) {
+        self.change(group, |messages| {
+            messages.remove(&serial);
         });
     }
 
-    /// A waiting message is delivered: the group is locked.
-    pub(super) fn start(&mut self, group: &Arc<str>, serial: u64) {
-        self.change(group, |state| {
-            state.waiting.remove(&serial);
-            state.in_flight += 1;
-        });
+    /// The oldest message of the group that has been eligible longest.
+    pub(super) fn first_eligible(&self) -> Option<u64> {
+        let (_, group) = self.eligible.first_key_value()?;
+        Some(*self.groups.get(group)?.messages.first_key_value()?.0)
     }
 
-    /// A message in flight was deleted.
-    pub(super) fn finish(&mut self, group: &Arc<str>) {
-        self.change(group, |state| state.in_flight = state.in_flight.saturating_sub(1));
+    /// The message that follows `serial` in its group, if it is ready.
+    pub(super) fn next_ready(&self, group: &Arc<str>, serial: u64) -> Option<u64> {
+        let (next, ready) = self.groups.get(group)?.messages.range(serial.checked_add(1)?..).next()?;
+        ready.then_some(*next)
     }
 
-    /// A message in flight became visible again: it takes its old place.
-    pub(super) fn give_back(&mut self, group: &Arc<str>, serial: u64) {
-        self.change(group, |state| {
-            state.in_flight = state.in_flight.saturating_sub(1);
-            state.waiting.insert(serial, true);
-        });
-    }
-
-    /// The oldest message of the eligible group that has waited longest.
-    pub(super) fn first_eligible(&self) -> Option<(u64, Arc<str>)> {
-        self.eligible.first_key_value().map(|(serial, group)| (*serial, group.clone()))
-    }
-
-    /// The oldest waiting message of a group if it is ready, whether the group is locked or not.
-    pub(super) fn next_ready(&self, group: &Arc<str>) -> Option<u64> {
-        let (serial, ready) = self.groups.get(group)?.waiting.first_key_value()?;
-        ready.then_some(*serial)
-    }
-
-    fn change(&mut self, group: &Arc<str>, change: impl FnOnce(&mut Group)) {
+    fn change(&mut self, group: &Arc<str>, change: impl FnOnce(&mut BTreeMap<u64, bool>)) {
         let state = self.groups.entry(group.clone()).or_default();
-        change(state);
-        let eligible = match state.waiting.first_key_value() {
-            Some((serial, true)) if state.in_flight == 0 => Some(*serial),
-            _ => None,
-        };
-        if state.eligible_as != eligible {
-            if let Some(old) = state.eligible_as {
-                self.eligible.remove(&old);
+        change(&mut state.messages);
+        let is_eligible = state.messages.first_key_value().is_some_and(|(_, ready)| *ready);
+        match state.turn {
+            None if is_eligible => {
+                self.turns += 1;
+                state.turn = Some(self.turns);
+                self.eligible.insert(self.turns, group.clone());
             }
-            if let Some(new) = eligible {
-                self.eligible.insert(new, group.clone());
+            Some(turn) if !is_eligible => {
+                state.turn = None;
+                self.eligible.remove(&turn);
             }
-            state.eligible_as = eligible;
+            _ => {}
         }
-        if state.waiting.is_empty() && state.in_flight == 0 {
+        if state.messages.is_empty() {
             self.groups.remove(group);
         }
     }

@@ -37,6 +37,8 @@ pub const WAIT_S: RangeInclusive<u32> = 0..=20;
 pub const RETENTION_S: RangeInclusive<u32> = 60..=1_209_600;
 /// Lifetime of a KMS data key. API CreateQueue.
 pub const KMS_DATA_KEY_REUSE_S: RangeInclusive<u32> = 60..=86_400;
+/// Lifetime of a KMS data key when the queue's attributes do not say. API CreateQueue.
+pub const KMS_DATA_KEY_REUSE_S_DEFAULT: u32 = 300;
 /// `maxReceiveCount` of a redrive policy. API CreateQueue.
 pub const RECEIVE_COUNT: RangeInclusive<u32> = 1..=1_000;
 /// `maxReceiveCount` when the redrive policy does not say. API CreateQueue.
@@ -49,6 +51,8 @@ pub const IN_FLIGHT_MAX: usize = 120_000;
 pub const DEDUPLICATION_WINDOW_MS: EpochMs = 300_000;
 /// Time between two purges of one queue. API PurgeQueue.
 pub const PURGE_INTERVAL_MS: EpochMs = 60_000;
+/// Time for which the name of a deleted queue cannot be used. API CreateQueue.
+pub const DELETED_NAME_REST_MS: EpochMs = 60_000;
 /// A queue's name, `.fifo` included. API CreateQueue.
 pub const QUEUE_NAME_CHARS_MAX: usize = 80;
 /// Tags of one queue. Guide sqs-queue-tags.

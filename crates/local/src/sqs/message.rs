@@ -160,10 +160,11 @@ impl Wanted {
         self.system.iter().any(|wanted| wanted == "All" || wanted == name)
     }
 
-    /// `All`, `.*`, a full name, or a prefix ending in `.*`. API ReceiveMessage.
+    /// `All`, `*`, `.*`, a full name, or a prefix ending in `.*`. API ReceiveMessage.
     fn wants_user(&self, name: &str) -> bool {
         self.user.iter().any(|wanted| {
             wanted == "All"
+                || wanted == "*"
                 || wanted == name
                 || wanted.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
         })

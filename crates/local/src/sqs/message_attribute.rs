@@ -127,9 +127,9 @@ pub(super) fn text_of(attributes: &MessageAttributes, name: &str) -> Option<Stri
 
 fn check_name(name: &str) -> Result<(), ApiError> {
     let lower = name.to_ascii_lowercase();
-    let reason = if name.is_empty() || name.len() > MESSAGE_ATTRIBUTE_NAME_CHARS_MAX {
+    let reason = if name.is_empty() || name.chars().count() > MESSAGE_ATTRIBUTE_NAME_CHARS_MAX {
         "must have 1 to 256 characters in its name."
-    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+    } else if !name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)) {
         "can only include alphanumeric characters, hyphens, underscores and periods in its name."
     } else if name.starts_with('.') || name.ends_with('.') || name.contains("..") {
         "must not start or end with a period or have two of them in a row in its name."
@@ -152,7 +152,9 @@ fn check_attribute(name: &str, input: AttributeInput) -> Result<MessageAttribute
         return Err(invalid(name, "has an invalid message attribute type: at most 256 valid characters."));
     }
     let empty = || {
-        invalid(name, &format!("must contain non-empty message attribute value for message attribute type '{base}'."))
+        ApiError::invalid_parameter(format!(
+            "Message (user) attribute '{name}' must contain a non-empty value of type '{base}'."
+        ))
     };
     let value = match base {
         "String" | "Number" => {

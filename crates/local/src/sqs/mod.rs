@@ -4,10 +4,10 @@
 //! machine (`engine`, `queue`, `fifo`) that takes the time as an argument; this module adds the lock, the waiting and the
 //! observers. Every error has Amazon's name.
 //!
-//! Absent on purpose: `QueueDeletedRecently` (a deleted name can be used again at once, which is what a developer wants),
-//! propagation delays, throttling, access control (`Policy` is remembered, `AddPermission` and `RemovePermission` are
-//! refused), encryption (its attributes are remembered), other accounts and Regions, and empty answers to short polls of
-//! queues that have messages.
+//! Absent on purpose: propagation delays, throttling, access control (`Policy` is remembered, `AddPermission` and
+//! `RemovePermission` are refused), encryption (its attributes are remembered), a set of queues for each account and Region
+//! (a queue's ARN and URL name those of the caller that created it, and every caller sees it), and empty answers to short
+//! polls of queues that have messages.
 
 mod actions;
 mod engine;
@@ -50,6 +50,17 @@ impl Default for SqsConfig {
     fn default() -> Self {
         Self { region: "us-east-1".to_owned(), account: "000000000000".to_owned() }
     }
+}
+
+/// What a request says of its sender, besides its input.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The Region of the credential scope; `None` is the service's own.
+    pub region: Option<String>,
+    /// The account of the credentials: 12 digits; `None` is the service's own.
+    pub account: Option<String>,
+    /// The header `X-Amzn-Trace-Id`: the `AWSTraceHeader` of messages that are sent without one.
+    pub trace_header: Option<String>,
 }
 
 /// Sees every event before the call that caused it returns; must be quick, must not block, and must not call the service.
@@ -100,10 +111,18 @@ impl Sqs {
     /// # Errors
     /// What the API documents for the action, and `UnknownOperationException` for an action SQS does not have.
     pub async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
+        self.call_as(&Caller::default(), action, input).await
+    }
+
+    /// The same for a caller with a Region, an account or a trace.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_as(&self, caller: &Caller, action: &str, input: Value) -> Result<Value, ApiError> {
         if action == "ReceiveMessage" {
             return self.receive(input).await;
         }
-        let answer = self.with_engine(|engine, now| actions::run(engine, action, input, now))?;
+        let answer = self.with_engine(|engine, now| actions::run(engine, action, input, caller, now))?;
         if action == "StartMessageMoveTask" {
             self.drive_move_task(&answer);
         }

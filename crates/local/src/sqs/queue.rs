@@ -57,7 +57,7 @@ struct Slot {
     state: State,
     /// Receives from this queue; what its redrive policy looks at.
     receives_here: u32,
-    /// The newest receive; older handles do nothing.
+    /// The newest receive; older handles delete nothing.
     receive: u64,
 }
 
@@ -127,6 +127,11 @@ impl Queue {
         }
     }
 
+    /// The account in the queue's ARN.
+    pub(super) fn account(&self) -> &str {
+        self.arn.rsplit(':').nth(1).unwrap_or_default()
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let (delayed, in_flight) = (self.delayed.len(), self.in_flight.len());
         Counts { ready: self.slots.len().saturating_sub(delayed + in_flight), delayed, in_flight }
@@ -163,7 +168,7 @@ impl Queue {
         let sequence = message.sequence;
         let (until, is_ready) = (now.saturating_add(delay_ms), delay_ms == 0);
         match &mut self.order {
-            Order::Fifo(groups) => groups.wait(&group_of(&message), serial, is_ready),
+            Order::Fifo(groups) => groups.set(&group_of(&message), serial, is_ready),
             Order::Standard(ready) if is_ready => {
                 ready.insert((now, serial));
             }
@@ -244,9 +249,11 @@ impl Queue {
         match &self.order {
             Order::Standard(ready) => ready.first().map(|(_, serial)| *serial),
             Order::Fifo(groups) => {
-                let group = last.and_then(|last| self.slots.get(&last.serial)).map(|slot| group_of(&slot.message));
-                let same_group = group.and_then(|group| groups.next_ready(&group));
-                same_group.or_else(|| groups.first_eligible().map(|(serial, _)| serial))
+                let same_group = last.and_then(|last| {
+                    let group = group_of(&self.slots.get(&last.serial)?.message);
+                    groups.next_ready(&group, last.serial)
+                });
+                same_group.or_else(|| groups.first_eligible())
             }
         }
     }
@@ -258,7 +265,7 @@ impl Queue {
                 (Order::Standard(ready), State::Ready { since }) => {
                     ready.remove(&(since, serial));
                 }
-                (Order::Fifo(groups), _) => groups.start(&group_of(&slot.message), serial),
+                (Order::Fifo(groups), _) => groups.set(&group_of(&slot.message), serial, false),
                 _ => {}
             }
             slot.state = State::InFlight { until, received_at: now, changed: false };
@@ -296,21 +303,29 @@ impl Queue {
 
     /// Makes the message received with this handle visible `timeout_s` from now.
     ///
+    /// On a standard queue an older handle of a message in flight works, too, and the call succeeds without effect (`None`)
+    /// once the visibility timeout is over: both as recorded on AWS.
+    ///
     /// # Errors
-    /// `ReceiptHandleIsInvalid`, `MessageNotInflight`, or `InvalidParameterValue` if the message is gone or was received
-    /// again, or the timeout ends more than 12 hours after the receive.
+    /// `ReceiptHandleIsInvalid`, or `InvalidParameterValue` if the message is gone or the timeout ends more than 12 hours
+    /// after the receive; on a FIFO queue also if it was received again, and `MessageNotInflight` if it is visible.
     pub(super) fn change_visibility(
         &mut self,
         handle: &str,
         timeout_s: u32,
         now: EpochMs,
-    ) -> Result<Message, ApiError> {
+    ) -> Result<Option<Message>, ApiError> {
         let receipt = Receipt::decode(handle, self.instance)?;
-        let slot = self.slots.get(&receipt.serial).filter(|slot| slot.receive == receipt.receive).ok_or_else(|| {
+        let fifo = self.attributes.fifo;
+        let works = |slot: &&Slot| !fifo || slot.receive == receipt.receive;
+        let slot = self.slots.get(&receipt.serial).filter(works).ok_or_else(|| {
             bad_handle(handle, "Message does not exist or is not available for visibility timeout change.")
         })?;
         let State::InFlight { received_at, .. } = slot.state else {
-            return Err(ApiError::new(Kind::MessageNotInflight, "The specified message isn't in flight."));
+            if fifo {
+                return Err(ApiError::new(Kind::MessageNotInflight, "The specified message isn't in flight."));
+            }
+            return Ok(None);
         };
         let until = now.saturating_add(EpochMs::from(timeout_s) * 1_000);
         if until > received_at.saturating_add(EpochMs::from(*VISIBILITY_S.end()) * 1_000) {
@@ -326,11 +341,13 @@ impl Queue {
             self.make_ready(receipt.serial, now);
         }
         self.changed.notify_waiters();
-        Ok(message)
+        Ok(Some(message))
     }
 
-    /// Removes every message.
+    /// Removes every message, and forgets deduplication ids and receive attempts with them.
     pub(super) fn clear(&mut self) -> Vec<Message> {
+        self.sent_before = Window::default();
+        self.attempts = Window::default();
         let mut serials: Vec<u64> = self.slots.keys().copied().collect();
         serials.sort_unstable();
         serials.into_iter().filter_map(|serial| self.remove(serial)).collect()
@@ -377,12 +394,11 @@ impl Queue {
             State::Delayed { until } => self.delayed.remove(&(until, serial)),
             State::InFlight { until, .. } => self.in_flight.remove(&(until, serial)),
         };
-        match (&mut self.order, slot.state) {
-            (Order::Standard(ready), _) => {
+        match &mut self.order {
+            Order::Standard(ready) => {
                 ready.insert((since, serial));
             }
-            (Order::Fifo(groups), State::InFlight { .. }) => groups.give_back(&group_of(&slot.message), serial),
-            (Order::Fifo(groups), _) => groups.wait(&group_of(&slot.message), serial, true),
+            Order::Fifo(groups) => groups.set(&group_of(&slot.message), serial, true),
         }
         slot.state = State::Ready { since };
     }
@@ -401,8 +417,7 @@ impl Queue {
                 ready.remove(&(since, serial));
             }
             (Order::Standard(_), _) => {}
-            (Order::Fifo(groups), State::InFlight { .. }) => groups.finish(&group_of(&message)),
-            (Order::Fifo(groups), _) => groups.leave(&group_of(&message), serial),
+            (Order::Fifo(groups), _) => groups.remove(&group_of(&message), serial),
         }
         Some(message)
     }

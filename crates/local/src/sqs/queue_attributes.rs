@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use super::error::{ApiError, Kind};
 use super::limits::{
-    DELAY_S, KMS_DATA_KEY_REUSE_S, MESSAGE_BYTES, QUEUE_NAME_CHARS_MAX, RETENTION_S, VISIBILITY_S, WAIT_S,
+    DELAY_S, KMS_DATA_KEY_REUSE_S, KMS_DATA_KEY_REUSE_S_DEFAULT, MESSAGE_BYTES, QUEUE_NAME_CHARS_MAX, RETENTION_S,
+    VISIBILITY_S, WAIT_S,
 };
 use super::redrive::{RedriveAllowPolicy, RedrivePolicy};
 
@@ -124,13 +125,23 @@ impl QueueAttributes {
             "MessageRetentionPeriod" => self.retention_s = parse_in(name, text, &RETENTION_S)?,
             "ReceiveMessageWaitTimeSeconds" => self.wait_s = parse_in(name, text, &WAIT_S)?,
             "VisibilityTimeout" => self.visibility_s = parse_in(name, text, &VISIBILITY_S)?,
-            "FifoQueue" if parse_bool(name, text)? == self.fifo => {}
+            "FifoQueue" if self.fifo => {
+                if !parse_bool(name, text)? {
+                    let text =
+                        "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.";
+                    return Err(ApiError::new(Kind::InvalidAttributeValue, text));
+                }
+            }
             "ContentBasedDeduplication" if self.fifo => self.content_based_deduplication = parse_bool(name, text)?,
             "DeduplicationScope" if self.fifo => {
                 self.deduplicates_per_group = parse_choice(name, text, "queue", "messageGroup")?;
             }
             "FifoThroughputLimit" if self.fifo => {
                 self.throughput_per_group = parse_choice(name, text, "perQueue", "perMessageGroupId")?;
+            }
+            "DeduplicationScope" | "FifoThroughputLimit" => {
+                let text = format!("You can specify the {name} only when FifoQueue is set to true.");
+                return Err(ApiError::new(Kind::InvalidAttributeName, text));
             }
             "RedrivePolicy" => self.redrive = RedrivePolicy::parse(text)?,
             "RedriveAllowPolicy" => self.redrive_allow = RedriveAllowPolicy::parse(text)?,
@@ -147,8 +158,9 @@ impl QueueAttributes {
                 self.keep("SqsManagedSseEnabled", if text.is_empty() { "true" } else { "false" });
             }
             "KmsDataKeyReusePeriodSeconds" => {
-                parse_in(name, text, &KMS_DATA_KEY_REUSE_S)?;
-                self.keep("KmsDataKeyReusePeriodSeconds", text);
+                // The default is not reported.
+                let is_default = parse_in(name, text, &KMS_DATA_KEY_REUSE_S)? == KMS_DATA_KEY_REUSE_S_DEFAULT;
+                self.keep("KmsDataKeyReusePeriodSeconds", if is_default { "" } else { text });
             }
             "SqsManagedSseEnabled" => {
                 let enabled = parse_bool(name, text)?;
@@ -160,6 +172,15 @@ impl QueueAttributes {
             _ => return Err(unknown(name)),
         }
         Ok(())
+    }
+
+    /// The first of `given` with a value other than the queue's.
+    pub(super) fn first_difference<'g>(&self, given: &'g BTreeMap<String, String>) -> Option<&'g str> {
+        let differs = |(name, text): &(&String, &String)| {
+            let mut changed = self.clone();
+            changed.set(name, text).is_ok() && changed != *self
+        };
+        given.iter().find(differs).map(|(name, _)| name.as_str())
     }
 
     /// Remembers a text; an empty one means no longer set.

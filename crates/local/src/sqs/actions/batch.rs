@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::super::Caller;
 use super::super::engine::Engine;
 use super::super::error::{ApiError, Kind};
 use super::super::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCH_ENTRY_ID_CHARS_MAX};
@@ -87,14 +88,21 @@ fn run<E>(entries: Vec<(String, E)>, mut one: impl FnMut(E) -> Result<Map<String
             })),
         }
     }
-    json!({ "Successful": successful, "Failed": failed })
+    let lists = [("Successful", successful), ("Failed", failed)];
+    let lists = lists.into_iter().filter(|(_, entries)| !entries.is_empty());
+    Value::Object(lists.map(|(name, entries)| (name.to_owned(), entries.into())).collect())
 }
 
-pub(super) fn send(engine: &mut Engine, input: BatchInput<SendInput>, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn send(
+    engine: &mut Engine,
+    input: BatchInput<SendInput>,
+    caller: &Caller,
+    now: EpochMs,
+) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
     let calls: Vec<_> = entries(input.entries, "SendMessageBatchRequestEntry")?
         .into_iter()
-        .map(|(id, entry)| (id, entry.check()))
+        .map(|(id, entry)| (id, entry.check(caller)))
         .collect();
     let drafts = || calls.iter().filter_map(|(_, call)| call.as_ref().ok()).map(|call| &call.draft);
     let size_bytes: usize = drafts().map(super::super::message::Draft::size_bytes).sum();
@@ -105,9 +113,19 @@ pub(super) fn send(engine: &mut Engine, input: BatchInput<SendInput>, now: Epoch
         ));
     }
     for draft in drafts() {
-        engine.check_fifo(&name, draft, now)?;
+        engine.check_fifo(&name, draft, now).map_err(as_batch_error)?;
     }
-    Ok(run(calls, |call| call?.run(engine, &name, now)))
+    Ok(run(calls, |call| call?.run(engine, &name, now).map_err(as_batch_error)))
+}
+
+/// The error of a single send as a batch has it: recorded on AWS with another code and another text.
+fn as_batch_error(error: ApiError) -> ApiError {
+    let too_long = error.message().strip_prefix("One or more parameters are invalid.");
+    match too_long {
+        Some(reason) => ApiError::invalid_parameter(format!("One or more parameters cannot be validated.{reason}")),
+        None if error.is(Kind::MissingParameter) => ApiError::invalid_parameter(error.message()),
+        None => error,
+    }
 }
 
 pub(super) fn delete(engine: &mut Engine, input: BatchInput<HandleInput>, now: EpochMs) -> Result<Value, ApiError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::super::Caller;
 use super::super::engine::Engine;
 use super::super::error::{ApiError, Kind};
 use super::super::event::QueueEvent;
@@ -53,7 +54,7 @@ pub(super) struct SendCall {
 }
 
 impl SendInput {
-    pub(super) fn check(self) -> Result<SendCall, ApiError> {
+    pub(super) fn check(self, caller: &Caller) -> Result<SendCall, ApiError> {
         let body = required(self.message_body, "MessageBody")?;
         let attributes = check_attributes(self.message_attributes.unwrap_or_default())?;
         let system = check_system_attributes(self.message_system_attributes.unwrap_or_default())?;
@@ -69,7 +70,9 @@ impl SendInput {
         let draft = Draft {
             body,
             attributes,
-            trace_header: system.and_then(|system| text_of(&system, "AWSTraceHeader")),
+            trace_header: system
+                .and_then(|system| text_of(&system, "AWSTraceHeader"))
+                .or_else(|| caller.trace_header.clone()),
             group: self.message_group_id,
             deduplication_id: self.message_deduplication_id,
             delay_s,
@@ -89,9 +92,9 @@ impl SendCall {
     }
 }
 
-pub(super) fn send(engine: &mut Engine, input: SendInput, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn send(engine: &mut Engine, input: SendInput, caller: &Caller, now: EpochMs) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
-    input.check()?.run(engine, &name, now).map(Value::Object)
+    input.check(caller)?.run(engine, &name, now).map(Value::Object)
 }
 
 /// A message in flight: `DeleteMessage`, `ChangeMessageVisibility` and the entries of their batches.
@@ -121,8 +124,9 @@ impl HandleInput {
         let timeout_s = in_range("VisibilityTimeout", timeout, &VISIBILITY_S)?;
         let queue = engine.queue(name, now)?;
         let queue_name = queue.name.clone();
-        let message = queue.change_visibility(&handle, timeout_s, now)?;
-        engine.events.push(QueueEvent::visibility_changed(&queue_name, &message, timeout_s));
+        if let Some(message) = queue.change_visibility(&handle, timeout_s, now)? {
+            engine.events.push(QueueEvent::visibility_changed(&queue_name, &message, timeout_s));
+        }
         Ok(())
     }
 }

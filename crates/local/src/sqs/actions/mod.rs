@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::Caller;
 use super::engine::Engine;
 use super::error::{ApiError, Kind};
 use crate::clock::EpochMs;
@@ -23,23 +24,29 @@ pub(super) use moves::task_id_in;
 ///
 /// # Errors
 /// What the action documents; `UnknownOperationException` for an action this engine does not have.
-pub(super) fn run(engine: &mut Engine, action: &str, input: Value, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn run(
+    engine: &mut Engine,
+    action: &str,
+    input: Value,
+    caller: &Caller,
+    now: EpochMs,
+) -> Result<Value, ApiError> {
     match action {
-        "CreateQueue" => queue::create(engine, parse(input)?, now),
+        "CreateQueue" => queue::create(engine, parse(input)?, caller, now),
         "GetQueueUrl" => queue::get_url(engine, parse(input)?),
         "ListQueues" => queue::list(engine, parse(input)?),
         "ListDeadLetterSourceQueues" => queue::list_sources(engine, parse(input)?),
-        "DeleteQueue" => queue::delete(engine, parse(input)?),
+        "DeleteQueue" => queue::delete(engine, parse(input)?, now),
         "PurgeQueue" => queue::purge(engine, parse(input)?, now),
         "GetQueueAttributes" => attributes::get(engine, parse(input)?, now),
         "SetQueueAttributes" => attributes::set(engine, parse(input)?, now),
         "TagQueue" => attributes::tag(engine, parse(input)?, now),
         "UntagQueue" => attributes::untag(engine, parse(input)?, now),
         "ListQueueTags" => attributes::list_tags(engine, parse(input)?, now),
-        "SendMessage" => message::send(engine, parse(input)?, now),
+        "SendMessage" => message::send(engine, parse(input)?, caller, now),
         "DeleteMessage" => message::delete(engine, parse(input)?, now),
         "ChangeMessageVisibility" => message::change_visibility(engine, parse(input)?, now),
-        "SendMessageBatch" => batch::send(engine, parse(input)?, now),
+        "SendMessageBatch" => batch::send(engine, parse(input)?, caller, now),
         "DeleteMessageBatch" => batch::delete(engine, parse(input)?, now),
         "ChangeMessageVisibilityBatch" => batch::change_visibility(engine, parse(input)?, now),
         "StartMessageMoveTask" => moves::start(engine, parse(input)?, now),
@@ -49,7 +56,7 @@ pub(super) fn run(engine: &mut Engine, action: &str, input: Value, now: EpochMs)
             Kind::UnsupportedOperation,
             format!("{action} is not supported by the local queue service: nothing here is access-controlled."),
         )),
-        _ => Err(ApiError::new(Kind::UnknownOperation, format!("Amazon SQS has no action {action}."))),
+        _ => Err(ApiError::new(Kind::UnknownOperation, format!("The action {action} is not valid for this endpoint."))),
     }
 }
 
@@ -71,8 +78,7 @@ fn required<T>(value: Option<T>, parameter: &str) -> Result<T, ApiError> {
 /// The name of the queue a request is about.
 fn queue_name(engine: &Engine, queue_url: Option<&str>) -> Result<String, ApiError> {
     let url = required(queue_url.filter(|url| !url.is_empty()), "QueueUrl")?;
-    let name = engine.name_in_url(url)?;
-    if engine.queues.contains_key(name) { Ok(name.to_owned()) } else { Err(ApiError::no_such_queue()) }
+    engine.name_in_url(url).map(str::to_owned)
 }
 
 /// A number in a range.
@@ -81,10 +87,12 @@ where
     T: TryFrom<i64> + PartialOrd + std::fmt::Display,
 {
     T::try_from(value).ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        ApiError::invalid_parameter(format!(
-            "Value {value} for parameter {parameter} is invalid. Reason: Must be between {} and {}, if provided.",
-            range.start(),
-            range.end()
-        ))
+        let (start, end) = (range.start(), range.end());
+        let reason = match parameter {
+            "WaitTimeSeconds" => format!("Must be >= {start} and <= {end}, if provided."),
+            "DelaySeconds" => format!("DelaySeconds must be >= {start} and <= {end}."),
+            _ => format!("Must be between {start} and {end}, if provided."),
+        };
+        ApiError::invalid_parameter(format!("Value {value} for parameter {parameter} is invalid. Reason: {reason}"))
     })
 }

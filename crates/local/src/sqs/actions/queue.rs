@@ -1,16 +1,17 @@
 //! Queues as a whole: create, find, list, purge, delete.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::Caller;
 use super::super::engine::Engine;
 use super::super::error::ApiError;
 use super::super::limits::LIST_RESULTS;
+use super::super::queue::Queue;
 use super::{QueueInput, in_range, queue_name, required};
 use crate::clock::EpochMs;
 
@@ -24,12 +25,17 @@ pub(super) struct CreateInput {
     tags: Option<BTreeMap<String, String>>,
 }
 
-pub(super) fn create(engine: &mut Engine, input: CreateInput, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn create(
+    engine: &mut Engine,
+    input: CreateInput,
+    caller: &Caller,
+    now: EpochMs,
+) -> Result<Value, ApiError> {
     let name = required(input.queue_name, "QueueName")?;
     let tags = input.tags.unwrap_or_default();
     super::attributes::check_tags(&tags)?;
-    engine.create(&name, &input.attributes.unwrap_or_default(), tags, now)?;
-    Ok(json!({ "QueueUrl": engine.url(&name) }))
+    let url = engine.create(&name, &input.attributes.unwrap_or_default(), tags, caller, now)?;
+    Ok(json!({ "QueueUrl": url }))
 }
 
 #[derive(Deserialize)]
@@ -42,12 +48,9 @@ pub(super) struct GetUrlInput {
 
 pub(super) fn get_url(engine: &mut Engine, input: GetUrlInput) -> Result<Value, ApiError> {
     let name = required(input.queue_name, "QueueName")?;
-    let is_ours = input.owner.is_none_or(|owner| owner == engine.config.account);
-    if is_ours && engine.queues.contains_key(name.as_str()) {
-        Ok(json!({ "QueueUrl": engine.url(&name) }))
-    } else {
-        Err(ApiError::no_such_queue())
-    }
+    let is_owners = |queue: &&Queue| input.owner.as_ref().is_none_or(|owner| owner == queue.account());
+    let queue = engine.queues.get(name.as_str()).filter(is_owners).ok_or_else(ApiError::no_such_queue)?;
+    Ok(json!({ "QueueUrl": engine.url(queue) }))
 }
 
 #[derive(Deserialize)]
@@ -61,23 +64,23 @@ pub(super) struct ListInput {
 
 pub(super) fn list(engine: &mut Engine, input: ListInput) -> Result<Value, ApiError> {
     let prefix = input.queue_name_prefix.unwrap_or_default();
-    let names = engine.queues.keys().filter(|name| name.starts_with(&prefix));
-    page(engine, names, "QueueUrls", input.max_results, input.next_token.as_deref())
+    let queues = engine.queues.values().filter(|queue| queue.name.starts_with(&prefix));
+    page(engine, queues, "QueueUrls", input.max_results, input.next_token.as_deref())
 }
 
 pub(super) fn list_sources(engine: &mut Engine, input: ListInput) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
-    let arn = engine.arn(&name);
-    let is_source = |policy: &super::super::redrive::RedrivePolicy| policy.target_arn == arn;
+    let arn = engine.queues.get(name.as_str()).map(|queue| queue.arn.clone()).unwrap_or_default();
+    let is_source = |policy: &super::super::redrive::RedrivePolicy| policy.target_arn == *arn;
     let sources = engine.queues.values().filter(|queue| queue.attributes.redrive.as_ref().is_some_and(is_source));
     // The model spells this one member in lower case.
-    page(engine, sources.map(|queue| &queue.name), "queueUrls", input.max_results, input.next_token.as_deref())
+    page(engine, sources, "queueUrls", input.max_results, input.next_token.as_deref())
 }
 
 /// One page of queues by name. Without `MaxResults` there is one page; with it, the token is the last name of the page.
 fn page<'e>(
     engine: &'e Engine,
-    names: impl Iterator<Item = &'e Arc<str>>,
+    queues: impl Iterator<Item = &'e Queue>,
     member: &str,
     results_max: Option<i64>,
     token: Option<&str>,
@@ -95,23 +98,23 @@ fn page<'e>(
                 .ok_or_else(|| ApiError::invalid_parameter("Invalid or expired next token."))?,
         ),
     };
-    let mut names = names.filter(|name| after.as_deref().is_none_or(|after| ***name > *after));
-    let shown: Vec<_> = names.by_ref().take(results_max).collect();
-    let urls: Vec<_> = shown.iter().map(|name| engine.url(name)).collect();
-    let mut answer = json!({ member: urls });
+    let mut queues = queues.filter(|queue| after.as_deref().is_none_or(|after| *queue.name > *after));
+    let shown: Vec<_> = queues.by_ref().take(results_max).collect();
+    let urls: Vec<_> = shown.iter().map(|queue| engine.url(queue)).collect();
+    let mut answer = if urls.is_empty() { json!({}) } else { json!({ member: urls }) };
     if has_pages
-        && names.next().is_some()
+        && queues.next().is_some()
         && let Some(last) = shown.last()
         && let Some(answer) = answer.as_object_mut()
     {
-        answer.insert("NextToken".into(), BASE64.encode(last.as_bytes()).into());
+        answer.insert("NextToken".into(), BASE64.encode(last.name.as_bytes()).into());
     }
     Ok(answer)
 }
 
-pub(super) fn delete(engine: &mut Engine, input: QueueInput) -> Result<Value, ApiError> {
+pub(super) fn delete(engine: &mut Engine, input: QueueInput, now: EpochMs) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
-    engine.delete_queue(&name)?;
+    engine.delete_queue(&name, now)?;
     Ok(json!({}))
 }
 

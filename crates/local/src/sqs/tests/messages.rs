@@ -58,9 +58,13 @@ async fn visibility_can_be_changed_up_to_12_hours_from_the_receive() {
     t.check("ChangeMessageVisibility", change(-1), "InvalidParameterValueException").await;
     t.check("ChangeMessageVisibility", change(0), "").await;
     assert_eq!(t.counts(&url).await, "1/0/0");
-    t.check("ChangeMessageVisibility", change(5), "MessageNotInflight").await;
+    t.check("ChangeMessageVisibility", change(5), "").await;
+    assert_eq!(t.counts(&url).await, "1/0/0", "what is visible stays so");
+    t.receive(&url).await;
+    t.check("ChangeMessageVisibility", change(0), "").await;
+    assert_eq!(t.counts(&url).await, "1/0/0", "an older handle works");
     let again = t.receive(&url).await;
-    t.check("ChangeMessageVisibility", change(5), "InvalidParameterValueException").await;
+    assert!(again.iter().all(|message| !message["ReceiptHandle"].as_str().unwrap().contains('-')));
     t.delete(&url, &again[0]).await;
     t.check("ChangeMessageVisibility", change(5), "InvalidParameterValueException").await;
     let bad = json!({ "QueueUrl": url, "ReceiptHandle": "bm8=", "VisibilityTimeout": 1 });
@@ -329,6 +333,11 @@ async fn batches_report_every_entry_and_refuse_bad_calls_whole() {
     assert_eq!(answer["Failed"][0]["SenderFault"], true);
     assert_eq!(answer["Failed"][1]["Code"], "InvalidParameterValue");
 
+    let good = t.call("SendMessageBatch", send(json!([entry("alone")]))).await;
+    assert_eq!(good.get("Failed"), None, "absent, as AWS answers");
+    let bad = t.call("SendMessageBatch", send(json!([{ "Id": "bad", "MessageBody": "\u{1}" }]))).await;
+    assert_eq!(bad.get("Successful"), None);
+
     let received = t.receive(&url).await;
     let handles = json!([
         { "Id": "0", "ReceiptHandle": received[0]["ReceiptHandle"], "VisibilityTimeout": 0 },
@@ -339,7 +348,12 @@ async fn batches_report_every_entry_and_refuse_bad_calls_whole() {
         assert_eq!((&answer["Successful"][0]["Id"], answer["Successful"].as_array().unwrap().len()), (&json!("0"), 1));
         assert_eq!(answer["Failed"][0]["Code"], "ReceiptHandleIsInvalid", "{action}");
     }
-    assert_eq!(t.counts(&url).await, "1/0/9");
+    assert_eq!(t.counts(&url).await, "2/0/9");
+    let small = t.queue("small", json!({ "MaximumMessageSize": "1024" })).await;
+    let long = json!([{ "Id": "a", "MessageBody": "a".repeat(1_025) }]);
+    let answer = t.call("SendMessageBatch", json!({ "QueueUrl": small, "Entries": long })).await;
+    let text = "One or more parameters cannot be validated. Reason: Message must be shorter than 1024 bytes.";
+    assert_eq!(answer["Failed"][0]["Message"], text);
 }
 
 #[tokio::test(start_paused = true)]
@@ -363,5 +377,48 @@ async fn too_many_in_flight_is_over_limit_on_standard_queues_and_nothing_on_fifo
         advance_s(600).await;
         t.check("ReceiveMessage", short, "").await;
         assert_eq!(t.counts(&url).await, format!("{}/0/1", IN_FLIGHT_MAX));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_trace_goes_with_messages_sent_without_one() {
+    let t = Fixture::new();
+    let url = t.queue("q", json!({})).await;
+    let caller = Caller { trace_header: Some("Root=1-a-b".to_owned()), ..Caller::default() };
+    let own = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": "Root=1-own" } });
+    for (action, input) in [
+        ("SendMessage", json!({ "QueueUrl": url, "MessageBody": "1" })),
+        ("SendMessage", json!({ "QueueUrl": url, "MessageBody": "2", "MessageSystemAttributes": own })),
+        ("SendMessageBatch", json!({ "QueueUrl": url, "Entries": [{ "Id": "a", "MessageBody": "3" }] })),
+    ] {
+        let sent = t.sqs.call_as(&caller, action, input.clone()).await.unwrap();
+        let with_digest = input.get("MessageSystemAttributes").is_some();
+        assert_eq!(sent.get("MD5OfMessageSystemAttributes").is_some(), with_digest, "{sent}");
+    }
+    t.send(&url, "4").await;
+    let received = t.receive(&url).await;
+    let traces: Vec<_> = received.iter().map(|message| message["Attributes"]["AWSTraceHeader"].as_str()).collect();
+    assert_eq!(traces, [Some("Root=1-a-b"), Some("Root=1-own"), Some("Root=1-a-b"), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_have_names_in_any_alphabet_and_a_star_asks_for_all() {
+    let t = Fixture::new();
+    let url = t.queue("q", json!({ "VisibilityTimeout": "0" })).await;
+    let attributes = json!({
+        "attr.1øßä": { "DataType": "String", "StringValue": "a" },
+        "other": { "DataType": "Number", "StringValue": "1" },
+    });
+    let input = |attributes: &Value| json!({ "QueueUrl": url, "MessageBody": "m", "MessageAttributes": attributes });
+    let sent = t.call("SendMessage", input(&attributes)).await;
+    for (names, found) in [(json!(["*"]), true), (json!(["All"]), true), (json!([".*"]), true), (json!(["a*"]), false)]
+    {
+        let message = &t.receive_with(&url, json!({ "MessageAttributeNames": names })).await[0];
+        let expected = if found { (Some(&attributes), Some(&sent["MD5OfMessageAttributes"])) } else { (None, None) };
+        assert_eq!((message.get("MessageAttributes"), message.get("MD5OfMessageAttributes")), expected, "{names}");
+    }
+    for name in ["§", "(", "a b", "a-!"] {
+        let attributes = json!({ name: { "DataType": "String", "StringValue": "a" } });
+        t.check("SendMessage", input(&attributes), "InvalidParameterValueException").await;
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ApiError, QueueEvent, Sqs, SqsConfig};
+use super::{ApiError, Caller, QueueEvent, Sqs, SqsConfig};
 use crate::clock::Clock;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -49,6 +49,11 @@ impl Fixture {
         let name =
             self.sqs.call(action, input.clone()).await.err().map_or(String::new(), |error| error.name().to_owned());
         assert_eq!(name, error, "{action} {}", input.to_string().chars().take(300).collect::<String>());
+    }
+
+    /// Calls and compares the error's text.
+    async fn check_text(&self, action: &str, input: Value, text: &str) {
+        assert_eq!(self.refuse(action, input.clone()).await.message(), text, "{action} {input}");
     }
 
     /// Makes a queue; a name ending in `.fifo` makes it FIFO.

@@ -14,6 +14,12 @@ async fn creating_again_is_the_same_queue_unless_attributes_differ() {
         ("q", json!({ "VisibilityTimeout": "5" }), ""),
         ("q", json!({ "VisibilityTimeout": "6" }), "QueueNameExists"),
         ("q", json!({ "VisibilityTimeout": "x" }), "InvalidAttributeValue"),
+        ("new", json!({ "FifoQueue": "false" }), "InvalidAttributeName"),
+        ("new", json!({ "ContentBasedDeduplication": "false" }), "InvalidAttributeName"),
+        ("new", json!({ "DeduplicationScope": "queue" }), "InvalidAttributeName"),
+        ("new", json!({ "FifoThroughputLimit": "perQueue" }), "InvalidAttributeName"),
+        ("new", json!({ "MessageRetentionPeriod": "59" }), "InvalidAttributeValue"),
+        ("new", json!({ "MessageRetentionPeriod": "60" }), ""),
         ("f.fifo", json!({ "FifoQueue": "true" }), ""),
         ("f.fifo", json!({ "FifoQueue": "true", "ContentBasedDeduplication": "true" }), "QueueNameExists"),
         ("g.fifo", json!({}), bad_name),
@@ -51,17 +57,23 @@ async fn attributes_are_checked_all_or_none_and_reported() {
         (&url, json!({ "QueueArn": "x" }), name),
         (&url, json!({ "ContentBasedDeduplication": "true" }), name),
         (&url, json!({ "FifoQueue": "true" }), name),
+        (&url, json!({ "FifoQueue": "false" }), name),
+        (&fifo, json!({ "FifoQueue": "true" }), ""),
+        (&fifo, json!({ "FifoQueue": "false" }), value),
+        (&url, json!({ "KmsDataKeyReusePeriodSeconds": "59" }), value),
+        (&url, json!({ "KmsDataKeyReusePeriodSeconds": "300" }), ""),
         (&fifo, json!({ "ContentBasedDeduplication": "maybe" }), value),
         (&fifo, json!({ "FifoThroughputLimit": "perMessageGroupId" }), value),
         (&fifo, json!({ "FifoThroughputLimit": "perMessageGroupId", "DeduplicationScope": "messageGroup" }), ""),
         (&url, json!({ "Policy": "{}" }), ""),
         (&url, json!({ "Policy": "[" }), value),
+        // Recorded on AWS: a queue may be its own dead-letter queue.
+        (&url, json!({ "RedrivePolicy": redrive("q", json!(3)) }), ""),
         (&url, json!({ "RedrivePolicy": redrive("dlq", json!(3)) }), ""),
         (&url, json!({ "RedrivePolicy": redrive("dlq", json!("4")) }), ""),
         (&url, json!({ "RedrivePolicy": redrive("dlq", json!(0)) }), parameter),
         (&url, json!({ "RedrivePolicy": redrive("dlq", json!(1001)) }), parameter),
         (&url, json!({ "RedrivePolicy": redrive("none", json!(3)) }), parameter),
-        (&url, json!({ "RedrivePolicy": redrive("q", json!(3)) }), parameter),
         (&url, json!({ "RedrivePolicy": redrive("dlq.fifo", json!(3)) }), parameter),
         (&fifo, json!({ "RedrivePolicy": redrive("dlq", json!(3)) }), parameter),
         (&url, json!({ "RedrivePolicy": "{}" }), parameter),
@@ -86,7 +98,7 @@ async fn attributes_are_checked_all_or_none_and_reported() {
     ] {
         assert_eq!(shown[name], text, "{name}");
     }
-    assert_eq!(shown.get("FifoQueue"), None);
+    assert_eq!((shown.get("FifoQueue"), shown.get("KmsDataKeyReusePeriodSeconds")), (None, None));
     let some = json!({ "QueueUrl": fifo, "AttributeNames": ["FifoQueue", "DeduplicationScope", "RedrivePolicy"] });
     let answer = t.call("GetQueueAttributes", some).await;
     assert_eq!(answer["Attributes"], json!({ "FifoQueue": "true", "DeduplicationScope": "messageGroup" }));
@@ -107,7 +119,9 @@ async fn queues_are_found_by_name_and_by_the_end_of_any_url() {
         ("http://localhost:1/queue/us-east-1/000000000000/q", ""),
         ("http://localhost:1/000000000000/none", missing),
         ("http://localhost:1/111122223333/q", missing),
-        ("q", "InvalidAddress"),
+        ("q", ""),
+        ("none", missing),
+        ("/", "InvalidAddress"),
         ("", "MissingRequiredParameterException"),
     ] {
         t.check("SendMessage", json!({ "QueueUrl": url, "MessageBody": "m" }), error).await;
@@ -136,6 +150,7 @@ async fn lists_go_by_prefix_and_page() {
     let next = json!({ "QueueNamePrefix": "a", "MaxResults": 2, "NextToken": first["NextToken"] });
     let second = t.call("ListQueues", next).await;
     assert_eq!((names(&second), second.get("NextToken")), (vec!["a3".to_owned()], None));
+    assert_eq!(t.call("ListQueues", json!({ "QueueNamePrefix": "none" })).await, json!({}));
     t.check("ListQueues", json!({ "MaxResults": 0 }), "InvalidParameterValueException").await;
     t.check("ListQueues", json!({ "NextToken": "?" }), "InvalidParameterValueException").await;
 }
@@ -177,6 +192,15 @@ async fn a_deleted_queue_is_gone_and_its_handles_do_not_work_on_a_new_one() {
     let old = t.receive(&url).await;
     t.call("DeleteQueue", json!({ "QueueUrl": url })).await;
     t.check("DeleteQueue", json!({ "QueueUrl": url }), "QueueDoesNotExist").await;
+    let (create, wait) = (
+        json!({ "QueueName": "q" }),
+        "You must wait 60 seconds after deleting a queue before you can \
+                                                      create another with the same name.",
+    );
+    advance_s(59).await;
+    t.check("CreateQueue", create.clone(), "QueueDeletedRecently").await;
+    t.check_text("CreateQueue", create, wait).await;
+    advance_s(1).await;
     t.queue("q", json!({})).await;
     t.send(&url, "b").await;
     t.receive(&url).await;
@@ -184,4 +208,88 @@ async fn a_deleted_queue_is_gone_and_its_handles_do_not_work_on_a_new_one() {
     t.check("DeleteMessage", handle, "ReceiptHandleIsInvalid").await;
     t.check("AddPermission", json!({ "QueueUrl": url }), "UnsupportedOperation").await;
     t.check("Dance", json!({}), "UnknownOperationException").await;
+}
+
+/// The texts as AWS words them: a case each recorded on AWS.
+#[tokio::test(start_paused = true)]
+async fn errors_have_the_words_of_aws() {
+    let t = Fixture::new();
+    let url = t.queue("q", json!({ "DelaySeconds": "1" })).await;
+    let fifo = t.queue("q.fifo", json!({})).await;
+    let with = |url: &str, more: Value| {
+        let mut input = json!({ "QueueUrl": url, "MessageBody": "m" });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let create = |attributes: Value| json!({ "QueueName": "q", "Attributes": attributes });
+    let empty = json!({ "DataType": "String", "StringValue": "" });
+    for (action, input, text) in [
+        (
+            "CreateQueue",
+            create(json!({ "DelaySeconds": "2", "VisibilityTimeout": "30" })),
+            "A queue already exists with the same name and a different value for attribute DelaySeconds",
+        ),
+        (
+            "CreateQueue",
+            json!({ "QueueName": "n", "Attributes": { "FifoQueue": "false" } }),
+            "Unknown Attribute FifoQueue.",
+        ),
+        (
+            "CreateQueue",
+            json!({ "QueueName": "n", "Attributes": { "DeduplicationScope": "queue" } }),
+            "You can specify the DeduplicationScope only when FifoQueue is set to true.",
+        ),
+        (
+            "SetQueueAttributes",
+            with(&fifo, json!({ "Attributes": { "FifoQueue": "false" } })),
+            "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.",
+        ),
+        (
+            "ReceiveMessage",
+            with(&url, json!({ "WaitTimeSeconds": 21 })),
+            "Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.",
+        ),
+        (
+            "ReceiveMessage",
+            with(&url, json!({ "MaxNumberOfMessages": 11 })),
+            "Value 11 for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.",
+        ),
+        (
+            "SendMessage",
+            with(&url, json!({ "MessageAttributes": { "ErrorDetails": empty } })),
+            "Message (user) attribute 'ErrorDetails' must contain a non-empty value of type 'String'.",
+        ),
+        ("SendMessage", with(&fifo, json!({})), "The request must contain the parameter MessageGroupId."),
+        ("SendMessage", json!({ "QueueUrl": url }), "The request must contain the parameter MessageBody."),
+    ] {
+        t.check_text(action, input, text).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queues_arn_and_url_name_the_region_and_the_account_of_its_creator() {
+    let t = Fixture::new();
+    let caller = |region: Option<&str>, account: Option<&str>| Caller {
+        region: region.map(str::to_owned),
+        account: account.map(str::to_owned),
+        trace_header: None,
+    };
+    for (name, region, account, arn) in [
+        ("own", None, None, "arn:aws:sqs:us-east-1:000000000000:own"),
+        ("there", Some("eu-west-1"), None, "arn:aws:sqs:eu-west-1:000000000000:there"),
+        ("theirs", Some("us-west-2"), Some("111122223333"), "arn:aws:sqs:us-west-2:111122223333:theirs"),
+        ("own", Some("eu-west-1"), Some("111122223333"), "arn:aws:sqs:us-east-1:000000000000:own"),
+    ] {
+        let created =
+            t.sqs.call_as(&caller(region, account), "CreateQueue", json!({ "QueueName": name })).await.unwrap();
+        let [.., account, _] = arn.split(':').collect::<Vec<_>>()[..] else { panic!("{arn}") };
+        let url = format!("http://127.0.0.1:4566/{account}/{name}");
+        assert_eq!(created["QueueUrl"], url, "{name}");
+        let found = t.call("GetQueueUrl", json!({ "QueueName": name, "QueueOwnerAWSAccountId": account })).await;
+        assert_eq!(found["QueueUrl"], url);
+        let answer = t.call("GetQueueAttributes", json!({ "QueueUrl": url, "AttributeNames": ["QueueArn"] })).await;
+        assert_eq!(answer["Attributes"]["QueueArn"], arn);
+    }
+    let listed = t.call("ListQueues", json!({})).await;
+    assert_eq!(listed["QueueUrls"].as_array().unwrap().len(), 3, "every caller sees every queue");
 }
