@@ -101,6 +101,11 @@ impl Sqs {
         lock(&self.inner.engine).base_url = url.into().trim_end_matches('/').to_owned();
     }
 
+    /// The account of callers without one.
+    pub(crate) fn account(&self) -> String {
+        lock(&self.inner.engine).config.account.clone()
+    }
+
     /// Adds an observer; it hears of everything from now on.
     pub fn observe(&self, observer: Observer) {
         self.inner.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
