@@ -1,36 +1,67 @@
-//! The clients people have at hand, the AWS CLI and boto3, work against the embedded engine for the life of a message.
+//! The clients people have at hand work against the embedded engine for the life of a message: the AWS CLI, boto3, the AWS
+//! SDK for JavaScript and Celery, with AWS JSON and with AWS Query.
 //!
-//! Both come from the Python environment that `tests/run` makes and names in `SLUICEGATE_PYTHON_BIN`.
+//! They come from the Python environments and the folder of npm packages that `tests/run` makes and names in variables.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::support::root;
 use crate::support::service::embedded;
 
+/// Programs of the environment with the newest clients.
 const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
+/// The same with the last clients that speak AWS Query. Their npm packages are in `SLUICEGATE_QUERY_NODE_MODULES`.
+const QUERY_BIN: &str = "SLUICEGATE_QUERY_BIN";
 
 #[test]
 #[ignore = "needs boto3, which ./tests/run installs"]
 fn boto3_works_through_the_life_of_a_message() {
-    run(python_bin().join("python"), "tests/peers/boto3_life.py");
+    let python = from_run(PYTHON_BIN).join("python");
+    run(&python, &["tests/peers/boto3_life.py"], "speaks json");
+}
+
+#[test]
+#[ignore = "needs boto3 1.26, which ./tests/run installs"]
+fn boto3_1_26_works_over_the_query_protocol() {
+    let python = from_run(QUERY_BIN).join("python");
+    run(&python, &["tests/peers/boto3_life.py"], "boto3 1.26.165 speaks query");
+}
+
+#[test]
+#[ignore = "needs Celery, which ./tests/run installs"]
+fn celery_works_over_the_query_protocol() {
+    let python = from_run(QUERY_BIN).join("python");
+    run(&python, &["tests/peers/query/celery_life.py"], "speaks query");
 }
 
 #[test]
 #[ignore = "needs the AWS CLI, which ./tests/run installs"]
 fn the_aws_cli_works_through_the_life_of_a_message() {
-    run("bash".into(), "tests/peers/aws_cli_life.sh");
+    run(Path::new("bash"), &["tests/peers/aws_cli_life.sh"], "is content");
 }
 
-/// Runs a script with the URL of an embedded engine as its argument; its output is shown when it fails.
-fn run(program: PathBuf, script: &str) {
+#[test]
+#[ignore = "needs two versions of aws-sdk, which ./tests/run installs"]
+fn the_aws_sdk_for_javascript_works_before_and_after_aws_json() {
+    for (package, says) in
+        [("aws-sdk-query", "aws-sdk 2.1400.0 speaks query"), ("aws-sdk", "aws-sdk 2.1693.0 speaks json")]
+    {
+        run(Path::new("node"), &["tests/peers/query/aws_sdk_life.js", package], says);
+    }
+}
+
+/// Runs a script with the URL of an embedded engine as its last argument; its output is shown when it fails or does not say
+/// what is expected.
+fn run(program: &Path, script: &[&str], says: &str) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let url = embedded().await;
         let path = std::env::var("PATH").unwrap_or_default();
+        let bin = std::env::var(PYTHON_BIN).unwrap_or_default();
         let mut command = tokio::process::Command::new(program);
-        command.arg(root().join(script)).arg(url).env("PATH", format!("{}:{path}", python_bin().display()));
+        command.current_dir(root()).args(script).arg(url).env("PATH", format!("{bin}:{path}"));
         // Nothing of this machine's own AWS set-up gets in.
         let home = tempfile::tempdir().expect("a folder");
         command
@@ -40,11 +71,11 @@ fn run(program: PathBuf, script: &str) {
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
         let output = command.stdin(Stdio::null()).output().await.expect("the script runs");
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{script}: {}\n{out}\n{err}", output.status);
+        assert!(output.status.success() && out.contains(says), "{script:?}: {}\n{out}\n{err}", output.status);
     });
 }
 
-fn python_bin() -> PathBuf {
-    let bin = std::env::var(PYTHON_BIN);
-    bin.unwrap_or_else(|_| panic!("{PYTHON_BIN} is not set: ./tests/run makes it and sets it")).into()
+fn from_run(variable: &str) -> PathBuf {
+    let folder = std::env::var(variable);
+    folder.unwrap_or_else(|_| panic!("{variable} is not set: ./tests/run makes it and sets it")).into()
 }

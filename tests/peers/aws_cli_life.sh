@@ -33,4 +33,6 @@ sqs purge-queue --queue-url "$plain"
 same "purged" "$(count ApproximateNumberOfMessages)" 0
 for each in "$queue" "$dead" "$plain"; do sqs delete-queue --queue-url "$each"; done
 same "all are gone" "$(sqs list-queues --queue-name-prefix cli --query 'length(QueueUrls || `[]`)')" 0
+account=$(aws --endpoint-url "$url" --output text sts get-caller-identity --query Account)
+same "the account" "$account" 000000000000
 echo "$(aws --version) is content"

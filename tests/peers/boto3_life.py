@@ -75,4 +75,6 @@ for call, name in [
 fifo.delete()
 for url in (queue, dead):
     sqs.delete_queue(QueueUrl=url)
-print("boto3", boto3.__version__, "is content")
+account = boto3.client("sts", endpoint_url=sys.argv[1], config=config).get_caller_identity()["Account"]
+same("the account", account, "000000000000")
+print("boto3", boto3.__version__, "speaks", sqs.meta.service_model.metadata["protocol"])
