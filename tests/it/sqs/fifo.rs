@@ -41,9 +41,14 @@ pub(super) async fn a_returned_message_keeps_its_place(service: &Service) {
 }
 
 pub(super) async fn a_group_is_received_up_to_its_first_hidden_message(service: &Service) {
-    for (returned, expected) in
-        [(vec![], vec![]), (vec![0], vec!["1"]), (vec![1], vec![]), (vec![0, 1], vec!["1", "2"])]
-    {
+    // The pull request with which LocalStack took over what it recorded on AWS in November 2025.
+    let page = "https://github.com/localstack/localstack/pull/13386";
+    for (returned, aws, localstack) in [
+        (vec![], vec![], vec![]),
+        (vec![0], vec!["1"], vec!["1"]),
+        (vec![1], vec![], vec!["2"]),
+        (vec![0, 1], vec!["1", "2"], vec!["1", "2"]),
+    ] {
         let queue = service.queue(&[FIFO]).await;
         for body in ["1", "2", "3"] {
             service.send_fifo(&queue, "g", body, body).await;
@@ -52,8 +57,12 @@ pub(super) async fn a_group_is_received_up_to_its_first_hidden_message(service: 
         for index in &returned {
             service.change_visibility(&queue, &received[*index], 0).await;
         }
-        let again = service.receive(&queue, 1).await;
-        service.check(&format!("visible again: {returned:?}"), bodies(&again), expected);
+        let (what, again) = (format!("visible again: {returned:?}"), service.receive(&queue, 1).await);
+        if aws == localstack {
+            service.check(&what, bodies(&again), aws);
+        } else {
+            service.check_differs(&what, bodies(&again), aws, page, localstack);
+        }
     }
 }
 
