@@ -10,8 +10,8 @@ use crate::clock::EpochMs;
 /// The message groups of one queue. Messages are known by their serial, which grows in order of arrival.
 ///
 /// A group gives its messages in order, up to the first that is hidden (delayed or in flight), and goes to the end of the
-/// line whenever its oldest message was hidden and is no longer: both as recorded on AWS in November 2025. Nothing scans:
-/// every change costs the logarithm of the group's and the queue's size.
+/// line whenever its oldest message was hidden and is no longer: both as recorded on AWS. Nothing scans: every change costs
+/// the logarithm of the group's and the queue's size.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: HashMap<Arc<str>, Group>,

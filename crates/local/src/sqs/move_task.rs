@@ -155,8 +155,11 @@ impl Engine {
     /// Stops a running task; gives how many messages it had moved, which stay where they are.
     ///
     /// # Errors
-    /// `ResourceNotFoundException` for a task that is not there, `UnsupportedOperation` for one that has ended.
-    pub(super) fn cancel_move_task(&mut self, id: &str) -> Result<u64, ApiError> {
+    /// `ResourceNotFoundException` for a task or a source that is not there, `UnsupportedOperation` for a task that has ended.
+    pub(super) fn cancel_move_task(&mut self, id: &str, source_arn: Option<&str>) -> Result<u64, ApiError> {
+        if let Some(arn) = source_arn {
+            self.existing("SourceArn", arn)?;
+        }
         let task = self.move_tasks.0.iter_mut().find(|task| &*task.id == id);
         let task = task.ok_or_else(|| ApiError::new(Kind::ResourceNotFound, "Task does not exist."))?;
         if task.status != Status::Running {

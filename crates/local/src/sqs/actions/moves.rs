@@ -52,9 +52,9 @@ pub(super) struct CancelInput {
 
 pub(super) fn cancel(engine: &mut Engine, input: CancelInput) -> Result<Value, ApiError> {
     let handle = required(input.task_handle, "TaskHandle")?;
-    let id =
-        task_id_in(&handle).ok_or_else(|| ApiError::invalid_parameter("Value for parameter TaskHandle is invalid."))?;
-    Ok(json!({ "ApproximateNumberOfMessagesMoved": engine.cancel_move_task(&id)? }))
+    let invalid = || ApiError::invalid_parameter("Value for parameter TaskHandle is invalid.");
+    let (id, source) = (member_of(&handle, "taskId").ok_or_else(invalid)?, member_of(&handle, "sourceArn"));
+    Ok(json!({ "ApproximateNumberOfMessagesMoved": engine.cancel_move_task(&id, source.as_deref())? }))
 }
 
 fn render(task: &MoveTask) -> Value {
@@ -90,6 +90,10 @@ fn handle(id: &str, source_arn: &str) -> String {
 
 /// The task id in a handle.
 pub(crate) fn task_id_in(handle: &str) -> Option<String> {
+    member_of(handle, "taskId")
+}
+
+fn member_of(handle: &str, name: &str) -> Option<String> {
     let value: Value = serde_json::from_slice(&BASE64.decode(handle).ok()?).ok()?;
-    Some(value.get("taskId")?.as_str()?.to_owned())
+    Some(value.get(name)?.as_str()?.to_owned())
 }

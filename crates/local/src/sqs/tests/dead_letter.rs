@@ -106,3 +106,19 @@ async fn the_allow_policy_decides_who_may_use_a_queue() {
         t.check("CreateQueue", json!({ "QueueName": name, "Attributes": policy }), error).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_its_own_dead_letter_queue_keeps_its_messages() {
+    let t = Fixture::new();
+    let url = t.queue("q", json!({ "VisibilityTimeout": "0" })).await;
+    let policy = json!({ "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:q", "maxReceiveCount": 1 });
+    let attributes = json!({ "QueueUrl": url, "Attributes": { "RedrivePolicy": policy.to_string() } });
+    t.call("SetQueueAttributes", attributes).await;
+    t.send(&url, "a").await;
+    let mut received = Vec::new();
+    for _ in 0..4 {
+        received.push(t.receive(&url).await.len());
+    }
+    assert_eq!(received, [1, 0, 1, 0], "delivered, dead-lettered, delivered again");
+    assert_eq!(t.counts(&url).await, "1/0/0");
+}

@@ -133,5 +133,9 @@ async fn bad_tasks_are_refused() {
     }
     t.check("CancelMessageMoveTask", json!({ "TaskHandle": "x" }), bad).await;
     t.check("CancelMessageMoveTask", json!({ "TaskHandle": "eyJ0YXNrSWQiOiJ4In0=" }), missing).await;
+    // {"taskId":"x","sourceArn":"a"}
+    let nowhere = json!({ "TaskHandle": "eyJ0YXNrSWQiOiJ4Iiwic291cmNlQXJuIjoiYSJ9" });
+    let text = "The resource that you specified for the SourceArn parameter doesn't exist.";
+    t.check_text("CancelMessageMoveTask", nowhere, text).await;
     t.check("ListMessageMoveTasks", json!({ "SourceArn": arn("none") }), missing).await;
 }
