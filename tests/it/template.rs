@@ -33,7 +33,7 @@ fn the_routes_do_not_depend_on_the_broker() {
 fn functions_without_rabbitmq_are_built_apart_from_those_with_it() {
     let built = |broker: &str| {
         let functions = plan(broker).functions.into_iter();
-        functions.map(|function| (function.code_uri, function.binary)).collect::<BTreeSet<_>>()
+        functions.map(|function| (function.code_uri, function.binary.expect("a name"))).collect::<BTreeSet<_>>()
     };
     let pairs = |pairs: [(&str, &str); 2]| BTreeSet::from(pairs.map(|(folder, name)| (folder.into(), name.into())));
     assert_eq!(built("sqs"), pairs([("functions/consumer", "consumer"), ("functions/ingress", "ingress")]));

@@ -36,7 +36,7 @@ use crate::{
     sqs::{Sqs, SqsConfig},
     template::{Faults, FunctionPlan, MappingPlan, Notice, Plan, REGION, Settings},
     terminal::Terminal,
-    workspace::{self, BuildError},
+    workspace::{self, BuildError, Executable},
 };
 
 /// How many environments of a function work at once, unless the template reserves a number. A laptop has few cores.
@@ -45,6 +45,8 @@ pub const CONCURRENCY_MAX_DEFAULT: usize = 10;
 pub const BROKER_PARAMETER: &str = "Broker";
 /// The variable that tells functions where RabbitMQ is.
 const RABBITMQ_URL: &str = "RABBITMQ_URL";
+/// The variable that says which secret has it in the cloud; functions prefer [`RABBITMQ_URL`].
+const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
 /// What [`Health`] calls the broker.
 const RABBITMQ: &str = "RabbitMQ";
 /// How long invocations in flight may go on when the stack stops.
@@ -207,8 +209,12 @@ impl Stack {
         if let Some(broker) = &broker {
             settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
             settings.environment.insert(RABBITMQ_URL.to_owned(), broker.endpoint().url());
+            settings.environment.entry(RABBITMQ_SECRET_ARN.to_owned()).or_insert_with(|| "none-is-needed".to_owned());
         }
-        let plan = Plan::read(&file, &text, &settings)?;
+        let mut plan = Plan::read(&file, &text, &settings)?;
+        if options.binaries.is_none() {
+            name_binaries(&options.template, &mut plan.functions).await?;
+        }
         tell_notices(&terminal, &plan.notices);
         if let (Some(mapping), None) = (plan.mq_mappings.first(), &broker) {
             return Err(StackError::NoBroker { function: mapping.function.clone() });
@@ -225,7 +231,11 @@ impl Stack {
             None => QueueClient::Embedded(embedded(&ports.addresses.aws, &journal)),
         };
         settings.physical = place::create(&client, &plan, options.endpoint_url.as_deref()).await?;
-        let plan = Plan::read(&file, &text, &settings)?;
+        let functions = std::mem::take(&mut plan.functions);
+        let mut plan = Plan::read(&file, &text, &settings)?;
+        for (function, named) in plan.functions.iter_mut().zip(functions) {
+            function.binary = named.binary;
+        }
         place::set_redrive(&client, &plan).await?;
 
         let mut tasks = JoinSet::new();
@@ -263,9 +273,9 @@ impl Stack {
             }
         };
         // The node starts while the compiler works.
-        let (binaries, rabbitmq) = tokio::try_join!(build(&options, &plan.functions), starting)?;
+        let (executables, rabbitmq) = tokio::try_join!(build(&options, &plan.functions), starting)?;
         health.up(RABBITMQ);
-        let specs = plan.functions.iter().map(|function| spec(function, &binaries, &ports.addresses.aws, &options));
+        let specs = plan.functions.iter().map(|function| spec(function, &executables, &ports.addresses.aws, &options));
         let functions = start_functions(specs.collect(), &terminal, &health, &metrics).await?;
         let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
         let mut stack = Self { addresses, routes, functions, mappings, rabbitmq, tasks };
@@ -285,7 +295,7 @@ impl Stack {
         stack.open_gateway(ports.gateway, &plan, &terminal, observer(&terminal, answers));
         if options.watch && options.binaries.is_none() {
             let (functions, plans) = (stack.functions.clone(), plan.functions);
-            stack.tasks.spawn(watch::watch(options, plans, seen, functions, binaries, health));
+            stack.tasks.spawn(watch::watch(options, plans, seen, functions, executables, health));
         }
         Ok(stack)
     }
@@ -425,37 +435,74 @@ fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> ga
     })
 }
 
-async fn build(options: &Options, functions: &[FunctionPlan]) -> Result<BTreeMap<String, PathBuf>, StackError> {
-    if let Some(binaries) = &options.binaries {
-        return Ok(binaries.clone());
+/// Names the binary of each function whose template leaves that to SAM.
+async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
+    for function in functions.iter_mut().filter(|function| function.binary.is_none()) {
+        function.binary = Some(workspace::only_binary(&folder(template, function)).await?);
     }
-    let mut binaries = BTreeMap::new();
+    Ok(())
+}
+
+/// The executable of each function, by the function's name.
+async fn build(options: &Options, functions: &[FunctionPlan]) -> Result<BTreeMap<String, PathBuf>, StackError> {
+    let mut executables = BTreeMap::new();
+    if let Some(binaries) = &options.binaries {
+        for function in functions {
+            let binary = function.binary.as_deref().unwrap_or(&function.logical_id);
+            let path = binaries.get(binary).ok_or_else(|| BuildError::Missing(binary.to_owned()))?;
+            executables.insert(function.name.clone(), path.clone());
+        }
+        return Ok(executables);
+    }
+    let mut package_of: BTreeMap<PathBuf, String> = BTreeMap::new();
     for (folder, names) in folders(&options.template, functions) {
         options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
-        binaries.extend(workspace::build(&folder, &names, options.release).await?);
+        let built = workspace::build(&folder, &names, options.release).await?;
+        for Executable { path, package } in built.values() {
+            if package_of.insert(path.clone(), package.clone()).is_some_and(|other| other != *package) {
+                return Err(BuildError::SamePath { path: path.clone() }.into());
+            }
+        }
+        executables.extend(of_functions(&options.template, functions, &folder, &built));
     }
-    Ok(binaries)
+    Ok(executables)
+}
+
+/// The executables of the functions that are built in `folder`, by the functions' names.
+fn of_functions<'a>(
+    template: &'a Path,
+    functions: &'a [FunctionPlan],
+    folder: &'a Path,
+    built: &'a BTreeMap<String, Executable>,
+) -> impl Iterator<Item = (String, PathBuf)> + 'a {
+    let here = functions.iter().filter(move |function| self::folder(template, function) == folder);
+    here.filter_map(|function| Some((function.name.clone(), built.get(function.binary.as_deref()?)?.path.clone())))
+}
+
+/// The folder a function is built in.
+fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
+    let base = template.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // `./.` and `.` are one folder, and so one build.
+    base.join(&function.code_uri).components().collect()
 }
 
 /// The binaries to build, by the folder to build them in.
 fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<PathBuf, Vec<String>> {
-    let base = template.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut folders: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     for function in functions {
-        // `./.` and `.` are one folder, and so one build.
-        let folder = base.join(&function.code_uri).components().collect();
-        folders.entry(folder).or_default().insert(function.binary.clone());
+        folders.entry(folder(template, function)).or_default().extend(function.binary.clone());
     }
     folders.into_iter().map(|(folder, names)| (folder, names.into_iter().collect())).collect()
 }
 
 fn spec(
     function: &FunctionPlan,
-    binaries: &BTreeMap<String, PathBuf>,
+    executables: &BTreeMap<String, PathBuf>,
     aws: &str,
     options: &Options,
 ) -> Result<FunctionSpec, StackError> {
-    let binary = binaries.get(&function.binary).ok_or_else(|| BuildError::Missing(function.binary.clone()))?;
+    let missing = || BuildError::Missing(function.binary.clone().unwrap_or_default());
+    let binary = executables.get(&function.name).ok_or_else(missing)?;
     let mut environment = function.environment.clone();
     environment.entry("AWS_ENDPOINT_URL".to_owned()).or_insert_with(|| aws.to_owned());
     Ok(FunctionSpec {
@@ -517,7 +564,7 @@ fn tell_notices(terminal: &Terminal, notices: &[Notice]) {
     for notice in notices {
         match notice {
             Notice::NotRun { kind, logical_id, .. } => not_run.entry(kind).or_default().push(logical_id),
-            Notice::Ignored { .. } => terminal.warn(notice),
+            Notice::Ignored { .. } | Notice::StandIn { .. } => terminal.warn(notice),
         }
     }
     for (kind, names) in not_run {

@@ -5,7 +5,8 @@
 //! [`Notice`], never skipped in silence.
 //!
 //! An environment variable that a function declares takes the value it has in the caller's shell, if it has one there
-//! (`FORWARD_URL=http://… cargo local`), as `sam local` does.
+//! (`FORWARD_URL=http://… cargo local`), as `sam local` does. Without one, a value that only the cloud knows (`!Ref Table`)
+//! is a stand-in, named in a [`Notice`]. A parameter needs a value only if something that is read refers to it.
 
 mod document;
 mod functions;
@@ -17,6 +18,7 @@ mod resolve;
 mod tests;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -36,6 +38,10 @@ pub const REGION: &str = "us-east-1";
 pub const ACCOUNT: &str = "000000000000";
 /// The stack's name in `AWS::StackName`.
 pub const STACK_NAME: &str = "sluicegate";
+
+/// Resources that SAM makes of events without an API, and that templates refer to.
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-generated-resources.html>
+const SAM_MADE: [&str; 2] = ["ServerlessHttpApi", "ServerlessRestApi"];
 
 /// One thing that is wrong with the template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +122,10 @@ impl Plan {
         })?;
         let mut reader = Reader::new(file, &document, settings);
         reader.read();
-        if reader.faults.is_empty() { Ok(reader.plan) } else { Err(Faults(reader.faults)) }
+        let mut faults = reader.faults;
+        // Several values may need the same parameter.
+        faults.dedup();
+        if faults.is_empty() { Ok(reader.plan) } else { Err(Faults(faults)) }
     }
 }
 
@@ -163,11 +172,16 @@ impl<'a> Reader<'a> {
             ("AWS::URLSuffix", "amazonaws.com".to_owned()),
         ]);
         let (parameters, physical) = (BTreeMap::new(), BTreeMap::new());
-        let resolver = Resolver { file, document, parameters, pseudo, physical, elsewhere: BTreeSet::new() };
+        let elsewhere = BTreeSet::from(SAM_MADE.map(str::to_owned));
+        let met_unknown = Cell::new(false);
+        let resolver = Resolver { file, document, parameters, pseudo, physical, elsewhere, met_unknown };
         Self { resolver, document, settings, plan: Plan::default(), faults: Vec::new() }
     }
 
     fn read(&mut self) {
+        for path in &self.document.duplicates {
+            self.notice(path, "this key is written twice: the last value counts");
+        }
         self.sections();
         self.parameters();
         let resources = self.resources();
@@ -238,10 +252,13 @@ impl<'a> Reader<'a> {
         for (name, parameter) in declared.into_iter().flatten() {
             let path = format!("/Parameters/{name}");
             let given = self.settings.parameters.get(name).map(|text| Value::from(text.as_str()));
-            let Some(value) = given.or_else(|| parameter.get("Default").cloned()) else {
-                self.faults.push(self.resolver.fault(&path, format!("has no default: give --parameter {name}=VALUE")));
+            // Its default is the name of a parameter of Systems Manager, not the value.
+            if given.is_none() && parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::")) {
+                self.resolver.elsewhere.insert(name.clone());
                 continue;
-            };
+            }
+            // The resolver says so where one without a value is needed.
+            let Some(value) = given.or_else(|| parameter.get("Default").cloned()) else { continue };
             let allowed = parameter["AllowedValues"].as_array();
             if allowed.is_some_and(|allowed| !allowed.iter().any(|one| written(one) == written(&value))) {
                 self.faults.push(self.resolver.fault(&path, format!("{value} is none of AllowedValues")));
@@ -291,6 +308,8 @@ impl<'a> Reader<'a> {
             "AWS::Serverless::Function" => {
                 let name = name("FunctionName")?.unwrap_or_else(|| id.to_owned());
                 let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
+                // What SAM makes of a function besides.
+                self.resolver.elsewhere.extend(["Role", "Url", "Version"].map(|made| format!("{id}{made}")));
                 Physical::new(name, [("Arn", arn)])
             }
             "AWS::Serverless::HttpApi" => Physical::new("local".to_owned(), []),

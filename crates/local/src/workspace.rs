@@ -26,44 +26,121 @@ pub enum BuildError {
     /// No cargo.
     #[error("cannot run cargo: {0} (install Rust from https://rustup.rs)")]
     Cargo(#[source] std::io::Error),
-    /// The compiler said why.
-    #[error("the functions do not compile; the compiler's reasons are above")]
+    /// Cargo said why.
+    #[error("the functions do not compile; cargo's reasons are above")]
     Failed,
     /// The template names a binary the workspace does not have.
     #[error("cargo built no binary `{0}`; Metadata: BuildProperties: Binary in the template must name one")]
     Missing(String),
+    /// The template names no binary, and the package does not have exactly one.
+    #[error(
+        "{}: {}; name one with Metadata: BuildProperties: Binary in the template", folder.display(),
+        if binaries.is_empty() { "no package with a binary".to_owned() } else { format!("several binaries ({})", binaries.join(", ")) }
+    )]
+    Ambiguous {
+        /// The function's `CodeUri`.
+        folder: PathBuf,
+        /// The binaries to choose from.
+        binaries: Vec<String>,
+    },
+    /// Cargo writes two packages' binaries to one path, so the second replaces the first.
+    #[error("two packages build {}: give one of the binaries another name", path.display())]
+    SamePath {
+        /// The executable.
+        path: PathBuf,
+    },
 }
 
-/// Builds these binaries in `folder` and says where they are.
+/// The binary that SAM runs for a function whose template names none: the only one of the package in `folder`, or of the
+/// workspace if there is no package in it.
+///
+/// # Errors
+/// Cargo is not there, it cannot read the manifest, or there is no such binary.
+pub async fn only_binary(folder: &Path) -> Result<String, BuildError> {
+    let mut command = cargo(folder);
+    command.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let output = run(command).await?;
+    let manifest = folder.join("Cargo.toml").canonicalize().unwrap_or_default();
+    let mut binaries = binaries_of(&output, &manifest);
+    match (binaries.pop(), binaries.is_empty()) {
+        (Some(binary), true) => Ok(binary),
+        (last, _) => {
+            binaries.extend(last);
+            Err(BuildError::Ambiguous { folder: folder.to_owned(), binaries })
+        }
+    }
+}
+
+/// The binaries of the package with this manifest, or of all packages if none has it, from `cargo metadata`.
+fn binaries_of(metadata: &[u8], manifest: &Path) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        manifest_path: PathBuf,
+        targets: Vec<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+        kind: Vec<String>,
+    }
+    let Ok(Metadata { mut packages }) = serde_json::from_slice(metadata) else { return Vec::new() };
+    if packages.iter().any(|package| package.manifest_path == manifest) {
+        packages.retain(|package| package.manifest_path == manifest);
+    }
+    let targets = packages.into_iter().flat_map(|package| package.targets);
+    targets.filter(|target| target.kind.iter().any(|kind| kind == "bin")).map(|target| target.name).collect()
+}
+
+/// A binary that cargo built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Cargo's id of the package it belongs to.
+    pub package: String,
+}
+
+/// Builds these binaries in `folder`; by their names.
 ///
 /// # Errors
 /// Cargo is not there or fails, or a binary is none.
-pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTreeMap<String, PathBuf>, BuildError> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTreeMap<String, Executable>, BuildError> {
+    let mut command = cargo(folder);
+    command.arg("build").arg("--message-format=json-render-diagnostics");
+    command.args(names.iter().flat_map(|name| ["--bin", name]));
+    if release {
+        command.arg("--release");
+    }
+    let built = executables(&run(command).await?);
+    let found = names.iter().map(|name| match built.get(name) {
+        Some(built) => Ok((name.clone(), built.clone())),
+        None => Err(BuildError::Missing(name.clone())),
+    });
+    found.collect()
+}
+
+/// Cargo, to be run in `folder`.
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(names_a_package) {
             command.env_remove(name);
         }
     }
-    command.arg("build").arg("--message-format=json-render-diagnostics").current_dir(folder);
-    command.args(names.iter().flat_map(|name| ["--bin", name]));
-    if release {
-        command.arg("--release");
-    }
-    // Not `Command::output`, which would take the standard error too.
+    command.current_dir(folder);
+    command
+}
+
+/// What cargo writes to its standard output. Its standard error goes to the terminal, so this is not `Command::output`.
+async fn run(mut command: Command) -> Result<Vec<u8>, BuildError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let cargo = command.spawn().map_err(BuildError::Cargo)?;
     let output = cargo.wait_with_output().await.map_err(BuildError::Cargo)?;
-    if !output.status.success() {
-        return Err(BuildError::Failed);
-    }
-    let built = executables(&output.stdout);
-    let found = names.iter().map(|name| match built.get(name) {
-        Some(path) => Ok((name.clone(), path.clone())),
-        None => Err(BuildError::Missing(name.clone())),
-    });
-    found.collect()
+    if output.status.success() { Ok(output.stdout) } else { Err(BuildError::Failed) }
 }
 
 /// Whether cargo sets this variable for what it runs, which may be us. Some build scripts look at it, ring's for one: if it
@@ -73,9 +150,10 @@ fn names_a_package(variable: &str) -> bool {
 }
 
 /// The executables that cargo's messages name.
-fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
+fn executables(messages: &[u8]) -> BTreeMap<String, Executable> {
     #[derive(Deserialize)]
     struct Message {
+        package_id: Option<String>,
         target: Option<Target>,
         executable: Option<PathBuf>,
     }
@@ -84,7 +162,11 @@ fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
         name: String,
     }
     let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    messages.filter_map(|message: Message| Some((message.target?.name, message.executable?))).collect()
+    let built = messages.filter_map(|message: Message| {
+        let executable = Executable { path: message.executable?, package: message.package_id.unwrap_or_default() };
+        Some((message.target?.name, executable))
+    });
+    built.collect()
 }
 
 /// The folder whose sources a build in `folder` may use: that of its cargo workspace, or itself without one.
@@ -138,11 +220,53 @@ mod tests {
     #[test]
     fn executables_are_read_from_cargos_messages() {
         let messages = br#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}
-{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"ingress"},"executable":"/t/ingress","fresh":true}
+{"reason":"compiler-artifact","package_id":"p","target":{"kind":["bin"],"name":"ingress"},"executable":"/t/ingress","fresh":true}
 not JSON
 {"reason":"build-finished","success":true}
 "#;
-        assert_eq!(executables(messages), BTreeMap::from([("ingress".to_owned(), PathBuf::from("/t/ingress"))]));
+        let ingress = Executable { path: PathBuf::from("/t/ingress"), package: "p".to_owned() };
+        assert_eq!(executables(messages), BTreeMap::from([("ingress".to_owned(), ingress)]));
+    }
+
+    #[test]
+    fn the_only_binary_of_the_package_or_workspace_is_run() {
+        let metadata = br#"{"packages":[
+            {"manifest_path":"/w/a/Cargo.toml","targets":[{"name":"a","kind":["lib"]},{"name":"handler","kind":["bin"]}]},
+            {"manifest_path":"/w/b/Cargo.toml","targets":[{"name":"one","kind":["bin"]},{"name":"two","kind":["bin"]}]},
+            {"manifest_path":"/w/c/Cargo.toml","targets":[{"name":"c","kind":["lib"]},{"name":"t","kind":["test"]}]}]}"#;
+        for (manifest, expected) in [
+            ("/w/a/Cargo.toml", &["handler"][..]),
+            ("/w/b/Cargo.toml", &["one", "two"]),
+            ("/w/c/Cargo.toml", &[]),
+            ("/w/Cargo.toml", &["handler", "one", "two"]),
+        ] {
+            assert_eq!(binaries_of(metadata, Path::new(manifest)), expected, "{manifest}");
+        }
+        assert!(binaries_of(b"not JSON", Path::new("/w/a/Cargo.toml")).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_package_without_exactly_one_binary_must_name_it() {
+        let check = async |name: &str, files: &[&str], expected: Result<&str, &str>| {
+            let folder = tempfile::tempdir().unwrap();
+            let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n[workspace]\n");
+            std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+            for file in files {
+                let path = folder.path().join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "fn main() {}").unwrap();
+            }
+            let found = only_binary(folder.path()).await.map_err(|error| error.to_string());
+            match (&found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+                _ => panic!("{found:?} is not {expected:?}"),
+            }
+        };
+        check("orders", &["src/main.rs"], Ok("orders")).await;
+        check("orders", &["src/bin/handler.rs"], Ok("handler")).await;
+        check("orders", &["src/bin/a.rs", "src/bin/b.rs"], Err("several binaries (a, b)")).await;
+        check("orders", &["src/lib.rs"], Err("no package with a binary; name one with Metadata")).await;
     }
 
     #[test]

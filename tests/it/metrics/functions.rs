@@ -30,7 +30,7 @@ impl Running {
         let spec = FunctionSpec {
             name: name.to_owned(),
             arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
-            binary: built[binary].clone(),
+            binary: built[binary].path.clone(),
             environment: BTreeMap::from_iter(environment),
             memory_mb: 128,
             timeout: Duration::from_secs(20),

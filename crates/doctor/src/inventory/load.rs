@@ -1,6 +1,7 @@
 //! The walk through a template and the templates nested in it.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
@@ -103,6 +104,7 @@ impl Stack<'_> {
             pseudo: self.pseudo(),
             physical: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
+            met_unknown: Cell::new(false),
         };
         let existing: Vec<(&String, &Value)> = written
             .iter()

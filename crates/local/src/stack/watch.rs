@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Options, folders};
+use super::{Options, folders, of_functions};
 use crate::{
     admin::Health,
     pool::Function,
@@ -24,7 +24,7 @@ pub(super) async fn watch(
     plans: Vec<FunctionPlan>,
     mut seen: BTreeMap<PathBuf, Fingerprint>,
     functions: BTreeMap<String, Function>,
-    mut binaries: BTreeMap<String, PathBuf>,
+    mut executables: BTreeMap<String, PathBuf>,
     health: Health,
 ) {
     let terminal = &options.terminal;
@@ -32,7 +32,7 @@ pub(super) async fn watch(
     let mut template = workspace::written(&options.template);
     let mut running: BTreeMap<&str, Option<SystemTime>> = BTreeMap::new();
     for plan in &plans {
-        running.insert(&plan.name, binaries.get(&plan.binary).and_then(|path| workspace::written(path)));
+        running.insert(&plan.name, executables.get(&plan.name).and_then(|path| workspace::written(path)));
     }
     loop {
         sleep(WATCH_INTERVAL).await;
@@ -45,7 +45,7 @@ pub(super) async fn watch(
             terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
             match workspace::build(folder, names, options.release).await {
                 Ok(built) => {
-                    binaries.extend(built);
+                    executables.extend(of_functions(&options.template, &plans, folder, &built));
                     rebuilt = true;
                 }
                 Err(error) => terminal.error(format_args!("{error}; the functions of before keep running")),
@@ -59,7 +59,7 @@ pub(super) async fn watch(
             continue;
         }
         for plan in &plans {
-            let (Some(function), Some(binary)) = (functions.get(&plan.name), binaries.get(&plan.binary)) else {
+            let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
                 continue;
             };
             let written = workspace::written(binary);

@@ -2,21 +2,30 @@
 //!
 //! CloudFormation's short tags become their long form (`!GetAtt A.B` → `{"Fn::GetAtt": ["A", "B"]}`), so that whatever
 //! comes after knows one spelling only. Scalars follow the YAML core schema. A template written in JSON is YAML too.
-//! Aliases and duplicate keys are refused, as CloudFormation refuses them.
+//! Aliases are refused, as CloudFormation refuses them. Two habits of templates that PyYAML, and so SAM, accepts are
+//! accepted here: of a duplicate key the last value counts, and a line inside `[…]` or `{…}` may start at any column.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
 
 /// How deep a template may nest; far more than any real one, far less than the stack.
 const NESTING_MAX: usize = 100;
+/// How many lines inside flow collections may start too far left. Each costs one more pass over the text.
+const OUTDENTED_LINES_MAX: usize = 200;
+/// How far such a line is moved to the right at most, in columns.
+const INDENT_MAX: usize = 1_000;
+/// What the parser says of a line inside a flow collection that starts too far left.
+const OUTDENTED: [&str; 2] = ["invalid indentation", "invalid indentation in flow construct"];
 
 /// A parsed template. Paths are written `/Resources/Name/Properties`.
 #[derive(Debug)]
 pub struct Document {
     /// The whole document.
     pub value: Value,
+    /// The paths of the keys that are written twice, in document order.
+    pub duplicates: Vec<String>,
     lines: HashMap<String, usize>,
 }
 
@@ -26,14 +35,29 @@ impl Document {
     /// # Errors
     /// The line and what is wrong there.
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
+        let mut text = Cow::Borrowed(text);
+        let mut last = 0;
+        for _ in 0..OUTDENTED_LINES_MAX {
+            match Self::parse_strictly(&text) {
+                Err(Error::Syntax(error)) if OUTDENTED.contains(&error.info()) && error.marker().line() > last => {
+                    last = error.marker().line();
+                    text = Cow::Owned(indent(&text, last));
+                }
+                read => return read.map_err(Error::into_line),
+            }
+        }
+        Self::parse_strictly(&text).map_err(Error::into_line)
+    }
+
+    fn parse_strictly(text: &str) -> Result<Self, Error> {
         let mut builder = Builder::default();
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| (error.marker().line(), error.info().to_owned()))?;
+            let (event, span) = event.map_err(Error::Syntax)?;
             let line = span.start.line();
-            builder.on(event, line).map_err(|reason| (line, reason))?;
+            builder.on(event, line).map_err(|reason| Error::Content(line, reason))?;
         }
-        let value = builder.root.ok_or_else(|| (1, "the file is empty".to_owned()))?;
-        Ok(Self { value, lines: builder.lines })
+        let value = builder.root.ok_or_else(|| Error::Content(1, "the file is empty".to_owned()))?;
+        Ok(Self { value, duplicates: builder.duplicates, lines: builder.lines })
     }
 
     /// The line of the node at `path`, or of the nearest node around it.
@@ -51,9 +75,41 @@ impl Document {
     }
 }
 
+/// Why a text is not a template.
+enum Error {
+    Syntax(ScanError),
+    /// The line and what is wrong there.
+    Content(usize, String),
+}
+
+impl Error {
+    fn into_line(self) -> (usize, String) {
+        match self {
+            Self::Syntax(error) => (error.marker().line(), error.info().to_owned()),
+            Self::Content(line, reason) => (line, reason),
+        }
+    }
+}
+
+/// The text with one line (counted from 1) indented further than any other. Only for a line inside a flow collection, where
+/// indentation means nothing.
+fn indent(text: &str, line: usize) -> String {
+    let depth = text.lines().map(|line| line.len() - line.trim_start_matches(' ').len()).max().unwrap_or_default();
+    let depth = depth.min(INDENT_MAX);
+    let mut out = String::with_capacity(text.len() + depth + 1);
+    for (number, each) in (1..).zip(text.split_inclusive('\n')) {
+        if number == line {
+            out.extend(std::iter::repeat_n(' ', depth + 1));
+        }
+        out.push_str(each);
+    }
+    out
+}
+
 #[derive(Default)]
 struct Builder {
     frames: Vec<Frame>,
+    duplicates: Vec<String>,
     lines: HashMap<String, usize>,
     root: Option<Value>,
 }
@@ -83,7 +139,8 @@ impl Builder {
                     Some(_) => Value::String(text.into_owned()),
                     None => scalar(&text, style, tag.as_deref()),
                 };
-                self.put(expand(function, value))
+                self.put(expand(function, value));
+                Ok(())
             }
             Event::SequenceStart(_, tag) => self.open(tag.as_deref(), line, Items::List(Vec::new())),
             Event::MappingStart(_, tag) => {
@@ -95,7 +152,8 @@ impl Builder {
                     Items::List(items) => Value::Array(items),
                     Items::Map { entries, .. } => Value::Object(entries),
                 };
-                self.put(expand(frame.function, value))
+                self.put(expand(frame.function, value));
+                Ok(())
             }
             Event::Alias(_) => Err("CloudFormation does not support YAML aliases".to_owned()),
             Event::DocumentStart(_) if self.root.is_some() => Err("a template is one YAML document".to_owned()),
@@ -136,19 +194,18 @@ impl Builder {
         }
     }
 
-    fn put(&mut self, value: Value) -> Result<(), String> {
+    fn put(&mut self, value: Value) {
         match self.frames.last_mut() {
             None => self.root = Some(value),
             Some(Frame { items: Items::List(items), .. }) => items.push(value),
-            Some(Frame { items: Items::Map { entries, key }, .. }) => {
+            Some(Frame { path, items: Items::Map { entries, key }, .. }) => {
                 let key = key.take().unwrap_or_default();
                 if entries.contains_key(&key) {
-                    return Err(format!("`{key}` is written twice"));
+                    self.duplicates.push(format!("{path}/{key}"));
                 }
                 entries.insert(key, value);
             }
         }
-        Ok(())
     }
 }
 

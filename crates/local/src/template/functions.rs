@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{Fault, Reader, Resource, resolve::call};
+use super::{
+    Fault, Notice, Reader, Resource,
+    resolve::{call, stand_in},
+};
 
 /// A function to build and run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +18,9 @@ pub struct FunctionPlan {
     pub name: String,
     /// The function's ARN.
     pub arn: String,
-    /// The cargo binary: `Metadata: BuildProperties: Binary`.
-    pub binary: String,
+    /// The cargo binary: `Metadata: BuildProperties: Binary`. Without one it is the only binary of the package in `code_uri`,
+    /// as SAM has it.
+    pub binary: Option<String>,
     /// The folder to build in, relative to the template's.
     pub code_uri: String,
     /// The variables of the template, with the caller's overrides.
@@ -25,7 +29,7 @@ pub struct FunctionPlan {
     pub memory_mb: u32,
     /// How long one invocation may take.
     pub timeout: Duration,
-    /// `ReservedConcurrentExecutions`.
+    /// `ReservedConcurrentExecutions`; 0 throttles every invocation.
     pub reserved_concurrency: Option<usize>,
 }
 
@@ -104,12 +108,14 @@ const KNOWN: [&str; 21] = [
 /// terminal as text, and nobody collects traces.
 const CLOUD_ONLY: [&str; 5] = ["LoggingConfig", "Policies", "Role", "Tracing", "VpcConfig"];
 /// Known properties that only SAM and CloudFormation ask for, so they are not resolved.
-const UNREAD: [&str; 7] = [
+const UNREAD: [&str; 9] = [
     "Architectures",
     "AutoPublishAlias",
     "AutoPublishAliasAllProperties",
     "DeploymentPreference",
+    "Description",
     "Events",
+    "Handler",
     "Tags",
     "VersionDescription",
 ];
@@ -130,26 +136,36 @@ impl Reader<'_> {
         let metadata = &resource.body["Metadata"];
         // SAM resolves functions here too, so a parameter may choose the binary.
         let at = format!("{}/Metadata/BuildProperties/Binary", path.trim_end_matches("/Properties"));
-        let binary = self.resolver.resolve(&metadata["BuildProperties"]["Binary"], &at)?;
-        let binary = binary.as_ref().and_then(Value::as_str);
-        if metadata["BuildMethod"] != "rust-cargolambda" || binary.is_none() {
-            let reason = "needs Metadata with BuildMethod rust-cargolambda and BuildProperties: Binary";
+        let binary = match &metadata["BuildProperties"]["Binary"] {
+            Value::Null => None,
+            name => match self.resolver.resolve(name, &at)? {
+                Some(Value::String(name)) => Some(name),
+                Some(_) => return Err(self.resolver.fault(&at, "must be a string")),
+                None => None,
+            },
+        };
+        if metadata["BuildMethod"] != "rust-cargolambda" {
+            let reason =
+                "needs Metadata: BuildMethod: rust-cargolambda, which is what builds a function written in Rust";
             return Err(self.resolver.fault(path.trim_end_matches("/Properties"), reason));
         }
         let physical = self.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
         let timeout_s = self.number(&properties, "Timeout", path, TIMEOUT_S_DEFAULT, 1..=TIMEOUT_S_MAX)?;
         let memory = self.number(&properties, "MemorySize", path, MEMORY_MB_DEFAULT, 128..=32_768)?;
-        let reserved = self.number(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?;
+        let reserved = match properties.contains_key("ReservedConcurrentExecutions") {
+            true => Some(self.number(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?),
+            false => None,
+        };
         let function = FunctionPlan {
             logical_id: resource.logical_id.to_owned(),
             name: physical.reference.clone(),
             arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
-            binary: binary.unwrap_or_default().to_owned(),
+            binary,
             code_uri: properties.get("CodeUri").and_then(Value::as_str).unwrap_or(".").to_owned(),
             environment: self.environment(&properties, path)?,
             memory_mb: u32::try_from(memory).unwrap_or(u32::MAX),
             timeout: Duration::from_secs(timeout_s),
-            reserved_concurrency: usize::try_from(reserved).ok().filter(|reserved| *reserved > 0),
+            reserved_concurrency: reserved.and_then(|reserved| usize::try_from(reserved).ok()),
         };
         for (name, event) in resource.body["Properties"]["Events"].as_object().into_iter().flatten() {
             let path = format!("{path}/Events/{name}");
@@ -173,9 +189,16 @@ impl Reader<'_> {
     /// The function's properties over `Globals: Function`: maps are merged, lists are added to, the rest is replaced.
     fn with_globals(&self, resource: &Resource<'_>) -> Result<Map<String, Value>, Fault> {
         let mut merged = self.document.value["Globals"]["Function"].clone();
-        merge(&mut merged, &resource.body["Properties"]);
+        if let Some(properties) = resource.body.get("Properties") {
+            merge(&mut merged, properties);
+        }
         let mut resolved = Map::new();
         for (name, value) in merged.as_object().into_iter().flatten() {
+            // Each variable is resolved by itself, and only if the caller's shell has none of that name.
+            if name == "Environment" {
+                resolved.insert(name.clone(), value.clone());
+                continue;
+            }
             // Policies, networks and events name what only the cloud knows; events are read one by one.
             let name_is_in = |names: &[&str]| names.contains(&name.as_str());
             let needed = name_is_in(&KNOWN) && !name_is_in(&CLOUD_ONLY) && !name_is_in(&UNREAD);
@@ -191,17 +214,62 @@ impl Reader<'_> {
         Ok(resolved)
     }
 
-    fn environment(&self, properties: &Map<String, Value>, path: &str) -> Result<BTreeMap<String, String>, Fault> {
-        let variables = properties.get("Environment").and_then(|environment| environment["Variables"].as_object());
+    /// The variables. The value of the caller's shell wins, so the template's own is not even resolved then.
+    fn environment(&mut self, properties: &Map<String, Value>, path: &str) -> Result<BTreeMap<String, String>, Fault> {
+        let path = format!("{path}/Environment");
         let mut environment = BTreeMap::new();
-        for (name, value) in variables.into_iter().flatten() {
+        let Some(all) = properties.get("Environment") else { return Ok(environment) };
+        let Some(all) = self.chosen(all, &path)? else { return Ok(environment) };
+        let path = format!("{path}/Variables");
+        let Some(variables) = all.get("Variables") else { return Ok(environment) };
+        let Some(variables) = self.chosen(variables, &path)? else { return Ok(environment) };
+        let variables = variables.as_object().ok_or_else(|| self.resolver.fault(&path, "must be a mapping"))?;
+        for (name, value) in variables {
             let value = match self.settings.environment.get(name) {
-                Some(theirs) => theirs.clone(),
-                None => self.resolver.text(value, &format!("{path}/Environment/Variables/{name}"))?,
+                Some(theirs) => Some(theirs.clone()),
+                None => self.variable(name, value, &format!("{path}/{name}"))?,
             };
-            environment.insert(name.clone(), value);
+            environment.extend(value.map(|value| (name.clone(), value)));
         }
         Ok(environment)
+    }
+
+    /// A variable's value, a stand-in if only the cloud knows it, or none if it is `AWS::NoValue`.
+    fn variable(&mut self, name: &str, value: &Value, path: &str) -> Result<Option<String>, Fault> {
+        /// CloudFormation looks these up in Systems Manager and Secrets Manager.
+        const DYNAMIC_REFERENCE: &str = "{{resolve:";
+        self.resolver.met_unknown.set(false);
+        let text = match self.resolver.resolve(value, path) {
+            Ok(None) => return Ok(None),
+            Ok(Some(value)) => self.resolver.text(&value, path),
+            Err(fault) => Err(fault),
+        };
+        let text = match text {
+            Err(_) if self.resolver.met_unknown.get() => stand_in(name),
+            text => text?,
+        };
+        if self.resolver.met_unknown.get() || text.contains(DYNAMIC_REFERENCE) {
+            // Many functions may have the same variable, from the globals or not.
+            let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && *value == text);
+            if !self.plan.notices.iter().any(is_known) {
+                let (file, line) = (self.resolver.file.to_owned(), self.document.line(path));
+                self.plan.notices.push(Notice::StandIn { file, line, variable: name.to_owned(), value: text.clone() });
+            }
+        }
+        Ok(Some(text))
+    }
+
+    /// The mapping that `Fn::If` chooses, with what is in it not resolved; none if it is `AWS::NoValue`.
+    fn chosen(&self, value: &Value, path: &str) -> Result<Option<Value>, Fault> {
+        let mut value = value;
+        while let Some(("Fn::If", Value::Array(branches))) = value.as_object().and_then(call) {
+            let [Value::String(condition), yes, no] = branches.as_slice() else { break };
+            value = if self.resolver.condition(condition, path, 0)? { yes } else { no };
+        }
+        match value.as_object().and_then(call) {
+            Some(_) => self.resolver.resolve(value, path),
+            None => Ok(Some(value.clone())),
+        }
     }
 
     fn http_event(&mut self, function: &str, event: &Value, path: &str) -> Result<(), Fault> {
@@ -253,6 +321,13 @@ impl Reader<'_> {
         }
         let arn = properties.get("Queue").and_then(Value::as_str).unwrap_or_default();
         let Some(queue) = self.plan.queues.iter().find(|queue| queue.arn == arn) else {
+            if self.resolver.met_unknown.get() || arn.starts_with("arn:") {
+                self.notice(
+                    &format!("{path}/Queue"),
+                    &format!("`{arn}` is not run locally, so nothing is fetched from it"),
+                );
+                return Ok(());
+            }
             let reason = format!("`{arn}` is the ARN of no queue of this template (use !GetAtt Queue.Arn)");
             return Err(self.resolver.fault(&format!("{path}/Queue"), reason));
         };
@@ -294,13 +369,15 @@ impl Reader<'_> {
         filters.collect()
     }
 
-    /// The event's properties that are read, resolved; the others are named.
+    /// The event's properties that are read, resolved; the others are named. Whether one of them is known in the cloud only is
+    /// in `met_unknown` afterwards.
     pub(super) fn event_properties(
         &mut self,
         event: &Value,
         path: &str,
         known: &[&str],
     ) -> Result<Map<String, Value>, Fault> {
+        self.resolver.met_unknown.set(false);
         let mut resolved = Map::new();
         for (name, value) in event["Properties"].as_object().into_iter().flatten() {
             let path = format!("{path}/{name}");
@@ -308,7 +385,11 @@ impl Reader<'_> {
                 self.notice(&path, "has no effect locally");
                 continue;
             }
-            resolved.extend(self.resolver.resolve(value, &path)?.map(|value| (name.clone(), value)));
+            let value = match self.resolver.resolve(value, &path) {
+                Err(_) if self.resolver.met_unknown.get() => Some(Value::from(stand_in(name))),
+                value => value?,
+            };
+            resolved.extend(value.map(|value| (name.clone(), value)));
         }
         Ok(resolved)
     }

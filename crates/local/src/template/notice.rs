@@ -19,6 +19,17 @@ pub enum Notice {
         /// Its line there.
         line: usize,
     },
+    /// A variable whose value only the cloud knows.
+    StandIn {
+        /// The template's file.
+        file: String,
+        /// The variable's line there.
+        line: usize,
+        /// The variable's name.
+        variable: String,
+        /// What the function sees instead.
+        value: String,
+    },
     /// A property or section without effect.
     Ignored {
         /// The template's file.
@@ -49,6 +60,11 @@ impl fmt::Display for Notice {
             Self::NotRun { kind, logical_id, file, line } => {
                 write!(out, "{file}:{line}: {logical_id}: {kind} is not run locally")
             }
+            Self::StandIn { file, line, variable, value } => write!(
+                out,
+                "{file}:{line}: the value of {variable} is known in the cloud only, so functions see `{value}`: \
+                 set one in your shell, {variable}=VALUE cargo local"
+            ),
             Self::Ignored { file, line, path, text } => write!(out, "{file}:{line}: {path}: {text}"),
         }
     }

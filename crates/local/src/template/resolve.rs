@@ -2,8 +2,14 @@
 //!
 //! What is asked for is resolved and nothing else, so a function this module does not know is a fault only where its value
 //! is needed. `AWS::NoValue` removes what it stands for, as in CloudFormation.
+//!
+//! What only the cloud knows (a table's name, a parameter of Systems Manager) has a stand-in that says so. A caller that needs
+//! the real value resets [`Resolver::met_unknown`] first and reads it afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Map, Value};
 
@@ -39,8 +45,15 @@ pub struct Resolver<'a> {
     pub pseudo: BTreeMap<&'static str, String>,
     /// What resources answer, by logical id.
     pub physical: BTreeMap<String, Physical>,
-    /// Resources that exist in the cloud and are not run locally.
+    /// Resources and parameters whose values only the cloud knows. `Ref` and `GetAtt` give a stand-in for them.
     pub elsewhere: BTreeSet<String>,
+    /// Set where a value only the cloud knows was asked for, whether it had a stand-in or not. Never reset here.
+    pub met_unknown: Cell<bool>,
+}
+
+/// The value of something that only the cloud knows.
+pub(super) fn stand_in(name: &str) -> String {
+    format!("{name}-is-not-known-locally")
 }
 
 /// Conditions may refer to one another; a longer chain is a circle.
@@ -137,7 +150,10 @@ impl Resolver<'_> {
             "Fn::Equals" | "Fn::And" | "Fn::Or" | "Fn::Not" | "Condition" => {
                 Err(self.fault(path, format!("{function} belongs in Conditions")))
             }
-            other => Err(self.fault(path, format!("{other} cannot be resolved locally"))),
+            other => {
+                self.met_unknown.set(true);
+                Err(self.fault(path, format!("{other} cannot be resolved locally")))
+            }
         }
     }
 
@@ -148,8 +164,16 @@ impl Resolver<'_> {
         if let Some(value) = self.pseudo.get(name) {
             return Ok(Value::from(value.as_str()));
         }
+        if self.elsewhere.contains(name) {
+            self.met_unknown.set(true);
+            return Ok(Value::from(stand_in(name)));
+        }
         match self.physical.get(name) {
             Some(physical) => Ok(Value::from(physical.reference.as_str())),
+            None if self.document.value["Parameters"].get(name).is_some() => {
+                let reason = format!("has no default: give --parameter {name}=VALUE");
+                Err(self.fault(&format!("/Parameters/{name}"), reason))
+            }
             None if self.document.value["Resources"].get(name).is_some() => {
                 Err(self.fault(path, format!("`{name}` does not exist locally, so nothing can refer to it")))
             }
@@ -157,10 +181,10 @@ impl Resolver<'_> {
         }
     }
 
-    /// What only the cloud knows has a stand-in that says so, because whether it is needed locally is known to whoever uses it.
     fn attribute(&self, resource: &str, attribute: &str, path: &str) -> Result<String, Fault> {
         if self.elsewhere.contains(resource) {
-            return Ok(format!("{resource}.{attribute}-is-not-known-locally"));
+            self.met_unknown.set(true);
+            return Ok(stand_in(&format!("{resource}.{attribute}")));
         }
         let found = self.physical.get(resource).and_then(|physical| physical.attributes.get(attribute));
         found.cloned().ok_or_else(|| self.fault(path, format!("`{resource}.{attribute}` is not known locally")))

@@ -67,7 +67,13 @@ fn values_resolve_as_in_cloudformation() {
     check("!If [Both, yes, no]", "no");
     check("!If [Either, yes, no]", "yes");
     check("!Ref Nothing", &format!("{v}: `Nothing` is no parameter and no resource of this template"));
-    check("!Ref Topic", &format!("{v}: `Topic` does not exist locally, so nothing can refer to it"));
+    check("!Ref Topic", "Topic-is-not-known-locally");
+    check("!Sub 'arn:${Topic}'", "arn:Topic-is-not-known-locally");
+    check("!Sub '${T}/x'", &format!("{v}: `T` is no parameter and no resource of this template"));
+    check("!Select [3, !Split ['/', !GetAtt Topic.Arn]]", "V-is-not-known-locally");
+    check("!GetAtt FRole.Arn", "FRole.Arn-is-not-known-locally");
+    check("!Sub 'https://${ServerlessHttpApi}.example'", "https://ServerlessHttpApi-is-not-known-locally.example");
+    check("'{{resolve:ssm:/name}}'", "{{resolve:ssm:/name}}");
     check("!GetAtt Q.Nothing", &format!("{v}: `Q.Nothing` is not known locally"));
     check("!GetAtt Topic.Outputs.Url", "Topic.Outputs.Url-is-not-known-locally");
     check("!Sub 'x/${Topic.Outputs.Url}'", "x/Topic.Outputs.Url-is-not-known-locally");
@@ -76,7 +82,8 @@ fn values_resolve_as_in_cloudformation() {
     check("!Sub '${Stage'", &format!("{v}: Fn::Sub: `${{` without `}}`"));
     check("!Select [2, !Ref Ports]", &format!("{v}: Fn::Select: no such element"));
     check("!If [Nothing, a, b]", &format!("{v}: no condition `Nothing`"));
-    check("!ImportValue other", &format!("{v}: Fn::ImportValue cannot be resolved locally"));
+    check("!ImportValue other", "V-is-not-known-locally");
+    check("!Sub ['${A}', { A: !ImportValue other }]", "V-is-not-known-locally");
     check("!Join [a]", &format!("{v}: Fn::Join takes a list of 2"));
     check("[a]", &format!("{v}: must be a string"));
     check("*alias", "/: while parsing node, found unknown anchor");
@@ -92,7 +99,6 @@ fn faults_name_line_path_and_reason() {
         let faults = Plan::read("t.yaml", &text, &settings()).expect_err(expected);
         assert!(faults.to_string().contains(expected), "{faults}\nshould say\n{expected}");
     };
-    check("Default: dev,", "", "t.yaml:3: /Parameters/Stage: has no default: give --parameter Stage=VALUE");
     check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: \"test\" is none of AllowedValues");
     check(
         "Binary: f",
@@ -100,7 +106,9 @@ fn faults_name_line_path_and_reason() {
         "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is no",
     );
     check("provided.al2023", "nodejs22.x", "Runtime `nodejs22.x`: only provided.al2023");
-    check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata with BuildMethod");
+    check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata: BuildMethod: rust-cargolambda");
+    check("Binary: f", "Binary: [f]", "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: must be a string");
+    check("  Topic: {", "  Topic: {\n} x: {", "t.yaml:15: /: ");
     check(
         "QueueName: q",
         "QueueName: q.fifo",
@@ -111,7 +119,6 @@ fn faults_name_line_path_and_reason() {
         "      Timeout: 901\n      Environment:",
         "Timeout: must be a whole number from 1 to 900",
     );
-    check("  Topic: { Type: AWS::SNS::Topic }", "  Q: { Type: AWS::SNS::Topic }", "t.yaml:14: /: `Q` is written twice");
     check("\nResources:", "\nThings:", "/: has no Resources");
     let with_event = |event: &str| format!("      Events: {{ E: {event} }}\n      Environment:");
     let sqs = |properties: &str| with_event(&format!("{{ Type: SQS, Properties: {{ {properties} }} }}"));
@@ -141,6 +148,143 @@ fn faults_name_line_path_and_reason() {
     let slow = format!("      Timeout: 31\n{}", sqs("Queue: !GetAtt Q.Arn"));
     check(environment, &slow, "visibility timeout of 30 s is shorter than the 31 s F may run");
     check(environment, &with_event("{ Type: HttpApi, Properties: { Method: GET } }"), "needs Method and a Path");
+}
+
+#[test]
+fn the_rust_samples_of_serverless_patterns_are_plans() {
+    let samples: Vec<&str> = include_str!("samples.yaml").split("\n---\n").collect();
+    assert_eq!(samples.len(), 18);
+    for sample in samples {
+        let expected = sample.lines().filter_map(|line| line.strip_prefix("# ")).rfind(|line| line.contains(": "));
+        let plan = Plan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
+        let stand_ins = plan.notices.iter().filter_map(|notice| match notice {
+            Notice::StandIn { variable, .. } => Some(format!(" {variable}")),
+            _ => None,
+        });
+        let (routes, mappings, queues) = (plan.routes.len(), plan.mappings.len(), plan.queues.len());
+        let actual = format!("{routes} {mappings} {queues}{}", stand_ins.collect::<String>());
+        assert_eq!(expected.and_then(|line| line.split_once(": ")).map(|(_, plan)| plan), Some(actual.as_str()));
+        assert_eq!(plan.functions.len(), 1, "{expected:?}");
+        assert_eq!(plan.functions[0].binary, None, "{expected:?}: SAM finds the binary");
+    }
+}
+
+#[test]
+fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
+    let function = |name: &str| {
+        format!("  {name}: {{ Type: AWS::Serverless::Function, Metadata: {{ BuildMethod: rust-cargolambda }} }}\n")
+    };
+    let check = |value: &str, shell: &[(&str, &str)], expected: Option<&str>, notices: &[&str]| {
+        let template = format!(
+            "Parameters:\n  Given: {{ Type: String }}\n  Stored: {{ Type: 'AWS::SSM::Parameter::Value<String>', Default: /a }}\n\
+             Conditions: {{ Yes: !Equals [a, a] }}\n\
+             Globals:\n  Function:\n    Runtime: provided.al2023\n    Environment: {value}\n\
+             Resources:\n  Table: {{ Type: AWS::DynamoDB::Table }}\n{}{}",
+            function("A"),
+            function("B")
+        );
+        let environment = shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let plan = match Plan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
+            Ok(plan) => plan,
+            Err(faults) => return assert_eq!(vec![faults.to_string()], notices, "{value}"),
+        };
+        for function in &plan.functions {
+            assert_eq!(function.environment.get("V").map(String::as_str), expected, "{value}");
+        }
+        let named = plan.notices.iter().filter(|notice| matches!(notice, Notice::StandIn { .. }));
+        assert_eq!(named.map(Notice::to_string).collect::<Vec<_>>(), notices, "{value}");
+    };
+    let warning = |value: &str| {
+        format!(
+            "t.yaml:11: the value of V is known in the cloud only, so functions see `{value}`: set one in your shell, \
+             V=VALUE cargo local"
+        )
+    };
+    let stand_in = "Table-is-not-known-locally";
+    let missing = "t.yaml:2: /Parameters/Given: has no default: give --parameter Given=VALUE";
+    check("{ Variables: { V: !Ref Table } }", &[], Some(stand_in), &[&warning(stand_in)]);
+    check("{ Variables: { V: !Ref Table } }", &[("V", "x")], Some("x"), &[]);
+    check("{ Variables: { V: !Ref Nothing } }", &[("V", "x")], Some("x"), &[]);
+    check("{ Variables: { V: !Ref Given } }", &[("V", "x")], Some("x"), &[]);
+    check("{ Variables: { V: !Ref Given } }", &[], None, &[missing]);
+    check(
+        "{ Variables: { V: !Ref Stored } }",
+        &[],
+        Some("Stored-is-not-known-locally"),
+        &[&warning("Stored-is-not-known-locally")],
+    );
+    check(
+        "{ Variables: { V: '{{resolve:ssm:/a}}' } }",
+        &[],
+        Some("{{resolve:ssm:/a}}"),
+        &[&warning("{{resolve:ssm:/a}}")],
+    );
+    check("{ Variables: { V: !Ref AWS::NoValue } }", &[], None, &[]);
+    check("{ Variables: !If [Yes, { V: !Ref Table }, { V: b }] }", &[("V", "x")], Some("x"), &[]);
+    check("!If [Yes, { Variables: { V: c } }, !Ref AWS::NoValue]", &[], Some("c"), &[]);
+    check("!Ref AWS::NoValue", &[], None, &[]);
+    check("{}", &[("V", "x")], None, &[]);
+}
+
+#[test]
+fn what_pyyaml_reads_is_read() {
+    let base = with_variable("x");
+    let check = |from: &str, to: &str, notice: Option<&str>, value: &str| {
+        let text = base.replacen(from, to, 1);
+        assert_ne!(text, base, "{from} is in the template");
+        let plan = Plan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
+        let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+        assert_eq!(notices.first().filter(|first| first.contains("twice")).map(String::as_str), notice, "{to}");
+        assert_eq!(plan.functions[0].environment["V"], value, "{to}");
+    };
+    let twice = |at: &str| format!("t.yaml:{at}: this key is written twice: the last value counts");
+    let v = "23: /Resources/F/Properties/Environment/Variables/V";
+    check("V: x", "V: x\n          V: y", Some(&twice(v)), "y");
+    check("V: x", "V: !Join ['',\n[a, b,\n'c',\n]\n]", None, "abc");
+    check("V: x", "V: !Join [\n  '', [\n    {\"Ref\": Stage}, '[',\n]]", None, "dev[");
+    let many = format!("V: !Join ['', [\n{}]]", "a,\n".repeat(150));
+    check("V: x", &many, None, &"a".repeat(150));
+    let endless = base.replacen("V: x", &format!("V: !Join ['', [\n{}]]", "a,\n".repeat(300)), 1);
+    let faults = Plan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
+    assert!(faults.to_string().contains("invalid indentation"), "{faults}");
+}
+
+#[test]
+fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
+    let check = |queue: &str, expected: Result<&str, &str>| {
+        let event =
+            format!("      Events: {{ E: {{ Type: SQS, Properties: {{ Queue: {queue} }} }} }}\n      Environment:");
+        let text = with_variable("x").replace("      Environment:", &event);
+        match (Plan::read("t.yaml", &text, &settings()), expected) {
+            (Ok(plan), Ok(expected)) => {
+                assert!(plan.mappings.is_empty() && plan.functions.len() == 1, "{queue}");
+                assert!(plan.notices.iter().any(|notice| notice.to_string().contains(expected)), "{:?}", plan.notices);
+            }
+            (Err(faults), Err(expected)) => assert!(faults.to_string().contains(expected), "{faults}"),
+            (read, _) => panic!("{queue}: {read:?}"),
+        }
+    };
+    check(
+        "'arn:aws:sqs:eu-west-1:1:other'",
+        Ok("`arn:aws:sqs:eu-west-1:1:other` is not run locally, so nothing is fetched"),
+    );
+    check("!GetAtt Topic.Outputs.QueueArn", Ok("`Topic.Outputs.QueueArn-is-not-known-locally` is not run locally"));
+    check("!ImportValue queue", Ok("`Queue-is-not-known-locally` is not run locally"));
+    check("!Ref Q", Err("is the ARN of no queue of this template (use !GetAtt Queue.Arn)"));
+    check("!GetAtt Nothing.Arn", Err("`Nothing.Arn` is not known locally"));
+}
+
+#[test]
+fn no_reserved_concurrency_is_not_a_reserved_concurrency_of_0() {
+    for (property, expected) in [
+        ("", None),
+        ("      ReservedConcurrentExecutions: 0\n", Some(0)),
+        ("      ReservedConcurrentExecutions: '5'\n", Some(5)),
+    ] {
+        let text = with_variable("x").replace("      Environment:", &format!("{property}      Environment:"));
+        let plan = Plan::read("t.yaml", &text, &settings()).expect("a plan");
+        assert_eq!(plan.functions[0].reserved_concurrency, expected, "{property}");
+    }
 }
 
 #[test]
@@ -219,8 +363,8 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
 fn the_projects_own_template_is_a_plan() {
     let text = include_str!("../../../../template.yaml");
     let plan = Plan::read("template.yaml", text, &settings()).expect("a plan");
-    let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_str()).collect();
-    assert_eq!(binaries, ["consumer", "ingress"]);
+    let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_deref()).collect();
+    assert_eq!(binaries, [Some("consumer"), Some("ingress")]);
     let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
     assert!(routes.contains(&"POST /orders") && routes.contains(&"$default"), "{routes:?}");
     let queues: Vec<_> = plan.queues.iter().map(|queue| (queue.name.as_str(), queue.fifo)).collect();
@@ -252,7 +396,8 @@ fn the_projects_own_template_is_a_plan_on_rabbitmq() {
     let plan = Plan::read("template.yaml", text, &settings).expect("a plan");
     assert!(plan.queues.is_empty() && plan.mappings.is_empty());
     for function in &plan.functions {
-        assert!(["consumer-rabbitmq", "ingress-rabbitmq"].contains(&function.binary.as_str()), "{}", function.binary);
+        let binary = function.binary.as_deref().expect("a name");
+        assert!(["consumer-rabbitmq", "ingress-rabbitmq"].contains(&binary), "{binary}");
         assert_eq!(
             (function.code_uri.as_str(), function.environment["RABBITMQ_URL"].as_str()),
             ("functions/rabbitmq", url)
@@ -263,7 +408,12 @@ fn the_projects_own_template_is_a_plan_on_rabbitmq() {
         (mapping.queue.as_str(), mapping.batch_size, mapping.batching_window.as_millis(), mapping.filters.len())
     });
     assert_eq!(mappings.collect::<Vec<_>>(), [("orders", 100, 500, 0), ("webhooks", 100, 500, 0)]);
-    assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
+    let others: Vec<_> = plan.notices.iter().filter(|notice| !matches!(notice, Notice::NotRun { .. })).collect();
+    // The stack gives it a value, because RABBITMQ_URL is used instead.
+    assert!(
+        matches!(others[..], [Notice::StandIn { variable, .. }] if variable == "RABBITMQ_SECRET_ARN"),
+        "{others:?}"
+    );
 }
 
 #[test]
