@@ -27,7 +27,8 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// Reads the SAM template, builds the functions and starts them, with an HTTP API in front and queues behind them. A function
 /// is rebuilt and restarted when its sources change. A variable that the template gives a function takes the value it has in
-/// your shell, if it has one there: FORWARD_URL=http://127.0.0.1:9000/ cargo local
+/// your shell, if it has one there: FORWARD_URL=http://127.0.0.1:9000/ cargo local. A value that only the cloud knows, such as
+/// a table's name, is a stand-in otherwise, and a warning says so.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The API's port; 0 picks a free one, as for the other ports
@@ -60,6 +61,10 @@ pub(crate) struct Arguments {
     /// Stop each function's process between invocations, as Lambda does
     #[arg(long)]
     freeze: bool,
+    /// Environments of a function at once, where the template reserves none; one more request is answered 503
+    /// [default: as many as half of the free memory has room for, from 10 to 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
@@ -125,6 +130,7 @@ fn options(arguments: Arguments) -> Options {
         },
         release: arguments.release,
         freeze: arguments.freeze,
+        concurrency: arguments.concurrency.map(usize::from),
         binaries: None,
         watch: true,
         parameters: BTreeMap::from_iter(arguments.parameters),

@@ -43,9 +43,36 @@ pub struct FunctionSpec {
     /// How long one invocation may take.
     pub timeout: Duration,
     /// How many environments may work at once; one more invocation is throttled.
-    pub concurrency_max: usize,
+    pub concurrency: Concurrency,
     /// Stop the process between invocations, as Lambda does.
     pub freeze: bool,
+}
+
+/// How many environments of a function may work at once, and where that limit comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// `ReservedConcurrentExecutions` of the template; 0 throttles every invocation.
+    Reserved(usize),
+    /// The local stack's limit.
+    Unreserved(usize),
+}
+
+impl Concurrency {
+    /// The number of environments.
+    #[must_use]
+    pub fn max(self) -> usize {
+        match self {
+            Self::Reserved(max) | Self::Unreserved(max) => max,
+        }
+    }
+
+    /// Where the limit comes from and how to raise it, for the log.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Reserved(_) => "as many as ReservedConcurrentExecutions in the template allows",
+            Self::Unreserved(_) => "as many as --concurrency allows",
+        }
+    }
 }
 
 /// What came of one invocation.

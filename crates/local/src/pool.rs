@@ -1,20 +1,25 @@
 //! A function: its execution environments, started on demand, reused, capped and replaced.
 //!
-//! An idle environment is taken most recently used first, so that a burst's extra ones stay cold. An invocation runs in a task
-//! of its own: a caller that goes away changes nothing. Each process dies with the [`Function`], whatever state it is in.
+//! An idle environment is taken most recently used first, so that a burst's extra ones stay cold. Few environments start at the
+//! same time, because a machine has few cores: an invocation that waits for its turn takes one that became idle meanwhile. An
+//! invocation runs in a task of its own: a caller that goes away changes nothing. Each process dies with the [`Function`],
+//! whatever state it is in.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub use crate::environment::{Concurrency, FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
 use crate::environment::{Environment, LineSink, Living, error_document};
-pub use crate::environment::{FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
+
+/// Throttled invocations are logged at most this often.
+const THROTTLE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Is told each line of a function's log: the function's name, the line.
 pub type FunctionObserver = Arc<dyn Fn(&str, &str) + Send + Sync>;
@@ -85,6 +90,10 @@ struct Inner {
     /// One permit per environment that may work. Idle ones hold none and are used before a new one is started, so there are
     /// never more environments than permits.
     permits: Arc<Semaphore>,
+    /// One permit per environment that may start at the same time.
+    starts: Semaphore,
+    /// When a throttled invocation was logged last.
+    throttle_logged: Mutex<Option<Instant>>,
     stopping: watch::Sender<bool>,
     state: Mutex<State>,
 }
@@ -108,6 +117,8 @@ impl Function {
             lines: Arc::new(move |line| observer(&name, line)),
             counts: FunctionCounts::default(),
             permits: Arc::new(Semaphore::new(permits(&spec) as usize)),
+            starts: Semaphore::new(starts_max()),
+            throttle_logged: Mutex::default(),
             stopping: watch::Sender::new(false),
             state: Mutex::new(state),
             spec,
@@ -135,7 +146,8 @@ impl Function {
     pub async fn invoke(&self, payload: Bytes, trace_id: Option<&str>) -> Invocation {
         let totals = Arc::clone(&self.inner.counts.totals);
         let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else {
-            totals.throttles.fetch_add(1, Ordering::Relaxed);
+            let throttles = totals.throttles.fetch_add(1, Ordering::Relaxed) + 1;
+            self.inner.log_throttle(throttles);
             return Invocation::Throttled;
         };
         totals.invocations.fetch_add(1, Ordering::Relaxed);
@@ -213,9 +225,14 @@ impl Function {
     }
 }
 
-/// Semaphores count in `u32` where several permits are taken at once.
+/// Semaphores count in `u32` where several permits are taken at once, and have a limit below that.
 fn permits(spec: &FunctionSpec) -> u32 {
-    u32::try_from(spec.concurrency_max).unwrap_or(u32::MAX)
+    u32::try_from(spec.concurrency.max().min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
+}
+
+/// Two per core: starting a process is partly waiting.
+fn starts_max() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 impl Inner {
@@ -226,8 +243,13 @@ impl Inner {
         trace_id: String,
         permit: OwnedSemaphorePermit,
     ) -> Invocation {
-        let (generation, idle) = self.check_out();
+        let (mut generation, mut idle) = self.check_out();
         let mut limit = self.spec.timeout;
+        // An error means that the semaphore was closed, which nothing does.
+        let turn = if idle.is_none() { self.starts.acquire().await.ok() } else { None };
+        if turn.is_some() {
+            (generation, idle) = self.check_out();
+        }
         let mut environment = match idle {
             Some(environment) => environment,
             None => match self.cold_start(request_id, &mut limit).await {
@@ -235,6 +257,7 @@ impl Inner {
                 Err(invocation) => return invocation,
             },
         };
+        drop(turn);
         let (invocation, reusable) = environment.invoke(request_id, payload, trace_id, limit).await;
         if reusable {
             self.check_in(environment, generation, permit);
@@ -264,6 +287,18 @@ impl Inner {
         };
         self.report(request_id, &invocation);
         Err(invocation)
+    }
+
+    /// Writes into the function's log that invocations are throttled, and what to do about it.
+    fn log_throttle(&self, throttles: u64) {
+        let mut logged = self.throttle_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *self.stopping.borrow() || logged.is_some_and(|logged| logged.elapsed() < THROTTLE_LOG_INTERVAL) {
+            return;
+        }
+        *logged = Some(Instant::now());
+        drop(logged);
+        let (reason, limit) = (self.spec.concurrency.reason(), self.spec.concurrency.max());
+        (self.lines)(&format!("throttled ({throttles} in all): {limit} environments are busy, {reason}"));
     }
 
     /// Writes into the function's log how an invocation ended its environment.

@@ -5,6 +5,8 @@
 
 mod broker;
 mod place;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
@@ -29,7 +31,7 @@ use crate::{
     journal::Journal,
     mapping::{Mapping, MappingSpec},
     metrics::Metrics,
-    pool::{Function, FunctionSpec, StartError},
+    pool::{Concurrency, Function, FunctionSpec, StartError},
     queues::{EndpointError, QueueClient, RemoteSqs},
     rabbitmq::{self, BrokerChoice, BrokerError},
     secrets,
@@ -39,8 +41,13 @@ use crate::{
     workspace::{self, BuildError, Executable},
 };
 
-/// How many environments of a function work at once, unless the template reserves a number. A laptop has few cores.
-pub const CONCURRENCY_MAX_DEFAULT: usize = 10;
+/// How many environments of a function work at once at most, unless the template reserves a number or [`Options`] do: as many
+/// as Lambda runs in an account by default. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const CONCURRENCY_MAX: usize = 1_000;
+/// How much memory an environment is taken to need. The project's own functions need less than half of it.
+const ENVIRONMENT_BYTES: u64 = 48 * 1024 * 1024;
+/// How many environments of a function may work at once on a machine without that much memory.
+const CONCURRENCY_MIN: usize = 10;
 /// The template's parameter that says what the queues are.
 pub const BROKER_PARAMETER: &str = "Broker";
 /// The variable that tells functions where RabbitMQ is.
@@ -71,6 +78,9 @@ pub struct Options {
     pub release: bool,
     /// Stop processes between invocations, as Lambda does.
     pub freeze: bool,
+    /// How many environments of a function work at once, unless the template reserves a number. Without it,
+    /// [`concurrency_default`].
+    pub concurrency: Option<usize>,
     /// Executables by the name of their binary. Given, nothing is built.
     pub binaries: Option<BTreeMap<String, PathBuf>>,
     /// Build again and restart a function when its sources change.
@@ -275,7 +285,9 @@ impl Stack {
         // The node starts while the compiler works.
         let (executables, rabbitmq) = tokio::try_join!(build(&options, &plan.functions), starting)?;
         health.up(RABBITMQ);
-        let specs = plan.functions.iter().map(|function| spec(function, &executables, &ports.addresses.aws, &options));
+        let concurrency = options.concurrency.unwrap_or_else(|| concurrency_default(plan.functions.len()));
+        let aws = &ports.addresses.aws;
+        let specs = plan.functions.iter().map(|function| spec(function, &executables, aws, &options, concurrency));
         let functions = start_functions(specs.collect(), &terminal, &health, &metrics).await?;
         let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
         let mut stack = Self { addresses, routes, functions, mappings, rabbitmq, tasks };
@@ -364,7 +376,11 @@ impl Stack {
             Some((route.key.clone(), Integration { function, timeout: route.timeout }))
         });
         let routes = RouteTable::new(integrations);
-        self.tasks.spawn(serve("gateway", terminal.clone(), gateway::serve(listener, routes, observer)));
+        self.tasks.spawn(serve(
+            "gateway",
+            terminal.clone(),
+            gateway::serve(listener, routes, observer),
+        ));
     }
 }
 
@@ -495,11 +511,31 @@ fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<PathBuf, Vec
     folders.into_iter().map(|(folder, names)| (folder, names.into_iter().collect())).collect()
 }
 
+/// How many environments of one of so many functions half of the free memory has room for, from 10 to [`CONCURRENCY_MAX`].
+/// Without `/proc/meminfo`, as on macOS, 100.
+#[must_use]
+pub fn concurrency_default(functions: usize) -> usize {
+    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|memory| available_bytes(&memory));
+    available.map_or(100, |bytes| concurrency_in(bytes, functions))
+}
+
+fn concurrency_in(available_bytes: u64, functions: usize) -> usize {
+    let each = available_bytes / 2 / ENVIRONMENT_BYTES / u64::try_from(functions).unwrap_or(u64::MAX).max(1);
+    usize::try_from(each).unwrap_or(usize::MAX).clamp(CONCURRENCY_MIN, CONCURRENCY_MAX)
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn available_bytes(memory: &str) -> Option<u64> {
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 fn spec(
     function: &FunctionPlan,
     executables: &BTreeMap<String, PathBuf>,
     aws: &str,
     options: &Options,
+    unreserved: usize,
 ) -> Result<FunctionSpec, StackError> {
     let missing = || BuildError::Missing(function.binary.clone().unwrap_or_default());
     let binary = executables.get(&function.name).ok_or_else(missing)?;
@@ -513,7 +549,10 @@ fn spec(
         environment,
         memory_mb: function.memory_mb,
         timeout: function.timeout,
-        concurrency_max: function.reserved_concurrency.unwrap_or(CONCURRENCY_MAX_DEFAULT),
+        concurrency: match function.reserved_concurrency {
+            Some(reserved) => Concurrency::Reserved(reserved),
+            None => Concurrency::Unreserved(unreserved),
+        },
         freeze: options.freeze,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use sluicegate_local::pool::{Function, FunctionSpec, Invocation};
+use sluicegate_local::pool::{Concurrency, Function, FunctionSpec, Invocation};
 use sluicegate_local::workspace;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -34,7 +34,7 @@ impl Running {
             environment: BTreeMap::from_iter(environment),
             memory_mb: 128,
             timeout: Duration::from_secs(20),
-            concurrency_max: 1,
+            concurrency: Concurrency::Unreserved(1),
             freeze: false,
         };
         let (sender, lines) = unbounded_channel();

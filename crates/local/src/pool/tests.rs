@@ -27,7 +27,7 @@ fn spec(environment: &[(&str, &str)]) -> FunctionSpec {
         environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         memory_mb: 256,
         timeout: Duration::from_secs(10),
-        concurrency_max: 2,
+        concurrency: Concurrency::Unreserved(2),
         freeze: false,
     }
 }
@@ -102,7 +102,7 @@ async fn an_environment_is_reused() {
 
 #[tokio::test]
 async fn more_than_the_cap_is_throttled() {
-    let (function, _) = started(spec(&[])).await;
+    let (function, log) = started(spec(&[])).await;
     let busy: Vec<_> = (0..2)
         .map(|_| {
             let function = function.clone();
@@ -110,12 +110,40 @@ async fn more_than_the_cap_is_throttled() {
         })
         .collect();
     living(&function, 2).await;
-    assert_eq!(invoke(&function, "1").await, Invocation::Throttled);
+    for _ in 0..3 {
+        assert_eq!(invoke(&function, "1").await, Invocation::Throttled);
+    }
+    seen(&log, "throttled (1 in all): 2 environments are busy, as many as --concurrency allows").await;
+    assert_eq!(log.borrow().iter().filter(|line| line.contains("throttled")).count(), 1, "one line a second");
     function.stop().await;
     for invocation in busy {
         assert_eq!(error_type(&invocation.await.unwrap()), "Runtime.ExitError");
     }
     assert_eq!(invoke(&function, "1").await, Invocation::Throttled, "a stopped function runs nothing");
+}
+
+#[tokio::test]
+async fn a_function_with_a_reserved_concurrency_of_0_is_throttled() {
+    let (function, log) = started(FunctionSpec { concurrency: Concurrency::Reserved(0), ..spec(&[]) }).await;
+    assert_eq!(invoke(&function, "1").await, Invocation::Throttled);
+    seen(&log, "0 environments are busy, as many as ReservedConcurrentExecutions in the template allows").await;
+    function.stop().await;
+}
+
+#[tokio::test]
+async fn a_burst_is_not_throttled_and_starts_few_environments_at_a_time() {
+    let (function, _) = started(FunctionSpec { concurrency: Concurrency::Unreserved(1_000), ..spec(&[]) }).await;
+    let calls = (0..200).map(|_| {
+        let function = function.clone();
+        tokio::spawn(async move { pid(&function).await })
+    });
+    let mut environments = std::collections::BTreeSet::new();
+    for call in calls.collect::<Vec<_>>() {
+        environments.insert(call.await.unwrap());
+    }
+    assert_eq!(function.counts().throttles(), 0);
+    assert!(environments.len() < 200, "those that waited took idle environments");
+    function.stop().await;
 }
 
 #[tokio::test]
