@@ -27,7 +27,7 @@ use crate::{
     aws,
     clock::Clock,
     filter::FilterError,
-    gateway::{self, Integration, RouteTable},
+    gateway::{self, Integration, Patience, RouteTable},
     journal::Journal,
     mapping::{Mapping, MappingSpec},
     metrics::Metrics,
@@ -379,7 +379,7 @@ impl Stack {
         self.tasks.spawn(serve(
             "gateway",
             terminal.clone(),
-            gateway::serve(listener, routes, observer),
+            gateway::serve(listener, routes, observer, Patience::default()),
         ));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>, and where it
 //! is silent what people captured: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers and parameters are
-//! joined with commas, cookies leave the headers, a body that is no text is base64.
+//! joined with commas, cookies leave the headers, a body that is no text is base64, and so is one without a content type.
+//! Headers that concern the connection to the client stay with it.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -132,10 +133,15 @@ pub(super) fn decoded_path(path: &str) -> Option<String> {
     well_formed.then(|| percent_decode_str(once).decode_utf8_lossy().into_owned())
 }
 
-/// Text types are passed on as they are; without a type a body is taken for text.
+/// Headers of the connection to the client, besides those that its `Connection` header names.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>
+const OF_THE_CONNECTION: [&str; 8] =
+    ["connection", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Text types are passed on as they are.
 fn is_text(content_type: Option<&str>) -> bool {
     const TEXT: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
-    let Some(content_type) = content_type else { return true };
+    let Some(content_type) = content_type else { return false };
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media_type.starts_with("text/") || TEXT.contains(&media_type.as_str())
 }
@@ -146,8 +152,12 @@ fn headers(parts: &Parts, body: &Bytes, arrival: &Arrival) -> BTreeMap<String, S
         joined.extend(text(&parts.headers, name).map(|value| (name.as_str().to_owned(), value)));
     }
     joined.entry("content-length".to_owned()).or_insert_with(|| body.len().to_string());
-    joined.remove("transfer-encoding");
-    joined.remove("connection");
+    let named = joined.get("connection").map(|names| names.to_ascii_lowercase()).unwrap_or_default();
+    // Not a header of the message itself, whatever the client says.
+    let named = named.split(',').map(str::trim).filter(|name| !["content-length", "host"].contains(name));
+    for name in named.chain(OF_THE_CONNECTION) {
+        joined.remove(name);
+    }
     joined.insert(TRACE_HEADER.to_string(), arrival.trace.clone());
     let forwarded = joined.entry("x-forwarded-for".to_owned()).or_default();
     let separator = if forwarded.is_empty() { "" } else { ", " };

@@ -1,12 +1,21 @@
 //! The gateway's promises: routes, events and answers as API Gateway makes them.
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
 use super::event::decoded_path;
-use super::{Arrival, Found, RouteTable, answer, event};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::{Arrival, Found, HEAD_BYTES_MAX, Integration, Patience, RouteTable, answer, event, serve};
+use crate::pool::{Concurrency, Function, FunctionSpec};
 
 /// Requests and the events they become: `{name, request: {method, target, headers, body | body_base64}, event}`.
 const EVENTS: &str = include_str!("requests.json");
@@ -143,4 +152,113 @@ fn results_become_answers() {
     check(r#"{"statusCode":200,"headers":{"a":"b\r\nc: d"}}"#, malformed("a header's value"));
     check("nonsense", malformed("it is not JSON"));
     check("", malformed("it is not JSON"));
+}
+
+/// Longer than any answer takes.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A gateway before `examples/bootstrap.rs`, which echoes its event; `/full` leads to a function that may not run.
+async fn gateway(patience: Patience) -> std::net::SocketAddr {
+    let bootstrap = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/bootstrap");
+    let integration = async |concurrency: Concurrency| {
+        let spec = FunctionSpec {
+            name: "echo".to_owned(),
+            arn: "arn:aws:lambda:us-east-1:000000000000:function:echo".to_owned(),
+            binary: bootstrap.clone(),
+            environment: BTreeMap::new(),
+            memory_mb: 128,
+            timeout: ANSWER_TIME_MAX,
+            concurrency,
+            freeze: false,
+        };
+        let function = Function::start(spec, Arc::new(|_, _| {})).await.expect("it starts");
+        Integration { function, timeout: ANSWER_TIME_MAX }
+    };
+    let echo = integration(Concurrency::Unreserved(4)).await;
+    let full = integration(Concurrency::Reserved(0)).await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let routes = RouteTable::new([("ANY /{proxy+}".to_owned(), echo), ("GET /full".to_owned(), full)]);
+    tokio::spawn(serve(listener, routes, Arc::new(|_| {}), patience));
+    address
+}
+
+/// Sends bytes and reads until the gateway closes the connection.
+async fn exchange(address: std::net::SocketAddr, sent: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(sent.as_bytes()).await.expect("it reads");
+    let mut answer = Vec::new();
+    let read = timeout(ANSWER_TIME_MAX, stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "not closed after {sent:?}");
+    String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test]
+async fn requests_are_refused_as_api_gateway_refuses_them() {
+    let address = gateway(Patience::default()).await;
+    let check = async |sent: String, status: u16, part: &str| {
+        let answer = exchange(address, &sent).await;
+        let shown = sent.get(..sent.len().min(80));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) || answer.starts_with(&format!("HTTP/1.0 {status} ")),
+            "{shown:?}: {answer}"
+        );
+        assert!(answer.contains(part), "{shown:?}: {answer}");
+        if ![431, 505].contains(&status) {
+            assert!(answer.contains("apigw-requestid: "), "{answer}");
+        }
+    };
+    let get = |headers: &str| format!("GET /a HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+    let bad = r#"{"message":"Bad Request"}"#;
+    check(get("Host: a.example:3000\r\n"), 200, r#""domainName":"a.example""#).await;
+    check(get("Host: [::1]:3000\r\n"), 200, "echo").await;
+    check(get(""), 400, bad).await;
+    check(get("Host: a\r\nHost: a\r\n"), 400, bad).await;
+    check(get("Host: a\r\nHost: b\r\n"), 400, bad).await;
+    check(get("Host:\r\n"), 400, bad).await;
+    check(get("Host: a b\r\n"), 400, bad).await;
+    check(get("Host: u@a\r\n"), 400, bad).await;
+    check(get("Host: a/b\r\n"), 400, bad).await;
+    check("GET /a HTTP/1.0\r\n\r\n".to_owned(), 200, "echo").await;
+    check("GET /a HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400, bad).await;
+    check(
+        "GET /full HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
+        503,
+        r#"{"message":"Service Unavailable"}"#,
+    )
+    .await;
+
+    let many = (0..1_000).map(|n| format!("x{n}: \r\n")).collect::<String>();
+    check(get(&format!("Host: a\r\n{many}")), 200, r#""x999":"""#).await;
+    let filled = |bytes: usize| {
+        let rest = get("Host: a\r\nx: \r\n").len() - "\r\n".len();
+        get(&format!("Host: a\r\nx: {}\r\n", "y".repeat(bytes - rest)))
+    };
+    check(filled(HEAD_BYTES_MAX), 200, "yyy").await;
+    check(filled(HEAD_BYTES_MAX + 1), 431, r#"{"message":"Request Header Fields Too Large"}"#).await;
+    check(get(&format!("Host: a\r\n{}", "a:\r\n".repeat(HEAD_BYTES_MAX / 4))), 431, "").await;
+
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    check(http2.to_owned(), 505, r#"{"message":"HTTP/2 is not supported here: use HTTP/1.1"}"#).await;
+    let upgrade = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    check(upgrade.to_owned(), 200, r#""headers":{"content-length":"0","host":"a","x-amzn-trace-id""#).await;
+}
+
+#[tokio::test]
+async fn a_slow_client_is_cut_off() {
+    let short = Duration::from_millis(200);
+    let check = async |patience: Patience, sent: &str, expected: &str| {
+        let answer = exchange(gateway(patience).await, sent).await;
+        assert!(answer.starts_with(expected) && (!expected.is_empty() || answer.is_empty()), "{sent:?}: {answer}");
+    };
+    let slow_head = Patience { head: short, ..Patience::default() };
+    check(slow_head, "", "").await;
+    check(slow_head, "G", "").await;
+    check(slow_head, "GET /a HTTP/1.1\r\nHost: a\r\n", "").await;
+    check(slow_head, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK").await;
+    let slow_body = Patience { body: short, ..Patience::default() };
+    let post = "POST /a HTTP/1.1\r\nHost: a\r\n";
+    check(slow_body, &format!("{post}Content-Length: 5\r\n\r\nabcd"), "HTTP/1.1 408 Request Timeout").await;
+    check(slow_body, &format!("{post}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n"), "HTTP/1.1 408 Request Timeout")
+        .await;
 }
