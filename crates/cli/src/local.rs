@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     freeze: bool,
     /// Environments of a function at once, where the template reserves none; one more request is answered 503
-    /// [default: as many as half of the free memory has room for, from 10 to 1000]
+    /// [default: as many as half of the free memory has room for, from 50 to 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
 }

@@ -17,6 +17,7 @@ mod complete;
 mod cost;
 mod develop;
 mod links;
+mod local;
 mod order_placed;
 mod page;
 mod picture;

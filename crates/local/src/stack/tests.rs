@@ -124,7 +124,7 @@ fn the_default_concurrency_is_what_half_of_the_free_memory_has_room_for() {
         assert_eq!(available_bytes(wrong), None, "{name}");
     }
     for (bytes, functions, expected) in
-        [(16 * gib, 2, 85), (16 * gib, 1, 170), (16 * gib, 0, 170), (gib, 2, 10), (0, 1, 10), (u64::MAX, 1, 1_000)]
+        [(16 * gib, 2, 85), (16 * gib, 1, 170), (16 * gib, 0, 170), (gib, 2, 50), (0, 1, 50), (u64::MAX, 1, 1_000)]
     {
         assert_eq!(concurrency_in(bytes, functions), expected, "{bytes} bytes, {functions} functions");
     }
