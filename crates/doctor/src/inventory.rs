@@ -20,6 +20,8 @@ pub struct Inventory {
     pub(crate) notes: Vec<String>,
     /// Nested stacks are among that.
     pub(crate) hidden: bool,
+    /// Keys of templates that are written twice.
+    pub(crate) repeated: Vec<(Origin, String)>,
     /// What was changed since it was deployed: whose, and how.
     pub(crate) changes: Vec<(Origin, String)>,
 }
@@ -49,6 +51,11 @@ impl Origin {
     /// Whether it is written in a file; else it is deployed.
     pub(crate) fn is_written(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// What stands at a path of a template, such as a parameter.
+    pub(crate) fn at(id: String, path: String, file: Option<(Arc<str>, Arc<Document>)>) -> Self {
+        Self { id, path, file }
     }
 
     /// File and line of a property, or of what is around it.

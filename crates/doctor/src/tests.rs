@@ -138,6 +138,116 @@ Resources:
     assert_eq!(report.findings.len(), 1, "{report}");
 }
 
+/// The errors and warnings about a template are these, but for those every bare template has.
+fn check(template: &str, expected: &[&str]) {
+    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new())
+        .unwrap_or_else(|error| panic!("{error}\n{template}"));
+    let report = examine(&inventory, &Project::default());
+    let usual = ["no-age-alarm", "log-retention", "log-format", "no-maximum-concurrency", "retry-permission"];
+    let found: BTreeSet<String> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity < Severity::Info && !usual.contains(&finding.check))
+        .map(|finding| format!("{} {}", finding.severity, finding.check))
+        .collect();
+    let expected: BTreeSet<String> = expected.iter().map(|text| (*text).to_owned()).collect();
+    assert_eq!(found, expected, "{template}\n{report}");
+}
+
+/// A function fed by a queue with a dead-letter queue, and more.
+fn fed(properties: &str, event: &str, more: &str) -> String {
+    format!(
+        "
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Orders:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 60
+      RedrivePolicy: {{ deadLetterTargetArn: !GetAtt Parked.Arn, maxReceiveCount: 5 }}
+  Parked: {{ Type: AWS::SQS::Queue, Properties: {{ MessageRetentionPeriod: 1209600 }} }}
+  ParkedAlarm:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Namespace: AWS/SQS
+      MetricName: ApproximateNumberOfMessagesVisible
+      Dimensions: [{{ Name: QueueName, Value: !GetAtt Parked.QueueName }}]
+  Consumer:
+    Type: AWS::Serverless::Function
+    Properties:
+      Policies:
+        - SQSSendMessagePolicy: {{ QueueName: !GetAtt Parked.QueueName }}
+      {properties}
+      Events:
+        Orders:
+          Type: SQS
+          Properties: {{ Queue: !GetAtt Orders.Arn{event} }}
+{more}"
+    )
+}
+
+const REPORTS: &str = ", FunctionResponseTypes: [ReportBatchItemFailures]";
+
+#[test]
+fn variables_of_others_are_not_bindings() {
+    for (variable, value) in [
+        ("QUEUE_URL", "!Ref Orders"),
+        ("QUEUE_ARN", "!GetAtt Orders.Arn"),
+        ("QUEUE_NAME", "!GetAtt Orders.QueueName"),
+        ("QUEUE_DEPTH_MAX", "10"),
+        ("QUEUE_ORDERS", "!Ref Orders"),
+    ] {
+        // A consumer binds nothing.
+        let environment = format!("Environment: {{ Variables: {{ {variable}: {value} }} }}");
+        check(&fed(&environment, REPORTS, ""), &[]);
+        // A function of another make binds by other names.
+        let sender = format!(
+            "  Sender: {{ Type: AWS::Serverless::Function, Properties: {{ {environment}, Role: !GetAtt Role.Arn }} }}
+  Role:
+    Type: AWS::IAM::Role
+    Properties: {{ Policies: [{{ PolicyDocument: {{ Statement: [{{ Effect: Allow, Action: 'logs:*', Resource: '*' }}] }} }}] }}"
+        );
+        let expected: &[&str] = if variable == "QUEUE_ORDERS" { &["error send-permission"] } else { &[] };
+        if variable != "QUEUE_DEPTH_MAX" {
+            check(&fed("", REPORTS, &sender), expected);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_one_needs_no_partial_response_and_a_handler_may_raise() {
+    check(&fed("", "", ""), &["warning no-partial-batch-response"]);
+    check(&fed("", ", BatchSize: 10", ""), &["warning no-partial-batch-response"]);
+    check(&fed("", ", BatchSize: 1", ""), &[]);
+}
+
+#[test]
+fn what_cloudformation_reads_is_read() {
+    let queue =
+        |properties: &str| format!("Resources:\n  Orders:\n    Type: AWS::SQS::Queue\n    Properties: {properties}");
+    for properties in [
+        "{\n      DelaySeconds: 0\n    }",
+        "{\n    DelaySeconds: 0,\n    VisibilityTimeout: 30\n    }",
+        "{\n'DelaySeconds': 0,\n\"Tags\": [\n{ Key: a, Value: !Join ['',\n['x',\n!Ref AWS::Region\n]]\n}\n]\n}",
+        "{\n  # a comment }\n  QueueName: 'a }b' }",
+    ] {
+        check(&queue(properties), &[]);
+    }
+    let long = format!("{{\n{}}}", "Tags: [\n],\n".repeat(30));
+    check(&queue(&long), &["warning duplicate-key"]);
+    check(&queue("\n      DelaySeconds: 0\n      DelaySeconds: 5"), &["warning duplicate-key"]);
+    check(&format!("{}\n  Orders: {{ Type: AWS::SQS::Queue }}", queue("{}")), &["warning duplicate-key"]);
+    // The last one counts, as it does for CloudFormation.
+    check(
+        &queue("\n      MessageRetentionPeriod: 60\n      MessageRetentionPeriod: 86400"),
+        &["warning duplicate-key"],
+    );
+    let read = |text: &str| Inventory::of_text(Path::new("t.yaml"), text, &BTreeMap::new()).map(drop);
+    let endless = queue(&format!("{{\n{}}}", "a: 1,\n".repeat(3_000)));
+    let error = read(&endless).expect_err("too many lines").to_string();
+    assert!(error.contains("indent the lines between its braces or brackets"), "{error}");
+}
+
 #[test]
 fn mappings_of_other_sources_are_left_alone() {
     let template = "

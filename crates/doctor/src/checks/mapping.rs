@@ -14,9 +14,9 @@ const ERRORS: &str = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "no-partial-batch-response",
-        severity: Severity::Error,
+        severity: Severity::Warning,
         title: "an SQS event source mapping does not read which messages failed",
-        why: "Without ReportBatchItemFailures Lambda ignores the list of failed messages and deletes the whole batch, failed messages included.",
+        why: "Without ReportBatchItemFailures Lambda ignores a list of failed messages and deletes the whole batch, failed messages included. Where the handler raises an error instead, the whole batch comes back, with the messages that are done.",
         mend: "Set FunctionResponseTypes: [ReportBatchItemFailures].",
         source: ERRORS,
         find: no_partial_batch_response,
@@ -104,7 +104,8 @@ fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &
 
 fn no_partial_batch_response(model: &Model<'_>, hits: &mut Hits) {
     for (mapping, _) in from_queues(model) {
-        if mapping.partial_batch.clone().or(false) == Some(false) {
+        let single = mapping.batch_size == Setting::Known(1);
+        if mapping.partial_batch.clone().or(false) == Some(false) && !single {
             hits.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
         }
     }

@@ -11,6 +11,7 @@ mod mq;
 mod permissions;
 mod queue;
 mod redrive;
+mod template;
 mod topology;
 mod visibility;
 
@@ -32,6 +33,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         mq::CHECKS,
         topology::CHECKS,
         deployed::CHECKS,
+        template::CHECKS,
     ]
     .into_iter()
     .flatten()

@@ -94,6 +94,13 @@ impl Stack<'_> {
         };
         let wrong = |(line, reason): (usize, String)| Error::NoTemplate { file: file.to_string(), line, reason };
         let document = Arc::new(Document::parse(template).map_err(wrong)?);
+        let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
+        for path in &document.duplicates {
+            let (around, key) = path.rsplit_once('/').unwrap_or(("", path));
+            let id = around.strip_prefix("/Resources/").and_then(|rest| rest.split('/').next()).unwrap_or(key);
+            let origin = Origin::at(format!("{}{id}", self.prefix), path.clone(), lines.clone());
+            inventory.repeated.push((origin, format!("{key} is written twice")));
+        }
         let Some(written) = document.value["Resources"].as_object() else {
             return Err(wrong((1, "is no template: it has no Resources".to_owned())));
         };
@@ -122,7 +129,6 @@ impl Stack<'_> {
             }
         }
         self.nested(inventory, &mut resolver, existing.iter().filter(|(_, body)| is_nested(body)).copied().collect())?;
-        let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
         for (id, body) in existing {
             let path = format!("/Resources/{id}/Properties");
             let properties = with_globals(&document.value, body);

@@ -21,6 +21,8 @@ pub(crate) struct Function {
     /// `ReservedConcurrentExecutions`
     pub(crate) reserved: Setting<u64>,
     pub(crate) environment: BTreeMap<String, Setting<String>>,
+    /// The names of its variables that bind logical queues.
+    pub(crate) binds: Vec<String>,
     pub(crate) log_format: Setting<String>,
     pub(crate) log_group: Setting<String>,
     pub(crate) application_log_level: Setting<String>,
@@ -50,7 +52,7 @@ impl Function {
     /// `QUEUE_<NAME>` and what it is.
     pub(crate) fn bindings(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
         let variables = self.environment.iter().map(|(name, value)| (name.as_str(), value));
-        variables.filter(|(name, _)| name.starts_with("QUEUE_"))
+        variables.filter(|(name, _)| self.binds.iter().any(|bound| bound == name))
     }
 }
 
@@ -90,6 +92,7 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
         timeout_s: props.number("Timeout"),
         reserved: props.number("ReservedConcurrentExecutions"),
         environment: variables.map(|(name, value)| (name.to_owned(), read(value))).collect(),
+        binds: Vec::new(),
         log_format: props.object("LoggingConfig").text("LogFormat"),
         log_group: props.object("LoggingConfig").text("LogGroup"),
         application_log_level: props.object("LoggingConfig").text("ApplicationLogLevel"),

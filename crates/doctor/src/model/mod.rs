@@ -9,6 +9,8 @@ mod mapping;
 mod queue;
 mod watch;
 
+use sluicegate_contract::Contract;
+
 use crate::{
     Project,
     inventory::{Inventory, Origin},
@@ -36,6 +38,8 @@ pub(crate) struct Model<'a> {
     pub(crate) secrets: Vec<Secret>,
     pub(crate) brokers: Vec<Broker>,
     pub(crate) changes: &'a [(Origin, String)],
+    /// Keys that are written twice.
+    pub(crate) repeated: &'a [(Origin, String)],
     /// There are nested stacks that could not be looked into: what is not here may be there.
     pub(crate) hidden: bool,
     /// Some key's own policy allows its use to others than who its account's policies name.
@@ -46,11 +50,21 @@ pub(crate) struct Model<'a> {
 impl<'a> Model<'a> {
     pub(crate) fn of(inventory: &'a Inventory, project: &'a Project) -> Self {
         let policies = Policies::of(inventory);
-        let functions = function::all(inventory, &policies);
+        let mut functions = function::all(inventory, &policies);
+        let (mappings, apis, contract) = (mapping::all(inventory), api::all(inventory), project.contract.as_ref());
+        for function in &mut functions {
+            let fed = mappings.iter().any(|mapping| mapping.function.as_ref().known() == Some(&function.name));
+            let routed =
+                apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
+            // A consumer may have such a variable for purposes of its own, or from the globals.
+            if routed || !fed {
+                function.binds = binds(function, contract);
+            }
+        }
         Self {
             queues: queue::all(inventory),
-            mappings: mapping::all(inventory),
-            apis: api::all(inventory),
+            mappings,
+            apis,
             urls: api::urls(inventory),
             alarms: alarm::all(inventory),
             log_groups: watch::log_groups(inventory),
@@ -60,6 +74,7 @@ impl<'a> Model<'a> {
             hidden: inventory.hidden,
             keys_opened: watch::keys_opened(inventory),
             changes: &inventory.changes,
+            repeated: &inventory.repeated,
             project,
         }
     }
@@ -139,4 +154,16 @@ impl<'a> Model<'a> {
         let wanted = Self::variable(name);
         self.senders().filter(|(_, variable, _)| *variable == wanted).map(|(.., queue)| queue).collect()
     }
+}
+
+/// The names of the variables that bind a logical queue: those of the contract's queues, and others with the value of a binding,
+/// except the name that functions of every make use for their own queue.
+fn binds(function: &Function, contract: Option<&Contract>) -> Vec<String> {
+    let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(Model::variable).collect();
+    let is_binding = |name: &&String| {
+        let value = function.variable(name).known();
+        let looks = value.is_some_and(|value| value.contains("://") || value.starts_with("rabbitmq:"));
+        contracted.contains(name) || (looks && name.starts_with("QUEUE_") && *name != "QUEUE_URL")
+    };
+    function.environment.keys().filter(is_binding).cloned().collect()
 }

@@ -1,0 +1,22 @@
+//! The template as a text: what is dropped or refused before any resource is made.
+
+use crate::{
+    finding::{Check, Hits, Severity},
+    model::Model,
+};
+
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "duplicate-key",
+    severity: Severity::Warning,
+    title: "a key is written twice",
+    why: "The last one counts: what the first one says is dropped without a word. YAML itself does not allow it.",
+    mend: "Join the two, or remove the first.",
+    source: "https://yaml.org/spec/1.2.2/#3213-node-comparison",
+    find: duplicate_key,
+}];
+
+fn duplicate_key(model: &Model<'_>, hits: &mut Hits) {
+    for (origin, what) in model.repeated {
+        hits.add(origin, "", what.as_str());
+    }
+}
