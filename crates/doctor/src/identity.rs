@@ -60,6 +60,7 @@ impl Home {
             "AWS::Logs::LogGroup" => by_name(self.arn("logs", &format!("log-group:{name}:*"))),
             "AWS::KMS::Key" => by_name(self.arn("kms", &format!("key/{name}"))),
             "AWS::AmazonMQ::Broker" => by_name(self.arn("mq", &format!("broker:{name}"))),
+            "AWS::EC2::SecurityGroup" => Physical::new(name.to_owned(), [("GroupId", name.to_owned())]),
             _ if name.starts_with("arn:") => by_arn(name.to_owned()),
             "AWS::IAM::ManagedPolicy" => by_arn(format!("arn:{}:iam::{}:policy/{name}", self.partition, self.account)),
             "AWS::SecretsManager::Secret" => by_arn(self.arn("secretsmanager", &format!("secret:{name}-AbCdEf"))),

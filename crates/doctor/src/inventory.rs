@@ -20,6 +20,10 @@ pub struct Inventory {
     pub(crate) notes: Vec<String>,
     /// Nested stacks are among that.
     pub(crate) hidden: bool,
+    /// Values of parameters that CloudFormation refuses.
+    pub(crate) refused: Vec<(Origin, String)>,
+    /// How many environments the account may run at once, where that can be asked.
+    pub(crate) account_concurrency: Option<u64>,
     /// Keys of templates that are written twice.
     pub(crate) repeated: Vec<(Origin, String)>,
     /// What was changed since it was deployed: whose, and how.
@@ -80,6 +84,8 @@ pub(crate) struct Resource {
     pub(crate) arn: String,
     /// Its properties, over the globals.
     pub(crate) properties: Value,
+    /// It surely exists; else its condition cannot be decided here.
+    pub(crate) certain: bool,
     /// What SAM and CloudFormation are told beside the properties.
     pub(crate) update_policy: Value,
 }

@@ -22,6 +22,8 @@ pub(crate) struct Live {
     pub(crate) functions: BTreeMap<String, Map<String, Value>>,
     /// Properties, by the mapping's UUID; `None` for one that is gone.
     pub(crate) mappings: BTreeMap<String, Option<Map<String, Value>>>,
+    /// How many environments the account may run at once.
+    pub(crate) account_concurrency: Option<u64>,
     /// By the secret's ARN.
     pub(crate) secrets: BTreeMap<String, SecretNow>,
 }
@@ -108,6 +110,7 @@ impl Inventory {
             }
             true
         });
+        self.account_concurrency = live.account_concurrency;
         // What is left is of no template here.
         for (uuid, now) in live.mappings {
             let Some(now) = now else { continue };
@@ -119,6 +122,7 @@ impl Inventory {
                 reference: uuid,
                 arn: String::new(),
                 properties: now.into(),
+                certain: true,
                 update_policy: Value::Null,
             });
         }

@@ -117,6 +117,10 @@ impl<'a> Props<'a> {
         self.get(name).and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()))
     }
 
+    pub(crate) fn decimal(self, name: &str) -> Setting<f64> {
+        self.get(name).and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()))
+    }
+
     pub(crate) fn flag(self, name: &str) -> Setting<bool> {
         self.get(name).and_then(|value| value.as_bool().or_else(|| value.as_str()?.to_ascii_lowercase().parse().ok()))
     }

@@ -25,7 +25,7 @@ const NESTED_DEPTH_MAX: usize = 8;
 /// Reads a deployed stack, by its name or its ARN.
 ///
 /// It takes cloudformation:DescribeStacks, GetTemplate and ListStackResources. More is seen with sqs:GetQueueAttributes,
-/// lambda:GetFunctionConfiguration, GetFunctionConcurrency, GetEventSourceMapping and ListEventSourceMappings, and
+/// lambda:GetAccountSettings, GetFunctionConfiguration, GetFunctionConcurrency, GetEventSourceMapping and ListEventSourceMappings, and
 /// secretsmanager:DescribeSecret.
 ///
 /// # Errors

@@ -222,6 +222,184 @@ fn a_batch_of_one_needs_no_partial_response_and_a_handler_may_raise() {
 }
 
 #[test]
+fn what_was_planted_is_found_and_its_neighbours_are_not() {
+    let orders = "Queue: !GetAtt Orders.Arn";
+    // The batching window counts before the function's time does.
+    let slow = |window_s: u32, timeout_s: u32| {
+        fed(&format!("Timeout: {timeout_s}"), &format!(", MaximumBatchingWindowInSeconds: {window_s}{REPORTS}"), "")
+    };
+    check(&slow(0, 10), &[]);
+    check(&slow(31, 30), &["error visibility-below-timeout"]);
+    check(&slow(30, 30), &["warning visibility-below-six-timeouts"]);
+    check(&slow(0, 61), &["error visibility-below-timeout"]);
+
+    // Two mappings of one queue; one that is off, and one of two conditions that cannot be decided, do not compete.
+    let second = |more: &str, condition: &str| {
+        format!(
+            "  Other:
+    Type: AWS::Serverless::Function
+    Properties: {{ Policies: [SQSSendMessagePolicy: {{ QueueName: !GetAtt Parked.QueueName }}] }}
+  Again:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: {{ EventSourceArn: !GetAtt Orders.Arn, FunctionName: !Ref Other{REPORTS}{more} }}{condition}"
+        )
+    };
+    let two = |more: &str, condition: &str| fed("", REPORTS, &second(more, condition));
+    let denied = "error consumer-permissions";
+    check(&two("", ""), &["error mappings-compete", denied]);
+    check(&two(", Enabled: false", ""), &["warning mapping-disabled", denied]);
+    check(&two("", "\n    Condition: Unknown"), &[denied]);
+    let filter = ", FilterCriteria: { Filters: [{ Pattern: '{}' }] }";
+    check(&fed("", &format!("{REPORTS}{filter}"), ""), &["warning filter-deletes"]);
+    assert!(fed("", REPORTS, "").contains(orders));
+
+    // Alarms: what cannot go off, and what can.
+    let alarm = |settings: &str| {
+        fed("", REPORTS, &format!("  Alarm: {{ Type: AWS::CloudWatch::Alarm, Properties: {{ {settings} }} }}"))
+    };
+    let on = |metric: &str, queue: &str, comparison: &str, threshold: &str| {
+        alarm(&format!(
+            "Namespace: AWS/SQS, MetricName: {metric}, Dimensions: [{{ Name: QueueName, Value: !GetAtt {queue}.QueueName }}], \
+             ComparisonOperator: {comparison}, Threshold: {threshold}"
+        ))
+    };
+    let (visible, age) = ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage");
+    let (above, at_least) = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold");
+    let (below, at_most) = ("LessThanThreshold", "LessThanOrEqualToThreshold");
+    for (metric, queue, comparison, threshold, silent) in [
+        (visible, "Parked", above, "0", false),
+        (visible, "Parked", at_least, "1", false),
+        (visible, "Parked", below, "1", true),
+        (visible, "Parked", at_most, "0", true),
+        (visible, "Orders", below, "0", true),
+        (visible, "Orders", below, "'0'", true),
+        (visible, "Orders", at_most, "0", false),
+        (visible, "Orders", below, "10", false),
+        (age, "Orders", above, "345600", true),
+        (age, "Orders", at_least, "345600", false),
+        (age, "Orders", above, "3600", false),
+        (age, "Parked", above, "604800", false),
+        (age, "Orders", above, "!ImportValue x", false),
+    ] {
+        check(&on(metric, queue, comparison, threshold), if silent { &["warning alarm-cannot-fire"] } else { &[] });
+    }
+    for metric in ["Errors", "Throttles"] {
+        let errors =
+            format!("Namespace: AWS/Lambda, MetricName: {metric}, ComparisonOperator: LessThanThreshold, Threshold: 1");
+        check(&alarm(&errors), &["warning alarm-cannot-fire"]);
+    }
+    check(&alarm("MetricName: m, Namespace: Own, ComparisonOperator: LessThanThreshold, Threshold: 0"), &[]);
+    check(&alarm("ActionsEnabled: 'false'"), &["warning alarm-actions-disabled"]);
+
+    // A queue's own policy.
+    let policy = |statement: &str| {
+        fed(
+            "",
+            REPORTS,
+            &format!(
+                "  Closed: {{ Type: AWS::SQS::QueuePolicy, Properties: {{ Queues: [!Ref Orders], PolicyDocument: {{ Statement: {{ {statement} }} }} }} }}"
+            ),
+        )
+    };
+    for (statement, denies) in [
+        ("Effect: Deny, Principal: '*', Action: 'sqs:*'", true),
+        ("Effect: Deny, Principal: { AWS: '*' }, Action: [sqs:SendMessage, 'SQS:ReceiveMessage']", true),
+        ("Effect: Deny, Principal: { AWS: !Sub 'arn:aws:iam::${AWS::AccountId}:root' }, Action: 'sqs:Delete*'", true),
+        ("Effect: Allow, Principal: '*', Action: 'sqs:*'", false),
+        ("Effect: Deny, Principal: '*', Action: 'sqs:*', Condition: { Bool: { 'aws:SecureTransport': false } }", false),
+        ("Effect: Deny, Principal: { AWS: 'arn:aws:iam::1:role/other' }, Action: 'sqs:*'", false),
+        ("Effect: Deny, NotPrincipal: { AWS: 'arn:aws:iam::1:role/ours' }, Action: 'sqs:*'", false),
+        ("Effect: Deny, Principal: '*', Action: sqs:PurgeQueue", false),
+    ] {
+        check(&policy(statement), if denies { &["error queue-policy-denies"] } else { &[] });
+    }
+
+    // A queue that is its own dead-letter queue.
+    let own = fed("", REPORTS, "").replace("!GetAtt Parked.Arn", "!GetAtt Orders.Arn");
+    let found = Inventory::of_text(Path::new("t.yaml"), &own, &BTreeMap::new()).expect("a template");
+    let found = examine(&found, &Project::default());
+    let found: Vec<_> = found.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert!(matches!(found.as_slice(), [finding] if finding.check == "dead-letter-loop"), "{found:#?}");
+}
+
+#[test]
+fn ways_out_of_a_private_network_are_followed() {
+    let fixture = read(&folder().join("forward-without-nat.yaml")).expect("the fixture");
+    let found = |edits: &[(&str, &str)]| {
+        let text = edits.iter().fold(fixture.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        let inventory = Inventory::of_text(Path::new("t.yaml"), &text, &BTreeMap::new()).expect("a template");
+        let report = examine(&inventory, &Project::default());
+        report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .map(|finding| finding.check)
+            .collect::<Vec<_>>()
+    };
+    let url = "https://example.com/orders";
+    let nat = ("  Logs:\n", "  Nat: { Type: AWS::EC2::NatGateway }\n  Logs:\n");
+    for inside in
+        ["http://10.0.0.7:8080/", "https://orders.internal/", "https://abc.lambda-url.eu-west-1.amazonaws.com/", "''"]
+    {
+        assert!(found(&[(url, inside)]).is_empty(), "{inside}");
+    }
+    for outside in [url, "https://user@203.0.113.7:8443/x", "HTTP://EXAMPLE.COM?x"] {
+        assert_eq!(found(&[(url, outside)]), ["forward-without-nat"], "{outside}");
+        assert!(found(&[(url, outside), nat]).is_empty(), "{outside}");
+    }
+    let quiet = (url, "''");
+    let lambda = ("${AWS::Region}.lambda", "${AWS::Region}.s3");
+    assert_eq!(found(&[quiet, lambda]), ["mq-endpoints"]);
+    assert!(found(&[quiet, lambda, nat]).is_empty());
+    let egress = "      SecurityGroupEgress: [{ IpProtocol: tcp, FromPort: 443, ToPort: 5671, CidrIp: 10.0.0.0/16 }]\n";
+    for (rule, expected) in [
+        ("", vec![]),
+        ("      SecurityGroupEgress: [{ IpProtocol: '-1', CidrIp: 0.0.0.0/0 }]\n", vec![]),
+        ("      SecurityGroupEgress: !ImportValue rules\n", vec![]),
+        ("      SecurityGroupEgress: [{ IpProtocol: tcp, FromPort: 5671, ToPort: 5671 }]\n", vec!["mq-security-group"]),
+        (
+            "      SecurityGroupEgress: [{ IpProtocol: icmp, FromPort: 252, ToPort: 86 }]\n",
+            vec!["mq-security-group"; 2],
+        ),
+    ] {
+        assert_eq!(found(&[quiet, (egress, rule)]), expected, "{rule}");
+    }
+    let ingress =
+        "      SecurityGroupIngress: [{ IpProtocol: tcp, FromPort: 5671, ToPort: 5671, CidrIp: 10.0.0.0/16 }]\n";
+    assert_eq!(found(&[quiet, (ingress, "")]), ["mq-security-group"]);
+    assert!(found(&[quiet, ("PubliclyAccessible: false", "PubliclyAccessible: true"), lambda]).is_empty());
+}
+
+#[test]
+fn parameters_are_compared_with_their_declaration() {
+    let of = |declaration: &str, value: &str| {
+        let text = format!("Parameters: {{ P: {{ {declaration} }} }}\nResources: {{}}");
+        let parameters = BTreeMap::from([("P".to_owned(), value.to_owned())]);
+        let inventory = Inventory::of_text(Path::new("t.yaml"), &text, &parameters).expect("a template");
+        let report = examine(&inventory, &Project::default());
+        report.findings.into_iter().map(|finding| format!("{} {}", finding.check, finding.what)).collect::<Vec<_>>()
+    };
+    for (declaration, value, expected) in [
+        ("Type: String, AllowedValues: [a, b]", "a", None),
+        ("Type: String, AllowedValues: [a, b]", "c", Some("is c, and AllowedValues are a, b")),
+        ("Type: String, AllowedValues: [a], NoEcho: true", "c", Some("is a value, and AllowedValues are a")),
+        ("Type: Number, AllowedValues: [10, 30]", "30", None),
+        ("Type: Number, MinValue: 5, MaxValue: 28", "4", Some("has 4, and at least 5 are needed")),
+        ("Type: Number, MinValue: 5, MaxValue: 28", "28.5", Some("has 28.5, and at most 28 are allowed")),
+        ("Type: Number", "x", Some("is x, which is not a number")),
+        ("Type: String, MaxLength: 2", "abc", Some("has 3 characters, and at most 2 characters are allowed")),
+        ("Type: CommaDelimitedList, AllowedValues: [a, b]", "a, b", None),
+        ("Type: CommaDelimitedList, AllowedValues: [a, b]", "a,c", Some("is c, and AllowedValues are a, b")),
+    ] {
+        let expected: Vec<String> = expected.into_iter().map(|what| format!("parameter-value {what}")).collect();
+        assert_eq!(of(declaration, value), expected, "{declaration} {value}");
+    }
+}
+
+#[test]
 fn what_cloudformation_reads_is_read() {
     let queue =
         |properties: &str| format!("Resources:\n  Orders:\n    Type: AWS::SQS::Queue\n    Properties: {properties}");

@@ -2,7 +2,7 @@
 
 use crate::{
     finding::{Check, Hits, Severity},
-    model::{Alarm, Metric, Model, Queue},
+    model::{Alarm, Metric, Model, Queue, RETENTION_S_DEFAULT},
     setting::Setting,
 };
 
@@ -67,6 +67,42 @@ pub(super) const CHECKS: &[Check] = &[
         mend: "Watch the broker's MessageCount, and its queues by the management API (sluicegate dlq list).",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-4.html",
         find: alarm_metric_gone,
+    },
+    Check {
+        id: "alarm-cannot-fire",
+        severity: Severity::Warning,
+        title: "an alarm cannot go off when it should",
+        why: "The metric never gets to the threshold, or the comparison is the wrong way round: whatever happens, the alarm does not say so.",
+        mend: "Compare with GreaterThanThreshold and a threshold that the metric can pass: 0 for dead letters, errors and throttles, well below the queue's retention for its age.",
+        source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
+        find: alarm_cannot_fire,
+    },
+    Check {
+        id: "alarm-actions-disabled",
+        severity: Severity::Warning,
+        title: "an alarm's actions are disabled",
+        why: "It changes its state and tells no one, whatever AlarmActions names.",
+        mend: "Remove ActionsEnabled: false.",
+        source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
+        find: alarm_actions_disabled,
+    },
+    Check {
+        id: "dead-letter-alarm-late",
+        severity: Severity::Info,
+        title: "an alarm on a dead-letter queue leaves some dead letters unsaid",
+        why: "As long as there are no more than its threshold they lie there unseen, until their retention ends.",
+        mend: "Set the threshold to 0, with GreaterThanThreshold.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
+        find: dead_letter_alarm_late,
+    },
+    Check {
+        id: "topic-without-subscription",
+        severity: Severity::Info,
+        title: "alarms go to a topic that the template subscribes no one to",
+        why: "Unless somebody subscribes by hand, SNS drops every message.",
+        mend: "Add an AWS::SNS::Subscription (here: give AlarmEmail), or subscribe by hand to the output AlarmTopicArn.",
+        source: "https://docs.aws.amazon.com/sns/latest/dg/sns-create-subscribe-endpoint-to-topic.html",
+        find: topic_without_subscription,
     },
     Check {
         id: "alarms-tell-nobody",
@@ -178,5 +214,89 @@ fn alarms_tell_nobody(model: &Model<'_>, hits: &mut Hits) {
         && !model.alarms.iter().any(|alarm| alarm.acts)
     {
         hits.add(&first.origin, "AlarmActions", format!("none of {} alarm(s) has an action", model.alarms.len()));
+    }
+}
+
+/// What is wrong with the threshold of an alarm on a single metric, none of which is ever below zero.
+fn never_fires(model: &Model<'_>, alarm: &Alarm) -> Option<String> {
+    let ([metric], Some(threshold), Some(comparison)) =
+        (alarm.metrics.as_slice(), alarm.threshold.clone().known(), alarm.comparison.as_ref().known())
+    else {
+        return None;
+    };
+    let namespace = metric.namespace.as_ref().known().filter(|name| name.starts_with("AWS/"))?;
+    let name = metric.name.as_ref().known()?.as_str();
+    let (below, with_equal) = (comparison.starts_with("LessThan"), comparison.contains("OrEqualTo"));
+    if below && (threshold < 0.0 || (threshold == 0.0 && !with_equal)) {
+        return Some(format!("{name} is never below {threshold}"));
+    }
+    let of = |queue: &&Queue| !metric.hidden && is_of(metric, queue);
+    let dead_letters = model.dead_letter_queues().into_iter().any(|queue| of(&queue));
+    let trouble = match namespace.as_str() {
+        SQS => OF_CONTENT.contains(&name) && dead_letters,
+        "AWS/Lambda" => ["Errors", "Throttles"].contains(&name),
+        _ => false,
+    };
+    if below && trouble {
+        return Some(format!("{comparison} goes off while {name} is low, which is as it should be"));
+    }
+    if !below && namespace == SQS && name == "ApproximateAgeOfOldestMessage" {
+        let queue = model.queues.iter().find(of)?;
+        let retention_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT)? as f64;
+        if threshold > retention_s || (threshold == retention_s && !with_equal) {
+            return Some(format!(
+                "{} deletes its messages after {retention_s} s, before {threshold} s",
+                queue.origin.id
+            ));
+        }
+    }
+    None
+}
+
+fn alarm_cannot_fire(model: &Model<'_>, hits: &mut Hits) {
+    for alarm in &model.alarms {
+        if let Some(what) = never_fires(model, alarm) {
+            hits.add(&alarm.origin, "Threshold", what);
+        }
+    }
+}
+
+fn alarm_actions_disabled(model: &Model<'_>, hits: &mut Hits) {
+    for alarm in model.alarms.iter().filter(|alarm| alarm.enabled == Setting::Known(false)) {
+        hits.add(&alarm.origin, "ActionsEnabled", "is false");
+    }
+}
+
+fn dead_letter_alarm_late(model: &Model<'_>, hits: &mut Hits) {
+    for queue in model.dead_letter_queues() {
+        for alarm in &model.alarms {
+            let [metric] = alarm.metrics.as_slice() else { continue };
+            let counts = metric.is(SQS, OF_CONTENT[0]) && !metric.hidden && is_of(metric, queue);
+            let unsaid = match (alarm.comparison.as_ref().known().map(String::as_str), alarm.threshold.clone().known())
+            {
+                (Some("GreaterThanThreshold"), Some(threshold)) => threshold,
+                (Some("GreaterThanOrEqualToThreshold"), Some(threshold)) => threshold - 1.0,
+                _ => continue,
+            };
+            if counts && unsaid >= 1.0 {
+                hits.add(
+                    &alarm.origin,
+                    "Threshold",
+                    format!("says nothing of {unsaid} messages in {}", queue.origin.id),
+                );
+            }
+        }
+    }
+}
+
+fn topic_without_subscription(model: &Model<'_>, hits: &mut Hits) {
+    // Of a deployed stack it is not known who subscribed by hand.
+    let written = model.topics.iter().filter(|topic| topic.origin.is_written() && !model.hidden);
+    for topic in written.filter(|topic| !topic.subscribed) {
+        let told = Setting::Known(topic.arn.clone());
+        let alarms = model.alarms.iter().filter(|alarm| alarm.actions.contains(&told)).count();
+        if alarms > 0 {
+            hits.add(&topic.origin, "", format!("{alarms} alarm(s) go to it, and the template subscribes no one"));
+        }
     }
 }

@@ -30,6 +30,15 @@ pub(super) const CHECKS: &[Check] = &[
         find: api_throttling,
     },
     Check {
+        id: "throttling-zero",
+        severity: Severity::Error,
+        title: "an HTTP API lets no request through",
+        why: "With a limit of 0 the gateway answers 429 to every request, and the function sees none.",
+        mend: "Set ThrottlingRateLimit and ThrottlingBurstLimit to 1 or more. To close a route, remove it.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html",
+        find: throttling_zero,
+    },
+    Check {
         id: "api-access-logs",
         severity: Severity::Warning,
         title: "an HTTP API writes no access log",
@@ -91,6 +100,14 @@ fn integration_timeout(model: &Model<'_>, hits: &mut Hits) {
 fn api_throttling(model: &Model<'_>, hits: &mut Hits) {
     for api in model.apis.iter().filter(|api| api.throttled == Setting::Known(false)) {
         hits.add(&api.origin, "DefaultRouteSettings", "has no ThrottlingRateLimit");
+    }
+}
+
+fn throttling_zero(model: &Model<'_>, hits: &mut Hits) {
+    for api in &model.apis {
+        for path in &api.closed {
+            hits.add(&api.origin, path, format!("{path} is 0"));
+        }
     }
 }
 

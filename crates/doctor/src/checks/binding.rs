@@ -7,7 +7,7 @@ use sluicegate_queue::Binding;
 use super::permissions::at;
 use crate::{
     finding::{Check, Hits, Severity},
-    model::{Function, Model},
+    model::{Function, Mapping, Model, Source},
     setting::Setting,
 };
 
@@ -40,6 +40,24 @@ pub(super) const CHECKS: &[Check] = &[
         mend: "Use !Ref Queue.",
         source: CONFIGURATION,
         find: binding_unknown_queue,
+    },
+    Check {
+        id: "binding-dead-letter",
+        severity: Severity::Error,
+        title: "a QUEUE_<NAME> names a dead-letter queue",
+        why: "New messages are stored among those that were given up, where nothing works them off.",
+        mend: "Bind the queue itself: !Ref Queue, not its dead-letter queue.",
+        source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
+        find: binding_dead_letter,
+    },
+    Check {
+        id: "queue-not-consumed",
+        severity: Severity::Error,
+        title: "a queue of the contract has no consumer",
+        why: "Requests are answered 202 and their messages stay on the queue until its retention ends, when they are deleted.",
+        mend: "Give the consumer an event of the queue: Type: SQS with the queue's ARN, or Type: MQ with its name.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+        find: queue_not_consumed,
     },
     Check {
         id: "delay-on-fifo",
@@ -115,4 +133,66 @@ fn delay_on_fifo(model: &Model<'_>, hits: &mut Hits) {
             hits.add(&queue.origin, "FifoQueue", what);
         }
     }
+}
+
+fn binding_dead_letter(model: &Model<'_>, hits: &mut Hits) {
+    for (function, variable, queue) in model.senders().filter(|(.., queue)| model.rests(queue)) {
+        hits.add(&function.origin, &at(variable), format!("names the dead-letter queue {}", queue.origin.id));
+    }
+}
+
+fn queue_not_consumed(model: &Model<'_>, hits: &mut Hits) {
+    let Some(contract) = &model.project.contract else { return };
+    let unknown = model.mappings.iter().any(|mapping| match &mapping.source {
+        Source::Sqs { queue } => *queue == Setting::Unknown,
+        Source::Mq { queues, .. } => queues.contains(&Setting::Unknown),
+    });
+    // What cannot be seen may consume it.
+    if unknown || model.hidden {
+        return;
+    }
+    for name in contract.queues() {
+        for queue in model.bound(name).into_iter().filter(|queue| !model.rests(queue)) {
+            let arn = Setting::Known(queue.arn.clone());
+            let by = |mapping: &Mapping| matches!(&mapping.source, Source::Sqs { queue } if *queue == arn);
+            if !model.mappings.iter().any(by) {
+                hits.add(
+                    &queue.origin,
+                    "",
+                    format!("takes what the contract sends to {name}, and nothing consumes it"),
+                );
+            }
+        }
+        for (function, variable, exchange) in exchanges(model, name) {
+            let Some(topology) = &model.project.topology else { continue };
+            let mut queues = topology
+                .queues()
+                .iter()
+                .filter(|queue| queue.bindings.iter().any(|binding| binding.exchange == exchange))
+                .peekable();
+            let read = |name: &String| {
+                let by = |mapping: &Mapping| match &mapping.source {
+                    Source::Mq { queues, .. } => queues.contains(&Setting::Known(name.clone())),
+                    Source::Sqs { .. } => false,
+                };
+                model.mappings.iter().any(by)
+            };
+            // An exchange without queues has a check of its own.
+            if queues.peek().is_some() && !queues.any(|queue| read(&queue.name)) {
+                let what = format!("sends to exchange {exchange}, and no mapping names a queue that is bound to it");
+                hits.add(&function.origin, &at(&variable), what);
+            }
+        }
+    }
+}
+
+/// The functions that bind the logical queue `name` to an exchange, with the variable and the exchange.
+fn exchanges<'m>(model: &'m Model<'_>, name: &str) -> Vec<(&'m Function, String, String)> {
+    let variable = Model::variable(name);
+    let bound = model.functions.iter().filter(|function| function.bindings().any(|(own, _)| own == variable));
+    let exchange = |function: &'m Function| match bind(function, &[name]).ok()?.remove(name)? {
+        Binding::Rabbitmq { exchange, .. } if !exchange.is_empty() => Some((function, variable.clone(), exchange)),
+        _ => None,
+    };
+    bound.filter_map(exchange).collect()
 }

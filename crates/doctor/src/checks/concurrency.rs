@@ -37,6 +37,15 @@ pub(super) const CHECKS: &[Check] = &[
         find: reserved_without_maximum_concurrency,
     },
     Check {
+        id: "concurrency-above-account",
+        severity: Severity::Warning,
+        title: "consumers may start more environments than the account runs at once",
+        why: "A new account has a small quota (10 is common), not 1,000. Above it invocations are throttled, ingress's too: callers get a 503, and throttled deliveries use up receives.",
+        mend: "Ask for a higher quota of concurrent executions (Service Quotas), or lower MaximumConcurrency.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html",
+        find: concurrency_above_account,
+    },
+    Check {
         id: "no-maximum-concurrency",
         severity: Severity::Warning,
         title: "nothing limits how many environments work a queue off",
@@ -81,6 +90,27 @@ fn reserved_without_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
             let what = format!("has no MaximumConcurrency, and {reserved} are reserved for {}", function.origin.id);
             hits.add(&mapping.origin, "ScalingConfig", what);
         }
+    }
+}
+
+fn concurrency_above_account(model: &Model<'_>, hits: &mut Hits) {
+    let Some(quota) = model.account_concurrency else { return };
+    let mut together: u64 = 0;
+    let mut last = None;
+    for (function, mappings) in consumers(model) {
+        let each = mappings.iter().filter_map(|mapping| mapping.concurrency_max.clone().known());
+        let mapped = each.fold(0_u64, u64::saturating_add);
+        let own = match function.reserved.clone().known() {
+            Some(reserved) if mapped == 0 => reserved,
+            Some(reserved) => reserved.min(mapped),
+            None => mapped,
+        };
+        together = together.saturating_add(own);
+        last = Some(function);
+    }
+    if let Some(function) = last.filter(|_| together > quota) {
+        let what = format!("consumers start up to {together} environments, and the account runs {quota} at once");
+        hits.add(&function.origin, "", what);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Event source mappings: settings that lose messages, and settings that Lambda refuses or that do nothing.
 
+use std::collections::BTreeMap;
+
 use crate::{
     finding::{Check, Hits, Severity},
     model::{Mapping, Model, Source},
@@ -24,11 +26,20 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "filter-deletes",
         severity: Severity::Warning,
-        title: "an SQS event source mapping filters",
-        why: "A message that matches no filter is deleted from the queue. It is not left for another consumer, and gets into no dead-letter queue.",
+        title: "an event source mapping of a queue filters",
+        why: "A message that matches no filter is deleted from the queue, on SQS as on RabbitMQ. It is not left for another consumer, and gets into no dead-letter queue.",
         mend: "Filter before the queue (a route's queue in the contract, an exchange's bindings), or have a queue for each consumer.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html",
         find: filter_deletes,
+    },
+    Check {
+        id: "mappings-compete",
+        severity: Severity::Error,
+        title: "two event source mappings work one queue off",
+        why: "Each message goes to one of them, by chance: each function sees a part, and with filters each deletes what the other is for.",
+        mend: "Keep one mapping, or give each consumer a queue and send to both (SNS, or an exchange).",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html",
+        find: mappings_compete,
     },
     Check {
         id: "mapping-disabled",
@@ -112,8 +123,31 @@ fn no_partial_batch_response(model: &Model<'_>, hits: &mut Hits) {
 }
 
 fn filter_deletes(model: &Model<'_>, hits: &mut Hits) {
-    for (mapping, _) in from_queues(model).filter(|(mapping, _)| mapping.filtered) {
+    for mapping in model.mappings.iter().filter(|mapping| mapping.filtered) {
         hits.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
+    }
+}
+
+fn mappings_compete(model: &Model<'_>, hits: &mut Hits) {
+    // A queue by its ARN, or by its broker and name.
+    let queue = |mapping: &Mapping| match &mapping.source {
+        Source::Sqs { queue: Setting::Known(arn) } => Some((arn.clone(), String::new())),
+        Source::Mq { broker: Setting::Known(broker), queues, .. } => match queues.as_slice() {
+            [Setting::Known(queue)] => Some((broker.clone(), queue.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    // Of two whose conditions cannot be decided, perhaps only one exists.
+    let certain =
+        model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled.clone().or(true) == Some(true));
+    let mut first = BTreeMap::new();
+    for mapping in certain {
+        let Some(queue) = queue(mapping) else { continue };
+        match first.get(&queue) {
+            None => drop(first.insert(queue, &mapping.origin.id)),
+            Some(other) => hits.add(&mapping.origin, "", format!("is of the same queue as {other}")),
+        }
     }
 }
 

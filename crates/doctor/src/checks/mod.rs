@@ -8,6 +8,7 @@ mod deployed;
 mod function;
 mod mapping;
 mod mq;
+mod network;
 mod permissions;
 mod queue;
 mod redrive;
@@ -31,6 +32,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         api::CHECKS,
         alarms::CHECKS,
         mq::CHECKS,
+        network::CHECKS,
         topology::CHECKS,
         deployed::CHECKS,
         template::CHECKS,

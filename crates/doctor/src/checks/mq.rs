@@ -2,6 +2,7 @@
 
 use sluicegate_topology::Address;
 
+use super::permissions::at;
 use crate::{
     finding::{Check, Hits, Severity},
     model::{Function, Mapping, Model, Source, TIMEOUT_S_DEFAULT},
@@ -10,6 +11,8 @@ use crate::{
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 const TIMEOUT_S_MAX: u64 = 840;
+/// What Amazon MQ sets from RabbitMQ 4 on. <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-sizing-guidelines.html>
+const MESSAGE_BYTES_DEFAULT: u64 = 524_288;
 /// What Lambda does in the function's name to reach a broker in a private network. Same page.
 const ACTIONS: [&str; 8] = [
     "mq:DescribeBroker",
@@ -88,6 +91,15 @@ pub(super) const CHECKS: &[Check] = &[
         mend: "Set Timeout to 840 at most.",
         source: GUIDE,
         find: mq_timeout,
+    },
+    Check {
+        id: "mq-message-size",
+        severity: Severity::Error,
+        title: "a route admits larger messages than the broker takes",
+        why: "RabbitMQ closes the channel on such a message: every request of that size is answered 503, and what is sent at the same time is disturbed.",
+        mend: "Give the broker a Configuration with max_message_size, or lower the route's payloadBytes.",
+        source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/configure-resource-limits.html",
+        find: mq_message_size,
     },
     Check {
         id: "broker-single",
@@ -183,6 +195,32 @@ fn mq_timeout(model: &Model<'_>, hits: &mut Hits) {
         let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
         if let (true, Some(timeout_s)) = (fed, timeout_s) {
             hits.add(&function.origin, "Timeout", format!("is {timeout_s}"));
+        }
+    }
+}
+
+fn mq_message_size(model: &Model<'_>, hits: &mut Hits) {
+    let Some(contract) = &model.project.contract else { return };
+    let version_4 = |version: &String| version.starts_with("4.") || version == "4";
+    let small = model.brokers.iter().any(|broker| {
+        broker.rabbitmq && broker.limits_are_defaults && broker.engine_version.as_ref().known().is_some_and(version_4)
+    });
+    if !small {
+        return;
+    }
+    for operation in contract.operations() {
+        let admitted = operation.enqueue.payload_bytes_max as u64;
+        let variable = Model::variable(&operation.enqueue.queue);
+        for function in &model.functions {
+            let bound = function.variable(&variable).known().is_some_and(|value| value.starts_with("rabbitmq:"));
+            // The envelope around the payload takes some bytes more.
+            if bound && admitted >= MESSAGE_BYTES_DEFAULT {
+                let what = format!(
+                    "{} admits payloads of {admitted} bytes, the broker takes messages of {MESSAGE_BYTES_DEFAULT}",
+                    operation.id
+                );
+                hits.add(&function.origin, &at(&variable), what);
+            }
         }
     }
 }

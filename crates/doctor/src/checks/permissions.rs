@@ -51,6 +51,33 @@ pub(super) const CHECKS: &[Check] = &[
         find: send_permission,
     },
     Check {
+        id: "queue-policy-denies",
+        severity: Severity::Error,
+        title: "a queue's own policy denies what a function does with it",
+        why: "A denial outweighs whatever the role allows: messages are refused, or cannot be received.",
+        mend: "Remove the statement, or limit it by a Condition or a Principal that spares the function's role.",
+        source: "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html",
+        find: queue_policy_denies,
+    },
+    Check {
+        id: "logs-permission",
+        severity: Severity::Warning,
+        title: "a function's role may not write log lines",
+        why: "The function runs and leaves no line, and its metrics, which are lines, stay empty: alarms on them are silent.",
+        mend: "Allow logs:CreateLogStream and logs:PutLogEvents on the function's log group.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+        find: logs_permission,
+    },
+    Check {
+        id: "deployment-permission",
+        severity: Severity::Error,
+        title: "the role of a deployment may not move the alias",
+        why: "CodeDeploy cannot shift traffic, so the deployment fails and is rolled back.",
+        mend: "Allow lambda:GetAlias and lambda:UpdateAlias on the functions and their aliases, or leave Role out.",
+        source: "https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForLambdaLimited.html",
+        find: deployment_permission,
+    },
+    Check {
         id: "key-of-sender",
         severity: Severity::Error,
         title: "a function sends to a queue whose key its role may not use",
@@ -127,9 +154,46 @@ fn reject_permission(model: &Model<'_>, hits: &mut Hits) {
 }
 
 fn send_permission(model: &Model<'_>, hits: &mut Hits) {
-    for (function, variable, queue) in model.senders() {
+    // Nothing is to be sent to where dead letters rest: binding-dead-letter.
+    for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.rests(queue)) {
         if !missing(function, &["sqs:SendMessage"], queue).is_empty() {
             hits.add(&function.origin, &at(variable), format!("may not sqs:SendMessage {}", queue.origin.id));
+        }
+    }
+}
+
+fn queue_policy_denies(model: &Model<'_>, hits: &mut Hits) {
+    let denied = |queue: &Queue, function: &Function, actions: &[&str]| -> Vec<String> {
+        let role = function.role.as_ref().known().map(String::as_str);
+        let denies = |action: &&&str| queue.denials.iter().any(|denial| denial.denies(action, role));
+        actions.iter().filter(denies).map(|action| (*action).to_owned()).collect()
+    };
+    let senders = model.senders().map(|(function, _, queue)| (function, queue, &["sqs:SendMessage"][..]));
+    let consumers = model.consumed().map(|(queue, _, function)| (function, queue, &OF_CONSUMERS[..]));
+    for (function, queue, actions) in senders.chain(consumers) {
+        let denied = denied(queue, function, actions);
+        if !denied.is_empty() {
+            hits.add(&queue.origin, "", format!("its policy denies {} {}", function.origin.id, denied.join(", ")));
+        }
+    }
+}
+
+fn logs_permission(model: &Model<'_>, hits: &mut Hits) {
+    for function in &model.functions {
+        let lacking = ["logs:CreateLogStream", "logs:PutLogEvents"].into_iter();
+        let lacking: Vec<_> = lacking.filter(|action| function.access.lacks(action, None)).collect();
+        if !lacking.is_empty() {
+            hits.add(&function.origin, "Role", format!("may not {}", lacking.join(", ")));
+        }
+    }
+}
+
+fn deployment_permission(model: &Model<'_>, hits: &mut Hits) {
+    for (origin, property, access) in &model.deployments {
+        let lacking = ["lambda:GetAlias", "lambda:UpdateAlias"].into_iter();
+        let lacking: Vec<_> = lacking.filter(|action| access.lacks(action, None)).collect();
+        if !lacking.is_empty() {
+            hits.add(origin, property, format!("may not {}", lacking.join(", ")));
         }
     }
 }

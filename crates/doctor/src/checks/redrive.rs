@@ -84,7 +84,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "dead letters come back to where they failed",
         why: "A message that can never succeed goes round for ever, or until its retention ends; nobody sees a dead letter.",
-        mend: "Let dead letters rest in a queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
+        mend: "Point deadLetterTargetArn at another queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
         source: QUEUES,
         find: dead_letter_loop,
     },
@@ -169,7 +169,7 @@ fn dead_letter_target(model: &Model<'_>, hits: &mut Hits) {
 
 fn dead_letter_retention(model: &Model<'_>, hits: &mut Hits) {
     // A FIFO queue's dead letters begin a new life: same page.
-    for (queue, _, target) in model.redriven().filter(|(queue, ..)| !queue.fifo) {
+    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| !queue.fifo && queue.arn != target.arn) {
         let source_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT);
         let target_s = target.retention_s.clone().or(RETENTION_S_DEFAULT);
         if let (Some(source_s), Some(target_s)) = (source_s, target_s)

@@ -5,15 +5,32 @@ use crate::{
     model::Model,
 };
 
-pub(super) const CHECKS: &[Check] = &[Check {
-    id: "duplicate-key",
-    severity: Severity::Warning,
-    title: "a key is written twice",
-    why: "The last one counts: what the first one says is dropped without a word. YAML itself does not allow it.",
-    mend: "Join the two, or remove the first.",
-    source: "https://yaml.org/spec/1.2.2/#3213-node-comparison",
-    find: duplicate_key,
-}];
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "parameter-value",
+        severity: Severity::Error,
+        title: "a parameter has a value that its declaration does not allow",
+        why: "CloudFormation refuses the deployment.",
+        mend: "Give a value that AllowedValues, MinValue, MaxValue, MinLength and MaxLength of the parameter admit.",
+        source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html",
+        find: parameter_value,
+    },
+    Check {
+        id: "duplicate-key",
+        severity: Severity::Warning,
+        title: "a key is written twice",
+        why: "The last one counts: what the first one says is dropped without a word. YAML itself does not allow it.",
+        mend: "Join the two, or remove the first.",
+        source: "https://yaml.org/spec/1.2.2/#3213-node-comparison",
+        find: duplicate_key,
+    },
+];
+
+fn parameter_value(model: &Model<'_>, hits: &mut Hits) {
+    for (origin, what) in model.refused {
+        hits.add(origin, "", what.as_str());
+    }
+}
 
 fn duplicate_key(model: &Model<'_>, hits: &mut Hits) {
     for (origin, what) in model.repeated {

@@ -15,8 +15,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "visibility-below-timeout",
         severity: Severity::Error,
-        title: "a queue's visibility timeout is shorter than its function's timeout",
-        why: "Lambda refuses such an event source mapping. Where it came about later, messages that are being worked on are delivered again.",
+        title: "a queue's visibility timeout is shorter than its function's timeout and the batching window",
+        why: "Messages that wait for their batch or are being worked on are delivered again. Below the function's timeout Lambda refuses the event source mapping.",
         mend: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: visibility_below_timeout,
@@ -60,14 +60,18 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn visibility_below_timeout(model: &Model<'_>, hits: &mut Hits) {
-    for (queue, _, function) in model.consumed() {
+    for (queue, mapping, function) in model.consumed() {
         let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
         let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        let window_s = mapping.window_s.clone().or(0).unwrap_or(0);
         if let (Some(visibility_s), Some(timeout_s)) = (visibility_s, timeout_s)
-            && visibility_s < timeout_s
+            && visibility_s < timeout_s.saturating_add(window_s)
         {
-            let what =
+            let mut what =
                 format!("messages stay hidden for {visibility_s} s, {} may run for {timeout_s} s", function.origin.id);
+            if window_s > 0 {
+                what.push_str(&format!(" after a window of {window_s} s"));
+            }
             hits.add(&queue.origin, "VisibilityTimeout", what);
         }
     }
@@ -80,7 +84,7 @@ fn visibility_below_six_timeouts(model: &Model<'_>, hits: &mut Hits) {
         let window_s = mapping.window_s.clone().or(0);
         if let (Some(visibility_s), Some(timeout_s), Some(window_s)) = (visibility_s, timeout_s, window_s) {
             let advised_s = timeout_s.saturating_mul(TIMEOUTS_PER_VISIBILITY).saturating_add(window_s);
-            if visibility_s >= timeout_s && visibility_s < advised_s {
+            if visibility_s >= timeout_s.saturating_add(window_s) && visibility_s < advised_s {
                 let what = format!(
                     "messages stay hidden for {visibility_s} s; {} may run for {timeout_s} s, so it should be {advised_s} s",
                     function.origin.id

@@ -16,7 +16,7 @@ use super::{Inventory, Origin, Resource};
 use crate::{
     Error,
     identity::{Home, name_property},
-    setting::{is_known, text, unknown},
+    setting::{Props, is_known, text, unknown},
 };
 
 /// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no end.
@@ -139,6 +139,7 @@ impl Stack<'_> {
                 reference: physical.reference,
                 arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
                 properties: lenient(&resolver, &properties, &path).unwrap_or_default(),
+                certain: body["Condition"].as_str().is_none_or(|name| resolver.condition(name, "", 0).is_ok()),
                 update_policy: body["UpdatePolicy"].clone(),
             });
         }
@@ -153,7 +154,7 @@ impl Stack<'_> {
         &self,
         inventory: &mut Inventory,
         file: &str,
-        document: &Document,
+        document: &Arc<Document>,
         given: &BTreeMap<String, Value>,
     ) -> Result<BTreeMap<String, Value>, Error> {
         let declared = document.value["Parameters"].as_object();
@@ -170,6 +171,11 @@ impl Stack<'_> {
             if let Some(value) = value.filter(|value| is_known(value))
                 && (!elsewhere || matches!(self.source, Source::Stack(_)))
             {
+                if let (Some(what), Source::File(_)) = (refusal(parameter, value), &self.source) {
+                    let file = Some((Arc::from(file), Arc::clone(document)));
+                    let origin = Origin::at(format!("{}{name}", self.prefix), format!("/Parameters/{name}"), file);
+                    inventory.refused.push((origin, what));
+                }
                 parameters.insert(name.clone(), parameter_value(parameter, value));
             } else if self.depth == 0 {
                 inventory.notes.push(format!("what depends on the parameter {name}, whose value is not known"));
@@ -284,6 +290,43 @@ impl Stack<'_> {
             }
         }
     }
+}
+
+/// Why CloudFormation refuses a parameter's value. A pattern (`AllowedPattern`) is left to it.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html>
+fn refusal(parameter: &Value, value: &Value) -> Option<String> {
+    let shown = |value: &str| match Props(parameter).flag("NoEcho").known() {
+        Some(true) => "a value".to_owned(),
+        _ => value.to_owned(),
+    };
+    let each: Vec<String> = match parameter_value(parameter, value) {
+        Value::Array(items) => items.iter().filter_map(text).collect(),
+        single => text(&single).into_iter().collect(),
+    };
+    let (limits, allowed) = (Props(parameter), parameter["AllowedValues"].as_array());
+    let allowed: Option<Vec<String>> = allowed.map(|allowed| allowed.iter().filter_map(text).collect());
+    let is_number = parameter["Type"].as_str() == Some("Number");
+    each.iter().find_map(|value| {
+        if let Some(allowed) = allowed.as_ref().filter(|allowed| !allowed.contains(value)) {
+            return Some(format!("is {}, and AllowedValues are {}", shown(value), allowed.join(", ")));
+        }
+        // A number is compared as one, a text by its length.
+        let (measure, least, most) = match is_number {
+            true => (value.trim().parse::<f64>().ok(), limits.decimal("MinValue"), limits.decimal("MaxValue")),
+            false => (Some(value.chars().count() as f64), limits.decimal("MinLength"), limits.decimal("MaxLength")),
+        };
+        let unit = if is_number { "" } else { " characters" };
+        match (measure, least.known(), most.known()) {
+            (None, ..) => Some(format!("is {}, which is not a number", shown(value))),
+            (Some(measure), Some(least), _) if measure < least => {
+                Some(format!("has {measure}{unit}, and at least {least}{unit} are needed"))
+            }
+            (Some(measure), _, Some(most)) if measure > most => {
+                Some(format!("has {measure}{unit}, and at most {most}{unit} are allowed"))
+            }
+            _ => None,
+        }
+    })
 }
 
 fn kind(body: &Value) -> &str {

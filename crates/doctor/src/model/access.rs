@@ -103,7 +103,7 @@ fn statement_of(props: Props<'_>) -> Option<Statement> {
 
 /// `*` is any text, `?` any character.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut here, mut retry) = (0, 0, None);
     while here < text.len() {
@@ -202,14 +202,17 @@ impl Policies {
         Self { roles }
     }
 
+    /// What the role with this ARN may do.
+    pub(super) fn of_role(&self, arn: &str) -> Access {
+        let role = self.roles.iter().find(|(known, _)| known == arn);
+        role.map_or_else(Access::unreadable, |(_, access)| access.clone())
+    }
+
     /// What the role of a function may do.
     pub(super) fn of_function(&self, resource: &Resource, sam: bool) -> Access {
         let props = resource.props();
         match props.text("Role") {
-            Setting::Known(arn) => {
-                let role = self.roles.iter().find(|(known, _)| *known == arn);
-                role.map_or_else(Access::unreadable, |(_, access)| access.clone())
-            }
+            Setting::Known(arn) => self.of_role(&arn),
             // SAM makes the role.
             Setting::Absent if sam => made(props),
             _ => Access::unreadable(),

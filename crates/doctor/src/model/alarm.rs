@@ -16,6 +16,21 @@ pub(crate) struct Alarm {
     pub(crate) metrics: Vec<Metric>,
     /// Somebody is told.
     pub(crate) acts: bool,
+    /// Where it tells of an alarm.
+    pub(crate) actions: Vec<Setting<String>>,
+    /// `ActionsEnabled`
+    pub(crate) enabled: Setting<bool>,
+    pub(crate) threshold: Setting<f64>,
+    pub(crate) comparison: Setting<String>,
+}
+
+/// `AWS::SNS::Topic`
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) origin: Origin,
+    pub(crate) arn: String,
+    /// Something in the templates subscribes to it, or may.
+    pub(crate) subscribed: bool,
 }
 
 /// One metric it watches.
@@ -52,7 +67,32 @@ fn alarm(resource: &Resource) -> Alarm {
         }
     }
     let acts = props.items("AlarmActions").or(Vec::new()).is_none_or(|actions| !actions.is_empty());
-    Alarm { origin: resource.origin.clone(), metrics, acts }
+    let actions = props.texts("AlarmActions").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+    Alarm {
+        origin: resource.origin.clone(),
+        metrics,
+        acts,
+        actions,
+        enabled: props.flag("ActionsEnabled"),
+        threshold: props.decimal("Threshold"),
+        comparison: props.text("ComparisonOperator"),
+    }
+}
+
+pub(super) fn topics(inventory: &Inventory) -> Vec<Topic> {
+    let subscriptions: Vec<_> =
+        inventory.of_kind("AWS::SNS::Subscription").map(|each| each.props().text("TopicArn")).collect();
+    let topic = |resource: &Resource| {
+        let own = resource.props().items("Subscription").or(Vec::new()).is_none_or(|listed| !listed.is_empty());
+        let named =
+            |arn: &Setting<String>| *arn == Setting::Unknown || *arn == Setting::Known(resource.reference.clone());
+        Topic {
+            origin: resource.origin.clone(),
+            arn: resource.reference.clone(),
+            subscribed: own || subscriptions.iter().any(named),
+        }
+    };
+    inventory.of_kind("AWS::SNS::Topic").map(topic).collect()
 }
 
 fn metric(props: Props<'_>) -> Metric {

@@ -17,6 +17,8 @@ pub(crate) struct Api {
     pub(crate) routes: Vec<Route>,
     /// Some limit of requests is set on its stage.
     pub(crate) throttled: Setting<bool>,
+    /// The settings that let no request through, as paths of properties.
+    pub(crate) closed: Vec<String>,
     /// Requests are written to a log.
     pub(crate) access_logs: Setting<bool>,
 }
@@ -110,6 +112,7 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props:
             id,
             routes: vec![route],
             throttled: Setting::Unknown,
+            closed: Vec::new(),
             access_logs: Setting::Unknown,
         }),
         None => {}
@@ -129,9 +132,24 @@ fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item =
         origin: resource.origin.clone(),
         id: resource.reference.clone(),
         routes,
+        closed: stages.clone().flat_map(|stage| closed(*stage)).collect(),
         throttled: known(stages.clone().any(|stage| default(&stage) || single(&stage))),
         access_logs: known(stages.clone().any(|stage| logs(&stage))),
     }
+}
+
+/// The limits that are 0: of all routes, and of single ones.
+fn closed(stage: Props<'_>) -> Vec<String> {
+    let zero = |limits: Props<'_>, place: &str| {
+        let names = ["ThrottlingRateLimit", "ThrottlingBurstLimit"].into_iter();
+        let names = names.filter(|name| limits.decimal(name).known().is_some_and(|limit| limit <= 0.0));
+        names.map(|name| format!("{place}/{name}")).collect::<Vec<_>>()
+    };
+    let mut found = zero(stage.object("DefaultRouteSettings"), "DefaultRouteSettings");
+    for (route, limits) in stage.object("RouteSettings").members() {
+        found.extend(zero(Props(limits), &format!("RouteSettings/{route}")));
+    }
+    found
 }
 
 /// The routes of an OpenAPI document, with the functions its integrations name.

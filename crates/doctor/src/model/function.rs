@@ -35,6 +35,11 @@ pub(crate) struct Function {
     pub(crate) provisioned: bool,
     /// SAM makes its role.
     pub(crate) role_is_made: bool,
+    /// `VpcConfig` is written.
+    pub(crate) in_network: Setting<bool>,
+    pub(crate) security_groups: Vec<Setting<String>>,
+    /// Its role's ARN; absent where SAM makes the role.
+    pub(crate) role: Setting<String>,
     /// What its role may do.
     pub(crate) access: Access,
 }
@@ -105,8 +110,35 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
         alias: if sam { props.text("AutoPublishAlias") } else { Setting::Absent },
         provisioned: sam && props.get("ProvisionedConcurrencyConfig").is_written(),
         role_is_made: sam && props.get("Role").is_absent(),
+        in_network: match props.get("VpcConfig") {
+            Setting::Absent => Setting::Known(false),
+            Setting::Known(_) => Setting::Known(true),
+            Setting::Unknown => Setting::Unknown,
+        },
+        security_groups: listed(props.object("VpcConfig"), "SecurityGroupIds"),
+        role: props.text("Role"),
         access: policies.of_function(resource, sam),
     }
+}
+
+/// The deployments that move an alias by a role of the template, with the property that names the role and what it may do.
+pub(super) fn deployments(inventory: &Inventory, policies: &Policies) -> Vec<(Origin, &'static str, Access)> {
+    let sam = inventory.of_kind("AWS::Serverless::Function").filter(|resource| shifts(resource.props()));
+    let sam = sam.map(|resource| {
+        let role = resource.props().object("DeploymentPreference").text("Role");
+        (resource.origin.clone(), "DeploymentPreference/Role", role)
+    });
+    let plain = inventory
+        .of_kind("AWS::CodeDeploy::DeploymentGroup")
+        .map(|group| (group.origin.clone(), "ServiceRoleArn", group.props().text("ServiceRoleArn")));
+    let known = |(origin, property, role): (Origin, &'static str, Setting<String>)| {
+        Some((origin, property, policies.of_role(&role.known()?)))
+    };
+    sam.chain(plain).filter_map(known).collect()
+}
+
+fn listed(props: Props<'_>, name: &str) -> Vec<Setting<String>> {
+    props.texts(name).or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown])
 }
 
 fn shifts(props: Props<'_>) -> bool {

@@ -31,6 +31,8 @@ pub(crate) struct Mapping {
     pub(crate) filtered: bool,
     /// Properties that are for other kinds of sources.
     pub(crate) misplaced: Vec<&'static str>,
+    /// It surely exists; else its condition cannot be decided here.
+    pub(crate) certain: bool,
     /// It is an event of a SAM function.
     pub(crate) is_event: bool,
 }
@@ -43,6 +45,8 @@ pub(crate) enum Source {
         queue: Setting<String>,
     },
     Mq {
+        /// The broker's ARN.
+        broker: Setting<String>,
         queues: Vec<Setting<String>>,
         /// How many secrets it has to log in with.
         logins: Setting<usize>,
@@ -75,7 +79,14 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Mapping> {
             let props = Props(event).object("Properties");
             let Some(source) = source(&Props(event).text("Type").known().unwrap_or_default(), props) else { continue };
             let origin = resource.origin.part(name, &format!("Events/{name}/Properties"));
-            found.push(mapping(origin, Setting::Known(resource.reference.clone()), alias.clone(), source, props, true));
+            found.push(mapping(
+                origin,
+                Setting::Known(resource.reference.clone()),
+                alias.clone(),
+                source,
+                props,
+                (resource.certain, true),
+            ));
         }
     }
     for resource in inventory.of_kind("AWS::Lambda::EventSourceMapping") {
@@ -97,7 +108,7 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Mapping> {
             }
             other => (other, None),
         };
-        found.push(mapping(resource.origin.clone(), function, qualifier, source, props, false));
+        found.push(mapping(resource.origin.clone(), function, qualifier, source, props, (resource.certain, false)));
     }
     found
 }
@@ -108,7 +119,7 @@ fn mapping(
     qualifier: Option<String>,
     source: Source,
     props: Props<'_>,
-    is_event: bool,
+    (certain, is_event): (bool, bool),
 ) -> Mapping {
     let reports = |types: Vec<Setting<String>>| types.contains(&Setting::Known("ReportBatchItemFailures".to_owned()));
     let of_others = if let Source::Mq { .. } = source { &NOT_OF_MQ[..] } else { &[] };
@@ -130,6 +141,7 @@ fn mapping(
         filtered: props.object("FilterCriteria").items("Filters").known().is_some_and(|filters| !filters.is_empty()),
         misplaced: OF_STREAMS.iter().chain(of_others).copied().filter(|name| props.get(name).is_written()).collect(),
         source,
+        certain,
         is_event,
     }
 }
@@ -155,6 +167,7 @@ fn source(kind: &str, props: Props<'_>) -> Option<Source> {
                 Setting::Unknown => (Setting::Unknown, Setting::Unknown),
             };
             Some(Source::Mq {
+                broker: props.text(if props.get("Broker").is_written() { "Broker" } else { "EventSourceArn" }),
                 queues: props.texts("Queues").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]),
                 logins,
                 virtual_host,

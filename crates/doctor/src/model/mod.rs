@@ -6,6 +6,7 @@ mod alarm;
 mod api;
 mod function;
 mod mapping;
+mod network;
 mod queue;
 mod watch;
 
@@ -18,10 +19,11 @@ use crate::{
 };
 
 pub(crate) use access::{Access, Policies};
-pub(crate) use alarm::{Alarm, Metric};
+pub(crate) use alarm::{Alarm, Metric, Topic};
 pub(crate) use api::{Api, Url};
 pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
 pub(crate) use mapping::{BATCH_SIZE_DEFAULT, Mapping, Source};
+pub(crate) use network::{Group, Network};
 pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive, VISIBILITY_S_DEFAULT};
 pub(crate) use watch::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
@@ -38,6 +40,14 @@ pub(crate) struct Model<'a> {
     pub(crate) secrets: Vec<Secret>,
     pub(crate) brokers: Vec<Broker>,
     pub(crate) changes: &'a [(Origin, String)],
+    /// Values of parameters that CloudFormation refuses.
+    pub(crate) refused: &'a [(Origin, String)],
+    /// How many environments the account may run at once.
+    pub(crate) account_concurrency: Option<u64>,
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) network: Network,
+    /// Functions, and what their deployments do with the deployment's role.
+    pub(crate) deployments: Vec<(Origin, &'static str, Access)>,
     /// Keys that are written twice.
     pub(crate) repeated: &'a [(Origin, String)],
     /// There are nested stacks that could not be looked into: what is not here may be there.
@@ -74,6 +84,11 @@ impl<'a> Model<'a> {
             hidden: inventory.hidden,
             keys_opened: watch::keys_opened(inventory),
             changes: &inventory.changes,
+            refused: &inventory.refused,
+            account_concurrency: inventory.account_concurrency,
+            topics: alarm::topics(inventory),
+            network: network::network(inventory),
+            deployments: function::deployments(inventory, &policies),
             repeated: &inventory.repeated,
             project,
         }
@@ -127,6 +142,11 @@ impl<'a> Model<'a> {
             }
         }
         found
+    }
+
+    /// Whether messages are given up to this queue, and nothing works it off.
+    pub(crate) fn rests(&self, queue: &Queue) -> bool {
+        !self.is_consumed(queue) && self.redriven().any(|(_, _, target)| target.arn == queue.arn)
     }
 
     /// The queue with this URL. Hosts differ between endpoints, account and name do not.

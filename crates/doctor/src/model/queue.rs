@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::access::matches;
 use crate::{
     inventory::{Inventory, Origin, Resource},
     setting::{Props, Setting, text},
@@ -34,6 +35,26 @@ pub(crate) struct Queue {
     pub(crate) kms_key: Setting<String>,
     /// A policy of the queue itself may allow what roles do not.
     pub(crate) opened: bool,
+    /// What policies of the queue deny without a condition.
+    pub(crate) denials: Vec<Denial>,
+}
+
+/// A statement of a queue's policy that denies.
+#[derive(Clone, Debug)]
+pub(crate) struct Denial {
+    actions: Vec<String>,
+    /// Principals; `*` is everyone.
+    principals: Vec<String>,
+}
+
+impl Denial {
+    /// Whether it denies the action to a role; the ARN of a role that SAM makes is not known.
+    pub(crate) fn denies(&self, action: &str, role: Option<&str>) -> bool {
+        let everyone = |principal: &String| principal == "*" || principal.ends_with(":root");
+        let named = |principal: &String| everyone(principal) || Some(principal.as_str()) == role;
+        self.principals.iter().any(named)
+            && self.actions.iter().any(|pattern| matches(&pattern.to_lowercase(), &action.to_lowercase()))
+    }
 }
 
 /// `RedrivePolicy`
@@ -52,9 +73,39 @@ pub(crate) struct RedriveAllow {
     pub(crate) sources: Vec<Setting<String>>,
 }
 
+/// What the policies of the queue with this URL deny. A condition, and what a statement leaves out instead of naming it, may spare
+/// the role.
+fn denials(inventory: &Inventory, url: &str) -> Vec<Denial> {
+    let own = |policy: &&Resource| {
+        let listed = policy.props().texts("Queues").or(Vec::new()).unwrap_or_default();
+        let single = policy.props().text("Queue");
+        listed.into_iter().chain(Some(single)).any(|queue| queue == Setting::Known(url.to_owned()))
+    };
+    let policies = ["AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"].into_iter();
+    let policies = policies.flat_map(|kind| inventory.of_kind(kind)).filter(own);
+    let statements = policies.filter_map(|policy| policy.props().object("PolicyDocument").items("Statement").known());
+    let known = |texts: Setting<Vec<Setting<String>>>| {
+        texts.known().unwrap_or_default().into_iter().filter_map(Setting::known).collect::<Vec<_>>()
+    };
+    let denial = |statement: &Value| {
+        let statement = Props(statement);
+        let open = ["Condition", "NotAction", "NotPrincipal", "NotResource"];
+        if statement.text("Effect").known()? != "Deny" || open.iter().any(|name| statement.get(name).is_written()) {
+            return None;
+        }
+        let principals = match statement.text("Principal") {
+            Setting::Known(everyone) => vec![everyone],
+            _ => known(statement.object("Principal").texts("AWS")),
+        };
+        Some(Denial { actions: known(statement.texts("Action")), principals })
+    };
+    statements.flatten().filter_map(denial).collect()
+}
+
 pub(super) fn all(inventory: &Inventory) -> Vec<Queue> {
     let opened = opened(inventory);
-    inventory.of_kind("AWS::SQS::Queue").map(|resource| queue(resource, &opened)).collect()
+    let queue = |resource: &Resource| queue(resource, &opened, denials(inventory, &resource.reference));
+    inventory.of_kind("AWS::SQS::Queue").map(queue).collect()
 }
 
 /// The URLs of the queues that have a policy of their own.
@@ -69,7 +120,7 @@ fn opened(inventory: &Inventory) -> Vec<Setting<String>> {
         .collect()
 }
 
-fn queue(resource: &Resource, opened: &[Setting<String>]) -> Queue {
+fn queue(resource: &Resource, opened: &[Setting<String>], denials: Vec<Denial>) -> Queue {
     let props = resource.props();
     let name = resource.reference.rsplit('/').next().unwrap_or_default().to_owned();
     Queue {
@@ -95,6 +146,7 @@ fn queue(resource: &Resource, opened: &[Setting<String>]) -> Queue {
         kms_key: props.text("KmsMasterKeyId"),
         opened: opened.iter().any(|url| *url == Setting::Unknown || *url == Setting::Known(resource.reference.clone()))
             || props.get("Policy").is_written(),
+        denials,
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct Broker {
     pub(crate) engine_version: Setting<String>,
     /// `PubliclyAccessible`
     pub(crate) public: Setting<bool>,
+    pub(crate) security_groups: Vec<Setting<String>>,
+    /// Nothing changes its limits: no `Configuration` is written.
+    pub(crate) limits_are_defaults: bool,
 }
 
 /// The property that the number of a secret's versions is laid over a deployed secret as.
@@ -74,6 +77,12 @@ pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
         instance_type: resource.props().text("HostInstanceType"),
         engine_version: resource.props().text("EngineVersion"),
         public: resource.props().flag("PubliclyAccessible"),
+        security_groups: resource
+            .props()
+            .texts("SecurityGroups")
+            .or(Vec::new())
+            .unwrap_or_else(|| vec![Setting::Unknown]),
+        limits_are_defaults: resource.props().get("Configuration").is_absent(),
     };
     inventory.of_kind("AWS::AmazonMQ::Broker").map(broker).collect()
 }

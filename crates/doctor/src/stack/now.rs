@@ -43,6 +43,17 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
             Err(error) => notes.push(format!("{}: {error}", function.origin.id)),
         }
     }
+    if inventory.of_kind("AWS::Lambda::Function").next().is_some() {
+        match lambda.get_account_settings().send().await {
+            Ok(answer) => {
+                let limit = answer.account_limit().map(|limit| limit.concurrent_executions());
+                live.account_concurrency = limit.and_then(|limit| u64::try_from(limit).ok());
+            }
+            Err(error) => {
+                notes.push(format!("the account's concurrency: lambda:GetAccountSettings: {}", reason(&error)))
+            }
+        }
+    }
     live.mappings = mappings(&lambda, inventory, notes).await;
     let secrets = aws_sdk_secretsmanager::Client::new(config);
     for secret in inventory.of_kind("AWS::SecretsManager::Secret") {

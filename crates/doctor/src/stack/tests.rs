@@ -123,6 +123,7 @@ async fn what_may_not_be_asked_is_told_call_by_call_and_the_rest_goes_on() {
     for call in [
         "Orders: sqs:GetQueueAttributes: AccessDenied: no",
         "Consumer: lambda:GetFunctionConfiguration: AccessDenied: no",
+        "the account's concurrency: lambda:GetAccountSettings: AccessDenied: no",
         "Orders: lambda:ListEventSourceMappings: AccessDenied: no",
         "Consumer: lambda:ListEventSourceMappings: AccessDenied: no",
         "Keys: secretsmanager:DescribeSecret: AccessDenied: no",

@@ -1,0 +1,97 @@
+//! The network around a private broker, as far as the templates make it.
+
+use serde_json::Value;
+
+use crate::{
+    inventory::{Inventory, Origin, Resource},
+    setting::{Props, Setting},
+};
+
+/// What of a VPC decides who reaches whom.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    /// The VPC, if the templates make one; else nothing is known of the network.
+    pub(crate) vpc: Option<Origin>,
+    /// Some route leads out of the private subnets: a NAT gateway, or a way that is not looked at here.
+    pub(crate) leads_out: bool,
+    /// The services that interface endpoints are of, such as `sts`; unknown ones may be any.
+    pub(crate) endpoints: Vec<Setting<String>>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// A security group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) origin: Origin,
+    pub(crate) id: String,
+    /// The ports that may be called from it; `None` where all may, or where a rule cannot be read.
+    pub(crate) egress: Option<Vec<(u64, u64)>>,
+    /// The ports that may be called in it. A group lets none in by itself.
+    pub(crate) ingress: Option<Vec<(u64, u64)>>,
+}
+
+impl Group {
+    pub(crate) fn lets_out(&self, port: u64) -> bool {
+        covers(self.egress.as_deref(), port)
+    }
+
+    pub(crate) fn lets_in(&self, port: u64) -> bool {
+        covers(self.ingress.as_deref(), port)
+    }
+}
+
+fn covers(rules: Option<&[(u64, u64)]>, port: u64) -> bool {
+    rules.is_none_or(|rules| rules.iter().any(|(from, to)| (*from..=*to).contains(&port)))
+}
+
+pub(super) fn network(inventory: &Inventory) -> Network {
+    // A route to whatever else than an Internet gateway may lead out of a private subnet.
+    let outward = ["NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId", "VpcPeeringConnectionId"];
+    let leads = |route: &Resource| outward.iter().any(|name| route.props().get(name).is_written());
+    Network {
+        vpc: inventory.of_kind("AWS::EC2::VPC").next().map(|vpc| vpc.origin.clone()),
+        leads_out: inventory.of_kind("AWS::EC2::NatGateway").next().is_some()
+            || inventory.of_kind("AWS::EC2::Route").any(leads),
+        endpoints: inventory
+            .of_kind("AWS::EC2::VPCEndpoint")
+            .map(|endpoint| match endpoint.props().text("ServiceName") {
+                Setting::Known(name) => Setting::Known(name.rsplit('.').next().unwrap_or_default().to_owned()),
+                _ => Setting::Unknown,
+            })
+            .collect(),
+        groups: inventory.of_kind("AWS::EC2::SecurityGroup").map(|resource| group(inventory, resource)).collect(),
+    }
+}
+
+fn group(inventory: &Inventory, resource: &Resource) -> Group {
+    let id = resource.reference.clone();
+    let rules = |property: &str, kind: &'static str| {
+        let own = match resource.props().items(property) {
+            Setting::Known(rules) => rules.into_iter().map(ports).collect::<Option<Vec<_>>>(),
+            Setting::Absent => Some(Vec::new()),
+            Setting::Unknown => None,
+        };
+        let beside = inventory
+            .of_kind(kind)
+            .filter(|rule| rule.props().text("GroupId").or(id.clone()).is_none_or(|group| group == id))
+            .map(|rule| ports(&rule.properties))
+            .collect::<Option<Vec<_>>>();
+        Some([own?, beside?].concat())
+    };
+    // CloudFormation keeps the rule that lets everything out, unless the group itself has rules.
+    let restricts = resource.props().get("SecurityGroupEgress").is_written();
+    let egress = if restricts { rules("SecurityGroupEgress", "AWS::EC2::SecurityGroupEgress") } else { None };
+    let ingress = rules("SecurityGroupIngress", "AWS::EC2::SecurityGroupIngress");
+    Group { origin: resource.origin.clone(), id, egress, ingress }
+}
+
+/// The range of TCP ports of a rule, empty for other protocols; `None` if that is not known.
+fn ports(rule: &Value) -> Option<(u64, u64)> {
+    let rule = Props(rule);
+    match rule.text("IpProtocol").known()?.as_str() {
+        "-1" => Some((0, u64::from(u16::MAX))),
+        "tcp" | "6" => Some((rule.number("FromPort").or(0)?, rule.number("ToPort").or(u64::from(u16::MAX))?)),
+        // No port is from 1 to 0.
+        _ => Some((1, 0)),
+    }
+}
