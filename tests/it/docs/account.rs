@@ -1,7 +1,7 @@
 //! An AWS account with a deployed stack, as far as the pages' commands look at one: LocalStack, with what account.sh makes.
 //!
 //! LocalStack's open core knows neither HTTP APIs nor SAM, so account.yaml has plain resources in the place of the template's,
-//! under their names. `<SecretArn>` in a command is the output or the resource of that name, `sluicegate-prod` the stack.
+//! under their names. `<SecretArn>` in a command is the output or the resource of that name, `sluicegate-prod` and `sluicegate-dev` the stack.
 
 use std::fs;
 
@@ -35,6 +35,7 @@ impl Account {
             shell.replace(&format!("<{name}>"), value);
         }
         shell.replace("sluicegate-prod", &stack);
+        shell.replace("sluicegate-dev", &stack);
         Self { stack, broker }
     }
 

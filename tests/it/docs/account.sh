@@ -34,9 +34,11 @@ aws lambda create-alias --function-name "$function" --name live --function-versi
 echo "IngressFunction=$function"
 echo "ConsumerFunction=$function"
 
-# What else there is to look at: a mapping, an alarm that rings, a log line as ingress writes it.
-aws lambda create-event-source-mapping --function-name "$function" --no-enabled \
-    --event-source-arn "arn:aws:sqs:us-east-1:000000000000:$stack-webhooks" >&2
+# What else there is to look at: the alias's mappings, an alarm that rings, a log line as ingress writes it.
+for queue in orders.fifo webhooks; do
+    aws lambda create-event-source-mapping --function-name "$function:live" --no-enabled \
+        --event-source-arn "arn:aws:sqs:us-east-1:000000000000:$stack-$queue" >&2
+done
 aws cloudwatch put-metric-alarm --alarm-name "$stack-OrdersDeadLetterAlarm" --namespace AWS/SQS --metric-name any \
     --statistic Maximum --period 60 --evaluation-periods 1 --threshold 0 --comparison-operator GreaterThanThreshold
 aws cloudwatch set-alarm-state --alarm-name "$stack-OrdersDeadLetterAlarm" --state-value ALARM --state-reason test

@@ -85,3 +85,52 @@ fn the_budgets_of_the_builds_are_those_that_are_checked() {
         assert!(page.contains(&row), "docs/deploy.md has no row {row}");
     }
 }
+
+/// SAM names the folder of a binary by its function, which the budgets do not know.
+#[test]
+fn artifacts_says_which_binaries_it_knows() {
+    let artifacts = |argument: &str| {
+        let output = Command::new(root().join("tests/artifacts")).args(["x86_64", argument]).output().expect("python3");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let told = artifacts(".aws-sam/build/IngressFunction/bootstrap");
+    assert!(
+        told.contains("say NAME=.aws-sam/build/IngressFunction/bootstrap, with one of ingress, consumer"),
+        "{told}"
+    );
+    let told = artifacts("ingress=no-such-folder/IngressFunction/bootstrap");
+    assert_eq!(told.trim(), "no-such-folder/IngressFunction/bootstrap was not built");
+}
+
+/// A tag can be moved to other code; a commit cannot.
+#[test]
+fn every_action_is_pinned_to_a_commit() {
+    let mut pinned = 0;
+    for file in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
+        for line in read(file).lines().filter_map(|line| line.split_once("uses: ")) {
+            let (action, version) = line.1.split_once(" # ").unwrap_or((line.1, ""));
+            let Some((_, commit)) = action.split_once('@') else {
+                assert!(action.starts_with("./"), "{file}: {action}");
+                continue;
+            };
+            let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(is_commit && version.starts_with('v'), "{file}: {}", line.1);
+            pinned += 1;
+        }
+    }
+    assert!(pinned > 0, "no action was found: look at how they are read");
+}
+
+/// Messages and secrets outlive the stack that made them.
+#[test]
+fn queues_and_secrets_are_retained() {
+    for (file, kinds) in [("template.yaml", 5), ("infra/broker.yaml", 1)] {
+        let text = read(file);
+        let blocks: Vec<&str> = text.split("\n\n").collect();
+        let kept = ["Type: AWS::SQS::Queue", "Type: AWS::SecretsManager::Secret"];
+        let own = blocks.iter().filter(|block| kept.iter().any(|kind| block.contains(kind)));
+        let policies = "    DeletionPolicy: RetainExceptOnCreate\n    UpdateReplacePolicy: Retain\n";
+        let without: Vec<_> = own.clone().filter(|block| !block.contains(policies)).collect();
+        assert!(without.is_empty() && own.count() == kinds, "{file}: {without:#?}");
+    }
+}

@@ -57,6 +57,13 @@ impl Inputs {
         self.get("log_gb") * (self.get("ingress_log_kb") + self.get("consumer_log_kb") / self.get("batch"))
     }
 
+    /// The traces of a million messages, with `traced` traces for each that is recorded.
+    fn traces(&self, traced: f64) -> f64 {
+        let (rate, first) = (self.get("rate"), self.get("sampled_first"));
+        let recorded = (first + self.get("sampled") * (rate - first)) / rate;
+        self.get("trace") * recorded.min(1.0) * traced
+    }
+
     /// The rows of both tables by their first cell, in the order of their columns; `None` where a cell is empty.
     fn rows(&self) -> Vec<(&'static str, Vec<Option<f64>>)> {
         let (standard, fifo) = (self.get("sqs_standard"), self.get("sqs_fifo"));
@@ -73,12 +80,18 @@ impl Inputs {
             ("queue: delete", vec![Some(delete), Some(fifo_delete), None]),
             ("consumer", same(self.consumer())),
             ("logs", same(self.logs())),
-            ("traces", same(self.get("trace") * self.get("sampled") * (1.0 + 1.0 / self.get("batch")))),
+            ("traces", {
+                let both = Some(self.traces(1.0 + 1.0 / self.get("batch")));
+                vec![both, both, Some(self.traces(1.0))]
+            }),
         ];
         let idle = vec![
             ("polling", vec![Some(POLLS_PER_MONTH_MILLIONS * (standard + fifo)), None]),
             ("secrets", vec![month("secret_month", 1.0), month("secret_month", 2.0)]),
-            ("alarms", vec![month("alarm_month", self.get("alarms")); 2]),
+            ("alarms", {
+                let of = |count| month("alarm_month", self.get(count));
+                vec![of("alarms"), of("alarms_rabbitmq")]
+            }),
             ("dashboard", vec![month("dashboard_month", 1.0); 2]),
             ("metrics", vec![month("metric_month", self.get("metrics")); 2]),
             ("broker", vec![None, Some(broker * self.get("broker_nodes"))]),
@@ -161,4 +174,33 @@ fn the_memory_is_that_of_the_template() {
         let default = format!("  {parameter}:\n    Type: Number\n    Default: {memory}\n");
         assert!(template.contains(&default), "the template does not say {default}");
     }
+}
+
+/// How many metrics the alarms of a template look at that exist by default, by its conditions.
+fn watched(file: &str, exists: &[&str]) -> usize {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let alarms = text.split("\n\n").filter(|block| block.contains("Type: AWS::CloudWatch::Alarm"));
+    let condition = |block: &str| Some(block.split_once("    Condition: ")?.1.lines().next()?.to_owned());
+    let existing = alarms.filter(|block| condition(block).is_none_or(|name| exists.contains(&name.as_str())));
+    existing.map(|block| block.matches("MetricStat:").count().max(1)).sum()
+}
+
+#[test]
+fn the_alarms_are_those_of_the_templates() {
+    let inputs = Inputs::read(&Page::read(PAGE));
+    // Alarms on deployments exist with a canary only, those on single queues of a broker with RabbitMQ 3.13 only.
+    let sqs = watched("infra/monitoring.yaml", &["OnSqs"]) + watched("template.yaml", &[]);
+    let rabbitmq = watched("infra/monitoring.yaml", &["OnRabbitmq"]) + watched("infra/broker.yaml", &[]);
+    assert_eq!((inputs.get("alarms"), inputs.get("alarms_rabbitmq")), (sqs as f64, rabbitmq as f64));
+}
+
+#[test]
+fn the_broker_is_the_default_of_the_template_and_metrics_by_route_are_off() {
+    let template = fs::read_to_string(root().join("template.yaml")).expect("the template");
+    let size = template.split_once("  RabbitmqInstanceType:\n    Type: String\n    Default: ").expect("the size").1;
+    let size = size.lines().next().unwrap_or_default();
+    let page = Page::read(PAGE).text;
+    let row = page.lines().find(|line| line.starts_with("| `broker_hour` |")).expect("the price of a broker");
+    assert!(row.contains(&format!("node of {size}, the default")), "{row} is not of {size}");
+    assert!(!template.contains("DetailedMetricsEnabled: true"), "each route's metrics have a price");
 }

@@ -28,6 +28,7 @@ from endpoint import Endpoint
 # Another each time, because the name of a deleted queue cannot be used for a minute.
 STACK = f"sluicegate-{uuid.uuid4().hex[:8]}"
 SAM_STACK = "aws-sam-cli-managed-default"
+RETAINED_QUEUES = ("OrdersQueue", "OrdersDeadLetterQueue", "WebhooksQueue", "WebhooksDeadLetterQueue")
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 API_KEY, GITHUB_SECRET = "deploy-key", "deploy-github"
 SECRETS = {
@@ -90,6 +91,7 @@ class Deployment:
         self.endpoint = endpoint
         self.built = built
         self.folder = folder
+        self.resources = {}
         self.parameters = {"Broker": "sqs", "Architecture": ARCHITECTURE, **emulator.PARAMETERS}
 
     def deploy(self, build, path, fails=False):
@@ -106,6 +108,17 @@ class Deployment:
         self.account("cloudformation").delete_stack(StackName=STACK)
         eventually(lambda: self.account.status(STACK) in (None, "DELETE_COMPLETE", "DELETE_FAILED"), "the stack's deletion")
         equal(self.account.status(STACK) in (None, "DELETE_COMPLETE"), True, "the stack is deleted")
+        self.delete_what_is_retained()
+
+    def delete_what_is_retained(self):
+        """Queues and the secret outlive the stack, unless the emulator deletes them all the same."""
+        sqs, secrets = self.account("sqs"), self.account("secretsmanager")
+        urls = {self.resources[name] for name in RETAINED_QUEUES if name in self.resources}
+        for url in urls & set(sqs.list_queues().get("QueueUrls", [])):
+            sqs.delete_queue(QueueUrl=url)
+        arn = self.resources.get("Secrets")
+        if arn in {each["ARN"] for each in secrets.list_secrets()["SecretList"]}:
+            secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 
     def abandon(self):
         """After a failure, which is what counts: whatever can be deleted."""
