@@ -120,19 +120,6 @@ impl Plan {
         let document = Document::parse(text).map_err(|(line, reason)| {
             Faults(vec![Fault { file: file.to_owned(), line, path: "/".to_owned(), reason }])
         })?;
-        let twice = document.repeated.iter().map(|(line, path)| {
-            let key = path.rsplit('/').next().unwrap_or_default();
-            Fault {
-                file: file.to_owned(),
-                line: *line,
-                path: "/".to_owned(),
-                reason: format!("`{key}` is written twice"),
-            }
-        });
-        let twice: Vec<Fault> = twice.collect();
-        if !twice.is_empty() {
-            return Err(Faults(twice));
-        }
         let mut reader = Reader::new(file, &document, settings);
         reader.read();
         let mut faults = reader.faults;
