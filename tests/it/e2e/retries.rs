@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use serde_json::json;
 
 use super::{WAY_TIME_MAX, deliver, placed};
 use crate::support::forward::{ForwardServer, Forwarded};
 use crate::support::stack::{Stack, steps};
 
-/// Five receives with four delays between them.
-const GIVE_UP_TIME_MAX: Duration = Duration::from_secs(150);
+/// Five receives with four delays between them, and some more where several environments count.
+const GIVE_UP_TIME_MAX: Duration = Duration::from_secs(240);
+
+/// Concurrent batches of a queue, and so environments that work on it.
+const ENVIRONMENTS_MAX: usize = 5;
 
 /// SQS counts whole seconds, and the poll, the function and a busy machine take their time.
 const OVERHEAD_S: f64 = 4.0;
@@ -37,12 +39,14 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_ma
     let timeline = stack.until_state(&poison, "dead-lettered", GIVE_UP_TIME_MAX).await;
     let all = timeline["steps"].as_array().expect("steps");
     let receives: Vec<_> = all.iter().filter(|step| step["step"] == "delivered").collect();
-    let counts: Vec<_> = receives.iter().map(|step| step["receive_count"].clone()).collect();
-    assert_eq!(counts, [json!(1), json!(2), json!(3), json!(4), json!(5)], "as often as maxReceiveCount says");
+    let counts: Vec<_> = receives.iter().map(|step| step["receive_count"].as_u64().expect("a count")).collect();
+    assert_eq!(counts, Vec::from_iter(1..=counts.len() as u64), "every receive is told");
+    // An execution environment counts from the first failure that it saw itself, and there may be several.
+    assert!((5..=5 + ENVIRONMENTS_MAX).contains(&counts.len()), "{counts:?}");
     let attempts = forward.received(|event| event.says("poison"));
-    assert_eq!(attempts.len(), 5, "the receiver saw each of them");
+    assert_eq!(attempts.len(), counts.len(), "the receiver saw each of them");
     let delays: Vec<f64> = attempts.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
-    for (delay, ceiling_s) in delays.iter().zip([2.0, 4.0, 8.0, 16.0]) {
+    for (delay, ceiling_s) in delays.iter().zip([2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]) {
         assert!(
             *delay <= ceiling_s + OVERHEAD_S,
             "full jitter stays below a ceiling that doubles: {delays:?}\n{timeline:#}"

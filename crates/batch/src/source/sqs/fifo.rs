@@ -8,8 +8,8 @@
 //!
 //! - A message is given up when its handler fails at the head of its group, [`RECEIVE_COUNT_MAX_DEFAULT`] receives from the first
 //!   such failure on. Then its group goes on.
-//! - Receives are counted from the first failure that this execution environment saw. Another environment may have seen it
-//!   earlier, so a message may get more tries than that, never fewer.
+//! - Receives are counted from the first failure that this execution environment saw. Another environment may have seen one
+//!   earlier, so a message may get more tries than that, never fewer: some 4 more with 10 environments that work on the queue.
 //! - Near the queue's own `maxReceiveCount`, the first failure at the head of the group is the last. The receives kept back are
 //!   for the messages that wait: in each of them at least one is handled, so all of a batch are heard.
 
