@@ -263,9 +263,10 @@ impl Builder {
     /// Makes the consumer. Nothing is connected or read from disk: that waits until [`Consumer::run`], or until a message has to
     /// be delayed or dead-lettered.
     ///
-    /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] tells them, the
+    /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] reads them, the
     /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER`, `RABBITMQ_RECEIVE_COUNT_MAX` and
-    /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, batches of RabbitMQ are refused. Metrics are told under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
+    /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, batches of RabbitMQ are refused. Metrics are written under the name in
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
     ///
     /// # Errors
     /// No handler, two for one pattern, a pattern that can match nothing, a concurrency of 0, and every variable that is missing

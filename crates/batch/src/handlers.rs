@@ -94,7 +94,8 @@ where
     })
 }
 
-/// A payload that does not fit gets a second try with its integers written as integers. The reason names the place and leaves out serde's own text, which quotes the payload.
+/// Parses a payload; one that does not fit gets a second try with its integers written as integers. The reason names the place
+/// and leaves out serde's own text, which quotes the payload.
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
     let again = || serde_json::from_value(sluicegate_envelope::with_integers(payload)?).ok();
     let mut deserializer = serde_json::Deserializer::from_slice(payload);

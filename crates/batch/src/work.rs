@@ -197,7 +197,7 @@ impl<S: Settle> Work<'_, S> {
         }))
     }
 
-    /// Where nobody answers in time, the message is tried again.
+    /// Counts a failure. Without an answer in time the message is tried again.
     async fn failed(&self, index: usize, message: &Incoming<'_>, head: bool) -> Tries {
         let tries = timeout_at(self.dead_letter_until, self.settle.failed(index, head)).await;
         tries.unwrap_or(Tries { count: message.receive_count, last: false })

@@ -3,7 +3,7 @@
 pub(crate) mod forward;
 pub(crate) mod log;
 
-// The handler of docs/develop.md, where it tells you to put yours: it compiles with what this package depends on.
+// The handler of docs/develop.md, in the place that the page gives for yours: it compiles with what this package depends on.
 #[cfg(test)]
 #[path = "../../../tests/it/docs/order_placed.rs"]
 pub(crate) mod order_placed;

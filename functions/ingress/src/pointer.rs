@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901) that fit an answer: whoever sends a document chooses its names.
+//! JSON pointers (RFC 6901) that fit an answer: the sender of a document chooses its names.
 
 use std::borrow::Cow;
 

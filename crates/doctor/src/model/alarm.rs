@@ -16,7 +16,7 @@ pub(crate) struct Alarm {
     pub(crate) metrics: Vec<Metric>,
     /// Somebody is told.
     pub(crate) acts: bool,
-    /// Where it tells of an alarm.
+    /// Its actions when it goes off.
     pub(crate) actions: Vec<Setting<String>>,
     /// `ActionsEnabled`
     pub(crate) enabled: Setting<bool>,
