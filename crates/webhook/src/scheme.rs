@@ -17,8 +17,8 @@ pub struct Scheme {
     pub(crate) signature: &'static [&'static str],
     pub(crate) id: Option<&'static [&'static str]>,
     pub(crate) timestamp: Option<Timestamp>,
-    /// What is signed, in order.
-    pub(crate) signed: &'static [Part],
+    /// What is signed before the body, in order.
+    pub(crate) signed_before_body: &'static [Part],
     pub(crate) mark: Mark,
     pub(crate) encoding: Encoding,
     pub(crate) key: KeyText,
@@ -31,11 +31,15 @@ pub(crate) struct Timestamp {
     pub(crate) tolerance_s: u64,
 }
 
+/// What a [`Scheme`] signs before the body.
 #[derive(Debug)]
-pub(crate) enum Part {
+#[non_exhaustive]
+pub enum Part {
+    /// The id, as its header has it; nothing for a scheme without one.
     Id,
+    /// The timestamp, as its header has it; nothing for a scheme without one.
     Timestamp,
-    Body,
+    /// This text.
     Literal(&'static str),
 }
 
@@ -51,34 +55,104 @@ pub(crate) enum Mark {
 
 static SCHEMES: [Scheme; 2] = [
     // https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
-    Scheme {
-        name: "github",
-        signature: &["x-hub-signature-256"],
-        id: None,
-        timestamp: None,
-        signed: &[Part::Body],
-        mark: Mark::Prefix("sha256="),
-        encoding: Encoding::Hex,
-        key: KeyText::Raw,
-    },
+    Scheme::new("github", &["x-hub-signature-256"]).prefix("sha256="),
     // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md; Svix, its origin, keeps
     // its own header names.
-    Scheme {
-        name: "standard-webhooks",
-        signature: &["webhook-signature", "svix-signature"],
-        id: Some(&["webhook-id", "svix-id"]),
-        timestamp: Some(Timestamp {
-            headers: &["webhook-timestamp", "svix-timestamp"],
-            tolerance_s: STANDARD_TOLERANCE_S,
-        }),
-        signed: &[Part::Id, Part::Literal("."), Part::Timestamp, Part::Literal("."), Part::Body],
-        mark: Mark::WordBefore("v1"),
-        encoding: Encoding::Base64,
-        key: KeyText::Base64 { version: "v1,", prefix: "whsec_" },
-    },
+    Scheme::new("standard-webhooks", &["webhook-signature", "svix-signature"])
+        .after_word("v1")
+        .base64()
+        .base64_secret("v1,", "whsec_")
+        .id(&["webhook-id", "svix-id"])
+        .timestamp(&["webhook-timestamp", "svix-timestamp"], STANDARD_TOLERANCE_S)
+        .signed_before_body(&[Part::Id, Part::Literal("."), Part::Timestamp, Part::Literal(".")]),
 ];
 
 impl Scheme {
+    /// A scheme of your own: HMAC-SHA256 over the body, the text of the secret as its key, in hexadecimal digits in a header. The
+    /// header is given by all its names, in lower case; the first one is written. Names that are not in lower case are never found.
+    ///
+    /// ```
+    /// use sluicegate_webhook::{Part, Scheme};
+    ///
+    /// // https://docs.slack.dev/authentication/verifying-requests-from-slack
+    /// static SLACK: Scheme = Scheme::new("slack", &["x-slack-signature"])
+    ///     .prefix("v0=")
+    ///     .timestamp(&["x-slack-request-timestamp"], 300)
+    ///     .signed_before_body(&[Part::Literal("v0:"), Part::Timestamp, Part::Literal(":")]);
+    ///
+    /// let secrets = [SLACK.secret("8f742231b10e8888abcd99yyyzzz85a5")?];
+    /// let mut headers = http::HeaderMap::new();
+    /// for (name, value) in SLACK.sign(&secrets[0], "", 1_531_420_618, b"token=xyz")? {
+    ///     headers.insert(name, value.parse()?);
+    /// }
+    /// assert!(SLACK.verify(&headers, b"token=xyz", &secrets, 1_531_420_618 + 300).is_ok());
+    /// assert!(SLACK.verify(&headers, b"token=xyz", &secrets, 1_531_420_618 + 301).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn new(name: &'static str, signature_headers: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            signature: signature_headers,
+            id: None,
+            timestamp: None,
+            signed_before_body: &[],
+            mark: Mark::Prefix(""),
+            encoding: Encoding::Hex,
+            key: KeyText::Raw,
+        }
+    }
+
+    /// Each signature has this before it: `sha256=<signature>`.
+    #[must_use]
+    pub const fn prefix(mut self, prefix: &'static str) -> Self {
+        self.mark = Mark::Prefix(prefix);
+        self
+    }
+
+    /// Each signature has this word before it, with a comma or a space between them: `v1,<signature>`.
+    #[must_use]
+    pub const fn after_word(mut self, word: &'static str) -> Self {
+        self.mark = Mark::WordBefore(word);
+        self
+    }
+
+    /// Signatures are in base64.
+    #[must_use]
+    pub const fn base64(mut self) -> Self {
+        self.encoding = Encoding::Base64;
+        self
+    }
+
+    /// The text of the secret is base64 of its key, after `prefix`, and `version` before that: either may be left out.
+    #[must_use]
+    pub const fn base64_secret(mut self, version: &'static str, prefix: &'static str) -> Self {
+        self.key = KeyText::Base64 { version, prefix };
+        self
+    }
+
+    /// The request has an id in this header, given by all its names in lower case.
+    #[must_use]
+    pub const fn id(mut self, headers: &'static [&'static str]) -> Self {
+        self.id = Some(headers);
+        self
+    }
+
+    /// The request says when it was signed, in seconds since 1970, in this header, given by all its names in lower case. It may be
+    /// `tolerance_s` seconds from now, in the past and in the future.
+    #[must_use]
+    pub const fn timestamp(mut self, headers: &'static [&'static str], tolerance_s: u64) -> Self {
+        self.timestamp = Some(Timestamp { headers, tolerance_s });
+        self
+    }
+
+    /// What is signed before the body, in order. An id or a timestamp that is not among it can be changed by anyone.
+    #[must_use]
+    pub const fn signed_before_body(mut self, parts: &'static [Part]) -> Self {
+        self.signed_before_body = parts;
+        self
+    }
+
     /// Every scheme known.
     pub fn all() -> &'static [Self] {
         &SCHEMES

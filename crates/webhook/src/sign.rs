@@ -52,14 +52,14 @@ impl Scheme {
         body: &[u8],
     ) -> CtOutput<hmac::Hmac<Sha256>> {
         let mut mac = secret.keyed.clone();
-        for part in self.signed {
+        for part in self.signed_before_body {
             mac.update(match part {
                 Part::Id => id,
                 Part::Timestamp => timestamp,
-                Part::Body => body,
                 Part::Literal(text) => text.as_bytes(),
             });
         }
+        mac.update(body);
         mac.finalize()
     }
 }

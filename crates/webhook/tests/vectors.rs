@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sluicegate_webhook::{Scheme, Secret};
+use sluicegate_webhook::{Part, Scheme, Secret};
 
 #[derive(Deserialize)]
 struct File {
@@ -95,6 +95,26 @@ fn a_secret_never_shows() {
 fn schemes_are_found_by_their_exact_name() {
     assert!(Scheme::all().iter().all(|scheme| Scheme::named(scheme.name()).is_some()));
     assert!(["", "GitHub", "github ", "svix"].iter().all(|name| Scheme::named(name).is_none()));
+}
+
+/// <https://docs.slack.dev/authentication/verifying-requests-from-slack>
+#[test]
+fn a_scheme_of_ones_own_agrees_with_its_providers_vector() {
+    static SLACK: Scheme = Scheme::new("slack", &["x-slack-signature"])
+        .prefix("v0=")
+        .timestamp(&["x-slack-request-timestamp"], 300)
+        .signed_before_body(&[Part::Literal("v0:"), Part::Timestamp, Part::Literal(":")]);
+    let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V\
+        &channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=\
+        &response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN\
+        &trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+    let secrets = [SLACK.secret("8f742231b10e8888abcd99yyyzzz85a5").unwrap()];
+    let signed = SLACK.sign(&secrets[0], "", 1_531_420_618, body).unwrap();
+    let expected = [
+        ("x-slack-request-timestamp", "1531420618"),
+        ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+    ];
+    assert_eq!(signed, expected.map(|(name, value)| (name, value.to_owned())));
 }
 
 #[test]
