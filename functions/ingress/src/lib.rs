@@ -2,6 +2,9 @@
 //!
 //! [`Ingress::admit`] is the whole story; each stage is a type that only the stage before it can make, in a file of its own.
 
+#[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
+compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
+
 mod answer;
 mod authenticate;
 mod backend;
