@@ -85,7 +85,15 @@ enum Error {
 impl Error {
     fn into_line(self) -> (usize, String) {
         match self {
-            Self::Syntax(error) => (error.marker().line(), error.info().to_owned()),
+            Self::Syntax(error) => {
+                let reason = match OUTDENTED.contains(&error.info()) {
+                    true => {
+                        "starts further left than what is around it: indent the lines between its braces or brackets"
+                    }
+                    false => error.info(),
+                };
+                (error.marker().line(), reason.to_owned())
+            }
             Self::Content(line, reason) => (line, reason),
         }
     }

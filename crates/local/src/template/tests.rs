@@ -246,7 +246,7 @@ fn what_pyyaml_reads_is_read() {
     check("V: x", &many, None, &"a".repeat(150));
     let endless = base.replacen("V: x", &format!("V: !Join ['', [\n{}]]", "a,\n".repeat(300)), 1);
     let faults = Plan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
-    assert!(faults.to_string().contains("invalid indentation"), "{faults}");
+    assert!(faults.to_string().contains("indent the lines between its braces or brackets"), "{faults}");
 }
 
 #[test]
