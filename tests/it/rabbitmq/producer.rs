@@ -281,7 +281,7 @@ async fn a_delay_is_a_detour_that_ends_in_the_queue() {
         let missing = producer.send(&delayed(Duration::from_secs(3)), deadline).await;
         assert!(["unroutable", "refused: queue"].contains(&conclusion(&missing)), "{binding}: {missing:?}");
         let beyond = producer.send(&delayed(Duration::from_secs(3_601)), deadline).await;
-        assert_eq!(conclusion(&beyond), "refused: message", "{binding}: {beyond:?}");
+        assert_eq!(conclusion(&beyond), "refused: queue", "{binding}: {beyond:?}");
     }
     vhost.delete().await;
 }
@@ -486,14 +486,14 @@ async fn a_broker_that_takes_no_messages_says_so_at_once() {
         let publication = Publication { exchange: "", routing_key: "orders", properties, body: &body };
         conclusion(&broker.publish(&publication, Instant::now() + AMPLE).await)
     };
-    let mut larges = 0;
+    let mut sent = 0;
     let first = until("the broker takes no messages", PATIENCE, async || {
-        larges += 1;
-        Some(large(format!("large-{larges}")).await).filter(|conclusion| *conclusion != "stored")
+        sent += 1;
+        Some(large(format!("large-{sent}")).await).filter(|conclusion| *conclusion != "stored")
     })
     .await;
     assert_eq!(first, "unknown", "it may have been written");
-    let first = format!("large-{larges}");
+    let first = format!("large-{sent}");
     for _ in 0..20 {
         let started = Instant::now();
         let result = send(&producer, "blocked").await;
