@@ -122,11 +122,11 @@ fn every_module_opens_with_its_promise() {
 #[test]
 fn no_server_binds_more_than_loopback() {
     let everywhere = [concat!("0.0", ".0.0"), concat!("UNSPEC", "IFIED"), concat!("\"[", "::]")];
-    // A route to the Internet in a template is not an address to listen on.
-    let route = concat!("0.0", ".0.0/0");
+    // A range of addresses in a template, such as that of all the Internet, is not an address to listen on.
+    let range = concat!("0.0", ".0.0/");
     let mut wrong = Vec::new();
     for (path, text) in sources(&["crates", "functions", "tests"]) {
-        let text = text.replace(route, "");
+        let text = text.replace(range, "");
         for name in everywhere {
             wrong.extend(lines_with(&text, name).map(|line| format!("{path}:{line} names {name}")));
         }

@@ -116,9 +116,11 @@ class Deployment:
         urls = {self.resources[name] for name in RETAINED_QUEUES if name in self.resources}
         for url in urls & set(sqs.list_queues().get("QueueUrls", [])):
             sqs.delete_queue(QueueUrl=url)
-        arn = self.resources.get("Secrets")
-        if arn in {each["ARN"] for each in secrets.list_secrets()["SecretList"]}:
-            secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+        secret = self.resources.get("Secrets")
+        for each in secrets.list_secrets()["SecretList"]:
+            # The Ref of a secret is its name in one emulator, and its ARN in the other.
+            if secret in (each["ARN"], each["Name"]):
+                secrets.delete_secret(SecretId=each["ARN"], ForceDeleteWithoutRecovery=True)
 
     def abandon(self):
         """After a failure, which is what counts: whatever can be deleted."""
