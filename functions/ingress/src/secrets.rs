@@ -9,7 +9,7 @@
 //! While the store does not answer, or holds no JSON object, the cached values stay in use for [`OUTAGE_GRACE`] more, and
 //! the store is asked again at most every [`RETRY_AFTER`]. The same holds for a single list that is missing or has no usable
 //! entry: it is a mistake of an edit, and does not shut every caller out at once. After that, requests that rely on it
-//! cannot be decided. An empty list is no mistake: it admits no caller.
+//! cannot be decided. An empty list is not a mistake: it admits no caller.
 //!
 //! The secret is a JSON object: a list under each `x-secret` name of the contract. API keys are
 //! `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`; signing secrets are strings as the provider shows them.
@@ -254,7 +254,7 @@ impl Keyring {
     /// The live API keys under that name.
     ///
     /// # Errors
-    /// When there is no such list, or only one that is too old.
+    /// The list is missing, or too old.
     pub(crate) fn api_keys(&self, name: &str, now: Moment) -> Result<&[ApiKey], ListError> {
         live(&self.api_keys, name, now)
     }
@@ -262,7 +262,7 @@ impl Keyring {
     /// The live signing secrets under that name.
     ///
     /// # Errors
-    /// When there is no such list, or only one that is too old.
+    /// The list is missing, or too old.
     pub(crate) fn signing(&self, name: &str, now: Moment) -> Result<&[Secret], ListError> {
         live(&self.signing, name, now)
     }

@@ -54,7 +54,7 @@ impl Trail {
         self.enqueue = Some(took);
     }
 
-    /// Logs an answer that is no admission: the description of the API, or of a route. Metrics count admissions only.
+    /// Logs an answer that admits nothing: the description of the API, or of a route. Metrics count admissions only.
     pub(crate) fn described(&self, status: StatusCode) {
         let (request_id, route, trace_id) = (self.request_id.as_str(), self.route.as_str(), self.trace_id.as_deref());
         tracing::info!(request_id, route, status = status.as_u16(), trace_id, "described");

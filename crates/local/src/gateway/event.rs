@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>, and where it
 //! is silent what people captured: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers and parameters are
-//! joined with commas, cookies leave the headers, a body that is no text is base64, and so is one without a content type.
+//! joined with commas, cookies leave the headers, a body that is not text is base64, and so is one without a content type.
 //! Headers that concern the connection to the client stay with it.
 
 use std::{collections::BTreeMap, fmt::Write as _};
