@@ -122,7 +122,9 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     check_content_encoding(routed)?;
     let sent = routed.arrival().header("content-type").unwrap_or_default();
     let essence = media_type::essence(sent);
-    let Some((media_type, schema)) = body.content.iter().find(|(media_type, _)| media_type.eq_ignore_ascii_case(essence)) else {
+    let Some((media_type, schema)) =
+        body.content.iter().find(|(media_type, _)| media_type.eq_ignore_ascii_case(essence))
+    else {
         return Err(media_type_unsupported(body, format_args!("This route takes {}.", names(body))));
     };
     if !is_json(media_type) {

@@ -11,7 +11,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Options, Stack, available_bytes, concurrency_in};
+use super::concurrency::{available_bytes, concurrency_in};
+use super::{Options, Stack};
 use crate::terminal::Terminal;
 
 /// A function as AWS's samples have it: no `Binary`, a variable that refers to a table.
