@@ -12,20 +12,21 @@ use crate::support::root;
 
 /// Which of our packages each package may depend on; `*` is anything but the functions.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("contract", &[]),
+    ("yaml", &[]),
+    ("contract", &["yaml"]),
     ("envelope", &[]),
     ("webhook", &[]),
     ("queue", &["envelope"]),
     ("metrics", &[]),
-    ("topology", &["queue"]),
+    ("topology", &["queue", "yaml"]),
     ("dlq", &["envelope", "queue", "topology"]),
     ("doctor", &["contract", "local", "queue", "topology"]),
     ("batch", &["envelope", "idempotency", "metrics", "queue"]),
     ("ingress", &["contract", "envelope", "metrics", "webhook", "queue"]),
     ("consumer", &["batch"]),
     ("rabbitmq", &["consumer", "ingress"]),
-    ("local", &["topology"]),
-    ("cli", &["contract", "dlq", "doctor", "local", "queue", "topology", "webhook"]),
+    ("local", &["topology", "yaml"]),
+    ("cli", &["contract", "dlq", "doctor", "local", "queue", "topology", "webhook", "yaml"]),
     ("tests", &["*"]),
 ];
 
