@@ -202,7 +202,7 @@ fn a_node_knows_where_it_is_written() {
             r#"/c 5 "d""#,
         ],
     );
-    check("a: &x { b: c }\nd: *x\n", &[r#"/a 1 "{ b: c }""#, r#"/a/b 1 "c""#, r#"/d 2 "*x""#, r#"/d/b 1 "c""#]);
+    check("a: &x { b: c }\nd: *x\n", &[r#"/a 1 "&x { b: c }""#, r#"/a/b 1 "c""#, r#"/d 2 "*x""#, r#"/d/b 1 "c""#]);
 }
 
 #[test]
