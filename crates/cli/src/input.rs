@@ -38,7 +38,7 @@ pub(crate) fn contract(file: &Path) -> Result<Contract, String> {
 /// Why it cannot be read, or every fault, one a line.
 pub(crate) fn contract_with_warnings(file: &Path) -> Result<(Contract, Vec<Fault>), String> {
     let name = file.display().to_string();
-    Contract::parse_with_warnings(&name, &text(file)?).map_err(|faults| faulty(file, &faults))
+    Contract::parse_with_warnings(&name, &text(file)?).map_err(|faults| faulty(file, &faults[..]))
 }
 
 /// Reads and checks a topology.

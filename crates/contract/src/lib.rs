@@ -18,9 +18,10 @@ pub use model::{
     Body, BodySchema, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
     Requirement, SchemaText, SecurityScheme, is_json,
 };
-#[cfg(feature = "parse")]
-pub use parse::Fault;
 pub use route::{Match, RouteError, decode_segment};
+pub use sluicegate_yaml::pointer;
+#[cfg(feature = "parse")]
+pub use sluicegate_yaml::{Fault, Faults};
 pub use template::{Missing, Source, Template, TemplateError};
 
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.

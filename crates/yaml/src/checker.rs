@@ -63,7 +63,7 @@ impl<'d> Checker<'d> {
 
     /// Expects a mapping with no members but the known ones and those that `also` accepts.
     pub fn fields_or(&mut self, node: &Node, known: &[&str], also: impl Fn(&str) -> bool) -> Option<()> {
-        self.map(node)?;
+        self.mapping(node)?;
         for (name, member) in node.entries() {
             if !known.contains(&name) && !also(name) {
                 self.fault(member, format!("unknown field; known are {}", known.join(", ")));
@@ -73,7 +73,7 @@ impl<'d> Checker<'d> {
     }
 
     /// Expects a mapping.
-    pub fn map(&mut self, node: &Node) -> Option<()> {
+    pub fn mapping(&mut self, node: &Node) -> Option<()> {
         if !node.is_map() {
             self.fault(node, "must be an object");
         }

@@ -1,27 +1,23 @@
 //! From OpenAPI YAML to a [`Contract`], or to everything that is wrong with it.
 //!
-//! `yaml` reads the text into a tree with line numbers, `at` and `checker` walk it taking note of faults, and one file
+//! `checker` walks the tree of the document and collects faults; one file
 //! each reads `security`, `paths`, what a `request` carries, `schema`s and what to `enqueue`. `refs` holds what is true
 //! of the document everywhere; `carried` warns of values that no event can carry.
 //!
 //! What this does not understand it refuses: a field that is ignored is a check that does not happen.
 
-mod at;
 mod carried;
 mod checker;
 mod enqueue;
-mod fault;
 mod paths;
 mod refs;
 mod request;
 mod schema;
 mod security;
-mod yaml;
 
-pub use fault::Fault;
+use sluicegate_yaml::{Dialect, Document, Fault, Faults, Node};
 
 use crate::Contract;
-use at::At;
 use checker::Checker;
 
 const DOCUMENT_FIELDS: &[&str] = &[
@@ -55,7 +51,7 @@ impl Contract {
     ///
     /// # Errors
     /// All faults, in the order of the document.
-    pub fn parse(file: &str, yaml: &str) -> Result<Self, Vec<Fault>> {
+    pub fn parse(file: &str, yaml: &str) -> Result<Self, Faults> {
         Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
     }
 
@@ -64,59 +60,54 @@ impl Contract {
     ///
     /// # Errors
     /// All faults, in the order of the document.
-    pub fn parse_with_warnings(file: &str, yaml: &str) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
-        let mut faults = Vec::new();
-        let Some(tree) = yaml::read(file, yaml, &mut faults) else { return Err(faults) };
-        let mut checker = Checker::new(file, &tree, faults);
-        let root = checker.root.clone();
+    pub fn parse_with_warnings(file: &str, yaml: &str) -> Result<(Self, Vec<Fault>), Faults> {
+        let document = Document::read(file, yaml, Dialect::Strict)?;
+        let mut checker = Checker::new(file, &document);
+        let root = checker.root;
         // Something that is not OpenAPI 3.1 at all deserves one fault, not a hundred.
-        if check_version(&mut checker, &root).is_none() {
-            return Err(checker.faults);
+        if check_version(&mut checker, root).is_none() {
+            return Err(std::mem::take(&mut checker.faults).into());
         }
-        check_document(&mut checker, &root);
+        check_document(&mut checker, root);
         refs::check(&mut checker);
         let schemes = security::schemes(&mut checker);
         let operations = paths::operations(&mut checker, &schemes);
         schema::check_components(&mut checker);
 
-        let (faults, warnings) = (in_order(checker.faults), in_order(checker.warnings));
+        // What several operations share is checked for each of them, and reported once.
+        let faults = Faults::in_order(std::mem::take(&mut checker.faults));
+        let warnings = Faults::in_order(std::mem::take(&mut checker.warnings));
         if !faults.is_empty() {
             return Err(faults);
         }
         let schemes = schemes.into_iter().filter_map(|(name, scheme)| Some((name, scheme?))).collect();
-        Ok((Self { operations, schemes, public_document: refs::public_document(&tree).into() }, warnings))
+        let public_document = refs::public_document(root).into();
+        Ok((Self { operations, schemes, public_document }, warnings.to_vec()))
     }
 }
 
-/// What several operations share is checked for each of them.
-fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
-    faults.sort_by(|a, b| (a.line, &a.pointer, &a.reason).cmp(&(b.line, &b.pointer, &b.reason)));
-    faults.dedup();
-    faults
-}
-
-fn check_version<'d>(checker: &mut Checker<'d>, root: &At<'d>) -> Option<()> {
-    checker.object(root)?;
+fn check_version<'d>(checker: &mut Checker<'d>, root: &'d Node) -> Option<()> {
+    checker.mapping(root)?;
     let version = checker.required(root, "openapi")?;
     let patch = version.text().and_then(|version| version.strip_prefix("3.1."));
     if patch.is_none_or(|patch| patch.is_empty() || !patch.bytes().all(|b| b.is_ascii_digit())) {
-        checker.fault(&version, "must be an OpenAPI 3.1 version, such as 3.1.1");
+        checker.fault(version, "must be an OpenAPI 3.1 version, such as 3.1.1");
         return None;
     }
     Some(())
 }
 
-fn check_document<'d>(checker: &mut Checker<'d>, root: &At<'d>) {
-    checker.fields(root, DOCUMENT_FIELDS);
+fn check_document<'d>(checker: &mut Checker<'d>, root: &'d Node) {
+    checker.fields_and_extensions(root, DOCUMENT_FIELDS);
     if let Some(info) = checker.required(root, "info") {
-        checker.required_text(&info, "title");
-        checker.required_text(&info, "version");
+        checker.required_text(info, "title");
+        checker.required_text(info, "version");
     }
     if let Some(components) = root.get("components") {
-        checker.fields(&components, COMPONENT_FIELDS);
+        checker.fields_and_extensions(components, COMPONENT_FIELDS);
     }
     if let Some(dialect) = root.get("jsonSchemaDialect") {
-        schema::check_dialect(checker, &dialect);
+        schema::check_dialect(checker, dialect);
     }
     checker.flag(root, schema::FORMAT_ASSERTION);
 }
