@@ -3,22 +3,18 @@
 //! `yaml` reads the text into values with lines and paths, `checker` walks them taking note of faults, `policy` reads the
 //! policies. What is not understood is refused: a member that is ignored is a guarantee that does not hold.
 
-mod checker;
-mod fault;
+mod checks;
 mod policy;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 use std::collections::BTreeMap;
 
 use sluicegate_queue::names::Ladder;
-
-pub use fault::{Fault, Faults};
+use sluicegate_yaml::{Checker, Dialect, Document, Faults, Node};
 
 use crate::topology::{Binding, DELIVERY_LIMIT_DEFAULT, Exchange, ExchangeType, Queue, Topology};
-use checker::{Checker, NAME_BYTES_MAX};
-use yaml::Node;
+use checks::NAME_BYTES_MAX;
 
 /// Exchanges that every virtual host has, and their types (<https://www.rabbitmq.com/docs/exchanges>).
 const PREDECLARED: &[(&str, ExchangeType)] = &[
@@ -55,16 +51,10 @@ impl Topology {
     /// # Errors
     /// All faults, in the order of the file.
     pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
-        let mut faults = Vec::new();
-        let Some(root) = yaml::read(file, text, &mut faults) else { return Err(Faults(faults)) };
-        let mut checker = Checker { file, faults };
-        let topology = read(&mut checker, &root);
-        let mut faults = checker.faults;
-        if faults.is_empty() {
-            return Ok(topology);
-        }
-        faults.sort_by(|a, b| (a.line, &a.path, &a.reason).cmp(&(b.line, &b.path, &b.reason)));
-        Err(Faults(faults))
+        let document = Document::read(file, text, Dialect::Strict)?;
+        let mut checker = Checker::new(file, &document);
+        let topology = read(&mut checker, &document.root);
+        if checker.faults.is_empty() { Ok(topology) } else { Err(Faults::in_order(checker.faults)) }
     }
 }
 
@@ -74,20 +64,20 @@ fn read(checker: &mut Checker<'_>, root: &Node) -> Topology {
     let mut topology = Topology { exchanges: Vec::new(), queues: Vec::new(), policies: Vec::new() };
     // What exchanges there are, before anything refers to one. A type that cannot be read is no reason to blame bindings.
     let mut types: BTreeMap<&str, Option<ExchangeType>> = PREDECLARED.iter().map(|(n, t)| (*n, Some(*t))).collect();
-    if let Some(node) = section("exchanges").filter(|node| checker.object(node).is_some()) {
+    if let Some(node) = section("exchanges").filter(|node| checker.mapping(node).is_some()) {
         let known = ExchangeType::ALL.map(|each| (each.name(), each));
-        for (name, node) in node.members() {
-            checker.name(node, name);
+        for (name, node) in node.entries() {
+            checks::name(checker, node, name);
             let exchange_type = checker.required(node, "type").and_then(|node| checker.choice(node, &known));
             types.insert(name, exchange_type);
         }
-        for (name, node) in node.members() {
+        for (name, node) in node.entries() {
             topology.exchanges.extend(exchange(checker, name, node, &types));
         }
     }
-    if let Some(node) = section("queues").filter(|node| checker.object(node).is_some()) {
-        for (name, node) in node.members() {
-            checker.name(node, name);
+    if let Some(node) = section("queues").filter(|node| checker.mapping(node).is_some()) {
+        for (name, node) in node.entries() {
+            checks::name(checker, node, name);
             topology.queues.extend(queue(checker, name, node, &types));
         }
     }
@@ -102,7 +92,7 @@ type Types<'n> = BTreeMap<&'n str, Option<ExchangeType>>;
 
 fn exchange(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) -> Option<Exchange> {
     checker.fields(node, &["type", "alternate-exchange", "delays"])?;
-    let delays = node.get("delays").and_then(|node| checker.ladder(node));
+    let delays = node.get("delays").and_then(|node| checks::ladder(checker, node));
     let alternate = node.get("alternate-exchange").and_then(|node| {
         let alternate = known_exchange(checker, node, types)?;
         if alternate == name {
@@ -137,7 +127,7 @@ fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) 
     }
     let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
     let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
-    let retry = node.get("retry").map_or_else(|| Some(Ladder::default()), |node| checker.ladder(node));
+    let retry = node.get("retry").map_or_else(|| Some(Ladder::default()), |node| checks::ladder(checker, node));
     Some(Queue {
         name: name.to_owned(),
         bindings,
@@ -152,7 +142,7 @@ fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<
     let exchange = checker.required(node, "exchange").and_then(|node| known_exchange(checker, node, types));
     let exchange_type = exchange.and_then(|name| *types.get(name)?);
     let routing_key = match node.get("routing-key") {
-        Some(node) => checker.routing_key(node),
+        Some(node) => checks::routing_key(checker, node),
         // Only these two look at it.
         None if matches!(exchange_type, Some(ExchangeType::Topic | ExchangeType::Direct)) => {
             checker.required(node, "routing-key");
@@ -165,9 +155,9 @@ fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<
         if exchange_type.is_some_and(|exchange_type| exchange_type != ExchangeType::Headers) {
             checker.fault(given, "only bindings to a headers exchange have arguments");
         }
-        checker.object(given);
-        for (key, node) in given.members() {
-            arguments.extend(checker.plain_value(node).map(|value| (key.clone(), value)));
+        checker.mapping(given);
+        for (key, node) in given.entries() {
+            arguments.extend(checks::plain_value(checker, node).map(|value| (key.to_owned(), value)));
             if key == "x-match" {
                 checker.choice(node, &[("all", ()), ("any", ())]);
             }
