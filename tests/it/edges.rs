@@ -20,13 +20,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("topology", &["queue", "yaml"]),
     ("dlq", &["envelope", "queue", "topology"]),
-    ("doctor", &["contract", "local", "queue", "topology"]),
+    ("doctor", &["contract", "queue", "sam", "topology"]),
     ("batch", &["envelope", "idempotency", "metrics", "queue"]),
     ("ingress", &["contract", "envelope", "metrics", "webhook", "queue"]),
     ("consumer", &["batch"]),
     ("rabbitmq", &["consumer", "ingress"]),
-    ("local", &["topology", "yaml"]),
-    ("cli", &["contract", "dlq", "doctor", "local", "queue", "topology", "webhook", "yaml"]),
+    ("local", &["sam", "topology"]),
+    ("sam", &["yaml"]),
+    ("cli", &["contract", "dlq", "doctor", "local", "queue", "sam", "topology", "webhook"]),
     ("tests", &["*"]),
 ];
 
@@ -147,11 +148,11 @@ fn the_template_has_exactly_the_routes_of_the_contract() {
     let read = |path: &str| fs::read_to_string(root().join(path)).expect(path);
     let yaml = read("functions/ingress/openapi.yaml");
     let contract = sluicegate_contract::Contract::parse("openapi.yaml", &yaml).expect("the contract is sound");
-    let settings = sluicegate_local::template::Settings {
+    let settings = sluicegate_sam::Settings {
         queue_url_base: "http://127.0.0.1:4566".into(),
-        ..sluicegate_local::template::Settings::default()
+        ..sluicegate_sam::Settings::default()
     };
-    let plan = sluicegate_local::template::Plan::read("template.yaml", &read("template.yaml"), &settings);
+    let plan = sluicegate_sam::Plan::read("template.yaml", &read("template.yaml"), &settings);
     let plan = plan.expect("the template is sound");
     let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
     assert_eq!(Drift::between(&contract, routes.iter().copied()), Drift::default());

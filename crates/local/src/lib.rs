@@ -1,6 +1,6 @@
 //! The local stack: the unmodified template and the unmodified function binaries on one laptop.
 //!
-//! `template` reads the SAM template, `workspace` builds the functions, `stack` wires everything: the `gateway` turns HTTP
+//! The crate `sam` reads the SAM template, `workspace` builds the functions, `stack` wires everything: the `gateway` turns HTTP
 //! into API Gateway events, `pool` runs the functions behind a Lambda Runtime API, `mapping` feeds them from queues, `sqs`
 //! is the embedded queue service. Every server binds the loopback address only.
 
@@ -20,6 +20,5 @@ pub mod runtime_api;
 pub mod secrets;
 pub mod sqs;
 pub mod stack;
-pub mod template;
 pub mod terminal;
 pub mod workspace;

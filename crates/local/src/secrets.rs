@@ -11,11 +11,9 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use sluicegate_sam::{REGION, SecretPlan};
 
-use crate::{
-    aws::SecretLookup,
-    template::{REGION, SecretPlan},
-};
+use crate::aws::SecretLookup;
 
 /// Opens every operation that asks for an API key; its principal is `dev`.
 pub const API_KEY: &str = "dev-key";

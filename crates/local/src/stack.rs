@@ -21,6 +21,7 @@ use std::{
 
 use http::StatusCode;
 use serde::Deserialize;
+use sluicegate_sam::{Faults, FunctionPlan, MappingPlan, Notice, Plan, REGION, Settings};
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use self::concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN, concurrency_default};
@@ -38,7 +39,6 @@ use crate::{
     rabbitmq::{self, BrokerChoice, BrokerError},
     secrets,
     sqs::{Sqs, SqsConfig},
-    template::{Faults, FunctionPlan, MappingPlan, Notice, Plan, REGION, Settings},
     terminal::Terminal,
     workspace::{self, BuildError, Executable},
 };

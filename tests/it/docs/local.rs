@@ -7,7 +7,7 @@ use serde_json::Value;
 use sluicegate_local::gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
 use sluicegate_local::pool::INIT_TIMEOUT;
 use sluicegate_local::stack::{CONCURRENCY_MAX, CONCURRENCY_MIN};
-use sluicegate_local::template::{Notice, Plan, Settings};
+use sluicegate_sam::{Notice, Plan, Settings};
 
 use super::page::Page;
 use crate::support::{cargo, root, service};

@@ -8,9 +8,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use sluicegate_local::template::{
-    ACCOUNT, Document, Physical, REGION, Resolver, STACK_NAME, call, merge, parameter_value,
-};
+use sluicegate_sam::{ACCOUNT, Document, REGION, ResolvedResource, Resolver, STACK_NAME, call, merge, parameter_value};
 
 use super::{Inventory, Origin, Resource};
 use crate::{
@@ -200,7 +198,7 @@ impl Stack<'_> {
         ])
     }
 
-    fn physical(&self, resolver: &Resolver<'_>, id: &str, body: &Value) -> Physical {
+    fn physical(&self, resolver: &Resolver<'_>, id: &str, body: &Value) -> ResolvedResource {
         let kind = kind(body);
         let property = |name: &str| {
             let value = lenient(resolver, &body["Properties"][name], "")?;
@@ -218,7 +216,7 @@ impl Stack<'_> {
         if kind == "AWS::Lambda::Alias" && !name.starts_with("arn:") {
             let function = property("FunctionName").unwrap_or_default();
             let arn = self.home.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
-            return Physical::new(format!("{}:{name}", arn.attributes["Arn"]), []);
+            return ResolvedResource::new(format!("{}:{name}", arn.attributes["Arn"]), []);
         }
         self.home.physical(kind, &name)
     }
@@ -242,7 +240,7 @@ impl Stack<'_> {
             let (id, body) = waiting.remove(next);
             let outputs = self.child(inventory, resolver, id, body, &given)?;
             let known = outputs.iter().filter_map(|(name, value)| Some((format!("Outputs.{name}"), text(value)?)));
-            let physical = Physical { reference: format!("{}-{id}", self.name), attributes: known.collect() };
+            let physical = ResolvedResource { reference: format!("{}-{id}", self.name), attributes: known.collect() };
             resolver.physical.insert(id.clone(), physical);
         }
         Ok(())

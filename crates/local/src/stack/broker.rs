@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sluicegate_sam::Plan;
 use sluicegate_topology::Topology;
 
 use super::StackError;
@@ -13,7 +14,6 @@ use crate::{
         Broker, Endpoint, QueueCounts, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RunningBroker, Timeline,
         declare,
     },
-    template::Plan,
     terminal::Terminal,
 };
 

@@ -30,7 +30,7 @@ pub use functions::{FunctionPlan, MappingPlan, Route, merge};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
 pub use queues::QueuePlan;
-pub use resolve::{Physical, Resolver, call};
+pub use resolve::{ResolvedResource, Resolver, call};
 
 /// Region and account of the local stack: what LocalStack, awslocal and most examples use.
 pub const REGION: &str = "us-east-1";
@@ -78,7 +78,7 @@ pub struct Settings {
     /// Queue URLs start with this: `http://127.0.0.1:4566`.
     pub queue_url_base: String,
     /// What a queue or secret is really called where another endpoint made it, by logical id.
-    pub physical: BTreeMap<String, Physical>,
+    pub physical: BTreeMap<String, ResolvedResource>,
 }
 
 /// A secret of the template.
@@ -298,21 +298,21 @@ impl<'a> Reader<'a> {
                 let url = format!("{}/{ACCOUNT}/{name}", self.settings.queue_url_base);
                 let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}");
                 let attributes = [("Arn", arn), ("QueueName", name), ("QueueUrl", url.clone())];
-                Physical::new(url, attributes)
+                ResolvedResource::new(url, attributes)
             }
             "AWS::SecretsManager::Secret" => {
                 let name = name("Name")?.unwrap_or_else(|| format!("{STACK_NAME}/{id}"));
                 let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-local1");
-                Physical::new(arn.clone(), [("Id", arn)])
+                ResolvedResource::new(arn.clone(), [("Id", arn)])
             }
             "AWS::Serverless::Function" => {
                 let name = name("FunctionName")?.unwrap_or_else(|| id.to_owned());
                 let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
                 // What SAM makes of a function besides.
                 self.resolver.elsewhere.extend(["Role", "Url", "Version"].map(|made| format!("{id}{made}")));
-                Physical::new(name, [("Arn", arn)])
+                ResolvedResource::new(name, [("Arn", arn)])
             }
-            "AWS::Serverless::HttpApi" => Physical::new("local".to_owned(), []),
+            "AWS::Serverless::HttpApi" => ResolvedResource::new("local".to_owned(), []),
             _ => {
                 self.resolver.elsewhere.insert(id.to_owned());
                 return Ok(());

@@ -361,7 +361,7 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
 
 #[test]
 fn the_projects_own_template_is_a_plan() {
-    let text = include_str!("../../../../template.yaml");
+    let text = include_str!("../../../template.yaml");
     let plan = Plan::read("template.yaml", text, &settings()).expect("a plan");
     let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_deref()).collect();
     assert_eq!(binaries, [Some("consumer"), Some("ingress")]);
@@ -386,7 +386,7 @@ fn the_projects_own_template_is_a_plan() {
 
 #[test]
 fn the_projects_own_template_is_a_plan_on_rabbitmq() {
-    let text = include_str!("../../../../template.yaml");
+    let text = include_str!("../../../template.yaml");
     let url = "amqp://guest:guest@127.0.0.1:5672/%2F";
     let settings = Settings {
         parameters: BTreeMap::from([("Broker".to_owned(), "rabbitmq".to_owned())]),

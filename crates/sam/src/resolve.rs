@@ -17,14 +17,14 @@ use super::{Document, Fault};
 
 /// What a resource answers to `Ref` and `GetAtt`.
 #[derive(Debug, Clone, Default)]
-pub struct Physical {
+pub struct ResolvedResource {
     /// The value of `Ref`.
     pub reference: String,
     /// The value of `GetAtt`, by attribute.
     pub attributes: BTreeMap<String, String>,
 }
 
-impl Physical {
+impl ResolvedResource {
     /// What `Ref` and `GetAtt` give.
     pub fn new<const N: usize>(reference: String, attributes: [(&str, String); N]) -> Self {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -44,7 +44,7 @@ pub struct Resolver<'a> {
     /// Pseudo parameters, such as `AWS::Region`.
     pub pseudo: BTreeMap<&'static str, String>,
     /// What resources answer, by logical id.
-    pub physical: BTreeMap<String, Physical>,
+    pub physical: BTreeMap<String, ResolvedResource>,
     /// Resources and parameters whose values only the cloud knows. `Ref` and `GetAtt` give a stand-in for them.
     pub elsewhere: BTreeSet<String>,
     /// Set where a value only the cloud knows was asked for, whether it had a stand-in or not. Never reset here.
