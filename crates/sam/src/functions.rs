@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Fault, Notice, Reader, Resource,
     resolve::{call, stand_in},
+    route::{DEFAULT_ROUTE, route_key},
 };
 
 /// A function to build and run.
@@ -252,7 +253,7 @@ impl Reader<'_> {
             // Many functions may have the same variable, from the globals or not.
             let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && *value == text);
             if !self.plan.notices.iter().any(is_known) {
-                let (file, line) = (self.resolver.file.to_owned(), self.document.line(path));
+                let (file, line) = (self.document.file.clone(), self.document.line(path));
                 self.plan.notices.push(Notice::StandIn { file, line, variable: name.to_owned(), value: text.clone() });
             }
         }
@@ -286,13 +287,10 @@ impl Reader<'_> {
             50..=INTEGRATION_TIMEOUT_MS_MAX,
         )?;
         let text = |name: &str| properties.get(name).and_then(Value::as_str);
-        let key = match (text("Method"), text("Path")) {
-            (None, None) | (_, Some("$default")) => "$default".to_owned(),
-            (method, Some(route)) if route.starts_with('/') => match method.map(str::to_uppercase).as_deref() {
-                None | Some("ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD") => format!("ANY {route}"),
-                Some(method) => format!("{method} {route}"),
-            },
-            _ => return Err(self.resolver.fault(&path, "needs Method and a Path that starts with /, or neither")),
+        let is_path = |route: &str| route.starts_with('/') || route == DEFAULT_ROUTE;
+        let key = route_key(text("Method"), text("Path")).filter(|_| text("Path").is_none_or(is_path));
+        let Some(key) = key else {
+            return Err(self.resolver.fault(&path, "needs Method and a Path that starts with /, or neither"));
         };
         if let Some(other) = self.plan.routes.iter().find(|other| other.key == key) {
             return Err(self.resolver.fault(&path, format!("{key} goes to {} already", other.function)));

@@ -14,13 +14,13 @@ mod mq;
 mod notice;
 mod queues;
 mod resolve;
+mod route;
 #[cfg(test)]
 mod tests;
 
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    fmt,
 };
 
 use serde_json::Value;
@@ -29,8 +29,10 @@ pub use document::Document;
 pub use functions::{FunctionPlan, MappingPlan, Route, merge};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
-pub use queues::QueuePlan;
+pub use queues::{QueuePlan, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call};
+pub use route::{DEFAULT_ROUTE, route_key};
+pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
 
 /// Region and account of the local stack: what LocalStack, awslocal and most examples use.
 pub const REGION: &str = "us-east-1";
@@ -42,31 +44,6 @@ pub const STACK_NAME: &str = "sluicegate";
 /// Resources that SAM makes of events without an API, and that templates refer to.
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-generated-resources.html>
 const SAM_MADE: [&str; 2] = ["ServerlessHttpApi", "ServerlessRestApi"];
-
-/// One thing that is wrong with the template.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {path}: {reason}")]
-pub struct Fault {
-    /// The template's file name, as it was given.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// Where in the document: `/Resources/Name/Properties/…`.
-    pub path: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-/// Everything that is wrong with the template, one fault a line.
-#[derive(Debug, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
-        out.write_str(&lines.join("\n"))
-    }
-}
 
 /// What the template does not say.
 #[derive(Debug, Clone, Default)]
@@ -117,15 +94,13 @@ impl Plan {
     /// # Errors
     /// Every fault found.
     pub fn read(file: &str, text: &str, settings: &Settings) -> Result<Self, Faults> {
-        let document = Document::parse(text).map_err(|(line, reason)| {
-            Faults(vec![Fault { file: file.to_owned(), line, path: "/".to_owned(), reason }])
-        })?;
-        let mut reader = Reader::new(file, &document, settings);
+        let document = Document::parse(file, text)?;
+        let mut reader = Reader::new(&document, settings);
         reader.read();
         let mut faults = reader.faults;
         // Several values may need the same parameter.
         faults.dedup();
-        if faults.is_empty() { Ok(reader.plan) } else { Err(Faults(faults)) }
+        if faults.is_empty() { Ok(reader.plan) } else { Err(faults.into()) }
     }
 }
 
@@ -162,7 +137,7 @@ struct Resource<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(file: &'a str, document: &'a Document, settings: &'a Settings) -> Self {
+    fn new(document: &'a Document, settings: &'a Settings) -> Self {
         let pseudo = BTreeMap::from([
             ("AWS::AccountId", ACCOUNT.to_owned()),
             ("AWS::Region", REGION.to_owned()),
@@ -174,13 +149,13 @@ impl<'a> Reader<'a> {
         let (parameters, physical) = (BTreeMap::new(), BTreeMap::new());
         let elsewhere = BTreeSet::from(SAM_MADE.map(str::to_owned));
         let met_unknown = Cell::new(false);
-        let resolver = Resolver { file, document, parameters, pseudo, physical, elsewhere, met_unknown };
+        let resolver = Resolver { document, parameters, pseudo, physical, elsewhere, met_unknown };
         Self { resolver, document, settings, plan: Plan::default(), faults: Vec::new() }
     }
 
     fn read(&mut self) {
-        for path in &self.document.duplicates {
-            self.notice(path, "this key is written twice: the last value counts");
+        for fault in &self.document.duplicates {
+            self.notice(&fault.pointer, &format!("{}: the last value counts", fault.reason));
         }
         self.sections();
         self.parameters();
@@ -198,7 +173,7 @@ impl<'a> Reader<'a> {
                 "AWS::Serverless::Function" => Ok(()),
                 _ => {
                     let kind = resource.kind.to_owned();
-                    self.plan.notices.push(Notice::not_run(self.resolver.file, self.document, resource, kind));
+                    self.plan.notices.push(Notice::not_run(self.document, resource, kind));
                     Ok(())
                 }
             };
@@ -226,11 +201,11 @@ impl<'a> Reader<'a> {
             "Resources",
         ];
         let Some(sections) = self.document.value.as_object() else {
-            self.faults.push(self.resolver.fault("/", "a template is a mapping"));
+            self.faults.push(self.resolver.fault("", "a template is a mapping"));
             return;
         };
         if !sections.get("Resources").is_some_and(Value::is_object) {
-            self.faults.push(self.resolver.fault("/", "has no Resources"));
+            self.faults.push(self.resolver.fault("", "has no Resources"));
         }
         for name in sections.keys().filter(|name| !READ.contains(&name.as_str()) && *name != "Outputs") {
             self.notice(&format!("/{name}"), "this section is not read locally");
@@ -355,7 +330,7 @@ impl<'a> Reader<'a> {
     }
 
     fn notice(&mut self, path: &str, text: &str) {
-        let (file, line) = (self.resolver.file.to_owned(), self.document.line(path));
+        let (file, line) = (self.document.file.clone(), self.document.line(path));
         self.plan.notices.push(Notice::Ignored { file, line, path: path.to_owned(), text: text.to_owned() });
     }
 
@@ -364,7 +339,7 @@ impl<'a> Reader<'a> {
         let names: Vec<&str> = names.map(String::as_str).collect();
         if !names.is_empty() {
             let kind = format!("{} {}", resource.kind, names.join(", "));
-            self.plan.notices.push(Notice::not_run(self.resolver.file, self.document, resource, kind));
+            self.plan.notices.push(Notice::not_run(self.document, resource, kind));
         }
     }
 

@@ -44,11 +44,11 @@ pub enum Notice {
 }
 
 impl Notice {
-    pub(super) fn not_run(file: &str, document: &Document, resource: &Resource<'_>, kind: String) -> Self {
+    pub(super) fn not_run(document: &Document, resource: &Resource<'_>, kind: String) -> Self {
         Self::NotRun {
             kind,
             logical_id: resource.logical_id.to_owned(),
-            file: file.to_owned(),
+            file: document.file.clone(),
             line: document.line(&format!("/Resources/{}", resource.logical_id)),
         }
     }

@@ -42,8 +42,9 @@ const ATTRIBUTES: [&str; 12] = [
 ];
 const REDRIVE_ATTRIBUTES: [&str; 2] = ["RedrivePolicy", "RedriveAllowPolicy"];
 
+/// The visibility timeout of a queue that sets none.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
-const VISIBILITY_S_DEFAULT: u64 = 30;
+pub const VISIBILITY_S_DEFAULT: u64 = 30;
 
 impl QueuePlan {
     /// How long a received message stays hidden.

@@ -13,7 +13,9 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{Document, Fault};
+use sluicegate_yaml::{Fault, pointer};
+
+use super::Document;
 
 /// What a resource answers to `Ref` and `GetAtt`.
 #[derive(Debug, Clone, Default)]
@@ -35,8 +37,6 @@ impl ResolvedResource {
 /// Everything a value may refer to.
 #[derive(Debug)]
 pub struct Resolver<'a> {
-    /// The template's file name, for faults.
-    pub file: &'a str,
     /// The template: conditions and mappings are looked up here.
     pub document: &'a Document,
     /// What each parameter is.
@@ -61,12 +61,7 @@ const CONDITION_DEPTH_MAX: usize = 50;
 
 impl Resolver<'_> {
     pub(super) fn fault(&self, path: &str, reason: impl Into<String>) -> Fault {
-        Fault {
-            file: self.file.to_owned(),
-            line: self.document.line(path),
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        self.document.fault(path, reason)
     }
 
     /// The value with every function replaced by what it stands for; `None` is `AWS::NoValue`.
@@ -87,7 +82,7 @@ impl Resolver<'_> {
                 None => {
                     let mut out = Map::new();
                     for (key, item) in entries {
-                        if let Some(item) = self.resolve(item, &format!("{path}/{key}"))? {
+                        if let Some(item) = self.resolve(item, &pointer::child(path, key))? {
                             out.insert(key.clone(), item);
                         }
                     }

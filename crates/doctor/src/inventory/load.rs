@@ -90,20 +90,19 @@ impl Stack<'_> {
             Source::File(file) => file.display().to_string().into(),
             Source::Stack(stack) => format!("stack {}", stack.name).into(),
         };
-        let wrong = |(line, reason): (usize, String)| Error::NoTemplate { file: file.to_string(), line, reason };
-        let document = Arc::new(Document::parse(template).map_err(wrong)?);
+        let document = Arc::new(Document::parse(&file, template)?);
         let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
-        for path in &document.duplicates {
+        for fault in &document.duplicates {
+            let path = &fault.pointer;
             let (around, key) = path.rsplit_once('/').unwrap_or(("", path));
             let id = around.strip_prefix("/Resources/").and_then(|rest| rest.split('/').next()).unwrap_or(key);
             let origin = Origin::at(format!("{}{id}", self.prefix), path.clone(), lines.clone());
-            inventory.repeated.push((origin, format!("{key} is written twice")));
+            inventory.repeated.push((origin, format!("{key}: {}", fault.reason)));
         }
         let Some(written) = document.value["Resources"].as_object() else {
-            return Err(wrong((1, "is no template: it has no Resources".to_owned())));
+            return Err(document.fault("", "is not a template: it has no Resources").into());
         };
         let mut resolver = Resolver {
-            file: &file,
             document: &document,
             parameters: self.parameters(inventory, &file, &document, given)?,
             pseudo: self.pseudo(),

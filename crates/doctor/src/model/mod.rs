@@ -24,7 +24,7 @@ pub(crate) use api::{Api, Url};
 pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
 pub(crate) use mapping::{BATCH_SIZE_DEFAULT, Mapping, Source};
 pub(crate) use network::{Group, Network};
-pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive, VISIBILITY_S_DEFAULT};
+pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive};
 pub(crate) use watch::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
 /// All that checks look at.
