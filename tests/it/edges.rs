@@ -65,6 +65,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "functions/ingress/src/secrets",
         ],
     ),
+    ("saphyr_parser", &["crates/yaml/src/"]),
     ("aws_lambda_events", &["functions/ingress/src/event"]),
     (
         "lapin",
