@@ -48,7 +48,7 @@ pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &'d Node, reques
     })
 }
 
-/// A name that an environment variable can carry; see [`binding_name`].
+/// A name that an environment variable can carry; see [`crate::binding_variable`].
 fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
     let well_formed = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -59,11 +59,6 @@ fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
         checker.fault(at, "a queue name is letters, digits, `-`, `.` and `_`, and starts with a letter");
     }
     name
-}
-
-/// The environment variable that binds a queue. Two queues must not share one.
-pub(super) fn binding_name(queue: &str) -> String {
-    format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())
 }
 
 /// More than SQS carries may be right: RabbitMQ carries it, and the contract does not say which of them it is.

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use sluicegate_yaml::Node;
 
 use super::checker::Checker;
-use super::enqueue::{self, binding_name};
+use super::enqueue;
 use super::request;
 use super::security::{self, Schemes};
 use crate::route::{decode_segment, parameter, segments};
-use crate::{DOCUMENT_PATH, Location, Operation, Requirement};
+use crate::{DOCUMENT_PATH, Location, Operation, Requirement, binding_variable};
 
 const METHODS: &[&str] = &["get", "put", "post", "delete", "head", "patch"];
 
@@ -204,7 +204,7 @@ impl<'d> Reading<'_, 'd> {
     }
 
     fn check_queue(&mut self, checker: &mut Checker<'d>, at: &'d Node, queue: &str) {
-        let variable = binding_name(queue);
+        let variable = binding_variable(queue);
         let first = self.queues.entry(variable.clone()).or_insert_with(|| queue.to_owned());
         if first != queue {
             let pointer = format!("{}/x-sluicegate/queue", at.pointer());

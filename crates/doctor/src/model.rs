@@ -10,7 +10,7 @@ mod network;
 mod queue;
 mod watch;
 
-use sluicegate_contract::Contract;
+use sluicegate_contract::{Contract, binding_variable};
 
 use crate::{
     Project,
@@ -164,14 +164,9 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// The variable that binds the logical queue `name`.
-    pub(crate) fn variable(name: &str) -> String {
-        format!("QUEUE_{}", name.to_uppercase().replace(['-', '.'], "_"))
-    }
-
     /// The queues that the logical queue `name` is bound to.
     pub(crate) fn bound(&self, name: &str) -> Vec<&Queue> {
-        let wanted = Self::variable(name);
+        let wanted = binding_variable(name);
         self.senders().filter(|(_, variable, _)| *variable == wanted).map(|(.., queue)| queue).collect()
     }
 }
@@ -179,7 +174,7 @@ impl<'a> Model<'a> {
 /// The names of the variables that bind a logical queue: those of the contract's queues, and others with the value of a binding,
 /// except the name that functions of every make use for their own queue.
 fn binds(function: &Function, contract: Option<&Contract>) -> Vec<String> {
-    let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(Model::variable).collect();
+    let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(binding_variable).collect();
     let is_binding = |name: &&String| {
         let value = function.variable(name).known();
         let looks = value.is_some_and(|value| value.contains("://") || value.starts_with("rabbitmq:"));
