@@ -123,7 +123,7 @@ const UNREAD: [&str; 9] = [
 
 impl Reader<'_> {
     pub(super) fn function(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let path = resource.path.as_str();
+        let path = &*resource.properties_pointer();
         let properties = self.with_globals(resource)?;
         for name in properties.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
             self.notice(&format!("{path}/{name}"), "has no effect locally");
@@ -187,12 +187,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The function's properties over `Globals: Function`: maps are merged, lists are added to, the rest is replaced.
+    /// Returns the function's properties over the globals, resolved as far as they are needed.
     fn with_globals(&self, resource: &Resource<'_>) -> Result<Map<String, Value>, Fault> {
-        let mut merged = self.document.value["Globals"]["Function"].clone();
-        if let Some(properties) = resource.body.get("Properties") {
-            merge(&mut merged, properties);
-        }
+        let merged = resource.properties(self.document);
         let mut resolved = Map::new();
         for (name, value) in merged.as_object().into_iter().flatten() {
             // Each variable is resolved by itself, and only if the caller's shell has none of that name.
@@ -203,7 +200,7 @@ impl Reader<'_> {
             // Policies, networks and events name what only the cloud knows; events are read one by one.
             let name_is_in = |names: &[&str]| names.contains(&name.as_str());
             let needed = name_is_in(&KNOWN) && !name_is_in(&CLOUD_ONLY) && !name_is_in(&UNREAD);
-            let path = format!("{}/{name}", resource.path);
+            let path = format!("{}/{name}", resource.properties_pointer());
             let value = match self.resolver.resolve(value, &path) {
                 resolved if needed => resolved?,
                 // `AWS::NoValue`: the property is not there.
@@ -407,20 +404,5 @@ impl Reader<'_> {
             let reason = format!("must be a whole number from {} to {}", limits.start(), limits.end());
             self.resolver.fault(&format!("{path}/{name}"), reason)
         })
-    }
-}
-
-/// How SAM lays a resource's properties over the globals.
-pub fn merge(base: &mut Value, over: &Value) {
-    match (base, over) {
-        // `!Ref A` over `!Sub B` is one function, not two.
-        (base, Value::Object(over)) if call(over).is_some() => *base = Value::Object(over.clone()),
-        (Value::Object(base), Value::Object(over)) => {
-            for (key, value) in over {
-                merge(base.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (Value::Array(base), Value::Array(over)) => base.extend(over.iter().cloned()),
-        (base, over) => *base = over.clone(),
     }
 }

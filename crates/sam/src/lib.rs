@@ -14,6 +14,7 @@ mod mq;
 mod notice;
 mod queues;
 mod resolve;
+mod resource;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,12 @@ use std::{
 use serde_json::Value;
 
 pub use document::Document;
-pub use functions::{FunctionPlan, MappingPlan, Route, merge};
+pub use functions::{FunctionPlan, MappingPlan, Route};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
 pub use queues::{QueuePlan, VISIBILITY_S_DEFAULT};
-pub use resolve::{ResolvedResource, Resolver, call};
+pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
+pub use resource::Resource;
 pub use route::{DEFAULT_ROUTE, route_key};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
 
@@ -127,25 +129,10 @@ struct Reader<'a> {
     faults: Vec<Fault>,
 }
 
-/// A resource that exists under the template's conditions.
-struct Resource<'a> {
-    logical_id: &'a str,
-    kind: &'a str,
-    body: &'a Value,
-    /// `/Resources/Name/Properties`
-    path: String,
-}
-
 impl<'a> Reader<'a> {
     fn new(document: &'a Document, settings: &'a Settings) -> Self {
-        let pseudo = BTreeMap::from([
-            ("AWS::AccountId", ACCOUNT.to_owned()),
-            ("AWS::Region", REGION.to_owned()),
-            ("AWS::Partition", "aws".to_owned()),
-            ("AWS::StackName", STACK_NAME.to_owned()),
-            ("AWS::StackId", format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK_NAME}/local")),
-            ("AWS::URLSuffix", "amazonaws.com".to_owned()),
-        ]);
+        let stack_id = format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK_NAME}/local");
+        let pseudo = pseudo_parameters("aws", REGION, ACCOUNT, STACK_NAME, &stack_id);
         let (parameters, physical) = (BTreeMap::new(), BTreeMap::new());
         let elsewhere = BTreeSet::from(SAM_MADE.map(str::to_owned));
         let met_unknown = Cell::new(false);
@@ -245,18 +232,16 @@ impl<'a> Reader<'a> {
     /// The resources whose condition holds.
     fn resources(&mut self) -> Vec<Resource<'a>> {
         let mut found = Vec::new();
-        for (logical_id, body) in self.document.value["Resources"].as_object().into_iter().flatten() {
-            let path = format!("/Resources/{logical_id}");
-            let Some(kind) = body["Type"].as_str() else {
-                self.faults.push(self.resolver.fault(&path, "has no Type"));
+        for resource in self.document.resources() {
+            let path = resource.node.pointer();
+            if resource.kind.is_empty() {
+                self.faults.push(self.resolver.fault(path, "has no Type"));
                 continue;
-            };
-            match body["Condition"].as_str().map(|name| self.resolver.condition(name, &path, 0)) {
+            }
+            match resource.condition().map(|name| self.resolver.condition(name, path, 0)) {
                 Some(Err(fault)) => self.faults.push(fault),
                 Some(Ok(false)) => {}
-                Some(Ok(true)) | None => {
-                    found.push(Resource { logical_id, kind, body, path: format!("{path}/Properties") });
-                }
+                Some(Ok(true)) | None => found.push(resource),
             }
         }
         found
@@ -321,7 +306,7 @@ impl<'a> Reader<'a> {
 
     /// A property as text, if it is there and is not `AWS::NoValue`.
     fn optional_text(&self, resource: &Resource<'_>, property: &str) -> Result<Option<String>, Fault> {
-        let path = format!("{}/{property}", resource.path);
+        let path = format!("{}/{property}", resource.properties_pointer());
         let Some(value) = resource.body["Properties"].get(property) else { return Ok(None) };
         match self.resolver.resolve(value, &path)? {
             Some(value) => self.resolver.text(&value, &path).map(Some),
@@ -347,7 +332,7 @@ impl<'a> Reader<'a> {
     fn notice_others(&mut self, resource: &Resource<'_>, known: &[&str]) {
         for property in resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
             if !known.contains(&property.as_str()) {
-                self.notice(&format!("{}/{property}", resource.path), "has no effect locally");
+                self.notice(&format!("{}/{property}", resource.properties_pointer()), "has no effect locally");
             }
         }
     }

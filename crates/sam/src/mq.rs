@@ -99,7 +99,7 @@ impl Reader<'_> {
         let named = events.iter().filter(|event| event["Properties"]["DynamicPolicyName"] == Value::Bool(true)).count();
         if properties.get("Role").is_none() && events.len() > named + 1 {
             let reason = "more than one MQ event needs DynamicPolicyName: true, or a Role of its own for the function";
-            return Err(self.resolver.fault(&format!("{}/Events", resource.path), reason));
+            return Err(self.resolver.fault(&format!("{}/Events", resource.properties_pointer()), reason));
         }
         Ok(())
     }

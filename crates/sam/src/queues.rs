@@ -60,7 +60,7 @@ impl Reader<'_> {
         let attribute = |name: &str| physical.attributes.get(name).cloned().unwrap_or_default();
         let (mut attributes, mut redrive_attributes) = (BTreeMap::new(), BTreeMap::new());
         for (property, value) in resource.body["Properties"].as_object().into_iter().flatten() {
-            let path = format!("{}/{property}", resource.path);
+            let path = format!("{}/{property}", resource.properties_pointer());
             let Some(value) = self.resolver.resolve(value, &path)? else { continue };
             let written = match &value {
                 Value::String(text) => text.clone(),
@@ -78,7 +78,7 @@ impl Reader<'_> {
         let (name, fifo) = (attribute("QueueName"), attributes.contains_key("FifoQueue"));
         if fifo != name.ends_with(".fifo") {
             let reason = "the name of a FIFO queue, and no other, ends with .fifo";
-            return Err(self.resolver.fault(&format!("{}/QueueName", resource.path), reason));
+            return Err(self.resolver.fault(&format!("{}/QueueName", resource.properties_pointer()), reason));
         }
         self.plan.queues.push(QueuePlan {
             logical_id: resource.logical_id.to_owned(),

@@ -51,6 +51,27 @@ pub struct Resolver<'a> {
     pub met_unknown: Cell<bool>,
 }
 
+/// Returns the pseudo parameters of a stack.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/pseudo-parameter-reference.html>
+#[must_use]
+pub fn pseudo_parameters(
+    partition: &str,
+    region: &str,
+    account: &str,
+    stack_name: &str,
+    stack_id: &str,
+) -> BTreeMap<&'static str, String> {
+    let pseudo = [
+        ("AWS::AccountId", account),
+        ("AWS::Region", region),
+        ("AWS::Partition", partition),
+        ("AWS::StackName", stack_name),
+        ("AWS::StackId", stack_id),
+        ("AWS::URLSuffix", "amazonaws.com"),
+    ];
+    pseudo.map(|(name, value)| (name, value.to_owned())).into()
+}
+
 /// The value of something that only the cloud knows.
 pub(super) fn stand_in(name: &str) -> String {
     format!("{name}-is-not-known-locally")
