@@ -125,6 +125,6 @@ fn is_unharmed(text: &str, contract: &Contract, before: &Rest) -> bool {
 /// Returns the routes that only one of the two has.
 pub(crate) fn drift(file: &str, text: &str, contract: &Contract) -> Result<Drift, Faults> {
     let template = Template::read(file, text)?;
-    let routes = template::routes(&template.document.root);
+    let routes = template::routes(&template.document);
     Ok(Drift::between(contract, routes.iter().map(String::as_str)))
 }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use sluicegate_sam::{DEFAULT_ROUTE, Faults, Member, Node, route_key};
+use sluicegate_sam::{DEFAULT_ROUTE, Document, Faults, Member, Node, Resource, route_key};
 
 use super::Template;
 
@@ -51,31 +51,33 @@ impl Outline {
         let root = &template.document.root;
         let refuse = |node: &Node, reason: String| template.fault(node.pointer(), reason);
         let resources = root.get("Resources").ok_or_else(|| refuse(root, "has no Resources".to_owned()))?;
-        let of_type = |kind: &str| -> Vec<&Member> {
-            let is_one = |entry: &&Member| entry.value.get("Type").and_then(Node::text) == Some(kind);
-            resources.members().iter().filter(is_one).collect()
+        let of_type = |kind: &str| -> Vec<Resource<'_>> {
+            template.document.resources().filter(|resource| resource.kind == kind).collect()
         };
         let apis = of_type("AWS::Serverless::HttpApi");
         let [api] = apis[..] else {
             return Err(refuse(resources, format!("has {} AWS::Serverless::HttpApi; sync can tell one", apis.len())));
         };
         let functions = of_type("AWS::Serverless::Function");
-        let routed: Vec<_> = functions.iter().filter(|function| !routes_of(&function.value).is_empty()).collect();
+        let routed: Vec<_> = functions.iter().filter(|function| !routes_of(function.node).is_empty()).collect();
         let function = match routed[..] {
             [only] => Some(*only),
-            [] => functions.iter().find(|function| function.key == INGRESS).copied(),
+            [] => functions.iter().find(|function| function.logical_id == INGRESS).copied(),
             _ => {
-                let names: Vec<_> = routed.iter().map(|function| function.key.as_str()).collect();
+                let names: Vec<_> = routed.iter().map(|function| function.logical_id).collect();
                 return Err(refuse(resources, format!("{} have HttpApi events; sync can tell one", names.join(", "))));
             }
         };
         let function = function
             .ok_or_else(|| refuse(resources, format!("no function has HttpApi events or is called {INGRESS}")))?;
-        let properties = function.value.get("Properties");
+        let properties = function.node.get("Properties");
         let events = properties.and_then(|properties| properties.member("Events")).ok_or_else(|| {
-            refuse(&function.value, format!("{} has no Events: write that line and let sync fill it", function.key))
+            refuse(
+                function.node,
+                format!("{} has no Events: write that line and let sync fill it", function.logical_id),
+            )
         })?;
-        let settings = api.value.get("Properties").and_then(|properties| properties.member("RouteSettings"));
+        let settings = api.node.get("Properties").and_then(|properties| properties.member("RouteSettings"));
         for written in [Some(events), settings].into_iter().flatten() {
             line_by_line(template, written)?;
         }
@@ -89,8 +91,8 @@ impl Outline {
             }
         }
         Ok(Self {
-            api: api.key.clone(),
-            function: function.key.clone(),
+            api: api.logical_id.to_owned(),
+            function: function.logical_id.to_owned(),
             events_key: events.key_range.clone(),
             events: events.value.members().iter().map(Event::read).collect(),
             settings: settings.cloned(),
@@ -118,9 +120,8 @@ impl Event {
 }
 
 /// Every route of the template, whichever function has it.
-pub(super) fn routes(root: &Node) -> Vec<String> {
-    let resources = root.get("Resources").map_or(&[][..], Node::members);
-    resources.iter().flat_map(|resource| routes_of(&resource.value)).collect()
+pub(super) fn routes(document: &Document) -> Vec<String> {
+    document.resources().flat_map(|resource| routes_of(resource.node)).collect()
 }
 
 fn routes_of(function: &Node) -> Vec<String> {

@@ -134,6 +134,20 @@ fn only_the_lines_of_a_route_change_with_it() {
 }
 
 #[test]
+fn lines_in_brackets_that_start_too_far_left_stay_as_they_are() {
+    let scopes = "[a.write] }";
+    let odd = ODD.replace(scopes, "[\na.write,\n] }");
+    assert_ne!(odd, ODD);
+    let after = synced(&odd, &contract(&[("a", "post", "/new"), ("b", "put", "/b")]));
+    let expected = odd.replace("Path: \"/a\"", "Path: \"/new\"").replacen(
+        "Method: POST, Path: '/b'",
+        "Method: PUT, Path: '/b'",
+        1,
+    );
+    assert_eq!(after, expected);
+}
+
+#[test]
 fn operations_that_change_places_keep_their_events() {
     check(
         &[("b", "post", "/a"), ("a", "post", "/b")],
@@ -232,7 +246,7 @@ fn what_cannot_be_edited_by_lines_is_refused_with_its_line() {
         &moved,
         "has 2 AWS::Serverless::HttpApi",
     );
-    check("Events: { Tick: { Type: Schedule } }", "Events: { Tick: { Type: HttpApi } }", &moved, "Other, Ingress have");
+    check("Events: { Tick: { Type: Schedule } }", "Events: { Tick: { Type: HttpApi } }", &moved, "Ingress, Other have");
     check(
         "            Queue: { Type: SQS",
         "            New: { Type: SQS",
