@@ -12,9 +12,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use sqs_emulator::{ApiError, Sqs};
 use tokio::time::timeout;
-
-use crate::sqs::{ApiError, Sqs};
 
 /// The longest a call may take: a long poll is 20 s at most.
 const CALL_S_MAX: u64 = 30;
@@ -133,12 +132,10 @@ fn unavailable(message: String) -> ApiError {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use sqs_emulator::{Clock, Kind, SqsConfig, serve};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::aws;
-    use crate::clock::Clock;
-    use crate::sqs::{Kind, SqsConfig};
 
     #[tokio::test]
     async fn a_remote_endpoint_answers_as_the_embedded_queues_do() {
@@ -146,7 +143,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sqs = Sqs::new(Clock::system(), SqsConfig::default());
         sqs.set_base_url(&url);
-        let server = tokio::spawn(aws::serve(listener, sqs.clone(), Arc::new(|_| None)));
+        let server = tokio::spawn(serve(listener, sqs.clone()));
         let remote = QueueClient::Remote(RemoteSqs::new(&url, "us-east-1").unwrap());
         for client in [QueueClient::Embedded(sqs), remote] {
             let queue = client.call("CreateQueue", json!({ "QueueName": "q" })).await.unwrap();

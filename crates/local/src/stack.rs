@@ -22,13 +22,13 @@ use std::{
 use http::StatusCode;
 use serde::Deserialize;
 use sluicegate_sam::{Faults, FunctionPlan, MappingPlan, Notice, Plan, REGION, Settings};
+use sqs_emulator::{Clock, Sqs, SqsConfig};
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use self::concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN, concurrency_default};
 use crate::{
     admin::{self, Admin, Health},
     aws,
-    clock::Clock,
     filter::FilterError,
     gateway::{self, Integration, Patience, RouteTable},
     journal::Journal,
@@ -38,7 +38,6 @@ use crate::{
     queues::{EndpointError, QueueClient, RemoteSqs},
     rabbitmq::{self, BrokerChoice, BrokerError},
     secrets,
-    sqs::{Sqs, SqsConfig},
     terminal::Terminal,
     workspace::{self, BuildError, Executable},
 };

@@ -111,7 +111,7 @@ async fn actions_are_answered_as_the_page_says() {
 
 #[test]
 fn every_action_of_the_embedded_sqs_is_on_the_page() {
-    let code = std::fs::read_to_string(root().join("crates/local/src/sqs/actions/mod.rs")).expect("the actions");
+    let code = std::fs::read_to_string(root().join("crates/sqs-emulator/src/actions.rs")).expect("the actions");
     let (_, run) = code.split_once("fn run(").expect("the table of actions");
     let run = run.split_once("\n}").map_or(run, |(run, _)| run);
     let patterns = run.lines().filter_map(|line| line.trim().split_once(" => ").map(|(pattern, _)| pattern));

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::record::Delivery;
 use crate::queues::QueueClient;
-use crate::sqs::ApiError;
+use sqs_emulator::ApiError;
 
 /// The most messages of one receive and of one batch delete.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>

@@ -8,9 +8,8 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::clock::Clock;
 use crate::queues::QueueClient;
-use crate::sqs::{ApiError, Sqs, SqsConfig};
+use sqs_emulator::{ApiError, Clock, Sqs, SqsConfig};
 
 /// On the paused clock; long enough for every back-off.
 const PATIENCE: Duration = Duration::from_secs(3_600);
