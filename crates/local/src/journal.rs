@@ -13,10 +13,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::MappingEvent;
 use sqs_emulator::QueueEvent;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{mapping::MappingEvent, rabbitmq::Published};
+use crate::rabbitmq::Published;
 
 /// How many messages are remembered; the oldest are forgotten.
 const MESSAGES_MAX: usize = 10_000;

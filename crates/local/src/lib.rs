@@ -6,16 +6,10 @@
 
 pub mod admin;
 pub mod aws;
-pub mod environment;
-pub mod filter;
 pub mod gateway;
 pub mod journal;
-pub mod mapping;
 pub mod metrics;
-pub mod pool;
-pub mod queues;
 pub mod rabbitmq;
-pub mod runtime_api;
 pub mod secrets;
 pub mod stack;
 pub mod terminal;

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use sluicegate_lambda_emulator::{MappedMessage, MappingEvent};
 use sqs_emulator::QueueEvent;
 
 use super::{Journal, MESSAGES_MAX, STEPS_MAX};
-use crate::{
-    mapping::{MappedMessage, MappingEvent},
-    rabbitmq::Published,
-};
+use crate::rabbitmq::Published;
 
 const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 

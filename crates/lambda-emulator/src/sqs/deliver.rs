@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::backoff::Backoff;
 use super::batch::Batch;
+use super::shared::Shared;
 use super::source::Queue;
-use super::{Invoke, MappingEvent, Shared, Stop, Verdict, interpret};
-use crate::pool::Invocation;
+use super::verdict::{Verdict, interpret};
+use crate::environment::Invocation;
+use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
 
 /// The pause before a throttled invocation is tried again. It doubles.
 const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);

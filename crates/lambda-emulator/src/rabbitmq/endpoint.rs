@@ -59,8 +59,11 @@ impl Endpoint {
         self.management.as_ref()
     }
 
-    /// A connection; `name` is what the broker shows for it.
-    pub(super) async fn connect(&self, name: &str) -> Result<Connection, String> {
+    /// Connects; `name` is what the broker shows for the connection.
+    ///
+    /// # Errors
+    /// The reason of the failure.
+    pub async fn connect(&self, name: &str) -> Result<Connection, String> {
         let mut uri = self.uri.clone();
         uri.query.heartbeat = Some(HEARTBEAT_S);
         let properties = ConnectionProperties::default().with_connection_name(name.into());

@@ -22,14 +22,14 @@ const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
 /// The queues of the local stack.
 #[derive(Clone)]
-pub enum QueueClient {
+pub enum SqsClient {
     /// In this process.
     Embedded(Sqs),
     /// At another endpoint.
     Remote(RemoteSqs),
 }
 
-impl QueueClient {
+impl SqsClient {
     /// Runs one action, such as `SendMessage`, on its AWS JSON input.
     ///
     /// # Errors
@@ -144,8 +144,8 @@ mod tests {
         let sqs = Sqs::new(Clock::system(), SqsConfig::default());
         sqs.set_base_url(&url);
         let server = tokio::spawn(serve(listener, sqs.clone()));
-        let remote = QueueClient::Remote(RemoteSqs::new(&url, "us-east-1").unwrap());
-        for client in [QueueClient::Embedded(sqs), remote] {
+        let remote = SqsClient::Remote(RemoteSqs::new(&url, "us-east-1").unwrap());
+        for client in [SqsClient::Embedded(sqs), remote] {
             let queue = client.call("CreateQueue", json!({ "QueueName": "q" })).await.unwrap();
             let url = queue["QueueUrl"].as_str().unwrap();
             client.call("SendMessage", json!({ "QueueUrl": url, "MessageBody": "héllo" })).await.unwrap();

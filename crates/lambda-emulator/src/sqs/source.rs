@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::record::Delivery;
-use crate::queues::QueueClient;
+use crate::sqs_client::SqsClient;
 use sqs_emulator::ApiError;
 
 /// The most messages of one receive and of one batch delete.
@@ -34,9 +34,9 @@ pub trait Queue: Clone + Send + Sync + 'static {
     fn call(&self, action: &str, input: Value) -> impl Future<Output = Result<Value, ApiError>> + Send;
 }
 
-impl Queue for QueueClient {
+impl Queue for SqsClient {
     async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
-        QueueClient::call(self, action, input).await
+        SqsClient::call(self, action, input).await
     }
 }
 

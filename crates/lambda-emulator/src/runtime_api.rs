@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The largest response of a function: 6 MiB and the 100 bytes Lambda adds for its own headers.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>; the exact figure is in the service's error message.
-pub const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 
 /// One invocation as the runtime sees it.
 #[derive(Debug)]

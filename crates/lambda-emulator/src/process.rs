@@ -26,12 +26,13 @@ const LOG_TAIL_LINES: usize = 20;
 const LOG_END_WAIT: Duration = Duration::from_secs(1);
 
 /// Receives each line that the child prints, without its line end.
-pub(crate) type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
+pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How many processes live; a pool waits for it to be zero.
-pub(crate) type Living = Arc<watch::Sender<usize>>;
+pub type LiveEnvironments = Arc<watch::Sender<usize>>;
 
-pub(crate) struct Process {
+/// A running child process.
+pub struct Process {
     group: Pid,
     exit: watch::Receiver<Option<Exit>>,
     readers: Vec<JoinHandle<()>>,
@@ -42,22 +43,25 @@ pub(crate) struct Process {
 
 /// How a process ended, in the words of Lambda's `Runtime.ExitError`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Exit(pub(crate) String);
+pub struct Exit(pub String);
 
 impl Process {
     /// Starts `command` with its output piped to `lines`.
-    pub(crate) fn spawn(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
+    ///
+    /// # Errors
+    /// The error of the operating system.
+    pub fn spawn(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::null());
-        Process::spawn_as_it_is(command, living, lines)
+        Process::spawn_as_it_is(command, live, lines)
     }
 
     /// The same, with a standard input that never says anything and ends when this program does, whatever ends it.
-    pub(crate) fn spawn_attended(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
+    pub fn spawn_attended(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::piped());
-        Process::spawn_as_it_is(command, living, lines)
+        Process::spawn_as_it_is(command, live, lines)
     }
 
-    fn spawn_as_it_is(mut command: Command, living: &Living, lines: &LineSink) -> std::io::Result<Process> {
+    fn spawn_as_it_is(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let pid =
@@ -73,13 +77,13 @@ impl Process {
         }
         let attendance = child.stdin.take();
         let (sender, exit) = watch::channel(None);
-        living.send_modify(|count| *count += 1);
-        tokio::spawn(reap(child, group, sender, Arc::clone(living)));
+        live.send_modify(|count| *count += 1);
+        tokio::spawn(reap(child, group, sender, Arc::clone(live)));
         Ok(Process { group, exit, readers, tail, _attendance: attendance })
     }
 
     /// Waits for the end. Cancel-safe.
-    pub(crate) async fn exited(&mut self) -> Exit {
+    pub async fn exited(&mut self) -> Exit {
         match self.exit.wait_for(Option::is_some).await {
             Ok(exit) => exit.clone().unwrap_or_else(unknown),
             Err(_) => unknown(),
@@ -87,30 +91,30 @@ impl Process {
     }
 
     /// False once the process has been reaped.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         self.exit.borrow().is_none()
     }
 
     /// Stops every process of the group from running, as Lambda freezes an environment. If this program dies meanwhile, the
     /// kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not stay for ever.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
     /// Lets a frozen group run again.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
 
     /// Asks the child, and not the rest of its group, to come to an orderly end.
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         if self.is_alive() {
             let _ = kill(self.group, Signal::SIGTERM);
         }
     }
 
     /// Ends the group and gives the last lines it printed.
-    pub(crate) async fn into_log_tail(mut self) -> Vec<String> {
+    pub async fn into_log_tail(mut self) -> Vec<String> {
         self.signal(Signal::SIGKILL);
         for reader in self.readers.drain(..) {
             let _ = tokio::time::timeout(LOG_END_WAIT, reader).await;
@@ -132,12 +136,12 @@ impl Drop for Process {
     }
 }
 
-async fn reap(mut child: Child, group: Pid, exit: watch::Sender<Option<Exit>>, living: Living) {
+async fn reap(mut child: Child, group: Pid, exit: watch::Sender<Option<Exit>>, live: LiveEnvironments) {
     let status = child.wait().await;
     // What the child started and left behind.
     let _ = killpg(group, Signal::SIGKILL);
     exit.send_replace(Some(status.map_or_else(|_| unknown(), |status| describe(&status))));
-    living.send_modify(|count| *count -= 1);
+    live.send_modify(|count| *count -= 1);
 }
 
 fn unknown() -> Exit {

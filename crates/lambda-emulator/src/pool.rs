@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use crate::environment::{Concurrency, FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
-use crate::environment::{Environment, LineSink, Living, error_document};
+use crate::environment::{Environment, FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation, error_document};
+use crate::process::{LineSink, LiveEnvironments};
 
 /// Throttled invocations are logged at most this often.
 const THROTTLE_LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub struct StartError {
 /// How often a function ran, and what came of it. Clones share the counts, and none of them keeps the function alive.
 #[derive(Clone, Default)]
 pub struct FunctionCounts {
-    living: Living,
+    live: LiveEnvironments,
     totals: Arc<Totals>,
 }
 
@@ -55,7 +55,7 @@ impl FunctionCounts {
     /// Environments that live now.
     #[must_use]
     pub fn environments(&self) -> u64 {
-        *self.living.borrow() as u64
+        *self.live.borrow() as u64
     }
 
     /// Invocations that were started.
@@ -201,7 +201,7 @@ impl Function {
         let idle = std::mem::take(&mut self.inner.state().idle);
         drop(idle);
         // Cannot fail: `self` holds the sender.
-        let _ = self.inner.counts.living.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.inner.counts.live.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Starts one environment, unless all that may exist are busy.
@@ -213,7 +213,7 @@ impl Function {
         let started = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
-            started = Environment::start(&inner.spec, &binary, INIT_TIMEOUT, &inner.counts.living, &inner.lines) => started,
+            started = Environment::start(&inner.spec, &binary, INIT_TIMEOUT, &inner.counts.live, &inner.lines) => started,
         };
         match started {
             Ok(environment) => {
@@ -271,7 +271,7 @@ impl Inner {
     /// attempt takes is subtracted from `limit`.
     async fn cold_start(&self, request_id: &str, limit: &mut std::time::Duration) -> Result<Environment, Invocation> {
         let (_, binary) = self.code();
-        let start = |time| Environment::start(&self.spec, &binary, time, &self.counts.living, &self.lines);
+        let start = |time| Environment::start(&self.spec, &binary, time, &self.counts.live, &self.lines);
         match start(INIT_TIMEOUT).await {
             Ok(environment) => return Ok(environment),
             Err((failure, _)) => (self.lines)(&format!("{failure}; trying once more")),

@@ -1,14 +1,19 @@
 //! On the embedded queues, with tokio's clock paused: a test that waits an hour takes no time.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use serde_json::json;
-use tokio::time::{Instant, timeout};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::queues::QueueClient;
+use crate::environment::Invocation;
+use crate::mapping::MappingEvent;
+use crate::sqs_client::SqsClient;
 use sqs_emulator::{ApiError, Clock, Sqs, SqsConfig};
 
 /// On the paused clock; long enough for every back-off.
@@ -51,14 +56,14 @@ fn failure(ids: &[&Value]) -> Invocation {
 type Steps = watch::Sender<Vec<(&'static str, String, u32)>>;
 
 struct Stack {
-    queue: QueueClient,
+    queue: SqsClient,
     url: String,
     steps: Arc<Steps>,
 }
 
 impl Stack {
     async fn new(attributes: Value) -> Stack {
-        let queue = QueueClient::Embedded(Sqs::new(Clock::starting_at(1_700_000_000_000), SqsConfig::default()));
+        let queue = SqsClient::Embedded(Sqs::new(Clock::starting_at(1_700_000_000_000), SqsConfig::default()));
         let fifo = attributes.get("FifoQueue").is_some();
         let name = if fifo { "orders.fifo" } else { "orders" };
         let created = queue.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await.unwrap();
@@ -85,8 +90,8 @@ impl Stack {
         (count("ApproximateNumberOfMessages"), count("ApproximateNumberOfMessagesNotVisible"))
     }
 
-    fn spec(&self) -> MappingSpec {
-        MappingSpec {
+    fn spec(&self) -> SqsMappingSpec {
+        SqsMappingSpec {
             function: "consumer".to_owned(),
             queue_name: "orders".to_owned(),
             queue_arn: ARN.to_owned(),
@@ -100,11 +105,11 @@ impl Stack {
         }
     }
 
-    fn start(&self, spec: MappingSpec, function: &Script) -> Mapping {
+    fn start(&self, spec: SqsMappingSpec, function: &Script) -> SqsMapping {
         self.start_on(spec, self.queue.clone(), function)
     }
 
-    fn start_on(&self, spec: MappingSpec, queue: impl Queue, function: &Script) -> Mapping {
+    fn start_on(&self, spec: SqsMappingSpec, queue: impl Queue, function: &Script) -> SqsMapping {
         let steps = Arc::clone(&self.steps);
         let observer: MappingObserver = Arc::new(move |event: &MappingEvent| {
             let step = match event {
@@ -118,7 +123,7 @@ impl Stack {
             let message = event.message();
             steps.send_modify(|steps| steps.push((step, message.body.to_string(), message.receive_count)));
         });
-        Mapping::start(spec, queue, function.clone(), observer).unwrap()
+        SqsMapping::start(spec, queue, function.clone(), observer).unwrap()
     }
 
     /// Waits until so many steps of this kind have been taken.
@@ -200,7 +205,7 @@ async fn check(report: bool, end: impl Fn(&Value) -> Invocation + Send + Sync + 
         let end = end(&event["Records"]);
         async { end }
     });
-    let mapping = stack.start(MappingSpec { report_batch_item_failures: report, ..stack.spec() }, &function);
+    let mapping = stack.start(SqsMappingSpec { report_batch_item_failures: report, ..stack.spec() }, &function);
     stack.seen("delivered", 2).await;
     mapping.stop().await;
     let last = |body: &str| stack.steps().iter().rev().find(|step| step.1 == body).unwrap().0;
@@ -255,7 +260,7 @@ async fn batches(bodies: Vec<String>, batch_size: usize, window_s: u64) -> (Vec<
             async { answer("{}") }
         }
     });
-    let spec = MappingSpec { batch_size, batching_window: Duration::from_secs(window_s), ..stack.spec() };
+    let spec = SqsMappingSpec { batch_size, batching_window: Duration::from_secs(window_s), ..stack.spec() };
     let mapping = stack.start(spec, &function);
     stack.seen("done", bodies.len()).await;
     mapping.stop().await;
@@ -291,7 +296,7 @@ async fn what_no_filter_matches_is_deleted_unseen() {
     stack.send("{\"kind\":\"b\"}").await;
     stack.send("plain").await;
     let function = script(|_, _| async { answer("{}") });
-    let spec = MappingSpec { filters: vec![json!({ "body": { "kind": ["b"] } })], ..stack.spec() };
+    let spec = SqsMappingSpec { filters: vec![json!({ "body": { "kind": ["b"] } })], ..stack.spec() };
     let mapping = stack.start(spec, &function);
     stack.seen("filtered", 2).await;
     stack.seen("done", 1).await;
@@ -351,7 +356,7 @@ async fn no_more_batches_at_a_time_than_allowed() {
                 }
             }
         });
-        let spec = MappingSpec { batch_size: 1, maximum_concurrency: maximum, ..stack.spec() };
+        let spec = SqsMappingSpec { batch_size: 1, maximum_concurrency: maximum, ..stack.spec() };
         let mapping = stack.start(spec, &function);
         stack.seen("done", 20).await;
         mapping.stop().await;
@@ -366,7 +371,7 @@ async fn failures_slow_the_polling_down_unless_items_are_reported() {
         let stack = Stack::new(json!({ "VisibilityTimeout": "1" })).await;
         stack.send("poison").await;
         let function = script(|_, _| async { Invocation::FunctionError { payload: Bytes::new() } });
-        let spec = MappingSpec { report_batch_item_failures: report, maximum_concurrency: Some(2), ..stack.spec() };
+        let spec = SqsMappingSpec { report_batch_item_failures: report, maximum_concurrency: Some(2), ..stack.spec() };
         let mapping = stack.start(spec, &function);
         sleep(Duration::from_secs(100)).await;
         mapping.stop().await;
@@ -416,7 +421,7 @@ async fn a_fifo_group_is_worked_off_in_order_and_alone() {
         sleep(Duration::from_secs(1)).await;
         answer("{}")
     });
-    let mapping = stack.start(MappingSpec { fifo: true, batch_size: 2, ..stack.spec() }, &function);
+    let mapping = stack.start(SqsMappingSpec { fifo: true, batch_size: 2, ..stack.spec() }, &function);
     stack.seen("done", 12).await;
     mapping.stop().await;
     for group in ["a", "b"] {
@@ -444,7 +449,7 @@ async fn a_fifo_receive_too_large_for_one_event_stays_in_order() {
             async move { if before == 0 { Invocation::TimedOut } else { answer("{}") } }
         }
     });
-    let mapping = stack.start(MappingSpec { fifo: true, ..stack.spec() }, &function);
+    let mapping = stack.start(SqsMappingSpec { fifo: true, ..stack.spec() }, &function);
     stack.seen("done", 9).await;
     mapping.stop().await;
     assert_eq!(*seen.lock().unwrap(), "012345012345678");
@@ -453,7 +458,7 @@ async fn a_fifo_receive_too_large_for_one_event_stays_in_order() {
 /// Answers the first batch deletes itself.
 #[derive(Clone)]
 struct Flaky {
-    queue: QueueClient,
+    queue: SqsClient,
     answers: Arc<Mutex<VecDeque<Result<Value, ApiError>>>>,
 }
 

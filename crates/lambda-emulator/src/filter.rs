@@ -14,11 +14,11 @@ use pattern::{Fields, Subject};
 
 /// The filters of one mapping: 5, raisable to 10.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-basics>
-pub const FILTERS_MAX: usize = 10;
+pub(crate) const FILTERS_MAX: usize = 10;
 
 /// The characters of one pattern, white space between its parts not counted.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Filter.html>
-pub const PATTERN_CHARS_MAX: usize = 4_096;
+pub(crate) const PATTERN_CHARS_MAX: usize = 4_096;
 
 /// A pattern is not one that Lambda takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub struct FilterError {
 
 /// Checked filters.
 #[derive(Debug, Clone, Default)]
-pub struct Filters {
+pub(crate) struct Filters {
     patterns: Vec<Fields>,
 }
 
@@ -43,7 +43,7 @@ impl Filters {
     ///
     /// # Errors
     /// The first pattern that breaks a rule, and which.
-    pub fn parse(patterns: &[Value]) -> Result<Filters, FilterError> {
+    pub(crate) fn parse(patterns: &[Value]) -> Result<Filters, FilterError> {
         let parse = |(index, pattern): (usize, &Value)| {
             let fail = |(path, reason)| FilterError { index, path, reason };
             if index >= FILTERS_MAX {
@@ -58,21 +58,18 @@ impl Filters {
     }
 
     /// True if every record passes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
     /// Does a record, as it is in the event, reach the function?
-    #[must_use]
-    pub fn pass(&self, record: &Value) -> bool {
+    pub(crate) fn pass(&self, record: &Value) -> bool {
         let body = record["body"].as_str().map(str::as_bytes).unwrap_or_default();
         self.pass_with(record, "body", body)
     }
 
     /// The same for a record whose `data` stands for these bytes. As text they are what UTF-8 makes of them.
-    #[must_use]
-    pub fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
+    pub(crate) fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
         let mut record = record.clone();
         record["data"] = String::from_utf8_lossy(data).into();
         self.pass_with(&record, "data", data)

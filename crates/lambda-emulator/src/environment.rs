@@ -5,8 +5,6 @@
 //! Its variables are Lambda's and the function's own; of the caller's only what says where programs and certificates
 //! are and how much is told is inherited: `PATH`, `SSL_CERT_DIR`, `SSL_CERT_FILE`, `RUST_BACKTRACE` and `RUST_LOG`.
 
-pub(crate) mod process;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,8 +15,8 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::process::{Exit, LineSink, LiveEnvironments, Process};
 use crate::runtime_api::{Assignment, Event, RuntimeApi};
-pub(crate) use process::{Exit, LineSink, Living, Process};
 
 /// How long init may take before the first invocation retries it.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
@@ -150,7 +148,7 @@ impl Environment {
         spec: &FunctionSpec,
         binary: &Path,
         limit: Duration,
-        living: &Living,
+        live: &LiveEnvironments,
         lines: &LineSink,
     ) -> Result<Environment, (InitFailure, Vec<String>)> {
         let deadline = Instant::now() + limit;
@@ -161,7 +159,7 @@ impl Environment {
         if let Some(folder) = task_root(binary) {
             command.current_dir(folder);
         }
-        let mut process = Process::spawn(command, living, lines).map_err(spawn)?;
+        let mut process = Process::spawn(command, live, lines).map_err(spawn)?;
         let first = async {
             tokio::select! {
                 biased;

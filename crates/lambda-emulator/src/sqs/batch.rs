@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::backoff::Backoff;
 use super::record::Delivery;
+use super::shared::Shared;
 use super::source::{LONG_POLL_S, Queue};
-use super::{Invoke, MappingEvent, Shared, Stop};
+use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
 
 /// The largest event of a synchronous invocation.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::*;
+use crate::environment::Concurrency;
 
 /// A bound on waiting for facts, not a delay.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Cargo builds it with the tests, next to them.
 fn bootstrap() -> PathBuf {
     let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/bootstrap");
-    assert!(path.exists(), "build it: cargo build -p sluicegate-local --examples");
+    assert!(path.exists(), "build it: cargo build -p sluicegate-lambda-emulator --examples");
     path
 }
 
@@ -56,7 +57,7 @@ async fn seen(log: &Log, line: &str) {
 
 /// Waits until so many processes live.
 async fn living(function: &Function, processes: usize) {
-    let mut living = function.inner.counts.living.subscribe();
+    let mut living = function.inner.counts.live.subscribe();
     timeout(PATIENCE, living.wait_for(|count| *count == processes)).await.unwrap().unwrap();
 }
 
@@ -282,7 +283,7 @@ async fn the_function_sees_lambdas_variables_and_its_own_only() {
 #[tokio::test]
 async fn dropping_the_function_leaves_no_process() {
     let (function, _) = started(spec(&[])).await;
-    let mut living = function.inner.counts.living.subscribe();
+    let mut living = function.inner.counts.live.subscribe();
     let first = pid(&function).await;
     drop(function);
     timeout(PATIENCE, living.wait_for(|n| *n == 0)).await.unwrap().unwrap();

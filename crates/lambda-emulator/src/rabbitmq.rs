@@ -7,6 +7,10 @@
 //! a row, and patience on throttles. A connection that ends is made again for ever, and a queue that is not there is waited for.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 
+mod delivery;
+mod endpoint;
+mod event;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
@@ -22,12 +26,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::delivery::{Batch, Delivery};
-use super::endpoint::Endpoint;
-use super::event;
+use crate::environment::Invocation;
 use crate::filter::{FilterError, Filters};
 use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, Stop};
-use crate::pool::Invocation;
+use delivery::{Batch, Delivery};
+pub use endpoint::Endpoint;
 
 /// The longest pause before the broker is tried again, so that a restart of it is noticed soon.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What becomes of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Every message is deleted.
     Success,
     /// These ids stay in the queue, the others are deleted.
@@ -17,8 +17,7 @@ pub enum Verdict {
 }
 
 /// Reads the response of a function whose mapping has `ReportBatchItemFailures`. `ids` are the message ids of the batch.
-#[must_use]
-pub fn interpret(response: &[u8], ids: &[&str]) -> Verdict {
+pub(super) fn interpret(response: &[u8], ids: &[&str]) -> Verdict {
     let failure = |reason: &str| Verdict::Failure(format!("the response is not a batch response: {reason}"));
     let Ok(response) = serde_json::from_slice::<Value>(response) else { return failure("it is not JSON") };
     let failures = match &response {
