@@ -1,9 +1,9 @@
-//! One execution environment: a function binary behind a Runtime API of its own.
+//! Execution environments: a function binary behind its Runtime API.
 //!
-//! It goes through Lambda's life: init within a limit, then one invocation at a time, frozen in between if asked. It ends
-//! by time-out, by the exit of its process, or by being dropped; then its process group is killed and nothing of it stays.
-//! Its variables are Lambda's and the function's own; of the caller's only what says where programs and certificates
-//! are and how much is told is inherited: `PATH`, `SSL_CERT_DIR`, `SSL_CERT_FILE`, `RUST_BACKTRACE` and `RUST_LOG`.
+//! An environment follows Lambda's lifecycle: init within a limit, then one invocation at a time, optionally frozen in between. It
+//! ends by timeout, by the exit of its process, or when dropped; its process group is killed then. Its variables are those of
+//! Lambda and of the function; `PATH`, `SSL_CERT_DIR`, `SSL_CERT_FILE`, `RUST_BACKTRACE` and `RUST_LOG` are inherited from the
+//! caller.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use uuid::Uuid;
 use crate::process::{Exit, LineSink, LiveEnvironments, Process};
 use crate::runtime_api::{Assignment, Event, RuntimeApi};
 
-/// How long init may take before the first invocation retries it.
+/// Limit for init before the first invocation retries it.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Inherited from the shell that runs the local stack. The last two win over the template: whoever sets them wants to see more.
+/// Variables inherited from the caller, which override those of the function.
 const INHERITED: [&str; 5] = ["PATH", "RUST_BACKTRACE", "RUST_LOG", "SSL_CERT_DIR", "SSL_CERT_FILE"];
 
-/// What a function is, as far as its environments need it.
+/// The settings of a function.
 #[derive(Debug, Clone)]
 pub struct FunctionSpec {
     /// The function's name.
@@ -34,29 +34,29 @@ pub struct FunctionSpec {
     pub arn: String,
     /// The executable that speaks the Runtime API.
     pub binary: PathBuf,
-    /// The function's own variables. Those that Lambda reserves are ignored here as there.
+    /// The function's variables. Those that Lambda reserves are ignored, as in Lambda.
     pub environment: BTreeMap<String, String>,
-    /// Told to the function; not enforced.
+    /// Passed to the function; not enforced.
     pub memory_mb: u32,
-    /// How long one invocation may take.
+    /// Limit for one invocation.
     pub timeout: Duration,
-    /// How many environments may work at once; one more invocation is throttled.
+    /// The most environments at work at once; one more invocation is throttled.
     pub concurrency: Concurrency,
-    /// Stop the process between invocations, as Lambda does.
+    /// Whether the process is stopped between invocations, as Lambda does.
     pub freeze: bool,
 }
 
-/// How many environments of a function may work at once, and where that limit comes from.
+/// The most environments of a function at work at once, and the origin of that limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concurrency {
     /// `ReservedConcurrentExecutions` of the template; 0 throttles every invocation.
     Reserved(usize),
-    /// The local stack's limit.
+    /// The limit of the stack.
     Unreserved(usize),
 }
 
 impl Concurrency {
-    /// The number of environments.
+    /// Returns the number of environments.
     #[must_use]
     pub fn max(self) -> usize {
         match self {
@@ -64,7 +64,7 @@ impl Concurrency {
         }
     }
 
-    /// Where the limit comes from and how to raise it, for the log.
+    /// Returns the origin of the limit, for the log.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Reserved(_) => "as many as ReservedConcurrentExecutions in the template allows",
@@ -73,23 +73,23 @@ impl Concurrency {
     }
 }
 
-/// What came of one invocation.
+/// The result of one invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// The function answered.
     Response(Bytes),
     /// The function reported an error or its process ended: the error document `{"errorType", "errorMessage"}`.
     FunctionError {
-        /// JSON, as the function sent it or as Lambda words it.
+        /// JSON, from the function or in Lambda's words.
         payload: Bytes,
     },
-    /// The function did not answer within its time-out; its process was killed.
+    /// The function did not answer within its timeout; its process was killed.
     TimedOut,
-    /// All environments are busy (or the function is stopped). Nothing was run.
+    /// All environments are busy or the function is stopped. Nothing ran.
     Throttled,
 }
 
-/// Why an environment did not come up.
+/// The failure of an environment's start.
 #[derive(Debug, thiserror::Error)]
 pub enum InitFailure {
     /// The binary could not be started, or no port was free.
@@ -97,7 +97,7 @@ pub enum InitFailure {
     Spawn {
         /// The executable.
         binary: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The runtime reported an error through `/runtime/init/error`.
@@ -115,7 +115,7 @@ pub enum InitFailure {
 }
 
 impl InitFailure {
-    /// The error document that an invocation gets.
+    /// Returns the error document for an invocation.
     pub(crate) fn payload(&self, request_id: &str) -> Bytes {
         match self {
             InitFailure::Spawn { .. } => error_document("Runtime.InvalidEntrypoint", request_id, &self.to_string()),
@@ -126,24 +126,24 @@ impl InitFailure {
     }
 }
 
-/// `{"errorType": …, "errorMessage": "RequestId: … Error: …"}`, as Lambda words its own errors.
+/// Returns `{"errorType": …, "errorMessage": "RequestId: … Error: …"}`, as Lambda words its errors.
 pub(crate) fn error_document(error_type: &str, request_id: &str, reason: &str) -> Bytes {
     json!({ "errorType": error_type, "errorMessage": format!("RequestId: {request_id} Error: {reason}") })
         .to_string()
         .into()
 }
 
-/// A process that waits for an invocation.
+/// A process that serves invocations.
 pub(crate) struct Environment {
-    // Before `api`: the process must be dead before its API goes away, or it would complain about that.
+    // Declared before `api`: the process must end before its API, or it would log the lost connection.
     process: Process,
     api: RuntimeApi,
     arn: String,
 }
 
 impl Environment {
-    /// Starts `binary` and waits until it asks for its first invocation, for `limit` at most. A failure comes with the last
-    /// lines of its log.
+    /// Starts `binary` and waits until it asks for its first invocation, at most `limit`. The error includes the last lines of
+    /// its log.
     pub(crate) async fn start(
         spec: &FunctionSpec,
         binary: &Path,
@@ -165,7 +165,7 @@ impl Environment {
                 biased;
                 event = api.event() => match event {
                     Event::InitError(document) => Err(InitFailure::Reported { document }),
-                    // Nothing else can come: no invocation was handed out.
+                    // No other event is possible: no invocation was assigned.
                     Event::Ready | Event::Response(_) | Event::Error(_) => Ok(()),
                 },
                 Exit(reason) = process.exited() => Err(InitFailure::Exited(reason)),
@@ -177,8 +177,8 @@ impl Environment {
         }
     }
 
-    /// Runs one invocation until the runtime asks for the next, ends, or `limit` has passed. The environment can be used again
-    /// only if the second value is true.
+    /// Runs one invocation until the runtime asks for the next one, ends, or `limit` has passed. The second value is whether the
+    /// environment can be reused.
     pub(crate) async fn invoke(
         &mut self,
         request_id: &str,
@@ -223,12 +223,12 @@ impl Environment {
         }
     }
 
-    /// See [`Process::freeze`]; the next invocation thaws it.
+    /// Freezes the process (see [`Process::freeze`]); the next invocation thaws it.
     pub(crate) fn freeze(&self) {
         self.process.freeze();
     }
 
-    /// False once the process has ended by itself.
+    /// Returns false once the process has ended by itself.
     pub(crate) fn is_alive(&self) -> bool {
         self.process.is_alive()
     }

@@ -1,7 +1,7 @@
 //! `FilterCriteria` of an event source mapping: which records reach the function.
 //!
-//! A pattern is checked in full before anything runs. Patterns are OR-ed; the fields within one are AND-ed; the values of a
-//! field are OR-ed. `body` (`data` of RabbitMQ) is looked into only if it and its pattern have the same format; otherwise the record does not match.
+//! Patterns are checked in full before anything runs. Patterns are OR-ed, the fields within a pattern AND-ed, and the values of a
+//! field OR-ed. `body` (`data` for RabbitMQ) matches only if it and its pattern have the same format, JSON or text.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq-filtering.html>
@@ -12,23 +12,23 @@ use serde_json::Value;
 
 use pattern::{Fields, Subject};
 
-/// The filters of one mapping: 5, raisable to 10.
+/// Filters per mapping: a quota of 5 that AWS raises to 10 on request.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-basics>
 pub(crate) const FILTERS_MAX: usize = 10;
 
-/// The characters of one pattern, white space between its parts not counted.
+/// Characters per pattern, without white space between its parts.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Filter.html>
 pub(crate) const PATTERN_CHARS_MAX: usize = 4_096;
 
-/// A pattern is not one that Lambda takes.
+/// A pattern that Lambda rejects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("filter {}{}: {reason}", index + 1, path)]
 pub struct FilterError {
-    /// Which filter, from 0.
+    /// The filter's index, from 0.
     pub index: usize,
-    /// Where in its pattern, as a JSON pointer.
+    /// The place in its pattern, as a JSON pointer.
     pub path: String,
-    /// What is wrong there.
+    /// The rule it breaks.
     pub reason: String,
 }
 
@@ -39,10 +39,10 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// Checks the patterns: one parsed `Pattern` each. None at all lets every record pass.
+    /// Checks the patterns, one parsed `Pattern` each. Without patterns, every record passes.
     ///
     /// # Errors
-    /// The first pattern that breaks a rule, and which.
+    /// The first pattern that breaks a rule.
     pub(crate) fn parse(patterns: &[Value]) -> Result<Filters, FilterError> {
         let parse = |(index, pattern): (usize, &Value)| {
             let fail = |(path, reason)| FilterError { index, path, reason };
@@ -57,18 +57,18 @@ impl Filters {
         Ok(Filters { patterns: patterns.iter().enumerate().map(parse).collect::<Result<_, _>>()? })
     }
 
-    /// True if every record passes.
+    /// Returns whether every record passes.
     pub(crate) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Does a record, as it is in the event, reach the function?
+    /// Returns whether a record, as written in the event, reaches the function.
     pub(crate) fn pass(&self, record: &Value) -> bool {
         let body = record["body"].as_str().map(str::as_bytes).unwrap_or_default();
         self.pass_with(record, "body", body)
     }
 
-    /// The same for a record whose `data` stands for these bytes. As text they are what UTF-8 makes of them.
+    /// Like [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as text decoded from UTF-8.
     pub(crate) fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
         let mut record = record.clone();
         record["data"] = String::from_utf8_lossy(data).into();

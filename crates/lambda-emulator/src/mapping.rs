@@ -1,4 +1,4 @@
-//! What the event source mappings of every broker share: the steps they report, the function they invoke, how they stop.
+//! The common parts of event source mappings: the events they report, the function they invoke, their shutdown.
 
 mod backoff;
 
@@ -12,50 +12,50 @@ use crate::environment::Invocation;
 use crate::pool::Function;
 pub(crate) use backoff::Backoff;
 
-/// A message as a mapping sees it.
+/// A message in a mapping's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedMessage {
     /// The queue's name.
     pub queue: Arc<str>,
     /// The function's name.
     pub function: Arc<str>,
-    /// The id that SQS gave it.
+    /// The broker's message id.
     pub message_id: Arc<str>,
     /// Its body.
     pub body: Arc<str>,
-    /// How often it has been received, this time included.
+    /// The number of receives, this one included.
     pub receive_count: u32,
 }
 
-/// One step in a message's life.
+/// One step of a message through a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MappingEvent {
-    /// It is handed to the function.
+    /// It goes to the function.
     Delivered(MappedMessage),
-    /// The function worked it off and it is deleted.
+    /// The function processed it and it is deleted.
     Done(MappedMessage),
     /// The function listed it as failed: it stays in the queue and becomes visible again.
     Returned(MappedMessage),
     /// No filter matches it and it is deleted.
     FilteredOut(MappedMessage),
-    /// Nobody listed it, and still it stays in the queue and becomes visible again: its whole batch failed, or deleting it did.
+    /// It stays in the queue and becomes visible again because its whole batch failed, or its deletion.
     BatchFailed {
-        /// Which message.
+        /// The message.
         message: MappedMessage,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// No invocation can ever take it, so it is gone.
+    /// It fits into no event and is dropped.
     Dropped {
-        /// Which message.
+        /// The message.
         message: MappedMessage,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl MappingEvent {
-    /// The message it is about.
+    /// Returns the message of the event.
     #[must_use]
     pub fn message(&self) -> &MappedMessage {
         match self {
@@ -69,12 +69,12 @@ impl MappingEvent {
     }
 }
 
-/// Is told each step. It must be quick.
+/// Receives each event. It must return quickly.
 pub type MappingObserver = Arc<dyn Fn(&MappingEvent) + Send + Sync>;
 
-/// What a mapping invokes.
+/// A function that a mapping can invoke.
 pub trait Invoke: Clone + Send + Sync + 'static {
-    /// Runs the function once with this event.
+    /// Invokes the function once with this event.
     fn invoke(&self, event: Bytes) -> impl Future<Output = Invocation> + Send;
 }
 
@@ -84,7 +84,7 @@ impl Invoke for Function {
     }
 }
 
-/// Tells the tasks of a mapping to come to an end.
+/// The stop signal of a mapping's tasks.
 #[derive(Clone)]
 pub(crate) struct Stop(pub(crate) watch::Receiver<bool>);
 
@@ -93,9 +93,9 @@ impl Stop {
         *self.0.borrow()
     }
 
-    /// Waits for it. Cancel-safe.
+    /// Waits for the signal. Cancel-safe.
     pub(crate) async fn set(&mut self) {
-        // An error means that the mapping is gone, which says the same.
+        // An error means that the mapping was dropped, which stops it too.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 }

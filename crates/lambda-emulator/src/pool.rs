@@ -1,9 +1,8 @@
-//! A function: its execution environments, started on demand, reused, capped and replaced.
+//! A function's execution environments: started on demand, reused, limited and replaced.
 //!
-//! An idle environment is taken most recently used first, so that a burst's extra ones stay cold. Few environments start at the
-//! same time, because a machine has few cores: an invocation that waits for its turn takes one that became idle meanwhile. An
-//! invocation runs in a task of its own: a caller that goes away changes nothing. Each process dies with the [`Function`],
-//! whatever state it is in.
+//! The most recently used idle environment is taken first, so that a burst's extra ones stay cold. Few environments start at the
+//! same time, because a machine has few cores: an invocation that waits for its turn takes one that became idle meanwhile. Each
+//! invocation runs in its own task, which outlives a caller that goes away. Every process ends with the [`Function`].
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,23 +20,23 @@ use crate::process::{LineSink, LiveEnvironments};
 /// Throttled invocations are logged at most this often.
 const THROTTLE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Is told each line of a function's log: the function's name, the line.
+/// Receives each line of a function's log: the function's name, the line.
 pub type FunctionObserver = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
-/// A function did not come up.
+/// The failure of a function's start.
 #[derive(Debug, thiserror::Error)]
 #[error("function {function}: {reason}")]
 pub struct StartError {
     /// The function's name.
     pub function: String,
-    /// What happened.
+    /// The cause.
     #[source]
     pub reason: InitFailure,
     /// The last lines it printed, oldest first.
     pub log: Vec<String>,
 }
 
-/// How often a function ran, and what came of it. Clones share the counts, and none of them keeps the function alive.
+/// Counts of a function's invocations. Clones share the counts without keeping the function alive.
 #[derive(Clone, Default)]
 pub struct FunctionCounts {
     live: LiveEnvironments,
@@ -52,32 +51,32 @@ struct Totals {
 }
 
 impl FunctionCounts {
-    /// Environments that live now.
+    /// Returns the number of live environments.
     #[must_use]
     pub fn environments(&self) -> u64 {
         *self.live.borrow() as u64
     }
 
-    /// Invocations that were started.
+    /// Returns the number of started invocations.
     #[must_use]
     pub fn invocations(&self) -> u64 {
         self.totals.invocations.load(Ordering::Relaxed)
     }
 
-    /// Invocations that ended in an error or ran out of time.
+    /// Returns the number of invocations that failed or timed out.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.totals.errors.load(Ordering::Relaxed)
     }
 
-    /// Invocations that were not started, as all environments were busy.
+    /// Returns the number of invocations throttled because all environments were busy.
     #[must_use]
     pub fn throttles(&self) -> u64 {
         self.totals.throttles.load(Ordering::Relaxed)
     }
 }
 
-/// A running function. Clones are handles to the same one.
+/// A running function. Clones are handles to the same function.
 #[derive(Clone)]
 pub struct Function {
     inner: Arc<Inner>,
@@ -87,18 +86,18 @@ struct Inner {
     spec: FunctionSpec,
     lines: LineSink,
     counts: FunctionCounts,
-    /// One permit per environment that may work. Idle ones hold none and are used before a new one is started, so there are
-    /// never more environments than permits.
+    /// One permit per environment at work. Idle ones hold none and are used before a new one starts, so there are never more
+    /// environments than permits.
     permits: Arc<Semaphore>,
-    /// One permit per environment that may start at the same time.
+    /// One permit per environment that is starting.
     starts: Semaphore,
-    /// When a throttled invocation was logged last.
+    /// The time of the last log line about throttling.
     throttle_logged: Mutex<Option<Instant>>,
     stopping: watch::Sender<bool>,
     state: Mutex<State>,
 }
 
-/// The code that new environments run, and the environments that wait.
+/// The code of new environments, and the idle environments.
 struct State {
     generation: u64,
     binary: PathBuf,
@@ -106,7 +105,7 @@ struct State {
 }
 
 impl Function {
-    /// Starts the function; ready when its first environment is.
+    /// Starts the function and waits for its first environment.
     ///
     /// # Errors
     /// The first environment does not come up within [`INIT_TIMEOUT`].
@@ -128,21 +127,21 @@ impl Function {
         Ok(function)
     }
 
-    /// The function's name.
+    /// Returns the function's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.spec.name
     }
 
-    /// How often it ran.
+    /// Returns the counts of its invocations.
     #[must_use]
     pub fn counts(&self) -> FunctionCounts {
         self.inner.counts.clone()
     }
 
-    /// Runs the function once. Without a trace id a fresh one is made.
+    /// Invokes the function once, with a new trace id if none is given.
     ///
-    /// Dropping the future does not stop the invocation: as with Lambda, it goes on to its end.
+    /// Dropping the future does not stop the invocation, as in Lambda.
     pub async fn invoke(&self, payload: Bytes, trace_id: Option<&str>) -> Invocation {
         let totals = Arc::clone(&self.inner.counts.totals);
         let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else {
@@ -177,10 +176,10 @@ impl Function {
         }
     }
 
-    /// Switches to new code: idle environments die, busy ones finish, new ones run `binary`.
+    /// Switches to new code: idle environments end, busy ones finish, new ones run `binary`.
     ///
     /// # Errors
-    /// The new code does not come up; the next invocation tries again.
+    /// The new code does not start; the next invocation tries again.
     pub async fn replace(&self, binary: PathBuf) -> Result<(), StartError> {
         let idle = {
             let mut state = self.inner.state();
@@ -192,10 +191,11 @@ impl Function {
         self.warm_up().await
     }
 
-    /// Kills every environment, busy ones too, and returns when their processes are gone. Later invocations are throttled.
+    /// Kills every environment, busy ones included, and returns when their processes have ended. Later invocations are
+    /// throttled.
     pub async fn stop(&self) {
         self.inner.stopping.send_replace(true);
-        // Whoever works holds a permit; all of them together mean that nobody starts a process any more.
+        // Each environment at work holds a permit: with all permits taken, no more process can start.
         let _ = self.inner.permits.acquire_many(permits(&self.inner.spec)).await;
         self.inner.permits.close();
         let idle = std::mem::take(&mut self.inner.state().idle);
@@ -204,7 +204,7 @@ impl Function {
         let _ = self.inner.counts.live.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Starts one environment, unless all that may exist are busy.
+    /// Starts one environment, unless the limit is reached.
     async fn warm_up(&self) -> Result<(), StartError> {
         let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else { return Ok(()) };
         let (generation, binary) = self.inner.code();
@@ -245,7 +245,7 @@ impl Inner {
     ) -> Invocation {
         let (mut generation, mut idle) = self.check_out();
         let mut limit = self.spec.timeout;
-        // An error means that the semaphore was closed, which nothing does.
+        // The semaphore is never closed, so acquiring cannot fail.
         let turn = if idle.is_none() { self.starts.acquire().await.ok() } else { None };
         if turn.is_some() {
             (generation, idle) = self.check_out();
@@ -267,8 +267,8 @@ impl Inner {
         invocation
     }
 
-    /// Init, and once more within the invocation's own time if the first attempt fails, as Lambda does. What the second
-    /// attempt takes is subtracted from `limit`.
+    /// Starts an environment; if that fails, retries within the invocation's time, as Lambda does. The time of the second
+    /// attempt is subtracted from `limit`.
     async fn cold_start(&self, request_id: &str, limit: &mut std::time::Duration) -> Result<Environment, Invocation> {
         let (_, binary) = self.code();
         let start = |time| Environment::start(&self.spec, &binary, time, &self.counts.live, &self.lines);
@@ -289,7 +289,7 @@ impl Inner {
         Err(invocation)
     }
 
-    /// Writes into the function's log that invocations are throttled, and what to do about it.
+    /// Logs that invocations are throttled, and the limit to raise.
     fn log_throttle(&self, throttles: u64) {
         let mut logged = self.throttle_logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *self.stopping.borrow() || logged.is_some_and(|logged| logged.elapsed() < THROTTLE_LOG_INTERVAL) {
@@ -301,7 +301,7 @@ impl Inner {
         (self.lines)(&format!("throttled ({throttles} in all): {limit} environments are busy, {reason}"));
     }
 
-    /// Writes into the function's log how an invocation ended its environment.
+    /// Logs how an invocation ended its environment.
     fn report(&self, request_id: &str, invocation: &Invocation) {
         match invocation {
             Invocation::TimedOut => {
@@ -318,7 +318,7 @@ impl Inner {
         (state.generation, state.binary.clone())
     }
 
-    /// The environment used last, if one waits. Those that died while idle are forgotten.
+    /// Takes the most recently used idle environment. Environments that ended while idle are dropped.
     fn check_out(&self) -> (u64, Option<Environment>) {
         let mut state = self.state();
         state.idle.retain(Environment::is_alive);
@@ -335,7 +335,7 @@ impl Inner {
             state.idle.push(environment);
         }
         drop(state);
-        // Only now: whoever gets the permit must find the environment.
+        // After the environment is back: the next holder of the permit must find it.
         drop(permit);
     }
 
@@ -344,7 +344,7 @@ impl Inner {
     }
 }
 
-/// `Root=1-<epoch seconds>-<96 bits>;Parent=<64 bits>;Sampled=0`
+/// Returns `Root=1-<epoch seconds>-<96 bits>;Parent=<64 bits>;Sampled=0`.
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
 fn fresh_trace_id() -> String {
     let epoch_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -1,7 +1,7 @@
-//! A child process in a process group of its own, which never outlives its handle.
+//! A child process in its own process group, which never outlives its handle.
 //!
-//! Dropping a [`Process`] kills the whole group. A task of its own reaps the child, so no zombie stays and the count of
-//! living processes can be waited for. Each line it prints goes to the caller as it comes.
+//! Dropping a [`Process`] kills the whole group. A task reaps the child, so no zombie remains and the count of live processes
+//! can be awaited. Each printed line goes to the caller at once.
 
 use std::collections::VecDeque;
 use std::process::{ExitStatus, Stdio};
@@ -19,16 +19,16 @@ use tokio::task::JoinHandle;
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 const LOG_LINE_BYTES_MAX: u64 = 256 * 1024;
 
-/// How many lines are remembered for the report of a failed start.
+/// Lines kept for the report of a failed start.
 const LOG_TAIL_LINES: usize = 20;
 
-/// How long the end of the output may take once the process is dead; only a process that left its group can hold it open.
+/// Limit for the end of the output after the process ended; only a process that left its group can hold it open.
 const LOG_END_WAIT: Duration = Duration::from_secs(1);
 
 /// Receives each line that the child prints, without its line end.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// How many processes live; a pool waits for it to be zero.
+/// The number of live processes; a pool waits until it is zero.
 pub type LiveEnvironments = Arc<watch::Sender<usize>>;
 
 /// A running child process.
@@ -37,7 +37,7 @@ pub struct Process {
     exit: watch::Receiver<Option<Exit>>,
     readers: Vec<JoinHandle<()>>,
     tail: Arc<Mutex<VecDeque<String>>>,
-    /// Held open as long as this program lives, if the child waits for its end.
+    /// Held open while this program runs, for a child that waits for its end.
     _attendance: Option<ChildStdin>,
 }
 
@@ -52,16 +52,16 @@ impl Process {
     /// The error of the operating system.
     pub fn spawn(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::null());
-        Process::spawn_as_it_is(command, live, lines)
+        Process::spawn_with_stdin(command, live, lines)
     }
 
-    /// The same, with a standard input that never says anything and ends when this program does, whatever ends it.
+    /// Like [`spawn`](Self::spawn), with a standard input that stays silent and ends with this program, however it ends.
     pub fn spawn_attended(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::piped());
-        Process::spawn_as_it_is(command, live, lines)
+        Process::spawn_with_stdin(command, live, lines)
     }
 
-    fn spawn_as_it_is(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
+    fn spawn_with_stdin(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let pid =
@@ -82,7 +82,7 @@ impl Process {
         Ok(Process { group, exit, readers, tail, _attendance: attendance })
     }
 
-    /// Waits for the end. Cancel-safe.
+    /// Waits for the end of the process. Cancel-safe.
     pub async fn exited(&mut self) -> Exit {
         match self.exit.wait_for(Option::is_some).await {
             Ok(exit) => exit.clone().unwrap_or_else(unknown),
@@ -90,30 +90,30 @@ impl Process {
         }
     }
 
-    /// False once the process has been reaped.
+    /// Returns false once the process has been reaped.
     pub fn is_alive(&self) -> bool {
         self.exit.borrow().is_none()
     }
 
-    /// Stops every process of the group from running, as Lambda freezes an environment. If this program dies meanwhile, the
-    /// kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not stay for ever.
+    /// Stops every process of the group with SIGSTOP, as Lambda freezes an environment. If this program dies meanwhile, the
+    /// kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not remain.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Lets a frozen group run again.
+    /// Resumes a frozen group.
     pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    /// Asks the child, and not the rest of its group, to come to an orderly end.
+    /// Sends SIGTERM to the child, but not to the rest of its group.
     pub fn terminate(&self) {
         if self.is_alive() {
             let _ = kill(self.group, Signal::SIGTERM);
         }
     }
 
-    /// Ends the group and gives the last lines it printed.
+    /// Kills the group and returns its last lines.
     pub async fn into_log_tail(mut self) -> Vec<String> {
         self.signal(Signal::SIGKILL);
         for reader in self.readers.drain(..) {
@@ -123,7 +123,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // A reaped group id may belong to someone else by now. A failure means that nobody is left, which is fine.
+        // The id of a reaped group may have been reused. A failure means that the group has no process left.
         if self.is_alive() {
             let _ = killpg(self.group, signal);
         }
@@ -138,7 +138,7 @@ impl Drop for Process {
 
 async fn reap(mut child: Child, group: Pid, exit: watch::Sender<Option<Exit>>, live: LiveEnvironments) {
     let status = child.wait().await;
-    // What the child started and left behind.
+    // Processes that the child left behind.
     let _ = killpg(group, Signal::SIGKILL);
     exit.send_replace(Some(status.map_or_else(|_| unknown(), |status| describe(&status))));
     live.send_modify(|count| *count -= 1);

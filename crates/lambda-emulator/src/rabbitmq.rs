@@ -1,10 +1,11 @@
-//! A RabbitMQ event source mapping: consumes a queue, makes batches, invokes a function, acknowledges what it succeeded with.
+//! The RabbitMQ event source mapping: consumes a queue, gathers batches, invokes a function and acknowledges batches that
+//! succeed.
 //!
-//! It behaves as Lambda's poller for Amazon MQ does: one invocation at a time, batch size, batching window, payload limit
-//! (a record too large for any event is dropped), filters (what does not match is acknowledged and dropped), and all or nothing:
-//! when the function fails, the whole batch goes back to the queue and comes again, marked as redelivered, until it succeeds.
-//! Nothing is acknowledged before the function has succeeded. Two things are not Lambda's: a pause that grows with each failure in
-//! a row, and patience on throttles. A connection that ends is made again for ever, and a queue that is not there is waited for.
+//! It follows Lambda's poller for Amazon MQ: one invocation at a time, batch size, batching window, payload limit (a record too
+//! large for any event is dropped), filters (a record that does not match is acknowledged and dropped). Batches are all or
+//! nothing: when the function fails, the whole batch returns to the queue and is delivered again, marked as redelivered, until it
+//! succeeds. Two things differ from Lambda: a pause grows with each failure in a row, and a throttled invocation is retried. A
+//! lost connection is made again without limit, and a missing queue is waited for.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 
 mod delivery;
@@ -32,27 +33,27 @@ use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, Stop};
 use delivery::{Batch, Delivery};
 pub use endpoint::Endpoint;
 
-/// The longest pause before the broker is tried again, so that a restart of it is noticed soon.
+/// The longest pause before a reconnect, so that a restarted broker is found soon.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
-/// The pause before a throttled invocation is tried again. It doubles.
+/// The first pause before a throttled invocation is retried. It doubles.
 const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long the broker may take to give a queue's messages out.
+/// Limit for starting a consumer.
 const CONSUME_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long the broker may take to say goodbye.
+/// Limit for closing a connection.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// What is fed from which queue, and how. The values are expected within Lambda's limits; the template reader checks them.
+/// The settings of a mapping. The values must be within Lambda's limits.
 #[derive(Debug, Clone)]
 pub struct RabbitmqMappingSpec {
     /// The function's name.
     pub function: String,
     /// The queue's name.
     pub queue: String,
-    /// Where the queue is.
+    /// The broker of the queue.
     pub endpoint: Endpoint,
-    /// What the event calls its source.
+    /// The `eventSourceArn` of the event.
     pub broker_arn: String,
     /// The most messages per invocation.
     pub batch_size: usize,
@@ -62,24 +63,24 @@ pub struct RabbitmqMappingSpec {
     pub filters: Vec<Value>,
 }
 
-/// What a mapping tells.
+/// What a mapping reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RabbitmqEvent {
     /// A step in a message's life.
     Message(MappingEvent),
-    /// There is no queue to consume, and it is tried again. Told once per reason.
+    /// The queue cannot be consumed, and the mapping retries. Reported once per reason.
     Waiting {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The queue is consumed.
     Consuming,
 }
 
-/// Is told each of them. It must be quick.
+/// Receives each event. It must return quickly.
 pub type RabbitmqObserver = Arc<dyn Fn(&RabbitmqEvent) + Send + Sync>;
 
-/// A running mapping. Dropping it aborts what is in flight; the messages go back to their queue.
+/// A running mapping. Dropping it aborts the invocation in flight; the messages return to their queue.
 pub struct RabbitmqMapping {
     stop: watch::Sender<bool>,
     worker: JoinSet<()>,
@@ -89,7 +90,7 @@ impl RabbitmqMapping {
     /// Starts consuming.
     ///
     /// # Errors
-    /// A filter's pattern is not one that Lambda takes.
+    /// A filter's pattern that Lambda rejects.
     pub fn start<I: Invoke>(
         spec: RabbitmqMappingSpec,
         function: I,
@@ -109,8 +110,8 @@ impl RabbitmqMapping {
         Ok(Self { stop, worker: set })
     }
 
-    /// Stops consuming at once and waits for the invocation in flight and what follows from it; no longer than the function's
-    /// time-out. Everything else goes back to the queue.
+    /// Stops consuming at once and waits for the invocation in flight and its settlement, at most the function's timeout. All
+    /// other messages return to the queue.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.worker.join_next().await.is_some() {}
@@ -126,14 +127,14 @@ struct Worker<I> {
     observer: RabbitmqObserver,
 }
 
-/// One connection's consumer. Everything unacknowledged goes back to the queue when it ends.
+/// A consumer on its connection. Unacknowledged messages return to the queue when it ends.
 struct Session {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
 }
 
-/// Why a session is over.
+/// The reason a session ended.
 enum End {
     Stopped,
     Lost(String),
@@ -173,7 +174,7 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// Batch after batch.
+    /// Works off batches until the session ends.
     async fn work(&self, session: &mut Session, stop: &mut Stop, reconnects: &Backoff, failures: &Backoff) -> End {
         let mut waiting = VecDeque::new();
         loop {
@@ -199,7 +200,8 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// The next batch, never empty. `waiting` is what the last one had no room for, and what this one has none for.
+    /// Returns the next batch, never empty. `waiting` holds the messages that did not fit into the last batch, and then those
+    /// that do not fit into this one.
     async fn gather(
         &self,
         session: &mut Session,
@@ -224,7 +226,7 @@ impl<I: Invoke> Worker<I> {
             let next = tokio::select! {
                 biased;
                 () = stop.set() => return Err(End::Stopped),
-                // Before the window: what is there already is taken, even if there is no window.
+                // First, so that messages already here join the batch even without a window.
                 next = session.consumer.next() => next,
                 () = window => return Ok(batch),
             };
@@ -243,7 +245,7 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// The delivery, if it is to reach the function; otherwise it is acknowledged and dropped.
+    /// Returns the delivery if the filters pass it; otherwise acknowledges and drops it.
     async fn accept(&self, session: &Session, received: &Received) -> lapin::Result<Option<Delivery>> {
         let record = event::record(&received.properties, received.redelivered, &received.data);
         let passes = self.filters.is_empty() || self.filters.pass_decoded(&record, &received.data);
@@ -261,7 +263,7 @@ impl<I: Invoke> Worker<I> {
         Ok(None)
     }
 
-    /// Runs the function with the batch, throttles included, until it has an answer; the error is why it failed.
+    /// Invokes the function with the batch, again while it is throttled; the error is the reason of the failure.
     async fn invoke(&self, batch: &Batch, stop: &mut Stop) -> Result<(), String> {
         let event = batch.event();
         let mut pause = THROTTLE_PAUSE_MIN;
@@ -286,7 +288,7 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// Acknowledges the whole batch, or puts it back. Tags up to the batch's last are all its own or settled already.
+    /// Acknowledges or requeues the whole batch. All tags up to the batch's last belong to it or are settled already.
     async fn settle(&self, session: &Session, batch: &Batch, outcome: Result<(), String>) -> lapin::Result<()> {
         let last = batch.deliveries.last().map_or(0, |delivery| delivery.tag);
         let result = match &outcome {
@@ -330,7 +332,7 @@ impl Session {
     async fn open(spec: &RabbitmqMappingSpec) -> Result<Self, String> {
         let name = format!("mapping of {} to {}", spec.queue, spec.function);
         let connection = spec.endpoint.connect(&name).await?;
-        // A broker that has just started may keep a consumer waiting for ever.
+        // A broker that has just started may never answer a consumer.
         let consumes = timeout(CONSUME_TIME_MAX, Self::consume(&connection, spec)).await;
         let reason = match consumes {
             Ok(Ok((channel, consumer))) => return Ok(Self { connection, channel, consumer }),
@@ -341,7 +343,7 @@ impl Session {
         Err(reason)
     }
 
-    /// No more messages are taken than a batch has room for: what is not worked on stays where others can see it.
+    /// Prefetches no more messages than fit into a batch, so that the others stay visible in the queue.
     async fn consume(connection: &Connection, spec: &RabbitmqMappingSpec) -> lapin::Result<(Channel, Consumer)> {
         let channel = connection.create_channel().await?;
         let prefetch = u16::try_from(spec.batch_size).unwrap_or(u16::MAX);
@@ -357,7 +359,7 @@ impl Session {
     }
 }
 
-/// Waits until the broker has put back what it still held for this connection.
+/// Closes the connection and waits until the broker has requeued its unacknowledged messages.
 async fn close(connection: &Connection) {
     if connection.status().connected() {
         let _ = timeout(CLOSE_TIME_MAX, connection.close(200, "done".into())).await;

@@ -1,9 +1,9 @@
-//! The Lambda Runtime API of one execution environment, on a loopback port of its own.
+//! The Lambda Runtime API of one execution environment, on its own loopback port.
 //!
-//! A runtime asks for the next invocation, answers it once, and asks again. Whatever it does out of order is refused as Lambda
-//! refuses it: an unknown request id with 400 `InvalidRequestID`, a second answer with 403 `InvalidStateTransition`. What happens
-//! is told to the environment as `Event`s, in order, before the runtime gets its acknowledgement. Nothing here times out: a
-//! frozen runtime keeps its socket. Streaming responses, SnapStart and extensions are absent on purpose.
+//! A runtime asks for the next invocation, answers it once, and asks again. Calls out of order are refused as Lambda refuses
+//! them: an unknown request id with 400 `InvalidRequestID`, a second answer with 403 `InvalidStateTransition`. Each call becomes
+//! an `Event` for the environment, in order, before the runtime gets its acknowledgement. Nothing here times out: a frozen
+//! runtime keeps its socket. Streaming responses, SnapStart and extensions are absent on purpose.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,22 +25,22 @@ use tokio::sync::{mpsc, oneshot};
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>; the exact figure is in the service's error message.
 const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 
-/// One invocation as the runtime sees it.
+/// One invocation, as sent to the runtime.
 #[derive(Debug)]
 pub(crate) struct Assignment {
-    /// `Lambda-Runtime-Aws-Request-Id`
+    /// `Lambda-Runtime-Aws-Request-Id`.
     pub(crate) request_id: String,
-    /// `Lambda-Runtime-Deadline-Ms`, milliseconds since 1970
+    /// `Lambda-Runtime-Deadline-Ms`, milliseconds since 1970.
     pub(crate) deadline_epoch_ms: u128,
-    /// `Lambda-Runtime-Invoked-Function-Arn`
+    /// `Lambda-Runtime-Invoked-Function-Arn`.
     pub(crate) function_arn: String,
-    /// `Lambda-Runtime-Trace-Id`
+    /// `Lambda-Runtime-Trace-Id`.
     pub(crate) trace_id: String,
-    /// the event
+    /// The event.
     pub(crate) payload: Bytes,
 }
 
-/// What the runtime did.
+/// A call of the runtime.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// It waits for an invocation: after init, and after each answer.
@@ -66,11 +66,11 @@ struct Shared {
     events: mpsc::UnboundedSender<Event>,
 }
 
-/// Where the runtime stands in its loop.
+/// The runtime's place in its loop.
 enum Phase {
     Initializing,
     Waiting(oneshot::Sender<Assignment>),
-    /// Nobody was listening when the invocation came (the connection broke): the next `next` gets it.
+    /// The connection broke before the invocation was sent: the next `next` gets it.
     Pending(Box<Assignment>),
     Running(String),
     Answered(String),
@@ -95,18 +95,18 @@ impl RuntimeApi {
             let _ = socket.set_nodelay(true);
         });
         let server = tokio::spawn(async move {
-            // Never returns but by being dropped: accept errors are retried inside.
+            // Returns only when dropped: axum retries accept errors.
             let _ = axum::serve(listener, router).await;
         });
         Ok(RuntimeApi { address, shared, events, server })
     }
 
-    /// `AWS_LAMBDA_RUNTIME_API`
+    /// Returns the value of `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Hands an invocation to the waiting runtime. Call it only after [`Event::Ready`].
+    /// Assigns an invocation to the waiting runtime. Call it only after [`Event::Ready`].
     pub(crate) fn assign(&self, assignment: Assignment) {
         let mut phase = self.shared.phase();
         let id = assignment.request_id.clone();
@@ -119,7 +119,7 @@ impl RuntimeApi {
         };
     }
 
-    /// The next thing the runtime does. Cancel-safe.
+    /// Waits for the runtime's next call. Cancel-safe.
     pub(crate) async fn event(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => event,
@@ -140,12 +140,12 @@ impl Shared {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, event: Event) {
-        // The environment may be gone; then nobody needs to know.
+    fn report(&self, event: Event) {
+        // The environment may be gone: nothing to report then.
         let _ = self.events.send(event);
     }
 
-    /// Takes the one answer to `id`.
+    /// Accepts the only answer to `id`.
     fn answer(&self, id: String, event: Event) -> Result<(), Refusal> {
         let mut phase = self.phase();
         match &*phase {
@@ -156,7 +156,7 @@ impl Shared {
             _ => return Err(Refusal::RequestId),
         }
         *phase = Phase::Answered(id);
-        self.tell(event);
+        self.report(event);
         Ok(())
     }
 }
@@ -168,9 +168,9 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
         match std::mem::replace(&mut *phase, Phase::Failed) {
             Phase::Initializing | Phase::Answered(_) => {
                 *phase = Phase::Waiting(sender);
-                shared.tell(Event::Ready);
+                shared.report(Event::Ready);
             }
-            // It asks again on a new connection: the old one is dead.
+            // A second `next` comes on a new connection: the old one is dead.
             Phase::Waiting(_) => *phase = Phase::Waiting(sender),
             Phase::Pending(assignment) => {
                 *phase = Phase::Running(assignment.request_id.clone());
@@ -222,12 +222,12 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Res
         return Err(Refusal::Transition("Ready", "InitError"));
     }
     *phase = Phase::Failed;
-    shared.tell(Event::InitError(document));
+    shared.report(Event::InitError(document));
     Ok(accepted())
 }
 
-/// The whole body, or `None` when it is larger than Lambda takes. It is read to the end before anything is refused: a client
-/// that is cut off in the middle of its upload would see a broken connection instead of the reason.
+/// Reads the whole body; returns `None` if it is larger than Lambda's limit. The body is read to its end before a refusal:
+/// a client cut off during its upload would see a broken connection instead of the reason.
 async fn read(mut body: Body) -> Result<Option<Bytes>, Refusal> {
     let mut kept = BytesMut::new();
     let mut fits = true;
@@ -250,7 +250,7 @@ fn accepted() -> Response {
     (StatusCode::ACCEPTED, [("content-type", "application/json")], "{\"status\":\"OK\"}\n").into_response()
 }
 
-/// Why a call of the runtime is refused; the answers are those of Lambda's own Runtime API.
+/// The refusal of a call, with the answers of Lambda's Runtime API.
 enum Refusal {
     RequestId,
     Transition(&'static str, &'static str),

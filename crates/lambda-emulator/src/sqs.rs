@@ -1,9 +1,9 @@
-//! An SQS event source mapping: polls a queue, makes batches, invokes a function, deletes what it worked off.
+//! The SQS event source mapping: polls a queue, gathers batches, invokes a function and deletes the processed messages.
 //!
-//! It behaves as Lambda's pollers do: batch size, batching window, payload limit, filters (what does not match is deleted),
-//! maximum concurrency, partial batch responses, back-off on failures, patience on throttles. A message leaves the queue only
-//! after the function answered for it; whatever goes wrong in between, it becomes visible again. All waiting is on tokio's clock.
-//! Growing beyond the first five concurrent batches is absent on purpose: a laptop is no fleet.
+//! It follows Lambda's pollers: batch size, batching window, payload limit, filters (a message that does not match is deleted),
+//! maximum concurrency, partial batch responses, backoff on failures, retries of throttled invocations. A message leaves the queue
+//! only after the function succeeded with it; after any failure in between it becomes visible again. All waiting follows tokio's
+//! clock. Scaling beyond the first five concurrent batches is absent on purpose.
 
 mod batch;
 mod deliver;
@@ -26,7 +26,7 @@ pub use source::Queue;
 use source::Source;
 pub use spec::{CONCURRENT_BATCHES_START, SqsMappingSpec};
 
-/// A running mapping. Dropping it aborts what is in flight; the messages become visible again.
+/// A running mapping. Dropping it aborts the invocations in flight; the messages become visible again.
 pub struct SqsMapping {
     stop: watch::Sender<bool>,
     pollers: JoinSet<()>,
@@ -36,7 +36,7 @@ impl SqsMapping {
     /// Starts polling.
     ///
     /// # Errors
-    /// A filter's pattern is not one that Lambda takes.
+    /// A filter's pattern that Lambda rejects.
     pub fn start<Q: Queue, I: Invoke>(
         spec: SqsMappingSpec,
         queue: Q,
@@ -61,8 +61,7 @@ impl SqsMapping {
         Ok(SqsMapping { stop, pollers })
     }
 
-    /// Stops polling at once and waits for the invocations in flight and what follows from them; no longer than the
-    /// function's time-out.
+    /// Stops polling at once and waits for the invocations in flight and their settlement, at most the function's timeout.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.pollers.join_next().await.is_some() {}

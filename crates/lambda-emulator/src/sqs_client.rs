@@ -1,6 +1,6 @@
-//! One way to call SQS, whether the queues are embedded or at another endpoint (LocalStack).
+//! An SQS client for both the emulator in this process and a remote endpoint such as LocalStack.
 //!
-//! Both take an action and its AWS JSON input and give its output or an `ApiError`, so callers need not know which it is.
+//! Both take an action with its AWS JSON input and return its output or an `ApiError`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use serde_json::Value;
 use sqs_emulator::{ApiError, Sqs};
 use tokio::time::timeout;
 
-/// The longest a call may take: a long poll is 20 s at most.
+/// Limit for one call: a long poll is 20 s at most.
 const CALL_S_MAX: u64 = 30;
 /// The largest answer: ten messages of 1 MiB, each character escaped as six.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
-/// The queues of the local stack.
+/// Access to the queues.
 #[derive(Clone)]
 pub enum SqsClient {
-    /// In this process.
+    /// Queues in this process.
     Embedded(Sqs),
-    /// At another endpoint.
+    /// Queues at a remote endpoint.
     Remote(RemoteSqs),
 }
 
@@ -33,7 +33,7 @@ impl SqsClient {
     /// Runs one action, such as `SendMessage`, on its AWS JSON input.
     ///
     /// # Errors
-    /// What SQS answers; for a remote endpoint that cannot be reached, `ServiceUnavailable` with status 503.
+    /// The error of SQS; for a remote endpoint that cannot be reached, `ServiceUnavailable` with status 503.
     pub async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
         match self {
             Self::Embedded(sqs) => sqs.call(action, input).await,
@@ -42,7 +42,7 @@ impl SqsClient {
     }
 }
 
-/// SQS at a plain-HTTP endpoint that does not check signatures, as LocalStack's. Clones share the connections.
+/// SQS at a plain-HTTP endpoint that does not verify signatures, such as LocalStack. Clones share the connections.
 #[derive(Clone)]
 pub struct RemoteSqs {
     inner: Arc<Endpoint>,
@@ -51,7 +51,7 @@ pub struct RemoteSqs {
 struct Endpoint {
     client: Client<HttpConnector, Full<Bytes>>,
     url: Uri,
-    /// Well-formed, because LocalStack reads the Region out of it; the signature is none.
+    /// Well-formed, because LocalStack reads the Region from it; the signature is a placeholder.
     authorization: String,
 }
 
@@ -64,10 +64,10 @@ pub struct EndpointError {
 }
 
 impl RemoteSqs {
-    /// A client for an endpoint such as `http://127.0.0.1:4566` and a Region. Nothing is sent yet.
+    /// Creates a client for an endpoint such as `http://127.0.0.1:4566` and a Region. Nothing is sent yet.
     ///
     /// # Errors
-    /// If the URL is not `http://host[:port]`.
+    /// The URL is not `http://host[:port]`.
     pub fn new(endpoint_url: &str, region: &str) -> Result<Self, EndpointError> {
         let error = |reason| EndpointError { url: endpoint_url.to_owned(), reason };
         let url: Uri = endpoint_url.parse().map_err(|_| error("not a URL"))?;
@@ -87,7 +87,7 @@ impl RemoteSqs {
     /// Runs one action over AWS JSON 1.0.
     ///
     /// # Errors
-    /// What the endpoint answers, or `ServiceUnavailable` with status 503 if it gives no answer.
+    /// The error of the endpoint, or `ServiceUnavailable` with status 503 without an answer.
     pub async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
         match timeout(Duration::from_secs(CALL_S_MAX), self.exchange(action, &input)).await {
             Ok(result) => result,
@@ -113,7 +113,7 @@ impl RemoteSqs {
 }
 
 fn read_answer(status: StatusCode, legacy_code: Option<String>, body: &[u8]) -> Result<Value, ApiError> {
-    // Actions without output may answer nothing at all.
+    // Actions without output may answer an empty body.
     let parsed = if body.is_empty() { Ok(Value::Object(serde_json::Map::new())) } else { serde_json::from_slice(body) };
     let answer: Value = parsed.map_err(|_| unavailable(format!("status {status}, and the answer is not JSON")))?;
     if status.is_success() {

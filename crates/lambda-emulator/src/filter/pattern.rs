@@ -1,8 +1,8 @@
-//! One pattern: what may stand in it, and what it matches.
+//! One pattern: its syntax and its matching.
 
 use serde_json::{Map, Value};
 
-/// Where in the pattern, and what is wrong there.
+/// A place in the pattern and the rule broken there.
 type Fault = (String, String);
 
 /// The fields of a pattern's object; all must match.
@@ -70,7 +70,7 @@ impl Fields {
         Ok(parsed)
     }
 
-    /// `value` is what the pattern is about; none if the event has no such field.
+    /// Returns whether `value` matches; `None` means that the event has no such field.
     fn matches(&self, value: Option<&Value>) -> bool {
         // A pattern on an array is a pattern on its elements.
         if let Some(Value::Array(elements)) = value {
@@ -202,7 +202,7 @@ fn fault(path: &str, reason: &str) -> Fault {
     (path.to_owned(), reason.to_owned())
 }
 
-/// A record in both of its readings: its content as text, and as JSON if it is JSON.
+/// A record with its content as text and, if possible, as JSON.
 pub(super) struct Subject<'a> {
     record: &'a Value,
     /// The field that holds the content.

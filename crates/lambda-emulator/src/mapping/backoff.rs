@@ -1,9 +1,9 @@
-//! How a poller slows down while things go wrong.
+//! Exponential backoff of a poller after failures.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The pause after the first failure. It doubles with each one that follows.
+/// The pause after the first failure. It doubles with each further one.
 /// Lambda lowers its concurrency instead, by an algorithm it does not publish:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-backoff-strategy>
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ impl Backoff {
         self.failures.store(0, Ordering::Relaxed);
     }
 
-    /// How long to wait before the next attempt.
+    /// Returns the pause before the next attempt.
     pub(crate) fn pause(&self) -> Duration {
         match self.failures.load(Ordering::Relaxed) {
             0 => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! Against a real child process: `examples/bootstrap.rs`.
+//! The pool with a real child process: `examples/bootstrap.rs`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use super::*;
 use crate::environment::Concurrency;
 
-/// A bound on waiting for facts, not a delay.
+/// An upper bound for each wait, not a delay.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Cargo builds it with the tests, next to them.
+/// Returns the path of the example, which Cargo builds with the tests.
 fn bootstrap() -> PathBuf {
     let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/bootstrap");
     assert!(path.exists(), "build it: cargo build -p sluicegate-lambda-emulator --examples");
@@ -77,7 +77,7 @@ fn error_type(invocation: &Invocation) -> String {
     serde_json::from_slice::<Value>(payload).unwrap()["errorType"].as_str().unwrap().to_owned()
 }
 
-/// The third field of /proc/PID/stat; none once the process is gone.
+/// Returns the third field of /proc/PID/stat; `None` once the process has ended.
 fn process_state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next()

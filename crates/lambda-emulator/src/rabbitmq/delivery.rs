@@ -1,4 +1,4 @@
-//! A delivered message on its way to the function, and the batches they make.
+//! Delivered messages and the batches they form.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::event;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// How often the message was received before it came here, as our consumer runtime notes it when it publishes it again.
+/// Receives before the message was published here, as the consumer runtime counts them when it republishes.
 const RECEIVE_COUNT_HEADER: &str = "sluicegate-receive-count";
-/// How often a quorum queue delivered it before.
+/// Earlier deliveries by a quorum queue.
 const DELIVERY_COUNT_HEADER: &str = "x-delivery-count";
 
 /// A message of the queue.
 pub(super) struct Delivery {
     pub(super) tag: u64,
     pub(super) message_id: Arc<str>,
-    /// As text, if it is any.
+    /// The body decoded from UTF-8.
     pub(super) body: Arc<str>,
     pub(super) receive_count: u32,
     /// The record's JSON.
@@ -34,7 +34,7 @@ impl Delivery {
         let id = received.properties.message_id().as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
         Self {
             tag: received.delivery_tag,
-            // Two messages without an id are two, whatever they say.
+            // Messages without an id are never the same message.
             message_id: id.map_or_else(|| uuid::Uuid::now_v7().to_string().into(), Into::into),
             body: String::from_utf8_lossy(&received.data).into(),
             receive_count: receive_count(received.properties.headers().as_ref(), received.redelivered),
@@ -43,7 +43,7 @@ impl Delivery {
     }
 }
 
-/// The count of this receive, counted as the consumer runtime counts: what its header says, and what the queue says of this stay.
+/// Returns the receive count as the consumer runtime counts it: its header plus the deliveries from this queue.
 fn receive_count(headers: Option<&FieldTable>, redelivered: bool) -> u32 {
     let header = |name: &str| headers?.inner().get(name).and_then(number);
     let before = header(RECEIVE_COUNT_HEADER).unwrap_or(0);
@@ -51,7 +51,7 @@ fn receive_count(headers: Option<&FieldTable>, redelivered: bool) -> u32 {
     before.saturating_add(here).saturating_add(1)
 }
 
-/// A count in a header; publishers choose the type as they like.
+/// Returns a header's count, whatever integer type the publisher chose.
 fn number(value: &AMQPValue) -> Option<u32> {
     let number = match value {
         AMQPValue::ShortShortInt(number) => i64::from(*number),
@@ -75,18 +75,18 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// An empty one of at most `size_max` messages, whose event starts with `head`.
+    /// Returns an empty batch for at most `size_max` messages, whose event starts with `head`.
     pub(super) fn new(head: Arc<str>, size_max: usize) -> Self {
         let event_bytes = head.len() + event::TAIL.len();
         Self { deliveries: Vec::new(), head, size_max, event_bytes }
     }
 
-    /// Whether a record fits into an event at all. What does not is dropped, as Lambda drops it.
+    /// Returns whether a record fits into an event at all. Lambda drops a record that does not.
     pub(super) fn fits_alone(head: &str, record: &str) -> bool {
         head.len() + record.len() + event::TAIL.len() <= EVENT_BYTES_MAX
     }
 
-    /// Moves what it has room for out of `waiting`; true if it is full.
+    /// Moves the messages that fit out of `waiting`; returns whether the batch is full.
     pub(super) fn fill(&mut self, waiting: &mut VecDeque<Delivery>) -> bool {
         while let Some(delivery) = waiting.pop_front() {
             let event_bytes = self.event_bytes + delivery.record.len() + usize::from(!self.deliveries.is_empty());
@@ -100,7 +100,7 @@ impl Batch {
         self.deliveries.len() >= self.size_max
     }
 
-    /// The event.
+    /// Returns the event.
     pub(super) fn event(&self) -> Bytes {
         let mut event = String::with_capacity(self.event_bytes);
         event.push_str(&self.head);

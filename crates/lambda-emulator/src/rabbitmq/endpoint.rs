@@ -1,6 +1,6 @@
-//! The broker a stack uses: an [`Address`] that has credentials, and how it is connected to.
+//! A broker's [`Address`] with credentials, and connections to it.
 //!
-//! Functions get it as `RABBITMQ_URL`, credentials and all; people and logs see it without.
+//! [`Endpoint::url`] includes the credentials, for functions; `Display` leaves them out, for logs.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sluicegate_topology::{Address, AddressError, Management};
 use tokio::time::{Duration, timeout};
 
-/// How often both sides of a connection show that they are there, in seconds: a broker that hangs is noticed within two.
+/// AMQP heartbeat interval in seconds: a hung broker is detected within two intervals.
 const HEARTBEAT_S: u16 = 10;
-/// How long making a connection may take.
+/// Limit for connecting.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Everything but what never needs encoding in a URL.
+/// All characters except those that never need encoding in a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A virtual host of a broker, with the credentials to reach it.
@@ -26,34 +26,35 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads what [`Address::parse`] reads.
+    /// Parses a URL as [`Address::parse`] does.
     ///
     /// # Errors
-    /// It is not such a URL, or has no credentials for another machine; why, without its text, which may hold a password.
+    /// The text is not such a URL, or has no credentials for another machine. The error leaves out the text, which may hold a
+    /// password.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let address = Address::parse(url)?;
         Ok(Self { uri: address.uri()?, management: address.management()?, address })
     }
 
-    /// For programs: with credentials, everything percent-encoded that must be.
+    /// Returns the percent-encoded URL with its credentials.
     #[must_use]
     pub fn url(&self) -> String {
         self.uri.to_string()
     }
 
-    /// Where it is.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The virtual host's name.
+    /// Returns the virtual host's name.
     #[must_use]
     pub fn vhost(&self) -> &str {
         self.address.vhost()
     }
 
-    /// Its management API, where it should be; `None` if AMQP's port leaves no room for it.
+    /// Returns its management API at the conventional port; `None` if the AMQP port leaves no room for it.
     #[must_use]
     pub fn management(&self) -> Option<&Management> {
         self.management.as_ref()
@@ -74,7 +75,7 @@ impl Endpoint {
     }
 }
 
-/// Without credentials.
+/// Writes the URL without credentials.
 impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;

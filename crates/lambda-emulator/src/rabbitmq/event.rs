@@ -1,7 +1,7 @@
-//! A message as Lambda puts it into the event of an Amazon MQ mapping.
+//! The event of an Amazon MQ mapping.
 //!
-//! All fields that Lambda sends and no other; what the publisher did not set is null. Lambda's poller is Java: strings in
-//! headers arrive as `{"bytes": […]}` with signed bytes, and times as Java writes them for people in the United States.
+//! Records have all the fields that Lambda sends and no others; a property that the publisher did not set is null. Lambda's
+//! poller is written in Java: strings in headers are `{"bytes": […]}` with signed bytes, and times have Java's US format.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 
 use base64::Engine as _;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// An element of the list of a queue's messages.
+/// Returns the record of one message.
 pub(super) fn record(properties: &BasicProperties, redelivered: bool, data: &[u8]) -> Value {
     json!({
         "basicProperties": {
@@ -37,13 +37,13 @@ pub(super) fn record(properties: &BasicProperties, redelivered: bool, data: &[u8
     })
 }
 
-/// The event around the records of one queue, up to where they begin.
+/// Returns the event's text before the records of the queue.
 pub(super) fn head(broker_arn: &str, queue: &str, vhost: &str) -> String {
     let (arn, key) = (Value::from(broker_arn), Value::from(format!("{queue}::{vhost}")));
     format!("{{\"eventSource\":\"aws:rmq\",\"eventSourceArn\":{arn},\"rmqMessagesByQueue\":{{{key}:[")
 }
 
-/// The event from where the records end.
+/// The event's text after the records.
 pub(super) const TAIL: &str = "]}}";
 
 fn table(table: &FieldTable) -> Value {
@@ -80,7 +80,7 @@ fn signed(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| Value::from(byte.cast_signed())).collect()
 }
 
-/// `Jan 1, 1970, 12:33:41 AM`, in UTC. Nothing for a time beyond the year 9999, as of a publisher who counts milliseconds.
+/// Formats a time as `Jan 1, 1970, 12:33:41 AM`, in UTC. Returns `None` beyond the year 9999, which a timestamp in milliseconds is.
 fn human_time(seconds: u64) -> Option<String> {
     let format = format_description!(
         "[month repr:short] [day padding:none], [year padding:none], [hour repr:12 padding:none]:[minute]:[second] [period]"
@@ -112,7 +112,7 @@ mod tests {
             .with_user_id("AIDACKCEVSQ6C2EXAMPLE".into());
         let mut expected = guide["rmqMessagesByQueue"]["pizzaQueue::/"][0].clone();
         let data = STANDARD.decode(expected["data"].as_str().unwrap()).unwrap();
-        // The guide's sample tells another size than its data has.
+        // The guide's sample has a size that differs from its data.
         expected["basicProperties"]["bodySize"] = data.len().into();
         assert_eq!(record(&properties, false, &data), expected);
         let event = format!("{}{TAIL}", head("arn:b", "a\"::b", "v"));

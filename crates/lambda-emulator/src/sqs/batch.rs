@@ -1,4 +1,4 @@
-//! Gathering a batch: several receives until it is full, the window is over, or the payload limit is reached.
+//! Batches: several receives until the batch is full, its window closes, or the payload limit is reached.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// How often to look for more messages while a window is open. Long polling could overshoot the window's end.
+/// Pause between receives while a window is open. Long polling could overshoot the window's end.
 const WINDOW_PAUSE: Duration = Duration::from_millis(200);
 
 const HEAD: &str = "{\"Records\":[";
 const TAIL: &str = "]}";
 
-/// Messages for one invocation; never empty when it is delivered.
+/// Messages for one invocation; never delivered empty.
 pub(super) struct Batch {
     pub(super) deliveries: Vec<Delivery>,
     event_bytes: usize,
@@ -36,7 +36,7 @@ impl Batch {
         self.deliveries.is_empty()
     }
 
-    /// Takes the delivery, or gives it back if the event would be too large. The first one always fits: a message of 1 MiB
+    /// Takes the delivery, or returns it if the event would be too large. The first delivery always fits: a message of 1 MiB
     /// is at most 2 MiB as JSON.
     fn push(&mut self, delivery: Delivery) -> Result<(), Delivery> {
         let event_bytes = self.event_bytes + delivery.record.len() + 1;
@@ -48,7 +48,7 @@ impl Batch {
         Ok(())
     }
 
-    /// The event.
+    /// Returns the event.
     pub(super) fn event(&self) -> Bytes {
         let mut event = String::with_capacity(self.event_bytes);
         event.push_str(HEAD);
@@ -64,7 +64,8 @@ impl Batch {
 }
 
 impl<Q: Queue, I: Invoke> Shared<Q, I> {
-    /// The next batch. `surplus` is what the last one had no room for. Ends early, with what there is, when stopped.
+    /// Returns the next batch. `surplus` holds the messages that did not fit into the last one. When stopped, returns the
+    /// messages gathered so far.
     pub(super) async fn gather(&self, surplus: &mut VecDeque<Delivery>, stop: &mut Stop) -> Batch {
         let backoff = Backoff::default();
         let mut batch = Batch::new();
@@ -111,7 +112,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         }
     }
 
-    /// Puts what passes the filters into `accepted` and deletes the rest.
+    /// Moves the messages that pass the filters into `accepted` and deletes the others.
     async fn accept(&self, messages: &[serde_json::Value], accepted: &mut VecDeque<Delivery>) {
         let now = Instant::now();
         let mut unwanted = Vec::new();
@@ -119,11 +120,11 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
             let delivery = match Delivery::new(message, &self.spec.queue_arn, now) {
                 Ok(delivery) => delivery,
                 Err(error) => {
-                    tracing::warn!(queue = &*self.names.0, %error, "the queue service sent a message that is none");
+                    tracing::warn!(queue = &*self.names.0, %error, "the queue service sent a malformed message");
                     continue;
                 }
             };
-            // No filters, no need to read the record back.
+            // Without filters the record need not be parsed.
             let passes = self.filters.is_empty()
                 || serde_json::from_str(&delivery.record).is_ok_and(|record| self.filters.pass(&record));
             if passes {

@@ -1,4 +1,4 @@
-//! One batch, from the invocation to the end of its messages.
+//! The delivery of one batch: invocation, verdict, settlement.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::verdict::{Verdict, interpret};
 use crate::environment::Invocation;
 use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
 
-/// The pause before a throttled invocation is tried again. It doubles.
+/// The first pause before a throttled invocation is retried. It doubles.
 const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// The longest such pause.
 const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl<Q: Queue, I: Invoke> Shared<Q, I> {
-    /// True if the function worked off every message.
+    /// Delivers the batch; returns whether the function processed every message.
     pub(super) async fn deliver(&self, batch: Batch, stop: Stop, backoff: &Backoff) -> bool {
         for delivery in &batch.deliveries {
             self.tell(&MappingEvent::Delivered(self.message(delivery)));
@@ -28,7 +28,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         let verdict = self.judge(invocation, &batch);
         match &verdict {
             Verdict::Failure(reason) => {
-                // Whoever reports item failures copes with failures: Lambda does not slow down for them.
+                // Lambda does not slow down a mapping that reports item failures.
                 if !self.spec.report_batch_item_failures {
                     backoff.failed();
                 }
@@ -45,8 +45,8 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         verdict == Verdict::Success
     }
 
-    /// Invokes the function. A throttled invocation is tried again until the first message of the batch becomes visible; the
-    /// receive is spent then.
+    /// Invokes the function. A throttled invocation is retried until the first message of the batch becomes visible again,
+    /// which uses up the receive.
     async fn invoke(&self, batch: &Batch, mut stop: Stop) -> Invocation {
         let event: Bytes = batch.event();
         let mut pause = THROTTLE_PAUSE_MIN;
@@ -90,7 +90,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         }
     }
 
-    /// Deletes what was worked off.
+    /// Deletes the processed messages.
     async fn settle(&self, batch: &Batch, verdict: &Verdict) {
         let listed = |id: &str| matches!(verdict, Verdict::Partial(failed) if failed.contains(id));
         let (failed, done): (Vec<_>, Vec<_>) =

@@ -1,4 +1,4 @@
-//! One poller of a mapping: it takes a slot, gathers a batch and has it delivered.
+//! One poller of a mapping: takes a slot, gathers a batch, delivers it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::source::Queue;
 use crate::mapping::{Backoff, Invoke, Stop};
 
 impl<Q: Queue, I: Invoke> Shared<Q, I> {
-    /// One poller: a slot, a batch, an invocation on the side, again.
+    /// Polls until stopped: takes a slot, gathers a batch, delivers it in a task, and starts again.
     ///
-    /// The slot comes first: `MaximumConcurrency` stops the polling instead of holding messages that nobody works on.
+    /// The slot comes first: `MaximumConcurrency` pauses the polling instead of holding messages in flight.
     pub(super) async fn poll(self: Arc<Self>, mut stop: Stop) {
         let backoff = Arc::new(Backoff::default());
         let mut surplus = VecDeque::new();
@@ -40,7 +40,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
                 });
             }
             if self.spec.fifo && !surplus.is_empty() {
-                // What had no room waits for what came before it, and goes back to the queue with it if that fails.
+                // Surplus messages wait for those before them, and return to the queue with them if these fail.
                 while let Some(clean) = deliveries.join_next().await {
                     if !clean.unwrap_or(false) {
                         surplus.clear();

@@ -1,7 +1,7 @@
-//! A received message as Lambda puts it into the event.
+//! The record of a received message in the event.
 //!
-//! All fields that Lambda sends and no other; `attributes` are strings. The record keeps its own JSON text, so that a batch can
-//! be measured and put together without doing the work twice.
+//! It has all the fields that Lambda sends and no others; `attributes` are strings. The record keeps its JSON text, so that a
+//! batch is measured and joined without serializing twice.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event>
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ struct Received {
 #[serde(rename_all = "PascalCase")]
 struct ReceivedAttribute {
     string_value: Option<String>,
-    /// base64 on the wire and in the event
+    /// Base64 on the wire and in the event.
     binary_value: Option<String>,
     data_type: String,
 }
@@ -79,7 +79,7 @@ impl<'a> From<&'a ReceivedAttribute> for RecordAttribute<'a> {
     }
 }
 
-/// A message on its way to the function.
+/// A received message with its record.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
     pub(super) message_id: Arc<str>,
@@ -92,7 +92,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// `message` is an entry of `ReceiveMessage`'s answer.
+    /// Makes a delivery of an entry of `ReceiveMessage`'s answer.
     pub(super) fn new(message: &Value, queue_arn: &str, received: Instant) -> serde_json::Result<Delivery> {
         let message = Received::deserialize(message)?;
         let attributes = &message.message_attributes;

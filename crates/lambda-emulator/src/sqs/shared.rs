@@ -22,7 +22,7 @@ pub(super) struct Shared<Q, I> {
 }
 
 impl<Q: Queue, I: Invoke> Shared<Q, I> {
-    /// Deletes the messages and tells `deleted` of each, or that it failed.
+    /// Deletes the messages; reports `deleted` for each, or the failure.
     pub(super) async fn delete(&self, deliveries: &[&Delivery], deleted: fn(MappedMessage) -> MappingEvent) {
         let failed = self.source.delete(deliveries).await;
         for (index, delivery) in deliveries.iter().enumerate() {

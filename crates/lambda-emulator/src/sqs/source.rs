@@ -1,4 +1,4 @@
-//! The queue as a mapping uses it: receive, delete, and how long a received message stays invisible.
+//! The queue of a mapping: receive, delete, visibility timeout.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,19 +18,19 @@ pub(super) const RECEIVE_MESSAGES_MAX: usize = 10;
 /// How long to wait for messages: the most that SQS allows. Same page.
 pub(super) const LONG_POLL_S: u64 = 20;
 
-/// How often a delete is tried, if SQS says that it was not our fault.
+/// Attempts of a delete that fails on the service's side.
 const DELETE_ATTEMPTS: u32 = 4;
 
 /// The pause before the second attempt. It doubles.
 const DELETE_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a queue has when nobody says otherwise.
+/// The visibility timeout of a queue created without one.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 const VISIBILITY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
-/// The SQS API, as far as a mapping needs it: `input` and the answer are those of AWS JSON 1.0.
+/// The part of the SQS API that a mapping needs: input and answer as in AWS JSON 1.0.
 pub trait Queue: Clone + Send + Sync + 'static {
-    /// Calls `action`. Dropping the future of a `ReceiveMessage` that still waits must lose nothing.
+    /// Calls `action`. Dropping the future of a waiting `ReceiveMessage` must not lose a message.
     fn call(&self, action: &str, input: Value) -> impl Future<Output = Result<Value, ApiError>> + Send;
 }
 
@@ -50,7 +50,7 @@ impl<Q: Queue> Source<Q> {
         Source { queue, url }
     }
 
-    /// Up to `count` messages, as SQS gives them.
+    /// Receives up to `count` messages.
     pub(super) async fn receive(&self, count: usize, wait_s: u64) -> Result<Vec<Value>, ApiError> {
         let input = json!({
             "QueueUrl": self.url,
@@ -66,7 +66,7 @@ impl<Q: Queue> Source<Q> {
         }
     }
 
-    /// Deletes the messages. Those that could not be deleted are returned by position, with the reason.
+    /// Deletes the messages. Returns those that could not be deleted by position, with the reason.
     pub(super) async fn delete(&self, deliveries: &[&Delivery]) -> BTreeMap<usize, String> {
         let mut left: BTreeMap<usize, String> = (0..deliveries.len()).map(|index| (index, String::new())).collect();
         let mut refused = BTreeMap::new();
@@ -87,12 +87,13 @@ impl<Q: Queue> Source<Q> {
         refused.extend(left);
         for (index, reason) in &refused {
             let message_id = deliveries.get(*index).map(|delivery| &*delivery.message_id);
-            tracing::warn!(message_id, reason, "a message was worked off but not deleted: it will be delivered again");
+            tracing::warn!(message_id, reason, "a processed message was not deleted: it will be delivered again");
         }
         refused
     }
 
-    /// One call: takes what is settled out of `left`; what is our fault, as an expired receipt handle, goes to `refused`.
+    /// Deletes one chunk: removes settled messages from `left`; a sender's fault, such as an expired receipt handle, goes to
+    /// `refused`.
     async fn delete_chunk(
         &self,
         deliveries: &[&Delivery],
@@ -133,7 +134,7 @@ impl<Q: Queue> Source<Q> {
         }
     }
 
-    /// How long a received message stays invisible.
+    /// Returns the queue's visibility timeout.
     pub(super) async fn visibility_timeout(&self) -> Duration {
         let input = json!({ "QueueUrl": self.url, "AttributeNames": ["VisibilityTimeout"] });
         let answer = self.queue.call("GetQueueAttributes", input).await.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! On the embedded queues, with tokio's clock paused: a test that waits an hour takes no time.
+//! Mappings on emulated queues, with tokio's clock paused: a test that waits an hour takes no time.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ const ARN: &str = "arn:aws:sqs:us-east-1:000000000000:orders";
 
 type Run = Pin<Box<dyn Future<Output = Invocation> + Send>>;
 
-/// A function that is a closure. It is told the event and how often it was invoked before.
+/// A function as a closure. It receives the event and the number of invocations before.
 #[derive(Clone)]
 struct Script {
     run: Arc<dyn Fn(Value, usize) -> Run + Send + Sync>,
@@ -196,7 +196,7 @@ async fn the_event_is_the_one_lambda_makes() {
     assert_eq!(event, expected);
 }
 
-/// Two messages, one invocation that ends like this: what is then left, and the last step of each message.
+/// Sends two messages to one invocation; checks the messages left and the last step of each.
 async fn check(report: bool, end: impl Fn(&Value) -> Invocation + Send + Sync + 'static, expected: [&'static str; 2]) {
     let stack = Stack::new(json!({ "VisibilityTimeout": "43200" })).await;
     stack.send("first").await;
@@ -243,7 +243,7 @@ async fn a_message_reported_as_failed_comes_back_until_it_is_done() {
     assert_eq!(stack.steps(), expected.map(|(name, count)| step(name, "poison", count)));
 }
 
-/// Sends these, and gives the sizes of the batches and how long it took from the first message to the first invocation.
+/// Sends the messages; returns the batch sizes and the time from the first message to the first invocation.
 async fn batches(bodies: Vec<String>, batch_size: usize, window_s: u64) -> (Vec<usize>, Duration) {
     let stack = Stack::new(json!({})).await;
     for body in &bodies {

@@ -1,18 +1,18 @@
-//! What the answer of a function means for the messages of its batch, by AWS's exact rules.
+//! Partial batch responses, by AWS's exact rules.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// What becomes of a batch.
+/// The fate of a batch's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Every message is deleted.
     Success,
-    /// These ids stay in the queue, the others are deleted.
+    /// The messages with these ids stay in the queue, the others are deleted.
     Partial(BTreeSet<String>),
-    /// No message is deleted; why.
+    /// No message is deleted, for this reason.
     Failure(String),
 }
 
