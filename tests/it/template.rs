@@ -85,9 +85,9 @@ fn every_queue_that_is_consumed_exists_and_parks_before_rabbitmq_does() {
     for mapping in &plan.mq_mappings {
         let queue = topology.queues().iter().find(|queue| queue.name == mapping.queue).expect("the queue exists");
         let consumer = plan.functions.iter().find(|function| function.name == mapping.function).expect("a consumer");
-        let receives: u32 = consumer.environment["RABBITMQ_RECEIVE_COUNT_MAX"].parse().expect("a number");
+        let receives: u32 = consumer.environment["RABBITMQ_MAX_RECEIVE_COUNT"].parse().expect("a number");
         assert!(receives < queue.delivery_limit, "{} is parked by the consumer, with a reason", queue.name);
-        let ladder = consumer.environment.get("RABBITMQ_LADDER");
+        let ladder = consumer.environment.get("RABBITMQ_RETRY_DELAYS");
         let ladder = ladder.map_or_else(names::Ladder::default, |steps| names::Ladder::parse(steps).expect("a ladder"));
         assert_eq!(queue.retry, ladder, "{} has a queue for each step the consumer takes", queue.name);
     }

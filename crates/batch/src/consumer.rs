@@ -245,7 +245,7 @@ impl Builder {
         self
     }
 
-    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_LADDER` or [`Ladder::default`](sluicegate_queue::names::Ladder).
+    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_RETRY_DELAYS` or [`Ladder::default`](sluicegate_queue::names::Ladder).
     #[cfg(feature = "rabbitmq")]
     pub fn ladder(mut self, ladder: sluicegate_queue::names::Ladder) -> Self {
         self.rabbitmq.ladder = Some(ladder);
@@ -253,7 +253,7 @@ impl Builder {
     }
 
     /// After how many receives a message of RabbitMQ is dead-lettered instead of tried again, at least 1, instead of
-    /// `RABBITMQ_RECEIVE_COUNT_MAX` or 5.
+    /// `RABBITMQ_MAX_RECEIVE_COUNT` or 5.
     #[cfg(feature = "rabbitmq")]
     pub fn receive_count_max(mut self, receives: u32) -> Self {
         self.rabbitmq.receive_count_max = Some(receives);
@@ -264,7 +264,7 @@ impl Builder {
     /// be delayed or dead-lettered.
     ///
     /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] reads them, the
-    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER`, `RABBITMQ_RECEIVE_COUNT_MAX` and
+    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT` and
     /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, batches of RabbitMQ are refused. Metrics are written under the name in
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
     ///

@@ -61,7 +61,7 @@ pub enum ConfigError {
     /// The contract asks for a delay that no queue of the ladder is long enough for.
     #[cfg(feature = "rabbitmq")]
     #[error(
-        "operation {operation} asks for a delay of {delay_s} s, longer than the longest step of RABBITMQ_LADDER (queue {queue})"
+        "operation {operation} asks for a delay of {delay_s} s, longer than all of RABBITMQ_RETRY_DELAYS (queue {queue})"
     )]
     DelayBeyondLadder {
         /// The operation's id.

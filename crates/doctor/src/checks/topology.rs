@@ -17,7 +17,7 @@ use crate::{
     setting::Setting,
 };
 
-/// What the consumer takes unless `RABBITMQ_RECEIVE_COUNT_MAX` says otherwise: `batch/src/source/rabbitmq/settings.rs`.
+/// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/settings.rs`.
 const RECEIVE_COUNT_MAX_DEFAULT: u64 = 5;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -42,9 +42,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "retry-ladder",
         severity: Severity::Error,
-        title: "RABBITMQ_LADDER has steps that the topology has no retry queue for",
+        title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
         why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
-        mend: "Give RABBITMQ_LADDER and retry in infra/topology.yaml the same steps, and run sluicegate topology apply.",
+        mend: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: retry_ladder,
     },
@@ -53,16 +53,16 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a route asks for a delay that its exchange has no queue for",
         why: "Every request of that route is answered 503, or the function refuses to start.",
-        mend: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_LADDER.",
+        mend: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_RETRY_DELAYS.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: route_delay,
     },
     Check {
         id: "receive-count-above-limit",
         severity: Severity::Error,
-        title: "RABBITMQ_RECEIVE_COUNT_MAX is not below the queue's delivery limit",
+        title: "RABBITMQ_MAX_RECEIVE_COUNT is not below the queue's delivery limit",
         why: "RabbitMQ gives a message up before the consumer does: it is dead-lettered without a reason, in the midst of its retries.",
-        mend: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_RECEIVE_COUNT_MAX.",
+        mend: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
         source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
         find: receive_count_above_limit,
     },
@@ -123,13 +123,13 @@ fn topology_exchange(model: &Model<'_>, hits: &mut Hits) {
 
 /// The function's ladder; what is wrong with the variable is told.
 fn ladder(function: &Function, hits: &mut Hits) -> Option<Ladder> {
-    match function.variable("RABBITMQ_LADDER") {
+    match function.variable("RABBITMQ_RETRY_DELAYS") {
         Setting::Absent => Some(Ladder::default()),
         Setting::Unknown => None,
         Setting::Known(text) => match Ladder::parse(&text) {
             Ok(ladder) => Some(ladder),
             Err(error) => {
-                hits.add(&function.origin, &at("RABBITMQ_LADDER"), error.to_string());
+                hits.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
                 None
             }
         },
@@ -147,7 +147,7 @@ fn retry_ladder(model: &Model<'_>, hits: &mut Hits) {
             let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
             if !lacking.is_empty() {
                 let what = format!("the topology does not have {}", lacking.join(", "));
-                hits.add(&function.origin, &at("RABBITMQ_LADDER"), what);
+                hits.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), what);
             }
         }
     }
@@ -168,7 +168,9 @@ fn route_delay(model: &Model<'_>, hits: &mut Hits) {
                 let step_s = ladder.step_s(Duration::from_secs(delay_s.into()));
                 let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.steps_s().contains(&step_s));
                 let what = match step_s {
-                    None => format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_LADDER", operation.id),
+                    None => {
+                        format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_RETRY_DELAYS", operation.id)
+                    }
                     Some(step_s) if !has(step_s) => {
                         let lacking = delay_exchange(&name, step_s);
                         format!("{} asks for {delay_s} s, and the topology does not have {lacking}", operation.id)
@@ -184,7 +186,7 @@ fn route_delay(model: &Model<'_>, hits: &mut Hits) {
 fn receive_count_above_limit(model: &Model<'_>, hits: &mut Hits) {
     let Some(topology) = &model.project.topology else { return };
     for (_, function, name) in mapped(model) {
-        let variable = "RABBITMQ_RECEIVE_COUNT_MAX";
+        let variable = "RABBITMQ_MAX_RECEIVE_COUNT";
         let receives = match function.variable(variable) {
             Setting::Absent => Some(RECEIVE_COUNT_MAX_DEFAULT),
             Setting::Known(text) => text.trim().parse().ok(),

@@ -77,7 +77,7 @@ pub enum ConfigError {
     #[error("RABBITMQ_SECRET_ARN is not set, and RABBITMQ_URL names no user")]
     NoCredentials,
     /// The ladder is none.
-    #[error("RABBITMQ_LADDER: {0}")]
+    #[error("RABBITMQ_RETRY_DELAYS: {0}")]
     Ladder(#[from] crate::names::LadderError),
     /// Secrets Manager cannot be reached with this environment.
     #[error("for RABBITMQ_SECRET_ARN: {0}")]
@@ -85,7 +85,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_LADDER` through `lookup`; `None` when the first is not set.
+    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_RETRY_DELAYS` through `lookup`; `None` when the first is not set.
     ///
     /// The URL is `amqps://HOST[:5671][/VHOST][?heartbeat=SECONDS]`, with the virtual host percent-encoded, and `/` when none is
     /// given. A user and a password in it win. Without them, the secret `RABBITMQ_SECRET_ARN` names holds
@@ -99,7 +99,7 @@ impl Config {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let Some(url) = get("RABBITMQ_URL") else { return Ok(None) };
         let (address, user) = parse(&url).map_err(ConfigError::Url)?;
-        let ladder = get("RABBITMQ_LADDER").map(|text| Ladder::parse(&text)).transpose()?.unwrap_or_default();
+        let ladder = get("RABBITMQ_RETRY_DELAYS").map(|text| Ladder::parse(&text)).transpose()?.unwrap_or_default();
         let login = match (user, get("RABBITMQ_SECRET_ARN")) {
             (Some(credentials), _) => Login::Fixed(credentials),
             (None, None) => return Err(ConfigError::NoCredentials),
@@ -291,7 +291,7 @@ mod tests {
         assert!(shown.contains("in the URL") && !shown.contains("pass-word") && !shown.contains("me\""), "{shown}");
         assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(ConfigError::NoCredentials));
         assert_eq!(
-            with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_LADDER", "5,1")]),
+            with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_RETRY_DELAYS", "5,1")]),
             Err(ConfigError::Ladder(crate::names::LadderError))
         );
         let missing = with(&[("RABBITMQ_URL", "amqps://h"), ("RABBITMQ_SECRET_ARN", "arn")]).unwrap_err();

@@ -36,7 +36,7 @@ impl Settings {
         let ladder = self.ladder.or_else(|| config.as_ref().map(|config| config.ladder().clone()));
         let broker = self.broker.or_else(|| config.map(Broker::new));
         let receive_count_max =
-            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_RECEIVE_COUNT_MAX", lookup, mistakes));
+            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_MAX_RECEIVE_COUNT", lookup, mistakes));
         Some(RabbitmqSource {
             broker: broker?,
             vhost,
@@ -63,10 +63,10 @@ mod tests {
         let url = ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672");
         assert_eq!(check(&[]), (None, Vec::new()), "nothing to do with RabbitMQ");
         assert_eq!(check(&[url]), (Some((Ladder::default(), 5)), Vec::new()));
-        let (source, mistakes) = check(&[url, ("RABBITMQ_LADDER", "1,5"), ("RABBITMQ_RECEIVE_COUNT_MAX", " 3 ")]);
+        let (source, mistakes) = check(&[url, ("RABBITMQ_RETRY_DELAYS", "1,5"), ("RABBITMQ_MAX_RECEIVE_COUNT", " 3 ")]);
         assert_eq!((source, mistakes), (Some((Ladder::new(vec![1, 5]).unwrap(), 3)), Vec::new()));
         for receives in ["0", "-1", "many", "4294967296"] {
-            let (source, mistakes) = check(&[("RABBITMQ_URL", "nonsense"), ("RABBITMQ_RECEIVE_COUNT_MAX", receives)]);
+            let (source, mistakes) = check(&[("RABBITMQ_URL", "nonsense"), ("RABBITMQ_MAX_RECEIVE_COUNT", receives)]);
             assert!(source.is_none());
             assert_eq!(mistakes.len(), 2, "{mistakes:?}");
         }
