@@ -245,10 +245,10 @@ impl Builder {
         self
     }
 
-    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_RETRY_DELAYS` or [`Ladder::default`](sluicegate_queue::names::Ladder).
+    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_RETRY_DELAYS` or [`RetryDelays::default`](sluicegate_queue::queue_names::RetryDelays).
     #[cfg(feature = "rabbitmq")]
-    pub fn ladder(mut self, ladder: sluicegate_queue::names::Ladder) -> Self {
-        self.rabbitmq.ladder = Some(ladder);
+    pub fn retry_delays(mut self, retry_delays: sluicegate_queue::queue_names::RetryDelays) -> Self {
+        self.rabbitmq.retry_delays = Some(retry_delays);
         self
     }
 

@@ -53,4 +53,4 @@ pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
-pub use sluicegate_queue::{names::Ladder, rabbitmq::Broker};
+pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};

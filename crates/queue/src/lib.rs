@@ -9,7 +9,7 @@ pub mod aws;
 mod binding;
 pub mod dead_letter;
 mod error;
-pub mod names;
+pub mod queue_names;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod routing_key;

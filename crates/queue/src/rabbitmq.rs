@@ -5,13 +5,13 @@
 
 mod broker;
 mod config;
-pub mod copies;
-mod flights;
+mod connection;
+mod pending_confirms;
 mod producer;
 mod properties;
 mod publisher;
+pub mod republish;
 mod secret;
-mod wire;
 
 pub use lapin::{BasicProperties, types};
 

@@ -144,7 +144,7 @@ fn rabbitmq(
     };
     for operation in contract.operations().iter().filter(|operation| is_bound(&operation.enqueue.queue)) {
         let (delay_s, queue) = (operation.enqueue.delay_s, operation.enqueue.queue.clone());
-        if config.ladder().step_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
+        if config.retry_delays().at_least_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
             errors.push(ConfigError::DelayBeyondLadder { operation: operation.id.clone(), queue, delay_s });
         }
     }

@@ -48,7 +48,7 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
-use sluicegate_queue::names::{Ladder, dead_letter_queue, retry_queue};
+use sluicegate_queue::queue_names::{RetryDelays, dead_letter_queue, retry_queue};
 use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication};
 use sluicegate_queue::{SendError, dead_letter};
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ pub(crate) struct RabbitmqSource<P = Broker> {
     broker: P,
     /// The virtual host the copies go to, if known.
     vhost: Option<String>,
-    ladder: Ladder,
+    retry_delays: RetryDelays,
     receive_count_max: u32,
 }
 
@@ -277,7 +277,7 @@ impl<P: Publish> Batch<'_, P> {
         let receive_count = self.received[index].receive_count();
         let (name, receive_count) = match delay {
             Some(delay) => {
-                let step_s = self.source.ladder.nearest_step_s(delay);
+                let step_s = self.source.retry_delays.nearest_s(delay);
                 (Cow::Owned(retry_queue(&message.queue.name, step_s)), receive_count)
             }
             // This receive does not count.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
-use sluicegate_queue::rabbitmq::copies::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
+use sluicegate_queue::rabbitmq::republish::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
 
 use super::header;
 use crate::REDRIVES;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sluicegate_queue::names::dead_letter_queue;
+use sluicegate_queue::queue_names::dead_letter_queue;
 use sluicegate_topology::{Address, QueueThere, QueueType};
 
 use super::link::Link;

@@ -11,7 +11,7 @@ use lapin::types::{AMQPValue, ShortString};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
-use sluicegate_queue::names::dead_letter_queue;
+use sluicegate_queue::queue_names::dead_letter_queue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate_queue::{
     Binding, RoutingKey,
-    names::{Ladder, delay_exchange, retry_queue},
+    queue_names::{RetryDelays, delay_exchange, retry_queue},
 };
 use sluicegate_topology::Topology;
 
@@ -122,11 +122,11 @@ fn topology_exchange(model: &Model<'_>, hits: &mut Hits) {
 }
 
 /// The function's ladder; what is wrong with the variable is told.
-fn ladder(function: &Function, hits: &mut Hits) -> Option<Ladder> {
+fn ladder(function: &Function, hits: &mut Hits) -> Option<RetryDelays> {
     match function.variable("RABBITMQ_RETRY_DELAYS") {
-        Setting::Absent => Some(Ladder::default()),
+        Setting::Absent => Some(RetryDelays::default()),
         Setting::Unknown => None,
-        Setting::Known(text) => match Ladder::parse(&text) {
+        Setting::Known(text) => match RetryDelays::parse(&text) {
             Ok(ladder) => Some(ladder),
             Err(error) => {
                 hits.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
@@ -143,7 +143,7 @@ fn retry_ladder(model: &Model<'_>, hits: &mut Hits) {
         let Some(ladder) = own.peek().is_some().then(|| ladder(function, hits)).flatten() else { continue };
         for (_, _, name) in own {
             let Some(queue) = topology.queues().iter().find(|queue| queue.name == name) else { continue };
-            let lacking = ladder.steps_s().iter().filter(|step_s| !queue.retry.steps_s().contains(step_s));
+            let lacking = ladder.delays_s().iter().filter(|step_s| !queue.retry.delays_s().contains(step_s));
             let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
             if !lacking.is_empty() {
                 let what = format!("the topology does not have {}", lacking.join(", "));
@@ -165,8 +165,8 @@ fn route_delay(model: &Model<'_>, hits: &mut Hits) {
                 if delay_s == 0 || Model::variable(&operation.enqueue.queue) != variable {
                     continue;
                 }
-                let step_s = ladder.step_s(Duration::from_secs(delay_s.into()));
-                let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.steps_s().contains(&step_s));
+                let step_s = ladder.at_least_s(Duration::from_secs(delay_s.into()));
+                let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.delays_s().contains(&step_s));
                 let what = match step_s {
                     None => {
                         format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_RETRY_DELAYS", operation.id)

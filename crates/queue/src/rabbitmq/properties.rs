@@ -10,7 +10,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sluicegate_envelope::Envelope;
 
-use super::copies::PERSISTENT;
+use super::republish::PERSISTENT;
 
 /// The media type of the body.
 const CONTENT_TYPE: &str = "application/cloudevents+json";

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 
 use super::Fault;
 use super::yaml::{Data, Node};
@@ -104,9 +104,9 @@ impl Checker<'_> {
     }
 
     /// Whole seconds in a list, or `default`.
-    pub(super) fn ladder(&mut self, node: &Node) -> Option<Ladder> {
+    pub(super) fn ladder(&mut self, node: &Node) -> Option<RetryDelays> {
         if matches!(&node.data, Data::Text(text) if text == "default") {
-            return Some(Ladder::default());
+            return Some(RetryDelays::default());
         }
         let step = |item: &Node| match item.data {
             Data::Integer(step) => u32::try_from(step).ok(),
@@ -116,9 +116,9 @@ impl Checker<'_> {
             Data::List(items) => items.iter().map(step).collect::<Option<Vec<_>>>(),
             _ => None,
         };
-        let ladder = steps.and_then(|steps| Ladder::new(steps).ok());
+        let ladder = steps.and_then(|steps| RetryDelays::new(steps).ok());
         if ladder.is_none() {
-            let max = Ladder::STEP_S_MAX;
+            let max = RetryDelays::DELAY_S_MAX;
             let form = format!("must be whole seconds from 1 to {max}, ascending, such as [1, 5, 15]; or default");
             self.fault(node, form);
         }

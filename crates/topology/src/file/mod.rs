@@ -12,7 +12,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 
 pub use fault::{Fault, Faults};
 
@@ -137,7 +137,7 @@ fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) 
     }
     let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
     let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
-    let retry = node.get("retry").map_or_else(|| Some(Ladder::default()), |node| checker.ladder(node));
+    let retry = node.get("retry").map_or_else(|| Some(RetryDelays::default()), |node| checker.ladder(node));
     Some(Queue {
         name: name.to_owned(),
         bindings,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::rabbitmq::BasicProperties;
-use sluicegate_queue::rabbitmq::copies::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
+use sluicegate_queue::rabbitmq::republish::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
 use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
 
 use super::event::Message;

@@ -140,7 +140,7 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
 }
 
 fn source(fake: Fake) -> RabbitmqSource<Fake> {
-    RabbitmqSource { broker: fake, vhost: None, ladder: Ladder::default(), receive_count_max: 3 }
+    RabbitmqSource { broker: fake, vhost: None, retry_delays: RetryDelays::default(), receive_count_max: 3 }
 }
 
 struct Ran {
