@@ -56,9 +56,9 @@ use tokio::time::Instant;
 use self::event::Message;
 pub(crate) use self::settings::Settings;
 use crate::BatchResponse;
-use crate::consumer::{Consumer, Times};
+use crate::batch_run::{BatchRun, Ended, ReceivedMessage, Settled, Source, Tries};
+use crate::consumer::{Consumer, Deadlines};
 use crate::report::Invocation;
-use crate::work::{Ended, Incoming, Settle, Settled, Tries, Work};
 
 /// Bytes of a queue's name, and of a routing key.
 ///
@@ -128,8 +128,8 @@ impl Received {
         Self { message, id }
     }
 
-    fn incoming(&self) -> Incoming<'_> {
-        Incoming {
+    fn received_message(&self) -> ReceivedMessage<'_> {
+        ReceivedMessage {
             id: Cow::Borrowed(&self.id),
             queue: &self.message.queue.name,
             receive_count: self.receive_count(),
@@ -153,11 +153,11 @@ impl Consumer {
     pub(crate) async fn handle_rabbitmq(
         &self,
         received: &[Received],
-        times: Times,
+        deadlines: Deadlines,
         invocation: Invocation<'_>,
     ) -> Result<BatchResponse, String> {
         let source = self.rabbitmq.as_ref().ok_or("a batch of RabbitMQ, and RABBITMQ_URL is not set")?;
-        source.work_off(self, received, times, invocation).await
+        source.work_off(self, received, deadlines, invocation).await
     }
 }
 
@@ -188,33 +188,33 @@ impl<P: Publish> RabbitmqSource<P> {
         &self,
         consumer: &Consumer,
         received: &[Received],
-        times: Times,
+        deadlines: Deadlines,
         invocation: Invocation<'_>,
     ) -> Result<BatchResponse, String> {
         self.check_vhost(received)?;
-        let messages: Vec<_> = received.iter().map(Received::incoming).collect();
+        let messages: Vec<_> = received.iter().map(Received::received_message).collect();
         let batch = Batch {
             source: self,
             received,
-            times,
+            deadlines,
             placed: received.iter().map(|_| AtomicBool::new(false)).collect(),
             failure: Mutex::default(),
         };
-        let work = Work {
+        let work = BatchRun {
             handlers: &consumer.handlers,
             retry: consumer.retry,
             concurrency: consumer.concurrency,
-            work_until: times.work_until,
-            dead_letter_until: times.dead_letter_until,
-            settle_until: times.settle_until,
+            work_until: deadlines.work_until,
+            dead_letter_until: deadlines.dead_letter_until,
+            settle_until: deadlines.settle_until,
             messages: &messages,
-            settle: &batch,
+            source: &batch,
             invocation,
         };
         // Beside the handlers, so that a connection lost since the last batch is there again when something has to be published.
         let connecting = async {
             // What is wrong, the publish tells.
-            let _ = self.broker.connect(times.settle_until).await;
+            let _ = self.broker.connect(deadlines.settle_until).await;
             pending::<()>().await;
         };
         match select(pin!(work.run()), pin!(connecting)).await {
@@ -227,14 +227,14 @@ impl<P: Publish> RabbitmqSource<P> {
 struct Batch<'a, P> {
     source: &'a RabbitmqSource<P>,
     received: &'a [Received],
-    times: Times,
+    deadlines: Deadlines,
     /// Which messages have a copy that the broker confirmed.
     placed: Vec<AtomicBool>,
     /// The first publish that failed.
     failure: Mutex<Option<String>>,
 }
 
-impl<P: Publish> Settle for Batch<'_, P> {
+impl<P: Publish> Source for Batch<'_, P> {
     fn decode(&self, index: usize) -> Result<Envelope, String> {
         let Received { message, id } = &self.received[index];
         envelope::envelope(message, id)
@@ -254,7 +254,7 @@ impl<P: Publish> Settle for Batch<'_, P> {
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
-        let placed = self.dead_letter_copy(index, reason, self.times.dead_letter_until).await;
+        let placed = self.dead_letter_copy(index, reason, self.deadlines.dead_letter_until).await;
         placed.map_err(|error| {
             if !matches!(error, SendError::Unroutable { .. }) {
                 self.fail(&error);
@@ -263,16 +263,18 @@ impl<P: Publish> Settle for Batch<'_, P> {
         })
     }
 
-    async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
+    async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
         if self.failure().is_none() {
             let publishes = stream::iter(returned);
-            publishes.for_each_concurrent(PUBLISHES_MAX, |&(index, delay)| self.give_one_back(index, delay)).await;
+            publishes
+                .for_each_concurrent(PUBLISHES_MAX, |&(index, delay)| self.return_one_to_queue(index, delay))
+                .await;
         }
     }
 }
 
 impl<P: Publish> Batch<'_, P> {
-    async fn give_one_back(&self, index: usize, delay: Option<Duration>) {
+    async fn return_one_to_queue(&self, index: usize, delay: Option<Duration>) {
         let Received { message, id } = &self.received[index];
         let receive_count = self.received[index].receive_count();
         let (name, receive_count) = match delay {
@@ -284,7 +286,7 @@ impl<P: Publish> Batch<'_, P> {
             None => (Cow::Borrowed(message.queue.name.as_str()), receive_count - 1),
         };
         let properties = copy::properties(message, id, receive_count, None);
-        let deadline = self.times.settle_until;
+        let deadline = self.deadlines.settle_until;
         let mut placed = self.place(index, &name, properties, deadline).await;
         if let (Err(SendError::Unroutable { reason }), Some(_)) = (&placed, delay) {
             tracing::error!(

@@ -10,8 +10,8 @@ use aws_sdk_sqs::{
     types::ListMessageMoveTasksResultEntry,
 };
 
-use super::{Queue, SqsShelf, broker, is_unknown_operation, told};
-use crate::{Error, Stop};
+use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation, told};
+use crate::{CancellationToken, Error};
 
 /// How often the task is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ pub enum MoveError {
     Other(#[from] Error),
 }
 
-impl SqsShelf {
+impl SqsDeadLetterQueue {
     /// The most messages that a task moves in a second.
     pub const MOVES_PER_S_MAX: u32 = 500;
 
@@ -51,7 +51,7 @@ impl SqsShelf {
         &self,
         destination: &Queue,
         rate_per_s: Option<u32>,
-        stop: &Stop,
+        stop: &CancellationToken,
         progress: impl Fn(u64, u64),
     ) -> Result<Moved, MoveError> {
         let request = self
@@ -76,14 +76,14 @@ impl SqsShelf {
                 }
                 _ => return Ok(Moved { moved, cancelled, failure: None }),
             }
-            if stop.is_requested() && !cancelled {
+            if stop.is_cancelled() && !cancelled {
                 // One that has ended by now cannot be cancelled, and the next look tells.
                 let _ = self.client.cancel_message_move_task().task_handle(&handle).send().await;
                 cancelled = true;
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = stop.requested(), if !cancelled => {}
+                () = stop.cancelled(), if !cancelled => {}
             }
         }
     }

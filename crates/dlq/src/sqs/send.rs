@@ -8,7 +8,7 @@ use aws_sdk_sqs::{
 };
 use sluicegate_queue::sqs::is_throttled;
 
-use super::{ATTEMPTS_MAX, PAUSE, copy::Copy, told};
+use super::{ATTEMPTS_MAX, PAUSE, redrive_message::RedriveMessage, told};
 
 /// Why there is no proof that the copy is stored.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) enum NotStored {
 }
 
 /// Gives the id of the stored copy. A copy may be stored more than once if answers get lost, on a FIFO queue once.
-pub(super) async fn send(client: &Client, url: &str, copy: Copy) -> Result<String, NotStored> {
+pub(super) async fn send(client: &Client, url: &str, copy: RedriveMessage) -> Result<String, NotStored> {
     let digest = copy.digest;
     let request = client
         .send_message()

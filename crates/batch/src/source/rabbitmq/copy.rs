@@ -22,7 +22,7 @@ use super::header;
 /// the difference (<https://www.rabbitmq.com/docs/configure#config-items>).
 const HEADERS_BYTES_MAX: usize = 120_000;
 
-/// The properties of a copy of `message`, which is called `id` and has been received `receive_count` times. With a reason, it is
+/// The properties of a copy of `message`, which is called `id` and has been received `receive_count` deadlines. With a reason, it is
 /// one for a dead-letter queue.
 pub(super) fn properties(message: &Message, id: &str, receive_count: u32, reason: Option<&str>) -> BasicProperties {
     let own = &message.properties;

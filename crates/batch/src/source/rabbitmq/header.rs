@@ -1,7 +1,7 @@
 //! Header values, from the JSON that Lambda makes of them back to what AMQP carries.
 //!
 //! Strings come as `{"bytes":[…]}`, their bytes as Java's, which may be negative; tables as objects; arrays, and byte arrays, as
-//! arrays; times as texts for people. What cannot be told apart in the event is given the type nearest to it: integers have 32
+//! arrays; deadlines as texts for people. What cannot be told apart in the event is given the type nearest to it: integers have 32
 //! bits, or 64 when they need them, and decimals become doubles.
 
 use std::collections::BTreeMap;

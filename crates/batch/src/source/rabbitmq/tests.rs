@@ -162,7 +162,7 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be told apart");
     let now = Instant::now();
-    let times = Times {
+    let deadlines = Deadlines {
         work_until: now + Duration::from_secs(10),
         dead_letter_until: now + Duration::from_millis(10_700),
         settle_until: now + Duration::from_secs(11),
@@ -171,7 +171,7 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
     let handled = Arc::default();
     let consumer = consumer(&handled);
-    let answer = source.work_off(&consumer, &received, times, INVOCATION).await;
+    let answer = source.work_off(&consumer, &received, deadlines, INVOCATION).await;
     let handled = std::mem::take(&mut *handled.lock().unwrap());
     Ran { answer, fake: source.broker, handled, took: now.elapsed() }
 }

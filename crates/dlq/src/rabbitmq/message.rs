@@ -1,4 +1,4 @@
-//! A dead letter of RabbitMQ as [`Parked`]: what it is, where it came from, and why it is here.
+//! A dead letter of RabbitMQ as [`DeadLetter`]: what it is, where it came from, and why it is here.
 //!
 //! An envelope is told as the consumer would tell it: by content type, by `cloudEvents:` headers, or by what the body is. Where
 //! it came from is the consumer's word (`sluicegate-source`), else the last queue that RabbitMQ says it left (`x-death`), else
@@ -10,13 +10,13 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::queue_names::dead_letter_queue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::header::{self, Death};
-use crate::{Parked, REDRIVES};
+use crate::DeadLetter;
 
 /// Before the name of an attribute in a header
 /// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
@@ -35,7 +35,7 @@ pub(super) struct Place {
 }
 
 /// The message as people see it.
-pub(super) fn parked(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> Parked {
+pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> DeadLetter {
     let event = Event::read(properties, &body);
     let death = deaths_elsewhere(place, properties).next();
     let reason = match (header::text(properties, REASON), death.as_ref().map(words)) {
@@ -46,7 +46,7 @@ pub(super) fn parked(place: &Place, handle: u64, properties: &BasicProperties, b
         (None, None) => NOT_RECORDED.to_owned(),
     };
     let own_id = || properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
-    Parked {
+    DeadLetter {
         handle,
         id: event.id.or_else(own_id).unwrap_or_else(|| digest(properties, &body)),
         broker_id: String::new(),
@@ -240,16 +240,16 @@ mod tests {
     #[test]
     fn what_killed_it_is_told_in_words() {
         let death = deaths(&[("q", "delivery_limit")]);
-        let told = parked(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
+        let told = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
         assert_eq!(told.reason, "delivered more often than q allows");
         assert_eq!(told.dead_lettered_at, header::time(1_700_000_000));
         let headers = [("x-death", death), (REASON, long("bad card")), (RECEIVE_COUNT, AMQPValue::LongInt(5))];
-        let told = parked(&place("q.dlq"), 1, &with(&headers), Vec::new());
+        let told = dead_letter(&place("q.dlq"), 1, &with(&headers), Vec::new());
         assert_eq!(told.reason, "delivered more often than q allows; before that: bad card");
         assert_eq!(told.receive_count, Some(5));
-        let told = parked(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
+        let told = dead_letter(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
         assert_eq!((told.reason.as_str(), told.dead_lettered_at), ("bad card", None));
-        assert_eq!(parked(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
+        assert_eq!(dead_letter(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
     }
 
     #[test]
@@ -257,7 +257,8 @@ mod tests {
         let event = br#"{"specversion":"1.0","id":"e-1","source":"/s","type":"t","partitionkey":"g"}"#;
         let headers = [("cloudEvents:id", long("e-2")), ("cloudEvents:type", long("u"))];
         let structured = with(&headers).with_content_type("application/cloudevents+json; charset=utf-8".into());
-        let told = |properties: &BasicProperties, body: &[u8]| parked(&place("q.dlq"), 1, properties, body.to_vec());
+        let told =
+            |properties: &BasicProperties, body: &[u8]| dead_letter(&place("q.dlq"), 1, properties, body.to_vec());
         for (properties, body, id, event_type) in [
             (&structured, &event[..], "e-1", Some("t")),
             (&structured, b"broken", "e-2", Some("u")),

@@ -6,14 +6,13 @@ use aws_sdk_sqs::types::{
     Message, MessageAttributeValue, MessageSystemAttributeName as System, MessageSystemAttributeNameForSends,
     MessageSystemAttributeValue,
 };
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::sqs::{MESSAGE_BYTES_MAX, body_md5, is_sendable};
 
 use super::{
     message::{redrives, system},
-    queue::Queue,
+    queues::Queue,
 };
-use crate::REDRIVES;
 
 /// Message attributes of one message.
 ///
@@ -22,7 +21,7 @@ const ATTRIBUTES_MAX: usize = 10;
 
 /// What is sent, and the MD5 that must come back.
 #[derive(Clone, Debug)]
-pub(super) struct Copy {
+pub(super) struct RedriveMessage {
     pub(super) body: String,
     pub(super) digest: String,
     pub(super) attributes: HashMap<String, MessageAttributeValue>,
@@ -31,7 +30,7 @@ pub(super) struct Copy {
     pub(super) deduplication_id: Option<String>,
 }
 
-impl Copy {
+impl RedriveMessage {
     /// The copy of `message` for `queue`, with `edited` as its body if that is given.
     ///
     /// # Errors
@@ -120,7 +119,8 @@ mod tests {
     #[test]
     fn a_deduplication_id_is_that_of_the_message_its_redrives_and_its_correction() {
         let id = |redrives, edited: Option<&str>| {
-            let copy = Copy::of(&message(redrives), &queue("q.fifo"), edited.map(str::as_bytes)).expect("a copy");
+            let copy =
+                RedriveMessage::of(&message(redrives), &queue("q.fifo"), edited.map(str::as_bytes)).expect("a copy");
             assert_eq!(copy.group.as_deref(), Some("m"), "a message without a group is one by itself");
             copy.deduplication_id.expect("an id")
         };
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(id(0, None), id(0, None));
         assert_ne!(id(0, Some("x")), id(0, Some("y")));
         assert_ne!(id(0, None), id(0, Some("body")));
-        let standard = Copy::of(&message(0), &queue("q"), None).expect("a copy");
+        let standard = RedriveMessage::of(&message(0), &queue("q"), None).expect("a copy");
         assert_eq!((standard.group, standard.deduplication_id), (None, None));
     }
 
@@ -137,10 +137,10 @@ mod tests {
         for (edited, reason) in
             [(&b"\xff"[..], "text only"), (b"", "no empty message"), (b"a\0", "characters that SQS does not carry")]
         {
-            let error = Copy::of(&message(0), &queue("q"), Some(edited)).expect_err(reason);
+            let error = RedriveMessage::of(&message(0), &queue("q"), Some(edited)).expect_err(reason);
             assert!(error.contains(reason), "{error}");
         }
         let damaged = Message::builder().message_id("m").body("body").md5_of_body(body_md5("other")).build();
-        assert!(Copy::of(&damaged, &queue("q"), None).expect_err("damaged").contains("announced"));
+        assert!(RedriveMessage::of(&damaged, &queue("q"), None).expect_err("damaged").contains("announced"));
     }
 }

@@ -11,11 +11,10 @@ use std::collections::BTreeMap;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::rabbitmq::republish::{DIRECT_REPLY_TO, PERSISTENT, USER_ID, is_of_the_broker, moved};
 
 use super::header;
-use crate::REDRIVES;
 
 /// The properties of `own` for another try, published by `user`.
 pub(super) fn properties(own: &BasicProperties, user: &str) -> BasicProperties {
