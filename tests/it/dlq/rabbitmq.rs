@@ -41,7 +41,7 @@ async fn declare(vhost: &Vhost, queue: &str, arguments: Value) {
 }
 
 /// Messages `0`, `1`, … as the consumer dead-letters them, in `q.dlq`.
-async fn dead_letter(vhost: &Vhost, count: usize) {
+async fn park(vhost: &Vhost, count: usize) {
     let channel = vhost.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     for number in 0..count {
@@ -97,7 +97,7 @@ async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
     for queue_type in ["quorum", "classic"] {
         let vhost = vhost(queue_type).await;
         let count = 150;
-        dead_letter(&vhost, count).await;
+        park(&vhost, count).await;
         vhost.until_ready("q.dlq", 150).await;
         for _ in 0..2 {
             let queue = open(&vhost, "q.dlq").await.expect("open");
@@ -128,7 +128,7 @@ async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn an_open_queue_that_is_gone_has_given_everything_back_and_what_comes_meanwhile_is_for_the_next() {
     let vhost = vhost("quorum").await;
-    dead_letter(&vhost, 5).await;
+    park(&vhost, 5).await;
     let queue = open(&vhost, "q.dlq").await.expect("open");
     assert_eq!(queue.take(2).await.expect("taken").len(), 2);
     vhost.publish("", "q.dlq", BasicProperties::default(), b"late").await;
@@ -308,7 +308,7 @@ async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() 
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_thousand_messages_go_back_while_their_consumer_works() {
     let vhost = vhost("quorum").await;
-    dead_letter(&vhost, 1_000).await;
+    park(&vhost, 1_000).await;
     let body = vec![b'x'; 16 * 1024 * 1024];
     vhost.publish("", "q.dlq", properties(&vhost).with_message_id("big".into()), &body).await;
     let queue = open(&vhost, "q.dlq").await.expect("open");
@@ -390,8 +390,8 @@ async fn dead_letter_queues_are_found_by_name_and_by_who_sends_to_them() {
     vhost.declare_queue("letters").await;
     vhost.bind("dlx", "letters", "").await;
     vhost.set_policy("dead", "^late$", json!({ "dead-letter-exchange": "dlx" })).await;
-    dead_letter_in(&vhost, "letters", 2).await;
-    dead_letter_in(&vhost, "q.dlq", 3).await;
+    park_in(&vhost, "letters", 2).await;
+    park_in(&vhost, "q.dlq", 3).await;
     let address = Address::parse(&vhost.url()).expect("an address");
     let found = dead_letter_queues(&address).await.expect("listed");
     let found: Vec<_> = found.into_iter().map(|queue| (queue.name, queue.depth)).collect();
@@ -399,7 +399,7 @@ async fn dead_letter_queues_are_found_by_name_and_by_who_sends_to_them() {
     vhost.delete().await;
 }
 
-async fn dead_letter_in(vhost: &Vhost, queue: &str, count: usize) {
+async fn park_in(vhost: &Vhost, queue: &str, count: usize) {
     for _ in 0..count {
         vhost.publish("", queue, BasicProperties::default(), b"dead").await;
     }
