@@ -20,7 +20,7 @@
 //! `infra/topology.yaml` is. So the management API is needed.
 
 mod connection;
-mod header;
+mod display;
 mod in_flight;
 mod message;
 mod queues;
@@ -73,13 +73,13 @@ impl RabbitmqDeadLetterQueue {
     /// is looked at.
     pub async fn open(address: &Address, queue: &str) -> Result<Self, Error> {
         queues::check(address, queue).await?;
-        let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-        let in_flight = InFlight::open(Connection::open(address, uri.clone()).await?, queue).await?;
+        let (broker, user) = broker(address)?;
+        let in_flight = InFlight::open(Connection::open(address, &broker).await?, queue).await?;
         Ok(Self {
             place: Place { queue: queue.to_owned(), vhost: address.vhost().to_owned() },
-            user: uri.authority.userinfo.username.clone(),
+            user,
             in_flight,
-            broker: Broker::new(Config::at(uri)),
+            broker,
             state: Mutex::default(),
         })
     }
@@ -195,4 +195,11 @@ impl RabbitmqDeadLetterQueue {
             other => Error::Broker(format!("{queue}: {other}")),
         })
     }
+}
+
+/// Returns the broker at `address`, and the user name for it.
+fn broker(address: &Address) -> Result<(Broker, String), Error> {
+    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
+    let user = uri.authority.userinfo.username.clone();
+    Ok((Broker::new(Config::at(uri)), user))
 }

@@ -5,7 +5,6 @@
 //! a queue that keeps order, and once one of them could not be, the later ones stay behind it. A message that fails again during the run
 //! and comes back is left for the next.
 
-mod lanes;
 mod seen_again;
 #[cfg(test)]
 mod tests;
@@ -13,8 +12,9 @@ mod tests;
 use std::{cell::RefCell, collections::HashSet, ops::ControlFlow};
 
 use futures_util::future::join_all;
+use sluicegate_queue::ordering_groups;
 
-use self::{lanes::lanes, seen_again::SeenAgain};
+use self::seen_again::SeenAgain;
 use crate::{
     CancellationToken, DeadLetter, DeadLetterQueue, Error, Filter,
     rate_limiter::{Rate, RateLimiter},
@@ -173,9 +173,9 @@ pub async fn redrive<S: DeadLetterQueue>(
     while !is_enough()
         && let Some(batch) = run.take().await
     {
-        let lanes = lanes(batch, queue.keeps_order());
-        join_all(lanes.iter().map(async |lane| {
-            for letter in lane {
+        let group = |letter: &DeadLetter| letter.group.clone().filter(|_| queue.keeps_order());
+        join_all(ordering_groups(batch, group).iter().map(async |group| {
+            for letter in group {
                 one(letter).await;
             }
         }))

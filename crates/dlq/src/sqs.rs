@@ -13,7 +13,6 @@ mod message;
 mod move_task;
 mod queues;
 mod redrive_message;
-mod send;
 
 use std::{
     collections::HashMap,
@@ -27,10 +26,13 @@ use aws_sdk_sqs::{
     error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName},
 };
-use sluicegate_queue::{chain, dead_letter, sqs::SdkConfig};
-use tokio::sync::OnceCell;
+use sluicegate_queue::{
+    SendError, dead_letter,
+    sqs::{RawMessage, SdkConfig, error_text, store},
+};
+use tokio::{sync::OnceCell, time::Instant};
 
-use self::{in_flight::InFlight, queues::Queues, redrive_message::RedriveMessage, send::NotStored};
+use self::{in_flight::InFlight, queues::Queues};
 use crate::{DeadLetter, DeadLetterQueue, Error};
 
 pub use self::{
@@ -50,6 +52,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One attempt, connection, wait and answer included.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// All attempts of one store, with their pauses.
+const STORE_TIME_MAX: Duration = Duration::from_secs(90);
 
 /// A receive that waits asks all of SQS's servers, one that does not a sample of them.
 ///
@@ -161,10 +166,10 @@ impl SqsDeadLetterQueue {
         letter: &DeadLetter,
         to: Option<&str>,
         body: Option<&[u8]>,
-    ) -> Result<(Queue, RedriveMessage), Error> {
+    ) -> Result<(Queue, RawMessage), Error> {
         let message = self.latest(letter)?;
         let queue = self.queue_for(&letter.id, &message, to).await?;
-        let copy = RedriveMessage::of(&message, &queue, body)
+        let copy = redrive_message::copy(&message, &queue, body)
             .map_err(|reason| Error::NotSent { id: letter.id.clone(), reason })?;
         Ok((queue, copy))
     }
@@ -199,7 +204,7 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut empty = 0;
         loop {
-            let asked_at = tokio::time::Instant::now();
+            let asked_at = Instant::now();
             let received = self.receive(max).await?;
             if received.is_empty() {
                 empty += 1;
@@ -235,9 +240,12 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
         if self.in_flight.has_lapsed(letter.handle) {
             return Err(Error::NotSent { id: id(), reason: "it could not be kept hidden for so long".to_owned() });
         }
-        let stored = send::send(&self.client, &queue.url, copy).await.map_err(|error| match error {
-            NotStored::Surely(reason) => Error::NotSent { id: id(), reason },
-            NotStored::Perhaps(reason) => Error::Unknown { id: id(), reason },
+        let stored = store(&self.client, &queue.url, copy, Instant::now() + STORE_TIME_MAX).await;
+        let stored = stored.map_err(|error| match error {
+            SendError::Unknown { reason } => Error::unknown(&letter.id, reason),
+            SendError::NotSent { reason } | SendError::Refused { reason, .. } | SendError::Unroutable { reason } => {
+                Error::not_sent(&letter.id, reason)
+            }
         })?;
         self.in_flight.delete(letter.handle).await.map_err(|reason| Error::Unknown {
             id: id(),
@@ -264,19 +272,7 @@ fn broker<E>(error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    Error::Broker(told(error))
-}
-
-/// What SQS said, or else why it said nothing.
-fn told<E>(error: &SdkError<E>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => chain(error),
-    }
+    Error::Broker(error_text(error))
 }
 
 /// Whether the endpoint has no such operation, as emulators have some only.

@@ -28,10 +28,10 @@
 //! not take copies, and that is no message's fault. What kills the function's process is ended by the queue's own delivery limit
 //! (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 
-mod copy;
 mod envelope;
 mod event;
 mod header;
+mod republish;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -49,7 +49,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
 use sluicegate_queue::queue_names::{RetryDelays, dead_letter_queue, retry_queue};
-use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication};
+use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication, header as queue_header};
 use sluicegate_queue::{SendError, dead_letter};
 use tokio::time::Instant;
 
@@ -118,7 +118,7 @@ pub(crate) struct Received {
 
 impl Received {
     fn new(message: Message) -> Self {
-        let own = message.properties.message_id.as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
+        let own = message.properties.message_id().as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
         let id = own.map(str::to_owned).unwrap_or_else(|| {
             let fresh = fresh_id();
             let envelope = envelope::envelope(&message, &fresh).ok();
@@ -140,7 +140,7 @@ impl Received {
     }
 
     fn receive_count(&self) -> u32 {
-        let count = |name| self.message.header(name).and_then(header::count);
+        let count = |name| self.message.header(name).and_then(queue_header::count);
         let dead_lettered = self.message.header(dead_letter::REASON).is_some();
         let before = if dead_lettered { 0 } else { count(dead_letter::RECEIVE_COUNT).unwrap_or_default() };
         let here = count("x-delivery-count").unwrap_or(u32::from(self.message.redelivered));
@@ -244,7 +244,7 @@ impl<P: Publish> Source for Batch<'_, P> {
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64> {
         let of_event = envelope.and_then(Envelope::time).map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let of_event = of_event.and_then(|unix_ms| u64::try_from(unix_ms).ok());
-        let of_message = || Some(self.received[index].message.properties.timestamp_unix_s?.saturating_mul(1_000));
+        let of_message = || Some(self.received[index].message.properties.timestamp().as_ref()?.saturating_mul(1_000));
         of_event.or_else(of_message)
     }
 
@@ -285,7 +285,7 @@ impl<P: Publish> Batch<'_, P> {
             // This receive does not count.
             None => (Cow::Borrowed(message.queue.name.as_str()), receive_count - 1),
         };
-        let properties = copy::properties(message, id, receive_count, None);
+        let properties = republish::properties(message, id, receive_count, None);
         let deadline = self.deadlines.settle_until;
         let mut placed = self.place(index, &name, properties, deadline).await;
         if let (Err(SendError::Unroutable { reason }), Some(_)) = (&placed, delay) {
@@ -305,7 +305,7 @@ impl<P: Publish> Batch<'_, P> {
 
     async fn dead_letter_copy(&self, index: usize, reason: &str, deadline: Instant) -> Result<(), SendError> {
         let Received { message, id } = &self.received[index];
-        let properties = copy::properties(message, id, self.received[index].receive_count(), Some(reason));
+        let properties = republish::properties(message, id, self.received[index].receive_count(), Some(reason));
         self.place(index, &dead_letter_queue(&message.queue.name), properties, deadline).await
     }
 

@@ -26,6 +26,7 @@ use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::chain;
 use sluicegate_queue::sqs::SdkConfig;
+use tokio::time::Instant;
 
 use self::event::Record;
 use self::fifo::FailingMessages;
@@ -67,7 +68,7 @@ impl Consumer {
             dead_letter_until: deadlines.dead_letter_until,
             settle_until: deadlines.settle_until,
             messages: &messages,
-            source: &Batch { source: &self.sqs, records: &records },
+            source: &Batch { source: &self.sqs, records: &records, dead_letter_until: deadlines.dead_letter_until },
             invocation,
         };
         let ended = work.run().await;
@@ -155,6 +156,7 @@ impl SqsSource {
 struct Batch<'a> {
     source: &'a SqsSource,
     records: &'a [Record<'a>],
+    dead_letter_until: Instant,
 }
 
 impl Source for Batch<'_> {
@@ -185,12 +187,13 @@ impl Source for Batch<'_> {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().ok_or("the record names no queue")?;
         let url = self.source.redrive_policy(source_arn).await?.dead_letter_url;
-        let sent = dead_letter::send(self.source.client(), &url, record, source_arn, reason).await;
+        let sent =
+            dead_letter::send(self.source.client(), &url, record, source_arn, reason, self.dead_letter_until).await;
         if sent.is_err() {
             // It may have been replaced since: ask again next time.
             self.source.known_redrive_policies().remove(source_arn);
         }
-        sent
+        sent.map_err(|error| error.to_string())
     }
 
     /// Lambda's response is what gives them back; here those that have a delay are hidden for that long. Best effort: one that

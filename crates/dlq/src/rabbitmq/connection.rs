@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
-use lapin::uri::AMQPUri;
-use lapin::{Channel, ConnectionProperties, ErrorKind};
+use lapin::{Channel, ErrorKind};
 use sluicegate_queue::chain;
+use sluicegate_queue::rabbitmq::{self, Broker};
 use sluicegate_topology::Address;
 use tokio::time::error::Elapsed;
 
@@ -26,20 +26,20 @@ const CONNECTION_NAME: &str = "sluicegate dlq";
 pub(super) struct Connection {
     /// The broker, for people.
     place: String,
-    connection: lapin::Connection,
+    connection: rabbitmq::Connection,
 }
 
 impl Connection {
-    pub(super) async fn open(address: &Address, uri: AMQPUri) -> Result<Self, Error> {
+    pub(super) async fn open(address: &Address, broker: &Broker) -> Result<Self, Error> {
         let place = address.to_string();
-        let properties = ConnectionProperties::default().with_connection_name(CONNECTION_NAME.into());
-        let connection = conclude(&place, within(lapin::Connection::connect_uri(uri, properties)).await)?;
+        let connection = broker.open_connection(CONNECTION_NAME, PATIENCE).await;
+        let connection = connection.map_err(|error| Error::Broker(format!("{place}: {error}")))?;
         Ok(Self { place, connection })
     }
 
     /// A channel of its own.
     pub(super) async fn channel(&self) -> Result<Channel, Error> {
-        self.ask(self.connection.create_channel()).await
+        self.ask(self.connection.channel()).await
     }
 
     /// Waits for the answer of the broker.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sluicegate_queue::queue_names::dead_letter_queue;
+use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_topology::{Address, QueueThere, QueueType};
 
+use super::broker;
 use super::connection::Connection;
 use crate::{Error, ListedQueue};
 
@@ -18,8 +19,7 @@ const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
 /// The management API cannot be reached or refuses, or the broker does.
 pub async fn dead_letter_queues(address: &Address) -> Result<Vec<ListedQueue>, Error> {
     let queues = there(address).await?;
-    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-    let connection = Connection::open(address, uri).await?;
+    let connection = Connection::open(address, &broker(address)?.0).await?;
     let channel = connection.channel().await?;
     let mut found = Vec::new();
     for name in names(&queues) {
@@ -47,9 +47,9 @@ async fn there(address: &Address) -> Result<Vec<QueueThere>, Error> {
 
 fn names(queues: &[QueueThere]) -> BTreeSet<&str> {
     let targets: BTreeSet<_> = queues.iter().filter_map(|queue| queue.dead_letter_queues.as_ref()).flatten().collect();
-    let suffix = dead_letter_queue("");
     let last = |queue: &&QueueThere| {
-        queue.name.ends_with(&suffix) || (targets.contains(&queue.name) && queue.dead_letter_queues.is_none())
+        queue.name.ends_with(DEAD_LETTER_QUEUE_SUFFIX)
+            || (targets.contains(&queue.name) && queue.dead_letter_queues.is_none())
     };
     queues.iter().filter(last).map(|queue| queue.name.as_str()).collect()
 }

@@ -11,9 +11,10 @@ use aws_sdk_sqs::{
     types::{BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, Message},
 };
 use futures_util::{StreamExt, stream};
+use sluicegate_queue::sqs::error_text;
 use tokio::time::Instant;
 
-use super::{BATCH_ENTRIES_MAX, told};
+use super::BATCH_ENTRIES_MAX;
 use crate::Error;
 
 /// How long messages stay hidden when this process dies soon after it took them.
@@ -119,7 +120,7 @@ impl InFlight {
     pub(super) async fn delete(&self, handle: u64) -> Result<(), String> {
         let entry = self.state().entries.get(&handle).cloned().ok_or("it is not held")?;
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&entry.receipt);
-        request.send().await.map_err(|error| told(&error))?;
+        request.send().await.map_err(|error| error_text(&error))?;
         // A handle that is no longer good deletes nothing on a standard queue, and is told that it did. A heartbeat that came after
         // the deletion found nothing to extend, so what was known before counts too.
         if entry.hidden_until <= Instant::now() && self.has_lapsed(handle) {

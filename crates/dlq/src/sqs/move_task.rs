@@ -10,7 +10,9 @@ use aws_sdk_sqs::{
     types::ListMessageMoveTasksResultEntry,
 };
 
-use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation, told};
+use sluicegate_queue::sqs::error_text;
+
+use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation};
 use crate::{CancellationToken, Error};
 
 /// How often the task is looked at.
@@ -104,7 +106,7 @@ fn conclude(error: &SdkError<StartMessageMoveTaskError>) -> MoveError {
             && error.message().is_some_and(|text| text.contains("Dead Letter Queue"))
     };
     if unsupported || is_unknown_operation(error) || not_a_source() {
-        return MoveError::Unsupported(told(error));
+        return MoveError::Unsupported(error_text(error));
     }
     MoveError::Other(broker(error))
 }

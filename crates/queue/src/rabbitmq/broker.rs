@@ -8,6 +8,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use lapin::tcp::RustlsConnector;
 use lapin::types::ShortString;
@@ -16,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::{Config, Credentials, Login};
-use super::connection::{self, Connection};
+use super::connection::{self, CONNECT_TIMEOUT, CONNECTION_NAME, Connection};
 use super::pending_confirms::{ConfirmResult, PublishRequest};
 use super::publisher::{PROBE_TIMEOUT, Publisher};
 use super::{properties, secret};
@@ -139,7 +140,7 @@ impl Broker {
         {
             return Err(failure.clone());
         }
-        let made = timeout_at(deadline, self.connect_anew()).await.map_err(late)?;
+        let made = timeout_at(deadline, self.open_publisher()).await.map_err(late)?;
         match made {
             Ok(publisher) => {
                 slot.failure = None;
@@ -152,13 +153,30 @@ impl Broker {
         }
     }
 
-    /// Opens a connection. If the broker refuses credentials from a secret, tries again when the secret has changed.
-    async fn connect_anew(&self) -> Result<Publisher, SendError> {
+    /// Opens a channel to publish on, with a connection of its own.
+    async fn open_publisher(&self) -> Result<Publisher, SendError> {
+        let connection = Arc::new(self.open_connection(CONNECTION_NAME, CONNECT_TIMEOUT).await?);
+        match tokio::time::timeout(PROBE_TIMEOUT, Publisher::open(Arc::clone(&connection))).await {
+            Ok(opened) => opened.map_err(|error| unconnected(&error)),
+            Err(_) => {
+                connection.kill();
+                Err(unconnected(&io::Error::new(io::ErrorKind::TimedOut, "no channel").into()))
+            }
+        }
+    }
+
+    /// Opens a separate connection, which the broker lists as `name`. If the broker refuses credentials from a secret, tries again
+    /// when the secret has changed.
+    ///
+    /// # Errors
+    /// As [`Broker::connect`].
+    pub async fn open_connection(&self, name: &str, timeout: Duration) -> Result<Connection, SendError> {
         let tls = self.tls().map_err(|error| SendError::NotSent { reason: format!("TLS: {error}") })?;
         let mut credentials = self.credentials(None).await?;
         loop {
-            match open(&self.0.config, credentials.clone(), tls.clone()).await {
-                Ok(publisher) => return Ok(publisher),
+            let address = &self.0.config.address;
+            match Connection::connect(address, credentials.clone(), tls.clone(), name, timeout).await {
+                Ok(connection) => return Ok(connection),
                 Err(error) if is_rotated(&self.0.config.login, &error) => {
                     let now = self.credentials(Some(&credentials)).await?;
                     if now == credentials {
@@ -214,17 +232,6 @@ impl ConnectionSlot {
             connection.kill();
         }
         self.publisher.clone()
-    }
-}
-
-async fn open(config: &Config, credentials: Credentials, tls: Option<RustlsConnector>) -> lapin::Result<Publisher> {
-    let connection = Arc::new(Connection::connect(&config.address, credentials, tls).await?);
-    match tokio::time::timeout(PROBE_TIMEOUT, Publisher::open(Arc::clone(&connection))).await {
-        Ok(opened) => opened,
-        Err(_) => {
-            connection.kill();
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no channel").into())
-        }
     }
 }
 

@@ -23,8 +23,8 @@ use super::config::{Address, Credentials};
 /// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take milliseconds.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The name shown in the broker's list of connections.
-const CONNECTION_NAME: &str = "sluicegate";
+/// The name of a publisher's connection in the broker's list.
+pub(crate) const CONNECTION_NAME: &str = "sluicegate";
 
 /// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum State {
 }
 
 /// One AMQP connection.
-pub(crate) struct Connection {
+pub struct Connection {
     connection: lapin::Connection,
     socket: Arc<SocketHandle>,
     state: watch::Sender<State>,
@@ -52,14 +52,16 @@ pub(crate) fn tls() -> io::Result<RustlsConnector> {
 }
 
 impl Connection {
-    /// Connects and logs in, within [`CONNECT_TIMEOUT`].
+    /// Connects and logs in, within `limit`.
     pub(crate) async fn connect(
         address: &Address,
         credentials: Credentials,
         tls: Option<RustlsConnector>,
+        name: &str,
+        limit: Duration,
     ) -> Result<Self, lapin::Error> {
         let socket = Arc::new(SocketHandle::default());
-        let properties = ConnectionProperties::default().with_connection_name(CONNECTION_NAME.into());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
         let held = Arc::clone(&socket);
         let connecting = lapin::Connection::connector(
             uri(address, credentials),
@@ -67,7 +69,7 @@ impl Connection {
             async move |uri: AMQPUri, reactor| {
                 silence();
                 let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
-                let dialled = timeout(CONNECT_TIMEOUT, async {
+                let dialled = timeout(limit, async {
                     let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
                     let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
                     if let AsyncTcpStream::Plain(plain) = &stream {
@@ -85,7 +87,7 @@ impl Connection {
         );
         // Closes the socket of a handshake that timed out.
         let mut guard = ShutdownGuard(Some(Arc::clone(&socket)));
-        let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
+        let connection = match timeout(limit, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer to the login").into()),
         };
@@ -102,7 +104,10 @@ impl Connection {
     }
 
     /// Opens a channel.
-    pub(crate) async fn channel(&self) -> Result<Channel, lapin::Error> {
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn channel(&self) -> Result<Channel, lapin::Error> {
         self.connection.create_channel().await
     }
 

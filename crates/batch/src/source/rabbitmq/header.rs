@@ -51,24 +51,6 @@ fn byte_of(value: i64) -> Option<u8> {
     }
 }
 
-/// The text of a header that is a string of valid UTF-8.
-pub(super) fn text(value: &AMQPValue) -> Option<&str> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        _ => None,
-    }
-}
-
-/// A count, if the header is a number: nothing below zero, and no more than fits.
-pub(super) fn count(value: &AMQPValue) -> Option<u32> {
-    let integer = match *value {
-        AMQPValue::LongInt(value) => i64::from(value),
-        AMQPValue::LongLongInt(value) => value,
-        _ => return None,
-    };
-    Some(u32::try_from(integer.max(0)).unwrap_or(u32::MAX))
-}
-
 /// What the value takes on the wire, in bytes.
 pub(super) fn size_bytes(value: &AMQPValue) -> usize {
     let content_bytes = match value {

@@ -98,11 +98,11 @@ impl Sent {
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        self.header(name).and_then(header::text)
+        self.header(name).and_then(queue_header::text)
     }
 
     fn count(&self) -> Option<u32> {
-        self.header(dead_letter::RECEIVE_COUNT).and_then(header::count)
+        self.header(dead_letter::RECEIVE_COUNT).and_then(queue_header::count)
     }
 
     fn id(&self) -> &str {

@@ -20,14 +20,14 @@ fn every_fixture_is_read() {
     }
     let guide = &fixture("guide")[0].message;
     assert_eq!((guide.queue.name.as_str(), guide.queue.vhost.as_deref()), ("pizzaQueue", Some("/")));
-    assert_eq!(guide.properties.content_type.as_ref().unwrap().as_str(), "text/plain");
-    assert_eq!((guide.properties.priority, guide.properties.timestamp_unix_s), (Some(34), Some(2_021)));
-    assert_eq!(guide.header("header1").and_then(header::text), Some("value1"));
+    assert_eq!(guide.properties.content_type().as_ref().unwrap().as_str(), "text/plain");
+    assert_eq!((guide.properties.priority(), guide.properties.timestamp()), (&Some(34), &Some(2_021)));
+    assert_eq!(guide.header("header1").and_then(queue_header::text), Some("value1"));
     assert_eq!(guide.header("numberInHeader"), Some(&AMQPValue::LongInt(10)));
     assert_eq!(guide.data.as_deref(), Ok(br#"{"timeout":0,"data":"CZrmf0Gw8Ov4bqLQxD4E"}"#.as_slice()));
     for (n, received) in (1..).zip(fixture("null-priority")) {
         assert_eq!(received.message.data, Ok(format!("Hello World {n}").into_bytes()));
-        assert_eq!((received.message.redelivered, received.message.properties), (true, event::Properties::default()));
+        assert_eq!((received.message.redelivered, received.message.properties), (true, BasicProperties::default()));
     }
 }
 
@@ -81,7 +81,7 @@ fn headers_have_their_types_back() {
     assert_eq!(death.inner()["count"], AMQPValue::LongInt(1));
     assert_eq!(death.inner()["time"], AMQPValue::Timestamp(1_795_251_598));
     let AMQPValue::FieldArray(keys) = &death.inner()["routing-keys"] else { panic!("an array") };
-    assert_eq!(keys.as_slice().iter().filter_map(header::text).collect::<Vec<_>>(), ["order.placed", "größe"]);
+    assert_eq!(keys.as_slice().iter().filter_map(queue_header::text).collect::<Vec<_>>(), ["order.placed", "größe"]);
     let legacy = &queues[1].message;
     assert_eq!(legacy.header("none"), Some(&AMQPValue::Void));
     assert_eq!(legacy.header("ratio"), Some(&AMQPValue::Double(0.5)));

@@ -201,7 +201,7 @@ fn what_the_broker_wrote_is_left_out_and_everything_else_kept() {
     }, "data": "" }] } });
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).unwrap().unwrap();
-    let properties = copy::properties(&received[0].message, "m", 4, Some(&"ä".repeat(2_000)));
+    let properties = republish::properties(&received[0].message, "m", 4, Some(&"ä".repeat(2_000)));
     let text = |text: &Option<sluicegate_queue::rabbitmq::types::ShortString>| text.as_ref().map(ToString::to_string);
     let kept = [
         text(properties.content_type()),
@@ -231,7 +231,7 @@ fn what_the_broker_wrote_is_left_out_and_everything_else_kept() {
             "sluicegate-user-id"
         ]
     );
-    let header = |name: &str| headers.inner().get(name).and_then(header::text).map(str::to_owned);
+    let header = |name: &str| headers.inner().get(name).and_then(queue_header::text).map(str::to_owned);
     assert_eq!(header("kept").as_deref(), Some("ñ"));
     assert_eq!(header("sluicegate-source").as_deref(), Some("a::b::v"));
     assert_eq!(header("sluicegate-reason").map(|reason| reason.chars().count()), Some(1_024));
@@ -244,7 +244,7 @@ fn headers_stay_within_one_frame() {
     let event = batch(&[json!({ "basicProperties": { "headers": headers }, "data": "" })]);
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).unwrap().unwrap();
-    let properties = copy::properties(&received[0].message, "m", 0, None);
+    let properties = republish::properties(&received[0].message, "m", 0, None);
     let headers = properties.headers().as_ref().unwrap();
     assert!(headers.contains_key("small") && headers.contains_key("large") && !headers.contains_key("larger"));
 }
