@@ -34,6 +34,7 @@
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
+mod batch_run;
 mod consumer;
 mod delivery;
 mod handlers;
@@ -42,7 +43,6 @@ mod report;
 mod retry;
 mod source;
 pub mod testing;
-mod work;
 
 pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
 pub use delivery::Delivery;
@@ -53,4 +53,4 @@ pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
-pub use sluicegate_queue::{names::Ladder, rabbitmq::Broker};
+pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};

@@ -28,7 +28,7 @@ pub(crate) struct Backends {
     #[cfg(feature = "sqs")]
     pub(crate) sqs: Option<SqsProducer>,
     #[cfg(feature = "rabbitmq")]
-    pub(crate) rabbitmq: Option<(Broker, sluicegate_queue::names::Ladder)>,
+    pub(crate) rabbitmq: Option<(Broker, sluicegate_queue::queue_names::RetryDelays)>,
 }
 
 impl Backends {

@@ -61,7 +61,7 @@ pub enum ConfigError {
     /// The contract asks for a delay that no queue of the ladder is long enough for.
     #[cfg(feature = "rabbitmq")]
     #[error(
-        "operation {operation} asks for a delay of {delay_s} s, longer than the longest step of RABBITMQ_LADDER (queue {queue})"
+        "operation {operation} asks for a delay of {delay_s} s, longer than all of RABBITMQ_RETRY_DELAYS (queue {queue})"
     )]
     DelayBeyondLadder {
         /// The operation's id.
@@ -144,7 +144,7 @@ fn rabbitmq(
     };
     for operation in contract.operations().iter().filter(|operation| is_bound(&operation.enqueue.queue)) {
         let (delay_s, queue) = (operation.enqueue.delay_s, operation.enqueue.queue.clone());
-        if config.ladder().step_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
+        if config.retry_delays().at_least_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
             errors.push(ConfigError::DelayBeyondLadder { operation: operation.id.clone(), queue, delay_s });
         }
     }

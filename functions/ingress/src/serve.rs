@@ -55,7 +55,7 @@ pub async fn from_env(
     let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
-        let ladder = rabbitmq.ladder().clone();
+        let ladder = rabbitmq.retry_delays().clone();
         (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&sdk)), ladder)
     });
     #[cfg(feature = "rabbitmq")]

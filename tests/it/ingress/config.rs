@@ -45,7 +45,7 @@ fn a_queue_on_rabbitmq_needs_its_broker_and_nothing_else_does() {
     check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
     check(shipped, &[EXCHANGE, STANDARD, SECRET], &["RABBITMQ_URL"]);
     check(shipped, &[EXCHANGE, STANDARD, SECRET, ("RABBITMQ_URL", "amqps://b-1")], &["RABBITMQ_SECRET_ARN"]);
-    check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_LADDER", "5,1")], &["RABBITMQ_LADDER"]);
+    check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_RETRY_DELAYS", "5,1")], &["RABBITMQ_RETRY_DELAYS"]);
     check(shipped, &[("QUEUE_ORDERS", "rabbitmq:orders"), STANDARD, BROKER], &["QUEUE_ORDERS", "SECRETS_ARN"]);
     check(shipped, &[FIFO, STANDARD, SECRET, ("RABBITMQ_URL", "of no use")], &[]);
 }
@@ -56,5 +56,5 @@ fn a_delay_beyond_the_ladder_is_told_before_the_first_request() {
     let delayed = yaml.replace("        queue: orders\n", "        queue: orders\n        delay: 61s\n");
     let contract = Contract::parse("openapi.yaml", &delayed).unwrap();
     check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
-    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_LADDER", "1,60")], &["placeOrder"]);
+    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_RETRY_DELAYS", "1,60")], &["placeOrder"]);
 }

@@ -1,4 +1,4 @@
-//! A dead letter of RabbitMQ as [`Parked`]: what it is, where it came from, and why it is here.
+//! A dead letter of RabbitMQ as [`DeadLetter`]: what it is, where it came from, and why it is here.
 //!
 //! An envelope is told as the consumer would tell it: by content type, by `cloudEvents:` headers, or by what the body is. Where
 //! it came from is the consumer's word (`sluicegate-source`), else the last queue that RabbitMQ says it left (`x-death`), else
@@ -10,17 +10,14 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
-use sluicegate_queue::names::dead_letter_queue;
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
+use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::header::{self, Death};
-use crate::{Parked, REDRIVES};
-
-/// Before the name of an attribute in a header
-/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
-const ATTRIBUTE_PREFIXES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
+use super::display::{self, Death};
+use crate::DeadLetter;
 
 /// Bytes of the digest that names a message without an id.
 const DIGEST_BYTES: usize = 8;
@@ -35,10 +32,10 @@ pub(super) struct Place {
 }
 
 /// The message as people see it.
-pub(super) fn parked(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> Parked {
+pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> DeadLetter {
     let event = Event::read(properties, &body);
     let death = deaths_elsewhere(place, properties).next();
-    let reason = match (header::text(properties, REASON), death.as_ref().map(words)) {
+    let reason = match (display::text(properties, REASON), death.as_ref().map(words)) {
         // The consumer's copies have no `x-death`: what RabbitMQ recorded came after.
         (Some(told), Some(later)) => format!("{later}; before that: {told}"),
         (Some(told), None) => told.to_owned(),
@@ -46,18 +43,18 @@ pub(super) fn parked(place: &Place, handle: u64, properties: &BasicProperties, b
         (None, None) => NOT_RECORDED.to_owned(),
     };
     let own_id = || properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
-    Parked {
+    DeadLetter {
         handle,
         id: event.id.or_else(own_id).unwrap_or_else(|| digest(properties, &body)),
         broker_id: String::new(),
         event_type: event.event_type,
-        time: event.time.or_else(|| properties.timestamp().and_then(header::time)),
+        time: event.time.or_else(|| properties.timestamp().and_then(display::time)),
         // Only RabbitMQ records it.
         dead_lettered_at: death.and_then(|death| death.at),
         reason,
         source_queue: source_queue(place, properties).ok(),
-        receive_count: header::count(properties, RECEIVE_COUNT),
-        redrives: header::count(properties, REDRIVES).unwrap_or_default(),
+        receive_count: display::count(properties, RECEIVE_COUNT),
+        redrives: display::count(properties, REDRIVES).unwrap_or_default(),
         group: event.group,
         body,
         attributes: attributes(properties),
@@ -70,23 +67,23 @@ pub(super) fn parked(place: &Place, handle: u64, properties: &BasicProperties, b
 /// Why nobody can tell.
 pub(super) fn source_queue(place: &Place, properties: &BasicProperties) -> Result<String, String> {
     let Place { queue, vhost } = place;
-    if let Some(source) = header::text(properties, SOURCE) {
+    if let Some(source) = display::text(properties, SOURCE) {
         let ours = source.strip_suffix(vhost.as_str()).and_then(|rest| rest.strip_suffix("::"));
         return ours.map(str::to_owned).ok_or_else(|| format!("it came from {source}, which is another virtual host"));
     }
     if let Some(death) = deaths_elsewhere(place, properties).next() {
         return Ok(death.queue.to_owned());
     }
-    if let Some(first) = header::text(properties, "x-first-death-queue").filter(|first| first != queue) {
+    if let Some(first) = display::text(properties, "x-first-death-queue").filter(|first| first != queue) {
         return Ok(first.to_owned());
     }
-    let by_name = queue.strip_suffix(&dead_letter_queue("")).filter(|name| !name.is_empty());
+    let by_name = queue.strip_suffix(DEAD_LETTER_QUEUE_SUFFIX).filter(|name| !name.is_empty());
     by_name.map(str::to_owned).ok_or_else(|| "nobody recorded which queue it came from".to_owned())
 }
 
 /// What it left before it came here; not what happened here.
 fn deaths_elsewhere<'a>(place: &Place, properties: &'a BasicProperties) -> impl Iterator<Item = Death<'a>> {
-    header::deaths(properties).filter(move |death| death.queue != place.queue)
+    display::deaths(properties).filter(move |death| death.queue != place.queue)
 }
 
 /// <https://www.rabbitmq.com/docs/dlx#effects>
@@ -134,12 +131,12 @@ impl Event {
     /// None if there is no attribute among the headers.
     fn of_headers(properties: &BasicProperties) -> Option<Self> {
         let attribute = |name: &str| {
-            ATTRIBUTE_PREFIXES.iter().find_map(|prefix| header::header(properties, &format!("{prefix}{name}")))
+            ATTRIBUTE_PREFIXES.iter().find_map(|prefix| header::get(properties, &format!("{prefix}{name}")))
         };
-        let text = |name: &str| attribute(name).and_then(header::as_text).map(str::to_owned);
+        let text = |name: &str| attribute(name).and_then(header::text).map(str::to_owned);
         let time = match attribute("time") {
-            Some(AMQPValue::Timestamp(unix_s)) => header::time(*unix_s),
-            other => other.and_then(header::as_text).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()),
+            Some(AMQPValue::Timestamp(unix_s)) => display::time(*unix_s),
+            other => other.and_then(header::text).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()),
         };
         text("id").map(|id| Self { id: Some(id), event_type: text("type"), time, group: text("partitionkey") })
     }
@@ -163,10 +160,10 @@ fn digest(properties: &BasicProperties, body: &[u8]) -> String {
 /// Every header by its name, and every property as `property.NAME`.
 fn attributes(properties: &BasicProperties) -> BTreeMap<String, String> {
     let headers = properties.headers().iter().flat_map(|headers| headers.inner());
-    let headers = headers.map(|(name, value)| (name.to_string(), header::shown(value)));
+    let headers = headers.map(|(name, value)| (name.to_string(), display::shown(value)));
     let text = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
     let number = |number: &Option<u8>| number.map(|number| number.to_string());
-    let time = properties.timestamp().map(|unix_s| header::shown(&AMQPValue::Timestamp(unix_s)));
+    let time = properties.timestamp().map(|unix_s| display::shown(&AMQPValue::Timestamp(unix_s)));
     let own = [
         ("content-type", text(properties.content_type())),
         ("content-encoding", text(properties.content_encoding())),
@@ -240,16 +237,16 @@ mod tests {
     #[test]
     fn what_killed_it_is_told_in_words() {
         let death = deaths(&[("q", "delivery_limit")]);
-        let told = parked(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
+        let told = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
         assert_eq!(told.reason, "delivered more often than q allows");
-        assert_eq!(told.dead_lettered_at, header::time(1_700_000_000));
+        assert_eq!(told.dead_lettered_at, display::time(1_700_000_000));
         let headers = [("x-death", death), (REASON, long("bad card")), (RECEIVE_COUNT, AMQPValue::LongInt(5))];
-        let told = parked(&place("q.dlq"), 1, &with(&headers), Vec::new());
+        let told = dead_letter(&place("q.dlq"), 1, &with(&headers), Vec::new());
         assert_eq!(told.reason, "delivered more often than q allows; before that: bad card");
         assert_eq!(told.receive_count, Some(5));
-        let told = parked(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
+        let told = dead_letter(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
         assert_eq!((told.reason.as_str(), told.dead_lettered_at), ("bad card", None));
-        assert_eq!(parked(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
+        assert_eq!(dead_letter(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
     }
 
     #[test]
@@ -257,7 +254,8 @@ mod tests {
         let event = br#"{"specversion":"1.0","id":"e-1","source":"/s","type":"t","partitionkey":"g"}"#;
         let headers = [("cloudEvents:id", long("e-2")), ("cloudEvents:type", long("u"))];
         let structured = with(&headers).with_content_type("application/cloudevents+json; charset=utf-8".into());
-        let told = |properties: &BasicProperties, body: &[u8]| parked(&place("q.dlq"), 1, properties, body.to_vec());
+        let told =
+            |properties: &BasicProperties, body: &[u8]| dead_letter(&place("q.dlq"), 1, properties, body.to_vec());
         for (properties, body, id, event_type) in [
             (&structured, &event[..], "e-1", Some("t")),
             (&structured, b"broken", "e-2", Some("u")),

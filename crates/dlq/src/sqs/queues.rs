@@ -11,13 +11,13 @@ use serde::Deserialize;
 use sluicegate_queue::sqs::SdkConfig;
 
 use super::{broker, is_unknown_operation};
-use crate::Error;
+use crate::{Error, ListedQueue};
 
 /// Queues of one page. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html>
 const PAGE_ENTRIES_MAX: i32 = 1_000;
 
 /// Questions that are asked at once when every queue of an account is looked at.
-const QUESTIONS_AT_ONCE: usize = 8;
+const REQUESTS_AT_ONCE: usize = 8;
 
 /// A queue that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +34,6 @@ impl Queue {
     pub(super) fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
-}
-
-/// A queue that others name as their dead-letter queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetterQueue {
-    /// Its name; its ARN if it is not of this account and Region.
-    pub name: String,
-    /// About how many messages it holds; none if it cannot be asked.
-    pub depth: Option<u64>,
-    /// The names of the queues whose redrive policy names it.
-    pub sources: Vec<String>,
 }
 
 /// How many messages a queue says it holds. The numbers follow the facts within a minute or so.
@@ -75,18 +64,18 @@ impl Queues {
     /// The queue with this name, URL or ARN.
     ///
     /// # Errors
-    /// [`Error::Stays`] if there is none that can be reached: no message can go there.
+    /// [`Error::NotSent`] if there is none that can be reached: no message can go there.
     pub(super) async fn find(&self, reference: &str) -> Result<Queue, Error> {
         if let Some(queue) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(reference) {
             return Ok(queue.clone());
         }
-        let queue = self.ask(reference).await?;
+        let queue = self.look_up(reference).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.to_owned(), queue.clone());
         Ok(queue)
     }
 
-    async fn ask(&self, reference: &str) -> Result<Queue, Error> {
-        let missing = |reason: &str| Error::Stays { id: reference.to_owned(), reason: reason.to_owned() };
+    async fn look_up(&self, reference: &str) -> Result<Queue, Error> {
+        let missing = |reason: &str| Error::NotSent { id: reference.to_owned(), reason: reason.to_owned() };
         if reference.starts_with("http://") || reference.starts_with("https://") {
             return self.at(reference.to_owned()).await;
         }
@@ -116,7 +105,7 @@ impl Queues {
         let request = self.client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
         let answer = request.send().await.map_err(|error| match error.as_service_error() {
             Some(service) if service.is_queue_does_not_exist() => {
-                Error::Stays { id: url.clone(), reason: "there is no such queue".to_owned() }
+                Error::NotSent { id: url.clone(), reason: "there is no such queue".to_owned() }
             }
             _ => broker(&error),
         })?;
@@ -134,9 +123,9 @@ impl Queues {
                 stream::iter(urls).then(|url| self.at(url)).try_collect().await
             }
             Err(error) if is_unknown_operation(&error) => {
-                let all = survey(&self.client).await?;
-                let is_source = |look: &Look| look.dead_letter_arn.as_ref() == Some(&queue.arn);
-                Ok(all.into_iter().filter(is_source).map(|look| look.queue).collect())
+                let all = list_all(&self.client).await?;
+                let is_source = |info: &QueueInfo| info.dead_letter_arn.as_ref() == Some(&queue.arn);
+                Ok(all.into_iter().filter(is_source).map(|info| info.queue).collect())
             }
             Err(error) => Err(broker(&error)),
         }
@@ -153,42 +142,42 @@ impl Queues {
 ///
 /// # Errors
 /// SQS cannot be asked.
-pub async fn dead_letter_queues(config: &SdkConfig) -> Result<Vec<DeadLetterQueue>, Error> {
-    let queues = survey(&Client::new(config)).await?;
+pub async fn dead_letter_queues(config: &SdkConfig) -> Result<Vec<ListedQueue>, Error> {
+    let queues = list_all(&Client::new(config)).await?;
     let mut sources: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for look in &queues {
-        if let Some(target) = &look.dead_letter_arn {
-            sources.entry(target).or_default().push(look.queue.name.clone());
+    for info in &queues {
+        if let Some(target) = &info.dead_letter_arn {
+            sources.entry(target).or_default().push(info.queue.name.clone());
         }
     }
     let found = sources.into_iter().map(|(arn, mut sources)| {
         sources.sort_unstable();
-        let known = queues.iter().find(|look| look.queue.arn == arn);
-        let name = known.map_or(arn, |look| &look.queue.name).to_owned();
-        DeadLetterQueue { name, depth: known.map(|look| look.depth), sources }
+        let known = queues.iter().find(|info| info.queue.arn == arn);
+        let name = known.map_or(arn, |info| &info.queue.name).to_owned();
+        ListedQueue { name, depth: known.map(|info| info.depth), sources }
     });
     let mut found: Vec<_> = found.collect();
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
-struct Look {
+struct QueueInfo {
     queue: Queue,
     dead_letter_arn: Option<String>,
     depth: u64,
 }
 
 /// All queues of the account in the Region.
-async fn survey(client: &Client) -> Result<Vec<Look>, Error> {
+async fn list_all(client: &Client) -> Result<Vec<QueueInfo>, Error> {
     let pages = client.list_queues().max_results(PAGE_ENTRIES_MAX).into_paginator().send();
     let pages: Vec<_> = pages.try_collect().await.map_err(|error| broker(&error))?;
     let urls = pages.into_iter().flat_map(|page| page.queue_urls.unwrap_or_default());
-    let looks = stream::iter(urls).map(|url| look(client, url)).buffer_unordered(QUESTIONS_AT_ONCE);
-    looks.try_filter_map(async |look| Ok(look)).try_collect().await
+    let infos = stream::iter(urls).map(|url| describe(client, url)).buffer_unordered(REQUESTS_AT_ONCE);
+    infos.try_filter_map(async |info| Ok(info)).try_collect().await
 }
 
 /// None for a queue that was deleted since it was listed.
-async fn look(client: &Client, url: String) -> Result<Option<Look>, Error> {
+async fn describe(client: &Client, url: String) -> Result<Option<QueueInfo>, Error> {
     let request = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
     let attributes = match request.send().await {
         Ok(answer) => answer.attributes.unwrap_or_default(),
@@ -198,7 +187,7 @@ async fn look(client: &Client, url: String) -> Result<Option<Look>, Error> {
         Err(error) => return Err(broker(&error)),
     };
     let arn = attributes.get(&QueueAttributeName::QueueArn).cloned().unwrap_or_default();
-    Ok(Some(Look {
+    Ok(Some(QueueInfo {
         queue: Queue { name: name_in(&url).to_owned(), url, arn },
         dead_letter_arn: attributes.get(&QueueAttributeName::RedrivePolicy).and_then(|policy| target(policy)),
         depth: counts(&attributes).all(),

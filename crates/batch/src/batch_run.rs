@@ -16,12 +16,12 @@ use sluicegate_envelope::Envelope;
 use tokio::time::{Instant, timeout_at};
 
 use crate::handlers::Handlers;
-use crate::report::{Invocation, Told};
+use crate::report::{Disposition, Invocation};
 use crate::{Delivery, Outcome, RetryPolicy};
 
 /// A message as its source understood it.
 #[derive(Debug)]
-pub(crate) struct Incoming<'a> {
+pub(crate) struct ReceivedMessage<'a> {
     /// The broker's.
     pub(crate) id: Cow<'a, str>,
     pub(crate) queue: &'a str,
@@ -34,7 +34,7 @@ pub(crate) struct Incoming<'a> {
 }
 
 /// What a source does for messages of the batch, named by their index. Everything else about settling is decided here.
-pub(crate) trait Settle {
+pub(crate) trait Source {
     /// Reads the event, strictly.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ pub(crate) trait Settle {
 
     /// Gives messages back: those that were started after this delay, the others untouched. Called once, with all of them, if
     /// there are any. A source must still be sound when this is given up at the deadline.
-    fn give_back(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
+    fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
 }
 
 /// How often a message was tried.
@@ -79,7 +79,7 @@ pub(crate) enum Settled {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) settled: Settled,
-    pub(crate) told: Told,
+    pub(crate) disposition: Disposition,
     /// How long its handler took, if one was called.
     pub(crate) handler: Option<Duration>,
     /// When it was sent, in milliseconds since 1970.
@@ -87,7 +87,7 @@ pub(crate) struct Ended {
 }
 
 /// The rules for one batch.
-pub(crate) struct Work<'a, S> {
+pub(crate) struct BatchRun<'a, S> {
     pub(crate) handlers: &'a Handlers,
     pub(crate) retry: RetryPolicy,
     pub(crate) concurrency: usize,
@@ -98,16 +98,16 @@ pub(crate) struct Work<'a, S> {
     pub(crate) dead_letter_until: Instant,
     /// Settling is given up; what is not settled then goes back.
     pub(crate) settle_until: Instant,
-    pub(crate) messages: &'a [Incoming<'a>],
-    pub(crate) settle: &'a S,
+    pub(crate) messages: &'a [ReceivedMessage<'a>],
+    pub(crate) source: &'a S,
     pub(crate) invocation: Invocation<'a>,
 }
 
-impl<S: Settle> Work<'_, S> {
+impl<S: Source> BatchRun<'_, S> {
     /// Settles every message; the answer is in their order.
     pub(crate) async fn run(&self) -> Vec<Ended> {
-        let lanes = stream::iter(lanes(self.messages)).map(|lane| self.lane(lane));
-        let mut ended: Vec<_> = lanes.buffer_unordered(self.concurrency.max(1)).flat_map(stream::iter).collect().await;
+        let groups = stream::iter(ordering_groups(self.messages)).map(|group| self.ordering_group(group));
+        let mut ended: Vec<_> = groups.buffer_unordered(self.concurrency.max(1)).flat_map(stream::iter).collect().await;
         ended.sort_unstable_by_key(|(index, _)| *index);
         let ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
         let returned = |(index, ended): (usize, &Ended)| match ended.settled {
@@ -115,7 +115,8 @@ impl<S: Settle> Work<'_, S> {
             _ => None,
         };
         let returned: Vec<_> = ended.iter().enumerate().filter_map(returned).collect();
-        if !returned.is_empty() && timeout_at(self.settle_until, self.settle.give_back(&returned)).await.is_err() {
+        if !returned.is_empty() && timeout_at(self.settle_until, self.source.return_to_queue(&returned)).await.is_err()
+        {
             let request_id = self.invocation.request_id;
             tracing::warn!(request_id, messages = returned.len(), "no time was left to give messages back");
         }
@@ -123,14 +124,19 @@ impl<S: Settle> Work<'_, S> {
         ended
     }
 
-    async fn lane(&self, lane: Vec<usize>) -> Vec<(usize, Ended)> {
-        let mut ended = Vec::with_capacity(lane.len());
+    async fn ordering_group(&self, group: Vec<usize>) -> Vec<(usize, Ended)> {
+        let mut ended = Vec::with_capacity(group.len());
         let mut blocked = None;
-        for index in lane {
+        for index in group {
             let untouched = |delay, reason| {
-                self.invocation.log(&self.messages[index], None, Told::Returned, reason, None);
-                let sent_unix_ms = self.settle.sent_unix_ms(index, None);
-                Ended { settled: Settled::Returned(delay), told: Told::Returned, handler: None, sent_unix_ms }
+                self.invocation.log(&self.messages[index], None, Disposition::Returned, reason, None);
+                let sent_unix_ms = self.source.sent_unix_ms(index, None);
+                Ended {
+                    settled: Settled::Returned(delay),
+                    disposition: Disposition::Returned,
+                    handler: None,
+                    sent_unix_ms,
+                }
             };
             let how = if let Some(delay) = blocked {
                 untouched(delay, "an earlier message of its group was returned")
@@ -147,7 +153,7 @@ impl<S: Settle> Work<'_, S> {
         ended
     }
 
-    async fn message(&self, index: usize, message: &Incoming<'_>, head: bool) -> Ended {
+    async fn message(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Ended {
         let decoded = self.decode(index, message);
         let (outcome, cause, handler) = match &decoded {
             Err(reason) => (Outcome::Reject(reason.clone()), "", None),
@@ -162,31 +168,31 @@ impl<S: Settle> Work<'_, S> {
             _ => Tries { count: message.receive_count, last: false },
         };
         let backoff = || Settled::Returned(Some(self.retry.delay(tries.count)));
-        let (settled, told, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
-            Outcome::Done => (Settled::Done, Told::Done, cause.into()),
-            Outcome::Retry => (backoff(), Told::Retry, cause.into()),
-            Outcome::Failed(reason) => (backoff(), Told::Retry, reason.into()),
+        let (settled, disposition, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
+            Outcome::Done => (Settled::Done, Disposition::Done, cause.into()),
+            Outcome::Retry => (backoff(), Disposition::Retry, cause.into()),
+            Outcome::Failed(reason) => (backoff(), Disposition::Retry, reason.into()),
             Outcome::RetryAfter(delay) => {
-                (Settled::Returned(Some(delay)), Told::Retry, "after a time the handler chose".into())
+                (Settled::Returned(Some(delay)), Disposition::Retry, "after a time the handler chose".into())
             }
             Outcome::Reject(reason) => {
-                let stored = timeout_at(self.dead_letter_until, self.settle.dead_letter(index, &reason)).await;
+                let stored = timeout_at(self.dead_letter_until, self.source.dead_letter(index, &reason)).await;
                 match stored.unwrap_or_else(|_| Err("no time was left".to_owned())) {
-                    Ok(()) if decoded.is_err() => (Settled::DeadLettered, Told::Undecodable, Cow::Owned(reason)),
-                    Ok(()) => (Settled::DeadLettered, Told::Rejected, reason.into()),
+                    Ok(()) if decoded.is_err() => (Settled::DeadLettered, Disposition::Undecodable, Cow::Owned(reason)),
+                    Ok(()) => (Settled::DeadLettered, Disposition::Rejected, reason.into()),
                     Err(error) => {
-                        (backoff(), Told::RejectFailed, format!("{reason}; not dead-lettered: {error}").into())
+                        (backoff(), Disposition::RejectFailed, format!("{reason}; not dead-lettered: {error}").into())
                     }
                 }
             }
         };
         let envelope = decoded.as_deref().ok().map(Delivery::envelope);
-        self.invocation.log(message, envelope, told, &reason, handler);
-        Ended { settled, told, handler, sent_unix_ms: self.settle.sent_unix_ms(index, envelope) }
+        self.invocation.log(message, envelope, disposition, &reason, handler);
+        Ended { settled, disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
     }
 
-    fn decode(&self, index: usize, message: &Incoming<'_>) -> Result<Arc<Delivery>, String> {
-        let envelope = self.settle.decode(index).map_err(|reason| format!("undecodable: {reason}"))?;
+    fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, String> {
+        let envelope = self.source.decode(index).map_err(|reason| format!("undecodable: {reason}"))?;
         Ok(Arc::new(Delivery {
             // The broker's may be a token made of it: SQS does not take every text.
             group: envelope.group().or(message.group.as_deref()).map(str::to_owned),
@@ -198,8 +204,8 @@ impl<S: Settle> Work<'_, S> {
     }
 
     /// Counts a failure. Without an answer in time the message is tried again.
-    async fn failed(&self, index: usize, message: &Incoming<'_>, head: bool) -> Tries {
-        let tries = timeout_at(self.dead_letter_until, self.settle.failed(index, head)).await;
+    async fn failed(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Tries {
+        let tries = timeout_at(self.dead_letter_until, self.source.failed(index, head)).await;
         tries.unwrap_or(Tries { count: message.receive_count, last: false })
     }
 
@@ -229,7 +235,7 @@ fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) 
 
 /// The indexes of the messages that must wait for each other, in the order of arrival; the most often received come first. What
 /// was not started in time spends a receive, so the next batch starts with it, lest the queue dead-letter it unheard.
-fn lanes(messages: &[Incoming<'_>]) -> Vec<Vec<usize>> {
+fn ordering_groups(messages: &[ReceivedMessage<'_>]) -> Vec<Vec<usize>> {
     let mut lanes: Vec<Vec<usize>> = Vec::with_capacity(messages.len());
     let mut groups = HashMap::new();
     for (index, message) in messages.iter().enumerate() {

@@ -43,18 +43,18 @@ impl FromStr for Rate {
 }
 
 /// Gives everybody a turn in time.
-pub(crate) struct Pace {
+pub(crate) struct RateLimiter {
     interval: Duration,
     next: Mutex<Option<Instant>>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(crate) fn new(rate: Option<Rate>) -> Self {
         let interval = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate.0));
         Self { interval, next: Mutex::new(None) }
     }
 
-    /// Returns when it is time for one more. There are never more turns than the time since the first allows, and one.
+    /// SeenAgain when it is time for one more. There are never more turns than the time since the first allows, and one.
     pub(crate) async fn turn(&self) {
         if self.interval.is_zero() {
             return;
@@ -88,9 +88,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_come_at_the_rate_whoever_asks() {
         for (rate, turns, expected_ms) in [("10/s", 31, 3_000), ("0.5/s", 3, 4_000), ("200/s", 201, 1_000)] {
-            let pace = Pace::new(Some(rate.parse().unwrap()));
+            let limiter = RateLimiter::new(Some(rate.parse().unwrap()));
             let begun = Instant::now();
-            futures_util::future::join_all((0..turns).map(|_| pace.turn())).await;
+            futures_util::future::join_all((0..turns).map(|_| limiter.turn())).await;
             let off = begun.elapsed().abs_diff(Duration::from_millis(expected_ms));
             assert!(off <= Duration::from_millis(2), "{rate}: {:?}", begun.elapsed());
         }
@@ -98,12 +98,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn time_that_was_not_used_is_not_made_up_for() {
-        let pace = Pace::new(Some("10/s".parse().unwrap()));
-        pace.turn().await;
+        let limiter = RateLimiter::new(Some("10/s".parse().unwrap()));
+        limiter.turn().await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         let begun = Instant::now();
         for _ in 0..11 {
-            pace.turn().await;
+            limiter.turn().await;
         }
         assert!(begun.elapsed() >= Duration::from_millis(970), "{:?}", begun.elapsed());
     }

@@ -18,7 +18,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout};
 
-use super::link::Link;
+use super::connection::Connection;
 use crate::Error;
 
 /// The prefetch of the first consumer. Each one after it has twice as much.
@@ -33,8 +33,8 @@ const QUIET_MAX: Duration = Duration::from_millis(500);
 const HANDOUT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Messages of one queue, held.
-pub(super) struct Hold {
-    link: Link,
+pub(super) struct InFlight {
+    connection: Connection,
     queue: ShortString,
     channel: Channel,
     /// What was taken and is neither gone nor given back, by delivery tag.
@@ -48,7 +48,7 @@ struct Intake {
     /// Messages that may still be taken: as many as there were in the beginning, so that what is redriven and comes again is not
     /// taken for ever.
     left: u64,
-    line: Option<Line>,
+    subscription: Option<Subscription>,
     /// Consumers so far.
     consumers: u32,
     prefetch: u16,
@@ -57,7 +57,7 @@ struct Intake {
 }
 
 /// One consumer.
-struct Line {
+struct Subscription {
     consumer: Consumer,
     prefetch: u16,
     /// Its first delivery has at least this tag.
@@ -66,30 +66,30 @@ struct Line {
     waiting: VecDeque<Delivery>,
 }
 
-impl Hold {
+impl InFlight {
     /// Nothing is held yet.
     ///
     /// # Errors
     /// There is no such queue, or the broker cannot be asked.
-    pub(super) async fn open(link: Link, queue: &str) -> Result<Self, Error> {
-        let queue = link.name(queue)?;
-        let channel = link.channel().await?;
-        let left = link.ready(&channel, &queue).await?.into();
+    pub(super) async fn open(connection: Connection, queue: &str) -> Result<Self, Error> {
+        let queue = connection.name(queue)?;
+        let channel = connection.channel().await?;
+        let left = connection.ready(&channel, &queue).await?.into();
         let intake = Intake {
             is_over: false,
             left,
-            line: None,
+            subscription: None,
             consumers: 0,
             prefetch: PREFETCH_MIN,
             body_bytes_max: 0,
             last_tag: 0,
         };
-        Ok(Self { link, queue, channel, held: Mutex::default(), intake: intake.into() })
+        Ok(Self { connection, queue, channel, held: Mutex::default(), intake: intake.into() })
     }
 
     /// The connection.
-    pub(super) fn link(&self) -> &Link {
-        &self.link
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Whether the message is in our hands.
@@ -122,37 +122,37 @@ impl Hold {
         }
         if intake.left == 0 {
             // What comes from now on is for others.
-            self.close_line(&mut intake).await?;
+            self.unsubscribe(&mut intake).await?;
         }
         Ok(taken)
     }
 
-    /// Acknowledges, and waits until the broker has heard it.
+    /// Acknowledges, and waits until the broker has settled it.
     pub(super) async fn acknowledge(&self, tag: u64) -> Result<(), Error> {
         self.held().remove(&tag);
-        self.link.ask(self.channel.basic_ack(tag, BasicAckOptions::default())).await?;
-        self.heard().await
+        self.connection.ask(self.channel.basic_ack(tag, BasicAckOptions::default())).await?;
+        self.settled().await
     }
 
     /// Gives everything back, and takes nothing more: it would be the same messages again.
     pub(super) async fn release(&self) -> Result<(), Error> {
         let mut intake = self.intake.lock().await;
         intake.is_over = true;
-        intake.line = None;
+        intake.subscription = None;
         self.held().clear();
-        self.link.ask(self.channel.close(200, "released".into())).await
+        self.connection.ask(self.channel.close(200, "released".into())).await
     }
 
     /// Messages in the queue, those included that are held or on their way.
     pub(super) async fn depth(&self) -> Result<u64, Error> {
         let mut intake = self.intake.lock().await;
         // Not on the channel that holds: it may be closed already.
-        let asking = self.link.channel().await?;
-        let ready = self.link.ready(&asking, &self.queue).await?;
-        let waiting = match &mut intake.line {
-            Some(line) => {
-                self.heard().await?;
-                line.collect()?
+        let asking = self.connection.channel().await?;
+        let ready = self.connection.ready(&asking, &self.queue).await?;
+        let waiting = match &mut intake.subscription {
+            Some(subscription) => {
+                self.settled().await?;
+                subscription.collect()?
             }
             None => 0,
         };
@@ -161,26 +161,26 @@ impl Hold {
 
     /// The next message; none if there is no more.
     async fn next(&self, intake: &mut Intake) -> Result<Option<Delivery>, Error> {
-        if let Some(line) = &mut intake.line {
-            line.collect()?;
+        if let Some(subscription) = &mut intake.subscription {
+            subscription.collect()?;
         }
-        if intake.line.as_ref().is_none_or(|line| self.is_full(line)) {
-            self.open_line(intake).await?;
+        if intake.subscription.as_ref().is_none_or(|subscription| self.is_full(subscription)) {
+            self.subscribe(intake).await?;
         }
-        let Some(line) = &mut intake.line else { return Ok(None) };
+        let Some(subscription) = &mut intake.subscription else { return Ok(None) };
         let started = Instant::now();
         loop {
-            if let Some(delivery) = line.waiting.pop_front() {
+            if let Some(delivery) = subscription.waiting.pop_front() {
                 return Ok(Some(delivery));
             }
-            if let Ok(delivered) = timeout(QUIET_MAX, line.consumer.next()).await {
-                line.admit(delivered)?;
+            if let Ok(delivered) = timeout(QUIET_MAX, subscription.consumer.next()).await {
+                subscription.admit(delivered)?;
                 continue;
             }
-            let ready = self.link.ready(&self.channel, &self.queue).await?;
+            let ready = self.connection.ready(&self.channel, &self.queue).await?;
             // What was delivered before that answer has come before this one.
-            self.heard().await?;
-            if line.collect()? > 0 {
+            self.settled().await?;
+            if subscription.collect()? > 0 {
                 continue;
             }
             if ready == 0 {
@@ -194,47 +194,51 @@ impl Hold {
     }
 
     /// Whether everything that the consumer may be given is held.
-    fn is_full(&self, line: &Line) -> bool {
-        line.waiting.is_empty() && self.held().range(line.first_tag..).count() >= usize::from(line.prefetch)
+    fn is_full(&self, subscription: &Subscription) -> bool {
+        subscription.waiting.is_empty()
+            && self.held().range(subscription.first_tag..).count() >= usize::from(subscription.prefetch)
     }
 
     /// Puts a new consumer in the place of the present one.
-    async fn open_line(&self, intake: &mut Intake) -> Result<(), Error> {
-        if self.close_line(intake).await? {
+    async fn subscribe(&self, intake: &mut Intake) -> Result<(), Error> {
+        if self.unsubscribe(intake).await? {
             let fit = PREFETCH_BYTES.checked_div(intake.body_bytes_max).unwrap_or(usize::MAX);
             let fit = u16::try_from(fit).unwrap_or(u16::MAX).max(PREFETCH_MIN);
             intake.prefetch = intake.prefetch.saturating_mul(2).min(PREFETCH_MAX).min(fit);
         }
         intake.consumers += 1;
         // The broker puts back what several consumers held in the order of their names.
-        let tag = self.link.name(&format!("sluicegate-dlq-{:06}", intake.consumers))?;
+        let tag = self.connection.name(&format!("sluicegate-dlq-{:06}", intake.consumers))?;
         let prefetch = u16::try_from(intake.left).unwrap_or(u16::MAX).min(intake.prefetch);
-        self.link.ask(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        self.connection.ask(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = self.link.ask(self.channel.basic_consume(self.queue.clone(), tag, options, arguments)).await?;
+        let consumer =
+            self.connection.ask(self.channel.basic_consume(self.queue.clone(), tag, options, arguments)).await?;
         let first_tag = intake.last_tag + 1;
-        intake.line = Some(Line { consumer, prefetch, first_tag, waiting: VecDeque::new() });
+        intake.subscription = Some(Subscription { consumer, prefetch, first_tag, waiting: VecDeque::new() });
         Ok(())
     }
 
     /// Ends the present consumer, if there is one. What it delivered and nobody took goes back.
-    async fn close_line(&self, intake: &mut Intake) -> Result<bool, Error> {
-        let Some(mut line) = intake.line.take() else { return Ok(false) };
-        self.link.ask(self.channel.basic_cancel(line.consumer.tag(), BasicCancelOptions::default())).await?;
-        while let Some(Some(Ok(delivery))) = line.consumer.next().now_or_never() {
-            line.waiting.push_back(delivery);
+    async fn unsubscribe(&self, intake: &mut Intake) -> Result<bool, Error> {
+        let Some(mut subscription) = intake.subscription.take() else { return Ok(false) };
+        self.connection
+            .ask(self.channel.basic_cancel(subscription.consumer.tag(), BasicCancelOptions::default()))
+            .await?;
+        while let Some(Some(Ok(delivery))) = subscription.consumer.next().now_or_never() {
+            subscription.waiting.push_back(delivery);
         }
         let requeue = BasicNackOptions { requeue: true, multiple: false };
-        for delivery in line.waiting {
-            self.link.ask(self.channel.basic_nack(delivery.delivery_tag, requeue)).await?;
+        for delivery in subscription.waiting {
+            self.connection.ask(self.channel.basic_nack(delivery.delivery_tag, requeue)).await?;
         }
         Ok(true)
     }
 
-    /// Waits until the broker has heard all that was said on the channel: it answers in order. It is asked for something that
+    /// Waits until the broker has settled all that was said on the channel: it answers in order. It is asked for something that
     /// changes nothing where nothing is published: confirm mode.
-    async fn heard(&self) -> Result<(), Error> {
-        self.link.ask(self.channel.confirm_select(ConfirmSelectOptions::default())).await
+    async fn settled(&self) -> Result<(), Error> {
+        self.connection.ask(self.channel.confirm_select(ConfirmSelectOptions::default())).await
     }
 
     fn check_up(&self) -> Result<(), Error> {
@@ -249,7 +253,7 @@ impl Hold {
     }
 }
 
-impl Line {
+impl Subscription {
     /// Collects what has come already; how much waits.
     fn collect(&mut self) -> Result<usize, Error> {
         while let Some(delivered) = self.consumer.next().now_or_never() {

@@ -8,9 +8,9 @@ use super::FilterError;
 
 /// A point in time: RFC 3339 (`2026-11-21T08:00:00Z`), or so long ago (`90s`, `30m`, `2h`, `7d`, `1w`, `1h30m`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub OffsetDateTime);
+pub struct TimeBound(pub OffsetDateTime);
 
-impl FromStr for Moment {
+impl FromStr for TimeBound {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {

@@ -1,8 +1,8 @@
-//! [`Wire`]: one AMQP connection that can be given up at once, and that knows when it was last heard.
+//! [`Connection`]: an AMQP connection that can be closed at the socket and records when the broker was last heard.
 //!
-//! A connection whose peer is gone without a word looks open until the heartbeats have been missed, and a process that was
-//! frozen does not even miss them. So whoever holds a wire asks [`Wire::is_suspect`] first, and [`Wire::kill`] ends it at the
-//! socket, which also ends the library's thread and drops what it had not sent yet.
+//! A connection whose peer disappeared looks open until heartbeats are missed, and a process that was frozen does not miss
+//! them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket, which also ends
+//! lapin's thread and drops its unsent data.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -13,61 +13,63 @@ use std::{io, mem};
 use futures_util::StreamExt;
 use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Connection, ConnectionProperties, Event};
+use lapin::{Channel, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::dispatcher::{self, Dispatch};
 
 use super::config::{Address, Credentials};
 
-/// Longest wait for one connection: name, TCP, TLS and AMQP handshakes. Within a Region they take milliseconds.
+/// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take milliseconds.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What the broker's operator sees in the list of connections.
-const CONNECTION_NAME: &str = "sluicegate";
+/// The name of a publisher's connection in the broker's list.
+pub(crate) const CONNECTION_NAME: &str = "sluicegate";
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Open,
-    /// The broker takes no messages, for this reason; it says so after the first one that was published.
+    /// The broker blocks publishers for this reason, which it reports after the first published message.
     Blocked(String),
-    /// Given up.
+    /// Closed by [`Connection::kill`].
     Dead,
 }
 
-/// One connection.
-pub(crate) struct Wire {
-    connection: Connection,
-    plug: Arc<Plug>,
+/// One AMQP connection.
+pub struct Connection {
+    connection: lapin::Connection,
+    socket: Arc<SocketHandle>,
     state: watch::Sender<State>,
     heard: Mutex<(Instant, SystemTime)>,
     heartbeat: Duration,
 }
 
-/// TLS with the system's root certificates (or those of `SSL_CERT_FILE`), on ring. Reading them takes milliseconds, so one is
-/// kept for all connections, which also lets a new one resume the session of the last.
+/// Returns a TLS connector on ring with the system's root certificates, or those of `SSL_CERT_FILE`. Reading them takes
+/// milliseconds, so one connector serves all connections; a new connection can then resume the last TLS session.
 pub(crate) fn tls() -> io::Result<RustlsConnector> {
     RustlsConnectorConfig::new_with_native_certs()?.connector_with_no_client_auth()
 }
 
-impl Wire {
-    /// Connects and logs in, within [`CONNECT_TIMEOUT`].
+impl Connection {
+    /// Connects and logs in, within `limit`.
     pub(crate) async fn connect(
         address: &Address,
         credentials: Credentials,
         tls: Option<RustlsConnector>,
+        name: &str,
+        limit: Duration,
     ) -> Result<Self, lapin::Error> {
-        let plug = Arc::new(Plug::default());
-        let properties = ConnectionProperties::default().with_connection_name(CONNECTION_NAME.into());
-        let held = Arc::clone(&plug);
-        let connecting = Connection::connector(
+        let socket = Arc::new(SocketHandle::default());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let held = Arc::clone(&socket);
+        let connecting = lapin::Connection::connector(
             uri(address, credentials),
             lapin::runtime::default_runtime()?,
             async move |uri: AMQPUri, reactor| {
                 silence();
                 let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
-                let dialled = timeout(CONNECT_TIMEOUT, async {
+                let dialled = timeout(limit, async {
                     let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
                     let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
                     if let AsyncTcpStream::Plain(plain) = &stream {
@@ -83,63 +85,66 @@ impl Wire {
             },
             properties,
         );
-        // Unplugs what a handshake that is given up leaves behind.
-        let mut guard = Unplug(Some(Arc::clone(&plug)));
-        let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
+        // Closes the socket of a handshake that timed out.
+        let mut guard = ShutdownGuard(Some(Arc::clone(&socket)));
+        let connection = match timeout(limit, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer to the login").into()),
         };
         guard.0 = None;
-        let wire = Self {
-            plug,
+        let connection = Self {
+            socket,
             state: watch::Sender::new(State::Open),
             heard: Mutex::new((Instant::now(), SystemTime::now())),
             heartbeat: Duration::from_secs(address.heartbeat_s.into()),
             connection,
         };
-        wire.watch();
-        Ok(wire)
+        connection.watch();
+        Ok(connection)
     }
 
-    /// A channel of its own.
-    pub(crate) async fn channel(&self) -> Result<Channel, lapin::Error> {
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn channel(&self) -> Result<Channel, lapin::Error> {
         self.connection.create_channel().await
     }
 
-    /// What is known of it, and whatever becomes known.
+    /// Subscribes to the connection's state.
     pub(crate) fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 
-    /// Whether it is connected, as far as anyone knows.
+    /// Returns whether the connection looks open.
     pub(crate) fn is_up(&self) -> bool {
         self.connection.status().connected() && *self.state.borrow() != State::Dead
     }
 
-    /// Whether nothing was heard for longer than a heartbeat: it may have died during a freeze. Both clocks are asked, because
-    /// the monotonic one may stand still while a function is frozen, and the other may be set back.
+    /// Returns whether the broker was silent for longer than a heartbeat: the connection may have died during a freeze. Reads
+    /// both clocks, because the monotonic clock may stop while a function is frozen and the wall clock may be set back.
     pub(crate) fn is_suspect(&self) -> bool {
         let (monotonic, wall) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         monotonic.elapsed() > self.heartbeat || wall.elapsed().is_ok_and(|age| age > self.heartbeat)
     }
 
-    /// How long nothing was heard, by the monotonic clock.
-    pub(crate) fn quiet(&self) -> Duration {
+    /// Returns how long the broker has been silent, by the monotonic clock.
+    pub(crate) fn idle_for(&self) -> Duration {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
     }
 
-    /// The broker has answered something.
-    pub(crate) fn hear(&self) {
+    /// Records that the broker answered.
+    pub(crate) fn mark_alive(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), SystemTime::now());
     }
 
-    /// Gives it up: nothing more goes out, and whoever waits on it is told.
+    /// Closes the connection at the socket: nothing more is sent, and pending publishes are reported as lost.
     pub(crate) fn kill(&self) {
-        self.plug.pull();
+        self.socket.shut_down();
         self.state.send_replace(State::Dead);
     }
 
-    /// Keeps `state` up to date until the connection ends.
+    /// Updates `state` until the connection ends.
     fn watch(&self) {
         let (mut events, state) = (self.connection.events_listener(), self.state.clone());
         tokio::spawn(async move {
@@ -163,34 +168,35 @@ impl Wire {
 
 /// A second handle on the connection's socket.
 #[derive(Default)]
-struct Plug(Mutex<Option<TcpStream>>);
+struct SocketHandle(Mutex<Option<TcpStream>>);
 
-impl Plug {
+impl SocketHandle {
     fn hold(&self, socket: TcpStream) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
     }
 
-    /// Ends the connection for both sides; the library sees its end.
-    fn pull(&self) {
+    /// Shuts the socket down in both directions.
+    fn shut_down(&self) {
         if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It fails only when the connection has ended already.
+            // Fails only if the connection has ended already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-struct Unplug(Option<Arc<Plug>>);
+/// Shuts the socket down when dropped, unless emptied.
+struct ShutdownGuard(Option<Arc<SocketHandle>>);
 
-impl Drop for Unplug {
+impl Drop for ShutdownGuard {
     fn drop(&mut self) {
-        if let Some(plug) = &self.0 {
-            plug.pull();
+        if let Some(socket) = &self.0 {
+            socket.shut_down();
         }
     }
 }
 
-/// Silences the calling thread for good: the library's own, on which it logs whole returned messages, payload included, at
-/// level WARN (lapin 4.12.3, `returned_messages.rs`). What it has to say reaches us as errors.
+/// Disables logging on the calling thread, which is lapin's own: it logs whole returned messages, payload included, at level
+/// WARN (lapin 4.12.3, `returned_messages.rs`). Its failures arrive as errors.
 fn silence() {
     mem::forget(dispatcher::set_default(&Dispatch::none()));
 }

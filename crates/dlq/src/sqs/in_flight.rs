@@ -11,9 +11,10 @@ use aws_sdk_sqs::{
     types::{BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, Message},
 };
 use futures_util::{StreamExt, stream};
+use sluicegate_queue::sqs::error_text;
 use tokio::time::Instant;
 
-use super::{BATCH_ENTRIES_MAX, told};
+use super::BATCH_ENTRIES_MAX;
 use crate::Error;
 
 /// How long messages stay hidden when this process dies soon after it took them.
@@ -34,18 +35,18 @@ const CALLS_AT_ONCE: usize = 16;
 const RELEASE_ATTEMPTS_MAX: u32 = 3;
 
 /// Everything that was taken and not deleted.
-pub(super) struct Hold {
+pub(super) struct InFlight {
     client: Client,
     url: String,
     visibility: Duration,
-    kept: Mutex<Kept>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct State {
     last_handle: u64,
-    held: BTreeMap<u64, Held>,
-    /// The handles of the messages that are held, by the broker's id.
+    entries: BTreeMap<u64, Entry>,
+    /// The handles of the messages that are entry, by the broker's id.
     handles: HashMap<String, u64>,
     /// The broker's ids of what was deleted. A standard queue may show such a message once more.
     deleted: HashSet<String>,
@@ -54,81 +55,81 @@ struct Kept {
 }
 
 #[derive(Clone)]
-struct Held {
+struct Entry {
     broker_id: String,
     receipt: String,
     received_at: Instant,
     hidden_until: Instant,
 }
 
-impl Hold {
+impl InFlight {
     pub(super) fn new(client: Client, url: String, visibility: Duration) -> Self {
         let visibility = visibility.clamp(Duration::from_secs(1), VISIBILITY_MAX - VISIBILITY_MARGIN);
-        Self { client, url, visibility, kept: Mutex::default() }
+        Self { client, url, visibility, state: Mutex::default() }
     }
 
     pub(super) fn visibility_s(&self) -> i32 {
         seconds(self.visibility)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a message received by a call that began at `asked_at`. None if it is known already: it is held, or was deleted
+    /// Takes note of a message received by a call that began at `asked_at`. None if it is known already: it is entry, or was deleted
     /// and is deleted again.
     pub(super) async fn admit(&self, message: &Message, asked_at: Instant) -> Option<u64> {
         let broker_id = message.message_id.clone().unwrap_or_default();
         let receipt = message.receipt_handle.clone().unwrap_or_default();
-        let held = Held {
+        let entry = Entry {
             broker_id: broker_id.clone(),
             receipt: receipt.clone(),
             received_at: asked_at,
             hidden_until: asked_at + self.visibility,
         };
         let was_deleted = {
-            let mut kept = self.kept();
-            if let Some(handle) = kept.handles.get(&broker_id).copied() {
-                kept.held.insert(handle, held);
+            let mut state = self.state();
+            if let Some(handle) = state.handles.get(&broker_id).copied() {
+                state.entries.insert(handle, entry);
                 return None;
             }
-            kept.deleted.contains(&broker_id)
+            state.deleted.contains(&broker_id)
         };
         if was_deleted {
             // If this fails the message shows again, as one that was redriven or deleted and is there nevertheless.
             let _ = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
             return None;
         }
-        let mut kept = self.kept();
-        kept.last_handle += 1;
-        let handle = kept.last_handle;
-        kept.held.insert(handle, held);
-        kept.handles.insert(broker_id, handle);
+        let mut state = self.state();
+        state.last_handle += 1;
+        let handle = state.last_handle;
+        state.entries.insert(handle, entry);
+        state.handles.insert(broker_id, handle);
         Some(handle)
     }
 
     /// Whether others may see the message again.
     pub(super) fn has_lapsed(&self, handle: u64) -> bool {
-        self.kept().held.get(&handle).is_none_or(|held| held.hidden_until <= Instant::now())
+        self.state().entries.get(&handle).is_none_or(|entry| entry.hidden_until <= Instant::now())
     }
 
-    /// Deletes a message that is held.
+    /// Deletes a message that is entry.
     ///
     /// # Errors
     /// Why it is still there, or may be.
     pub(super) async fn delete(&self, handle: u64) -> Result<(), String> {
-        let held = self.kept().held.get(&handle).cloned().ok_or("it is not held")?;
-        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&held.receipt);
-        request.send().await.map_err(|error| told(&error))?;
+        let entry = self.state().entries.get(&handle).cloned().ok_or("it is not held")?;
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&entry.receipt);
+        request.send().await.map_err(|error| error_text(&error))?;
         // A handle that is no longer good deletes nothing on a standard queue, and is told that it did. A heartbeat that came after
         // the deletion found nothing to extend, so what was known before counts too.
-        if held.hidden_until <= Instant::now() && self.has_lapsed(handle) {
-            return Err("it could not be kept hidden until then, and the deletion may have had no effect".to_owned());
+        if entry.hidden_until <= Instant::now() && self.has_lapsed(handle) {
+            return Err("it could not be state hidden until then, and the deletion may have had no effect".to_owned());
         }
-        let mut kept = self.kept();
-        kept.held.remove(&handle);
-        kept.handles.remove(&held.broker_id);
-        kept.deleted.insert(held.broker_id);
+        let mut state = self.state();
+        state.entries.remove(&handle);
+        state.handles.remove(&entry.broker_id);
+        state.deleted.insert(entry.broker_id);
         Ok(())
     }
 
@@ -138,19 +139,19 @@ impl Hold {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if self.kept().is_releasing {
+            if self.state().is_releasing {
                 continue;
             }
             let soon = Instant::now() + self.visibility / 2;
-            let due = self.entries(|held| held.hidden_until <= soon);
-            self.change(due, |held| self.extension(held)).await;
+            let due = self.entries(|entry| entry.hidden_until <= soon);
+            self.change(due, |entry| self.extension(entry)).await;
         }
     }
 
-    /// As long again as it has been held, so that a long list is not extended all the time; and 12 hours in all at most. Whole
+    /// As long again as it has been entry, so that a long list is not extended all the time; and 12 hours in all at most. Whole
     /// seconds, because no others can be asked for.
-    fn extension(&self, held: &Held) -> Duration {
-        let age = held.received_at.elapsed();
+    fn extension(&self, entry: &Entry) -> Duration {
+        let age = entry.received_at.elapsed();
         let extension = age.max(self.visibility).min((VISIBILITY_MAX - VISIBILITY_MARGIN).saturating_sub(age));
         Duration::from_secs(extension.as_secs())
     }
@@ -160,21 +161,21 @@ impl Hold {
     /// # Errors
     /// How many come back by themselves only, and when.
     pub(super) async fn release(&self) -> Result<(), Error> {
-        self.kept().is_releasing = true;
+        self.state().is_releasing = true;
         for _ in 0..RELEASE_ATTEMPTS_MAX {
-            let due = self.entries(|held| held.hidden_until > Instant::now());
+            let due = self.entries(|entry| entry.hidden_until > Instant::now());
             if due.is_empty() {
                 break;
             }
             self.change(due, |_| Duration::ZERO).await;
         }
-        let mut kept = self.kept();
+        let mut state = self.state();
         let now = Instant::now();
-        let left = kept.held.values().filter_map(|held| held.hidden_until.checked_duration_since(now));
+        let left = state.entries.values().filter_map(|entry| entry.hidden_until.checked_duration_since(now));
         let (count, longest) = left.fold((0_u64, Duration::ZERO), |(count, most), left| (count + 1, most.max(left)));
-        kept.held.clear();
-        kept.handles.clear();
-        kept.is_releasing = false;
+        state.entries.clear();
+        state.handles.clear();
+        state.is_releasing = false;
         if count == 0 {
             return Ok(());
         }
@@ -182,16 +183,21 @@ impl Hold {
         Err(Error::Broker(format!("{count} messages could not be released: they show again within {seconds} s")))
     }
 
-    fn entries(&self, wanted: impl Fn(&Held) -> bool) -> Vec<(u64, Held)> {
-        let kept = self.kept();
-        kept.held.iter().filter(|(_, held)| wanted(held)).map(|(handle, held)| (*handle, held.clone())).collect()
+    fn entries(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<(u64, Entry)> {
+        let state = self.state();
+        state
+            .entries
+            .iter()
+            .filter(|(_, entry)| wanted(entry))
+            .map(|(handle, entry)| (*handle, entry.clone()))
+            .collect()
     }
 
     /// Changes how long from now these are hidden. What could not be changed keeps its time, and is asked for again next time.
-    async fn change(&self, entries: Vec<(u64, Held)>, timeout: impl Fn(&Held) -> Duration) {
+    async fn change(&self, entries: Vec<(u64, Entry)>, timeout: impl Fn(&Entry) -> Duration) {
         let mut calls = Vec::with_capacity(entries.len().div_ceil(BATCH_ENTRIES_MAX));
         for chunk in entries.chunks(BATCH_ENTRIES_MAX) {
-            calls.push(chunk.iter().map(|(handle, held)| (*handle, held.receipt.clone(), timeout(held))).collect());
+            calls.push(chunk.iter().map(|(handle, entry)| (*handle, entry.receipt.clone(), timeout(entry))).collect());
         }
         stream::iter(calls).for_each_concurrent(CALLS_AT_ONCE, |call: Vec<_>| self.change_batch(call)).await;
     }
@@ -209,15 +215,15 @@ impl Hold {
             request = request.entries(entry);
         }
         let Ok(answer) = request.send().await else { return };
-        let mut kept = self.kept();
+        let mut state = self.state();
         for (handle, receipt, timeout) in entries {
             let id = handle.to_string();
             // One of them was received again meanwhile, with another receipt.
-            let Some(held) = kept.held.get_mut(&handle).filter(|held| held.receipt == receipt) else { continue };
+            let Some(entry) = state.entries.get_mut(&handle).filter(|entry| entry.receipt == receipt) else { continue };
             if answer.successful.iter().any(|entry| entry.id == id) {
-                held.hidden_until = now + timeout;
+                entry.hidden_until = now + timeout;
             } else if answer.failed.iter().any(|entry| entry.id == id && is_over(entry)) {
-                held.hidden_until = now;
+                entry.hidden_until = now;
             }
         }
     }

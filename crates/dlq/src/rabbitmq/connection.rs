@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
-use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, ErrorKind};
 use sluicegate_queue::chain;
+use sluicegate_queue::rabbitmq::{self, Broker};
 use sluicegate_topology::Address;
 use tokio::time::error::Elapsed;
 
@@ -23,28 +23,28 @@ const NOT_FOUND: u16 = 404;
 const CONNECTION_NAME: &str = "sluicegate dlq";
 
 /// One connection.
-pub(super) struct Link {
+pub(super) struct Connection {
     /// The broker, for people.
     place: String,
-    connection: Connection,
+    connection: rabbitmq::Connection,
 }
 
-impl Link {
-    pub(super) async fn open(address: &Address, uri: AMQPUri) -> Result<Self, Error> {
+impl Connection {
+    pub(super) async fn open(address: &Address, broker: &Broker) -> Result<Self, Error> {
         let place = address.to_string();
-        let properties = ConnectionProperties::default().with_connection_name(CONNECTION_NAME.into());
-        let connection = settled(&place, within(Connection::connect_uri(uri, properties)).await)?;
+        let connection = broker.open_connection(CONNECTION_NAME, PATIENCE).await;
+        let connection = connection.map_err(|error| Error::Broker(format!("{place}: {error}")))?;
         Ok(Self { place, connection })
     }
 
     /// A channel of its own.
     pub(super) async fn channel(&self) -> Result<Channel, Error> {
-        self.ask(self.connection.create_channel()).await
+        self.ask(self.connection.channel()).await
     }
 
     /// Waits for the answer of the broker.
     pub(super) async fn ask<T>(&self, question: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
-        settled(&self.place, within(question).await)
+        conclude(&self.place, within(question).await)
     }
 
     /// How many messages of the queue nobody holds.
@@ -64,7 +64,7 @@ impl Link {
         let channel = self.channel().await?;
         match within(channel.queue_declare(queue, passive(), FieldTable::default())).await {
             Ok(Err(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
-            answer => settled(&self.place, answer).map(|_| true),
+            answer => conclude(&self.place, answer).map(|_| true),
         }
     }
 
@@ -82,7 +82,7 @@ async fn within<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<l
     tokio::time::timeout(PATIENCE, question).await
 }
 
-fn settled<T>(place: &str, answer: Result<lapin::Result<T>, Elapsed>) -> Result<T, Error> {
+fn conclude<T>(place: &str, answer: Result<lapin::Result<T>, Elapsed>) -> Result<T, Error> {
     let reason = match answer {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error)) => match error.kind() {

@@ -18,7 +18,7 @@ struct Memory {
     silent: bool,
 }
 
-impl Settle for Memory {
+impl Source for Memory {
     fn decode(&self, index: usize) -> Result<Envelope, String> {
         Envelope::decode(&self.bodies[index]).map_err(|error| error.to_string())
     }
@@ -44,7 +44,7 @@ impl Settle for Memory {
         Ok(())
     }
 
-    async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
+    async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
         let delays = returned.iter().filter_map(|&(index, delay)| Some((index, delay?)));
         self.delays.lock().unwrap().extend(delays);
     }
@@ -95,7 +95,7 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
         "garbage" => "Order ID: 12345".to_owned(),
         event_type => Envelope::builder(index.to_string(), "/", event_type).build().unwrap().encode(),
     };
-    let incoming = messages.iter().enumerate().map(|(index, (_, group))| Incoming {
+    let received_message = messages.iter().enumerate().map(|(index, (_, group))| ReceivedMessage {
         id: format!("m-{index}").into(),
         queue: "queue",
         receive_count: 1,
@@ -103,18 +103,18 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
         ordered: group.is_some(),
         trace_header: None,
     });
-    let incoming: Vec<_> = incoming.collect();
+    let received_message: Vec<_> = received_message.collect();
     let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
     let (started, memory) = (Arc::default(), Memory { bodies, ..memory });
-    let work = Work {
+    let work = BatchRun {
         handlers: &handlers(&started),
         retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
         concurrency,
         work_until: Instant::now() + Duration::from_secs(10),
         dead_letter_until: Instant::now() + Duration::from_millis(10_700),
         settle_until: Instant::now() + Duration::from_secs(11),
-        messages: &incoming,
-        settle: &memory,
+        messages: &received_message,
+        source: &memory,
         invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
     };
     let ended = work.run().await;
@@ -201,7 +201,7 @@ async fn a_dead_letter_queue_that_does_not_answer_takes_no_delay_from_the_others
 /// What was not started in time spent a receive: it comes first in the next batch.
 #[test]
 fn the_most_often_received_come_first() {
-    let message = |receive_count| Incoming {
+    let message = |receive_count| ReceivedMessage {
         id: "m".into(),
         queue: "queue",
         receive_count,
@@ -211,7 +211,7 @@ fn the_most_often_received_come_first() {
     };
     let started = |receive_counts: &[u32]| {
         let messages: Vec<_> = receive_counts.iter().map(|&count| message(count)).collect();
-        lanes(&messages).concat()
+        ordering_groups(&messages).concat()
     };
     assert_eq!(started(&[1, 3, 2, 3]), [1, 3, 2, 0]);
     assert_eq!(started(&[1, 1, 1]), [0, 1, 2], "in the order of arrival otherwise");
@@ -283,11 +283,11 @@ proptest! {
             prop_assert!(returned, "after a failure of {group} everything of it goes back: {settled:?}");
         }
         for (ended, settled) in ended.iter().zip(&settled) {
-            let fits = match ended.told {
-                Told::Done => *settled == Settled::Done,
-                Told::Rejected | Told::Undecodable => *settled == Settled::DeadLettered,
-                Told::Retry | Told::RejectFailed => matches!(settled, Settled::Returned(Some(_))),
-                Told::Returned => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
+            let fits = match ended.disposition {
+                Disposition::Done => *settled == Settled::Done,
+                Disposition::Rejected | Disposition::Undecodable => *settled == Settled::DeadLettered,
+                Disposition::Retry | Disposition::RejectFailed => matches!(settled, Settled::Returned(Some(_))),
+                Disposition::Returned => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
             };
             prop_assert!(fits, "{ended:?}");
         }
@@ -310,7 +310,7 @@ fn a_handler_is_shown_the_group_that_the_sender_named() {
     ] {
         let envelope = Envelope::builder("e-1", "/", "done").group(named.unwrap_or_default()).build().unwrap();
         let memory = Memory { bodies: vec![envelope.encode()], ..Memory::default() };
-        let message = Incoming {
+        let message = ReceivedMessage {
             id: "m-1".into(),
             queue: "queue.fifo",
             receive_count: 1,
@@ -318,7 +318,7 @@ fn a_handler_is_shown_the_group_that_the_sender_named() {
             ordered: true,
             trace_header: None,
         };
-        let work = Work {
+        let work = BatchRun {
             handlers: &handlers(&Arc::default()),
             retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
             concurrency: 1,
@@ -326,7 +326,7 @@ fn a_handler_is_shown_the_group_that_the_sender_named() {
             dead_letter_until: Instant::now(),
             settle_until: Instant::now(),
             messages: &[],
-            settle: &memory,
+            source: &memory,
             invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
         };
         assert_eq!(work.decode(0, &message).unwrap().group(), shown, "{named:?} {of_the_broker:?}");

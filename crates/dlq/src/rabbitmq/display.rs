@@ -1,48 +1,34 @@
-//! Headers as the consumer and RabbitMQ write them on dead letters, and any header as text for people.
+//! Headers of dead letters: `x-death` as RabbitMQ writes it, and any header as text for display.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
+use sluicegate_queue::rabbitmq::header;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// One entry of `x-death`: how the message left a queue.
+/// An entry of `x-death`: when and why the message left a queue.
 pub(super) struct Death<'a> {
     pub(super) queue: &'a str,
     pub(super) reason: &'a str,
     pub(super) at: Option<OffsetDateTime>,
 }
 
-/// The header of this name.
-pub(super) fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
-    properties.headers().as_ref()?.inner().get(name)
-}
-
-/// The header of this name, if it is text.
+/// Returns the header `name` if it is text.
 pub(super) fn text<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a str> {
-    header(properties, name).and_then(as_text)
+    header::get(properties, name).and_then(header::text)
 }
 
-/// The header of this name, if it is an integer; what is beyond 0 to 2^32-1 is the nearest of these.
+/// Returns the header `name` if it is an integer.
 pub(super) fn count(properties: &BasicProperties, name: &str) -> Option<u32> {
-    let number = match *header(properties, name)? {
-        AMQPValue::ShortShortInt(number) => number.into(),
-        AMQPValue::ShortShortUInt(number) => number.into(),
-        AMQPValue::ShortInt(number) => number.into(),
-        AMQPValue::ShortUInt(number) => number.into(),
-        AMQPValue::LongInt(number) => number.into(),
-        AMQPValue::LongUInt(number) => number.into(),
-        AMQPValue::LongLongInt(number) => number,
-        _ => return None,
-    };
-    Some(u32::try_from(number.max(0)).unwrap_or(u32::MAX))
+    header::get(properties, name).and_then(header::count)
 }
 
-/// What RabbitMQ recorded, the latest first (<https://www.rabbitmq.com/docs/dlx#effects>).
+/// Returns the entries of `x-death`, the latest first (<https://www.rabbitmq.com/docs/dlx#effects>).
 pub(super) fn deaths(properties: &BasicProperties) -> impl Iterator<Item = Death<'_>> {
-    let entries = match header(properties, "x-death") {
+    let entries = match header::get(properties, "x-death") {
         Some(AMQPValue::FieldArray(entries)) => entries.as_slice(),
         _ => &[],
     };
@@ -53,24 +39,17 @@ pub(super) fn deaths(properties: &BasicProperties) -> impl Iterator<Item = Death
             Some(AMQPValue::Timestamp(unix_s)) => time(*unix_s),
             _ => None,
         };
-        let reason = member("reason").and_then(as_text).unwrap_or_default();
-        Some(Death { queue: member("queue").and_then(as_text)?, reason, at })
+        let reason = member("reason").and_then(header::text).unwrap_or_default();
+        Some(Death { queue: member("queue").and_then(header::text)?, reason, at })
     })
 }
 
-pub(super) fn as_text(value: &AMQPValue) -> Option<&str> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        AMQPValue::ShortString(text) => Some(text.as_str()),
-        _ => None,
-    }
-}
-
+/// Returns a time in seconds since 1970, unless it is beyond the calendar.
 pub(super) fn time(unix_s: u64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()
 }
 
-/// Any header for people: text as it is, bytes as base64, tables and arrays as JSON.
+/// Returns a header for display: text unchanged, bytes as base64, tables and arrays as JSON.
 pub(super) fn shown(value: &AMQPValue) -> String {
     match json(value) {
         Value::String(text) => text,
@@ -98,7 +77,7 @@ fn json(value: &AMQPValue) -> Value {
             shown.map_or_else(|| (*unix_s).into(), Value::from)
         }
         AMQPValue::ShortString(text) => text.as_str().into(),
-        AMQPValue::LongString(text) => as_text(value).map_or_else(|| bytes(text.as_bytes()), Value::from),
+        AMQPValue::LongString(text) => header::text(value).map_or_else(|| bytes(text.as_bytes()), Value::from),
         AMQPValue::ByteArray(array) => bytes(array.as_slice()),
         AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
         AMQPValue::FieldTable(table) => members(table).collect::<serde_json::Map<_, _>>().into(),

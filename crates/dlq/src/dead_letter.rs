@@ -1,4 +1,4 @@
-//! [`Parked`]: a message in a dead-letter queue, the same whichever broker holds it.
+//! [`DeadLetter`]: a message in a dead-letter queue, the same whichever broker holds it.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 /// A message that was given up on. What the envelope says is there if the body is one of ours; a body that is not is still
 /// listed, shown and redriven byte for byte.
 #[derive(Clone, Debug, Default)]
-pub struct Parked {
-    /// Names the message to the [`Shelf`](crate::Shelf) that took it; means nothing to another.
+pub struct DeadLetter {
+    /// Names the message to the [`DeadLetterQueue`](crate::DeadLetterQueue) that took it; means nothing to another.
     pub handle: u64,
     /// The envelope's id, or else the broker's.
     pub id: String,
@@ -37,7 +37,7 @@ pub struct Parked {
     pub attributes: BTreeMap<String, String>,
 }
 
-impl Parked {
+impl DeadLetter {
     /// When it was given up on, or if the broker does not tell, when it was made.
     #[must_use]
     pub fn moment(&self) -> Option<OffsetDateTime> {
