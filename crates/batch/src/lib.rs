@@ -30,7 +30,7 @@
 //!
 //! Every delivery leaves one log line with the fields `request_id`, `message_id` (the event's id), `broker_id`, `event_type`,
 //! `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`, and every queue of a batch one line of metrics, told
-//! in the crate `sluicegate-metrics`. Payloads are never logged.
+//! in the crate `sluicegate-telemetry`. Payloads are never logged.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 

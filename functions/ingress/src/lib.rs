@@ -35,7 +35,7 @@ use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
-use sluicegate_metrics::Emitter;
+use sluicegate_telemetry::Emitter;
 use sluicegate_queue::{Producer, Receipt};
 use time::OffsetDateTime;
 use tokio::time::Instant;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, process::ExitCode};
 
 use lambda_http::{lambda_runtime, service_fn, tracing};
-use sluicegate_metrics::Emitter;
+use sluicegate_telemetry::Emitter;
 use sluicegate_queue::aws::sdk_config;
 
 use crate::{

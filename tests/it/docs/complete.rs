@@ -55,7 +55,7 @@ fn every_outcome_of_a_delivery_is_explained() {
 
 #[test]
 fn every_metric_is_explained() {
-    let table = read("crates/metrics/src/lib.rs");
+    let table = read("crates/telemetry/src/lib.rs");
     let metrics = table.lines().filter_map(|line| Some(line.strip_prefix("//! | `")?.split_once('`')?.0.to_owned()));
     check("docs/operate.md", "metric", metrics);
 }
