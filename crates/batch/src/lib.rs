@@ -36,18 +36,26 @@ compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitm
 
 mod consumer;
 mod delivery;
+#[cfg(feature = "forward")]
+mod forward;
 mod handlers;
+mod log;
 mod outcome;
 mod report;
 mod retry;
+mod serve;
 mod source;
 pub mod testing;
 mod work;
 
 pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
 pub use delivery::Delivery;
+#[cfg(feature = "forward")]
+pub use forward::{Forward, UrlError};
+pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
+pub use serve::serve;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
