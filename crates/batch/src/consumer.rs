@@ -9,7 +9,7 @@ use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sluicegate_metrics::Emitter;
+use sluicegate_telemetry::Emitter;
 use tokio::time::Instant;
 
 use crate::handlers::{self, Handlers};

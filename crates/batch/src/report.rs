@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::Context;
 use sluicegate_envelope::Envelope;
-use sluicegate_metrics::{Deliveries, Emitter, millis, trace_id};
+use sluicegate_telemetry::{Deliveries, Emitter, millis, trace_id};
 
 use crate::batch_run::{Ended, ReceivedMessage};
 

@@ -1,40 +1,40 @@
-//! The metrics of one queue's part of a batch.
+//! The metrics of the messages of one queue in one batch.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use crate::{Error, Line, Metric, VALUES_MAX, Value, millis};
 
-/// The queue of messages that name none.
+/// The name under which messages without a queue name are counted.
 const UNKNOWN: &str = "unknown";
 
-/// How the messages of one queue ended.
+/// Results of the messages of one queue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deliveries {
     /// Handled.
     pub done: u64,
-    /// Come back after a delay.
+    /// Returned to the queue with a delay.
     pub retried: u64,
-    /// Put into the dead-letter queue, though they could be read.
+    /// Dead-lettered, although they could be decoded.
     pub rejected: u64,
-    /// Put into the dead-letter queue, as they could not be read.
+    /// Dead-lettered because they could not be decoded.
     pub undecodable: u64,
-    /// Come back untouched.
+    /// Returned to the queue without a call of a handler.
     pub returned: u64,
-    /// The age of the oldest, if any says when it was sent.
+    /// Age of the oldest message, if any carries the time at which it was sent.
     pub oldest: Option<Duration>,
-    /// How long each handler that was called took.
+    /// Duration of each call of a handler.
     pub handlers: Vec<Duration>,
 }
 
 impl Deliveries {
-    /// How many there were.
+    /// Returns the number of messages.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.done + self.retried + self.rejected + self.undecodable + self.returned
     }
 
-    /// Appends their line. More than [`VALUES_MAX`] times of handlers do not fit into one: the others follow in lines of their own.
+    /// Appends the metric line. At most [`VALUES_MAX`] handler times fit into one line; the others follow in further lines.
     ///
     /// # Errors
     /// See [`Line::write_to`].
@@ -63,7 +63,7 @@ impl Deliveries {
     }
 }
 
-/// RabbitMQ's queues may be called what a dimension may not.
+/// Replaces the characters that RabbitMQ allows in the name of a queue and CloudWatch does not in a dimension.
 fn dimension(queue: &str) -> Cow<'_, str> {
     if queue.trim().is_empty() {
         return UNKNOWN.into();

@@ -63,7 +63,7 @@ pub enum ConfigError {
     #[error(
         "operation {operation} asks for a delay of {delay_s} s, longer than all of RABBITMQ_RETRY_DELAYS (queue {queue})"
     )]
-    DelayBeyondLadder {
+    DelayBeyondRetryDelays {
         /// The operation's id.
         operation: String,
         /// The logical queue.
@@ -145,7 +145,7 @@ fn rabbitmq(
     for operation in contract.operations().iter().filter(|operation| is_bound(&operation.enqueue.queue)) {
         let (delay_s, queue) = (operation.enqueue.delay_s, operation.enqueue.queue.clone());
         if config.retry_delays().at_least_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
-            errors.push(ConfigError::DelayBeyondLadder { operation: operation.id.clone(), queue, delay_s });
+            errors.push(ConfigError::DelayBeyondRetryDelays { operation: operation.id.clone(), queue, delay_s });
         }
     }
     Some(config)

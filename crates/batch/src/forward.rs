@@ -1,5 +1,5 @@
-//! Forwards events to an HTTP endpoint, as CloudEvents in structured mode: the body is the envelope just as it was on the
-//! queue, so nothing is lost or rewritten, whatever its payload.
+//! [`Forward`]: a ready-made handler that posts events to an HTTP endpoint, as CloudEvents in structured mode. The body is the
+//! envelope exactly as it was on the queue, whatever its payload.
 //!
 //! | answer | outcome |
 //! |---|---|
@@ -7,9 +7,10 @@
 //! | 408, 429, 5xx | retry, after the time `Retry-After` names if there is one |
 //! | 3xx | reject: redirects are not followed, as a POST would not survive most of them |
 //! | other 4xx | reject, with the status as reason |
-//! | none in time, or no connection | retry |
+//! | no answer in time, or no connection | retry |
 
-use std::sync::OnceLock;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,18 +21,19 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use sluicegate_batch::{Envelope, Outcome, chain};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// One request, connection and answer included. Well below the function's timeout, so that a silent endpoint costs its own
-/// message a retry and not the batch.
+use crate::{Delivery, Envelope, Outcome, chain};
+
+/// Longest time for a request, connection and answer included. Well below the function's timeout, so that a silent endpoint costs
+/// one message a retry and not the batch.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection idle for longer is not used again: the peer may have forgotten it while the function was frozen.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An answer's body is read, so that the connection can be used again, and thrown away; a longer one costs the connection.
+/// The body of an answer is read and dropped, so that the connection can be used again; a longer body costs the connection.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#32-structured-content-mode>
@@ -41,21 +43,21 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("sluicegate/", env!(
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// Posts to one URL, over connections that are kept.
+/// Posts events to one URL over kept-alive connections.
 pub struct Forward {
     url: Uri,
     timeout: Duration,
-    /// Made on first use: it reads the system's root certificates.
+    /// Created on first use, because it reads the system's root certificates.
     client: OnceLock<HttpClient>,
 }
 
-/// `FORWARD_URL` is not an absolute http(s) URL. It is not repeated, as it may hold a token.
+/// The URL is not an absolute http(s) URL. The text leaves it out, as it may hold a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("FORWARD_URL is not an http:// or https:// URL")]
 pub struct UrlError;
 
 impl Forward {
-    /// Forwards to `url`.
+    /// Returns a handler that forwards to `url`.
     ///
     /// # Errors
     /// It is not an absolute http(s) URL.
@@ -69,7 +71,18 @@ impl Forward {
         }
     }
 
-    /// Posts the event and reads its outcome from the answer.
+    /// Turns into a handler for [`Builder::otherwise`](crate::Builder::otherwise) or [`Builder::on`](crate::Builder::on).
+    pub fn into_handler(
+        self,
+    ) -> impl Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static {
+        let forward = Arc::new(self);
+        move |delivery| {
+            let forward = Arc::clone(&forward);
+            Box::pin(async move { forward.handle(delivery.envelope()).await })
+        }
+    }
+
+    /// Posts the event and derives the outcome from the answer.
     pub async fn handle(&self, envelope: &Envelope) -> Outcome {
         match tokio::time::timeout(self.timeout, self.post(envelope)).await {
             Ok(Ok(answer)) => outcome(answer.status(), answer.headers(), SystemTime::now()),
@@ -91,7 +104,7 @@ impl Forward {
             }
         }
         let (head, body) = self.client()?.request(request).await.map_err(|error| chain(&error))?.into_parts();
-        // The status has been told; what follows it does not matter any more.
+        // The status decides; an error while the body is read does not matter.
         let _ = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         Ok(Response::from_parts(head, ()))
     }
@@ -100,7 +113,7 @@ impl Forward {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        // Named, because rustls panics when it has to choose between two linked providers.
+        // The provider is named, because rustls panics when it has to choose between two linked providers.
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
             .map_err(|error| chain(&error))?;
@@ -128,7 +141,7 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Outcome 
     }
 }
 
-/// Seconds, or a date in the format of today's HTTP; a date in the past means at once.
+/// Reads seconds, or a date in HTTP's format; a date in the past means at once.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110.html#name-retry-after>
 fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {

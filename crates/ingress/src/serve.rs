@@ -3,23 +3,25 @@
 use std::{collections::BTreeMap, env, process::ExitCode};
 
 use lambda_http::{lambda_runtime, service_fn, tracing};
-use sluicegate_metrics::Emitter;
+use sluicegate_contract::{Contract, EmbeddedContract};
 use sluicegate_queue::aws::sdk_config;
+use sluicegate_telemetry::Emitter;
 
 use crate::{
     Config, Ingress, SecretsManager,
     backend::{Backend, Backends},
-    contract,
 };
 
 /// Longest wait for the broker at start. Lambda gives the start ten seconds in all, and a request connects again anyway.
 #[cfg(feature = "rabbitmq")]
 const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Serves Lambda until the process ends. What keeps it from starting is logged, all of it at once.
-pub async fn serve() -> ExitCode {
+/// Serves Lambda until the process ends. Logs every configuration error at startup and then ends with a failure.
+///
+/// The whole `main` of a function is `sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await`.
+pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     tracing::init_default_subscriber();
-    let ingress = match from_env(|name| env::var(name).ok()).await {
+    let ingress = match load(contract).await {
         Ok(ingress) => ingress,
         Err(reasons) => {
             for reason in reasons {
@@ -39,17 +41,23 @@ pub async fn serve() -> ExitCode {
     }
 }
 
-/// An ingress for the built-in contract, configured through `lookup`: which queue is on which broker is said there alone.
+async fn load(contract: EmbeddedContract) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
+    let contract = contract.load().map_err(|error| vec![format!("the embedded contract cannot be read: {error}")])?;
+    // One contract for the life of the process.
+    from_env(Box::leak(Box::new(contract)), |name| env::var(name).ok()).await
+}
+
+/// Returns an ingress for the contract, configured through `lookup`, which alone binds each queue to a broker.
 ///
-/// Connects where connections last: at start Lambda lends a full CPU, and the first request need not wait. A broker that does
-/// not answer is logged, and is no reason not to start.
+/// Connects to RabbitMQ at once: at start Lambda lends a full CPU, and the first request does not wait for the connection. A
+/// broker that does not answer is logged; the first request tries again.
 ///
 /// # Errors
-/// What keeps it from starting, all of it at once.
+/// Every configuration error.
 pub async fn from_env(
+    contract: &'static Contract,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
-    let contract = contract().map_err(|error| vec![error.to_string()])?;
     let config = Config::from_env(contract, &lookup)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;

@@ -1,21 +1,21 @@
-//! What both functions tell about themselves as metrics: one line per invocation in CloudWatch's embedded metric format.
+//! Metrics of both functions, one log line per invocation in CloudWatch's embedded metric format, and the trace id of a log line.
 //!
 //! | metric | unit | dimensions | |
 //! |---|---|---|---|
 //! | `accepted` | Count | function | 1 for a request whose message is stored |
 //! | `refused` | Count | function; function, code | 1 for any other answer of a route |
-//! | `enqueue_ms` | Milliseconds | as the count beside it | from the send to the broker's word, if a send was tried |
+//! | `enqueue_ms` | Milliseconds | as the count beside it | from the send to the broker's answer, if a send was tried |
 //! | `received` | Count | function, queue | messages of the batch: the sum of the next five |
 //! | `done` | Count | function, queue | handled |
-//! | `retried` | Count | function, queue | come back after a delay |
-//! | `rejected` | Count | function, queue | put into the dead-letter queue by a handler's word, or after their last receive |
-//! | `undecodable` | Count | function, queue | put into the dead-letter queue unread |
-//! | `returned` | Count | function, queue | come back untouched |
+//! | `retried` | Count | function, queue | returned to the queue with a delay |
+//! | `rejected` | Count | function, queue | dead-lettered: rejected by a handler, or failed on their last receive |
+//! | `undecodable` | Count | function, queue | dead-lettered because they could not be decoded |
+//! | `returned` | Count | function, queue | returned to the queue without a call of a handler |
 //! | `oldest_ms` | Milliseconds | function, queue | age of the oldest message of the batch |
 //! | `handler_ms` | Milliseconds | function, queue | of each handler that was called |
 //!
-//! CloudWatch makes metrics of such lines by itself: nothing is sent, nothing has to be flushed, and nothing is lost when Lambda
-//! freezes the process. Whoever runs the functions elsewhere reads the lines from their standard output.
+//! CloudWatch extracts the metrics from these lines: nothing is sent, nothing has to be flushed, and nothing is lost when Lambda
+//! freezes the process. Outside Lambda the lines are on the standard output.
 
 mod admission;
 mod deliveries;
@@ -29,7 +29,7 @@ pub use emitter::Emitter;
 pub use line::{DIMENSIONS_MAX, Error, LINE_BYTES_MAX, Line, METRICS_MAX, Metric, NAMESPACE, VALUES_MAX, Value};
 pub use trace::trace_id;
 
-/// A duration as a number of milliseconds, to the microsecond.
+/// Returns a duration in milliseconds, exact to the microsecond.
 #[must_use]
 pub fn millis(duration: std::time::Duration) -> f64 {
     // Exact up to 285 years.

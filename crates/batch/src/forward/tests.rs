@@ -1,4 +1,4 @@
-//! What becomes of an event, by the answer of an endpoint on a loopback socket.
+//! Outcomes by the answer of an endpoint on a loopback socket.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ struct Seen {
     connections: usize,
 }
 
-/// Answers every request with the same text; an empty one means silence.
+/// Answers every request with the same text; with an empty one, never.
 async fn endpoint(answer: &'static str) -> (String, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/events?x=1", listener.local_addr().unwrap());

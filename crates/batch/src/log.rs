@@ -1,11 +1,11 @@
-//! Logs what arrived and is done. Used when there is nowhere to forward to.
+//! [`log`]: a ready-made handler that logs the event and is done.
 
 use std::sync::Arc;
 
-use sluicegate_batch::{Delivery, Outcome};
+use crate::{Delivery, Outcome};
 
-/// One structured line for each event with what the line of its delivery does not tell; of its payload, only the size. A subject
-/// and a group are often made of the payload, so they are left out too.
+/// Logs the facts of the event that the log line of its delivery lacks; of the payload, only its size. A subject and a group are
+/// often made of the payload, so they are left out too.
 pub async fn log(delivery: Arc<Delivery>) -> Outcome {
     let envelope = delivery.envelope();
     tracing::info!(

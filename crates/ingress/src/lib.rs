@@ -27,7 +27,6 @@ mod validate;
 
 use std::{
     collections::BTreeMap,
-    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
@@ -35,10 +34,12 @@ use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
-use sluicegate_metrics::Emitter;
 use sluicegate_queue::{Producer, Receipt};
+use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
 use tokio::time::Instant;
+
+pub use sluicegate_contract::EmbeddedContract;
 
 pub use crate::{
     answer::{Answer, LambdaAnswer},
@@ -58,18 +59,15 @@ use crate::{limit::RateLimits, schemas::Schemas};
 /// Left of the function's time for the answer, once the broker has been given up.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
 
-/// The contract the build has checked and embedded.
-///
-/// # Errors
-/// When the embedded bytes do not load, which is a fault of the build.
-pub fn contract() -> Result<&'static Contract, serde_json::Error> {
-    static CONTRACT: OnceLock<Contract> = OnceLock::new();
-    if let Some(contract) = CONTRACT.get() {
-        return Ok(contract);
-    }
-    let loaded: Contract = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/contract.json")))?;
-    let public_document = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
-    Ok(CONTRACT.get_or_init(|| loaded.with_public_document(public_document)))
+/// Embeds the contract that `sluicegate_contract::build` has checked. The value is an [`EmbeddedContract`] for [`serve`].
+#[macro_export]
+macro_rules! embedded_contract {
+    () => {
+        $crate::EmbeddedContract::new(
+            include_str!(concat!(env!("OUT_DIR"), "/contract.json")),
+            include_str!(concat!(env!("OUT_DIR"), "/openapi.json")),
+        )
+    };
 }
 
 /// Admits requests onto queues.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluicegate_metrics::{
+use sluicegate_telemetry::{
     Admission, DIMENSIONS_MAX, Deliveries, Error, LINE_BYTES_MAX, Line, METRICS_MAX, Metric, VALUES_MAX, Value as Is,
 };
 

@@ -1,4 +1,4 @@
-//! One line of the embedded metric format: checked against the limits of CloudWatch, which drops what is over them in silence.
+//! One line of the embedded metric format, checked against the limits of CloudWatch, which silently drops a line that exceeds them.
 //!
 //! The format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// The namespace of our metrics.
+/// The namespace of the metrics.
 pub const NAMESPACE: &str = "Sluicegate";
 /// Metrics of one line (specification, "MetricDirective object").
 pub const METRICS_MAX: usize = 100;
@@ -20,29 +20,29 @@ const DIMENSION_CHARS_MAX: usize = 1_024;
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 pub const LINE_BYTES_MAX: usize = 1_048_576;
 
-/// What the line says, before it is written.
+/// A metric line before it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// When it was so.
+    /// The time of the measurement.
     pub at: SystemTime,
-    /// The dimensions by their names: ASCII, with something to see in it.
+    /// The dimensions, name and value: printable ASCII, not blank.
     pub dimensions: &'a [(&'a str, &'a str)],
-    /// Under which of them each metric is kept: a metric of its own for each set.
+    /// The sets of dimensions. CloudWatch keeps each metric once for each set.
     pub sets: &'a [&'a [&'a str]],
-    /// The metrics; no name may be that of a dimension, or be there twice.
+    /// The metrics; their names are unique and differ from those of the dimensions.
     pub metrics: &'a [Metric<'a>],
 }
 
-/// A metric and what it was.
+/// A metric and its value.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Its value, and so its unit.
+    /// The value, which determines the unit.
     pub value: Value<'a>,
 }
 
-/// What a metric was.
+/// The value of a metric.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// Unit Count.
@@ -53,35 +53,35 @@ pub enum Value<'a> {
     MillisEach(&'a [f64]),
 }
 
-/// A line that CloudWatch would not take as it is meant, or that could not be written.
+/// A line that exceeds a limit of CloudWatch, or that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// More than the format allows.
-    #[error("{count} {what}, and the format allows {max}")]
+    /// More items than the format allows.
+    #[error("{count} {what}: the format allows {max}")]
     TooMany {
-        /// Of what.
+        /// The kind of item.
         what: &'static str,
-        /// How many there are.
+        /// The number in this line.
         count: usize,
-        /// How many there may be.
+        /// The number allowed.
         max: usize,
     },
-    /// JSON has no way to say NaN or infinity.
+    /// NaN or infinity, which JSON cannot express.
     #[error("{0} is not a finite number")]
     NotFinite(&'static str),
-    /// A dimension's value that CloudWatch refuses.
+    /// A dimension with a value that CloudWatch refuses.
     #[error("the dimension {0} is empty, longer than {DIMENSION_CHARS_MAX} characters, or not printable ASCII")]
     Dimension(String),
-    /// A set names a dimension that is not there, or a name is there twice.
-    #[error("{0} is missing, or there twice")]
+    /// A set names a missing dimension, or a name appears twice.
+    #[error("{0} is missing or appears twice")]
     Name(String),
-    /// It could not be written.
-    #[error("it could not be written: {0}")]
+    /// The standard output refused the line.
+    #[error("cannot write the metric line: {0}")]
     Write(#[from] std::io::Error),
 }
 
 impl Line<'_> {
-    /// Appends the line with its line end.
+    /// Appends the line and a line feed.
     ///
     /// # Errors
     /// The line breaks a limit; nothing is appended then.

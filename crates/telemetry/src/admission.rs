@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Error, Line, Metric, Value, millis};
 
-/// How a request ended.
+/// The result of one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Admission<'a> {
-    /// The code it was refused with; `None` if it was accepted.
+    /// The code of the rejection; `None` for an accepted request.
     pub refused: Option<&'a str>,
-    /// How long the broker took, if it was asked.
+    /// Time from the send to the broker's answer, if a send was tried.
     pub enqueue: Option<Duration>,
 }
 
 impl Admission<'_> {
-    /// Appends its line.
+    /// Appends the metric line.
     ///
     /// # Errors
     /// See [`Line::write_to`].

@@ -2,10 +2,38 @@
 
 use serde_json::{Value, json};
 
+use sluicegate_contract::Contract;
+
 use super::{Keyring, Moment};
 
 const DIGEST: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A contract with a list of each kind.
+fn contract() -> Contract {
+    let scheme =
+        |header: &str, list: &str| json!({ "type": "apiKey", "in": "header", "name": header, "x-secret": list });
+    let signed = |header: &str, list: &str| {
+        let mut scheme = scheme(header, list);
+        scheme["x-signature"] = list.into();
+        scheme
+    };
+    let document = json!({
+        "openapi": "3.1.1",
+        "info": { "title": "t", "version": "1" },
+        "paths": { "/take": { "post": {
+            "operationId": "take",
+            "security": [{ "apiKey": [] }, { "github": [] }, { "standardWebhooks": [] }],
+            "x-sluicegate": { "queue": "q", "type": "t", "fingerprint": "none" },
+        } } },
+        "components": { "securitySchemes": {
+            "apiKey": scheme("x-api-key", "api-keys"),
+            "github": signed("x-hub-signature-256", "github"),
+            "standardWebhooks": signed("webhook-signature", "standard-webhooks"),
+        } },
+    });
+    Contract::parse("openapi.yaml", &document.to_string()).unwrap()
+}
 
 fn key(sha256: &str, principal: &str) -> Value {
     json!({ "sha256": sha256, "principal": principal, "scopes": ["*"] })
@@ -21,8 +49,7 @@ fn read(document: &Value, before: Option<&Keyring>) -> (Keyring, Vec<String>) {
             list => whole.as_object_mut().unwrap().insert(name.clone(), list.clone()),
         };
     }
-    let contract = crate::contract().unwrap();
-    let (keyring, complaints) = Keyring::parse(contract, &whole.to_string(), Moment::now(0), before).unwrap();
+    let (keyring, complaints) = Keyring::parse(&contract(), &whole.to_string(), Moment::now(0), before).unwrap();
     let shown = complaints.iter().map(|complaint| {
         let position = complaint.position.map(|position| format!("/{position}")).unwrap_or_default();
         format!("{}{position}: {}", complaint.list, complaint.reason)

@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::StatusCode;
 use lambda_http::Context;
 use sluicegate_contract::Operation;
-use sluicegate_metrics::{Admission, Emitter, millis, trace_id};
 use sluicegate_queue::Receipt;
+use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
 
 use crate::{enqueue::is_traceparent, event::Arrival, rejection::Rejection};
 
