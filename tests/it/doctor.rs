@@ -76,7 +76,7 @@ fn json_has_what_the_text_has() {
     assert_eq!(finding["resource"], "Parked");
     assert_eq!(finding["file"], fixture("dead-letter-retention"));
     assert!(finding["line"].is_u64());
-    for text in ["what", "why", "mend", "source"] {
+    for text in ["what", "why", "fix", "source"] {
         assert!(finding[text].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
     }
 }

@@ -56,5 +56,5 @@ fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
     let missing = drift.missing.iter().map(|route| format!("\n+ {route}: in the contract only, so it is answered 404"));
     let extra = drift.extra.iter().map(|route| format!("\n- {route}: in the template only"));
     let lines: String = missing.chain(extra).collect();
-    Err(format!("{file} differs from the contract; `sluicegate sync` mends it{lines}"))
+    Err(format!("{file} differs from the contract; run `sluicegate sync`{lines}"))
 }

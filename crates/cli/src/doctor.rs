@@ -1,7 +1,6 @@
-//! `sluicegate doctor`: what silently loses or delays messages, in the template or in a deployed stack. Changes nothing.
+//! `sluicegate doctor`: checks the template or a deployed stack for what loses or delays messages. Changes nothing.
 //!
-//! Exit codes: 0 nothing to mend, 1 errors (with `--strict` warnings too), 2 the command line is wrong or what it names cannot
-//! be read.
+//! Exit codes: 0 no errors, 1 errors (with `--strict` warnings too), 2 a wrong command line or an unreadable input.
 
 use std::{
     collections::BTreeMap,
@@ -106,7 +105,7 @@ fn list(json: bool) -> ExitCode {
         for check in &all {
             say(format_args!("{:<8} {:<36} {}", check.severity, check.id, check.title));
         }
-        say(format_args!("\n{} checks; --json tells why, how to mend it and where it is written", all.len()));
+        say(format_args!("\n{} checks; --json adds the reason, the fix and a reference", all.len()));
     }
     ExitCode::SUCCESS
 }

@@ -59,7 +59,7 @@ fn work(arguments: &Arguments) -> Result<bool, String> {
         say(line);
     }
     if arguments.check {
-        say(format_args!("{file}: differs from the contract; `sluicegate sync` mends it"));
+        say(format_args!("{file}: differs from the contract; run `sluicegate sync`"));
         return Ok(false);
     }
     std::fs::write(&path, synced.text).map_err(|error| format!("cannot write {file}: {error}"))?;

@@ -1,4 +1,4 @@
-//! What a check says, and all that was found.
+//! Checks, their findings and the report of all findings.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::{checks::checks, inventory::Origin, model::Model};
 
-/// How bad it is. The order is from worst to least.
+/// The severity of a finding, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Messages are lost or blocked, or the stack cannot be deployed.
     Error,
-    /// Messages are delayed, cost more than they need, or what happens to them stays hidden.
+    /// Messages are delayed, cost more than necessary, or their fate stays hidden.
     Warning,
-    /// Worth knowing; may well be as wanted.
+    /// Worth knowing; may be intended.
     Info,
 }
 
@@ -28,71 +28,71 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that is looked for.
+/// A check.
 #[derive(Debug, Serialize)]
 pub struct Check {
-    /// Its name, which stays the same: kebab-case.
+    /// The stable name, in kebab-case.
     pub id: &'static str,
-    /// How bad it is wherever it is found.
+    /// The severity of its findings.
     pub severity: Severity,
-    /// What is looked for, in a line.
+    /// The condition it finds, in one line.
     pub title: &'static str,
-    /// What happens then.
+    /// The consequence.
     pub why: &'static str,
-    /// How it is mended.
-    pub mend: &'static str,
-    /// Where this is written.
+    /// The fix.
+    pub fix: &'static str,
+    /// The page that documents this.
     pub source: &'static str,
     #[serde(skip)]
-    pub(crate) find: fn(&Model<'_>, &mut Hits),
+    pub(crate) find: fn(&Model<'_>, &mut Findings),
 }
 
-/// Where a check found something, and what.
+/// The findings of one check: origin, property and text.
 #[derive(Debug, Default)]
-pub(crate) struct Hits(Vec<(Origin, String, String)>);
+pub(crate) struct Findings(Vec<(Origin, String, String)>);
 
-impl Hits {
-    /// Something about a property (or, if that is empty, about the whole) of what is written at `origin`.
+impl Findings {
+    /// Adds a finding about a property of the resource at `origin`; an empty property means the whole resource.
     pub(crate) fn add(&mut self, origin: &Origin, property: &str, what: impl Into<String>) {
         self.0.push((origin.clone(), property.to_owned(), what.into()));
     }
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The [`Check::id`].
     pub check: &'static str,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// The resource's name in the template, behind those of the stacks it is nested in.
     pub resource: String,
-    /// The template's file; none for what is deployed.
+    /// The template's file; `None` for a deployed resource.
     pub file: Option<String>,
     /// The line in it, from 1.
     pub line: Option<usize>,
     /// What is wrong.
     pub what: String,
-    /// What happens then.
+    /// The consequence.
     pub why: &'static str,
-    /// How it is mended.
-    pub mend: &'static str,
-    /// Where this is written.
+    /// The fix.
+    pub fix: &'static str,
+    /// The page that documents this.
     pub source: &'static str,
 }
 
-/// All that was found, worst first.
+/// All findings, worst first.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// How many of them are errors.
+    /// The number of errors.
     pub errors: usize,
-    /// How many are warnings.
+    /// The number of warnings.
     pub warnings: usize,
-    /// How many are merely worth knowing.
+    /// The number of findings that are only worth knowing.
     pub infos: usize,
-    /// What was found.
+    /// The findings.
     pub findings: Vec<Finding>,
-    /// What could not be looked at, and why.
+    /// What was not checked, and why.
     pub notes: Vec<String>,
 }
 
@@ -100,9 +100,9 @@ impl Report {
     pub(crate) fn of(model: &Model<'_>, notes: Vec<String>) -> Self {
         let mut findings = Vec::new();
         for check in checks() {
-            let mut hits = Hits::default();
-            (check.find)(model, &mut hits);
-            findings.extend(hits.0.into_iter().map(|(origin, property, what)| {
+            let mut found = Findings::default();
+            (check.find)(model, &mut found);
+            findings.extend(found.0.into_iter().map(|(origin, property, what)| {
                 let place = origin.place(&property);
                 Finding {
                     check: check.id,
@@ -112,7 +112,7 @@ impl Report {
                     resource: origin.id,
                     what,
                     why: check.why,
-                    mend: check.mend,
+                    fix: check.fix,
                     source: check.source,
                 }
             }));
@@ -124,7 +124,7 @@ impl Report {
     }
 }
 
-/// The findings of each check together, and then the counts.
+/// The findings, grouped by check, then the counts.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for group in self.findings.chunk_by(|one, next| one.check == next.check) {
@@ -136,7 +136,7 @@ impl fmt::Display for Report {
                     _ => writeln!(f, "  {resource}: {what}")?,
                 }
             }
-            writeln!(f, "  why:  {}\n  mend: {}\n  see:  {}\n", first.why, first.mend, first.source)?;
+            writeln!(f, "  why:  {}\n  fix:  {}\n  see:  {}\n", first.why, first.fix, first.source)?;
         }
         for note in &self.notes {
             writeln!(f, "not looked at: {note}")?;

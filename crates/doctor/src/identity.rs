@@ -9,7 +9,7 @@ use sluicegate_sam::ResolvedResource;
 
 /// Where resources are.
 #[derive(Clone, Debug)]
-pub(crate) struct Home {
+pub(crate) struct StackIdentity {
     pub(crate) partition: String,
     pub(crate) region: String,
     pub(crate) account: String,
@@ -30,7 +30,7 @@ pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
     })
 }
 
-impl Home {
+impl StackIdentity {
     /// `name` is the physical id of a deployed resource (an ARN or a URL for some types), else a name.
     pub(crate) fn physical(&self, kind: &str, name: &str) -> ResolvedResource {
         let last = |separator: char| name.rsplit(separator).next().unwrap_or(name);

@@ -10,8 +10,8 @@ mod error;
 mod finding;
 mod identity;
 mod inventory;
-mod live;
 mod model;
+mod overlay;
 mod setting;
 mod stack;
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod function;
 mod mapping;
 mod network;
 mod queue;
-mod watch;
+mod resources;
 
 use sluicegate_contract::{Contract, binding_variable};
 
@@ -25,7 +25,7 @@ pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
 pub(crate) use mapping::{BATCH_SIZE_DEFAULT, Mapping, Source};
 pub(crate) use network::{Group, Network};
 pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive};
-pub(crate) use watch::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
+pub(crate) use resources::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
 /// All that checks look at.
 #[derive(Debug)]
@@ -77,12 +77,12 @@ impl<'a> Model<'a> {
             apis,
             urls: api::urls(inventory),
             alarms: alarm::all(inventory),
-            log_groups: watch::log_groups(inventory),
-            secrets: watch::secrets(inventory),
-            brokers: watch::brokers(inventory),
+            log_groups: resources::log_groups(inventory),
+            secrets: resources::secrets(inventory),
+            brokers: resources::brokers(inventory),
             functions,
             hidden: inventory.hidden,
-            keys_opened: watch::keys_opened(inventory),
+            keys_opened: resources::keys_opened(inventory),
             changes: &inventory.changes,
             refused: &inventory.refused,
             account_concurrency: inventory.account_concurrency,

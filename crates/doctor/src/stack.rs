@@ -4,7 +4,7 @@
 //! Without the stack itself there is nothing to check, and that is an error. Whatever else cannot be asked (a permission that is
 //! missing) is a note, and the rest goes on. This is the only place that names the SDK.
 
-mod now;
+mod overlay;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +35,8 @@ pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<Inventory, Erro
     let mut notes = Vec::new();
     let deployed = read(&client, stack, 0, &mut notes).await?;
     let mut inventory = Inventory::of_deployed(&deployed)?;
-    let live = now::live(config, &inventory, &mut notes).await;
-    inventory.lay_over(live);
+    let overlay = overlay::read(config, &inventory, &mut notes).await;
+    inventory.overlay(overlay);
     inventory.notes.append(&mut notes);
     Ok(inventory)
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sluicegate_contract::Contract;
 use sluicegate_topology::Topology;
 
-use crate::{Inventory, Project, Report, Severity, checks, examine, live::Live};
+use crate::{Inventory, Project, Report, Severity, checks, examine, overlay::Overlay};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -19,13 +19,13 @@ fn read(path: &Path) -> Option<String> {
     path.is_file().then(|| std::fs::read_to_string(path).expect("a readable file"))
 }
 
-/// The report on a fixture, with the contract, the topology and the live values beside it.
+/// The report on a fixture, with the contract, the topology and the current values beside it.
 fn examined(id: &str) -> Report {
     let beside = |end: &str| read(&folder().join(format!("{id}.{end}")));
     let template = folder().join(format!("{id}.yaml"));
     let mut inventory = Inventory::of_template(&template, &BTreeMap::new()).expect("a template");
-    if let Some(text) = beside("live.json") {
-        inventory.lay_over(serde_json::from_str::<Live>(&text).expect("live values"));
+    if let Some(text) = beside("overlay.json") {
+        inventory.overlay(serde_json::from_str::<Overlay>(&text).expect("current values"));
     }
     let project = Project {
         contract: beside("openapi.yaml").map(|text| Contract::parse("openapi.yaml", &text).expect("a sound contract")),
@@ -65,7 +65,7 @@ fn checks_are_named_once_and_say_where_they_are_written() {
         assert!(ids.insert(check.id), "{} is there twice", check.id);
         assert!(check.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", check.id);
         assert!(check.source.starts_with("https://"), "{}", check.id);
-        assert!(check.why.ends_with('.') && check.mend.ends_with('.'), "{}", check.id);
+        assert!(check.why.ends_with('.') && check.fix.ends_with('.'), "{}", check.id);
     }
     assert!(ids.len() >= 25);
 }
@@ -449,10 +449,10 @@ Resources:
 fn what_older_queues_have_by_default_was_not_changed_by_hand() {
     let template = "Resources: { Orders: { Type: AWS::SQS::Queue, Properties: { DelaySeconds: 0 } } }";
     let mut inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
-    let live = r#"{"queues": {"arn:aws:sqs:us-east-1:000000000000:sluicegate-Orders": {
+    let overlay = r#"{"queues": {"arn:aws:sqs:us-east-1:000000000000:sluicegate-Orders": {
         "DelaySeconds": "0", "MaximumMessageSize": "262144", "MessageRetentionPeriod": "345600",
         "SqsManagedSseEnabled": "false", "VisibilityTimeout": "30", "QueueArn": "arn"}}}"#;
-    inventory.lay_over(serde_json::from_str(live).expect("live values"));
+    inventory.overlay(serde_json::from_str(overlay).expect("current values"));
     let report = examine(&inventory, &Project::default());
     let found: Vec<_> = report.findings.iter().map(|finding| finding.check).collect();
     assert_eq!(found, ["encryption-off"], "{report}");

@@ -1,4 +1,4 @@
-//! Where a broker is, and who calls. Texts made of it never hold the password.
+//! Broker address and credentials. No text made of it contains the password.
 
 use std::fmt;
 
@@ -15,18 +15,18 @@ const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 pub struct Address {
     uri: AMQPUri,
     credentials: Option<(String, String)>,
-    pub(crate) management: Whereabouts,
+    pub(crate) management: ManagementEndpoint,
 }
 
-/// Where the management API is.
+/// The management API's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Whereabouts {
-    /// Nobody said. It is asked there, and done without if nothing listens.
-    Perhaps(String),
-    /// It must answer there.
-    At(String),
-    /// It is not to be asked.
-    Nowhere,
+pub(crate) enum ManagementEndpoint {
+    /// A URL derived from the broker's; the API is optional there.
+    Derived(String),
+    /// A URL that was given; the API must answer.
+    Given(String),
+    /// No management API.
+    Disabled,
 }
 
 /// An address that cannot be used. The text holds no credentials.
@@ -68,7 +68,7 @@ impl Address {
             Some(_) => return Err(wrong("the broker's URL has a username without a password")),
             None => None,
         };
-        let management = derived(&uri).map_or(Whereabouts::Nowhere, Whereabouts::Perhaps);
+        let management = derived(&uri).map_or(ManagementEndpoint::Disabled, ManagementEndpoint::Derived);
         Ok(Self { uri, credentials, management })
     }
 
@@ -111,14 +111,14 @@ impl Address {
         if url.starts_with("http://") && self.uri.scheme == AMQPScheme::AMQPS && !is_loopback(host) {
             return Err(wrong("http:// would show the password to the network; use https://"));
         }
-        self.management = Whereabouts::At(url.to_owned());
+        self.management = ManagementEndpoint::Given(url.to_owned());
         Ok(self)
     }
 
     /// The same without the management API: what cannot be done over AMQP is left out, and said.
     #[must_use]
     pub fn without_management(mut self) -> Self {
-        self.management = Whereabouts::Nowhere;
+        self.management = ManagementEndpoint::Disabled;
         self
     }
 
@@ -144,7 +144,9 @@ impl Address {
     /// # Errors
     /// There are no credentials.
     pub fn management(&self) -> Result<Option<Management>, AddressError> {
-        let (Whereabouts::At(url) | Whereabouts::Perhaps(url)) = &self.management else { return Ok(None) };
+        let (ManagementEndpoint::Given(url) | ManagementEndpoint::Derived(url)) = &self.management else {
+            return Ok(None);
+        };
         let (username, password) = self.credentials()?;
         Ok(Some(Management::at(url, &username, &password)))
     }
@@ -202,7 +204,8 @@ mod tests {
     fn check(url: &str, shown: &str, management: Option<&str>) {
         let address = Address::parse(url).unwrap();
         assert_eq!(address.to_string(), shown, "{url}");
-        let derived = management.map_or(Whereabouts::Nowhere, |url| Whereabouts::Perhaps(url.to_owned()));
+        let derived =
+            management.map_or(ManagementEndpoint::Disabled, |url| ManagementEndpoint::Derived(url.to_owned()));
         assert_eq!(address.management, derived, "{url}");
         assert!(!format!("{address} {address:?}").contains("secret"), "{address:?}");
     }

@@ -27,6 +27,6 @@ pub use declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration}
 pub use error::Error;
 pub use management::{Management, ManagementError};
 pub use plan::{Change, Difference, Kind, Plan, State, plan};
-pub use queues::{QueueThere, QueueType, queues};
+pub use queues::{QueueFate, QueueType, queues};
 pub use sluicegate_yaml::{Fault, Faults};
 pub use topology::{Binding, Exchange, ExchangeType, Policy, PolicyTarget, Queue, Topology};

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::address::Address;
 use crate::broker::amqp::{Declared, Mode, Session};
-use crate::broker::management::{self, Looked};
+use crate::broker::management::{self, Listing};
 use crate::error::Error;
 use crate::topology::Topology;
 
@@ -90,8 +90,8 @@ pub struct Difference {
 /// The broker cannot be asked.
 pub async fn plan(topology: &Topology, address: &Address) -> Result<Plan, Error> {
     match management::inventory(address).await? {
-        Looked::At(inventory) => Ok(compare::compare(topology, address.vhost(), &inventory)),
-        Looked::Nowhere(reason) => {
+        Listing::Complete(inventory) => Ok(compare::compare(topology, address.vhost(), &inventory)),
+        Listing::Unavailable(reason) => {
             let mut session = Session::open(address).await?;
             let changes = ask(topology, &mut session).await;
             session.close().await;

@@ -1,14 +1,15 @@
-//! The queues that are there, as far as it decides what becomes of their messages: from arguments and policies together.
+//! The fate of messages in the broker's queues, from arguments and policies together.
 
 use serde_json::Value;
 
 use crate::address::Address;
-use crate::broker::management::{self, Kept, KeptQueue};
+use crate::broker::management::{self, ListedQueue, QueueListing};
 use crate::error::Error;
 
-/// Returns after which a quorum queue gives a message up when nobody says otherwise, and the first major version with such a limit
-/// (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
+/// The delivery limit of a quorum queue that sets none.
+/// <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
 const DELIVERY_LIMIT_DEFAULT: u64 = 20;
+/// The first major version with such a default. Same page.
 const DELIVERY_LIMIT_DEFAULT_SINCE: u32 = 4;
 
 /// How a queue keeps its messages.
@@ -16,59 +17,59 @@ const DELIVERY_LIMIT_DEFAULT_SINCE: u32 = 4;
 pub enum QueueType {
     /// On one node, or mirrored.
     Classic,
-    /// Replicated; it counts how often a message came back.
+    /// Replicated; counts how often a message was returned.
     Quorum,
-    /// A log that is read, not taken from.
+    /// An append-only log.
     Stream,
-    /// One that is not known here.
+    /// An unknown type.
     Other,
 }
 
-/// A queue that is there.
+/// What a queue does with its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueThere {
-    /// Its name.
+pub struct QueueFate {
+    /// The queue's name.
     pub name: String,
-    /// Its type.
+    /// The queue's type.
     pub queue_type: QueueType,
-    /// How often a message may come back before the queue gives it up; `None` for ever.
+    /// How often a message may be returned before the queue dead-letters it; `None` means without limit.
     pub delivery_limit: Option<u64>,
-    /// The queues that its dead letters may go to, whatever their routing key; `None` if it drops them.
+    /// The queues that its dead letters can reach with any routing key; `None` if it drops them.
     pub dead_letter_queues: Option<Vec<String>>,
 }
 
-/// Every queue of the virtual host, by the management API.
+/// Returns the fate of messages in every queue of the virtual host, from the management API.
 ///
 /// # Errors
-/// The API cannot be asked.
-pub async fn queues(address: &Address) -> Result<Vec<QueueThere>, Error> {
-    Ok(read(&management::kept(address).await?))
+/// The management API does not answer, or refuses.
+pub async fn queues(address: &Address) -> Result<Vec<QueueFate>, Error> {
+    Ok(read(&management::queue_listing(address).await?))
 }
 
-fn read(kept: &Kept) -> Vec<QueueThere> {
-    kept.queues.iter().map(|queue| kept.queue(queue)).collect()
+fn read(listing: &QueueListing) -> Vec<QueueFate> {
+    listing.queues.iter().map(|queue| listing.fate(queue)).collect()
 }
 
-impl Kept {
-    fn queue(&self, queue: &KeptQueue) -> QueueThere {
+impl QueueListing {
+    fn fate(&self, queue: &ListedQueue) -> QueueFate {
         let policy = self.policies.iter().find(|policy| Some(&policy.name) == queue.policy.as_ref());
         let policy = policy.map(|policy| &policy.definition.0);
         let effective = &queue.effective_policy_definition.0;
-        let said = |key: &str| {
+        let settings = |key: &str| {
             let argument = queue.arguments.0.get(&format!("x-{key}"));
             [argument, policy.and_then(|policy| policy.get(key)), effective.get(key)]
         };
-        let first = |key: &str| said(key).into_iter().flatten().next();
+        let first = |key: &str| settings(key).into_iter().flatten().next();
         let queue_type = match queue.queue_type.as_str() {
             "classic" => QueueType::Classic,
             "quorum" => QueueType::Quorum,
             "stream" => QueueType::Stream,
             _ => QueueType::Other,
         };
-        let limits = said("delivery-limit").into_iter().flatten().filter_map(Value::as_i64).collect::<Vec<_>>();
+        let limits = settings("delivery-limit").into_iter().flatten().filter_map(Value::as_i64).collect::<Vec<_>>();
         let exchange = first("dead-letter-exchange").and_then(Value::as_str);
         let routing_key = first("dead-letter-routing-key").and_then(Value::as_str);
-        QueueThere {
+        QueueFate {
             name: queue.name.clone(),
             queue_type,
             delivery_limit: if queue_type == QueueType::Quorum { self.delivery_limit(&limits) } else { None },
@@ -76,14 +77,13 @@ impl Kept {
         }
     }
 
-    /// The lowest of what was said counts. Less than zero is no limit since there is a default, and was none that can be lived
-    /// with before.
-    fn delivery_limit(&self, said: &[i64]) -> Option<u64> {
+    /// Returns the lowest of the limits. A negative one means no limit on versions with a default limit, and 0 before.
+    fn delivery_limit(&self, limits: &[i64]) -> Option<u64> {
         let major: u32 = self.version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
         let by_default = major >= DELIVERY_LIMIT_DEFAULT_SINCE;
-        let limits = said.iter().filter(|limit| **limit >= 0 || !by_default);
-        let lowest = limits.map(|limit| u64::try_from(*limit).unwrap_or_default()).min();
-        lowest.or((by_default && said.is_empty()).then_some(DELIVERY_LIMIT_DEFAULT))
+        let counted = limits.iter().filter(|limit| **limit >= 0 || !by_default);
+        let lowest = counted.map(|limit| u64::try_from(*limit).unwrap_or_default()).min();
+        lowest.or((by_default && limits.is_empty()).then_some(DELIVERY_LIMIT_DEFAULT))
     }
 
     fn behind(&self, exchange: &str, routing_key: Option<&str>) -> Vec<String> {
@@ -91,7 +91,7 @@ impl Kept {
             return routing_key.into_iter().map(str::to_owned).collect();
         }
         let bound =
-            |binding: &&management::ThereBinding| binding.source == exchange && binding.destination_type == "queue";
+            |binding: &&management::ActualBinding| binding.source == exchange && binding.destination_type == "queue";
         self.bindings.iter().filter(bound).map(|binding| binding.destination.clone()).collect()
     }
 }
@@ -104,17 +104,17 @@ mod tests {
 
     use super::*;
 
-    fn kept(version: &str, queue: Value, policies: Value) -> QueueThere {
+    fn fate(version: &str, queue: Value, policies: Value) -> QueueFate {
         let of = |value: Value| serde_json::from_value(value).unwrap();
         let binding = json!({ "source": "dlx", "destination": "q.dlq", "destination_type": "queue" });
         let queues = vec![serde_json::from_value(queue).unwrap()];
-        let kept = Kept {
+        let listing = QueueListing {
             version: version.into(),
             queues,
             bindings: vec![of(binding)],
             policies: serde_json::from_value(policies).unwrap(),
         };
-        read(&kept).remove(0)
+        read(&listing).remove(0)
     }
 
     #[test]
@@ -140,8 +140,8 @@ mod tests {
                 "effective_policy_definition": effective,
             });
             let policies = json!([{ "name": "p", "pattern": "", "apply-to": "queues", "definition": definition }]);
-            let there = kept(version, queue, policies);
-            assert_eq!(there.delivery_limit, limit, "{version} {queue_type} {argument:?} {policy:?} {operator:?}");
+            let fate = fate(version, queue, policies);
+            assert_eq!(fate.delivery_limit, limit, "{version} {queue_type} {argument:?} {policy:?} {operator:?}");
         }
     }
 
@@ -160,9 +160,9 @@ mod tests {
         ] {
             let queue = json!({ "name": "q", "type": "quorum", "arguments": arguments, "policy": "p" });
             let policies = json!([{ "name": "p", "pattern": "", "apply-to": "all", "definition": policy }]);
-            let there = kept("3.10.8", queue, policies);
+            let fate = fate("3.10.8", queue, policies);
             let behind = behind.map(|names| names.into_iter().map(str::to_owned).collect());
-            assert_eq!(there.dead_letter_queues, behind, "{arguments}");
+            assert_eq!(fate.dead_letter_queues, behind, "{arguments}");
         }
     }
 }

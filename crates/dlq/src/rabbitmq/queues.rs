@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
-use sluicegate_topology::{Address, QueueThere, QueueType};
+use sluicegate_topology::{Address, QueueFate, QueueType};
 
 use super::broker;
 use super::connection::Connection;
@@ -38,16 +38,16 @@ pub(super) async fn check(address: &Address, queue: &str) -> Result<(), Error> {
     fit(there).map_err(|reason| Error::Broker(format!("{address}: {reason}")))
 }
 
-async fn there(address: &Address) -> Result<Vec<QueueThere>, Error> {
+async fn there(address: &Address) -> Result<Vec<QueueFate>, Error> {
     let queues = sluicegate_topology::queues(address).await;
     queues.map_err(|error| {
         Error::Broker(format!("the management API, which tells what becomes of a queue's messages, is needed: {error}"))
     })
 }
 
-fn names(queues: &[QueueThere]) -> BTreeSet<&str> {
+fn names(queues: &[QueueFate]) -> BTreeSet<&str> {
     let targets: BTreeSet<_> = queues.iter().filter_map(|queue| queue.dead_letter_queues.as_ref()).flatten().collect();
-    let last = |queue: &&QueueThere| {
+    let last = |queue: &&QueueFate| {
         queue.name.ends_with(DEAD_LETTER_QUEUE_SUFFIX)
             || (targets.contains(&queue.name) && queue.dead_letter_queues.is_none())
     };
@@ -56,7 +56,7 @@ fn names(queues: &[QueueThere]) -> BTreeSet<&str> {
 
 /// # Errors
 /// Why messages cannot be held and given back without the danger of losing them.
-fn fit(queue: &QueueThere) -> Result<(), String> {
+fn fit(queue: &QueueFate) -> Result<(), String> {
     let name = &queue.name;
     match (queue.queue_type, queue.delivery_limit) {
         (QueueType::Stream, _) => Err(format!("{name} is a stream, from which nothing can be taken")),
@@ -73,9 +73,9 @@ fn fit(queue: &QueueThere) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn queue(name: &str, letters: Option<&[&str]>) -> QueueThere {
+    fn queue(name: &str, letters: Option<&[&str]>) -> QueueFate {
         let dead_letter_queues = letters.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-        QueueThere { name: name.into(), queue_type: QueueType::Quorum, delivery_limit: None, dead_letter_queues }
+        QueueFate { name: name.into(), queue_type: QueueType::Quorum, delivery_limit: None, dead_letter_queues }
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             (QueueType::Quorum, Some(0), Some("more than 0 times")),
             (QueueType::Stream, None, Some("a stream")),
         ] {
-            let told = fit(&QueueThere { queue_type, delivery_limit, ..queue("q.dlq", None) });
+            let told = fit(&QueueFate { queue_type, delivery_limit, ..queue("q.dlq", None) });
             match (told, wrong) {
                 (Ok(()), None) => {}
                 (Err(told), Some(part)) => assert!(told.contains(part), "{told}"),

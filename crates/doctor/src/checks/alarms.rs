@@ -1,7 +1,7 @@
 //! Alarms: whether somebody would be told.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Alarm, Metric, Model, Queue, RETENTION_S_DEFAULT},
     setting::Setting,
 };
@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "nothing watches a dead-letter queue",
         why: "Messages that were given up lie there unseen, until their retention ends and they are deleted.",
-        mend: "Add an alarm on ApproximateNumberOfMessagesVisible of the dead-letter queue, above 0.",
+        fix: "Add an alarm on ApproximateNumberOfMessagesVisible of the dead-letter queue, above 0.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
         find: dead_letter_no_alarm,
     },
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm on a dead-letter queue watches NumberOfMessagesSent",
         why: "That metric does not count messages that SQS moves there itself, so the alarm stays silent.",
-        mend: "Watch ApproximateNumberOfMessagesVisible.",
+        fix: "Watch ApproximateNumberOfMessagesVisible.",
         source: METRICS,
         find: dead_letter_alarm_silent,
     },
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "nothing watches the age of a queue's oldest message",
         why: "A consumer that fails or is too slow is noticed when messages expire, or not at all.",
-        mend: "Add an alarm on ApproximateAgeOfOldestMessage, well below the queue's retention.",
+        fix: "Add an alarm on ApproximateAgeOfOldestMessage, well below the queue's retention.",
         source: METRICS,
         find: no_age_alarm,
     },
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm lacks dimensions that its metric always has",
         why: "Such a metric never gets a value, and the alarm stays where it is.",
-        mend: "Give QueueName (SQS), or Broker, and with Queue also VirtualHost (Amazon MQ).",
+        fix: "Give QueueName (SQS), or Broker, and with Queue also VirtualHost (Amazon MQ).",
         source: METRICS,
         find: alarm_dimensions,
     },
@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm watches a queue that is not of this stack, or not in the topology",
         why: "If there is no such queue, its metric never gets a value, and the alarm stays where it is.",
-        mend: "Name a queue that exists: !GetAtt Queue.QueueName, or one of infra/topology.yaml.",
+        fix: "Name a queue that exists: !GetAtt Queue.QueueName, or one of infra/topology.yaml.",
         source: METRICS,
         find: alarm_unknown_queue,
     },
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm watches a single queue of a RabbitMQ 4 broker",
         why: "Amazon MQ sends no metrics of single queues to CloudWatch from RabbitMQ 4 on, so the alarm stays where it is.",
-        mend: "Watch the broker's MessageCount, and its queues by the management API (sluicegate dlq list).",
+        fix: "Watch the broker's MessageCount, and its queues by the management API (sluicegate dlq list).",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-4.html",
         find: alarm_metric_gone,
     },
@@ -73,7 +73,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm cannot go off when it should",
         why: "The metric never gets to the threshold, or the comparison is the wrong way round: whatever happens, the alarm does not say so.",
-        mend: "Compare with GreaterThanThreshold and a threshold that the metric can pass: 0 for dead letters, errors and throttles, well below the queue's retention for its age.",
+        fix: "Compare with GreaterThanThreshold and a threshold that the metric can pass: 0 for dead letters, errors and throttles, well below the queue's retention for its age.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
         find: alarm_cannot_fire,
     },
@@ -82,7 +82,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm's actions are disabled",
         why: "It changes its state and runs none of its AlarmActions.",
-        mend: "Remove ActionsEnabled: false.",
+        fix: "Remove ActionsEnabled: false.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
         find: alarm_actions_disabled,
     },
@@ -91,7 +91,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Info,
         title: "an alarm on a dead-letter queue leaves some dead letters unsaid",
         why: "As long as there are no more than its threshold they lie there unseen, until their retention ends.",
-        mend: "Set the threshold to 0, with GreaterThanThreshold.",
+        fix: "Set the threshold to 0, with GreaterThanThreshold.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
         find: dead_letter_alarm_late,
     },
@@ -100,18 +100,18 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Info,
         title: "alarms go to a topic that the template subscribes no one to",
         why: "Without a subscription made by hand, SNS drops every message.",
-        mend: "Add an AWS::SNS::Subscription (here: give AlarmEmail), or subscribe by hand to the output AlarmTopicArn.",
+        fix: "Add an AWS::SNS::Subscription (here: give AlarmEmail), or subscribe by hand to the output AlarmTopicArn.",
         source: "https://docs.aws.amazon.com/sns/latest/dg/sns-create-subscribe-endpoint-to-topic.html",
         find: topic_without_subscription,
     },
     Check {
-        id: "alarms-tell-nobody",
+        id: "alarm-without-action",
         severity: Severity::Info,
         title: "no alarm has an action",
         why: "Alarms change their state and nobody is told.",
-        mend: "Give AlarmActions: the ARN of an SNS topic that somebody reads.",
+        fix: "Give AlarmActions: the ARN of an SNS topic that somebody reads.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html",
-        find: alarms_tell_nobody,
+        find: alarm_without_action,
     },
 ];
 
@@ -130,37 +130,41 @@ fn is_watched(alarms: &[Alarm], queue: &Queue, names: &[&str]) -> bool {
     alarms.iter().any(|alarm| alarm.metrics.is_empty() || alarm.metrics.iter().any(fits))
 }
 
-fn dead_letter_no_alarm(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_no_alarm(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.dead_letter_queues().into_iter().filter(|_| !model.hidden) {
         // The silent one has a check of its own.
         let watched = [OF_CONTENT.as_slice(), &["NumberOfMessagesSent"]].concat();
         if !is_watched(&model.alarms, queue, &watched) {
-            hits.add(&queue.origin, "", "no alarm watches what it holds");
+            findings.add(&queue.origin, "", "no alarm watches what it holds");
         }
     }
 }
 
-fn dead_letter_alarm_silent(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_alarm_silent(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.dead_letter_queues() {
         for alarm in &model.alarms {
             let silent =
                 |metric: &Metric| metric.is(SQS, "NumberOfMessagesSent") && is_of(metric, queue) && !metric.hidden;
             if alarm.metrics.iter().any(silent) {
-                hits.add(&alarm.origin, "MetricName", format!("does not see what SQS moves to {}", queue.origin.id));
+                findings.add(
+                    &alarm.origin,
+                    "MetricName",
+                    format!("does not see what SQS moves to {}", queue.origin.id),
+                );
             }
         }
     }
 }
 
-fn no_age_alarm(model: &Model<'_>, hits: &mut Hits) {
+fn no_age_alarm(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.queues.iter().filter(|queue| model.is_consumed(queue) && !model.hidden) {
         if !is_watched(&model.alarms, queue, &["ApproximateAgeOfOldestMessage"]) {
-            hits.add(&queue.origin, "", "no alarm watches its age");
+            findings.add(&queue.origin, "", "no alarm watches its age");
         }
     }
 }
 
-fn alarm_dimensions(model: &Model<'_>, hits: &mut Hits) {
+fn alarm_dimensions(model: &Model<'_>, findings: &mut Findings) {
     for alarm in &model.alarms {
         for metric in alarm.metrics.iter().filter(|metric| !metric.hidden) {
             let has = |name| metric.dimensions.contains_key(name);
@@ -170,12 +174,12 @@ fn alarm_dimensions(model: &Model<'_>, hits: &mut Hits) {
                 Some(MQ) if has("Queue") && !has("VirtualHost") => "has a Queue and no VirtualHost",
                 _ => continue,
             };
-            hits.add(&alarm.origin, "Dimensions", what);
+            findings.add(&alarm.origin, "Dimensions", what);
         }
     }
 }
 
-fn alarm_unknown_queue(model: &Model<'_>, hits: &mut Hits) {
+fn alarm_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
     let declared = model.project.topology.as_ref().map(|topology| topology.queue_declarations());
     for alarm in &model.alarms {
         for metric in &alarm.metrics {
@@ -185,18 +189,18 @@ fn alarm_unknown_queue(model: &Model<'_>, hits: &mut Hits) {
                 && !model.queues.is_empty()
                 && !model.queues.iter().any(|queue| queue.name == *name)
             {
-                hits.add(&alarm.origin, "Dimensions", format!("there is no queue {name} here"));
+                findings.add(&alarm.origin, "Dimensions", format!("there is no queue {name} here"));
             }
             if let (Some(MQ), Some(name), Some(declared)) = (namespace, dimension("Queue"), &declared)
                 && !declared.iter().any(|queue| queue.name == *name)
             {
-                hits.add(&alarm.origin, "Dimensions", format!("the topology has no queue {name}"));
+                findings.add(&alarm.origin, "Dimensions", format!("the topology has no queue {name}"));
             }
         }
     }
 }
 
-fn alarm_metric_gone(model: &Model<'_>, hits: &mut Hits) {
+fn alarm_metric_gone(model: &Model<'_>, findings: &mut Findings) {
     let version_4 = |version: &String| version.starts_with("4.") || version == "4";
     let mut brokers = model.brokers.iter().filter(|broker| broker.rabbitmq);
     if brokers.any(|broker| broker.engine_version.as_ref().known().is_some_and(version_4)) {
@@ -204,16 +208,16 @@ fn alarm_metric_gone(model: &Model<'_>, hits: &mut Hits) {
             metric.namespace.as_ref().known().is_some_and(|name| name == MQ) && metric.dimensions.contains_key("Queue")
         };
         for alarm in model.alarms.iter().filter(|alarm| alarm.metrics.iter().any(single)) {
-            hits.add(&alarm.origin, "Dimensions", "watches a single queue");
+            findings.add(&alarm.origin, "Dimensions", "watches a single queue");
         }
     }
 }
 
-fn alarms_tell_nobody(model: &Model<'_>, hits: &mut Hits) {
+fn alarm_without_action(model: &Model<'_>, findings: &mut Findings) {
     if let [first, ..] = model.alarms.as_slice()
         && !model.alarms.iter().any(|alarm| alarm.acts)
     {
-        hits.add(&first.origin, "AlarmActions", format!("none of {} alarm(s) has an action", model.alarms.len()));
+        findings.add(&first.origin, "AlarmActions", format!("none of {} alarm(s) has an action", model.alarms.len()));
     }
 }
 
@@ -253,21 +257,21 @@ fn never_fires(model: &Model<'_>, alarm: &Alarm) -> Option<String> {
     None
 }
 
-fn alarm_cannot_fire(model: &Model<'_>, hits: &mut Hits) {
+fn alarm_cannot_fire(model: &Model<'_>, findings: &mut Findings) {
     for alarm in &model.alarms {
         if let Some(what) = never_fires(model, alarm) {
-            hits.add(&alarm.origin, "Threshold", what);
+            findings.add(&alarm.origin, "Threshold", what);
         }
     }
 }
 
-fn alarm_actions_disabled(model: &Model<'_>, hits: &mut Hits) {
+fn alarm_actions_disabled(model: &Model<'_>, findings: &mut Findings) {
     for alarm in model.alarms.iter().filter(|alarm| alarm.enabled == Setting::Known(false)) {
-        hits.add(&alarm.origin, "ActionsEnabled", "is false");
+        findings.add(&alarm.origin, "ActionsEnabled", "is false");
     }
 }
 
-fn dead_letter_alarm_late(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_alarm_late(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.dead_letter_queues() {
         for alarm in &model.alarms {
             let [metric] = alarm.metrics.as_slice() else { continue };
@@ -279,7 +283,7 @@ fn dead_letter_alarm_late(model: &Model<'_>, hits: &mut Hits) {
                 _ => continue,
             };
             if counts && unsaid >= 1.0 {
-                hits.add(
+                findings.add(
                     &alarm.origin,
                     "Threshold",
                     format!("says nothing of {unsaid} messages in {}", queue.origin.id),
@@ -289,14 +293,14 @@ fn dead_letter_alarm_late(model: &Model<'_>, hits: &mut Hits) {
     }
 }
 
-fn topic_without_subscription(model: &Model<'_>, hits: &mut Hits) {
+fn topic_without_subscription(model: &Model<'_>, findings: &mut Findings) {
     // Of a deployed stack it is not known who subscribed by hand.
     let written = model.topics.iter().filter(|topic| topic.origin.is_written() && !model.hidden);
     for topic in written.filter(|topic| !topic.subscribed) {
         let told = Setting::Known(topic.arn.clone());
         let alarms = model.alarms.iter().filter(|alarm| alarm.actions.contains(&told)).count();
         if alarms > 0 {
-            hits.add(&topic.origin, "", format!("{alarms} alarm(s) go to it, and the template subscribes no one"));
+            findings.add(&topic.origin, "", format!("{alarms} alarm(s) go to it, and the template subscribes no one"));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Drift,
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Api, Model, TIMEOUT_S_DEFAULT},
     setting::Setting,
 };
@@ -16,7 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a function behind an HTTP API may run for longer than the API waits",
         why: "After 30 s the client is told 503 while the function goes on: the message may be stored, and the client sends it again.",
-        mend: "Set the function's Timeout below 30, so that a sick broker is its own 503 with Retry-After.",
+        fix: "Set the function's Timeout below 30, so that a sick broker is its own 503 with Retry-After.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html",
         find: integration_timeout,
     },
@@ -25,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an HTTP API has no limit of requests of its own",
         why: "A flood of one client uses up the account's limit, which all APIs of the Region share: the others answer 429.",
-        mend: "Set DefaultRouteSettings: ThrottlingRateLimit and ThrottlingBurstLimit.",
+        fix: "Set DefaultRouteSettings: ThrottlingRateLimit and ThrottlingBurstLimit.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html",
         find: api_throttling,
     },
@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an HTTP API lets no request through",
         why: "With a limit of 0 the gateway answers 429 to every request, and the function sees none.",
-        mend: "Set ThrottlingRateLimit and ThrottlingBurstLimit to 1 or more. To close a route, remove it.",
+        fix: "Set ThrottlingRateLimit and ThrottlingBurstLimit to 1 or more. To close a route, remove it.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html",
         find: throttling_zero,
     },
@@ -43,7 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an HTTP API writes no access log",
         why: "What the gateway refuses by itself (413, 429, 503) leaves no trace: HTTP APIs have no other log.",
-        mend: "Set AccessLogSettings, with $context.error.message and $context.integrationErrorMessage in its format.",
+        fix: "Set AccessLogSettings, with $context.error.message and $context.integrationErrorMessage in its format.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html",
         find: api_access_logs,
     },
@@ -52,7 +52,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a function URL is open to everybody",
         why: "With AuthType NONE nothing stands before the function: no limit of requests, and each of them is an invocation that is paid for.",
-        mend: "Use the HTTP API, or AuthType AWS_IAM behind CloudFront.",
+        fix: "Use the HTTP API, or AuthType AWS_IAM behind CloudFront.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
         find: function_url_public,
     },
@@ -61,7 +61,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a public function URL lacks one of its two permissions",
         why: "Since October 2025 a URL needs lambda:InvokeFunctionUrl and lambda:InvokeFunction; the exemption for older ones ended on 1 November 2026. Every request is answered 403.",
-        mend: "Add an AWS::Lambda::Permission for each; the second one with InvokedViaFunctionUrl: true.",
+        fix: "Add an AWS::Lambda::Permission for each; the second one with InvokedViaFunctionUrl: true.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
         find: function_url_permissions,
     },
@@ -70,7 +70,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "the contract has a route that the API does not have",
         why: "The gateway answers 404 and the function never sees the request.",
-        mend: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
+        fix: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html",
         find: route_missing,
     },
@@ -79,58 +79,58 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "contract and template differ in their routes",
         why: "Limits, logs and metrics by route are of other routes than the contract says, and a route that is gone is refused only by the function.",
-        mend: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
+        fix: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html",
         find: route_drift,
     },
 ];
 
-fn integration_timeout(model: &Model<'_>, hits: &mut Hits) {
+fn integration_timeout(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let routed =
             model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
         let timeout_s =
             function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout| *timeout >= INTEGRATION_S_MAX);
         if let (true, Some(timeout_s)) = (routed, timeout_s) {
-            hits.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
+            findings.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
         }
     }
 }
 
-fn api_throttling(model: &Model<'_>, hits: &mut Hits) {
+fn api_throttling(model: &Model<'_>, findings: &mut Findings) {
     for api in model.apis.iter().filter(|api| api.throttled == Setting::Known(false)) {
-        hits.add(&api.origin, "DefaultRouteSettings", "has no ThrottlingRateLimit");
+        findings.add(&api.origin, "DefaultRouteSettings", "has no ThrottlingRateLimit");
     }
 }
 
-fn throttling_zero(model: &Model<'_>, hits: &mut Hits) {
+fn throttling_zero(model: &Model<'_>, findings: &mut Findings) {
     for api in &model.apis {
         for path in &api.closed {
-            hits.add(&api.origin, path, format!("{path} is 0"));
+            findings.add(&api.origin, path, format!("{path} is 0"));
         }
     }
 }
 
-fn api_access_logs(model: &Model<'_>, hits: &mut Hits) {
+fn api_access_logs(model: &Model<'_>, findings: &mut Findings) {
     for api in model.apis.iter().filter(|api| api.access_logs == Setting::Known(false)) {
-        hits.add(&api.origin, "AccessLogSettings", "has no AccessLogSettings");
+        findings.add(&api.origin, "AccessLogSettings", "has no AccessLogSettings");
     }
 }
 
-fn function_url_public(model: &Model<'_>, hits: &mut Hits) {
+fn function_url_public(model: &Model<'_>, findings: &mut Findings) {
     for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
-        hits.add(&url.origin, "AuthType", "is NONE");
+        findings.add(&url.origin, "AuthType", "is NONE");
     }
 }
 
-fn function_url_permissions(model: &Model<'_>, hits: &mut Hits) {
+fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
     for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
         let Some(permitted) = &url.permitted else { continue };
         let given = |action: &&str| permitted.iter().any(|one| one == action || one == "lambda:*");
         let missing: Vec<_> =
             ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"].into_iter().filter(|action| !given(action)).collect();
         if !missing.is_empty() {
-            hits.add(&url.origin, "", format!("nobody is permitted {}", missing.join(" and ")));
+            findings.add(&url.origin, "", format!("nobody is permitted {}", missing.join(" and ")));
         }
     }
 }
@@ -148,21 +148,21 @@ fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, boo
     })
 }
 
-fn route_missing(model: &Model<'_>, hits: &mut Hits) {
+fn route_missing(model: &Model<'_>, findings: &mut Findings) {
     for (api, drift, _) in drifts(model).filter(|(.., catches)| !catches) {
         for route in &drift.missing {
-            hits.add(&api.origin, "", format!("has no {route}"));
+            findings.add(&api.origin, "", format!("has no {route}"));
         }
     }
 }
 
-fn route_drift(model: &Model<'_>, hits: &mut Hits) {
+fn route_drift(model: &Model<'_>, findings: &mut Findings) {
     for (api, drift, catches) in drifts(model) {
         for route in drift.missing.iter().filter(|_| catches) {
-            hits.add(&api.origin, "", format!("has no {route}"));
+            findings.add(&api.origin, "", format!("has no {route}"));
         }
         for route in api.routes.iter().filter(|route| drift.extra.contains(&route.key)) {
-            hits.add(&route.origin, "", format!("the contract has no {}", route.key));
+            findings.add(&route.origin, "", format!("the contract has no {}", route.key));
         }
     }
 }

@@ -8,7 +8,7 @@ use super::permissions::at;
 use sluicegate_contract::binding_variable;
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Function, Mapping, Model, Source},
     setting::Setting,
 };
@@ -21,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "the contract names a queue that no QUEUE_<NAME> binds",
         why: "The function refuses to start: every request is answered 500.",
-        mend: "Add the variable, with the queue's URL or rabbitmq:EXCHANGE/ROUTING_KEY.",
+        fix: "Add the variable, with the queue's URL or rabbitmq:EXCHANGE/ROUTING_KEY.",
         source: CONFIGURATION,
         find: queue_unbound,
     },
@@ -30,7 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a QUEUE_<NAME> is neither a queue's URL nor rabbitmq:EXCHANGE/ROUTING_KEY",
         why: "The function refuses to start: every request is answered 500.",
-        mend: "Use !Ref Queue, which is its URL, or rabbitmq:EXCHANGE/ROUTING_KEY.",
+        fix: "Use !Ref Queue, which is its URL, or rabbitmq:EXCHANGE/ROUTING_KEY.",
         source: CONFIGURATION,
         find: binding_form,
     },
@@ -39,7 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a QUEUE_<NAME> names a queue of this account that is not there",
         why: "Every request for that queue is answered 503.",
-        mend: "Use !Ref Queue.",
+        fix: "Use !Ref Queue.",
         source: CONFIGURATION,
         find: binding_unknown_queue,
     },
@@ -48,7 +48,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a QUEUE_<NAME> names a dead-letter queue",
         why: "New messages are stored among those that were given up, where nothing works them off.",
-        mend: "Bind the queue itself: !Ref Queue, not its dead-letter queue.",
+        fix: "Bind the queue itself: !Ref Queue, not its dead-letter queue.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: binding_dead_letter,
     },
@@ -57,7 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue of the contract has no consumer",
         why: "Requests are answered 202 and their messages stay on the queue until its retention ends, when they are deleted.",
-        mend: "Give the consumer an event of the queue: Type: SQS with the queue's ARN, or Type: MQ with its name.",
+        fix: "Give the consumer an event of the queue: Type: SQS with the queue's ARN, or Type: MQ with its name.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: queue_not_consumed,
     },
@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a route asks for a delay, and its queue is FIFO",
         why: "FIFO queues take no delay for a single message; the function refuses to start.",
-        mend: "Bind the route's queue to a standard queue, or remove the delay.",
+        fix: "Bind the route's queue to a standard queue, or remove the delay.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
         find: delay_on_fifo,
     },
@@ -88,30 +88,30 @@ fn names(function: &Function) -> Vec<&str> {
     function.bindings().filter_map(|(variable, _)| variable.strip_prefix("QUEUE_")).collect()
 }
 
-fn queue_unbound(model: &Model<'_>, hits: &mut Hits) {
+fn queue_unbound(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     let wanted: Vec<&str> = contract.queues().into_iter().collect();
     for function in model.functions.iter().filter(|function| function.bindings().next().is_some()) {
         for (variable, reason) in bind(function, &wanted).err().into_iter().flatten() {
             if function.variable(&variable).is_absent() {
-                hits.add(&function.origin, &at(&variable), format!("{variable} {reason}"));
+                findings.add(&function.origin, &at(&variable), format!("{variable} {reason}"));
             }
         }
     }
 }
 
-fn binding_form(model: &Model<'_>, hits: &mut Hits) {
+fn binding_form(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         for (variable, reason) in bind(function, &names(function)).err().into_iter().flatten() {
             if function.variable(&variable).is_absent() {
                 continue;
             }
-            hits.add(&function.origin, &at(&variable), format!("{variable} {reason}"));
+            findings.add(&function.origin, &at(&variable), format!("{variable} {reason}"));
         }
     }
 }
 
-fn binding_unknown_queue(model: &Model<'_>, hits: &mut Hits) {
+fn binding_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
     // What is deployed may well use another stack's queue.
     for function in model.functions.iter().filter(|function| function.origin.is_written()) {
         for (variable, value) in function.bindings() {
@@ -121,29 +121,29 @@ fn binding_unknown_queue(model: &Model<'_>, hits: &mut Hits) {
             // Of other accounts nothing is known here.
             let here = model.queues.iter().any(|queue| queue.arn.split(':').nth(4) == Some(account));
             if here && model.queue_at(url).is_none() {
-                hits.add(&function.origin, &at(variable), format!("there is no queue {name} here"));
+                findings.add(&function.origin, &at(variable), format!("there is no queue {name} here"));
             }
         }
     }
 }
 
-fn delay_on_fifo(model: &Model<'_>, hits: &mut Hits) {
+fn delay_on_fifo(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     for operation in contract.operations().iter().filter(|operation| operation.enqueue.delay_s > 0) {
         for queue in model.bound(&operation.enqueue.queue).into_iter().filter(|queue| queue.fifo) {
             let what = format!("{} asks for a delay of {} s", operation.id, operation.enqueue.delay_s);
-            hits.add(&queue.origin, "FifoQueue", what);
+            findings.add(&queue.origin, "FifoQueue", what);
         }
     }
 }
 
-fn binding_dead_letter(model: &Model<'_>, hits: &mut Hits) {
+fn binding_dead_letter(model: &Model<'_>, findings: &mut Findings) {
     for (function, variable, queue) in model.senders().filter(|(.., queue)| model.rests(queue)) {
-        hits.add(&function.origin, &at(variable), format!("names the dead-letter queue {}", queue.origin.id));
+        findings.add(&function.origin, &at(variable), format!("names the dead-letter queue {}", queue.origin.id));
     }
 }
 
-fn queue_not_consumed(model: &Model<'_>, hits: &mut Hits) {
+fn queue_not_consumed(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     let unknown = model.mappings.iter().any(|mapping| match &mapping.source {
         Source::Sqs { queue } => *queue == Setting::Unknown,
@@ -158,7 +158,7 @@ fn queue_not_consumed(model: &Model<'_>, hits: &mut Hits) {
             let arn = Setting::Known(queue.arn.clone());
             let by = |mapping: &Mapping| matches!(&mapping.source, Source::Sqs { queue } if *queue == arn);
             if !model.mappings.iter().any(by) {
-                hits.add(
+                findings.add(
                     &queue.origin,
                     "",
                     format!("takes what the contract sends to {name}, and nothing consumes it"),
@@ -182,7 +182,7 @@ fn queue_not_consumed(model: &Model<'_>, hits: &mut Hits) {
             // An exchange without queues has a check of its own.
             if queues.peek().is_some() && !queues.any(|queue| read(&queue.name)) {
                 let what = format!("sends to exchange {exchange}, and no mapping names a queue that is bound to it");
-                hits.add(&function.origin, &at(&variable), what);
+                findings.add(&function.origin, &at(&variable), what);
             }
         }
     }

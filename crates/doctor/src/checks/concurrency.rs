@@ -1,7 +1,7 @@
 //! How many environments work at once, and who has to wait: throttled deliveries use up receives.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Function, Mapping, Model},
     setting::Setting,
 };
@@ -14,7 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a consumer may not run at all",
         why: "With no concurrency every delivery is throttled; its receives are used up and it gets to the dead-letter queue, unseen.",
-        mend: "Remove ReservedConcurrentExecutions: 0. To stop a consumer, disable its event source mapping.",
+        fix: "Remove ReservedConcurrentExecutions: 0. To stop a consumer, disable its event source mapping.",
         source: SCALING,
         find: reserved_concurrency_zero,
     },
@@ -23,7 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a consumer's reserved concurrency is below the sum of its mappings' MaximumConcurrency",
         why: "The mappings start more invocations than may run. Those throttled use up receives, and good messages get to the dead-letter queue without the code having seen them.",
-        mend: "Set ReservedConcurrentExecutions to at least the sum of MaximumConcurrency of the function's queues, or remove it.",
+        fix: "Set ReservedConcurrentExecutions to at least the sum of MaximumConcurrency of the function's queues, or remove it.",
         source: SCALING,
         find: reserved_below_maximum_concurrency,
     },
@@ -32,7 +32,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a consumer is limited by reserved concurrency alone",
         why: "Lambda polls on and invokes more than may run. Those throttled use up receives, and good messages get to the dead-letter queue without the code having seen them.",
-        mend: "Limit the mapping with ScalingConfig: MaximumConcurrency, which polls less instead of throttling.",
+        fix: "Limit the mapping with ScalingConfig: MaximumConcurrency, which polls less instead of throttling.",
         source: SCALING,
         find: reserved_without_maximum_concurrency,
     },
@@ -41,7 +41,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "consumers may start more environments than the account runs at once",
         why: "A new account has a small quota (10 is common), not 1,000. Above it invocations are throttled, ingress's too: callers get a 503, and throttled deliveries use up receives.",
-        mend: "Ask for a higher quota of concurrent executions (Service Quotas), or lower MaximumConcurrency.",
+        fix: "Ask for a higher quota of concurrent executions (Service Quotas), or lower MaximumConcurrency.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html",
         find: concurrency_above_account,
     },
@@ -50,7 +50,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "nothing limits how many environments work a queue off",
         why: "Up to 1,250 batches run at once. What they call may not bear it, and other functions of the account are throttled.",
-        mend: "Set ScalingConfig: MaximumConcurrency to what the consumer's dependencies bear.",
+        fix: "Set ScalingConfig: MaximumConcurrency to what the consumer's dependencies bear.",
         source: SCALING,
         find: no_maximum_concurrency,
     },
@@ -65,35 +65,35 @@ fn consumers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Function, Ve
     })
 }
 
-fn reserved_concurrency_zero(model: &Model<'_>, hits: &mut Hits) {
+fn reserved_concurrency_zero(model: &Model<'_>, findings: &mut Findings) {
     for (function, _) in consumers(model).filter(|(function, _)| function.reserved == Setting::Known(0)) {
-        hits.add(&function.origin, "ReservedConcurrentExecutions", "is 0");
+        findings.add(&function.origin, "ReservedConcurrentExecutions", "is 0");
     }
 }
 
-fn reserved_below_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
+fn reserved_below_maximum_concurrency(model: &Model<'_>, findings: &mut Findings) {
     for (function, mappings) in consumers(model) {
         let each = mappings.iter().map(|mapping| mapping.concurrency_max.clone().known());
         if let (Some(reserved @ 1..), Some(sum)) = (function.reserved.clone().known(), each.sum::<Option<u64>>())
             && reserved < sum
         {
             let what = format!("{reserved} are reserved, its event source mappings start up to {sum}");
-            hits.add(&function.origin, "ReservedConcurrentExecutions", what);
+            findings.add(&function.origin, "ReservedConcurrentExecutions", what);
         }
     }
 }
 
-fn reserved_without_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
+fn reserved_without_maximum_concurrency(model: &Model<'_>, findings: &mut Findings) {
     for (function, mappings) in consumers(model) {
         let Some(reserved @ 1..) = function.reserved.clone().known() else { continue };
         for mapping in mappings.iter().filter(|mapping| mapping.concurrency_max.is_absent()) {
             let what = format!("has no MaximumConcurrency, and {reserved} are reserved for {}", function.origin.id);
-            hits.add(&mapping.origin, "ScalingConfig", what);
+            findings.add(&mapping.origin, "ScalingConfig", what);
         }
     }
 }
 
-fn concurrency_above_account(model: &Model<'_>, hits: &mut Hits) {
+fn concurrency_above_account(model: &Model<'_>, findings: &mut Findings) {
     let Some(quota) = model.account_concurrency else { return };
     let mut together: u64 = 0;
     let mut last = None;
@@ -110,14 +110,14 @@ fn concurrency_above_account(model: &Model<'_>, hits: &mut Hits) {
     }
     if let Some(function) = last.filter(|_| together > quota) {
         let what = format!("consumers start up to {together} environments, and the account runs {quota} at once");
-        hits.add(&function.origin, "", what);
+        findings.add(&function.origin, "", what);
     }
 }
 
-fn no_maximum_concurrency(model: &Model<'_>, hits: &mut Hits) {
+fn no_maximum_concurrency(model: &Model<'_>, findings: &mut Findings) {
     for (function, mappings) in consumers(model).filter(|(function, _)| function.reserved.is_absent()) {
         for mapping in mappings.iter().filter(|mapping| mapping.concurrency_max.is_absent() && !mapping.provisioned) {
-            hits.add(&mapping.origin, "ScalingConfig", format!("nothing limits {}", function.origin.id));
+            findings.add(&mapping.origin, "ScalingConfig", format!("nothing limits {}", function.origin.id));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What only a deployed stack can show.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::Model,
     setting::Setting,
 };
@@ -12,7 +12,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "something is not as it was deployed",
         why: "Somebody changed it by hand. The next deployment may put it back, or may not: CloudFormation compares templates, not what is there.",
-        mend: "Put the value into the template and deploy, or change it back.",
+        fix: "Put the value into the template and deploy, or change it back.",
         source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html",
         find: changed_since_deployed,
     },
@@ -21,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "the secret still is as the template made it",
         why: "It holds no key, so every request is answered 401 or 503.",
-        mend: "Put the values in: aws secretsmanager put-secret-value.",
+        fix: "Put the values in: aws secretsmanager put-secret-value.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/manage_update-secret-value.html",
         find: secret_empty,
     },
@@ -30,7 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a secret has been the same for more than a year",
         why: "Whoever has seen it since can still sign and call. Nobody has practised changing it either, so the day it leaks is the first time.",
-        mend: "Add a new value to its list, move the callers, remove the old one (docs/operate.md).",
+        fix: "Add a new value to its list, move the callers, remove the old one (docs/operate.md).",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets.html",
         find: secret_unrotated,
     },
@@ -38,13 +38,13 @@ pub(super) const CHECKS: &[Check] = &[
 
 const UNROTATED_DAYS_MAX: u64 = 365;
 
-fn changed_since_deployed(model: &Model<'_>, hits: &mut Hits) {
+fn changed_since_deployed(model: &Model<'_>, findings: &mut Findings) {
     for (origin, what) in model.changes {
-        hits.add(origin, "", what.as_str());
+        findings.add(origin, "", what.as_str());
     }
 }
 
-fn secret_empty(model: &Model<'_>, hits: &mut Hits) {
+fn secret_empty(model: &Model<'_>, findings: &mut Findings) {
     for secret in model.secrets.iter().filter(|secret| secret.versions == Setting::Known(1)) {
         let text = secret.text.as_ref().known().map(|text| text.trim());
         let used = model
@@ -52,15 +52,15 @@ fn secret_empty(model: &Model<'_>, hits: &mut Hits) {
             .iter()
             .any(|function| function.variable("SECRETS_ARN").known().as_ref() == Some(&secret.arn));
         if used && text.is_some_and(|text| text.is_empty() || text == "{}") {
-            hits.add(&secret.origin, "SecretString", "is empty, and has never been changed");
+            findings.add(&secret.origin, "SecretString", "is empty, and has never been changed");
         }
     }
 }
 
-fn secret_unrotated(model: &Model<'_>, hits: &mut Hits) {
+fn secret_unrotated(model: &Model<'_>, findings: &mut Findings) {
     for secret in &model.secrets {
         if let Some(days) = secret.days_unchanged.as_ref().known().filter(|days| **days > UNROTATED_DAYS_MAX) {
-            hits.add(&secret.origin, "", format!("was last changed {days} days ago"));
+            findings.add(&secret.origin, "", format!("was last changed {days} days ago"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Functions themselves: runtime, logs, versions, and settings that do nothing for queues.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Model, Source},
     setting::Setting,
 };
@@ -15,7 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a function fed by a queue has a dead-letter queue or a failure destination of its own",
         why: "Both are for asynchronous invocations. Lambda invokes for a queue synchronously, so nothing ever gets there.",
-        mend: "Remove it, and give the queue a RedrivePolicy.",
+        fix: "Remove it, and give the queue a RedrivePolicy.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
         find: failure_destination_unused,
     },
@@ -24,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a function runs on a runtime that is at its end",
         why: "It gets no security updates, and Lambda at some point refuses to update the function.",
-        mend: "Use provided.al2023.",
+        fix: "Use provided.al2023.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html",
         find: runtime_deprecated,
     },
@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "log lines are kept for ever",
         why: "A log group without RetentionInDays grows without end, and so does its cost. Lambda makes such a group for every function that has none of its own.",
-        mend: "Give the function a log group with RetentionInDays (LoggingConfig: LogGroup).",
+        fix: "Give the function a log group with RetentionInDays (LoggingConfig: LogGroup).",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/Working-with-log-groups-and-streams.html",
         find: log_retention,
     },
@@ -42,7 +42,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a function logs as text",
         why: "Log levels are not filtered by Lambda, and its own lines (timeouts, crashes) cannot be found by their fields.",
-        mend: "Set LoggingConfig: LogFormat: JSON.",
+        fix: "Set LoggingConfig: LogFormat: JSON.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html",
         find: log_format,
     },
@@ -51,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "Lambda filters the function's metrics away",
         why: "A line without a level counts as INFO, and a line of metrics has none; above INFO Lambda drops it, and alarms on it stay silent.",
-        mend: "Set ApplicationLogLevel to INFO or lower, and filter in the function (RUST_LOG).",
+        fix: "Set ApplicationLogLevel to INFO or lower, and filter in the function (RUST_LOG).",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html",
         find: log_level_hides_metrics,
     },
@@ -60,67 +60,71 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function has a DeploymentPreference or provisioned concurrency and no AutoPublishAlias",
         why: "Both need an alias; SAM refuses the template.",
-        mend: "Set AutoPublishAlias: live.",
+        fix: "Set AutoPublishAlias: live.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/automating-updates-to-serverless-apps.html",
         find: deployment_without_alias,
     },
 ];
 
-fn failure_destination_unused(model: &Model<'_>, hits: &mut Hits) {
+fn failure_destination_unused(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let feeds = |source: &Source| matches!(source, Source::Sqs { .. } | Source::Mq { .. });
         let own = |name: &Setting<String>| *name == Setting::Known(function.name.clone());
         let fed = model.mappings.iter().any(|mapping| feeds(&mapping.source) && own(&mapping.function));
         if let Some(property) = function.async_failures.filter(|_| fed) {
-            hits.add(&function.origin, property, format!("{property} does nothing for messages of a queue"));
+            findings.add(&function.origin, property, format!("{property} does nothing for messages of a queue"));
         }
     }
 }
 
-fn runtime_deprecated(model: &Model<'_>, hits: &mut Hits) {
+fn runtime_deprecated(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         if let Some(runtime) = function.runtime.as_ref().known().filter(|name| OLD_RUNTIMES.contains(&name.as_str())) {
-            hits.add(&function.origin, "Runtime", format!("is {runtime}"));
+            findings.add(&function.origin, "Runtime", format!("is {runtime}"));
         }
     }
 }
 
-fn log_retention(model: &Model<'_>, hits: &mut Hits) {
+fn log_retention(model: &Model<'_>, findings: &mut Findings) {
     for group in model.log_groups.iter().filter(|group| group.retention_days.is_absent()) {
-        hits.add(&group.origin, "RetentionInDays", "has no RetentionInDays");
+        findings.add(&group.origin, "RetentionInDays", "has no RetentionInDays");
     }
     for function in model.functions.iter().filter(|function| function.log_group.is_absent() && !model.hidden) {
         let usual = format!("/aws/lambda/{}", function.name);
         if !model.log_groups.iter().any(|group| group.name == usual) {
-            hits.add(&function.origin, "LoggingConfig", "has no log group of its own, so Lambda makes one without end");
+            findings.add(
+                &function.origin,
+                "LoggingConfig",
+                "has no log group of its own, so Lambda makes one without end",
+            );
         }
     }
 }
 
-fn log_format(model: &Model<'_>, hits: &mut Hits) {
+fn log_format(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         if function.log_format.clone().or("Text".to_owned()).is_some_and(|format| format == "Text") {
-            hits.add(&function.origin, "LoggingConfig", "logs as text");
+            findings.add(&function.origin, "LoggingConfig", "logs as text");
         }
     }
 }
 
-fn log_level_hides_metrics(model: &Model<'_>, hits: &mut Hits) {
+fn log_level_hides_metrics(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let level = function.application_log_level.as_ref().known();
         if let Some(level) = level.filter(|level| ["WARN", "ERROR", "FATAL"].contains(&level.as_str())) {
-            hits.add(&function.origin, "LoggingConfig", format!("ApplicationLogLevel is {level}"));
+            findings.add(&function.origin, "LoggingConfig", format!("ApplicationLogLevel is {level}"));
         }
     }
 }
 
-fn deployment_without_alias(model: &Model<'_>, hits: &mut Hits) {
+fn deployment_without_alias(model: &Model<'_>, findings: &mut Findings) {
     for function in model.functions.iter().filter(|function| function.alias.is_absent()) {
         let property = match (function.shifts_traffic, function.provisioned) {
             (true, _) => "DeploymentPreference",
             (false, true) => "ProvisionedConcurrencyConfig",
             (false, false) => continue,
         };
-        hits.add(&function.origin, property, format!("{property} without AutoPublishAlias"));
+        findings.add(&function.origin, property, format!("{property} without AutoPublishAlias"));
     }
 }

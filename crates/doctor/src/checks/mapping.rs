@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Mapping, Model, Source},
     setting::Setting,
 };
@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an SQS event source mapping does not read which messages failed",
         why: "Without ReportBatchItemFailures Lambda ignores a list of failed messages and deletes the whole batch, failed messages included. Where the handler raises an error instead, the whole batch comes back, with the messages that are done.",
-        mend: "Set FunctionResponseTypes: [ReportBatchItemFailures].",
+        fix: "Set FunctionResponseTypes: [ReportBatchItemFailures].",
         source: ERRORS,
         find: no_partial_batch_response,
     },
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an event source mapping of a queue filters",
         why: "A message that matches no filter is deleted from the queue, on SQS as on RabbitMQ. It is not left for another consumer, and gets into no dead-letter queue.",
-        mend: "Filter before the queue (a route's queue in the contract, an exchange's bindings), or have a queue for each consumer.",
+        fix: "Filter before the queue (a route's queue in the contract, an exchange's bindings), or have a queue for each consumer.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html",
         find: filter_deletes,
     },
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "two event source mappings work one queue off",
         why: "Each message goes to one of them, by chance: each function sees a part, and with filters each deletes what the other is for.",
-        mend: "Keep one mapping, or give each consumer a queue and send to both (SNS, or an exchange).",
+        fix: "Keep one mapping, or give each consumer a queue and send to both (SNS, or an exchange).",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html",
         find: mappings_compete,
     },
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an event source mapping is disabled",
         why: "Nothing works the queue off, and its messages are deleted when their retention ends.",
-        mend: "Set Enabled: true, or watch the age of the oldest message until it is.",
+        fix: "Set Enabled: true, or watch the age of the oldest message until it is.",
         source: MAPPING,
         find: mapping_disabled,
     },
@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an SQS event source mapping names its queue by something else than an ARN",
         why: "!Ref of a queue is its URL. Lambda refuses the mapping.",
-        mend: "Use !GetAtt Queue.Arn.",
+        fix: "Use !GetAtt Queue.Arn.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-sqs.html",
         find: mapping_queue,
     },
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "BatchSize is above 10 without a batching window",
         why: "Lambda refuses the mapping.",
-        mend: "Set MaximumBatchingWindowInSeconds to at least 1, or BatchSize to 10.",
+        fix: "Set MaximumBatchingWindowInSeconds to at least 1, or BatchSize to 10.",
         source: MAPPING,
         find: batch_size_without_window,
     },
@@ -73,7 +73,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a FIFO queue's mapping has a batching window, or a BatchSize above 10",
         why: "Lambda has neither for FIFO queues and refuses the mapping.",
-        mend: "Leave MaximumBatchingWindowInSeconds out and set BatchSize to 10 at most.",
+        fix: "Leave MaximumBatchingWindowInSeconds out and set BatchSize to 10 at most.",
         source: MAPPING,
         find: fifo_batch,
     },
@@ -82,7 +82,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an event source mapping has MaximumConcurrency and provisioned pollers",
         why: "They exclude one another; Lambda refuses the mapping.",
-        mend: "Choose one: ScalingConfig or ProvisionedPollerConfig.",
+        fix: "Choose one: ScalingConfig or ProvisionedPollerConfig.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html",
         find: maximum_concurrency_and_pollers,
     },
@@ -91,7 +91,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an SQS or MQ event source mapping has settings of other sources",
         why: "SAM hands them on and CloudFormation refuses them when it deploys. What they promise (a destination, a number of retries) does not exist for these sources.",
-        mend: "Remove them. Retries and dead letters are the queue's: RedrivePolicy, or the consumer's own with RabbitMQ.",
+        fix: "Remove them. Retries and dead letters are the queue's: RedrivePolicy, or the consumer's own with RabbitMQ.",
         source: MAPPING,
         find: settings_of_other_sources,
     },
@@ -100,7 +100,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "traffic moves between versions by an alias, and an event source mapping goes past it",
         why: "The mapping invokes $LATEST: messages meet new code at once, and going back does not bring the old code back for them.",
-        mend: "Give the alias's ARN as the mapping's FunctionName.",
+        fix: "Give the alias's ARN as the mapping's FunctionName.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html",
         find: mapping_bypasses_alias,
     },
@@ -113,22 +113,22 @@ fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &
     })
 }
 
-fn no_partial_batch_response(model: &Model<'_>, hits: &mut Hits) {
+fn no_partial_batch_response(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in from_queues(model) {
         let single = mapping.batch_size == Setting::Known(1);
         if mapping.partial_batch.clone().or(false) == Some(false) && !single {
-            hits.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
+            findings.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
         }
     }
 }
 
-fn filter_deletes(model: &Model<'_>, hits: &mut Hits) {
+fn filter_deletes(model: &Model<'_>, findings: &mut Findings) {
     for mapping in model.mappings.iter().filter(|mapping| mapping.filtered) {
-        hits.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
+        findings.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
     }
 }
 
-fn mappings_compete(model: &Model<'_>, hits: &mut Hits) {
+fn mappings_compete(model: &Model<'_>, findings: &mut Findings) {
     // A queue by its ARN, or by its broker and name.
     let queue = |mapping: &Mapping| match &mapping.source {
         Source::Sqs { queue: Setting::Known(arn) } => Some((arn.clone(), String::new())),
@@ -146,68 +146,68 @@ fn mappings_compete(model: &Model<'_>, hits: &mut Hits) {
         let Some(queue) = queue(mapping) else { continue };
         match first.get(&queue) {
             None => drop(first.insert(queue, &mapping.origin.id)),
-            Some(other) => hits.add(&mapping.origin, "", format!("is of the same queue as {other}")),
+            Some(other) => findings.add(&mapping.origin, "", format!("is of the same queue as {other}")),
         }
     }
 }
 
-fn mapping_disabled(model: &Model<'_>, hits: &mut Hits) {
+fn mapping_disabled(model: &Model<'_>, findings: &mut Findings) {
     for mapping in model.mappings.iter().filter(|mapping| mapping.enabled == Setting::Known(false)) {
-        hits.add(&mapping.origin, "Enabled", "is disabled");
+        findings.add(&mapping.origin, "Enabled", "is disabled");
     }
 }
 
-fn mapping_queue(model: &Model<'_>, hits: &mut Hits) {
+fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, queue) in from_queues(model) {
         if let Some(queue) = queue.as_ref().known().filter(|queue| !queue.starts_with("arn:")) {
             let property = if mapping.is_event { "Queue" } else { "EventSourceArn" };
-            hits.add(&mapping.origin, property, format!("is {queue}"));
+            findings.add(&mapping.origin, property, format!("is {queue}"));
         }
     }
 }
 
-fn batch_size_without_window(model: &Model<'_>, hits: &mut Hits) {
+fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.fifo) {
         let size = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
         if let (Some(size), Some(0)) = (size, mapping.window_s.clone().or(0)) {
-            hits.add(&mapping.origin, "BatchSize", format!("is {size} for {}, without a window", queue.origin.id));
+            findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}, without a window", queue.origin.id));
         }
     }
 }
 
-fn fifo_batch(model: &Model<'_>, hits: &mut Hits) {
+fn fifo_batch(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.fifo) {
         if let Some(size) = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED) {
-            hits.add(&mapping.origin, "BatchSize", format!("is {size} for {}", queue.origin.id));
+            findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}", queue.origin.id));
         }
         if let Some(window_s) = mapping.window_s.clone().known().filter(|window_s| *window_s > 0) {
             let what = format!("is {window_s} for {}", queue.origin.id);
-            hits.add(&mapping.origin, "MaximumBatchingWindowInSeconds", what);
+            findings.add(&mapping.origin, "MaximumBatchingWindowInSeconds", what);
         }
     }
 }
 
-fn maximum_concurrency_and_pollers(model: &Model<'_>, hits: &mut Hits) {
+fn maximum_concurrency_and_pollers(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in from_queues(model) {
         if mapping.provisioned && mapping.concurrency_max.is_written() {
-            hits.add(&mapping.origin, "ProvisionedPollerConfig", "has both");
+            findings.add(&mapping.origin, "ProvisionedPollerConfig", "has both");
         }
     }
 }
 
-fn settings_of_other_sources(model: &Model<'_>, hits: &mut Hits) {
+fn settings_of_other_sources(model: &Model<'_>, findings: &mut Findings) {
     for mapping in &model.mappings {
         for property in &mapping.misplaced {
-            hits.add(&mapping.origin, property, format!("{property} is not for this source"));
+            findings.add(&mapping.origin, property, format!("{property} is not for this source"));
         }
     }
 }
 
-fn mapping_bypasses_alias(model: &Model<'_>, hits: &mut Hits) {
+fn mapping_bypasses_alias(model: &Model<'_>, findings: &mut Findings) {
     for mapping in model.mappings.iter().filter(|mapping| mapping.qualifier.is_none()) {
         let function = mapping.function.as_ref().known().and_then(|name| model.function(name));
         if let Some(function) = function.filter(|function| function.shifts_traffic && !mapping.is_event) {
-            hits.add(&mapping.origin, "FunctionName", format!("invokes {} itself", function.origin.id));
+            findings.add(&mapping.origin, "FunctionName", format!("invokes {} itself", function.origin.id));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::permissions::at;
 use sluicegate_contract::binding_variable;
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Function, Mapping, Model, Source, TIMEOUT_S_DEFAULT},
     setting::Setting,
 };
@@ -36,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a consumer's role may not do what Lambda does to reach a RabbitMQ broker",
         why: "The event source mapping cannot log in, or cannot make its network interfaces, and polls nothing. SAM allows mq:DescribeBroker and secretsmanager:GetSecretValue only.",
-        mend: "Allow the missing actions: the broker and the secret as resources, and * for those of ec2.",
+        fix: "Allow the missing actions: the broker and the secret as resources, and * for those of ec2.",
         source: GUIDE,
         find: mq_permissions,
     },
@@ -45,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an MQ event source mapping does not have exactly one secret to log in with",
         why: "Lambda refuses the mapping.",
-        mend: "Give SourceAccessConfigurations one entry of Type BASIC_AUTH with the secret's ARN.",
+        fix: "Give SourceAccessConfigurations one entry of Type BASIC_AUTH with the secret's ARN.",
         source: EVENT,
         find: mq_login,
     },
@@ -54,7 +54,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an MQ event source mapping names not exactly one queue",
         why: "Lambda refuses the mapping.",
-        mend: "Make a mapping for each queue.",
+        fix: "Make a mapping for each queue.",
         source: EVENT,
         find: mq_one_queue,
     },
@@ -63,7 +63,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function has several MQ events, and SAM gives their policies one name",
         why: "One policy replaces the other, or the deployment fails: one of the mappings cannot log in.",
-        mend: "Set DynamicPolicyName: true on each, or give the function a Role.",
+        fix: "Set DynamicPolicyName: true on each, or give the function a Role.",
         source: EVENT,
         find: mq_policy_names,
     },
@@ -72,7 +72,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a consumer gets messages from one virtual host and republishes into another",
         why: "Without VIRTUAL_HOST a mapping reads from /. What is retried or rejected goes to the virtual host of RABBITMQ_URL, where nobody looks for it.",
-        mend: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping has to be made anew for it.",
+        fix: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping has to be made anew for it.",
         source: GUIDE,
         find: mq_virtual_host,
     },
@@ -81,7 +81,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an MQ event source mapping sets a batching window",
         why: "It replaces the default of half a second, which cannot be set again but by making the mapping anew; each message waits for up to the whole window.",
-        mend: "Leave MaximumBatchingWindowInSeconds out.",
+        fix: "Leave MaximumBatchingWindowInSeconds out.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html",
         find: mq_batching_window,
     },
@@ -90,7 +90,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function fed by a broker has a timeout above 14 minutes",
         why: "Lambda does not take a longer one for Amazon MQ.",
-        mend: "Set Timeout to 840 at most.",
+        fix: "Set Timeout to 840 at most.",
         source: GUIDE,
         find: mq_timeout,
     },
@@ -99,7 +99,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a route admits larger messages than the broker takes",
         why: "RabbitMQ closes the channel on such a message: every request of that size is answered 503, and what is sent at the same time is disturbed.",
-        mend: "Give the broker a Configuration with max_message_size, or lower the route's payloadBytes.",
+        fix: "Give the broker a Configuration with max_message_size, or lower the route's payloadBytes.",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/configure-resource-limits.html",
         find: mq_message_size,
     },
@@ -108,13 +108,13 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Info,
         title: "the broker is a single node, or of a size for trials",
         why: "A single node is away during its weekly maintenance window and while it restarts: requests are answered 503 meanwhile. mq.t3.micro is for trials.",
-        mend: "For production use DeploymentMode: CLUSTER_MULTI_AZ and mq.m7g.large or more.",
+        fix: "For production use DeploymentMode: CLUSTER_MULTI_AZ and mq.m7g.large or more.",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-broker-architecture.html",
         find: broker_single,
     },
 ];
 
-fn mq_permissions(model: &Model<'_>, hits: &mut Hits) {
+fn mq_permissions(model: &Model<'_>, findings: &mut Findings) {
     // A broker that is reached through the Internet needs no network interfaces.
     let public =
         model.brokers.iter().any(|broker| broker.public != Setting::Known(false) && broker.public.is_written());
@@ -122,30 +122,34 @@ fn mq_permissions(model: &Model<'_>, hits: &mut Hits) {
         let lacking = ACTIONS.iter().filter(|action| function.access.lacks(action, None));
         let lacking: Vec<&str> = lacking.copied().filter(|action| !(public && action.starts_with("ec2:"))).collect();
         if !lacking.is_empty() {
-            hits.add(&mapping.origin, "", format!("{} may not {}", function.origin.id, lacking.join(", ")));
+            findings.add(&mapping.origin, "", format!("{} may not {}", function.origin.id, lacking.join(", ")));
         }
     }
 }
 
-fn mq_login(model: &Model<'_>, hits: &mut Hits) {
+fn mq_login(model: &Model<'_>, findings: &mut Findings) {
     for mapping in &model.mappings {
         let Source::Mq { logins, .. } = &mapping.source else { continue };
         if let Some(count) = logins.clone().or(0).filter(|count| *count != 1) {
-            hits.add(&mapping.origin, "SourceAccessConfigurations", format!("has {count} entries of Type BASIC_AUTH"));
+            findings.add(
+                &mapping.origin,
+                "SourceAccessConfigurations",
+                format!("has {count} entries of Type BASIC_AUTH"),
+            );
         }
     }
 }
 
-fn mq_one_queue(model: &Model<'_>, hits: &mut Hits) {
+fn mq_one_queue(model: &Model<'_>, findings: &mut Findings) {
     for mapping in &model.mappings {
         let Source::Mq { queues, .. } = &mapping.source else { continue };
         if queues.len() != 1 {
-            hits.add(&mapping.origin, "Queues", format!("names {} queues", queues.len()));
+            findings.add(&mapping.origin, "Queues", format!("names {} queues", queues.len()));
         }
     }
 }
 
-fn mq_policy_names(model: &Model<'_>, hits: &mut Hits) {
+fn mq_policy_names(model: &Model<'_>, findings: &mut Findings) {
     for function in model.functions.iter().filter(|function| function.role_is_made) {
         let own =
             model.mappings.iter().filter(|mapping| mapping.is_event).filter_map(|mapping| match &mapping.source {
@@ -156,19 +160,19 @@ fn mq_policy_names(model: &Model<'_>, hits: &mut Hits) {
             });
         let unnamed = own.filter(|named| *named == Some(false)).count();
         if unnamed > 1 {
-            hits.add(&function.origin, "Events", format!("{unnamed} MQ events have no DynamicPolicyName"));
+            findings.add(&function.origin, "Events", format!("{unnamed} MQ events have no DynamicPolicyName"));
         }
     }
 }
 
-fn mq_virtual_host(model: &Model<'_>, hits: &mut Hits) {
+fn mq_virtual_host(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, function) in model.fed_by_brokers() {
         if let (Some(read), Some(written)) = (read_from(mapping), written_to(function))
             && read != written
         {
             let what =
                 format!("reads from virtual host {read}, RABBITMQ_URL of {} names {written}", function.origin.id);
-            hits.add(&mapping.origin, "SourceAccessConfigurations", what);
+            findings.add(&mapping.origin, "SourceAccessConfigurations", what);
         }
     }
 }
@@ -185,23 +189,23 @@ fn written_to(function: &Function) -> Option<String> {
     Address::parse(&url).ok().map(|address| address.vhost().to_owned())
 }
 
-fn mq_batching_window(model: &Model<'_>, hits: &mut Hits) {
+fn mq_batching_window(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in model.fed_by_brokers().filter(|(mapping, _)| mapping.window_s.is_written()) {
-        hits.add(&mapping.origin, "MaximumBatchingWindowInSeconds", "is set");
+        findings.add(&mapping.origin, "MaximumBatchingWindowInSeconds", "is set");
     }
 }
 
-fn mq_timeout(model: &Model<'_>, hits: &mut Hits) {
+fn mq_timeout(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let fed = model.fed_by_brokers().any(|(_, by)| by.name == function.name);
         let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
         if let (true, Some(timeout_s)) = (fed, timeout_s) {
-            hits.add(&function.origin, "Timeout", format!("is {timeout_s}"));
+            findings.add(&function.origin, "Timeout", format!("is {timeout_s}"));
         }
     }
 }
 
-fn mq_message_size(model: &Model<'_>, hits: &mut Hits) {
+fn mq_message_size(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     let version_4 = |version: &String| version.starts_with("4.") || version == "4";
     let small = model.brokers.iter().any(|broker| {
@@ -221,18 +225,18 @@ fn mq_message_size(model: &Model<'_>, hits: &mut Hits) {
                     "{} admits payloads of {admitted} bytes, the broker takes messages of {MESSAGE_BYTES_DEFAULT}",
                     operation.id
                 );
-                hits.add(&function.origin, &at(&variable), what);
+                findings.add(&function.origin, &at(&variable), what);
             }
         }
     }
 }
 
-fn broker_single(model: &Model<'_>, hits: &mut Hits) {
+fn broker_single(model: &Model<'_>, findings: &mut Findings) {
     for broker in model.brokers.iter().filter(|broker| broker.rabbitmq) {
         let mode = broker.deployment_mode.as_ref().known().map(String::as_str);
         match broker.instance_type.as_ref().known().map(String::as_str) {
-            Some("mq.t3.micro") => hits.add(&broker.origin, "HostInstanceType", "is mq.t3.micro"),
-            _ if mode == Some("SINGLE_INSTANCE") => hits.add(&broker.origin, "DeploymentMode", "is a single node"),
+            Some("mq.t3.micro") => findings.add(&broker.origin, "HostInstanceType", "is mq.t3.micro"),
+            _ if mode == Some("SINGLE_INSTANCE") => findings.add(&broker.origin, "DeploymentMode", "is a single node"),
             _ => {}
         }
     }

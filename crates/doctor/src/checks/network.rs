@@ -2,7 +2,7 @@
 
 use super::permissions::at;
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Function, Group, Model, Source},
     setting::Setting,
 };
@@ -20,7 +20,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a private broker's network has no way to the services that its event source mapping calls",
         why: "The mapping takes on the function's role, reads the broker's password and invokes the function from inside the network. Without a way there it polls nothing.",
-        mend: "Add interface endpoints of lambda, sts and secretsmanager in the broker's subnets, or a NAT gateway.",
+        fix: "Add interface endpoints of lambda, sts and secretsmanager in the broker's subnets, or a NAT gateway.",
         source: GUIDE,
         find: mq_endpoints,
     },
@@ -29,7 +29,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a security group lets no one through to the broker",
         why: "Functions and the event source mapping get no connection: requests are answered 503, and nothing is consumed.",
-        mend: "Let TCP port 5671 (AMQPS) out of the functions' group and into the broker's, and 443 out of both.",
+        fix: "Let TCP port 5671 (AMQPS) out of the functions' group and into the broker's, and 443 out of both.",
         source: GUIDE,
         find: mq_security_group,
     },
@@ -38,7 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function that talks to a private broker is outside of its network",
         why: "The broker's name leads to private addresses: every connection times out.",
-        mend: "Give the function a VpcConfig with subnets that reach the broker.",
+        fix: "Give the function a VpcConfig with subnets that reach the broker.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html",
         find: mq_outside_network,
     },
@@ -47,7 +47,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function in a private network forwards to the Internet, and no route leads there",
         why: "A function in a VPC has no public address. Every POST to FORWARD_URL times out, and the message is retried until it is a dead letter.",
-        mend: "Add a NAT gateway (here: RabbitmqNatGateway=yes), or forward to an address inside the network.",
+        fix: "Add a NAT gateway (here: RabbitmqNatGateway=yes), or forward to an address inside the network.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc-internet.html",
         find: forward_without_nat,
     },
@@ -59,7 +59,7 @@ fn is_private(model: &Model<'_>) -> bool {
     brokers.peek().is_some() && brokers.all(|broker| broker.public.clone().or(false) == Some(false))
 }
 
-fn mq_endpoints(model: &Model<'_>, hits: &mut Hits) {
+fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
     let Some(vpc) = model.network.vpc.as_ref().filter(|_| is_private(model) && !model.hidden) else { return };
     let mapped = model.mappings.iter().any(|mapping| matches!(mapping.source, Source::Mq { .. }));
     if !mapped || model.network.leads_out || model.network.endpoints.contains(&Setting::Unknown) {
@@ -68,7 +68,7 @@ fn mq_endpoints(model: &Model<'_>, hits: &mut Hits) {
     let has = |service: &str| model.network.endpoints.contains(&Setting::Known(service.to_owned()));
     let lacking: Vec<_> = CALLED.into_iter().filter(|service| !has(service)).collect();
     if !lacking.is_empty() {
-        hits.add(vpc, "", format!("has neither a NAT gateway nor an endpoint of {}", lacking.join(", ")));
+        findings.add(vpc, "", format!("has neither a NAT gateway nor an endpoint of {}", lacking.join(", ")));
     }
 }
 
@@ -77,7 +77,7 @@ fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m G
     ids.iter().map(|id| model.network.groups.iter().find(|group| Setting::Known(group.id.clone()) == *id)).collect()
 }
 
-fn mq_security_group(model: &Model<'_>, hits: &mut Hits) {
+fn mq_security_group(model: &Model<'_>, findings: &mut Findings) {
     if model.hidden {
         return;
     }
@@ -89,7 +89,7 @@ fn mq_security_group(model: &Model<'_>, hits: &mut Hits) {
         if let [first, ..] = own.as_slice()
             && !own.iter().any(|group| group.lets_in(AMQPS))
         {
-            hits.add(&first.origin, "SecurityGroupIngress", format!("lets nothing in on port {AMQPS}"));
+            findings.add(&first.origin, "SecurityGroupIngress", format!("lets nothing in on port {AMQPS}"));
         }
     }
     for function in talkers(model).filter(|function| !function.security_groups.is_empty()) {
@@ -101,7 +101,7 @@ fn mq_security_group(model: &Model<'_>, hits: &mut Hits) {
         for port in ports.into_iter().filter(|port| !own.iter().any(|group| group.lets_out(*port))) {
             if !said.contains(&(first.id.as_str(), port)) {
                 said.push((first.id.as_str(), port));
-                hits.add(&first.origin, "SecurityGroupEgress", format!("lets nothing out on port {port}"));
+                findings.add(&first.origin, "SecurityGroupEgress", format!("lets nothing out on port {port}"));
             }
         }
     }
@@ -112,23 +112,27 @@ fn talkers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Function> {
     model.functions.iter().filter(|function| function.variable("RABBITMQ_URL").is_written())
 }
 
-fn mq_outside_network(model: &Model<'_>, hits: &mut Hits) {
+fn mq_outside_network(model: &Model<'_>, findings: &mut Findings) {
     if !is_private(model) {
         return;
     }
     for function in talkers(model).filter(|function| function.in_network == Setting::Known(false)) {
-        hits.add(&function.origin, &at("RABBITMQ_URL"), "names a private broker, and the function has no VpcConfig");
+        findings.add(
+            &function.origin,
+            &at("RABBITMQ_URL"),
+            "names a private broker, and the function has no VpcConfig",
+        );
     }
 }
 
-fn forward_without_nat(model: &Model<'_>, hits: &mut Hits) {
+fn forward_without_nat(model: &Model<'_>, findings: &mut Findings) {
     if model.network.vpc.is_none() || model.network.leads_out || model.hidden {
         return;
     }
     for function in model.functions.iter().filter(|function| function.in_network == Setting::Known(true)) {
         let url = function.variable("FORWARD_URL").known();
         if url.as_deref().and_then(host).is_some_and(is_public) {
-            hits.add(&function.origin, &at("FORWARD_URL"), "leads out of the network, and there is no NAT gateway");
+            findings.add(&function.origin, &at("FORWARD_URL"), "leads out of the network, and there is no NAT gateway");
         }
     }
 }

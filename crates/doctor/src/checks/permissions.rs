@@ -1,7 +1,7 @@
 //! What roles may not do and functions need. Found only where the whole role is in the template.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Function, Model, Queue},
 };
 
@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a consumer's role may not receive from, delete from or describe its queue",
         why: "Lambda refuses the event source mapping, or stops polling.",
-        mend: "Allow sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue.",
+        fix: "Allow sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: consumer_permissions,
     },
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a consumer's role may not change the visibility of messages",
         why: "A retry cannot choose when to come back: each waits for the whole visibility timeout. SAM's own role for SQS events does not allow it.",
-        mend: "Allow sqs:ChangeMessageVisibility on the queue (SQSPollerPolicy does).",
+        fix: "Allow sqs:ChangeMessageVisibility on the queue (SQSPollerPolicy does).",
         source: ACTIONS,
         find: retry_permission,
     },
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a consumer's role may not send to the dead-letter queue",
         why: "A message that the consumer rejects cannot be parked at once with its reason; it uses up all its receives first.",
-        mend: "Allow sqs:SendMessage on the dead-letter queue.",
+        fix: "Allow sqs:SendMessage on the dead-letter queue.",
         source: ACTIONS,
         find: reject_permission,
     },
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function's role may not send to a queue it is bound to",
         why: "Every request for that queue is answered 503.",
-        mend: "Allow sqs:SendMessage on the queue.",
+        fix: "Allow sqs:SendMessage on the queue.",
         source: ACTIONS,
         find: send_permission,
     },
@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue's own policy denies what a function does with it",
         why: "A denial outweighs whatever the role allows: messages are refused, or cannot be received.",
-        mend: "Remove the statement, or limit it by a Condition or a Principal that spares the function's role.",
+        fix: "Remove the statement, or limit it by a Condition or a Principal that spares the function's role.",
         source: "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html",
         find: queue_policy_denies,
     },
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a function's role may not write log lines",
         why: "The function runs and leaves no line, and its metrics, which are lines, stay empty: alarms on them are silent.",
-        mend: "Allow logs:CreateLogStream and logs:PutLogEvents on the function's log group.",
+        fix: "Allow logs:CreateLogStream and logs:PutLogEvents on the function's log group.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
         find: logs_permission,
     },
@@ -73,7 +73,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "the role of a deployment may not move the alias",
         why: "CodeDeploy cannot shift traffic, so the deployment fails and is rolled back.",
-        mend: "Allow lambda:GetAlias and lambda:UpdateAlias on the functions and their aliases, or leave Role out.",
+        fix: "Allow lambda:GetAlias and lambda:UpdateAlias on the functions and their aliases, or leave Role out.",
         source: "https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForLambdaLimited.html",
         find: deployment_permission,
     },
@@ -82,7 +82,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function sends to a queue whose key its role may not use",
         why: "SQS refuses every message. KMSEncryptPolicy does not allow what it takes, nor does KMSEncryptPolicy_v2 alone.",
-        mend: "Allow kms:GenerateDataKey and kms:Decrypt on the queue's key.",
+        fix: "Allow kms:GenerateDataKey and kms:Decrypt on the queue's key.",
         source: KEYS,
         find: key_of_sender,
     },
@@ -91,7 +91,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function consumes a queue whose key its role may not use",
         why: "Nothing can be received, and messages stay until their retention ends.",
-        mend: "Allow kms:Decrypt on the queue's key.",
+        fix: "Allow kms:Decrypt on the queue's key.",
         source: KEYS,
         find: key_of_consumer,
     },
@@ -100,7 +100,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a function's role may not read a secret it is told to read",
         why: "The function cannot authenticate requests, or cannot log in to the broker: nothing gets through.",
-        mend: "Allow secretsmanager:GetSecretValue on the secret.",
+        fix: "Allow secretsmanager:GetSecretValue on the secret.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html",
         find: secret_permission,
     },
@@ -109,7 +109,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a policy template is given a queue's URL or ARN as its name",
         why: "!Ref of a queue is its URL. The policy then allows something on an ARN that no queue has, and calls are refused at run time.",
-        mend: "Use QueueName: !GetAtt Queue.QueueName.",
+        fix: "Use QueueName: !GetAtt Queue.QueueName.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html",
         find: policy_queue_url,
     },
@@ -123,46 +123,46 @@ fn missing(function: &Function, actions: &[&str], queue: &Queue) -> Vec<String> 
     lacking.map(|action| (*action).to_owned()).collect()
 }
 
-fn consumer_permissions(model: &Model<'_>, hits: &mut Hits) {
+fn consumer_permissions(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         let missing = missing(function, &OF_CONSUMERS, queue);
         if !missing.is_empty() {
             let what = format!("{} may not {} {}", function.origin.id, missing.join(", "), queue.origin.id);
-            hits.add(&mapping.origin, "", what);
+            findings.add(&mapping.origin, "", what);
         }
     }
 }
 
-fn retry_permission(model: &Model<'_>, hits: &mut Hits) {
+fn retry_permission(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         if !missing(function, &["sqs:ChangeMessageVisibility"], queue).is_empty() {
             let what = format!("{} may not sqs:ChangeMessageVisibility {}", function.origin.id, queue.origin.id);
-            hits.add(&mapping.origin, "", what);
+            findings.add(&mapping.origin, "", what);
         }
     }
 }
 
-fn reject_permission(model: &Model<'_>, hits: &mut Hits) {
+fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         for (_, _, target) in model.redriven().filter(|(source, ..)| source.arn == queue.arn) {
             if !missing(function, &["sqs:SendMessage"], target).is_empty() {
                 let what = format!("{} may not sqs:SendMessage {}", function.origin.id, target.origin.id);
-                hits.add(&mapping.origin, "", what);
+                findings.add(&mapping.origin, "", what);
             }
         }
     }
 }
 
-fn send_permission(model: &Model<'_>, hits: &mut Hits) {
+fn send_permission(model: &Model<'_>, findings: &mut Findings) {
     // Nothing is to be sent to where dead letters rest: binding-dead-letter.
     for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.rests(queue)) {
         if !missing(function, &["sqs:SendMessage"], queue).is_empty() {
-            hits.add(&function.origin, &at(variable), format!("may not sqs:SendMessage {}", queue.origin.id));
+            findings.add(&function.origin, &at(variable), format!("may not sqs:SendMessage {}", queue.origin.id));
         }
     }
 }
 
-fn queue_policy_denies(model: &Model<'_>, hits: &mut Hits) {
+fn queue_policy_denies(model: &Model<'_>, findings: &mut Findings) {
     let denied = |queue: &Queue, function: &Function, actions: &[&str]| -> Vec<String> {
         let role = function.role.as_ref().known().map(String::as_str);
         let denies = |action: &&&str| queue.denials.iter().any(|denial| denial.denies(action, role));
@@ -173,27 +173,27 @@ fn queue_policy_denies(model: &Model<'_>, hits: &mut Hits) {
     for (function, queue, actions) in senders.chain(consumers) {
         let denied = denied(queue, function, actions);
         if !denied.is_empty() {
-            hits.add(&queue.origin, "", format!("its policy denies {} {}", function.origin.id, denied.join(", ")));
+            findings.add(&queue.origin, "", format!("its policy denies {} {}", function.origin.id, denied.join(", ")));
         }
     }
 }
 
-fn logs_permission(model: &Model<'_>, hits: &mut Hits) {
+fn logs_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let lacking = ["logs:CreateLogStream", "logs:PutLogEvents"].into_iter();
         let lacking: Vec<_> = lacking.filter(|action| function.access.lacks(action, None)).collect();
         if !lacking.is_empty() {
-            hits.add(&function.origin, "Role", format!("may not {}", lacking.join(", ")));
+            findings.add(&function.origin, "Role", format!("may not {}", lacking.join(", ")));
         }
     }
 }
 
-fn deployment_permission(model: &Model<'_>, hits: &mut Hits) {
+fn deployment_permission(model: &Model<'_>, findings: &mut Findings) {
     for (origin, property, access) in &model.deployments {
         let lacking = ["lambda:GetAlias", "lambda:UpdateAlias"].into_iter();
         let lacking: Vec<_> = lacking.filter(|action| access.lacks(action, None)).collect();
         if !lacking.is_empty() {
-            hits.add(origin, property, format!("may not {}", lacking.join(", ")));
+            findings.add(origin, property, format!("may not {}", lacking.join(", ")));
         }
     }
 }
@@ -208,42 +208,42 @@ fn lacks_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&
     lacking.map(|action| (*action).to_owned()).collect()
 }
 
-fn key_of_sender(model: &Model<'_>, hits: &mut Hits) {
+fn key_of_sender(model: &Model<'_>, findings: &mut Findings) {
     for (function, variable, queue) in model.senders() {
         let missing = lacks_key(model, function, queue, &OF_SENDERS);
         if !missing.is_empty() {
             let what = format!("may not {} with the key of {}", missing.join(", "), queue.origin.id);
-            hits.add(&function.origin, &at(variable), what);
+            findings.add(&function.origin, &at(variable), what);
         }
     }
 }
 
-fn key_of_consumer(model: &Model<'_>, hits: &mut Hits) {
+fn key_of_consumer(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         if !lacks_key(model, function, queue, &["kms:Decrypt"]).is_empty() {
             let what = format!("{} may not kms:Decrypt with the key of {}", function.origin.id, queue.origin.id);
-            hits.add(&mapping.origin, "", what);
+            findings.add(&mapping.origin, "", what);
         }
     }
 }
 
-fn secret_permission(model: &Model<'_>, hits: &mut Hits) {
+fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         for variable in ["SECRETS_ARN", "RABBITMQ_SECRET_ARN"] {
             let Some(arn) = function.variable(variable).known().filter(|arn| arn.starts_with("arn:")) else { continue };
             if function.access.lacks("secretsmanager:GetSecretValue", Some(&arn)) {
-                hits.add(&function.origin, &at(variable), "may not secretsmanager:GetSecretValue it");
+                findings.add(&function.origin, &at(variable), "may not secretsmanager:GetSecretValue it");
             }
         }
     }
 }
 
-fn policy_queue_url(model: &Model<'_>, hits: &mut Hits) {
+fn policy_queue_url(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         // What the template makes of it is an ARN with a URL, or with another ARN, where the name should be.
         let wrong = |arn: &&str| arn.contains(":sqs:") && (arn.contains("://") || arn.matches("arn:").count() > 1);
         for arn in function.access.resources().filter(wrong) {
-            hits.add(&function.origin, "Policies", format!("allows something on {arn}"));
+            findings.add(&function.origin, "Policies", format!("allows something on {arn}"));
         }
     }
 }

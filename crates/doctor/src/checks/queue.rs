@@ -1,7 +1,7 @@
 //! What a queue is: its type, its size, its encryption.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{MESSAGE_BYTES_DEFAULT, Model},
     setting::Setting,
 };
@@ -12,7 +12,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a FIFO queue is not in high throughput mode",
         why: "The whole queue is limited to 300 calls a second (3,000 messages in batches); beyond that SQS throttles and requests wait or get a 503. One of the two settings alone changes nothing.",
-        mend: "Set DeduplicationScope: messageGroup and FifoThroughputLimit: perMessageGroupId, both.",
+        fix: "Set DeduplicationScope: messageGroup and FifoThroughputLimit: perMessageGroupId, both.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html",
         find: fifo_throughput,
     },
@@ -21,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Info,
         title: "a FIFO queue has a dead-letter queue, so order ends where a message is given up",
         why: "Once a message is in the dead-letter queue, the later ones of its group are delivered; redriven, it comes after them.",
-        mend: "Nothing, if consumers bear that. If they do not, stop the group's later messages in the consumer.",
+        fix: "Nothing, if consumers bear that. If they do not, stop the group's later messages in the consumer.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: fifo_dead_letter_order,
     },
@@ -30,7 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue takes smaller messages than its routes admit",
         why: "Requests that the contract admits can never be stored: each is refused after all the work was done.",
-        mend: "Raise the queue's MaximumMessageSize (1048576 at most, the default), or lower payloadBytes of the routes.",
+        fix: "Raise the queue's MaximumMessageSize (1048576 at most, the default), or lower payloadBytes of the routes.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html",
         find: message_size,
     },
@@ -39,13 +39,13 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a queue is not encrypted at rest",
         why: "Payloads lie in clear in SQS's store. Encryption with SQS's own keys is the default and costs nothing.",
-        mend: "Remove SqsManagedSseEnabled: false, or set KmsMasterKeyId.",
+        fix: "Remove SqsManagedSseEnabled: false, or set KmsMasterKeyId.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html",
         find: encryption_off,
     },
 ];
 
-fn fifo_throughput(model: &Model<'_>, hits: &mut Hits) {
+fn fifo_throughput(model: &Model<'_>, findings: &mut Findings) {
     let dead_letters: Vec<&str> = model.dead_letter_queues().iter().map(|queue| queue.arn.as_str()).collect();
     for queue in model.queues.iter().filter(|queue| queue.fifo && !dead_letters.contains(&queue.arn.as_str())) {
         let scope = queue.deduplication_scope.clone().or("queue".to_owned());
@@ -54,18 +54,18 @@ fn fifo_throughput(model: &Model<'_>, hits: &mut Hits) {
             && (scope != "messageGroup" || limit != "perMessageGroupId")
         {
             let what = format!("DeduplicationScope is {scope}, FifoThroughputLimit is {limit}");
-            hits.add(&queue.origin, "FifoThroughputLimit", what);
+            findings.add(&queue.origin, "FifoThroughputLimit", what);
         }
     }
 }
 
-fn fifo_dead_letter_order(model: &Model<'_>, hits: &mut Hits) {
+fn fifo_dead_letter_order(model: &Model<'_>, findings: &mut Findings) {
     for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.fifo && target.fifo) {
-        hits.add(&queue.origin, "RedrivePolicy", format!("messages leave their group for {}", target.origin.id));
+        findings.add(&queue.origin, "RedrivePolicy", format!("messages leave their group for {}", target.origin.id));
     }
 }
 
-fn message_size(model: &Model<'_>, hits: &mut Hits) {
+fn message_size(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     for operation in contract.operations() {
         for queue in model.bound(&operation.enqueue.queue) {
@@ -74,16 +74,16 @@ fn message_size(model: &Model<'_>, hits: &mut Hits) {
             // The envelope around the payload takes some bytes more.
             if stored <= admitted {
                 let what = format!("takes {stored} bytes, {} admits payloads of {admitted}", operation.id);
-                hits.add(&queue.origin, "MaximumMessageSize", what);
+                findings.add(&queue.origin, "MaximumMessageSize", what);
             }
         }
     }
 }
 
-fn encryption_off(model: &Model<'_>, hits: &mut Hits) {
+fn encryption_off(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.queues.iter().filter(|queue| queue.kms_key.is_absent()) {
         if queue.managed_encryption == Setting::Known(false) {
-            hits.add(&queue.origin, "SqsManagedSseEnabled", "is false, and there is no key");
+            findings.add(&queue.origin, "SqsManagedSseEnabled", "is false, and there is no key");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Dead-letter queues: whether messages get there, stay there, and come to rest there.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{BATCH_SIZE_DEFAULT, Model, RETENTION_S_DEFAULT},
     setting::Setting,
 };
@@ -21,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue that is worked off has no dead-letter queue",
         why: "A message that always fails is delivered again and again until its retention ends, and is then deleted. On a FIFO queue it blocks its group all that time.",
-        mend: "Give the queue a RedrivePolicy with a dead-letter queue and a maxReceiveCount of at least 5. The dead-letter queue belongs to the queue, not to the function.",
+        fix: "Give the queue a RedrivePolicy with a dead-letter queue and a maxReceiveCount of at least 5. The dead-letter queue belongs to the queue, not to the function.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html",
         find: no_redrive_policy,
     },
@@ -30,7 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a message is given up after a single receive",
         why: "A throttled invocation, a timeout and a function that is being replaced count as receives: good messages get to the dead-letter queue without the code ever having seen them.",
-        mend: "Set maxReceiveCount to 5 or more.",
+        fix: "Set maxReceiveCount to 5 or more.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: max_receive_count_one,
     },
@@ -39,7 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a message is given up after fewer receives than Lambda advises",
         why: "Throttled and crashed invocations count as receives, so some bad seconds send good messages to the dead-letter queue.",
-        mend: "Set maxReceiveCount to 5 or more.",
+        fix: "Set maxReceiveCount to 5 or more.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: max_receive_count_low,
     },
@@ -48,7 +48,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a FIFO queue's maxReceiveCount leaves no room for messages that wait behind others",
         why: "Each time an earlier message of its group fails, or time runs out before its turn, a message is received again, and that counts. SQS then dead-letters healthy messages that no handler has seen.",
-        mend: "Set maxReceiveCount to at least the mapping's BatchSize times FIFO_MAX_RECEIVE_COUNT (5 unless set), plus 10, or BatchSize to 1. The consumer runtime gives up the failing message itself before.",
+        fix: "Set maxReceiveCount to at least the mapping's BatchSize times FIFO_MAX_RECEIVE_COUNT (5 unless set), plus 10, or BatchSize to 1. The consumer runtime gives up the failing message itself before.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html",
         find: fifo_max_receive_count,
     },
@@ -57,7 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a FIFO queue has a standard dead-letter queue, or the other way round",
         why: "SQS demands the same type and refuses the RedrivePolicy otherwise.",
-        mend: "Make both of the same type.",
+        fix: "Make both of the same type.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html",
         find: dead_letter_queue_type,
     },
@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "deadLetterTargetArn is no ARN",
         why: "!Ref of a queue is its URL. SQS refuses the RedrivePolicy.",
-        mend: "Use !GetAtt Queue.Arn.",
+        fix: "Use !GetAtt Queue.Arn.",
         source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sqs-queue.html",
         find: dead_letter_target,
     },
@@ -75,7 +75,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a standard dead-letter queue keeps messages no longer than the queue they come from",
         why: "The age of a message counts from when it was first sent. One that failed for days is deleted from the dead-letter queue soon after it got there, or at once.",
-        mend: "Set the dead-letter queue's MessageRetentionPeriod to 1209600 (14 days), and the other's below that.",
+        fix: "Set the dead-letter queue's MessageRetentionPeriod to 1209600 (14 days), and the other's below that.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html",
         find: dead_letter_retention,
     },
@@ -84,7 +84,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "dead letters come back to where they failed",
         why: "A message that can never succeed goes round for ever, or until its retention ends; nobody sees a dead letter.",
-        mend: "Point deadLetterTargetArn at another queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
+        fix: "Point deadLetterTargetArn at another queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
         source: QUEUES,
         find: dead_letter_loop,
     },
@@ -93,41 +93,41 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a dead-letter queue does not let the queue use it",
         why: "Its RedriveAllowPolicy denies every queue, or names others. SQS refuses the RedrivePolicy, or stops moving messages.",
-        mend: "List the queue's ARN in sourceQueueArns of the dead-letter queue's RedriveAllowPolicy.",
+        fix: "List the queue's ARN in sourceQueueArns of the dead-letter queue's RedriveAllowPolicy.",
         source: QUEUES,
         find: redrive_denied,
     },
 ];
 
-fn no_redrive_policy(model: &Model<'_>, hits: &mut Hits) {
+fn no_redrive_policy(model: &Model<'_>, findings: &mut Findings) {
     let dead_letters: Vec<&str> = model.dead_letter_queues().iter().map(|queue| queue.arn.as_str()).collect();
     for queue in model.queues.iter().filter(|queue| queue.redrive.is_absent() && model.is_consumed(queue)) {
         // Where dead letters are worked off, that is where it ends.
         if !dead_letters.contains(&queue.arn.as_str()) {
-            hits.add(&queue.origin, "RedrivePolicy", "is worked off and has no RedrivePolicy");
+            findings.add(&queue.origin, "RedrivePolicy", "is worked off and has no RedrivePolicy");
         }
     }
 }
 
-fn max_receive_count_one(model: &Model<'_>, hits: &mut Hits) {
-    receives(model, hits, |receives| receives == 1);
+fn max_receive_count_one(model: &Model<'_>, findings: &mut Findings) {
+    receives(model, findings, |receives| receives == 1);
 }
 
-fn max_receive_count_low(model: &Model<'_>, hits: &mut Hits) {
-    receives(model, hits, |receives| (2..RECEIVES_ADVISED).contains(&receives));
+fn max_receive_count_low(model: &Model<'_>, findings: &mut Findings) {
+    receives(model, findings, |receives| (2..RECEIVES_ADVISED).contains(&receives));
 }
 
-fn receives(model: &Model<'_>, hits: &mut Hits, is_bad: impl Fn(u64) -> bool) {
+fn receives(model: &Model<'_>, findings: &mut Findings, is_bad: impl Fn(u64) -> bool) {
     for queue in &model.queues {
         let redrive = queue.redrive.as_ref().known();
         let receives = redrive.and_then(|redrive| redrive.receives_max.clone().known());
         if let Some(receives) = receives.filter(|receives| is_bad(*receives)) {
-            hits.add(&queue.origin, "RedrivePolicy/maxReceiveCount", format!("maxReceiveCount is {receives}"));
+            findings.add(&queue.origin, "RedrivePolicy/maxReceiveCount", format!("maxReceiveCount is {receives}"));
         }
     }
 }
 
-fn fifo_max_receive_count(model: &Model<'_>, hits: &mut Hits) {
+fn fifo_max_receive_count(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed().filter(|(queue, ..)| queue.fifo) {
         let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
         let own = match function.variable("FIFO_MAX_RECEIVE_COUNT") {
@@ -142,32 +142,32 @@ fn fifo_max_receive_count(model: &Model<'_>, hits: &mut Hits) {
                 let what = format!(
                     "maxReceiveCount is {receives}; with batches of {batch} messages and {own} receives of their own for each, it should be {advised}"
                 );
-                hits.add(&queue.origin, "RedrivePolicy/maxReceiveCount", what);
+                findings.add(&queue.origin, "RedrivePolicy/maxReceiveCount", what);
             }
         }
     }
 }
 
-fn dead_letter_queue_type(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_queue_type(model: &Model<'_>, findings: &mut Findings) {
     let named = |fifo: bool| if fifo { "FIFO" } else { "standard" };
     for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.fifo != target.fifo) {
         let what =
             format!("is {}, its dead-letter queue {} is {}", named(queue.fifo), target.origin.id, named(target.fifo));
-        hits.add(&queue.origin, "RedrivePolicy", what);
+        findings.add(&queue.origin, "RedrivePolicy", what);
     }
 }
 
-fn dead_letter_target(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_target(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
         let redrive = queue.redrive.as_ref().known();
         let target = redrive.and_then(|redrive| redrive.target.as_ref().known());
         if let Some(target) = target.filter(|target| !target.starts_with("arn:")) {
-            hits.add(&queue.origin, "RedrivePolicy/deadLetterTargetArn", format!("is {target}"));
+            findings.add(&queue.origin, "RedrivePolicy/deadLetterTargetArn", format!("is {target}"));
         }
     }
 }
 
-fn dead_letter_retention(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_retention(model: &Model<'_>, findings: &mut Findings) {
     // A FIFO queue's dead letters begin a new life: same page.
     for (queue, _, target) in model.redriven().filter(|(queue, _, target)| !queue.fifo && queue.arn != target.arn) {
         let source_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT);
@@ -176,15 +176,15 @@ fn dead_letter_retention(model: &Model<'_>, hits: &mut Hits) {
             && target_s <= source_s
         {
             let what = format!("keeps messages for {target_s} s, {} for {source_s} s", queue.origin.id);
-            hits.add(&target.origin, "MessageRetentionPeriod", what);
+            findings.add(&target.origin, "MessageRetentionPeriod", what);
         }
     }
 }
 
-fn dead_letter_loop(model: &Model<'_>, hits: &mut Hits) {
+fn dead_letter_loop(model: &Model<'_>, findings: &mut Findings) {
     for (queue, _, target) in model.redriven() {
         if leads_back(model, &queue.arn) {
-            hits.add(
+            findings.add(
                 &queue.origin,
                 "RedrivePolicy",
                 format!("its dead letters lead back to it through {}", target.origin.id),
@@ -196,7 +196,7 @@ fn dead_letter_loop(model: &Model<'_>, hits: &mut Hits) {
             };
             if queue.arn != target.arn && model.consumed().any(|each| also(&each)) {
                 let what = format!("{} works off {} and its dead letters too", function.origin.id, queue.origin.id);
-                hits.add(&mapping.origin, "Queue", what);
+                findings.add(&mapping.origin, "Queue", what);
             }
         }
     }
@@ -215,7 +215,7 @@ fn leads_back(model: &Model<'_>, start: &str) -> bool {
     false
 }
 
-fn redrive_denied(model: &Model<'_>, hits: &mut Hits) {
+fn redrive_denied(model: &Model<'_>, findings: &mut Findings) {
     for (queue, _, target) in model.redriven() {
         let Setting::Known(allow) = &target.redrive_allow else { continue };
         let lists = |arn: &str| {
@@ -226,7 +226,7 @@ fn redrive_denied(model: &Model<'_>, hits: &mut Hits) {
             Some("byQueue") if !lists(&queue.arn) => "does not list it",
             _ => continue,
         };
-        hits.add(
+        findings.add(
             &target.origin,
             "RedriveAllowPolicy",
             format!("is the dead-letter queue of {} and {what}", queue.origin.id),

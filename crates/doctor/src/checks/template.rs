@@ -1,7 +1,7 @@
 //! The template as a text: what is dropped or refused before any resource is made.
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::Model,
 };
 
@@ -11,7 +11,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a parameter has a value that its declaration does not allow",
         why: "CloudFormation refuses the deployment.",
-        mend: "Give a value that AllowedValues, MinValue, MaxValue, MinLength and MaxLength of the parameter admit.",
+        fix: "Give a value that AllowedValues, MinValue, MaxValue, MinLength and MaxLength of the parameter admit.",
         source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html",
         find: parameter_value,
     },
@@ -20,20 +20,20 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a key is written twice",
         why: "The last one counts: what the first one says is dropped without a word. YAML itself does not allow it.",
-        mend: "Join the two, or remove the first.",
+        fix: "Join the two, or remove the first.",
         source: "https://yaml.org/spec/1.2.2/#3213-node-comparison",
         find: duplicate_key,
     },
 ];
 
-fn parameter_value(model: &Model<'_>, hits: &mut Hits) {
+fn parameter_value(model: &Model<'_>, findings: &mut Findings) {
     for (origin, what) in model.refused {
-        hits.add(origin, "", what.as_str());
+        findings.add(origin, "", what.as_str());
     }
 }
 
-fn duplicate_key(model: &Model<'_>, hits: &mut Hits) {
+fn duplicate_key(model: &Model<'_>, findings: &mut Findings) {
     for (origin, what) in model.repeated {
-        hits.add(origin, "", what.as_str());
+        findings.add(origin, "", what.as_str());
     }
 }

@@ -13,7 +13,7 @@ use super::permissions::at;
 use sluicegate_contract::binding_variable;
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     inventory::Origin,
     model::{Function, Mapping, Model, Source},
     setting::Setting,
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "an MQ event source mapping names a queue that the topology does not have",
         why: "Lambda waits for a queue that nobody declares, or reads from one without retry and dead-letter queues.",
-        mend: "Add the queue to infra/topology.yaml and run sluicegate topology apply, or name another.",
+        fix: "Add the queue to infra/topology.yaml and run sluicegate topology apply, or name another.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-errors.html",
         find: topology_queue,
     },
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a QUEUE_<NAME> names an exchange that the topology lacks or binds no queue to",
         why: "Every request for it is answered 503: a message that reaches no queue is not accepted.",
-        mend: "Add the exchange, with a queue bound to it, to infra/topology.yaml and run sluicegate topology apply.",
+        fix: "Add the exchange, with a queue bound to it, to infra/topology.yaml and run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/publishers#unroutable",
         find: topology_exchange,
     },
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
         why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
-        mend: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
+        fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps, and run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: retry_ladder,
     },
@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a route asks for a delay that its exchange has no queue for",
         why: "Every request of that route is answered 503, or the function refuses to start.",
-        mend: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_RETRY_DELAYS.",
+        fix: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_RETRY_DELAYS.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: route_delay,
     },
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "RABBITMQ_MAX_RECEIVE_COUNT is not below the queue's delivery limit",
         why: "RabbitMQ gives a message up before the consumer does: it is dead-lettered without a reason, in the midst of its retries.",
-        mend: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
+        fix: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
         source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
         find: receive_count_above_limit,
     },
@@ -81,10 +81,10 @@ fn mapped<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &'m Fu
     })
 }
 
-fn topology_queue(model: &Model<'_>, hits: &mut Hits) {
+fn topology_queue(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for (mapping, _, queue) in mapped(model).filter(|(.., queue)| !has_queue(topology, queue)) {
-        hits.add(&mapping.origin, "Queues", format!("there is no queue {queue}"));
+        findings.add(&mapping.origin, "Queues", format!("there is no queue {queue}"));
     }
 }
 
@@ -102,7 +102,7 @@ fn exchange(function: &Function, variable: &str) -> Option<(String, RoutingKey)>
     }
 }
 
-fn topology_exchange(model: &Model<'_>, hits: &mut Hits) {
+fn topology_exchange(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for function in &model.functions {
         for (variable, _) in function.bindings() {
@@ -118,49 +118,49 @@ fn topology_exchange(model: &Model<'_>, hits: &mut Hits) {
                 }
                 () => continue,
             };
-            hits.add(&function.origin, &at(variable), what);
+            findings.add(&function.origin, &at(variable), what);
         }
     }
 }
 
 /// The function's ladder; what is wrong with the variable is told.
-fn ladder(function: &Function, hits: &mut Hits) -> Option<RetryDelays> {
+fn ladder(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
     match function.variable("RABBITMQ_RETRY_DELAYS") {
         Setting::Absent => Some(RetryDelays::default()),
         Setting::Unknown => None,
         Setting::Known(text) => match RetryDelays::parse(&text) {
             Ok(ladder) => Some(ladder),
             Err(error) => {
-                hits.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
+                findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
                 None
             }
         },
     }
 }
 
-fn retry_ladder(model: &Model<'_>, hits: &mut Hits) {
+fn retry_ladder(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for function in &model.functions {
         let mut own = mapped(model).filter(|(_, by, _)| by.name == function.name).peekable();
-        let Some(ladder) = own.peek().is_some().then(|| ladder(function, hits)).flatten() else { continue };
+        let Some(ladder) = own.peek().is_some().then(|| ladder(function, findings)).flatten() else { continue };
         for (_, _, name) in own {
             let Some(queue) = topology.queues().iter().find(|queue| queue.name == name) else { continue };
             let lacking = ladder.delays_s().iter().filter(|step_s| !queue.retry.delays_s().contains(step_s));
             let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
             if !lacking.is_empty() {
                 let what = format!("the topology does not have {}", lacking.join(", "));
-                hits.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), what);
+                findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), what);
             }
         }
     }
 }
 
-fn route_delay(model: &Model<'_>, hits: &mut Hits) {
+fn route_delay(model: &Model<'_>, findings: &mut Findings) {
     let (Some(topology), Some(contract)) = (&model.project.topology, &model.project.contract) else { return };
     for function in &model.functions {
         for (variable, _) in function.bindings() {
             let Some((name, _)) = exchange(function, variable) else { continue };
-            let Some(ladder) = ladder(function, &mut Hits::default()) else { continue };
+            let Some(ladder) = ladder(function, &mut Findings::default()) else { continue };
             let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
             for operation in contract.operations() {
                 let delay_s = operation.enqueue.delay_s;
@@ -179,13 +179,13 @@ fn route_delay(model: &Model<'_>, hits: &mut Hits) {
                     }
                     Some(_) => continue,
                 };
-                hits.add(&function.origin, &at(variable), what);
+                findings.add(&function.origin, &at(variable), what);
             }
         }
     }
 }
 
-fn receive_count_above_limit(model: &Model<'_>, hits: &mut Hits) {
+fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for (_, function, name) in mapped(model) {
         let variable = "RABBITMQ_MAX_RECEIVE_COUNT";
@@ -198,13 +198,13 @@ fn receive_count_above_limit(model: &Model<'_>, hits: &mut Hits) {
         if let (Some(receives), Some(queue)) = (receives, queue)
             && receives >= u64::from(queue.delivery_limit)
         {
-            told(&function.origin, variable, receives, name, queue.delivery_limit, hits);
+            told(&function.origin, variable, receives, name, queue.delivery_limit, findings);
         }
     }
 }
 
-fn told(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, hits: &mut Hits) {
-    hits.add(
+fn told(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, findings: &mut Findings) {
+    findings.add(
         origin,
         &at(variable),
         format!("gives up after {receives} receives, {queue} has a delivery limit of {limit}"),

@@ -3,7 +3,7 @@
 use sluicegate_sam::VISIBILITY_S_DEFAULT;
 
 use crate::{
-    finding::{Check, Hits, Severity},
+    finding::{Check, Findings, Severity},
     model::{Model, RETENTION_S_DEFAULT, TIMEOUT_S_DEFAULT},
 };
 
@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue's visibility timeout is shorter than its function's timeout and the batching window",
         why: "Messages that wait for their batch or are being worked on are delivered again. Below the function's timeout Lambda refuses the event source mapping.",
-        mend: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
+        fix: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: visibility_below_timeout,
     },
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a queue's visibility timeout is shorter than 6 times its function's timeout, plus the batching window",
         why: "While a function is throttled Lambda keeps trying with messages it holds. Those whose visibility timeout ends meanwhile are delivered again, and each time counts towards maxReceiveCount.",
-        mend: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
+        fix: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: visibility_below_six_timeouts,
     },
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue's messages expire before they can have been received maxReceiveCount times",
         why: "A message that fails each time is deleted when its retention ends, and so never reaches the dead-letter queue.",
-        mend: "Set MessageRetentionPeriod well above VisibilityTimeout times maxReceiveCount.",
+        fix: "Set MessageRetentionPeriod well above VisibilityTimeout times maxReceiveCount.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: retention_before_dead_letter,
     },
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "a queue keeps messages for less than a day",
         why: "What is not worked off in that time is deleted, without a trace: an outage over night is enough.",
-        mend: "Set MessageRetentionPeriod to some days for a queue, and to 1209600 (14 days) for a dead-letter queue.",
+        fix: "Set MessageRetentionPeriod to some days for a queue, and to 1209600 (14 days) for a dead-letter queue.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html",
         find: retention_short,
     },
@@ -55,13 +55,13 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Info,
         title: "a queue delays every message",
         why: "DelaySeconds holds each message back before its first delivery.",
-        mend: "Remove DelaySeconds unless the delay is wanted; a single message of a standard queue can have its own.",
+        fix: "Remove DelaySeconds unless the delay is wanted; a single message of a standard queue can have its own.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html",
         find: delay_on_queue,
     },
 ];
 
-fn visibility_below_timeout(model: &Model<'_>, hits: &mut Hits) {
+fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
         let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
@@ -74,12 +74,12 @@ fn visibility_below_timeout(model: &Model<'_>, hits: &mut Hits) {
             if window_s > 0 {
                 what.push_str(&format!(" after a window of {window_s} s"));
             }
-            hits.add(&queue.origin, "VisibilityTimeout", what);
+            findings.add(&queue.origin, "VisibilityTimeout", what);
         }
     }
 }
 
-fn visibility_below_six_timeouts(model: &Model<'_>, hits: &mut Hits) {
+fn visibility_below_six_timeouts(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
         let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
@@ -91,13 +91,13 @@ fn visibility_below_six_timeouts(model: &Model<'_>, hits: &mut Hits) {
                     "messages stay hidden for {visibility_s} s; {} may run for {timeout_s} s, so it should be {advised_s} s",
                     function.origin.id
                 );
-                hits.add(&queue.origin, "VisibilityTimeout", what);
+                findings.add(&queue.origin, "VisibilityTimeout", what);
             }
         }
     }
 }
 
-fn retention_before_dead_letter(model: &Model<'_>, hits: &mut Hits) {
+fn retention_before_dead_letter(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
         let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
         let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
@@ -107,24 +107,28 @@ fn retention_before_dead_letter(model: &Model<'_>, hits: &mut Hits) {
             if retention_s <= tries_s {
                 let what =
                     format!("kept for {retention_s} s, while {receives} receives of {visibility_s} s take {tries_s} s");
-                hits.add(&queue.origin, "MessageRetentionPeriod", what);
+                findings.add(&queue.origin, "MessageRetentionPeriod", what);
             }
         }
     }
 }
 
-fn retention_short(model: &Model<'_>, hits: &mut Hits) {
+fn retention_short(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
         if let Some(retention_s) = queue.retention_s.clone().known().filter(|seconds| *seconds < RETENTION_S_MIN) {
-            hits.add(&queue.origin, "MessageRetentionPeriod", format!("messages are deleted after {retention_s} s"));
+            findings.add(
+                &queue.origin,
+                "MessageRetentionPeriod",
+                format!("messages are deleted after {retention_s} s"),
+            );
         }
     }
 }
 
-fn delay_on_queue(model: &Model<'_>, hits: &mut Hits) {
+fn delay_on_queue(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
         if let Some(delay_s) = queue.delay_s.clone().known().filter(|delay_s| *delay_s > 0) {
-            hits.add(&queue.origin, "DelaySeconds", format!("every message waits for {delay_s} s"));
+            findings.add(&queue.origin, "DelaySeconds", format!("every message waits for {delay_s} s"));
         }
     }
 }

@@ -16,7 +16,7 @@ use sluicegate_sam::{
 use super::{Inventory, Origin, Resource};
 use crate::{
     Error,
-    identity::{Home, name_property},
+    identity::{StackIdentity, name_property},
     setting::{Props, is_known, text, unknown},
 };
 
@@ -52,7 +52,7 @@ struct Stack<'a> {
     /// What its resources' ids begin with: nothing, or `Parent/`.
     prefix: String,
     name: String,
-    home: Home,
+    identity: StackIdentity,
     depth: usize,
 }
 
@@ -62,9 +62,9 @@ pub(super) fn template(
     text: &str,
     parameters: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    let home = Home { partition: "aws".into(), region: REGION.into(), account: ACCOUNT.into() };
+    let identity = StackIdentity { partition: "aws".into(), region: REGION.into(), account: ACCOUNT.into() };
     let stack =
-        Stack { source: Source::File(file.into()), prefix: String::new(), name: STACK_NAME.into(), home, depth: 0 };
+        Stack { source: Source::File(file.into()), prefix: String::new(), name: STACK_NAME.into(), identity, depth: 0 };
     let given: BTreeMap<_, _> = parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     stack.load(inventory, text, &given).map(drop)
 }
@@ -73,10 +73,10 @@ pub(super) fn deployed(inventory: &mut Inventory, stack: &Deployed) -> Result<()
     let mut parts = stack.arn.split(':').skip(1).map(str::to_owned);
     let mut part = |default: &str| parts.next().filter(|part| !part.is_empty()).unwrap_or_else(|| default.to_owned());
     let (partition, _, region, account) = (part("aws"), part(""), part(REGION), part(ACCOUNT));
-    let home = Home { partition, region, account };
+    let identity = StackIdentity { partition, region, account };
     let (name, prefix) = (stack.name.clone(), String::new());
     let given = stack.parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    Stack { source: Source::Stack(stack), prefix, name, home, depth: 0 }
+    Stack { source: Source::Stack(stack), prefix, name, identity, depth: 0 }
         .load(inventory, &stack.template, &given)
         .map(drop)
 }
@@ -183,7 +183,7 @@ impl Stack<'_> {
     }
 
     fn pseudo(&self) -> BTreeMap<&'static str, String> {
-        let Home { partition, region, account } = &self.home;
+        let StackIdentity { partition, region, account } = &self.identity;
         let id = match &self.source {
             Source::Stack(stack) => stack.arn.clone(),
             Source::File(_) => format!("arn:{partition}:cloudformation:{region}:{account}:stack/{}/doctor", self.name),
@@ -208,10 +208,10 @@ impl Stack<'_> {
         // An alias is named by the function it belongs to.
         if kind == "AWS::Lambda::Alias" && !name.starts_with("arn:") {
             let function = property("FunctionName").unwrap_or_default();
-            let arn = self.home.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
+            let arn = self.identity.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
             return ResolvedResource::new(format!("{}:{name}", arn.attributes["Arn"]), []);
         }
-        self.home.physical(kind, &name)
+        self.identity.physical(kind, &name)
     }
 
     /// Loads the nested templates: first those whose parameters are known, because the others may want their outputs.
@@ -248,7 +248,7 @@ impl Stack<'_> {
         given: &BTreeMap<String, Value>,
     ) -> Result<BTreeMap<String, Value>, Error> {
         let prefix = format!("{}{id}/", self.prefix);
-        let (home, depth) = (self.home.clone(), self.depth + 1);
+        let (identity, depth) = (self.identity.clone(), self.depth + 1);
         let shown = prefix.trim_end_matches('/').to_owned();
         match &self.source {
             Source::Stack(stack) => {
@@ -260,7 +260,7 @@ impl Stack<'_> {
                 let (name, source) = (child.name.clone(), Source::Stack(child));
                 let given = child.parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
                 let mut outputs =
-                    Stack { source, prefix, name, home, depth }.load(inventory, &child.template, &given)?;
+                    Stack { source, prefix, name, identity, depth }.load(inventory, &child.template, &given)?;
                 outputs.extend(child.outputs.iter().map(|(name, value)| (name.clone(), value.clone().into())));
                 Ok(outputs)
             }
@@ -277,7 +277,7 @@ impl Stack<'_> {
                     return Ok(BTreeMap::new());
                 };
                 let name = format!("{}-{id}", self.name);
-                Stack { source: Source::File(path), prefix, name, home, depth }.load(inventory, &text, given)
+                Stack { source: Source::File(path), prefix, name, identity, depth }.load(inventory, &text, given)
             }
         }
     }

@@ -117,9 +117,14 @@ async fn what_may_not_be_asked_is_told_call_by_call_and_the_rest_goes_on() {
     let stack = Deployed { name: "shop".to_owned(), template: template.to_owned(), ..Deployed::default() };
     let inventory = Inventory::of_deployed(&stack).expect("the stack");
     let mut notes = Vec::new();
-    let live = super::now::live(&config(&url), &inventory, &mut notes).await;
+    let overlay = super::overlay::read(&config(&url), &inventory, &mut notes).await;
     serving.abort();
-    assert!(live.queues.is_empty() && live.functions.is_empty() && live.mappings.is_empty() && live.secrets.is_empty());
+    assert!(
+        overlay.queues.is_empty()
+            && overlay.functions.is_empty()
+            && overlay.mappings.is_empty()
+            && overlay.secrets.is_empty()
+    );
     for call in [
         "Orders: sqs:GetQueueAttributes: AccessDenied: no",
         "Consumer: lambda:GetFunctionConfiguration: AccessDenied: no",

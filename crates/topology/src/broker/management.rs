@@ -1,4 +1,4 @@
-//! The management API: what a virtual host has, and policies, which AMQP does not know.
+//! The management API: the content of a virtual host, and policies, which AMQP does not have.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::address::{Address, Whereabouts};
+use crate::address::{Address, ManagementEndpoint};
 use crate::error::Error;
 use crate::management::{Management, ManagementError};
 use crate::topology::Policy;
 
-/// What a virtual host has.
+/// The content of a virtual host.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
-    pub(crate) exchanges: Vec<ThereExchange>,
-    pub(crate) queues: Vec<ThereQueue>,
-    pub(crate) bindings: Vec<ThereBinding>,
-    pub(crate) policies: Vec<TherePolicy>,
+    pub(crate) exchanges: Vec<ActualExchange>,
+    pub(crate) queues: Vec<ActualQueue>,
+    pub(crate) bindings: Vec<ActualBinding>,
+    pub(crate) policies: Vec<ActualPolicy>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct ThereExchange {
+pub(crate) struct ActualExchange {
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) exchange_type: String,
@@ -36,7 +36,7 @@ pub(crate) struct ThereExchange {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct ThereQueue {
+pub(crate) struct ActualQueue {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) durable: bool,
@@ -49,7 +49,7 @@ pub(crate) struct ThereQueue {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct ThereBinding {
+pub(crate) struct ActualBinding {
     pub(crate) source: String,
     pub(crate) destination: String,
     pub(crate) destination_type: String,
@@ -60,7 +60,7 @@ pub(crate) struct ThereBinding {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct TherePolicy {
+pub(crate) struct ActualPolicy {
     pub(crate) name: String,
     pub(crate) pattern: String,
     #[serde(rename = "apply-to")]
@@ -71,32 +71,32 @@ pub(crate) struct TherePolicy {
     pub(crate) definition: Arguments,
 }
 
-/// A queue as those see it who want to know what becomes of its messages.
+/// A queue, as far as it decides the fate of its messages.
 #[derive(Debug, Deserialize)]
-pub(crate) struct KeptQueue {
+pub(crate) struct ListedQueue {
     pub(crate) name: String,
     #[serde(rename = "type", default)]
     pub(crate) queue_type: String,
     #[serde(default)]
     pub(crate) arguments: Arguments,
-    /// The policy's name; at once, but for an operator's.
+    /// The name of the policy that applies; immediate, without operator policies.
     #[serde(default)]
     pub(crate) policy: Option<String>,
-    /// All that policies say; on some versions a few seconds late.
+    /// The merged policies; on some versions a few seconds late.
     #[serde(default)]
     pub(crate) effective_policy_definition: Arguments,
 }
 
-/// What there is to know about queues.
+/// The queues with everything that decides the fate of their messages.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct QueueListing {
     pub(crate) version: String,
-    pub(crate) queues: Vec<KeptQueue>,
-    pub(crate) bindings: Vec<ThereBinding>,
-    pub(crate) policies: Vec<TherePolicy>,
+    pub(crate) queues: Vec<ListedQueue>,
+    pub(crate) bindings: Vec<ActualBinding>,
+    pub(crate) policies: Vec<ActualPolicy>,
 }
 
-/// An object; the API writes an empty one as `[]` at times.
+/// An object; the API sometimes writes an empty one as `[]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(from = "Value")]
 pub(crate) struct Arguments(pub(crate) BTreeMap<String, Value>);
@@ -110,46 +110,48 @@ impl From<Value> for Arguments {
     }
 }
 
-/// What the API had to say.
-pub(crate) enum Looked {
-    /// All of it.
-    At(Inventory),
-    /// Nothing: it is not to be asked, or nothing listens where it would be.
-    Nowhere(String),
+/// The answer of an API that may be absent.
+pub(crate) enum Listing {
+    /// Everything that the virtual host has.
+    Complete(Inventory),
+    /// The API is disabled, or does not listen at its derived URL; the reason.
+    Unavailable(String),
 }
 
 /// Lists everything that the virtual host has.
-pub(crate) async fn inventory(address: &Address) -> Result<Looked, Error> {
-    let Some(door) = Door::of(address)? else { return Ok(Looked::Nowhere("there is none, it was said".into())) };
-    match door.inventory().await {
-        Err(Error::Unreachable { place, reason }) if matches!(address.management, Whereabouts::Perhaps(_)) => {
-            Ok(Looked::Nowhere(format!("{place}: {reason}")))
+pub(crate) async fn inventory(address: &Address) -> Result<Listing, Error> {
+    let Some(client) = ManagementClient::of(address)? else { return Ok(Listing::Unavailable("disabled".into())) };
+    match client.inventory().await {
+        Err(Error::Unreachable { place, reason }) if matches!(address.management, ManagementEndpoint::Derived(_)) => {
+            Ok(Listing::Unavailable(format!("{place}: {reason}")))
         }
-        other => other.map(Looked::At),
+        other => other.map(Listing::Complete),
     }
 }
 
-/// Lists what becomes of the messages of every queue.
-pub(crate) async fn kept(address: &Address) -> Result<Kept, Error> {
-    let absent = || Error::Unreachable { place: "the management API".into(), reason: "nobody said where it is".into() };
-    Door::of(address)?.ok_or_else(absent)?.kept().await
+/// Lists the queues with their bindings and policies.
+pub(crate) async fn queue_listing(address: &Address) -> Result<QueueListing, Error> {
+    let absent =
+        || Error::Unreachable { place: "the management API".into(), reason: "no URL is known; give one".into() };
+    ManagementClient::of(address)?.ok_or_else(absent)?.queue_listing().await
 }
 
-/// Makes policies, or changes them.
+/// Creates or replaces policies.
 pub(crate) async fn put_policies(address: &Address, policies: &[Policy]) -> Result<(), Error> {
-    let Some(door) = Door::of(address)? else { return Ok(()) };
+    let Some(client) = ManagementClient::of(address)? else { return Ok(()) };
     for policy in policies {
-        door.put(policy).await?;
+        client.put(policy).await?;
     }
     Ok(())
 }
 
-struct Door<'a> {
+/// The management API of one virtual host.
+struct ManagementClient<'a> {
     api: Management,
     vhost: &'a str,
 }
 
-impl<'a> Door<'a> {
+impl<'a> ManagementClient<'a> {
     fn of(address: &'a Address) -> Result<Option<Self>, Error> {
         Ok(address.management()?.map(|api| Self { api, vhost: address.vhost() }))
     }
@@ -163,7 +165,7 @@ impl<'a> Door<'a> {
         })
     }
 
-    async fn kept(&self) -> Result<Kept, Error> {
+    async fn queue_listing(&self) -> Result<QueueListing, Error> {
         #[derive(Deserialize)]
         struct Overview {
             rabbitmq_version: String,
@@ -171,7 +173,7 @@ impl<'a> Door<'a> {
         let overview: Overview = self.api.get(&["overview"], "columns=rabbitmq_version").await?;
         // Without its statistics the API knows of a queue, and of its policy, from the first moment on.
         let columns = "disable_stats=true&columns=name,type,arguments,policy,effective_policy_definition";
-        Ok(Kept {
+        Ok(QueueListing {
             version: overview.rabbitmq_version,
             queues: self.list("queues", columns).await?,
             bindings: self.list("bindings", "").await?,

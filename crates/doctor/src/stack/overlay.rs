@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::reason;
 use crate::{
     inventory::Inventory,
-    live::{Live, SecretNow},
+    overlay::{Overlay, SecretState},
 };
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
@@ -18,8 +18,8 @@ const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 type Properties = Map<String, Value>;
 
 /// Asks; what cannot be asked is noted.
-pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut Vec<String>) -> Live {
-    let mut live = Live::default();
+pub(super) async fn read(config: &SdkConfig, inventory: &Inventory, notes: &mut Vec<String>) -> Overlay {
+    let mut overlay = Overlay::default();
     let sqs = aws_sdk_sqs::Client::new(config);
     for queue in inventory.of_kind("AWS::SQS::Queue") {
         let get = sqs.get_queue_attributes().queue_url(&queue.reference).attribute_names(QueueAttributeName::All);
@@ -28,10 +28,10 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
                 let attributes = answer.attributes().into_iter().flatten();
                 let attributes =
                     attributes.map(|(name, value)| (name.as_str().to_owned(), Value::from(value.as_str())));
-                live.queues.insert(queue.arn.clone(), Some(attributes.collect()));
+                overlay.queues.insert(queue.arn.clone(), Some(attributes.collect()));
             }
             Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => {
-                live.queues.insert(queue.arn.clone(), None);
+                overlay.queues.insert(queue.arn.clone(), None);
             }
             Err(error) => notes.push(format!("{}: sqs:GetQueueAttributes: {}", queue.origin.id, reason(&error))),
         }
@@ -39,7 +39,7 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
     let lambda = aws_sdk_lambda::Client::new(config);
     for function in inventory.of_kind("AWS::Lambda::Function") {
         match properties(&lambda, &function.reference, &function.properties).await {
-            Ok(properties) => drop(live.functions.insert(function.reference.clone(), properties)),
+            Ok(properties) => drop(overlay.functions.insert(function.reference.clone(), properties)),
             Err(error) => notes.push(format!("{}: {error}", function.origin.id)),
         }
     }
@@ -47,14 +47,14 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
         match lambda.get_account_settings().send().await {
             Ok(answer) => {
                 let limit = answer.account_limit().map(|limit| limit.concurrent_executions());
-                live.account_concurrency = limit.and_then(|limit| u64::try_from(limit).ok());
+                overlay.account_concurrency = limit.and_then(|limit| u64::try_from(limit).ok());
             }
             Err(error) => {
                 notes.push(format!("the account's concurrency: lambda:GetAccountSettings: {}", reason(&error)))
             }
         }
     }
-    live.mappings = mappings(&lambda, inventory, notes).await;
+    overlay.mappings = mappings(&lambda, inventory, notes).await;
     let secrets = aws_sdk_secretsmanager::Client::new(config);
     for secret in inventory.of_kind("AWS::SecretsManager::Secret") {
         match secrets.describe_secret().secret_id(&secret.reference).send().await {
@@ -63,15 +63,15 @@ pub(super) async fn live(config: &SdkConfig, inventory: &Inventory, notes: &mut 
                 let changed = answer.last_changed_date().or(answer.created_date());
                 let changed = changed.and_then(|at| SystemTime::try_from(*at).ok());
                 let unchanged = changed.and_then(|at| at.elapsed().ok()).unwrap_or_default();
-                let now = SecretNow { versions, days_unchanged: unchanged.as_secs() / SECONDS_PER_DAY };
-                live.secrets.insert(secret.reference.clone(), now);
+                let now = SecretState { versions, days_unchanged: unchanged.as_secs() / SECONDS_PER_DAY };
+                overlay.secrets.insert(secret.reference.clone(), now);
             }
             Err(error) => {
                 notes.push(format!("{}: secretsmanager:DescribeSecret: {}", secret.origin.id, reason(&error)))
             }
         }
     }
-    live
+    overlay
 }
 
 async fn properties(lambda: &aws_sdk_lambda::Client, name: &str, written: &Value) -> Result<Properties, String> {

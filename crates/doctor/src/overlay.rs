@@ -15,7 +15,7 @@ use crate::{
 /// What was found. Of what could not be asked there is nothing, and the template's values stay.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
-pub(crate) struct Live {
+pub(crate) struct Overlay {
     /// Attributes, by the queue's ARN; `None` for one that is gone.
     pub(crate) queues: BTreeMap<String, Option<Map<String, Value>>>,
     /// Properties, by the function's name.
@@ -25,13 +25,13 @@ pub(crate) struct Live {
     /// How many environments the account may run at once.
     pub(crate) account_concurrency: Option<u64>,
     /// By the secret's ARN.
-    pub(crate) secrets: BTreeMap<String, SecretNow>,
+    pub(crate) secrets: BTreeMap<String, SecretState>,
 }
 
 /// What is told of a secret without its value being read.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
-pub(crate) struct SecretNow {
+pub(crate) struct SecretState {
     /// How many versions are kept; one that was never changed has one.
     pub(crate) versions: u64,
     /// Days since anything of it was changed.
@@ -80,18 +80,18 @@ fn is_of_broker(mapping: &Resource) -> bool {
 }
 
 impl Inventory {
-    pub(crate) fn lay_over(&mut self, mut live: Live) {
+    pub(crate) fn overlay(&mut self, mut overlay: Overlay) {
         let mut changes = Vec::new();
         self.resources.retain_mut(|resource| {
             let (now, defaults) = match resource.kind.as_str() {
-                "AWS::SQS::Queue" => (live.queues.remove(&resource.arn), OF_QUEUES),
-                "AWS::Lambda::Function" => (live.functions.remove(&resource.reference).map(Some), OF_FUNCTIONS),
+                "AWS::SQS::Queue" => (overlay.queues.remove(&resource.arn), OF_QUEUES),
+                "AWS::Lambda::Function" => (overlay.functions.remove(&resource.reference).map(Some), OF_FUNCTIONS),
                 "AWS::Lambda::EventSourceMapping" => {
                     let defaults = if is_of_broker(resource) { OF_MQ_MAPPINGS } else { OF_MAPPINGS };
-                    (live.mappings.remove(&resource.reference), defaults)
+                    (overlay.mappings.remove(&resource.reference), defaults)
                 }
                 "AWS::SecretsManager::Secret" => {
-                    let now = live.secrets.get(&resource.reference);
+                    let now = overlay.secrets.get(&resource.reference);
                     if let (Some(now), Some(own)) = (now, resource.properties.as_object_mut()) {
                         own.insert(VERSIONS.to_owned(), now.versions.into());
                         own.insert(DAYS_UNCHANGED.to_owned(), now.days_unchanged.into());
@@ -110,9 +110,9 @@ impl Inventory {
             }
             true
         });
-        self.account_concurrency = live.account_concurrency;
+        self.account_concurrency = overlay.account_concurrency;
         // What is left is of no template here.
-        for (uuid, now) in live.mappings {
+        for (uuid, now) in overlay.mappings {
             let Some(now) = now else { continue };
             let origin = Origin::nowhere(format!("event source mapping {uuid}"));
             changes.push((origin.clone(), "is of no template here: made by hand, or by another stack".to_owned()));
