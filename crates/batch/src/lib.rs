@@ -35,19 +35,24 @@
 compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod batch_run;
+mod builder;
 mod consumer;
+mod deadlines;
 mod delivery;
 mod handlers;
 mod outcome;
 mod report;
 mod retry;
+mod settlement;
 mod source;
 pub mod testing;
 
-pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
+pub use builder::{BuildError, Builder};
+pub use consumer::Consumer;
 pub use delivery::Delivery;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
+pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
