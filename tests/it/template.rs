@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use sluicegate_contract::Contract;
-use sluicegate_local::template::{FunctionPlan, Plan, Settings};
 use sluicegate_queue::{Binding, queue_names};
+use sluicegate_sam::{FunctionPlan, Plan, Settings};
 use sluicegate_topology::Topology;
 
 use crate::support::root;

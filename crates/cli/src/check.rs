@@ -48,8 +48,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Whether the template has the contract's routes; the error tells those that only one of them has, one a line.
 fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
-    let file = template.display();
-    let drift = sync::drift(&input::text(template)?, contract).map_err(|reason| format!("{file}:{reason}"))?;
+    let file = template.display().to_string();
+    let drift = sync::drift(&file, &input::text(template)?, contract).map_err(|faults| faults.to_string())?;
     if drift.is_none() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read as _, path::Path};
 
-use sluicegate_contract::{Contract, Fault};
+use sluicegate_contract::{Contract, Fault, Faults};
 use sluicegate_topology::Topology;
 
 /// All of a file; `-` is the standard input.
@@ -46,7 +46,7 @@ pub(crate) fn contract_with_warnings(file: &Path) -> Result<(Contract, Vec<Fault
 /// # Errors
 /// Why it cannot be read, or every fault, one a line.
 pub(crate) fn topology(file: &Path) -> Result<Topology, String> {
-    Topology::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, faults.as_slice()))
+    Topology::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, &faults))
 }
 
 /// `KEY=VALUE`, for the parser of the command line.
@@ -59,7 +59,6 @@ fn cannot_read(file: &Path, error: &std::io::Error) -> String {
     format!("cannot read {}: {error}", file.display())
 }
 
-fn faulty(file: &Path, faults: &[impl ToString]) -> String {
-    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    format!("{} has {} fault(s)\n{}", file.display(), faults.len(), lines.join("\n"))
+fn faulty(file: &Path, faults: &Faults) -> String {
+    format!("{} has {} fault(s)\n{}", file.display(), faults.len(), faults)
 }

@@ -9,19 +9,18 @@ mod rest;
 mod template;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
-use std::{fmt, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use sluicegate_contract::Contract;
 use sluicegate_doctor::Drift;
+use sluicegate_sam::{Document, Faults};
 
 use crate::{fail, input, output::say, paths};
 use edit::Edits;
 use rest::Rest;
 use template::Outline;
-use yaml::Node;
 
 /// Write the routes of the OpenAPI document into the template, and leave the rest of it as it is
 #[derive(Args)]
@@ -49,14 +48,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn work(arguments: &Arguments) -> Result<bool, String> {
     let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let path = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
-    let file = path.display();
+    let file = path.display().to_string();
     let text = input::text(&path)?;
-    let synced = sync(&text, &contract).map_err(|refusal| format!("{file}:{refusal}"))?;
+    let synced = sync(&file, &text, &contract).map_err(|faults| faults.to_string())?;
     let Some(synced) = synced else {
         say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);
     };
-    for line in &synced.told {
+    for line in &synced.changes {
         say(line);
     }
     if arguments.check {
@@ -72,61 +71,60 @@ fn work(arguments: &Arguments) -> Result<bool, String> {
 #[derive(Debug)]
 struct Synced {
     text: String,
-    /// What has changed, a line for each.
-    told: Vec<String>,
+    /// What has changed, a line for each change.
+    changes: Vec<String>,
 }
 
-/// Why a template is left alone.
-#[derive(Debug)]
-struct Refusal {
-    /// From 1.
-    line: usize,
-    reason: String,
+/// A template as it is edited: by the bytes of its text.
+struct Template<'t> {
+    text: &'t str,
+    document: Document,
 }
 
-impl Refusal {
-    fn at(text: &str, byte: usize, reason: String) -> Self {
-        Self { line: text[..byte].matches('\n').count() + 1, reason }
+impl<'t> Template<'t> {
+    /// Reads a template. A key that stands twice is refused, because it is not clear which of the two to edit.
+    fn read(file: &str, text: &'t str) -> Result<Self, Faults> {
+        let mut document = Document::parse(file, text)?;
+        match std::mem::take(&mut document.duplicates) {
+            none if none.is_empty() => Ok(Self { text, document }),
+            duplicates => Err(duplicates.into()),
+        }
+    }
+
+    fn fault(&self, pointer: &str, reason: impl Into<String>) -> Faults {
+        self.document.fault(pointer, reason).into()
     }
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.line, self.reason)
-    }
-}
-
-/// The template as the contract wants it; `None` if it is already.
-fn sync(text: &str, contract: &Contract) -> Result<Option<Synced>, Refusal> {
-    let root = Node::parse(text)?;
-    let outline = Outline::read(text, &root)?;
-    let edits = Edits::between(text, &outline, contract)?;
+/// Returns the template as the contract wants it; `None` if it is already.
+fn sync(file: &str, text: &str, contract: &Contract) -> Result<Option<Synced>, Faults> {
+    let template = Template::read(file, text)?;
+    let outline = Outline::read(&template)?;
+    let edits = Edits::between(&template, &outline, contract)?;
     if edits.is_empty() {
         return Ok(None);
     }
-    let synced = Synced { text: edits.apply(text), told: edits.told };
-    if is_unharmed(&synced.text, contract, &Rest::of(&root, &outline)) {
+    let synced = Synced { text: edits.apply(text), changes: edits.changes };
+    if is_unharmed(&synced.text, contract, &Rest::of(&template, &outline)) {
         return Ok(Some(synced));
     }
-    let reason =
-        "is written in a way that sync would damage, so nothing was written; change the routes by hand".to_owned();
-    Err(Refusal { line: 1, reason })
+    Err(template.fault("", "sync would damage this template, so it wrote nothing: change the routes by hand"))
 }
 
-/// Whether the routes are the contract's now, and the rest is as it was.
+/// Returns whether the routes are the contract's now, and the rest is as it was.
 fn is_unharmed(text: &str, contract: &Contract, before: &Rest) -> bool {
     let read = || {
-        let root = Node::parse(text)?;
-        let outline = Outline::read(text, &root)?;
-        let edits = Edits::between(text, &outline, contract)?;
-        Ok::<_, Refusal>(edits.is_empty() && Rest::of(&root, &outline).comes_from(before, &outline))
+        let template = Template::read("", text)?;
+        let outline = Outline::read(&template)?;
+        let edits = Edits::between(&template, &outline, contract)?;
+        Ok::<_, Faults>(edits.is_empty() && Rest::of(&template, &outline).comes_from(before, &outline))
     };
-    read().unwrap_or(false) && drift(text, contract).is_ok_and(|drift| drift.is_none())
+    read().unwrap_or(false) && drift("", text, contract).is_ok_and(|drift| drift.is_none())
 }
 
-/// The routes that one has and the other has not.
-pub(crate) fn drift(template: &str, contract: &Contract) -> Result<Drift, String> {
-    let root = Node::parse(template).map_err(|refusal| refusal.to_string())?;
-    let routes = template::routes(&root);
+/// Returns the routes that only one of the two has.
+pub(crate) fn drift(file: &str, text: &str, contract: &Contract) -> Result<Drift, Faults> {
+    let template = Template::read(file, text)?;
+    let routes = template::routes(&template.document);
     Ok(Drift::between(contract, routes.iter().map(String::as_str)))
 }

@@ -18,13 +18,21 @@ pub use model::{
     Body, BodySchema, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
     Requirement, SchemaText, SecurityScheme, is_json,
 };
-#[cfg(feature = "parse")]
-pub use parse::Fault;
 pub use route::{Match, RouteError, decode_segment};
+pub use sluicegate_yaml::pointer;
+#[cfg(feature = "parse")]
+pub use sluicegate_yaml::{Fault, Faults};
 pub use template::{Missing, Source, Template, TemplateError};
 
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
+
+/// Returns the environment variable that binds a logical queue: `QUEUE_WEB_HOOKS` for `web-hooks`. A contract has no two
+/// queues with the same variable.
+#[must_use]
+pub fn binding_variable(queue: &str) -> String {
+    format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())
+}
 
 /// A signature scheme an `x-signature` may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

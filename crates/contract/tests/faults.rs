@@ -60,7 +60,7 @@ const LINES: usize = 46;
 const POST: &str = "/paths/~1things~1{thing_id}/post";
 
 fn faults(yaml: &str) -> Vec<Fault> {
-    Contract::parse("api.yaml", yaml).err().unwrap_or_default()
+    Contract::parse("api.yaml", yaml).err().unwrap_or_default().to_vec()
 }
 
 /// One change, one fault. A pointer that does not start with `/` is below `x-sluicegate` of the first operation.

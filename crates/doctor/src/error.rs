@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sluicegate_sam::{Fault, Faults};
+
 /// What was named cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -13,16 +15,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is no template.
-    #[error("{file}:{line}: {reason}")]
-    NoTemplate {
-        /// The file, as it was named.
-        file: String,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong there.
-        reason: String,
-    },
+    /// The file is not a template.
+    #[error("{0}")]
+    NotATemplate(Faults),
     /// A value was given for a parameter that the template does not have.
     #[error("{file} has no parameter {name}")]
     NoParameter {
@@ -39,4 +34,16 @@ pub enum Error {
         /// What AWS answered.
         reason: String,
     },
+}
+
+impl From<Faults> for Error {
+    fn from(faults: Faults) -> Self {
+        Self::NotATemplate(faults)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::NotATemplate(fault.into())
+    }
 }

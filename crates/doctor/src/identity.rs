@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_local::template::Physical;
+use sluicegate_sam::ResolvedResource;
 
 /// Where resources are.
 #[derive(Clone, Debug)]
@@ -32,12 +32,12 @@ pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
 
 impl Home {
     /// `name` is the physical id of a deployed resource (an ARN or a URL for some types), else a name.
-    pub(crate) fn physical(&self, kind: &str, name: &str) -> Physical {
+    pub(crate) fn physical(&self, kind: &str, name: &str) -> ResolvedResource {
         let last = |separator: char| name.rsplit(separator).next().unwrap_or(name);
-        let by_name = |arn: String| Physical::new(name.to_owned(), [("Arn", arn)]);
+        let by_name = |arn: String| ResolvedResource::new(name.to_owned(), [("Arn", arn)]);
         let by_arn = |arn: String| {
             let same = |attribute: &str| (attribute.to_owned(), arn.clone());
-            Physical {
+            ResolvedResource {
                 reference: arn.clone(),
                 attributes: BTreeMap::from(["Arn", "Id", "TopicArn", "PolicyArn"].map(same)),
             }
@@ -51,7 +51,7 @@ impl Home {
                 };
                 let attributes =
                     [("Arn", self.arn("sqs", queue)), ("QueueName", queue.to_owned()), ("QueueUrl", url.clone())];
-                Physical::new(url, attributes)
+                ResolvedResource::new(url, attributes)
             }
             "AWS::Lambda::Function" | "AWS::Serverless::Function" => {
                 by_name(self.arn("lambda", &format!("function:{name}")))
@@ -60,13 +60,13 @@ impl Home {
             "AWS::Logs::LogGroup" => by_name(self.arn("logs", &format!("log-group:{name}:*"))),
             "AWS::KMS::Key" => by_name(self.arn("kms", &format!("key/{name}"))),
             "AWS::AmazonMQ::Broker" => by_name(self.arn("mq", &format!("broker:{name}"))),
-            "AWS::EC2::SecurityGroup" => Physical::new(name.to_owned(), [("GroupId", name.to_owned())]),
+            "AWS::EC2::SecurityGroup" => ResolvedResource::new(name.to_owned(), [("GroupId", name.to_owned())]),
             _ if name.starts_with("arn:") => by_arn(name.to_owned()),
             "AWS::IAM::ManagedPolicy" => by_arn(format!("arn:{}:iam::{}:policy/{name}", self.partition, self.account)),
             "AWS::SecretsManager::Secret" => by_arn(self.arn("secretsmanager", &format!("secret:{name}-AbCdEf"))),
             "AWS::SNS::Topic" => by_arn(self.arn("sns", name)),
             // Of what is not modelled, `Ref` is all that links; its attributes are not known.
-            _ => Physical::new(name.to_owned(), []),
+            _ => ResolvedResource::new(name.to_owned(), []),
         }
     }
 

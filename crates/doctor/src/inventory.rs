@@ -6,7 +6,7 @@ mod load;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::Value;
-use sluicegate_local::template::Document;
+use sluicegate_sam::Document;
 
 pub(crate) use load::Deployed;
 

@@ -462,9 +462,10 @@ fn what_older_queues_have_by_default_was_not_changed_by_hand() {
 fn what_is_no_template_is_an_error_with_its_line() {
     let read = |text: &str| Inventory::of_text(Path::new("t.yaml"), text, &BTreeMap::new()).map(drop);
     for (text, expected) in [
-        ("", "t.yaml:1: the file is empty"),
-        ("a: 1", "t.yaml:1: is no template: it has no Resources"),
-        ("Resources:\n  a: &x 1\n  b: *x", "t.yaml:3: CloudFormation does not support YAML aliases"),
+        ("", "t.yaml:1: #: the file is empty"),
+        ("a: 1", "t.yaml:1: #: is not a template: it has no Resources"),
+        ("Resources:\n  a: 1\n  b: *x", "t.yaml:3: #: not YAML: while parsing node, found unknown anchor"),
+        ("Resources:\n  a: &x [*x]", "t.yaml:2: /Resources/a/0: this alias stands within its own anchor"),
     ] {
         assert_eq!(read(text).map_err(|error| error.to_string()), Err(expected.to_owned()));
     }

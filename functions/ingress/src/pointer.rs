@@ -1,6 +1,6 @@
 //! JSON pointers (RFC 6901) that fit an answer: the sender of a document chooses its names.
 
-use std::borrow::Cow;
+use sluicegate_contract::pointer::escape;
 
 /// The longest pointer in an answer, in bytes. Ours: real documents stay far below it.
 pub(crate) const POINTER_BYTES_MAX: usize = 256;
@@ -22,7 +22,7 @@ impl Pointer {
             if text.len() + 1 + name.len() > POINTER_BYTES_MAX {
                 return Self { text, is_cut: true };
             }
-            let name = escaped(name);
+            let name = escape(name);
             if text.len() + 1 + name.len() > POINTER_BYTES_MAX {
                 return Self { text, is_cut: true };
             }
@@ -31,10 +31,6 @@ impl Pointer {
         }
         Self { text, is_cut: false }
     }
-}
-
-fn escaped(name: &str) -> Cow<'_, str> {
-    if name.contains(['~', '/']) { name.replace('~', "~0").replace('/', "~1").into() } else { name.into() }
 }
 
 #[cfg(test)]

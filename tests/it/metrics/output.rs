@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
-use sluicegate_local::template::{Plan, Settings};
+use sluicegate_sam::{Plan, Settings};
 use sluicegate_webhook::Scheme;
 
 use super::functions::{Running, XRAY_TRACE};

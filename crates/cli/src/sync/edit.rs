@@ -7,11 +7,11 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use sluicegate_contract::{Contract, DOCUMENT_PATH};
+use sluicegate_sam::{DEFAULT_ROUTE, Faults, Member};
 
 use super::{
-    Refusal,
+    Template,
     template::{Event, Outline, Route, line_end, line_start},
-    yaml::Entry,
 };
 
 /// A route that the template should have.
@@ -26,7 +26,7 @@ struct Wanted {
 
 impl Wanted {
     fn key(&self) -> String {
-        self.route.as_ref().map_or_else(|| "$default".to_owned(), |(method, path)| format!("{method} {path}"))
+        self.route.as_ref().map_or_else(|| DEFAULT_ROUTE.to_owned(), |(method, path)| format!("{method} {path}"))
     }
 }
 
@@ -36,34 +36,35 @@ pub(super) struct Edits {
     replaced: BTreeMap<usize, (Range<usize>, String)>,
     inserted: BTreeMap<usize, String>,
     /// What changes, a line for each.
-    pub told: Vec<String>,
+    pub changes: Vec<String>,
 }
 
 impl Edits {
     /// The edits that are needed; none if contract and template agree.
-    pub(super) fn between(text: &str, outline: &Outline, contract: &Contract) -> Result<Self, Refusal> {
-        let wanted = wanted(outline, contract)?;
+    pub(super) fn between(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Result<Self, Faults> {
+        let text = template.text;
+        let wanted = wanted(template, outline, contract)?;
         let matched = matched(&wanted, &outline.events);
         let mut edits = Self::default();
         let mut moved = BTreeMap::new();
         for (wanted, event) in wanted.iter().zip(&matched) {
             if let Some(event) = event {
-                edits.change(text, wanted, event)?;
+                edits.change(template, wanted, event)?;
                 moved.extend(event.route.as_ref().map(|route| (route.key.clone(), wanted.key())));
             }
         }
         let known = |event: &Event| matched.iter().flatten().any(|matched| matched.name == event.name);
         for event in &outline.events {
             if let (Some(route), false) = (&event.route, known(event)) {
-                edits.told.push(format!("- {} ({})", route.key, event.name));
+                edits.changes.push(format!("- {} ({})", route.key, event.name));
                 edits.remove(text, &event.range);
             } else if event.route.is_none() && wanted.iter().any(|wanted| wanted.name == event.name) {
                 let reason = format!("{} is an event of another kind; give it another name", event.name);
-                return Err(Refusal::at(text, event.name_range.start, reason));
+                return Err(template.fault(&event.pointer, reason));
             }
         }
         edits.add(text, outline, &wanted, &matched);
-        edits.limits(text, outline.settings.as_ref(), &wanted, &moved)?;
+        edits.limits(template, outline.settings.as_ref(), &wanted, &moved)?;
         Ok(edits)
     }
 
@@ -89,9 +90,10 @@ impl Edits {
         out + &text[done..]
     }
 
-    fn change(&mut self, text: &str, wanted: &Wanted, event: &Event) -> Result<(), Refusal> {
+    fn change(&mut self, template: &Template<'_>, wanted: &Wanted, event: &Event) -> Result<(), Faults> {
+        let text = template.text;
         if wanted.is_named && event.name != wanted.name {
-            self.told.push(format!("~ {} ({} becomes {})", wanted.key(), event.name, wanted.name));
+            self.changes.push(format!("~ {} ({} becomes {})", wanted.key(), event.name, wanted.name));
             self.replace(event.name_range.clone(), wanted.name.clone());
         }
         let Some(Route { key, written }) = event.route.as_ref().filter(|route| route.key != wanted.key()) else {
@@ -99,9 +101,9 @@ impl Edits {
         };
         let (Some((method_range, path_range)), Some((method, path))) = (written, &wanted.route) else {
             let reason = format!("{} should be {}: give it Method and Path", event.name, wanted.key());
-            return Err(Refusal::at(text, event.name_range.start, reason));
+            return Err(template.fault(&event.pointer, reason));
         };
-        self.told.push(format!("~ {key} becomes {} ({})", wanted.key(), wanted.name));
+        self.changes.push(format!("~ {key} becomes {} ({})", wanted.key(), wanted.name));
         // `post` may stay `post`.
         if key.split(' ').next().is_none_or(|old| old != method) {
             self.replace(method_range.clone(), scalar(method, &text[method_range.clone()]));
@@ -123,7 +125,7 @@ impl Edits {
                 place = line_end(text, event.range.end);
                 continue;
             }
-            self.told.push(format!("+ {} ({})", wanted.key(), wanted.name));
+            self.changes.push(format!("+ {} ({})", wanted.key(), wanted.name));
             let mut properties = format!("ApiId: !Ref {}", outline.api);
             if let Some((method, path)) = &wanted.route {
                 properties += &format!(", Method: {method}, Path: {}", scalar(path, ""));
@@ -145,16 +147,17 @@ impl Edits {
     /// Takes the limits of single routes along.
     fn limits(
         &mut self,
-        text: &str,
-        settings: Option<&Entry>,
+        template: &Template<'_>,
+        settings: Option<&Member>,
         wanted: &[Wanted],
         moved: &BTreeMap<String, String>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Faults> {
         let Some(settings) = settings else { return Ok(()) };
-        let limits = settings.value.entries();
-        let stays = |limit: &Entry| moved.contains_key(&limit.key) || wanted.iter().any(|it| it.key() == limit.key);
+        let text = template.text;
+        let limits = settings.value.members();
+        let stays = |limit: &Member| moved.contains_key(&limit.key) || wanted.iter().any(|it| it.key() == limit.key);
         if !limits.is_empty() && !limits.iter().any(stays) {
-            self.told.push("- RouteSettings, of routes that are not there".to_owned());
+            self.changes.push("- RouteSettings, of routes that are not there".to_owned());
             self.remove(text, &settings.range());
             return Ok(());
         }
@@ -165,14 +168,14 @@ impl Edits {
                     if limits.iter().any(|other| other.key == *key && moved.get(&other.key).is_none_or(|it| it == key))
                     {
                         let reason = format!("RouteSettings has {} and {key}, which are one route now", limit.key);
-                        return Err(Refusal::at(text, limit.key_range.start, reason));
+                        return Err(template.fault(limit.value.pointer(), reason));
                     }
-                    self.told.push(format!("~ RouteSettings: {} becomes {key}", limit.key));
+                    self.changes.push(format!("~ RouteSettings: {} becomes {key}", limit.key));
                     self.replace(limit.key_range.clone(), scalar(key, &text[limit.key_range.clone()]));
                 }
                 None if stays(limit) => {}
                 None => {
-                    self.told.push(format!("- RouteSettings: {}", limit.key));
+                    self.changes.push(format!("- RouteSettings: {}", limit.key));
                     self.remove(text, &limit.range());
                 }
             }
@@ -191,18 +194,18 @@ impl Edits {
 }
 
 /// The contract's routes, that of the contract itself and the one of what matches none.
-fn wanted(outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Refusal> {
+fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Faults> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for operation in contract.operations() {
         let name = event_name(&operation.id);
         if name.is_empty() {
             let reason = format!("`{}` has no letter to call an event by", operation.id);
-            return Err(Refusal { line: 1, reason });
+            return Err(template.fault("", reason));
         }
         if let Some(other) = wanted.iter().find(|other| other.name == name) {
             let reason =
                 format!("{} and {} {} would both be called {name}", other.key(), operation.method, operation.path);
-            return Err(Refusal { line: 1, reason });
+            return Err(template.fault("", reason));
         }
         let route = Some((operation.method.clone(), operation.path.clone()));
         wanted.push(Wanted { name, route, is_named: true });
@@ -222,7 +225,7 @@ fn wanted(outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Refusal
     besides("OpenApi", Some(("GET".to_owned(), DOCUMENT_PATH.to_owned())));
     // Whoever took the catch-all out (infra/jwt-authorizer.yaml says when) does not get it back.
     let mut routes = outline.events.iter().filter_map(|event| event.route.as_ref()).peekable();
-    if routes.peek().is_none() || routes.any(|route| route.key == "$default") {
+    if routes.peek().is_none() || routes.any(|route| route.key == DEFAULT_ROUTE) {
         besides("Otherwise", None);
     }
     Ok(wanted)

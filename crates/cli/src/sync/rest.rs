@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{template::Outline, yaml::Node};
+use super::{Template, template::Outline};
 
 /// What the template says besides its routes.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    pub(super) fn of(root: &Node, outline: &Outline) -> Self {
-        let mut elsewhere = root.value();
+    pub(super) fn of(template: &Template<'_>, outline: &Outline) -> Self {
+        let mut elsewhere = template.document.value.clone();
         let mut routes = Vec::new();
         if let Some(events) = properties(&mut elsewhere, &outline.function).and_then(|it| it.get_mut("Events")) {
             for event in outline.events.iter().filter(|event| event.route.is_some()) {
@@ -31,7 +31,7 @@ impl Rest {
             }
             // A function that had no event but routes, or none at all.
             if events == &json!({}) {
-                *events = json!("");
+                *events = Value::Null;
             }
         }
         let limits =
@@ -43,7 +43,7 @@ impl Rest {
 
     /// Whether sync may have made this of `before`: new routes say nothing special, old ones what they said.
     pub(super) fn comes_from(&self, before: &Self, outline: &Outline) -> bool {
-        let new = json!({ "Type": "HttpApi", "Properties": { "ApiId": { "!Ref": outline.api } } });
+        let new = json!({ "Type": "HttpApi", "Properties": { "ApiId": { "Ref": outline.api } } });
         self.elsewhere == before.elsewhere
             && self.routes.iter().all(|route| *route == new || before.routes.contains(route))
             && self.limits.iter().all(|limit| before.limits.contains(limit))

@@ -4,10 +4,9 @@
 
 use std::ops::Range;
 
-use super::{
-    Refusal,
-    yaml::{Entry, Node},
-};
+use sluicegate_sam::{DEFAULT_ROUTE, Document, Faults, Member, Node, Resource, route_key};
+
+use super::Template;
 
 /// The function that gets routes when none has any.
 const INGRESS: &str = "IngressFunction";
@@ -23,7 +22,7 @@ pub(super) struct Outline {
     pub events_key: Range<usize>,
     pub events: Vec<Event>,
     /// `RouteSettings` of the API, if there are any.
-    pub settings: Option<Entry>,
+    pub settings: Option<Member>,
 }
 
 /// An event of the function.
@@ -31,6 +30,7 @@ pub(super) struct Outline {
 pub(super) struct Event {
     pub name: String,
     pub name_range: Range<usize>,
+    pub pointer: String,
     /// From the name to the end of what belongs to it.
     pub range: Range<usize>,
     /// `None`: an event of another kind than HttpApi.
@@ -47,73 +47,72 @@ pub(super) struct Route {
 }
 
 impl Outline {
-    pub(super) fn read(text: &str, root: &Node) -> Result<Self, Refusal> {
-        let refuse = |node: &Node, reason: String| Refusal::at(text, node.range.start, reason);
+    pub(super) fn read(template: &Template<'_>) -> Result<Self, Faults> {
+        let root = &template.document.root;
+        let refuse = |node: &Node, reason: String| template.fault(node.pointer(), reason);
         let resources = root.get("Resources").ok_or_else(|| refuse(root, "has no Resources".to_owned()))?;
-        let of_type = |kind: &str| -> Vec<&Entry> {
-            let is_one = |entry: &&Entry| entry.value.get("Type").and_then(Node::text) == Some(kind);
-            resources.entries().iter().filter(is_one).collect()
+        let of_type = |kind: &str| -> Vec<Resource<'_>> {
+            template.document.resources().filter(|resource| resource.kind == kind).collect()
         };
         let apis = of_type("AWS::Serverless::HttpApi");
         let [api] = apis[..] else {
             return Err(refuse(resources, format!("has {} AWS::Serverless::HttpApi; sync can tell one", apis.len())));
         };
         let functions = of_type("AWS::Serverless::Function");
-        let routed: Vec<_> = functions.iter().filter(|function| !routes_of(&function.value).is_empty()).collect();
+        let routed: Vec<_> = functions.iter().filter(|function| !routes_of(function.node).is_empty()).collect();
         let function = match routed[..] {
             [only] => Some(*only),
-            [] => functions.iter().find(|function| function.key == INGRESS).copied(),
+            [] => functions.iter().find(|function| function.logical_id == INGRESS).copied(),
             _ => {
-                let names: Vec<_> = routed.iter().map(|function| function.key.as_str()).collect();
+                let names: Vec<_> = routed.iter().map(|function| function.logical_id).collect();
                 return Err(refuse(resources, format!("{} have HttpApi events; sync can tell one", names.join(", "))));
             }
         };
         let function = function
             .ok_or_else(|| refuse(resources, format!("no function has HttpApi events or is called {INGRESS}")))?;
-        let properties = function.value.get("Properties");
-        let events = properties.and_then(|properties| properties.entry("Events")).ok_or_else(|| {
-            refuse(&function.value, format!("{} has no Events: write that line and let sync fill it", function.key))
+        let properties = function.node.get("Properties");
+        let events = properties.and_then(|properties| properties.member("Events")).ok_or_else(|| {
+            refuse(
+                function.node,
+                format!("{} has no Events: write that line and let sync fill it", function.logical_id),
+            )
         })?;
-        let settings = api.value.get("Properties").and_then(|properties| properties.entry("RouteSettings"));
+        let settings = api.node.get("Properties").and_then(|properties| properties.member("RouteSettings"));
         for written in [Some(events), settings].into_iter().flatten() {
-            line_by_line(text, written)?;
+            line_by_line(template, written)?;
         }
-        for event in events.value.entries() {
-            let properties = event.value.get("Properties").map_or(&[][..], Node::entries);
+        for event in events.value.members() {
+            let properties = event.value.get("Properties").map_or(&[][..], Node::members);
             let odd =
                 properties.iter().find(|it| ["Method", "Path"].contains(&it.key.as_str()) && it.value.text().is_none());
             if let Some(odd) = odd {
                 let reason = format!("{} of {} is not written out, so sync cannot tell the route", odd.key, event.key);
-                return Err(Refusal::at(text, odd.key_range.start, reason));
+                return Err(refuse(&odd.value, reason));
             }
         }
         Ok(Self {
-            api: api.key.clone(),
-            function: function.key.clone(),
+            api: api.logical_id.to_owned(),
+            function: function.logical_id.to_owned(),
             events_key: events.key_range.clone(),
-            events: events.value.entries().iter().map(Event::read).collect(),
+            events: events.value.members().iter().map(Event::read).collect(),
             settings: settings.cloned(),
         })
     }
 }
 
 impl Event {
-    fn read(entry: &Entry) -> Self {
+    fn read(entry: &Member) -> Self {
         let properties = entry.value.get("Properties");
         let value = |name: &str| properties.and_then(|properties| properties.get(name));
-        let written = |name: &str| Some(value(name)?.range.clone());
+        let written = |name: &str| Some(value(name)?.range());
         let is_route = entry.value.get("Type").and_then(Node::text) == Some("HttpApi");
         let text = |name: &str| value(name).and_then(Node::text);
-        let key = match (text("Method"), text("Path")) {
-            (_, None | Some("$default")) => "$default".to_owned(),
-            (method, Some(path)) => match method.map(str::to_uppercase).as_deref() {
-                None | Some("ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD") => format!("ANY {path}"),
-                Some(method) => format!("{method} {path}"),
-            },
-        };
+        // A Method without a Path is SAM's to refuse.
+        let key = route_key(text("Method"), text("Path")).unwrap_or_else(|| DEFAULT_ROUTE.to_owned());
         Self {
             name: entry.key.clone(),
             name_range: entry.key_range.clone(),
+            pointer: entry.value.pointer().to_owned(),
             range: entry.range(),
             route: is_route.then(|| Route { key, written: written("Method").zip(written("Path")) }),
         }
@@ -121,30 +120,29 @@ impl Event {
 }
 
 /// Every route of the template, whichever function has it.
-pub(super) fn routes(root: &Node) -> Vec<String> {
-    let resources = root.get("Resources").map_or(&[][..], Node::entries);
-    resources.iter().flat_map(|resource| routes_of(&resource.value)).collect()
+pub(super) fn routes(document: &Document) -> Vec<String> {
+    document.resources().flat_map(|resource| routes_of(resource.node)).collect()
 }
 
 fn routes_of(function: &Node) -> Vec<String> {
     let events = function.get("Properties").and_then(|properties| properties.get("Events"));
-    let routes = events.into_iter().flat_map(Node::entries).filter_map(|entry| Event::read(entry).route);
+    let routes = events.into_iter().flat_map(Node::members).filter_map(|entry| Event::read(entry).route);
     routes.map(|route| route.key).collect()
 }
 
 /// Refuses entries that share a line with something else, because taking one out would take the other along.
-fn line_by_line(text: &str, written: &Entry) -> Result<(), Refusal> {
-    if written.value.is_flow(text) && !written.value.entries().is_empty() {
+fn line_by_line(template: &Template<'_>, written: &Member) -> Result<(), Faults> {
+    if written.value.is_flow() && !written.value.members().is_empty() {
         let reason = format!("{} is in braces: write one entry a line, indented, and sync again", written.key);
-        return Err(Refusal::at(text, written.key_range.start, reason));
+        return Err(template.fault(written.value.pointer(), reason));
     }
-    for entry in written.value.entries() {
-        let range = entry.range();
+    for entry in written.value.members() {
+        let (text, range) = (template.text, entry.range());
         let before = &text[line_start(text, range.start)..range.start];
         let after = text[range.end..].lines().next().unwrap_or_default().trim_start();
         if !before.chars().all(|before| before == ' ') || !(after.is_empty() || after.starts_with('#')) {
             let reason = format!("{} shares a line with something else: give it lines of its own", entry.key);
-            return Err(Refusal::at(text, range.start, reason));
+            return Err(template.fault(entry.value.pointer(), reason));
         }
     }
     Ok(())

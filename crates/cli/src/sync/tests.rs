@@ -60,9 +60,9 @@ fn contract(operations: &[(&str, &str, &str)]) -> Contract {
 
 /// The template after sync, which a second run must leave as it is.
 fn synced(template: &str, contract: &Contract) -> String {
-    let after = sync(template, contract).expect("is written").expect("something to write").text;
-    assert!(sync(&after, contract).expect("is read").is_none(), "a second run changes nothing");
-    assert!(drift(&after, contract).expect("is read").is_none());
+    let after = sync("t.yaml", template, contract).expect("is written").expect("something to write").text;
+    assert!(sync("t.yaml", &after, contract).expect("is read").is_none(), "a second run changes nothing");
+    assert!(drift("t.yaml", &after, contract).expect("is read").is_none());
     after
 }
 
@@ -90,14 +90,14 @@ fn check(operations: &[(&str, &str, &str)], expected: &str) {
 #[test]
 fn the_projects_own_template_has_the_routes_of_its_contract() {
     let contract = Contract::parse("openapi.yaml", CONTRACT).expect("a contract");
-    assert!(sync(TEMPLATE, &contract).expect("is read").is_none());
-    assert!(drift(TEMPLATE, &contract).expect("is read").is_none());
+    assert!(sync("t.yaml", TEMPLATE, &contract).expect("is read").is_none());
+    assert!(drift("t.yaml", TEMPLATE, &contract).expect("is read").is_none());
 }
 
 #[test]
 fn only_the_lines_of_a_route_change_with_it() {
     let (a, b) = (("a", "post", "/a"), ("b", "post", "/b"));
-    assert!(sync(ODD, &contract(&[a, b])).expect("is read").is_none(), "post and POST are one");
+    assert!(sync("t.yaml", ODD, &contract(&[a, b])).expect("is read").is_none(), "post and POST are one");
     // It comes, after those before it.
     check(
         &[a, b, ("b-second", "put", "/b/{id}"), ("z", "post", "/z")],
@@ -131,6 +131,20 @@ fn only_the_lines_of_a_route_change_with_it() {
     );
     // Its operation has another id.
     check(&[("placeOrder", "post", "/a"), b], "-            A:\n+            PlaceOrder:\n");
+}
+
+#[test]
+fn lines_in_brackets_that_start_too_far_left_stay_as_they_are() {
+    let scopes = "[a.write] }";
+    let odd = ODD.replace(scopes, "[\na.write,\n] }");
+    assert_ne!(odd, ODD);
+    let after = synced(&odd, &contract(&[("a", "post", "/new"), ("b", "put", "/b")]));
+    let expected = odd.replace("Path: \"/a\"", "Path: \"/new\"").replacen(
+        "Method: POST, Path: '/b'",
+        "Method: PUT, Path: '/b'",
+        1,
+    );
+    assert_eq!(after, expected);
 }
 
 #[test]
@@ -179,8 +193,8 @@ fn a_catch_all_that_was_taken_out_does_not_come_back() {
     let without = ODD.replace("            Rest: { Type: HttpApi, Properties: { ApiId: !Ref Api } }\n", "");
     assert_ne!(without, ODD);
     let contract = contract(&[("a", "post", "/a"), ("b", "post", "/b")]);
-    assert!(sync(&without, &contract).expect("is read").is_none());
-    assert!(drift(&without, &contract).expect("is read").is_none());
+    assert!(sync("t.yaml", &without, &contract).expect("is read").is_none());
+    assert!(drift("t.yaml", &without, &contract).expect("is read").is_none());
 }
 
 #[test]
@@ -220,7 +234,7 @@ fn what_cannot_be_edited_by_lines_is_refused_with_its_line() {
     let check = |from: &str, to: &str, operations: &[(&str, &str, &str)], expected: &str| {
         let template = ODD.replacen(from, to, 1);
         assert_ne!(template, ODD, "{from} is in the template");
-        let refusal = sync(&template, &contract(operations)).expect_err(expected).to_string();
+        let refusal = sync("t.yaml", &template, &contract(operations)).expect_err(expected).to_string();
         assert!(refusal.contains(expected), "{refusal:?}\nshould say\n{expected:?}");
     };
     let moved = [("a", "post", "/new"), ("b", "post", "/b")];
@@ -232,25 +246,45 @@ fn what_cannot_be_edited_by_lines_is_refused_with_its_line() {
         &moved,
         "has 2 AWS::Serverless::HttpApi",
     );
-    check("Events: { Tick: { Type: Schedule } }", "Events: { Tick: { Type: HttpApi } }", &moved, "Other, Ingress have");
+    check("Events: { Tick: { Type: Schedule } }", "Events: { Tick: { Type: HttpApi } }", &moved, "Ingress, Other have");
     check(
         "            Queue: { Type: SQS",
         "            New: { Type: SQS",
         &[("new", "post", "/n")],
-        "23: New is an event of another",
+        "23: /Resources/Ingress/Properties/Events/New: New is an event of another",
     );
-    check("Path: \"/a\"   # where", "Path: !Ref P", &moved, "18: Path of A is not written out");
-    check("Method: POST, Path: '/b'", "Path: '/b'", &[("b", "put", "/b")], "22: B should be PUT /b: give it");
+    check(
+        "Path: \"/a\"   # where",
+        "Path: !Ref P",
+        &moved,
+        "18: /Resources/Ingress/Properties/Events/A/Properties/Path: Path of A is not written out",
+    );
+    check(
+        "Method: POST, Path: '/b'",
+        "Path: '/b'",
+        &[("b", "put", "/b")],
+        "22: /Resources/Ingress/Properties/Events/B: B should be PUT /b: give it",
+    );
     let lines: Vec<_> = ODD.lines().collect();
     let events = lines[10..25].join("\n");
-    check(&events, "            { B: { Type: HttpApi } }", &moved, "10: Events is in braces");
+    check(
+        &events,
+        "            { B: { Type: HttpApi } }",
+        &moved,
+        "10: /Resources/Ingress/Properties/Events: Events is in braces",
+    );
     let two =
         "            ? A\n            : { Type: HttpApi, Properties: { ApiId: !Ref Api } }\n            # of things";
-    check("            # of things", two, &moved, "is written twice");
+    check(
+        "            # of things",
+        two,
+        &moved,
+        "21: /Resources/Ingress/Properties/Events/A: this key is already there, on line 12",
+    );
     let strange = ODD.replace("            B: {", "            ? B\n            : {");
-    let refusal = sync(&strange, &contract(&moved)).expect_err("a key of its own kind").to_string();
-    assert!(refusal.contains("22: B shares a line"), "{refusal}");
+    let refusal = sync("t.yaml", &strange, &contract(&moved)).expect_err("a key of its own kind").to_string();
+    assert!(refusal.contains("22: /Resources/Ingress/Properties/Events/B: B shares a line"), "{refusal}");
     let one_name = contract(&[("a-b", "post", "/a"), ("aB", "post", "/b")]);
-    let refusal = sync(ODD, &one_name).expect_err("one name").to_string();
+    let refusal = sync("t.yaml", ODD, &one_name).expect_err("one name").to_string();
     assert!(refusal.contains("would both be called AB"), "{refusal}");
 }

@@ -7,7 +7,7 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Lo
 use serde_json::{Map, Value};
 
 use super::enqueue::Request;
-use crate::{BodySchema, Location, Source};
+use crate::{BodySchema, Location, Source, pointer};
 
 /// The longest attribute the envelope takes, in bytes.
 const BYTES_MAX: usize = 2_048;
@@ -56,11 +56,10 @@ fn in_body(schema: &BodySchema, pointer: &str) -> Vec<&'static str> {
     };
     let mut known = Known { is_required: true, ..Known::default() };
     let mut here = applied(&schema, &schema);
-    for token in pointer.split('/').skip(1) {
-        let name = token.replace("~1", "/").replace("~0", "~");
+    for name in pointer::keys(pointer) {
         let required = here.iter().filter_map(|part| part.get("required")?.as_array()).flatten();
         known.is_required &= required.into_iter().any(|required| *required == *name);
-        let below = here.iter().filter_map(|part| part.get("properties")?.get(&name));
+        let below = here.iter().filter_map(|part| part.get("properties")?.get(&*name));
         here = below.flat_map(|below| applied(&schema, below)).collect();
     }
     known.read(&here);

@@ -1,6 +1,7 @@
 //! `x-sluicegate`: what becomes of an admitted request.
 
-use super::at::At;
+use sluicegate_yaml::Node;
+
 use super::carried;
 use super::checker::Checker;
 use crate::is_json;
@@ -21,19 +22,19 @@ pub(super) struct Request<'r> {
     pub(super) public: bool,
 }
 
-pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &At<'d>, request: &Request<'_>) -> Option<Enqueue> {
+pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &'d Node, request: &Request<'_>) -> Option<Enqueue> {
     let at = checker.required(operation, "x-sluicegate")?;
-    checker.strict_fields(&at, FIELDS)?;
+    checker.fields(at, FIELDS)?;
 
     // Each field is read before any `?`, so that all their faults are reported.
-    let queue = checker.required(&at, "queue").and_then(|queue| queue_name(checker, &queue));
-    let event_type = checker.required(&at, "type").and_then(|field| attribute(checker, &field, request));
-    let subject = at.get("subject").and_then(|field| attribute(checker, &field, request));
-    let group = at.get("group").and_then(|field| attribute(checker, &field, request));
-    let idempotency = at.get("idempotency").and_then(|field| idempotency(checker, &field, request));
-    let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, &field, request));
-    let delay_s = at.get("delay").and_then(|field| checker.duration_s(&field, 0..=DELAY_S_MAX.into()));
-    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, &field, request));
+    let queue = checker.required(at, "queue").and_then(|queue| queue_name(checker, queue));
+    let event_type = checker.required(at, "type").and_then(|field| attribute(checker, field, request));
+    let subject = at.get("subject").and_then(|field| attribute(checker, field, request));
+    let group = at.get("group").and_then(|field| attribute(checker, field, request));
+    let idempotency = at.get("idempotency").and_then(|field| idempotency(checker, field, request));
+    let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, field, request));
+    let delay_s = at.get("delay").and_then(|field| checker.duration_s(field, 0..=DELAY_S_MAX.into()));
+    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request));
 
     Some(Enqueue {
         queue: queue?,
@@ -47,8 +48,8 @@ pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &At<'d>, request
     })
 }
 
-/// A name that an environment variable can carry; see [`binding_name`].
-fn queue_name(checker: &mut Checker<'_>, at: &At<'_>) -> Option<String> {
+/// A name that an environment variable can carry; see [`crate::binding_variable`].
+fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
     let well_formed = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
@@ -60,14 +61,9 @@ fn queue_name(checker: &mut Checker<'_>, at: &At<'_>) -> Option<String> {
     name
 }
 
-/// The environment variable that binds a queue. Two queues must not share one.
-pub(super) fn binding_name(queue: &str) -> String {
-    format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())
-}
-
 /// More than SQS carries may be right: RabbitMQ carries it, and the contract does not say which of them it is.
-fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<usize> {
-    let bytes = usize::try_from(checker.integer(at, 1..=PAYLOAD_BYTES_MAX as u64)?).ok()?;
+fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
+    let bytes = checker.integer(at, 1..=PAYLOAD_BYTES_MAX)?;
     let (what, most) = match request.body {
         Some(body) if !takes_json_only(Some(body)) => {
             ("a payload that is not JSON (it travels in base64)", SQS_OTHER_BYTES_MAX)
@@ -81,7 +77,7 @@ fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'
 }
 
 /// A template for an attribute of the event.
-fn attribute<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Template> {
+fn attribute<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Template> {
     let template = template(checker, at, request)?;
     for source in template.sources() {
         for reason in carried::doubts(source, request) {
@@ -91,7 +87,7 @@ fn attribute<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) 
     Some(template)
 }
 
-fn template<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Template> {
+fn template<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Template> {
     let template = match checker.text(at)?.parse::<Template>() {
         Ok(template) => template,
         Err(error) => {
@@ -117,8 +113,8 @@ fn takes_json_only(body: Option<&Body>) -> bool {
     body.is_some_and(|body| body.content.iter().all(|(media_type, _)| is_json(media_type)))
 }
 
-fn idempotency<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<Idempotency> {
-    checker.strict_fields(at, &["key", "required", "fingerprint"])?;
+fn idempotency<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Idempotency> {
+    checker.fields(at, &["key", "required", "fingerprint"])?;
     let required = checker.flag(at, "required");
     let fingerprint = match at.get("fingerprint") {
         None => true,
@@ -126,31 +122,31 @@ fn idempotency<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>
             Some("payload") => true,
             Some("none") => false,
             _ => {
-                checker.fault(&field, "must be payload or none");
+                checker.fault(field, "must be payload or none");
                 true
             }
         },
     };
-    let key = checker.required(at, "key").and_then(|key| template(checker, &key, request))?;
+    let key = checker.required(at, "key").and_then(|key| template(checker, key, request))?;
     Some(Idempotency { key, fingerprint, required })
 }
 
-fn rate_limit<'d>(checker: &mut Checker<'d>, at: &At<'d>, request: &Request<'_>) -> Option<RateLimit> {
-    checker.strict_fields(at, &["limit", "window", "by"])?;
-    let limit = checker.required(at, "limit").and_then(|f| checker.integer(&f, 1..=RATE_LIMIT_REQUESTS_MAX.into()));
-    let window_s = checker.required(at, "window").and_then(|f| checker.duration_s(&f, 1..=RATE_LIMIT_WINDOW_S_MAX));
+fn rate_limit<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<RateLimit> {
+    checker.fields(at, &["limit", "window", "by"])?;
+    let limit = checker.required(at, "limit").and_then(|f| checker.integer(f, 1..=RATE_LIMIT_REQUESTS_MAX));
+    let window_s = checker.required(at, "window").and_then(|f| checker.duration_s(f, 1..=RATE_LIMIT_WINDOW_S_MAX));
     let by_at = checker.required(at, "by")?;
     let by = match by_at.text() {
         Some("principal") if request.public => {
-            checker.fault(&by_at, "an operation that lets everybody in has no principal; count by address");
+            checker.fault(by_at, "an operation that lets everybody in has no principal; count by address");
             return None;
         }
         Some("principal") => RateLimitBy::Principal,
         Some("address") => RateLimitBy::Address,
         _ => {
-            checker.fault(&by_at, "must be principal or address");
+            checker.fault(by_at, "must be principal or address");
             return None;
         }
     };
-    Some(RateLimit { limit: limit?.try_into().ok()?, window_s: window_s?, by })
+    Some(RateLimit { limit: limit?, window_s: window_s?, by })
 }

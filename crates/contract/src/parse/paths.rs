@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::at::At;
+use sluicegate_yaml::Node;
+
 use super::checker::Checker;
-use super::enqueue::{self, binding_name};
+use super::enqueue;
 use super::request;
 use super::security::{self, Schemes};
 use crate::route::{decode_segment, parameter, segments};
-use crate::{DOCUMENT_PATH, Location, Operation, Requirement};
+use crate::{DOCUMENT_PATH, Location, Operation, Requirement, binding_variable};
 
 const METHODS: &[&str] = &["get", "put", "post", "delete", "head", "patch"];
 
@@ -49,14 +50,14 @@ type Routes<'d> = HashMap<Vec<Option<Cow<'d, str>>>, &'d str>;
 
 /// The operations of the document; those with a fault may be left out.
 pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Operation> {
-    let root = checker.root.clone();
-    let Some(paths) = checker.required(&root, "paths") else { return Vec::new() };
-    if checker.object(&paths).is_none() {
+    let root = checker.root;
+    let Some(paths) = checker.required(root, "paths") else { return Vec::new() };
+    if checker.mapping(paths).is_none() {
         return Vec::new();
     }
     let mut reading = Reading {
         // Read once, and so reported once.
-        security: root.get("security").map(|at| security::requirements(checker, &at, schemes)),
+        security: root.get("security").map(|at| security::requirements(checker, at, schemes)),
         schemes,
         routes: HashMap::new(),
         ids: HashMap::new(),
@@ -64,33 +65,33 @@ pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Op
     };
     let mut operations = Vec::new();
     let mut declared = 0;
-    for (path, item) in paths.members() {
+    for (path, item) in paths.entries() {
         if path.starts_with("x-") {
             continue;
         }
-        check_path(checker, path, &item, &mut reading.routes);
-        let Some(item) = checker.resolve(&item) else { continue };
-        if checker.fields(&item, ITEM_FIELDS).is_none() {
+        check_path(checker, path, item, &mut reading.routes);
+        let Some(item) = checker.resolve(item) else { continue };
+        if checker.fields_and_extensions(item, ITEM_FIELDS).is_none() {
             continue;
         }
         for method in ["options", "trace"] {
             if let Some(at) = item.get(method) {
-                checker.fault(&at, format!("{method} is not the contract's to take"));
+                checker.fault(at, format!("{method} is not the contract's to take"));
             }
         }
         for &method in METHODS {
             let Some(at) = item.get(method) else { continue };
             declared += 1;
-            operations.extend(reading.operation(checker, path, method, &item, &at));
+            operations.extend(reading.operation(checker, path, method, item, at));
         }
     }
     if declared == 0 {
-        checker.fault(&paths, "there is no operation");
+        checker.fault(paths, "there is no operation");
     }
     operations
 }
 
-fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &At<'d>, routes: &mut Routes<'d>) {
+fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &'d Node, routes: &mut Routes<'d>) {
     if !path.starts_with('/') || path.starts_with("//") {
         checker.fault(at, "a path starts with one `/`");
         return;
@@ -126,7 +127,7 @@ fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &At<'d>, routes:
 }
 
 /// A literal segment that no request reaches is a fault.
-fn check_literal<'d>(checker: &mut Checker<'d>, segment: &str, at: &At<'d>) {
+fn check_literal<'d>(checker: &mut Checker<'d>, segment: &str, at: &'d Node) {
     let reason = match decode_segment(segment).as_deref() {
         None => "is not percent-encoded UTF-8",
         // RFC 3986, section 6.2.2.3.
@@ -158,10 +159,10 @@ impl<'d> Reading<'_, 'd> {
         checker: &mut Checker<'d>,
         path: &'d str,
         method: &str,
-        item: &At<'d>,
-        at: &At<'d>,
+        item: &'d Node,
+        at: &'d Node,
     ) -> Option<Operation> {
-        checker.fields(at, OPERATION_FIELDS)?;
+        checker.fields_and_extensions(at, OPERATION_FIELDS)?;
         let id = self.id(checker, at);
         let security = self.security(checker, at);
 
@@ -182,17 +183,17 @@ impl<'d> Reading<'_, 'd> {
         Some(Operation { id: id?, method, path, security, parameters, body, enqueue })
     }
 
-    fn id(&mut self, checker: &mut Checker<'d>, at: &At<'d>) -> Option<String> {
+    fn id(&mut self, checker: &mut Checker<'d>, at: &'d Node) -> Option<String> {
         let id = checker.required_text(at, "operationId")?;
-        if let Some(other) = self.ids.insert(id.to_owned(), at.pointer.clone()) {
+        if let Some(other) = self.ids.insert(id.to_owned(), at.pointer().to_owned()) {
             checker.fault_at(&at.child_pointer("operationId"), format!("`{id}` is already the name of {other}"));
         }
         Some(id.to_owned())
     }
 
-    fn security(&mut self, checker: &mut Checker<'d>, at: &At<'d>) -> Vec<Vec<Requirement>> {
+    fn security(&mut self, checker: &mut Checker<'d>, at: &'d Node) -> Vec<Vec<Requirement>> {
         match (at.get("security"), &self.security) {
-            (Some(own), _) => security::requirements(checker, &own, self.schemes),
+            (Some(own), _) => security::requirements(checker, own, self.schemes),
             (None, Some(inherited)) => inherited.clone(),
             (None, None) => {
                 // OpenAPI would let everybody in. Forgetting a line should not.
@@ -202,11 +203,11 @@ impl<'d> Reading<'_, 'd> {
         }
     }
 
-    fn check_queue(&mut self, checker: &mut Checker<'d>, at: &At<'d>, queue: &str) {
-        let variable = binding_name(queue);
+    fn check_queue(&mut self, checker: &mut Checker<'d>, at: &'d Node, queue: &str) {
+        let variable = binding_variable(queue);
         let first = self.queues.entry(variable.clone()).or_insert_with(|| queue.to_owned());
         if first != queue {
-            let pointer = format!("{}/x-sluicegate/queue", at.pointer);
+            let pointer = format!("{}/x-sluicegate/queue", at.pointer());
             checker.fault_at(&pointer, format!("`{queue}` and `{first}` would both be bound by {variable}"));
         }
     }

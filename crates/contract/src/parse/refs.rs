@@ -4,9 +4,11 @@
 //! Both need to tell a keyword from a name that merely looks like one: a header called `x-signature`, a property called
 //! `$ref`, an example that contains either.
 
-use super::at::{At, local_pointer};
+use percent_encoding::percent_decode_str;
+use serde::{Serialize, Serializer};
+use sluicegate_yaml::{Data, Member, Node};
+
 use super::checker::Checker;
-use super::yaml::{Data, Node};
 
 /// What the build and the ingress need and the public does not.
 const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
@@ -25,7 +27,7 @@ enum Position {
 impl Position {
     /// The position of the value of `key`, which itself is at `self`.
     fn of_member(self, key: &str, value: &Node) -> Self {
-        let is_object = matches!(value.data, Data::Object(_));
+        let is_object = value.is_map();
         match (self, key) {
             (Self::Data, _) => Self::Data,
             (Self::Names, _) => Self::Keywords,
@@ -45,54 +47,65 @@ impl Position {
 
 /// Every `$ref` must be text, local, and lead to something.
 pub(super) fn check(checker: &mut Checker<'_>) {
-    let root = checker.root.clone();
-    check_below(checker, &root, Position::Keywords);
+    let root = checker.root;
+    check_below(checker, root, Position::Keywords);
 }
 
-fn check_below(checker: &mut Checker<'_>, at: &At<'_>, position: Position) {
+fn check_below(checker: &mut Checker<'_>, at: &Node, position: Position) {
     if position == Position::Data {
         return;
     }
     if let Some(reference) = at.get("$ref").filter(|_| position == Position::Keywords) {
         match reference.text().map(|text| (text, local_pointer(text))) {
-            None => checker.fault(&reference, "a $ref must be text"),
+            None => checker.fault(reference, "a $ref must be text"),
             Some((text, None)) => {
-                checker.fault(&reference, format!("`{text}` is not local: a $ref starts with `#/`"));
+                checker.fault(reference, format!("`{text}` is not local: a $ref starts with `#/`"));
             }
             Some((text, Some(pointer))) if checker.root.follow(&pointer).is_err() => {
-                checker.fault(&reference, format!("`{text}` leads nowhere"));
+                checker.fault(reference, format!("`{text}` leads nowhere"));
             }
             Some(_) => {}
         }
     }
-    for (key, member) in at.members() {
-        check_below(checker, &member, position.of_member(key, member.node));
+    for (key, member) in at.entries() {
+        check_below(checker, member, position.of_member(key, member));
     }
     for item in at.items() {
-        check_below(checker, &item, position);
+        check_below(checker, item, position);
     }
 }
 
-/// The document without our extensions, its order kept.
+/// Returns the document without our extensions, its order kept.
 pub(super) fn public_document(root: &Node) -> String {
     // A tree of null, booleans, finite numbers, text, lists and objects with text keys always serialises.
-    serde_json::to_string(&public(root, Position::Keywords)).unwrap_or_default()
+    serde_json::to_string(&Public { node: root, position: Position::Keywords }).unwrap_or_default()
 }
 
-fn public(node: &Node, position: Position) -> Node {
-    let data = match &node.data {
-        Data::Null => Data::Null,
-        Data::Bool(value) => Data::Bool(*value),
-        Data::Number(value) => Data::Number(value.clone()),
-        Data::Text(value) => Data::Text(value.clone()),
-        Data::List(items) => Data::List(items.iter().map(|item| public(item, position)).collect()),
-        Data::Object(members) => Data::Object(
-            members
-                .iter()
-                .filter(|(key, _)| position != Position::Keywords || !OUR_EXTENSIONS.contains(&key.as_str()))
-                .map(|(key, value)| (key.clone(), public(value, position.of_member(key, value))))
-                .collect(),
-        ),
-    };
-    Node { line: node.line, data }
+/// A part of the public document.
+struct Public<'d> {
+    node: &'d Node,
+    position: Position,
+}
+
+impl Serialize for Public<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { node, position } = *self;
+        match node.data() {
+            Data::List(items) => serializer.collect_seq(items.iter().map(|node| Self { node, position })),
+            Data::Map(members) => {
+                let is_public = |key: &str| position != Position::Keywords || !OUR_EXTENSIONS.contains(&key);
+                let members = members.iter().filter(|member| is_public(&member.key));
+                serializer.collect_map(members.map(|Member { key, value, .. }| {
+                    (key, Self { node: value, position: position.of_member(key, value) })
+                }))
+            }
+            _ => node.serialize(serializer),
+        }
+    }
+}
+
+/// Returns the pointer in a local reference (`#/components/…`); `None` if it is remote, or not a pointer.
+pub(super) fn local_pointer(reference: &str) -> Option<String> {
+    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+    pointer.starts_with('/').then(|| pointer.into_owned())
 }

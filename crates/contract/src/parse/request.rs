@@ -1,8 +1,8 @@
 //! What a request carries: parameters and body.
 
 use serde_json::Value;
+use sluicegate_yaml::Node;
 
-use super::at::At;
 use super::checker::Checker;
 use super::schema;
 use crate::template::is_header_name;
@@ -29,8 +29,8 @@ const NOT_PARAMETERS: &[&str] = &["accept", "authorization", "content-type"];
 /// The parameters of the operation, and those of its path item that it does not replace.
 pub(super) fn parameters<'d>(
     checker: &mut Checker<'d>,
-    item: &At<'d>,
-    operation: &At<'d>,
+    item: &'d Node,
+    operation: &'d Node,
     path_names: &[&str],
 ) -> Vec<Parameter> {
     let mut parameters = list(checker, operation, path_names);
@@ -46,35 +46,35 @@ fn same(a: &Parameter, b: &Parameter) -> bool {
     a.location == b.location && a.name == b.name
 }
 
-fn list<'d>(checker: &mut Checker<'d>, owner: &At<'d>, path_names: &[&str]) -> Vec<Parameter> {
+fn list<'d>(checker: &mut Checker<'d>, owner: &'d Node, path_names: &[&str]) -> Vec<Parameter> {
     let Some(at) = owner.get("parameters") else { return Vec::new() };
     let mut parameters: Vec<Parameter> = Vec::new();
-    for entry in checker.list(&at) {
-        let Some(parameter) = parameter(checker, &entry, path_names) else { continue };
+    for entry in checker.list(at) {
+        let Some(parameter) = parameter(checker, entry, path_names) else { continue };
         if parameters.iter().any(|other| same(other, &parameter)) {
-            checker.fault(&entry, format!("the parameter `{}` is already there, above", parameter.name));
+            checker.fault(entry, format!("the parameter `{}` is already there, above", parameter.name));
         }
         parameters.push(parameter);
     }
     parameters
 }
 
-fn parameter<'d>(checker: &mut Checker<'d>, entry: &At<'d>, path_names: &[&str]) -> Option<Parameter> {
+fn parameter<'d>(checker: &mut Checker<'d>, entry: &'d Node, path_names: &[&str]) -> Option<Parameter> {
     let at = checker.resolve(entry)?;
     if let Some(content) = at.get("content") {
-        checker.fault(&content, "a parameter with `content` is not supported; use `schema`");
+        checker.fault(content, "a parameter with `content` is not supported; use `schema`");
         return None;
     }
-    checker.fields(&at, PARAMETER_FIELDS)?;
+    checker.fields_and_extensions(at, PARAMETER_FIELDS)?;
     // A schema with a fault becomes None; the fault is noted, and the contract will not be used.
     let schema = at.get("schema").and_then(|at| {
-        let schema = schema::bundle(checker, &at)?;
-        check_one_value(checker, &at, &schema);
+        let schema = schema::bundle(checker, at)?;
+        check_one_value(checker, at, &schema);
         Some(schema)
     });
-    let required = checker.flag(&at, "required");
-    let name = checker.required_text(&at, "name");
-    let location = checker.required_text(&at, "in");
+    let required = checker.flag(at, "required");
+    let name = checker.required_text(at, "name");
+    let location = checker.required_text(at, "in");
     let (name, location) = (name?, location?);
 
     let (location, style) = match location {
@@ -87,7 +87,7 @@ fn parameter<'d>(checker: &mut Checker<'d>, entry: &At<'d>, path_names: &[&str])
         }
     };
     if let Some(other) = at.get("style").filter(|given| given.text() != Some(style)) {
-        checker.fault(&other, format!("only the style `{style}` is supported here"));
+        checker.fault(other, format!("only the style `{style}` is supported here"));
     }
     let name_at = at.child_pointer("name");
     let name = match location {
@@ -112,7 +112,7 @@ fn parameter<'d>(checker: &mut Checker<'d>, entry: &At<'d>, path_names: &[&str])
 }
 
 /// A parameter is one value; lists and objects would need a style to write them in.
-fn check_one_value(checker: &mut Checker<'_>, at: &At<'_>, schema: &str) {
+fn check_one_value(checker: &mut Checker<'_>, at: &Node, schema: &str) {
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     let kinds = schema.get("type").cloned().unwrap_or_default();
     let is_many = |kind: &Value| kind == "array" || kind == "object";
@@ -122,36 +122,36 @@ fn check_one_value(checker: &mut Checker<'_>, at: &At<'_>, schema: &str) {
 }
 
 /// The request body of an operation, if it declares one.
-pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &At<'d>) -> Option<Body> {
-    let at = checker.resolve(&operation.get("requestBody")?)?;
-    checker.fields(&at, &["description", "content", "required"])?;
-    let required = checker.flag(&at, "required");
-    let content_at = checker.required(&at, "content")?;
-    checker.object(&content_at)?;
+pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &'d Node) -> Option<Body> {
+    let at = checker.resolve(operation.get("requestBody")?)?;
+    checker.fields_and_extensions(at, &["description", "content", "required"])?;
+    let required = checker.flag(at, "required");
+    let content_at = checker.required(at, "content")?;
+    checker.mapping(content_at)?;
     if content_at.members().is_empty() {
-        checker.fault(&content_at, "names no media type");
+        checker.fault(content_at, "names no media type");
     }
     let mut content: Vec<(String, BodySchema)> = Vec::new();
-    for (media_type, at) in content_at.members() {
-        let Some(media_type) = self::media_type(checker, media_type, &at) else { continue };
+    for (media_type, at) in content_at.entries() {
+        let Some(media_type) = self::media_type(checker, media_type, at) else { continue };
         if content.iter().any(|(other, _)| *other == media_type) {
-            checker.fault(&at, "this media type is already there, above");
+            checker.fault(at, "this media type is already there, above");
         }
-        let Some(at) = checker.resolve(&at) else { continue };
-        if checker.fields(&at, &["schema", "example", "examples"]).is_none() {
+        let Some(at) = checker.resolve(at) else { continue };
+        if checker.fields_and_extensions(at, &["schema", "example", "examples"]).is_none() {
             continue;
         }
         let schema = at.get("schema");
         if let Some(schema) = schema.as_ref().filter(|_| !is_json(&media_type)) {
             checker.fault(schema, "only JSON is checked against a schema");
         }
-        let schema = schema.and_then(|schema| schema::bundle(checker, &schema));
+        let schema = schema.and_then(|schema| schema::bundle(checker, schema));
         content.push((media_type, schema.map_or(BodySchema::Any, schema::of_body)));
     }
     Some(Body { required, content })
 }
 
-fn media_type(checker: &mut Checker<'_>, text: &str, at: &At<'_>) -> Option<String> {
+fn media_type(checker: &mut Checker<'_>, text: &str, at: &Node) -> Option<String> {
     let fault = match text.split_once('/') {
         _ if text.contains('*') => "media type ranges are not supported; name each media type",
         _ if text.contains(';') => "a media type has no parameters here",

@@ -12,10 +12,10 @@ use std::collections::HashSet;
 
 use jsonschema::{Draft, draft202012};
 use serde_json::{Map, Value};
+use sluicegate_yaml::{Data, Node};
 
-use super::at::{At, local_pointer};
 use super::checker::Checker;
-use super::yaml::{Data, Node};
+use super::refs::local_pointer;
 use crate::{BodySchema, SchemaText};
 
 /// Keywords whose value is a schema, or a list of schemas.
@@ -95,29 +95,29 @@ const DIALECTS: &[&str] =
     &["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
 
 /// The schema at `at` as text that stands alone, or `None` after taking note of what is wrong with it.
-pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SchemaText> {
+pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SchemaText> {
     let root = follow_bare_references(checker, at)?;
-    if let Some(known) = checker.bundled.get(&root.pointer) {
+    if let Some(known) = checker.bundled.get(root.pointer()) {
         return known.clone();
     }
-    let pointer = root.pointer.clone();
+    let pointer = root.pointer().to_owned();
     let schema = bundle_new(checker, root);
     checker.bundled.insert(pointer, schema.clone());
     schema
 }
 
-fn bundle_new<'d>(checker: &mut Checker<'d>, root: At<'d>) -> Option<SchemaText> {
+fn bundle_new<'d>(checker: &mut Checker<'d>, root: &'d Node) -> Option<SchemaText> {
     let faults = checker.faults.len();
     let mut bundle = Bundle { checker, schemas: vec![root] };
     let mut rewritten = Vec::new();
     while let Some(schema) = bundle.schemas.get(rewritten.len()).cloned() {
-        rewritten.push(bundle.rewrite(&schema));
+        rewritten.push(bundle.rewrite(schema));
     }
     let number = |index: usize| index.to_string();
     for (schema, at) in rewritten.iter().zip(bundle.schemas) {
         // What it refers to is compiled by itself, so that each schema of the document is compiled once.
         let references = (1..rewritten.len()).map(|index| (number(index), Value::Bool(true))).collect();
-        compile(checker, &at, &with_definitions(schema.clone(), references));
+        compile(checker, at, &with_definitions(schema.clone(), references));
     }
     let mut schemas = rewritten.into_iter();
     let top = schemas.next()?;
@@ -133,8 +133,8 @@ fn with_definitions(mut schema: Value, definitions: Map<String, Value>) -> Value
 }
 
 /// Takes note of every fault in the schema at `at`, the first time it is seen.
-fn compile(checker: &mut Checker<'_>, at: &At<'_>, schema: &Value) {
-    if !checker.compiled.insert(at.pointer.clone()) {
+fn compile(checker: &mut Checker<'_>, at: &Node, schema: &Value) {
+    if !checker.compiled.insert(at.pointer().to_owned()) {
         return;
     }
     let meta = draft202012::meta::validator();
@@ -145,7 +145,7 @@ fn compile(checker: &mut Checker<'_>, at: &At<'_>, schema: &Value) {
         errors.extend(options.build(schema).err());
     }
     for error in errors {
-        let pointer = format!("{}{}", at.pointer, error.instance_path());
+        let pointer = format!("{}{}", at.pointer(), error.instance_path());
         checker.fault_at(&pointer, format!("not a JSON Schema: {error}"));
     }
 }
@@ -160,12 +160,12 @@ pub(super) fn of_body(schema: SchemaText) -> BodySchema {
 }
 
 /// What `{ $ref: … }` alone stands for can be the top itself, which saves a hop at run time.
-fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<At<'d>> {
-    let mut target = at.clone();
+fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<&'d Node> {
+    let mut target = at;
     let mut seen = HashSet::new();
-    while let (Some(reference), [_]) = (target.get("$ref"), target.members().as_slice()) {
-        if !seen.insert(target.pointer.clone()) {
-            checker.fault(&reference, "this $ref leads back to itself");
+    while let (Some(reference), [_]) = (target.get("$ref"), target.members()) {
+        if !seen.insert(target.pointer().to_owned()) {
+            checker.fault(reference, "this $ref leads back to itself");
             return None;
         }
         target = checker.root.follow(&local_pointer(reference.text()?)?).ok()?;
@@ -176,48 +176,48 @@ fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<
 struct Bundle<'c, 'd> {
     checker: &'c mut Checker<'d>,
     /// The schema asked for, then each one referred to; its index is its name in `$defs`.
-    schemas: Vec<At<'d>>,
+    schemas: Vec<&'d Node>,
 }
 
 impl<'d> Bundle<'_, 'd> {
-    fn rewrite(&mut self, at: &At<'d>) -> Value {
-        if !at.is_object() {
-            return copy(at.node);
+    fn rewrite(&mut self, at: &'d Node) -> Value {
+        if !at.is_map() {
+            return copy(at);
         }
         let mut schema = Map::new();
-        for (keyword, member) in at.members() {
+        for (keyword, member) in at.entries() {
             let value = match keyword {
-                "$ref" => self.reference(&member),
-                "format" => match self.asserted_format(at, &member) {
+                "$ref" => self.reference(member),
+                "format" => match self.asserted_format(at, member) {
                     Some(format) => format,
                     None => continue,
                 },
                 "$schema" => {
-                    check_dialect(self.checker, &member);
+                    check_dialect(self.checker, member);
                     continue;
                 }
                 "$anchor" | "$dynamicAnchor" | "$dynamicRef" | "$id" | "$recursiveAnchor" | "$recursiveRef" => {
-                    self.checker.fault(&member, "is not supported; use a $ref that starts with `#/`");
+                    self.checker.fault(member, "is not supported; use a $ref that starts with `#/`");
                     continue;
                 }
                 "nullable" => {
-                    self.checker.fault(&member, "is OpenAPI 3.0; write `type: [..., 'null']`");
+                    self.checker.fault(member, "is OpenAPI 3.0; write `type: [..., 'null']`");
                     continue;
                 }
                 // Only a $ref reaches into $defs, and each schema one reaches is bundled by itself.
                 "$defs" => {
-                    self.rewrite_named(&member);
+                    self.rewrite_named(member);
                     continue;
                 }
-                keyword if NAMED_SUBSCHEMAS.contains(&keyword) => self.rewrite_named(&member),
-                keyword if SUBSCHEMAS.contains(&keyword) => match &member.node.data {
+                keyword if NAMED_SUBSCHEMAS.contains(&keyword) => self.rewrite_named(member),
+                keyword if SUBSCHEMAS.contains(&keyword) => match member.data() {
                     Data::List(_) => member.items().iter().map(|item| self.rewrite(item)).collect(),
-                    _ => self.rewrite(&member),
+                    _ => self.rewrite(member),
                 },
-                keyword if CHECKS.contains(&keyword) => copy(member.node),
+                keyword if CHECKS.contains(&keyword) => copy(member),
                 keyword if ANNOTATIONS.contains(&keyword) || keyword.starts_with("x-") => continue,
                 _ => {
-                    self.checker.fault(&member, "is not a keyword of JSON Schema 2020-12 or OpenAPI 3.1");
+                    self.checker.fault(member, "is not a keyword of JSON Schema 2020-12 or OpenAPI 3.1");
                     continue;
                 }
             };
@@ -226,18 +226,18 @@ impl<'d> Bundle<'_, 'd> {
         Value::Object(schema)
     }
 
-    fn rewrite_named(&mut self, at: &At<'d>) -> Value {
-        if !at.is_object() {
-            return copy(at.node);
+    fn rewrite_named(&mut self, at: &'d Node) -> Value {
+        if !at.is_map() {
+            return copy(at);
         }
-        at.members().into_iter().map(|(name, member)| (name.to_owned(), self.rewrite(&member))).collect()
+        at.entries().map(|(name, member)| (name.to_owned(), self.rewrite(member))).collect()
     }
 
     /// The reference to the bundled copy. One that leads nowhere is [`super::refs::check`]'s to report.
-    fn reference(&mut self, at: &At<'d>) -> Value {
+    fn reference(&mut self, at: &'d Node) -> Value {
         let target = at.text().and_then(local_pointer).and_then(|pointer| self.checker.root.follow(&pointer).ok());
         let Some(target) = target else { return Value::from("#") };
-        let known = self.schemas.iter().position(|schema| schema.pointer == target.pointer);
+        let known = self.schemas.iter().position(|schema| schema.pointer() == target.pointer());
         let index = known.unwrap_or_else(|| {
             self.schemas.push(target);
             self.schemas.len() - 1
@@ -246,15 +246,15 @@ impl<'d> Bundle<'_, 'd> {
     }
 
     /// The format, if it is to be checked.
-    fn asserted_format(&mut self, schema: &At<'d>, at: &At<'d>) -> Option<Value> {
-        let holder = if schema.get(FORMAT_ASSERTION).is_some() { schema } else { &self.checker.root.clone() };
+    fn asserted_format(&mut self, schema: &'d Node, at: &'d Node) -> Option<Value> {
+        let holder = if schema.get(FORMAT_ASSERTION).is_some() { schema } else { self.checker.root };
         let is_asserted = self.checker.flag(holder, FORMAT_ASSERTION);
         let format = at.text()?;
         if !OPENAPI_FORMATS.contains(&format) && !jsonschema::options().is_known_format(Draft::Draft202012, format) {
             let unknown = format!("`{format}` is not a known format; it would check nothing");
             if is_asserted { self.checker.fault(at, unknown) } else { self.checker.warn(at, unknown) }
         }
-        is_asserted.then(|| copy(at.node))
+        is_asserted.then(|| copy(at))
     }
 }
 
@@ -266,16 +266,16 @@ fn copy(node: &Node) -> Value {
 /// Checks every schema in `components`, used or not.
 pub(super) fn check_components(checker: &mut Checker<'_>) {
     let schemas = checker.root.follow("/components/schemas");
-    for (_, schema) in schemas.map(|schemas| schemas.members()).unwrap_or_default() {
+    for (_, schema) in schemas.into_iter().flat_map(Node::entries) {
         // One that is compiled has been read with the schema that refers to it.
-        if !checker.compiled.contains(&schema.pointer) {
-            bundle(checker, &schema);
+        if !checker.compiled.contains(schema.pointer()) {
+            bundle(checker, schema);
         }
     }
 }
 
 /// A `$schema` or `jsonSchemaDialect` must name JSON Schema 2020-12.
-pub(super) fn check_dialect(checker: &mut Checker<'_>, at: &At<'_>) {
+pub(super) fn check_dialect(checker: &mut Checker<'_>, at: &Node) {
     if at.text().is_none_or(|dialect| !DIALECTS.contains(&dialect)) {
         checker.fault(at, "only JSON Schema 2020-12 is supported");
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::at::At;
+use sluicegate_yaml::Node;
+
 use super::checker::Checker;
 use crate::template::is_header_name;
 use crate::{Requirement, SIGNATURE_PRESETS, SecurityScheme};
@@ -18,20 +19,20 @@ pub(super) fn schemes(checker: &mut Checker<'_>) -> Schemes {
     let Some(declared) = checker.root.get("components").and_then(|components| components.get("securitySchemes")) else {
         return Schemes::new();
     };
-    if checker.object(&declared).is_none() {
+    if checker.mapping(declared).is_none() {
         return Schemes::new();
     }
     let mut schemes = Schemes::new();
-    for (name, at) in declared.members() {
-        let scheme = scheme(checker, &at);
-        check_secret(checker, &at, scheme.as_ref(), &schemes);
+    for (name, at) in declared.entries() {
+        let scheme = scheme(checker, at);
+        check_secret(checker, at, scheme.as_ref(), &schemes);
         schemes.insert(name.to_owned(), scheme);
     }
     schemes
 }
 
 /// One list of the secret cannot be read in two ways: as keys and as signing secrets, or as those of two signature schemes.
-fn check_secret(checker: &mut Checker<'_>, at: &At<'_>, scheme: Option<&SecurityScheme>, others: &Schemes) {
+fn check_secret(checker: &mut Checker<'_>, at: &Node, scheme: Option<&SecurityScheme>, others: &Schemes) {
     let Some((secret, preset)) = scheme.map(list) else { return };
     let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != preset;
     if others.values().flatten().any(|other| differs(&other)) {
@@ -50,27 +51,27 @@ fn list(scheme: &SecurityScheme) -> (&str, Option<&str>) {
     }
 }
 
-fn scheme<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SecurityScheme> {
+fn scheme<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SecurityScheme> {
     let at = checker.resolve(at)?;
-    checker.object(&at)?;
-    let kind = checker.required_text(&at, "type")?;
+    checker.mapping(at)?;
+    let kind = checker.required_text(at, "type")?;
     if kind != "apiKey" {
         checker.fault_at(&at.child_pointer("type"), format!("`{kind}` is not supported; use apiKey, in a header"));
         return None;
     }
     // Strict: a misspelt `x-signature` would turn a signature into a key.
-    checker.strict_fields(&at, &["type", "description", "name", "in", "x-secret", "x-signature"])?;
-    let header = checker.required_text(&at, "name");
+    checker.fields(at, &["type", "description", "name", "in", "x-secret", "x-signature"])?;
+    let header = checker.required_text(at, "name");
     if let Some(name) = header.filter(|name| !is_header_name(name)) {
         checker.fault_at(&at.child_pointer("name"), format!("`{name}` is not a header name"));
         return None;
     }
-    let location = checker.required_text(&at, "in");
+    let location = checker.required_text(at, "in");
     if let Some(other) = location.filter(|location| *location != "header") {
         checker.fault_at(&at.child_pointer("in"), format!("`{other}` is not supported; a key travels in a header"));
         return None;
     }
-    let secret = checker.required_text(&at, "x-secret")?;
+    let secret = checker.required_text(at, "x-secret")?;
     if secret.len() > SECRET_NAME_BYTES_MAX || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         let reason = format!("must be 1 to {SECRET_NAME_BYTES_MAX} printable ASCII characters without a space");
         checker.fault_at(&at.child_pointer("x-secret"), reason);
@@ -81,10 +82,10 @@ fn scheme<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SecurityScheme> 
     let Some(signature) = at.get("x-signature") else {
         return Some(SecurityScheme::ApiKey { header, secret });
     };
-    let name = checker.text(&signature)?;
+    let name = checker.text(signature)?;
     let Some(preset) = SIGNATURE_PRESETS.iter().find(|preset| preset.name == name) else {
         let known = SIGNATURE_PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
-        checker.fault(&signature, format!("`{name}` is not a known signature scheme; known are {known}"));
+        checker.fault(signature, format!("`{name}` is not a known signature scheme; known are {known}"));
         return None;
     };
     if !preset.headers.contains(&header.as_str()) {
@@ -97,20 +98,20 @@ fn scheme<'d>(checker: &mut Checker<'d>, at: &At<'d>) -> Option<SecurityScheme> 
 }
 
 /// The alternatives in a `security` field. An empty list, or an empty alternative, lets everybody in.
-pub(super) fn requirements<'d>(checker: &mut Checker<'d>, at: &At<'d>, schemes: &Schemes) -> Vec<Vec<Requirement>> {
+pub(super) fn requirements<'d>(checker: &mut Checker<'d>, at: &'d Node, schemes: &Schemes) -> Vec<Vec<Requirement>> {
     let mut alternatives = Vec::new();
     for alternative in checker.list(at) {
-        if checker.object(&alternative).is_none() {
+        if checker.mapping(alternative).is_none() {
             continue;
         }
-        let members = alternative.members();
+        let members = alternative.entries();
         alternatives
-            .push(members.into_iter().filter_map(|(name, at)| requirement(checker, name, &at, schemes)).collect());
+            .push(members.into_iter().filter_map(|(name, at)| requirement(checker, name, at, schemes)).collect());
     }
     alternatives
 }
 
-fn requirement<'d>(checker: &mut Checker<'d>, name: &str, at: &At<'d>, schemes: &Schemes) -> Option<Requirement> {
+fn requirement<'d>(checker: &mut Checker<'d>, name: &str, at: &'d Node, schemes: &Schemes) -> Option<Requirement> {
     let Some(scheme) = schemes.get(name) else {
         checker.fault(at, format!("`{name}` is not declared in components.securitySchemes"));
         return None;

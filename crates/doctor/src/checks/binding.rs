@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use sluicegate_queue::Binding;
 
 use super::permissions::at;
+use sluicegate_contract::binding_variable;
+
 use crate::{
     finding::{Check, Hits, Severity},
     model::{Function, Mapping, Model, Source},
@@ -188,7 +190,7 @@ fn queue_not_consumed(model: &Model<'_>, hits: &mut Hits) {
 
 /// The functions that bind the logical queue `name` to an exchange, with the variable and the exchange.
 fn exchanges<'m>(model: &'m Model<'_>, name: &str) -> Vec<(&'m Function, String, String)> {
-    let variable = Model::variable(name);
+    let variable = binding_variable(name);
     let bound = model.functions.iter().filter(|function| function.bindings().any(|(own, _)| own == variable));
     let exchange = |function: &'m Function| match bind(function, &[name]).ok()?.remove(name)? {
         Binding::Rabbitmq { exchange, .. } if !exchange.is_empty() => Some((function, variable.clone(), exchange)),

@@ -3,6 +3,8 @@
 use sluicegate_topology::Address;
 
 use super::permissions::at;
+use sluicegate_contract::binding_variable;
+
 use crate::{
     finding::{Check, Hits, Severity},
     model::{Function, Mapping, Model, Source, TIMEOUT_S_DEFAULT},
@@ -210,7 +212,7 @@ fn mq_message_size(model: &Model<'_>, hits: &mut Hits) {
     }
     for operation in contract.operations() {
         let admitted = operation.enqueue.payload_bytes_max as u64;
-        let variable = Model::variable(&operation.enqueue.queue);
+        let variable = binding_variable(&operation.enqueue.queue);
         for function in &model.functions {
             let bound = function.variable(&variable).known().is_some_and(|value| value.starts_with("rabbitmq:"));
             // The envelope around the payload takes some bytes more.

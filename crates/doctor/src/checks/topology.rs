@@ -10,6 +10,8 @@ use sluicegate_queue::{
 use sluicegate_topology::Topology;
 
 use super::permissions::at;
+use sluicegate_contract::binding_variable;
+
 use crate::{
     finding::{Check, Hits, Severity},
     inventory::Origin,
@@ -162,7 +164,7 @@ fn route_delay(model: &Model<'_>, hits: &mut Hits) {
             let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
             for operation in contract.operations() {
                 let delay_s = operation.enqueue.delay_s;
-                if delay_s == 0 || Model::variable(&operation.enqueue.queue) != variable {
+                if delay_s == 0 || binding_variable(&operation.enqueue.queue) != variable {
                     continue;
                 }
                 let step_s = ladder.at_least_s(Duration::from_secs(delay_s.into()));

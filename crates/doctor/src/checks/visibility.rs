@@ -1,8 +1,10 @@
 //! How long messages stay hidden while somebody works on them, and how long they are kept at all.
 
+use sluicegate_sam::VISIBILITY_S_DEFAULT;
+
 use crate::{
     finding::{Check, Hits, Severity},
-    model::{Model, RETENTION_S_DEFAULT, TIMEOUT_S_DEFAULT, VISIBILITY_S_DEFAULT},
+    model::{Model, RETENTION_S_DEFAULT, TIMEOUT_S_DEFAULT},
 };
 
 /// What Lambda advises.

@@ -7,9 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
-use sluicegate_local::template::{
-    ACCOUNT, Document, Physical, REGION, Resolver, STACK_NAME, call, merge, parameter_value,
+use serde_json::Value;
+use sluicegate_sam::{
+    ACCOUNT, Document, REGION, ResolvedResource, Resolver, Resource as Written, STACK_NAME, call, parameter_value,
+    pseudo_parameters,
 };
 
 use super::{Inventory, Origin, Resource};
@@ -92,20 +93,19 @@ impl Stack<'_> {
             Source::File(file) => file.display().to_string().into(),
             Source::Stack(stack) => format!("stack {}", stack.name).into(),
         };
-        let wrong = |(line, reason): (usize, String)| Error::NoTemplate { file: file.to_string(), line, reason };
-        let document = Arc::new(Document::parse(template).map_err(wrong)?);
+        let document = Arc::new(Document::parse(&file, template)?);
         let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
-        for path in &document.duplicates {
+        for fault in &document.duplicates {
+            let path = &fault.pointer;
             let (around, key) = path.rsplit_once('/').unwrap_or(("", path));
             let id = around.strip_prefix("/Resources/").and_then(|rest| rest.split('/').next()).unwrap_or(key);
             let origin = Origin::at(format!("{}{id}", self.prefix), path.clone(), lines.clone());
-            inventory.repeated.push((origin, format!("{key} is written twice")));
+            inventory.repeated.push((origin, format!("{key}: {}", fault.reason)));
         }
-        let Some(written) = document.value["Resources"].as_object() else {
-            return Err(wrong((1, "is no template: it has no Resources".to_owned())));
-        };
+        if !document.value["Resources"].is_object() {
+            return Err(document.fault("", "is not a template: it has no Resources").into());
+        }
         let mut resolver = Resolver {
-            file: &file,
             document: &document,
             parameters: self.parameters(inventory, &file, &document, given)?,
             pseudo: self.pseudo(),
@@ -113,34 +113,32 @@ impl Stack<'_> {
             elsewhere: BTreeSet::new(),
             met_unknown: Cell::new(false),
         };
-        let existing: Vec<(&String, &Value)> = written
-            .iter()
-            // Whether a resource exists whose condition nobody can tell is left open in its favour.
-            .filter(|(_, body)| {
-                body["Condition"].as_str().is_none_or(|name| resolver.condition(name, "", 0).unwrap_or(true))
-            })
-            .filter(|(_, body)| body["Type"].is_string())
-            .collect();
+        // A resource whose condition cannot be decided is taken to exist.
+        let exists = |resource: &Written<'_>| {
+            resource.condition().is_none_or(|name| resolver.condition(name, "", 0).unwrap_or(true))
+        };
+        let existing: Vec<Written<'_>> =
+            document.resources().filter(|resource| !resource.kind.is_empty() && exists(resource)).collect();
         // Twice, because names may be made of other resources' names.
         for _ in 0..2 {
-            for (id, body) in existing.iter().filter(|(_, body)| !is_nested(body)) {
-                let physical = self.physical(&resolver, id, body);
-                resolver.physical.insert((*id).clone(), physical);
+            for resource in existing.iter().filter(|resource| !is_nested(resource)) {
+                let physical = self.physical(&resolver, resource);
+                resolver.physical.insert(resource.logical_id.to_owned(), physical);
             }
         }
-        self.nested(inventory, &mut resolver, existing.iter().filter(|(_, body)| is_nested(body)).copied().collect())?;
-        for (id, body) in existing {
-            let path = format!("/Resources/{id}/Properties");
-            let properties = with_globals(&document.value, body);
+        self.nested(inventory, &mut resolver, existing.iter().filter(|resource| is_nested(resource)).collect())?;
+        for written in existing {
+            let (id, path) = (written.logical_id, written.properties_pointer());
             let physical = resolver.physical.get(id).cloned().unwrap_or_default();
+            let properties = lenient(&resolver, &written.properties(&document), &path).unwrap_or_default();
             inventory.resources.push(Resource {
-                origin: Origin { id: format!("{}{id}", self.prefix), path: path.clone(), file: lines.clone() },
-                kind: kind(body).to_owned(),
+                origin: Origin { id: format!("{}{id}", self.prefix), path, file: lines.clone() },
+                kind: written.kind.to_owned(),
                 reference: physical.reference,
                 arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
-                properties: lenient(&resolver, &properties, &path).unwrap_or_default(),
-                certain: body["Condition"].as_str().is_none_or(|name| resolver.condition(name, "", 0).is_ok()),
-                update_policy: body["UpdatePolicy"].clone(),
+                properties,
+                certain: written.condition().is_none_or(|name| resolver.condition(name, "", 0).is_ok()),
+                update_policy: written.body["UpdatePolicy"].clone(),
             });
         }
         let outputs = document.value["Outputs"].as_object().into_iter().flatten();
@@ -190,20 +188,13 @@ impl Stack<'_> {
             Source::Stack(stack) => stack.arn.clone(),
             Source::File(_) => format!("arn:{partition}:cloudformation:{region}:{account}:stack/{}/doctor", self.name),
         };
-        BTreeMap::from([
-            ("AWS::AccountId", account.clone()),
-            ("AWS::Region", region.clone()),
-            ("AWS::Partition", partition.clone()),
-            ("AWS::StackName", self.name.clone()),
-            ("AWS::StackId", id),
-            ("AWS::URLSuffix", "amazonaws.com".to_owned()),
-        ])
+        pseudo_parameters(partition, region, account, &self.name, &id)
     }
 
-    fn physical(&self, resolver: &Resolver<'_>, id: &str, body: &Value) -> Physical {
-        let kind = kind(body);
+    fn physical(&self, resolver: &Resolver<'_>, resource: &Written<'_>) -> ResolvedResource {
+        let (id, kind) = (resource.logical_id, resource.kind);
         let property = |name: &str| {
-            let value = lenient(resolver, &body["Properties"][name], "")?;
+            let value = lenient(resolver, &resource.body["Properties"][name], "")?;
             text(&value)
         };
         let deployed = match &self.source {
@@ -218,7 +209,7 @@ impl Stack<'_> {
         if kind == "AWS::Lambda::Alias" && !name.starts_with("arn:") {
             let function = property("FunctionName").unwrap_or_default();
             let arn = self.home.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
-            return Physical::new(format!("{}:{name}", arn.attributes["Arn"]), []);
+            return ResolvedResource::new(format!("{}:{name}", arn.attributes["Arn"]), []);
         }
         self.home.physical(kind, &name)
     }
@@ -228,22 +219,22 @@ impl Stack<'_> {
         &self,
         inventory: &mut Inventory,
         resolver: &mut Resolver<'_>,
-        mut waiting: Vec<(&String, &Value)>,
+        mut waiting: Vec<&Written<'_>>,
     ) -> Result<(), Error> {
         while !waiting.is_empty() {
-            let parameters = |(_, body): &(&String, &Value)| {
-                lenient(resolver, &body["Properties"]["Parameters"], "").unwrap_or_default()
+            let parameters = |nested: &Written<'_>| {
+                lenient(resolver, &nested.body["Properties"]["Parameters"], "").unwrap_or_default()
             };
             let next = waiting.iter().position(|nested| is_known(&parameters(nested))).unwrap_or(0);
-            let given = match parameters(&waiting[next]) {
+            let given = match parameters(waiting[next]) {
                 Value::Object(given) => given.into_iter().map(|(name, value)| (name, joined(value))).collect(),
                 _ => BTreeMap::new(),
             };
-            let (id, body) = waiting.remove(next);
+            let Written { logical_id: id, body, .. } = *waiting.remove(next);
             let outputs = self.child(inventory, resolver, id, body, &given)?;
             let known = outputs.iter().filter_map(|(name, value)| Some((format!("Outputs.{name}"), text(value)?)));
-            let physical = Physical { reference: format!("{}-{id}", self.name), attributes: known.collect() };
-            resolver.physical.insert(id.clone(), physical);
+            let physical = ResolvedResource { reference: format!("{}-{id}", self.name), attributes: known.collect() };
+            resolver.physical.insert(id.to_owned(), physical);
         }
         Ok(())
     }
@@ -329,12 +320,8 @@ fn refusal(parameter: &Value, value: &Value) -> Option<String> {
     })
 }
 
-fn kind(body: &Value) -> &str {
-    body["Type"].as_str().unwrap_or_default()
-}
-
-fn is_nested(body: &Value) -> bool {
-    NESTED.contains(&kind(body))
+fn is_nested(resource: &Written<'_>) -> bool {
+    NESTED.contains(&resource.kind)
 }
 
 /// A list that is handed to a nested stack is one text.
@@ -345,20 +332,6 @@ fn joined(value: Value) -> Value {
         }
         other => other,
     }
-}
-
-fn with_globals(template: &Value, body: &Value) -> Value {
-    let section = match kind(body) {
-        "AWS::Serverless::Function" => "Function",
-        "AWS::Serverless::HttpApi" => "HttpApi",
-        _ => return body["Properties"].clone(),
-    };
-    let mut merged = match &template["Globals"][section] {
-        Value::Null => Value::Object(Map::new()),
-        globals => globals.clone(),
-    };
-    merge(&mut merged, body.get("Properties").unwrap_or(&Value::Object(Map::new())));
-    merged
 }
 
 /// The value with every function replaced by what it stands for, and marked unknown where that cannot be told. `None` is

@@ -1,6 +1,7 @@
 //! HTTP APIs with their routes, and function URLs.
 
 use serde_json::Value;
+use sluicegate_sam::{DEFAULT_ROUTE, pointer, route_key};
 
 use super::mapping::function_of;
 use crate::{
@@ -93,16 +94,13 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props:
         Setting::Absent => IMPLICIT.to_owned(),
         Setting::Unknown => return,
     };
-    let key = match (props.text("Method"), props.text("Path")) {
-        (Setting::Absent, Setting::Absent) => "$default".to_owned(),
-        (_, Setting::Known(path)) if path == "$default" => path,
-        (Setting::Absent, Setting::Known(path)) => format!("ANY {path}"),
-        (Setting::Known(method), Setting::Known(path)) => match method.to_uppercase() {
-            any if any == "X-AMAZON-APIGATEWAY-ANY-METHOD" => format!("ANY {path}"),
-            method => format!("{method} {path}"),
-        },
-        _ => return,
-    };
+    let (method, path) = (props.text("Method"), props.text("Path"));
+    let default = path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
+    // A path that is not known may be any route.
+    if path == Setting::Unknown || method == Setting::Unknown && !default {
+        return;
+    }
+    let Some(key) = route_key(method.known().as_deref(), path.known().as_deref()) else { return };
     let route = Route { origin: origin.clone(), key, function: Some(resource.reference.clone()) };
     match apis.iter_mut().find(|api| api.id == id) {
         Some(api) => api.routes.push(route),
@@ -147,7 +145,7 @@ fn closed(stage: Props<'_>) -> Vec<String> {
     };
     let mut found = zero(stage.object("DefaultRouteSettings"), "DefaultRouteSettings");
     for (route, limits) in stage.object("RouteSettings").members() {
-        found.extend(zero(Props(limits), &format!("RouteSettings/{route}")));
+        found.extend(zero(Props(limits), &pointer::child("RouteSettings", route)));
     }
     found
 }
@@ -160,11 +158,8 @@ fn routes_of_body(body: Option<&Value>, origin: &Origin) -> Vec<Route> {
         for (method, operation) in Props(methods).members() {
             let integration = Props(operation).object("x-amazon-apigateway-integration");
             let function = integration.text("uri").known().as_deref().and_then(function_of_uri);
-            let key = match method {
-                _ if path == "/$default" || path == "$default" => "$default".to_owned(),
-                "x-amazon-apigateway-any-method" => format!("ANY {path}"),
-                method => format!("{} {path}", method.to_uppercase()),
-            };
+            let path = if path == "/$default" { DEFAULT_ROUTE } else { path };
+            let Some(key) = route_key(Some(method), Some(path)) else { continue };
             routes.push(Route { origin: origin.clone(), key, function });
         }
     }

@@ -8,9 +8,7 @@ use crate::{
     setting::{Props, Setting, text},
 };
 
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
-pub(crate) const VISIBILITY_S_DEFAULT: u64 = 30;
-/// Same page: four days.
+/// Four days. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
 pub(crate) const RETENTION_S_DEFAULT: u64 = 345_600;
 /// Same page: 1 MiB.
 pub(crate) const MESSAGE_BYTES_DEFAULT: u64 = 1_048_576;

@@ -12,9 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use sluicegate_sam::ACCOUNT;
 use time::{OffsetDateTime, macros::format_description};
-
-use crate::template::ACCOUNT;
 
 /// Every client of the local stack is on the loopback address.
 const SOURCE_IP: &str = "127.0.0.1";

@@ -6,13 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::SqsClient;
+use sluicegate_sam::{Plan, QueuePlan, ResolvedResource};
 
 use super::StackError;
-use crate::{
-    queues::QueueClient,
-    secrets,
-    template::{Physical, Plan, QueuePlan},
-};
+use crate::secrets;
 
 /// The names of queues that another queue's redrive policy names.
 pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
@@ -26,10 +24,10 @@ pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
 
 /// Creates the queues, and the secrets if they are elsewhere, and says what they are really called.
 pub(super) async fn create(
-    client: &QueueClient,
+    client: &SqsClient,
     plan: &Plan,
     endpoint_url: Option<&str>,
-) -> Result<BTreeMap<String, Physical>, StackError> {
+) -> Result<BTreeMap<String, ResolvedResource>, StackError> {
     let mut physical = BTreeMap::new();
     for queue in &plan.queues {
         let error = |reason| StackError::Create { name: format!("queue {}", queue.name), reason };
@@ -40,13 +38,13 @@ pub(super) async fn create(
         for secret in &plan.secrets {
             let error = |reason| StackError::Create { name: format!("secret {}", secret.name), reason };
             let arn = secrets::create_elsewhere(url, &secret.name).await.map_err(error)?;
-            physical.insert(secret.logical_id.clone(), Physical::new(arn.clone(), [("Id", arn)]));
+            physical.insert(secret.logical_id.clone(), ResolvedResource::new(arn.clone(), [("Id", arn)]));
         }
     }
     Ok(physical)
 }
 
-async fn create_queue(client: &QueueClient, queue: &QueuePlan) -> Result<Physical, String> {
+async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedResource, String> {
     let input = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
     let created = match client.call("CreateQueue", input).await {
         Ok(created) => created,
@@ -66,11 +64,11 @@ async fn create_queue(client: &QueueClient, queue: &QueuePlan) -> Result<Physica
     let (url, arn) = (created["QueueUrl"].as_str(), answer["Attributes"]["QueueArn"].as_str());
     let (Some(url), Some(arn)) = (url, arn) else { return Err("the answer names no QueueUrl or QueueArn".to_owned()) };
     let attributes = [("Arn", arn), ("QueueName", queue.name.as_str()), ("QueueUrl", url)];
-    Ok(Physical::new(url.to_owned(), attributes.map(|(name, value)| (name, value.to_owned()))))
+    Ok(ResolvedResource::new(url.to_owned(), attributes.map(|(name, value)| (name, value.to_owned()))))
 }
 
 /// Tells the queues of each other.
-pub(super) async fn set_redrive(client: &QueueClient, plan: &Plan) -> Result<(), StackError> {
+pub(super) async fn set_redrive(client: &SqsClient, plan: &Plan) -> Result<(), StackError> {
     for queue in plan.queues.iter().filter(|queue| !queue.redrive_attributes.is_empty()) {
         let input = json!({ "QueueUrl": queue.url, "Attributes": queue.redrive_attributes });
         client.call("SetQueueAttributes", input).await.map_err(|error| StackError::Create {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use sluicegate_yaml::{Checker, Data, Node};
 
-use super::checker::Checker;
-use super::yaml::{Data, Node};
+use super::checks;
 use crate::topology::{Policy, PolicyTarget};
 
 /// What a definition may set, and what it may be set to.
@@ -36,8 +36,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("consumer-timeout", "RabbitMQ 3.10 does not know it"),
 ];
 
-/// The longest count: RabbitMQ takes more, nobody means more.
-const COUNT_MAX: i64 = 1_000_000_000_000;
+/// The longest count: Ours: RabbitMQ takes more, which is never meant.
+const COUNT_MAX: u64 = 1_000_000_000_000;
 
 #[derive(Clone, Copy)]
 enum Form {
@@ -47,14 +47,14 @@ enum Form {
 }
 
 pub(super) fn policies(checker: &mut Checker<'_>, node: &Node) -> Vec<Policy> {
-    if checker.object(node).is_none() {
+    if checker.mapping(node).is_none() {
         return Vec::new();
     }
-    node.members().iter().filter_map(|(name, node)| policy(checker, name, node)).collect()
+    node.entries().filter_map(|(name, node)| policy(checker, name, node)).collect()
 }
 
 fn policy(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Policy> {
-    checker.name(node, name);
+    checks::name(checker, node, name);
     checker.fields(node, &["pattern", "apply-to", "priority", "definition"])?;
     let pattern = checker.required(node, "pattern").and_then(|node| checker.text(node)).map(str::to_owned);
     let apply_to = checker.required(node, "apply-to").and_then(|node| target(checker, node));
@@ -70,9 +70,7 @@ fn policy(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Policy> 
 }
 
 fn target(checker: &mut Checker<'_>, node: &Node) -> Option<PolicyTarget> {
-    if let Data::Text(text) = &node.data
-        && ["classic_queues", "quorum_queues", "streams"].contains(&text.as_str())
-    {
+    if let Some(text) = node.text().filter(|text| ["classic_queues", "quorum_queues", "streams"].contains(text)) {
         checker.fault(node, format!("RabbitMQ before 3.12 does not know `{text}`; use queues and a pattern"));
         return None;
     }
@@ -80,11 +78,11 @@ fn target(checker: &mut Checker<'_>, node: &Node) -> Option<PolicyTarget> {
 }
 
 fn definition(checker: &mut Checker<'_>, node: &Node) -> Option<BTreeMap<String, Value>> {
-    checker.object(node)?;
+    checker.mapping(node)?;
     if node.members().is_empty() {
         checker.fault(node, "must set something");
     }
-    Some(node.members().iter().filter_map(|(key, node)| Some((key.clone(), setting(checker, key, node)?))).collect())
+    Some(node.entries().filter_map(|(key, node)| Some((key.to_owned(), setting(checker, key, node)?))).collect())
 }
 
 fn setting(checker: &mut Checker<'_>, key: &str, node: &Node) -> Option<Value> {
@@ -97,13 +95,12 @@ fn setting(checker: &mut Checker<'_>, key: &str, node: &Node) -> Option<Value> {
         checker.fault(node, format!("unknown setting; known are {}", known.join(", ")));
         return None;
     };
-    match (form, &node.data) {
+    match (form, node.data()) {
         // The default exchange has the empty name.
         (Form::Name, Data::Text(text)) => Some(text.as_str().into()),
-        (Form::Count, Data::Integer(value)) if (0..=COUNT_MAX).contains(value) => Some((*value).into()),
         (Form::OneOf(known), Data::Text(text)) if known.contains(&text.as_str()) => Some(text.as_str().into()),
         (Form::Name, _) => refuse(checker, node, "must be text"),
-        (Form::Count, _) => refuse(checker, node, &format!("must be a whole number from 0 to {COUNT_MAX}")),
+        (Form::Count, _) => checker.integer(node, 0..=COUNT_MAX).map(Value::from),
         (Form::OneOf(known), _) => refuse(checker, node, &format!("must be {}", known.join(" or "))),
     }
 }

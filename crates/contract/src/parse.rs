@@ -1,0 +1,113 @@
+//! From OpenAPI YAML to a [`Contract`], or to everything that is wrong with it.
+//!
+//! `checker` walks the tree of the document and collects faults; one file
+//! each reads `security`, `paths`, what a `request` carries, `schema`s and what to `enqueue`. `refs` holds what is true
+//! of the document everywhere; `carried` warns of values that no event can carry.
+//!
+//! What this does not understand it refuses: a field that is ignored is a check that does not happen.
+
+mod carried;
+mod checker;
+mod enqueue;
+mod paths;
+mod refs;
+mod request;
+mod schema;
+mod security;
+
+use sluicegate_yaml::{Dialect, Document, Fault, Faults, Node};
+
+use crate::Contract;
+use checker::Checker;
+
+const DOCUMENT_FIELDS: &[&str] = &[
+    "openapi",
+    "info",
+    "jsonSchemaDialect",
+    "servers",
+    "paths",
+    "webhooks",
+    "components",
+    "security",
+    "tags",
+    "externalDocs",
+];
+
+const COMPONENT_FIELDS: &[&str] = &[
+    "schemas",
+    "responses",
+    "parameters",
+    "examples",
+    "requestBodies",
+    "headers",
+    "securitySchemes",
+    "links",
+    "callbacks",
+    "pathItems",
+];
+
+impl Contract {
+    /// Reads and checks an OpenAPI 3.1 document. `file` is only for the faults.
+    ///
+    /// # Errors
+    /// All faults, in the order of the document.
+    pub fn parse(file: &str, yaml: &str) -> Result<Self, Faults> {
+        Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
+    }
+
+    /// The same, with what is probably not meant: a template that takes a value no event can carry, a `payloadBytes` that
+    /// SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can say so beforehand.
+    ///
+    /// # Errors
+    /// All faults, in the order of the document.
+    pub fn parse_with_warnings(file: &str, yaml: &str) -> Result<(Self, Vec<Fault>), Faults> {
+        let document = Document::read(file, yaml, Dialect::Strict)?;
+        let mut checker = Checker::new(file, &document);
+        let root = checker.root;
+        // Something that is not OpenAPI 3.1 at all deserves one fault, not a hundred.
+        if check_version(&mut checker, root).is_none() {
+            return Err(std::mem::take(&mut checker.faults).into());
+        }
+        check_document(&mut checker, root);
+        refs::check(&mut checker);
+        let schemes = security::schemes(&mut checker);
+        let operations = paths::operations(&mut checker, &schemes);
+        schema::check_components(&mut checker);
+
+        // What several operations share is checked for each of them, and reported once.
+        let faults = Faults::in_order(std::mem::take(&mut checker.faults));
+        let warnings = Faults::in_order(std::mem::take(&mut checker.warnings));
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let schemes = schemes.into_iter().filter_map(|(name, scheme)| Some((name, scheme?))).collect();
+        let public_document = refs::public_document(root).into();
+        Ok((Self { operations, schemes, public_document }, warnings.to_vec()))
+    }
+}
+
+fn check_version<'d>(checker: &mut Checker<'d>, root: &'d Node) -> Option<()> {
+    checker.mapping(root)?;
+    let version = checker.required(root, "openapi")?;
+    let patch = version.text().and_then(|version| version.strip_prefix("3.1."));
+    if patch.is_none_or(|patch| patch.is_empty() || !patch.bytes().all(|b| b.is_ascii_digit())) {
+        checker.fault(version, "must be an OpenAPI 3.1 version, such as 3.1.1");
+        return None;
+    }
+    Some(())
+}
+
+fn check_document<'d>(checker: &mut Checker<'d>, root: &'d Node) {
+    checker.fields_and_extensions(root, DOCUMENT_FIELDS);
+    if let Some(info) = checker.required(root, "info") {
+        checker.required_text(info, "title");
+        checker.required_text(info, "version");
+    }
+    if let Some(components) = root.get("components") {
+        checker.fields_and_extensions(components, COMPONENT_FIELDS);
+    }
+    if let Some(dialect) = root.get("jsonSchemaDialect") {
+        schema::check_dialect(checker, dialect);
+    }
+    checker.flag(root, schema::FORMAT_ASSERTION);
+}

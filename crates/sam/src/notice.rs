@@ -1,0 +1,71 @@
+//! What the template holds and the local stack does not run.
+
+use std::fmt;
+
+use super::{Document, Resource};
+
+/// One thing the local stack leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A whole resource, or a whole side of one. These are common (alarms, log groups, policies), so they are best told as
+    /// one line per kind.
+    NotRun {
+        /// The resource's type, such as `AWS::CloudWatch::Alarm`.
+        kind: String,
+        /// Its name in the template.
+        logical_id: String,
+        /// The template's file.
+        file: String,
+        /// Its line there.
+        line: usize,
+    },
+    /// A variable whose value only the cloud knows.
+    StandIn {
+        /// The template's file.
+        file: String,
+        /// The variable's line there.
+        line: usize,
+        /// The variable's name.
+        variable: String,
+        /// What the function sees instead.
+        value: String,
+    },
+    /// A property or section without effect.
+    Ignored {
+        /// The template's file.
+        file: String,
+        /// Its line there.
+        line: usize,
+        /// Where in the document.
+        path: String,
+        /// What is not done.
+        text: String,
+    },
+}
+
+impl Notice {
+    pub(super) fn not_run(document: &Document, resource: &Resource<'_>, kind: String) -> Self {
+        Self::NotRun {
+            kind,
+            logical_id: resource.logical_id.to_owned(),
+            file: document.file.clone(),
+            line: document.line(&format!("/Resources/{}", resource.logical_id)),
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRun { kind, logical_id, file, line } => {
+                write!(out, "{file}:{line}: {logical_id}: {kind} is not run locally")
+            }
+            Self::StandIn { file, line, variable, value } => write!(
+                out,
+                "{file}:{line}: the value of {variable} is known in the cloud only, so functions see `{value}`: \
+                 set one in your shell, {variable}=VALUE cargo local"
+            ),
+            Self::Ignored { file, line, path, text } => write!(out, "{file}:{line}: {path}: {text}"),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The resources of a template as they are written.
+
+use serde_json::{Map, Value};
+use sluicegate_yaml::Node;
+
+use crate::{Document, resolve::call};
+
+/// A resource: its name, its type and what is written about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Resource<'a> {
+    /// The resource's name in the template.
+    pub logical_id: &'a str,
+    /// The type, such as `AWS::SQS::Queue`; empty if there is none.
+    pub kind: &'a str,
+    /// The resource as JSON, functions not resolved.
+    pub body: &'a Value,
+    /// The resource as it is written.
+    pub node: &'a Node,
+}
+
+impl Document {
+    /// Returns every resource, ordered by name, whether its condition holds or not.
+    pub fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
+        let nodes = self.root.get("Resources");
+        let bodies = self.value["Resources"].as_object().into_iter().flatten();
+        bodies.filter_map(move |(logical_id, body)| {
+            let kind = body["Type"].as_str().unwrap_or_default();
+            Some(Resource { logical_id, kind, body, node: nodes?.get(logical_id)? })
+        })
+    }
+}
+
+impl Resource<'_> {
+    /// Returns the JSON pointer to the properties, written or not.
+    #[must_use]
+    pub fn properties_pointer(&self) -> String {
+        self.node.child_pointer("Properties")
+    }
+
+    /// Returns the name of the condition under which the resource exists.
+    #[must_use]
+    pub fn condition(&self) -> Option<&str> {
+        self.body["Condition"].as_str()
+    }
+
+    /// Returns the properties over those of `Globals`, as SAM merges them: maps are merged, lists are appended to, the
+    /// rest is replaced. Only functions and HTTP APIs have globals.
+    #[must_use]
+    pub fn properties(&self, document: &Document) -> Value {
+        let globals = match self.kind {
+            "AWS::Serverless::Function" => &document.value["Globals"]["Function"],
+            "AWS::Serverless::HttpApi" => &document.value["Globals"]["HttpApi"],
+            _ => return self.body["Properties"].clone(),
+        };
+        let mut merged = if globals.is_null() { Value::Object(Map::new()) } else { globals.clone() };
+        if let Some(properties) = self.body.get("Properties") {
+            merge(&mut merged, properties);
+        }
+        merged
+    }
+}
+
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        // `!Ref A` over `!Sub B` is one function, not two.
+        (base, Value::Object(over)) if call(over).is_some() => *base = Value::Object(over.clone()),
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(base), Value::Array(over)) => base.extend(over.iter().cloned()),
+        (base, over) => *base = over.clone(),
+    }
+}

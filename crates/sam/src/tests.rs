@@ -1,0 +1,442 @@
+//! The template's promises: the project's own template is a plan, values resolve, faults say where and why.
+
+use std::collections::BTreeMap;
+
+use super::{Notice, Plan, Settings};
+
+/// A template whose function has one variable `V` with this value.
+fn with_variable(value: &str) -> String {
+    format!(
+        "
+Parameters:
+  Stage: {{ Type: String, Default: dev, AllowedValues: [dev, prod] }}
+  Ports: {{ Type: CommaDelimitedList, Default: '80,443' }}
+Mappings:
+  Sizes: {{ dev: {{ memory: 128 }} }}
+Conditions:
+  IsProd: !Equals [!Ref Stage, prod]
+  IsDev: !Not [!Condition IsProd]
+  Both: !And [!Condition IsDev, !Condition IsProd]
+  Either: !Or [!Condition IsDev, !Condition IsProd]
+Resources:
+  Q: {{ Type: AWS::SQS::Queue, Properties: {{ QueueName: q }} }}
+  Topic: {{ Type: AWS::SNS::Topic }}
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: {{ BuildMethod: rust-cargolambda, BuildProperties: {{ Binary: f }} }}
+    Properties:
+      Runtime: provided.al2023
+      Environment:
+        Variables:
+          V: {value}
+"
+    )
+}
+
+fn settings() -> Settings {
+    Settings { queue_url_base: "http://127.0.0.1:4566".to_owned(), ..Settings::default() }
+}
+
+#[test]
+fn values_resolve_as_in_cloudformation() {
+    let check = |value: &str, expected: &str| match Plan::read("t.yaml", &with_variable(value), &settings()) {
+        Ok(plan) => assert_eq!(plan.functions[0].environment["V"], expected, "{value}"),
+        Err(faults) => assert_eq!(faults.to_string(), format!("t.yaml:22: {expected}"), "{value}"),
+    };
+    let v = "/Resources/F/Properties/Environment/Variables/V";
+    check("plain", "plain");
+    check("5", "5");
+    check("true", "true");
+    check("'007'", "007");
+    check("007", "007");
+    check("!Ref Stage", "dev");
+    check("{ Ref: Stage }", "dev");
+    check("!Ref Q", "http://127.0.0.1:4566/000000000000/q");
+    check("!GetAtt Q.Arn", "arn:aws:sqs:us-east-1:000000000000:q");
+    check("!GetAtt [Q, QueueName]", "q");
+    check("!GetAtt F.Arn", "arn:aws:lambda:us-east-1:000000000000:function:F");
+    check("!Sub '${AWS::StackName}/${Q.QueueName}-${Stage} ${!literal}'", "sluicegate/q-dev ${literal}");
+    check("!Sub ['${A}${B}', { A: x, B: !Ref Stage }]", "xdev");
+    check("!Join ['-', [a, !Ref Stage]]", "a-dev");
+    check("!Join ['-', [a, !Ref 'AWS::NoValue', b]]", "a-b");
+    check("!Join ['+', !Ref Ports]", "80+443");
+    check("!Select [1, !Ref Ports]", "443");
+    check("!Select [0, !Split [':', 'a:b']]", "a");
+    check("!FindInMap [Sizes, !Ref Stage, memory]", "128");
+    check("!If [IsDev, yes, !ImportValue other]", "yes");
+    check("!If [Both, yes, no]", "no");
+    check("!If [Either, yes, no]", "yes");
+    check("!Ref Nothing", &format!("{v}: `Nothing` is no parameter and no resource of this template"));
+    check("!Ref Topic", "Topic-is-not-known-locally");
+    check("!Sub 'arn:${Topic}'", "arn:Topic-is-not-known-locally");
+    check("!Sub '${T}/x'", &format!("{v}: `T` is no parameter and no resource of this template"));
+    check("!Select [3, !Split ['/', !GetAtt Topic.Arn]]", "V-is-not-known-locally");
+    check("!GetAtt FRole.Arn", "FRole.Arn-is-not-known-locally");
+    check("!Sub 'https://${ServerlessHttpApi}.example'", "https://ServerlessHttpApi-is-not-known-locally.example");
+    check("'{{resolve:ssm:/name}}'", "{{resolve:ssm:/name}}");
+    check("!GetAtt Q.Nothing", &format!("{v}: `Q.Nothing` is not known locally"));
+    check("!GetAtt Topic.Outputs.Url", "Topic.Outputs.Url-is-not-known-locally");
+    check("!Sub 'x/${Topic.Outputs.Url}'", "x/Topic.Outputs.Url-is-not-known-locally");
+    check("!GetAtt Absent.Arn", &format!("{v}: `Absent.Arn` is not known locally"));
+    check("!Sub '${Q.Nothing}'", &format!("{v}: `Q.Nothing` is not known locally"));
+    check("!Sub '${Stage'", &format!("{v}: Fn::Sub: `${{` without `}}`"));
+    check("!Select [2, !Ref Ports]", &format!("{v}: Fn::Select: no such element"));
+    check("!If [Nothing, a, b]", &format!("{v}: no condition `Nothing`"));
+    check("!ImportValue other", "V-is-not-known-locally");
+    check("!Sub ['${A}', { A: !ImportValue other }]", "V-is-not-known-locally");
+    check("!Join [a]", &format!("{v}: Fn::Join takes a list of 2"));
+    check("[a]", &format!("{v}: must be a string"));
+    check("*alias", "#: not YAML: while parsing node, found unknown anchor");
+    check("!If [IsDev, &anchor x, *anchor]", "x");
+    check("!If [IsProd, &anchor x, *anchor]", "x");
+}
+
+#[test]
+fn faults_name_line_path_and_reason() {
+    let base = with_variable("x");
+    let check = |from: &str, to: &str, expected: &str| {
+        let text = base.replacen(from, to, 1);
+        assert_ne!(text, base, "{from} is in the template");
+        let faults = Plan::read("t.yaml", &text, &settings()).expect_err(expected);
+        assert!(faults.to_string().contains(expected), "{faults}\nshould say\n{expected}");
+    };
+    check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: \"test\" is none of AllowedValues");
+    check(
+        "Binary: f",
+        "Binary: !Ref Nothing",
+        "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is no",
+    );
+    check("provided.al2023", "nodejs22.x", "Runtime `nodejs22.x`: only provided.al2023");
+    check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata: BuildMethod: rust-cargolambda");
+    check("Binary: f", "Binary: [f]", "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: must be a string");
+    check("  Topic: {", "  Topic: {\n} x: {", "t.yaml:15: #: ");
+    check(
+        "QueueName: q",
+        "QueueName: q.fifo",
+        "t.yaml:13: /Resources/Q/Properties/QueueName: the name of a FIFO queue",
+    );
+    check(
+        "      Environment:",
+        "      Timeout: 901\n      Environment:",
+        "Timeout: must be a whole number from 1 to 900",
+    );
+    check("\nResources:", "\nThings:", "#: has no Resources");
+    let with_event = |event: &str| format!("      Events: {{ E: {event} }}\n      Environment:");
+    let sqs = |properties: &str| with_event(&format!("{{ Type: SQS, Properties: {{ {properties} }} }}"));
+    let environment = "      Environment:";
+    check(environment, &sqs("Queue: !Ref Q"), "/Resources/F/Properties/Events/E/Properties/Queue: `http://127.0.0.1");
+    check(environment, &sqs("Queue: !GetAtt Q.Arn, BatchSize: 11"), "BatchSize: at most 10");
+    check(environment, &sqs("Queue: !GetAtt Q.Arn, ScalingConfig: { MaximumConcurrency: 1 }"), "from 2 to 1000");
+    check(environment, &sqs("Queue: !GetAtt Q.Arn, FilterCriteria: { Filters: [{ Pattern: '{' }] }"), "Pattern: EOF");
+    let mq = |properties: &str| {
+        with_event(&format!("{{ Type: MQ, Properties: {{ Broker: !GetAtt Topic.Outputs.Arn, {properties} }} }}"))
+    };
+    let secret = "SourceAccessConfigurations: [{ Type: BASIC_AUTH, URI: s }";
+    check(environment, &mq("Queues: [a, b]"), "Queues: must list exactly one queue");
+    check(environment, &mq("Queues: a"), "Queues: must list exactly one queue");
+    check(environment, &mq("Queues: [a]"), "SourceAccessConfigurations: exactly one must be a BASIC_AUTH");
+    check(environment, &mq(&format!("Queues: [a], {secret}, {{ Type: BASIC_AUTH, URI: t }}]")), "exactly one");
+    check(environment, &mq(&format!("Queues: [a], {secret}, {{ Type: VIRTUAL_HOST }}]")), "each needs Type and URI");
+    check(environment, &mq(&format!("Queues: [a], {secret}, {{ Type: VPC_SUBNET, URI: t }}]")), "or VIRTUAL_HOST");
+    check(environment, &mq(&format!("Queues: [a], {secret}], BatchSize: 10001")), "from 1 to 10000");
+    check(environment, &with_event("{ Type: MQ, Properties: { Queues: [a] } }"), "must be the broker's ARN");
+    let slow = format!("      Timeout: 841\n{}", mq(&format!("Queues: [a], {secret}]")));
+    check(environment, &slow, "a function with an MQ event has a Timeout of at most 840 s");
+    let two =
+        ["E", "F"].map(|name| format!("{name}: {{ Type: MQ, Properties: {{ Queues: [a], Broker: b, {secret}] }} }}"));
+    let two = format!("      Events: {{ {} }}\n      Environment:", two.join(", "));
+    check(environment, &two, "more than one MQ event needs DynamicPolicyName: true");
+    let slow = format!("      Timeout: 31\n{}", sqs("Queue: !GetAtt Q.Arn"));
+    check(environment, &slow, "visibility timeout of 30 s is shorter than the 31 s F may run");
+    check(environment, &with_event("{ Type: HttpApi, Properties: { Method: GET } }"), "needs Method and a Path");
+}
+
+#[test]
+fn the_rust_samples_of_serverless_patterns_are_plans() {
+    let samples: Vec<&str> = include_str!("samples.yaml").split("\n---\n").collect();
+    assert_eq!(samples.len(), 18);
+    for sample in samples {
+        let expected = sample.lines().filter_map(|line| line.strip_prefix("# ")).rfind(|line| line.contains(": "));
+        let plan = Plan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
+        let stand_ins = plan.notices.iter().filter_map(|notice| match notice {
+            Notice::StandIn { variable, .. } => Some(format!(" {variable}")),
+            _ => None,
+        });
+        let (routes, mappings, queues) = (plan.routes.len(), plan.mappings.len(), plan.queues.len());
+        let actual = format!("{routes} {mappings} {queues}{}", stand_ins.collect::<String>());
+        assert_eq!(expected.and_then(|line| line.split_once(": ")).map(|(_, plan)| plan), Some(actual.as_str()));
+        assert_eq!(plan.functions.len(), 1, "{expected:?}");
+        assert_eq!(plan.functions[0].binary, None, "{expected:?}: SAM finds the binary");
+    }
+}
+
+#[test]
+fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
+    let function = |name: &str| {
+        format!("  {name}: {{ Type: AWS::Serverless::Function, Metadata: {{ BuildMethod: rust-cargolambda }} }}\n")
+    };
+    let check = |value: &str, shell: &[(&str, &str)], expected: Option<&str>, notices: &[&str]| {
+        let template = format!(
+            "Parameters:\n  Given: {{ Type: String }}\n  Stored: {{ Type: 'AWS::SSM::Parameter::Value<String>', Default: /a }}\n\
+             Conditions: {{ Yes: !Equals [a, a] }}\n\
+             Globals:\n  Function:\n    Runtime: provided.al2023\n    Environment: {value}\n\
+             Resources:\n  Table: {{ Type: AWS::DynamoDB::Table }}\n{}{}",
+            function("A"),
+            function("B")
+        );
+        let environment = shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let plan = match Plan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
+            Ok(plan) => plan,
+            Err(faults) => return assert_eq!(vec![faults.to_string()], notices, "{value}"),
+        };
+        for function in &plan.functions {
+            assert_eq!(function.environment.get("V").map(String::as_str), expected, "{value}");
+        }
+        let named = plan.notices.iter().filter(|notice| matches!(notice, Notice::StandIn { .. }));
+        assert_eq!(named.map(Notice::to_string).collect::<Vec<_>>(), notices, "{value}");
+    };
+    let warning = |value: &str| {
+        format!(
+            "t.yaml:11: the value of V is known in the cloud only, so functions see `{value}`: set one in your shell, \
+             V=VALUE cargo local"
+        )
+    };
+    let stand_in = "Table-is-not-known-locally";
+    let missing = "t.yaml:2: /Parameters/Given: has no default: give --parameter Given=VALUE";
+    check("{ Variables: { V: !Ref Table } }", &[], Some(stand_in), &[&warning(stand_in)]);
+    check("{ Variables: { V: !Ref Table } }", &[("V", "x")], Some("x"), &[]);
+    check("{ Variables: { V: !Ref Nothing } }", &[("V", "x")], Some("x"), &[]);
+    check("{ Variables: { V: !Ref Given } }", &[("V", "x")], Some("x"), &[]);
+    check("{ Variables: { V: !Ref Given } }", &[], None, &[missing]);
+    check(
+        "{ Variables: { V: !Ref Stored } }",
+        &[],
+        Some("Stored-is-not-known-locally"),
+        &[&warning("Stored-is-not-known-locally")],
+    );
+    check(
+        "{ Variables: { V: '{{resolve:ssm:/a}}' } }",
+        &[],
+        Some("{{resolve:ssm:/a}}"),
+        &[&warning("{{resolve:ssm:/a}}")],
+    );
+    check("{ Variables: { V: !Ref AWS::NoValue } }", &[], None, &[]);
+    check("{ Variables: !If [Yes, { V: !Ref Table }, { V: b }] }", &[("V", "x")], Some("x"), &[]);
+    check("!If [Yes, { Variables: { V: c } }, !Ref AWS::NoValue]", &[], Some("c"), &[]);
+    check("!Ref AWS::NoValue", &[], None, &[]);
+    check("{}", &[("V", "x")], None, &[]);
+}
+
+#[test]
+fn what_pyyaml_reads_is_read() {
+    let base = with_variable("x");
+    let check = |from: &str, to: &str, notice: Option<&str>, value: &str| {
+        let text = base.replacen(from, to, 1);
+        assert_ne!(text, base, "{from} is in the template");
+        let plan = Plan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
+        let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+        assert_eq!(notices.first().filter(|first| first.contains("already there")).map(String::as_str), notice, "{to}");
+        assert_eq!(plan.functions[0].environment["V"], value, "{to}");
+    };
+    let twice = |at: &str| format!("t.yaml:{at}: this key is already there, on line 22: the last value counts");
+    let v = "23: /Resources/F/Properties/Environment/Variables/V";
+    check("V: x", "V: x\n          V: y", Some(&twice(v)), "y");
+    check("V: x", "V: !Join ['',\n[a, b,\n'c',\n]\n]", None, "abc");
+    check("V: x", "V: !Join [\n  '', [\n    {\"Ref\": Stage}, '[',\n]]", None, "dev[");
+    let many = format!("V: !Join ['', [\n{}]]", "a,\n".repeat(150));
+    check("V: x", &many, None, &"a".repeat(150));
+    let endless = base.replacen("V: x", &format!("V: !Join ['', [\n{}]]", "a,\n".repeat(300)), 1);
+    let faults = Plan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
+    assert!(faults.to_string().contains("indent the lines between its braces or brackets"), "{faults}");
+}
+
+#[test]
+fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
+    let check = |queue: &str, expected: Result<&str, &str>| {
+        let event =
+            format!("      Events: {{ E: {{ Type: SQS, Properties: {{ Queue: {queue} }} }} }}\n      Environment:");
+        let text = with_variable("x").replace("      Environment:", &event);
+        match (Plan::read("t.yaml", &text, &settings()), expected) {
+            (Ok(plan), Ok(expected)) => {
+                assert!(plan.mappings.is_empty() && plan.functions.len() == 1, "{queue}");
+                assert!(plan.notices.iter().any(|notice| notice.to_string().contains(expected)), "{:?}", plan.notices);
+            }
+            (Err(faults), Err(expected)) => assert!(faults.to_string().contains(expected), "{faults}"),
+            (read, _) => panic!("{queue}: {read:?}"),
+        }
+    };
+    check(
+        "'arn:aws:sqs:eu-west-1:1:other'",
+        Ok("`arn:aws:sqs:eu-west-1:1:other` is not run locally, so nothing is fetched"),
+    );
+    check("!GetAtt Topic.Outputs.QueueArn", Ok("`Topic.Outputs.QueueArn-is-not-known-locally` is not run locally"));
+    check("!ImportValue queue", Ok("`Queue-is-not-known-locally` is not run locally"));
+    check("!Ref Q", Err("is the ARN of no queue of this template (use !GetAtt Queue.Arn)"));
+    check("!GetAtt Nothing.Arn", Err("`Nothing.Arn` is not known locally"));
+}
+
+#[test]
+fn no_reserved_concurrency_is_not_a_reserved_concurrency_of_0() {
+    for (property, expected) in [
+        ("", None),
+        ("      ReservedConcurrentExecutions: 0\n", Some(0)),
+        ("      ReservedConcurrentExecutions: '5'\n", Some(5)),
+    ] {
+        let text = with_variable("x").replace("      Environment:", &format!("{property}      Environment:"));
+        let plan = Plan::read("t.yaml", &text, &settings()).expect("a plan");
+        assert_eq!(plan.functions[0].reserved_concurrency, expected, "{property}");
+    }
+}
+
+#[test]
+fn parameters_and_the_callers_environment_override_the_template() {
+    let template = with_variable("!Ref Stage");
+    let check = |parameters: &[(&str, &str)], environment: &[(&str, &str)], expected: &str| {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let settings = Settings { parameters: map(parameters), environment: map(environment), ..settings() };
+        match Plan::read("t.yaml", &template, &settings) {
+            Ok(plan) => assert_eq!(plan.functions[0].environment, map(&[("V", expected)])),
+            Err(faults) => assert!(faults.to_string().contains(expected), "{faults}"),
+        }
+    };
+    check(&[("Stage", "prod")], &[], "prod");
+    check(&[("Stage", "prod")], &[("V", "mine"), ("PATH", "/bin")], "mine");
+    check(&[("Stage", "other")], &[], "\"other\" is none of AllowedValues");
+    check(&[("Nothing", "x")], &[], "the template has no parameter `Nothing`");
+}
+
+#[test]
+fn what_is_not_run_is_named() {
+    let template = with_variable("x")
+        .replace("QueueName: q", "QueueName: q, Nonsense: 1")
+        .replace("      Environment:", "      Layers: []\n      Policies: []\n      Environment:");
+    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+    let expected = [
+        "t.yaml:13: /Resources/Q/Properties/Nonsense: has no effect locally",
+        "t.yaml:14: Topic: AWS::SNS::Topic is not run locally",
+        "t.yaml:20: /Resources/F/Properties/Layers: has no effect locally",
+        "t.yaml:15: F: AWS::Serverless::Function Policies is not run locally",
+    ];
+    assert_eq!(notices, expected);
+}
+
+#[test]
+fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
+    let event = "{ Type: HttpApi, Properties: { Path: /a, Method: POST, Auth: { Authorizer: !Nonsense x } } }";
+    let function = format!(
+        "      Tracing: !Nonsense x
+      Role: !GetAtt Nothing.Arn
+      LoggingConfig: {{ LogGroup: !Ref Nothing }}
+      AutoPublishAlias: live
+      AutoPublishAliasAllProperties: true
+      VersionDescription: !Nonsense x
+      DeploymentPreference: {{ Enabled: !Nonsense x, Alarms: [!Ref Nothing] }}
+      Events: {{ E: {event} }}
+      Environment:"
+    );
+    let api = "  Topic:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      Auth: { Authorizers: { Jwt: { JwtConfiguration: { issuer: !Nonsense x } } } }
+      AccessLogSettings: { DestinationArn: !GetAtt Nothing.Arn }
+      DefaultRouteSettings: { ThrottlingRateLimit: !Nonsense x }
+      RouteSettings: { POST /a: !Nonsense x }
+";
+    let template = with_variable("x")
+        .replace("  Topic: { Type: AWS::SNS::Topic }\n", api)
+        .replace("      Environment:", &function);
+    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    assert_eq!(plan.routes.iter().map(|route| route.key.as_str()).collect::<Vec<_>>(), ["POST /a"]);
+    let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+    let expected = [
+        "t.yaml:14: Topic: AWS::Serverless::HttpApi AccessLogSettings, Auth, DefaultRouteSettings, RouteSettings is not run \
+         locally",
+        "t.yaml:21: F: AWS::Serverless::Function LoggingConfig, Role, Tracing is not run locally",
+        "t.yaml:33: /Resources/F/Properties/Events/E/Properties/Auth: has no effect locally",
+    ];
+    assert_eq!(notices, expected);
+}
+
+#[test]
+fn the_projects_own_template_is_a_plan() {
+    let text = include_str!("../../../template.yaml");
+    let plan = Plan::read("template.yaml", text, &settings()).expect("a plan");
+    let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_deref()).collect();
+    assert_eq!(binaries, [Some("consumer"), Some("ingress")]);
+    let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
+    assert!(routes.contains(&"POST /orders") && routes.contains(&"$default"), "{routes:?}");
+    let queues: Vec<_> = plan.queues.iter().map(|queue| (queue.name.as_str(), queue.fifo)).collect();
+    let expected = [
+        ("sluicegate-orders-dlq.fifo", true),
+        ("sluicegate-orders.fifo", true),
+        ("sluicegate-webhooks-dlq", false),
+        ("sluicegate-webhooks", false),
+    ];
+    assert_eq!(queues, expected);
+    let policy: serde_json::Value =
+        serde_json::from_str(&plan.queues[1].redrive_attributes["RedrivePolicy"]).expect("JSON");
+    assert_eq!(policy["deadLetterTargetArn"], plan.queues[0].arn.as_str());
+    assert_eq!(plan.functions[1].environment["SECRETS_ARN"], plan.secrets[0].arn);
+    assert_eq!(plan.functions[1].environment["QUEUE_ORDERS"], plan.queues[1].url);
+    assert!(plan.mappings.iter().all(|mapping| mapping.report_batch_item_failures && mapping.batch_size == 10));
+    assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
+}
+
+#[test]
+fn the_projects_own_template_is_a_plan_on_rabbitmq() {
+    let text = include_str!("../../../template.yaml");
+    let url = "amqp://guest:guest@127.0.0.1:5672/%2F";
+    let settings = Settings {
+        parameters: BTreeMap::from([("Broker".to_owned(), "rabbitmq".to_owned())]),
+        environment: BTreeMap::from([("RABBITMQ_URL".to_owned(), url.to_owned())]),
+        ..settings()
+    };
+    let plan = Plan::read("template.yaml", text, &settings).expect("a plan");
+    assert!(plan.queues.is_empty() && plan.mappings.is_empty());
+    for function in &plan.functions {
+        let binary = function.binary.as_deref().expect("a name");
+        assert!(["consumer-rabbitmq", "ingress-rabbitmq"].contains(&binary), "{binary}");
+        assert_eq!(
+            (function.code_uri.as_str(), function.environment["RABBITMQ_URL"].as_str()),
+            ("functions/rabbitmq", url)
+        );
+    }
+    let mappings = plan.mq_mappings.iter().map(|mapping| {
+        assert!(mapping.broker_arn.starts_with("arn:aws:mq:us-east-1:000000000000:broker:"), "{}", mapping.broker_arn);
+        (mapping.queue.as_str(), mapping.batch_size, mapping.batching_window.as_millis(), mapping.filters.len())
+    });
+    assert_eq!(mappings.collect::<Vec<_>>(), [("orders", 100, 500, 0), ("webhooks", 100, 500, 0)]);
+    let others: Vec<_> = plan.notices.iter().filter(|notice| !matches!(notice, Notice::NotRun { .. })).collect();
+    // The stack gives it a value, because RABBITMQ_URL is used instead.
+    assert!(
+        matches!(others[..], [Notice::StandIn { variable, .. }] if variable == "RABBITMQ_SECRET_ARN"),
+        "{others:?}"
+    );
+}
+
+#[test]
+fn an_mq_event_is_a_mapping() {
+    let secret = "SourceAccessConfigurations: [{ Type: BASIC_AUTH, URI: s }, { Type: VIRTUAL_HOST, URI: v }]";
+    let check = |properties: &str, expected: Option<(usize, u64, usize)>| {
+        let event =
+            format!("{{ Type: MQ, Properties: {{ Broker: 'arn:b', Queues: [!Ref Stage], {secret}, {properties} }} }}");
+        let template = with_variable("x")
+            .replace("      Environment:", &format!("      Events: {{ E: {event} }}\n      Environment:"));
+        let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+        let mapping = plan.mq_mappings.first().map(|mapping| {
+            assert_eq!((mapping.queue.as_str(), mapping.broker_arn.as_str()), ("dev", "arn:b"));
+            (mapping.batch_size, mapping.batching_window.as_secs(), mapping.filters.len())
+        });
+        assert_eq!(mapping, expected, "{properties}");
+    };
+    check("BatchSize: 10000", Some((10_000, 0, 0)));
+    check("MaximumBatchingWindowInSeconds: 300", Some((100, 300, 0)));
+    check(
+        "DynamicPolicyName: true, FilterCriteria: { Filters: [{ Pattern: '{\"data\":[\"x\"]}' }] }",
+        Some((100, 0, 1)),
+    );
+    check("Enabled: false", None);
+}

@@ -1,0 +1,203 @@
+//! From the file's text to a [`Topology`], or to everything that is wrong with it.
+//!
+//! `yaml` reads the text into values with lines and paths, `checker` walks them taking note of faults, `policy` reads the
+//! policies. What is not understood is refused: a member that is ignored is a guarantee that does not hold.
+
+mod checks;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use sluicegate_queue::queue_names::RetryDelays;
+use sluicegate_yaml::{Checker, Dialect, Document, Faults, Node};
+
+use crate::topology::{Binding, DELIVERY_LIMIT_DEFAULT, Exchange, ExchangeType, Queue, Topology};
+use checks::NAME_BYTES_MAX;
+
+/// Exchanges that every virtual host has, and their types (<https://www.rabbitmq.com/docs/exchanges>).
+const PREDECLARED: &[(&str, ExchangeType)] = &[
+    ("amq.topic", ExchangeType::Topic),
+    ("amq.fanout", ExchangeType::Fanout),
+    ("amq.direct", ExchangeType::Direct),
+    ("amq.headers", ExchangeType::Headers),
+    ("amq.match", ExchangeType::Headers),
+];
+
+/// The largest delivery limit. Ours: the receive count the consumer keeps is what parks a message, this is the net below it.
+const DELIVERY_LIMIT_MAX: u32 = 1_000_000;
+
+impl Topology {
+    /// Reads a topology file. `file` is only for the faults.
+    ///
+    /// ```
+    /// let text = "
+    /// exchanges:
+    ///   orders: { type: topic, delays: [5, 60] }
+    /// queues:
+    ///   orders:
+    ///     bindings: [{ exchange: orders, routing-key: '#' }]
+    ///     retry: [1, 5]
+    /// ";
+    /// let topology = sluicegate_topology::Topology::parse("topology.yaml", text)?;
+    /// let queues: Vec<_> = topology.queue_declarations().into_iter().map(|queue| queue.name).collect();
+    /// let delayed = ["orders.delay.5s", "orders.delay.60s"];
+    /// assert_eq!(queues[..4], ["orders.dlq", "orders", "orders.retry.1s", "orders.retry.5s"]);
+    /// assert_eq!(queues[4..], delayed);
+    /// # Ok::<(), sluicegate_topology::Faults>(())
+    /// ```
+    ///
+    /// # Errors
+    /// All faults, in the order of the file.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
+        let document = Document::read(file, text, Dialect::Strict)?;
+        let mut checker = Checker::new(file, &document);
+        let topology = read(&mut checker, &document.root);
+        if checker.faults.is_empty() { Ok(topology) } else { Err(Faults::in_order(checker.faults)) }
+    }
+}
+
+fn read(checker: &mut Checker<'_>, root: &Node) -> Topology {
+    checker.fields(root, &["exchanges", "queues", "policies"]);
+    let section = |name| root.get(name);
+    let mut topology = Topology { exchanges: Vec::new(), queues: Vec::new(), policies: Vec::new() };
+    // What exchanges there are, before anything refers to one. A type that cannot be read is no reason to blame bindings.
+    let mut types: BTreeMap<&str, Option<ExchangeType>> = PREDECLARED.iter().map(|(n, t)| (*n, Some(*t))).collect();
+    if let Some(node) = section("exchanges").filter(|node| checker.mapping(node).is_some()) {
+        let known = ExchangeType::ALL.map(|each| (each.name(), each));
+        for (name, node) in node.entries() {
+            checks::name(checker, node, name);
+            let exchange_type = checker.required(node, "type").and_then(|node| checker.choice(node, &known));
+            types.insert(name, exchange_type);
+        }
+        for (name, node) in node.entries() {
+            topology.exchanges.extend(exchange(checker, name, node, &types));
+        }
+    }
+    if let Some(node) = section("queues").filter(|node| checker.mapping(node).is_some()) {
+        for (name, node) in node.entries() {
+            checks::name(checker, node, name);
+            topology.queues.extend(queue(checker, name, node, &types));
+        }
+    }
+    if let Some(node) = section("policies") {
+        topology.policies = policy::policies(checker, node);
+    }
+    check_derived(checker, root, &topology);
+    topology
+}
+
+type Types<'n> = BTreeMap<&'n str, Option<ExchangeType>>;
+
+fn exchange(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) -> Option<Exchange> {
+    checker.fields(node, &["type", "alternate-exchange", "delays"])?;
+    let delays = node.get("delays").and_then(|node| checks::ladder(checker, node));
+    let alternate = node.get("alternate-exchange").and_then(|node| {
+        let alternate = known_exchange(checker, node, types)?;
+        if alternate == name {
+            checker.fault(node, "an exchange cannot be its own alternate");
+        }
+        Some(alternate.to_owned())
+    });
+    let exchange_type = (*types.get(name)?)?;
+    Some(Exchange { name: name.to_owned(), exchange_type, alternate_exchange: alternate, delays })
+}
+
+fn known_exchange<'n>(checker: &mut Checker<'_>, node: &'n Node, types: &Types<'_>) -> Option<&'n str> {
+    let name = checker.text(node)?;
+    if !types.contains_key(name) {
+        checker
+            .fault(node, format!("there is no exchange `{name}` in this file; declare it here with the type it has"));
+        return None;
+    }
+    Some(name)
+}
+
+fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) -> Option<Queue> {
+    checker.fields(node, &["bindings", "delivery-limit", "max-length", "retry"])?;
+    let mut bindings = Vec::new();
+    for item in node.get("bindings").map(|node| checker.list(node)).unwrap_or_default() {
+        if let Some(binding) = binding(checker, item, types) {
+            if bindings.contains(&binding) {
+                checker.fault(item, "this binding is already there, above");
+            }
+            bindings.push(binding);
+        }
+    }
+    let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
+    let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
+    let retry = node.get("retry").map_or_else(|| Some(RetryDelays::default()), |node| checks::ladder(checker, node));
+    Some(Queue {
+        name: name.to_owned(),
+        bindings,
+        delivery_limit: limit.unwrap_or(Some(DELIVERY_LIMIT_DEFAULT))?,
+        max_length: max_length.map(u64::from),
+        retry: retry?,
+    })
+}
+
+fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<Binding> {
+    checker.fields(node, &["exchange", "routing-key", "arguments"])?;
+    let exchange = checker.required(node, "exchange").and_then(|node| known_exchange(checker, node, types));
+    let exchange_type = exchange.and_then(|name| *types.get(name)?);
+    let routing_key = match node.get("routing-key") {
+        Some(node) => checks::routing_key(checker, node),
+        // Only these two look at it.
+        None if matches!(exchange_type, Some(ExchangeType::Topic | ExchangeType::Direct)) => {
+            checker.required(node, "routing-key");
+            None
+        }
+        None => Some(String::new()),
+    };
+    let mut arguments = BTreeMap::new();
+    if let Some(given) = node.get("arguments") {
+        if exchange_type.is_some_and(|exchange_type| exchange_type != ExchangeType::Headers) {
+            checker.fault(given, "only bindings to a headers exchange have arguments");
+        }
+        checker.mapping(given);
+        for (key, node) in given.entries() {
+            arguments.extend(checks::plain_value(checker, node).map(|value| (key.to_owned(), value)));
+            if key == "x-match" {
+                checker.choice(node, &[("all", ()), ("any", ())]);
+            }
+        }
+    } else if exchange_type == Some(ExchangeType::Headers) {
+        checker.required(node, "arguments");
+    }
+    Some(Binding { exchange: exchange?.to_owned(), routing_key: routing_key?, arguments })
+}
+
+/// The names that follow from others fit, and no two things have the same.
+fn check_derived(checker: &mut Checker<'_>, root: &Node, topology: &Topology) {
+    let mut check = |section: &str, own: Vec<(&str, Vec<String>)>| {
+        let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+        for (owner, names) in own {
+            let Some(node) = root.get(section).and_then(|node| node.get(owner)) else { continue };
+            if let Some(long) = names.iter().find(|name| name.len() > NAME_BYTES_MAX && name.as_str() != owner) {
+                let reason = format!("the name leaves no room for `{}`", &long[owner.len()..]);
+                checker.fault(node, format!("{reason}: {NAME_BYTES_MAX} bytes in all"));
+            }
+            for name in names {
+                if let Some(other) = owners.insert(name.clone(), owner) {
+                    checker.fault(node, format!("`{name}` would be made for this and for `{other}`; rename one"));
+                }
+            }
+        }
+    };
+    let delays = |exchange: &Exchange| exchange.delay_names().into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    let exchanges = topology.exchanges.iter();
+    let of_exchange = |e: &Exchange| std::iter::once(e.name.clone()).chain(delays(e)).collect();
+    check("exchanges", exchanges.map(|e| (e.name.as_str(), of_exchange(e))).collect());
+    let queues = topology.queues.iter();
+    let of_queue = |queue: &Queue| queue.declarations().into_iter().map(|queue| queue.name).collect::<Vec<_>>();
+    check("queues", queues.map(|q| (q.name.as_str(), of_queue(q))).collect());
+    let queue_names: Vec<String> = topology.queues.iter().flat_map(of_queue).collect();
+    for exchange in &topology.exchanges {
+        if let Some(name) = delays(exchange).iter().find(|name| queue_names.contains(name))
+            && let Some(node) = root.get("exchanges").and_then(|node| node.get(&exchange.name))
+        {
+            checker.fault(node, format!("its delay queue `{name}` would be a queue of another kind, too; rename one"));
+        }
+    }
+}
