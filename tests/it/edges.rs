@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use sluicegate_doctor::Drift;
+use sluicegate_contract::Drift;
 
 use crate::support::root;
 

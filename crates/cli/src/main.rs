@@ -1,11 +1,11 @@
-//! The `sluicegate` command: run the whole path on a laptop, keep contract and template together, send a request as the contract asks,
-//! make a RabbitMQ broker have its topology, look after dead letters, find what would lose messages.
-//!
-//! One file per command; this one only names them. Exit codes: 0 done, 1 it did not work out, 2 the command line is wrong.
+//! The `sluicegate` command, one file for each subcommand. Exit codes: 0 success, 1 failure, 2 a wrong command line.
 
+#[cfg(feature = "aws")]
 mod aws;
 mod check;
+#[cfg(feature = "aws")]
 mod dlq;
+#[cfg(feature = "aws")]
 mod doctor;
 mod input;
 mod local;
@@ -35,7 +35,9 @@ enum Command {
     Send(send::Arguments),
     Sync(sync::Arguments),
     Topology(topology::Arguments),
+    #[cfg(feature = "aws")]
     Dlq(dlq::Arguments),
+    #[cfg(feature = "aws")]
     Doctor(doctor::Arguments),
 }
 
@@ -46,12 +48,14 @@ fn main() -> ExitCode {
         Command::Send(arguments) => send::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Topology(arguments) => topology::run(&arguments),
+        #[cfg(feature = "aws")]
         Command::Dlq(arguments) => dlq::run(&arguments),
+        #[cfg(feature = "aws")]
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }
 
-/// Tells why it did not work out.
+/// Prints the error and returns the exit code of a failure.
 fn fail(reason: impl std::fmt::Display) -> ExitCode {
     eprintln!("error: {reason}");
     ExitCode::FAILURE

@@ -19,7 +19,8 @@ pub(crate) fn address(url: Option<&str>) -> Result<Address, AddressError> {
     }
 }
 
-/// Whether the environment names a broker.
+/// Returns whether the environment names a broker.
+#[cfg(feature = "aws")]
 pub(crate) fn is_in_environment() -> bool {
     variable("RABBITMQ_URL").is_some()
 }

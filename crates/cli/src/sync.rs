@@ -13,8 +13,7 @@ mod tests;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use sluicegate_contract::Contract;
-use sluicegate_doctor::Drift;
+use sluicegate_contract::{Contract, Drift};
 use sluicegate_sam::{Document, Faults};
 
 use crate::{fail, input, output::say, paths};

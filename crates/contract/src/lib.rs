@@ -10,6 +10,7 @@
 
 #[cfg(feature = "parse")]
 mod build;
+mod drift;
 mod embedded;
 mod model;
 #[cfg(feature = "parse")]
@@ -19,6 +20,7 @@ mod template;
 
 #[cfg(feature = "parse")]
 pub use build::build;
+pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
     Body, BodySchema, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,

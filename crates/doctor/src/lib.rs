@@ -5,7 +5,6 @@
 //! the reason, the remedy and the page that says so. Nothing here changes anything.
 
 mod checks;
-mod drift;
 mod error;
 mod finding;
 mod identity;
@@ -22,7 +21,6 @@ use sluicegate_topology::Topology;
 
 pub use crate::{
     checks::checks,
-    drift::Drift,
     error::Error,
     finding::{Check, Finding, Report, Severity},
     inventory::Inventory,

@@ -1,7 +1,8 @@
 //! The HTTP side: routes, limits, function URLs.
 
+use sluicegate_contract::Drift;
+
 use crate::{
-    Drift,
     finding::{Check, Findings, Severity},
     model::{Api, Model, TIMEOUT_S_DEFAULT},
     setting::Setting,

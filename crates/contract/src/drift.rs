@@ -1,21 +1,21 @@
-//! Where contract and template part: the routes of one that the other does not have.
+//! [`Drift`]: the routes that only one of contract and template has.
 
 use std::collections::BTreeSet;
 
-use sluicegate_contract::{Contract, DOCUMENT_PATH};
+use crate::{Contract, DOCUMENT_PATH};
 
-/// Routes as API Gateway writes them: `POST /orders`, `$default`.
+/// The difference between the routes of the contract and those of the template, as API Gateway writes them: `POST /orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// In the contract, not in the template: answered 404.
+    /// In the contract and not in the template: API Gateway answers 404.
     pub missing: BTreeSet<String>,
-    /// In the template, not in the contract.
+    /// In the template and not in the contract.
     pub extra: BTreeSet<String>,
 }
 
 impl Drift {
-    /// Compares. Besides the contract's routes, a template has one for the contract itself, and may have the catch-all: without it
-    /// API Gateway answers the 404s.
+    /// Compares the two. Besides the contract's routes, a template has one for the contract itself, and may have the catch-all
+    /// `$default`, without which API Gateway answers unknown routes itself.
     pub fn between<'a>(contract: &Contract, template_routes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut expected: BTreeSet<String> =
             contract.operations().iter().map(|operation| format!("{} {}", operation.method, operation.path)).collect();
@@ -25,7 +25,7 @@ impl Drift {
         Self { missing: &expected - &found, extra: &found - &expected }
     }
 
-    /// Whether they agree.
+    /// Returns whether both have the same routes.
     pub fn is_none(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty()
     }
