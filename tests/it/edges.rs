@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluicegate_contract::Drift;
 
-use crate::support::root;
+use crate::support::{files, root};
 
 /// The packages that each package may depend on, both by folder (`crates/` is left out); `*` is anything but the functions.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -89,47 +89,44 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
 
 #[test]
 fn packages_import_only_what_the_map_allows() {
-    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
-    let mut wrong = Vec::new();
-    for package in cargo_metadata()["packages"].as_array().expect("packages") {
-        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
-        let name = &folder(manifest.parent().expect("a folder"));
-        let may =
-            allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not on the map: add it to MAY_IMPORT"));
-        for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let Some(imported) = dependency["path"].as_str().map(|path| folder(Path::new(path))) else { continue };
-            let function = imported.starts_with("functions/");
-            let fine = if may.contains(&"*") { !function } else { may.contains(&imported.as_str()) };
-            if dependency["kind"] != "dev" && !fine {
-                wrong.push(format!("{name} imports {imported}"));
-            }
-        }
+    let faults = forbidden_imports(&cargo_metadata());
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn a_planted_import_is_found() {
+    let root = root();
+    let package = |folder: &str, imports: &str, kind: Value| {
+        let path = |folder: &str| root.join(folder).to_str().expect("UTF-8").to_owned();
+        json!({ "packages": [{
+            "manifest_path": path(&format!("{folder}/Cargo.toml")),
+            "dependencies": [{ "name": "any", "path": path(imports), "kind": kind }, { "name": "serde", "kind": null }],
+        }] })
+    };
+    for (folder, imports, kind, found) in [
+        ("crates/envelope", "crates/queue", Value::Null, &["envelope imports queue"][..]),
+        ("crates/envelope", "crates/queue", "build".into(), &["envelope imports queue"]),
+        ("crates/envelope", "crates/queue", "dev".into(), &[]),
+        ("crates/queue", "crates/envelope", Value::Null, &[]),
+        ("tests", "functions/ingress", Value::Null, &["tests imports functions/ingress"]),
+        ("crates/new", "crates/envelope", Value::Null, &["new is not on the map: add it to MAY_IMPORT"]),
+    ] {
+        assert_eq!(forbidden_imports(&package(folder, imports, kind)), found, "{folder} {imports}");
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
 fn third_parties_are_named_only_in_their_adapters() {
-    let mut wrong = Vec::new();
-    for (path, text) in sources(&["crates", "functions"]) {
-        for (name, files) in NAMED_ONLY_IN {
-            if files.iter().any(|start| path.starts_with(start)) {
-                continue;
-            }
-            wrong.extend(lines_with(&text, name).map(|line| format!("{path}:{line} names {name}")));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let sources = files::rust(&["crates", "functions"]);
+    let faults: Vec<_> = sources.iter().flat_map(|(path, text)| misplaced_names(path, text)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
-fn every_module_opens_with_its_promise() {
-    let silent: Vec<_> = sources(&["crates", "functions", "tests"])
-        .into_iter()
-        .filter(|(_, text)| !text.starts_with("//! "))
-        .map(|(path, _)| path)
-        .collect();
-    assert!(silent.is_empty(), "these files do not open with //!: {silent:#?}");
+fn a_planted_name_is_found() {
+    let text = "// lapin is a crate\nuse lapin::Channel;\n";
+    assert_eq!(misplaced_names("crates/envelope/src/lib.rs", text), ["crates/envelope/src/lib.rs:2 names lapin"]);
+    assert!(misplaced_names("crates/queue/src/rabbitmq/broker.rs", text).is_empty());
 }
 
 #[test]
@@ -138,7 +135,7 @@ fn no_server_binds_more_than_loopback() {
     // A range of addresses in a template, such as that of all the Internet, is not an address to listen on.
     let range = concat!("0.0", ".0.0/");
     let mut wrong = Vec::new();
-    for (path, text) in sources(&["crates", "functions", "tests"]) {
+    for (path, text) in files::rust(&["crates", "functions", "tests"]) {
         let text = text.replace(range, "");
         for name in everywhere {
             wrong.extend(lines_with(&text, name).map(|line| format!("{path}:{line} names {name}")));
@@ -171,6 +168,37 @@ fn the_template_has_exactly_the_routes_of_the_contract() {
     assert!(routes.contains(&"$default"), "{routes:?}");
 }
 
+/// Returns the dependencies that the map does not have.
+fn forbidden_imports(metadata: &Value) -> Vec<String> {
+    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut faults = Vec::new();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let name = folder(manifest.parent().expect("a folder"));
+        let Some(may) = allowed.get(name.as_str()) else {
+            faults.push(format!("{name} is not on the map: add it to MAY_IMPORT"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let Some(imported) = dependency["path"].as_str().map(|path| folder(Path::new(path))) else { continue };
+            let is_function = imported.starts_with("functions/");
+            let is_allowed = if may.contains(&"*") { !is_function } else { may.contains(&imported.as_str()) };
+            if dependency["kind"] != "dev" && !is_allowed {
+                faults.push(format!("{name} imports {imported}"));
+            }
+        }
+    }
+    faults
+}
+
+/// Returns the lines that name a third party outside the files that may.
+fn misplaced_names(path: &str, text: &str) -> Vec<String> {
+    let outside = NAMED_ONLY_IN.iter().filter(|(_, files)| !files.iter().any(|start| path.starts_with(start)));
+    outside
+        .flat_map(|(name, _)| lines_with(text, name).map(move |line| format!("{path}:{line} names {name}")))
+        .collect()
+}
+
 fn cargo_metadata() -> Value {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root()).args(["metadata", "--format-version=1", "--no-deps", "--offline"]);
@@ -183,29 +211,6 @@ fn cargo_metadata() -> Value {
 fn folder(package: &Path) -> String {
     let relative = package.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8");
     relative.strip_prefix("crates/").unwrap_or(relative).to_owned()
-}
-
-/// The Rust files below `folders`, with their paths relative to the root.
-fn sources(folders: &[&str]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                let text = fs::read_to_string(&path).expect("UTF-8");
-                found.push((relative(&path), text));
-            }
-        }
-    }
-    assert!(found.len() > 10, "the sources are found");
-    found
-}
-
-fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned()
 }
 
 /// The numbers of the lines whose code (comments left out) has `name` in it.

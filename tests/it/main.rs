@@ -19,3 +19,4 @@ mod proof;
 mod rabbitmq;
 mod sqs;
 mod template;
+mod tidy;

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
