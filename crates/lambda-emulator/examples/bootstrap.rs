@@ -1,13 +1,14 @@
-//! A function for the tests of the local stack: speaks the Lambda Runtime API with the standard library alone.
+//! A function for tests: speaks the Lambda Runtime API with the standard library alone.
 //!
-//! `ON_INIT` is what it does before its first `next`: `exit`, `error`, `sleep`, or nothing. The payload is what it does then:
-//! `"exit"`, `"error"`, `"sleep"`, `"large"`, `"twice"`, `"variables"`, or else it answers its process id and the payload.
+//! `ON_INIT` chooses its behaviour before the first `next`: `exit`, `error`, `sleep`, or nothing. The payload chooses
+//! its behaviour in an invocation: `"exit"`, `"error"`, `"sleep"`, `"large"`, `"twice"`, `"variables"`; any other
+//! payload is answered with the process id and the payload.
 
 use std::io::{BufRead, BufReader, Error, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// More than Lambda takes as a response.
+/// More than Lambda's limit for a response.
 const LARGE_BYTES: usize = 7 * 1024 * 1024;
 
 const FOREVER: Duration = Duration::from_secs(3600);

@@ -1,9 +1,9 @@
 //! Execution environments: a function binary behind its Runtime API.
 //!
-//! An environment follows Lambda's lifecycle: init within a limit, then one invocation at a time, optionally frozen in between. It
-//! ends by timeout, by the exit of its process, or when dropped; its process group is killed then. Its variables are those of
-//! Lambda and of the function; `PATH`, `SSL_CERT_DIR`, `SSL_CERT_FILE`, `RUST_BACKTRACE` and `RUST_LOG` are inherited from the
-//! caller.
+//! An environment follows Lambda's lifecycle: init within a limit, then one invocation at a time, optionally frozen
+//! in between. It ends by timeout, by the exit of its process, or when dropped; its process group is killed then. Its
+//! variables are those of Lambda and of the function; `PATH`, `SSL_CERT_DIR`, `SSL_CERT_FILE`, `RUST_BACKTRACE` and
+//! `RUST_LOG` are inherited from the caller.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -142,8 +142,8 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Starts `binary` and waits until it asks for its first invocation, at most `limit`. The error includes the last lines of
-    /// its log.
+    /// Starts `binary` and waits until it asks for its first invocation, at most `limit`. The error includes the last
+    /// lines of its log.
     pub(crate) async fn start(
         spec: &FunctionSpec,
         binary: &Path,
@@ -177,8 +177,8 @@ impl Environment {
         }
     }
 
-    /// Runs one invocation until the runtime asks for the next one, ends, or `limit` has passed. The second value is whether the
-    /// environment can be reused.
+    /// Runs one invocation until the runtime asks for the next one, ends, or `limit` has passed. The second value is
+    /// whether the environment can be reused.
     pub(crate) async fn invoke(
         &mut self,
         request_id: &str,

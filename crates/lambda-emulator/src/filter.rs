@@ -1,7 +1,8 @@
 //! `FilterCriteria` of an event source mapping: which records reach the function.
 //!
-//! Patterns are checked in full before anything runs. Patterns are OR-ed, the fields within a pattern AND-ed, and the values of a
-//! field OR-ed. `body` (`data` for RabbitMQ) matches only if it and its pattern have the same format, JSON or text.
+//! Patterns are checked in full before anything runs. Patterns are OR-ed, the fields within a pattern AND-ed, and the
+//! values of a field OR-ed. `body` (`data` for RabbitMQ) matches only if it and its pattern have the same format,
+//! JSON or text.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq-filtering.html>
@@ -68,7 +69,8 @@ impl Filters {
         self.pass_with(record, "body", body)
     }
 
-    /// Like [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as text decoded from UTF-8.
+    /// Like [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as text decoded
+    /// from UTF-8.
     pub(crate) fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
         let mut record = record.clone();
         record["data"] = String::from_utf8_lossy(data).into();

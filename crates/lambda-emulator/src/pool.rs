@@ -1,8 +1,9 @@
 //! A function's execution environments: started on demand, reused, limited and replaced.
 //!
-//! The most recently used idle environment is taken first, so that a burst's extra ones stay cold. Few environments start at the
-//! same time, because a machine has few cores: an invocation that waits for its turn takes one that became idle meanwhile. Each
-//! invocation runs in its own task, which outlives a caller that goes away. Every process ends with the [`Function`].
+//! The most recently used idle environment is taken first, so that a burst's extra ones stay cold. Few environments
+//! start at the same time, because a machine has few cores: an invocation that waits for its turn takes one that
+//! became idle meanwhile. Each invocation runs in its own task, which outlives a caller that goes away. Every process
+//! ends with the [`Function`].
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,8 +87,8 @@ struct Inner {
     spec: FunctionSpec,
     lines: LineSink,
     counts: FunctionCounts,
-    /// One permit per environment at work. Idle ones hold none and are used before a new one starts, so there are never more
-    /// environments than permits.
+    /// One permit per environment at work. Idle ones hold none and are used before a new one starts, so there are
+    /// never more environments than permits.
     permits: Arc<Semaphore>,
     /// One permit per environment that is starting.
     starts: Semaphore,
@@ -267,8 +268,8 @@ impl Inner {
         invocation
     }
 
-    /// Starts an environment; if that fails, retries within the invocation's time, as Lambda does. The time of the second
-    /// attempt is subtracted from `limit`.
+    /// Starts an environment; if that fails, retries within the invocation's time, as Lambda does. The time of the
+    /// second attempt is subtracted from `limit`.
     async fn cold_start(&self, request_id: &str, limit: &mut std::time::Duration) -> Result<Environment, Invocation> {
         let (_, binary) = self.code();
         let start = |time| Environment::start(&self.spec, &binary, time, &self.counts.live, &self.lines);

@@ -1,7 +1,7 @@
 //! A child process in its own process group, which never outlives its handle.
 //!
-//! Dropping a [`Process`] kills the whole group. A task reaps the child, so no zombie remains and the count of live processes
-//! can be awaited. Each printed line goes to the caller at once.
+//! Dropping a [`Process`] kills the whole group. A task reaps the child, so no zombie remains and the count of live
+//! processes can be awaited. Each printed line goes to the caller at once.
 
 use std::collections::VecDeque;
 use std::process::{ExitStatus, Stdio};
@@ -55,7 +55,8 @@ impl Process {
         Process::spawn_with_stdin(command, live, lines)
     }
 
-    /// Like [`spawn`](Self::spawn), with a standard input that stays silent and ends with this program, however it ends.
+    /// Like [`spawn`](Self::spawn), with a standard input that stays silent and ends with this program, however it
+    /// ends.
     pub fn spawn_attended(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::piped());
         Process::spawn_with_stdin(command, live, lines)
@@ -95,8 +96,8 @@ impl Process {
         self.exit.borrow().is_none()
     }
 
-    /// Stops every process of the group with SIGSTOP, as Lambda freezes an environment. If this program dies meanwhile, the
-    /// kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not remain.
+    /// Stops every process of the group with SIGSTOP, as Lambda freezes an environment. If this program dies
+    /// meanwhile, the kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not remain.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }

@@ -1,11 +1,12 @@
-//! The RabbitMQ event source mapping: consumes a queue, gathers batches, invokes a function and acknowledges batches that
-//! succeed.
+//! The RabbitMQ event source mapping: consumes a queue, gathers batches, invokes a function and acknowledges batches
+//! that succeed.
 //!
-//! It follows Lambda's poller for Amazon MQ: one invocation at a time, batch size, batching window, payload limit (a record too
-//! large for any event is dropped), filters (a record that does not match is acknowledged and dropped). Batches are all or
-//! nothing: when the function fails, the whole batch returns to the queue and is delivered again, marked as redelivered, until it
-//! succeeds. Two things differ from Lambda: a pause grows with each failure in a row, and a throttled invocation is retried. A
-//! lost connection is made again without limit, and a missing queue is waited for.
+//! It follows Lambda's poller for Amazon MQ: one invocation at a time, batch size, batching window, payload limit (a
+//! record too large for any event is dropped), filters (a record that does not match is acknowledged and dropped).
+//! Batches are all or nothing: when the function fails, the whole batch returns to the queue and is delivered again,
+//! marked as redelivered, until it succeeds. Two things differ from Lambda: a pause grows with each failure in a row,
+//! and a throttled invocation is retried. A lost connection is made again without limit, and a missing queue is
+//! waited for.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 
 mod delivery;
@@ -110,8 +111,8 @@ impl RabbitmqMapping {
         Ok(Self { stop, worker: set })
     }
 
-    /// Stops consuming at once and waits for the invocation in flight and its settlement, at most the function's timeout. All
-    /// other messages return to the queue.
+    /// Stops consuming at once and waits for the invocation in flight and its settlement, at most the function's
+    /// timeout. All other messages return to the queue.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.worker.join_next().await.is_some() {}
@@ -188,7 +189,7 @@ impl<I: Invoke> Worker<I> {
                 Err(end) => return end,
             };
             reconnects.succeeded();
-            self.tell_each(&batch, MappingEvent::Delivered);
+            self.report_each(&batch, MappingEvent::Delivered);
             let outcome = self.invoke(&batch, stop).await;
             match &outcome {
                 Ok(()) => failures.succeeded(),
@@ -200,8 +201,8 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// Returns the next batch, never empty. `waiting` holds the messages that did not fit into the last batch, and then those
-    /// that do not fit into this one.
+    /// Returns the next batch, never empty. `waiting` holds the messages that did not fit into the last batch, and
+    /// then those that do not fit into this one.
     async fn gather(
         &self,
         session: &mut Session,
@@ -259,7 +260,7 @@ impl<I: Invoke> Worker<I> {
             return Ok(Some(delivery));
         };
         session.channel.basic_ack(delivery.tag, BasicAckOptions::default()).await?;
-        self.tell(event);
+        self.report(event);
         Ok(None)
     }
 
@@ -297,23 +298,23 @@ impl<I: Invoke> Worker<I> {
         };
         let reason = match (outcome, &result) {
             (Ok(()), Ok(())) => {
-                self.tell_each(batch, MappingEvent::Done);
+                self.report_each(batch, MappingEvent::Done);
                 return Ok(());
             }
             (Ok(()), Err(error)) => format!("not acknowledged: {error}"),
             (Err(reason), _) => reason,
         };
-        self.tell_each(batch, |message| MappingEvent::BatchFailed { message, reason: reason.clone() });
+        self.report_each(batch, |message| MappingEvent::BatchFailed { message, reason: reason.clone() });
         result
     }
 
-    fn tell_each(&self, batch: &Batch, event: impl Fn(MappedMessage) -> MappingEvent) {
+    fn report_each(&self, batch: &Batch, event: impl Fn(MappedMessage) -> MappingEvent) {
         for delivery in &batch.deliveries {
-            self.tell(event(self.message(delivery)));
+            self.report(event(self.message(delivery)));
         }
     }
 
-    fn tell(&self, event: MappingEvent) {
+    fn report(&self, event: MappingEvent) {
         (self.observer)(&RabbitmqEvent::Message(event));
     }
 

@@ -1,9 +1,10 @@
 //! The Lambda Runtime API of one execution environment, on its own loopback port.
 //!
-//! A runtime asks for the next invocation, answers it once, and asks again. Calls out of order are refused as Lambda refuses
-//! them: an unknown request id with 400 `InvalidRequestID`, a second answer with 403 `InvalidStateTransition`. Each call becomes
-//! an `Event` for the environment, in order, before the runtime gets its acknowledgement. Nothing here times out: a frozen
-//! runtime keeps its socket. Streaming responses, SnapStart and extensions are absent on purpose.
+//! A runtime asks for the next invocation, answers it once, and asks again. Calls out of order are refused as Lambda
+//! refuses them: an unknown request id with 400 `InvalidRequestID`, a second answer with 403
+//! `InvalidStateTransition`. Each call becomes an `Event` for the environment, in order, before the runtime gets its
+//! acknowledgement. Nothing here times out: a frozen runtime keeps its socket. Streaming responses, SnapStart and
+//! extensions are absent on purpose.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -226,8 +227,8 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Res
     Ok(accepted())
 }
 
-/// Reads the whole body; returns `None` if it is larger than Lambda's limit. The body is read to its end before a refusal:
-/// a client cut off during its upload would see a broken connection instead of the reason.
+/// Reads the whole body; returns `None` if it is larger than Lambda's limit. The body is read to its end before a
+/// refusal: a client cut off during its upload would see a broken connection instead of the reason.
 async fn read(mut body: Body) -> Result<Option<Bytes>, Refusal> {
     let mut kept = BytesMut::new();
     let mut fits = true;

@@ -1,9 +1,10 @@
 //! The SQS event source mapping: polls a queue, gathers batches, invokes a function and deletes the processed messages.
 //!
-//! It follows Lambda's pollers: batch size, batching window, payload limit, filters (a message that does not match is deleted),
-//! maximum concurrency, partial batch responses, backoff on failures, retries of throttled invocations. A message leaves the queue
-//! only after the function succeeded with it; after any failure in between it becomes visible again. All waiting follows tokio's
-//! clock. Scaling beyond the first five concurrent batches is absent on purpose.
+//! It follows Lambda's pollers: batch size, batching window, payload limit, filters (a message that does not match is
+//! deleted), maximum concurrency, partial batch responses, backoff on failures, retries of throttled invocations. A
+//! message leaves the queue only after the function succeeded with it; after any failure in between it becomes
+//! visible again. All waiting follows tokio's clock. Scaling beyond the first five concurrent batches is absent on
+//! purpose.
 
 mod batch;
 mod deliver;
@@ -61,7 +62,8 @@ impl SqsMapping {
         Ok(SqsMapping { stop, pollers })
     }
 
-    /// Stops polling at once and waits for the invocations in flight and their settlement, at most the function's timeout.
+    /// Stops polling at once and waits for the invocations in flight and their settlement, at most the function's
+    /// timeout.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.pollers.join_next().await.is_some() {}

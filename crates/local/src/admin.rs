@@ -1,9 +1,9 @@
-//! The admin port: is everything up, what became of a message, how full are the queues, what was counted. Read-only; JSON, but
-//! for the metrics.
+//! The admin port: health, message logs, queue counts, metrics. Read-only, in JSON except for the metrics.
 //!
-//! `GET /healthz` is 200 once every function is up, else 503 with the reasons. `GET /messages/{id}` is a message's timeline,
-//! `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues included; those of RabbitMQ
-//! may be some seconds behind. `GET /metrics` is all that is counted, for Prometheus (see [`crate::metrics`]).
+//! `GET /healthz` is 200 once every function is up, else 503 with the reasons. `GET /messages/{id}` is the log of a
+//! message, `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues
+//! included; the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see
+//! [`crate::metrics`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,22 +27,22 @@ use crate::{
     rabbitmq::QueueCounts,
 };
 
-/// How many messages `GET /messages` lists.
+/// The most messages that `GET /messages` lists.
 const LATEST_MAX: usize = 100;
 
-/// What each function is waiting for; nothing once it is up. Clones share it.
+/// The parts that are not up yet, with the reasons. Clones share the state.
 #[derive(Clone, Default)]
 pub(crate) struct Health {
     waiting: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Health {
-    /// The part is not up, for this reason.
+    /// Marks a part as not up, for this reason.
     pub(crate) fn down(&self, part: &str, reason: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), reason.to_owned());
     }
 
-    /// The part is up.
+    /// Marks a part as up.
     pub(crate) fn up(&self, part: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
@@ -52,29 +52,29 @@ impl Health {
     }
 }
 
-/// What the admin port tells about.
+/// The sources of the admin port.
 #[derive(Clone)]
 pub(crate) struct Admin {
     /// The state of the functions.
     pub health: Health,
-    /// The timelines.
+    /// The message logs.
     pub journal: Journal,
-    /// Where the queues are.
+    /// The client of the SQS queues.
     pub client: SqsClient,
-    /// Name and URL of each.
+    /// Name and URL of each SQS queue.
     pub queues: Vec<(String, String)>,
-    /// The names of those that take dead letters.
+    /// The names of the dead-letter queues.
     pub dead_letter_queues: BTreeSet<String>,
-    /// The queues on RabbitMQ, if there is one.
+    /// The queues on RabbitMQ, if it is used.
     pub rabbitmq: Option<QueueCounts>,
-    /// What the functions count.
+    /// The metrics of the functions.
     pub metrics: Metrics,
 }
 
 /// Serves until the future is dropped.
 ///
 /// # Errors
-/// What accepting connections gives.
+/// The error of accepting connections.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
     let app = Router::new()
         .route("/healthz", get(healthz))
@@ -82,7 +82,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Resul
         .route("/messages/{id}", get(message))
         .route("/queues", get(queues))
         .route("/metrics", get(metrics))
-        .fallback(async |uri: Uri| problem("not_found", &format!("There is no {}.", uri.path())))
+        .fallback(async |uri: Uri| problem("not_found", &format!("{} does not exist.", uri.path())))
         .with_state(admin);
     axum::serve(listener, app).await
 }
@@ -103,8 +103,8 @@ async fn messages(State(admin): State<Admin>) -> Response {
 }
 
 async fn message(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
-    match admin.journal.timeline(&id) {
-        Some(timeline) => answer(StatusCode::OK, "application/json", &timeline),
+    match admin.journal.log_of(&id) {
+        Some(log) => answer(StatusCode::OK, "application/json", &log),
         None => problem("message_unknown", "No message with this id was seen since the local stack started."),
     }
 }
@@ -144,7 +144,7 @@ async fn counts(admin: &Admin) -> Vec<Value> {
     queues
 }
 
-/// A 404 as RFC 9457 has it.
+/// Returns a 404 as an RFC 9457 problem.
 fn problem(code: &str, detail: &str) -> Response {
     let body = json!({ "title": "Not Found", "status": 404, "code": code, "detail": detail });
     answer(StatusCode::NOT_FOUND, "application/problem+json", &body)

@@ -1,7 +1,8 @@
 //! The AWS port: the SQS emulator, and Secrets Manager for the development secrets beside it.
 //!
-//! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets. Every other request goes to
-//! [`sqs_emulator`], except a request for a third AWS service, which is refused with a text that lists what is supported.
+//! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets. Every other
+//! request goes to [`sqs_emulator`], except a request for a third AWS service, which is refused with a text that
+//! lists what is supported.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use tokio::net::TcpListener;
 
 use crate::secrets::{SecretError, SecretLookup, SecretVersions};
 
-/// The largest request to Secrets Manager: a secret is 64 KiB at most, each character escaped as six, and room for the rest.
+/// The largest request to Secrets Manager: a secret is 64 KiB at most, each character escaped as six, and room for
+/// the rest.
 const REQUEST_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// The end of the error text for a request to another service.
@@ -26,8 +28,8 @@ const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<
                          AWS Query), secretsmanager.GetSecretValue, PutSecretValue and UpdateSecret, and STS \
                          GetCallerIdentity.";
 
-/// Answers requests until the listener fails or the future is dropped. A value written to a secret hides the one that `secrets`
-/// returns.
+/// Answers requests until the listener fails or the future is dropped. A value written to a secret hides the one that
+/// `secrets` returns.
 ///
 /// # Errors
 /// The error of accepting connections.

@@ -1,6 +1,7 @@
-//! Builds the functions with cargo, and tells when their sources have changed.
+//! Cargo builds of the functions, and the detection of changed sources.
 //!
-//! Cargo's own progress and diagnostics go to the terminal untouched; which executables came out is read from its messages.
+//! Cargo's progress and diagnostics go to the terminal unchanged; the paths of the executables come from its JSON
+//! messages.
 
 use std::{
     collections::BTreeMap,
@@ -12,24 +13,24 @@ use std::{
 use serde::Deserialize;
 use tokio::process::Command;
 
-/// How often the sources are looked at.
+/// Pause between two scans of the sources.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Sources are files of these kinds; `openapi.yaml` is compiled in.
+/// File extensions of sources; `openapi.yaml` is compiled in.
 const SOURCE_EXTENSIONS: [&str; 4] = ["rs", "toml", "yaml", "yml"];
-/// The deepest folder looked at.
+/// Depth limit of a scan.
 const SOURCE_DEPTH_MAX: usize = 12;
 
-/// The functions are not built.
+/// The failure of a build.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// No cargo.
+    /// Cargo does not start.
     #[error("cannot run cargo: {0} (install Rust from https://rustup.rs)")]
     Cargo(#[source] std::io::Error),
-    /// Cargo said why.
-    #[error("the functions do not compile; cargo's reasons are above")]
+    /// Cargo failed and printed the reason.
+    #[error("the functions do not compile; see cargo's errors above")]
     Failed,
-    /// The template names a binary the workspace does not have.
+    /// The template names a binary that the workspace does not have.
     #[error("cargo built no binary `{0}`; Metadata: BuildProperties: Binary in the template must name one")]
     Missing(String),
     /// The template names no binary, and the package does not have exactly one.
@@ -51,11 +52,11 @@ pub enum BuildError {
     },
 }
 
-/// The binary that SAM runs for a function whose template names none: the only one of the package in `folder`, or of the
-/// workspace if there is no package in it.
+/// Returns the binary that SAM runs for a function without `Binary`: the only one of the package in `folder`, or of the
+/// workspace if the folder has no package.
 ///
 /// # Errors
-/// Cargo is not there, it cannot read the manifest, or there is no such binary.
+/// Cargo does not start or cannot read the manifest, or the package does not have exactly one binary.
 pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
     let mut command = cargo(folder);
     command.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -71,7 +72,7 @@ pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
     }
 }
 
-/// The binaries of the package with this manifest, or of all packages if none has it, from `cargo metadata`.
+/// Reads from `cargo metadata` the binaries of the package with this manifest, or of all packages if none has it.
 fn binaries_of(metadata: &[u8], manifest: &Path) -> Vec<String> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -95,19 +96,19 @@ fn binaries_of(metadata: &[u8], manifest: &Path) -> Vec<String> {
     targets.filter(|target| target.kind.iter().any(|kind| kind == "bin")).map(|target| target.name).collect()
 }
 
-/// A binary that cargo built.
+/// A built binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executable {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Cargo's id of the package it belongs to.
     pub package: String,
 }
 
-/// Builds these binaries in `folder`; by their names.
+/// Builds the named binaries in `folder`; returns the executables by name.
 ///
 /// # Errors
-/// Cargo is not there or fails, or a binary is none.
+/// Cargo does not start or fails, or a name is not a binary.
 pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTreeMap<String, Executable>, BuildError> {
     let mut command = cargo(folder);
     command.arg("build").arg("--message-format=json-render-diagnostics");
@@ -123,7 +124,7 @@ pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTr
     found.collect()
 }
 
-/// Cargo, to be run in `folder`.
+/// Returns a command that runs cargo in `folder`.
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -135,7 +136,8 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-/// What cargo writes to its standard output. Its standard error goes to the terminal, so this is not `Command::output`.
+/// Runs the command and returns its standard output. Standard error goes to the terminal, which `Command::output`
+/// prevents.
 async fn run(mut command: Command) -> Result<Vec<u8>, BuildError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let cargo = command.spawn().map_err(BuildError::Cargo)?;
@@ -143,13 +145,13 @@ async fn run(mut command: Command) -> Result<Vec<u8>, BuildError> {
     if output.status.success() { Ok(output.stdout) } else { Err(BuildError::Failed) }
 }
 
-/// Whether cargo sets this variable for what it runs, which may be us. Some build scripts look at it, ring's for one: if it
-/// were passed on, cargo would build them and all above them again whenever it is started in another way.
+/// Returns whether cargo sets this variable for the programs it runs. Build scripts such as ring's read it: passed
+/// on, it makes cargo rebuild them and their dependents whenever it is started in another way.
 fn names_a_package(variable: &str) -> bool {
     ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// The executables that cargo's messages name.
+/// Reads the executables from cargo's messages.
 fn executables(messages: &[u8]) -> BTreeMap<String, Executable> {
     #[derive(Deserialize)]
     struct Message {
@@ -169,7 +171,7 @@ fn executables(messages: &[u8]) -> BTreeMap<String, Executable> {
     built.collect()
 }
 
-/// The folder whose sources a build in `folder` may use: that of its cargo workspace, or itself without one.
+/// Returns the folder whose sources a build in `folder` may use: its cargo workspace, or the folder itself without one.
 #[must_use]
 pub(crate) fn root(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
@@ -180,10 +182,10 @@ pub(crate) fn root(folder: &Path) -> PathBuf {
     absolute.ancestors().find(is_root).map_or_else(|| folder.to_owned(), Path::to_owned)
 }
 
-/// The newest change among the sources under a folder, and how many there are (a deletion is a change too).
+/// The newest change among the sources under a folder, and their number, which a deletion changes.
 pub(crate) type Fingerprint = (Option<SystemTime>, usize);
 
-/// Looks at every source under `folder`, except build output and hidden folders.
+/// Scans every source under `folder`, except build output and hidden folders.
 pub(crate) fn fingerprint(folder: &Path) -> Fingerprint {
     let mut found = (None, 0);
     visit(folder, 0, &mut found);
@@ -191,7 +193,7 @@ pub(crate) fn fingerprint(folder: &Path) -> Fingerprint {
 }
 
 fn visit(folder: &Path, depth: usize, found: &mut Fingerprint) {
-    // What cannot be read cannot be compiled either; cargo will say so.
+    // An unreadable folder is skipped: cargo reports it.
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
         let name = entry.file_name();
@@ -208,7 +210,7 @@ fn visit(folder: &Path, depth: usize, found: &mut Fingerprint) {
     }
 }
 
-/// When an executable was written.
+/// Returns the time a file was written.
 pub(crate) fn written(binary: &Path) -> Option<SystemTime> {
     std::fs::metadata(binary).and_then(|metadata| metadata.modified()).ok()
 }

@@ -1,9 +1,9 @@
-//! The HTTP API: a request in, one invocation of the route's function, its answer out, as API Gateway does it.
+//! The HTTP API, as API Gateway implements it: each request is one invocation of its route's function.
 //!
-//! Routes match as in an HTTP API, requests become payload 2.0 events, answers follow its inference rules, and its limits
-//! and error answers are kept: `{"message": "Not Found"}` and so on. What it answers itself is never RFC 9457; only the
-//! function's own answers are. CORS, authorizers and named stages are absent, and so is HTTP/2, which API Gateway speaks through
-//! TLS only. A client that is slow to send its request is cut off; see [`Patience`].
+//! Routes match as in an HTTP API, requests become payload 2.0 events, answers follow its inference rules, and its
+//! limits and error answers apply, such as `{"message": "Not Found"}`. The gateway's own answers are not RFC 9457
+//! problems. CORS, authorizers and named stages are absent, and so is HTTP/2, which API Gateway offers over TLS only.
+//! A client that is slow to send its request is disconnected; see [`Patience`].
 
 mod answer;
 mod connection;
@@ -23,7 +23,7 @@ pub(crate) use exchange::{Exchange, Integration, Observer};
 pub use exchange::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
 pub(crate) use routes::RouteTable;
 
-/// Serves until the future is dropped; requests that are being answered then are answered.
+/// Serves until the future is dropped; requests in progress then are still answered.
 ///
 /// # Errors
 /// The listener has no address.
@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     let port = TcpListener::local_addr(&listener)?.port();
     let gateway = Arc::new(Gateway { routes, observer, port, patience });
     loop {
-        // Waits where the system has no resources left for a connection.
+        // Waits while the system has no resources left for a connection.
         let (stream, _) = Listener::accept(&mut listener).await;
         tokio::spawn(connection::serve(stream, Arc::clone(&gateway)));
     }

@@ -1,9 +1,10 @@
-//! Each message's life as a timeline: accepted → delivered → done, and everything that can come between.
+//! The log of each message: accepted → delivered → done, and every step in between.
 //!
-//! A message is known by its envelope's id, which stays the same through retries, the dead-letter queue and redrives; a
-//! message that is no CloudEvent is known by its SQS message id, or by RabbitMQ's property `message_id`. Timelines are bounded in
-//! number and length. With the embedded queue every step is seen; with another endpoint those that happen in the queue alone are
-//! not, and with RabbitMQ those that the broker takes by itself: a message that it dead-letters, expires or purges.
+//! A message is identified by its envelope's id, which stays the same through retries, the dead-letter queue and
+//! redrives. A message that is not a CloudEvent is identified by its SQS message id, or by RabbitMQ's property
+//! `message_id`. Logs are bounded in number and length. With the emulated queues every step is recorded; a remote
+//! endpoint hides the steps inside its queues, and RabbitMQ those that the broker takes by itself: dead-lettering,
+//! expiry, purge.
 
 pub(crate) mod rabbitmq;
 #[cfg(test)]
@@ -23,42 +24,42 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::rabbitmq::Published;
 
-/// How many messages are remembered; the oldest are forgotten.
+/// The most messages with a log; the oldest are dropped.
 const MESSAGES_MAX: usize = 10_000;
-/// How many steps of one message are remembered: the first and the latest.
+/// The most steps in one log: the first and the latest are kept.
 const STEPS_MAX: usize = 200;
 
-/// The message attribute in which a consumer that rejects a message says why, on the copy in the dead-letter queue.
+/// The message attribute with the reason of a rejection, on the copy in the dead-letter queue.
 const REASON_ATTRIBUTE: &str = "sluicegate-reason";
-/// How a dead-letter queue on RabbitMQ is called, after its queue's name.
-const DEAD_LETTER_QUEUE_END: &str = ".dlq";
-/// What stands between a queue's name and the seconds of a step of its retry ladder.
-const LADDER_QUEUE_MIDDLE: &str = ".retry.";
+/// The suffix of a dead-letter queue's name on RabbitMQ.
+const DEAD_LETTER_SUFFIX: &str = ".dlq";
+/// The text between a queue's name and the delay in the name of its retry queue.
+const RETRY_INFIX: &str = ".retry.";
 
-/// A step in a message's life.
+/// A step of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-#[allow(missing_docs)] // Fields are what they are called.
+#[allow(missing_docs)] // Field names describe the fields.
 pub enum Step {
-    /// The broker has it.
+    /// The broker stored it.
     Accepted { queue: String },
-    /// The same message was sent again and the queue kept one of them.
+    /// It was sent again, and the queue kept one copy.
     Repeated,
-    /// A function got it.
+    /// A function received it.
     Delivered { queue: String, function: String, receive_count: u32 },
-    /// The function is through with it.
+    /// The function processed it.
     Done,
-    /// The function wants it again, then.
+    /// The function asked for it again after this delay.
     Retrying { visible_in_s: u32 },
-    /// Back in its queue; it is visible again when its visibility timeout ends.
+    /// It returned to its queue and is visible again after its visibility timeout.
     Returned { reason: String },
-    /// Given up on.
+    /// It went to a dead-letter queue.
     DeadLettered { queue: String, reason: String },
-    /// From a dead-letter queue back into service.
+    /// It went from a dead-letter queue back to a queue.
     Redriven { queue: String },
     /// No filter of the mapping matches, so it was deleted.
     FilteredOut { queue: String, function: String },
-    /// No function can take it, so it was dropped.
+    /// It fits into no event and was dropped.
     Dropped { queue: String, reason: String },
     /// Its retention period ended.
     Expired { queue: String },
@@ -71,7 +72,7 @@ impl Step {
         matches!(self, Self::DeadLettered { .. })
     }
 
-    /// The step's name, as in JSON.
+    /// Returns the step's name, as in JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
@@ -90,7 +91,7 @@ impl Step {
     }
 }
 
-/// The step's details for a log line.
+/// Writes the step's details for a line on the terminal.
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,10 +111,10 @@ impl fmt::Display for Step {
     }
 }
 
-/// Hears of every step as it is noted.
+/// Receives every step as it is recorded.
 pub(crate) type StepObserver = Arc<dyn Fn(&str, &Step) + Send + Sync>;
 
-/// The timelines. Clones share them.
+/// The logs of all messages. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Journal {
     inner: Arc<Inner>,
@@ -127,26 +128,27 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    timelines: HashMap<String, MessageLog>,
-    /// Oldest first.
+    logs: HashMap<String, MessageLog>,
+    /// Message ids, oldest first.
     order: VecDeque<String>,
 }
 
+/// The log of one message.
 #[derive(Default)]
 struct MessageLog {
     steps: Vec<(OffsetDateTime, Step)>,
-    /// It was sent, and the sender has not been answered yet.
+    /// The message was sent, and its sender has no answer yet.
     unanswered: bool,
 }
 
 impl MessageLog {
-    /// The last step that changed what becomes of the message.
+    /// Returns the last step that changed the message's state.
     fn state(&self) -> &'static str {
         let last = self.steps.iter().rev().find(|(_, step)| *step != Step::Repeated);
         last.map_or("unknown", |(_, step)| step.name())
     }
 
-    /// Puts in that it was accepted, if a function got it before the sender's answer was seen.
+    /// Inserts `accepted` as the first step if a delivery was recorded before it; returns whether it did.
     fn put_first(&mut self, accepted: &Step) -> bool {
         match self.steps.first() {
             Some((at, first)) if !matches!(first, Step::Accepted { .. }) => {
@@ -163,13 +165,13 @@ impl MessageLog {
 }
 
 impl Journal {
-    /// `dead_letter_queues`: the names of queues whose messages were given up on.
+    /// Creates a journal; `dead_letter_queues` are the names of the dead-letter queues.
     pub(crate) fn new(dead_letter_queues: impl IntoIterator<Item = String>, observer: StepObserver) -> Self {
         let dead_letter_queues = dead_letter_queues.into_iter().collect();
         Self { inner: Arc::new(Inner { dead_letter_queues, observer, state: Mutex::default() }) }
     }
 
-    /// What the embedded queue saw.
+    /// Records an event of the emulated queues.
     pub(crate) fn queue_event(&self, event: &QueueEvent) {
         match event {
             QueueEvent::Sent { queue, message_id, body, attributes } => {
@@ -179,157 +181,157 @@ impl Journal {
                         .get(REASON_ATTRIBUTE)
                         .map_or("sent there without a reason", String::as_str)
                         .to_owned();
-                    self.note(&id, Step::DeadLettered { queue: queue.to_string(), reason });
+                    self.record(&id, Step::DeadLettered { queue: queue.to_string(), reason });
                 } else {
-                    self.note(&id, Step::Accepted { queue: queue.to_string() });
-                    if let Some(timeline) = self.state().timelines.get_mut(&id) {
-                        timeline.unanswered = true;
+                    self.record(&id, Step::Accepted { queue: queue.to_string() });
+                    if let Some(log) = self.state().logs.get_mut(&id) {
+                        log.unanswered = true;
                     }
                 }
             }
-            // Looking at a dead letter hides it for a moment and gives it back: that retries nothing.
+            // `sluicegate dlq` hides a dead letter while it shows it: not a retry.
             QueueEvent::VisibilityChanged { queue, .. } if self.inner.dead_letter_queues.contains(&**queue) => {}
             QueueEvent::VisibilityChanged { message_id, body, timeout_s, .. } => {
-                self.note(&identify(body, message_id), Step::Retrying { visible_in_s: *timeout_s });
+                self.record(&identify(body, message_id), Step::Retrying { visible_in_s: *timeout_s });
             }
             QueueEvent::DeadLettered { message_id, body, receive_count, target, .. } => {
                 let reason = format!("receives exhausted ({receive_count})");
-                self.note(&identify(body, message_id), Step::DeadLettered { queue: target.to_string(), reason });
+                self.record(&identify(body, message_id), Step::DeadLettered { queue: target.to_string(), reason });
             }
             QueueEvent::Moved { message_id, body, target, .. } => {
-                self.note(&identify(body, message_id), Step::Redriven { queue: target.to_string() });
+                self.record(&identify(body, message_id), Step::Redriven { queue: target.to_string() });
             }
             QueueEvent::Expired { queue, message_id, body, .. } => {
-                self.note(&identify(body, message_id), Step::Expired { queue: queue.to_string() });
+                self.record(&identify(body, message_id), Step::Expired { queue: queue.to_string() });
             }
             QueueEvent::Purged { queue, message_id, body, .. } => {
-                self.note(&identify(body, message_id), Step::Purged { queue: queue.to_string() });
+                self.record(&identify(body, message_id), Step::Purged { queue: queue.to_string() });
             }
-            // The mapping tells these, and for whom.
+            // The mapping reports these with the function's name.
             QueueEvent::Received { .. } | QueueEvent::Deleted { .. } => {}
         }
     }
 
-    /// What a client published to RabbitMQ: ingress a new message, or the consumer one that it puts where it belongs now.
+    /// Records a publish to RabbitMQ: a new message from ingress, or one that the consumer republishes.
     pub(crate) fn published(&self, message: &Published) {
         let id = identify(&message.body, &message.message_id);
         let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
-        let step = if queue.ends_with(DEAD_LETTER_QUEUE_END) {
+        let step = if queue.ends_with(DEAD_LETTER_SUFFIX) {
             let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
             Step::DeadLettered { queue: queue.clone(), reason }
-        } else if let Some(visible_in_s) = ladder_step_s(queue) {
+        } else if let Some(visible_in_s) = retry_delay_s(queue) {
             Step::Retrying { visible_in_s }
-        } else if self.state().timelines.get(&id).and_then(MessageLog::last).is_some_and(Step::is_dead_lettered) {
+        } else if self.state().logs.get(&id).and_then(MessageLog::last).is_some_and(Step::is_dead_lettered) {
             Step::Redriven { queue: queue.clone() }
         } else if message.is_copy && message.exchange.is_empty() {
             Step::Returned { reason: "the function did not begin with it in time and published it again".to_owned() }
         } else {
             return self.published_new(&id, message.queues.join(", "));
         };
-        self.note(&id, step);
+        self.record(&id, step);
     }
 
-    /// The trace of a new message may come after its delivery, and before or after the sender's answer.
+    /// Records a new message, whose trace may come after its delivery, and before or after the sender's answer.
     fn published_new(&self, id: &str, queue: String) {
         let accepted = Step::Accepted { queue };
         let mut state = self.state();
-        let is_late = state.timelines.get_mut(id).is_some_and(|timeline| timeline.put_first(&accepted));
+        let is_late = state.logs.get_mut(id).is_some_and(|log| log.put_first(&accepted));
         drop(state);
         if is_late {
             (self.inner.observer)(id, &accepted);
         } else {
-            self.note(id, accepted);
+            self.record(id, accepted);
         }
-        if let Some(timeline) = self.state().timelines.get_mut(id) {
-            timeline.unanswered = true;
+        if let Some(log) = self.state().logs.get_mut(id) {
+            log.unanswered = true;
         }
     }
 
-    /// What a mapping did.
+    /// Records an event of a mapping.
     pub(crate) fn mapping_event(&self, event: &MappingEvent) {
         let message = event.message();
         let id = identify(&message.body, &message.message_id);
         let (queue, function) = (message.queue.to_string(), message.function.to_string());
         match event {
             MappingEvent::Delivered(_) => {
-                self.note(&id, Step::Delivered { queue, function, receive_count: message.receive_count });
+                self.record(&id, Step::Delivered { queue, function, receive_count: message.receive_count });
             }
             MappingEvent::Done(_) => {
-                // A function that rejects a message puts it into the dead-letter queue itself and then is through with it. On
-                // RabbitMQ it also publishes again what is to be retried or was not begun.
-                let is_settled_otherwise = |last: &_| {
+                // A function that rejects a message stores it in the dead-letter queue itself, then succeeds. On
+                // RabbitMQ it also republishes messages to retry and messages it did not start.
+                let settles_otherwise = |last: &_| {
                     matches!(last, Step::DeadLettered { .. } | Step::Retrying { .. } | Step::Returned { .. })
                 };
-                self.note_unless(&id, Step::Done, is_settled_otherwise);
+                self.record_unless(&id, Step::Done, settles_otherwise);
             }
             MappingEvent::Returned { .. } => {
                 let step = Step::Returned { reason: format!("{function} listed it as failed") };
-                self.note_unless(&id, step, |last| matches!(last, Step::Retrying { .. }));
+                self.record_unless(&id, step, |last| matches!(last, Step::Retrying { .. }));
             }
-            MappingEvent::FilteredOut(_) => self.note(&id, Step::FilteredOut { queue, function }),
-            MappingEvent::Dropped { reason, .. } => self.note(&id, Step::Dropped { queue, reason: reason.clone() }),
-            MappingEvent::BatchFailed { reason, .. } => self.note(&id, Step::Returned { reason: reason.clone() }),
+            MappingEvent::FilteredOut(_) => self.record(&id, Step::FilteredOut { queue, function }),
+            MappingEvent::Dropped { reason, .. } => self.record(&id, Step::Dropped { queue, reason: reason.clone() }),
+            MappingEvent::BatchFailed { reason, .. } => self.record(&id, Step::Returned { reason: reason.clone() }),
         }
     }
 
-    /// A client was told 202 with this id. Who saw the message being sent has told so; of another endpoint, which `elsewhere`
-    /// names, this answer may be all there is to know.
+    /// Records a 202 with this id. The emulated queues report the send too; for a remote endpoint, which `remote`
+    /// names, the answer may be the only evidence.
     pub(crate) fn answered(&self, id: &str, remote: Option<&str>) {
         let mut state = self.state();
-        let timeline = state.timelines.get_mut(id);
-        let (is_new, mut is_told, mut is_late) = (timeline.is_none(), false, false);
+        let log = state.logs.get_mut(id);
+        let (is_new, mut is_known, mut is_late) = (log.is_none(), false, false);
         let accepted = remote.map(|queue| Step::Accepted { queue: queue.to_owned() });
-        if let Some(timeline) = timeline {
-            is_told = std::mem::take(&mut timeline.unanswered);
-            is_late = !is_told && accepted.as_ref().is_some_and(|accepted| timeline.put_first(accepted));
+        if let Some(log) = log {
+            is_known = std::mem::take(&mut log.unanswered);
+            is_late = !is_known && accepted.as_ref().is_some_and(|accepted| log.put_first(accepted));
         }
         drop(state);
         match accepted {
-            _ if is_told => {}
+            _ if is_known => {}
             Some(accepted) if is_late => (self.inner.observer)(id, &accepted),
-            Some(accepted) if is_new => self.note(id, accepted),
-            _ => self.note(id, Step::Repeated),
+            Some(accepted) if is_new => self.record(id, accepted),
+            _ => self.record(id, Step::Repeated),
         }
     }
 
-    /// The message's timeline: `{"id", "state", "steps": [{"at", "step", …}]}`.
-    pub(crate) fn timeline(&self, id: &str) -> Option<Value> {
+    /// Returns the message's log: `{"id", "state", "steps": [{"at", "step", …}]}`.
+    pub(crate) fn log_of(&self, id: &str) -> Option<Value> {
         let state = self.state();
-        let timeline = state.timelines.get(id)?;
-        let steps: Vec<Value> = timeline.steps.iter().map(|(at, step)| step_json(*at, step)).collect();
-        Some(json!({ "id": id, "state": timeline.state(), "steps": steps }))
+        let log = state.logs.get(id)?;
+        let steps: Vec<Value> = log.steps.iter().map(|(at, step)| step_json(*at, step)).collect();
+        Some(json!({ "id": id, "state": log.state(), "steps": steps }))
     }
 
-    /// The latest messages, newest first: `[{"id", "state"}]`.
+    /// Returns the latest messages, newest first: `[{"id", "state"}]`.
     pub(crate) fn latest(&self, count: usize) -> Value {
         let state = self.state();
         let newest = state.order.iter().rev().take(count);
-        newest.map(|id| json!({ "id": id, "state": state.timelines.get(id).map(MessageLog::state) })).collect()
+        newest.map(|id| json!({ "id": id, "state": state.logs.get(id).map(MessageLog::state) })).collect()
     }
 
-    fn note(&self, id: &str, step: Step) {
-        self.note_unless(id, step, |_| false);
+    fn record(&self, id: &str, step: Step) {
+        self.record_unless(id, step, |_| false);
     }
 
-    fn note_unless(&self, id: &str, step: Step, pointless_after: impl Fn(&Step) -> bool) {
+    fn record_unless(&self, id: &str, step: Step, is_redundant_after: impl Fn(&Step) -> bool) {
         {
             let mut state = self.state();
-            if !state.timelines.contains_key(id) {
+            if !state.logs.contains_key(id) {
                 if state.order.len() >= MESSAGES_MAX
                     && let Some(oldest) = state.order.pop_front()
                 {
-                    state.timelines.remove(&oldest);
+                    state.logs.remove(&oldest);
                 }
                 state.order.push_back(id.to_owned());
             }
-            let timeline = state.timelines.entry(id.to_owned()).or_default();
-            if timeline.last().is_some_and(pointless_after) {
+            let log = state.logs.entry(id.to_owned()).or_default();
+            if log.last().is_some_and(is_redundant_after) {
                 return;
             }
-            if timeline.steps.len() >= STEPS_MAX {
-                timeline.steps.remove(1);
+            if log.steps.len() >= STEPS_MAX {
+                log.steps.remove(1);
             }
-            timeline.steps.push((OffsetDateTime::now_utc(), step.clone()));
+            log.steps.push((OffsetDateTime::now_utc(), step.clone()));
         }
         (self.inner.observer)(id, &step);
     }
@@ -346,12 +348,12 @@ fn step_json(at: OffsetDateTime, step: &Step) -> Value {
     value
 }
 
-/// The seconds of a queue that holds messages for a step of the retry ladder: `orders.retry.5s`.
-fn ladder_step_s(queue: &str) -> Option<u32> {
-    queue.rsplit_once(LADDER_QUEUE_MIDDLE)?.1.strip_suffix('s')?.parse().ok()
+/// Returns the delay in the name of a retry queue, such as `orders.retry.5s`.
+fn retry_delay_s(queue: &str) -> Option<u32> {
+    queue.rsplit_once(RETRY_INFIX)?.1.strip_suffix('s')?.parse().ok()
 }
 
-/// The envelope's id, if the body is a CloudEvent.
+/// Returns the envelope's id if the body is a CloudEvent, otherwise `message_id`.
 fn identify(body: &str, message_id: &str) -> String {
     #[derive(Deserialize)]
     struct Event<'a> {

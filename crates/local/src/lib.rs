@@ -1,9 +1,11 @@
-//! The local stack: one SAM template's functions, HTTP API, queues and secrets on 127.0.0.1, from the unmodified binaries.
+//! The local stack: one SAM template's functions, HTTP API, queues and secrets on 127.0.0.1, from the unmodified
+//! binaries.
 //!
-//! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. In front stands a
-//! gateway that follows API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the functions and their
-//! event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message, queue
-//! counts and metrics. RabbitMQ is a private node or a broker of the caller's choice. Every server binds the loopback address only.
+//! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. In front
+//! stands a gateway that follows API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the
+//! functions and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the
+//! log of every message, queue counts and metrics. RabbitMQ is a private node or a broker of the caller's choice.
+//! Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {

@@ -1,8 +1,8 @@
-//! What the functions count, for Prometheus: `GET /metrics` of the admin port.
+//! Metrics for Prometheus: `GET /metrics` of the admin port.
 //!
-//! The numbers are those of the functions themselves: every line they print in CloudWatch's embedded metric format is taken up
-//! here instead of going to the terminal, whoever wrote it, so that a metric added to a handler is there without more ado. What
-//! only the stack knows comes beside them: how full the queues are, and how often each function ran and failed.
+//! Every line that a function prints in CloudWatch's embedded metric format is collected here instead of going to the
+//! terminal, so a metric added to a handler appears without further work. The stack adds the counts of the queues and
+//! of each function's invocations and failures.
 //!
 //! A metric `name` of the namespace `Sluicegate` becomes
 //!
@@ -12,9 +12,9 @@
 //! | Milliseconds and other units of time | the histogram `sluicegate_name_seconds`, without `_ms` |
 //! | any other | the summary `sluicegate_name`: sum and count |
 //!
-//! with its dimensions as labels. Two are told otherwise: what became of deliveries is one counter with the label `outcome`,
-//! `sluicegate_deliveries_total`, and `oldest_ms` is a gauge of the latest batch. Counters start with the stack and outlive the
-//! functions' processes.
+//! with its dimensions as labels. Two differ: the outcomes of deliveries are one counter with the label `outcome`,
+//! `sluicegate_deliveries_total`, and `oldest_ms` is a gauge of the latest batch. Counters start with the stack and
+//! outlive the functions' processes.
 
 mod emf;
 mod page;
@@ -33,7 +33,7 @@ use sluicegate_lambda_emulator::FunctionCounts;
 /// <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Collects what is counted. Clones share it.
+/// The collected metrics. Clones share them.
 #[derive(Clone, Default)]
 pub struct Metrics {
     inner: Arc<Mutex<Inner>>,
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl Metrics {
-    /// Takes a line of a function's output if it is one of metrics; false for any other.
+    /// Collects a line of a function's output if it holds metrics; returns whether it does.
     #[must_use]
     pub fn take(&self, line: &str) -> bool {
         let Some(points) = emf::points(line) else { return false };
@@ -55,12 +55,12 @@ impl Metrics {
         true
     }
 
-    /// Tells of a function that runs.
+    /// Adds a function that runs.
     pub fn function(&self, name: &str, counts: FunctionCounts) {
         self.inner().functions.insert(name.to_owned(), counts);
     }
 
-    /// The page; `queues` as `GET /queues` lists them.
+    /// Returns the page; `queues` as `GET /queues` lists them.
     #[must_use]
     pub fn page(&self, queues: &[Value]) -> String {
         let inner = self.inner();
@@ -76,7 +76,7 @@ impl Metrics {
     }
 }
 
-/// A queue that cannot be asked has no samples.
+/// Writes the counts of the queues. A queue that does not answer has no samples.
 fn queues_to(page: &mut Page, queues: &[Value]) {
     let help =
         "Messages of a queue: visible ones can be received, those in flight are with a consumer, delayed ones wait.";

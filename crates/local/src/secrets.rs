@@ -1,7 +1,7 @@
-//! The development secrets: fixed, seeded by the local stack alone, and no secret to anybody.
+//! The development secrets: fixed, public values that only the local stack uses.
 //!
-//! Every `AWS::SecretsManager::Secret` of the template has the same value here: an object from a logical name to the values
-//! that are live.
+//! Every `AWS::SecretsManager::Secret` of the template has the same value: an object from a logical name to its live
+//! values.
 
 mod versions;
 
@@ -18,19 +18,19 @@ use sluicegate_sam::{REGION, SecretPlan};
 pub use versions::SecretLookup;
 pub(crate) use versions::{SecretError, SecretVersions};
 
-/// Opens every operation that asks for an API key; its principal is `dev`.
+/// The API key for every operation; its principal is `dev`.
 pub const API_KEY: &str = "dev-key";
-/// Signs GitHub deliveries.
+/// The signing secret of GitHub deliveries.
 pub const GITHUB: &str = "dev-github";
-/// Signs Standard Webhooks deliveries.
+/// The signing secret of Standard Webhooks deliveries.
 pub const STANDARD_WEBHOOKS: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// How long another endpoint may take to answer.
+/// Limit for a call to a remote endpoint.
 const CALL_S_MAX: u64 = 30;
 /// A secret is 64 KiB at most. <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
 
-/// The secret's value.
+/// Returns the secret's value.
 pub(crate) fn secret_string() -> String {
     let hash: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     json!({
@@ -41,7 +41,7 @@ pub(crate) fn secret_string() -> String {
     .to_string()
 }
 
-/// Finds the template's secrets by name, ARN, or ARN without its random end.
+/// Returns a lookup of the template's secrets by name, ARN, or ARN without its random end.
 pub(crate) fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
     let known: Vec<_> = secrets.iter().map(|secret| (secret.name.clone(), secret.arn.clone())).collect();
     Arc::new(move |id| {
@@ -52,10 +52,10 @@ pub(crate) fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
     })
 }
 
-/// Creates the secret at another endpoint unless it is there already, and gives its ARN. A value that is there stays.
+/// Creates the secret at a remote endpoint unless it exists, and returns its ARN. An existing value stays.
 ///
 /// # Errors
-/// What the endpoint answered, or why it did not.
+/// The endpoint's error, or the reason for a missing answer.
 pub(crate) async fn create_remote(endpoint_url: &str, name: &str) -> Result<String, String> {
     let input = json!({
         "Name": name,

@@ -1,7 +1,7 @@
-//! The whole local stack: reads the template, makes the queues, builds and starts the functions, and opens the ports.
+//! The local stack: reads the template, creates the queues, builds and starts the functions, and opens the ports.
 //!
-//! Everything listens on the loopback address only, and everything ends with the [`Stack`]: no process of a function
-//! outlives it. Ports are taken before anything else is done, so that a taken one is told at once.
+//! Everything listens on the loopback address only and ends with the [`Stack`]: no process of a function outlives it.
+//! Ports are opened first, so a port conflict fails fast.
 
 mod concurrency;
 mod error;
@@ -41,15 +41,15 @@ use crate::{
 };
 use ports::Ports;
 
-/// The template's parameter that says what the queues are.
+/// The template's parameter that chooses the broker.
 pub(crate) const BROKER_PARAMETER: &str = "Broker";
-/// The variable that tells functions where RabbitMQ is.
+/// The environment variable with RabbitMQ's URL.
 const RABBITMQ_URL: &str = "RABBITMQ_URL";
-/// The variable that says which secret has it in the cloud; functions prefer [`RABBITMQ_URL`].
+/// The environment variable with the ARN of the URL's secret in the cloud; functions prefer [`RABBITMQ_URL`].
 const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
-/// What [`Health`] calls the broker.
+/// The broker's name in [`Health`].
 const RABBITMQ: &str = "RabbitMQ";
-/// How long invocations in flight may go on when the stack stops.
+/// Limit for invocations in flight when the stack stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running stack.
@@ -59,15 +59,15 @@ pub struct Stack {
     functions: BTreeMap<String, Function>,
     mappings: Vec<SqsMapping>,
     rabbitmq: Option<rabbitmq::Running>,
-    /// The servers and the watch; they end with this set.
+    /// The servers and the watcher; they end with this set.
     tasks: JoinSet<()>,
 }
 
 impl Stack {
-    /// Starts everything; ready when every function is up.
+    /// Starts everything and waits until every function is up.
     ///
     /// # Errors
-    /// See [`StackError`]. What was started until then is stopped.
+    /// See [`StackError`]. Parts already started are stopped.
     pub async fn start(options: Options) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let text = std::fs::read_to_string(&options.template)
@@ -108,7 +108,7 @@ impl Stack {
         });
         let client = match &options.endpoint_url {
             Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
-            None => SqsClient::Embedded(embedded(&ports.addresses.aws, &journal)),
+            None => SqsClient::Embedded(emulated(&ports.addresses.aws, &journal)),
         };
         settings.physical = provision::create(&client, &plan, options.endpoint_url.as_deref()).await?;
         let functions = std::mem::take(&mut plan.functions);
@@ -121,10 +121,10 @@ impl Stack {
         let mut tasks = JoinSet::new();
         let health = Health::default();
         for function in &plan.functions {
-            health.down(&function.name, "it is being built");
+            health.down(&function.name, "being built");
         }
         if broker.is_some() {
-            health.down(RABBITMQ, "it is starting");
+            health.down(RABBITMQ, "starting");
         }
         let queues = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
         let counts = broker.as_ref().map(|broker| rabbitmq::counts(broker.endpoint(), topology.as_ref(), &plan));
@@ -153,7 +153,7 @@ impl Stack {
                 None => Ok(None),
             }
         };
-        // The node starts while the compiler works.
+        // The node starts while cargo builds.
         let (executables, rabbitmq) = tokio::try_join!(functions::build(&options, &plan.functions), starting)?;
         health.up(RABBITMQ);
         let concurrency = options.concurrency.unwrap_or_else(|| concurrency_default(plan.functions.len()));
@@ -184,24 +184,24 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Where it listens.
+    /// Returns its addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// The HTTP API's routes, such as `POST /orders`.
+    /// Returns the HTTP API's routes, such as `POST /orders`.
     pub fn routes(&self) -> &[String] {
         &self.routes
     }
 
-    /// Closes the ports, gives invocations in flight a moment, and returns when every process is gone.
+    /// Closes the ports, waits briefly for invocations in flight, and returns when every process has ended.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         let mut stopping: JoinSet<()> = self.mappings.drain(..).map(SqsMapping::stop).collect();
         let mq_mappings = self.rabbitmq.as_mut().map(rabbitmq::Running::take_mappings).unwrap_or_default();
         mq_mappings.into_iter().for_each(|mapping| drop(stopping.spawn(mapping.stop())));
         let all = async { while stopping.join_next().await.is_some() {} };
-        // What is still in flight after that is aborted with the mappings.
+        // Invocations still in flight are aborted with the mappings.
         let _ = tokio::time::timeout(STOP_PATIENCE, all).await;
         stopping.abort_all();
         let mut stopping = JoinSet::new();
@@ -256,14 +256,14 @@ impl Stack {
     }
 }
 
-/// Runs a server; it ends only if it cannot accept connections any more.
+/// Runs a server, which ends only if it cannot accept connections any more.
 async fn serve(name: &'static str, terminal: Terminal, server: impl Future<Output = std::io::Result<()>>) {
     if let Err(error) = server.await {
         terminal.error(format_args!("the {name} port: {error}"));
     }
 }
 
-fn embedded(base_url: &str, journal: &Journal) -> Sqs {
+fn emulated(base_url: &str, journal: &Journal) -> Sqs {
     let sqs = Sqs::new(Clock::system(), SqsConfig::default());
     sqs.set_base_url(base_url);
     let journal = journal.clone();
@@ -271,7 +271,7 @@ fn embedded(base_url: &str, journal: &Journal) -> Sqs {
     sqs
 }
 
-/// Notes what the gateway answered. A 202 names the message it was given for.
+/// Returns the gateway's observer: prints each answer and passes on the message id of a 202.
 fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> gateway::Observer {
     #[derive(Deserialize)]
     struct Accepted {
@@ -288,7 +288,7 @@ fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> ga
     })
 }
 
-/// One line per kind of thing that is not run, one per property without effect.
+/// Prints one line per kind of resource that is not run, and one per property without effect.
 fn print_notices(terminal: &Terminal, notices: &[Notice]) {
     let mut not_run: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for notice in notices {

@@ -1,7 +1,7 @@
-//! What a person at the terminal reads: one line per request, per step of a message's life, and per line of a function's log.
+//! The output on the terminal: one line per request, per step of a message, and per line of a function's log.
 //!
-//! Lines go to a sink that is given; colours are a property of the sink. Payloads are never printed. What is told once is not told
-//! again: a function's own lines about a request or a delivery that went well say no more than the stack's.
+//! Lines go to a sink of the caller; colours are a property of the sink. Payloads are never printed. A function's own
+//! lines about a successful request or delivery are left out, because they repeat the stack's.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -11,10 +11,10 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{gateway::Exchange, journal::Step};
 
-/// Takes finished lines, without their line ends.
+/// Receives finished lines, without line ends.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Writes lines for people. Clones share the sink.
+/// Writes lines to the terminal. Clones share the sink.
 #[derive(Clone)]
 pub struct Terminal {
     sink: LineSink,
@@ -31,38 +31,38 @@ enum Colour {
 }
 
 impl Terminal {
-    /// Lines for `sink`, with ANSI colours if it shows them.
+    /// Creates a terminal for `sink`, with ANSI colours if `coloured`.
     pub fn new(sink: LineSink, coloured: bool) -> Self {
         Self { sink, coloured }
     }
 
-    /// A line as it is, for scripts and headings.
+    /// Writes text unchanged.
     pub fn line(&self, text: impl Display) {
         for line in text.to_string().split('\n') {
             (self.sink)(line);
         }
     }
 
-    /// Something that may matter.
+    /// Writes a warning.
     pub fn warn(&self, text: impl Display) {
         self.line(format_args!("{} {text}", self.paint(Colour::Yellow, "warning:")));
     }
 
-    /// Something that went wrong.
+    /// Writes an error.
     pub fn error(&self, text: impl Display) {
         self.line(format_args!("{} {text}", self.paint(Colour::Red, "error:")));
     }
 
-    /// A line of a function's log, unless it repeats what [`Terminal::request`] and [`Terminal::step`] tell.
+    /// Writes a line of a function's log, unless it repeats a request's or a step's line.
     pub fn function(&self, name: &str, line: &str) {
         let (before, after) = without_runtime_span(line);
         let line = format!("{before}{after}");
-        if !is_told(&line) {
+        if !is_repeated(&line) {
             self.line(format_args!("{} {line}", self.paint(Colour::Blue, &format!("{name} |"))));
         }
     }
 
-    /// A request that was answered, with the code of a refusal.
+    /// Writes an answered request, with the code of a refusal.
     pub fn request(&self, exchange: &Exchange<'_>) {
         #[derive(Deserialize)]
         struct Problem {
@@ -81,7 +81,7 @@ impl Terminal {
         self.line(format_args!("{} {method} {path} → {status}{code} in {took_ms} ms", self.time()));
     }
 
-    /// A step in a message's life.
+    /// Writes a step of a message.
     pub fn step(&self, id: &str, step: &Step) {
         let colour = match step {
             Step::Accepted { .. } | Step::Done | Step::Redriven { .. } => Colour::Green,
@@ -106,20 +106,19 @@ impl Terminal {
     }
 }
 
-/// The line without the span that the Lambda runtime opens around an invocation: two ids that nobody needs here, longer than
-/// most messages.
+/// Returns the line without the Lambda runtime's span around an invocation: two ids that are longer than most messages.
 fn without_runtime_span(line: &str) -> (&str, &str) {
     let (start, end) = ("Lambda runtime invoke{", "}: ");
     let found = line.split_once(start).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
     found.unwrap_or((line, ""))
 }
 
-/// Whether it is a line of our functions about a request or a delivery with nothing in it that the stack does not tell: the reason
-/// of a refusal is such a thing, and only the function knows it.
-fn is_told(line: &str) -> bool {
-    let Some(told) = line.trim_start().strip_prefix("INFO ") else { return false };
-    let starts = |text: &str| told.strip_prefix(text).is_some_and(|fields| fields.starts_with(" request_id="));
-    starts("accepted") || starts("delivery") || (starts("refused") && !told.contains(" reason="))
+/// Returns whether the line is about a request or a delivery and adds nothing to the stack's line. The reason of a
+/// refusal adds something: only the function has it.
+fn is_repeated(line: &str) -> bool {
+    let Some(event) = line.trim_start().strip_prefix("INFO ") else { return false };
+    let starts = |text: &str| event.strip_prefix(text).is_some_and(|fields| fields.starts_with(" request_id="));
+    starts("accepted") || starts("delivery") || (starts("refused") && !event.contains(" reason="))
 }
 
 #[cfg(test)]
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_stack_tells_is_not_told_twice() {
+    fn lines_that_repeat_the_stacks_are_left_out() {
         for (line, expected) in [
             (r#" INFO accepted request_id="r" route="POST /orders" status=202"#, true),
             (r#" INFO delivery request_id="r" outcome="done""#, true),
@@ -149,7 +148,7 @@ mod tests {
             (" INFO accepted by a handler of yours", false),
             ("delivery request_id=", false),
         ] {
-            assert_eq!(is_told(line), expected, "{line}");
+            assert_eq!(is_repeated(line), expected, "{line}");
         }
     }
 }

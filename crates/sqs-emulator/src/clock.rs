@@ -1,8 +1,8 @@
 //! The time every part of the local stack goes by.
 //!
-//! `Clock::now` is the epoch time in milliseconds, derived from tokio's clock: under `tokio::time::pause` it stands still and
-//! moves only when tokio's time is advanced, so that tests of timeouts and windows need no waiting. It never goes backwards,
-//! also when the wall clock is set.
+//! `Clock::now` is the epoch time in milliseconds, derived from tokio's clock: under `tokio::time::pause` it stands
+//! still and moves only when tokio's time is advanced, so that tests of timeouts and windows need no waiting. It
+//! never goes backwards, also when the wall clock is set.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,7 @@
 //! All queues as one pure state machine: queues by name, dead-letter queues, move tasks.
 //!
-//! Callers of every account and Region share the queues: a queue's ARN and URL name those of the caller that created it.
+//! Callers of every account and Region share the queues: a queue's ARN and URL name those of the caller that created
+//! it.
 //!
 //! Every method takes the time. Events pile up in `events` until the caller takes them away.
 
@@ -58,7 +59,8 @@ impl Engine {
         format!("{}/{}/{}", self.base_url, queue.account(), queue.name)
     }
 
-    /// The name in a queue URL: its last two segments are account and name, whatever comes before. AWS takes a bare name, too.
+    /// The name in a queue URL: its last two segments are account and name, whatever comes before. AWS takes a bare
+    /// name, too.
     pub(crate) fn name_in_url<'u>(&self, url: &'u str) -> Result<&'u str, ApiError> {
         let mut segments = url.trim_end_matches('/').rsplit('/');
         match (segments.next(), segments.next()) {
@@ -186,7 +188,8 @@ impl Engine {
     /// Checks what every message of one call needs on this queue, whatever its batch-mates.
     ///
     /// # Errors
-    /// `MissingParameter` for a FIFO message without a group, `InvalidParameterValue` for one that cannot be deduplicated.
+    /// `MissingParameter` for a FIFO message without a group, `InvalidParameterValue` for one that cannot be
+    /// deduplicated.
     pub(crate) fn check_fifo(&mut self, name: &str, draft: &Draft, now: EpochMs) -> Result<(), ApiError> {
         let attributes = &self.queue(name, now)?.attributes;
         if !attributes.fifo {
@@ -272,8 +275,8 @@ impl Engine {
         let Some(queue) = self.queues.get_mut(target) else { return };
         self.events.push(QueueEvent::dead_lettered(name, &message, target));
         message.dead_letter_source = Some(arn.clone());
-        // Two messages that share a deduplication id must both arrive, so it becomes the message id; and only on standard
-        // queues does retention go on from the first send. Guide sqs-configure-dead-letter-queue-redrive.
+        // Two messages that share a deduplication id must both arrive, so it becomes the message id; and only on
+        // standard queues does retention go on from the first send. Guide sqs-configure-dead-letter-queue-redrive.
         if queue.attributes.fifo {
             message.deduplication_id = Some(message.id.clone());
             message.sent_at = now;

@@ -1,8 +1,8 @@
 //! What a caller gets when SQS says no.
 //!
 //! Every error has two names: the modelled one (`QueueDoesNotExist`), which new SDKs match, and the legacy query code
-//! (`AWS.SimpleQueueService.NonExistentQueue`), which older ones and boto3 show. A message is meant for the caller: it may
-//! repeat what the caller sent, never what others stored.
+//! (`AWS.SimpleQueueService.NonExistentQueue`), which older ones and boto3 show. A message is meant for the caller:
+//! it may repeat what the caller sent, never what others stored.
 
 use std::borrow::Cow;
 

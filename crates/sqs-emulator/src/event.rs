@@ -1,7 +1,7 @@
 //! What happened to a message, told to whoever observes the queues.
 //!
-//! Events are told in the order in which they happened, after the engine's lock is released and before the call that caused
-//! them returns. An observer must be quick.
+//! Events are told in the order in which they happened, after the engine's lock is released and before the call that
+//! caused them returns. An observer must be quick.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

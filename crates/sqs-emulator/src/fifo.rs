@@ -1,4 +1,5 @@
-//! What makes a queue FIFO: groups that are locked while their oldest message is in flight, and a memory of five minutes.
+//! What makes a queue FIFO: groups that are locked while their oldest message is in flight, and a memory of five
+//! minutes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -9,9 +10,9 @@ use crate::limits::DEDUPLICATION_WINDOW_MS;
 
 /// The message groups of one queue. Messages are known by their serial, which grows in order of arrival.
 ///
-/// A group gives its messages in order, up to the first that is hidden (delayed or in flight), and goes to the end of the
-/// line whenever its oldest message was hidden and is no longer: both as recorded on AWS. Nothing scans: every change costs
-/// the logarithm of the group's and the queue's size.
+/// A group gives its messages in order, up to the first that is hidden (delayed or in flight), and goes to the end of
+/// the line whenever its oldest message was hidden and is no longer: both as recorded on AWS. Nothing scans: every
+/// change costs the logarithm of the group's and the queue's size.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: HashMap<Arc<str>, Group>,

@@ -1,8 +1,8 @@
 //! Amazon SQS in memory: standard and FIFO queues that follow AWS's rules, on an injected clock.
 //!
-//! [`Sqs`] is the service: it takes an action with its AWS JSON input and returns its output, long polling included. [`serve`]
-//! puts it behind HTTP for any AWS SDK, in AWS JSON 1.0 and in the Query protocol. The `sqs-emulator` binary does the same from
-//! a shell: `sqs-emulator --port 4566`.
+//! [`Sqs`] is the service: it takes an action with its AWS JSON input and returns its output, long polling included.
+//! [`serve`] puts it behind HTTP for any AWS SDK, in AWS JSON 1.0 and in the Query protocol. The `sqs-emulator`
+//! binary does the same from a shell: `sqs-emulator --port 4566`.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -34,11 +34,11 @@
 //!
 //! # Limits
 //!
-//! Messages live in memory until the process ends. Every error has Amazon's name and every quota in [`limits`] its source.
-//! Absent on purpose: propagation delays, throttling, access control (`Policy` is stored without effect, `AddPermission` and
-//! `RemovePermission` are refused), encryption (its attributes are stored without effect), a set of queues per account and
-//! Region (a queue's ARN and URL name those of the caller that created it, and every caller sees it), and empty answers to
-//! short polls of queues that have messages.
+//! Messages live in memory until the process ends. Every error has Amazon's name and every quota in [`limits`] its
+//! source. Absent on purpose: propagation delays, throttling, access control (`Policy` is stored without effect,
+//! `AddPermission` and `RemovePermission` are refused), encryption (its attributes are stored without effect), a set
+//! of queues per account and Region (a queue's ARN and URL name those of the caller that created it, and every caller
+//! sees it), and empty answers to short polls of queues that have messages.
 
 mod actions;
 mod caller;

@@ -148,8 +148,8 @@ impl Wanted {
     }
 }
 
-/// A message as `ReceiveMessage` answers it. The attribute MD5 covers the attributes that are in the answer, because this is
-/// what clients can check.
+/// A message as `ReceiveMessage` answers it. The attribute MD5 covers the attributes that are in the answer, because
+/// this is what clients can check.
 pub(crate) fn render(message: &Message, handle: String, wanted: &Wanted, sender_id: &str) -> Value {
     let mut out = Map::new();
     out.insert("MessageId".into(), message.id.as_ref().into());

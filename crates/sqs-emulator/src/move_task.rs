@@ -1,8 +1,8 @@
 //! Message move tasks: DLQ redrive, at a rate, back to where each message came from or to one queue.
 //!
-//! A task is a step function of time: `step` moves what is due and says when to call again. A moved message is a new message
-//! (new id, new sent time, receive count 0), as AWS documents.
-//! Guide sqs-configure-dead-letter-queue-redrive; failure reasons: guide troubleshooting-dlq-redrive.
+//! A task is a step function of time: `step` moves what is due and says when to call again. A moved message is a new
+//! message (new id, new sent time, receive count 0), as AWS documents. Guide sqs-configure-dead-letter-queue-redrive;
+//! failure reasons: guide troubleshooting-dlq-redrive.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! One queue as a pure state machine: every method takes the time, nothing waits.
 //!
-//! A message is delayed, ready or in flight. Each state has an index ordered by the time it ends, so that no operation scans
-//! the queue: its cost is the logarithm of the number of messages. `advance` brings the states up to a time; the engine calls
-//! it before anything else.
+//! A message is delayed, ready or in flight. Each state has an index ordered by the time it ends, so that no
+//! operation scans the queue: its cost is the logarithm of the number of messages. `advance` brings the states up to
+//! a time; the engine calls it before anything else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -303,12 +303,13 @@ impl Queue {
 
     /// Makes the message received with this handle visible `timeout_s` from now.
     ///
-    /// On a standard queue an older handle of a message in flight works, too, and the call succeeds without effect (`None`)
-    /// once the visibility timeout is over: both as recorded on AWS.
+    /// On a standard queue an older handle of a message in flight works, too, and the call succeeds without effect
+    /// (`None`) once the visibility timeout is over: both as recorded on AWS.
     ///
     /// # Errors
-    /// `ReceiptHandleIsInvalid`, or `InvalidParameterValue` if the message is gone or the timeout ends more than 12 hours
-    /// after the receive; on a FIFO queue also if it was received again, and `MessageNotInflight` if it is visible.
+    /// `ReceiptHandleIsInvalid`, or `InvalidParameterValue` if the message is gone or the timeout ends more than 12
+    /// hours after the receive; on a FIFO queue also if it was received again, and `MessageNotInflight` if it is
+    /// visible.
     pub(crate) fn change_visibility(
         &mut self,
         handle: &str,

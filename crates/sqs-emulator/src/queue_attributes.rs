@@ -1,7 +1,7 @@
 //! Queue attributes: read from the strings of the API, checked, and rendered back.
 //!
-//! `apply` changes all of them or none. What needs to know other queues (does the dead-letter queue exist, may it be used)
-//! is checked by the engine.
+//! `apply` changes all of them or none. What needs to know other queues (does the dead-letter queue exist, may it be
+//! used) is checked by the engine.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -104,8 +104,8 @@ impl QueueAttributes {
     /// Sets `given`, all or none.
     ///
     /// # Errors
-    /// `InvalidAttributeName` for an unknown one or one this type of queue does not have, `InvalidAttributeValue` (for the
-    /// redrive policies `InvalidParameterValue`) for a bad value.
+    /// `InvalidAttributeName` for an unknown one or one this type of queue does not have, `InvalidAttributeValue`
+    /// (for the redrive policies `InvalidParameterValue`) for a bad value.
     pub(crate) fn apply(&mut self, given: &BTreeMap<String, String>) -> Result<(), ApiError> {
         let mut next = self.clone();
         for (name, text) in given {

@@ -1,4 +1,5 @@
-//! Redrive policy (source queue → dead-letter queue) and redrive allow policy (who may use a queue as dead-letter queue).
+//! Redrive policy (source queue → dead-letter queue) and redrive allow policy (who may use a queue as dead-letter
+//! queue).
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! The HTTP service: the SQS API in both of its protocols.
 //!
-//! `POST /` with `X-Amz-Target: AmazonSQS.<Action>` uses AWS JSON 1.0. A form or a URL with `Action=<Action>` uses the Query
-//! protocol of older tools, which also reaches STS's `GetCallerIdentity`. Signatures are not verified; Region and account come
-//! from the credential scope. Any other request is refused in its own protocol, with a text that lists what is supported.
+//! `POST /` with `X-Amz-Target: AmazonSQS.<Action>` uses AWS JSON 1.0. A form or a URL with `Action=<Action>` uses
+//! the Query protocol of older tools, which also reaches STS's `GetCallerIdentity`. Signatures are not verified;
+//! Region and account come from the credential scope. Any other request is refused in its own protocol, with a text
+//! that lists what is supported.
 
 mod query;
 
@@ -24,7 +25,8 @@ use query::Query;
 
 /// The largest request: a batch of 1 MiB, each character escaped as six, and room for the rest.
 const REQUEST_BYTES_MAX: usize = 8 * 1_024 * 1_024;
-/// How much of a larger request is read and dropped, because many clients read no answer before they have sent everything.
+/// How much of a larger request is read and dropped, because many clients read no answer before they have sent
+/// everything.
 const DROPPED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Digits of an account.
 const ACCOUNT_DIGITS: usize = 12;
@@ -48,8 +50,8 @@ pub async fn serve(listener: TcpListener, sqs: Sqs) -> std::io::Result<()> {
     axum::serve(listener, router(sqs)).await
 }
 
-/// Returns the service as an axum router, for a server that answers more than SQS on the same port: a layer around it sees
-/// each request first.
+/// Returns the service as an axum router, for a server that answers more than SQS on the same port: a layer around it
+/// sees each request first.
 pub fn router(sqs: Sqs) -> Router {
     Router::new().fallback(answer).with_state(sqs)
 }

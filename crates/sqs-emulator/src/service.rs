@@ -1,13 +1,13 @@
 //! The embedded SQS: standard and FIFO queues that behave as Amazon's do, in memory, on a clock that is given.
 //!
-//! `Sqs::call` takes an action and its AWS JSON input and gives its output, long polling included. Underneath is a pure state
-//! machine (`engine`, `queue`, `fifo`) that takes the time as an argument; this module adds the lock, the waiting and the
-//! observers. Every error has Amazon's name.
+//! `Sqs::call` takes an action and its AWS JSON input and gives its output, long polling included. Underneath is a
+//! pure state machine (`engine`, `queue`, `fifo`) that takes the time as an argument; this module adds the lock, the
+//! waiting and the observers. Every error has Amazon's name.
 //!
 //! Absent on purpose: propagation delays, throttling, access control (`Policy` is remembered, `AddPermission` and
-//! `RemovePermission` are refused), encryption (its attributes are remembered), a set of queues for each account and Region
-//! (a queue's ARN and URL name those of the caller that created it, and every caller sees it), and empty answers to short
-//! polls of queues that have messages.
+//! `RemovePermission` are refused), encryption (its attributes are remembered), a set of queues for each account and
+//! Region (a queue's ARN and URL name those of the caller that created it, and every caller sees it), and empty
+//! answers to short polls of queues that have messages.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -23,7 +23,8 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::event::QueueEvent;
 
-/// Sees every event before the call that caused it returns; must be quick, must not block, and must not call the service.
+/// Sees every event before the call that caused it returns; must be quick, must not block, and must not call the
+/// service.
 pub type Observer = Arc<dyn Fn(&QueueEvent) + Send + Sync>;
 
 /// The service. Clones share the queues.
@@ -71,7 +72,8 @@ impl Sqs {
         self.inner.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    /// Runs one action, such as `SendMessage`, on its AWS JSON input. `ReceiveMessage` waits as long as it was asked to.
+    /// Runs one action, such as `SendMessage`, on its AWS JSON input. `ReceiveMessage` waits as long as it was asked
+    /// to.
     ///
     /// # Errors
     /// What the API documents for the action, and `UnknownOperationException` for an action SQS does not have.
@@ -143,8 +145,8 @@ impl Sqs {
         result
     }
 
-    /// Empties the outbox. Waits for another thread that is at it, which may still be telling what happened here: no caller
-    /// has a message, or the answer to a send, before the observers know of it.
+    /// Empties the outbox. Waits for another thread that is at it, which may still be telling what happened here: no
+    /// caller has a message, or the answer to a send, before the observers know of it.
     fn tell_observers(&self) {
         let _telling = lock(&self.inner.telling);
         let observers = self.inner.observers.read().unwrap_or_else(PoisonError::into_inner).clone();

@@ -83,7 +83,8 @@ fn process_state(pid: i32) -> Option<char> {
     stat.rsplit(") ").next()?.chars().next()
 }
 
-/// Waits until the kernel has stopped the process: a signal is sent at once but takes effect when the process is scheduled.
+/// Waits until the kernel has stopped the process: a signal is sent at once but takes effect when the process is
+/// scheduled.
 async fn stopped(pid: i32) {
     let stopped = async {
         while process_state(pid) != Some('T') {

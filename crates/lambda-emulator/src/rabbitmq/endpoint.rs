@@ -29,8 +29,8 @@ impl Endpoint {
     /// Parses a URL as [`Address::parse`] does.
     ///
     /// # Errors
-    /// The text is not such a URL, or has no credentials for another machine. The error leaves out the text, which may hold a
-    /// password.
+    /// The text is not such a URL, or has no credentials for another machine. The error leaves out the text, which
+    /// may hold a password.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let address = Address::parse(url)?;
         Ok(Self { uri: address.uri()?, management: address.management()?, address })

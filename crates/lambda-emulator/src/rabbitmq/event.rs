@@ -1,7 +1,8 @@
 //! The event of an Amazon MQ mapping.
 //!
-//! Records have all the fields that Lambda sends and no others; a property that the publisher did not set is null. Lambda's
-//! poller is written in Java: strings in headers are `{"bytes": […]}` with signed bytes, and times have Java's US format.
+//! Records have all the fields that Lambda sends and no others; a property that the publisher did not set is null.
+//! Lambda's poller is written in Java: strings in headers are `{"bytes": […]}` with signed bytes, and times have
+//! Java's US format.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 
 use base64::Engine as _;
@@ -80,7 +81,8 @@ fn signed(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| Value::from(byte.cast_signed())).collect()
 }
 
-/// Formats a time as `Jan 1, 1970, 12:33:41 AM`, in UTC. Returns `None` beyond the year 9999, which a timestamp in milliseconds is.
+/// Formats a time as `Jan 1, 1970, 12:33:41 AM`, in UTC. Returns `None` beyond the year 9999, which a timestamp in
+/// milliseconds is.
 fn human_time(seconds: u64) -> Option<String> {
     let format = format_description!(
         "[month repr:short] [day padding:none], [year padding:none], [hour repr:12 padding:none]:[minute]:[second] [period]"

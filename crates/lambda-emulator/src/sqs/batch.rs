@@ -36,8 +36,8 @@ impl Batch {
         self.deliveries.is_empty()
     }
 
-    /// Takes the delivery, or returns it if the event would be too large. The first delivery always fits: a message of 1 MiB
-    /// is at most 2 MiB as JSON.
+    /// Takes the delivery, or returns it if the event would be too large. The first delivery always fits: a message
+    /// of 1 MiB is at most 2 MiB as JSON.
     fn push(&mut self, delivery: Delivery) -> Result<(), Delivery> {
         let event_bytes = self.event_bytes + delivery.record.len() + 1;
         if event_bytes > EVENT_BYTES_MAX && !self.is_empty() {
@@ -64,8 +64,8 @@ impl Batch {
 }
 
 impl<Q: Queue, I: Invoke> Shared<Q, I> {
-    /// Returns the next batch. `surplus` holds the messages that did not fit into the last one. When stopped, returns the
-    /// messages gathered so far.
+    /// Returns the next batch. `surplus` holds the messages that did not fit into the last one. When stopped, returns
+    /// the messages gathered so far.
     pub(super) async fn gather(&self, surplus: &mut VecDeque<Delivery>, stop: &mut Stop) -> Batch {
         let backoff = Backoff::default();
         let mut batch = Batch::new();

@@ -22,7 +22,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
     /// Delivers the batch; returns whether the function processed every message.
     pub(super) async fn deliver(&self, batch: Batch, stop: Stop, backoff: &Backoff) -> bool {
         for delivery in &batch.deliveries {
-            self.tell(&MappingEvent::Delivered(self.message(delivery)));
+            self.report(&MappingEvent::Delivered(self.message(delivery)));
         }
         let invocation = self.invoke(&batch, stop).await;
         let verdict = self.judge(invocation, &batch);
@@ -34,7 +34,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
                 }
                 for delivery in &batch.deliveries {
                     let message = self.message(delivery);
-                    self.tell(&MappingEvent::BatchFailed { message, reason: reason.clone() });
+                    self.report(&MappingEvent::BatchFailed { message, reason: reason.clone() });
                 }
             }
             Verdict::Success | Verdict::Partial(_) => {
@@ -45,8 +45,8 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         verdict == Verdict::Success
     }
 
-    /// Invokes the function. A throttled invocation is retried until the first message of the batch becomes visible again,
-    /// which uses up the receive.
+    /// Invokes the function. A throttled invocation is retried until the first message of the batch becomes visible
+    /// again, which uses up the receive.
     async fn invoke(&self, batch: &Batch, mut stop: Stop) -> Invocation {
         let event: Bytes = batch.event();
         let mut pause = THROTTLE_PAUSE_MIN;
@@ -96,7 +96,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         let (failed, done): (Vec<_>, Vec<_>) =
             batch.deliveries.iter().partition(|delivery| listed(&delivery.message_id));
         for delivery in failed {
-            self.tell(&MappingEvent::Returned(self.message(delivery)));
+            self.report(&MappingEvent::Returned(self.message(delivery)));
         }
         self.delete(&done, MappingEvent::Done).await;
     }

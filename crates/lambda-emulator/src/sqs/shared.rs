@@ -27,7 +27,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         let failed = self.source.delete(deliveries).await;
         for (index, delivery) in deliveries.iter().enumerate() {
             let message = self.message(delivery);
-            self.tell(&match failed.get(&index) {
+            self.report(&match failed.get(&index) {
                 None => deleted(message),
                 Some(reason) => MappingEvent::BatchFailed { message, reason: format!("not deleted: {reason}") },
             });
@@ -44,7 +44,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
         }
     }
 
-    pub(super) fn tell(&self, event: &MappingEvent) {
+    pub(super) fn report(&self, event: &MappingEvent) {
         (self.observer)(event);
     }
 }

@@ -92,8 +92,8 @@ impl<Q: Queue> Source<Q> {
         refused
     }
 
-    /// Deletes one chunk: removes settled messages from `left`; a sender's fault, such as an expired receipt handle, goes to
-    /// `refused`.
+    /// Deletes one chunk: removes settled messages from `left`; a sender's fault, such as an expired receipt handle,
+    /// goes to `refused`.
     async fn delete_chunk(
         &self,
         deliveries: &[&Delivery],

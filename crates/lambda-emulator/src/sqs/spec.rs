@@ -29,6 +29,7 @@ pub struct SqsMappingSpec {
     pub report_batch_item_failures: bool,
     /// The parsed `Pattern` of each filter.
     pub filters: Vec<Value>,
-    /// Whether the queue is FIFO. Its group lock separates the batches of a group; this flag separates the parts of one receive.
+    /// Whether the queue is FIFO. Its group lock separates the batches of a group; this flag separates the parts of
+    /// one receive.
     pub fifo: bool,
 }

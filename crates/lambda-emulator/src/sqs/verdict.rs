@@ -16,7 +16,8 @@ pub(super) enum Verdict {
     Failure(String),
 }
 
-/// Reads the response of a function whose mapping has `ReportBatchItemFailures`. `ids` are the message ids of the batch.
+/// Reads the response of a function whose mapping has `ReportBatchItemFailures`. `ids` are the message ids of the
+/// batch.
 pub(super) fn interpret(response: &[u8], ids: &[&str]) -> Verdict {
     let failure = |reason: &str| Verdict::Failure(format!("the response is not a batch response: {reason}"));
     let Ok(response) = serde_json::from_slice::<Value>(response) else { return failure("it is not JSON") };

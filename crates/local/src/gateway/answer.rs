@@ -1,25 +1,25 @@
 //! A function's result as an HTTP answer, by the inference rules of payload 2.0.
 //!
-//! An object with `statusCode` is taken at its word. Any other JSON is the body of a 200: a handler that forgets the status
-//! answers 200 here, as it would in the cloud.
+//! An object with `statusCode` is the answer. Any other JSON is the body of a 200: a handler that forgets the status
+//! answers 200, as in the cloud.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 
-/// The result cannot be an answer; API Gateway answers 500.
+/// A result that is not an answer; API Gateway answers 500.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's result is not an answer: {0}")]
 pub(crate) struct Malformed(&'static str);
 
-/// What the function may not decide: the connection is the gateway's.
+/// Headers that the function cannot set: the gateway owns the connection.
 const HOP_BY_HOP: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
 
-/// The answer to a request with this method.
+/// Returns the answer to a request with this method.
 ///
 /// # Errors
-/// No JSON, no HTTP status, or headers or a body that cannot be sent.
+/// The result is not JSON, has no valid HTTP status, or has headers or a body that cannot be sent.
 pub(crate) fn answer(payload: &[u8], method: &Method) -> Result<Response<Bytes>, Malformed> {
     let result: Value = serde_json::from_slice(payload).map_err(|_| Malformed("it is not JSON"))?;
     let Some(status) = result.get("statusCode") else {
@@ -42,7 +42,7 @@ pub(crate) fn answer(payload: &[u8], method: &Method) -> Result<Response<Bytes>,
             other => other.to_string(),
         };
         let name = HeaderName::try_from(name).map_err(|_| Malformed("a header's name"))?;
-        // Without a body to measure, the length is the function's to say.
+        // An answer to HEAD has no body to measure, so the function sets the length.
         let is_length_of_head = method == Method::HEAD && name == header::CONTENT_LENGTH;
         if is_length_of_head || !HOP_BY_HOP.contains(&name.as_str()) {
             headers.insert(name, HeaderValue::try_from(value).map_err(|_| Malformed("a header's value"))?);

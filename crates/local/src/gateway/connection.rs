@@ -1,4 +1,4 @@
-//! A client's connection: HTTP/1.1 with limits, and an answer for a client that speaks HTTP/2 at once.
+//! Client connections: HTTP/1.1 with limits, and a refusal of HTTP/2 with prior knowledge.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const HTTP2_REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: application/json\r\ncontent-length: 56\r\nconnection: close\r\n\r\n\
     {\"message\":\"HTTP/2 is not supported here: use HTTP/1.1\"}";
-/// How much of what a refused client goes on to send is read, and how long: a connection that is closed with unread bytes is
-/// reset, and the answer may be lost with it.
+/// Limits for reading on after a refusal: closing a connection with unread bytes resets it, which may lose the answer.
 const REFUSED_BYTES_MAX: u64 = 64 * 1024;
 const REFUSED_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Answers the requests of a connection until it ends. Errors are the client's: it went away, or sent no HTTP.
+/// Answers the requests of a connection until it ends. Its errors, such as a disconnect or a malformed request, are
+/// dropped.
 pub(super) async fn serve(mut stream: TcpStream, gateway: Arc<Gateway>) {
     let patience = gateway.patience;
     // Best effort: only latency depends on it.

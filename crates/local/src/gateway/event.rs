@@ -1,9 +1,9 @@
-//! A request as a payload 2.0 event.
+//! Requests as payload 2.0 events.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>, and where it
-//! is silent what people captured: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers and parameters are
-//! joined with commas, cookies leave the headers, a body that is not text is base64, and so is one without a content type.
-//! Headers that concern the connection to the client stay with it.
+//! is silent what people captured: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers and
+//! parameters are joined with commas, cookies leave the headers, a body that is not text is base64, and so is one
+//! without a content type. Headers that concern the connection to the client stay with it.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -15,29 +15,29 @@ use serde_json::{Value, json};
 use sluicegate_sam::ACCOUNT;
 use time::{OffsetDateTime, macros::format_description};
 
-/// Every client of the local stack is on the loopback address.
+/// The address of every client, as the gateway binds the loopback address only.
 const SOURCE_IP: &str = "127.0.0.1";
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// What the gateway adds to a request of its own.
+/// The fields that the gateway adds to a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
-    /// When it came.
+    /// The time of arrival.
     pub time: OffsetDateTime,
-    /// `requestContext.requestId`
+    /// `requestContext.requestId`.
     pub request_id: String,
-    /// `Root=1-…`, or what the request brought.
+    /// The request's `X-Amzn-Trace-Id`, or a new `Root=1-…`.
     pub trace: String,
-    /// The port it came to.
+    /// The gateway's port.
     pub port: u16,
 }
 
 impl Arrival {
-    /// An arrival now, with fresh ids.
+    /// Returns an arrival now, with new ids.
     pub(crate) fn now(port: u16, headers: &HeaderMap) -> Self {
         let time = OffsetDateTime::now_utc();
-        // Eleven bytes make sixteen characters ending in `=`, which is what API Gateway's ids look like.
+        // Eleven bytes make sixteen characters ending in `=`, the shape of API Gateway's ids.
         let id = uuid::Uuid::now_v7();
         let request_id = general_purpose::URL_SAFE.encode(&id.as_bytes()[5..]);
         let id = id.simple().to_string();
@@ -46,7 +46,7 @@ impl Arrival {
         Self { time, request_id, trace, port }
     }
 
-    /// The trace as Lambda hands it to the function.
+    /// Returns the trace header for the function.
     pub(crate) fn function_trace(&self) -> String {
         if self.trace.contains("Parent=") {
             return self.trace.clone();
@@ -56,7 +56,7 @@ impl Arrival {
     }
 }
 
-/// The event for the decoded `path` and `route_key`, whose path parameters were found already.
+/// Returns the event for the decoded `path`, `route_key` and path parameters.
 pub(crate) fn event(
     parts: &Parts,
     path: &str,
@@ -120,8 +120,8 @@ pub(crate) fn event(
     event
 }
 
-/// The path as an HTTP API hands it over: decoded twice, and cut at a `?` that is there after the first time. `None`
-/// for one that API Gateway refuses, because what looks like an escape then is none. Captured:
+/// Decodes the path as an HTTP API does: twice, and cut at a `?` that the first pass produces. Returns `None` for a
+/// path that API Gateway refuses because of an invalid escape. Captured:
 /// <https://github.com/hotsock/voker/pull/8>.
 pub(super) fn decoded_path(path: &str) -> Option<String> {
     let once = percent_decode_str(path).decode_utf8_lossy();
@@ -132,7 +132,7 @@ pub(super) fn decoded_path(path: &str) -> Option<String> {
     well_formed.then(|| percent_decode_str(once).decode_utf8_lossy().into_owned())
 }
 
-/// Headers of the connection to the client, besides those that its `Connection` header names.
+/// Headers of the client connection, which are not passed on; neither are those that its `Connection` header names.
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>
 const OF_THE_CONNECTION: [&str; 8] =
     ["connection", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
@@ -152,7 +152,7 @@ fn headers(parts: &Parts, body: &Bytes, arrival: &Arrival) -> BTreeMap<String, S
     }
     joined.entry("content-length".to_owned()).or_insert_with(|| body.len().to_string());
     let named = joined.get("connection").map(|names| names.to_ascii_lowercase()).unwrap_or_default();
-    // Not a header of the message itself, whatever the client says.
+    // Never a header of the message itself.
     let named = named.split(',').map(str::trim).filter(|name| !["content-length", "host"].contains(name));
     for name in named.chain(OF_THE_CONNECTION) {
         joined.remove(name);
@@ -166,7 +166,7 @@ fn headers(parts: &Parts, body: &Bytes, arrival: &Arrival) -> BTreeMap<String, S
     joined
 }
 
-/// All values of a header, joined with commas.
+/// Returns all values of a header, joined with commas.
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(","))

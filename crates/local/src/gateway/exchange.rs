@@ -1,4 +1,4 @@
-//! One exchange with a client: the request, the invocation of its route's function, the answer.
+//! One exchange with a client: request, invocation of the route's function, answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,21 +15,23 @@ use super::{
     routes::{Found, RouteTable},
 };
 
-/// Request line and headers together. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+/// Request line and headers together.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub const HEAD_BYTES_MAX: usize = 10_240;
 /// The request's body. Same page.
 pub const PAYLOAD_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// The event as JSON, and the answer too. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const INVOKE_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// How long a client may take to send a request, before its connection is closed.
+/// Limits for receiving a request; the connection is closed after them.
 ///
-/// API Gateway publishes neither time. These are its longest integration time-out, within which the whole exchange ends there.
+/// API Gateway publishes neither. The defaults are its longest integration timeout, which limits the whole exchange
+/// there.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For the request line and the headers, and for the next request of a connection that is kept.
+    /// For the request line and the headers, and for the next request of a kept-alive connection.
     pub head: Duration,
-    /// For the body; the answer is 408 then.
+    /// For the body; a slower client gets a 408.
     pub body: Duration,
 }
 
@@ -39,31 +41,31 @@ impl Default for Patience {
     }
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Clone)]
 pub(crate) struct Integration {
     /// The function to invoke.
     pub function: Function,
-    /// How long it may take, whatever its own timeout.
+    /// Limit for the invocation, besides the function's timeout.
     pub timeout: Duration,
 }
 
-/// A request that was answered.
+/// A request and its answer.
 #[derive(Debug)]
 pub struct Exchange<'a> {
-    /// As sent.
+    /// The method, as sent.
     pub method: &'a Method,
-    /// As sent, without the query.
+    /// The path, as sent, without the query.
     pub path: &'a str,
-    /// What was answered.
+    /// The answer's status.
     pub status: StatusCode,
     /// The answer's body.
     pub body: &'a [u8],
-    /// From the request's head to the answer.
+    /// The time from the request's head to the answer.
     pub took: Duration,
 }
 
-/// Told about every request that was answered.
+/// Receives every answered request.
 pub(crate) type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
 
 pub(super) struct Gateway {
@@ -138,7 +140,7 @@ impl Gateway {
     }
 }
 
-/// An answer of the gateway itself.
+/// Returns an error answer of the gateway.
 fn refusal(status: StatusCode, message: &str) -> http::Response<Bytes> {
     let mut answer = http::Response::new(serde_json::json!({ "message": message }).to_string().into());
     *answer.status_mut() = status;
@@ -146,7 +148,7 @@ fn refusal(status: StatusCode, message: &str) -> http::Response<Bytes> {
     answer
 }
 
-/// Whether the request names exactly one host, without user information; HTTP/1.0 may name none.
+/// Returns whether the request names exactly one host, without user information; HTTP/1.0 needs none.
 /// <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>
 fn has_valid_host(parts: &Parts) -> bool {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
@@ -160,7 +162,7 @@ fn has_valid_host(parts: &Parts) -> bool {
     }
 }
 
-/// `POST /path?query HTTP/1.1` and `name: value` lines, with their line ends.
+/// Returns the size of the request line and the header lines, with their line ends.
 fn head_bytes(parts: &Parts) -> usize {
     let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
     let line = parts.method.as_str().len() + target + "  HTTP/1.1\r\n".len();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-/// The routes and where each leads.
+/// The routes and their targets.
 #[derive(Debug, Clone)]
 pub(crate) struct RouteTable<T> {
     /// The most specific first; `$default` last.
@@ -21,20 +21,20 @@ pub(crate) struct Found<'a, T> {
     pub key: &'a str,
     /// The path's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Where it leads.
+    /// The route's target.
     pub target: &'a T,
 }
 
 #[derive(Debug, Clone)]
 struct Pattern {
     key: String,
-    /// `None` is ANY.
+    /// The method; `None` is `ANY`.
     method: Option<String>,
-    /// `None` is `$default`.
+    /// The path; `None` is `$default`.
     segments: Option<Vec<Segment>>,
 }
 
-/// In order of precedence.
+/// Kinds of path segments, in order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal(String),
@@ -43,14 +43,14 @@ enum Segment {
 }
 
 impl<T> RouteTable<T> {
-    /// `keys` as API Gateway writes them: `POST /orders`, `ANY /files/{proxy+}`, `$default`.
+    /// Creates a table from route keys: `POST /orders`, `ANY /files/{proxy+}`, `$default`.
     pub(crate) fn new(keys: impl IntoIterator<Item = (String, T)>) -> Self {
         let mut routes: Vec<_> = keys.into_iter().map(|(key, target)| (Pattern::parse(key), target)).collect();
         routes.sort_by_key(|(pattern, _)| pattern.precedence());
         Self { routes }
     }
 
-    /// The route for a decoded path.
+    /// Returns the route for a decoded path.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Found<'_, T>> {
         self.routes.iter().find_map(|(pattern, target)| {
             let parameters = pattern.matches(method, path)?;
@@ -65,7 +65,7 @@ impl Pattern {
         let method = (method != "ANY").then(|| method.to_owned());
         let segments = path.split('/').skip(1).map(|segment| {
             match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-                // Requests are matched decoded.
+                // Requests are matched after decoding.
                 None => Segment::Literal(percent_decode_str(segment).decode_utf8_lossy().into_owned()),
                 Some(name) => match name.strip_suffix('+') {
                     None => Segment::Parameter(name.to_owned()),
@@ -78,7 +78,7 @@ impl Pattern {
     }
 
     fn precedence(&self) -> impl Ord + use<> {
-        // Kinds only: which literal or name it is decides nothing.
+        // Precedence depends on the kinds of segments only, not on their texts.
         let kinds = self.segments.as_ref().map(|segments| {
             let kind = |segment: &Segment| match segment {
                 Segment::Literal(_) => 0_u8,
@@ -88,7 +88,7 @@ impl Pattern {
             segments.iter().map(kind).collect::<Vec<_>>()
         });
         let greedy = kinds.as_ref().is_some_and(|kinds| kinds.contains(&2));
-        // Of two greedy routes the longer one is the closer match, so shorter kinds must not come first.
+        // The longer of two greedy routes is the closer match, so it comes first.
         let length = std::cmp::Reverse(kinds.as_ref().filter(|_| greedy).map_or(0, Vec::len));
         (self.segments.is_none(), greedy, length, kinds, self.method.is_none())
     }

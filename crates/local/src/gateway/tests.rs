@@ -1,4 +1,4 @@
-//! The gateway's promises: routes, events and answers as API Gateway makes them.
+//! Routes, events and answers of the gateway, as API Gateway makes them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -159,7 +159,7 @@ fn results_become_answers() {
 /// Longer than any answer takes.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A gateway before `local-bootstrap`, which echoes its event; `/full` leads to a function that may not run.
+/// Starts a gateway for `local-bootstrap`, which echoes its event; the function of `/full` is always throttled.
 async fn gateway(patience: Patience) -> std::net::SocketAddr {
     let bootstrap = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/local-bootstrap");
     let integration = async |concurrency: Concurrency| {

@@ -1,8 +1,8 @@
-//! Puts what happens to messages on RabbitMQ into the journal, in the order in which it happened.
+//! The steps of messages on RabbitMQ, recorded in the order in which they happened.
 //!
-//! A function that succeeds has not always done a message: it may have published it again, to be tried later or to be given up
-//! on. So "done" is noted only after everything was told that had been published until then, and not after one of these.
-//! Without a tracer such steps are not seen: "done" then means that the function is through with this receive.
+//! A function that succeeds may have republished a message instead of processing it: to a retry queue or to the
+//! dead-letter queue. So "done" is recorded only after every earlier publish, and not after a republish. Without a
+//! tracer these steps are unknown: "done" then means that the function succeeded with this receive.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use super::Journal;
 use crate::rabbitmq::Tracer;
 
-/// What is noted later.
+/// A step that waits for the tracer.
 enum Late {
     Done(MappingEvent),
     Answered(String),
 }
 
-/// A running timeline.
+/// A running feed of the journal.
 pub(crate) struct RabbitmqFeed {
     journal: Journal,
     late: UnboundedSender<Late>,
@@ -28,10 +28,7 @@ pub(crate) struct RabbitmqFeed {
 }
 
 impl RabbitmqFeed {
-    /// Notes into `journal`, with the tracer's help if there is one.
-    ///
-    /// # Errors
-    /// None: without a tracer (its error is given back beside) less is seen.
+    /// Starts a feed into `journal`. Without a tracer it records less; the tracer's error is the second value.
     pub(crate) async fn start(journal: Journal, endpoint: &Endpoint) -> (Self, Option<String>) {
         let observer = Arc::new({
             let journal = journal.clone();
@@ -47,7 +44,7 @@ impl RabbitmqFeed {
         (Self { journal, late, tracer, task }, error)
     }
 
-    /// What mappings tell this.
+    /// Returns an observer for mappings.
     pub(crate) fn observer(&self) -> Arc<dyn Fn(&MappingEvent) + Send + Sync> {
         let (journal, late) = (self.journal.clone(), self.late.clone());
         Arc::new(move |event| match event {
@@ -56,13 +53,13 @@ impl RabbitmqFeed {
         })
     }
 
-    /// Where ids go that clients were told with a 202.
+    /// Returns a function that takes the ids of 202 answers.
     pub(crate) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
         let late = self.late.clone();
         Arc::new(move |id| drop(late.send(Late::Answered(id.to_owned()))))
     }
 
-    /// Ends the tracing.
+    /// Stops the feed and the tracing.
     pub(crate) async fn stop(mut self) {
         self.task.shutdown().await;
         if let Some(tracer) = self.tracer.take().and_then(Arc::into_inner) {

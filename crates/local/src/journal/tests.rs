@@ -1,4 +1,4 @@
-//! The journal's promises: whatever order a message's life takes, its timeline tells it once and its state is right.
+//! The journal records each step once and the right state, in whatever order the sources report.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::rabbitmq::Published;
 
 const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 
-/// What happens to the message, in the words of its sources.
+/// A step of the message, as its source reports it.
 enum Happens {
     Sent(&'static str),
     Rejected(Option<&'static str>),
@@ -22,11 +22,11 @@ enum Happens {
     Returned,
     BatchFailed,
     VisibleIn(u32),
-    /// A dead letter was looked at.
+    /// A dead letter was shown.
     LookedAt,
     GivenUp,
     Redriven,
-    /// To RabbitMQ, into this queue; by ingress to an exchange, or again by the consumer.
+    /// To RabbitMQ, into this queue: by ingress to an exchange, or republished by the consumer.
     Published(&'static str),
     Copied(&'static str),
 }
@@ -101,20 +101,20 @@ fn happen(journal: &Journal, happens: &Happens) {
 }
 
 #[test]
-fn a_timeline_tells_each_step_once_and_the_state_is_right() {
+fn a_log_has_each_step_once_and_the_right_state() {
     use Happens::*;
     let check = |life: &[Happens], state: &str, expected: &[&str]| {
         let (journal, lines) = journal();
         life.iter().for_each(|happens| happen(&journal, happens));
         assert_eq!(*lines.lock().unwrap(), expected);
-        let timeline = journal.timeline("e-1").expect("a timeline");
-        assert_eq!((&timeline["id"], &timeline["state"]), (&"e-1".into(), &state.into()), "{timeline:#}");
-        let steps = timeline["steps"].as_array().expect("steps");
+        let log = journal.log_of("e-1").expect("a log");
+        assert_eq!((&log["id"], &log["state"]), (&"e-1".into(), &state.into()), "{log:#}");
+        let steps = log["steps"].as_array().expect("steps");
         let names = |steps: &[&str]| -> Vec<String> {
             steps.iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
         };
-        let told: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
-        assert_eq!(told, names(expected));
+        let recorded: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
+        assert_eq!(recorded, names(expected));
     };
     let (accepted, delivered) = ("accepted e-1 into q", "delivered e-1 from q to consumer, receive 1");
     check(&[Sent("q"), Answered, Delivered(1), Done], "done", &[accepted, delivered, "done e-1 "]);
@@ -150,11 +150,11 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
             "redriven e-1 into q",
         ],
     );
-    for (reason, told) in [
+    for (reason, step) in [
         (Some("card expired"), "dead-lettered e-1 into dlq: card expired"),
         (None, "dead-lettered e-1 into dlq: sent there without a reason"),
     ] {
-        check(&[Sent("q"), Delivered(1), Rejected(reason), Done], "dead-lettered", &[accepted, delivered, told]);
+        check(&[Sent("q"), Delivered(1), Rejected(reason), Done], "dead-lettered", &[accepted, delivered, step]);
     }
     let remote = "accepted e-1 into http://there";
     let life = [remote, delivered, "done e-1 "];
@@ -164,19 +164,19 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
 }
 
 #[test]
-fn a_timeline_on_rabbitmq_tells_what_was_published_and_what_became_of_it() {
+fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
     use Happens::{AnsweredByRemote, BatchFailed, Copied, Delivered, Done, Published};
     let check = |life: &[Happens], expected: &[&str]| {
         let (journal, _) = journal();
         life.iter().for_each(|happens| happen(&journal, happens));
-        let timeline = journal.timeline("e-1").expect("a timeline");
-        let steps = timeline["steps"].as_array().expect("steps");
+        let log = journal.log_of("e-1").expect("a log");
+        let steps = log["steps"].as_array().expect("steps");
         let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
-        assert_eq!(names, expected, "{timeline:#}");
-        assert_eq!(timeline["state"], *expected.last().expect("a state"));
+        assert_eq!(names, expected, "{log:#}");
+        assert_eq!(log["state"], *expected.last().expect("a state"));
     };
     check(&[Published("q"), AnsweredByRemote, Delivered(1), Done], &["accepted", "delivered", "done"]);
-    // The delivery, or the answer, may be seen before the trace.
+    // The delivery or the answer may be recorded before the trace.
     check(&[Delivered(1), Published("q"), AnsweredByRemote, Done], &["accepted", "delivered", "done"]);
     check(&[AnsweredByRemote, Delivered(1), Done], &["accepted", "delivered", "done"]);
     check(
@@ -192,9 +192,9 @@ fn a_timeline_on_rabbitmq_tells_what_was_published_and_what_became_of_it() {
         &[Published("q"), Delivered(1), BatchFailed, Delivered(2), Done],
         &["accepted", "delivered", "returned", "delivered", "done"],
     );
-    assert_eq!(super::ladder_step_s("a.retry.b.retry.60s"), Some(60));
+    assert_eq!(super::retry_delay_s("a.retry.b.retry.60s"), Some(60));
     for queue in ["a", "a.retry.s", "a.retry.5", "a.delay.5s"] {
-        assert_eq!(super::ladder_step_s(queue), None, "{queue}");
+        assert_eq!(super::retry_delay_s(queue), None, "{queue}");
     }
 }
 
@@ -208,12 +208,12 @@ fn another_endpoints_message_was_accepted_first_even_if_the_gateways_answer_is_s
     ] {
         let (journal, _) = journal();
         life.iter().for_each(|happens| happen(&journal, happens));
-        let timeline = journal.timeline("e-1").expect("a timeline");
-        assert_eq!(timeline["state"], "done");
-        let steps = timeline["steps"].as_array().expect("steps");
+        let log = journal.log_of("e-1").expect("a log");
+        assert_eq!(log["state"], "done");
+        let steps = log["steps"].as_array().expect("steps");
         let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
         assert_eq!(names, ["accepted", "delivered", "done", "repeated"]);
-        assert!(steps.is_sorted_by_key(|step| step["at"].as_str()), "{timeline:#}");
+        assert!(steps.is_sorted_by_key(|step| step["at"].as_str()), "{log:#}");
     }
 }
 
@@ -223,7 +223,7 @@ fn a_message_that_is_no_cloudevent_goes_by_its_message_id() {
         let (journal, _) = journal();
         let (queue, message_id) = ("q".into(), "m-1".into());
         journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into(), attributes: BTreeMap::new() });
-        assert!(journal.timeline(id).is_some(), "{body} goes by {id}");
+        assert!(journal.log_of(id).is_some(), "{body} goes by {id}");
     };
     check(BODY, "e-1");
     check("plain", "m-1");
@@ -237,13 +237,13 @@ fn the_journal_is_bounded() {
     for index in 0..=MESSAGES_MAX {
         journal.answered(&format!("id-{index}"), Some("q"));
     }
-    assert_eq!(journal.timeline("id-0"), None, "the oldest is forgotten");
+    assert_eq!(journal.log_of("id-0"), None, "the oldest is forgotten");
     assert_eq!(journal.latest(1)[0]["id"], format!("id-{MESSAGES_MAX}"));
     for count in 0..STEPS_MAX + 10 {
         happen(&journal, &Happens::Delivered(u32::try_from(count).unwrap()));
     }
-    let timeline = journal.timeline("e-1").expect("a timeline");
-    let steps = timeline["steps"].as_array().expect("steps");
+    let log = journal.log_of("e-1").expect("a log");
+    let steps = log["steps"].as_array().expect("steps");
     assert_eq!(steps.len(), STEPS_MAX);
     assert_eq!((&steps[0]["receive_count"], &steps[1]["receive_count"]), (&0.into(), &11.into()));
 }

@@ -1,6 +1,7 @@
-//! Lines in CloudWatch's embedded metric format, read as they come: by us, or by a library in a handler.
+//! Lines in CloudWatch's embedded metric format, from the functions or a library in a handler.
 //!
-//! The format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+//! The format:
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
 use std::collections::BTreeMap;
 
@@ -46,10 +47,10 @@ struct Definition {
     unit: Option<String>,
 }
 
-/// The metrics of a line; `None` if it is not in the format. A metric without a value is left out, as CloudWatch does. It is
-/// counted once, under all dimensions that any of its sets names: a page that is queried needs no sums made beforehand.
+/// Returns the metrics of a line; `None` if it is not in the format. A metric without a value is left out, as in
+/// CloudWatch. Each metric is counted once, under all dimensions of its sets: Prometheus computes the sums.
 pub(super) fn points(line: &str) -> Option<Vec<Point>> {
-    // Most lines are for people, and need no parser.
+    // Most lines are plain text and need no parser.
     if !line.starts_with('{') || !line.contains("\"_aws\"") {
         return None;
     }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-/// What a family of samples is.
+/// The kind of a family of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -13,15 +13,15 @@ pub(super) enum Kind {
     Summary,
 }
 
-/// A page that is being written.
+/// A page under construction.
 #[derive(Default)]
 pub(super) struct Page {
     text: String,
 }
 
-// Writing to a String cannot fail, so what `write!` answers is dropped.
+// Writing to a String cannot fail, so the results of `write!` are dropped.
 impl Page {
-    /// Opens a family; its samples follow.
+    /// Opens a family, which its samples follow.
     pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -33,7 +33,7 @@ impl Page {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// A sample of the family that was opened last.
+    /// Writes a sample of the family opened last.
     pub(super) fn sample(&mut self, name: &str, labels: &[(impl AsRef<str>, impl AsRef<str>)], value: f64) {
         self.text.push_str(name);
         let mut opening = '{';
@@ -51,7 +51,7 @@ impl Page {
     }
 }
 
-/// A name of a metric, made of any text.
+/// Makes a metric's name of any text.
 /// <https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels>
 pub(super) fn metric_name(text: &str) -> String {
     let mut name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
@@ -61,8 +61,8 @@ pub(super) fn metric_name(text: &str) -> String {
     name
 }
 
-/// A name of a label, made of any text. What is Prometheus's own (`le`, `quantile`, and names that begin with two underscores) gets
-/// the prefix that Prometheus itself gives to labels it cannot keep.
+/// Makes a label's name of any text. Reserved names (`le`, `quantile`, and names with two leading underscores) get
+/// the prefix that Prometheus gives to conflicting labels.
 pub(super) fn label_name(text: &str) -> String {
     let name = metric_name(text);
     let reserved = name == "le" || name == "quantile" || name.starts_with("__");

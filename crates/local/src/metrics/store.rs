@@ -1,21 +1,21 @@
-//! The metrics of the functions as they add up.
+//! The sums of the functions' metrics.
 
 use std::collections::BTreeMap;
 
 use super::emf::Point;
 use super::page::{Kind, Page, label_name, metric_name};
 
-/// Upper bounds of the histograms, in seconds: from a handler that does next to nothing to a function's time-out.
+/// Upper bounds of the histograms, in seconds: from a trivial handler to a function's timeout.
 const BOUNDS_S: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// How many series are kept; a dimension whose values never end must not fill the memory.
+/// The most series kept, as a dimension with unbounded values must not fill the memory.
 const SERIES_MAX: usize = 10_000;
 
 /// The namespace of the functions that come with the project.
 const OURS: &str = "Sluicegate";
 
-/// Metrics of [`OURS`] that are counts of one thing, told apart by the label `outcome`, which has the log's word for it.
+/// Metrics of [`OURS`] that become one counter with the label `outcome`, in the log's words.
 const OUTCOMES: [(&str, &str); 5] = [
     ("done", "done"),
     ("retried", "retry"),
@@ -24,7 +24,7 @@ const OUTCOMES: [(&str, &str); 5] = [
     ("returned", "returned"),
 ];
 
-/// The families of [`OURS`], which are on the page before they have samples.
+/// The families of [`OURS`], listed on the page before they have samples.
 const KNOWN: [(&str, Kind, &str); 7] = [
     ("sluicegate_accepted_total", Kind::Counter, "Requests that were answered with 202: their messages are stored."),
     ("sluicegate_deliveries_total", Kind::Counter, "Messages that functions received, by what became of them."),
@@ -48,7 +48,7 @@ struct Family {
     series: BTreeMap<Labels, Series>,
 }
 
-/// What any kind of metric needs; `buckets` counts the values up to each of [`BOUNDS_S`].
+/// The sums of one series; `buckets` counts the values up to each of [`BOUNDS_S`].
 #[derive(Default)]
 struct Series {
     latest: f64,
@@ -66,7 +66,7 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Adds the values. A metric that was of another kind before, and a series too many, are left out.
+    /// Adds the values. A metric that had another kind before, and a series beyond the limit, are left out.
     pub(super) fn add(&mut self, point: &Point) {
         let (name, kind, scale) = place(point);
         let mut labels: Labels =
@@ -100,7 +100,7 @@ impl Store {
 
 impl Series {
     fn add(&mut self, value: f64, kind: Kind) {
-        // A counter never goes down.
+        // A counter never decreases.
         if kind == Kind::Counter && value < 0.0 {
             return;
         }
@@ -134,7 +134,7 @@ impl Series {
     }
 }
 
-/// The family a metric belongs to, and what makes its values base units.
+/// Returns the family of a metric, and the factor that converts its values to base units.
 fn place(point: &Point) -> (String, Kind, f64) {
     let scale = match point.unit.as_deref() {
         Some("Count") => None,

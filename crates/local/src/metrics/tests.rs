@@ -1,4 +1,4 @@
-//! Lines in, the page out.
+//! The page for given lines.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn line(namespace: &str, sets: &[&[&str]], metrics: &[(&str, &str, Value)], dime
     line.to_string()
 }
 
-/// Whether the page has all these lines.
+/// Checks that the page has all these lines.
 fn check(metrics: &Metrics, queues: &[Value], expected: &[&str]) {
     let page = metrics.page(queues);
     for line in expected {
@@ -55,7 +55,7 @@ fn lines_add_up_and_keep_their_dimensions() {
 }
 
 #[test]
-fn deliveries_are_told_by_outcome() {
+fn deliveries_are_counted_by_outcome() {
     let metrics = Metrics::default();
     let of_queue = [("function", "consumer"), ("queue", "orders")];
     for (done, oldest_ms) in [(2, 1_500.0), (1, 250.0)] {
@@ -106,7 +106,7 @@ fn metrics_of_others_are_served_whatever_they_are_called() {
         ],
     );
     assert!(!metrics.page(&[]).contains("text"));
-    // A counter does not go down, and a family keeps the kind it had first.
+    // A counter does not decrease, and a family keeps its first kind.
     for (name, unit, value) in [("a", "Count", 2), ("a", "Count", -1), ("a_total", "None", 5), ("a", "Count", 1)] {
         assert!(metrics.take(&line("n", &[&[]], &[(name, unit, json!(value))], &[])));
     }

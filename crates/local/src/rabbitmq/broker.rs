@@ -1,4 +1,4 @@
-//! The broker of a stack: a private node, or one that runs already; with the template's topology on it.
+//! The broker of a stack: a private node or one that runs already, with the template's topology.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,24 +8,24 @@ use sluicegate_topology::{AddressError, Topology, apply};
 
 use super::node::{self, Node, NodeError};
 
-/// The topology, from the folder of the template.
+/// The path of the topology, relative to the template's folder.
 const TOPOLOGY: &str = "infra/topology.yaml";
 
-/// How often the folder of a node that was just killed is tried to be removed.
+/// Attempts to remove the folder of a killed node.
 const REMOVE_ATTEMPTS: usize = 10;
-/// And how long apart.
+/// Pause between two such attempts.
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Which broker to use.
+/// The broker to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerChoice {
-    /// A node of one's own, gone with the stack.
+    /// A private node that ends with the stack.
     Private,
-    /// The one at this URL: `amqp[s]://USER:PASSWORD@HOST:PORT/VHOST`.
+    /// The broker at this URL: `amqp[s]://USER:PASSWORD@HOST:PORT/VHOST`.
     At(String),
 }
 
-/// There is no broker to work with.
+/// The failure of a broker's setup.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The URL cannot be used.
@@ -34,20 +34,20 @@ pub enum BrokerError {
     /// The private node did not start.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// The topology is wrong, or the broker has it otherwise.
+    /// The topology is invalid, or conflicts with the broker's.
     #[error("{0}")]
     Topology(String),
 }
 
-/// A broker before anything is done to it: its address is known.
+/// A broker before its start, with a known address.
 pub(crate) struct Broker {
     endpoint: Endpoint,
     private: Option<(u16, Folder)>,
 }
 
-/// A broker that serves.
+/// A running broker.
 pub(crate) struct RunningBroker {
-    /// None if it was there before.
+    /// The private node; `None` for a broker of the caller.
     node: Option<(Node, Folder)>,
 }
 
@@ -55,7 +55,7 @@ impl Broker {
     /// Reads the URL, or finds free ports.
     ///
     /// # Errors
-    /// The URL is none, no ports are free.
+    /// The URL is invalid, or no ports are free.
     pub(crate) fn choose(choice: &BrokerChoice) -> Result<Self, BrokerError> {
         match choice {
             BrokerChoice::At(url) => Ok(Self { endpoint: Endpoint::parse(url)?, private: None }),
@@ -67,25 +67,25 @@ impl Broker {
         }
     }
 
-    /// Where it is, or will be.
+    /// Returns its endpoint.
     #[must_use]
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Whether it is a node of one's own.
+    /// Returns whether it is a private node.
     #[must_use]
     pub(crate) fn is_private(&self) -> bool {
         self.private.is_some()
     }
 
-    /// The URL for people and scripts: with the password only if that is no secret.
+    /// Returns the URL to print: with the password only for a private node.
     #[must_use]
     pub(crate) fn public_url(&self) -> String {
         if self.is_private() { self.endpoint.url() } else { self.endpoint.to_string() }
     }
 
-    /// Starts it if it is to be started.
+    /// Starts the private node, if that was chosen.
     ///
     /// # Errors
     /// The private node does not start.
@@ -97,7 +97,7 @@ impl Broker {
 }
 
 impl RunningBroker {
-    /// Ends the private node and removes what it stored.
+    /// Kills the private node and removes its data.
     pub(crate) async fn stop(self) {
         if let Some((mut node, _folder)) = self.node {
             node.kill().await;
@@ -105,10 +105,10 @@ impl RunningBroker {
     }
 }
 
-/// What the file `infra/topology.yaml` beside the template says.
+/// Reads `infra/topology.yaml` beside the template; returns `None` if the file does not exist.
 ///
 /// # Errors
-/// It is wrong, or cannot be read. No file is no error: then there is nothing to declare.
+/// The file is invalid or cannot be read.
 pub(crate) fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
     let path = template.parent().unwrap_or(Path::new("")).join(TOPOLOGY);
     let text = match std::fs::read_to_string(&path) {
@@ -120,17 +120,17 @@ pub(crate) fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerE
     topology.map(Some).map_err(|faults| BrokerError::Topology(faults.to_string()))
 }
 
-/// Makes the broker have the topology, and says what was made.
+/// Declares the topology on the broker; returns the changes.
 ///
 /// # Errors
-/// The broker cannot be reached, refuses, or has something of the same name that is different.
+/// The broker cannot be reached, refuses, or has a different object of the same name.
 pub(crate) async fn declare(topology: &Topology, endpoint: &Endpoint) -> Result<Vec<String>, BrokerError> {
     let applied = apply(topology, endpoint.address()).await;
     let applied = applied.map_err(|error| BrokerError::Topology(format!("the topology: {error}")))?;
     Ok(applied.made().map(ToString::to_string).collect())
 }
 
-/// A folder of its own among the temporary ones, removed with its owner.
+/// A temporary folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -141,7 +141,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A node that is being killed may still write for a moment. What then stays harms nobody.
+        // A dying node may still write for a moment. Leftovers are harmless.
         for _ in 0..REMOVE_ATTEMPTS {
             if std::fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
                 return;

@@ -1,4 +1,4 @@
-//! How full the queues are, as the management API counts. It may be some seconds behind.
+//! Message counts of the queues, from the management API. They may be some seconds old.
 
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::Endpoint;
@@ -13,18 +13,18 @@ pub(crate) struct QueueCounts {
 }
 
 impl QueueCounts {
-    /// Counts these queues of a virtual host, and their dead-letter queues.
+    /// Creates a counter for these queues of a virtual host and their dead-letter queues.
     #[must_use]
     pub(crate) fn new(endpoint: &Endpoint, names: Vec<String>) -> Self {
         Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management().cloned(), names }
     }
 
-    /// One object per queue, in the words of SQS: `visible` are ready, `in_flight` unacknowledged, and `delayed` wait in the
-    /// queue's retry ladder.
+    /// Returns one object per queue, in SQS's terms: `visible` messages are ready, `in_flight` unacknowledged,
+    /// `delayed` in the queue's retry queues.
     pub(crate) async fn read(&self) -> Vec<Value> {
         let queues: Result<Vec<Value>, _> = match &self.management {
             Some(management) => management.get(&["queues", &self.vhost], "").await.map_err(|error| error.to_string()),
-            None => Err("it has no management API".to_owned()),
+            None => Err("the broker has no management API".to_owned()),
         };
         let names = self.names.iter().flat_map(|name| [name.clone(), format!("{name}.dlq")]);
         names
@@ -38,10 +38,11 @@ impl QueueCounts {
 
 fn entry(name: &str, queues: &[Value]) -> Value {
     let Some(queue) = queues.iter().find(|queue| queue["name"] == name) else {
-        return json!({ "name": name, "broker": "rabbitmq", "error": "there is no such queue" });
+        return json!({ "name": name, "broker": "rabbitmq", "error": "queue not found" });
     };
-    let ladder = format!("{name}.retry.");
-    let steps = queues.iter().filter(|queue| queue["name"].as_str().is_some_and(|name| name.starts_with(&ladder)));
+    let retry_prefix = format!("{name}.retry.");
+    let steps =
+        queues.iter().filter(|queue| queue["name"].as_str().is_some_and(|name| name.starts_with(&retry_prefix)));
     json!({
         "name": name,
         "broker": "rabbitmq",
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_is_counted_with_its_ladder() {
+    fn a_queue_is_counted_with_its_retry_queues() {
         let queue = |name: &str, ready: u64| json!({ "name": name, "messages": ready + 1, "messages_ready": ready, "messages_unacknowledged": 1 });
         let queues = [queue("a", 3), queue("a.retry.1s", 4), queue("a.retry.5s", 0), queue("a.dlq", 2), queue("ab", 9)];
         let counts = |name| {
@@ -66,6 +67,6 @@ mod tests {
         };
         assert_eq!(counts("a"), [Some(3), Some(1), Some(6)]);
         assert_eq!(counts("a.dlq"), [Some(2), Some(1), Some(0)]);
-        assert_eq!(entry("b", &queues)["error"], "there is no such queue");
+        assert_eq!(entry("b", &queues)["error"], "queue not found");
     }
 }

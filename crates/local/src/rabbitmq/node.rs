@@ -1,8 +1,8 @@
-//! A private RabbitMQ node: started in a folder, on loopback ports of its own, gone with its handle.
+//! A private RabbitMQ node: started in a folder, on its own loopback ports, ended with its handle.
 //!
-//! `node.sh` beside this file says how it runs; nothing is read from or written to the user's home, and no node of the machine
-//! is touched. The node's process, its port mapper and whatever they started are one process group, which is killed when the
-//! [`Node`] is stopped or dropped, and also when this program dies without a chance to do so. The data stays in the folder.
+//! `node.sh` beside this file starts it. Neither the user's home nor the machine's own node is touched. The node's
+//! process, its port mapper and their children are one process group, which is killed when the [`Node`] is stopped or
+//! dropped, and also when this program dies. The data stays in the folder.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,50 +18,50 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How the node is run; for scripts, too.
+/// The script that runs the node.
 pub(crate) const SCRIPT: &str = include_str!("node.sh");
 
 /// User and password of a private node.
 pub(crate) const USER: &str = "guest";
 
-/// From the AMQP port to the others, as `node.sh` has it: the port mapper, management, distribution.
+/// Offsets of the ports from the AMQP port, as in `node.sh`: AMQP, port mapper, management, distribution.
 const PORT_OFFSETS: [u16; 4] = [0, 1, MANAGEMENT_PORT_OFFSET, 20_000];
-/// From the AMQP port to that of the management API.
+/// Offset of the management API's port from the AMQP port.
 const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
-/// Free ports are looked for here: with every offset they stay below those the kernel gives to outgoing connections.
+/// The range of free ports to search: with every offset they stay below the kernel's ephemeral ports.
 const PORTS: std::ops::Range<u16> = 10_100..12_700;
 /// The largest AMQP port that leaves room for the others.
 pub(crate) const PORT_MAX: u16 = 45_535;
 
-/// How long a start may take on a busy machine.
+/// Limit for a start on a busy machine.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long an orderly end may take.
+/// Limit for an orderly stop.
 const STOP_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long the kernel may take to close the ports of killed processes.
+/// Limit for the kernel to close the ports of killed processes.
 const GONE_TIME_MAX: Duration = Duration::from_secs(5);
-/// How often a starting node is asked whether it serves.
+/// Pause between two readiness checks.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
-/// How long one such question may take.
+/// Limit for one readiness check.
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// There is no node.
+/// The failure of a node.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The folder cannot be made, or bash cannot be started.
+    /// The folder cannot be created, or bash cannot be started.
     #[error("cannot start RabbitMQ in {}: {source}", folder.display())]
     Start {
         /// The folder.
         folder: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// One of its ports is taken, or none is free.
+    /// One of its ports is taken, or no ports are free.
     #[error("cannot start RabbitMQ: {0}")]
     Port(String),
-    /// It ended, or did not serve in time. This is also what a machine without RabbitMQ leads to; the log names the package.
+    /// It ended, or was not ready in time. On a machine without RabbitMQ, the log names the package to install.
     #[error("RabbitMQ did not start: {reason}{}", log_tail(log))]
     Ended {
-        /// What happened.
+        /// The reason.
         reason: String,
         /// Its last lines.
         log: Vec<String>,
@@ -87,7 +87,7 @@ impl Node {
     /// Starts a node with its data in `folder`, on `port` or free ports, and waits until it serves AMQP and management.
     ///
     /// # Errors
-    /// See [`NodeError`]. Nothing is left running then.
+    /// See [`NodeError`]. Nothing keeps running then.
     pub async fn start(folder: &Path, port: Option<u16>) -> Result<Self, NodeError> {
         let port = match port {
             Some(port) if port > PORT_MAX => {
@@ -98,14 +98,14 @@ impl Node {
         };
         let start = |source| NodeError::Start { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(start)?;
-        // The node runs in another folder than this program.
+        // The node has another working directory than this program.
         let folder = std::path::absolute(folder).map_err(start)?;
         let mut node = Self { folder, port, process: None, live: Arc::new(watch::Sender::new(0)) };
         node.restart().await?;
         Ok(node)
     }
 
-    /// Starts it again on the same ports with what its folder has; a running one is killed first.
+    /// Starts it again on the same ports with its data; a running node is killed first.
     ///
     /// # Errors
     /// See [`NodeError`].
@@ -114,7 +114,7 @@ impl Node {
         if let Some(taken) = taken(self.port) {
             return Err(NodeError::Port(format!("port {taken} of 127.0.0.1 is taken")));
         }
-        // Lines are kept by the process for the report of a failed start; nobody else wants them.
+        // The process keeps the last lines for the report of a failed start; the others are dropped.
         let lines = Arc::new(|_: &str| {});
         let process = Process::spawn_attended(self.command("attend"), &self.live, &(lines as _))
             .map_err(|source| NodeError::Start { folder: self.folder.clone(), source })?;
@@ -132,7 +132,7 @@ impl Node {
                 }
                 Err(_) => {
                     let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    format!("it does not serve after {} s: {last}", START_TIME_MAX.as_secs())
+                    format!("not ready after {} s: {last}", START_TIME_MAX.as_secs())
                 }
             },
         };
@@ -143,7 +143,7 @@ impl Node {
         Err(NodeError::Ended { reason, log })
     }
 
-    /// Kills it with SIGKILL, as a crash of the machine would, and returns when it is gone.
+    /// Kills it with SIGKILL, like a crash of the machine, and returns when its processes have ended.
     pub async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             drop(process);
@@ -151,7 +151,7 @@ impl Node {
         }
     }
 
-    /// Ends it in order, which takes some seconds, and returns when it is gone. Dropping it is quicker.
+    /// Stops it in order, which takes some seconds, and returns when its processes have ended. Dropping it is quicker.
     pub async fn stop(mut self) {
         if let Some(process) = &mut self.process {
             process.terminate();
@@ -164,7 +164,7 @@ impl Node {
     async fn gone(&self) {
         // Cannot fail: `self` holds the sender.
         let _ = self.live.subscribe().wait_for(|count| *count == 0).await;
-        // The port mapper dies of the same signal, and is no child whose end could be waited for.
+        // The port mapper ends by the same signal, but is not a child to wait for.
         let _ = timeout(GONE_TIME_MAX, async {
             while taken(self.port).is_some() {
                 sleep(ASK_INTERVAL / 10).await;
@@ -173,40 +173,40 @@ impl Node {
         .await;
     }
 
-    /// Whether it runs.
+    /// Returns whether it runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.process.as_ref().is_some_and(Process::is_alive)
     }
 
-    /// Where its data is.
+    /// Returns the folder of its data.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The AMQP port.
+    /// Returns the AMQP port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its URL with user and password and without a virtual host, which means `/`.
+    /// Returns its URL with user and password, for the virtual host `/`.
     #[must_use]
     pub fn amqp_url(&self) -> String {
         amqp_url(self.port)
     }
 
-    /// A client of its management API.
+    /// Returns a client of its management API.
     #[must_use]
     pub fn management(&self) -> Management {
         management(self.port)
     }
 
-    /// Runs `rabbitmqctl` for it and gives what it prints.
+    /// Runs `rabbitmqctl` for it and returns its output.
     ///
     /// # Errors
-    /// It fails, with what it says.
+    /// The output of a failed command.
     pub async fn ctl(&self, words: &[&str]) -> Result<String, NodeError> {
         let mut command = self.command("ctl");
         command.args(words).stdin(std::process::Stdio::null()).kill_on_drop(true);
@@ -221,9 +221,9 @@ impl Node {
     fn command(&self, word: &str) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", SCRIPT, "node.sh", word]).arg(&self.folder).arg(self.port.to_string());
-        // What the user's shell says about RabbitMQ is about another node.
-        let theirs = std::env::vars_os().map(|(name, _)| name);
-        for name in theirs.filter(|name| name.to_string_lossy().starts_with("RABBITMQ_")) {
+        // RabbitMQ variables of the user's shell are for another node.
+        let inherited = std::env::vars_os().map(|(name, _)| name);
+        for name in inherited.filter(|name| name.to_string_lossy().starts_with("RABBITMQ_")) {
             command.env_remove(name);
         }
         command.current_dir(&self.folder);
@@ -231,7 +231,7 @@ impl Node {
     }
 }
 
-/// The URL of a node on this port, with user and password.
+/// Returns the URL of a node on this port, with user and password.
 #[must_use]
 pub(crate) fn amqp_url(port: u16) -> String {
     format!("amqp://{USER}:{USER}@127.0.0.1:{port}")
@@ -241,7 +241,7 @@ fn management(port: u16) -> Management {
     Management::at(&format!("http://127.0.0.1:{}", port + MANAGEMENT_PORT_OFFSET), USER, USER)
 }
 
-/// Waits until a client can work; `last` is why the latest could not.
+/// Waits until a client can connect; `last` holds the reason of the latest failure.
 async fn serves(port: u16, last: Arc<Mutex<String>>) {
     let management = management(port);
     loop {
@@ -269,7 +269,7 @@ async fn speaks_amqp(port: u16) -> lapin::Result<()> {
     connection.close(200, "ready".into()).await
 }
 
-/// Which of the ports of a node on `port` is taken, if one is.
+/// Returns the first taken port of a node on `port`.
 fn taken(port: u16) -> Option<u16> {
     PORT_OFFSETS
         .iter()
@@ -277,15 +277,16 @@ fn taken(port: u16) -> Option<u16> {
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_err())
 }
 
-/// An AMQP port whose siblings are free, too. Starts at different ones, so that nodes started at once do not meet.
+/// Returns an AMQP port whose other ports are free too. The search starts at a random port, so that nodes started
+/// together do not collide.
 ///
 /// # Errors
-/// There is none.
+/// No port is free.
 pub(crate) fn free_port() -> Result<u16, NodeError> {
     let count = PORTS.end - PORTS.start;
-    // The end of such an id is random.
+    // The last bytes of a UUIDv7 are random.
     let random = uuid::Uuid::now_v7().as_bytes()[14..].iter().fold(0, |sum, byte| (sum << 8) | u16::from(*byte));
-    // Two apart: the port mapper is next to it.
+    // Steps of two: the port mapper has the next port.
     let candidates = (0..count / 2).map(|step| PORTS.start + (random % count + step * 2) % count);
     let mut free = candidates.filter(|port| taken(*port).is_none());
     free.next().ok_or_else(|| NodeError::Port(format!("no free ports from {} to {}", PORTS.start, PORTS.end)))

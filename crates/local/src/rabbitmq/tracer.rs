@@ -1,10 +1,11 @@
-//! Sees every message that is published to a virtual host, without touching a queue: the broker's own tracing, the firehose.
+//! A tracer of all messages published to a virtual host, on the broker's firehose.
 //!
-//! Reading a retry or dead-letter queue would disturb it, and publishes to the default exchange cannot be bound to. The broker
-//! copies what clients publish to the exchange `amq.rabbitmq.trace` while tracing is on for the virtual host; a queue of our
-//! own, which ends with our connection, gets these copies. Tracing is switched on when the tracer starts, again after the
-//! broker came back, and off when it stops, unless it was on before. Seen is what clients publish; what the broker itself moves
-//! (expired messages, its own dead-lettering) is not, and what it returns as unroutable looks as if it had arrived.
+//! Reading a retry or dead-letter queue would disturb it, and the default exchange cannot be bound to. While tracing
+//! is on for the virtual host, the broker copies every publish to the exchange `amq.rabbitmq.trace`; an exclusive
+//! queue of the tracer receives these copies. Tracing is switched on when the tracer starts, again after the broker
+//! returns, and off when it stops, unless it was on before. Only publishes of clients are traced: messages that the
+//! broker moves (expiry, its own dead-lettering) are missing, and a message returned as unroutable looks like a
+//! stored one.
 //! <https://www.rabbitmq.com/docs/firehose>
 
 use std::sync::Arc;
@@ -22,41 +23,41 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Where the broker puts the copies.
+/// The exchange of the copies.
 const EXCHANGE: &str = "amq.rabbitmq.trace";
-/// What is published, to whatever exchange.
+/// The binding key of every publish, to any exchange.
 const PUBLISHED: &str = "publish.#";
 
-/// The pause before a lost connection is made again.
+/// The pause before a reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
-/// How long the broker may take to switch tracing off: a broker that hangs does not hold up the end.
+/// Limit for switching tracing off, so that a hung broker does not delay the end.
 const OFF_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long the broker may take to make the queue of copies.
+/// Limit for declaring the queue of copies.
 const FOLLOW_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long to wait for a mark; without it, what was published may be told late.
+/// Limit for waiting for a mark; without the mark, publishes may be recorded late.
 const MARK_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// A message that a client published.
+/// A publish of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Published {
-    /// To which exchange; empty is the default one.
+    /// The exchange; empty for the default one.
     pub exchange: String,
-    /// Into which queues; none if it was returned or dropped.
+    /// The queues it was routed to; empty if it was returned or dropped.
     pub queues: Vec<String>,
-    /// The property, empty if it is not set.
+    /// The property `message_id`; empty if not set.
     pub message_id: String,
-    /// As text, if it is any.
+    /// The body decoded from UTF-8.
     pub body: String,
-    /// Our header `sluicegate-reason`: why it was given up on.
+    /// The header `sluicegate-reason`: the reason of its dead-lettering.
     pub reason: Option<String>,
-    /// It has our header that counts receives, so a consumer published it again.
+    /// Whether a consumer republished it, as its header `sluicegate-receive-count` shows.
     pub is_copy: bool,
 }
 
-/// Is told each of them. It must be quick.
+/// Receives each publish. It must return quickly.
 pub(crate) type PublishedObserver = Arc<dyn Fn(&Published) + Send + Sync>;
 
-/// A running tracer. Dropping it ends it, but leaves tracing switched on.
+/// A running tracer. Dropping it stops it but leaves tracing on.
 pub(crate) struct Tracer {
     shared: Arc<Shared>,
     was_on: bool,
@@ -68,25 +69,25 @@ struct Shared {
     management: Management,
     observer: PublishedObserver,
     marks: Mutex<Marks>,
-    /// The last mark that came back.
+    /// The number of the last mark received.
     seen: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Marks {
-    /// Where they are published, while there is a connection, and to which queue.
+    /// The channel and the queue of marks, while connected.
     channel: Option<(Channel, ShortString)>,
-    /// How many there were.
+    /// The number of marks so far.
     count: u64,
 }
 
 impl Tracer {
-    /// Switches tracing on and follows.
+    /// Switches tracing on and receives the copies.
     ///
     /// # Errors
-    /// The broker does not allow it or cannot be asked; why.
+    /// The broker refuses or cannot be reached.
     pub(crate) async fn start(endpoint: Endpoint, observer: PublishedObserver) -> Result<Self, String> {
-        let management = endpoint.management().cloned().ok_or("it has no management API")?;
+        let management = endpoint.management().cloned().ok_or("the broker has no management API")?;
         let shared =
             Arc::new(Shared { endpoint, management, observer, marks: Mutex::default(), seen: watch::Sender::new(0) });
         let was_on = shared.switch(true).await.map_err(|error| error.to_string())?;
@@ -96,7 +97,7 @@ impl Tracer {
         Ok(Self { shared, was_on, _task: task })
     }
 
-    /// Waits until everything that was published before has been told; gives up after a second.
+    /// Waits until every earlier publish has been observed, at most a second.
     pub(crate) async fn catch_up(&self) {
         let _ = timeout(MARK_TIME_MAX, self.shared.mark()).await;
     }
@@ -110,7 +111,7 @@ impl Tracer {
 }
 
 impl Shared {
-    /// Switches tracing on or off and says what it was. Everything else of the virtual host stays as it is.
+    /// Switches tracing on or off; returns the previous state. The other settings of the virtual host stay.
     async fn switch(&self, on: bool) -> Result<bool, ManagementError> {
         let path = ["vhosts", self.endpoint.vhost()];
         let before: Value = self.management.get(&path, "").await?;
@@ -138,7 +139,7 @@ impl Shared {
             }
             self.marks.lock().await.channel = None;
             session = loop {
-                // A broker that was restarted has forgotten it.
+                // A restarted broker has tracing off.
                 if self.switch(true).await.is_ok()
                     && let Ok(session) = self.connect().await
                 {
@@ -171,7 +172,7 @@ impl Shared {
         Ok((channel, consumer))
     }
 
-    /// Publishes a mark behind what is in the queue, and waits until it comes out.
+    /// Publishes a mark behind the copies in the queue, and waits until it is received.
     async fn mark(&self) {
         let mut seen = self.seen.subscribe();
         let number = {
@@ -188,7 +189,8 @@ impl Shared {
         let _ = seen.wait_for(|seen| *seen >= number).await;
     }
 
-    /// A mark comes by the default exchange; its own copy is one of a message without an id, which nobody follows.
+    /// Handles a copy or a mark. Marks come from the default exchange; the copy of a mark has no message id and is
+    /// ignored.
     fn receive(&self, delivery: &Delivery) {
         if delivery.exchange.as_str() == EXCHANGE {
             (self.observer)(&published(delivery));
@@ -198,7 +200,7 @@ impl Shared {
     }
 }
 
-/// Reads a copy: the original's properties are in a header, its body is the body.
+/// Reads a copy: the original's properties are in a header, and its body is the copy's body.
 fn published(delivery: &Delivery) -> Published {
     let nothing = FieldTable::default();
     let headers = delivery.properties.headers().as_ref().unwrap_or(&nothing);

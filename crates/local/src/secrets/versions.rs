@@ -1,7 +1,8 @@
-//! Versions of the development secrets, for rehearsing a rotation: `GetSecretValue`, `PutSecretValue` and `UpdateSecret`.
+//! Versions of the development secrets, for rehearsing a rotation: `GetSecretValue`, `PutSecretValue` and
+//! `UpdateSecret`.
 //!
-//! Written values live until the process ends. A version without a staging label is removed at once, as Secrets Manager may do
-//! at any time.
+//! Written values live until the process ends. A version without a staging label is removed at once, as Secrets
+//! Manager may do at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,17 +1,16 @@
-//! How many environments of a function may work at once, by the memory there is.
+//! The concurrency limit of a function, by the available memory.
 
-/// How many environments of a function work at once at most, unless the template reserves a number or [`Options`](super::Options) do: as many
-/// as Lambda runs in an account by default. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+/// The upper limit, unless the template reserves a number or [`Options`](super::Options) sets one: Lambda's default
+/// quota of an account. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const CONCURRENCY_MAX: usize = 1_000;
-/// How much memory an environment is taken to need. The project's own functions have 28 MB resident, of which 3 MB are their
-/// own and the rest is shared with the other environments.
+/// Assumed memory of an environment. The project's own functions have 28 MB resident, of which 3 MB are private and
+/// the rest is shared with the other environments.
 const ENVIRONMENT_BYTES: u64 = 48 * 1024 * 1024;
-/// How many environments of a function may work at once on a machine without that much memory.
+/// The lower limit, on a machine with little memory.
 pub const CONCURRENCY_MIN: usize = 50;
 
-/// How many environments of one of so many functions half of the free memory has room for, from [`CONCURRENCY_MIN`] to
-/// [`CONCURRENCY_MAX`].
-/// Without `/proc/meminfo`, as on macOS, 100.
+/// Returns the limit for each of `functions` functions: the environments that fit into half of the free memory, from
+/// [`CONCURRENCY_MIN`] to [`CONCURRENCY_MAX`]. Without `/proc/meminfo`, as on macOS, 100.
 #[must_use]
 pub(crate) fn concurrency_default(functions: usize) -> usize {
     let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|memory| available_bytes(&memory));
@@ -23,7 +22,7 @@ pub(super) fn concurrency_in(available_bytes: u64, functions: usize) -> usize {
     usize::try_from(each).unwrap_or(usize::MAX).clamp(CONCURRENCY_MIN, CONCURRENCY_MAX)
 }
 
-/// `MemAvailable` of `/proc/meminfo`, in bytes.
+/// Reads `MemAvailable` of `/proc/meminfo`, in bytes.
 pub(super) fn available_bytes(memory: &str) -> Option<u64> {
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

@@ -7,54 +7,54 @@ use sluicegate_sam::Faults;
 
 use crate::{cargo_build::BuildError, rabbitmq::BrokerError};
 
-/// Why the stack did not start.
+/// The failure of a stack's start.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// No template.
+    /// The template cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Template {
         /// Its path.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A template with mistakes.
+    /// The template has faults.
     #[error(transparent)]
     Faults(#[from] Faults),
-    /// A port that cannot be had.
+    /// A port cannot be opened.
     #[error("cannot listen on 127.0.0.1:{port}: {source} (choose another with {flag} PORT; 0 picks a free one)")]
     Port {
         /// The port.
         port: u16,
         /// The option that chooses it.
         flag: &'static str,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The endpoint's URL cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// A queue or secret could not be made.
+    /// A queue or secret cannot be created.
     #[error("cannot create {name}: {reason}")]
     Create {
-        /// Which.
+        /// Its kind and name.
         name: String,
-        /// What the service said.
+        /// The error of the service.
         reason: String,
     },
-    /// The functions are not built.
+    /// The functions do not build.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A function did not come up.
+    /// A function does not start.
     #[error("{error}{}", log_tail(&error.log))]
     Start {
-        /// Which, and why.
+        /// The function and the reason.
         error: StartError,
     },
-    /// RabbitMQ is not there, or not as it has to be.
+    /// RabbitMQ does not start, or conflicts with the topology.
     #[error(transparent)]
     Rabbitmq(#[from] BrokerError),
-    /// A mapping without a broker to map.
+    /// A function has MQ events, but no broker is chosen.
     #[error("{function} has MQ events: choose a RabbitMQ broker with --rabbitmq or --rabbitmq-url URL")]
     NoBroker {
         /// The function's name.

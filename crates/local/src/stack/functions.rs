@@ -18,7 +18,7 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Names the binary of each function whose template leaves that to SAM.
+/// Sets the binary of each function without `Binary`, by SAM's rule.
 pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
     for function in functions.iter_mut().filter(|function| function.binary.is_none()) {
         function.binary = Some(cargo_build::only_binary(&folder(template, function)).await?);
@@ -26,7 +26,7 @@ pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan
     Ok(())
 }
 
-/// The executable of each function, by the function's name.
+/// Builds the functions; returns the executable of each by the function's name.
 pub(super) async fn build(
     options: &Options,
     functions: &[FunctionPlan],
@@ -54,7 +54,7 @@ pub(super) async fn build(
     Ok(executables)
 }
 
-/// The executables of the functions that are built in `folder`, by the functions' names.
+/// Returns the executables of the functions built in `folder`, by the functions' names.
 pub(super) fn of_functions<'a>(
     template: &'a Path,
     functions: &'a [FunctionPlan],
@@ -65,14 +65,14 @@ pub(super) fn of_functions<'a>(
     here.filter_map(|function| Some((function.name.clone(), built.get(function.binary.as_deref()?)?.path.clone())))
 }
 
-/// The folder a function is built in.
+/// Returns the folder that a function is built in.
 fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
     let base = template.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // `./.` and `.` are one folder, and so one build.
+    // `./.` and `.` are the same folder, so one build.
     base.join(&function.code_uri).components().collect()
 }
 
-/// The binaries to build, by the folder to build them in.
+/// Returns the binaries to build, by folder.
 pub(super) fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<PathBuf, Vec<String>> {
     let mut folders: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     for function in functions {
@@ -95,7 +95,7 @@ pub(super) fn spec(
     Ok(FunctionSpec {
         name: function.name.clone(),
         arn: function.arn.clone(),
-        // A process starts in another folder, so a relative path would lead nowhere.
+        // The process has another working directory, so the path must be absolute.
         binary: std::path::absolute(binary).unwrap_or_else(|_| binary.clone()),
         environment,
         memory_mb: function.memory_mb,
@@ -108,7 +108,7 @@ pub(super) fn spec(
     })
 }
 
-/// All at once; the first that does not come up ends the others.
+/// Starts all functions at once; the first failure stops the others.
 pub(super) async fn start(
     specs: Vec<Result<FunctionSpec, StackError>>,
     terminal: &Terminal,
@@ -118,7 +118,7 @@ pub(super) async fn start(
     let mut starting = JoinSet::new();
     for spec in specs {
         let (spec, terminal, health, metrics) = (spec?, terminal.clone(), health.clone(), metrics.clone());
-        health.down(&spec.name, "it is starting");
+        health.down(&spec.name, "starting");
         starting.spawn(async move {
             let name = spec.name.clone();
             let log = {
@@ -140,7 +140,7 @@ pub(super) async fn start(
     }
     let mut functions = BTreeMap::new();
     while let Some(started) = starting.join_next().await {
-        // A task that panicked is a function that is not there; its routes and mappings are missed at once.
+        // A panicked task leaves its function out; its routes and mappings then report it.
         if let Ok(started) = started {
             functions.extend([started?]);
         }

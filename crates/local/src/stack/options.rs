@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{rabbitmq::BrokerChoice, terminal::Terminal};
 
-/// What to run and how.
+/// The template to run, and how.
 #[derive(Clone)]
 pub struct Options {
     /// The SAM template.

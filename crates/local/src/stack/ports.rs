@@ -9,18 +9,18 @@ use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options};
 
-/// Where the stack listens. Displayed as one line for scripts.
+/// The addresses of a stack. `Display` writes one line for scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     /// The HTTP API.
     pub gateway: String,
-    /// Health, timelines and counts.
+    /// Health, message logs and counts.
     pub admin: String,
     /// SQS and Secrets Manager.
     pub aws: String,
     /// RabbitMQ, if one is used; with the password only of a private node.
     pub rabbitmq: Option<String>,
-    /// RabbitMQ's management API and page, where they should be; not in the line for scripts.
+    /// RabbitMQ's management API and page at the conventional port; not in the line for scripts.
     pub rabbitmq_management: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// The listeners, opened before anything else.
+/// The listeners, opened before any other work.
 pub(super) struct Ports {
     pub(super) addresses: Addresses,
     pub(super) gateway: TcpListener,

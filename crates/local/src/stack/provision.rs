@@ -1,7 +1,7 @@
-//! Makes the template's queues and secrets where the stack runs, embedded or at another endpoint.
+//! Creates the template's queues and secrets, emulated or at a remote endpoint.
 //!
-//! What is there already is used as it is and given the template's attributes. Queues are made first and told of their
-//! dead-letter queues afterwards, so that their order does not matter.
+//! An existing queue is used and gets the template's attributes. Redrive policies are set after all queues exist, so
+//! that the order of the queues does not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use sluicegate_sam::{Plan, QueuePlan, ResolvedResource};
 use super::error::StackError;
 use crate::secrets;
 
-/// The names of queues that another queue's redrive policy names.
+/// Returns the names of the queues that are the target of a redrive policy.
 pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
     let policies = plan.queues.iter().filter_map(|queue| queue.redrive_attributes.get("RedrivePolicy"));
     let targets = policies.filter_map(|policy| {
@@ -22,7 +22,7 @@ pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
     targets.collect()
 }
 
-/// Creates the queues, and the secrets if they are elsewhere, and says what they are really called.
+/// Creates the queues, and the secrets at a remote endpoint; returns their real names.
 pub(super) async fn create(
     client: &SqsClient,
     plan: &Plan,
@@ -33,7 +33,7 @@ pub(super) async fn create(
         let error = |reason| StackError::Create { name: format!("queue {}", queue.name), reason };
         physical.insert(queue.logical_id.clone(), create_queue(client, queue).await.map_err(error)?);
     }
-    // The embedded service knows its secrets without being told.
+    // The emulated Secrets Manager reads the template's secrets itself.
     if let Some(url) = endpoint_url {
         for secret in &plan.secrets {
             let error = |reason| StackError::Create { name: format!("secret {}", secret.name), reason };
@@ -48,7 +48,7 @@ async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedR
     let input = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
     let created = match client.call("CreateQueue", input).await {
         Ok(created) => created,
-        // Most likely it is there with other attributes; the error of creating it says more than that of not finding it.
+        // The queue probably exists with other attributes. If not, the error of creating it is the useful one.
         Err(error) => {
             let found = client.call("GetQueueUrl", json!({ "QueueName": queue.name })).await;
             let found = found.map_err(|_| error.to_string())?;
@@ -67,7 +67,7 @@ async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedR
     Ok(ResolvedResource::new(url.to_owned(), attributes.map(|(name, value)| (name, value.to_owned()))))
 }
 
-/// Tells the queues of each other.
+/// Sets the redrive policies.
 pub(super) async fn set_redrive(client: &SqsClient, plan: &Plan) -> Result<(), StackError> {
     for queue in plan.queues.iter().filter(|queue| !queue.redrive_attributes.is_empty()) {
         let input = json!({ "QueueUrl": queue.url, "Attributes": queue.redrive_attributes });

@@ -1,4 +1,4 @@
-//! The stack's side of RabbitMQ: the broker, its topology, the mappings from it and the timelines of its messages.
+//! The stack's use of RabbitMQ: broker, topology, mappings, and the logs of its messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::{
     terminal::Terminal,
 };
 
-/// What runs for RabbitMQ.
+/// The running parts for RabbitMQ.
 pub(super) struct Running {
     endpoint: Endpoint,
     mappings: Vec<RabbitmqMapping>,
@@ -22,7 +22,7 @@ pub(super) struct Running {
     broker: RunningBroker,
 }
 
-/// Starts the broker if it is a private one, and makes it have the topology.
+/// Starts a private broker and declares the topology.
 pub(super) async fn start(
     broker: Broker,
     topology: Option<&Topology>,
@@ -38,7 +38,7 @@ pub(super) async fn start(
     match topology {
         Some(topology) => {
             let made = declare(topology, &endpoint).await?;
-            // On a node of one's own everything is new.
+            // On a private node every object is new.
             match made.len() {
                 0 => {}
                 count if is_private => {
@@ -47,18 +47,16 @@ pub(super) async fn start(
                 _ => made.iter().for_each(|change| terminal.line(format_args!("RabbitMQ: {change}"))),
             }
         }
-        None => {
-            terminal.warn("there is no infra/topology.yaml beside the template, so nothing is declared on RabbitMQ")
-        }
+        None => terminal.warn("no infra/topology.yaml beside the template: nothing is declared on RabbitMQ"),
     }
     let (feed, error) = RabbitmqFeed::start(journal.clone(), &endpoint).await;
     if let Some(error) = error {
-        terminal.warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not told ({error})"));
+        terminal.warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not shown ({error})"));
     }
     Ok(Running { endpoint, mappings: Vec::new(), feed, broker })
 }
 
-/// Which queues `/queues` counts: those of the topology, and those with a mapping.
+/// Returns the counter for `/queues`: the queues of the topology and those with a mapping.
 pub(super) fn counts(endpoint: &Endpoint, topology: Option<&Topology>, plan: &Plan) -> QueueCounts {
     let declared = topology.map(Topology::queues).unwrap_or_default().iter().map(|queue| queue.name.clone());
     let mapped = plan.mq_mappings.iter().map(|mapping| mapping.queue.clone());
@@ -106,12 +104,12 @@ impl Running {
         Ok(())
     }
 
-    /// Where ids go that clients were told with a 202.
+    /// Returns a function that takes the ids of 202 answers.
     pub(super) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
         self.feed.answers()
     }
 
-    /// The mappings, to be stopped by the caller.
+    /// Takes the mappings, for the caller to stop.
     pub(super) fn take_mappings(&mut self) -> Vec<RabbitmqMapping> {
         std::mem::take(&mut self.mappings)
     }

@@ -1,4 +1,5 @@
-//! The stack on templates of other projects, with a function that is built and run: `examples/bootstrap.rs`.
+//! The stack on templates of other projects, with a function that is built and run: lambda-emulator's `bootstrap`
+//! example.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use super::concurrency::{available_bytes, concurrency_in};
 use super::{Options, Stack};
 use crate::terminal::Terminal;
 
-/// A function as AWS's samples have it: no `Binary`, a variable that refers to a table.
+/// A function as in AWS's samples: without `Binary`, with a variable that refers to a table.
 const TEMPLATE: &str = "
 Parameters:
   Network: { Type: 'AWS::EC2::VPC::Id' }
@@ -36,7 +37,7 @@ Resources:
     Properties: { CodeUri: FOLDER_2 }
 ";
 
-/// A package of this name with the binary `binary`.
+/// Creates a package of this name with the binary `binary`.
 fn package(folder: &Path, name: &str, binary: &str) {
     let sources = folder.join(name).join("src/bin");
     std::fs::create_dir_all(&sources).unwrap();
@@ -49,7 +50,8 @@ fn package(folder: &Path, name: &str, binary: &str) {
     std::fs::write(folder.join(name).join("Cargo.toml"), manifest).unwrap();
 }
 
-/// Starts the stack on the template with the packages `sample-local-one` and `sample-local-two`; what it printed comes too.
+/// Starts the stack on the template with the packages `sample-local-one` and `sample-local-two`; returns its output
+/// too.
 async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) -> (Result<Stack, String>, String) {
     let folder = tempfile::tempdir().unwrap();
     package(folder.path(), "sample-local-one", binaries[0]);
@@ -80,7 +82,7 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
     (started, printed)
 }
 
-/// The status of `GET /` at the gateway.
+/// Returns the status of `GET /` at the gateway.
 async fn status(stack: &Stack) -> String {
     let address = stack.addresses().gateway.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,6 +1,6 @@
-//! Builds again when sources change, and restarts the functions whose executable came out new.
+//! Rebuilds when sources change, and restarts the functions whose executable changed.
 //!
-//! A build that fails changes nothing: the functions of before keep running.
+//! After a failed build the old functions keep running.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     cargo_build::{self, Fingerprint, WATCH_INTERVAL},
 };
 
-/// Watches until it is aborted. `seen` is what the sources looked like before they were built, so that no change is missed.
+/// Watches until aborted. `seen` holds the fingerprints from before the first build, so that no change is missed.
 pub(super) async fn watch(
     options: Options,
     plans: Vec<FunctionPlan>,
@@ -51,7 +51,7 @@ pub(super) async fn watch(
                     executables.extend(of_functions(&options.template, &plans, folder, &built));
                     rebuilt = true;
                 }
-                Err(error) => terminal.error(format_args!("{error}; the functions of before keep running")),
+                Err(error) => terminal.error(format_args!("{error}; the old functions keep running")),
             }
         }
         if cargo_build::written(&options.template) != template {

@@ -1,7 +1,7 @@
 //! Runs message move tasks on the engine.
 //!
-//! A task is a step function of time: [`Engine::step_move_task`] moves what is due and returns when to call again. A moved
-//! message is a new message (new id, new sent time, receive count 0), as AWS documents.
+//! A task is a step function of time: [`Engine::step_move_task`] moves what is due and returns when to call again. A
+//! moved message is a new message (new id, new sent time, receive count 0), as AWS documents.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ impl Engine {
     /// Starts a task; gives its id.
     ///
     /// # Errors
-    /// `ResourceNotFoundException` for a queue that is not there, `InvalidParameterValue` if the source is no dead-letter
-    /// queue, the types differ, or a task is running already.
+    /// `ResourceNotFoundException` for a queue that is not there, `InvalidParameterValue` if the source is no
+    /// dead-letter queue, the types differ, or a task is running already.
     pub(crate) fn start_move_task(
         &mut self,
         source_arn: &str,
@@ -117,7 +117,8 @@ impl Engine {
     /// Stops a running task; gives how many messages it had moved, which stay where they are.
     ///
     /// # Errors
-    /// `ResourceNotFoundException` for a task or a source that is not there, `UnsupportedOperation` for a task that has ended.
+    /// `ResourceNotFoundException` for a task or a source that is not there, `UnsupportedOperation` for a task that
+    /// has ended.
     pub(crate) fn cancel_move_task(&mut self, id: &str, source_arn: Option<&str>) -> Result<u64, ApiError> {
         if let Some(arn) = source_arn {
             self.existing("SourceArn", arn)?;

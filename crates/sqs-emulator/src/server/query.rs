@@ -1,8 +1,8 @@
 //! The AWS Query protocol: forms with `Action=…` in, XML out, as SQS had it alone until 2023 and STS still has.
 //!
-//! A form becomes the JSON input of the same action and a JSON output becomes XML, so both protocols have one engine. Names
-//! are those of the API's version 2012-11-05, with flattened lists (`AttributeName.1`) and maps (`Attribute.1.Name`,
-//! `Attribute.1.Value`).
+//! A form becomes the JSON input of the same action and a JSON output becomes XML, so both protocols have one engine.
+//! Names are those of the API's version 2012-11-05, with flattened lists (`AttributeName.1`) and maps
+//! (`Attribute.1.Name`, `Attribute.1.Value`).
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests.html>
 
 use percent_encoding::percent_decode_str;
@@ -269,7 +269,8 @@ fn within(xml: &mut String, name: &str, content: impl FnOnce(&mut String)) {
     }
 }
 
-/// Writes an element with text. What XML cannot carry (a caller's control characters in an error's text) becomes U+FFFD.
+/// Writes an element with text. What XML cannot carry (a caller's control characters in an error's text) becomes
+/// U+FFFD.
 fn text(xml: &mut String, name: &str, value: &str) {
     within(xml, name, |xml| {
         for c in value.chars() {

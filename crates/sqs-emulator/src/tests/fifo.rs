@@ -145,8 +145,8 @@ async fn a_repeated_receive_attempt_gives_the_same_messages_with_the_same_handle
     t.check("ReceiveMessage", bad, "InvalidParameterValueException").await;
 }
 
-/// After a receive of three messages of a group some are made visible again: the group gives, in order, what comes before
-/// the first that is still hidden. Recorded on AWS in November 2025.
+/// After a receive of three messages of a group some are made visible again: the group gives, in order, what comes
+/// before the first that is still hidden. Recorded on AWS in November 2025.
 #[tokio::test(start_paused = true)]
 async fn a_group_gives_its_messages_up_to_the_first_hidden_one() {
     for (returned, delivered) in [

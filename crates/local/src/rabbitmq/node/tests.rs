@@ -1,4 +1,4 @@
-//! A node from start to end. They need RabbitMQ on the machine, so plain `cargo test` leaves them out.
+//! A node from start to end. The tests need RabbitMQ on the machine, so plain `cargo test` leaves them out.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::*;
 
-/// The processes of the node whose folder this is.
+/// Returns the processes of the node in this folder.
 fn processes(folder: &Path) -> usize {
     let folder = folder.to_str().unwrap();
     let environments = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -53,7 +53,7 @@ async fn a_node_dies_with_the_program_that_started_it() {
     command.args(["-c", SCRIPT, "node.sh", "attend"]).arg(folder.path()).arg(free_port().unwrap().to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().unwrap();
-    // It is on its way.
+    // The start is in progress.
     BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap();
     drop(child.stdin.take());
     let status = timeout(Duration::from_secs(20), child.wait()).await.unwrap().unwrap();
@@ -71,7 +71,7 @@ async fn a_node_dies_with_the_program_that_started_it() {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_node_that_does_not_start_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    // A file where the node wants a folder.
+    // A file instead of the node's folder.
     std::fs::write(folder.path().join("mnesia"), "").unwrap();
     let error = Node::start(folder.path(), None).await.err().unwrap().to_string();
     assert!(error.starts_with("RabbitMQ did not start: ") && error.contains("\n  | "), "{error}");
