@@ -10,24 +10,27 @@ use sluicegate_doctor::Drift;
 
 use crate::support::root;
 
-/// Which of our packages each package may depend on; `*` is anything but the functions.
+/// The packages that each package may depend on, both by folder (`crates/` is left out); `*` is anything but the functions.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("contract", &["yaml"]),
     ("envelope", &[]),
     ("webhook", &[]),
     ("queue", &["envelope"]),
-    ("metrics", &[]),
+    ("telemetry", &[]),
     ("topology", &["queue", "yaml"]),
     ("dlq", &["envelope", "queue", "topology"]),
     ("doctor", &["contract", "queue", "sam", "topology"]),
-    ("batch", &["envelope", "idempotency", "metrics", "queue"]),
-    ("ingress", &["contract", "envelope", "metrics", "webhook", "queue"]),
-    ("consumer", &["batch"]),
-    ("rabbitmq", &["consumer", "ingress"]),
-    ("local", &["sam", "topology"]),
+    ("batch", &["envelope", "idempotency", "queue", "telemetry"]),
+    ("ingress", &["contract", "envelope", "idempotency", "queue", "telemetry", "webhook"]),
+    ("functions/consumer", &["batch"]),
+    ("functions/ingress", &["contract", "ingress"]),
+    ("functions/rabbitmq", &["batch", "contract", "ingress"]),
+    ("sqs-emulator", &[]),
+    ("lambda-emulator", &["sqs-emulator", "topology"]),
+    ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
-    ("cli", &["contract", "dlq", "doctor", "local", "queue", "sam", "topology", "webhook"]),
+    ("cli", &["contract", "dlq", "doctor", "local", "queue", "sam", "topology", "webhook", "yaml"]),
     ("tests", &["*"]),
 ];
 
@@ -35,14 +38,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "aws_sdk_sqs",
-        &["crates/queue/src/sqs", "crates/batch/src/source/sqs", "crates/dlq/src/sqs", "crates/doctor/src/stack"],
+        &[
+            "crates/queue/src/sqs",
+            "crates/batch/src/source/sqs",
+            "crates/dlq/src/sqs",
+            "crates/doctor/src/stack",
+            "crates/sqs-emulator/tests",
+        ],
     ),
     ("aws_sdk_cloudformation", &["crates/doctor/src/stack"]),
     ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
-    (
-        "aws_sdk_secretsmanager",
-        &["crates/doctor/src/stack", "functions/ingress/src/secrets", "crates/queue/src/rabbitmq"],
-    ),
+    ("aws_sdk_secretsmanager", &["crates/doctor/src/stack", "crates/ingress/src/secrets", "crates/queue/src/rabbitmq"]),
     (
         "aws_config",
         &[
@@ -52,7 +58,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
-            "functions/ingress/src/secrets",
+            "crates/ingress/src/secrets",
         ],
     ),
     (
@@ -62,17 +68,19 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
-            "functions/ingress/src/secrets",
+            "crates/sqs-emulator/tests",
+            "crates/ingress/src/secrets",
         ],
     ),
     ("saphyr_parser", &["crates/yaml/src/"]),
-    ("aws_lambda_events", &["functions/ingress/src/event"]),
+    ("aws_lambda_events", &["crates/ingress/src/event"]),
     (
         "lapin",
         &[
             "crates/queue/src/rabbitmq",
             "crates/batch/src/source/rabbitmq",
             "crates/dlq/src/rabbitmq",
+            "crates/lambda-emulator/src/rabbitmq",
             "crates/local/src/rabbitmq",
             "crates/topology/src/",
         ],
@@ -84,12 +92,14 @@ fn packages_import_only_what_the_map_allows() {
     let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
     let mut wrong = Vec::new();
     for package in cargo_metadata()["packages"].as_array().expect("packages") {
-        let name = ours(&package["name"]).expect("every package is called sluicegate-…");
-        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not on the map: add it to MAY_IMPORT"));
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let name = &folder(manifest.parent().expect("a folder"));
+        let may =
+            allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not on the map: add it to MAY_IMPORT"));
         for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let Some(imported) = ours(&dependency["name"]) else { continue };
-            let function = ["ingress", "consumer"].contains(&imported);
-            let fine = if may.contains(&"*") { !function } else { may.contains(&imported) };
+            let Some(imported) = dependency["path"].as_str().map(|path| folder(Path::new(path))) else { continue };
+            let function = imported.starts_with("functions/");
+            let fine = if may.contains(&"*") { !function } else { may.contains(&imported.as_str()) };
             if dependency["kind"] != "dev" && !fine {
                 wrong.push(format!("{name} imports {imported}"));
             }
@@ -169,8 +179,10 @@ fn cargo_metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-fn ours(name: &Value) -> Option<&str> {
-    name.as_str()?.strip_prefix("sluicegate-")
+/// The folder of a package as `MAY_IMPORT` has it.
+fn folder(package: &Path) -> String {
+    let relative = package.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8");
+    relative.strip_prefix("crates/").unwrap_or(relative).to_owned()
 }
 
 /// The Rust files below `folders`, with their paths relative to the root.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use sluicegate_contract::Contract;
-use sluicegate_queue::{Binding, names};
+use sluicegate_queue::{Binding, queue_names};
 use sluicegate_sam::{FunctionPlan, Plan, Settings};
 use sluicegate_topology::Topology;
 
@@ -85,10 +85,12 @@ fn every_queue_that_is_consumed_exists_and_parks_before_rabbitmq_does() {
     for mapping in &plan.mq_mappings {
         let queue = topology.queues().iter().find(|queue| queue.name == mapping.queue).expect("the queue exists");
         let consumer = plan.functions.iter().find(|function| function.name == mapping.function).expect("a consumer");
-        let receives: u32 = consumer.environment["RABBITMQ_RECEIVE_COUNT_MAX"].parse().expect("a number");
+        let receives: u32 = consumer.environment["RABBITMQ_MAX_RECEIVE_COUNT"].parse().expect("a number");
         assert!(receives < queue.delivery_limit, "{} is parked by the consumer, with a reason", queue.name);
-        let ladder = consumer.environment.get("RABBITMQ_LADDER");
-        let ladder = ladder.map_or_else(names::Ladder::default, |steps| names::Ladder::parse(steps).expect("a ladder"));
+        let ladder = consumer.environment.get("RABBITMQ_RETRY_DELAYS");
+        let ladder = ladder.map_or_else(queue_names::RetryDelays::default, |delays| {
+            queue_names::RetryDelays::parse(delays).expect("delays")
+        });
         assert_eq!(queue.retry, ladder, "{} has a queue for each step the consumer takes", queue.name);
     }
 }
@@ -109,7 +111,7 @@ fn the_brokers_alarms_watch_dead_letter_queues_that_exist() {
     let broker = read("infra/broker.yaml");
     let lines = broker.lines().filter_map(|line| line.trim().strip_prefix("- { Name: Queue, Value: "));
     let watched: BTreeSet<_> = lines.map(|rest| rest.trim_end_matches(" }").to_owned()).collect();
-    let expected = topology().queues().iter().map(|queue| names::dead_letter_queue(&queue.name)).collect();
+    let expected = topology().queues().iter().map(|queue| queue_names::dead_letter_queue(&queue.name)).collect();
     assert_eq!(watched, expected);
 }
 

@@ -9,7 +9,7 @@ use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sluicegate_metrics::Emitter;
+use sluicegate_telemetry::Emitter;
 use tokio::time::Instant;
 
 use crate::handlers::{self, Handlers};
@@ -40,7 +40,7 @@ pub struct Consumer {
 
 /// When a batch has to be ready.
 #[derive(Clone, Copy)]
-pub(crate) struct Times {
+pub(crate) struct Deadlines {
     /// Handlers are cancelled and nothing more is started.
     pub(crate) work_until: Instant,
     /// A dead-letter queue is waited for until then; what is left of settling is for giving messages back.
@@ -105,7 +105,7 @@ impl Consumer {
         let now = Instant::now();
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let margin = self.deadline_margin.min(left / 4);
-        let times = Times {
+        let deadlines = Deadlines {
             work_until: now + (left - margin),
             dead_letter_until: now + (left - margin / 2),
             settle_until: now + (left - margin / 4),
@@ -115,13 +115,13 @@ impl Consumer {
         let vhost = self.rabbitmq.as_ref().and_then(|source| source.vhost());
         #[cfg(feature = "rabbitmq")]
         if let Some(received) = crate::source::rabbitmq::received(&event.payload, vhost) {
-            return Ok(self.handle_rabbitmq(&received?, times, invocation).await?);
+            return Ok(self.handle_rabbitmq(&received?, deadlines, invocation).await?);
         }
         #[cfg(feature = "sqs")]
-        return self.handle_sqs(&event.payload, times, invocation).await;
+        return self.handle_sqs(&event.payload, deadlines, invocation).await;
         #[cfg(not(feature = "sqs"))]
         {
-            let _ = (times, invocation);
+            let _ = (deadlines, invocation);
             Err("the event is not from a source that is built in".into())
         }
     }
@@ -230,7 +230,7 @@ impl Builder {
 
     /// After how many receives, from its first failure at the head of its group on, a failing message of an SQS FIFO queue is
     /// dead-lettered and its group goes on: at least 1, instead of `FIFO_MAX_RECEIVE_COUNT` or 5. The queue's `maxReceiveCount`
-    /// counts the receives spent waiting behind others too, so set it at least to the mapping's batch size times this, plus 10.
+    /// counts the receives spent waiting behind others too, so set it at least to the mapping's batch size deadlines this, plus 10.
     #[cfg(feature = "sqs")]
     pub fn fifo_receive_count_max(mut self, receives: u32) -> Self {
         self.fifo_receive_count_max = Some(receives);
@@ -245,15 +245,15 @@ impl Builder {
         self
     }
 
-    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_LADDER` or [`Ladder::default`](sluicegate_queue::names::Ladder).
+    /// The retry queues there are on RabbitMQ, instead of `RABBITMQ_RETRY_DELAYS` or [`RetryDelays::default`](sluicegate_queue::queue_names::RetryDelays).
     #[cfg(feature = "rabbitmq")]
-    pub fn ladder(mut self, ladder: sluicegate_queue::names::Ladder) -> Self {
-        self.rabbitmq.ladder = Some(ladder);
+    pub fn retry_delays(mut self, retry_delays: sluicegate_queue::queue_names::RetryDelays) -> Self {
+        self.rabbitmq.retry_delays = Some(retry_delays);
         self
     }
 
     /// After how many receives a message of RabbitMQ is dead-lettered instead of tried again, at least 1, instead of
-    /// `RABBITMQ_RECEIVE_COUNT_MAX` or 5.
+    /// `RABBITMQ_MAX_RECEIVE_COUNT` or 5.
     #[cfg(feature = "rabbitmq")]
     pub fn receive_count_max(mut self, receives: u32) -> Self {
         self.rabbitmq.receive_count_max = Some(receives);
@@ -264,7 +264,7 @@ impl Builder {
     /// be delayed or dead-lettered.
     ///
     /// What was not given is taken from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] reads them, the
-    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_LADDER`, `RABBITMQ_RECEIVE_COUNT_MAX` and
+    /// broker from `RABBITMQ_URL` and what belongs to it, `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT` and
     /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, batches of RabbitMQ are refused. Metrics are written under the name in
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
     ///

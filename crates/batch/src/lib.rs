@@ -30,27 +30,35 @@
 //!
 //! Every delivery leaves one log line with the fields `request_id`, `message_id` (the event's id), `broker_id`, `event_type`,
 //! `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`, and every queue of a batch one line of metrics, told
-//! in the crate `sluicegate-metrics`. Payloads are never logged.
+//! in the crate `sluicegate-telemetry`. Payloads are never logged.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
+mod batch_run;
 mod consumer;
 mod delivery;
+#[cfg(feature = "forward")]
+mod forward;
 mod handlers;
+mod log;
 mod outcome;
 mod report;
 mod retry;
+mod serve;
 mod source;
 pub mod testing;
-mod work;
 
 pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
 pub use delivery::Delivery;
+#[cfg(feature = "forward")]
+pub use forward::{Forward, UrlError};
+pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
+pub use serve::serve;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
-pub use sluicegate_queue::{names::Ladder, rabbitmq::Broker};
+pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};

@@ -52,8 +52,8 @@ mod tests {
         assert_eq!(Outcome::from(parsed("x")), Outcome::Failed("invalid digit found in string".to_owned()));
         let chosen: Result<Outcome, String> = Ok(Outcome::Reject("no such article".to_owned()));
         assert_eq!(Outcome::from(chosen), Outcome::Reject("no such article".to_owned()));
-        let told: Result<(), &str> = Err("the warehouse is closed");
-        assert_eq!(Outcome::from(told), Outcome::Failed("the warehouse is closed".to_owned()));
+        let disposition: Result<(), &str> = Err("the warehouse is closed");
+        assert_eq!(Outcome::from(disposition), Outcome::Failed("the warehouse is closed".to_owned()));
         let caused = std::io::Error::other(parsed("x").unwrap_err());
         assert_eq!(Outcome::from(Err::<(), _>(caused)), Outcome::Failed("invalid digit found in string".to_owned()));
     }

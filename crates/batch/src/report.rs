@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::Context;
 use sluicegate_envelope::Envelope;
-use sluicegate_metrics::{Deliveries, Emitter, millis, trace_id};
+use sluicegate_telemetry::{Deliveries, Emitter, millis, trace_id};
 
-use crate::work::{Ended, Incoming};
+use crate::batch_run::{Ended, ReceivedMessage};
 
 /// How a delivery is told to have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Disposition {
     /// Handled.
     Done,
     /// Comes back after a delay.
@@ -28,7 +28,7 @@ pub(crate) enum Told {
     RejectFailed,
 }
 
-impl Told {
+impl Disposition {
     fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -60,9 +60,9 @@ impl<'a> Invocation<'a> {
     /// Logs a delivery. Its trace is that of its event, else that it was sent in, else that of the invocation.
     pub(crate) fn log(
         &self,
-        message: &Incoming<'_>,
+        message: &ReceivedMessage<'_>,
         envelope: Option<&Envelope>,
-        told: Told,
+        disposition: Disposition,
         reason: &str,
         handler: Option<Duration>,
     ) {
@@ -71,7 +71,7 @@ impl<'a> Invocation<'a> {
         let (message_id, event_type) = (envelope.map(Envelope::id), envelope.map(Envelope::event_type));
         let sent_in = message.trace_header.as_deref();
         let trace_id = trace_id(envelope.and_then(Envelope::traceparent), sent_in).or(trace_id(None, self.xray));
-        let outcome = told.as_str();
+        let outcome = disposition.as_str();
         let reason = Some(reason).filter(|reason| !reason.is_empty());
         let handler_ms = handler.map(millis);
         macro_rules! line {
@@ -91,15 +91,15 @@ impl<'a> Invocation<'a> {
                 )
             };
         }
-        match told {
-            Told::Done => line!(info),
-            Told::RejectFailed => line!(error),
+        match disposition {
+            Disposition::Done => line!(info),
+            Disposition::RejectFailed => line!(error),
             _ => line!(warn),
         }
     }
 
     /// Tells the metrics of the batch.
-    pub(crate) fn count(&self, messages: &[Incoming<'_>], ended: &[Ended]) {
+    pub(crate) fn count(&self, messages: &[ReceivedMessage<'_>], ended: &[Ended]) {
         let Some(emitter) = self.emitter else { return };
         for (queue, deliveries) in by_queue(messages, ended, self.at) {
             if let Err(error) = emitter.deliveries(queue, &deliveries) {
@@ -109,18 +109,18 @@ impl<'a> Invocation<'a> {
     }
 }
 
-fn by_queue<'a>(messages: &[Incoming<'a>], ended: &[Ended], at: SystemTime) -> BTreeMap<&'a str, Deliveries> {
+fn by_queue<'a>(messages: &[ReceivedMessage<'a>], ended: &[Ended], at: SystemTime) -> BTreeMap<&'a str, Deliveries> {
     let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = |sent_unix_ms| since_1970.saturating_sub(Duration::from_millis(sent_unix_ms));
     let mut queues = BTreeMap::<_, Deliveries>::new();
     for (message, ended) in messages.iter().zip(ended) {
         let deliveries = queues.entry(message.queue).or_default();
-        let count = match ended.told {
-            Told::Done => &mut deliveries.done,
-            Told::Retry | Told::RejectFailed => &mut deliveries.retried,
-            Told::Rejected => &mut deliveries.rejected,
-            Told::Undecodable => &mut deliveries.undecodable,
-            Told::Returned => &mut deliveries.returned,
+        let count = match ended.disposition {
+            Disposition::Done => &mut deliveries.done,
+            Disposition::Retry | Disposition::RejectFailed => &mut deliveries.retried,
+            Disposition::Rejected => &mut deliveries.rejected,
+            Disposition::Undecodable => &mut deliveries.undecodable,
+            Disposition::Returned => &mut deliveries.returned,
         };
         *count += 1;
         deliveries.oldest = deliveries.oldest.max(ended.sent_unix_ms.map(age));

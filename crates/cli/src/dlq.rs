@@ -15,9 +15,9 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use sluicegate_dlq::{
-    Error, Shelf, Stop,
-    rabbitmq::RabbitmqShelf,
-    sqs::{SqsShelf, VISIBILITY_DEFAULT, VISIBILITY_MAX},
+    CancellationToken, DeadLetterQueue, Error,
+    rabbitmq::RabbitmqDeadLetterQueue,
+    sqs::{SqsDeadLetterQueue, VISIBILITY_DEFAULT, VISIBILITY_MAX},
 };
 
 use crate::{aws::Aws, fail, rabbitmq};
@@ -124,14 +124,14 @@ async fn on_sqs(verb: &Verb, broker: &Broker) -> Result<ExitCode, Error> {
         let queues = sluicegate_dlq::sqs::dead_letter_queues(&config).await?;
         return Ok(list::queues(verb, &queues));
     };
-    let shelf = SqsShelf::open(&config, queue, Duration::from_secs(broker.visibility)).await?;
+    let queue = SqsDeadLetterQueue::open(&config, queue, Duration::from_secs(broker.visibility)).await?;
     let stop = stop_at_ctrl_c();
     if let Verb::Redrive(arguments) = verb
-        && let Some(code) = redrive::by_move_task(&shelf, arguments, &stop).await?
+        && let Some(code) = redrive::by_move_task(&queue, arguments, &stop).await?
     {
         return Ok(code);
     }
-    Ok(work(verb, &shelf, &stop).await)
+    Ok(work(verb, &queue, &stop).await)
 }
 
 async fn on_rabbitmq(verb: &Verb, address: &sluicegate_topology::Address) -> Result<ExitCode, Error> {
@@ -139,36 +139,36 @@ async fn on_rabbitmq(verb: &Verb, address: &sluicegate_topology::Address) -> Res
         let queues = sluicegate_dlq::rabbitmq::dead_letter_queues(address).await?;
         return Ok(list::queues(verb, &queues));
     };
-    let shelf = RabbitmqShelf::open(address, queue).await?;
-    Ok(work(verb, &shelf, &stop_at_ctrl_c()).await)
+    let queue = RabbitmqDeadLetterQueue::open(address, queue).await?;
+    Ok(work(verb, &queue, &stop_at_ctrl_c()).await)
 }
 
 /// The same for every broker. Gives back what is held, however it ends.
-async fn work<S: Shelf>(verb: &Verb, shelf: &S, stop: &Stop) -> ExitCode {
+async fn work<S: DeadLetterQueue>(verb: &Verb, queue: &S, stop: &CancellationToken) -> ExitCode {
     let code = match verb {
-        Verb::List(arguments) => list::list(shelf, arguments, stop).await,
-        Verb::Show(arguments) => show::show(shelf, arguments, stop).await,
-        Verb::Redrive(arguments) => redrive::one_by_one(shelf, arguments, stop).await,
-        Verb::Edit(arguments) => edit::edit(shelf, arguments, stop).await,
-        Verb::Purge(arguments) => purge::purge(shelf, arguments, stop).await,
+        Verb::List(arguments) => list::list(queue, arguments, stop).await,
+        Verb::Show(arguments) => show::show(queue, arguments, stop).await,
+        Verb::Redrive(arguments) => redrive::one_by_one(queue, arguments, stop).await,
+        Verb::Edit(arguments) => edit::edit(queue, arguments, stop).await,
+        Verb::Purge(arguments) => purge::purge(queue, arguments, stop).await,
     };
-    if let Err(error) = shelf.release().await {
+    if let Err(error) = queue.release().await {
         eprintln!("warning: {error}");
     }
     code
 }
 
 /// The first Ctrl-C asks for the end, the second does not wait for it.
-fn stop_at_ctrl_c() -> Stop {
-    let stop = Stop::default();
+fn stop_at_ctrl_c() -> CancellationToken {
+    let stop = CancellationToken::default();
     let asked = stop.clone();
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            if asked.is_requested() {
+            if asked.is_cancelled() {
                 std::process::exit(i32::from(INTERRUPTED));
             }
             eprintln!("ending: what is in flight is finished and the rest released (again: leave at once)");
-            asked.request();
+            asked.cancel();
         }
     });
     stop

@@ -8,12 +8,18 @@
 //! Absent on purpose: validating payloads against the schemas (the ingress compiles them on first use) and checking
 //! credentials (the contract only says which are wanted).
 
+#[cfg(feature = "parse")]
+mod build;
+mod embedded;
 mod model;
 #[cfg(feature = "parse")]
 mod parse;
 mod route;
 mod template;
 
+#[cfg(feature = "parse")]
+pub use build::build;
+pub use embedded::EmbeddedContract;
 pub use model::{
     Body, BodySchema, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
     Requirement, SchemaText, SecurityScheme, is_json,

@@ -4,10 +4,10 @@
 //! (<https://docs.rs/regex/latest/regex/#untrusted-input>), so that none can hang a run.
 
 mod condition;
-mod moment;
 mod pattern;
 #[cfg(test)]
 mod tests;
+mod time_bound;
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ use sluicegate_envelope::Envelope;
 
 pub use self::{
     condition::Condition,
-    moment::Moment,
     pattern::{Glob, Pattern},
+    time_bound::TimeBound,
 };
-use crate::Parked;
+use crate::DeadLetter;
 
 /// A filter that makes no sense. The text is for whoever wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,10 +34,10 @@ pub struct Filter {
     pub types: Vec<Glob>,
     /// Its reason has this in it.
     pub reason: Option<Pattern>,
-    /// It was given up on ([`Parked::moment`]) then or later.
-    pub since: Option<Moment>,
+    /// It was given up on ([`DeadLetter::moment`]) then or later.
+    pub since: Option<TimeBound>,
     /// It was given up on before.
-    pub until: Option<Moment>,
+    pub until: Option<TimeBound>,
     /// Its payload and attributes are like that, all of them.
     pub conditions: Vec<Condition>,
     /// Its body as it is stored, or its payload, has this in it.
@@ -59,34 +59,34 @@ impl Filter {
 
     /// Whether this message is meant.
     #[must_use]
-    pub fn matches(&self, parked: &Parked) -> bool {
-        self.matches_metadata(parked) && self.matches_content(parked)
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
+        self.matches_metadata(letter) && self.matches_content(letter)
     }
 
-    fn matches_metadata(&self, parked: &Parked) -> bool {
-        let one_of = |id: &String| *id == parked.id || !id.is_empty() && *id == parked.broker_id;
-        let event_type = parked.event_type.as_deref();
-        let moment = parked.moment();
+    fn matches_metadata(&self, letter: &DeadLetter) -> bool {
+        let one_of = |id: &String| *id == letter.id || !id.is_empty() && *id == letter.broker_id;
+        let event_type = letter.event_type.as_deref();
+        let moment = letter.moment();
         (self.ids.is_empty() || self.ids.iter().any(one_of))
             && (self.types.is_empty()
                 || event_type.is_some_and(|event_type| self.types.iter().any(|glob| glob.matches(event_type))))
-            && self.reason.as_ref().is_none_or(|pattern| pattern.is_in(parked.reason.as_bytes()))
+            && self.reason.as_ref().is_none_or(|pattern| pattern.is_in(letter.reason.as_bytes()))
             && self.since.is_none_or(|since| moment.is_some_and(|moment| moment >= since.0))
             && self.until.is_none_or(|until| moment.is_some_and(|moment| moment < until.0))
     }
 
-    fn matches_content(&self, parked: &Parked) -> bool {
+    fn matches_content(&self, letter: &DeadLetter) -> bool {
         if self.conditions.is_empty() && self.body.is_none() {
             return true;
         }
-        let envelope = parked.envelope();
-        let payload = envelope.as_ref().map_or(Cow::Borrowed(parked.body.as_slice()), Envelope::payload);
-        let in_body = |pattern: &Pattern| pattern.is_in(&parked.body) || pattern.is_in(&payload);
+        let envelope = letter.envelope();
+        let payload = envelope.as_ref().map_or(Cow::Borrowed(letter.body.as_slice()), Envelope::payload);
+        let in_body = |pattern: &Pattern| pattern.is_in(&letter.body) || pattern.is_in(&payload);
         let content = condition::Content {
             // Read only if somebody asks about it.
             payload: std::cell::LazyCell::new(|| serde_json::from_slice(&payload).ok()),
             envelope: envelope.as_ref(),
-            attributes: &parked.attributes,
+            attributes: &letter.attributes,
         };
         self.body.as_ref().is_none_or(in_body) && self.conditions.iter().all(|condition| condition.holds(&content))
     }

@@ -1,13 +1,13 @@
-//! RabbitMQ as a shelf: messages are consumed without acknowledgement and so held, on one connection, for as long as the shelf is
+//! RabbitMQ as a queue: messages are consumed without acknowledgement and so held, on one connection, for as long as the queue is
 //! open.
 //!
 //! | what | how |
 //! |---|---|
-//! | taken | delivered to a consumer with a prefetch; as many as there were when the shelf was opened, and no more |
+//! | taken | delivered to a consumer with a prefetch; as many as there were when the queue was opened, and no more |
 //! | redriven | published to the queue itself (default exchange), mandatory, confirmed and not returned; then acknowledged |
 //! | deleted | acknowledged |
 //! | released | the channel is closed, and the queue puts everything back in its order |
-//! | connection lost | the same, and nothing more can be done on this shelf |
+//! | connection lost | the same, and nothing more can be done on this queue |
 //!
 //! Through the default exchange a redriven message comes to its queue only, and to no other subscriber of the exchange it was
 //! once published to. Messages that arrive during the work, such as one that failed again, are for the next time.
@@ -19,12 +19,12 @@
 //! dead-letter queue means that it is lost. Such a queue is refused unless its limit is out of reach, as the one of
 //! `infra/topology.yaml` is. So the management API is needed.
 
-mod again;
-mod header;
-mod hold;
-mod link;
+mod connection;
+mod display;
+mod in_flight;
+mod message;
 mod queues;
-mod read;
+mod redrive_properties;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,22 +36,22 @@ use sluicegate_queue::rabbitmq::{Broker, Config, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
 
-use self::hold::Hold;
-use self::link::Link;
+use self::connection::Connection;
+use self::in_flight::InFlight;
+use self::message::Place;
 pub use self::queues::dead_letter_queues;
-use self::read::Place;
-use crate::{Error, Parked, Shelf};
+use crate::{DeadLetter, DeadLetterQueue, Error};
 
 /// How long a publish may take; 16 MiB go over a line of 3 Mbit/s meanwhile.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A dead-letter queue of RabbitMQ, being worked on. It needs a Tokio runtime with time and I/O.
-pub struct RabbitmqShelf {
+pub struct RabbitmqDeadLetterQueue {
     place: Place,
     /// Who we are to the broker.
     user: String,
     /// What was taken.
-    hold: Hold,
+    in_flight: InFlight,
     /// Takes what is redriven.
     broker: Broker,
     state: Mutex<State>,
@@ -65,7 +65,7 @@ struct State {
     seen: HashSet<String>,
 }
 
-impl RabbitmqShelf {
+impl RabbitmqDeadLetterQueue {
     /// Opens the dead-letter queue `queue`, as it is now.
     ///
     /// # Errors
@@ -73,13 +73,13 @@ impl RabbitmqShelf {
     /// is looked at.
     pub async fn open(address: &Address, queue: &str) -> Result<Self, Error> {
         queues::check(address, queue).await?;
-        let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-        let hold = Hold::open(Link::open(address, uri.clone()).await?, queue).await?;
+        let (broker, user) = broker(address)?;
+        let in_flight = InFlight::open(Connection::open(address, &broker).await?, queue).await?;
         Ok(Self {
             place: Place { queue: queue.to_owned(), vhost: address.vhost().to_owned() },
-            user: uri.authority.userinfo.username.clone(),
-            hold,
-            broker: Broker::new(Config::at(uri)),
+            user,
+            in_flight,
+            broker,
             state: Mutex::default(),
         })
     }
@@ -89,112 +89,117 @@ impl RabbitmqShelf {
     }
 
     /// Whether it is in our hands; if not, it is where it was.
-    fn check_held(&self, parked: &Parked) -> Result<(), Error> {
-        if self.hold.has(parked.handle)? { Ok(()) } else { Err(stays(parked, "it is not held any more")) }
+    fn check_held(&self, letter: &DeadLetter) -> Result<(), Error> {
+        if self.in_flight.has(letter.handle)? {
+            Ok(())
+        } else {
+            Err(Error::not_sent(&letter.id, "it is not held any more"))
+        }
     }
 
-    fn target(&self, parked: &Parked, properties: &BasicProperties, to: Option<&str>) -> Result<String, Error> {
+    fn target(&self, letter: &DeadLetter, properties: &BasicProperties, to: Option<&str>) -> Result<String, Error> {
         match to {
             Some(to) => Ok(to.to_owned()),
-            None => read::source_queue(&self.place, properties)
-                .map_err(|reason| stays(parked, format!("{reason}; name the queue to send it to"))),
+            None => message::source_queue(&self.place, properties)
+                .map_err(|reason| Error::not_sent(&letter.id, format!("{reason}; name the queue to send it to"))),
         }
     }
 }
 
-impl Shelf for RabbitmqShelf {
-    async fn take(&self, max: usize) -> Result<Vec<Parked>, Error> {
+impl DeadLetterQueue for RabbitmqDeadLetterQueue {
+    async fn take(&self, max: usize) -> Result<Vec<DeadLetter>, Error> {
         self.state().latest.clear();
-        let taken = self.hold.take(max).await?;
+        let taken = self.in_flight.take(max).await?;
         let mut state = self.state();
-        let parked = taken.into_iter().map(|delivery| {
+        let letter = taken.into_iter().map(|delivery| {
             let (tag, properties) = (delivery.delivery_tag, delivery.properties);
-            let parked = read::parked(&self.place, tag, &properties, delivery.data);
+            let letter = message::dead_letter(&self.place, tag, &properties, delivery.data);
             state.latest.insert(tag, properties);
-            parked
+            letter
         });
-        Ok(parked.collect())
+        Ok(letter.collect())
     }
 
     /// Where it would go, if that queue is there.
-    async fn destination(&self, parked: &Parked, to: Option<&str>) -> Result<String, Error> {
-        self.check_held(parked)?;
-        let properties = self.state().latest.get(&parked.handle).cloned();
-        let properties = properties.ok_or_else(|| stays(parked, "it is not of the latest take"))?;
-        let target = self.target(parked, &properties, to)?;
+    async fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> Result<String, Error> {
+        self.check_held(letter)?;
+        let properties = self.state().latest.get(&letter.handle).cloned();
+        let properties = properties.ok_or_else(|| Error::not_sent(&letter.id, "it is not of the latest take"))?;
+        let target = self.target(letter, &properties, to)?;
         if !self.state().seen.contains(&target) {
-            if !self.hold.link().is_there(&target).await? {
-                return Err(stays(parked, format!("there is no queue {target}")));
+            if !self.in_flight.connection().is_there(&target).await? {
+                return Err(Error::not_sent(&letter.id, format!("there is no queue {target}")));
             }
             self.state().seen.insert(target.clone());
         }
         Ok(target)
     }
 
-    async fn redrive(&self, parked: &Parked, to: Option<&str>, body: Option<&[u8]>) -> Result<(), Error> {
-        self.check_held(parked)?;
-        let properties = self.state().latest.remove(&parked.handle);
-        let properties = properties.ok_or_else(|| stays(parked, "it is not of the latest take, or being redriven"))?;
-        let placed = match self.target(parked, &properties, to) {
-            Ok(queue) => self.place(parked, &queue, &properties, body).await,
+    async fn redrive(&self, letter: &DeadLetter, to: Option<&str>, body: Option<&[u8]>) -> Result<(), Error> {
+        self.check_held(letter)?;
+        let properties = self.state().latest.remove(&letter.handle);
+        let properties =
+            properties.ok_or_else(|| Error::not_sent(&letter.id, "it is not of the latest take, or being redriven"))?;
+        let placed = match self.target(letter, &properties, to) {
+            Ok(queue) => self.place(letter, &queue, &properties, body).await,
             Err(error) => Err(error),
         };
         if let Err(error) = placed {
-            self.state().latest.insert(parked.handle, properties);
+            self.state().latest.insert(letter.handle, properties);
             return Err(error);
         }
-        self.hold
-            .acknowledge(parked.handle)
-            .await
-            .map_err(|error| unclear(parked, format!("it is stored again, and perhaps here as well: {error}")))
+        self.in_flight.acknowledge(letter.handle).await.map_err(|error| {
+            Error::unknown(&letter.id, format!("it is stored again, and perhaps here as well: {error}"))
+        })
     }
 
-    async fn delete(&self, parked: &Parked) -> Result<(), Error> {
-        self.check_held(parked)?;
-        self.state().latest.remove(&parked.handle);
-        self.hold
-            .acknowledge(parked.handle)
+    async fn delete(&self, letter: &DeadLetter) -> Result<(), Error> {
+        self.check_held(letter)?;
+        self.state().latest.remove(&letter.handle);
+        self.in_flight
+            .acknowledge(letter.handle)
             .await
-            .map_err(|error| unclear(parked, format!("it is perhaps still here: {error}")))
+            .map_err(|error| Error::unknown(&letter.id, format!("it is perhaps still here: {error}")))
     }
 
     /// Nothing more can be taken afterwards: it would be the same messages again.
     async fn release(&self) -> Result<(), Error> {
         self.state().latest.clear();
-        self.hold.release().await
+        self.in_flight.release().await
     }
 
     async fn depth(&self) -> Result<u64, Error> {
-        self.hold.depth().await
+        self.in_flight.depth().await
     }
 }
 
-impl RabbitmqShelf {
+impl RabbitmqDeadLetterQueue {
     /// Stores it in the queue once more.
     async fn place(
         &self,
-        parked: &Parked,
+        letter: &DeadLetter,
         queue: &str,
         properties: &BasicProperties,
         body: Option<&[u8]>,
     ) -> Result<(), Error> {
-        let properties = again::properties(properties, &self.user);
-        let body = body.unwrap_or(&parked.body);
+        let properties = redrive_properties::properties(properties, &self.user);
+        let body = body.unwrap_or(&letter.body);
         let publication = Publication { exchange: "", routing_key: queue, properties, body };
         let stored = self.broker.publish(&publication, Instant::now() + PUBLISH_TIME_MAX).await;
         stored.map_err(|error| match error {
-            SendError::Unroutable { .. } => stays(parked, format!("there is no queue {queue}")),
-            SendError::Refused { message_at_fault: true, reason } => stays(parked, reason),
-            SendError::Unknown { reason } => unclear(parked, format!("it is perhaps in {queue} as well: {reason}")),
+            SendError::Unroutable { .. } => Error::not_sent(&letter.id, format!("there is no queue {queue}")),
+            SendError::Refused { message_at_fault: true, reason } => Error::not_sent(&letter.id, reason),
+            SendError::Unknown { reason } => {
+                Error::unknown(&letter.id, format!("it is perhaps in {queue} as well: {reason}"))
+            }
             other => Error::Broker(format!("{queue}: {other}")),
         })
     }
 }
 
-fn stays(parked: &Parked, reason: impl Into<String>) -> Error {
-    Error::Stays { id: parked.id.clone(), reason: reason.into() }
-}
-
-fn unclear(parked: &Parked, reason: impl Into<String>) -> Error {
-    Error::Unclear { id: parked.id.clone(), reason: reason.into() }
+/// Returns the broker at `address`, and the user name for it.
+fn broker(address: &Address) -> Result<(Broker, String), Error> {
+    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
+    let user = uri.authority.userinfo.username.clone();
+    Ok((Broker::new(Config::at(uri)), user))
 }

@@ -1,23 +1,23 @@
-//! Runs over a whole dead-letter queue: [`scan`], [`redrive`] and [`purge`], the same for every [`Shelf`].
+//! Runs over a whole dead-letter queue: [`scan`], [`redrive`] and [`purge`], the same for every [`DeadLetterQueue`].
 //!
 //! Every message that is reached is held until the run has ended, so that each is looked at once and what is left alone does not come
 //! again; the caller releases. A handful of messages is in memory at a time. Messages of a group are redriven one after another on
-//! a shelf that keeps order, and once one of them could not be, the later ones stay behind it. A message that fails again during the run
+//! a queue that keeps order, and once one of them could not be, the later ones stay behind it. A message that fails again during the run
 //! and comes back is left for the next.
 
-mod lanes;
-mod returns;
+mod seen_again;
 #[cfg(test)]
 mod tests;
 
 use std::{cell::RefCell, collections::HashSet, ops::ControlFlow};
 
 use futures_util::future::join_all;
+use sluicegate_queue::ordering_groups;
 
-use self::{lanes::lanes, returns::Returns};
+use self::seen_again::SeenAgain;
 use crate::{
-    Error, Filter, Parked, Shelf, Stop,
-    pace::{Pace, Rate},
+    CancellationToken, DeadLetter, DeadLetterQueue, Error, Filter,
+    rate_limiter::{Rate, RateLimiter},
 };
 
 /// Messages that are in memory, and under way, at once. SQS gives no more in one receive.
@@ -49,12 +49,12 @@ pub enum Step<'a> {
     /// It would go there.
     Planned {
         /// The message.
-        parked: &'a Parked,
+        letter: &'a DeadLetter,
         /// Where it would go.
         destination: &'a str,
     },
     /// It was redriven, or deleted.
-    Done(&'a Parked),
+    Done(&'a DeadLetter),
     /// It was not.
     Failed(&'a Error),
 }
@@ -69,9 +69,9 @@ pub struct Report {
     /// Those that were redriven or deleted; in a dry run, would be.
     pub done: u64,
     /// Those that could not be, and are where they were.
-    pub stayed: u64,
+    pub not_sent: u64,
     /// Those that are where they were, and perhaps at their destination too.
-    pub unclear: u64,
+    pub unknown: u64,
     /// Those that came back during the run.
     pub returned: u64,
     /// Those that were left because an earlier message of their group was.
@@ -90,17 +90,21 @@ impl Report {
     /// Whether everything that was meant and reached is where it should be.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.stayed == 0 && self.unclear == 0 && self.behind == 0 && self.broke.is_none() && !self.interrupted
+        self.not_sent == 0 && self.unknown == 0 && self.behind == 0 && self.broke.is_none() && !self.interrupted
     }
 }
 
 /// Shows every message that can be reached to `each`, until that breaks.
-pub async fn scan<S: Shelf>(shelf: &S, stop: &Stop, mut each: impl FnMut(Parked) -> ControlFlow<()>) -> Report {
-    let run = Run::new(shelf, stop);
+pub async fn scan<S: DeadLetterQueue>(
+    queue: &S,
+    stop: &CancellationToken,
+    mut each: impl FnMut(DeadLetter) -> ControlFlow<()>,
+) -> Report {
+    let run = Run::new(queue, stop);
     while let Some(batch) = run.take().await {
-        for parked in batch {
-            run.hold(&parked);
-            if each(parked).is_break() {
+        for letter in batch {
+            run.hold(&letter);
+            if each(letter).is_break() {
                 return run.report.into_inner();
             }
         }
@@ -109,48 +113,53 @@ pub async fn scan<S: Shelf>(shelf: &S, stop: &Stop, mut each: impl FnMut(Parked)
 }
 
 /// Sends messages back to where they came from, or elsewhere.
-pub async fn redrive<S: Shelf>(shelf: &S, order: &Redrive<'_>, stop: &Stop, tell: &dyn Fn(Step<'_>)) -> Report {
-    let run = Run::new(shelf, stop);
-    let pace = Pace::new(order.rate.filter(|_| !order.dry_run));
-    let returns = RefCell::new(Returns::default());
+pub async fn redrive<S: DeadLetterQueue>(
+    queue: &S,
+    order: &Redrive<'_>,
+    stop: &CancellationToken,
+    tell: &dyn Fn(Step<'_>),
+) -> Report {
+    let run = Run::new(queue, stop);
+    let limiter = RateLimiter::new(order.rate.filter(|_| !order.dry_run));
+    let seen_again = RefCell::new(SeenAgain::default());
     let blocked = RefCell::new(HashSet::new());
     let begun = RefCell::new(0);
     let is_enough = || order.limit.is_some_and(|limit| *begun.borrow() >= limit);
-    let one = async |parked: &Parked| {
+    let one = async |letter: &DeadLetter| {
         tell(Step::Seen);
-        if !order.filter.matches(parked) {
-            return run.hold(parked);
+        if !order.filter.matches(letter) {
+            return run.hold(letter);
         }
         run.count(|report| report.matched += 1);
-        if returns.borrow().is_return(parked) {
+        if seen_again.borrow().is_return(letter) {
             run.count(|report| report.returned += 1);
-            return run.hold(parked);
+            return run.hold(letter);
         }
-        let group = parked.group.as_ref().filter(|_| shelf.keeps_order());
+        let group = letter.group.as_ref().filter(|_| queue.keeps_order());
         if group.is_some_and(|group| blocked.borrow().contains(group)) {
             run.count(|report| report.behind += 1);
-            return run.hold(parked);
+            return run.hold(letter);
         }
         if is_enough() || run.is_over() {
-            return run.hold(parked);
+            return run.hold(letter);
         }
         *begun.borrow_mut() += 1;
         let result = if order.dry_run {
-            run.hold(parked);
-            let planned = shelf.destination(parked, order.to).await;
-            planned.map(|destination| tell(Step::Planned { parked, destination: &destination }))
+            run.hold(letter);
+            let planned = queue.destination(letter, order.to).await;
+            planned.map(|destination| tell(Step::Planned { letter, destination: &destination }))
         } else {
             tokio::select! {
-                () = pace.turn() => {}
-                () = stop.requested() => return run.hold(parked),
+                () = limiter.turn() => {}
+                () = stop.cancelled() => return run.hold(letter),
             }
             // Before it is sent: it may be back before the answer is.
-            returns.borrow_mut().sent(parked);
-            let result = shelf.redrive(parked, order.to, None).await;
+            seen_again.borrow_mut().sent(letter);
+            let result = queue.redrive(letter, order.to, None).await;
             if result.is_ok() {
-                tell(Step::Done(parked));
+                tell(Step::Done(letter));
             } else {
-                run.hold(parked);
+                run.hold(letter);
             }
             result
         };
@@ -164,10 +173,10 @@ pub async fn redrive<S: Shelf>(shelf: &S, order: &Redrive<'_>, stop: &Stop, tell
     while !is_enough()
         && let Some(batch) = run.take().await
     {
-        let lanes = lanes(batch, shelf.keeps_order());
-        join_all(lanes.iter().map(async |lane| {
-            for parked in lane {
-                one(parked).await;
+        let group = |letter: &DeadLetter| letter.group.clone().filter(|_| queue.keeps_order());
+        join_all(ordering_groups(batch, group).iter().map(async |group| {
+            for letter in group {
+                one(letter).await;
             }
         }))
         .await;
@@ -179,24 +188,24 @@ pub async fn redrive<S: Shelf>(shelf: &S, order: &Redrive<'_>, stop: &Stop, tell
 }
 
 /// Deletes `found`, which are held, and then everything else that the filter means.
-pub async fn purge<S: Shelf>(
-    shelf: &S,
+pub async fn purge<S: DeadLetterQueue>(
+    queue: &S,
     filter: &Filter,
-    found: Vec<Parked>,
-    stop: &Stop,
+    found: Vec<DeadLetter>,
+    stop: &CancellationToken,
     tell: &dyn Fn(Step<'_>),
 ) -> Report {
-    let run = Run::new(shelf, stop);
-    let one = async |parked: &Parked| {
+    let run = Run::new(queue, stop);
+    let one = async |letter: &DeadLetter| {
         run.count(|report| report.matched += 1);
         if run.is_over() {
-            return run.hold(parked);
+            return run.hold(letter);
         }
-        let result = shelf.delete(parked).await;
+        let result = queue.delete(letter).await;
         if result.is_ok() {
-            tell(Step::Done(parked));
+            tell(Step::Done(letter));
         } else {
-            run.hold(parked);
+            run.hold(letter);
         }
         run.settle(result, tell);
     };
@@ -205,12 +214,12 @@ pub async fn purge<S: Shelf>(
         join_all(chunk.iter().map(one)).await;
     }
     while let Some(batch) = run.take().await {
-        join_all(batch.iter().map(async |parked| {
+        join_all(batch.iter().map(async |letter| {
             tell(Step::Seen);
-            if filter.matches(parked) {
-                one(parked).await;
+            if filter.matches(letter) {
+                one(letter).await;
             } else {
-                run.hold(parked);
+                run.hold(letter);
             }
         }))
         .await;
@@ -220,18 +229,18 @@ pub async fn purge<S: Shelf>(
 
 /// What a run has come to.
 struct Run<'a, S> {
-    shelf: &'a S,
-    stop: &'a Stop,
+    queue: &'a S,
+    stop: &'a CancellationToken,
     report: RefCell<Report>,
     held: RefCell<u64>,
     groups: RefCell<HashSet<String>>,
     failures: RefCell<u32>,
 }
 
-impl<'a, S: Shelf> Run<'a, S> {
-    fn new(shelf: &'a S, stop: &'a Stop) -> Self {
+impl<'a, S: DeadLetterQueue> Run<'a, S> {
+    fn new(queue: &'a S, stop: &'a CancellationToken) -> Self {
         Self {
-            shelf,
+            queue,
             stop,
             report: RefCell::default(),
             held: RefCell::default(),
@@ -241,7 +250,7 @@ impl<'a, S: Shelf> Run<'a, S> {
     }
 
     fn is_over(&self) -> bool {
-        self.stop.is_requested() || self.report.borrow().broke.is_some()
+        self.stop.is_cancelled() || self.report.borrow().broke.is_some()
     }
 
     fn count(&self, count: impl FnOnce(&mut Report)) {
@@ -249,12 +258,12 @@ impl<'a, S: Shelf> Run<'a, S> {
     }
 
     /// The next messages, unless it is over or there are none.
-    async fn take(&self) -> Option<Vec<Parked>> {
+    async fn take(&self) -> Option<Vec<DeadLetter>> {
         if self.is_over() {
             return None;
         }
         // Not cut short when the end is asked for: what a cut receive took would stay hidden for nothing.
-        match self.shelf.take(AT_ONCE).await {
+        match self.queue.take(AT_ONCE).await {
             Ok(batch) if batch.is_empty() => None,
             Ok(batch) => {
                 self.count(|report| report.seen += batch.len() as u64);
@@ -268,9 +277,9 @@ impl<'a, S: Shelf> Run<'a, S> {
     }
 
     /// The message stays taken until the end.
-    fn hold(&self, parked: &Parked) {
+    fn hold(&self, letter: &DeadLetter) {
         *self.held.borrow_mut() += 1;
-        if let Some(group) = parked.group.as_ref().filter(|_| self.shelf.keeps_order()) {
+        if let Some(group) = letter.group.as_ref().filter(|_| self.queue.keeps_order()) {
             self.groups.borrow_mut().insert(group.clone());
         }
     }
@@ -285,8 +294,8 @@ impl<'a, S: Shelf> Run<'a, S> {
         let is_hopeless = *self.failures.borrow() >= FAILURES_MAX;
         self.count(|report| {
             match &error {
-                Error::Stays { .. } | Error::Broker(_) => report.stayed += 1,
-                Error::Unclear { .. } => report.unclear += 1,
+                Error::NotSent { .. } | Error::Broker(_) => report.not_sent += 1,
+                Error::Unknown { .. } => report.unknown += 1,
             }
             if let Error::Broker(_) = error {
                 report.broke.get_or_insert(error);
@@ -299,10 +308,10 @@ impl<'a, S: Shelf> Run<'a, S> {
 
     async fn end(self) -> Report {
         let mut report = self.report.into_inner();
-        report.interrupted = self.stop.is_requested();
+        report.interrupted = self.stop.is_cancelled();
         report.groups_held = self.groups.borrow().len() as u64;
         if report.broke.is_none() && !report.interrupted {
-            match self.shelf.depth().await {
+            match self.queue.depth().await {
                 Ok(depth) => report.unreached = Some(depth.saturating_sub(*self.held.borrow())),
                 Err(error) => report.broke = Some(error),
             }

@@ -1,4 +1,4 @@
-//! Amazon SQS, standard and FIFO, as a [`Shelf`].
+//! Amazon SQS, standard and FIFO, as a [`DeadLetterQueue`].
 //!
 //! A message that is taken is hidden by a visibility timeout, which is extended for as long as it is held and ended when it is
 //! released; taking raises its receive count, and nothing else about it changes. A redrive sends a copy with the same body, message
@@ -8,12 +8,11 @@
 //! A copy for a FIFO queue has a deduplication id made of the original's message id and of how often it was redriven: a redrive that
 //! was cut off and is repeated within five minutes stores it once, a later one of the same message is not held for a repeat.
 
-mod copy;
-mod hold;
+mod in_flight;
 mod message;
 mod move_task;
-mod queue;
-mod send;
+mod queues;
+mod redrive_message;
 
 use std::{
     collections::HashMap,
@@ -27,16 +26,19 @@ use aws_sdk_sqs::{
     error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName},
 };
-use sluicegate_queue::{chain, dead_letter, sqs::SdkConfig};
-use tokio::sync::OnceCell;
+use sluicegate_queue::{
+    SendError, dead_letter,
+    sqs::{RawMessage, SdkConfig, error_text, store},
+};
+use tokio::{sync::OnceCell, time::Instant};
 
-use self::{copy::Copy, hold::Hold, queue::Queues, send::NotStored};
-use crate::{Error, Parked, Shelf};
+use self::{in_flight::InFlight, queues::Queues};
+use crate::{DeadLetter, DeadLetterQueue, Error};
 
 pub use self::{
-    hold::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
+    in_flight::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
     move_task::{MoveError, Moved},
-    queue::{DeadLetterQueue, Queue, dead_letter_queues},
+    queues::{Queue, dead_letter_queues},
 };
 
 /// Messages of one `ReceiveMessage`, and entries of one batch call.
@@ -51,6 +53,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One attempt, connection, wait and answer included.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// All attempts of one store, with their pauses.
+const STORE_TIME_MAX: Duration = Duration::from_secs(90);
+
 /// A receive that waits asks all of SQS's servers, one that does not a sample of them.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
@@ -64,19 +69,19 @@ const UNKNOWN_OPERATION_CODES: [&str; 4] =
     ["UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented"];
 
 /// One dead-letter queue.
-pub struct SqsShelf {
+pub struct SqsDeadLetterQueue {
     client: Client,
     queue: Queue,
     queues: Queues,
     /// The queues that name this one in their redrive policy.
     sources: OnceCell<Vec<Queue>>,
-    hold: Arc<Hold>,
+    in_flight: Arc<InFlight>,
     /// The messages of the latest take, whole.
     latest: Mutex<HashMap<u64, Message>>,
     heartbeat: tokio::task::JoinHandle<()>,
 }
 
-impl SqsShelf {
+impl SqsDeadLetterQueue {
     /// Opens the queue with this name, URL or ARN. `visibility` is how long, in whole seconds, messages stay hidden if this process
     /// dies; it grows with the time that they have been held.
     ///
@@ -89,9 +94,9 @@ impl SqsShelf {
         let client = Client::from_conf(client);
         let queues = Queues::new(client.clone(), config.region().map(ToString::to_string));
         let queue = queues.find(queue).await?;
-        let hold = Arc::new(Hold::new(client.clone(), queue.url.clone(), visibility));
-        let heartbeat = tokio::spawn(Arc::clone(&hold).keep());
-        Ok(Self { client, queue, queues, sources: OnceCell::new(), hold, latest: Mutex::default(), heartbeat })
+        let in_flight = Arc::new(InFlight::new(client.clone(), queue.url.clone(), visibility));
+        let heartbeat = tokio::spawn(Arc::clone(&in_flight).keep());
+        Ok(Self { client, queue, queues, sources: OnceCell::new(), in_flight, latest: Mutex::default(), heartbeat })
     }
 
     /// The queue.
@@ -121,43 +126,51 @@ impl SqsShelf {
 
     /// Where this message goes.
     async fn queue_for(&self, id: &str, message: &Message, to: Option<&str>) -> Result<Queue, Error> {
-        let stays = |reason: String| Error::Stays { id: id.to_owned(), reason };
+        let not_sent = |reason: String| Error::NotSent { id: id.to_owned(), reason };
         let recorded = message::attribute(message, dead_letter::SOURCE)
             .or_else(|| message::system(message, &MessageSystemAttributeName::DeadLetterQueueSourceArn));
         let queue = match to.or(recorded) {
             Some(name) => self.queues.find(name).await.map_err(|error| match (to, error) {
-                (None, Error::Stays { reason, .. }) => stays(format!("it came from {name}: {reason}")),
+                (None, Error::NotSent { reason, .. }) => not_sent(format!("it came from {name}: {reason}")),
                 (_, error) => error,
             })?,
             None => match self.sources().await?.as_slice() {
                 [only] => only.clone(),
-                [] => return Err(stays("nobody recorded which queue it came from; say where it is to go".to_owned())),
+                [] => {
+                    return Err(not_sent("nobody recorded which queue it came from; say where it is to go".to_owned()));
+                }
                 several => {
                     let names: Vec<&str> = several.iter().map(|queue| queue.name.as_str()).collect();
                     let names = names.join(", ");
-                    return Err(stays(format!(
+                    return Err(not_sent(format!(
                         "nobody recorded which queue it came from ({names}); say where it is to go"
                     )));
                 }
             },
         };
         if queue.arn == self.queue.arn {
-            return Err(stays("it would go to the queue it is in".to_owned()));
+            return Err(not_sent("it would go to the queue it is in".to_owned()));
         }
         Ok(queue)
     }
 
-    fn latest(&self, parked: &Parked) -> Result<Message, Error> {
+    fn latest(&self, letter: &DeadLetter) -> Result<Message, Error> {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = || "it is not one of those taken last".to_owned();
-        latest.get(&parked.handle).cloned().ok_or_else(|| Error::Stays { id: parked.id.clone(), reason: reason() })
+        latest.get(&letter.handle).cloned().ok_or_else(|| Error::NotSent { id: letter.id.clone(), reason: reason() })
     }
 
     /// Everything that can be known before sending.
-    async fn prepare(&self, parked: &Parked, to: Option<&str>, body: Option<&[u8]>) -> Result<(Queue, Copy), Error> {
-        let message = self.latest(parked)?;
-        let queue = self.queue_for(&parked.id, &message, to).await?;
-        let copy = Copy::of(&message, &queue, body).map_err(|reason| Error::Stays { id: parked.id.clone(), reason })?;
+    async fn prepare(
+        &self,
+        letter: &DeadLetter,
+        to: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Result<(Queue, RawMessage), Error> {
+        let message = self.latest(letter)?;
+        let queue = self.queue_for(&letter.id, &message, to).await?;
+        let copy = redrive_message::copy(&message, &queue, body)
+            .map_err(|reason| Error::NotSent { id: letter.id.clone(), reason })?;
         Ok((queue, copy))
     }
 
@@ -168,7 +181,7 @@ impl SqsShelf {
             .queue_url(&self.queue.url)
             .max_number_of_messages(i32::try_from(max.clamp(1, BATCH_ENTRIES_MAX)).unwrap_or(1))
             .wait_time_seconds(RECEIVE_WAIT_S)
-            .visibility_timeout(self.hold.visibility_s())
+            .visibility_timeout(self.in_flight.visibility_s())
             .message_attribute_names("All")
             .message_system_attribute_names(MessageSystemAttributeName::All);
         match request.send().await {
@@ -180,18 +193,18 @@ impl SqsShelf {
     }
 }
 
-impl Drop for SqsShelf {
+impl Drop for SqsDeadLetterQueue {
     fn drop(&mut self) {
         self.heartbeat.abort();
     }
 }
 
-impl Shelf for SqsShelf {
-    async fn take(&self, max: usize) -> Result<Vec<Parked>, Error> {
+impl DeadLetterQueue for SqsDeadLetterQueue {
+    async fn take(&self, max: usize) -> Result<Vec<DeadLetter>, Error> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut empty = 0;
         loop {
-            let asked_at = tokio::time::Instant::now();
+            let asked_at = Instant::now();
             let received = self.receive(max).await?;
             if received.is_empty() {
                 empty += 1;
@@ -202,8 +215,8 @@ impl Shelf for SqsShelf {
             }
             let mut taken = Vec::with_capacity(received.len());
             for message in received {
-                if let Some(handle) = self.hold.admit(&message, asked_at).await {
-                    taken.push(message::parked(handle, &message));
+                if let Some(handle) = self.in_flight.admit(&message, asked_at).await {
+                    taken.push(message::dead_letter(handle, &message));
                     self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, message);
                 }
             }
@@ -217,34 +230,37 @@ impl Shelf for SqsShelf {
         self.queue.is_fifo()
     }
 
-    async fn destination(&self, parked: &Parked, to: Option<&str>) -> Result<String, Error> {
-        self.prepare(parked, to, None).await.map(|(queue, _)| queue.name)
+    async fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> Result<String, Error> {
+        self.prepare(letter, to, None).await.map(|(queue, _)| queue.name)
     }
 
-    async fn redrive(&self, parked: &Parked, to: Option<&str>, body: Option<&[u8]>) -> Result<(), Error> {
-        let (queue, copy) = self.prepare(parked, to, body).await?;
-        let id = || parked.id.clone();
-        if self.hold.has_lapsed(parked.handle) {
-            return Err(Error::Stays { id: id(), reason: "it could not be kept hidden for so long".to_owned() });
+    async fn redrive(&self, letter: &DeadLetter, to: Option<&str>, body: Option<&[u8]>) -> Result<(), Error> {
+        let (queue, copy) = self.prepare(letter, to, body).await?;
+        let id = || letter.id.clone();
+        if self.in_flight.has_lapsed(letter.handle) {
+            return Err(Error::NotSent { id: id(), reason: "it could not be kept hidden for so long".to_owned() });
         }
-        let stored = send::send(&self.client, &queue.url, copy).await.map_err(|error| match error {
-            NotStored::Surely(reason) => Error::Stays { id: id(), reason },
-            NotStored::Perhaps(reason) => Error::Unclear { id: id(), reason },
+        let stored = store(&self.client, &queue.url, copy, Instant::now() + STORE_TIME_MAX).await;
+        let stored = stored.map_err(|error| match error {
+            SendError::Unknown { reason } => Error::unknown(&letter.id, reason),
+            SendError::NotSent { reason } | SendError::Refused { reason, .. } | SendError::Unroutable { reason } => {
+                Error::not_sent(&letter.id, reason)
+            }
         })?;
-        self.hold.delete(parked.handle).await.map_err(|reason| Error::Unclear {
+        self.in_flight.delete(letter.handle).await.map_err(|reason| Error::Unknown {
             id: id(),
             reason: format!("stored in {} as {stored}, but perhaps not removed here: {reason}", queue.name),
         })
     }
 
-    async fn delete(&self, parked: &Parked) -> Result<(), Error> {
-        let deleted = self.hold.delete(parked.handle).await;
-        deleted.map_err(|reason| Error::Unclear { id: parked.id.clone(), reason })
+    async fn delete(&self, letter: &DeadLetter) -> Result<(), Error> {
+        let deleted = self.in_flight.delete(letter.handle).await;
+        deleted.map_err(|reason| Error::Unknown { id: letter.id.clone(), reason })
     }
 
     async fn release(&self) -> Result<(), Error> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.hold.release().await
+        self.in_flight.release().await
     }
 
     async fn depth(&self) -> Result<u64, Error> {
@@ -256,19 +272,7 @@ fn broker<E>(error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    Error::Broker(told(error))
-}
-
-/// What SQS said, or else why it said nothing.
-fn told<E>(error: &SdkError<E>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => chain(error),
-    }
+    Error::Broker(error_text(error))
 }
 
 /// Whether the endpoint has no such operation, as emulators have some only.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use crate::Parked;
+use crate::DeadLetter;
 
 /// Messages with the same reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Group {
     pub count: u64,
     /// Of which types, and how many of each; the empty type is that of messages without an envelope.
     pub types: BTreeMap<String, u64>,
-    /// When the first of them was given up on ([`Parked::moment`]).
+    /// When the first of them was given up on ([`DeadLetter::moment`]).
     pub oldest: Option<OffsetDateTime>,
     /// When the last was.
     pub newest: Option<OffsetDateTime>,
@@ -25,11 +25,11 @@ pub struct Summary(BTreeMap<String, Group>);
 
 impl Summary {
     /// Counts one more.
-    pub fn add(&mut self, parked: &Parked) {
-        let group = self.0.entry(parked.reason.clone()).or_default();
+    pub fn add(&mut self, letter: &DeadLetter) {
+        let group = self.0.entry(letter.reason.clone()).or_default();
         group.count += 1;
-        *group.types.entry(parked.event_type.clone().unwrap_or_default()).or_default() += 1;
-        if let Some(moment) = parked.moment() {
+        *group.types.entry(letter.event_type.clone().unwrap_or_default()).or_default() += 1;
+        if let Some(moment) = letter.moment() {
             group.oldest = Some(group.oldest.map_or(moment, |oldest| oldest.min(moment)));
             group.newest = Some(group.newest.map_or(moment, |newest| newest.max(moment)));
         }
@@ -51,18 +51,18 @@ mod tests {
     #[test]
     fn messages_are_counted_by_reason_and_type() {
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
-        let parked = |reason: &str, event_type: Option<&str>, seconds| Parked {
+        let letter = |reason: &str, event_type: Option<&str>, seconds| DeadLetter {
             reason: reason.into(),
             event_type: event_type.map(str::to_owned),
             time: at(seconds),
-            ..Parked::default()
+            ..DeadLetter::default()
         };
         let mut summary = Summary::default();
         for each in [
-            parked("rare", Some("a"), 5),
-            parked("often", Some("a"), 30),
-            parked("often", None, 10),
-            parked("often", Some("a"), 20),
+            letter("rare", Some("a"), 5),
+            letter("often", Some("a"), 30),
+            letter("often", None, 10),
+            letter("often", Some("a"), 20),
         ] {
             summary.add(&each);
         }

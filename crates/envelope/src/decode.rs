@@ -2,18 +2,15 @@
 //!
 //! `null` means absent, as CloudEvents says of attributes; for `data` too, since most libraries write a missing payload so.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::attribute::{ATTRIBUTE_NAME_BYTES_MAX, Attribute, EXTENSIONS_MAX, Extension, Values, is_name, is_text};
 use crate::envelope::Envelope;
+use crate::json::{members, string};
 use crate::payload::{Payload, is_json};
 
 /// `specversion`, `data` and `data_base64`, besides the known attributes and the extensions.
@@ -25,7 +22,7 @@ impl Envelope {
     /// # Errors
     /// The first reason for which `text` is not a CloudEvents 1.0 JSON event.
     pub fn decode(text: &str) -> Result<Self, DecodeError> {
-        let Members(members) = serde_json::from_str(text).map_err(|error| match error.classify() {
+        let members = members(text, MEMBERS_MAX + 1).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => DecodeError::NotObject,
             _ => DecodeError::NotJson { line: error.line(), column: error.column() },
         })?;
@@ -97,8 +94,8 @@ fn from_data(content_type: &str, raw: &RawValue) -> Result<Payload, DecodeError>
 }
 
 fn from_base64(raw: &RawValue) -> Result<Payload, DecodeError> {
-    let text: Text<'_> = serde_json::from_str(raw.get()).map_err(|_| DecodeError::Base64)?;
-    STANDARD.decode(text.0.as_bytes()).map(Payload::Bytes).map_err(|_| DecodeError::Base64)
+    let text = string(raw.get()).map_err(|_| DecodeError::Base64)?;
+    STANDARD.decode(text.as_bytes()).map(Payload::Bytes).map_err(|_| DecodeError::Base64)
 }
 
 /// An attribute's value; `None` for null.
@@ -122,39 +119,6 @@ fn scalar(name: &str, raw: &RawValue) -> Result<Option<Extension>, DecodeError> 
 /// A name fit for an error message: it may be anything, of any length.
 fn shown(name: &str) -> String {
     name.chars().take(ATTRIBUTE_NAME_BYTES_MAX).collect()
-}
-
-/// The members of the outer object in order, repeats included, one more than allowed at most. Values stay slices of the
-/// input, so a payload is scanned once and copied once.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(Attribute::ALL.len());
-                while members.len() <= MEMBERS_MAX {
-                    let Some((Text(name), value)) = map.next_entry()? else { return Ok(Members(members)) };
-                    members.push((name, value));
-                }
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
 }
 
 /// Why a message is not an event. None of these changes on a second try, so the message belongs in the dead-letter queue.

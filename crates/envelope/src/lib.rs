@@ -27,6 +27,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod id;
+pub mod json;
 mod payload;
 
 pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, is_text};

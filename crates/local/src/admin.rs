@@ -18,12 +18,12 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::SqsClient;
 use tokio::net::TcpListener;
 
 use crate::{
     journal::Journal,
     metrics::{self, Metrics},
-    queues::QueueClient,
     rabbitmq::QueueCounts,
 };
 
@@ -60,7 +60,7 @@ pub struct Admin {
     /// The timelines.
     pub journal: Journal,
     /// Where the queues are.
-    pub client: QueueClient,
+    pub client: SqsClient,
     /// Name and URL of each.
     pub queues: Vec<(String, String)>,
     /// The names of those that take dead letters.

@@ -1,235 +1,105 @@
-//! The AWS port: one HTTP service where every AWS tool looks for its endpoint.
+//! The AWS port: the SQS emulator, and Secrets Manager for the development secrets beside it.
 //!
-//! `POST /` with `X-Amz-Target: AmazonSQS.<Action>` is the embedded SQS (AWS JSON 1.0), a form or a URL with `Action=<Action>`
-//! is the same in the Query protocol, which older tools speak, and also STS's `GetCallerIdentity`; `secretsmanager.<Action>`
-//! (AWS JSON 1.1) reads and changes the development secrets. Signatures are not looked at; Region and account come from the
-//! credential scope. Anything else is refused in the protocol of the request, with a text that says what is there.
-
-mod query;
-mod secret_versions;
+//! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets. Every other request goes to
+//! [`sqs_emulator`], except a request for a third AWS service, which is refused with a text that lists what is supported.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use http_body_util::BodyExt as _;
-use percent_encoding::percent_decode_str;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
+use sqs_emulator::Sqs;
 use tokio::net::TcpListener;
 
-use self::query::Query;
-use self::secret_versions::Secrets;
-use crate::sqs::{ApiError, Caller, Kind, Sqs};
+use crate::secrets::{SecretError, SecretLookup, SecretVersions};
 
-/// Secret id or ARN to the secret string.
-pub type SecretLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// The largest request to Secrets Manager: a secret is 64 KiB at most, each character escaped as six, and room for the rest.
+const REQUEST_BYTES_MAX: usize = 1_024 * 1_024;
 
-/// The largest request: a batch of 1 MiB, each character escaped as six, and room for the rest.
-const REQUEST_BYTES_MAX: usize = 8 * 1_024 * 1_024;
-/// How much of a larger request is read and dropped, because many clients read no answer before they have sent everything.
-const DROPPED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
-/// Digits of an account.
-const ACCOUNT_DIGITS: usize = 12;
-/// The longest Region of a credential scope that is believed.
-const REGION_CHARS_MAX: usize = 32;
-
-/// What is here, for those who look for something else.
+/// The end of the error text for a request to another service.
 const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0, or Action=<Action>, \
                          AWS Query), secretsmanager.GetSecretValue, PutSecretValue and UpdateSecret, and STS \
                          GetCallerIdentity.";
 
-const JSON_1_0: &str = "application/x-amz-json-1.0";
-const JSON_1_1: &str = "application/x-amz-json-1.1";
-const FORM: &[u8] = b"application/x-www-form-urlencoded";
-
-/// Answers requests until the listener fails or the future is dropped.
+/// Answers requests until the listener fails or the future is dropped. A value written to a secret hides the one that `secrets`
+/// returns.
 ///
 /// # Errors
-/// What accepting connections gives.
+/// The error of accepting connections.
 pub async fn serve(listener: TcpListener, sqs: Sqs, secrets: SecretLookup) -> std::io::Result<()> {
-    // Answers are small and asked for one at a time: waiting to fill a packet only delays them.
+    // Answers are small and awaited one at a time: waiting to fill a packet only delays them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router(sqs, secrets)).await
 }
 
-/// The service for an axum server. What is written to a secret hides what `secrets` finds.
-pub fn router(sqs: Sqs, secrets: SecretLookup) -> Router {
-    Router::new().fallback(answer).with_state((sqs, Arc::new(Secrets::new(secrets))))
+fn router(sqs: Sqs, secrets: SecretLookup) -> Router {
+    sqs_emulator::router(sqs).layer(from_fn_with_state(Arc::new(SecretVersions::new(secrets)), answer))
 }
 
-async fn answer(State((sqs, secrets)): State<(Sqs, Arc<Secrets>)>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let body = read(body).await;
-    let caller = caller(&head.headers, &head.uri);
-    let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let request_id = uuid::Uuid::now_v7().to_string();
-    let is_query = target.is_empty() && is_query(&head.headers, &head.uri, body.as_deref().unwrap_or_default());
-    let mut response = if is_query {
-        answer_query(&sqs, &caller, &head.uri, body, &request_id).await
-    } else {
-        answer_json(&sqs, &secrets, &caller, target, body).await
+async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, next: Next) -> Response {
+    let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if target.is_empty() || target.starts_with("AmazonSQS.") {
+        return next.run(request).await;
+    }
+    let mut response = match target.strip_prefix("secretsmanager.").filter(|action| SecretVersions::has(action)) {
+        Some(action) => {
+            let action = action.to_owned();
+            let input = read(request).await;
+            let answer = input.and_then(|input| secrets.call(&action, &input));
+            answer_json("application/x-amz-json-1.1", "com.amazonaws.secretsmanager", answer)
+        }
+        None => {
+            let error =
+                SecretError::new("UnknownOperationException", format!("{target} is not supported. {SUPPORTED}"));
+            answer_json("application/x-amz-json-1.0", "com.amazon.coral.service", Err(error))
+        }
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
 }
 
-/// Reads a body.
-///
-/// # Errors
-/// `RequestEntityTooLarge`, or `SerializationException` for a body that ends early.
-async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
-    let (mut read, mut bytes) = (Vec::new(), 0_usize);
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| ApiError::new(Kind::Serialization, format!("cannot read the body: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        bytes = bytes.saturating_add(data.len());
-        if bytes <= REQUEST_BYTES_MAX {
-            read.extend_from_slice(&data);
-        } else if bytes > DROPPED_BYTES_MAX {
-            break;
-        }
-    }
-    if bytes <= REQUEST_BYTES_MAX {
-        return Ok(read);
-    }
-    let text = format!("The request is larger than {REQUEST_BYTES_MAX} bytes.");
-    Err(ApiError::new(Kind::RequestTooLarge, text))
+async fn read(request: Request) -> Result<Value, SecretError> {
+    let unreadable = |reason: String| SecretError::new("SerializationException", reason);
+    let body = to_bytes(request.into_body(), REQUEST_BYTES_MAX).await;
+    let body = body.map_err(|error| unreadable(format!("cannot read the body: {error}")))?;
+    serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))
 }
 
-/// Region and account of the credential scope, from the header or from a presigned URL, and the trace.
-///
-/// An access key of twelve digits is the account, as in LocalStack.
-fn caller(headers: &HeaderMap, uri: &Uri) -> Caller {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let in_header = header(header::AUTHORIZATION.as_str())
-        .and_then(|text| text.split_once("Credential="))
-        .map(|(_, scope)| scope.split(',').next().unwrap_or_default().trim().to_owned());
-    let in_url = || {
-        let field = uri.query()?.split('&').find_map(|field| field.strip_prefix("X-Amz-Credential="))?;
-        Some(percent_decode_str(field).decode_utf8_lossy().into_owned())
-    };
-    let scope = in_header.or_else(in_url).unwrap_or_default();
-    let mut parts = scope.split('/');
-    let (key, region) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
-    let is_account = key.len() == ACCOUNT_DIGITS && key.bytes().all(|b| b.is_ascii_digit());
-    let is_region = (1..=REGION_CHARS_MAX).contains(&region.len())
-        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    Caller {
-        region: is_region.then(|| region.to_owned()),
-        account: is_account.then(|| key.to_owned()),
-        trace_header: header("x-amzn-trace-id").filter(|trace| !trace.is_empty()).map(str::to_owned),
-    }
-}
-
-fn is_query(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> bool {
-    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(FORM));
-    is_form || query::is_query(uri.query().unwrap_or_default().as_bytes()) || query::is_query(body)
-}
-
-async fn answer_query(
-    sqs: &Sqs,
-    caller: &Caller,
-    uri: &Uri,
-    body: Result<Vec<u8>, ApiError>,
-    request_id: &str,
-) -> Response {
-    let answer = async {
-        let Query { action, mut input } = query::read(uri.query().unwrap_or_default(), &body?)?;
-        if action == "GetCallerIdentity" {
-            return Ok((action, identity(sqs, caller)));
-        }
-        // Some clients name the queue by the URL they post to.
-        if input.get("QueueUrl").is_none() && uri.path() != "/" {
-            input["QueueUrl"] = uri.path().into();
-        }
-        let output = sqs.call_as(caller, &action, input).await?;
-        Ok((action, output))
-    };
-    let (status, xml) = match answer.await {
-        Ok((action, output)) => (StatusCode::OK, query::answer(&action, &output, request_id)),
-        Err(error) => (status_of(&error), query::refusal(&error, request_id)),
-    };
-    (status, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
-}
-
-/// STS's `GetCallerIdentity`, with which tools find out the account.
-fn identity(sqs: &Sqs, caller: &Caller) -> Value {
-    let account = caller.account.clone().unwrap_or_else(|| sqs.account());
-    json!({ "Account": account, "Arn": format!("arn:aws:iam::{account}:root"), "UserId": account })
-}
-
-async fn answer_json(
-    sqs: &Sqs,
-    secrets: &Secrets,
-    caller: &Caller,
-    target: &str,
-    body: Result<Vec<u8>, ApiError>,
-) -> Response {
-    let input = body.and_then(|body| parse(&body));
-    let (content_type, namespace, answer) = match target.split_once('.') {
-        Some(("AmazonSQS", action)) => {
-            let answer = match input {
-                Ok(input) => sqs.call_as(caller, action, input).await,
-                Err(error) => Err(error),
-            };
-            (JSON_1_0, "com.amazonaws.sqs", answer)
-        }
-        Some(("secretsmanager", action)) if Secrets::has(action) => {
-            (JSON_1_1, "com.amazonaws.secretsmanager", input.and_then(|input| secrets.call(action, &input)))
-        }
-        _ => (JSON_1_0, "com.amazon.coral.service", Err(unknown(target))),
-    };
+fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value, SecretError>) -> Response {
     let mut response = match answer {
         Ok(output) => output.to_string().into_response(),
-        Err(error) => refusal(&error, namespace),
+        Err(error) => {
+            let body = json!({ "__type": format!("{namespace}#{}", error.code), "message": error.message });
+            let mut response = (StatusCode::BAD_REQUEST, body.to_string()).into_response();
+            if let Ok(code) = HeaderValue::from_str(&format!("{};Sender", error.code)) {
+                response.headers_mut().insert("x-amzn-query-error", code);
+            }
+            response
+        }
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
-fn parse(body: &[u8]) -> Result<Value, ApiError> {
-    // Requests without members come with an empty body from some tools.
-    let text = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text).map_err(|error| ApiError::new(Kind::Serialization, error.to_string()))
-}
-
-fn status_of(error: &ApiError) -> StatusCode {
-    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
-}
-
-fn refusal(error: &ApiError, namespace: &str) -> Response {
-    let body = json!({ "__type": format!("{namespace}#{}", error.name()), "message": error.message() });
-    let mut response = (status_of(error), body.to_string()).into_response();
-    let fault = if error.sender_fault() { "Sender" } else { "Receiver" };
-    if let Ok(code) = HeaderValue::from_str(&format!("{};{fault}", error.legacy_code())) {
-        response.headers_mut().insert("x-amzn-query-error", code);
-    }
-    response
-}
-
-fn unknown(target: &str) -> ApiError {
-    let what = if target.is_empty() { "A request without X-Amz-Target" } else { target };
-    ApiError::new(Kind::UnknownOperation, format!("{what} is not supported. {SUPPORTED}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use http::Request;
+    use http_body_util::BodyExt as _;
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
+    use sqs_emulator::{Clock, SqsConfig};
 
     use super::*;
-    use crate::clock::Clock;
-    use crate::sqs::SqsConfig;
 
-    /// Posts one request; gives status, query error header and body.
+    /// Posts one request; returns status, query error header and body.
     async fn post(target: &str, body: &'static str) -> (u16, String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -243,6 +113,7 @@ mod tests {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
+        assert!(head.headers.contains_key("x-amzn-requestid"), "{target}");
         let code = head.headers.get("x-amzn-query-error").map(|value| value.to_str().unwrap().to_owned());
         let body = body.collect().await.unwrap().to_bytes();
         server.abort();
@@ -256,85 +127,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn routes_by_target_and_names_errors_twice() {
-        let no_queue = r#""__type":"com.amazonaws.sqs#QueueDoesNotExist""#;
+    async fn secrets_are_read_beside_the_queues() {
         let no_secret = r#""__type":"com.amazonaws.secretsmanager#ResourceNotFoundException""#;
         let get = "secretsmanager.GetSecretValue";
         check("AmazonSQS.ListQueues", "", 200, "", r#"{}"#).await;
-        let legacy = "AWS.SimpleQueueService.NonExistentQueue;Sender";
-        check("AmazonSQS.GetQueueUrl", r#"{"QueueName":"q"}"#, 400, legacy, no_queue).await;
-        check("AmazonSQS.ListQueues", "{", 400, "SerializationException;Sender", "SerializationException").await;
-        check(
-            "AmazonSQS.Dance",
-            "{}",
-            400,
-            "UnknownOperationException;Sender",
-            "action Dance is not valid for this endpoint",
-        )
-        .await;
+        check("", "Action=ListQueues", 200, "", "<ListQueuesResult/>").await;
         check(get, r#"{"SecretId":"dev"}"#, 200, "", r#""Name":"dev","SecretString":"{}""#).await;
         let arn = r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:000000000000:secret:dev-AbCdEf"}"#;
         check(get, arn, 200, "", r#""Name":"dev""#).await;
         check(get, r#"{"SecretId":"x"}"#, 400, "ResourceNotFoundException;Sender", no_secret).await;
-        check("DynamoDB_20120810.ListTables", "{}", 400, "UnknownOperationException;Sender", "AmazonSQS.<Action>")
-            .await;
-        check("", "{}", 400, "UnknownOperationException;Sender", "without X-Amz-Target").await;
-        check("", "Action=SendMessage&MessageBody=x", 400, "", "<Code>MissingParameter</Code>").await;
-        check("", "Version=2012-11-05&Action=Dance", 400, "", "<Code>InvalidAction</Code>").await;
-        check("", "Action=ListQueues", 200, "", "<ListQueuesResult/>").await;
-        check("", "Action=GetQueueUrl&QueueName=q", 400, "", "does not exist for this wsdl version.").await;
-        let identity = "<Account>000000000000</Account><Arn>arn:aws:iam::000000000000:root</Arn>";
-        check("", "Action=GetCallerIdentity&Version=2011-06-15", 200, "", identity).await;
-    }
-
-    #[tokio::test]
-    async fn requests_over_the_limit_are_answered_in_their_protocol() {
-        let body = || Body::from(vec![b'a'; REQUEST_BYTES_MAX + 1]);
-        let json = Request::post("/").header("x-amz-target", "AmazonSQS.SendMessage");
-        let form = Request::post("/").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
-        let url = Request::post("/?Action=SendMessage");
-        for (request, contains) in [
-            (json, r#""__type":"com.amazonaws.sqs#RequestEntityTooLargeException""#),
-            (form, "<Code>RequestEntityTooLarge</Code>"),
-            (url, "<Code>RequestEntityTooLarge</Code>"),
-        ] {
-            let (status, answer) = route(request.body(body()).unwrap()).await;
-            assert_eq!(status, 413, "{answer}");
-            assert!(answer.contains(contains), "{answer}");
+        check(get, "{", 400, "SerializationException;Sender", "SerializationException").await;
+        for target in ["DynamoDB_20120810.ListTables", "secretsmanager.ListSecrets"] {
+            check(target, "{}", 400, "UnknownOperationException;Sender", "AmazonSQS.<Action>").await;
+            check(target, "{}", 400, "UnknownOperationException;Sender", "secretsmanager.GetSecretValue").await;
         }
-    }
-
-    #[tokio::test]
-    async fn the_credential_scope_and_the_path_say_where_a_queue_is() {
-        let scope = |scope: &str| format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
-        let create = "Action=CreateQueue&QueueName=q";
-        for (url, authorization, expected) in [
-            ("/", "", "/000000000000/q"),
-            ("/", &scope("111122223333/20260101/eu-west-1/sqs/aws4_request"), "/111122223333/q"),
-            ("/?X-Amz-Credential=111122223333%2F20260101%2Feu-west-1%2Fsqs%2Faws4_request", "", "/111122223333/q"),
-            ("/", &scope("AKIA/20260101/eu-west-1/sqs/aws4_request"), "/000000000000/q"),
-            ("/", &scope("1111222233334/20260101/<>/sqs"), "/000000000000/q"),
-        ] {
-            let request = Request::post(url).header("authorization", authorization).body(Body::from(create)).unwrap();
-            let (status, answer) = route(request).await;
-            assert!(status == 200 && answer.contains(&format!("{expected}</QueueUrl>")), "{authorization}: {answer}");
-        }
-        let send = Request::get("/000000000000/q?Action=SendMessage&MessageBody=m").body(Body::empty()).unwrap();
-        let (status, answer) = route(send).await;
-        assert!(status == 400 && answer.contains("NonExistentQueue"), "the path names the queue: {answer}");
-    }
-
-    /// Sends one request to a fresh service.
-    async fn route(mut request: Request<Body>) -> (u16, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}{}", listener.local_addr().unwrap(), request.uri());
-        *request.uri_mut() = url.parse().unwrap();
-        let sqs = Sqs::new(Clock::system(), SqsConfig::default());
-        let server = tokio::spawn(serve(listener, sqs, Arc::new(|_| None)));
-        let response = Client::builder(TokioExecutor::new()).build_http().request(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        server.abort();
-        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
     }
 }

@@ -24,10 +24,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::pool::{Function, Invocation};
 pub use answer::answer;
 pub use event::{Arrival, event};
 pub use routes::{Found, RouteTable};
+use sluicegate_lambda_emulator::{Function, Invocation};
 
 /// Request line and headers together. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub const HEAD_BYTES_MAX: usize = 10_240;

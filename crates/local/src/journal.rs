@@ -13,15 +13,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::MappingEvent;
+use sqs_emulator::QueueEvent;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{mapping::MappingEvent, rabbitmq::Published, sqs::QueueEvent};
+use crate::rabbitmq::Published;
 
 /// How many messages are remembered; the oldest are forgotten.
 const MESSAGES_MAX: usize = 10_000;
 /// How many steps of one message are remembered: the first and the latest.
 const STEPS_MAX: usize = 200;
 
+/// The message attribute in which a consumer that rejects a message says why, on the copy in the dead-letter queue.
+const REASON_ATTRIBUTE: &str = "sluicegate-reason";
 /// How a dead-letter queue on RabbitMQ is called, after its queue's name.
 const DEAD_LETTER_QUEUE_END: &str = ".dlq";
 /// What stands between a queue's name and the seconds of a step of its retry ladder.
@@ -164,10 +168,13 @@ impl Journal {
     /// What the embedded queue saw.
     pub fn queue_event(&self, event: &QueueEvent) {
         match event {
-            QueueEvent::Sent { queue, message_id, body, reason } => {
+            QueueEvent::Sent { queue, message_id, body, attributes } => {
                 let id = identify(body, message_id);
                 if self.inner.dead_letter_queues.contains(&**queue) {
-                    let reason = reason.as_deref().unwrap_or("sent there without a reason").to_owned();
+                    let reason = attributes
+                        .get(REASON_ATTRIBUTE)
+                        .map_or("sent there without a reason", String::as_str)
+                        .to_owned();
                     self.note(&id, Step::DeadLettered { queue: queue.to_string(), reason });
                 } else {
                     self.note(&id, Step::Accepted { queue: queue.to_string() });

@@ -1,24 +1,16 @@
 //! The local stack: the unmodified template and the unmodified function binaries on one laptop.
 //!
-//! The crate `sam` reads the SAM template, `workspace` builds the functions, `stack` wires everything: the `gateway` turns HTTP
-//! into API Gateway events, `pool` runs the functions behind a Lambda Runtime API, `mapping` feeds them from queues, `sqs`
-//! is the embedded queue service. Every server binds the loopback address only.
+//! The crate `sam` reads the SAM template, `workspace` builds the functions, `stack` wires everything: the `gateway` turns
+//! HTTP into API Gateway events, `pool` runs the functions behind a Lambda Runtime API, `mapping` feeds them from queues, and
+//! the crate `sqs-emulator` holds those queues. Every server binds the loopback address only.
 
 pub mod admin;
 pub mod aws;
-pub mod clock;
-pub mod environment;
-pub mod filter;
 pub mod gateway;
 pub mod journal;
-pub mod mapping;
 pub mod metrics;
-pub mod pool;
-pub mod queues;
 pub mod rabbitmq;
-pub mod runtime_api;
 pub mod secrets;
-pub mod sqs;
 pub mod stack;
 pub mod terminal;
 pub mod workspace;

@@ -27,7 +27,7 @@ use serde_json::Value;
 
 use self::page::{Kind, Page};
 use self::store::Store;
-use crate::pool::FunctionCounts;
+use sluicegate_lambda_emulator::FunctionCounts;
 
 /// The media type of the page.
 /// <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>

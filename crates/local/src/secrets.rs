@@ -3,6 +3,8 @@
 //! Every `AWS::SecretsManager::Secret` of the template has the same value here: an object from a logical name to the values
 //! that are live.
 
+mod versions;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -13,7 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sluicegate_sam::{REGION, SecretPlan};
 
-use crate::aws::SecretLookup;
+pub use versions::SecretLookup;
+pub(crate) use versions::{SecretError, SecretVersions};
 
 /// Opens every operation that asks for an API key; its principal is `dev`.
 pub const API_KEY: &str = "dev-key";

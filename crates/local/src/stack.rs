@@ -21,24 +21,23 @@ use std::{
 
 use http::StatusCode;
 use serde::Deserialize;
+use sluicegate_lambda_emulator::{
+    Concurrency, EndpointError, FilterError, Function, FunctionSpec, RemoteSqs, SqsClient, SqsMapping, SqsMappingSpec,
+    StartError,
+};
 use sluicegate_sam::{Faults, FunctionPlan, MappingPlan, Notice, Plan, REGION, Settings};
+use sqs_emulator::{Clock, Sqs, SqsConfig};
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use self::concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN, concurrency_default};
 use crate::{
     admin::{self, Admin, Health},
     aws,
-    clock::Clock,
-    filter::FilterError,
     gateway::{self, Integration, Patience, RouteTable},
     journal::Journal,
-    mapping::{Mapping, MappingSpec},
     metrics::Metrics,
-    pool::{Concurrency, Function, FunctionSpec, StartError},
-    queues::{EndpointError, QueueClient, RemoteSqs},
     rabbitmq::{self, BrokerChoice, BrokerError},
     secrets,
-    sqs::{Sqs, SqsConfig},
     terminal::Terminal,
     workspace::{self, BuildError, Executable},
 };
@@ -182,7 +181,7 @@ pub struct Stack {
     addresses: Addresses,
     routes: Vec<String>,
     functions: BTreeMap<String, Function>,
-    mappings: Vec<Mapping>,
+    mappings: Vec<SqsMapping>,
     rabbitmq: Option<broker::Running>,
     /// The servers and the watch; they end with this set.
     tasks: JoinSet<()>,
@@ -232,8 +231,8 @@ impl Stack {
             Arc::new(move |id: &str, step: &_| terminal.step(id, step))
         });
         let client = match &options.endpoint_url {
-            Some(url) => QueueClient::Remote(RemoteSqs::new(url, REGION)?),
-            None => QueueClient::Embedded(embedded(&ports.addresses.aws, &journal)),
+            Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
+            None => SqsClient::Embedded(embedded(&ports.addresses.aws, &journal)),
         };
         settings.physical = place::create(&client, &plan, options.endpoint_url.as_deref()).await?;
         let functions = std::mem::take(&mut plan.functions);
@@ -264,7 +263,7 @@ impl Stack {
             metrics: metrics.clone(),
         };
         tasks.spawn(serve("admin", terminal.clone(), admin::serve(ports.admin, admin)));
-        if let (Some(listener), QueueClient::Embedded(sqs)) = (ports.aws, &client) {
+        if let (Some(listener), SqsClient::Embedded(sqs)) = (ports.aws, &client) {
             let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));
             tasks.spawn(serve("aws", terminal.clone(), server));
         }
@@ -320,7 +319,7 @@ impl Stack {
     /// Closes the ports, gives invocations in flight a moment, and returns when every process is gone.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
-        let mut stopping: JoinSet<()> = self.mappings.drain(..).map(Mapping::stop).collect();
+        let mut stopping: JoinSet<()> = self.mappings.drain(..).map(SqsMapping::stop).collect();
         let mq_mappings = self.rabbitmq.as_mut().map(broker::Running::take_mappings).unwrap_or_default();
         mq_mappings.into_iter().for_each(|mapping| drop(stopping.spawn(mapping.stop())));
         let all = async { while stopping.join_next().await.is_some() {} };
@@ -341,12 +340,12 @@ impl Stack {
         &self,
         mapping: &MappingPlan,
         plan: &Plan,
-        client: &QueueClient,
+        client: &SqsClient,
         journal: &Journal,
-    ) -> Result<Option<Mapping>, StackError> {
+    ) -> Result<Option<SqsMapping>, StackError> {
         let queue = plan.queues.iter().find(|queue| queue.name == mapping.queue);
         let (Some(queue), Some(function)) = (queue, self.functions.get(&mapping.function)) else { return Ok(None) };
-        let spec = MappingSpec {
+        let spec = SqsMappingSpec {
             function: mapping.function.clone(),
             queue_name: queue.name.clone(),
             queue_arn: queue.arn.clone(),
@@ -360,7 +359,7 @@ impl Stack {
         };
         let journal = journal.clone();
         let observer = Arc::new(move |event: &_| journal.mapping_event(event));
-        let mapping = Mapping::start(spec, client.clone(), function.clone(), observer);
+        let mapping = SqsMapping::start(spec, client.clone(), function.clone(), observer);
         mapping.map(Some).map_err(|error| StackError::Filter { queue: queue.name.clone(), error })
     }
 

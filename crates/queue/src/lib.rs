@@ -9,7 +9,8 @@ pub mod aws;
 mod binding;
 pub mod dead_letter;
 mod error;
-pub mod names;
+mod ordering;
+pub mod queue_names;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod routing_key;
@@ -23,6 +24,7 @@ use sluicegate_envelope::Envelope;
 
 pub use binding::{Binding, BindingError};
 pub use error::{SendError, chain};
+pub use ordering::ordering_groups;
 pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 
 /// One envelope and how the broker is to treat it.

@@ -1,20 +1,22 @@
-//! RabbitMQ, Amazon MQ's or any other. A receipt is given only when the broker confirmed the message and did not return it.
+//! RabbitMQ, on Amazon MQ or elsewhere. A receipt needs a publisher confirm without a return.
 //!
-//! [`Broker`] is one connection with one channel in confirm mode, shared by everything that publishes; [`RabbitmqProducer`]
-//! turns an envelope into a message on it.
+//! [`Broker`] publishes raw messages with that proof, over one connection with one channel in confirm mode that all publishers
+//! share; [`RabbitmqProducer`] turns an envelope into a raw message.
 
 mod broker;
 mod config;
-pub mod copies;
-mod flights;
+mod connection;
+pub mod header;
+mod pending_confirms;
 mod producer;
 mod properties;
 mod publisher;
+pub mod republish;
 mod secret;
-mod wire;
 
 pub use lapin::{BasicProperties, types};
 
 pub use self::broker::{BODY_BYTES_MAX, Broker, Publication};
 pub use self::config::{Config, ConfigError, HEARTBEAT_S, HEARTBEAT_S_MAX};
+pub use self::connection::Connection;
 pub use self::producer::RabbitmqProducer;

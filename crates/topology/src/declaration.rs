@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sluicegate_queue::names::{dead_letter_queue, delay_exchange, retry_queue};
+use sluicegate_queue::queue_names::{dead_letter_queue, delay_exchange, retry_queue};
 
 use crate::topology::{Exchange, ExchangeType, Queue, Topology};
 
@@ -132,7 +132,7 @@ impl Exchange {
 
     /// Each delay in seconds with the name of its exchange and queue.
     pub(crate) fn delay_names(&self) -> Vec<(u32, String)> {
-        let steps = self.delays.iter().flat_map(|ladder| ladder.steps_s());
+        let steps = self.delays.iter().flat_map(|ladder| ladder.delays_s());
         steps.map(|step_s| (*step_s, delay_exchange(&self.name, *step_s))).collect()
     }
 }
@@ -147,7 +147,7 @@ impl Queue {
         }
         let own = QueueDeclaration { name: self.name.clone(), arguments };
         let dead_letters = QueueDeclaration { name: dead_letters, arguments: quorum(DELIVERY_LIMIT_NONE) };
-        let steps = self.retry.steps_s().iter();
+        let steps = self.retry.delays_s().iter();
         let retry = steps.map(|step_s| waiting(retry_queue(&self.name, *step_s), *step_s, "", Some(&self.name)));
         [dead_letters, own].into_iter().chain(retry).collect()
     }

@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_yaml::{Checker, Dialect, Document, Faults, Node};
 
 use crate::topology::{Binding, DELIVERY_LIMIT_DEFAULT, Exchange, ExchangeType, Queue, Topology};
@@ -127,7 +127,7 @@ fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) 
     }
     let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
     let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
-    let retry = node.get("retry").map_or_else(|| Some(Ladder::default()), |node| checks::ladder(checker, node));
+    let retry = node.get("retry").map_or_else(|| Some(RetryDelays::default()), |node| checks::ladder(checker, node));
     Some(Queue {
         name: name.to_owned(),
         bindings,

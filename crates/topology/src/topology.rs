@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 
 /// How often a message of a quorum queue may be delivered before RabbitMQ itself dead-letters it, unless the file says
 /// otherwise. It is what RabbitMQ 4.0 and later take by default (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
@@ -47,7 +47,7 @@ pub struct Exchange {
     /// Where messages go that it can route nowhere.
     pub alternate_exchange: Option<String>,
     /// The delays there is a queue for, if there are any.
-    pub delays: Option<Ladder>,
+    pub delays: Option<RetryDelays>,
 }
 
 /// How an exchange routes.
@@ -90,7 +90,7 @@ pub struct Queue {
     /// How many messages it holds; beyond that, publishers are refused.
     pub max_length: Option<u64>,
     /// The delays its messages can be retried after.
-    pub retry: Ladder,
+    pub retry: RetryDelays,
 }
 
 /// What a queue gets from an exchange.

@@ -1,8 +1,5 @@
 //! The handlers, one file each.
 
-pub(crate) mod forward;
-pub(crate) mod log;
-
 // The handler of docs/develop.md, in the place that the page gives for yours: it compiles with what this package depends on.
 #[cfg(test)]
 #[path = "../../../tests/it/docs/order_placed.rs"]

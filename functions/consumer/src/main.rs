@@ -1,9 +1,48 @@
-//! The consumer function.
+//! The consumer function: calls a handler for each message, by the type of its event.
 
-use std::process::ExitCode;
+mod handlers;
 
-// One thread: a batch waits for others far more than it computes, and a second worker costs start-up and hand-overs.
+use std::{env, process::ExitCode};
+
+use sluicegate_batch::{Builder, Consumer, Forward, UrlError, log};
+
+// One thread: a batch waits for other services far more than it computes, and a second worker costs start-up time.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    sluicegate_consumer::serve().await
+    let forward_url = env::var("FORWARD_URL").unwrap_or_default();
+    sluicegate_batch::serve(consumer(forward_url.trim())).await
+}
+
+/// Returns the handlers by event type. Register yours here.
+fn registered() -> Builder {
+    Consumer::builder()
+}
+
+/// Adds the handler of all other events: forwards them to `forward_url`, or logs them if that is empty.
+///
+/// Messages of RabbitMQ go the same way. One that is not a CloudEvent (a plain `basic_publish` of `Order ID: 12345`) has the type
+/// its publisher set, or `rabbitmq.message`, and its bytes as payload: `.on("rabbitmq.message", handlers::legacy_order::handle)`.
+fn consumer(forward_url: &str) -> Result<Builder, UrlError> {
+    if forward_url.is_empty() {
+        return Ok(registered().otherwise(log));
+    }
+    Ok(registered().otherwise(Forward::to(forward_url)?.into_handler()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{consumer, handlers, log, registered};
+
+    /// The code that docs/develop.md shows compiles in the files that the page names.
+    #[test]
+    fn the_handler_of_the_docs_is_registered_with_the_others() {
+        drop(registered().on_json("order.placed", handlers::order_placed::handle).otherwise(log));
+    }
+
+    #[test]
+    fn an_address_to_forward_to_is_a_url() {
+        for (url, is_good) in [("", true), ("http://127.0.0.1:9/events", true), ("orders", false)] {
+            assert_eq!(consumer(url).is_ok(), is_good, "{url:?}");
+        }
+    }
 }

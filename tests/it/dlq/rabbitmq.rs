@@ -13,8 +13,8 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use serde_json::{Value, json};
-use sluicegate_dlq::rabbitmq::{RabbitmqShelf, dead_letter_queues};
-use sluicegate_dlq::{Error, Filter, Parked, REDRIVES, Redrive, Shelf, Stop, redrive};
+use sluicegate_dlq::rabbitmq::{RabbitmqDeadLetterQueue, dead_letter_queues};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Error, Filter, REDRIVES, Redrive, redrive};
 use sluicegate_topology::{Address, Topology, apply};
 
 use crate::rabbitmq::consumer::{self, Handled};
@@ -23,8 +23,8 @@ use crate::support::rabbitmq::{Message, PATIENCE, Vhost, until};
 /// A limit that nobody reaches.
 const DELIVERY_LIMIT: u64 = 1_000_000_000;
 
-async fn open(vhost: &Vhost, queue: &str) -> Result<RabbitmqShelf, Error> {
-    RabbitmqShelf::open(&Address::parse(&vhost.url()).expect("an address"), queue).await
+async fn open(vhost: &Vhost, queue: &str) -> Result<RabbitmqDeadLetterQueue, Error> {
+    RabbitmqDeadLetterQueue::open(&Address::parse(&vhost.url()).expect("an address"), queue).await
 }
 
 /// A virtual host with a queue `q` and its dead-letter queue, which is a quorum queue or a classic one.
@@ -40,7 +40,7 @@ async fn declare(vhost: &Vhost, queue: &str, arguments: Value) {
     vhost.manage(Method::PUT, &queue, Some(json!({ "durable": true, "arguments": arguments }))).await;
 }
 
-/// Messages `0`, `1`, … as the consumer parks them, in `q.dlq`.
+/// Messages `0`, `1`, … as the consumer dead-letters them, in `q.dlq`.
 async fn park(vhost: &Vhost, count: usize) {
     let channel = vhost.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
@@ -68,10 +68,10 @@ fn table<'a>(members: impl IntoIterator<Item = (&'a str, AMQPValue)>) -> FieldTa
     members.into_iter().map(|(name, value)| (name.into(), value)).collect::<BTreeMap<_, _>>().into()
 }
 
-async fn take_all(shelf: &RabbitmqShelf) -> Vec<Parked> {
+async fn take_all(queue: &RabbitmqDeadLetterQueue) -> Vec<DeadLetter> {
     let mut all = Vec::new();
     loop {
-        let taken = shelf.take(7).await.expect("taken");
+        let taken = queue.take(7).await.expect("taken");
         if taken.is_empty() {
             return all;
         }
@@ -100,18 +100,18 @@ async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
         park(&vhost, count).await;
         vhost.until_ready("q.dlq", 150).await;
         for _ in 0..2 {
-            let shelf = open(&vhost, "q.dlq").await.expect("open");
-            let first = shelf.take(7).await.expect("taken");
-            assert_eq!(shelf.depth().await.expect("counted"), 150, "those in hand included");
-            let all = [first, take_all(&shelf).await].concat();
+            let queue = open(&vhost, "q.dlq").await.expect("open");
+            let first = queue.take(7).await.expect("taken");
+            assert_eq!(queue.depth().await.expect("counted"), 150, "those in hand included");
+            let all = [first, take_all(&queue).await].concat();
             assert_eq!(vhost.ready("q.dlq").await, 0, "hidden from others");
-            let bodies: Vec<_> = all.iter().map(|parked| String::from_utf8_lossy(&parked.body).into_owned()).collect();
+            let bodies: Vec<_> = all.iter().map(|letter| String::from_utf8_lossy(&letter.body).into_owned()).collect();
             assert_eq!(bodies, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
-            assert!(all.iter().all(|parked| parked.reason == "bad card" && parked.redrives == 0));
+            assert!(all.iter().all(|letter| letter.reason == "bad card" && letter.redrives == 0));
             assert_eq!(all[3].source_queue.as_deref(), Some("q"));
             assert_eq!(all[3].id, "3");
-            shelf.release().await.expect("released");
-            assert!(shelf.take(7).await.expect("asked").is_empty(), "they would be the same again");
+            queue.release().await.expect("released");
+            assert!(queue.take(7).await.expect("asked").is_empty(), "they would be the same again");
             vhost.until_ready("q.dlq", 150).await;
         }
         let left = vhost.drain("q.dlq").await;
@@ -126,14 +126,14 @@ async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_shelf_that_is_gone_has_given_everything_back_and_what_comes_meanwhile_is_for_the_next() {
+async fn an_open_queue_that_is_gone_has_given_everything_back_and_what_comes_meanwhile_is_for_the_next() {
     let vhost = vhost("quorum").await;
     park(&vhost, 5).await;
-    let shelf = open(&vhost, "q.dlq").await.expect("open");
-    assert_eq!(shelf.take(2).await.expect("taken").len(), 2);
+    let queue = open(&vhost, "q.dlq").await.expect("open");
+    assert_eq!(queue.take(2).await.expect("taken").len(), 2);
     vhost.publish("", "q.dlq", BasicProperties::default(), b"late").await;
-    assert_eq!(take_all(&shelf).await.len(), 3, "what was there when it was opened");
-    drop(shelf);
+    assert_eq!(take_all(&queue).await.len(), 3, "what was there when it was opened");
+    drop(queue);
     vhost.until_ready("q.dlq", 6).await;
     assert_eq!(texts(&vhost.drain("q.dlq").await), ["0", "1", "2", "3", "4", "late"]);
     vhost.delete().await;
@@ -141,7 +141,7 @@ async fn a_shelf_that_is_gone_has_given_everything_back_and_what_comes_meanwhile
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_the_consumer_and_the_broker_parked_is_really_tried_again() {
+async fn what_the_consumer_and_the_broker_dead_lettered_is_really_tried_again() {
     let vhost = Vhost::create().await;
     let topology = "queues: { q: { retry: [1], delivery-limit: 2 } }";
     let topology = Topology::parse("topology.yaml", topology).expect("a sound file");
@@ -164,26 +164,26 @@ async fn what_the_consumer_and_the_broker_parked_is_really_tried_again() {
     .await;
 
     for redrives in 1..=2_u32 {
-        let shelf = open(&vhost, "q.dlq").await.expect("open");
-        let mut seen = take_all(&shelf).await;
+        let queue = open(&vhost, "q.dlq").await.expect("open");
+        let mut seen = take_all(&queue).await;
         seen.sort_by(|a, b| a.id.cmp(&b.id));
-        let told: Vec<_> = seen.iter().map(|parked| (parked.id.as_str(), parked.reason.as_str())).collect();
+        let told: Vec<_> = seen.iter().map(|letter| (letter.id.as_str(), letter.reason.as_str())).collect();
         match redrives {
             1 => assert_eq!(told, [("bad", "bad card"), ("killer", "delivered more often than q allows")]),
             _ => assert_eq!(told, [("bad", "bad card")], "the other one was done"),
         }
-        for parked in &seen {
-            assert_eq!((parked.source_queue.as_deref(), parked.redrives), (Some("q"), redrives - 1), "{parked:?}");
+        for letter in &seen {
+            assert_eq!((letter.source_queue.as_deref(), letter.redrives), (Some("q"), redrives - 1), "{letter:?}");
         }
         assert_eq!(seen[0].receive_count, Some(1), "it starts anew");
-        shelf.release().await.expect("released");
-        drop(shelf);
+        queue.release().await.expect("released");
+        drop(queue);
         vhost.until_ready("q.dlq", seen.len().try_into().unwrap()).await;
 
-        let shelf = open(&vhost, "q.dlq").await.expect("open");
+        let queue = open(&vhost, "q.dlq").await.expect("open");
         let filter = Filter::default();
         let order = Redrive { filter: &filter, to: None, rate: None, limit: None, dry_run: false };
-        let report = redrive(&shelf, &order, &Stop::default(), &|_| {}).await;
+        let report = redrive(&queue, &order, &CancellationToken::default(), &|_| {}).await;
         assert!(report.is_clean() && report.done == seen.len() as u64, "{report:?}");
         assert_eq!(vhost.ready("q").await as usize, seen.len());
         consumer::turn(&vhost, &channel, &consumer).await.expect("they are there").expect("settled");
@@ -234,23 +234,23 @@ async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
             .with_type("order.placed".into())
             .with_app_id("shop".into())
     };
-    let parked = all(BasicProperties::default()).with_headers(table(own.iter().cloned().chain(given_up)));
+    let letter = all(BasicProperties::default()).with_headers(table(own.iter().cloned().chain(given_up)));
     let body: Vec<u8> = (0..=255).collect();
-    vhost.publish("", "q.dlq", parked.with_expiration("600000".into()), &body).await;
+    vhost.publish("", "q.dlq", letter.with_expiration("600000".into()), &body).await;
     // Not by us: as it was when the broker gave it up, with copies asked for, and a consumer that waits for an answer.
     let headers = table([("CC", AMQPValue::FieldArray(FieldArray::from(vec![long("copied")])))]);
     let raw = BasicProperties::default().with_headers(headers).with_user_id("guest".into());
     vhost.publish("", "q.dlq", raw, b"raw").await;
     vhost.until_drained("copied", 1).await;
 
-    let shelf = open(&vhost, "q.dlq").await.expect("open");
-    let seen = shelf.take(10).await.expect("taken");
-    for parked in &seen {
-        assert_eq!(shelf.destination(parked, None).await.expect("it is there"), "q");
-        shelf.redrive(parked, None, None).await.expect("redriven");
+    let queue = open(&vhost, "q.dlq").await.expect("open");
+    let seen = queue.take(10).await.expect("taken");
+    for letter in &seen {
+        assert_eq!(queue.destination(letter, None).await.expect("it is there"), "q");
+        queue.redrive(letter, None, None).await.expect("redriven");
     }
-    let error = shelf.redrive(&seen[0], None, None).await.unwrap_err();
-    assert!(matches!(error, Error::Stays { .. }), "once only: {error:?}");
+    let error = queue.redrive(&seen[0], None, None).await.unwrap_err();
+    assert!(matches!(error, Error::NotSent { .. }), "once only: {error:?}");
     let messages = vhost.until_drained("q", 2).await;
     let once = (REDRIVES, AMQPValue::LongInt(1));
     let expected = all(BasicProperties::default()).with_user_id("guest".into());
@@ -262,7 +262,7 @@ async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
     for queue in ["q.dlq", "other", "copied"] {
         assert_eq!(vhost.ready(queue).await, 0, "{queue}");
     }
-    drop(shelf);
+    drop(queue);
     vhost.delete().await;
 }
 
@@ -276,28 +276,28 @@ async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() 
     for headers in [table(elsewhere), table(gone), FieldTable::default()] {
         vhost.publish("", "letters", BasicProperties::default().with_headers(headers), b"body").await;
     }
-    let shelf = open(&vhost, "letters").await.expect("open");
-    let seen = shelf.take(10).await.expect("taken");
-    for (parked, expected) in seen.iter().zip([
+    let queue = open(&vhost, "letters").await.expect("open");
+    let seen = queue.take(10).await.expect("taken");
+    for (letter, expected) in seen.iter().zip([
         "it came from q::another, which is another virtual host; name the queue to send it to",
         "there is no queue gone",
         "nobody recorded which queue it came from; name the queue to send it to",
     ]) {
         for error in [
-            shelf.destination(parked, None).await.unwrap_err(),
-            shelf.redrive(parked, None, None).await.unwrap_err(),
-            shelf.redrive(parked, None, None).await.unwrap_err(),
+            queue.destination(letter, None).await.unwrap_err(),
+            queue.redrive(letter, None, None).await.unwrap_err(),
+            queue.redrive(letter, None, None).await.unwrap_err(),
         ] {
-            assert!(matches!(&error, Error::Stays { reason, .. } if reason == expected), "{expected}: {error:?}");
+            assert!(matches!(&error, Error::NotSent { reason, .. } if reason == expected), "{expected}: {error:?}");
         }
     }
     assert_eq!(vhost.ready("letters").await, 0, "still in hand");
-    shelf.redrive(&seen[1], Some("q"), Some(b"corrected")).await.expect("redriven");
-    shelf.delete(&seen[2]).await.expect("deleted");
-    let error = shelf.delete(&seen[2]).await.unwrap_err();
+    queue.redrive(&seen[1], Some("q"), Some(b"corrected")).await.expect("redriven");
+    queue.delete(&seen[2]).await.expect("deleted");
+    let error = queue.delete(&seen[2]).await.unwrap_err();
     assert!(error.to_string().ends_with("it is not held any more"), "{error}");
-    assert_eq!(shelf.depth().await.expect("counted"), 1);
-    shelf.release().await.expect("released");
+    assert_eq!(queue.depth().await.expect("counted"), 1);
+    queue.release().await.expect("released");
     assert_eq!(texts(&vhost.until_drained("q", 1).await), ["corrected"]);
     let left = vhost.until_drained("letters", 1).await;
     assert_eq!(left[0].header_text("sluicegate-source"), Some("q::another"));
@@ -311,18 +311,18 @@ async fn a_thousand_messages_go_back_while_their_consumer_works() {
     park(&vhost, 1_000).await;
     let body = vec![b'x'; 16 * 1024 * 1024];
     vhost.publish("", "q.dlq", properties(&vhost).with_message_id("big".into()), &body).await;
-    let shelf = open(&vhost, "q.dlq").await.expect("open");
+    let queue = open(&vhost, "q.dlq").await.expect("open");
     let filter = Filter::default();
     let order = Redrive { filter: &filter, to: None, rate: None, limit: None, dry_run: false };
-    let (started, stop) = (Instant::now(), Stop::default());
-    let (report, messages) = tokio::join!(redrive(&shelf, &order, &stop, &|_| {}), vhost.until_drained("q", 1_001));
+    let (started, stop) = (Instant::now(), CancellationToken::default());
+    let (report, messages) = tokio::join!(redrive(&queue, &order, &stop, &|_| {}), vhost.until_drained("q", 1_001));
     println!("1,001 messages redriven in {} ms", started.elapsed().as_millis());
     assert!(report.is_clean() && report.done == 1_001, "{report:?}");
     let ids: BTreeSet<_> = messages.iter().filter_map(|message| message.message_id.clone()).collect();
     assert_eq!((ids.len(), messages.len()), (1_001, 1_001), "each once");
     assert!(messages.iter().any(|message| message.body == body));
     assert_eq!((vhost.ready("q").await, vhost.ready("q.dlq").await), (0, 0));
-    drop(shelf);
+    drop(queue);
     vhost.delete().await;
 }
 
@@ -354,8 +354,8 @@ async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
         assert!(error.contains(expected), "{queue}: {error}");
         assert!(!error.contains("guest"), "{error}");
     }
-    let shelf = open(&vhost, "far.dlq").await.expect("its limit is out of reach");
-    assert_eq!(shelf.take(1).await.expect("taken").len(), 1);
+    let queue = open(&vhost, "far.dlq").await.expect("its limit is out of reach");
+    assert_eq!(queue.take(1).await.expect("taken").len(), 1);
 
     // Others who take one message at a time and keep it.
     let channel = vhost.channel().await;
@@ -368,12 +368,12 @@ async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
         let consuming = channel.basic_consume(queue.into(), queue.into(), options, FieldTable::default());
         let _other = consuming.await.expect("consumes");
         vhost.until_ready(queue, 1).await;
-        let shelf = open(&vhost, queue).await.expect("open");
-        let error = shelf.take(1).await.unwrap_err().to_string();
+        let opened = open(&vhost, queue).await.expect("open");
+        let error = opened.take(1).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{queue}: {error}");
     }
     let address = Address::parse(&vhost.url()).unwrap().without_management();
-    let error = RabbitmqShelf::open(&address, "far.dlq").await.map(drop).unwrap_err().to_string();
+    let error = RabbitmqDeadLetterQueue::open(&address, "far.dlq").await.map(drop).unwrap_err().to_string();
     assert!(
         error.starts_with("the management API, which tells what becomes of a queue's messages, is needed"),
         "{error}"
@@ -394,7 +394,8 @@ async fn dead_letter_queues_are_found_by_name_and_by_who_sends_to_them() {
     park_in(&vhost, "q.dlq", 3).await;
     let address = Address::parse(&vhost.url()).expect("an address");
     let found = dead_letter_queues(&address).await.expect("listed");
-    assert_eq!(found, [("letters".to_owned(), 2), ("q.dlq".to_owned(), 3)]);
+    let found: Vec<_> = found.into_iter().map(|queue| (queue.name, queue.depth)).collect();
+    assert_eq!(found, [("letters".to_owned(), Some(2)), ("q.dlq".to_owned(), Some(3))]);
     vhost.delete().await;
 }
 

@@ -41,7 +41,7 @@ fn every_alarm_says_what_to_do() {
 
 #[test]
 fn every_code_of_a_refusal_is_explained() {
-    let rejections = read("functions/ingress/src/rejection.rs");
+    let rejections = read("crates/ingress/src/rejection.rs");
     let codes = rejections.split("(S::").skip(1).filter_map(|rest| Some(rest.split('"').nth(1)?.to_owned()));
     check("docs/operate.md", "code", codes);
 }
@@ -55,7 +55,7 @@ fn every_outcome_of_a_delivery_is_explained() {
 
 #[test]
 fn every_metric_is_explained() {
-    let table = read("crates/metrics/src/lib.rs");
+    let table = read("crates/telemetry/src/lib.rs");
     let metrics = table.lines().filter_map(|line| Some(line.strip_prefix("//! | `")?.split_once('`')?.0.to_owned()));
     check("docs/operate.md", "metric", metrics);
 }

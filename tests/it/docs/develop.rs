@@ -13,7 +13,7 @@ use super::order_placed;
 use super::page::Page;
 use crate::support::root;
 
-/// A block whose fence names a file, such as `rust functions/consumer/src/lib.rs`, is a part of it.
+/// A block whose fence names a file, such as `rust functions/consumer/src/main.rs`, is a part of it.
 #[test]
 fn what_is_shown_of_a_file_is_in_it() {
     let mut shown = 0;
@@ -34,7 +34,7 @@ fn what_is_shown_of_a_file_is_in_it() {
 /// Whatever the contract takes as an integer, the handler takes as a `u32`.
 #[tokio::test]
 async fn the_example_handler_takes_what_the_contract_takes() {
-    let contract = sluicegate_ingress::contract().expect("the contract");
+    let contract = crate::support::contract();
     let order = contract.route("POST", "/orders").expect("the route").operation.body.as_ref().expect("a body");
     let BodySchema::Schema(schema) = &order.content[0].1 else { panic!("{order:?}") };
     let schema = jsonschema::draft202012::new(&serde_json::from_str(schema).expect("JSON")).expect("a schema");

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use reqwest::Client;
 use serde_json::Value;
+use sluicegate_lambda_emulator::INIT_TIMEOUT;
 use sluicegate_local::gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
-use sluicegate_local::pool::INIT_TIMEOUT;
 use sluicegate_local::stack::{CONCURRENCY_MAX, CONCURRENCY_MIN};
 use sluicegate_sam::{Notice, Plan, Settings};
 
@@ -111,7 +111,7 @@ async fn actions_are_answered_as_the_page_says() {
 
 #[test]
 fn every_action_of_the_embedded_sqs_is_on_the_page() {
-    let code = std::fs::read_to_string(root().join("crates/local/src/sqs/actions/mod.rs")).expect("the actions");
+    let code = std::fs::read_to_string(root().join("crates/sqs-emulator/src/actions.rs")).expect("the actions");
     let (_, run) = code.split_once("fn run(").expect("the table of actions");
     let run = run.split_once("\n}").map_or(run, |(run, _)| run);
     let patterns = run.lines().filter_map(|line| line.trim().split_once(" => ").map(|(pattern, _)| pattern));

@@ -47,9 +47,9 @@ impl Files {
         let template = std::fs::read_to_string(root().join("template.yaml")).expect("the template");
         let functions = root().join("functions");
         let template = template.replace("Folder: functions", &format!("Folder: {}", functions.display()));
-        let limit = "RABBITMQ_RECEIVE_COUNT_MAX: '5'\n";
+        let limit = "RABBITMQ_MAX_RECEIVE_COUNT: '5'\n";
         assert!(template.contains(limit), "the template says how often a message is received");
-        let template = template.replace(limit, &format!("{limit}          RABBITMQ_LADDER: '1'\n"));
+        let template = template.replace(limit, &format!("{limit}          RABBITMQ_RETRY_DELAYS: '1'\n"));
         std::fs::create_dir(folder.path().join("infra")).expect("a folder");
         std::fs::write(folder.path().join("infra/topology.yaml"), TOPOLOGY).expect("a file");
         let path = folder.path().join("template.yaml");

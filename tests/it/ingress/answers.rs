@@ -212,7 +212,7 @@ async fn head_is_answered_with_the_length_of_what_get_would_have() {
 #[tokio::test]
 async fn a_caller_over_the_rate_limit_is_told_when_to_come_back() {
     let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
-    let limit = sluicegate_ingress::contract().unwrap().operations()[0].enqueue.rate_limit.unwrap().limit;
+    let limit = crate::support::contract().operations()[0].enqueue.rate_limit.unwrap().limit;
     let event = http_api("POST", "/orders", &[("x-api-key", "writer"), ("idempotency-key", "k")], "");
     let mut last = Value::Null;
     // The allowance grows back a little meanwhile.

@@ -442,7 +442,7 @@ async fn a_title_is_the_phrase_of_the_status() {
 #[tokio::test]
 async fn the_examples_of_the_contract_are_real_answers() {
     let shipped = || ingress(&Broker::default(), &Store::holding(&secret_text()));
-    let document: Value = serde_json::from_str(sluicegate_ingress::contract().unwrap().public_document()).unwrap();
+    let document: Value = serde_json::from_str(crate::support::contract().public_document()).unwrap();
     let order = |headers: &[(&str, &str)], body: &str| {
         let headers = [&ORDER_HEADERS[..], headers].concat();
         http_api("POST", "/orders", &headers, body)

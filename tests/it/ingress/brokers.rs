@@ -38,7 +38,7 @@ async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<Backend, 
         let found = environment.iter().chain(bindings).find(|(name, _)| *name == wanted);
         found.map(|(_, value)| (*value).to_owned())
     };
-    from_env(lookup).await.unwrap_or_else(|reasons| panic!("{reasons:?}"))
+    from_env(crate::support::contract(), lookup).await.unwrap_or_else(|reasons| panic!("{reasons:?}"))
 }
 
 /// The stored event without what differs from one request to the next.

@@ -1,7 +1,7 @@
 //! What the environment must say, and that every mistake in it is told at once.
 
 use sluicegate_contract::Contract;
-use sluicegate_ingress::{Config, contract};
+use sluicegate_ingress::Config;
 
 const FIFO: (&str, &str) = ("QUEUE_ORDERS", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo");
 const STANDARD: (&str, &str) = ("QUEUE_WEBHOOKS", "https://sqs.eu-west-1.amazonaws.com/123456789012/webhooks");
@@ -20,7 +20,7 @@ fn check(contract: &Contract, environment: &[(&str, &str)], expected: &[&str]) {
 
 #[test]
 fn every_mistake_is_told_before_the_first_request() {
-    let shipped = contract().unwrap();
+    let shipped = crate::support::contract();
     check(shipped, &[FIFO, STANDARD, SECRET], &[]);
     check(shipped, &[], &["QUEUE_ORDERS", "QUEUE_WEBHOOKS", "SECRETS_ARN"]);
     check(shipped, &[("QUEUE_ORDERS", "orders"), STANDARD, ("SECRETS_ARN", "")], &["QUEUE_ORDERS", "SECRETS_ARN"]);
@@ -41,11 +41,11 @@ const BROKER: (&str, &str) = ("RABBITMQ_URL", "amqps://me:pass-word@b-1.mq.eu-we
 
 #[test]
 fn a_queue_on_rabbitmq_needs_its_broker_and_nothing_else_does() {
-    let shipped = contract().unwrap();
+    let shipped = crate::support::contract();
     check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
     check(shipped, &[EXCHANGE, STANDARD, SECRET], &["RABBITMQ_URL"]);
     check(shipped, &[EXCHANGE, STANDARD, SECRET, ("RABBITMQ_URL", "amqps://b-1")], &["RABBITMQ_SECRET_ARN"]);
-    check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_LADDER", "5,1")], &["RABBITMQ_LADDER"]);
+    check(shipped, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_RETRY_DELAYS", "5,1")], &["RABBITMQ_RETRY_DELAYS"]);
     check(shipped, &[("QUEUE_ORDERS", "rabbitmq:orders"), STANDARD, BROKER], &["QUEUE_ORDERS", "SECRETS_ARN"]);
     check(shipped, &[FIFO, STANDARD, SECRET, ("RABBITMQ_URL", "of no use")], &[]);
 }
@@ -56,5 +56,5 @@ fn a_delay_beyond_the_ladder_is_told_before_the_first_request() {
     let delayed = yaml.replace("        queue: orders\n", "        queue: orders\n        delay: 61s\n");
     let contract = Contract::parse("openapi.yaml", &delayed).unwrap();
     check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
-    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_LADDER", "1,60")], &["placeOrder"]);
+    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_RETRY_DELAYS", "1,60")], &["placeOrder"]);
 }

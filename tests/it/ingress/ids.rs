@@ -154,7 +154,7 @@ async fn a_fifo_queue_keeps_both_payloads_of_one_key() {
     let queue = service.queue(&[(QueueAttributeName::FifoQueue, "true")]).await;
     let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { url.clone() } else { "test".to_owned() });
     let producer = SqsProducer::new(&sdk_config(lookup).unwrap(), &queue);
-    let contract = sluicegate_ingress::contract().unwrap();
+    let contract = crate::support::contract();
     let producers = contract.queues().into_iter().map(|name| (name.to_owned(), producer.clone())).collect();
     let ingress = Ingress::new(contract, producers, Store::holding(&secret_text()));
     for order_id in ["o-1", "o-2", "o-1"] {

@@ -19,7 +19,7 @@ use std::{
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, value::RawValue};
 use sluicegate_envelope::Envelope;
-use sluicegate_ingress::{FetchError, Ingress, SecretSource, contract};
+use sluicegate_ingress::{FetchError, Ingress, SecretSource};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
@@ -103,7 +103,7 @@ pub(crate) fn secret_text() -> String {
 }
 
 pub(crate) fn ingress(broker: &Broker, store: &Store) -> Ingress<Broker, Store> {
-    let contract = contract().unwrap();
+    let contract = crate::support::contract();
     let producers: BTreeMap<_, _> =
         contract.operations().iter().map(|operation| (operation.enqueue.queue.clone(), broker.clone())).collect();
     Ingress::new(contract, producers, store.clone())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sluicegate_ingress::{FETCH_TIMEOUT, FetchError, Ingress, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, contract};
+use sluicegate_ingress::{FETCH_TIMEOUT, FetchError, Ingress, OUTAGE_GRACE, REFRESH_AFTER, SecretSource};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::{Instant, advance};
 
@@ -100,7 +100,7 @@ impl Producer for Clocked {
 }
 
 fn slow(store: &Store, takes: Duration, broker: &Clocked) -> Ingress<Clocked, Slow> {
-    let contract = contract().unwrap();
+    let contract = crate::support::contract();
     let producers: BTreeMap<_, _> =
         contract.queues().into_iter().map(|name| (name.to_owned(), broker.clone())).collect();
     Ingress::new(contract, producers, Slow(store.clone(), takes))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use sluicegate_local::pool::{Concurrency, Function, FunctionSpec, Invocation};
+use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec, Invocation};
 use sluicegate_local::workspace;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 

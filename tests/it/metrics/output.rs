@@ -24,7 +24,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// The lines of metrics, each sound by the specification, and the log lines with this message, as JSON; any other line is one, too.
 fn read(lines: &[String], message: &str) -> (Vec<Value>, Vec<Value>) {
-    let schema = include_str!("../../../crates/metrics/fixtures/emf.schema.json");
+    let schema = include_str!("../../../crates/telemetry/fixtures/emf.schema.json");
     let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
     let (mut metrics, mut told) = (Vec::new(), Vec::new());
     for text in lines {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, Config, RabbitmqProducer};
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::task::JoinSet;
@@ -43,7 +43,7 @@ impl Sender {
         let config = Config::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set");
         let mut bindings = Binding::from_env(["it"].into_iter(), lookup).expect("a binding");
         let Some(Binding::Rabbitmq { exchange, routing_key }) = bindings.remove("it") else { panic!("RabbitMQ") };
-        Self(Arc::new(RabbitmqProducer::new(Broker::new(config), exchange, routing_key, Ladder::default())))
+        Self(Arc::new(RabbitmqProducer::new(Broker::new(config), exchange, routing_key, RetryDelays::default())))
     }
 
     /// One attempt of the producer, with all it repeats by itself.

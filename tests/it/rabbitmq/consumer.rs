@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, Config};
 use sluicegate_topology::{Address, Topology, apply};
 
@@ -48,7 +48,7 @@ pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
         .retry(RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_secs(1) })
         .sdk_config(sluicegate_queue::sqs::sdk_config(aws).expect("sound"))
         .broker(Broker::new(config))
-        .ladder(Ladder::new(vec![1]).expect("a ladder"))
+        .retry_delays(RetryDelays::new(vec![1]).expect("delays"))
         .receive_count_max(RECEIVE_COUNT_MAX)
         .build()
         .expect("a consumer")

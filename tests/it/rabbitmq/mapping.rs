@@ -10,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
-use sluicegate_local::mapping::{Invoke, MappingEvent};
-use sluicegate_local::pool::Invocation;
+use sluicegate_lambda_emulator::{
+    Endpoint, Invocation, Invoke, MappingEvent, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec,
+};
 use sluicegate_local::rabbitmq::node::Node;
-use sluicegate_local::rabbitmq::{Endpoint, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
 use tokio::sync::Notify;
 
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};

@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::json;
 use sluicegate_envelope::Envelope;
 use sluicegate_local::rabbitmq::node::Node;
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{BODY_BYTES_MAX, BasicProperties, Broker, Config, Publication, RabbitmqProducer};
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ fn broker_of(environment: &[(&str, &str)]) -> Broker {
 fn producer(broker: &Broker, binding: &str) -> RabbitmqProducer {
     let mut bindings = Binding::from_env(["q"].into_iter(), |_| Some(binding.to_owned())).expect("a binding");
     let Some(Binding::Rabbitmq { exchange, routing_key }) = bindings.remove("q") else { panic!("{binding}") };
-    RabbitmqProducer::new(broker.clone(), exchange, routing_key, Ladder::default())
+    RabbitmqProducer::new(broker.clone(), exchange, routing_key, RetryDelays::default())
 }
 
 fn envelope(id: &str) -> Envelope {

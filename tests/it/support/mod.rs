@@ -10,10 +10,25 @@ pub(crate) mod stack;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
+
+use sluicegate_contract::{Contract, EmbeddedContract};
 
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member of the workspace").to_path_buf()
+}
+
+/// The shipped contract, through the same bytes that a build embeds.
+pub(crate) fn contract() -> &'static Contract {
+    static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
+        let yaml = std::fs::read_to_string(root().join("functions/ingress/openapi.yaml")).expect("the contract");
+        let parsed = Contract::parse("openapi.yaml", &yaml).expect("the contract is sound");
+        let json: &str = serde_json::to_string(&parsed).expect("JSON").leak();
+        let public_document: &str = parsed.public_document().to_owned().leak();
+        EmbeddedContract::new(json, public_document).load().expect("what was written is read")
+    });
+    &CONTRACT
 }
 
 /// Cargo in the workspace's root, as a shell would start it.

@@ -13,8 +13,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message::SendMessageOutput;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use sluicegate_local::clock::Clock;
-use sluicegate_local::sqs::{Sqs, SqsConfig};
+use sqs_emulator::{Clock, Sqs, SqsConfig};
 
 /// Names the LocalStack to use; `tests/run` starts one and sets it.
 pub(crate) const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
@@ -254,7 +253,7 @@ pub(crate) async fn embedded() -> String {
 }
 
 /// The same, with secrets by their names.
-pub(crate) async fn embedded_with(secrets: sluicegate_local::aws::SecretLookup) -> String {
+pub(crate) async fn embedded_with(secrets: sluicegate_local::secrets::SecretLookup) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let sqs = Sqs::new(Clock::system(), SqsConfig { region: "us-east-1".into(), account: "000000000000".into() });

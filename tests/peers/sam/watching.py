@@ -47,7 +47,7 @@ METRICS = {
     ],
     # With RabbitMQ 3.13 only.
     ("AWS/AmazonMQ", "Broker", "Queue", "VirtualHost"): ["MessageCount"],
-    # What the functions write into their logs (crates/metrics).
+    # What the functions write into their logs (crates/telemetry).
     ("Sluicegate", "function"): ["accepted", "refused", "enqueue_ms"],
     ("Sluicegate", "code", "function"): ["refused"],
     ("Sluicegate", "function", "queue"): [
@@ -253,6 +253,6 @@ def unwritten():
     """Metrics of our own that no function's source names."""
     own = {name for key, names in METRICS.items() if key[0] == "Sluicegate" and key[1:] != ("stack",) for name in names}
     for name in sorted(own):
-        command = ["grep", "-rqF", f'"{name}"', "--include=*.rs", "crates/metrics", "crates/batch", "functions"]
+        command = ["grep", "-rqF", f'"{name}"', "--include=*.rs", "crates/telemetry", "crates/batch", "functions"]
         if subprocess.run(command, cwd=ROOT).returncode != 0:
             yield f"no function writes the metric {name}"

@@ -3,14 +3,21 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::work::Settled;
+use crate::batch_run::Settled;
 
-const ALL: [Told; 6] = [Told::Done, Told::Retry, Told::Rejected, Told::Undecodable, Told::Returned, Told::RejectFailed];
+const ALL: [Disposition; 6] = [
+    Disposition::Done,
+    Disposition::Retry,
+    Disposition::Rejected,
+    Disposition::Undecodable,
+    Disposition::Returned,
+    Disposition::RejectFailed,
+];
 const QUEUES: [&str; 3] = ["orders", "webhooks", ""];
 const NOW_UNIX_MS: u64 = 1_795_251_597_123;
 
-fn message(queue: &'static str) -> Incoming<'static> {
-    Incoming { id: "b".into(), queue, receive_count: 1, group: None, ordered: false, trace_header: None }
+fn message(queue: &'static str) -> ReceivedMessage<'static> {
+    ReceivedMessage { id: "b".into(), queue, receive_count: 1, group: None, ordered: false, trace_header: None }
 }
 
 fn now() -> SystemTime {
@@ -31,9 +38,9 @@ proptest! {
         let messages: Vec<_> = picks.iter().map(|&(queue, ..)| message(QUEUES[queue])).collect();
         let ended: Vec<_> = picks
             .iter()
-            .map(|&(_, told, age_ms, handler_us)| Ended {
+            .map(|&(_, disposition, age_ms, handler_us)| Ended {
                 settled: Settled::Done,
-                told: ALL[told],
+                disposition: ALL[disposition],
                 handler: handler_us.map(Duration::from_micros),
                 sent_unix_ms: age_ms.map(|age_ms| NOW_UNIX_MS - age_ms),
             })
@@ -45,13 +52,13 @@ proptest! {
                 prop_assert_eq!(of_queue().count(), 0);
                 continue;
             };
-            let count = |told: &[Told]| of_queue().filter(|pick| told.contains(&ALL[pick.1])).count() as u64;
+            let count = |disposition: &[Disposition]| of_queue().filter(|pick| disposition.contains(&ALL[pick.1])).count() as u64;
             prop_assert_eq!(deliveries.received(), of_queue().count() as u64);
-            prop_assert_eq!(deliveries.done, count(&[Told::Done]));
-            prop_assert_eq!(deliveries.retried, count(&[Told::Retry, Told::RejectFailed]));
-            prop_assert_eq!(deliveries.rejected, count(&[Told::Rejected]));
-            prop_assert_eq!(deliveries.undecodable, count(&[Told::Undecodable]));
-            prop_assert_eq!(deliveries.returned, count(&[Told::Returned]));
+            prop_assert_eq!(deliveries.done, count(&[Disposition::Done]));
+            prop_assert_eq!(deliveries.retried, count(&[Disposition::Retry, Disposition::RejectFailed]));
+            prop_assert_eq!(deliveries.rejected, count(&[Disposition::Rejected]));
+            prop_assert_eq!(deliveries.undecodable, count(&[Disposition::Undecodable]));
+            prop_assert_eq!(deliveries.returned, count(&[Disposition::Returned]));
             let oldest = of_queue().filter_map(|pick| pick.2).max().map(Duration::from_millis);
             prop_assert_eq!(deliveries.oldest, oldest);
             prop_assert_eq!(deliveries.handlers.len(), of_queue().filter(|pick| pick.3.is_some()).count());
@@ -61,8 +68,12 @@ proptest! {
 
 #[test]
 fn a_message_from_a_clock_that_is_ahead_is_not_old() {
-    let ended =
-        Ended { settled: Settled::Done, told: Told::Done, handler: None, sent_unix_ms: Some(NOW_UNIX_MS + 5_000) };
+    let ended = Ended {
+        settled: Settled::Done,
+        disposition: Disposition::Done,
+        handler: None,
+        sent_unix_ms: Some(NOW_UNIX_MS + 5_000),
+    };
     let queues = by_queue(&[message("orders")], &[ended], now());
     assert_eq!(queues["orders"].oldest, Some(Duration::ZERO));
 }

@@ -28,10 +28,10 @@
 //! not take copies, and that is no message's fault. What kills the function's process is ended by the queue's own delivery limit
 //! (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 
-mod copy;
 mod envelope;
 mod event;
 mod header;
+mod republish;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -48,17 +48,17 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
-use sluicegate_queue::names::{Ladder, dead_letter_queue, retry_queue};
-use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication};
+use sluicegate_queue::queue_names::{RetryDelays, dead_letter_queue, retry_queue};
+use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication, header as queue_header};
 use sluicegate_queue::{SendError, dead_letter};
 use tokio::time::Instant;
 
 use self::event::Message;
 pub(crate) use self::settings::Settings;
 use crate::BatchResponse;
-use crate::consumer::{Consumer, Times};
+use crate::batch_run::{BatchRun, Ended, ReceivedMessage, Settled, Source, Tries};
+use crate::consumer::{Consumer, Deadlines};
 use crate::report::Invocation;
-use crate::work::{Ended, Incoming, Settle, Settled, Tries, Work};
 
 /// Bytes of a queue's name, and of a routing key.
 ///
@@ -76,7 +76,7 @@ pub(crate) struct RabbitmqSource<P = Broker> {
     broker: P,
     /// The virtual host the copies go to, if known.
     vhost: Option<String>,
-    ladder: Ladder,
+    retry_delays: RetryDelays,
     receive_count_max: u32,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Received {
 
 impl Received {
     fn new(message: Message) -> Self {
-        let own = message.properties.message_id.as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
+        let own = message.properties.message_id().as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
         let id = own.map(str::to_owned).unwrap_or_else(|| {
             let fresh = fresh_id();
             let envelope = envelope::envelope(&message, &fresh).ok();
@@ -128,8 +128,8 @@ impl Received {
         Self { message, id }
     }
 
-    fn incoming(&self) -> Incoming<'_> {
-        Incoming {
+    fn received_message(&self) -> ReceivedMessage<'_> {
+        ReceivedMessage {
             id: Cow::Borrowed(&self.id),
             queue: &self.message.queue.name,
             receive_count: self.receive_count(),
@@ -140,7 +140,7 @@ impl Received {
     }
 
     fn receive_count(&self) -> u32 {
-        let count = |name| self.message.header(name).and_then(header::count);
+        let count = |name| self.message.header(name).and_then(queue_header::count);
         let dead_lettered = self.message.header(dead_letter::REASON).is_some();
         let before = if dead_lettered { 0 } else { count(dead_letter::RECEIVE_COUNT).unwrap_or_default() };
         let here = count("x-delivery-count").unwrap_or(u32::from(self.message.redelivered));
@@ -153,11 +153,11 @@ impl Consumer {
     pub(crate) async fn handle_rabbitmq(
         &self,
         received: &[Received],
-        times: Times,
+        deadlines: Deadlines,
         invocation: Invocation<'_>,
     ) -> Result<BatchResponse, String> {
         let source = self.rabbitmq.as_ref().ok_or("a batch of RabbitMQ, and RABBITMQ_URL is not set")?;
-        source.work_off(self, received, times, invocation).await
+        source.work_off(self, received, deadlines, invocation).await
     }
 }
 
@@ -188,33 +188,33 @@ impl<P: Publish> RabbitmqSource<P> {
         &self,
         consumer: &Consumer,
         received: &[Received],
-        times: Times,
+        deadlines: Deadlines,
         invocation: Invocation<'_>,
     ) -> Result<BatchResponse, String> {
         self.check_vhost(received)?;
-        let messages: Vec<_> = received.iter().map(Received::incoming).collect();
+        let messages: Vec<_> = received.iter().map(Received::received_message).collect();
         let batch = Batch {
             source: self,
             received,
-            times,
+            deadlines,
             placed: received.iter().map(|_| AtomicBool::new(false)).collect(),
             failure: Mutex::default(),
         };
-        let work = Work {
+        let work = BatchRun {
             handlers: &consumer.handlers,
             retry: consumer.retry,
             concurrency: consumer.concurrency,
-            work_until: times.work_until,
-            dead_letter_until: times.dead_letter_until,
-            settle_until: times.settle_until,
+            work_until: deadlines.work_until,
+            dead_letter_until: deadlines.dead_letter_until,
+            settle_until: deadlines.settle_until,
             messages: &messages,
-            settle: &batch,
+            source: &batch,
             invocation,
         };
         // Beside the handlers, so that a connection lost since the last batch is there again when something has to be published.
         let connecting = async {
             // What is wrong, the publish tells.
-            let _ = self.broker.connect(times.settle_until).await;
+            let _ = self.broker.connect(deadlines.settle_until).await;
             pending::<()>().await;
         };
         match select(pin!(work.run()), pin!(connecting)).await {
@@ -227,14 +227,14 @@ impl<P: Publish> RabbitmqSource<P> {
 struct Batch<'a, P> {
     source: &'a RabbitmqSource<P>,
     received: &'a [Received],
-    times: Times,
+    deadlines: Deadlines,
     /// Which messages have a copy that the broker confirmed.
     placed: Vec<AtomicBool>,
     /// The first publish that failed.
     failure: Mutex<Option<String>>,
 }
 
-impl<P: Publish> Settle for Batch<'_, P> {
+impl<P: Publish> Source for Batch<'_, P> {
     fn decode(&self, index: usize) -> Result<Envelope, String> {
         let Received { message, id } = &self.received[index];
         envelope::envelope(message, id)
@@ -244,7 +244,7 @@ impl<P: Publish> Settle for Batch<'_, P> {
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64> {
         let of_event = envelope.and_then(Envelope::time).map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let of_event = of_event.and_then(|unix_ms| u64::try_from(unix_ms).ok());
-        let of_message = || Some(self.received[index].message.properties.timestamp_unix_s?.saturating_mul(1_000));
+        let of_message = || Some(self.received[index].message.properties.timestamp().as_ref()?.saturating_mul(1_000));
         of_event.or_else(of_message)
     }
 
@@ -254,7 +254,7 @@ impl<P: Publish> Settle for Batch<'_, P> {
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
-        let placed = self.dead_letter_copy(index, reason, self.times.dead_letter_until).await;
+        let placed = self.dead_letter_copy(index, reason, self.deadlines.dead_letter_until).await;
         placed.map_err(|error| {
             if !matches!(error, SendError::Unroutable { .. }) {
                 self.fail(&error);
@@ -263,28 +263,30 @@ impl<P: Publish> Settle for Batch<'_, P> {
         })
     }
 
-    async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
+    async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
         if self.failure().is_none() {
             let publishes = stream::iter(returned);
-            publishes.for_each_concurrent(PUBLISHES_MAX, |&(index, delay)| self.give_one_back(index, delay)).await;
+            publishes
+                .for_each_concurrent(PUBLISHES_MAX, |&(index, delay)| self.return_one_to_queue(index, delay))
+                .await;
         }
     }
 }
 
 impl<P: Publish> Batch<'_, P> {
-    async fn give_one_back(&self, index: usize, delay: Option<Duration>) {
+    async fn return_one_to_queue(&self, index: usize, delay: Option<Duration>) {
         let Received { message, id } = &self.received[index];
         let receive_count = self.received[index].receive_count();
         let (name, receive_count) = match delay {
             Some(delay) => {
-                let step_s = self.source.ladder.nearest_step_s(delay);
+                let step_s = self.source.retry_delays.nearest_s(delay);
                 (Cow::Owned(retry_queue(&message.queue.name, step_s)), receive_count)
             }
             // This receive does not count.
             None => (Cow::Borrowed(message.queue.name.as_str()), receive_count - 1),
         };
-        let properties = copy::properties(message, id, receive_count, None);
-        let deadline = self.times.settle_until;
+        let properties = republish::properties(message, id, receive_count, None);
+        let deadline = self.deadlines.settle_until;
         let mut placed = self.place(index, &name, properties, deadline).await;
         if let (Err(SendError::Unroutable { reason }), Some(_)) = (&placed, delay) {
             tracing::error!(
@@ -303,7 +305,7 @@ impl<P: Publish> Batch<'_, P> {
 
     async fn dead_letter_copy(&self, index: usize, reason: &str, deadline: Instant) -> Result<(), SendError> {
         let Received { message, id } = &self.received[index];
-        let properties = copy::properties(message, id, self.received[index].receive_count(), Some(reason));
+        let properties = republish::properties(message, id, self.received[index].receive_count(), Some(reason));
         self.place(index, &dead_letter_queue(&message.queue.name), properties, deadline).await
     }
 

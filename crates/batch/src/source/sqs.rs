@@ -6,7 +6,7 @@
 //! said that it stored just that, the original counts as done. Where the dead-letter queue is, is asked of the source queue
 //! (its redrive policy) at the first reject and remembered. A queue without one gets its rejected messages back.
 //!
-//! SQS itself dead-letters what a standard queue has delivered `maxReceiveCount` times. On a FIFO queue the runtime does it before,
+//! SQS itself dead-letters what a standard queue has delivered `maxReceiveCount` deadlines. On a FIFO queue the runtime does it before,
 //! for the reasons in `sqs/fifo.rs`.
 
 mod dead_letter;
@@ -26,13 +26,14 @@ use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::chain;
 use sluicegate_queue::sqs::SdkConfig;
+use tokio::time::Instant;
 
 use self::event::Record;
 use self::fifo::FailingMessages;
 pub(crate) use self::fifo::RECEIVE_COUNT_MAX_DEFAULT;
-use crate::consumer::Times;
+use crate::batch_run::{BatchRun, Ended, ReceivedMessage, Settled, Source, Tries};
+use crate::consumer::Deadlines;
 use crate::report::Invocation;
-use crate::work::{Ended, Incoming, Settle, Settled, Tries, Work};
 use crate::{BatchResponse, Consumer};
 
 /// Entries of one batch request.
@@ -54,24 +55,24 @@ impl Consumer {
     pub(crate) async fn handle_sqs(
         &self,
         event: &RawValue,
-        times: Times,
+        deadlines: Deadlines,
         invocation: Invocation<'_>,
     ) -> Result<BatchResponse, lambda_runtime::Error> {
         let records = event::records(event)?;
-        let messages: Vec<_> = records.iter().map(Record::incoming).collect();
-        let work = Work {
+        let messages: Vec<_> = records.iter().map(Record::received_message).collect();
+        let work = BatchRun {
             handlers: &self.handlers,
             retry: self.retry,
             concurrency: self.concurrency,
-            work_until: times.work_until,
-            dead_letter_until: times.dead_letter_until,
-            settle_until: times.settle_until,
+            work_until: deadlines.work_until,
+            dead_letter_until: deadlines.dead_letter_until,
+            settle_until: deadlines.settle_until,
             messages: &messages,
-            settle: &Batch { source: &self.sqs, records: &records },
+            source: &Batch { source: &self.sqs, records: &records, dead_letter_until: deadlines.dead_letter_until },
             invocation,
         };
         let ended = work.run().await;
-        let returned = |(message, ended): (&Incoming<'_>, Ended)| {
+        let returned = |(message, ended): (&ReceivedMessage<'_>, Ended)| {
             matches!(ended.settled, Settled::Returned(_)).then(|| message.id.clone().into_owned())
         };
         Ok(BatchResponse::of(messages.iter().zip(ended).filter_map(returned)))
@@ -155,9 +156,10 @@ impl SqsSource {
 struct Batch<'a> {
     source: &'a SqsSource,
     records: &'a [Record<'a>],
+    dead_letter_until: Instant,
 }
 
-impl Settle for Batch<'_> {
+impl Source for Batch<'_> {
     fn decode(&self, index: usize) -> Result<Envelope, String> {
         let body = self.records[index].body.as_deref().ok_or("no body")?;
         Envelope::decode(body).map_err(|error| error.to_string())
@@ -185,17 +187,18 @@ impl Settle for Batch<'_> {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().ok_or("the record names no queue")?;
         let url = self.source.redrive_policy(source_arn).await?.dead_letter_url;
-        let sent = dead_letter::send(self.source.client(), &url, record, source_arn, reason).await;
+        let sent =
+            dead_letter::send(self.source.client(), &url, record, source_arn, reason, self.dead_letter_until).await;
         if sent.is_err() {
             // It may have been replaced since: ask again next time.
             self.source.known_redrive_policies().remove(source_arn);
         }
-        sent
+        sent.map_err(|error| error.to_string())
     }
 
     /// Lambda's response is what gives them back; here those that have a delay are hidden for that long. Best effort: one that
     /// fails just waits the queue's own time.
-    async fn give_back(&self, returned: &[(usize, Option<Duration>)]) {
+    async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
         let mut by_queue: HashMap<&str, Vec<_>> = HashMap::new();
         for (index, delay) in returned.iter().filter_map(|&(index, delay)| Some((index, delay?))) {
             let record = &self.records[index];

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_dlq::{Edit, Parked, Shelf, Stop, edited};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Edit, edited};
 
 use super::{show, text};
 use crate::{fail, input, output::say};
@@ -37,21 +37,21 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
-pub(super) async fn edit<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
-    let parked = match show::find(shelf, &arguments.id, stop).await {
-        Ok(parked) => parked,
+pub(super) async fn edit<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, stop: &CancellationToken) -> ExitCode {
+    let letter = match show::find(queue, &arguments.id, stop).await {
+        Ok(letter) => letter,
         Err(code) => return code,
     };
     let mut draft = None;
     let body = if !arguments.sets.is_empty() {
-        edited(&parked.body, &arguments.sets).map_err(|error| error.to_string())
+        edited(&letter.body, &arguments.sets).map_err(|error| error.to_string())
     } else if let Some(file) = &arguments.body {
         input::read(file)
     } else {
-        in_editor(&parked, &mut draft).await
+        in_editor(&letter, &mut draft).await
     };
     let sent = match body {
-        Ok(body) => send(shelf, arguments, &parked, &body).await,
+        Ok(body) => send(queue, arguments, &letter, &body).await,
         Err(reason) => Err(reason),
     };
     match (sent, draft) {
@@ -68,32 +68,37 @@ pub(super) async fn edit<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
     }
 }
 
-async fn send<S: Shelf>(shelf: &S, arguments: &Arguments, parked: &Parked, body: &[u8]) -> Result<String, String> {
-    if body == parked.body {
+async fn send<S: DeadLetterQueue>(
+    queue: &S,
+    arguments: &Arguments,
+    letter: &DeadLetter,
+    body: &[u8],
+) -> Result<String, String> {
+    if body == letter.body {
         return Ok("nothing changed, so nothing was sent".to_owned());
     }
-    let now = Parked { body: body.to_vec(), ..Parked::default() };
-    if parked.envelope().is_some() && now.envelope().is_none() {
+    let now = DeadLetter { body: body.to_vec(), ..DeadLetter::default() };
+    if letter.envelope().is_some() && now.envelope().is_none() {
         return Err("the message has an envelope, and the corrected body is none".to_owned());
     }
     let to = arguments.to.as_deref();
     if arguments.dry_run {
-        let destination = shelf.destination(parked, to).await.map_err(|error| error.to_string())?;
+        let destination = queue.destination(letter, to).await.map_err(|error| error.to_string())?;
         eprintln!("would go to {}", text::line(&destination));
         return String::from_utf8(now.body).map_err(|_| "the corrected body is no text".to_owned());
     }
-    shelf.redrive(parked, to, Some(body)).await.map_err(|error| error.to_string())?;
-    Ok(format!("corrected and redriven: {}", text::line(&parked.id)))
+    queue.redrive(letter, to, Some(body)).await.map_err(|error| error.to_string())?;
+    Ok(format!("corrected and redriven: {}", text::line(&letter.id)))
 }
 
 /// What is saved in the editor. The file, which nobody else may read, is in `draft`.
-async fn in_editor(parked: &Parked, draft: &mut Option<tempfile::NamedTempFile>) -> Result<Vec<u8>, String> {
+async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFile>) -> Result<Vec<u8>, String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR"));
     let editor = editor.ok_or("give --set or --body, or name an editor in EDITOR")?;
     let file = tempfile::Builder::new().prefix("dead-letter-").suffix(".json").tempfile();
     let file = file.map_err(|error| error.to_string())?;
-    std::fs::write(file.path(), &parked.body).map_err(|error| error.to_string())?;
+    std::fs::write(file.path(), &letter.body).map_err(|error| error.to_string())?;
     let path = file.path().to_owned();
     // The variable may hold options too, and a shell takes it apart.
     let mut command = Command::new("sh");
@@ -105,7 +110,7 @@ async fn in_editor(parked: &Parked, draft: &mut Option<tempfile::NamedTempFile>)
     }
     let mut body = std::fs::read(&path).map_err(|error| error.to_string())?;
     // Editors end the last line.
-    if body.ends_with(b"\n") && !parked.body.ends_with(b"\n") {
+    if body.ends_with(b"\n") && !letter.body.ends_with(b"\n") {
         body.pop();
     }
     *draft = Some(file);

@@ -1,7 +1,7 @@
 //! The options that say which messages are meant.
 
 use clap::Args;
-use sluicegate_dlq::{Condition, Filter, Glob, Moment, Pattern};
+use sluicegate_dlq::{Condition, Filter, Glob, Pattern, TimeBound};
 
 /// A message is meant if it passes all of them.
 #[derive(Args)]
@@ -18,10 +18,10 @@ pub(super) struct Which {
     /// Only messages that were given up on then or later: 2026-11-21T08:00:00Z, or so long ago: 90s, 30m, 2h, 7d. Where the broker
     /// does not tell, as SQS does not of a message that it moved itself, the time at which the message was made counts
     #[arg(long, value_name = "TIME", help_heading = "Which messages (all that are given must hold)")]
-    since: Option<Moment>,
+    since: Option<TimeBound>,
     /// Only messages that were given up on before; as --since
     #[arg(long, value_name = "TIME", help_heading = "Which messages (all that are given must hold)")]
-    until: Option<Moment>,
+    until: Option<TimeBound>,
     /// Only messages with this in their payload, or this attribute: /json/pointer=VALUE, /json/pointer~REGEX, name=VALUE,
     /// name~REGEX; may be repeated
     #[arg(long = "where", value_name = "CONDITION", help_heading = "Which messages (all that are given must hold)")]

@@ -4,7 +4,7 @@ use std::{cell::RefCell, ops::ControlFlow, process::ExitCode};
 
 use clap::Args;
 use serde_json::{Value, json};
-use sluicegate_dlq::{Parked, Shelf, Stop, Summary, scan, sqs::DeadLetterQueue};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, ListedQueue, Summary, scan};
 
 use super::{Verb, code, filter, text};
 use crate::{fail, output::say};
@@ -25,72 +25,36 @@ pub(super) struct Arguments {
     filter: filter::Which,
 }
 
-/// A queue of the list.
-pub(super) trait Listed {
-    fn name(&self) -> &str;
-    fn depth(&self) -> Option<u64>;
-    fn sources(&self) -> &[String];
-}
-
-impl Listed for DeadLetterQueue {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn depth(&self) -> Option<u64> {
-        self.depth
-    }
-
-    fn sources(&self) -> &[String] {
-        &self.sources
-    }
-}
-
-/// RabbitMQ does not tell which queues dead-letter to this one.
-impl Listed for (String, u64) {
-    fn name(&self) -> &str {
-        &self.0
-    }
-
-    fn depth(&self) -> Option<u64> {
-        Some(self.1)
-    }
-
-    fn sources(&self) -> &[String] {
-        &[]
-    }
-}
-
-pub(super) fn queues(verb: &Verb, queues: &[impl Listed]) -> ExitCode {
+pub(super) fn queues(verb: &Verb, queues: &[ListedQueue]) -> ExitCode {
     if matches!(verb, Verb::List(arguments) if arguments.json) {
         let queues: Vec<Value> = queues
             .iter()
-            .map(|queue| json!({"queue": queue.name(), "messages": queue.depth(), "sources": queue.sources()}))
+            .map(|queue| json!({"queue": queue.name, "messages": queue.depth, "sources": queue.sources}))
             .collect();
         say(format_args!("{:#}", Value::from(queues)));
         return ExitCode::SUCCESS;
     }
     let mut rows = vec![["QUEUE", "MESSAGES", "FROM"].map(str::to_owned).to_vec()];
     rows.extend(queues.iter().map(|queue| {
-        let depth = queue.depth().map_or_else(|| "?".to_owned(), |depth| depth.to_string());
-        vec![text::line(queue.name()), depth, text::line(&queue.sources().join(", "))]
+        let depth = queue.depth.map_or_else(|| "?".to_owned(), |depth| depth.to_string());
+        vec![text::line(&queue.name), depth, text::line(&queue.sources.join(", "))]
     }));
     say(text::table(&rows).trim_end());
     ExitCode::SUCCESS
 }
 
-pub(super) async fn list<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+pub(super) async fn list<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, stop: &CancellationToken) -> ExitCode {
     let filter = arguments.filter.filter();
     let summary = RefCell::new(Summary::default());
     let matched = RefCell::new(0_u64);
-    let report = scan(shelf, stop, |parked| {
-        if filter.matches(&parked) {
+    let report = scan(queue, stop, |letter| {
+        if filter.matches(&letter) {
             *matched.borrow_mut() += 1;
             let is_read = match (arguments.each, arguments.json) {
-                (true, true) => say(metadata(&parked)),
-                (true, false) => say(row(&parked)),
+                (true, true) => say(metadata(&letter)),
+                (true, false) => say(row(&letter)),
                 (false, _) => {
-                    summary.borrow_mut().add(&parked);
+                    summary.borrow_mut().add(&letter);
                     true
                 }
             };
@@ -149,26 +113,26 @@ fn print_summary(summary: &Summary, as_json: bool) {
     say(text::table(&rows).trim_end());
 }
 
-fn row(parked: &Parked) -> String {
-    let source = parked.source_queue.as_deref().map_or("?", text::queue);
-    let reason = text::line(&parked.reason);
-    format!("{}  from {}  redriven {}  {reason}", text::summary(parked), text::line(source), parked.redrives)
+fn row(letter: &DeadLetter) -> String {
+    let source = letter.source_queue.as_deref().map_or("?", text::queue);
+    let reason = text::line(&letter.reason);
+    format!("{}  from {}  redriven {}  {reason}", text::summary(letter), text::line(source), letter.redrives)
 }
 
 /// Everything but the body.
-pub(super) fn metadata(parked: &Parked) -> Value {
+pub(super) fn metadata(letter: &DeadLetter) -> Value {
     let time = |moment: Option<_>| moment.map(|moment| text::time(Some(moment)));
     json!({
-        "id": parked.id,
-        "broker_id": parked.broker_id,
-        "type": parked.event_type,
-        "time": time(parked.time),
-        "dead_lettered_at": time(parked.dead_lettered_at),
-        "reason": parked.reason,
-        "source_queue": parked.source_queue,
-        "receive_count": parked.receive_count,
-        "redrives": parked.redrives,
-        "group": parked.group,
-        "bytes": parked.body.len(),
+        "id": letter.id,
+        "broker_id": letter.broker_id,
+        "type": letter.event_type,
+        "time": time(letter.time),
+        "dead_lettered_at": time(letter.dead_lettered_at),
+        "reason": letter.reason,
+        "source_queue": letter.source_queue,
+        "receive_count": letter.receive_count,
+        "redrives": letter.redrives,
+        "group": letter.group,
+        "bytes": letter.body.len(),
     })
 }

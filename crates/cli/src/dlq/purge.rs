@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_dlq::{Filter, Parked, Report, Shelf, Step, Stop, scan};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, Report, Step, scan};
 
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
 use crate::{fail, output::say};
@@ -43,11 +43,11 @@ impl Arguments {
     }
 }
 
-pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, stop: &CancellationToken) -> ExitCode {
     let filter = arguments.filter.filter();
     let mut found = Vec::new();
     if !arguments.yes || arguments.dry_run {
-        found = match find(shelf, &filter, arguments.dry_run, stop).await {
+        found = match find(queue, &filter, arguments.dry_run, stop).await {
             Ok(found) => found,
             Err(code) => return code,
         };
@@ -61,7 +61,7 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
             Err(error) => return fail(error),
         }
     }
-    let progress = match shelf.depth().await {
+    let progress = match queue.depth().await {
         Ok(depth) => Progress::new(depth),
         Err(error) => return fail(error),
     };
@@ -70,7 +70,7 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
         Step::Planned { .. } | Step::Done(_) => {}
         Step::Failed(error) => progress.tell(&format!("not deleted: {}", text::line(&error.to_string()))),
     };
-    let report = sluicegate_dlq::purge(shelf, &filter, found, stop, &tell).await;
+    let report = sluicegate_dlq::purge(queue, &filter, found, stop, &tell).await;
     progress.finish();
     let interrupted = if report.interrupted { "; interrupted" } else { "" };
     let Report { done, matched, seen, .. } = &report;
@@ -83,15 +83,20 @@ pub(super) async fn purge<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Sto
 }
 
 /// Holds what is meant, and keeps no more of it than names it.
-async fn find<S: Shelf>(shelf: &S, filter: &Filter, shown: bool, stop: &Stop) -> Result<Vec<Parked>, ExitCode> {
+async fn find<S: DeadLetterQueue>(
+    queue: &S,
+    filter: &Filter,
+    shown: bool,
+    stop: &CancellationToken,
+) -> Result<Vec<DeadLetter>, ExitCode> {
     let found = RefCell::new(Vec::new());
-    let report = scan(shelf, stop, |parked| {
-        if filter.matches(&parked) {
+    let report = scan(queue, stop, |letter| {
+        if filter.matches(&letter) {
             if shown {
-                say(format_args!("{}  {}", text::summary(&parked), text::line(&parked.reason)));
+                say(format_args!("{}  {}", text::summary(&letter), text::line(&letter.reason)));
             }
-            let Parked { handle, id, group, .. } = parked;
-            found.borrow_mut().push(Parked { handle, id, group, ..Parked::default() });
+            let DeadLetter { handle, id, group, .. } = letter;
+            found.borrow_mut().push(DeadLetter { handle, id, group, ..DeadLetter::default() });
         }
         ControlFlow::Continue(())
     })

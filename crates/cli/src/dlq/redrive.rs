@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sluicegate_dlq::{
-    Error, Rate, Redrive, Report, Shelf, Step, Stop,
-    sqs::{MoveError, SqsShelf},
+    CancellationToken, DeadLetterQueue, Error, Rate, Redrive, Report, Step,
+    sqs::{MoveError, SqsDeadLetterQueue},
 };
 
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
@@ -49,23 +49,23 @@ pub(super) struct Arguments {
 
 /// Lets SQS do it, if it can. None if it cannot.
 pub(super) async fn by_move_task(
-    shelf: &SqsShelf,
+    queue: &SqsDeadLetterQueue,
     arguments: &Arguments,
-    stop: &Stop,
+    stop: &CancellationToken,
 ) -> Result<Option<ExitCode>, Error> {
     if let Some(to) = &arguments.to {
         // Told once, and not of every message.
-        shelf.only_destination(Some(to)).await?;
+        queue.only_destination(Some(to)).await?;
     }
     let is_selective = !arguments.filter.filter().is_empty() || arguments.limit.is_some();
     let Some(rate) = move_rate(arguments.rate).filter(|_| !is_selective && !arguments.dry_run && !arguments.one_by_one)
     else {
         return Ok(None);
     };
-    let Some(destination) = shelf.only_destination(arguments.to.as_deref()).await? else { return Ok(None) };
-    let progress = Progress::new(shelf.depth().await?);
+    let Some(destination) = queue.only_destination(arguments.to.as_deref()).await? else { return Ok(None) };
+    let progress = Progress::new(queue.depth().await?);
     progress.tell(&format!("SQS moves the messages to {}", destination.name));
-    let moved = shelf.move_all(&destination, rate, stop, |done, all| progress.set(done, all)).await;
+    let moved = queue.move_all(&destination, rate, stop, |done, all| progress.set(done, all)).await;
     progress.finish();
     match moved {
         Ok(moved) => {
@@ -88,11 +88,15 @@ pub(super) async fn by_move_task(
 /// The rate for a move task, which takes whole numbers only; none if that is not one.
 fn move_rate(rate: Option<Rate>) -> Option<Option<u32>> {
     let Some(rate) = rate else { return Some(None) };
-    let rate = rate.per_s().min(f64::from(SqsShelf::MOVES_PER_S_MAX));
-    (1..=SqsShelf::MOVES_PER_S_MAX).find(|whole| f64::from(*whole) == rate).map(Some)
+    let rate = rate.per_s().min(f64::from(SqsDeadLetterQueue::MOVES_PER_S_MAX));
+    (1..=SqsDeadLetterQueue::MOVES_PER_S_MAX).find(|whole| f64::from(*whole) == rate).map(Some)
 }
 
-pub(super) async fn one_by_one<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
+pub(super) async fn one_by_one<S: DeadLetterQueue>(
+    queue: &S,
+    arguments: &Arguments,
+    stop: &CancellationToken,
+) -> ExitCode {
     let filter = arguments.filter.filter();
     let order = Redrive {
         filter: &filter,
@@ -101,19 +105,19 @@ pub(super) async fn one_by_one<S: Shelf>(shelf: &S, arguments: &Arguments, stop:
         limit: arguments.limit,
         dry_run: arguments.dry_run,
     };
-    let progress = match shelf.depth().await {
+    let progress = match queue.depth().await {
         Ok(depth) => Progress::new(depth),
         Err(error) => return fail(error),
     };
     let tell = |step: Step<'_>| match step {
         Step::Seen => progress.advance(),
-        Step::Planned { parked, destination } => {
-            progress.print(&format!("{}  to {}", text::summary(parked), text::line(destination)));
+        Step::Planned { letter, destination } => {
+            progress.print(&format!("{}  to {}", text::summary(letter), text::line(destination)));
         }
         Step::Done(_) => {}
         Step::Failed(error) => progress.tell(&format!("not redriven: {}", text::line(&error.to_string()))),
     };
-    let report = sluicegate_dlq::redrive(shelf, &order, stop, &tell).await;
+    let report = sluicegate_dlq::redrive(queue, &order, stop, &tell).await;
     progress.finish();
     say(conclusion(&report, arguments.dry_run));
     if let Some(line) = text::unreached(&report) {
@@ -128,8 +132,8 @@ fn conclusion(report: &Report, dry_run: bool) -> String {
     let mut parts =
         vec![format!("{} {would} of {} that match, {} looked at", report.done, report.matched, report.seen)];
     for (count, what) in [
-        (report.stayed, "stay as they are"),
-        (report.unclear, "stay and may be stored at their destination too"),
+        (report.not_sent, "stay as they are"),
+        (report.unknown, "stay and may be stored at their destination too"),
         (report.returned, "failed again meanwhile and were left"),
         (report.behind, "left because an earlier message of their group was"),
     ] {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, io::Write as _, ops::ControlFlow, process::ExitCode};
 
 use clap::Args;
 use serde_json::json;
-use sluicegate_dlq::{Filter, Parked, Shelf, Stop, scan};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, scan};
 
 use super::{INTERRUPTED, list, text};
 use crate::fail;
@@ -24,17 +24,17 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn show<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop) -> ExitCode {
-    let parked = match find(shelf, &arguments.id, stop).await {
-        Ok(parked) => parked,
+pub(super) async fn show<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, stop: &CancellationToken) -> ExitCode {
+    let letter = match find(queue, &arguments.id, stop).await {
+        Ok(letter) => letter,
         Err(code) => return code,
     };
     let printed = if arguments.body {
-        std::io::stdout().write_all(&parked.body)
+        std::io::stdout().write_all(&letter.body)
     } else if arguments.json {
-        writeln!(std::io::stdout(), "{:#}", in_json(&parked))
+        writeln!(std::io::stdout(), "{:#}", in_json(&letter))
     } else {
-        std::io::stdout().write_all(for_people(&parked).as_bytes())
+        std::io::stdout().write_all(for_people(&letter).as_bytes())
     };
     printed.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
@@ -43,19 +43,23 @@ pub(super) async fn show<S: Shelf>(shelf: &S, arguments: &Arguments, stop: &Stop
 ///
 /// # Errors
 /// The exit code, once it has been told why there is none.
-pub(super) async fn find<S: Shelf>(shelf: &S, id: &str, stop: &Stop) -> Result<Parked, ExitCode> {
+pub(super) async fn find<S: DeadLetterQueue>(
+    queue: &S,
+    id: &str,
+    stop: &CancellationToken,
+) -> Result<DeadLetter, ExitCode> {
     let filter = Filter { ids: vec![id.to_owned()], ..Filter::default() };
     let found = RefCell::new(None);
-    let report = scan(shelf, stop, |parked| {
-        if !filter.matches(&parked) {
+    let report = scan(queue, stop, |letter| {
+        if !filter.matches(&letter) {
             return ControlFlow::Continue(());
         }
-        *found.borrow_mut() = Some(parked);
+        *found.borrow_mut() = Some(letter);
         ControlFlow::Break(())
     })
     .await;
-    if let Some(parked) = found.into_inner() {
-        return Ok(parked);
+    if let Some(letter) = found.into_inner() {
+        return Ok(letter);
     }
     if let Some(error) = report.broke {
         return Err(fail(error));
@@ -69,40 +73,40 @@ pub(super) async fn find<S: Shelf>(shelf: &S, id: &str, stop: &Stop) -> Result<P
     Err(fail(format!("no message {} among the {} that were reached", text::line(id), report.seen)))
 }
 
-fn in_json(parked: &Parked) -> serde_json::Value {
-    let mut shown = list::metadata(parked);
-    shown["attributes"] = json!(parked.attributes);
-    match std::str::from_utf8(&parked.body) {
+fn in_json(letter: &DeadLetter) -> serde_json::Value {
+    let mut shown = list::metadata(letter);
+    shown["attributes"] = json!(letter.attributes);
+    match std::str::from_utf8(&letter.body) {
         Ok(text) => shown["body"] = text.into(),
-        Err(_) => shown["body_base64"] = base64(&parked.body).into(),
+        Err(_) => shown["body_base64"] = base64(&letter.body).into(),
     }
     shown
 }
 
-fn for_people(parked: &Parked) -> String {
+fn for_people(letter: &DeadLetter) -> String {
     let optional = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), text::line);
-    let count = parked.receive_count.map(|count| count.to_string());
+    let count = letter.receive_count.map(|count| count.to_string());
     let rows = [
-        vec!["id".to_owned(), text::line(&parked.id)],
-        vec!["broker's id".to_owned(), text::line(&parked.broker_id)],
-        vec!["type".to_owned(), optional(parked.event_type.as_deref())],
-        vec!["time".to_owned(), text::time(parked.time)],
-        vec!["given up on".to_owned(), text::time(parked.dead_lettered_at)],
-        vec!["reason".to_owned(), text::line(&parked.reason)],
-        vec!["came from".to_owned(), optional(parked.source_queue.as_deref())],
+        vec!["id".to_owned(), text::line(&letter.id)],
+        vec!["broker's id".to_owned(), text::line(&letter.broker_id)],
+        vec!["type".to_owned(), optional(letter.event_type.as_deref())],
+        vec!["time".to_owned(), text::time(letter.time)],
+        vec!["given up on".to_owned(), text::time(letter.dead_lettered_at)],
+        vec!["reason".to_owned(), text::line(&letter.reason)],
+        vec!["came from".to_owned(), optional(letter.source_queue.as_deref())],
         vec!["received there".to_owned(), optional(count.as_deref())],
-        vec!["redriven".to_owned(), parked.redrives.to_string()],
-        vec!["group".to_owned(), optional(parked.group.as_deref())],
+        vec!["redriven".to_owned(), letter.redrives.to_string()],
+        vec!["group".to_owned(), optional(letter.group.as_deref())],
     ];
     let mut shown = text::table(&rows);
-    let envelope = parked.envelope();
+    let envelope = letter.envelope();
     if let Some(envelope) = &envelope {
         shown += &section("envelope", envelope.attributes());
     }
-    if !parked.attributes.is_empty() {
-        shown += &section("attributes", &parked.attributes);
+    if !letter.attributes.is_empty() {
+        shown += &section("attributes", &letter.attributes);
     }
-    let payload = envelope.as_ref().map_or_else(|| parked.body.clone(), |envelope| envelope.payload().into_owned());
+    let payload = envelope.as_ref().map_or_else(|| letter.body.clone(), |envelope| envelope.payload().into_owned());
     let (encoding, payload_shown) = match std::str::from_utf8(&payload) {
         Ok(payload) => ("", text::lines(payload)),
         Err(_) => (" in base64", base64(&payload)),

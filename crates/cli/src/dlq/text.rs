@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use sluicegate_dlq::{Parked, Report};
+use sluicegate_dlq::{DeadLetter, Report};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// One line.
@@ -48,12 +48,12 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// What a message is, in one line.
-pub(super) fn summary(parked: &Parked) -> String {
+pub(super) fn summary(letter: &DeadLetter) -> String {
     format!(
         "{}  {}  {}",
-        time(parked.moment()),
-        line(&parked.id),
-        line(parked.event_type.as_deref().unwrap_or("(no envelope)"))
+        time(letter.moment()),
+        line(&letter.id),
+        line(letter.event_type.as_deref().unwrap_or("(no envelope)"))
     )
 }
 

@@ -6,14 +6,14 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::*;
 
-fn order() -> Parked {
+fn order() -> DeadLetter {
     let payload =
         r#"{"order_id":"o-1","total":5,"price":1.10,"paid":true,"lines":[{"sku":"a/b"}],"a~b":"x","none":null}"#;
     let envelope = Envelope::builder("id-1", "/orders", "order.placed")
         .payload(Some("application/json"), payload)
         .build()
         .expect("an envelope");
-    Parked {
+    DeadLetter {
         id: "id-1".into(),
         broker_id: "b-1".into(),
         event_type: Some("order.placed".into()),
@@ -22,7 +22,7 @@ fn order() -> Parked {
         reason: "no stock: sku a/b".into(),
         body: envelope.encode().into_bytes(),
         attributes: [("tenant".into(), "acme".into())].into(),
-        ..Parked::default()
+        ..DeadLetter::default()
     }
 }
 
@@ -73,9 +73,9 @@ fn conditions_look_into_the_payload_and_at_attributes() {
 
 #[test]
 fn a_raw_body_is_its_own_payload() {
-    let raw = Parked { body: json!({"n": 1}).to_string().into_bytes(), ..Parked::default() };
+    let raw = DeadLetter { body: json!({"n": 1}).to_string().into_bytes(), ..DeadLetter::default() };
     assert!(conditions(&["/n=1"]).matches(&raw));
-    let binary = Parked { body: vec![0xff, b'x', 0], ..Parked::default() };
+    let binary = DeadLetter { body: vec![0xff, b'x', 0], ..DeadLetter::default() };
     assert!(!conditions(&["/n=1"]).matches(&binary));
     let filter = Filter { body: Some("x".parse().unwrap()), ..Filter::default() };
     assert!(filter.matches(&binary));
@@ -85,10 +85,10 @@ fn a_raw_body_is_its_own_payload() {
 fn a_body_is_matched_as_it_is_stored_and_as_it_arrived() {
     let envelope =
         Envelope::builder("i", "/s", "t").payload(Some("text/plain"), "a plain text").build().expect("an envelope");
-    let parked = Parked { body: envelope.encode().into_bytes(), ..Parked::default() };
+    let letter = DeadLetter { body: envelope.encode().into_bytes(), ..DeadLetter::default() };
     for (pattern, expected) in [("plain text$", true), ("data_base64", true), ("other", false), ("(?i)PLAIN", true)] {
         let filter = Filter { body: Some(pattern.parse().unwrap()), ..Filter::default() };
-        assert_eq!(filter.matches(&parked), expected, "{pattern}");
+        assert_eq!(filter.matches(&letter), expected, "{pattern}");
     }
 }
 
@@ -109,7 +109,7 @@ fn types_are_globs() {
     }
     let either = Filter { types: vec!["x".parse().unwrap(), "order.*".parse().unwrap()], ..Filter::default() };
     assert!(either.matches(&order()));
-    assert!(!either.matches(&Parked { event_type: None, ..order() }));
+    assert!(!either.matches(&DeadLetter { event_type: None, ..order() }));
 }
 
 #[test]
@@ -127,15 +127,15 @@ fn times_are_those_of_giving_up_if_they_are_known() {
     ] {
         assert_eq!(filter(since, until).matches(&order()), expected, "{since:?} {until:?}");
     }
-    let unknown = Parked { dead_lettered_at: None, ..order() };
+    let unknown = DeadLetter { dead_lettered_at: None, ..order() };
     assert!(filter(Some("2026-11-21T08:00:00Z"), Some("2026-11-21T09:00:00Z")).matches(&unknown));
-    assert!(!filter(Some("1w"), None).matches(&Parked { time: None, ..unknown }), "no time at all passes no limit");
+    assert!(!filter(Some("1w"), None).matches(&DeadLetter { time: None, ..unknown }), "no time at all passes no limit");
 }
 
 #[test]
 fn so_long_ago_is_counted_from_now() {
     let ago = |text: &str| {
-        let moment = text.parse::<Moment>().unwrap().0;
+        let moment = text.parse::<TimeBound>().unwrap().0;
         OffsetDateTime::now_utc() - moment
     };
     for (text, seconds) in
@@ -168,7 +168,7 @@ fn what_makes_no_sense_is_refused() {
         assert!(wrong.parse::<Condition>().is_err(), "{wrong:?}");
     }
     for wrong in ["", "yesterday", "2", "h", "2y", "-2h", "2h 3m", "2026-11-21", "99999999999999999999s", "9999999w"] {
-        assert!(wrong.parse::<Moment>().is_err(), "{wrong:?}");
+        assert!(wrong.parse::<TimeBound>().is_err(), "{wrong:?}");
     }
     for wrong in ["(", "[a", r"(a)\1", "a{1000000}"] {
         assert!(wrong.parse::<Pattern>().is_err(), "{wrong:?}");
@@ -182,14 +182,14 @@ fn a_pattern_that_would_hang_others_takes_no_time() {
     let begun = std::time::Instant::now();
     assert!(
         !Filter { body: Some("(a+)+b$".parse().unwrap()), ..Filter::default() }
-            .matches(&Parked { body: body.clone(), ..Parked::default() })
+            .matches(&DeadLetter { body: body.clone(), ..DeadLetter::default() })
     );
-    assert!(filter.matches(&Parked { body, ..Parked::default() }));
+    assert!(filter.matches(&DeadLetter { body, ..DeadLetter::default() }));
     assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]
 fn nothing_asked_for_is_everything() {
-    assert!(Filter::default().is_empty() && Filter::default().matches(&Parked::default()));
+    assert!(Filter::default().is_empty() && Filter::default().matches(&DeadLetter::default()));
     assert!(!conditions(&["/a=1"]).is_empty());
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use sluicegate_queue::names::dead_letter_queue;
+use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_topology::{Address, QueueFate, QueueType};
 
-use super::link::Link;
-use crate::Error;
+use super::broker;
+use super::connection::Connection;
+use crate::{Error, ListedQueue};
 
 /// A delivery limit from here on is out of reach: each look at a message counts one.
 const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
@@ -16,14 +17,14 @@ const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
 ///
 /// # Errors
 /// The management API cannot be reached or refuses, or the broker does.
-pub async fn dead_letter_queues(address: &Address) -> Result<Vec<(String, u64)>, Error> {
+pub async fn dead_letter_queues(address: &Address) -> Result<Vec<ListedQueue>, Error> {
     let queues = there(address).await?;
-    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-    let link = Link::open(address, uri).await?;
-    let channel = link.channel().await?;
+    let connection = Connection::open(address, &broker(address)?.0).await?;
+    let channel = connection.channel().await?;
     let mut found = Vec::new();
     for name in names(&queues) {
-        found.push((name.to_owned(), link.ready(&channel, &link.name(name)?).await?.into()));
+        let depth = connection.ready(&channel, &connection.name(name)?).await?.into();
+        found.push(ListedQueue { name: name.to_owned(), depth: Some(depth), sources: Vec::new() });
     }
     Ok(found)
 }
@@ -46,9 +47,9 @@ async fn there(address: &Address) -> Result<Vec<QueueFate>, Error> {
 
 fn names(queues: &[QueueFate]) -> BTreeSet<&str> {
     let targets: BTreeSet<_> = queues.iter().filter_map(|queue| queue.dead_letter_queues.as_ref()).flatten().collect();
-    let suffix = dead_letter_queue("");
     let last = |queue: &&QueueFate| {
-        queue.name.ends_with(&suffix) || (targets.contains(&queue.name) && queue.dead_letter_queues.is_none())
+        queue.name.ends_with(DEAD_LETTER_QUEUE_SUFFIX)
+            || (targets.contains(&queue.name) && queue.dead_letter_queues.is_none())
     };
     queues.iter().filter(last).map(|queue| queue.name.as_str()).collect()
 }

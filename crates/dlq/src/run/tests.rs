@@ -1,4 +1,4 @@
-//! Runs on a shelf made of memory that fails as it is told.
+//! Runs on a queue made of memory that fails as it is told.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -11,7 +11,7 @@ use super::*;
 enum Fate {
     Fine,
     /// Nothing happens, and it is known.
-    Stays,
+    NotSent,
     /// The copy is stored, and the original not removed.
     Stored,
     /// Nothing happens, and nobody knows.
@@ -74,26 +74,26 @@ impl Memory {
         Self::numbers(&self.state.borrow().destination)
     }
 
-    fn position(&self, parked: &Parked) -> usize {
+    fn position(&self, letter: &DeadLetter) -> usize {
         let state = self.state.borrow();
-        state.queue.iter().position(|message| message.taken == Some(parked.handle)).expect("it is held")
+        state.queue.iter().position(|message| message.taken == Some(letter.handle)).expect("it is held")
     }
 }
 
-fn stays(parked: &Parked) -> Error {
-    Error::Stays { id: parked.id.clone(), reason: "told to".into() }
+fn not_sent(letter: &DeadLetter) -> Error {
+    Error::NotSent { id: letter.id.clone(), reason: "told to".into() }
 }
 
-fn unclear(parked: &Parked) -> Error {
-    Error::Unclear { id: parked.id.clone(), reason: "told to".into() }
+fn unknown(letter: &DeadLetter) -> Error {
+    Error::Unknown { id: letter.id.clone(), reason: "told to".into() }
 }
 
 fn broken() -> Error {
     Error::Broker("told to".into())
 }
 
-impl Shelf for Memory {
-    async fn take(&self, max: usize) -> Result<Vec<Parked>, Error> {
+impl DeadLetterQueue for Memory {
+    async fn take(&self, max: usize) -> Result<Vec<DeadLetter>, Error> {
         tokio::task::yield_now().await;
         if self.state.borrow().handles > 0 && self.fate() == Fate::Broken {
             return Err(broken());
@@ -108,13 +108,13 @@ impl Shelf for Memory {
             if taken.len() < max && message.taken.is_none() && !is_locked(message) {
                 state.handles += 1;
                 message.taken = Some(state.handles);
-                taken.push(Parked {
+                taken.push(DeadLetter {
                     handle: state.handles,
                     id: message.number.to_string(),
                     event_type: Some(if message.number % 3 == 0 { "third" } else { "other" }.into()),
                     redrives: message.redrives,
                     group: message.group.clone(),
-                    ..Parked::default()
+                    ..DeadLetter::default()
                 });
             }
         }
@@ -125,11 +125,11 @@ impl Shelf for Memory {
         self.keeps_order
     }
 
-    async fn destination(&self, parked: &Parked, to: Option<&str>) -> Result<String, Error> {
-        if self.fate() == Fate::Stays { Err(stays(parked)) } else { Ok(to.unwrap_or("source").into()) }
+    async fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> Result<String, Error> {
+        if self.fate() == Fate::NotSent { Err(not_sent(letter)) } else { Ok(to.unwrap_or("source").into()) }
     }
 
-    async fn redrive(&self, parked: &Parked, _: Option<&str>, _: Option<&[u8]>) -> Result<(), Error> {
+    async fn redrive(&self, letter: &DeadLetter, _: Option<&str>, _: Option<&[u8]>) -> Result<(), Error> {
         let fate = self.fate();
         {
             let mut state = self.state.borrow_mut();
@@ -137,10 +137,10 @@ impl Shelf for Memory {
             state.at_once_max = state.at_once_max.max(state.at_once);
         }
         tokio::task::yield_now().await;
-        let at = self.position(parked);
+        let at = self.position(letter);
         let mut state = self.state.borrow_mut();
         state.at_once -= 1;
-        let copy = Message { redrives: parked.redrives + 1, taken: None, ..state.queue[at].clone() };
+        let copy = Message { redrives: letter.redrives + 1, taken: None, ..state.queue[at].clone() };
         match fate {
             Fate::Fine => {
                 state.queue.remove(at);
@@ -152,23 +152,23 @@ impl Shelf for Memory {
             }
             Fate::Stored => {
                 state.destination.push(copy);
-                Err(unclear(parked))
+                Err(unknown(letter))
             }
-            Fate::NotStored => Err(unclear(parked)),
-            Fate::Stays => Err(stays(parked)),
+            Fate::NotStored => Err(unknown(letter)),
+            Fate::NotSent => Err(not_sent(letter)),
             Fate::Broken => Err(broken()),
         }
     }
 
-    async fn delete(&self, parked: &Parked) -> Result<(), Error> {
+    async fn delete(&self, letter: &DeadLetter) -> Result<(), Error> {
         let fate = self.fate();
-        let at = self.position(parked);
+        let at = self.position(letter);
         match fate {
             Fate::Fine | Fate::Stored => {
                 self.state.borrow_mut().queue.remove(at);
-                if fate == Fate::Fine { Ok(()) } else { Err(unclear(parked)) }
+                if fate == Fate::Fine { Ok(()) } else { Err(unknown(letter)) }
             }
-            Fate::Stays | Fate::NotStored => Err(unclear(parked)),
+            Fate::NotSent | Fate::NotStored => Err(unknown(letter)),
             Fate::Broken => Err(broken()),
         }
     }
@@ -209,7 +209,7 @@ fn quiet(_: Step<'_>) {}
 #[test]
 fn everything_goes_and_nothing_is_sent_twice_when_it_fails_again() {
     let memory = Memory { returns: true, ..Memory::new(&[None; 37], false) };
-    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    let report = block_on(redrive(&memory, &order(&all()), &CancellationToken::default(), &quiet));
     assert_eq!((report.done, report.returned, report.unreached), (37, 37, Some(0)), "{report:?}");
     assert_eq!(memory.arrived().len(), 37);
     assert!(report.is_clean());
@@ -217,7 +217,7 @@ fn everything_goes_and_nothing_is_sent_twice_when_it_fails_again() {
     // The next run takes them again.
     block_on(memory.release()).expect("released");
     let memory = Memory { returns: false, ..memory };
-    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    let report = block_on(redrive(&memory, &order(&all()), &CancellationToken::default(), &quiet));
     assert_eq!((report.done, memory.left().len()), (37, 0));
 }
 
@@ -226,29 +226,29 @@ fn a_group_goes_in_order_and_stops_behind_a_failure() {
     let (a, b) = (Some("a"), Some("b"));
     let memory = Memory::new(&[a, b, a, b, a, b], true);
     // The first two lanes ask for a fate in turn: a fails at once.
-    memory.state.borrow_mut().fates = [Fate::Stays].into();
-    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
+    memory.state.borrow_mut().fates = [Fate::NotSent].into();
+    let report = block_on(redrive(&memory, &order(&all()), &CancellationToken::default(), &quiet));
     assert_eq!(memory.arrived(), [1, 3, 5]);
     assert_eq!(memory.left(), [0, 2, 4]);
-    assert_eq!((report.done, report.stayed, report.behind, report.groups_held), (3, 1, 2, 1), "{report:?}");
+    assert_eq!((report.done, report.not_sent, report.behind, report.groups_held), (3, 1, 2, 1), "{report:?}");
     assert!(!report.is_clean());
 }
 
 #[test]
 fn what_is_behind_held_messages_is_told() {
     let memory = Memory::new(&[Some("a"); 25], true);
-    let report = block_on(redrive(&memory, &order(&thirds()), &Stop::default(), &quiet));
+    let report = block_on(redrive(&memory, &order(&thirds()), &CancellationToken::default(), &quiet));
     // Ten are received, and six of those are held: their group gives no more.
     assert_eq!((report.seen, report.done, report.groups_held, report.unreached), (10, 4, 1, Some(15)), "{report:?}");
     let memory = Memory::new(&[None; 25], false);
-    let report = block_on(redrive(&memory, &order(&thirds()), &Stop::default(), &quiet));
+    let report = block_on(redrive(&memory, &order(&thirds()), &CancellationToken::default(), &quiet));
     assert_eq!((report.seen, report.done, report.unreached), (25, 9, Some(0)), "{report:?}");
 }
 
 #[test]
 fn a_dry_run_moves_nothing_and_says_what_would_stay() {
     let memory = Memory::new(&[None; 12], false);
-    memory.state.borrow_mut().fates = [Fate::Stays].into();
+    memory.state.borrow_mut().fates = [Fate::NotSent].into();
     let planned = RefCell::new(0);
     let tell = |step: Step<'_>| {
         if let Step::Planned { destination, .. } = step {
@@ -257,8 +257,9 @@ fn a_dry_run_moves_nothing_and_says_what_would_stay() {
         }
     };
     let dry = all();
-    let report = block_on(redrive(&memory, &Redrive { dry_run: true, ..order(&dry) }, &Stop::default(), &tell));
-    assert_eq!((report.done, report.stayed, *planned.borrow()), (11, 1, 11));
+    let report =
+        block_on(redrive(&memory, &Redrive { dry_run: true, ..order(&dry) }, &CancellationToken::default(), &tell));
+    assert_eq!((report.done, report.not_sent, *planned.borrow()), (11, 1, 11));
     assert_eq!((memory.left().len(), memory.arrived().len()), (12, 0));
 }
 
@@ -269,7 +270,7 @@ fn a_limit_and_a_rate_are_kept() {
     let limited = Redrive { limit: Some(21), rate: Some("10/s".parse().expect("a rate")), ..order(&filter) };
     let elapsed = block_on(async {
         let begun = tokio::time::Instant::now();
-        let report = redrive(&memory, &limited, &Stop::default(), &quiet).await;
+        let report = redrive(&memory, &limited, &CancellationToken::default(), &quiet).await;
         assert_eq!((report.done, report.unreached), (21, None));
         begun.elapsed()
     });
@@ -280,14 +281,14 @@ fn a_limit_and_a_rate_are_kept() {
 #[test]
 fn an_end_that_is_asked_for_leaves_the_rest() {
     let memory = Memory::new(&[None; 40], false);
-    let stop = Stop::default();
+    let stop = CancellationToken::default();
     let filter = all();
     let slow = Redrive { rate: Some("1/s".parse().expect("a rate")), ..order(&filter) };
     let report = block_on(async {
         let run = redrive(&memory, &slow, &stop, &quiet);
         let end = async {
             tokio::time::sleep(Duration::from_millis(3_500)).await;
-            stop.request();
+            stop.cancel();
         };
         tokio::join!(run, end).0
     });
@@ -299,8 +300,8 @@ fn an_end_that_is_asked_for_leaves_the_rest() {
 fn many_failures_in_a_row_end_the_run() {
     let memory = Memory::new(&[None; 40], false);
     memory.state.borrow_mut().fates = [Fate::NotStored; 40].into();
-    let report = block_on(redrive(&memory, &order(&all()), &Stop::default(), &quiet));
-    assert!(report.broke.is_some() && report.seen == 10 && report.unclear == 10, "{report:?}");
+    let report = block_on(redrive(&memory, &order(&all()), &CancellationToken::default(), &quiet));
+    assert!(report.broke.is_some() && report.seen == 10 && report.unknown == 10, "{report:?}");
 }
 
 #[test]
@@ -308,32 +309,32 @@ fn a_purge_deletes_what_is_meant_and_what_was_found_before() {
     let memory = Memory::new(&[None; 25], false);
     let (report, found) = block_on(async {
         let mut found = Vec::new();
-        let each = |parked: Parked| {
-            if thirds().matches(&parked) {
-                found.push(parked);
+        let each = |letter: DeadLetter| {
+            if thirds().matches(&letter) {
+                found.push(letter);
             }
             ControlFlow::Continue(())
         };
-        let scanned = scan(&memory, &Stop::default(), each).await;
+        let scanned = scan(&memory, &CancellationToken::default(), each).await;
         assert_eq!((scanned.seen, scanned.unreached), (25, Some(0)));
         let count = found.len();
-        (purge(&memory, &thirds(), found, &Stop::default(), &quiet).await, count)
+        (purge(&memory, &thirds(), found, &CancellationToken::default(), &quiet).await, count)
     });
     assert_eq!((report.done, found, memory.left().len()), (9, 9, 16), "{report:?}");
     assert!(memory.left().iter().all(|number| number % 3 != 0));
     block_on(memory.release()).expect("released");
-    let report = block_on(purge(&memory, &all(), Vec::new(), &Stop::default(), &quiet));
+    let report = block_on(purge(&memory, &all(), Vec::new(), &CancellationToken::default(), &quiet));
     assert_eq!((report.done, memory.left().len()), (16, 0));
 }
 
 proptest! {
-    /// Whatever fails at whatever step: every message is in one place, or after an unclear failure in both, and never in none; groups
+    /// Whatever fails at whatever step: every message is in one place, or after an unknown failure in both, and never in none; groups
     /// keep their order; the counts tell the truth.
     #[test]
     fn no_message_is_ever_nowhere(
         groups in prop::collection::vec(prop::option::of(0..3_u8), 0..40),
         fates in prop::collection::vec(
-            prop::sample::select(vec![Fate::Fine, Fate::Fine, Fate::Fine, Fate::Stays, Fate::Stored, Fate::NotStored, Fate::Broken]),
+            prop::sample::select(vec![Fate::Fine, Fate::Fine, Fate::Fine, Fate::NotSent, Fate::Stored, Fate::NotStored, Fate::Broken]),
             0..60,
         ),
         keeps_order: bool,
@@ -345,7 +346,7 @@ proptest! {
         memory.state.borrow_mut().fates = fates.into();
         let filter = if only_thirds { thirds() } else { all() };
         let report = block_on(async {
-            let report = redrive(&memory, &order(&filter), &Stop::default(), &quiet).await;
+            let report = redrive(&memory, &order(&filter), &CancellationToken::default(), &quiet).await;
             memory.release().await.expect("released");
             report
         });
@@ -359,9 +360,9 @@ proptest! {
             prop_assert!(!only_thirds || !there || number % 3 == 0, "{number} is not meant");
         }
         let moved_back = if returns { report.done } else { 0 };
-        prop_assert!(both <= report.unclear + moved_back, "{both} in both places: {report:?}");
+        prop_assert!(both <= report.unknown + moved_back, "{both} in both places: {report:?}");
         prop_assert_eq!(arrived.len() as u64 - report.done, both.saturating_sub(moved_back));
-        prop_assert!(report.done + report.stayed + report.unclear + report.behind + report.returned <= report.matched);
+        prop_assert!(report.done + report.not_sent + report.unknown + report.behind + report.returned <= report.matched);
         if keeps_order && !only_thirds {
             for group in names.iter().flatten().collect::<HashSet<_>>() {
                 let of_group: Vec<_> = arrived.iter().filter(|number| names[**number].as_ref() == Some(group)).collect();

@@ -1,19 +1,19 @@
-//! A message of SQS as a [`Parked`].
+//! A message of SQS as a [`DeadLetter`].
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use time::OffsetDateTime;
 
-use crate::{Parked, REDRIVES};
+use crate::DeadLetter;
 
 /// SQS says no more of a message that it moved by a redrive policy.
 const RECEIVED_TOO_OFTEN: &str = "received too often";
 const NOT_RECORDED: &str = "not recorded";
 
 /// What people are told of a message.
-pub(super) fn parked(handle: u64, message: &Message) -> Parked {
+pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
     let body = message.body.as_deref().unwrap_or_default();
     let envelope = Envelope::decode(body).ok();
     let broker_id = message.message_id.clone().unwrap_or_default();
@@ -26,7 +26,7 @@ pub(super) fn parked(handle: u64, message: &Message) -> Parked {
         (None, Some(_)) => RECEIVED_TOO_OFTEN.to_owned(),
         (None, None) => NOT_RECORDED.to_owned(),
     };
-    Parked {
+    DeadLetter {
         handle,
         id: envelope.as_ref().map_or_else(|| broker_id.clone(), |envelope| envelope.id().to_owned()),
         broker_id,

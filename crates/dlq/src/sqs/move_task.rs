@@ -10,8 +10,10 @@ use aws_sdk_sqs::{
     types::ListMessageMoveTasksResultEntry,
 };
 
-use super::{Queue, SqsShelf, broker, is_unknown_operation, told};
-use crate::{Error, Stop};
+use sluicegate_queue::sqs::error_text;
+
+use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation};
+use crate::{CancellationToken, Error};
 
 /// How often the task is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -38,7 +40,7 @@ pub enum MoveError {
     Other(#[from] Error),
 }
 
-impl SqsShelf {
+impl SqsDeadLetterQueue {
     /// The most messages that a task moves in a second.
     pub const MOVES_PER_S_MAX: u32 = 500;
 
@@ -51,7 +53,7 @@ impl SqsShelf {
         &self,
         destination: &Queue,
         rate_per_s: Option<u32>,
-        stop: &Stop,
+        stop: &CancellationToken,
         progress: impl Fn(u64, u64),
     ) -> Result<Moved, MoveError> {
         let request = self
@@ -76,14 +78,14 @@ impl SqsShelf {
                 }
                 _ => return Ok(Moved { moved, cancelled, failure: None }),
             }
-            if stop.is_requested() && !cancelled {
+            if stop.is_cancelled() && !cancelled {
                 // One that has ended by now cannot be cancelled, and the next look tells.
                 let _ = self.client.cancel_message_move_task().task_handle(&handle).send().await;
                 cancelled = true;
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = stop.requested(), if !cancelled => {}
+                () = stop.cancelled(), if !cancelled => {}
             }
         }
     }
@@ -104,7 +106,7 @@ fn conclude(error: &SdkError<StartMessageMoveTaskError>) -> MoveError {
             && error.message().is_some_and(|text| text.contains("Dead Letter Queue"))
     };
     if unsupported || is_unknown_operation(error) || not_a_source() {
-        return MoveError::Unsupported(told(error));
+        return MoveError::Unsupported(error_text(error));
     }
     MoveError::Other(broker(error))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate_queue::{
     Binding, RoutingKey,
-    names::{Ladder, delay_exchange, retry_queue},
+    queue_names::{RetryDelays, delay_exchange, retry_queue},
 };
 use sluicegate_topology::Topology;
 
@@ -19,7 +19,7 @@ use crate::{
     setting::Setting,
 };
 
-/// What the consumer takes unless `RABBITMQ_RECEIVE_COUNT_MAX` says otherwise: `batch/src/source/rabbitmq/settings.rs`.
+/// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/settings.rs`.
 const RECEIVE_COUNT_MAX_DEFAULT: u64 = 5;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -44,9 +44,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "retry-ladder",
         severity: Severity::Error,
-        title: "RABBITMQ_LADDER has steps that the topology has no retry queue for",
+        title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
         why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
-        fix: "Give RABBITMQ_LADDER and retry in infra/topology.yaml the same steps, and run sluicegate topology apply.",
+        fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: retry_ladder,
     },
@@ -55,16 +55,16 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a route asks for a delay that its exchange has no queue for",
         why: "Every request of that route is answered 503, or the function refuses to start.",
-        fix: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_LADDER.",
+        fix: "Add the step to the exchange's delays in infra/topology.yaml and to RABBITMQ_RETRY_DELAYS.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: route_delay,
     },
     Check {
         id: "receive-count-above-limit",
         severity: Severity::Error,
-        title: "RABBITMQ_RECEIVE_COUNT_MAX is not below the queue's delivery limit",
+        title: "RABBITMQ_MAX_RECEIVE_COUNT is not below the queue's delivery limit",
         why: "RabbitMQ gives a message up before the consumer does: it is dead-lettered without a reason, in the midst of its retries.",
-        fix: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_RECEIVE_COUNT_MAX.",
+        fix: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
         source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
         find: receive_count_above_limit,
     },
@@ -124,14 +124,14 @@ fn topology_exchange(model: &Model<'_>, findings: &mut Findings) {
 }
 
 /// The function's ladder; what is wrong with the variable is told.
-fn ladder(function: &Function, findings: &mut Findings) -> Option<Ladder> {
-    match function.variable("RABBITMQ_LADDER") {
-        Setting::Absent => Some(Ladder::default()),
+fn ladder(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
+    match function.variable("RABBITMQ_RETRY_DELAYS") {
+        Setting::Absent => Some(RetryDelays::default()),
         Setting::Unknown => None,
-        Setting::Known(text) => match Ladder::parse(&text) {
+        Setting::Known(text) => match RetryDelays::parse(&text) {
             Ok(ladder) => Some(ladder),
             Err(error) => {
-                findings.add(&function.origin, &at("RABBITMQ_LADDER"), error.to_string());
+                findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
                 None
             }
         },
@@ -145,11 +145,11 @@ fn retry_ladder(model: &Model<'_>, findings: &mut Findings) {
         let Some(ladder) = own.peek().is_some().then(|| ladder(function, findings)).flatten() else { continue };
         for (_, _, name) in own {
             let Some(queue) = topology.queues().iter().find(|queue| queue.name == name) else { continue };
-            let lacking = ladder.steps_s().iter().filter(|step_s| !queue.retry.steps_s().contains(step_s));
+            let lacking = ladder.delays_s().iter().filter(|step_s| !queue.retry.delays_s().contains(step_s));
             let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
             if !lacking.is_empty() {
                 let what = format!("the topology does not have {}", lacking.join(", "));
-                findings.add(&function.origin, &at("RABBITMQ_LADDER"), what);
+                findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), what);
             }
         }
     }
@@ -167,10 +167,12 @@ fn route_delay(model: &Model<'_>, findings: &mut Findings) {
                 if delay_s == 0 || binding_variable(&operation.enqueue.queue) != variable {
                     continue;
                 }
-                let step_s = ladder.step_s(Duration::from_secs(delay_s.into()));
-                let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.steps_s().contains(&step_s));
+                let step_s = ladder.at_least_s(Duration::from_secs(delay_s.into()));
+                let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.delays_s().contains(&step_s));
                 let what = match step_s {
-                    None => format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_LADDER", operation.id),
+                    None => {
+                        format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_RETRY_DELAYS", operation.id)
+                    }
                     Some(step_s) if !has(step_s) => {
                         let lacking = delay_exchange(&name, step_s);
                         format!("{} asks for {delay_s} s, and the topology does not have {lacking}", operation.id)
@@ -186,7 +188,7 @@ fn route_delay(model: &Model<'_>, findings: &mut Findings) {
 fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for (_, function, name) in mapped(model) {
-        let variable = "RABBITMQ_RECEIVE_COUNT_MAX";
+        let variable = "RABBITMQ_MAX_RECEIVE_COUNT";
         let receives = match function.variable(variable) {
             Setting::Absent => Some(RECEIVE_COUNT_MAX_DEFAULT),
             Setting::Known(text) => text.trim().parse().ok(),

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Arrival, Found, HEAD_BYTES_MAX, Integration, Patience, RouteTable, answer, event, serve};
-use crate::pool::{Concurrency, Function, FunctionSpec};
+use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 
 /// Requests and the events they become: `{name, request: {method, target, headers, body | body_base64}, event}`.
 const EVENTS: &str = include_str!("requests.json");
@@ -157,9 +157,9 @@ fn results_become_answers() {
 /// Longer than any answer takes.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A gateway before `examples/bootstrap.rs`, which echoes its event; `/full` leads to a function that may not run.
+/// A gateway before `local-bootstrap`, which echoes its event; `/full` leads to a function that may not run.
 async fn gateway(patience: Patience) -> std::net::SocketAddr {
-    let bootstrap = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/bootstrap");
+    let bootstrap = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/local-bootstrap");
     let integration = async |concurrency: Concurrency| {
         let spec = FunctionSpec {
             name: "echo".to_owned(),

@@ -1,13 +1,13 @@
 //! The journal's promises: whatever order a message's life takes, its timeline tells it once and its state is right.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use sluicegate_lambda_emulator::{MappedMessage, MappingEvent};
+use sqs_emulator::QueueEvent;
+
 use super::{Journal, MESSAGES_MAX, STEPS_MAX};
-use crate::{
-    mapping::{MappedMessage, MappingEvent},
-    rabbitmq::Published,
-    sqs::QueueEvent,
-};
+use crate::rabbitmq::Published;
 
 const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 
@@ -50,11 +50,17 @@ fn happen(journal: &Journal, happens: &Happens) {
     let (target, receive_count): (Arc<str>, u32) = ("dlq".into(), 5);
     match happens {
         Happens::Sent(queue) => {
-            journal.queue_event(&QueueEvent::Sent { queue: (*queue).into(), message_id, body, reason: None });
+            journal.queue_event(&QueueEvent::Sent {
+                queue: (*queue).into(),
+                message_id,
+                body,
+                attributes: BTreeMap::new(),
+            });
         }
         Happens::Rejected(reason) => {
-            let reason = reason.map(Into::into);
-            journal.queue_event(&QueueEvent::Sent { queue: target, message_id, body, reason });
+            let attributes =
+                reason.map(|reason| ("sluicegate-reason".to_owned(), reason.to_owned())).into_iter().collect();
+            journal.queue_event(&QueueEvent::Sent { queue: target, message_id, body, attributes });
         }
         Happens::Answered => journal.answered("e-1", None),
         Happens::AnsweredElsewhere => journal.answered("e-1", Some("http://there")),
@@ -216,7 +222,7 @@ fn a_message_that_is_no_cloudevent_goes_by_its_message_id() {
     let check = |body: &str, id: &str| {
         let (journal, _) = journal();
         let (queue, message_id) = ("q".into(), "m-1".into());
-        journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into(), reason: None });
+        journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into(), attributes: BTreeMap::new() });
         assert!(journal.timeline(id).is_some(), "{body} goes by {id}");
     };
     check(BODY, "e-1");

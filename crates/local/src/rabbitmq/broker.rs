@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sluicegate_lambda_emulator::Endpoint;
 use sluicegate_topology::{AddressError, Topology, apply};
 
-use super::endpoint::Endpoint;
 use super::node::{self, Node, NodeError};
 
 /// The topology, from the folder of the template.

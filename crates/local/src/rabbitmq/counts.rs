@@ -1,9 +1,8 @@
 //! How full the queues are, as the management API counts. It may be some seconds behind.
 
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::Endpoint;
 use sluicegate_topology::Management;
-
-use super::endpoint::Endpoint;
 
 /// The queues to count.
 #[derive(Clone)]

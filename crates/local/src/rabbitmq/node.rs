@@ -12,12 +12,11 @@ use std::time::Duration;
 use lapin::options::BasicQosOptions;
 use lapin::{Connection, ConnectionProperties};
 use serde::de::IgnoredAny;
+use sluicegate_lambda_emulator::{LiveEnvironments, Process};
 use sluicegate_topology::Management;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-
-use crate::environment::process::{Living, Process};
 
 /// How the node is run; for scripts, too.
 pub const SCRIPT: &str = include_str!("node.sh");
@@ -81,7 +80,7 @@ pub struct Node {
     folder: PathBuf,
     port: u16,
     process: Option<Process>,
-    living: Living,
+    live: LiveEnvironments,
 }
 
 impl Node {
@@ -101,7 +100,7 @@ impl Node {
         std::fs::create_dir_all(folder).map_err(start)?;
         // The node runs in another folder than this program.
         let folder = std::path::absolute(folder).map_err(start)?;
-        let mut node = Self { folder, port, process: None, living: Arc::new(watch::Sender::new(0)) };
+        let mut node = Self { folder, port, process: None, live: Arc::new(watch::Sender::new(0)) };
         node.restart().await?;
         Ok(node)
     }
@@ -117,7 +116,7 @@ impl Node {
         }
         // Lines are kept by the process for the report of a failed start; nobody else wants them.
         let lines = Arc::new(|_: &str| {});
-        let process = Process::spawn_attended(self.command("attend"), &self.living, &(lines as _))
+        let process = Process::spawn_attended(self.command("attend"), &self.live, &(lines as _))
             .map_err(|source| NodeError::Start { folder: self.folder.clone(), source })?;
         let process = self.process.insert(process);
         let started = Instant::now();
@@ -164,7 +163,7 @@ impl Node {
     /// Waits until the processes of the group are reaped.
     async fn gone(&self) {
         // Cannot fail: `self` holds the sender.
-        let _ = self.living.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.live.subscribe().wait_for(|count| *count == 0).await;
         // The port mapper dies of the same signal, and is no child whose end could be waited for.
         let _ = timeout(GONE_TIME_MAX, async {
             while taken(self.port).is_some() {

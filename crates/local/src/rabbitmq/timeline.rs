@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
+use sluicegate_lambda_emulator::{Endpoint, MappingEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::endpoint::Endpoint;
 use super::tracer::Tracer;
 use crate::journal::Journal;
-use crate::mapping::MappingEvent;
 
 /// What is noted later.
 enum Late {

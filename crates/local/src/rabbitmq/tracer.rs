@@ -16,12 +16,11 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions,
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::Endpoint;
 use sluicegate_topology::{Management, ManagementError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-
-use super::endpoint::Endpoint;
 
 /// Where the broker puts the copies.
 const EXCHANGE: &str = "amq.rabbitmq.trace";

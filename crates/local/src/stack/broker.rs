@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sluicegate_lambda_emulator::{Endpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
 use sluicegate_sam::Plan;
 use sluicegate_topology::Topology;
 
 use super::StackError;
 use crate::{
     journal::Journal,
-    pool::Function,
-    rabbitmq::{
-        Broker, Endpoint, QueueCounts, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RunningBroker, Timeline,
-        declare,
-    },
+    rabbitmq::{Broker, QueueCounts, RunningBroker, Timeline, declare},
     terminal::Terminal,
 };
 

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use sluicegate_lambda_emulator::SqsClient;
 use sluicegate_sam::{Plan, QueuePlan, ResolvedResource};
 
 use super::StackError;
-use crate::{queues::QueueClient, secrets};
+use crate::secrets;
 
 /// The names of queues that another queue's redrive policy names.
 pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
@@ -23,7 +24,7 @@ pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
 
 /// Creates the queues, and the secrets if they are elsewhere, and says what they are really called.
 pub(super) async fn create(
-    client: &QueueClient,
+    client: &SqsClient,
     plan: &Plan,
     endpoint_url: Option<&str>,
 ) -> Result<BTreeMap<String, ResolvedResource>, StackError> {
@@ -43,7 +44,7 @@ pub(super) async fn create(
     Ok(physical)
 }
 
-async fn create_queue(client: &QueueClient, queue: &QueuePlan) -> Result<ResolvedResource, String> {
+async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedResource, String> {
     let input = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
     let created = match client.call("CreateQueue", input).await {
         Ok(created) => created,
@@ -67,7 +68,7 @@ async fn create_queue(client: &QueueClient, queue: &QueuePlan) -> Result<Resolve
 }
 
 /// Tells the queues of each other.
-pub(super) async fn set_redrive(client: &QueueClient, plan: &Plan) -> Result<(), StackError> {
+pub(super) async fn set_redrive(client: &SqsClient, plan: &Plan) -> Result<(), StackError> {
     for queue in plan.queues.iter().filter(|queue| !queue.redrive_attributes.is_empty()) {
         let input = json!({ "QueueUrl": queue.url, "Attributes": queue.redrive_attributes });
         client.call("SetQueueAttributes", input).await.map_err(|error| StackError::Create {

@@ -40,7 +40,11 @@ Resources:
 fn package(folder: &Path, name: &str, binary: &str) {
     let sources = folder.join(name).join("src/bin");
     std::fs::create_dir_all(&sources).unwrap();
-    std::fs::write(sources.join(format!("{binary}.rs")), include_str!("../../examples/bootstrap.rs")).unwrap();
+    std::fs::write(
+        sources.join(format!("{binary}.rs")),
+        include_str!("../../../lambda-emulator/examples/bootstrap.rs"),
+    )
+    .unwrap();
     let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n[workspace]\n");
     std::fs::write(folder.join(name).join("Cargo.toml"), manifest).unwrap();
 }

@@ -8,13 +8,13 @@ use std::{
     time::SystemTime,
 };
 
+use sluicegate_lambda_emulator::Function;
 use sluicegate_sam::FunctionPlan;
 use tokio::time::sleep;
 
 use super::{Options, folders, of_functions};
 use crate::{
     admin::Health,
-    pool::Function,
     workspace::{self, Fingerprint, WATCH_INTERVAL},
 };
 

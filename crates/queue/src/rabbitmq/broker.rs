@@ -1,13 +1,14 @@
-//! [`Broker`]: one connection that mends itself, and the policy of a publish on it.
+//! [`Broker`]: one connection that is reopened on demand, and the retry policy of a publish.
 //!
-//! A connection is made when it is needed and there is none. It is not trusted after it was idle for a heartbeat: the broker is
-//! asked for a sign of life first. When it breaks under a message, or falls silent, one new connection is made and the
-//! message is published once more under the same id, within the deadline; so a message may be stored twice, and whoever waits is
-//! never told that it was not sent when it may have been. All who publish share the one connection that is being made, and
-//! its failure.
+//! A connection is opened when it is first needed. After it was idle for a heartbeat, the broker is probed before the
+//! connection is used. When the connection breaks during a publish, or the broker falls silent, one new connection is opened
+//! and the message is published once more under the same id, within the deadline. A message may therefore be stored twice,
+//! and the result is [`SendError::Unknown`] whenever it may have been sent. Concurrent publishers share one attempt to
+//! connect, and its failure.
 
 use std::io;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use lapin::tcp::RustlsConnector;
 use lapin::types::ShortString;
@@ -16,20 +17,20 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::{Config, Credentials, Login};
-use super::flights::{Job, Landing};
-use super::publisher::{Publisher, SIGN_TIMEOUT};
-use super::wire::{self, Wire};
+use super::connection::{self, CONNECT_TIMEOUT, CONNECTION_NAME, Connection};
+use super::pending_confirms::{ConfirmResult, PublishRequest};
+use super::publisher::{PROBE_TIMEOUT, Publisher};
 use super::{properties, secret};
 use crate::{SendError, chain};
 
-/// The largest body taken, in bytes: what RabbitMQ 4 takes by default (3.13 takes 128 MiB)
+/// The largest accepted body, in bytes: the default limit of RabbitMQ 4 (3.13 takes 128 MiB)
 /// (<https://www.rabbitmq.com/docs/configure>, `max_message_size`).
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A message is published once, and once more when the first attempt broke.
+/// A message is published once, and once more when the first attempt failed with the connection.
 const ATTEMPTS_MAX: u32 = 2;
 
-/// AMQP reply codes (AMQP 0-9-1, section 1.2), as far as they say that trying again changes nothing.
+/// AMQP reply codes (AMQP 0-9-1, section 1.2) that a retry does not change.
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
@@ -41,21 +42,21 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    /// Held while a connection is made, so that only one is.
-    link: Mutex<Link>,
-    /// The last login that a secret held.
+    /// Locked while a connection is opened, so that only one is.
+    slot: Mutex<ConnectionSlot>,
+    /// The credentials last read from the secret.
     credentials: StdMutex<Option<Credentials>>,
     tls: StdMutex<Option<RustlsConnector>>,
 }
 
 #[derive(Default)]
-struct Link {
+struct ConnectionSlot {
     publisher: Option<Publisher>,
     /// The last failure to connect, and when.
     failure: Option<(Instant, SendError)>,
 }
 
-/// One message to publish.
+/// A message to publish.
 #[derive(Clone, Debug)]
 pub struct Publication<'a> {
     /// The exchange; empty for the default exchange. 255 bytes at most.
@@ -69,28 +70,28 @@ pub struct Publication<'a> {
 }
 
 impl Broker {
-    /// A broker that is connected to when it is first needed. Publishing needs a Tokio runtime with time and I/O.
+    /// Creates a broker that connects when first needed. Publishing needs a Tokio runtime with time and I/O.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self(Arc::new(Inner {
             config,
-            link: Mutex::default(),
+            slot: Mutex::default(),
             credentials: StdMutex::default(),
             tls: StdMutex::default(),
         }))
     }
 
-    /// Connects, if there is no connection that can be used.
+    /// Opens a connection, unless a usable one exists.
     ///
     /// # Errors
-    /// When there is none before `deadline`, as a [`SendError`]: [`SendError::Refused`] when the broker refuses the login or the
-    /// virtual host, which an operator can mend, otherwise [`SendError::NotSent`].
+    /// [`SendError::Refused`] when the broker refuses the login or the virtual host, which an operator can fix;
+    /// [`SendError::NotSent`] when there is no connection before `deadline`.
     pub async fn connect(&self, deadline: Instant) -> Result<(), SendError> {
         self.publisher(deadline).await.map(drop)
     }
 
-    /// Publishes one message, `mandatory`, and waits until the broker has confirmed it, but never past `deadline`. Many may wait
-    /// at once; their messages travel together.
+    /// Publishes one message as `mandatory` and waits for the publisher confirm, but not past `deadline`. Concurrent calls share
+    /// the channel.
     ///
     /// # Errors
     /// What the caller may conclude, as a [`SendError`].
@@ -100,7 +101,7 @@ impl Broker {
             return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
         }
         let mut attempts = 0;
-        // What is known of the attempts that broke.
+        // The result of the attempts that failed with their connection.
         let mut broken: Option<Broken> = None;
         loop {
             attempts += 1;
@@ -108,11 +109,11 @@ impl Broker {
                 Ok(publisher) => publisher,
                 Err(error) => return Err(after(broken, error)),
             };
-            let landing = match timeout_at(deadline, publisher.publish(|landed| message.job(landed))).await {
-                Ok(landing) => landing,
+            let result = match timeout_at(deadline, publisher.publish(|result| message.request(result))).await {
+                Ok(result) => result,
                 Err(_) => return Err(SendError::Unknown { reason: "no confirm before the deadline".to_owned() }),
             };
-            let now = match conclude(landing, &message) {
+            let now = match conclude(result, &message) {
                 Ok(()) => return Ok(()),
                 Err(Verdict::Final(error)) => return Err(after(broken, error)),
                 Err(Verdict::Broken(now)) => now,
@@ -126,39 +127,56 @@ impl Broker {
         }
     }
 
-    /// A channel that is open and can be trusted.
+    /// Returns an open, usable channel.
     async fn publisher(&self, deadline: Instant) -> Result<Publisher, SendError> {
         let late = |_| SendError::NotSent { reason: "no connection before the deadline".to_owned() };
         let asked_at = Instant::now();
-        let mut link = timeout_at(deadline, self.0.link.lock()).await.map_err(late)?;
-        if let Some(publisher) = timeout_at(deadline, link.usable()).await.map_err(late)? {
+        let mut slot = timeout_at(deadline, self.0.slot.lock()).await.map_err(late)?;
+        if let Some(publisher) = timeout_at(deadline, slot.usable()).await.map_err(late)? {
             return Ok(publisher);
         }
-        if let Some((at, failure)) = &link.failure
+        if let Some((at, failure)) = &slot.failure
             && *at >= asked_at
         {
             return Err(failure.clone());
         }
-        let made = timeout_at(deadline, self.make()).await.map_err(late)?;
+        let made = timeout_at(deadline, self.open_publisher()).await.map_err(late)?;
         match made {
             Ok(publisher) => {
-                link.failure = None;
-                Ok(link.publisher.insert(publisher).clone())
+                slot.failure = None;
+                Ok(slot.publisher.insert(publisher).clone())
             }
             Err(failure) => {
-                link.failure = Some((Instant::now(), failure.clone()));
+                slot.failure = Some((Instant::now(), failure.clone()));
                 Err(failure)
             }
         }
     }
 
-    /// Makes a connection; with a login that the broker refused, once more if the secret holds another by now.
-    async fn make(&self) -> Result<Publisher, SendError> {
+    /// Opens a channel to publish on, with a connection of its own.
+    async fn open_publisher(&self) -> Result<Publisher, SendError> {
+        let connection = Arc::new(self.open_connection(CONNECTION_NAME, CONNECT_TIMEOUT).await?);
+        match tokio::time::timeout(PROBE_TIMEOUT, Publisher::open(Arc::clone(&connection))).await {
+            Ok(opened) => opened.map_err(|error| unconnected(&error)),
+            Err(_) => {
+                connection.kill();
+                Err(unconnected(&io::Error::new(io::ErrorKind::TimedOut, "no channel").into()))
+            }
+        }
+    }
+
+    /// Opens a separate connection, which the broker lists as `name`. If the broker refuses credentials from a secret, tries again
+    /// when the secret has changed.
+    ///
+    /// # Errors
+    /// As [`Broker::connect`].
+    pub async fn open_connection(&self, name: &str, timeout: Duration) -> Result<Connection, SendError> {
         let tls = self.tls().map_err(|error| SendError::NotSent { reason: format!("TLS: {error}") })?;
         let mut credentials = self.credentials(None).await?;
         loop {
-            match open(&self.0.config, credentials.clone(), tls.clone()).await {
-                Ok(publisher) => return Ok(publisher),
+            let address = &self.0.config.address;
+            match Connection::connect(address, credentials.clone(), tls.clone(), name, timeout).await {
+                Ok(connection) => return Ok(connection),
                 Err(error) if is_rotated(&self.0.config.login, &error) => {
                     let now = self.credentials(Some(&credentials)).await?;
                     if now == credentials {
@@ -171,7 +189,7 @@ impl Broker {
         }
     }
 
-    /// Who we are: as remembered, or read anew when that is what was refused.
+    /// Returns the cached credentials, or reads the secret again if they are the `refused` ones.
     async fn credentials(&self, refused: Option<&Credentials>) -> Result<Credentials, SendError> {
         let remembered = self.0.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(remembered) = remembered.filter(|remembered| Some(remembered) != refused) {
@@ -189,46 +207,35 @@ impl Broker {
         }
         let mut kept = self.0.tls.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.is_none() {
-            *kept = Some(wire::tls()?);
+            *kept = Some(connection::tls()?);
         }
         Ok(kept.clone())
     }
 }
 
-impl Link {
-    /// The channel there is, if it can be used; a new one on the same connection, if only the channel was closed.
+impl ConnectionSlot {
+    /// Returns the open channel if it is usable, or a new one on the same connection if only the channel was closed.
     async fn usable(&mut self) -> Option<Publisher> {
         let publisher = self.publisher.as_ref()?;
-        let wire = Arc::clone(publisher.wire());
-        if !wire.is_up() {
+        let connection = Arc::clone(publisher.connection());
+        if !connection.is_up() {
             self.publisher = None;
             return None;
         }
         if !publisher.is_open() {
-            let opened = tokio::time::timeout(SIGN_TIMEOUT, Publisher::open(Arc::clone(&wire))).await;
+            let opened = tokio::time::timeout(PROBE_TIMEOUT, Publisher::open(Arc::clone(&connection))).await;
             self.publisher = opened.ok().and_then(Result::ok);
-        } else if wire.is_suspect() && !publisher.is_alive(SIGN_TIMEOUT).await {
+        } else if connection.is_suspect() && !publisher.is_alive(PROBE_TIMEOUT).await {
             self.publisher = None;
         }
         if self.publisher.is_none() {
-            wire.kill();
+            connection.kill();
         }
         self.publisher.clone()
     }
 }
 
-async fn open(config: &Config, credentials: Credentials, tls: Option<RustlsConnector>) -> lapin::Result<Publisher> {
-    let wire = Arc::new(Wire::connect(&config.address, credentials, tls).await?);
-    match tokio::time::timeout(SIGN_TIMEOUT, Publisher::open(Arc::clone(&wire))).await {
-        Ok(opened) => opened,
-        Err(_) => {
-            wire.kill();
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no channel").into())
-        }
-    }
-}
-
-/// A publication whose every part can be sent.
+/// A publication within the limits of AMQP.
 struct Checked<'a> {
     publication: &'a Publication<'a>,
     exchange: ShortString,
@@ -253,27 +260,29 @@ impl<'a> Checked<'a> {
         })
     }
 
-    fn job(&self, landed: tokio::sync::oneshot::Sender<Landing>) -> Job {
-        Job {
+    fn request(&self, result: tokio::sync::oneshot::Sender<ConfirmResult>) -> PublishRequest {
+        PublishRequest {
             exchange: self.exchange.clone(),
             routing_key: self.routing_key.clone(),
             properties: self.publication.properties.clone(),
             body: self.publication.body.to_vec(),
-            landed,
+            result,
         }
     }
 }
 
-/// What follows from one attempt that stored nothing for sure.
+/// The conclusion from an attempt without a receipt.
 enum Verdict {
+    /// A retry does not help.
     Final(SendError),
-    /// Another attempt may do better.
+    /// The connection failed; a retry may succeed.
     Broken(Broken),
 }
 
+/// An attempt that failed with its connection.
 struct Broken {
     reason: String,
-    /// The broker may have the message.
+    /// Whether the broker may have the message.
     sent: bool,
 }
 
@@ -284,7 +293,7 @@ impl From<Broken> for SendError {
     }
 }
 
-/// A later error, in the light of what an earlier attempt may have done.
+/// Combines a later error with an earlier attempt that may have sent the message.
 fn after(broken: Option<Broken>, error: SendError) -> SendError {
     match broken {
         Some(Broken { reason, sent: true }) => SendError::Unknown { reason: format!("{reason}; then {error}") },
@@ -292,22 +301,22 @@ fn after(broken: Option<Broken>, error: SendError) -> SendError {
     }
 }
 
-fn conclude(landing: Landing, message: &Checked<'_>) -> Result<(), Verdict> {
-    let error = match landing {
-        Landing::Stored => return Ok(()),
-        Landing::Returned(reason) => {
+fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), Verdict> {
+    let error = match result {
+        ConfirmResult::Stored => return Ok(()),
+        ConfirmResult::Returned(reason) => {
             let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
             SendError::Unroutable { reason: format!("exchange {exchange:?}, routing key {key:?}: {reason}") }
         }
-        Landing::Nacked => {
-            SendError::NotSent { reason: "the broker did not take it (nack): the queue is full".to_owned() }
+        ConfirmResult::Nacked => {
+            SendError::NotSent { reason: "the broker rejected it (nack): the queue is full".to_owned() }
         }
-        Landing::Blocked { reason, sent } => {
+        ConfirmResult::Blocked { reason, sent } => {
             return Err(Verdict::Final(
-                Broken { reason: format!("the broker takes no messages: {reason}"), sent }.into(),
+                Broken { reason: format!("the broker blocks publishers: {reason}"), sent }.into(),
             ));
         }
-        Landing::Lost { error, sent } => {
+        ConfirmResult::Lost { error, sent } => {
             let refusal = error.as_ref().and_then(|error| refusal(error, message));
             let reason = error.map_or_else(|| "the broker fell silent".to_owned(), |error| chain(&error));
             return Err(match refusal {
@@ -319,8 +328,8 @@ fn conclude(landing: Landing, message: &Checked<'_>) -> Result<(), Verdict> {
     Err(Verdict::Final(error))
 }
 
-/// Whether the broker closed the channel because of this very message, and whose fault it is: `Some(true)` the message's,
-/// `Some(false)` the operator's. The same error reaches every message that was in flight on the channel; the others are innocent.
+/// Returns whether the message (`Some(true)`) or the configuration (`Some(false)`) made the broker close the channel, or
+/// `None` if another message did: the error reaches every message that was pending on the channel.
 fn refusal(error: &lapin::Error, message: &Checked<'_>) -> Option<bool> {
     let (code, text) = reply(error)?;
     let exchange = format!("exchange '{}' ", message.exchange);
@@ -332,7 +341,7 @@ fn refusal(error: &lapin::Error, message: &Checked<'_>) -> Option<bool> {
     }
 }
 
-/// The code and the words of an error that the broker told.
+/// Returns the code and text of an error that the broker sent.
 fn reply(error: &lapin::Error) -> Option<(u16, &str)> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some((error.get_id(), error.get_message().as_str())),
@@ -340,7 +349,7 @@ fn reply(error: &lapin::Error) -> Option<(u16, &str)> {
     }
 }
 
-/// Whether the broker refused a login that comes from a secret, which may hold another by now.
+/// Returns whether the broker refused credentials from a secret, which may have been rotated.
 fn is_rotated(login: &Login, error: &lapin::Error) -> bool {
     matches!(login, Login::Secret { .. }) && reply(error).is_some_and(|(code, _)| code == ACCESS_REFUSED)
 }

@@ -7,7 +7,7 @@ use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
 use percent_encoding::percent_decode_str;
 
 use crate::aws::{self, SdkConfig};
-use crate::names::Ladder;
+use crate::queue_names::RetryDelays;
 
 /// Seconds between heartbeats when the URL does not say. A connection through a Network Load Balancer or a NAT gateway is
 /// forgotten after 350 s without traffic
@@ -22,7 +22,7 @@ pub const HEARTBEAT_S_MAX: u16 = 170;
 pub struct Config {
     pub(crate) address: Address,
     pub(crate) login: Login,
-    pub(crate) ladder: Ladder,
+    pub(crate) retry_delays: RetryDelays,
 }
 
 /// The broker's URL without the user.
@@ -76,16 +76,16 @@ pub enum ConfigError {
     /// Nothing says who we are.
     #[error("RABBITMQ_SECRET_ARN is not set, and RABBITMQ_URL names no user")]
     NoCredentials,
-    /// The ladder is none.
-    #[error("RABBITMQ_LADDER: {0}")]
-    Ladder(#[from] crate::names::LadderError),
+    /// The retry_delays is none.
+    #[error("RABBITMQ_RETRY_DELAYS: {0}")]
+    RetryDelays(#[from] crate::queue_names::RetryDelaysError),
     /// Secrets Manager cannot be reached with this environment.
     #[error("for RABBITMQ_SECRET_ARN: {0}")]
     Aws(#[from] aws::ConfigError),
 }
 
 impl Config {
-    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_LADDER` through `lookup`; `None` when the first is not set.
+    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_RETRY_DELAYS` through `lookup`; `None` when the first is not set.
     ///
     /// The URL is `amqps://HOST[:5671][/VHOST][?heartbeat=SECONDS]`, with the virtual host percent-encoded, and `/` when none is
     /// given. A user and a password in it win. Without them, the secret `RABBITMQ_SECRET_ARN` names holds
@@ -99,7 +99,8 @@ impl Config {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let Some(url) = get("RABBITMQ_URL") else { return Ok(None) };
         let (address, user) = parse(&url).map_err(ConfigError::Url)?;
-        let ladder = get("RABBITMQ_LADDER").map(|text| Ladder::parse(&text)).transpose()?.unwrap_or_default();
+        let retry_delays =
+            get("RABBITMQ_RETRY_DELAYS").map(|text| RetryDelays::parse(&text)).transpose()?.unwrap_or_default();
         let login = match (user, get("RABBITMQ_SECRET_ARN")) {
             (Some(credentials), _) => Login::Fixed(credentials),
             (None, None) => return Err(ConfigError::NoCredentials),
@@ -111,10 +112,10 @@ impl Config {
                 Login::Secret { arn, sdk: Box::new(aws::sdk_config(&lookup)?), endpoint }
             }
         };
-        Ok(Some(Self { address, login, ladder }))
+        Ok(Some(Self { address, login, retry_delays }))
     }
 
-    /// The broker at this address, with the credentials that are in it and the ladder there is by default.
+    /// The broker at this address, with the credentials that are in it and the retry_delays there is by default.
     #[must_use]
     pub fn at(uri: AMQPUri) -> Self {
         let AMQPUri { scheme, authority, vhost, query } = uri;
@@ -124,7 +125,7 @@ impl Config {
         Self {
             address: Address { tls, host, port, vhost, heartbeat_s: heartbeat_s.min(HEARTBEAT_S_MAX) },
             login: Login::Fixed(Credentials { username: user.username, password: user.password }),
-            ladder: Ladder::default(),
+            retry_delays: RetryDelays::default(),
         }
     }
 
@@ -145,8 +146,8 @@ impl Config {
 
     /// The delays there are queues for.
     #[must_use]
-    pub fn ladder(&self) -> &Ladder {
-        &self.ladder
+    pub fn retry_delays(&self) -> &RetryDelays {
+        &self.retry_delays
     }
 }
 
@@ -291,8 +292,8 @@ mod tests {
         assert!(shown.contains("in the URL") && !shown.contains("pass-word") && !shown.contains("me\""), "{shown}");
         assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(ConfigError::NoCredentials));
         assert_eq!(
-            with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_LADDER", "5,1")]),
-            Err(ConfigError::Ladder(crate::names::LadderError))
+            with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_RETRY_DELAYS", "5,1")]),
+            Err(ConfigError::RetryDelays(crate::queue_names::RetryDelaysError))
         );
         let missing = with(&[("RABBITMQ_URL", "amqps://h"), ("RABBITMQ_SECRET_ARN", "arn")]).unwrap_err();
         assert!(missing.to_string().starts_with("for RABBITMQ_SECRET_ARN: not set: AWS_REGION"), "{missing}");

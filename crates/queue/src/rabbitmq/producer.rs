@@ -1,4 +1,4 @@
-//! [`RabbitmqProducer`]: puts envelopes on an exchange.
+//! [`RabbitmqProducer`]: publishes envelopes to an exchange.
 
 use std::borrow::Cow;
 
@@ -6,46 +6,50 @@ use tokio::time::Instant;
 
 use super::broker::{Broker, Publication};
 use super::properties;
-use crate::names::{self, Ladder};
+use crate::queue_names::{self, RetryDelays};
 use crate::{Message, Producer, Receipt, RoutingKey, SendError};
 
-/// Publishes to one exchange. On the default exchange (the empty name) the routing key is the name of the queue.
+/// A producer for one exchange. On the default exchange (the empty name) the routing key is the name of the queue.
 ///
-/// A delay is a detour: through the exchange `<exchange>.delay.<n>s`, or on the default exchange through the queue
-/// `<queue>.retry.<n>s`, whichever step of the ladder is the shortest that is long enough.
+/// A delayed message goes through the exchange `<exchange>.delay.<n>s`, or on the default exchange through the queue
+/// `<queue>.retry.<n>s`, where `n` is the shortest of the [`RetryDelays`] that is long enough.
 #[derive(Clone)]
 pub struct RabbitmqProducer {
     broker: Broker,
     exchange: String,
     routing_key: RoutingKey,
-    ladder: Ladder,
+    retry_delays: RetryDelays,
 }
 
 impl RabbitmqProducer {
-    /// A producer for `exchange`; all producers of one broker share its connection.
+    /// Creates a producer for `exchange`. All producers of one broker share its connection.
     #[must_use]
-    pub fn new(broker: Broker, exchange: impl Into<String>, routing_key: RoutingKey, ladder: Ladder) -> Self {
-        Self { broker, exchange: exchange.into(), routing_key, ladder }
+    pub fn new(
+        broker: Broker,
+        exchange: impl Into<String>,
+        routing_key: RoutingKey,
+        retry_delays: RetryDelays,
+    ) -> Self {
+        Self { broker, exchange: exchange.into(), routing_key, retry_delays }
     }
 
-    /// The exchange and the key that lead to the queue, by the detour the delay asks for.
-    fn way(&self, message: &Message<'_>) -> Result<(Cow<'_, str>, String), SendError> {
+    /// Returns the exchange and the routing key to publish with, given the message's delay.
+    fn route(&self, message: &Message<'_>) -> Result<(Cow<'_, str>, String), SendError> {
         let key = self.routing_key.render(message)?;
         if message.delay.is_zero() {
             return Ok((Cow::Borrowed(&self.exchange), key));
         }
         let unfit = |reason: String| SendError::Refused { reason, message_at_fault: true };
-        let step_s = self.ladder.step_s(message.delay).ok_or_else(|| {
-            let longest = self.ladder.steps_s().last().copied().unwrap_or_default();
-            let reason =
-                format!("the delay {:?} is longer than the longest step of the ladder, {longest} s", message.delay);
-            // The delay is the route's and not the message's.
+        let delay_s = self.retry_delays.at_least_s(message.delay).ok_or_else(|| {
+            let longest = self.retry_delays.delays_s().last().copied().unwrap_or_default();
+            let reason = format!("the delay {:?} is longer than the longest retry delay, {longest} s", message.delay);
+            // The route sets the delay, not the message.
             SendError::Refused { reason, message_at_fault: false }
         })?;
         let (exchange, key) = if self.exchange.is_empty() {
-            (Cow::Borrowed(""), names::retry_queue(&key, step_s))
+            (Cow::Borrowed(""), queue_names::retry_queue(&key, delay_s))
         } else {
-            (Cow::Owned(names::delay_exchange(&self.exchange, step_s)), key)
+            (Cow::Owned(queue_names::delay_exchange(&self.exchange, delay_s)), key)
         };
         if exchange.len().max(key.len()) > properties::SHORT_BYTES_MAX {
             return Err(unfit("the name of the delay queue has more than 255 bytes".to_owned()));
@@ -56,7 +60,7 @@ impl RabbitmqProducer {
 
 impl Producer for RabbitmqProducer {
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
-        let (exchange, routing_key) = self.way(message)?;
+        let (exchange, routing_key) = self.route(message)?;
         let body = message.envelope.encode();
         let properties = properties::of(message.envelope);
         let publication =

@@ -1,5 +1,5 @@
-//! An envelope's AMQP properties: the CloudEvents binding beside the structured body, so that a consumer can route on headers
-//! without parsing.
+//! AMQP properties of an envelope: the CloudEvents attributes as headers beside the structured body, so that consumers and
+//! exchanges can route without parsing it.
 //!
 //! The body is the event as JSON (structured mode). Each context attribute is a header too, under `cloudEvents:`, as the AMQP
 //! binding names them (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
@@ -10,19 +10,20 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sluicegate_envelope::Envelope;
 
-use super::copies::PERSISTENT;
+use super::header::ATTRIBUTE_PREFIXES;
+use super::republish::PERSISTENT;
 
 /// The media type of the body.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// Who published.
+/// The `app-id` of every message.
 const APP_ID: &str = "sluicegate";
 
-/// An AMQP short string holds no more bytes (AMQP 0-9-1, section 4.2.5.3).
+/// The longest AMQP short string, in bytes (AMQP 0-9-1, section 4.2.5.3).
 pub(crate) const SHORT_BYTES_MAX: usize = 255;
 
-/// The properties of an envelope. What does not fit into a short string is left out of the properties; the headers and the
-/// body hold it anyway.
+/// Returns the properties of an envelope. A value that is too long for a short string is left out; the headers and the body
+/// hold it.
 pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let seconds = envelope.time().and_then(|time| u64::try_from(time.unix_timestamp()).ok()).unwrap_or(sent_at);
@@ -46,10 +47,13 @@ pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     properties
 }
 
-/// Longest value of a header, in bytes, and of all together: properties must fit into one frame, 128 KiB by default. What is
-/// left out is in the body. What ingress makes is never that long.
+/// Longest value of one header, and of all together, in bytes: properties must fit into one frame, 128 KiB by default. Longer
+/// values, which ingress does not create, are in the body only.
 const HEADER_BYTES_MAX: usize = 4_096;
 const HEADERS_BYTES_MAX: usize = 65_536;
+
+/// The prefix that is written; both are read.
+const ATTRIBUTE_PREFIX: &str = ATTRIBUTE_PREFIXES[0];
 
 fn headers(envelope: &Envelope) -> FieldTable {
     let text = |value: &str| AMQPValue::LongString(value.into());
@@ -60,7 +64,7 @@ fn headers(envelope: &Envelope) -> FieldTable {
             continue;
         }
         left -= value.len();
-        headers.insert(format!("cloudEvents:{name}").as_str().into(), text(&value));
+        headers.insert(format!("{ATTRIBUTE_PREFIX}{name}").as_str().into(), text(&value));
     }
     for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {
         if let Some(value) = value.filter(|value| value.len() <= HEADER_BYTES_MAX) {
@@ -70,7 +74,7 @@ fn headers(envelope: &Envelope) -> FieldTable {
     headers
 }
 
-/// The trace id of a `traceparent`: the second of its four fields.
+/// Returns the trace id of a `traceparent`, the second of its four fields.
 fn trace_id(traceparent: &str) -> Option<&str> {
     traceparent.split('-').nth(1).filter(|id| id.len() == 32)
 }

@@ -1,4 +1,4 @@
-//! [`Publisher`]: one channel in confirm mode, driven by a task of its own; many publish on it at once.
+//! [`Publisher`]: a channel in confirm mode that many callers publish on concurrently, driven by one task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,137 +9,141 @@ use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::flights::{Flights, Job, Landing};
-use super::wire::{State, Wire};
+use super::connection::{Connection, State};
+use super::pending_confirms::{ConfirmResult, PendingConfirms, PublishRequest};
 
-/// Nothing heard for this long while confirms are due: the broker is asked for a sign of life.
-const QUIET_MAX: Duration = Duration::from_secs(1);
+/// Silence of the broker, while confirms are due, after which it is probed.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// Longest wait for a sign of life; without one the connection is given up. With [`QUIET_MAX`] it is what one attempt costs
-/// on a connection that died without a word.
-pub(crate) const SIGN_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Longest wait for the answer to a probe; without one the connection is closed. Together with [`IDLE_MAX`] this is the cost
+/// of one attempt on a dead connection.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Bytes in flight that may delay a sign of life by one second more: what a slow network carries in that time.
+/// Bytes that a slow network carries in one second: the probe's timeout grows by one second for each such amount pending.
 const SLOW_BYTES_PER_S: usize = 2 * 1024 * 1024;
 
-/// The way to one channel. Clones share it; it closes when the last is dropped and nothing is in flight.
+/// A handle to one channel. Clones share the channel, which closes when the last is dropped and no message is pending.
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    wire: Arc<Wire>,
+    connection: Arc<Connection>,
     channel: Channel,
-    jobs: mpsc::UnboundedSender<Job>,
+    requests: mpsc::UnboundedSender<PublishRequest>,
     state: watch::Receiver<State>,
 }
 
 impl Publisher {
-    /// Opens a channel on `wire` and puts it into confirm mode.
-    pub(crate) async fn open(wire: Arc<Wire>) -> Result<Self, lapin::Error> {
-        let channel = wire.channel().await?;
+    /// Opens a channel on `connection` and puts it into confirm mode.
+    pub(crate) async fn open(connection: Arc<Connection>) -> Result<Self, lapin::Error> {
+        let channel = connection.channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        wire.hear();
-        let (jobs, queue) = mpsc::unbounded_channel();
-        tokio::spawn(drive(Arc::clone(&wire), channel.clone(), queue));
-        let state = wire.state();
-        Ok(Self { wire, channel, jobs, state })
+        connection.mark_alive();
+        let (requests, queue) = mpsc::unbounded_channel();
+        tokio::spawn(drive(Arc::clone(&connection), channel.clone(), queue));
+        let state = connection.state();
+        Ok(Self { connection, channel, requests, state })
     }
 
-    /// The connection it is on.
-    pub(crate) fn wire(&self) -> &Arc<Wire> {
-        &self.wire
+    /// Returns the connection of the channel.
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 
-    /// Whether the channel is open, as far as anyone knows.
+    /// Returns whether the channel looks open.
     pub(crate) fn is_open(&self) -> bool {
-        self.channel.status().connected() && !self.jobs.is_closed()
+        self.channel.status().connected() && !self.requests.is_closed()
     }
 
-    /// Publishes one message and waits for what becomes of it.
-    pub(crate) async fn publish(&self, job: impl FnOnce(oneshot::Sender<Landing>) -> Job) -> Landing {
+    /// Publishes one message and waits for its result.
+    pub(crate) async fn publish(
+        &self,
+        request: impl FnOnce(oneshot::Sender<ConfirmResult>) -> PublishRequest,
+    ) -> ConfirmResult {
         let state = self.state.borrow().clone();
         if let State::Blocked(reason) = state {
-            return Landing::Blocked { reason, sent: false };
+            return ConfirmResult::Blocked { reason, sent: false };
         }
-        let (landed, landing) = oneshot::channel();
-        if self.jobs.send(job(landed)).is_err() {
-            return Landing::Lost { error: None, sent: false };
+        let (sender, result) = oneshot::channel();
+        if self.requests.send(request(sender)).is_err() {
+            return ConfirmResult::Lost { error: None, sent: false };
         }
-        // The driver answers everything it took; if it ended in between, nobody knows how far the message got.
-        landing.await.unwrap_or(Landing::Lost { error: None, sent: true })
+        // The driver answers every request it took; if it ended in between, the message may have been sent.
+        result.await.unwrap_or(ConfirmResult::Lost { error: None, sent: true })
     }
 
-    /// Whether the broker answers.
+    /// Probes the broker and returns whether it answered in time.
     pub(crate) async fn is_alive(&self, within: Duration) -> bool {
-        let alive = sign_of_life(&self.channel, within).await;
+        let alive = probe(&self.channel, within).await;
         if alive {
-            self.wire.hear();
+            self.connection.mark_alive();
         }
         alive
     }
 }
 
-/// Asks for something that changes nothing: confirm mode, which the channel is in.
-async fn sign_of_life(channel: &Channel, within: Duration) -> bool {
-    let asked = timeout(within, channel.confirm_select(ConfirmSelectOptions::default())).await;
-    asked.is_ok_and(|answer| answer.is_ok())
+/// Selects confirm mode once more, which changes nothing, and returns whether the broker answered in time.
+async fn probe(channel: &Channel, within: Duration) -> bool {
+    let answered = timeout(within, channel.confirm_select(ConfirmSelectOptions::default())).await;
+    answered.is_ok_and(|answer| answer.is_ok())
 }
 
-async fn drive(wire: Arc<Wire>, channel: Channel, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let (mut flights, mut state, mut closed) = (Flights::default(), wire.state(), false);
-    let mut last_ask = Instant::now();
-    // The question whose answer releases flights that are held, and how many of them.
-    let (mut question, mut asked_for) = (OptionFuture::default(), 0);
-    while !(closed && flights.is_empty()) {
-        if asked_for == 0 && flights.held() > 0 {
-            asked_for = flights.held();
+/// Serves the requests of one channel until all publishers are dropped or the connection dies.
+async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc::UnboundedReceiver<PublishRequest>) {
+    let (mut pending, mut state, mut closed) = (PendingConfirms::default(), connection.state(), false);
+    let mut last_probe = Instant::now();
+    // The request whose answer releases held results, and their number.
+    let (mut barrier, mut awaited) = (OptionFuture::default(), 0);
+    while !(closed && pending.is_empty()) {
+        if awaited == 0 && pending.held() > 0 {
+            awaited = pending.held();
             let channel = channel.clone();
-            question =
+            barrier =
                 Some(Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })).into();
         }
-        let waiting = !flights.is_empty() && *state.borrow() == State::Open;
-        let ask_at =
-            (Instant::now() + QUIET_MAX).checked_sub(wire.quiet()).unwrap_or(last_ask).max(last_ask + QUIET_MAX);
+        let waiting = !pending.is_empty() && *state.borrow() == State::Open;
+        let idle_since = (Instant::now() + IDLE_MAX).checked_sub(connection.idle_for());
+        let probe_at = idle_since.unwrap_or(last_probe).max(last_probe + IDLE_MAX);
         tokio::select! {
-            job = jobs.recv(), if !closed => match job {
-                Some(job) => {
-                    if flights.is_empty() {
-                        // An idle connection is not quiet; it owes nothing.
-                        last_ask = Instant::now();
+            request = requests.recv(), if !closed => match request {
+                Some(request) => {
+                    if pending.is_empty() {
+                        // The broker owed no answer until now.
+                        last_probe = Instant::now();
                     }
-                    flights.launch(&channel, job);
+                    pending.publish(&channel, request);
                 }
                 None => closed = true,
             },
-            () = flights.landed() => wire.hear(),
-            // An error says as well that nothing more is told of what came before.
-            Some(_) = &mut question, if asked_for > 0 => {
-                flights.release(asked_for);
-                asked_for = 0;
+            () = pending.concluded() => connection.mark_alive(),
+            // An error proves it as well: nothing more arrives on the channel.
+            Some(_) = &mut barrier, if awaited > 0 => {
+                pending.release(awaited);
+                awaited = 0;
             }
-            // It never fails: the wire, which tells, is held here.
+            // Does not fail: the sender is in the connection, which is held here.
             _ = state.changed() => {
                 let now = state.borrow_and_update().clone();
                 match now {
-                    State::Blocked(reason) => flights.answer_blocked(&reason),
-                    State::Dead => return flights.answer_lost(),
+                    State::Blocked(reason) => pending.answer_blocked(&reason),
+                    State::Dead => return pending.answer_lost(),
                     State::Open => {}
                 }
             }
-            () = sleep_until(ask_at), if waiting => {
-                last_ask = Instant::now();
-                let slow_s = flights.body_bytes() / SLOW_BYTES_PER_S;
-                let within = SIGN_TIMEOUT + Duration::from_secs(u64::try_from(slow_s).unwrap_or_default());
-                let sign = sign_of_life(&channel, within);
-                // A confirm is a sign of life, too.
+            () = sleep_until(probe_at), if waiting => {
+                last_probe = Instant::now();
+                let slow_s = pending.body_bytes() / SLOW_BYTES_PER_S;
+                let within = PROBE_TIMEOUT + Duration::from_secs(u64::try_from(slow_s).unwrap_or_default());
+                let answer = probe(&channel, within);
+                // A confirm proves as much as an answer.
                 let alive = tokio::select! {
-                    alive = sign => alive,
-                    () = flights.landed() => true,
+                    alive = answer => alive,
+                    () = pending.concluded() => true,
                 };
                 if alive {
-                    wire.hear();
+                    connection.mark_alive();
                 } else if channel.status().connected() && *state.borrow() == State::Open {
-                    // Nothing at all was heard. A channel that the broker has closed tells its flights by itself, and on a
-                    // blocked connection nothing is asked.
-                    wire.kill();
+                    // The broker is silent. A channel that the broker closed reports its messages as lost by itself, and a
+                    // blocked connection is not probed.
+                    connection.kill();
                 }
             }
         }

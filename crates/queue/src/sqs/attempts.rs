@@ -1,7 +1,7 @@
-//! Remembers, over all attempts of one send, whether any of them can have stored the message.
+//! [`Attempts`]: records whether any attempt of one send can have stored the message.
 //!
-//! The SDK reports the last attempt's error only, and "connection refused" on the third says nothing about the first, whose
-//! answer may have been lost. An attempt is harmless if it never had a connection, or if SQS answered it with a refusal.
+//! The SDK reports only the error of the last attempt, and "connection refused" on the third says nothing about the first,
+//! whose answer may have been lost. An attempt is harmless if it had no connection, or if SQS answered with a refusal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,24 +13,24 @@ use aws_sdk_sqs::operation::send_message::SendMessageError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 
-/// Codes of throttling that the SDK has no type for.
+/// Throttling codes that the SDK has no type for.
 const THROTTLING_CODES: [&str; 4] =
     ["Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"];
 
-/// The attempts of one send; clones share what is known.
+/// The attempts of one send. Clones share the record.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attempts(Arc<Known>);
+pub(super) struct Attempts(Arc<Record>);
 
 #[derive(Debug, Default)]
-struct Known {
-    under_way: AtomicBool,
+struct Record {
+    in_progress: AtomicBool,
     one_may_have_arrived: AtomicBool,
 }
 
 impl Attempts {
-    /// Whether the message may be on the queue, as far as is known now. An attempt that is cut off half-way counts.
+    /// Returns whether the message may be on the queue. An attempt cut off in progress counts.
     pub(super) fn may_have_arrived(&self) -> bool {
-        self.0.under_way.load(Ordering::Relaxed) || self.0.one_may_have_arrived.load(Ordering::Relaxed)
+        self.0.in_progress.load(Ordering::Relaxed) || self.0.one_may_have_arrived.load(Ordering::Relaxed)
     }
 }
 
@@ -46,7 +46,7 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.under_way.store(true, Ordering::Relaxed);
+        self.0.in_progress.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -56,16 +56,17 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if self.0.under_way.swap(false, Ordering::Relaxed) && !is_harmless(context, config) {
+        if self.0.in_progress.swap(false, Ordering::Relaxed) && !is_harmless(context, config) {
             self.0.one_may_have_arrived.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 }
 
+/// Returns whether the attempt cannot have stored the message.
 fn is_harmless(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag) -> bool {
     let Some(response) = context.response() else {
-        // The HTTP client fills this in as soon as it has a connection for the request.
+        // The HTTP client sets this as soon as it has a connection for the request.
         return config.load::<CaptureSmithyConnection>().is_some_and(|connection| connection.get().is_none());
     };
     let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
@@ -73,7 +74,7 @@ fn is_harmless(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag)
     response.status().is_client_error() || service.is_some_and(is_throttled)
 }
 
-/// Whether SQS, or KMS on its behalf, had no capacity for the request: nothing was stored, and a later attempt may succeed.
+/// Returns whether SQS, or KMS on its behalf, throttled the request: nothing was stored, and a later attempt may succeed.
 #[must_use]
 pub fn is_throttled(error: &SendMessageError) -> bool {
     let untyped = || error.code().is_some_and(|code| THROTTLING_CODES.contains(&code));

@@ -1,14 +1,19 @@
-//! What SQS allows in a message, checked before the network does.
+//! The limits of SQS on a message, checked before sending.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-/// Largest message, in bytes: body plus message attributes. A queue may be configured lower; SQS then refuses by itself.
+/// Largest message, in bytes: body and message attributes. A queue may have a lower limit, which SQS enforces.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub const MESSAGE_BYTES_MAX: usize = 1_048_576;
+
+/// Most message attributes of one message.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
+pub const ATTRIBUTES_MAX: usize = 10;
 
 /// Longest delay of one message, in seconds.
 ///
@@ -20,14 +25,14 @@ pub const DELAY_S_MAX: u16 = 900;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub const TOKEN_CHARS_MAX: usize = 128;
 
-/// A group or deduplication id in SQS's alphabet. Text that SQS allows stays as it is; anything else becomes `sha256-` and
-/// the 64 hexadecimal digits of its SHA-256, so that equal texts stay equal and different ones different.
+/// Returns a group or deduplication id in the alphabet of SQS. Allowed text is unchanged; other text becomes `sha256-` and the
+/// 64 hexadecimal digits of its SHA-256, so equal texts stay equal and different ones stay different.
 pub(super) fn token(text: &str) -> String {
     let legal = (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if legal { text.to_owned() } else { format!("sha256-{}", hex(&Sha256::digest(text.as_bytes()))) }
 }
 
-/// Whether every character may be in a body; the others make SQS answer `InvalidMessageContents`.
+/// Returns whether SQS accepts every character of a body; it answers others with `InvalidMessageContents`.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 #[must_use]
@@ -39,13 +44,13 @@ pub fn is_sendable(text: &str) -> bool {
     })
 }
 
-/// Whole seconds, rounded up: a message must not come early.
+/// Returns whole seconds, rounded up so that a message is not delivered early; `None` beyond [`DELAY_S_MAX`].
 pub(super) fn delay_s(delay: Duration) -> Option<u16> {
     let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
     u16::try_from(seconds).ok().filter(|seconds| *seconds <= DELAY_S_MAX)
 }
 
-/// Lower-case hexadecimal digits.
+/// Returns lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

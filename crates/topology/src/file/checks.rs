@@ -3,7 +3,7 @@
 //! Each notes a fault itself and then returns `None`.
 
 use serde_json::Value;
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_yaml::{Checker, Data, Node};
 
 /// The longest name or routing key, in bytes: AMQP 0-9-1 writes them as short strings.
@@ -25,9 +25,9 @@ pub(super) fn routing_key(checker: &mut Checker<'_>, node: &Node) -> Option<Stri
 }
 
 /// Expects whole seconds in a list, or `default`.
-pub(super) fn ladder(checker: &mut Checker<'_>, node: &Node) -> Option<Ladder> {
+pub(super) fn ladder(checker: &mut Checker<'_>, node: &Node) -> Option<RetryDelays> {
     if node.text() == Some("default") {
-        return Some(Ladder::default());
+        return Some(RetryDelays::default());
     }
     let step = |item: &Node| match item.data() {
         Data::Number(step) => u32::try_from(step.as_u64()?).ok(),
@@ -37,9 +37,9 @@ pub(super) fn ladder(checker: &mut Checker<'_>, node: &Node) -> Option<Ladder> {
         Data::List(items) => items.iter().map(step).collect::<Option<Vec<_>>>(),
         _ => None,
     };
-    let ladder = steps.and_then(|steps| Ladder::new(steps).ok());
+    let ladder = steps.and_then(|steps| RetryDelays::new(steps).ok());
     if ladder.is_none() {
-        let max = Ladder::STEP_S_MAX;
+        let max = RetryDelays::DELAY_S_MAX;
         let form = format!("must be whole seconds from 1 to {max}, ascending, such as [1, 5, 15]; or default");
         checker.fault(node, form);
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_dlq::rabbitmq::RabbitmqShelf;
-use sluicegate_dlq::{Error, Parked, Shelf};
+use sluicegate_dlq::rabbitmq::RabbitmqDeadLetterQueue;
+use sluicegate_dlq::{DeadLetter, DeadLetterQueue, Error};
 use sluicegate_topology::Address;
 
 use super::{park, vhost};
@@ -15,9 +15,9 @@ const ROUNDS: usize = 12;
 const MESSAGES: usize = 12;
 const STEPS: usize = 30;
 
-async fn open(vhost: &Vhost, proxy: &Proxy) -> RabbitmqShelf {
+async fn open(vhost: &Vhost, proxy: &Proxy) -> RabbitmqDeadLetterQueue {
     let address = Address::parse(&vhost.url_at(proxy.port())).expect("an address");
-    RabbitmqShelf::open(&address, "q.dlq").await.expect("open")
+    RabbitmqDeadLetterQueue::open(&address, "q.dlq").await.expect("open")
 }
 
 /// Ids that are in a queue, with how often, once its messages are no longer held.
@@ -28,7 +28,7 @@ async fn ids(vhost: &Vhost, queue: &str) -> BTreeMap<String, usize> {
     .await;
     let mut ids = BTreeMap::new();
     for message in vhost.drain(queue).await {
-        *ids.entry(message.message_id.expect("it was parked with one")).or_default() += 1;
+        *ids.entry(message.message_id.expect("it was sent with one")).or_default() += 1;
     }
     ids
 }
@@ -40,18 +40,18 @@ async fn a_cut_before_the_acknowledgement_leaves_the_message_in_both() {
         let vhost = vhost("quorum").await;
         park(&vhost, 3).await;
         let proxy = Proxy::start(vhost.port()).await;
-        let shelf = open(&vhost, &proxy).await;
-        let seen = shelf.take(3).await.expect("taken");
-        let ((), result) = tokio::join!(biased; proxy.cut(place), shelf.redrive(&seen[0], None, None));
+        let queue = open(&vhost, &proxy).await;
+        let seen = queue.take(3).await.expect("taken");
+        let ((), result) = tokio::join!(biased; proxy.cut(place), queue.redrive(&seen[0], None, None));
         let error = result.unwrap_err();
-        assert!(matches!(&error, Error::Unclear { id, .. } if id == "0"), "{place:?}: {error:?}");
-        until("the client sees the cut", PATIENCE, async || shelf.take(1).await.is_err().then_some(())).await;
+        assert!(matches!(&error, Error::Unknown { id, .. } if id == "0"), "{place:?}: {error:?}");
+        until("the client sees the cut", PATIENCE, async || queue.take(1).await.is_err().then_some(())).await;
         for held in &seen[1..] {
-            let error = shelf.redrive(held, None, None).await.unwrap_err();
+            let error = queue.redrive(held, None, None).await.unwrap_err();
             assert!(matches!(&error, Error::Broker(reason) if reason.contains("the connection was lost")), "{error:?}");
         }
-        assert!(matches!(shelf.release().await.unwrap_err(), Error::Broker(_)));
-        drop(shelf);
+        assert!(matches!(queue.release().await.unwrap_err(), Error::Broker(_)));
+        drop(queue);
         let (there, here) = (ids(&vhost, "q").await, ids(&vhost, "q.dlq").await);
         assert_eq!(here.into_keys().collect::<Vec<_>>(), ["0", "1", "2"], "{place:?}");
         assert_eq!(there.keys().collect::<Vec<_>>(), ["0"], "{place:?}");
@@ -74,7 +74,7 @@ async fn nothing_is_lost_whatever_is_done_in_whatever_order_and_wherever_it_is_c
     }
     println!("{seen:?}");
     assert!(
-        [seen.redriven, seen.deleted, seen.unclear, seen.cuts, seen.twice].iter().all(|count| *count > 0),
+        [seen.redriven, seen.deleted, seen.unknown, seen.cuts, seen.twice].iter().all(|count| *count > 0),
         "it shows nothing: {seen:?}"
     );
 }
@@ -84,7 +84,7 @@ async fn nothing_is_lost_whatever_is_done_in_whatever_order_and_wherever_it_is_c
 struct Seen {
     redriven: usize,
     deleted: usize,
-    unclear: usize,
+    unknown: usize,
     cuts: usize,
     twice: usize,
 }
@@ -111,13 +111,13 @@ impl Told {
 
 async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
     let proxy = Proxy::start(vhost.port()).await;
-    let mut shelf = open(vhost, &proxy).await;
-    let mut held: Vec<Parked> = Vec::new();
+    let mut queue = open(vhost, &proxy).await;
+    let mut held: Vec<DeadLetter> = Vec::new();
     let mut told: BTreeMap<String, Told> = (0..MESSAGES).map(|number| (number.to_string(), Told::default())).collect();
     for _ in 0..STEPS {
         let chosen = (!held.is_empty()).then(|| random.usize(..held.len()));
         let is_over = match (random.u8(..12), chosen) {
-            (0..4, _) => match shelf.take(random.usize(1..=4)).await {
+            (0..4, _) => match queue.take(random.usize(1..=4)).await {
                 Ok(taken) => {
                     held = taken;
                     false
@@ -125,21 +125,21 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
                 Err(_) => true,
             },
             (4..8, Some(index)) => {
-                let parked = held.swap_remove(index);
+                let letter = held.swap_remove(index);
                 let cut = random.choice([Cut::BeforeAnswer, Cut::BeforeAck, Cut::InWrite]).filter(|_| random.bool());
-                let result = with_cut(&proxy, cut, seen, shelf.redrive(&parked, None, None)).await;
-                let told = told.get_mut(&parked.id).expect("it was parked");
+                let result = with_cut(&proxy, cut, seen, queue.redrive(&letter, None, None)).await;
+                let told = told.get_mut(&letter.id).expect("it was letter");
                 note(result, &mut told.redriven, &mut told.perhaps_redriven)
             }
             (8..10, Some(index)) => {
-                let parked = held.swap_remove(index);
+                let letter = held.swap_remove(index);
                 let cut = Some(Cut::BeforeAck).filter(|_| random.bool());
-                let result = with_cut(&proxy, cut, seen, shelf.delete(&parked)).await;
-                let told = told.get_mut(&parked.id).expect("it was parked");
+                let result = with_cut(&proxy, cut, seen, queue.delete(&letter)).await;
+                let told = told.get_mut(&letter.id).expect("it was letter");
                 note(result, &mut told.deleted, &mut told.perhaps_deleted)
             }
             (10, _) => {
-                shelf.release().await.expect("released");
+                queue.release().await.expect("released");
                 true
             }
             (11, _) => {
@@ -151,10 +151,10 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
         };
         if is_over {
             held.clear();
-            shelf = open(vhost, &proxy).await;
+            queue = open(vhost, &proxy).await;
         }
     }
-    drop(shelf);
+    drop(queue);
     let (there, here) = (ids(vhost, "q").await, ids(vhost, "q.dlq").await);
     for (id, told) in &told {
         let count = |queue: &BTreeMap<String, usize>| queue.get(id).copied().unwrap_or_default();
@@ -162,7 +162,7 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
         told.check(there, here);
         seen.redriven += usize::from(told.redriven);
         seen.deleted += usize::from(told.deleted);
-        seen.unclear += usize::from(told.perhaps_redriven || told.perhaps_deleted);
+        seen.unknown += usize::from(told.perhaps_redriven || told.perhaps_deleted);
         seen.twice += usize::from(there + here > 1);
     }
 }
@@ -181,9 +181,9 @@ async fn with_cut<T>(proxy: &Proxy, cut: Option<Cut>, seen: &mut Seen, work: imp
 fn note(result: Result<(), Error>, done: &mut bool, perhaps: &mut bool) -> bool {
     match result {
         Ok(()) => *done = true,
-        Err(Error::Unclear { .. }) => *perhaps = true,
+        Err(Error::Unknown { .. }) => *perhaps = true,
         Err(Error::Broker(_)) => {}
-        Err(error @ Error::Stays { .. }) => panic!("no message is at fault: {error}"),
+        Err(error @ Error::NotSent { .. }) => panic!("no message is at fault: {error}"),
     }
     !*done
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_sqs::types::{
     MessageSystemAttributeName as System, MessageSystemAttributeNameForSends as Sendable, MessageSystemAttributeValue,
 };
-use sluicegate_dlq::sqs::SqsShelf;
-use sluicegate_dlq::{Filter, Redrive, Shelf, Stop, redrive};
+use sluicegate_dlq::sqs::SqsDeadLetterQueue;
+use sluicegate_dlq::{CancellationToken, DeadLetterQueue, Filter, Redrive, redrive};
 
 use super::*;
 use crate::support::service::system;
@@ -162,21 +162,21 @@ pub(super) async fn what_is_held_stays_hidden_as_long_as_it_is_held(service: &Se
         .endpoint_url(&service.url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
-    let shelf = SqsShelf::open(&config, &queues.dead, Duration::from_secs(2)).await.expect("it is there");
+    let queue = SqsDeadLetterQueue::open(&config, &queues.dead, Duration::from_secs(2)).await.expect("it is there");
     let mut taken = 0;
     loop {
-        match shelf.take(10).await.expect("taken").len() {
+        match queue.take(10).await.expect("taken").len() {
             0 => break,
             more => taken += more,
         }
     }
-    assert_eq!((taken, shelf.depth().await.expect("a depth")), (25, 25));
+    assert_eq!((taken, queue.depth().await.expect("a depth")), (25, 25));
     // Three times as long as the timeout: another reader gets nothing, and neither does this one.
     assert!(service.receive(&queues.dead, 6).await.is_empty());
-    assert!(shelf.take(10).await.expect("answered").is_empty());
-    shelf.release().await.expect("released");
+    assert!(queue.take(10).await.expect("answered").is_empty());
+    queue.release().await.expect("released");
     let everything = Filter::default();
     let order = Redrive { filter: &everything, to: None, rate: None, limit: None, dry_run: false };
-    let report = redrive(&shelf, &order, &Stop::default(), &|_| {}).await;
+    let report = redrive(&queue, &order, &CancellationToken::default(), &|_| {}).await;
     assert_eq!((report.done, report.is_clean()), (25, true), "{report:?}");
 }

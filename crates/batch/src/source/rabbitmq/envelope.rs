@@ -19,18 +19,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sluicegate_envelope::Envelope;
+use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
 use sluicegate_queue::rabbitmq::types::AMQPValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::event::Message;
-use super::header;
 
 /// The type of a raw message that names none.
 const RAW_TYPE: &str = "rabbitmq.message";
-
-/// Before the name of an attribute in a header. Brokers that do not allow the colon are served by the underscore.
-const ATTRIBUTE_PREFIXES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
 
 /// <https://www.w3.org/TR/trace-context/#traceparent-header>
 const TRACEPARENT_BYTES: usize = 55;
@@ -41,7 +38,7 @@ const TRACEPARENT_BYTES: usize = 55;
 /// Why it is undecodable.
 pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, String> {
     let data = message.data.as_deref().map_err(|unreadable| unreadable.reason.to_owned())?;
-    let content_type = message.properties.content_type.as_ref().map_or("", |text| text.as_str());
+    let content_type = message.properties.content_type().as_ref().map_or("", |text| text.as_str());
     let media_type = content_type.split(';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
     if media_type == "application/cloudevents+json" {
         return decode(data);
@@ -49,8 +46,8 @@ pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, String> 
     if media_type.starts_with("application/cloudevents") {
         return Err(format!("a CloudEvent in the format {media_type} cannot be read"));
     }
-    let attributes: Vec<_> =
-        message.headers.into_iter().filter_map(|(name, value)| Some((attribute(name.as_str())?, value))).collect();
+    let headers = message.properties.headers().iter().flat_map(|headers| headers.inner());
+    let attributes: Vec<_> = headers.filter_map(|(name, value)| Some((attribute(name.as_str())?, value))).collect();
     if !attributes.is_empty() {
         return binary(&attributes, content_type, data);
     }
@@ -110,11 +107,11 @@ fn raw(message: &Message, id: &str, content_type: &str, data: &[u8]) -> Result<E
     let properties = &message.properties;
     let (vhost, queue) = (message.queue.vhost.as_deref().unwrap_or("/"), &message.queue.name);
     let source = format!("/rabbitmq/{}/{}", segment(vhost), segment(queue));
-    let event_type = properties.event_type.as_ref().map(|text| text.as_str()).filter(|text| !text.is_empty());
+    let event_type = properties.kind().as_ref().map(|text| text.as_str()).filter(|text| !text.is_empty());
     let content_type = Some(content_type).filter(|text| !text.is_empty()).map(allowed);
     let mut builder = Envelope::builder(allowed(id), source, allowed(event_type.unwrap_or(RAW_TYPE)))
         .payload(content_type.as_deref(), data);
-    let time = properties.timestamp_unix_s.and_then(|unix_s| i64::try_from(unix_s).ok());
+    let time = properties.timestamp().and_then(|unix_s| i64::try_from(unix_s).ok());
     if let Some(time) = time.and_then(|unix_s| OffsetDateTime::from_unix_timestamp(unix_s).ok()) {
         builder = builder.time(time);
     }

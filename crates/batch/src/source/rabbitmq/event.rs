@@ -14,7 +14,11 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
+use sluicegate_queue::rabbitmq::header as queue_header;
+use sluicegate_queue::rabbitmq::{
+    BasicProperties,
+    types::{AMQPValue, ShortString},
+};
 
 use super::{header, timestamp};
 use crate::source::raw::{object, string};
@@ -59,26 +63,10 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) queue: Arc<Queue>,
-    pub(super) properties: Properties,
-    pub(super) headers: FieldTable,
+    /// With the headers. A property that AMQP cannot carry is left out.
+    pub(super) properties: BasicProperties,
     pub(super) redelivered: bool,
     pub(super) data: Result<Vec<u8>, Unreadable>,
-}
-
-/// The properties that are kept, apart from the headers. One that AMQP could not have carried is not there.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Properties {
-    pub(super) content_type: Option<ShortString>,
-    pub(super) content_encoding: Option<ShortString>,
-    pub(super) priority: Option<u8>,
-    pub(super) correlation_id: Option<ShortString>,
-    pub(super) reply_to: Option<ShortString>,
-    pub(super) message_id: Option<ShortString>,
-    pub(super) timestamp_unix_s: Option<u64>,
-    pub(super) event_type: Option<ShortString>,
-    pub(super) user_id: Option<ShortString>,
-    pub(super) app_id: Option<ShortString>,
-    pub(super) cluster_id: Option<ShortString>,
 }
 
 /// A message whose bytes the event does not tell.
@@ -92,7 +80,7 @@ pub(super) struct Unreadable {
 impl Message {
     /// The header of this name.
     pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
-        self.headers.inner().get(name)
+        queue_header::get(&self.properties, name)
     }
 }
 
@@ -138,9 +126,9 @@ fn message(queue: &Arc<Queue>, raw: &RawValue) -> Message {
         Err(_) => Err(Unreadable { reason: "not a message", kept: raw.get().into() }),
     };
     let fields = fields.unwrap_or_default();
-    let (properties, headers) = properties(fields.basic_properties);
+    let properties = properties(fields.basic_properties);
     let redelivered = fields.redelivered.is_some_and(|raw| raw.get() == "true");
-    Message { queue: Arc::clone(queue), properties, headers, redelivered, data }
+    Message { queue: Arc::clone(queue), properties, redelivered, data }
 }
 
 fn data(raw: Option<&RawValue>) -> Result<Vec<u8>, Unreadable> {
@@ -150,26 +138,30 @@ fn data(raw: Option<&RawValue>) -> Result<Vec<u8>, Unreadable> {
     bytes.map_err(|_| Unreadable { reason: "data is not base64", kept: text.into_owned().into() })
 }
 
-fn properties(raw: Option<&RawValue>) -> (Properties, FieldTable) {
-    let mut properties = Properties::default();
-    let mut headers = FieldTable::default();
+fn properties(raw: Option<&RawValue>) -> BasicProperties {
+    let mut properties = BasicProperties::default();
     for (name, value) in object(raw) {
-        let slot = match name.as_ref() {
-            "contentType" => &mut properties.content_type,
-            "contentEncoding" => &mut properties.content_encoding,
-            "correlationId" => &mut properties.correlation_id,
-            "replyTo" => &mut properties.reply_to,
-            "messageId" => &mut properties.message_id,
-            "type" => &mut properties.event_type,
-            "userId" => &mut properties.user_id,
-            "appId" => &mut properties.app_id,
-            "clusterId" => &mut properties.cluster_id,
+        type With = fn(BasicProperties, ShortString) -> BasicProperties;
+        let with: With = match name.as_ref() {
+            "contentType" => BasicProperties::with_content_type,
+            "contentEncoding" => BasicProperties::with_content_encoding,
+            "correlationId" => BasicProperties::with_correlation_id,
+            "replyTo" => BasicProperties::with_reply_to,
+            "messageId" => BasicProperties::with_message_id,
+            "type" => BasicProperties::with_type,
+            "userId" => BasicProperties::with_user_id,
+            "appId" => BasicProperties::with_app_id,
+            "clusterId" => BasicProperties::with_cluster_id,
             "priority" => {
-                properties.priority = value.get().parse().ok();
+                if let Ok(priority) = value.get().parse() {
+                    properties = properties.with_priority(priority);
+                }
                 continue;
             }
             "timestamp" => {
-                properties.timestamp_unix_s = time(value);
+                if let Some(unix_s) = time(value) {
+                    properties = properties.with_timestamp(unix_s);
+                }
                 continue;
             }
             "headers" => {
@@ -177,14 +169,19 @@ fn properties(raw: Option<&RawValue>) -> (Properties, FieldTable) {
                 let read = |(name, raw): (Cow<'_, str>, &RawValue)| {
                     Some((name.into_owned(), serde_json::from_str(raw.get()).ok()?))
                 };
-                headers = header::table(object(Some(value)).filter_map(read));
+                let headers = header::table(object(Some(value)).filter_map(read));
+                if !headers.inner().is_empty() {
+                    properties = properties.with_headers(headers);
+                }
                 continue;
             }
             _ => continue,
         };
-        *slot = string(Some(value)).and_then(|text| ShortString::try_new(text).ok());
+        if let Some(text) = string(Some(value)).and_then(|text| ShortString::try_new(text).ok()) {
+            properties = with(properties, text);
+        }
     }
-    (properties, headers)
+    properties
 }
 
 fn time(raw: &RawValue) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! Header values, from the JSON that Lambda makes of them back to what AMQP carries.
 //!
 //! Strings come as `{"bytes":[…]}`, their bytes as Java's, which may be negative; tables as objects; arrays, and byte arrays, as
-//! arrays; times as texts for people. What cannot be told apart in the event is given the type nearest to it: integers have 32
+//! arrays; deadlines as texts for people. What cannot be told apart in the event is given the type nearest to it: integers have 32
 //! bits, or 64 when they need them, and decimals become doubles.
 
 use std::collections::BTreeMap;
@@ -49,24 +49,6 @@ fn byte_of(value: i64) -> Option<u8> {
         Ok(signed) => Some(signed.cast_unsigned()),
         Err(_) => u8::try_from(value).ok(),
     }
-}
-
-/// The text of a header that is a string of valid UTF-8.
-pub(super) fn text(value: &AMQPValue) -> Option<&str> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        _ => None,
-    }
-}
-
-/// A count, if the header is a number: nothing below zero, and no more than fits.
-pub(super) fn count(value: &AMQPValue) -> Option<u32> {
-    let integer = match *value {
-        AMQPValue::LongInt(value) => i64::from(value),
-        AMQPValue::LongLongInt(value) => value,
-        _ => return None,
-    };
-    Some(u32::try_from(integer.max(0)).unwrap_or(u32::MAX))
 }
 
 /// What the value takes on the wire, in bytes.

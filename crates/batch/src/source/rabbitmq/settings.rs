@@ -1,6 +1,6 @@
 //! What a consumer is told about RabbitMQ, by its builder or by the environment.
 
-use sluicegate_queue::names::Ladder;
+use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, Config};
 
 use super::RabbitmqSource;
@@ -13,7 +13,7 @@ const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) broker: Option<Broker>,
-    pub(crate) ladder: Option<Ladder>,
+    pub(crate) retry_delays: Option<RetryDelays>,
     pub(crate) receive_count_max: Option<u32>,
 }
 
@@ -33,14 +33,14 @@ impl Settings {
             None
         });
         let vhost = config.as_ref().map(|config| config.vhost().to_owned());
-        let ladder = self.ladder.or_else(|| config.as_ref().map(|config| config.ladder().clone()));
+        let retry_delays = self.retry_delays.or_else(|| config.as_ref().map(|config| config.retry_delays().clone()));
         let broker = self.broker.or_else(|| config.map(Broker::new));
         let receive_count_max =
-            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_RECEIVE_COUNT_MAX", lookup, mistakes));
+            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_MAX_RECEIVE_COUNT", lookup, mistakes));
         Some(RabbitmqSource {
             broker: broker?,
             vhost,
-            ladder: ladder.unwrap_or_default(),
+            retry_delays: retry_delays.unwrap_or_default(),
             receive_count_max: receive_count_max.unwrap_or(RECEIVE_COUNT_MAX_DEFAULT).max(1),
         })
     }
@@ -50,23 +50,23 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn check(environment: &[(&str, &str)]) -> (Option<(Ladder, u32)>, Vec<String>) {
+    fn check(environment: &[(&str, &str)]) -> (Option<(RetryDelays, u32)>, Vec<String>) {
         let lookup =
             |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let mut mistakes = Vec::new();
         let source = Settings::default().source(lookup, &mut mistakes);
-        (source.map(|source| (source.ladder, source.receive_count_max)), mistakes)
+        (source.map(|source| (source.retry_delays, source.receive_count_max)), mistakes)
     }
 
     #[test]
     fn the_environment_is_read_and_every_mistake_is_told() {
         let url = ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672");
         assert_eq!(check(&[]), (None, Vec::new()), "nothing to do with RabbitMQ");
-        assert_eq!(check(&[url]), (Some((Ladder::default(), 5)), Vec::new()));
-        let (source, mistakes) = check(&[url, ("RABBITMQ_LADDER", "1,5"), ("RABBITMQ_RECEIVE_COUNT_MAX", " 3 ")]);
-        assert_eq!((source, mistakes), (Some((Ladder::new(vec![1, 5]).unwrap(), 3)), Vec::new()));
+        assert_eq!(check(&[url]), (Some((RetryDelays::default(), 5)), Vec::new()));
+        let (source, mistakes) = check(&[url, ("RABBITMQ_RETRY_DELAYS", "1,5"), ("RABBITMQ_MAX_RECEIVE_COUNT", " 3 ")]);
+        assert_eq!((source, mistakes), (Some((RetryDelays::new(vec![1, 5]).unwrap(), 3)), Vec::new()));
         for receives in ["0", "-1", "many", "4294967296"] {
-            let (source, mistakes) = check(&[("RABBITMQ_URL", "nonsense"), ("RABBITMQ_RECEIVE_COUNT_MAX", receives)]);
+            let (source, mistakes) = check(&[("RABBITMQ_URL", "nonsense"), ("RABBITMQ_MAX_RECEIVE_COUNT", receives)]);
             assert!(source.is_none());
             assert_eq!(mistakes.len(), 2, "{mistakes:?}");
         }

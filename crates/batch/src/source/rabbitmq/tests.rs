@@ -98,11 +98,11 @@ impl Sent {
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        self.header(name).and_then(header::text)
+        self.header(name).and_then(queue_header::text)
     }
 
     fn count(&self) -> Option<u32> {
-        self.header(dead_letter::RECEIVE_COUNT).and_then(header::count)
+        self.header(dead_letter::RECEIVE_COUNT).and_then(queue_header::count)
     }
 
     fn id(&self) -> &str {
@@ -140,7 +140,7 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
 }
 
 fn source(fake: Fake) -> RabbitmqSource<Fake> {
-    RabbitmqSource { broker: fake, vhost: None, ladder: Ladder::default(), receive_count_max: 3 }
+    RabbitmqSource { broker: fake, vhost: None, retry_delays: RetryDelays::default(), receive_count_max: 3 }
 }
 
 struct Ran {
@@ -162,7 +162,7 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be told apart");
     let now = Instant::now();
-    let times = Times {
+    let deadlines = Deadlines {
         work_until: now + Duration::from_secs(10),
         dead_letter_until: now + Duration::from_millis(10_700),
         settle_until: now + Duration::from_secs(11),
@@ -171,7 +171,7 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
     let handled = Arc::default();
     let consumer = consumer(&handled);
-    let answer = source.work_off(&consumer, &received, times, INVOCATION).await;
+    let answer = source.work_off(&consumer, &received, deadlines, INVOCATION).await;
     let handled = std::mem::take(&mut *handled.lock().unwrap());
     Ran { answer, fake: source.broker, handled, took: now.elapsed() }
 }

@@ -1,4 +1,4 @@
-//! Times as Lambda writes them into an Amazon MQ event: `Jan 1, 1970, 12:33:41 AM`, a text for people, in UTC.
+//! Deadlines as Lambda writes them into an Amazon MQ event: `Jan 1, 1970, 12:33:41 AM`, a text for people, in UTC.
 //!
 //! Newer Java runtimes put a narrow no-break space (U+202F) before AM and PM, older ones no comma after the year; both are
 //! read (<https://bugs.openjdk.org/browse/JDK-8284840>). A time that cannot be read is dropped, never guessed.

@@ -4,52 +4,48 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::primitives::Blob;
-use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
+use aws_sdk_sqs::types::MessageAttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sluicegate_queue::chain;
+use sluicegate_queue::SendError;
 use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
-use sluicegate_queue::sqs::{MESSAGE_BYTES_MAX, body_md5, is_sendable};
+use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, RawMessage, is_sendable, store};
+use tokio::time::Instant;
 
 use super::event::{Attribute, Record};
 
-/// Message attributes of one message. Ours come first; of the message's own, the last in the order of names are left out.
-///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
-const ATTRIBUTES_MAX: usize = 10;
-
-/// Sends the copy.
+/// Stores the copy in the dead-letter queue at `url`.
 ///
 /// # Errors
-/// Why the copy is not, or perhaps not, stored; for the log.
+/// The copy is not stored, or may not be.
 pub(super) async fn send(
     client: &Client,
     url: &str,
     record: &Record<'_>,
     source: &str,
     reason: &str,
-) -> Result<(), String> {
-    let body = record.body.as_deref().filter(|body| !body.is_empty()).ok_or("the message has no body to keep")?;
+    deadline: Instant,
+) -> Result<(), SendError> {
+    let Some(body) = record.body.as_deref().filter(|body| !body.is_empty()) else {
+        let reason = "the message has no body to keep".to_owned();
+        return Err(SendError::Refused { reason, message_at_fault: true });
+    };
     let fifo = url.ends_with(".fifo");
-    // Unique for each delivery: a repeat of this very send is stored once, a later reject of the same message again.
-    let deduplication = fifo.then(|| format!("{}-{}", record.message_id, record.receive_count));
     let group = record.group.as_deref().or(fifo.then_some(record.message_id.as_ref()));
-    let request = client
-        .send_message()
-        .queue_url(url)
-        .message_body(body)
-        .set_message_attributes(Some(attributes(record, body, source, reason)))
-        .set_message_system_attributes(trace(record))
-        .set_message_group_id(group.map(str::to_owned))
-        .set_message_deduplication_id(deduplication);
-    let answer = request.send().await.map_err(|error| chain(&error))?;
-    let stored = answer.md5_of_message_body.unwrap_or_default();
-    match answer.message_id {
-        Some(id) if !id.is_empty() && stored.eq_ignore_ascii_case(&body_md5(body)) => Ok(()),
-        _ => Err(format!("the answer does not prove that the copy is stored (MD5 {stored:?})")),
-    }
+    let copy = RawMessage {
+        body: body.to_owned(),
+        attributes: attributes(record, body, source, reason),
+        group: group.map(str::to_owned),
+        // Unique for each delivery: a repeat of this send is stored once, a later reject of the same message again.
+        deduplication_id: fifo.then(|| format!("{}-{}", record.message_id, record.receive_count)),
+        trace_header: record.trace_header.as_deref().map(str::to_owned),
+        delay_s: None,
+    };
+    store(client, url, copy, deadline).await.map(drop)
 }
 
+/// Returns the message's own attributes and those that describe the dead letter. The latter come first; own attributes that
+/// exceed the limits are left out, the last names first.
 fn attributes(record: &Record<'_>, body: &str, source: &str, reason: &str) -> HashMap<String, MessageAttributeValue> {
     let receive_count = record.receive_count.to_string();
     let ours = [
@@ -106,12 +102,6 @@ fn value(attribute: &Attribute) -> Option<(MessageAttributeValue, usize)> {
         _ => return None,
     };
     Some((builder.build().ok()?, size + data_type.len()))
-}
-
-fn trace(record: &Record<'_>) -> Option<HashMap<MessageSystemAttributeNameForSends, MessageSystemAttributeValue>> {
-    let header = record.trace_header.as_deref().filter(|header| !header.is_empty())?;
-    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
-    Some([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)].into())
 }
 
 /// A reason within the length and the alphabet of an attribute, never empty.

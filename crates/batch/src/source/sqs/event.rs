@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::batch_run::ReceivedMessage;
 use crate::source::raw::{object, string};
-use crate::work::Incoming;
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -79,9 +79,9 @@ impl Record<'_> {
     }
 
     /// What the batch needs to know.
-    pub(super) fn incoming(&self) -> Incoming<'_> {
+    pub(super) fn received_message(&self) -> ReceivedMessage<'_> {
         let arn = self.source_arn.as_deref().unwrap_or_default();
-        Incoming {
+        ReceivedMessage {
             id: Cow::Borrowed(&self.message_id),
             queue: arn.rsplit(':').next().unwrap_or_default(),
             receive_count: self.receive_count,

@@ -20,14 +20,14 @@ fn every_fixture_is_read() {
     }
     let guide = &fixture("guide")[0].message;
     assert_eq!((guide.queue.name.as_str(), guide.queue.vhost.as_deref()), ("pizzaQueue", Some("/")));
-    assert_eq!(guide.properties.content_type.as_ref().unwrap().as_str(), "text/plain");
-    assert_eq!((guide.properties.priority, guide.properties.timestamp_unix_s), (Some(34), Some(2_021)));
-    assert_eq!(guide.header("header1").and_then(header::text), Some("value1"));
+    assert_eq!(guide.properties.content_type().as_ref().unwrap().as_str(), "text/plain");
+    assert_eq!((guide.properties.priority(), guide.properties.timestamp()), (&Some(34), &Some(2_021)));
+    assert_eq!(guide.header("header1").and_then(queue_header::text), Some("value1"));
     assert_eq!(guide.header("numberInHeader"), Some(&AMQPValue::LongInt(10)));
     assert_eq!(guide.data.as_deref(), Ok(br#"{"timeout":0,"data":"CZrmf0Gw8Ov4bqLQxD4E"}"#.as_slice()));
     for (n, received) in (1..).zip(fixture("null-priority")) {
         assert_eq!(received.message.data, Ok(format!("Hello World {n}").into_bytes()));
-        assert_eq!((received.message.redelivered, received.message.properties), (true, event::Properties::default()));
+        assert_eq!((received.message.redelivered, received.message.properties), (true, BasicProperties::default()));
     }
 }
 
@@ -59,8 +59,8 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
     let received = read(&event.to_string()).unwrap().unwrap();
     let source = source(Fake::default());
     let (now, failure) = (Instant::now(), Mutex::default());
-    let times = Times { work_until: now, dead_letter_until: now, settle_until: now };
-    let batch = Batch { source: &source, received: &received, times, placed: Vec::new(), failure };
+    let deadlines = Deadlines { work_until: now, dead_letter_until: now, settle_until: now };
+    let batch = Batch { source: &source, received: &received, deadlines, placed: Vec::new(), failure };
     for (index, envelope, expected) in [
         (0, Some(&with), Some(1_795_251_597_123)),
         (0, Some(&without), Some(2_021_000)),
@@ -81,7 +81,7 @@ fn headers_have_their_types_back() {
     assert_eq!(death.inner()["count"], AMQPValue::LongInt(1));
     assert_eq!(death.inner()["time"], AMQPValue::Timestamp(1_795_251_598));
     let AMQPValue::FieldArray(keys) = &death.inner()["routing-keys"] else { panic!("an array") };
-    assert_eq!(keys.as_slice().iter().filter_map(header::text).collect::<Vec<_>>(), ["order.placed", "größe"]);
+    assert_eq!(keys.as_slice().iter().filter_map(queue_header::text).collect::<Vec<_>>(), ["order.placed", "größe"]);
     let legacy = &queues[1].message;
     assert_eq!(legacy.header("none"), Some(&AMQPValue::Void));
     assert_eq!(legacy.header("ratio"), Some(&AMQPValue::Double(0.5)));
@@ -115,7 +115,7 @@ fn check(properties: &Value, data: &[u8], expected: Result<[&str; 5], &str>) {
     let event = json!({ "rmqMessagesByQueue": { "a b::c::/": [message] } }).to_string();
     let received = read(&event).unwrap().unwrap();
     let envelope = envelope::envelope(&received[0].message, "fresh");
-    let told = envelope.as_ref().map_err(String::as_str).map(|envelope| {
+    let shown = envelope.as_ref().map_err(String::as_str).map(|envelope| {
         let payload = String::from_utf8_lossy(&envelope.payload()).into_owned();
         let content_type = envelope.content_type().unwrap_or_default().to_owned();
         [
@@ -126,7 +126,7 @@ fn check(properties: &Value, data: &[u8], expected: Result<[&str; 5], &str>) {
             payload,
         ]
     });
-    assert_eq!(told, expected.map(|parts| parts.map(str::to_owned)), "{properties}");
+    assert_eq!(shown, expected.map(|parts| parts.map(str::to_owned)), "{properties}");
 }
 
 #[test]

@@ -11,9 +11,9 @@ async fn each_outcome_has_its_queue() {
     let ran = run(&batch(&messages), &[]).await;
     assert_eq!(serde_json::to_string(&ran.answer.clone().unwrap()).unwrap(), r#"{"batchItemFailures":[]}"#);
     let confirmed = ran.fake.confirmed.lock().unwrap();
-    let told: Vec<_> = confirmed.iter().map(|sent| (sent.id(), sent.queue.as_str(), sent.count())).collect();
+    let disposition: Vec<_> = confirmed.iter().map(|sent| (sent.id(), sent.queue.as_str(), sent.count())).collect();
     assert_eq!(
-        told,
+        disposition,
         [
             ("m-reject", "q.dlq", Some(1)),
             ("m-retry", "q.retry.1s", Some(1)),
@@ -144,10 +144,10 @@ async fn the_undecodable_keep_their_bytes_and_their_mates_go_on() {
     assert!(ran.answer.is_ok());
     assert_eq!(ran.handled.len(), 1);
     let confirmed = ran.fake.confirmed.lock().unwrap();
-    let told: Vec<_> =
+    let disposition: Vec<_> =
         confirmed.iter().map(|sent| (sent.text("sluicegate-reason").unwrap(), sent.body.as_slice())).collect();
     assert_eq!(
-        told,
+        disposition,
         [
             ("undecodable: not UTF-8", b"Order \xFF ID".as_slice()),
             ("undecodable: data is not base64", b"*not base64*".as_slice()),
@@ -178,12 +178,12 @@ async fn a_message_without_an_id_gets_one_that_stays() {
 async fn messages_of_another_virtual_host_are_not_touched() {
     let event = RawValue::from_string(batch(&[message("done", "1")]).to_string()).unwrap();
     let received = received(&event, None).unwrap().unwrap();
-    let times = {
+    let deadlines = {
         let now = Instant::now();
-        Times { work_until: now, dead_letter_until: now, settle_until: now }
+        Deadlines { work_until: now, dead_letter_until: now, settle_until: now }
     };
     let source = RabbitmqSource { vhost: Some("prod".to_owned()), ..source(Fake::default()) };
-    let answer = source.work_off(&consumer(&Arc::default()), &received, times, INVOCATION).await;
+    let answer = source.work_off(&consumer(&Arc::default()), &received, deadlines, INVOCATION).await;
     assert_eq!(answer.unwrap_err(), r#"messages of the virtual host "/", and RABBITMQ_URL names "prod""#);
 }
 
@@ -201,7 +201,7 @@ fn what_the_broker_wrote_is_left_out_and_everything_else_kept() {
     }, "data": "" }] } });
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).unwrap().unwrap();
-    let properties = copy::properties(&received[0].message, "m", 4, Some(&"ä".repeat(2_000)));
+    let properties = republish::properties(&received[0].message, "m", 4, Some(&"ä".repeat(2_000)));
     let text = |text: &Option<sluicegate_queue::rabbitmq::types::ShortString>| text.as_ref().map(ToString::to_string);
     let kept = [
         text(properties.content_type()),
@@ -231,7 +231,7 @@ fn what_the_broker_wrote_is_left_out_and_everything_else_kept() {
             "sluicegate-user-id"
         ]
     );
-    let header = |name: &str| headers.inner().get(name).and_then(header::text).map(str::to_owned);
+    let header = |name: &str| headers.inner().get(name).and_then(queue_header::text).map(str::to_owned);
     assert_eq!(header("kept").as_deref(), Some("ñ"));
     assert_eq!(header("sluicegate-source").as_deref(), Some("a::b::v"));
     assert_eq!(header("sluicegate-reason").map(|reason| reason.chars().count()), Some(1_024));
@@ -244,7 +244,7 @@ fn headers_stay_within_one_frame() {
     let event = batch(&[json!({ "basicProperties": { "headers": headers }, "data": "" })]);
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).unwrap().unwrap();
-    let properties = copy::properties(&received[0].message, "m", 0, None);
+    let properties = republish::properties(&received[0].message, "m", 0, None);
     let headers = properties.headers().as_ref().unwrap();
     assert!(headers.contains_key("small") && headers.contains_key("large") && !headers.contains_key("larger"));
 }
@@ -276,9 +276,9 @@ proptest! {
         let event = batch(&messages.collect::<Vec<_>>());
         let fates = |picks: &[usize]| picks.iter().map(|pick| fates[*pick]).collect::<Vec<_>>();
         let (retry, dead, own) = (fates(&retry), fates(&dead), fates(&own));
-        let told: [(&str, &[Fate]); 4] = [("q.retry.1s", &retry), ("q.retry.15s", &retry), ("q.dlq", &dead), ("q", &own)];
+        let disposition: [(&str, &[Fate]); 4] = [("q.retry.1s", &retry), ("q.retry.15s", &retry), ("q.dlq", &dead), ("q", &own)];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let ran = runtime.block_on(run(&event, &told));
+        let ran = runtime.block_on(run(&event, &disposition));
 
         prop_assert!(ran.took <= Duration::from_millis(11_100), "{:?}", ran.took);
         let mut copies: Vec<_> = ran.fake.confirmed.lock().unwrap().iter().map(|sent| sent.id().to_owned()).collect();

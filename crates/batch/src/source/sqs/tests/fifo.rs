@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::super::fifo::FailingMessages;
 use super::super::*;
+use crate::batch_run::{BatchRun, ReceivedMessage, Source, Tries};
 use crate::handlers::{Handlers, plain};
-use crate::work::{Incoming, Settle, Tries, Work};
 use crate::{Delivery, Outcome, RetryPolicy};
 
 /// What the runtime has for the handlers of a batch.
@@ -75,7 +75,7 @@ impl Queue {
     /// One invocation.
     async fn invoke(&mut self, batch: &[Stored], failing: &FailingMessages) {
         let name = |message: &Stored| message.id.to_string();
-        let incoming = batch.iter().map(|message| Incoming {
+        let received_message = batch.iter().map(|message| ReceivedMessage {
             id: name(message).into(),
             queue: "orders.fifo",
             receive_count: message.receive_count,
@@ -83,20 +83,20 @@ impl Queue {
             ordered: true,
             trace_header: None,
         });
-        let incoming: Vec<_> = incoming.collect();
-        let source = Source { batch, failing, receive_count_max: self.receive_count_max, dead: Mutex::default() };
+        let received_message: Vec<_> = received_message.collect();
+        let source = FifoQueue { batch, failing, receive_count_max: self.receive_count_max, dead: Mutex::default() };
         let calls = Arc::new(Mutex::new(std::mem::take(&mut self.calls)));
         let done = Arc::new(Mutex::new(std::mem::take(&mut self.done)));
         let handlers = handlers(&self.plans, &calls, &done);
-        let work = Work {
+        let work = BatchRun {
             handlers: &handlers,
             retry: RetryPolicy::default(),
             concurrency: 10,
             work_until: Instant::now() + WORK_TIME,
             dead_letter_until: Instant::now() + WORK_TIME + Duration::from_millis(500),
             settle_until: Instant::now() + WORK_TIME + Duration::from_secs(1),
-            messages: &incoming,
-            settle: &source,
+            messages: &received_message,
+            source: &source,
             invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
         };
         let ended = work.run().await;
@@ -133,14 +133,14 @@ fn handlers(plans: &[Plan], calls: &Shared<BTreeMap<usize, u32>>, done: &Shared<
     handlers
 }
 
-struct Source<'a> {
+struct FifoQueue<'a> {
     batch: &'a [Stored],
     failing: &'a FailingMessages,
     receive_count_max: u32,
     dead: Mutex<Vec<usize>>,
 }
 
-impl Settle for Source<'_> {
+impl Source for FifoQueue<'_> {
     fn decode(&self, index: usize) -> Result<Envelope, String> {
         Envelope::builder(self.batch[index].id.to_string(), "/", "order.placed").build().map_err(|e| e.to_string())
     }
@@ -159,7 +159,7 @@ impl Settle for Source<'_> {
         Ok(())
     }
 
-    async fn give_back(&self, _: &[(usize, Option<Duration>)]) {}
+    async fn return_to_queue(&self, _: &[(usize, Option<Duration>)]) {}
 }
 
 /// Runs until the queue is empty, each invocation in one of `environments`; `crashes` are invocations that end before they
@@ -204,7 +204,7 @@ fn a_failing_message_dies_alone_and_its_group_goes_on() {
     plans[1] = always(0);
     let queue = check(&plans, 100, &[1], &[]);
     assert_eq!(queue.done, [0, 2, 3, 4, 5, 6, 7, 8, 9], "in order");
-    assert_eq!(queue.calls[&1], 6, "once behind another, then five times at the head");
+    assert_eq!(queue.calls[&1], 6, "once behind another, then five deadlines at the head");
     assert!(queue.calls.iter().all(|(id, calls)| *id == 1 || *calls == 1), "the others once each: {:?}", queue.calls);
     // With the queue's limit at the number of tries, one receive is kept back.
     check(&plans, 5, &[1], &[]);

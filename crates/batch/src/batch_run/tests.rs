@@ -1,0 +1,334 @@
+//! The engine against an in-memory source, on paused time.
+
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::handlers::{json, plain};
+
+/// Remembers what was asked of it; sending to the dead-letter queue can be made to fail.
+#[derive(Default)]
+struct Memory {
+    bodies: Vec<String>,
+    dead_letters: Mutex<Vec<(usize, String)>>,
+    delays: Mutex<Vec<(usize, Duration)>>,
+    broken: bool,
+    /// Sending to the dead-letter queue never ends.
+    silent: bool,
+}
+
+impl Source for Memory {
+    fn decode(&self, index: usize) -> Result<Envelope, String> {
+        Envelope::decode(&self.bodies[index]).map_err(|error| error.to_string())
+    }
+
+    fn sent_unix_ms(&self, index: usize, _: Option<&Envelope>) -> Option<u64> {
+        u64::try_from(index).ok()
+    }
+
+    /// The broker counts.
+    async fn failed(&self, _: usize, _: bool) -> Tries {
+        Tries { count: 1, last: false }
+    }
+
+    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
+        tokio::task::yield_now().await;
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        if self.broken {
+            return Err("no dead-letter queue".to_owned());
+        }
+        self.dead_letters.lock().unwrap().push((index, reason.to_owned()));
+        Ok(())
+    }
+
+    async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
+        let delays = returned.iter().filter_map(|&(index, delay)| Some((index, delay?)));
+        self.delays.lock().unwrap().extend(delays);
+    }
+}
+
+/// The handlers do what the event's type says, and note the ids of what they were given.
+fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
+    let mut handlers = Handlers::default();
+    let started = Arc::clone(started);
+    handlers.otherwise(plain(move |delivery: Arc<Delivery>| {
+        started.lock().unwrap().push(delivery.envelope().id().to_owned());
+        assert_ne!(delivery.envelope().event_type(), "panic.early", "a panic before there is a future");
+        async move {
+            tokio::task::yield_now().await;
+            match delivery.envelope().event_type() {
+                "done" => Outcome::Done,
+                "retry" => Outcome::Retry,
+                "after" => Outcome::RetryAfter(Duration::from_secs(77)),
+                "reject" => Outcome::Reject("said so".to_owned()),
+                "failed" => Outcome::Failed("the warehouse is closed".to_owned()),
+                "hang" => std::future::pending().await,
+                "slow" => {
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    Outcome::Done
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }));
+    handlers
+}
+
+struct Ran {
+    ended: Vec<Ended>,
+    settled: Vec<Settled>,
+    memory: Memory,
+    started: Vec<String>,
+}
+
+/// Works off messages `(type, group)`, on a FIFO queue if they have a group; the type `garbage` is no event at all. Ten
+/// seconds are there for the handlers, and one more to settle.
+async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool) -> Ran {
+    run_with(messages, concurrency, Memory { broken, ..Memory::default() }).await
+}
+
+async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory: Memory) -> Ran {
+    let body = |index: usize, event_type: &str| match event_type {
+        "garbage" => "Order ID: 12345".to_owned(),
+        event_type => Envelope::builder(index.to_string(), "/", event_type).build().unwrap().encode(),
+    };
+    let received_message = messages.iter().enumerate().map(|(index, (_, group))| ReceivedMessage {
+        id: format!("m-{index}").into(),
+        queue: "queue",
+        receive_count: 1,
+        group: group.map(Cow::Borrowed),
+        ordered: group.is_some(),
+        trace_header: None,
+    });
+    let received_message: Vec<_> = received_message.collect();
+    let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
+    let (started, memory) = (Arc::default(), Memory { bodies, ..memory });
+    let work = BatchRun {
+        handlers: &handlers(&started),
+        retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
+        concurrency,
+        work_until: Instant::now() + Duration::from_secs(10),
+        dead_letter_until: Instant::now() + Duration::from_millis(10_700),
+        settle_until: Instant::now() + Duration::from_secs(11),
+        messages: &received_message,
+        source: &memory,
+        invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
+    };
+    let ended = work.run().await;
+    let settled = ended.iter().map(|ended| ended.settled).collect();
+    let started = std::mem::take(&mut *started.lock().unwrap());
+    Ran { ended, settled, memory, started }
+}
+
+fn told(settled: &[Settled]) -> String {
+    let letter = |how: &Settled| match how {
+        Settled::Done => 'd',
+        Settled::DeadLettered => 'x',
+        Settled::Returned(Some(_)) => 'r',
+        Settled::Returned(None) => 'u',
+    };
+    settled.iter().map(letter).collect()
+}
+
+/// `d`one, dead-lettered (`x`), `r`eturned with a delay, returned `u`ntouched.
+async fn check(messages: &[(&str, Option<&str>)], expected: &str) -> Ran {
+    let ran = run(messages, 10, false).await;
+    assert_eq!(told(&ran.settled), expected, "{messages:?}");
+    ran
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_message_never_touches_its_batch_mates() {
+    let types = ["done", "panic", "garbage", "panic.early", "reject", "hang", "retry", "after", "done", "failed"];
+    let ran = check(&types.map(|event_type| (event_type, None)), "drxrxrrrdr").await;
+    let dead: Vec<_> = ran.memory.dead_letters.into_inner().unwrap();
+    assert_eq!(dead.len(), 2);
+    assert!(dead.iter().any(|(index, reason)| *index == 2 && reason.starts_with("undecodable: not JSON")));
+    assert!(dead.contains(&(4, "said so".to_owned())));
+    let delays = ran.memory.delays.into_inner().unwrap();
+    assert_eq!(delays.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 9]);
+    assert!(delays.contains(&(7, Duration::from_secs(77))), "a time the handler chose is kept exactly");
+    assert!(delays.iter().all(|(index, delay)| *index == 7 || *delay <= Duration::from_secs(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_returns_later_messages_of_its_group_only() {
+    let (a, b) = (Some("a"), Some("b"));
+    let ran = check(&[("done", a), ("after", a), ("done", b), ("done", a), ("reject", b), ("done", b)], "drdrxd").await;
+    assert!(!ran.started.contains(&"3".to_owned()), "not even started");
+    let delays = ran.memory.delays.into_inner().unwrap();
+    assert_eq!(
+        delays,
+        [(1, Duration::from_secs(77)), (3, Duration::from_secs(77))],
+        "the same wait for the whole group"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_handled_in_order_and_one_at_a_time() {
+    let group = Some("a");
+    // Each takes four of the ten seconds: the third is cancelled, the fourth never starts.
+    let ran = check(&[("slow", group), ("slow", group), ("slow", group), ("done", group)], "ddrr").await;
+    assert_eq!(ran.started, ["0", "1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_started_before_the_deadline_is_returned_untouched() {
+    let ran = run(&[("slow", None); 8], 2, false).await;
+    assert_eq!(told(&ran.settled), "ddddrruu");
+    assert_eq!(ran.started.len(), 6, "two at a time");
+    assert_eq!(ran.memory.delays.into_inner().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reject_that_cannot_be_stored_goes_back() {
+    let (a, b) = (Some("a"), Some("b"));
+    let ran = run(&[("reject", a), ("done", a), ("garbage", b), ("done", None)], 10, true).await;
+    assert_eq!(told(&ran.settled), "rrrd");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_queue_that_does_not_answer_takes_no_delay_from_the_others() {
+    let ran = run_with(&[("reject", None), ("after", None)], 10, Memory { silent: true, ..Memory::default() }).await;
+    assert_eq!(told(&ran.settled), "rr");
+    let delays = ran.memory.delays.into_inner().unwrap();
+    assert_eq!(delays.iter().find(|(index, _)| *index == 1), Some(&(1, Duration::from_secs(77))));
+}
+
+/// What was not started in time spent a receive: it comes first in the next batch.
+#[test]
+fn the_most_often_received_come_first() {
+    let message = |receive_count| ReceivedMessage {
+        id: "m".into(),
+        queue: "queue",
+        receive_count,
+        group: None,
+        ordered: false,
+        trace_header: None,
+    };
+    let started = |receive_counts: &[u32]| {
+        let messages: Vec<_> = receive_counts.iter().map(|&count| message(count)).collect();
+        ordering_groups(&messages).concat()
+    };
+    assert_eq!(started(&[1, 3, 2, 3]), [1, 3, 2, 0]);
+    assert_eq!(started(&[1, 1, 1]), [0, 1, 2], "in the order of arrival otherwise");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_are_found_by_type() {
+    let mut handlers = Handlers::default();
+    let name = |name: &'static str| plain(move |_| async move { Outcome::Reject(name.to_owned()) });
+    for pattern in ["github.*", "github.issues.*", "github.push"] {
+        handlers.on(pattern, name(pattern));
+    }
+    handlers.on("order", json(|order: Vec<u8>, _| async move { Outcome::Reject(format!("order {order:?}")) }));
+    for (event_type, payload, expected) in [
+        ("github.push", "", "github.push"),
+        ("github.pushed", "", "github.*"),
+        ("github.issues.opened", "", "github.issues.*"),
+        ("github", "", "no handler for type github"),
+        ("order", "[1,2]", "order [1, 2]"),
+        ("order", "[1,\"secret\"]", "payload does not fit at [1] (line 1, column 11)"),
+        ("order", "[1", "payload is not JSON (line 1, column 2)"),
+        ("order", "[1] x", "payload goes on after its JSON value"),
+    ] {
+        let envelope = Envelope::builder("1", "/", event_type).payload(Some("text/plain"), payload).build().unwrap();
+        let (receive_count, queue, group, deadline) = (1, String::new(), None, Instant::now());
+        let delivery = Delivery { envelope, receive_count, queue, group, deadline };
+        assert_eq!(
+            handlers.call(Arc::new(delivery)).await,
+            Outcome::Reject(expected.to_owned()),
+            "{event_type} {payload}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the handlers do: one settlement for each message, one copy for each that is dead-lettered, a delay for each
+    /// that is returned after a start, and within a group nothing is handled after a failure.
+    #[test]
+    fn every_delivery_is_settled_exactly_once(
+        picks in prop::collection::vec((0..9usize, 0..4usize), 0..25),
+        concurrency in 0..12usize,
+        broken: bool,
+    ) {
+        let types = ["done", "retry", "after", "reject", "panic", "panic.early", "garbage", "hang", "slow"];
+        let groups = [None, Some("a"), Some("b"), Some("c")];
+        let messages: Vec<_> = picks.iter().map(|&(kind, group)| (types[kind], groups[group])).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let Ran { ended, settled, memory, started } = runtime.block_on(run(&messages, concurrency, broken));
+
+        prop_assert_eq!(settled.len(), messages.len());
+        let mut once = started.clone();
+        once.sort();
+        once.dedup();
+        prop_assert_eq!(once.len(), started.len(), "no handler runs twice");
+        let indexes = |wanted: fn(&Settled) -> bool| -> Vec<usize> {
+            settled.iter().enumerate().filter(|(_, how)| wanted(how)).map(|(index, _)| index).collect()
+        };
+        let mut dead: Vec<_> = memory.dead_letters.into_inner().unwrap().into_iter().map(|(index, _)| index).collect();
+        dead.sort_unstable();
+        prop_assert_eq!(dead, indexes(|how| *how == Settled::DeadLettered));
+        let delayed: Vec<_> = memory.delays.into_inner().unwrap().into_iter().map(|(index, _)| index).collect();
+        prop_assert_eq!(delayed, indexes(|how| matches!(how, Settled::Returned(Some(_)))));
+        for group in groups.into_iter().flatten() {
+            let of_group = || settled.iter().zip(&messages).filter(|(_, message)| message.1 == Some(group));
+            let handled = of_group().take_while(|(how, _)| !matches!(how, Settled::Returned(_))).count();
+            let returned = of_group().skip(handled).all(|(how, _)| matches!(how, Settled::Returned(_)));
+            prop_assert!(returned, "after a failure of {group} everything of it goes back: {settled:?}");
+        }
+        for (ended, settled) in ended.iter().zip(&settled) {
+            let fits = match ended.disposition {
+                Disposition::Done => *settled == Settled::Done,
+                Disposition::Rejected | Disposition::Undecodable => *settled == Settled::DeadLettered,
+                Disposition::Retry | Disposition::RejectFailed => matches!(settled, Settled::Returned(Some(_))),
+                Disposition::Returned => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
+            };
+            prop_assert!(fits, "{ended:?}");
+        }
+        prop_assert_eq!(ended.iter().filter(|ended| ended.handler.is_some()).count(), started.len());
+        for (how, (kind, group)) in settled.iter().zip(&messages) {
+            prop_assert!(*kind != "done" || group.is_some() || matches!(how, Settled::Done | Settled::Returned(None)));
+        }
+    }
+}
+
+#[test]
+fn a_handler_is_shown_the_group_that_the_sender_named() {
+    let token = "sha256-5f9b1b4c";
+    for (named, of_the_broker, shown) in [
+        (Some("two words"), Some(token), Some("two words")),
+        (Some("c-1"), Some("c-1"), Some("c-1")),
+        (Some("c-1"), None, Some("c-1")),
+        (None, Some("c-1"), Some("c-1")),
+        (None, None, None),
+    ] {
+        let envelope = Envelope::builder("e-1", "/", "done").group(named.unwrap_or_default()).build().unwrap();
+        let memory = Memory { bodies: vec![envelope.encode()], ..Memory::default() };
+        let message = ReceivedMessage {
+            id: "m-1".into(),
+            queue: "queue.fifo",
+            receive_count: 1,
+            group: of_the_broker.map(Cow::Borrowed),
+            ordered: true,
+            trace_header: None,
+        };
+        let work = BatchRun {
+            handlers: &handlers(&Arc::default()),
+            retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
+            concurrency: 1,
+            work_until: Instant::now(),
+            dead_letter_until: Instant::now(),
+            settle_until: Instant::now(),
+            messages: &[],
+            source: &memory,
+            invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
+        };
+        assert_eq!(work.decode(0, &message).unwrap().group(), shown, "{named:?} {of_the_broker:?}");
+    }
+}

@@ -1,0 +1,157 @@
+//! [`Forward`]: a ready-made handler that posts events to an HTTP endpoint, as CloudEvents in structured mode. The body is the
+//! envelope exactly as it was on the queue, whatever its payload.
+//!
+//! | answer | outcome |
+//! |---|---|
+//! | 2xx | done |
+//! | 408, 429, 5xx | retry, after the time `Retry-After` names if there is one |
+//! | 3xx | reject: redirects are not followed, as a POST would not survive most of them |
+//! | other 4xx | reject, with the status as reason |
+//! | no answer in time, or no connection | retry |
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use crate::{Delivery, Envelope, Outcome, chain};
+
+/// Longest time for a request, connection and answer included. Well below the function's timeout, so that a silent endpoint costs
+/// one message a retry and not the batch.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection idle for longer is not used again: the peer may have forgotten it while the function was frozen.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The body of an answer is read and dropped, so that the connection can be used again; a longer body costs the connection.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#32-structured-content-mode>
+const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("sluicegate/", env!("CARGO_PKG_VERSION")));
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Posts events to one URL over kept-alive connections.
+pub struct Forward {
+    url: Uri,
+    timeout: Duration,
+    /// Created on first use, because it reads the system's root certificates.
+    client: OnceLock<HttpClient>,
+}
+
+/// The URL is not an absolute http(s) URL. The text leaves it out, as it may hold a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("FORWARD_URL is not an http:// or https:// URL")]
+pub struct UrlError;
+
+impl Forward {
+    /// Returns a handler that forwards to `url`.
+    ///
+    /// # Errors
+    /// It is not an absolute http(s) URL.
+    pub fn to(url: &str) -> Result<Self, UrlError> {
+        let url: Uri = url.parse().map_err(|_| UrlError)?;
+        match (url.scheme_str(), url.host()) {
+            (Some("http" | "https"), Some(host)) if !host.is_empty() => {
+                Ok(Self { url, timeout: REQUEST_TIMEOUT, client: OnceLock::new() })
+            }
+            _ => Err(UrlError),
+        }
+    }
+
+    /// Turns into a handler for [`Builder::otherwise`](crate::Builder::otherwise) or [`Builder::on`](crate::Builder::on).
+    pub fn into_handler(
+        self,
+    ) -> impl Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static {
+        let forward = Arc::new(self);
+        move |delivery| {
+            let forward = Arc::clone(&forward);
+            Box::pin(async move { forward.handle(delivery.envelope()).await })
+        }
+    }
+
+    /// Posts the event and derives the outcome from the answer.
+    pub async fn handle(&self, envelope: &Envelope) -> Outcome {
+        match tokio::time::timeout(self.timeout, self.post(envelope)).await {
+            Ok(Ok(answer)) => outcome(answer.status(), answer.headers(), SystemTime::now()),
+            Ok(Err(error)) => retry(envelope, &error),
+            Err(_) => retry(envelope, &"no answer in time"),
+        }
+    }
+
+    async fn post(&self, envelope: &Envelope) -> Result<Response<()>, String> {
+        let mut request = Request::new(Full::new(Bytes::from(envelope.encode())));
+        *request.method_mut() = Method::POST;
+        request.uri_mut().clone_from(&self.url);
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, STRUCTURED);
+        headers.insert(USER_AGENT, AGENT);
+        for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        let (head, body) = self.client()?.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        // The status decides; an error while the body is read does not matter.
+        let _ = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        Ok(Response::from_parts(head, ()))
+    }
+
+    fn client(&self) -> Result<&HttpClient, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        // The provider is named, because rustls panics when it has to choose between two linked providers.
+        let tls = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| chain(&error))?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .build(tls.https_or_http().enable_http1().build());
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+fn retry(envelope: &Envelope, reason: &dyn std::fmt::Display) -> Outcome {
+    tracing::warn!(message_id = envelope.id(), %reason, "not forwarded");
+    Outcome::Retry
+}
+
+fn outcome(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Outcome {
+    match status.as_u16() {
+        200..=299 => Outcome::Done,
+        408 | 429 | 500..=599 => match headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now)) {
+            Some(delay) => Outcome::RetryAfter(delay),
+            None => Outcome::Retry,
+        },
+        code => Outcome::Reject(format!("the endpoint answered {code}")),
+    }
+}
+
+/// Reads seconds, or a date in HTTP's format; a date in the past means at once.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110.html#name-retry-after>
+fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date: SystemTime = OffsetDateTime::parse(text, &Rfc2822).ok()?.into();
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

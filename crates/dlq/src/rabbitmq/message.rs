@@ -1,0 +1,275 @@
+//! A dead letter of RabbitMQ as [`DeadLetter`]: what it is, where it came from, and why it is here.
+//!
+//! An envelope is told as the consumer would tell it: by content type, by `cloudEvents:` headers, or by what the body is. Where
+//! it came from is the consumer's word (`sluicegate-source`), else the last queue that RabbitMQ says it left (`x-death`), else
+//! the queue whose dead-letter queue has this one's name.
+
+use std::collections::BTreeMap;
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, ShortString};
+use sha2::{Digest, Sha256};
+use sluicegate_envelope::Envelope;
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
+use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::display::{self, Death};
+use crate::DeadLetter;
+
+/// Bytes of the digest that names a message without an id.
+const DIGEST_BYTES: usize = 8;
+
+const NOT_RECORDED: &str = "not recorded";
+
+/// The dead-letter queue that a message lies in.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) queue: String,
+    pub(super) vhost: String,
+}
+
+/// The message as people see it.
+pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> DeadLetter {
+    let event = Event::read(properties, &body);
+    let death = deaths_elsewhere(place, properties).next();
+    let reason = match (display::text(properties, REASON), death.as_ref().map(words)) {
+        // The consumer's copies have no `x-death`: what RabbitMQ recorded came after.
+        (Some(told), Some(later)) => format!("{later}; before that: {told}"),
+        (Some(told), None) => told.to_owned(),
+        (None, Some(words)) => words,
+        (None, None) => NOT_RECORDED.to_owned(),
+    };
+    let own_id = || properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
+    DeadLetter {
+        handle,
+        id: event.id.or_else(own_id).unwrap_or_else(|| digest(properties, &body)),
+        broker_id: String::new(),
+        event_type: event.event_type,
+        time: event.time.or_else(|| properties.timestamp().and_then(display::time)),
+        // Only RabbitMQ records it.
+        dead_lettered_at: death.and_then(|death| death.at),
+        reason,
+        source_queue: source_queue(place, properties).ok(),
+        receive_count: display::count(properties, RECEIVE_COUNT),
+        redrives: display::count(properties, REDRIVES).unwrap_or_default(),
+        group: event.group,
+        body,
+        attributes: attributes(properties),
+    }
+}
+
+/// The queue that it came from.
+///
+/// # Errors
+/// Why nobody can tell.
+pub(super) fn source_queue(place: &Place, properties: &BasicProperties) -> Result<String, String> {
+    let Place { queue, vhost } = place;
+    if let Some(source) = display::text(properties, SOURCE) {
+        let ours = source.strip_suffix(vhost.as_str()).and_then(|rest| rest.strip_suffix("::"));
+        return ours.map(str::to_owned).ok_or_else(|| format!("it came from {source}, which is another virtual host"));
+    }
+    if let Some(death) = deaths_elsewhere(place, properties).next() {
+        return Ok(death.queue.to_owned());
+    }
+    if let Some(first) = display::text(properties, "x-first-death-queue").filter(|first| first != queue) {
+        return Ok(first.to_owned());
+    }
+    let by_name = queue.strip_suffix(DEAD_LETTER_QUEUE_SUFFIX).filter(|name| !name.is_empty());
+    by_name.map(str::to_owned).ok_or_else(|| "nobody recorded which queue it came from".to_owned())
+}
+
+/// What it left before it came here; not what happened here.
+fn deaths_elsewhere<'a>(place: &Place, properties: &'a BasicProperties) -> impl Iterator<Item = Death<'a>> {
+    display::deaths(properties).filter(move |death| death.queue != place.queue)
+}
+
+/// <https://www.rabbitmq.com/docs/dlx#effects>
+fn words(death: &Death<'_>) -> String {
+    let queue = death.queue;
+    match death.reason {
+        "rejected" => format!("rejected by the consumer of {queue}"),
+        "expired" => format!("expired in {queue}"),
+        "maxlen" => format!("{queue} was full"),
+        "delivery_limit" => format!("delivered more often than {queue} allows"),
+        other => format!("{other} in {queue}"),
+    }
+}
+
+/// What the envelope says, as far as there is one.
+#[derive(Default)]
+struct Event {
+    id: Option<String>,
+    event_type: Option<String>,
+    time: Option<OffsetDateTime>,
+    group: Option<String>,
+}
+
+impl Event {
+    fn read(properties: &BasicProperties, body: &[u8]) -> Self {
+        let content_type = properties.content_type().as_ref().map_or("", ShortString::as_str);
+        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let structured = media_type.starts_with("application/cloudevents");
+        let binary = || Self::of_headers(properties);
+        let told =
+            if structured { Self::of_body(body).or_else(binary) } else { binary().or_else(|| Self::of_body(body)) };
+        told.unwrap_or_default()
+    }
+
+    fn of_body(body: &[u8]) -> Option<Self> {
+        let envelope = Envelope::decode(std::str::from_utf8(body).ok()?).ok()?;
+        Some(Self {
+            id: Some(envelope.id().to_owned()),
+            event_type: Some(envelope.event_type().to_owned()),
+            time: envelope.time(),
+            group: envelope.group().map(str::to_owned),
+        })
+    }
+
+    /// None if there is no attribute among the headers.
+    fn of_headers(properties: &BasicProperties) -> Option<Self> {
+        let attribute = |name: &str| {
+            ATTRIBUTE_PREFIXES.iter().find_map(|prefix| header::get(properties, &format!("{prefix}{name}")))
+        };
+        let text = |name: &str| attribute(name).and_then(header::text).map(str::to_owned);
+        let time = match attribute("time") {
+            Some(AMQPValue::Timestamp(unix_s)) => display::time(*unix_s),
+            other => other.and_then(header::text).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()),
+        };
+        text("id").map(|id| Self { id: Some(id), event_type: text("type"), time, group: text("partitionkey") })
+    }
+}
+
+/// A name for a message without any: the same each time it is looked at. Messages that are equal in all have the same.
+fn digest(properties: &BasicProperties, body: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    // What the queue itself counts differs each time.
+    for (name, value) in attributes(properties).iter().filter(|(name, _)| !name.starts_with("x-")) {
+        for part in [name, value] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.update(body);
+    let hash = hash.finalize();
+    hash.iter().take(DIGEST_BYTES).fold("raw-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+}
+
+/// Every header by its name, and every property as `property.NAME`.
+fn attributes(properties: &BasicProperties) -> BTreeMap<String, String> {
+    let headers = properties.headers().iter().flat_map(|headers| headers.inner());
+    let headers = headers.map(|(name, value)| (name.to_string(), display::shown(value)));
+    let text = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
+    let number = |number: &Option<u8>| number.map(|number| number.to_string());
+    let time = properties.timestamp().map(|unix_s| display::shown(&AMQPValue::Timestamp(unix_s)));
+    let own = [
+        ("content-type", text(properties.content_type())),
+        ("content-encoding", text(properties.content_encoding())),
+        ("delivery-mode", number(properties.delivery_mode())),
+        ("priority", number(properties.priority())),
+        ("correlation-id", text(properties.correlation_id())),
+        ("reply-to", text(properties.reply_to())),
+        ("expiration", text(properties.expiration())),
+        ("message-id", text(properties.message_id())),
+        ("timestamp", time),
+        ("type", text(properties.kind())),
+        ("user-id", text(properties.user_id())),
+        ("app-id", text(properties.app_id())),
+        ("cluster-id", text(properties.cluster_id())),
+    ];
+    let own = own.into_iter().filter_map(|(name, value)| Some((format!("property.{name}"), value?)));
+    headers.chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{FieldArray, FieldTable};
+
+    use super::*;
+
+    fn table(members: &[(&str, AMQPValue)]) -> FieldTable {
+        let members = members.iter().map(|(name, value)| (ShortString::from(*name), value.clone()));
+        members.collect::<BTreeMap<_, _>>().into()
+    }
+
+    fn long(text: &str) -> AMQPValue {
+        AMQPValue::LongString(text.into())
+    }
+
+    fn with(headers: &[(&str, AMQPValue)]) -> BasicProperties {
+        BasicProperties::default().with_headers(table(headers))
+    }
+
+    fn deaths(entries: &[(&str, &str)]) -> AMQPValue {
+        let entry = |(queue, reason): &(&str, &str)| {
+            let time = AMQPValue::Timestamp(1_700_000_000);
+            AMQPValue::FieldTable(table(&[("queue", long(queue)), ("reason", long(reason)), ("time", time)]))
+        };
+        AMQPValue::FieldArray(FieldArray::from(entries.iter().map(entry).collect::<Vec<_>>()))
+    }
+
+    fn place(queue: &str) -> Place {
+        Place { queue: queue.into(), vhost: "/a::b".into() }
+    }
+
+    #[test]
+    fn the_source_is_the_consumers_word_then_the_brokers_then_the_name() {
+        let died = deaths(&[("here.dlq", "expired"), ("orders", "delivery_limit"), ("orders.retry.1s", "expired")]);
+        for (headers, expected) in [
+            (vec![(SOURCE, long("a::q::/a::b")), ("x-death", died.clone())], Ok("a::q")),
+            (vec![(SOURCE, long("q::/"))], Err("it came from q::/, which is another virtual host")),
+            (vec![("x-death", died), ("x-first-death-queue", long("orders.retry.1s"))], Ok("orders")),
+            (vec![("x-first-death-queue", long("first"))], Ok("first")),
+            (vec![("x-first-death-queue", long("here.dlq"))], Ok("here")),
+            (vec![("x-death", long("nonsense"))], Ok("here")),
+        ] {
+            let source = source_queue(&place("here.dlq"), &with(&headers));
+            assert_eq!(source.as_deref().map_err(String::as_str), expected);
+        }
+        for nameless in [".dlq", "letters"] {
+            let error = source_queue(&place(nameless), &BasicProperties::default()).unwrap_err();
+            assert_eq!(error, "nobody recorded which queue it came from", "{nameless}");
+        }
+    }
+
+    #[test]
+    fn what_killed_it_is_told_in_words() {
+        let death = deaths(&[("q", "delivery_limit")]);
+        let told = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
+        assert_eq!(told.reason, "delivered more often than q allows");
+        assert_eq!(told.dead_lettered_at, display::time(1_700_000_000));
+        let headers = [("x-death", death), (REASON, long("bad card")), (RECEIVE_COUNT, AMQPValue::LongInt(5))];
+        let told = dead_letter(&place("q.dlq"), 1, &with(&headers), Vec::new());
+        assert_eq!(told.reason, "delivered more often than q allows; before that: bad card");
+        assert_eq!(told.receive_count, Some(5));
+        let told = dead_letter(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
+        assert_eq!((told.reason.as_str(), told.dead_lettered_at), ("bad card", None));
+        assert_eq!(dead_letter(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
+    }
+
+    #[test]
+    fn an_event_is_found_in_the_body_or_in_headers_and_a_raw_message_keeps_one_name() {
+        let event = br#"{"specversion":"1.0","id":"e-1","source":"/s","type":"t","partitionkey":"g"}"#;
+        let headers = [("cloudEvents:id", long("e-2")), ("cloudEvents:type", long("u"))];
+        let structured = with(&headers).with_content_type("application/cloudevents+json; charset=utf-8".into());
+        let told =
+            |properties: &BasicProperties, body: &[u8]| dead_letter(&place("q.dlq"), 1, properties, body.to_vec());
+        for (properties, body, id, event_type) in [
+            (&structured, &event[..], "e-1", Some("t")),
+            (&structured, b"broken", "e-2", Some("u")),
+            (&with(&headers), event, "e-2", Some("u")),
+            (&BasicProperties::default(), event, "e-1", Some("t")),
+            (&BasicProperties::default().with_message_id("m-1".into()), b"{", "m-1", None),
+        ] {
+            let told = told(properties, body);
+            assert_eq!((told.id.as_str(), told.event_type.as_deref()), (id, event_type));
+        }
+        let counted = with(&[("x-delivery-count", AMQPValue::LongLongInt(7))]);
+        let raw = told(&counted, b"\xff");
+        assert_eq!(raw.id, told(&BasicProperties::default(), b"\xff").id);
+        assert_ne!(raw.id, told(&BasicProperties::default(), b"\xfe").id);
+        assert_eq!(raw.attributes["x-delivery-count"], "7");
+    }
+}

@@ -1,0 +1,117 @@
+//! The copy of a dead letter for its redrive, checked against the limits of SQS before sending.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, RawMessage, body_md5, is_sendable};
+
+use super::{
+    message::{redrives, system},
+    queues::Queue,
+};
+
+/// Returns the copy of `message` for `queue`, with `edited` as its body if given.
+///
+/// # Errors
+/// The reason for which SQS would not carry the copy.
+pub(super) fn copy(message: &Message, queue: &Queue, edited: Option<&[u8]>) -> Result<RawMessage, String> {
+    let received = message.body.as_deref().unwrap_or_default();
+    let announced = message.md5_of_body.as_deref().unwrap_or_default();
+    if !announced.eq_ignore_ascii_case(&body_md5(received)) {
+        return Err("the body that was received is not the one that SQS announced".to_owned());
+    }
+    let body = match edited {
+        None => received,
+        Some(bytes) => std::str::from_utf8(bytes).map_err(|_| "SQS carries text only, in UTF-8")?,
+    };
+    if body.is_empty() {
+        return Err("SQS carries no empty message".to_owned());
+    }
+    if !is_sendable(body) {
+        return Err("the body holds characters that SQS does not carry".to_owned());
+    }
+    let redrives = redrives(message).saturating_add(1);
+    let attributes = attributes(message, redrives)?;
+    let bytes = body.len() + attributes.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+    if bytes > MESSAGE_BYTES_MAX {
+        return Err(format!("with {REDRIVES} it has {bytes} bytes, more than {MESSAGE_BYTES_MAX}"));
+    }
+    let broker_id = message.message_id.as_deref().unwrap_or_default();
+    // An edited body must not be taken for a repeat of the one before it.
+    let edition = edited.map(|_| format!("-{}", body_md5(body))).unwrap_or_default();
+    let deduplication_id = queue.is_fifo().then(|| format!("{broker_id}-{redrives}{edition}"));
+    let group = system(message, &System::MessageGroupId).or(queue.is_fifo().then_some(broker_id));
+    Ok(RawMessage {
+        body: body.to_owned(),
+        attributes,
+        trace_header: system(message, &System::AwsTraceHeader).map(str::to_owned),
+        delay_s: None,
+        group: group.map(str::to_owned),
+        deduplication_id,
+    })
+}
+
+fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, MessageAttributeValue>, String> {
+    let mut attributes = message.message_attributes.clone().unwrap_or_default();
+    for name in [REASON, RECEIVE_COUNT, SOURCE] {
+        attributes.remove(name);
+    }
+    let count = MessageAttributeValue::builder().data_type("Number").string_value(redrives.to_string()).build();
+    attributes.insert(REDRIVES.to_owned(), count.map_err(|error| error.to_string())?);
+    if attributes.len() > ATTRIBUTES_MAX {
+        return Err(format!("it has {ATTRIBUTES_MAX} attributes, and none is left for {REDRIVES}"));
+    }
+    Ok(attributes)
+}
+
+fn size(value: &MessageAttributeValue) -> usize {
+    let text = value.string_value.as_ref().map_or(0, String::len);
+    let bytes = value.binary_value.as_ref().map_or(0, |bytes| bytes.as_ref().len());
+    value.data_type.len() + text + bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(redrives: u32) -> Message {
+        let count = MessageAttributeValue::builder().data_type("Number").string_value(redrives.to_string()).build();
+        let mut builder = Message::builder().message_id("m").body("body").md5_of_body(body_md5("body"));
+        if redrives > 0 {
+            builder = builder.message_attributes(REDRIVES, count.expect("a number"));
+        }
+        builder.build()
+    }
+
+    fn queue(name: &str) -> Queue {
+        Queue { url: format!("http://h/0/{name}"), arn: format!("arn:aws:sqs:r:0:{name}"), name: name.to_owned() }
+    }
+
+    #[test]
+    fn a_deduplication_id_is_that_of_the_message_its_redrives_and_its_correction() {
+        let id = |redrives, edited: Option<&str>| {
+            let sent = copy(&message(redrives), &queue("q.fifo"), edited.map(str::as_bytes)).expect("a copy");
+            assert_eq!(sent.group.as_deref(), Some("m"), "a message without a group is one by itself");
+            sent.deduplication_id.expect("an id")
+        };
+        assert_eq!((id(0, None), id(1, None)), ("m-1".to_owned(), "m-2".to_owned()));
+        assert_eq!(id(0, None), id(0, None));
+        assert_ne!(id(0, Some("x")), id(0, Some("y")));
+        assert_ne!(id(0, None), id(0, Some("body")));
+        let standard = copy(&message(0), &queue("q"), None).expect("a copy");
+        assert_eq!((standard.group, standard.deduplication_id), (None, None));
+    }
+
+    #[test]
+    fn what_sqs_does_not_carry_is_not_sent() {
+        for (edited, reason) in
+            [(&b"\xff"[..], "text only"), (b"", "no empty message"), (b"a\0", "characters that SQS does not carry")]
+        {
+            let error = copy(&message(0), &queue("q"), Some(edited)).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+        }
+        let damaged = Message::builder().message_id("m").body("body").md5_of_body(body_md5("other")).build();
+        assert!(copy(&damaged, &queue("q"), None).expect_err("damaged").contains("announced"));
+    }
+}

@@ -1,0 +1,152 @@
+//! What the environment says at start: every mistake is told at once, and none is found out by a request.
+
+use std::collections::BTreeMap;
+
+use sluicegate_contract::Contract;
+use sluicegate_queue::{Binding, BindingError};
+
+/// The environment variable that names the one Secrets Manager secret.
+pub(crate) const SECRETS_ARN: &str = "SECRETS_ARN";
+
+/// The deploy-time half of the contract.
+#[derive(Debug)]
+pub struct Config {
+    /// Where each logical queue of the contract lives.
+    pub bindings: BTreeMap<String, Binding>,
+    /// The secret's ARN or name.
+    pub secrets_arn: String,
+    /// The broker of the queues that are bound to RabbitMQ; `None` when there are none.
+    #[cfg(feature = "rabbitmq")]
+    pub rabbitmq: Option<sluicegate_queue::rabbitmq::Config>,
+}
+
+/// One thing wrong with the environment.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A queue's binding is missing or not of a known form.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
+    /// A required variable is missing.
+    #[error("{0} is not set; it names the secret that holds API keys and signing secrets")]
+    Missing(&'static str),
+    /// The contract asks a queue for what it cannot do.
+    #[error("operation {operation} asks for a delay, which FIFO queues do not take per message (queue {queue})")]
+    DelayOnFifo {
+        /// The operation's id.
+        operation: String,
+        /// The logical queue.
+        queue: String,
+    },
+    /// A queue is bound to a broker that is not built in.
+    #[error("queue {queue} is bound to {broker}, which this function is built without; {remedy}")]
+    NotBuiltIn {
+        /// The logical queue.
+        queue: String,
+        /// The broker.
+        broker: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The environment that RabbitMQ needs has a mistake.
+    #[cfg(feature = "rabbitmq")]
+    #[error(transparent)]
+    Rabbitmq(#[from] sluicegate_queue::rabbitmq::ConfigError),
+    /// A queue is bound to RabbitMQ, and nothing says where that is.
+    #[cfg(feature = "rabbitmq")]
+    #[error("RABBITMQ_URL is not set; it says where the exchange of queue {queue} is")]
+    NoBroker {
+        /// The first such queue.
+        queue: String,
+    },
+    /// The contract asks for a delay that no queue of the ladder is long enough for.
+    #[cfg(feature = "rabbitmq")]
+    #[error(
+        "operation {operation} asks for a delay of {delay_s} s, longer than all of RABBITMQ_RETRY_DELAYS (queue {queue})"
+    )]
+    DelayBeyondRetryDelays {
+        /// The operation's id.
+        operation: String,
+        /// The logical queue.
+        queue: String,
+        /// The delay, in seconds.
+        delay_s: u16,
+    },
+}
+
+impl Config {
+    /// Reads the variables the contract needs through `lookup`.
+    ///
+    /// # Errors
+    /// Every mistake, not the first alone.
+    pub fn from_env(contract: &Contract, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let bindings = Binding::from_env(contract.queues().into_iter(), &lookup).unwrap_or_else(|wrong| {
+            errors.extend(wrong.into_iter().map(ConfigError::from));
+            BTreeMap::new()
+        });
+        for operation in contract.operations() {
+            let queue = &operation.enqueue.queue;
+            if operation.enqueue.delay_s > 0 && matches!(bindings.get(queue), Some(Binding::Sqs { fifo: true, .. })) {
+                errors.push(ConfigError::DelayOnFifo { operation: operation.id.clone(), queue: queue.clone() });
+            }
+        }
+        errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
+        #[cfg(feature = "rabbitmq")]
+        let rabbitmq = rabbitmq(contract, &bindings, &lookup, &mut errors);
+        let secrets_arn = lookup(SECRETS_ARN).filter(|arn| !arn.is_empty());
+        match secrets_arn {
+            Some(secrets_arn) if errors.is_empty() => Ok(Self {
+                bindings,
+                secrets_arn,
+                #[cfg(feature = "rabbitmq")]
+                rabbitmq,
+            }),
+            Some(_) => Err(errors),
+            None => {
+                errors.push(ConfigError::Missing(SECRETS_ARN));
+                Err(errors)
+            }
+        }
+    }
+}
+
+fn not_built_in(queue: &str, binding: &Binding) -> Option<ConfigError> {
+    let (broker, remedy) = match binding {
+        Binding::Sqs { .. } if !cfg!(feature = "sqs") => ("SQS", "build it with the feature sqs"),
+        Binding::Rabbitmq { .. } if !cfg!(feature = "rabbitmq") => {
+            ("RabbitMQ", "deploy the build that has it (functions/rabbitmq)")
+        }
+        _ => return None,
+    };
+    Some(ConfigError::NotBuiltIn { queue: queue.to_owned(), broker, remedy })
+}
+
+/// The broker, if a queue is bound to one: what nothing uses is not asked for.
+#[cfg(feature = "rabbitmq")]
+fn rabbitmq(
+    contract: &Contract,
+    bindings: &BTreeMap<String, Binding>,
+    lookup: impl Fn(&str) -> Option<String>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<sluicegate_queue::rabbitmq::Config> {
+    let is_bound = |queue: &str| matches!(bindings.get(queue), Some(Binding::Rabbitmq { .. }));
+    let first = bindings.keys().find(|queue| is_bound(queue))?;
+    let config = match sluicegate_queue::rabbitmq::Config::from_env(lookup) {
+        Ok(Some(config)) => config,
+        Ok(None) => {
+            errors.push(ConfigError::NoBroker { queue: first.clone() });
+            return None;
+        }
+        Err(wrong) => {
+            errors.push(wrong.into());
+            return None;
+        }
+    };
+    for operation in contract.operations().iter().filter(|operation| is_bound(&operation.enqueue.queue)) {
+        let (delay_s, queue) = (operation.enqueue.delay_s, operation.enqueue.queue.clone());
+        if config.retry_delays().at_least_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
+            errors.push(ConfigError::DelayBeyondRetryDelays { operation: operation.id.clone(), queue, delay_s });
+        }
+    }
+    Some(config)
+}

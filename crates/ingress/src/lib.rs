@@ -1,0 +1,207 @@
+//! Signed HTTPS in, durable queue out: a 202 means that the broker holds the message.
+//!
+//! [`Ingress::admit`] is the whole story; each stage is a type that only the stage before it can make, in a file of its own.
+
+#[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
+compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
+
+mod answer;
+mod authenticate;
+mod backend;
+mod config;
+mod enqueue;
+mod event;
+mod explain;
+mod idempotency_key;
+mod json;
+mod limit;
+mod media_type;
+mod pointer;
+mod rejection;
+mod route;
+mod schemas;
+mod secrets;
+mod serve;
+mod trail;
+mod validate;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use http::StatusCode;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::value::RawValue;
+use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_queue::{Producer, Receipt};
+use sluicegate_telemetry::Emitter;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+pub use sluicegate_contract::EmbeddedContract;
+
+pub use crate::{
+    answer::{Answer, LambdaAnswer},
+    authenticate::Authenticated,
+    backend::Backend,
+    config::{Config, ConfigError},
+    event::{Arrival, EventError, Origin},
+    rejection::{ANSWER_BYTES_MAX, Code, Fault, Rejection},
+    route::Routed,
+    secrets::{FETCH_TIMEOUT, FetchError, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
+    serve::{from_env, serve},
+    trail::Trail,
+    validate::Validated,
+};
+use crate::{limit::RateLimits, schemas::Schemas};
+
+/// Left of the function's time for the answer, once the broker has been given up.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
+
+/// Embeds the contract that `sluicegate_contract::build` has checked. The value is an [`EmbeddedContract`] for [`serve`].
+#[macro_export]
+macro_rules! embedded_contract {
+    () => {
+        $crate::EmbeddedContract::new(
+            include_str!(concat!(env!("OUT_DIR"), "/contract.json")),
+            include_str!(concat!(env!("OUT_DIR"), "/openapi.json")),
+        )
+    };
+}
+
+/// Admits requests onto queues.
+pub struct Ingress<P, S> {
+    contract: &'static Contract,
+    producers: BTreeMap<String, P>,
+    secrets: Secrets<S>,
+    schemas: Schemas,
+    limits: RateLimits,
+    emitter: Option<Emitter>,
+}
+
+impl<P: Producer, S: SecretSource> Ingress<P, S> {
+    /// An ingress for the contract, with a producer for each of its queues. Reads nothing and connects to nothing.
+    pub fn new(contract: &'static Contract, producers: BTreeMap<String, P>, secrets: S) -> Self {
+        Self {
+            contract,
+            producers,
+            secrets: Secrets::new(secrets, contract),
+            schemas: Schemas::new(contract),
+            limits: RateLimits::new(contract),
+            emitter: None,
+        }
+    }
+
+    /// The same, with a line of metrics for each request.
+    #[must_use]
+    pub fn with_metrics(mut self, emitter: Option<Emitter>) -> Self {
+        self.emitter = emitter;
+        self
+    }
+
+    /// Answers one Lambda event; every refusal is an answer too.
+    ///
+    /// # Errors
+    /// Only for an event that is not an HTTP request.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<LambdaAnswer, EventError> {
+        let arrival = Arrival::from_event(&event.payload)?;
+        let (origin, is_head) = (arrival.origin, arrival.method == "HEAD");
+        let answer = self.answer(arrival, &event.context).await;
+        let answer = if is_head { answer.without_body() } else { answer };
+        Ok(answer.for_origin(origin))
+    }
+
+    async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {
+        let mut trail = Trail::new(&arrival, context);
+        let result = match self.about(&arrival) {
+            Some(Ok(answer)) => {
+                trail.described(answer.status);
+                return answer;
+            }
+            Some(Err(rejection)) => Err(rejection),
+            None => self.admit(arrival, context, &mut trail).await,
+        };
+        trail.tell(&result, self.emitter.as_ref());
+        match result {
+            Ok(receipt) => accepted(&receipt),
+            Err(rejection) => refused(&rejection),
+        }
+    }
+
+    /// The whole path of a request, from its route to the broker's receipt. What is learnt on the way is left in `trail`.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first stage that refuses.
+    pub async fn admit(&self, arrival: Arrival, context: &Context, trail: &mut Trail) -> Result<Receipt, Rejection> {
+        let now = SystemTime::now();
+        let deadline = Instant::now() + time_left(context, now);
+
+        let routed = Routed::new(self.contract, arrival)?;
+        let operation = routed.operation();
+        trail.routed(operation);
+        let now = OffsetDateTime::from(now);
+        let authenticated = Authenticated::new(routed, self.contract, &self.secrets, now.unix_timestamp()).await?;
+        self.limits.check(&authenticated)?;
+        let validated = Validated::new(authenticated, &self.schemas)?;
+        let envelope = enqueue::envelope(&validated, now)?;
+        trail.typed(envelope.event_type());
+
+        let queue = &operation.enqueue.queue;
+        let producer = self.producers.get(queue).ok_or_else(|| {
+            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
+        })?;
+        let started = Instant::now();
+        let trace_header = context.xray_trace_id.as_deref();
+        let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
+        trail.sent(started.elapsed());
+        receipt
+    }
+
+    /// What the API says about itself: its description, and the methods of a route.
+    fn about(&self, arrival: &Arrival) -> Option<Result<Answer, Rejection>> {
+        const DOCUMENT_ALLOW: &str = "GET, HEAD, OPTIONS";
+        if [Some(arrival.path.as_str()), arrival.unstaged_path()].contains(&Some(DOCUMENT_PATH)) {
+            return Some(match arrival.method.as_str() {
+                "GET" | "HEAD" => {
+                    Ok(Answer::new(StatusCode::OK, "application/json", self.contract.public_document().to_owned()))
+                }
+                "OPTIONS" => Ok(allowed(DOCUMENT_ALLOW.to_owned())),
+                _ => {
+                    let detail = format!("This route takes {DOCUMENT_ALLOW}.");
+                    Err(Rejection::new(Code::MethodNotAllowed, detail).header("allow", DOCUMENT_ALLOW))
+                }
+            });
+        }
+        if arrival.method != "OPTIONS" {
+            return None;
+        }
+        match route::find(self.contract, arrival) {
+            Err(RouteError::MethodNotAllowed { allow }) => Some(Ok(allowed(route::allow_header(&allow)))),
+            _ => None,
+        }
+    }
+}
+
+fn time_left(context: &Context, now: SystemTime) -> Duration {
+    context.deadline().duration_since(now).unwrap_or_default().saturating_sub(DEADLINE_MARGIN)
+}
+
+fn accepted(receipt: &Receipt) -> Answer {
+    #[derive(serde::Serialize)]
+    struct Accepted<'a> {
+        id: &'a str,
+    }
+    let body = serde_json::to_string(&Accepted { id: &receipt.id }).unwrap_or_default();
+    Answer::new(StatusCode::ACCEPTED, "application/json", body)
+}
+
+fn refused(rejection: &Rejection) -> Answer {
+    let mut answer = Answer::new(rejection.code.status(), "application/problem+json", rejection.body());
+    answer.headers.extend(rejection.headers.iter().cloned());
+    answer
+}
+
+fn allowed(allow: String) -> Answer {
+    Answer { status: StatusCode::NO_CONTENT, headers: vec![("allow", allow)], body: String::new() }
+}

@@ -1,0 +1,158 @@
+//! What of a secret's text is used, and what is complained of.
+
+use serde_json::{Value, json};
+
+use sluicegate_contract::Contract;
+
+use super::{Keyring, Moment};
+
+const DIGEST: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A contract with a list of each kind.
+fn contract() -> Contract {
+    let scheme =
+        |header: &str, list: &str| json!({ "type": "apiKey", "in": "header", "name": header, "x-secret": list });
+    let signed = |header: &str, list: &str| {
+        let mut scheme = scheme(header, list);
+        scheme["x-signature"] = list.into();
+        scheme
+    };
+    let document = json!({
+        "openapi": "3.1.1",
+        "info": { "title": "t", "version": "1" },
+        "paths": { "/take": { "post": {
+            "operationId": "take",
+            "security": [{ "apiKey": [] }, { "github": [] }, { "standardWebhooks": [] }],
+            "x-sluicegate": { "queue": "q", "type": "t", "fingerprint": "none" },
+        } } },
+        "components": { "securitySchemes": {
+            "apiKey": scheme("x-api-key", "api-keys"),
+            "github": signed("x-hub-signature-256", "github"),
+            "standardWebhooks": signed("webhook-signature", "standard-webhooks"),
+        } },
+    });
+    Contract::parse("openapi.yaml", &document.to_string()).unwrap()
+}
+
+fn key(sha256: &str, principal: &str) -> Value {
+    json!({ "sha256": sha256, "principal": principal, "scopes": ["*"] })
+}
+
+/// What the document is complained of, as `list/position: reason`, and how many values of each list are used. Lists that it
+/// does not mention are sound.
+fn read(document: &Value, before: Option<&Keyring>) -> (Keyring, Vec<String>) {
+    let mut whole = json!({ "api-keys": [key(DIGEST, "acme")], "github": ["first"], "standard-webhooks": [WHSEC] });
+    for (name, list) in document.as_object().unwrap() {
+        match list {
+            Value::Null => whole.as_object_mut().unwrap().remove(name),
+            list => whole.as_object_mut().unwrap().insert(name.clone(), list.clone()),
+        };
+    }
+    let (keyring, complaints) = Keyring::parse(&contract(), &whole.to_string(), Moment::now(0), before).unwrap();
+    let shown = complaints.iter().map(|complaint| {
+        let position = complaint.position.map(|position| format!("/{position}")).unwrap_or_default();
+        format!("{}{position}: {}", complaint.list, complaint.reason)
+    });
+    (keyring, shown.collect())
+}
+
+fn check(document: &Value, complaints: &[&str]) {
+    let (_, found) = read(document, None);
+    assert_eq!(found, complaints, "{document}");
+    let text = found.join(" ");
+    assert!(!text.contains("hush") && !text.contains("7571"), "a complaint quotes nothing: {text}");
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_is_complained_of_with_its_place_and_reason() {
+    let digest = "api-keys/1: sha256 is not 64 hexadecimal digits";
+    let principal = "api-keys/1: principal is not a text, or empty";
+    let good = key("00".repeat(32).as_str(), "good");
+    for (entry, complaint) in [
+        (json!("hush"), "api-keys/1: it is not an object with sha256, principal and scopes"),
+        (json!({}), digest),
+        (json!({ "sha256": 7, "principal": "acme" }), digest),
+        (key("+1".repeat(32).as_str(), "acme"), digest),
+        (key("-1".repeat(32).as_str(), "acme"), digest),
+        (key(" 1".repeat(32).as_str(), "acme"), digest),
+        (key("0x".repeat(32).as_str(), "acme"), digest),
+        (key("é".repeat(32).as_str(), "acme"), digest),
+        (key(&DIGEST[2..], "acme"), digest),
+        (key(&DIGEST[1..], "acme"), digest),
+        (key(&format!("{DIGEST}00"), "acme"), digest),
+        (key(&format!("{DIGEST}\n"), "acme"), digest),
+        (json!({ "sha256": DIGEST }), principal),
+        (json!({ "sha256": DIGEST, "principal": 7 }), principal),
+        (key(DIGEST, ""), principal),
+        (key(DIGEST, "a\u{7}b"), "api-keys/1: attribute principal holds a character that events must not carry"),
+        (key(DIGEST, "acme\n"), "api-keys/1: attribute principal holds a character that events must not carry"),
+        (key(DIGEST, "\u{FDD0}"), "api-keys/1: attribute principal holds a character that events must not carry"),
+        (key(DIGEST, "\u{1FFFE}"), "api-keys/1: attribute principal holds a character that events must not carry"),
+        (key(DIGEST, &"x".repeat(2_049)), "api-keys/1: attribute principal has 2049 bytes, more than 2048"),
+        (json!({ "sha256": DIGEST, "principal": "a", "scopes": "*" }), "api-keys/1: scopes is not a list of texts"),
+        (json!({ "sha256": DIGEST, "principal": "a", "scopes": [7] }), "api-keys/1: scopes is not a list of texts"),
+        (key("00".repeat(32).as_str(), "other"), "api-keys/1: its key has another principal already"),
+    ] {
+        check(&json!({ "api-keys": [good, entry, key(DIGEST, "acme")] }), &[complaint]);
+    }
+    for (list, entry, complaint) in [
+        ("github", json!(7), "github/1: it is not a text"),
+        ("github", json!(""), "github/1: the secret is empty"),
+        (
+            "github",
+            json!("hush\n"),
+            "github/1: the secret begins or ends with white space: store it without, and set it at the provider without",
+        ),
+        (
+            "standard-webhooks",
+            json!("whpk_hush"),
+            "standard-webhooks/1: the secret is not base64, after whsec_ or alone: paste it as the provider shows it",
+        ),
+        ("standard-webhooks", json!("whsec_aaaa"), "standard-webhooks/1: the secret has 3 bytes, not 24 to 64"),
+    ] {
+        check(&json!({ list: [WHSEC, entry] }), &[complaint]);
+    }
+}
+
+#[test]
+fn what_can_be_used_is_not_complained_of() {
+    for document in [
+        json!({}),
+        json!({ "api-keys": [] }),
+        json!({ "api-keys": [key(&DIGEST.to_uppercase(), "acme"), key(DIGEST, "acme")] }),
+        json!({ "api-keys": [{ "sha256": DIGEST, "principal": "é".repeat(1_024), "note": "mine" }] }),
+        json!({ "standard-webhooks": [format!(" v1,{WHSEC}\n")] }),
+        json!({ "a-list-of-another-contract": 7 }),
+    ] {
+        check(&document, &[]);
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_used_leaves_the_one_before_in_place() {
+    let (before, _) = read(&json!({}), None);
+    for (list, complaints) in [
+        (Value::Null, &["there is no list of this name"][..]),
+        (json!({ "sha256": DIGEST }), &["it is not a list"]),
+        (json!("hush"), &["it is not a list"]),
+        (json!([7]), &["", "no entry of the list can be used"]),
+    ] {
+        for name in ["api-keys", "github", "standard-webhooks"] {
+            let document = json!({ name: list });
+            let now = Moment::now(0);
+            let usable = |keyring: &Keyring| match name {
+                "api-keys" => keyring.api_keys(name, now).map(<[_]>::len).ok(),
+                _ => keyring.signing(name, now).map(<[_]>::len).ok(),
+            };
+            let (alone, found) = read(&document, None);
+            assert_eq!(found.len(), complaints.len(), "{document}: {found:?}");
+            assert!(found.last().unwrap().ends_with(complaints.last().unwrap()), "{document}: {found:?}");
+            assert_eq!(usable(&alone), None, "{document}");
+            let (kept, again) = read(&document, Some(&before));
+            assert_eq!((usable(&kept), again), (Some(1), found), "{document}");
+        }
+    }
+    let (emptied, _) = read(&json!({ "api-keys": [] }), Some(&before));
+    assert_eq!(emptied.api_keys("api-keys", Moment::now(0)).unwrap().len(), 0, "an empty list is meant");
+}

@@ -1,0 +1,90 @@
+//! Serves Lambda: reads the environment, wires the stages, answers requests.
+
+use std::{collections::BTreeMap, env, process::ExitCode};
+
+use lambda_http::{lambda_runtime, service_fn, tracing};
+use sluicegate_contract::{Contract, EmbeddedContract};
+use sluicegate_queue::aws::sdk_config;
+use sluicegate_telemetry::Emitter;
+
+use crate::{
+    Config, Ingress, SecretsManager,
+    backend::{Backend, Backends},
+};
+
+/// Longest wait for the broker at start. Lambda gives the start ten seconds in all, and a request connects again anyway.
+#[cfg(feature = "rabbitmq")]
+const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Serves Lambda until the process ends. Logs every configuration error at startup and then ends with a failure.
+///
+/// The whole `main` of a function is `sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await`.
+pub async fn serve(contract: EmbeddedContract) -> ExitCode {
+    tracing::init_default_subscriber();
+    let ingress = match load(contract).await {
+        Ok(ingress) => ingress,
+        Err(reasons) => {
+            for reason in reasons {
+                tracing::error!(reason, "the ingress cannot start");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    // Boxed, because the stages' futures nest deeper than the compiler lays out in one piece.
+    let handle = |event| Box::pin(async { ingress.handle(event).await.map_err(lambda_http::Error::from) });
+    match lambda_runtime::run(service_fn(handle)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the runtime ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn load(contract: EmbeddedContract) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
+    let contract = contract.load().map_err(|error| vec![format!("the embedded contract cannot be read: {error}")])?;
+    // One contract for the life of the process.
+    from_env(Box::leak(Box::new(contract)), |name| env::var(name).ok()).await
+}
+
+/// Returns an ingress for the contract, configured through `lookup`, which alone binds each queue to a broker.
+///
+/// Connects to RabbitMQ at once: at start Lambda lends a full CPU, and the first request does not wait for the connection. A
+/// broker that does not answer is logged; the first request tries again.
+///
+/// # Errors
+/// Every configuration error.
+pub async fn from_env(
+    contract: &'static Contract,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
+    let config = Config::from_env(contract, &lookup)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;
+    #[cfg(feature = "rabbitmq")]
+    let rabbitmq = config.rabbitmq.map(|rabbitmq| {
+        let ladder = rabbitmq.retry_delays().clone();
+        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&sdk)), ladder)
+    });
+    #[cfg(feature = "rabbitmq")]
+    if let Some((broker, _)) = &rabbitmq
+        && let Err(error) = broker.connect(tokio::time::Instant::now() + CONNECT_AT_START).await
+    {
+        tracing::error!(reason = %error, "no connection to RabbitMQ at the start; the first request tries again");
+    }
+    let mut backends = Backends {
+        sdk: sdk.clone(),
+        #[cfg(feature = "sqs")]
+        sqs: None,
+        #[cfg(feature = "rabbitmq")]
+        rabbitmq,
+    };
+    let mut producers = BTreeMap::new();
+    for (name, binding) in config.bindings {
+        let backend = backends.backend(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
+        producers.insert(name, backend);
+    }
+    let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
+    let secrets = SecretsManager::new(&sdk, config.secrets_arn, endpoint);
+    Ok(Ingress::new(contract, producers, secrets).with_metrics(Emitter::from_env(lookup)))
+}

@@ -1,0 +1,101 @@
+//! What is told about a request when it has been answered: one log line, and one line of metrics.
+//!
+//! Both functions use one set of field names. Nothing of a body, no header but the trace and no secret is among them; `reason` is
+//! the operator's side of a refusal. A route that exists is told by its path in the contract, so that its requests can be
+//! grouped; any other path is told as it came.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use lambda_http::Context;
+use sluicegate_contract::Operation;
+use sluicegate_queue::Receipt;
+use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
+
+use crate::{enqueue::is_traceparent, event::Arrival, rejection::Rejection};
+
+/// What is known of a request so far; every stage that passes adds to it.
+#[derive(Debug)]
+pub struct Trail {
+    request_id: String,
+    trace_id: Option<String>,
+    route: String,
+    queue: Option<&'static str>,
+    event_type: Option<String>,
+    enqueue: Option<Duration>,
+}
+
+impl Trail {
+    /// The trail of a request of which nothing has been looked at.
+    #[must_use]
+    pub fn new(arrival: &Arrival, context: &Context) -> Self {
+        let traceparent = arrival.header("traceparent").filter(|value| is_traceparent(value));
+        Self {
+            request_id: arrival.request_id.as_ref().unwrap_or(&context.request_id).clone(),
+            trace_id: trace_id(traceparent, context.xray_trace_id.as_deref()).map(str::to_owned),
+            route: format!("{} {}", arrival.method, arrival.path),
+            queue: None,
+            event_type: None,
+            enqueue: None,
+        }
+    }
+
+    pub(crate) fn routed(&mut self, operation: &'static Operation) {
+        self.route.clear();
+        self.route.extend([&operation.method, " ", &operation.path]);
+        self.queue = Some(&operation.enqueue.queue);
+    }
+
+    pub(crate) fn typed(&mut self, event_type: &str) {
+        self.event_type = Some(event_type.to_owned());
+    }
+
+    pub(crate) fn sent(&mut self, took: Duration) {
+        self.enqueue = Some(took);
+    }
+
+    /// Logs an answer that admits nothing: the description of the API, or of a route. Metrics count admissions only.
+    pub(crate) fn described(&self, status: StatusCode) {
+        let (request_id, route, trace_id) = (self.request_id.as_str(), self.route.as_str(), self.trace_id.as_deref());
+        tracing::info!(request_id, route, status = status.as_u16(), trace_id, "described");
+    }
+
+    /// Tells how it ended; the metrics only where there is somebody to read them.
+    pub(crate) fn tell(&self, result: &Result<Receipt, Rejection>, emitter: Option<&Emitter>) {
+        self.log(result);
+        let Some(emitter) = emitter else { return };
+        let refused = result.as_ref().err().map(|rejection| rejection.code.as_str());
+        if let Err(error) = emitter.admission(&Admission { refused, enqueue: self.enqueue }) {
+            tracing::warn!(request_id = self.request_id, reason = %error, "no metrics");
+        }
+    }
+
+    fn log(&self, result: &Result<Receipt, Rejection>) {
+        let (request_id, route) = (self.request_id.as_str(), self.route.as_str());
+        let (queue, event_type, trace_id) = (self.queue, self.event_type.as_deref(), self.trace_id.as_deref());
+        let enqueue_ms = self.enqueue.map(millis);
+        macro_rules! line {
+            ($level:ident, $text:literal, $($field:ident),*) => {
+                tracing::$level!(request_id, route, $($field),*, queue, event_type, enqueue_ms, trace_id, $text)
+            };
+        }
+        match result {
+            Ok(receipt) => {
+                let (status, message_id) = (202, receipt.id.as_str());
+                // RabbitMQ gives no id of its own.
+                let broker_id = Some(receipt.broker_id.as_str()).filter(|id| !id.is_empty());
+                line!(info, "accepted", status, message_id, broker_id);
+            }
+            Err(rejection) => {
+                let (status, code) = (rejection.code.status(), rejection.code.as_str());
+                let (fault_of_ours, status) = (status.is_server_error(), status.as_u16());
+                let (reason, message_id) = (rejection.log.as_deref(), rejection.id.as_deref());
+                if fault_of_ours {
+                    line!(error, "refused", status, code, reason, message_id);
+                } else {
+                    line!(info, "refused", status, code, reason, message_id);
+                }
+            }
+        }
+    }
+}

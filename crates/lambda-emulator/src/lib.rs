@@ -1,0 +1,52 @@
+//! AWS Lambda on one machine: the Runtime API, execution environments and event source mappings.
+//!
+//! A [`Function`] runs an unmodified function binary behind a Runtime API of its own, starts environments on demand, reuses and
+//! replaces them. [`SqsMapping`] feeds it from SQS, [`RabbitmqMapping`] from RabbitMQ, by AWS's rules for batches, windows, filters
+//! and partial batch responses.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), sluicegate_lambda_emulator::StartError> {
+//! use std::{collections::BTreeMap, sync::Arc, time::Duration};
+//!
+//! use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec, Invocation};
+//!
+//! let spec = FunctionSpec {
+//!     name: "orders".to_owned(),
+//!     arn: "arn:aws:lambda:us-east-1:000000000000:function:orders".to_owned(),
+//!     binary: "target/lambda/orders/bootstrap".into(),
+//!     environment: BTreeMap::new(),
+//!     memory_mb: 128,
+//!     timeout: Duration::from_secs(30),
+//!     concurrency: Concurrency::Unreserved(10),
+//!     freeze: false,
+//! };
+//! let function = Function::start(spec, Arc::new(|name, line| println!("{name} | {line}"))).await?;
+//! if let Invocation::Response(answer) = function.invoke("{}".into(), None).await {
+//!     println!("{}", String::from_utf8_lossy(&answer));
+//! }
+//! function.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Absent on purpose: layers, extensions, response streaming, SnapStart, and concurrency beyond the first five pollers of a
+//! mapping.
+
+mod environment;
+mod filter;
+mod mapping;
+mod pool;
+mod process;
+mod rabbitmq;
+mod runtime_api;
+mod sqs;
+mod sqs_client;
+
+pub use environment::{Concurrency, FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
+pub use filter::FilterError;
+pub use mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
+pub use pool::{Function, FunctionCounts, FunctionObserver, StartError};
+pub use process::{Exit, LineSink, LiveEnvironments, Process};
+pub use rabbitmq::{Endpoint, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RabbitmqObserver};
+pub use sqs::{CONCURRENT_BATCHES_START, Queue, SqsMapping, SqsMappingSpec};
+pub use sqs_client::{EndpointError, RemoteSqs, SqsClient};

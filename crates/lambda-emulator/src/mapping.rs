@@ -1,0 +1,101 @@
+//! The common parts of event source mappings: the events they report, the function they invoke, their shutdown.
+
+mod backoff;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::environment::Invocation;
+use crate::pool::Function;
+pub(crate) use backoff::Backoff;
+
+/// A message in a mapping's event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedMessage {
+    /// The queue's name.
+    pub queue: Arc<str>,
+    /// The function's name.
+    pub function: Arc<str>,
+    /// The broker's message id.
+    pub message_id: Arc<str>,
+    /// Its body.
+    pub body: Arc<str>,
+    /// The number of receives, this one included.
+    pub receive_count: u32,
+}
+
+/// One step of a message through a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappingEvent {
+    /// It goes to the function.
+    Delivered(MappedMessage),
+    /// The function processed it and it is deleted.
+    Done(MappedMessage),
+    /// The function listed it as failed: it stays in the queue and becomes visible again.
+    Returned(MappedMessage),
+    /// No filter matches it and it is deleted.
+    FilteredOut(MappedMessage),
+    /// It stays in the queue and becomes visible again because its whole batch failed, or its deletion.
+    BatchFailed {
+        /// The message.
+        message: MappedMessage,
+        /// The reason.
+        reason: String,
+    },
+    /// It fits into no event and is dropped.
+    Dropped {
+        /// The message.
+        message: MappedMessage,
+        /// The reason.
+        reason: String,
+    },
+}
+
+impl MappingEvent {
+    /// Returns the message of the event.
+    #[must_use]
+    pub fn message(&self) -> &MappedMessage {
+        match self {
+            MappingEvent::Delivered(message)
+            | MappingEvent::Done(message)
+            | MappingEvent::Returned(message)
+            | MappingEvent::FilteredOut(message)
+            | MappingEvent::BatchFailed { message, .. }
+            | MappingEvent::Dropped { message, .. } => message,
+        }
+    }
+}
+
+/// Receives each event. It must return quickly.
+pub type MappingObserver = Arc<dyn Fn(&MappingEvent) + Send + Sync>;
+
+/// A function that a mapping can invoke.
+pub trait Invoke: Clone + Send + Sync + 'static {
+    /// Invokes the function once with this event.
+    fn invoke(&self, event: Bytes) -> impl Future<Output = Invocation> + Send;
+}
+
+impl Invoke for Function {
+    async fn invoke(&self, event: Bytes) -> Invocation {
+        Function::invoke(self, event, None).await
+    }
+}
+
+/// The stop signal of a mapping's tasks.
+#[derive(Clone)]
+pub(crate) struct Stop(pub(crate) watch::Receiver<bool>);
+
+impl Stop {
+    pub(crate) fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits for the signal. Cancel-safe.
+    pub(crate) async fn set(&mut self) {
+        // An error means that the mapping was dropped, which stops it too.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}

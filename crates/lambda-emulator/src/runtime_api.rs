@@ -1,0 +1,282 @@
+//! The Lambda Runtime API of one execution environment, on its own loopback port.
+//!
+//! A runtime asks for the next invocation, answers it once, and asks again. Calls out of order are refused as Lambda refuses
+//! them: an unknown request id with 400 `InvalidRequestID`, a second answer with 403 `InvalidStateTransition`. Each call becomes
+//! an `Event` for the environment, in order, before the runtime gets its acknowledgement. Nothing here times out: a frozen
+//! runtime keeps its socket. Streaming responses, SnapStart and extensions are absent on purpose.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+/// The largest response of a function: 6 MiB and the 100 bytes Lambda adds for its own headers.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>; the exact figure is in the service's error message.
+const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+/// One invocation, as sent to the runtime.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    /// `Lambda-Runtime-Aws-Request-Id`.
+    pub(crate) request_id: String,
+    /// `Lambda-Runtime-Deadline-Ms`, milliseconds since 1970.
+    pub(crate) deadline_epoch_ms: u128,
+    /// `Lambda-Runtime-Invoked-Function-Arn`.
+    pub(crate) function_arn: String,
+    /// `Lambda-Runtime-Trace-Id`.
+    pub(crate) trace_id: String,
+    /// The event.
+    pub(crate) payload: Bytes,
+}
+
+/// A call of the runtime.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It waits for an invocation: after init, and after each answer.
+    Ready,
+    /// Init failed; the error document it sent.
+    InitError(Bytes),
+    /// The response to the current invocation.
+    Response(Bytes),
+    /// The error document for the current invocation.
+    Error(Bytes),
+}
+
+/// A running server; it stops when dropped.
+pub(crate) struct RuntimeApi {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    events: mpsc::UnboundedReceiver<Event>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    phase: Mutex<Phase>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// The runtime's place in its loop.
+enum Phase {
+    Initializing,
+    Waiting(oneshot::Sender<Assignment>),
+    /// The connection broke before the invocation was sent: the next `next` gets it.
+    Pending(Box<Assignment>),
+    Running(String),
+    Answered(String),
+    Failed,
+}
+
+impl RuntimeApi {
+    /// Starts serving on a free loopback port.
+    pub(crate) async fn start() -> std::io::Result<RuntimeApi> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (sender, events) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { phase: Mutex::new(Phase::Initializing), events: sender });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route("/2018-06-01/runtime/init/error", post(init_error))
+            .with_state(Arc::clone(&shared));
+        let listener = listener.tap_io(|socket| {
+            // Best effort: only latency depends on it.
+            let _ = socket.set_nodelay(true);
+        });
+        let server = tokio::spawn(async move {
+            // Returns only when dropped: axum retries accept errors.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(RuntimeApi { address, shared, events, server })
+    }
+
+    /// Returns the value of `AWS_LAMBDA_RUNTIME_API`.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Assigns an invocation to the waiting runtime. Call it only after [`Event::Ready`].
+    pub(crate) fn assign(&self, assignment: Assignment) {
+        let mut phase = self.shared.phase();
+        let id = assignment.request_id.clone();
+        *phase = match std::mem::replace(&mut *phase, Phase::Failed) {
+            Phase::Waiting(runtime) => match runtime.send(assignment) {
+                Ok(()) => Phase::Running(id),
+                Err(assignment) => Phase::Pending(Box::new(assignment)),
+            },
+            _ => Phase::Pending(Box::new(assignment)),
+        };
+    }
+
+    /// Waits for the runtime's next call. Cancel-safe.
+    pub(crate) async fn event(&mut self) -> Event {
+        match self.events.recv().await {
+            Some(event) => event,
+            // `shared` holds a sender for as long as `self` lives.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for RuntimeApi {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Shared {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, event: Event) {
+        // The environment may be gone: nothing to report then.
+        let _ = self.events.send(event);
+    }
+
+    /// Accepts the only answer to `id`.
+    fn answer(&self, id: String, event: Event) -> Result<(), Refusal> {
+        let mut phase = self.phase();
+        match &*phase {
+            Phase::Running(current) if *current == id => {}
+            Phase::Answered(current) if *current == id => {
+                return Err(Refusal::Transition("ResponseSent", "InvocationResponse"));
+            }
+            _ => return Err(Refusal::RequestId),
+        }
+        *phase = Phase::Answered(id);
+        self.report(event);
+        Ok(())
+    }
+}
+
+async fn next(State(shared): State<Arc<Shared>>) -> Response {
+    let (sender, receiver) = oneshot::channel();
+    {
+        let mut phase = shared.phase();
+        match std::mem::replace(&mut *phase, Phase::Failed) {
+            Phase::Initializing | Phase::Answered(_) => {
+                *phase = Phase::Waiting(sender);
+                shared.report(Event::Ready);
+            }
+            // A second `next` comes on a new connection: the old one is dead.
+            Phase::Waiting(_) => *phase = Phase::Waiting(sender),
+            Phase::Pending(assignment) => {
+                *phase = Phase::Running(assignment.request_id.clone());
+                return invocation(*assignment);
+            }
+            running @ Phase::Running(_) => {
+                *phase = running;
+                return Refusal::Transition("Running", "Ready").into_response();
+            }
+            Phase::Failed => return Refusal::Transition("InitError", "Ready").into_response(),
+        }
+    }
+    match receiver.await {
+        Ok(assignment) => invocation(assignment),
+        Err(_) => Refusal::Transition("Ready", "Ready").into_response(),
+    }
+}
+
+fn invocation(assignment: Assignment) -> Response {
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("lambda-runtime-aws-request-id", assignment.request_id),
+        ("lambda-runtime-deadline-ms", assignment.deadline_epoch_ms.to_string()),
+        ("lambda-runtime-invoked-function-arn", assignment.function_arn),
+        ("lambda-runtime-trace-id", assignment.trace_id),
+    ];
+    (headers, assignment.payload).into_response()
+}
+
+async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
+    match read(body).await? {
+        Some(body) => shared.answer(id, Event::Response(body)).map(|()| accepted()),
+        None => {
+            shared.answer(id, Event::Error(too_large()))?;
+            Err(Refusal::TooLarge)
+        }
+    }
+}
+
+async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
+    let document = read(body).await?.unwrap_or_else(too_large);
+    shared.answer(id, Event::Error(document)).map(|()| accepted())
+}
+
+async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, Refusal> {
+    let document = read(body).await?.unwrap_or_else(too_large);
+    let mut phase = shared.phase();
+    if !matches!(*phase, Phase::Initializing) {
+        return Err(Refusal::Transition("Ready", "InitError"));
+    }
+    *phase = Phase::Failed;
+    shared.report(Event::InitError(document));
+    Ok(accepted())
+}
+
+/// Reads the whole body; returns `None` if it is larger than Lambda's limit. The body is read to its end before a refusal:
+/// a client cut off during its upload would see a broken connection instead of the reason.
+async fn read(mut body: Body) -> Result<Option<Bytes>, Refusal> {
+    let mut kept = BytesMut::new();
+    let mut fits = true;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
+        fits = fits && kept.len() + data.len() <= RESPONSE_BYTES_MAX;
+        if fits {
+            kept.extend_from_slice(&data);
+        }
+    }
+    Ok(fits.then(|| kept.freeze()))
+}
+
+fn too_large() -> Bytes {
+    let message = format!("Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).");
+    json!({ "errorType": "Function.ResponseSizeTooLarge", "errorMessage": message }).to_string().into()
+}
+
+fn accepted() -> Response {
+    (StatusCode::ACCEPTED, [("content-type", "application/json")], "{\"status\":\"OK\"}\n").into_response()
+}
+
+/// The refusal of a call, with the answers of Lambda's Runtime API.
+enum Refusal {
+    RequestId,
+    Transition(&'static str, &'static str),
+    TooLarge,
+    Broken,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, error_type, message) = match self {
+            Refusal::RequestId => (StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID".to_owned()),
+            Refusal::Transition(from, to) => {
+                let message = format!(
+                    "State transition from {from} to {to} failed for runtime. Error: State transition is not allowed"
+                );
+                (StatusCode::FORBIDDEN, "InvalidStateTransition", message)
+            }
+            Refusal::TooLarge => {
+                let message = format!("Exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).");
+                (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+            }
+            Refusal::Broken => {
+                (StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", "HTTP request body is truncated".to_owned())
+            }
+        };
+        let document = json!({ "errorType": error_type, "errorMessage": message }).to_string();
+        (status, [("content-type", "application/json")], document).into_response()
+    }
+}

@@ -1,0 +1,72 @@
+//! The SQS event source mapping: polls a queue, gathers batches, invokes a function and deletes the processed messages.
+//!
+//! It follows Lambda's pollers: batch size, batching window, payload limit, filters (a message that does not match is deleted),
+//! maximum concurrency, partial batch responses, backoff on failures, retries of throttled invocations. A message leaves the queue
+//! only after the function succeeded with it; after any failure in between it becomes visible again. All waiting follows tokio's
+//! clock. Scaling beyond the first five concurrent batches is absent on purpose.
+
+mod batch;
+mod deliver;
+mod poll;
+mod record;
+mod shared;
+mod source;
+mod spec;
+mod verdict;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::filter::{FilterError, Filters};
+use crate::mapping::{Invoke, MappingObserver, Stop};
+use shared::Shared;
+pub use source::Queue;
+use source::Source;
+pub use spec::{CONCURRENT_BATCHES_START, SqsMappingSpec};
+
+/// A running mapping. Dropping it aborts the invocations in flight; the messages become visible again.
+pub struct SqsMapping {
+    stop: watch::Sender<bool>,
+    pollers: JoinSet<()>,
+}
+
+impl SqsMapping {
+    /// Starts polling.
+    ///
+    /// # Errors
+    /// A filter's pattern that Lambda rejects.
+    pub fn start<Q: Queue, I: Invoke>(
+        spec: SqsMappingSpec,
+        queue: Q,
+        function: I,
+        observer: MappingObserver,
+    ) -> Result<SqsMapping, FilterError> {
+        let concurrency = spec.maximum_concurrency.unwrap_or(CONCURRENT_BATCHES_START);
+        let shared = Arc::new(Shared {
+            filters: Filters::parse(&spec.filters)?,
+            source: Source::new(queue, spec.queue_url.clone()),
+            names: (spec.queue_name.as_str().into(), spec.function.as_str().into()),
+            concurrency: Arc::new(Semaphore::new(usize::from(concurrency))),
+            function,
+            observer,
+            spec,
+        });
+        let (stop, _) = watch::channel(false);
+        let mut pollers = JoinSet::new();
+        for _ in 0..concurrency.min(CONCURRENT_BATCHES_START) {
+            pollers.spawn(Arc::clone(&shared).poll(Stop(stop.subscribe())));
+        }
+        Ok(SqsMapping { stop, pollers })
+    }
+
+    /// Stops polling at once and waits for the invocations in flight and their settlement, at most the function's timeout.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.pollers.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! The state that the pollers of one mapping share.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::record::Delivery;
+use super::source::{Queue, Source};
+use super::spec::SqsMappingSpec;
+use crate::filter::Filters;
+use crate::mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
+
+/// What the pollers of one mapping share.
+pub(super) struct Shared<Q, I> {
+    pub(super) spec: SqsMappingSpec,
+    pub(super) names: (Arc<str>, Arc<str>),
+    pub(super) filters: Filters,
+    pub(super) source: Source<Q>,
+    pub(super) function: I,
+    pub(super) observer: MappingObserver,
+    pub(super) concurrency: Arc<Semaphore>,
+}
+
+impl<Q: Queue, I: Invoke> Shared<Q, I> {
+    /// Deletes the messages; reports `deleted` for each, or the failure.
+    pub(super) async fn delete(&self, deliveries: &[&Delivery], deleted: fn(MappedMessage) -> MappingEvent) {
+        let failed = self.source.delete(deliveries).await;
+        for (index, delivery) in deliveries.iter().enumerate() {
+            let message = self.message(delivery);
+            self.tell(&match failed.get(&index) {
+                None => deleted(message),
+                Some(reason) => MappingEvent::BatchFailed { message, reason: format!("not deleted: {reason}") },
+            });
+        }
+    }
+
+    pub(super) fn message(&self, delivery: &Delivery) -> MappedMessage {
+        MappedMessage {
+            queue: Arc::clone(&self.names.0),
+            function: Arc::clone(&self.names.1),
+            message_id: Arc::clone(&delivery.message_id),
+            body: Arc::clone(&delivery.body),
+            receive_count: delivery.receive_count,
+        }
+    }
+
+    pub(super) fn tell(&self, event: &MappingEvent) {
+        (self.observer)(event);
+    }
+}

@@ -1,0 +1,212 @@
+//! [`Connection`]: an AMQP connection that can be closed at the socket and records when the broker was last heard.
+//!
+//! A connection whose peer disappeared looks open until heartbeats are missed, and a process that was frozen does not miss
+//! them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket, which also ends
+//! lapin's thread and drops its unsent data.
+
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use std::{io, mem};
+
+use futures_util::StreamExt;
+use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, ConnectionProperties, Event};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::dispatcher::{self, Dispatch};
+
+use super::config::{Address, Credentials};
+
+/// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take milliseconds.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The name of a publisher's connection in the broker's list.
+pub(crate) const CONNECTION_NAME: &str = "sluicegate";
+
+/// The state of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    /// The broker blocks publishers for this reason, which it reports after the first published message.
+    Blocked(String),
+    /// Closed by [`Connection::kill`].
+    Dead,
+}
+
+/// One AMQP connection.
+pub struct Connection {
+    connection: lapin::Connection,
+    socket: Arc<SocketHandle>,
+    state: watch::Sender<State>,
+    heard: Mutex<(Instant, SystemTime)>,
+    heartbeat: Duration,
+}
+
+/// Returns a TLS connector on ring with the system's root certificates, or those of `SSL_CERT_FILE`. Reading them takes
+/// milliseconds, so one connector serves all connections; a new connection can then resume the last TLS session.
+pub(crate) fn tls() -> io::Result<RustlsConnector> {
+    RustlsConnectorConfig::new_with_native_certs()?.connector_with_no_client_auth()
+}
+
+impl Connection {
+    /// Connects and logs in, within `limit`.
+    pub(crate) async fn connect(
+        address: &Address,
+        credentials: Credentials,
+        tls: Option<RustlsConnector>,
+        name: &str,
+        limit: Duration,
+    ) -> Result<Self, lapin::Error> {
+        let socket = Arc::new(SocketHandle::default());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let held = Arc::clone(&socket);
+        let connecting = lapin::Connection::connector(
+            uri(address, credentials),
+            lapin::runtime::default_runtime()?,
+            async move |uri: AMQPUri, reactor| {
+                silence();
+                let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
+                let dialled = timeout(limit, async {
+                    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+                    let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
+                    if let AsyncTcpStream::Plain(plain) = &stream {
+                        held.hold(TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?));
+                    }
+                    match &tls {
+                        Some(tls) => stream.into_rustls(tls, host).await,
+                        None => Ok(stream),
+                    }
+                });
+                let dialled = dialled.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                dialled.map_err(lapin::Error::from)
+            },
+            properties,
+        );
+        // Closes the socket of a handshake that timed out.
+        let mut guard = ShutdownGuard(Some(Arc::clone(&socket)));
+        let connection = match timeout(limit, connecting).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer to the login").into()),
+        };
+        guard.0 = None;
+        let connection = Self {
+            socket,
+            state: watch::Sender::new(State::Open),
+            heard: Mutex::new((Instant::now(), SystemTime::now())),
+            heartbeat: Duration::from_secs(address.heartbeat_s.into()),
+            connection,
+        };
+        connection.watch();
+        Ok(connection)
+    }
+
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn channel(&self) -> Result<Channel, lapin::Error> {
+        self.connection.create_channel().await
+    }
+
+    /// Subscribes to the connection's state.
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Returns whether the connection looks open.
+    pub(crate) fn is_up(&self) -> bool {
+        self.connection.status().connected() && *self.state.borrow() != State::Dead
+    }
+
+    /// Returns whether the broker was silent for longer than a heartbeat: the connection may have died during a freeze. Reads
+    /// both clocks, because the monotonic clock may stop while a function is frozen and the wall clock may be set back.
+    pub(crate) fn is_suspect(&self) -> bool {
+        let (monotonic, wall) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        monotonic.elapsed() > self.heartbeat || wall.elapsed().is_ok_and(|age| age > self.heartbeat)
+    }
+
+    /// Returns how long the broker has been silent, by the monotonic clock.
+    pub(crate) fn idle_for(&self) -> Duration {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
+    }
+
+    /// Records that the broker answered.
+    pub(crate) fn mark_alive(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), SystemTime::now());
+    }
+
+    /// Closes the connection at the socket: nothing more is sent, and pending publishes are reported as lost.
+    pub(crate) fn kill(&self) {
+        self.socket.shut_down();
+        self.state.send_replace(State::Dead);
+    }
+
+    /// Updates `state` until the connection ends.
+    fn watch(&self) {
+        let (mut events, state) = (self.connection.events_listener(), self.state.clone());
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                let now = match event {
+                    Event::ConnectionBlocked(reason) => State::Blocked(reason),
+                    Event::ConnectionUnblocked => State::Open,
+                    _ => continue,
+                };
+                state.send_if_modified(|state| {
+                    let alive = *state != State::Dead;
+                    if alive {
+                        *state = now;
+                    }
+                    alive
+                });
+            }
+        });
+    }
+}
+
+/// A second handle on the connection's socket.
+#[derive(Default)]
+struct SocketHandle(Mutex<Option<TcpStream>>);
+
+impl SocketHandle {
+    fn hold(&self, socket: TcpStream) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    }
+
+    /// Shuts the socket down in both directions.
+    fn shut_down(&self) {
+        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Fails only if the connection has ended already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Shuts the socket down when dropped, unless emptied.
+struct ShutdownGuard(Option<Arc<SocketHandle>>);
+
+impl Drop for ShutdownGuard {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            socket.shut_down();
+        }
+    }
+}
+
+/// Disables logging on the calling thread, which is lapin's own: it logs whole returned messages, payload included, at level
+/// WARN (lapin 4.12.3, `returned_messages.rs`). Its failures arrive as errors.
+fn silence() {
+    mem::forget(dispatcher::set_default(&Dispatch::none()));
+}
+
+fn uri(address: &Address, credentials: Credentials) -> AMQPUri {
+    let userinfo = AMQPUserInfo { username: credentials.username, password: credentials.password };
+    AMQPUri {
+        scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority { userinfo, host: address.host.clone(), port: address.port },
+        vhost: address.vhost.clone(),
+        query: AMQPQueryString { heartbeat: Some(address.heartbeat_s), ..AMQPQueryString::default() },
+    }
+}

@@ -1,0 +1,81 @@
+//! [`SqsProducer`]: sends envelopes to an SQS queue.
+
+use aws_sdk_sqs::Client;
+use tokio::time::Instant;
+
+use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
+use super::store::{RawMessage, store};
+use crate::aws::SdkConfig;
+use crate::{Message, Producer, Receipt, SendError};
+
+/// A producer for one queue.
+#[derive(Clone, Debug)]
+pub struct SqsProducer {
+    client: Client,
+    queue_url: String,
+    fifo: bool,
+}
+
+impl SqsProducer {
+    /// Creates a producer for the queue at `queue_url`, a FIFO queue if the URL ends in `.fifo`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, queue_url: impl Into<String>) -> Self {
+        Self::with_client(Client::new(config), queue_url.into())
+    }
+
+    /// Creates a producer for another queue of the same account that shares the client. A new client parses every root
+    /// certificate.
+    #[must_use]
+    pub fn for_queue(&self, queue_url: impl Into<String>) -> Self {
+        Self::with_client(self.client.clone(), queue_url.into())
+    }
+
+    fn with_client(client: Client, queue_url: String) -> Self {
+        let fifo = queue_url.ends_with(".fifo");
+        Self { client, queue_url, fifo }
+    }
+
+    /// Checks the limits of SQS and returns the delay in seconds.
+    fn delay_s(&self, message: &Message<'_>, body: &str) -> Result<Option<u16>, SendError> {
+        if body.len() > MESSAGE_BYTES_MAX {
+            return Err(unfit(format!("the envelope has {} bytes, more than {MESSAGE_BYTES_MAX}", body.len())));
+        }
+        if !limits::is_sendable(body) {
+            return Err(unfit("the envelope holds characters that SQS does not carry".to_owned()));
+        }
+        match limits::delay_s(message.delay) {
+            Some(0) => Ok(None),
+            Some(_) if self.fifo => Err(misconfigured("a FIFO queue takes no delay per message".to_owned())),
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(misconfigured(format!("the delay {:?} is longer than {DELAY_S_MAX} s", message.delay))),
+        }
+    }
+}
+
+impl Producer for SqsProducer {
+    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+        let body = message.envelope.encode();
+        let delay_s = self.delay_s(message, &body)?;
+        let id = message.envelope.id();
+        let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
+        let raw = RawMessage {
+            body,
+            delay_s,
+            group: group.map(limits::token),
+            deduplication_id: self.fifo.then(|| limits::token(id)),
+            trace_header: message.trace_header.map(str::to_owned),
+            ..RawMessage::default()
+        };
+        let broker_id = store(&self.client, &self.queue_url, raw, deadline).await?;
+        Ok(Receipt { id: id.to_owned(), broker_id })
+    }
+}
+
+fn unfit(reason: String) -> SendError {
+    SendError::Refused { reason, message_at_fault: true }
+}
+
+/// The route sets the delay, not the message.
+fn misconfigured(reason: String) -> SendError {
+    SendError::Refused { reason, message_at_fault: false }
+}

@@ -1,0 +1,138 @@
+//! [`store`]: sends one raw message and proves from the answer that SQS stored it.
+//!
+//! The proof is an answer with a message id and the MD5 of the body that was sent. Every sender of this workspace uses it: the
+//! producer, the consumer for dead letters, and the dead-letter tool for redrives.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::operation::send_message::{SendMessageError, SendMessageOutput};
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
+};
+use md5::{Digest, Md5};
+use tokio::time::Instant;
+
+use super::attempts::{Attempts, is_throttled};
+use super::limits;
+use crate::{SendError, chain};
+
+/// A message as SQS stores it. The caller keeps to the [limits](super::MESSAGE_BYTES_MAX).
+#[derive(Clone, Debug, Default)]
+pub struct RawMessage {
+    /// The body.
+    pub body: String,
+    /// The message attributes, at most [`ATTRIBUTES_MAX`](super::ATTRIBUTES_MAX).
+    pub attributes: HashMap<String, MessageAttributeValue>,
+    /// The delay in seconds; FIFO queues accept none.
+    pub delay_s: Option<u16>,
+    /// The message group, in the alphabet of SQS.
+    pub group: Option<String>,
+    /// The deduplication id, for FIFO queues only.
+    pub deduplication_id: Option<String>,
+    /// An X-Ray trace header. One that SQS would refuse is left out: tracing must not cost the message.
+    pub trace_header: Option<String>,
+}
+
+/// Sends `message` to the queue at `queue_url`, retrying as the client is configured, but not past `deadline`. Returns the
+/// message id that SQS assigned.
+///
+/// # Errors
+/// What the caller may conclude, considering every attempt.
+pub async fn store(
+    client: &Client,
+    queue_url: &str,
+    message: RawMessage,
+    deadline: Instant,
+) -> Result<String, SendError> {
+    if Instant::now() >= deadline {
+        return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
+    }
+    let digest = body_md5(&message.body);
+    let attempts = Attempts::default();
+    let request = client
+        .send_message()
+        .queue_url(queue_url)
+        .message_body(message.body)
+        .set_message_attributes(Some(message.attributes).filter(|attributes| !attributes.is_empty()))
+        .set_delay_seconds(message.delay_s.map(i32::from))
+        .set_message_group_id(message.group)
+        .set_message_deduplication_id(message.deduplication_id)
+        .set_message_system_attributes(message.trace_header.as_deref().and_then(trace_attribute))
+        .customize()
+        .interceptor(attempts.clone())
+        .send();
+    match tokio::time::timeout_at(deadline, request).await {
+        Ok(Ok(answer)) => proof(&digest, answer),
+        Ok(Err(error)) if attempts.may_have_arrived() => Err(SendError::Unknown { reason: error_text(&error) }),
+        Ok(Err(error)) => Err(conclude(&error)),
+        Err(_) if attempts.may_have_arrived() => {
+            Err(SendError::Unknown { reason: "no answer before the deadline".to_owned() })
+        }
+        Err(_) => Err(SendError::NotSent { reason: "no connection before the deadline".to_owned() }),
+    }
+}
+
+/// Returns the MD5 of a body in the form of `MD5OfMessageBody`. The SDK does not check it.
+#[must_use]
+pub fn body_md5(body: &str) -> String {
+    limits::hex(&Md5::digest(body.as_bytes()))
+}
+
+/// Returns the code and message of SQS, or the causes of an error without them.
+#[must_use]
+pub fn error_text<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => chain(error),
+    }
+}
+
+/// Returns the message id if the answer proves that the body with this MD5 is stored.
+fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
+    let stored = answer.md5_of_message_body.as_deref().unwrap_or_default();
+    if !stored.eq_ignore_ascii_case(digest) {
+        return Err(SendError::Unknown { reason: format!("sent a body with MD5 {digest}, stored was {stored:?}") });
+    }
+    match answer.message_id {
+        Some(id) if !id.is_empty() => Ok(id),
+        _ => Err(SendError::Unknown { reason: "the answer names no message id".to_owned() }),
+    }
+}
+
+/// Concludes from the last error when no attempt can have stored the message.
+fn conclude(error: &SdkError<SendMessageError>) -> SendError {
+    let reason = error_text(error);
+    match error.as_service_error() {
+        None => SendError::NotSent { reason },
+        Some(service) if is_throttled(service) => SendError::NotSent { reason },
+        Some(service) => SendError::Refused {
+            reason,
+            message_at_fault: service.is_invalid_message_contents() || is_too_large(service.meta()),
+        },
+    }
+}
+
+/// Returns whether SQS refuses the message for its size. That occurs only when the queue's own maximum is lower than that of SQS.
+///
+/// SQS reports every invalid parameter as `InvalidParameterValue`, and only the text names the cause: "One or more parameters
+/// are invalid. Reason: Message must be shorter than 262144 bytes." The other causes (endpoint, queue, attribute) are an
+/// operator's to fix.
+fn is_too_large(error: &ErrorMetadata) -> bool {
+    let is_parameter = error.code().is_some_and(|code| code.starts_with("InvalidParameterValue"));
+    is_parameter && error.message().is_some_and(|text| text.contains("shorter than") && text.contains("bytes"))
+}
+
+/// Returns the trace header as a system attribute, which does not count towards the size of the message.
+fn trace_attribute(header: &str) -> Option<HashMap<SystemAttribute, MessageSystemAttributeValue>> {
+    if header.is_empty() || !limits::is_sendable(header) {
+        return None;
+    }
+    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
+    Some([(SystemAttribute::AwsTraceHeader, value)].into())
+}

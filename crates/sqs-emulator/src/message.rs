@@ -1,0 +1,187 @@
+//! A message as the queue keeps it, and the rules for what may be in one.
+//!
+//! A `Message` is checked when it is made and cheap to clone: everything large is shared.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::clock::EpochMs;
+use crate::error::{ApiError, Kind};
+use crate::limits::FIFO_ID_CHARS_MAX;
+use crate::message_attribute::{MessageAttributes, attributes_md5};
+use crate::text::{is_in_alphabet, md5_hex};
+
+/// One message.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// `MessageId`: a UUID.
+    pub(crate) id: Arc<str>,
+    /// The body, as sent.
+    pub(crate) body: Arc<str>,
+    /// `MD5OfMessageBody`: lower-case hex.
+    pub(crate) body_md5: Arc<str>,
+    /// User attributes.
+    pub(crate) attributes: Arc<MessageAttributes>,
+    /// System attribute `AWSTraceHeader`.
+    pub(crate) trace_header: Option<Arc<str>>,
+    /// `MessageGroupId`: always there on FIFO queues, allowed on standard ones (fair queues).
+    pub(crate) group: Option<Arc<str>>,
+    /// `MessageDeduplicationId`: only on FIFO queues.
+    pub(crate) deduplication_id: Option<Arc<str>>,
+    /// `SequenceNumber`: only on FIFO queues, given by the queue.
+    pub(crate) sequence: Option<u64>,
+    /// `SentTimestamp`; retention counts from here.
+    pub(crate) sent_at: EpochMs,
+    /// `ApproximateFirstReceiveTimestamp`.
+    pub(crate) first_received_at: Option<EpochMs>,
+    /// `ApproximateReceiveCount`, dead-letter queues included.
+    pub(crate) receive_count: u32,
+    /// `DeadLetterQueueSourceArn`: the queue it was received from too often.
+    pub(crate) dead_letter_source: Option<Arc<str>>,
+}
+
+/// What a producer may say about a message.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// The body.
+    pub(crate) body: String,
+    /// User attributes.
+    pub(crate) attributes: MessageAttributes,
+    /// System attribute `AWSTraceHeader`.
+    pub(crate) trace_header: Option<String>,
+    /// `MessageGroupId`.
+    pub(crate) group: Option<String>,
+    /// `MessageDeduplicationId`.
+    pub(crate) deduplication_id: Option<String>,
+    /// `DelaySeconds`; `None` takes the queue's.
+    pub(crate) delay_s: Option<u32>,
+}
+
+impl Draft {
+    /// What counts toward the message size: body and user attributes, not the trace header.
+    #[must_use]
+    pub(crate) fn size_bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.size_bytes());
+        self.body.len() + attributes.sum::<usize>()
+    }
+
+    /// Checks everything that does not depend on the queue.
+    ///
+    /// # Errors
+    /// `MissingParameter` for an empty body, `InvalidMessageContents` for characters outside the SQS alphabet,
+    /// `InvalidParameterValue` for a bad group or deduplication id.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        if self.body.is_empty() {
+            return Err(ApiError::missing("MessageBody"));
+        }
+        if !self.body.chars().all(is_in_alphabet) {
+            return Err(ApiError::new(
+                Kind::InvalidMessageContents,
+                "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | \
+                 #xE000 to #xFFFD | #x10000 to #x10FFFF",
+            ));
+        }
+        check_fifo_id("MessageGroupId", self.group.as_deref())?;
+        check_fifo_id("MessageDeduplicationId", self.deduplication_id.as_deref())
+    }
+
+    pub(crate) fn into_message(self, now: EpochMs) -> Message {
+        Message {
+            id: fresh_id(),
+            body_md5: md5_hex(self.body.as_bytes()).into(),
+            body: self.body.into(),
+            attributes: Arc::new(self.attributes),
+            trace_header: self.trace_header.map(Into::into),
+            group: self.group.map(Into::into),
+            deduplication_id: self.deduplication_id.map(Into::into),
+            sequence: None,
+            sent_at: now,
+            first_received_at: None,
+            receive_count: 0,
+            dead_letter_source: None,
+        }
+    }
+}
+
+/// A new `MessageId`.
+pub(crate) fn fresh_id() -> Arc<str> {
+    uuid::Uuid::now_v7().to_string().into()
+}
+
+/// `SequenceNumber` as text: 20 digits that sort as numbers.
+pub(crate) fn sequence_text(sequence: u64) -> String {
+    format!("{sequence:020}")
+}
+
+fn check_fifo_id(parameter: &str, id: Option<&str>) -> Result<(), ApiError> {
+    let Some(id) = id else { return Ok(()) };
+    if !id.is_empty() && id.len() <= FIFO_ID_CHARS_MAX && id.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(format!(
+        "Value {id} for parameter {parameter} is invalid. Reason: {parameter} can only include alphanumeric and \
+         punctuation characters. 1 to {FIFO_ID_CHARS_MAX} in length."
+    )))
+}
+
+/// Which attributes a `ReceiveMessage` asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) system: Vec<String>,
+    pub(crate) user: Vec<String>,
+}
+
+impl Wanted {
+    fn wants_system(&self, name: &str) -> bool {
+        self.system.iter().any(|wanted| wanted == "All" || wanted == name)
+    }
+
+    /// `All`, `*`, `.*`, a full name, or a prefix ending in `.*`. API ReceiveMessage.
+    fn wants_user(&self, name: &str) -> bool {
+        self.user.iter().any(|wanted| {
+            wanted == "All"
+                || wanted == "*"
+                || wanted == name
+                || wanted.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
+        })
+    }
+}
+
+/// A message as `ReceiveMessage` answers it. The attribute MD5 covers the attributes that are in the answer, because this is
+/// what clients can check.
+pub(crate) fn render(message: &Message, handle: String, wanted: &Wanted, sender_id: &str) -> Value {
+    let mut out = Map::new();
+    out.insert("MessageId".into(), message.id.as_ref().into());
+    out.insert("ReceiptHandle".into(), handle.into());
+    out.insert("MD5OfBody".into(), message.body_md5.as_ref().into());
+    out.insert("Body".into(), message.body.as_ref().into());
+
+    let system = [
+        ("SenderId", Some(sender_id.to_owned())),
+        ("SentTimestamp", Some(message.sent_at.to_string())),
+        ("ApproximateReceiveCount", Some(message.receive_count.to_string())),
+        ("ApproximateFirstReceiveTimestamp", message.first_received_at.map(|at| at.to_string())),
+        ("SequenceNumber", message.sequence.map(sequence_text)),
+        ("MessageDeduplicationId", message.deduplication_id.as_deref().map(str::to_owned)),
+        ("MessageGroupId", message.group.as_deref().map(str::to_owned)),
+        ("AWSTraceHeader", message.trace_header.as_deref().map(str::to_owned)),
+        ("DeadLetterQueueSourceArn", message.dead_letter_source.as_deref().map(str::to_owned)),
+    ];
+    let system: Map<String, Value> = system
+        .into_iter()
+        .filter(|(name, _)| wanted.wants_system(name))
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
+        .collect();
+    if !system.is_empty() {
+        out.insert("Attributes".into(), system.into());
+    }
+
+    let user: Vec<_> = message.attributes.iter().filter(|(name, _)| wanted.wants_user(name)).collect();
+    if !user.is_empty() {
+        out.insert("MD5OfMessageAttributes".into(), attributes_md5(user.iter().copied()).into());
+        let user: Map<String, Value> = user.into_iter().map(|(name, value)| (name.clone(), value.render())).collect();
+        out.insert("MessageAttributes".into(), user.into());
+    }
+    out.into()
+}

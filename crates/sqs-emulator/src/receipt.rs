@@ -1,0 +1,40 @@
+//! Receipt handles: opaque to clients, here the queue, the message and the receive they were given for.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::error::{ApiError, Kind};
+
+/// What a receipt handle says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// The queue, as created: a queue of the same name made later has another.
+    pub(crate) queue: u64,
+    /// The message in that queue.
+    pub(crate) serial: u64,
+    /// The receive.
+    pub(crate) receive: u64,
+}
+
+impl Receipt {
+    pub(crate) fn encode(self) -> String {
+        BASE64.encode(format!("{:016x}:{:x}:{:x}", self.queue, self.serial, self.receive))
+    }
+
+    /// Reads a handle given out by the queue `queue`.
+    pub(crate) fn decode(handle: &str, queue: u64) -> Result<Self, ApiError> {
+        parse(handle).filter(|receipt| receipt.queue == queue).ok_or_else(|| {
+            ApiError::new(
+                Kind::ReceiptHandleIsInvalid,
+                format!("The input receipt handle \"{handle}\" is not a valid receipt handle."),
+            )
+        })
+    }
+}
+
+fn parse(handle: &str) -> Option<Receipt> {
+    let text = String::from_utf8(BASE64.decode(handle).ok()?).ok()?;
+    let mut parts = text.split(':').map(|part| u64::from_str_radix(part, 16).ok());
+    let receipt = Receipt { queue: parts.next()??, serial: parts.next()??, receive: parts.next()?? };
+    parts.next().is_none().then_some(receipt)
+}

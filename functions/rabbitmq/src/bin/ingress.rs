@@ -1,8 +1,0 @@
-//! The ingress function with RabbitMQ built in.
-
-use std::process::ExitCode;
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    sluicegate_ingress::serve().await
-}
