@@ -1,4 +1,4 @@
-//! Where contract and template part: the routes of one that the other does not have.
+//! Differences between the routes of a contract and those of a template.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Compares. Besides the contract's routes, a template has one for the contract itself, and may have the catch-all: without it
-    /// API Gateway answers the 404s.
+    /// Compares. Besides the contract's routes, a template has one for the contract itself, and may have the catch-all:
+    /// without it API Gateway answers the 404s.
     pub fn between<'a>(contract: &Contract, template_routes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut expected: BTreeSet<String> =
             contract.operations().iter().map(|operation| format!("{} {}", operation.method, operation.path)).collect();
@@ -25,7 +25,7 @@ impl Drift {
         Self { missing: &expected - &found, extra: &found - &expected }
     }
 
-    /// Whether they agree.
+    /// Returns whether they agree.
     pub fn is_none(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty()
     }
