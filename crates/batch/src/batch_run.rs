@@ -1,162 +1,116 @@
-//! Works one batch off: lanes of messages side by side, one message of a lane after the other, each settled exactly once.
+//! [`BatchRun`]: the rules by which the messages of a batch are handled and settled, each exactly once.
 //!
-//! Every message of a standard queue is a lane of its own; on a FIFO queue each group is one. The order of decisions for a
-//! message: decode strictly, call the handler under the deadline and behind a panic guard, then do what it decided.
+//! Ordering groups run side by side, and the messages of a group one after another. On a standard queue each message is a group
+//! by itself. The steps for a message: decode strictly, call the handler under the deadline and a panic guard, settle by the
+//! outcome, report.
+//!
+//! The calls of a source are boxed: they are made for failed messages only, and their futures are large.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::{FutureExt, StreamExt, stream};
 use sluicegate_envelope::Envelope;
+use sluicegate_queue::{SendError, ordering_groups};
 use tokio::time::{Instant, timeout_at};
 
+use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
-use crate::report::{Disposition, Invocation};
+use crate::report::Report;
+use crate::settlement::{Disposition, Settlement, Tries};
+use crate::source::adapter::{ReceivedMessage, Source};
 use crate::{Delivery, Outcome, RetryPolicy};
 
-/// A message as its source understood it.
-#[derive(Debug)]
-pub(crate) struct ReceivedMessage<'a> {
-    /// The broker's.
-    pub(crate) id: Cow<'a, str>,
-    pub(crate) queue: &'a str,
-    pub(crate) receive_count: u32,
-    pub(crate) group: Option<Cow<'a, str>>,
-    /// Whether messages of its group must be handled in order.
-    pub(crate) ordered: bool,
-    /// The header of X-Ray that it was sent with.
-    pub(crate) trace_header: Option<Cow<'a, str>>,
-}
-
-/// What a source does for messages of the batch, named by their index. Everything else about settling is decided here.
-pub(crate) trait Source {
-    /// Reads the event, strictly.
-    ///
-    /// # Errors
-    /// Why the message is undecodable. It is dead-lettered.
-    fn decode(&self, index: usize) -> Result<Envelope, String>;
-
-    /// When the message was sent, in milliseconds since 1970, if that is known. The event is there if it could be read.
-    fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
-
-    /// Counts a failure of the handler. `head`: no message that it must wait for stood before it in the batch.
-    fn failed(&self, index: usize, head: bool) -> impl Future<Output = Tries>;
-
-    /// Stores a copy in the dead-letter queue. `Ok` only if the broker said so; otherwise the reason, for the log.
-    fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), String>>;
-
-    /// Gives messages back: those that were started after this delay, the others untouched. Called once, with all of them, if
-    /// there are any. A source must still be sound when this is given up at the deadline.
-    fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
-}
-
-/// How often a message was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tries {
-    /// Receives in which it was, or could have been, handled, this one included.
-    pub(crate) count: u32,
-    /// Whether it is dead-lettered now rather than tried again.
-    pub(crate) last: bool,
-}
-
-/// How a delivery ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// It may be deleted: handled.
-    Done,
-    /// It may be deleted: stored in the dead-letter queue.
-    DeadLettered,
-    /// It goes back to the queue, hidden for a while if its handler had started.
-    Returned(Option<Duration>),
-}
-
-/// A delivery that has ended, and what is told about it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
-    pub(crate) settled: Settled,
-    pub(crate) disposition: Disposition,
-    /// How long its handler took, if one was called.
-    pub(crate) handler: Option<Duration>,
-    /// When it was sent, in milliseconds since 1970.
-    pub(crate) sent_unix_ms: Option<u64>,
-}
-
 /// The rules for one batch.
-pub(crate) struct BatchRun<'a, S> {
+pub(crate) struct BatchRun<'a> {
     pub(crate) handlers: &'a Handlers,
     pub(crate) retry: RetryPolicy,
     pub(crate) concurrency: usize,
-    /// Handlers are cancelled and nothing more is started.
-    pub(crate) work_until: Instant,
-    /// A dead-letter queue is waited for until then. What remains is for giving back, so that one that does not answer costs no
-    /// other message its delay.
-    pub(crate) dead_letter_until: Instant,
-    /// Settling is given up; what is not settled then goes back.
-    pub(crate) settle_until: Instant,
-    pub(crate) messages: &'a [ReceivedMessage<'a>],
-    pub(crate) source: &'a S,
-    pub(crate) invocation: Invocation<'a>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) report: Report<'a>,
 }
 
-impl<S: Source> BatchRun<'_, S> {
-    /// Settles every message; the answer is in their order.
-    pub(crate) async fn run(&self) -> Vec<Ended> {
-        let groups = stream::iter(ordering_groups(self.messages)).map(|group| self.ordering_group(group));
-        let mut ended: Vec<_> = groups.buffer_unordered(self.concurrency.max(1)).flat_map(stream::iter).collect().await;
-        ended.sort_unstable_by_key(|(index, _)| *index);
-        let ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
-        let returned = |(index, ended): (usize, &Ended)| match ended.settled {
-            Settled::Returned(delay) => Some((index, delay)),
-            _ => None,
+impl BatchRun<'_> {
+    /// Settles every message, while the source prepares. Returns the settlements in the order of the messages.
+    pub(crate) async fn settle<S: Source>(&self, source: &S, messages: &[ReceivedMessage<'_>]) -> Vec<Settlement> {
+        let preparing = async {
+            source.prepare().await;
+            pending::<Infallible>().await
         };
-        let returned: Vec<_> = ended.iter().enumerate().filter_map(returned).collect();
-        if !returned.is_empty() && timeout_at(self.settle_until, self.source.return_to_queue(&returned)).await.is_err()
-        {
-            let request_id = self.invocation.request_id;
-            tracing::warn!(request_id, messages = returned.len(), "no time was left to give messages back");
+        match select(pin!(self.settle_all(source, messages)), pin!(preparing)).await {
+            Either::Left((settlements, _)) => settlements,
+            Either::Right((never, _)) => match never {},
         }
-        self.invocation.count(self.messages, &ended);
-        ended
     }
 
-    async fn ordering_group(&self, group: Vec<usize>) -> Vec<(usize, Ended)> {
-        let mut ended = Vec::with_capacity(group.len());
+    async fn settle_all<S: Source>(&self, source: &S, messages: &[ReceivedMessage<'_>]) -> Vec<Settlement> {
+        let batch = RunningBatch { run: self, source, messages };
+        let groups = stream::iter(groups(messages)).map(|group| batch.settle_group(group));
+        let mut settled: Vec<_> =
+            groups.buffer_unordered(self.concurrency.max(1)).flat_map(stream::iter).collect().await;
+        settled.sort_unstable_by_key(|(index, _)| *index);
+        let settlements: Vec<Settlement> = settled.into_iter().map(|(_, settlement)| settlement).collect();
+        let dispositions = settlements.iter().map(|settlement| settlement.disposition).enumerate();
+        let returned = dispositions.filter(|(_, disposition)| disposition.is_returned());
+        let returned: Vec<_> = returned.map(|(index, disposition)| (index, disposition.delay())).collect();
+        if !returned.is_empty() {
+            let returning = Box::pin(source.return_to_queue(&returned));
+            if timeout_at(self.deadlines.settle_until, returning).await.is_err() {
+                let request_id = self.report.request_id;
+                tracing::warn!(request_id, messages = returned.len(), "no time was left to return messages");
+            }
+        }
+        settlements
+    }
+}
+
+/// A batch with its source.
+struct RunningBatch<'a, S> {
+    run: &'a BatchRun<'a>,
+    source: &'a S,
+    messages: &'a [ReceivedMessage<'a>],
+}
+
+impl<S: Source> RunningBatch<'_, S> {
+    /// Settles the messages of one ordering group; after a failure the later ones are returned.
+    async fn settle_group(&self, group: Vec<usize>) -> Vec<(usize, Settlement)> {
+        let mut settled = Vec::with_capacity(group.len());
         let mut blocked = None;
         for index in group {
-            let untouched = |delay, reason| {
-                self.invocation.log(&self.messages[index], None, Disposition::Returned, reason, None);
-                let sent_unix_ms = self.source.sent_unix_ms(index, None);
-                Ended {
-                    settled: Settled::Returned(delay),
-                    disposition: Disposition::Returned,
-                    handler: None,
-                    sent_unix_ms,
-                }
-            };
-            let how = if let Some(delay) = blocked {
-                untouched(delay, "an earlier message of its group was returned")
-            } else if Instant::now() >= self.work_until {
-                untouched(None, "not started before the deadline")
+            let settlement = if let Some(delay) = blocked {
+                self.return_untouched(index, delay, "an earlier message of its group was returned")
+            } else if Instant::now() >= self.run.deadlines.work_until {
+                self.return_untouched(index, None, "not started before the deadline")
             } else {
-                self.message(index, &self.messages[index], ended.is_empty()).await
+                self.settle_message(index, settled.is_empty()).await
             };
-            if let Settled::Returned(delay) = how.settled {
-                blocked = Some(delay);
+            if settlement.disposition.is_returned() {
+                blocked = Some(settlement.disposition.delay());
             }
-            ended.push((index, how));
+            settled.push((index, settlement));
         }
-        ended
+        settled
     }
 
-    async fn message(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Ended {
+    fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &str) -> Settlement {
+        let disposition = Disposition::Returned(delay);
+        self.run.report.log(&self.messages[index], None, disposition, reason, None);
+        Settlement { disposition, handler: None, sent_unix_ms: self.source.sent_unix_ms(index, None) }
+    }
+
+    /// Decodes, handles, settles and reports one message. `head` is true if it is the first of its group.
+    async fn settle_message(&self, index: usize, head: bool) -> Settlement {
+        let message = &self.messages[index];
         let decoded = self.decode(index, message);
         let (outcome, cause, handler) = match &decoded {
-            Err(reason) => (Outcome::Reject(reason.clone()), "", None),
+            Err(error) => (Outcome::Reject(format!("undecodable: {error}")), "", None),
             Ok(delivery) => {
                 let started = Instant::now();
                 let (outcome, cause) = self.call(delivery).await;
@@ -167,61 +121,72 @@ impl<S: Source> BatchRun<'_, S> {
             Outcome::Retry | Outcome::Failed(_) | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
             _ => Tries { count: message.receive_count, last: false },
         };
-        let backoff = || Settled::Returned(Some(self.retry.delay(tries.count)));
-        let (settled, disposition, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
-            Outcome::Done => (Settled::Done, Disposition::Done, cause.into()),
-            Outcome::Retry => (backoff(), Disposition::Retry, cause.into()),
-            Outcome::Failed(reason) => (backoff(), Disposition::Retry, reason.into()),
-            Outcome::RetryAfter(delay) => {
-                (Settled::Returned(Some(delay)), Disposition::Retry, "after a time the handler chose".into())
-            }
-            Outcome::Reject(reason) => {
-                let stored = timeout_at(self.dead_letter_until, self.source.dead_letter(index, &reason)).await;
-                match stored.unwrap_or_else(|_| Err("no time was left".to_owned())) {
-                    Ok(()) if decoded.is_err() => (Settled::DeadLettered, Disposition::Undecodable, Cow::Owned(reason)),
-                    Ok(()) => (Settled::DeadLettered, Disposition::Rejected, reason.into()),
-                    Err(error) => {
-                        (backoff(), Disposition::RejectFailed, format!("{reason}; not dead-lettered: {error}").into())
-                    }
+        let backoff = || Disposition::Retry(self.run.retry.delay(tries.count));
+        let (disposition, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
+            Outcome::Done => (Disposition::Done, cause.into()),
+            Outcome::Retry => (backoff(), cause.into()),
+            Outcome::Failed(reason) => (backoff(), reason.into()),
+            Outcome::RetryAfter(delay) => (Disposition::Retry(delay), "after a delay that the handler set".into()),
+            Outcome::Reject(reason) => match self.dead_letter(index, &reason).await {
+                Ok(()) if decoded.is_err() => (Disposition::Undecodable, Cow::Owned(reason)),
+                Ok(()) => (Disposition::Rejected, reason.into()),
+                Err(error) => {
+                    let delay = self.run.retry.delay(tries.count);
+                    (Disposition::RejectFailed(delay), format!("{reason}; not dead-lettered: {error}").into())
                 }
-            }
+            },
         };
         let envelope = decoded.as_deref().ok().map(Delivery::envelope);
-        self.invocation.log(message, envelope, disposition, &reason, handler);
-        Ended { settled, disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
+        self.run.report.log(message, envelope, disposition, &reason, handler);
+        Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
     }
 
-    fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, String> {
-        let envelope = self.source.decode(index).map_err(|reason| format!("undecodable: {reason}"))?;
+    fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, S::Undecodable> {
+        let envelope = self.source.decode(index)?;
         Ok(Arc::new(Delivery {
-            // The broker's may be a token made of it: SQS does not take every text.
-            group: envelope.group().or(message.group.as_deref()).map(str::to_owned),
+            group: group_of(&envelope, message),
             envelope,
             receive_count: message.receive_count,
             queue: message.queue.to_owned(),
-            deadline: self.work_until,
+            deadline: self.run.deadlines.work_until,
         }))
     }
 
-    /// Counts a failure. Without an answer in time the message is tried again.
-    async fn failed(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Tries {
-        let tries = timeout_at(self.dead_letter_until, self.source.failed(index, head)).await;
-        tries.unwrap_or(Tries { count: message.receive_count, last: false })
-    }
-
-    /// The outcome, and why if the handler did not say.
+    /// Calls the handler. Returns the outcome, and its cause if the handler did not decide.
     async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str) {
-        // In one async block, so that a panic while the handler is made, polled or dropped is caught alike. Nothing shared is
-        // left half-changed by it: the handlers are `Fn`, and what they share they guard themselves.
-        let work = async { timeout_at(self.work_until, self.handlers.call(Arc::clone(delivery))).await };
+        // One async block, so that a panic is caught alike while the handler is called, polled or dropped. A panic leaves nothing
+        // shared half-changed: handlers are `Fn`, and guard their own shared state.
+        let deadline = self.run.deadlines.work_until;
+        let work = async { timeout_at(deadline, self.run.handlers.call(Arc::clone(delivery))).await };
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(outcome)) => (outcome, ""),
             Ok(Err(_)) => (Outcome::Retry, "the handler was cancelled at the deadline"),
             Err(_) => (Outcome::Retry, "the handler panicked"),
         }
     }
+
+    /// Counts a failure. If the source does not answer in time, the message is retried.
+    async fn failed(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Tries {
+        let counting = Box::pin(self.source.failed(index, head));
+        let tries = timeout_at(self.run.deadlines.dead_letter_until, counting).await;
+        tries.unwrap_or(Tries { count: message.receive_count, last: false })
+    }
+
+    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
+        let storing = Box::pin(self.source.dead_letter(index, reason));
+        match timeout_at(self.run.deadlines.dead_letter_until, storing).await {
+            Ok(stored) => stored,
+            Err(_) => Err(SendError::Unknown { reason: "no time was left".to_owned() }),
+        }
+    }
 }
 
+/// Returns the group as its sender named it. The broker's may be a token of it, because SQS does not accept every text.
+fn group_of(envelope: &Envelope, message: &ReceivedMessage<'_>) -> Option<String> {
+    envelope.group().or(message.group.as_deref()).map(str::to_owned)
+}
+
+/// Returns the outcome, or a rejection if the message failed the last of its receives.
 fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) -> Outcome {
     let cause = match &outcome {
         _ if !tries.last => return outcome,
@@ -233,24 +198,17 @@ fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) 
     Outcome::Reject(format!("receives exhausted after {receive_count}: {cause}"))
 }
 
-/// The indexes of the messages that must wait for each other, in the order of arrival; the most often received come first. What
-/// was not started in time spends a receive, so the next batch starts with it, lest the queue dead-letter it unheard.
-fn ordering_groups(messages: &[ReceivedMessage<'_>]) -> Vec<Vec<usize>> {
-    let mut lanes: Vec<Vec<usize>> = Vec::with_capacity(messages.len());
-    let mut groups = HashMap::new();
-    for (index, message) in messages.iter().enumerate() {
-        let lane = match message.ordered {
-            true => *groups.entry((message.queue, message.group.as_deref())).or_insert(lanes.len()),
-            false => lanes.len(),
-        };
-        match lanes.get_mut(lane) {
-            Some(lane) => lane.push(index),
-            None => lanes.push(vec![index]),
-        }
-    }
+/// Returns the ordering groups as indexes, those with the most receives first: a message that was not started in time has spent
+/// a receive, and starting with it in the next batch keeps the queue from dead-lettering it unhandled.
+fn groups(messages: &[ReceivedMessage<'_>]) -> Vec<Vec<usize>> {
+    let key = |index: &usize| {
+        let message = messages.get(*index).filter(|message| message.ordered)?;
+        Some((message.queue, message.group.as_deref()))
+    };
+    let mut groups = ordering_groups(0..messages.len(), key);
     let receive_count = |index: &usize| messages.get(*index).map(|message| message.receive_count);
-    lanes.sort_by_key(|lane| Reverse(lane.first().and_then(receive_count)));
-    lanes
+    groups.sort_by_key(|group| Reverse(group.first().and_then(receive_count)));
+    groups
 }
 
 #[cfg(test)]

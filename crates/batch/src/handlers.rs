@@ -1,4 +1,5 @@
-//! Which handler works on which event type. An exact type beats a prefix, a longer prefix a shorter one, `otherwise` comes last.
+//! [`Handlers`]: the handler of each event type. An exact type takes precedence over a prefix, a longer prefix over a shorter one,
+//! and both over `otherwise`.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,10 +12,11 @@ use crate::{Delivery, Outcome};
 
 type Handler = Box<dyn Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
+/// The registered handlers.
 #[derive(Default)]
 pub(crate) struct Handlers {
     exact: HashMap<String, Handler>,
-    /// The longest first.
+    /// Sorted by length, the longest first.
     prefixes: Vec<(String, Handler)>,
     otherwise: Option<Handler>,
     mistakes: Vec<String>,
@@ -46,7 +48,7 @@ impl Handlers {
         }
     }
 
-    /// What is wrong with them.
+    /// Returns what is wrong with the registered handlers.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let is_empty = self.exact.is_empty() && self.prefixes.is_empty() && self.otherwise.is_none();
         let none = is_empty.then(|| "there is no handler: every message would be rejected".to_owned());
@@ -67,6 +69,7 @@ impl Handlers {
     }
 }
 
+/// Returns a handler of deliveries.
 pub(crate) fn plain<H, F>(handler: H) -> Handler
 where
     H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
@@ -78,7 +81,7 @@ where
     })
 }
 
-/// The payload is parsed before the handler runs; one that does not fit is rejected, as it will not fit next time either.
+/// Returns a handler of parsed payloads. A payload that does not fit is rejected: it would not fit the next time either.
 pub(crate) fn json<T, H, F>(handler: H) -> Handler
 where
     T: DeserializeOwned,
@@ -90,26 +93,37 @@ where
             let work = handler(payload, delivery);
             Box::pin(async move { work.await.into() })
         }
-        Err(reason) => Box::pin(std::future::ready(Outcome::Reject(reason))),
+        Err(error) => Box::pin(std::future::ready(Outcome::Reject(error.to_string()))),
     })
 }
 
-/// Parses a payload; one that does not fit gets a second try with its integers written as integers. The reason names the place
-/// and leaves out serde's own text, which quotes the payload.
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
+/// A payload that a handler cannot take. The text names the place and omits serde's own text, which quotes the payload.
+#[derive(Debug, thiserror::Error)]
+enum PayloadError {
+    #[error("payload is not JSON (line {line}, column {column})")]
+    NotJson { line: usize, column: usize },
+    #[error("payload goes on after its JSON value")]
+    Trailing,
+    #[error("payload does not fit at {path} (line {line}, column {column})")]
+    DoesNotFit { path: String, line: usize, column: usize },
+}
+
+/// Parses a payload. If it does not fit, tries again with its integers written as integers.
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, PayloadError> {
     let again = || serde_json::from_value(sluicegate_envelope::with_integers(payload)?).ok();
     let mut deserializer = serde_json::Deserializer::from_slice(payload);
     match serde_path_to_error::deserialize(&mut deserializer) {
         Ok(parsed) => {
-            deserializer.end().map_err(|_| "payload goes on after its JSON value".to_owned())?;
+            deserializer.end().map_err(|_| PayloadError::Trailing)?;
             Ok(parsed)
         }
         Err(error) => {
             let (line, column) = (error.inner().line(), error.inner().column());
             match error.inner().is_data() {
-                true => again()
-                    .ok_or_else(|| format!("payload does not fit at {} (line {line}, column {column})", error.path())),
-                false => Err(format!("payload is not JSON (line {line}, column {column})")),
+                true => {
+                    again().ok_or_else(|| PayloadError::DoesNotFit { path: error.path().to_string(), line, column })
+                }
+                false => Err(PayloadError::NotJson { line, column }),
             }
         }
     }

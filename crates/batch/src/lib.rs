@@ -35,7 +35,9 @@
 compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod batch_run;
+mod builder;
 mod consumer;
+mod deadlines;
 mod delivery;
 #[cfg(feature = "forward")]
 mod forward;
@@ -45,10 +47,12 @@ mod outcome;
 mod report;
 mod retry;
 mod serve;
+mod settlement;
 mod source;
 pub mod testing;
 
-pub use consumer::{BatchResponse, BuildError, Builder, Consumer};
+pub use builder::{BuildError, Builder};
+pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
 pub use forward::{Forward, UrlError};
@@ -56,6 +60,7 @@ pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
 pub use serve::serve;
+pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]

@@ -1,6 +1,6 @@
-//! What is told about a batch: one log line for each delivery, and one line of metrics for each queue.
+//! [`Report`]: a log line for each delivery and a line of metrics for each queue of a batch.
 //!
-//! Both say the same, so the counts of a queue are the numbers of its lines by outcome. Payloads are never told.
+//! The counts of a queue are the numbers of its log lines by outcome. Payloads are never logged.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,55 +9,27 @@ use lambda_runtime::Context;
 use sluicegate_envelope::Envelope;
 use sluicegate_telemetry::{Deliveries, Emitter, millis, trace_id};
 
-use crate::batch_run::{Ended, ReceivedMessage};
+use crate::settlement::{Disposition, Settlement};
+use crate::source::adapter::ReceivedMessage;
 
-/// How a delivery is told to have ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Disposition {
-    /// Handled.
-    Done,
-    /// Comes back after a delay.
-    Retry,
-    /// In the dead-letter queue, with the reason.
-    Rejected,
-    /// In the dead-letter queue, as it could not be read.
-    Undecodable,
-    /// Comes back untouched.
-    Returned,
-    /// The dead-letter queue did not take it: comes back after a delay.
-    RejectFailed,
-}
-
-impl Disposition {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Retry => "retry",
-            Self::Rejected => "rejected",
-            Self::Undecodable => "undecodable",
-            Self::Returned => "returned",
-            Self::RejectFailed => "reject_failed",
-        }
-    }
-}
-
-/// The invocation that a batch came with.
+/// The report of one invocation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Invocation<'a> {
+pub(crate) struct Report<'a> {
     pub(crate) request_id: &'a str,
-    /// The header of X-Ray.
+    /// The X-Ray header.
     pub(crate) xray: Option<&'a str>,
-    /// When it began: what messages waited until then is their age.
+    /// When the invocation began; the age of a message is counted to it.
     pub(crate) at: SystemTime,
     pub(crate) emitter: Option<&'a Emitter>,
 }
 
-impl<'a> Invocation<'a> {
+impl<'a> Report<'a> {
+    /// Starts the report of the invocation with this context.
     pub(crate) fn new(context: &'a Context, emitter: Option<&'a Emitter>) -> Self {
         Self { request_id: &context.request_id, xray: context.xray_trace_id.as_deref(), at: SystemTime::now(), emitter }
     }
 
-    /// Logs a delivery. Its trace is that of its event, else that it was sent in, else that of the invocation.
+    /// Logs a delivery, with the trace id of its event, else of its sender, else of the invocation.
     pub(crate) fn log(
         &self,
         message: &ReceivedMessage<'_>,
@@ -93,15 +65,15 @@ impl<'a> Invocation<'a> {
         }
         match disposition {
             Disposition::Done => line!(info),
-            Disposition::RejectFailed => line!(error),
+            Disposition::RejectFailed(_) => line!(error),
             _ => line!(warn),
         }
     }
 
-    /// Tells the metrics of the batch.
-    pub(crate) fn count(&self, messages: &[ReceivedMessage<'_>], ended: &[Ended]) {
+    /// Writes the metrics of the batch.
+    pub(crate) fn count(&self, messages: &[ReceivedMessage<'_>], settlements: &[Settlement]) {
         let Some(emitter) = self.emitter else { return };
-        for (queue, deliveries) in by_queue(messages, ended, self.at) {
+        for (queue, deliveries) in by_queue(messages, settlements, self.at) {
             if let Err(error) = emitter.deliveries(queue, &deliveries) {
                 tracing::warn!(request_id = self.request_id, queue, reason = %error, "no metrics");
             }
@@ -109,22 +81,27 @@ impl<'a> Invocation<'a> {
     }
 }
 
-fn by_queue<'a>(messages: &[ReceivedMessage<'a>], ended: &[Ended], at: SystemTime) -> BTreeMap<&'a str, Deliveries> {
+/// Counts the deliveries of each queue.
+fn by_queue<'a>(
+    messages: &[ReceivedMessage<'a>],
+    settlements: &[Settlement],
+    at: SystemTime,
+) -> BTreeMap<&'a str, Deliveries> {
     let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = |sent_unix_ms| since_1970.saturating_sub(Duration::from_millis(sent_unix_ms));
     let mut queues = BTreeMap::<_, Deliveries>::new();
-    for (message, ended) in messages.iter().zip(ended) {
+    for (message, settlement) in messages.iter().zip(settlements) {
         let deliveries = queues.entry(message.queue).or_default();
-        let count = match ended.disposition {
+        let count = match settlement.disposition {
             Disposition::Done => &mut deliveries.done,
-            Disposition::Retry | Disposition::RejectFailed => &mut deliveries.retried,
+            Disposition::Retry(_) | Disposition::RejectFailed(_) => &mut deliveries.retried,
             Disposition::Rejected => &mut deliveries.rejected,
             Disposition::Undecodable => &mut deliveries.undecodable,
-            Disposition::Returned => &mut deliveries.returned,
+            Disposition::Returned(_) => &mut deliveries.returned,
         };
         *count += 1;
-        deliveries.oldest = deliveries.oldest.max(ended.sent_unix_ms.map(age));
-        deliveries.handlers.extend(ended.handler);
+        deliveries.oldest = deliveries.oldest.max(settlement.sent_unix_ms.map(age));
+        deliveries.handlers.extend(settlement.handler);
     }
     queues
 }

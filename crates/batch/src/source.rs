@@ -1,8 +1,132 @@
-//! Where batches come from: one file per broker, which reads its event and settles in its way.
+//! The sources of batches: one module per broker, and the choice between them by the event.
 
+pub(crate) mod adapter;
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+mod environment;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
 #[cfg(any(feature = "rabbitmq", feature = "sqs"))]
 mod raw;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
+
+use serde_json::value::RawValue;
+
+use self::adapter::{ReceivedMessage, Source};
+use crate::batch_run::BatchRun;
+use crate::deadlines::Deadlines;
+use crate::settlement::{BatchResponse, Settlement};
+
+/// The settings of every source. What was not set comes from the environment.
+#[derive(Default)]
+pub(crate) struct Settings {
+    #[cfg(feature = "sqs")]
+    pub(crate) sqs: sqs::Settings,
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: rabbitmq::Settings,
+}
+
+impl Settings {
+    /// Creates the sources, and adds what is wrong to `mistakes`.
+    pub(crate) fn sources(
+        self,
+        lookup: impl Fn(&str) -> Option<String>,
+        mistakes: &mut Vec<String>,
+    ) -> Option<Sources> {
+        #[cfg(feature = "sqs")]
+        let sqs = self.sqs.source(&lookup, mistakes);
+        #[cfg(feature = "rabbitmq")]
+        let rabbitmq = self.rabbitmq.source(&lookup, mistakes);
+        Some(Sources {
+            #[cfg(feature = "sqs")]
+            sqs: sqs?,
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq,
+        })
+    }
+}
+
+/// The sources that are built in.
+pub(crate) struct Sources {
+    #[cfg(feature = "sqs")]
+    sqs: sqs::SqsSource,
+    /// None if no broker is configured.
+    #[cfg(feature = "rabbitmq")]
+    rabbitmq: Option<rabbitmq::RabbitmqSource>,
+}
+
+/// A batch of one of the sources.
+pub(crate) enum Batch<'a> {
+    #[cfg(feature = "sqs")]
+    Sqs(sqs::Batch<'a>),
+    #[cfg(feature = "rabbitmq")]
+    Rabbitmq(rabbitmq::Batch<'a>),
+}
+
+/// An event that is not a batch of a configured source. Lambda returns all of its messages.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[cfg(feature = "sqs")]
+    #[error(transparent)]
+    Sqs(#[from] sqs::ReadError),
+    #[cfg(feature = "rabbitmq")]
+    #[error(transparent)]
+    Rabbitmq(#[from] rabbitmq::ReadError),
+    #[cfg(not(feature = "sqs"))]
+    #[error("the event is not from a source that is built in")]
+    UnknownSource,
+}
+
+impl Sources {
+    /// Connects to the brokers that keep a connection, so that the first batch does not wait for it.
+    pub(crate) async fn connect(&self) {
+        #[cfg(feature = "rabbitmq")]
+        if let Some(source) = &self.rabbitmq {
+            source.connect().await;
+        }
+    }
+
+    /// Reads the batch in `event`, which determines the source.
+    pub(crate) fn read<'a>(&'a self, event: &'a RawValue, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
+        #[cfg(feature = "rabbitmq")]
+        if let Some(batch) = rabbitmq::read(self.rabbitmq.as_ref(), event, deadlines) {
+            return Ok(Batch::Rabbitmq(batch?));
+        }
+        #[cfg(feature = "sqs")]
+        return Ok(Batch::Sqs(self.sqs.read(event, deadlines)?));
+        #[cfg(not(feature = "sqs"))]
+        Err(ReadError::UnknownSource)
+    }
+}
+
+impl Batch<'_> {
+    /// Returns the messages of the batch.
+    pub(crate) fn messages(&self) -> Vec<ReceivedMessage<'_>> {
+        match self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(batch) => batch.messages(),
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(batch) => batch.messages(),
+        }
+    }
+
+    /// Decodes, handles and settles every message.
+    pub(crate) async fn settle(&self, run: &BatchRun<'_>, messages: &[ReceivedMessage<'_>]) -> Vec<Settlement> {
+        match self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(batch) => run.settle(batch, messages).await,
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(batch) => run.settle(batch, messages).await,
+        }
+    }
+
+    /// Returns the response to Lambda.
+    pub(crate) fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, lambda_runtime::Error> {
+        match self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(batch) => Ok(batch.respond(settlements)?),
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(batch) => Ok(batch.respond(settlements)?),
+        }
+    }
+}

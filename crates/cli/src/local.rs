@@ -10,12 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_local::{
-    rabbitmq::BrokerChoice,
-    secrets,
-    stack::{Options, Stack},
-    terminal::Terminal,
-};
+use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{fail, input, paths};

@@ -32,18 +32,18 @@ const LATEST_MAX: usize = 100;
 
 /// What each function is waiting for; nothing once it is up. Clones share it.
 #[derive(Clone, Default)]
-pub struct Health {
+pub(crate) struct Health {
     waiting: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Health {
     /// The part is not up, for this reason.
-    pub fn down(&self, part: &str, reason: &str) {
+    pub(crate) fn down(&self, part: &str, reason: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), reason.to_owned());
     }
 
     /// The part is up.
-    pub fn up(&self, part: &str) {
+    pub(crate) fn up(&self, part: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
@@ -54,7 +54,7 @@ impl Health {
 
 /// What the admin port tells about.
 #[derive(Clone)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// The state of the functions.
     pub health: Health,
     /// The timelines.
@@ -75,7 +75,7 @@ pub struct Admin {
 ///
 /// # Errors
 /// What accepting connections gives.
-pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
     let app = Router::new()
         .route("/healthz", get(healthz))
         .route("/messages", get(messages))

@@ -8,83 +8,26 @@
 mod answer;
 mod connection;
 mod event;
+mod exchange;
 mod routes;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::serve::Listener;
-use bytes::Bytes;
-use http::{Method, StatusCode, Version, header, request::Parts, uri::Authority};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use tokio::{
-    net::TcpListener,
-    time::{Instant, timeout},
-};
+use tokio::net::TcpListener;
 
-pub use answer::answer;
-pub use event::{Arrival, event};
-pub use routes::{Found, RouteTable};
-use sluicegate_lambda_emulator::{Function, Invocation};
-
-/// Request line and headers together. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
-pub const HEAD_BYTES_MAX: usize = 10_240;
-/// The request's body. Same page.
-pub const PAYLOAD_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// The event as JSON, and the answer too. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub const INVOKE_BYTES_MAX: usize = 6 * 1024 * 1024;
-
-/// How long a client may take to send a request, before its connection is closed.
-///
-/// API Gateway publishes neither time. These are its longest integration time-out, within which the whole exchange ends there.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For the request line and the headers, and for the next request of a connection that is kept.
-    pub head: Duration,
-    /// For the body; the answer is 408 then.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { head: Duration::from_secs(30), body: Duration::from_secs(30) }
-    }
-}
-
-/// Where a route leads.
-#[derive(Clone)]
-pub struct Integration {
-    /// The function to invoke.
-    pub function: Function,
-    /// How long it may take, whatever its own timeout.
-    pub timeout: Duration,
-}
-
-/// A request that was answered.
-#[derive(Debug)]
-pub struct Exchange<'a> {
-    /// As sent.
-    pub method: &'a Method,
-    /// As sent, without the query.
-    pub path: &'a str,
-    /// What was answered.
-    pub status: StatusCode,
-    /// The answer's body.
-    pub body: &'a [u8],
-    /// From the request's head to the answer.
-    pub took: Duration,
-}
-
-/// Told about every request that was answered.
-pub type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+use exchange::Gateway;
+pub(crate) use exchange::{Exchange, Integration, Observer};
+pub use exchange::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
+pub(crate) use routes::RouteTable;
 
 /// Serves until the future is dropped; requests that are being answered then are answered.
 ///
 /// # Errors
 /// The listener has no address.
-pub async fn serve(
+pub(crate) async fn serve(
     mut listener: TcpListener,
     routes: RouteTable<Integration>,
     observer: Observer,
@@ -97,105 +40,4 @@ pub async fn serve(
         let (stream, _) = Listener::accept(&mut listener).await;
         tokio::spawn(connection::serve(stream, Arc::clone(&gateway)));
     }
-}
-
-struct Gateway {
-    routes: RouteTable<Integration>,
-    observer: Observer,
-    port: u16,
-    patience: Patience,
-}
-
-impl Gateway {
-    async fn exchange(&self, request: http::Request<Incoming>) -> http::Response<Full<Bytes>> {
-        let started = Instant::now();
-        let (parts, body) = request.into_parts();
-        let arrival = Arrival::now(self.port, &parts.headers);
-        let mut answer = match self.invoke(&parts, body, &arrival).await {
-            Ok(answer) | Err(answer) => answer,
-        };
-        if let Ok(id) = http::HeaderValue::from_str(&arrival.request_id) {
-            answer.headers_mut().insert("apigw-requestid", id);
-        }
-        (self.observer)(&Exchange {
-            method: &parts.method,
-            path: parts.uri.path(),
-            status: answer.status(),
-            body: answer.body(),
-            took: started.elapsed(),
-        });
-        answer.map(Full::new)
-    }
-
-    async fn invoke(
-        &self,
-        parts: &Parts,
-        body: Incoming,
-        arrival: &Arrival,
-    ) -> Result<http::Response<Bytes>, http::Response<Bytes>> {
-        if head_bytes(parts) > HEAD_BYTES_MAX {
-            return Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large"));
-        }
-        let bad_request = || refusal(StatusCode::BAD_REQUEST, "Bad Request");
-        if !has_valid_host(parts) {
-            return Err(bad_request());
-        }
-        let path = event::decoded_path(parts.uri.path()).ok_or_else(bad_request)?;
-        let found = self.routes.find(parts.method.as_str(), &path);
-        let Some(Found { key, parameters, target }) = found else {
-            return Err(refusal(StatusCode::NOT_FOUND, "Not Found"));
-        };
-        let body = timeout(self.patience.body, Limited::new(body, PAYLOAD_BYTES_MAX).collect());
-        let body = body.await.map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "Request Timeout"))?;
-        let body = body.map_err(|error| {
-            if error.downcast_ref::<LengthLimitError>().is_some() {
-                refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
-            } else {
-                bad_request()
-            }
-        })?;
-        let event = event(parts, &path, &body.to_bytes(), key, parameters, arrival).to_string();
-        if event.len() > INVOKE_BYTES_MAX {
-            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
-        }
-        let trace = arrival.function_trace();
-        let invocation = target.function.invoke(event.into(), Some(&trace));
-        let unavailable = || refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-        let failed = || refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-        match timeout(target.timeout, invocation).await {
-            Err(_) | Ok(Invocation::Throttled) => Err(unavailable()),
-            Ok(Invocation::FunctionError { .. } | Invocation::TimedOut) => Err(failed()),
-            Ok(Invocation::Response(payload)) if payload.len() > INVOKE_BYTES_MAX => Err(failed()),
-            Ok(Invocation::Response(payload)) => answer(&payload, &parts.method).map_err(|_| failed()),
-        }
-    }
-}
-
-/// An answer of the gateway itself.
-fn refusal(status: StatusCode, message: &str) -> http::Response<Bytes> {
-    let mut answer = http::Response::new(serde_json::json!({ "message": message }).to_string().into());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    answer
-}
-
-/// Whether the request names exactly one host, without user information; HTTP/1.0 may name none.
-/// <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>
-fn has_valid_host(parts: &Parts) -> bool {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) => parts.version == Version::HTTP_10,
-        (Some(host), None) => {
-            let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-            host.is_some_and(|host| !host.as_str().contains('@'))
-        }
-        (Some(_), Some(_)) => false,
-    }
-}
-
-/// `POST /path?query HTTP/1.1` and `name: value` lines, with their line ends.
-fn head_bytes(parts: &Parts) -> usize {
-    let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
-    let line = parts.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
-    line + parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
 }

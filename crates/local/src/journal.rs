@@ -5,6 +5,10 @@
 //! number and length. With the embedded queue every step is seen; with another endpoint those that happen in the queue alone are
 //! not, and with RabbitMQ those that the broker takes by itself: a message that it dead-letters, expires or purges.
 
+pub(crate) mod rabbitmq;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
@@ -107,11 +111,11 @@ impl fmt::Display for Step {
 }
 
 /// Hears of every step as it is noted.
-pub type StepObserver = Arc<dyn Fn(&str, &Step) + Send + Sync>;
+pub(crate) type StepObserver = Arc<dyn Fn(&str, &Step) + Send + Sync>;
 
 /// The timelines. Clones share them.
 #[derive(Clone)]
-pub struct Journal {
+pub(crate) struct Journal {
     inner: Arc<Inner>,
 }
 
@@ -123,19 +127,19 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    timelines: HashMap<String, Timeline>,
+    timelines: HashMap<String, MessageLog>,
     /// Oldest first.
     order: VecDeque<String>,
 }
 
 #[derive(Default)]
-struct Timeline {
+struct MessageLog {
     steps: Vec<(OffsetDateTime, Step)>,
     /// It was sent, and the sender has not been answered yet.
     unanswered: bool,
 }
 
-impl Timeline {
+impl MessageLog {
     /// The last step that changed what becomes of the message.
     fn state(&self) -> &'static str {
         let last = self.steps.iter().rev().find(|(_, step)| *step != Step::Repeated);
@@ -160,13 +164,13 @@ impl Timeline {
 
 impl Journal {
     /// `dead_letter_queues`: the names of queues whose messages were given up on.
-    pub fn new(dead_letter_queues: impl IntoIterator<Item = String>, observer: StepObserver) -> Self {
+    pub(crate) fn new(dead_letter_queues: impl IntoIterator<Item = String>, observer: StepObserver) -> Self {
         let dead_letter_queues = dead_letter_queues.into_iter().collect();
         Self { inner: Arc::new(Inner { dead_letter_queues, observer, state: Mutex::default() }) }
     }
 
     /// What the embedded queue saw.
-    pub fn queue_event(&self, event: &QueueEvent) {
+    pub(crate) fn queue_event(&self, event: &QueueEvent) {
         match event {
             QueueEvent::Sent { queue, message_id, body, attributes } => {
                 let id = identify(body, message_id);
@@ -207,7 +211,7 @@ impl Journal {
     }
 
     /// What a client published to RabbitMQ: ingress a new message, or the consumer one that it puts where it belongs now.
-    pub fn published(&self, message: &Published) {
+    pub(crate) fn published(&self, message: &Published) {
         let id = identify(&message.body, &message.message_id);
         let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
         let step = if queue.ends_with(DEAD_LETTER_QUEUE_END) {
@@ -215,7 +219,7 @@ impl Journal {
             Step::DeadLettered { queue: queue.clone(), reason }
         } else if let Some(visible_in_s) = ladder_step_s(queue) {
             Step::Retrying { visible_in_s }
-        } else if self.state().timelines.get(&id).and_then(Timeline::last).is_some_and(Step::is_dead_lettered) {
+        } else if self.state().timelines.get(&id).and_then(MessageLog::last).is_some_and(Step::is_dead_lettered) {
             Step::Redriven { queue: queue.clone() }
         } else if message.is_copy && message.exchange.is_empty() {
             Step::Returned { reason: "the function did not begin with it in time and published it again".to_owned() }
@@ -242,7 +246,7 @@ impl Journal {
     }
 
     /// What a mapping did.
-    pub fn mapping_event(&self, event: &MappingEvent) {
+    pub(crate) fn mapping_event(&self, event: &MappingEvent) {
         let message = event.message();
         let id = identify(&message.body, &message.message_id);
         let (queue, function) = (message.queue.to_string(), message.function.to_string());
@@ -253,10 +257,10 @@ impl Journal {
             MappingEvent::Done(_) => {
                 // A function that rejects a message puts it into the dead-letter queue itself and then is through with it. On
                 // RabbitMQ it also publishes again what is to be retried or was not begun.
-                let is_elsewhere = |last: &_| {
+                let is_settled_otherwise = |last: &_| {
                     matches!(last, Step::DeadLettered { .. } | Step::Retrying { .. } | Step::Returned { .. })
                 };
-                self.note_unless(&id, Step::Done, is_elsewhere);
+                self.note_unless(&id, Step::Done, is_settled_otherwise);
             }
             MappingEvent::Returned { .. } => {
                 let step = Step::Returned { reason: format!("{function} listed it as failed") };
@@ -270,11 +274,11 @@ impl Journal {
 
     /// A client was told 202 with this id. Who saw the message being sent has told so; of another endpoint, which `elsewhere`
     /// names, this answer may be all there is to know.
-    pub fn answered(&self, id: &str, elsewhere: Option<&str>) {
+    pub(crate) fn answered(&self, id: &str, remote: Option<&str>) {
         let mut state = self.state();
         let timeline = state.timelines.get_mut(id);
         let (is_new, mut is_told, mut is_late) = (timeline.is_none(), false, false);
-        let accepted = elsewhere.map(|queue| Step::Accepted { queue: queue.to_owned() });
+        let accepted = remote.map(|queue| Step::Accepted { queue: queue.to_owned() });
         if let Some(timeline) = timeline {
             is_told = std::mem::take(&mut timeline.unanswered);
             is_late = !is_told && accepted.as_ref().is_some_and(|accepted| timeline.put_first(accepted));
@@ -289,7 +293,7 @@ impl Journal {
     }
 
     /// The message's timeline: `{"id", "state", "steps": [{"at", "step", …}]}`.
-    pub fn timeline(&self, id: &str) -> Option<Value> {
+    pub(crate) fn timeline(&self, id: &str) -> Option<Value> {
         let state = self.state();
         let timeline = state.timelines.get(id)?;
         let steps: Vec<Value> = timeline.steps.iter().map(|(at, step)| step_json(*at, step)).collect();
@@ -297,10 +301,10 @@ impl Journal {
     }
 
     /// The latest messages, newest first: `[{"id", "state"}]`.
-    pub fn latest(&self, count: usize) -> Value {
+    pub(crate) fn latest(&self, count: usize) -> Value {
         let state = self.state();
         let newest = state.order.iter().rev().take(count);
-        newest.map(|id| json!({ "id": id, "state": state.timelines.get(id).map(Timeline::state) })).collect()
+        newest.map(|id| json!({ "id": id, "state": state.timelines.get(id).map(MessageLog::state) })).collect()
     }
 
     fn note(&self, id: &str, step: Step) {
@@ -359,6 +363,3 @@ fn identify(body: &str, message_id: &str) -> String {
         _ => message_id.to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,16 +1,53 @@
-//! The local stack: the unmodified template and the unmodified function binaries on one laptop.
+//! The local stack: one SAM template's functions, HTTP API, queues and secrets on 127.0.0.1, from the unmodified binaries.
 //!
-//! The crate `sam` reads the SAM template, `workspace` builds the functions, `stack` wires everything: the `gateway` turns
-//! HTTP into API Gateway events, `pool` runs the functions behind a Lambda Runtime API, `mapping` feeds them from queues, and
-//! the crate `sqs-emulator` holds those queues. Every server binds the loopback address only.
+//! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. In front stands a
+//! gateway that follows API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the functions and their
+//! event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message, queue
+//! counts and metrics. RabbitMQ is a private node or a broker of the caller's choice. Every server binds the loopback address only.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), sluicegate_local::StackError> {
+//! use std::{collections::BTreeMap, sync::Arc};
+//!
+//! use sluicegate_local::{Options, Stack, Terminal};
+//!
+//! let options = Options {
+//!     template: "template.yaml".into(),
+//!     port: 3000,
+//!     admin_port: 3001,
+//!     aws_port: 4566,
+//!     endpoint_url: None,
+//!     rabbitmq: None,
+//!     release: false,
+//!     freeze: false,
+//!     concurrency: None,
+//!     binaries: None,
+//!     watch: true,
+//!     parameters: BTreeMap::new(),
+//!     environment: BTreeMap::new(),
+//!     terminal: Terminal::new(Arc::new(|line| println!("{line}")), false),
+//! };
+//! let stack = Stack::start(options).await?;
+//! println!("{}", stack.addresses().gateway);
+//! stack.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
-pub mod admin;
-pub mod aws;
-pub mod gateway;
-pub mod journal;
-pub mod metrics;
-pub mod rabbitmq;
+mod admin;
+mod aws;
+pub mod cargo_build;
+mod gateway;
+mod journal;
+mod metrics;
+mod rabbitmq;
 pub mod secrets;
-pub mod stack;
-pub mod terminal;
-pub mod workspace;
+mod stack;
+mod terminal;
+
+pub use aws::serve as serve_aws;
+pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
+pub use metrics::Metrics;
+pub use rabbitmq::{BrokerChoice, BrokerError, Node, NodeError};
+pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, Options, Stack, StackError};
+pub use terminal::{LineSink, Terminal};

@@ -31,7 +31,7 @@ use sluicegate_lambda_emulator::FunctionCounts;
 
 /// The media type of the page.
 /// <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Collects what is counted. Clones share it.
 #[derive(Clone, Default)]

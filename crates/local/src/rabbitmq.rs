@@ -2,11 +2,11 @@
 
 mod broker;
 mod counts;
-pub mod node;
-mod timeline;
+mod node;
 mod tracer;
 
-pub use broker::{Broker, BrokerChoice, BrokerError, RunningBroker, declare, read_topology};
-pub use counts::QueueCounts;
-pub use timeline::Timeline;
-pub use tracer::{Published, PublishedObserver, Tracer};
+pub(crate) use broker::{Broker, RunningBroker, declare, read_topology};
+pub use broker::{BrokerChoice, BrokerError};
+pub(crate) use counts::QueueCounts;
+pub use node::{Node, NodeError};
+pub(crate) use tracer::{Published, Tracer};

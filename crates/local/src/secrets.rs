@@ -31,7 +31,7 @@ const CALL_S_MAX: u64 = 30;
 const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// The secret's value.
-pub fn secret_string() -> String {
+pub(crate) fn secret_string() -> String {
     let hash: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     json!({
         "api-keys": [{ "sha256": hash, "principal": "dev", "scopes": ["*"] }],
@@ -42,7 +42,7 @@ pub fn secret_string() -> String {
 }
 
 /// Finds the template's secrets by name, ARN, or ARN without its random end.
-pub fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
+pub(crate) fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
     let known: Vec<_> = secrets.iter().map(|secret| (secret.name.clone(), secret.arn.clone())).collect();
     Arc::new(move |id| {
         let is = |(name, arn): &(String, String)| {
@@ -56,7 +56,7 @@ pub fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
 ///
 /// # Errors
 /// What the endpoint answered, or why it did not.
-pub async fn create_elsewhere(endpoint_url: &str, name: &str) -> Result<String, String> {
+pub(crate) async fn create_remote(endpoint_url: &str, name: &str) -> Result<String, String> {
     let input = json!({
         "Name": name,
         "SecretString": secret_string(),

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use reqwest::Client;
 use serde_json::Value;
 use sluicegate_lambda_emulator::INIT_TIMEOUT;
-use sluicegate_local::gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
-use sluicegate_local::stack::{CONCURRENCY_MAX, CONCURRENCY_MIN};
+use sluicegate_local::{
+    CONCURRENCY_MAX, CONCURRENCY_MIN, HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience,
+};
 use sluicegate_sam::{Notice, Plan, Settings};
 
 use super::page::Page;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sluicegate_ingress::Code;
-use sluicegate_local::metrics::Metrics;
+use sluicegate_local::Metrics;
 
 use crate::support::prometheus::Page;
 use crate::support::root;

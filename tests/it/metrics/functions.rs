@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec, Invocation};
-use sluicegate_local::workspace;
+use sluicegate_local::cargo_build;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::support::root;
@@ -25,7 +25,7 @@ impl Running {
     /// Starts `binary` of the package in `folder` as the function `name`, built if it is not.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
         let built =
-            workspace::build(&root().join(folder), &[binary.to_owned()], false).await.expect("the workspace builds");
+            cargo_build::build(&root().join(folder), &[binary.to_owned()], false).await.expect("the workspace builds");
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let spec = FunctionSpec {
             name: name.to_owned(),

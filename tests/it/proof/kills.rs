@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluicegate_local::rabbitmq::node::Node;
+use sluicegate_local::Node;
 use tempfile::TempDir;
 
 use super::path::Path;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluicegate_lambda_emulator::{
     Endpoint, Invocation, Invoke, MappingEvent, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec,
 };
-use sluicegate_local::rabbitmq::node::Node;
+use sluicegate_local::Node;
 use tokio::sync::Notify;
 
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};

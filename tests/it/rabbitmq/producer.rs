@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
 use sluicegate_envelope::Envelope;
-use sluicegate_local::rabbitmq::node::Node;
+use sluicegate_local::Node;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{BODY_BYTES_MAX, BasicProperties, Broker, Config, Publication, RabbitmqProducer};
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};

@@ -3,8 +3,10 @@
 use std::sync::Mutex;
 
 use proptest::prelude::*;
+use sluicegate_envelope::DecodeError;
 
 use super::*;
+use crate::BatchResponse;
 use crate::handlers::{json, plain};
 
 /// Remembers what was asked of it; sending to the dead-letter queue can be made to fail.
@@ -19,8 +21,16 @@ struct Memory {
 }
 
 impl Source for Memory {
-    fn decode(&self, index: usize) -> Result<Envelope, String> {
-        Envelope::decode(&self.bodies[index]).map_err(|error| error.to_string())
+    type Undecodable = DecodeError;
+    type Unsettled = Infallible;
+
+    /// The tests pass the messages.
+    fn messages(&self) -> Vec<ReceivedMessage<'_>> {
+        Vec::new()
+    }
+
+    fn decode(&self, index: usize) -> Result<Envelope, DecodeError> {
+        Envelope::decode(&self.bodies[index])
     }
 
     fn sent_unix_ms(&self, index: usize, _: Option<&Envelope>) -> Option<u64> {
@@ -32,13 +42,13 @@ impl Source for Memory {
         Tries { count: 1, last: false }
     }
 
-    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
+    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
         tokio::task::yield_now().await;
         if self.silent {
             std::future::pending::<()>().await;
         }
         if self.broken {
-            return Err("no dead-letter queue".to_owned());
+            return Err(SendError::NotSent { reason: "no dead-letter queue".to_owned() });
         }
         self.dead_letters.lock().unwrap().push((index, reason.to_owned()));
         Ok(())
@@ -48,6 +58,35 @@ impl Source for Memory {
         let delays = returned.iter().filter_map(|&(index, delay)| Some((index, delay?)));
         self.delays.lock().unwrap().extend(delays);
     }
+
+    fn respond(&self, _: &[Settlement]) -> Result<BatchResponse, Infallible> {
+        Ok(BatchResponse::of(std::iter::empty()))
+    }
+}
+
+/// What a disposition means for the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    Done,
+    DeadLettered,
+    Returned(Option<Duration>),
+}
+
+impl From<Disposition> for Settled {
+    fn from(disposition: Disposition) -> Self {
+        match disposition {
+            Disposition::Done => Self::Done,
+            Disposition::Rejected | Disposition::Undecodable => Self::DeadLettered,
+            Disposition::Retry(delay) | Disposition::RejectFailed(delay) => Self::Returned(Some(delay)),
+            Disposition::Returned(delay) => Self::Returned(delay),
+        }
+    }
+}
+
+fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> BatchRun<'_> {
+    let retry = RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) };
+    let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
+    BatchRun { handlers, retry, concurrency, deadlines, report }
 }
 
 /// The handlers do what the event's type says, and note the ids of what they were given.
@@ -78,7 +117,7 @@ fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
 }
 
 struct Ran {
-    ended: Vec<Ended>,
+    ended: Vec<Settlement>,
     settled: Vec<Settled>,
     memory: Memory,
     started: Vec<String>,
@@ -106,19 +145,14 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
     let received_message: Vec<_> = received_message.collect();
     let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
     let (started, memory) = (Arc::default(), Memory { bodies, ..memory });
-    let work = BatchRun {
-        handlers: &handlers(&started),
-        retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
-        concurrency,
+    let deadlines = Deadlines {
         work_until: Instant::now() + Duration::from_secs(10),
         dead_letter_until: Instant::now() + Duration::from_millis(10_700),
         settle_until: Instant::now() + Duration::from_secs(11),
-        messages: &received_message,
-        source: &memory,
-        invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
     };
-    let ended = work.run().await;
-    let settled = ended.iter().map(|ended| ended.settled).collect();
+    let handlers = handlers(&started);
+    let ended = rules(&handlers, concurrency, deadlines).settle(&memory, &received_message).await;
+    let settled = ended.iter().map(|ended| ended.disposition.into()).collect();
     let started = std::mem::take(&mut *started.lock().unwrap());
     Ran { ended, settled, memory, started }
 }
@@ -211,7 +245,7 @@ fn the_most_often_received_come_first() {
     };
     let started = |receive_counts: &[u32]| {
         let messages: Vec<_> = receive_counts.iter().map(|&count| message(count)).collect();
-        ordering_groups(&messages).concat()
+        groups(&messages).concat()
     };
     assert_eq!(started(&[1, 3, 2, 3]), [1, 3, 2, 0]);
     assert_eq!(started(&[1, 1, 1]), [0, 1, 2], "in the order of arrival otherwise");
@@ -286,8 +320,8 @@ proptest! {
             let fits = match ended.disposition {
                 Disposition::Done => *settled == Settled::Done,
                 Disposition::Rejected | Disposition::Undecodable => *settled == Settled::DeadLettered,
-                Disposition::Retry | Disposition::RejectFailed => matches!(settled, Settled::Returned(Some(_))),
-                Disposition::Returned => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
+                Disposition::Retry(_) | Disposition::RejectFailed(_) => matches!(settled, Settled::Returned(Some(_))),
+                Disposition::Returned(_) => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
             };
             prop_assert!(fits, "{ended:?}");
         }
@@ -318,17 +352,10 @@ fn a_handler_is_shown_the_group_that_the_sender_named() {
             ordered: true,
             trace_header: None,
         };
-        let work = BatchRun {
-            handlers: &handlers(&Arc::default()),
-            retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
-            concurrency: 1,
-            work_until: Instant::now(),
-            dead_letter_until: Instant::now(),
-            settle_until: Instant::now(),
-            messages: &[],
-            source: &memory,
-            invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
-        };
-        assert_eq!(work.decode(0, &message).unwrap().group(), shown, "{named:?} {of_the_broker:?}");
+        let (handlers, now) = (handlers(&Arc::default()), Instant::now());
+        let deadlines = Deadlines { work_until: now, dead_letter_until: now, settle_until: now };
+        let run = rules(&handlers, 1, deadlines);
+        let batch = RunningBatch { run: &run, source: &memory, messages: &[] };
+        assert_eq!(batch.decode(0, &message).unwrap().group(), shown, "{named:?} {of_the_broker:?}");
     }
 }

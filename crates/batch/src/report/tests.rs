@@ -3,15 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch_run::Settled;
 
+const DELAY: Duration = Duration::from_secs(1);
 const ALL: [Disposition; 6] = [
     Disposition::Done,
-    Disposition::Retry,
+    Disposition::Retry(DELAY),
     Disposition::Rejected,
     Disposition::Undecodable,
-    Disposition::Returned,
-    Disposition::RejectFailed,
+    Disposition::Returned(None),
+    Disposition::RejectFailed(DELAY),
 ];
 const QUEUES: [&str; 3] = ["orders", "webhooks", ""];
 const NOW_UNIX_MS: u64 = 1_795_251_597_123;
@@ -38,8 +38,7 @@ proptest! {
         let messages: Vec<_> = picks.iter().map(|&(queue, ..)| message(QUEUES[queue])).collect();
         let ended: Vec<_> = picks
             .iter()
-            .map(|&(_, disposition, age_ms, handler_us)| Ended {
-                settled: Settled::Done,
+            .map(|&(_, disposition, age_ms, handler_us)| Settlement {
                 disposition: ALL[disposition],
                 handler: handler_us.map(Duration::from_micros),
                 sent_unix_ms: age_ms.map(|age_ms| NOW_UNIX_MS - age_ms),
@@ -55,10 +54,10 @@ proptest! {
             let count = |disposition: &[Disposition]| of_queue().filter(|pick| disposition.contains(&ALL[pick.1])).count() as u64;
             prop_assert_eq!(deliveries.received(), of_queue().count() as u64);
             prop_assert_eq!(deliveries.done, count(&[Disposition::Done]));
-            prop_assert_eq!(deliveries.retried, count(&[Disposition::Retry, Disposition::RejectFailed]));
+            prop_assert_eq!(deliveries.retried, count(&[ALL[1], ALL[5]]));
             prop_assert_eq!(deliveries.rejected, count(&[Disposition::Rejected]));
             prop_assert_eq!(deliveries.undecodable, count(&[Disposition::Undecodable]));
-            prop_assert_eq!(deliveries.returned, count(&[Disposition::Returned]));
+            prop_assert_eq!(deliveries.returned, count(&[ALL[4]]));
             let oldest = of_queue().filter_map(|pick| pick.2).max().map(Duration::from_millis);
             prop_assert_eq!(deliveries.oldest, oldest);
             prop_assert_eq!(deliveries.handlers.len(), of_queue().filter(|pick| pick.3.is_some()).count());
@@ -68,12 +67,7 @@ proptest! {
 
 #[test]
 fn a_message_from_a_clock_that_is_ahead_is_not_old() {
-    let ended = Ended {
-        settled: Settled::Done,
-        disposition: Disposition::Done,
-        handler: None,
-        sent_unix_ms: Some(NOW_UNIX_MS + 5_000),
-    };
+    let ended = Settlement { disposition: Disposition::Done, handler: None, sent_unix_ms: Some(NOW_UNIX_MS + 5_000) };
     let queues = by_queue(&[message("orders")], &[ended], now());
     assert_eq!(queues["orders"].oldest, Some(Duration::ZERO));
 }

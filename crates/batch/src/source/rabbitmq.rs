@@ -1,50 +1,48 @@
-//! RabbitMQ as a source: what failed is published again by ourselves, because Lambda knows no partial answer here.
+//! RabbitMQ as a source: failed messages are published again by the runtime, because Lambda has no partial response here.
 //!
-//! An invocation that fails brings the whole batch back, at once and for ever, and one that succeeds acknowledges all of it
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>). So each message is settled by itself, all publishes in
-//! flight at once, each through the default exchange, mandatory, persistent and with a publisher confirm:
+//! A failed invocation returns the whole batch at once and indefinitely; a successful one acknowledges all of it
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>). Each message is therefore settled alone. All copies are
+//! published concurrently through the default exchange, mandatory, persistent and with a publisher confirm:
 //!
-//! | message | what becomes of it |
+//! | message | settlement |
 //! |---|---|
-//! | done | nothing: Lambda acknowledges it |
-//! | to be tried again | to `<queue>.retry.<step>s`, the shortest step of the ladder that is long enough, or the longest there is |
-//! | to be tried again, but received often enough | to `<queue>.dlq`, with the reason |
-//! | rejected, or undecodable | to `<queue>.dlq`, with the reason; the bytes as they came |
-//! | not started before the deadline margin | to the end of its own queue, as if it had not been received |
+//! | done | none: Lambda acknowledges it |
+//! | to be retried | copied to `<queue>.retry.<delay>s`, with the shortest retry delay that is long enough, or else the longest |
+//! | to be retried, but received the maximum number of times | copied to `<queue>.dlq`, with the reason |
+//! | rejected, or undecodable | copied to `<queue>.dlq` byte for byte, with the reason |
+//! | not started before the deadline margin | copied to the end of its own queue, as if it had not been received |
 //!
-//! The batch succeeds if, and only if, the broker has confirmed every one of these. Otherwise it fails and all of it comes back:
-//! nothing is lost, and what had been done or published is there twice, under the same message id (a message without one
-//! gets one with its first copy). Once a publish to a dead-letter queue has failed, nothing more is published, so as not to add
-//! copies to a batch that comes back anyway.
+//! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and comes back as a whole. Nothing is lost
+//! then; handled messages and published copies are duplicated under the same message id (a message without one gets one
+//! with its first copy). After a failed publish to a dead-letter queue nothing more is published, so that a batch that
+//! comes back gets no further copies.
 //!
-//! A queue that is missing is an operator's mistake and must neither lose a message nor stop the others. Without its retry
-//! queue, a message is dead-lettered with a reason that says so; without its dead-letter queue, it goes to a retry queue, again and
-//! again, each time with an error in the log; with neither, the batch fails. A queue name too long to have them (RabbitMQ
-//! allows 255 bytes) counts as missing.
+//! A missing queue is an operator's fault and must neither lose a message nor stop the others. Without its retry queue a message
+//! is dead-lettered with a reason that says so. Without its dead-letter queue it goes to a retry queue again and again, each
+//! time with an error in the log. Without both, the batch fails. A queue name that is too long to have them (RabbitMQ allows
+//! 255 bytes) counts as missing.
 //!
-//! The receive count is the header `sluicegate-receive-count`, plus `x-delivery-count` if the queue writes it and else one for a
-//! message that is redelivered, plus one. It starts again for a message that comes back from a dead-letter queue, however
-//! it was moved. It is looked at when a handler has failed, never before: a batch may come back often because the broker could
-//! not take copies, and that is no message's fault. What kills the function's process is ended by the queue's own delivery limit
+//! The receive count is the header `sluicegate-receive-count`, plus `x-delivery-count` if the queue writes it and otherwise one
+//! for a redelivered message, plus one. It starts again for a message from a dead-letter queue, however it was moved. It is
+//! read after a handler has failed, not before: a batch may come back because the broker could not store copies, and
+//! no message is at fault for that. A message that kills the function's process is ended by the queue's own delivery limit
 //! (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 
+mod config;
 mod envelope;
 mod event;
 mod header;
 mod republish;
-mod settings;
 #[cfg(test)]
 mod tests;
 mod timestamp;
 
 use std::borrow::Cow;
-use std::future::{Future, pending};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
@@ -53,43 +51,43 @@ use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication, header as
 use sluicegate_queue::{SendError, dead_letter};
 use tokio::time::Instant;
 
-use self::event::Message;
-pub(crate) use self::settings::Settings;
-use crate::BatchResponse;
-use crate::batch_run::{BatchRun, Ended, ReceivedMessage, Settled, Source, Tries};
-use crate::consumer::{Consumer, Deadlines};
-use crate::report::Invocation;
+pub(crate) use self::config::Settings;
+use self::envelope::Undecodable;
+use self::event::{EventError, Message};
+use crate::deadlines::Deadlines;
+use crate::settlement::{BatchResponse, Disposition, Settlement, Tries};
+use crate::source::adapter::{ReceivedMessage, Source};
 
-/// Bytes of a queue's name, and of a routing key.
+/// Longest name of a queue, and longest routing key, in bytes.
 ///
 /// <https://www.rabbitmq.com/docs/queues#names>
 const QUEUE_NAME_BYTES_MAX: usize = 255;
 
-/// Copies published at once when messages are given back: enough to hide the way to the broker, and a bound on their memory.
+/// Copies published concurrently when messages are returned: enough to hide the latency, and a bound on their memory.
 const PUBLISHES_MAX: usize = 100;
 
-/// How a function that starts may wait for the broker; it is asked again when it is needed.
+/// Longest wait for the broker at the start of the function; a connection is opened again when it is needed.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// What takes the copies (the broker, but for tests), and the rules for them.
+/// The broker that copies are published to, and the rules for them.
 pub(crate) struct RabbitmqSource<P = Broker> {
     broker: P,
-    /// The virtual host the copies go to, if known.
+    /// The virtual host of the copies, if known.
     vhost: Option<String>,
     retry_delays: RetryDelays,
     receive_count_max: u32,
 }
 
-/// What takes the copies.
+/// A broker, or a double of one in tests.
 pub(crate) trait Publish {
-    /// Publishes, mandatory; `Ok` only if the broker has confirmed and not returned it.
+    /// Publishes a message as mandatory. `Ok` means that the broker has confirmed it and not returned it.
     fn publish(
         &self,
         publication: &Publication<'_>,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), SendError>> + Send;
 
-    /// Makes a connection, if there is none, so that it is there when it is needed.
+    /// Opens a connection, unless there is one.
     fn connect(&self, deadline: Instant) -> impl Future<Output = Result<(), SendError>> + Send;
 }
 
@@ -103,16 +101,44 @@ impl Publish for Broker {
     }
 }
 
-/// The messages, if the event is one of RabbitMQ. `vhost` is the virtual host they should be of, if known.
-pub(crate) fn received(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Received>, String>> {
-    let received = |messages: Vec<Message>| messages.into_iter().map(Received::new).collect();
-    event::messages(event, vhost).map(|messages| messages.map(received))
+/// An event whose messages cannot be settled. All of them come back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error("a batch of RabbitMQ, and RABBITMQ_URL is not set")]
+    NoBroker,
+    #[error("messages of the virtual host {theirs:?}, and RABBITMQ_URL names {ours:?}")]
+    VirtualHost { theirs: String, ours: String },
 }
 
-/// A message and what it is called.
+/// A batch that comes back as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the batch comes back: {left} of {messages} messages could not be settled: {reason}")]
+pub(crate) struct Unsettled {
+    left: usize,
+    messages: usize,
+    reason: String,
+}
+
+/// Reads the batch in `event`; `None` if the event is not one of RabbitMQ.
+pub(crate) fn read<'a, P: Publish>(
+    source: Option<&'a RabbitmqSource<P>>,
+    event: &RawValue,
+    deadlines: Deadlines,
+) -> Option<Result<Batch<'a, P>, ReadError>> {
+    let vhost = source.and_then(|source| source.vhost.as_deref());
+    let messages = event::messages(event, vhost)?;
+    Some(messages.map_err(ReadError::from).and_then(|messages| {
+        let received = messages.into_iter().map(Received::new).collect();
+        source.ok_or(ReadError::NoBroker)?.batch(received, deadlines)
+    }))
+}
+
+/// A message with its id.
 pub(crate) struct Received {
     message: Message,
-    /// Its own, else that of the event in it, else a new one. The copies have it.
+    /// The message's own id, else the id of its event, else a new one. Copies have it too.
     id: String,
 }
 
@@ -148,99 +174,58 @@ impl Received {
     }
 }
 
-impl Consumer {
-    /// Works one batch of RabbitMQ off.
-    pub(crate) async fn handle_rabbitmq(
-        &self,
-        received: &[Received],
-        deadlines: Deadlines,
-        invocation: Invocation<'_>,
-    ) -> Result<BatchResponse, String> {
-        let source = self.rabbitmq.as_ref().ok_or("a batch of RabbitMQ, and RABBITMQ_URL is not set")?;
-        source.work_off(self, received, deadlines, invocation).await
-    }
-}
-
 impl<P: Publish> RabbitmqSource<P> {
-    /// The virtual host that copies go to, if known.
-    pub(crate) fn vhost(&self) -> Option<&str> {
-        self.vhost.as_deref()
-    }
-
-    /// Connects, so that the first batch need not.
+    /// Connects, so that the first batch does not wait for it.
     pub(crate) async fn connect(&self) {
         if let Err(error) = self.broker.connect(Instant::now() + CONNECT_TIME_MAX).await {
             tracing::warn!(%error, "the broker cannot be reached yet");
         }
     }
 
-    /// Copies that went to another virtual host would be lost to the queue they came from.
-    fn check_vhost(&self, received: &[Received]) -> Result<(), String> {
-        let Some(ours) = &self.vhost else { return Ok(()) };
+    /// Returns the batch, unless its copies would go to another virtual host, where the source queue does not exist.
+    fn batch(&self, received: Vec<Received>, deadlines: Deadlines) -> Result<Batch<'_, P>, ReadError> {
         let mut theirs = received.iter().filter_map(|received| received.message.queue.vhost.as_ref());
-        match theirs.find(|theirs| *theirs != ours) {
-            None => Ok(()),
-            Some(theirs) => Err(format!("messages of the virtual host {theirs:?}, and RABBITMQ_URL names {ours:?}")),
+        if let Some(ours) = &self.vhost
+            && let Some(theirs) = theirs.find(|theirs| *theirs != ours)
+        {
+            return Err(ReadError::VirtualHost { theirs: theirs.clone(), ours: ours.clone() });
         }
-    }
-
-    async fn work_off(
-        &self,
-        consumer: &Consumer,
-        received: &[Received],
-        deadlines: Deadlines,
-        invocation: Invocation<'_>,
-    ) -> Result<BatchResponse, String> {
-        self.check_vhost(received)?;
-        let messages: Vec<_> = received.iter().map(Received::received_message).collect();
-        let batch = Batch {
-            source: self,
-            received,
-            deadlines,
-            placed: received.iter().map(|_| AtomicBool::new(false)).collect(),
-            failure: Mutex::default(),
-        };
-        let work = BatchRun {
-            handlers: &consumer.handlers,
-            retry: consumer.retry,
-            concurrency: consumer.concurrency,
-            work_until: deadlines.work_until,
-            dead_letter_until: deadlines.dead_letter_until,
-            settle_until: deadlines.settle_until,
-            messages: &messages,
-            source: &batch,
-            invocation,
-        };
-        // Beside the handlers, so that a connection lost since the last batch is there again when something has to be published.
-        let connecting = async {
-            // What is wrong, the publish tells.
-            let _ = self.broker.connect(deadlines.settle_until).await;
-            pending::<()>().await;
-        };
-        match select(pin!(work.run()), pin!(connecting)).await {
-            Either::Left((ended, _)) => batch.verdict(&ended),
-            Either::Right(((), work)) => batch.verdict(&work.await),
-        }
+        let placed = received.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Batch { source: self, received, deadlines, placed, failure: Mutex::default() })
     }
 }
 
-struct Batch<'a, P> {
+/// A batch of RabbitMQ messages.
+pub(crate) struct Batch<'a, P = Broker> {
     source: &'a RabbitmqSource<P>,
-    received: &'a [Received],
+    received: Vec<Received>,
     deadlines: Deadlines,
-    /// Which messages have a copy that the broker confirmed.
+    /// Whether the broker confirmed a copy of each message.
     placed: Vec<AtomicBool>,
-    /// The first publish that failed.
+    /// The error of the first publish that failed.
     failure: Mutex<Option<String>>,
 }
 
 impl<P: Publish> Source for Batch<'_, P> {
-    fn decode(&self, index: usize) -> Result<Envelope, String> {
+    type Undecodable = Undecodable;
+    type Unsettled = Unsettled;
+
+    fn messages(&self) -> Vec<ReceivedMessage<'_>> {
+        self.received.iter().map(Received::received_message).collect()
+    }
+
+    /// Opens a connection if the last one was lost, so that it is there when a copy has to be published.
+    async fn prepare(&self) {
+        // The publish reports the error.
+        let _ = self.source.broker.connect(self.deadlines.settle_until).await;
+    }
+
+    fn decode(&self, index: usize) -> Result<Envelope, Undecodable> {
         let Received { message, id } = &self.received[index];
         envelope::envelope(message, id)
     }
 
-    /// The event knows it to the millisecond, RabbitMQ to the second.
+    /// Returns the time of the event, in milliseconds, or else that of the message, which has seconds only.
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64> {
         let of_event = envelope.and_then(Envelope::time).map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let of_event = of_event.and_then(|unix_ms| u64::try_from(unix_ms).ok());
@@ -253,13 +238,12 @@ impl<P: Publish> Source for Batch<'_, P> {
         Tries { count, last: count >= self.source.receive_count_max }
     }
 
-    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), String> {
+    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
         let placed = self.dead_letter_copy(index, reason, self.deadlines.dead_letter_until).await;
-        placed.map_err(|error| {
+        placed.inspect_err(|error| {
             if !matches!(error, SendError::Unroutable { .. }) {
-                self.fail(&error);
+                self.fail(error);
             }
-            error.to_string()
         })
     }
 
@@ -270,6 +254,20 @@ impl<P: Publish> Source for Batch<'_, P> {
                 .for_each_concurrent(PUBLISHES_MAX, |&(index, delay)| self.return_one_to_queue(index, delay))
                 .await;
         }
+    }
+
+    /// Succeeds only if every message is done or has a confirmed copy.
+    fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, Unsettled> {
+        let proven = |(settlement, placed): (&Settlement, &AtomicBool)| {
+            settlement.disposition == Disposition::Done || placed.load(Ordering::Relaxed)
+        };
+        let left = settlements.iter().zip(&self.placed).filter(|entry| !proven(*entry)).count();
+        if left == 0 {
+            return Ok(BatchResponse::of(std::iter::empty()));
+        }
+        let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
+        tracing::error!(messages = settlements.len(), left, reason, "the batch comes back");
+        Err(Unsettled { left, messages: settlements.len(), reason })
     }
 }
 
@@ -282,7 +280,7 @@ impl<P: Publish> Batch<'_, P> {
                 let step_s = self.source.retry_delays.nearest_s(delay);
                 (Cow::Owned(retry_queue(&message.queue.name, step_s)), receive_count)
             }
-            // This receive does not count.
+            // A receive without a start does not count.
             None => (Cow::Borrowed(message.queue.name.as_str()), receive_count - 1),
         };
         let properties = republish::properties(message, id, receive_count, None);
@@ -317,7 +315,7 @@ impl<P: Publish> Batch<'_, P> {
         deadline: Instant,
     ) -> Result<(), SendError> {
         if queue.len() > QUEUE_NAME_BYTES_MAX {
-            return Err(SendError::Unroutable { reason: format!("a queue cannot be called {queue}") });
+            return Err(SendError::Unroutable { reason: format!("the queue name {queue} is too long") });
         }
         let body = match &self.received[index].message.data {
             Ok(data) => data,
@@ -329,21 +327,7 @@ impl<P: Publish> Batch<'_, P> {
         Ok(())
     }
 
-    /// Success only if every message is done or has a confirmed copy.
-    fn verdict(&self, ended: &[Ended]) -> Result<BatchResponse, String> {
-        let proven =
-            |(how, placed): (&Ended, &AtomicBool)| how.settled == Settled::Done || placed.load(Ordering::Relaxed);
-        let left = ended.iter().zip(&self.placed).filter(|entry| !proven(*entry)).count();
-        match left {
-            0 => Ok(BatchResponse::of(std::iter::empty())),
-            _ => {
-                let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
-                tracing::error!(messages = ended.len(), left, reason, "the batch comes back");
-                Err(format!("the batch comes back: {left} of {} messages could not be settled: {reason}", ended.len()))
-            }
-        }
-    }
-
+    /// Records the first failed publish.
     fn fail(&self, error: &SendError) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert_with(|| error.to_string());

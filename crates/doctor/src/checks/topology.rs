@@ -19,7 +19,7 @@ use crate::{
     setting::Setting,
 };
 
-/// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/settings.rs`.
+/// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/config.rs`.
 const RECEIVE_COUNT_MAX_DEFAULT: u64 = 5;
 
 pub(super) const CHECKS: &[Check] = &[

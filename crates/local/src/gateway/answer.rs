@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The result cannot be an answer; API Gateway answers 500.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's result is not an answer: {0}")]
-pub struct Malformed(&'static str);
+pub(crate) struct Malformed(&'static str);
 
 /// What the function may not decide: the connection is the gateway's.
 const HOP_BY_HOP: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
@@ -20,7 +20,7 @@ const HOP_BY_HOP: [&str; 4] = ["connection", "content-length", "keep-alive", "tr
 ///
 /// # Errors
 /// No JSON, no HTTP status, or headers or a body that cannot be sent.
-pub fn answer(payload: &[u8], method: &Method) -> Result<Response<Bytes>, Malformed> {
+pub(crate) fn answer(payload: &[u8], method: &Method) -> Result<Response<Bytes>, Malformed> {
     let result: Value = serde_json::from_slice(payload).map_err(|_| Malformed("it is not JSON"))?;
     let Some(status) = result.get("statusCode") else {
         let body = match result {

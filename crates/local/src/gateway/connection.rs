@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Gateway, HEAD_BYTES_MAX};
+use super::exchange::{Gateway, HEAD_BYTES_MAX};
 
 /// The shortest header is `a:` and a line end, so more of them never fit into [`HEAD_BYTES_MAX`].
 const HEADERS_MAX: usize = HEAD_BYTES_MAX / 4;

@@ -22,7 +22,7 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// What the gateway adds to a request of its own.
 #[derive(Debug, Clone)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// When it came.
     pub time: OffsetDateTime,
     /// `requestContext.requestId`
@@ -35,7 +35,7 @@ pub struct Arrival {
 
 impl Arrival {
     /// An arrival now, with fresh ids.
-    pub fn now(port: u16, headers: &HeaderMap) -> Self {
+    pub(crate) fn now(port: u16, headers: &HeaderMap) -> Self {
         let time = OffsetDateTime::now_utc();
         // Eleven bytes make sixteen characters ending in `=`, which is what API Gateway's ids look like.
         let id = uuid::Uuid::now_v7();
@@ -47,7 +47,7 @@ impl Arrival {
     }
 
     /// The trace as Lambda hands it to the function.
-    pub fn function_trace(&self) -> String {
+    pub(crate) fn function_trace(&self) -> String {
         if self.trace.contains("Parent=") {
             return self.trace.clone();
         }
@@ -57,7 +57,7 @@ impl Arrival {
 }
 
 /// The event for the decoded `path` and `route_key`, whose path parameters were found already.
-pub fn event(
+pub(crate) fn event(
     parts: &Parts,
     path: &str,
     body: &Bytes,

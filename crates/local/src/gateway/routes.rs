@@ -9,14 +9,14 @@ use percent_encoding::percent_decode_str;
 
 /// The routes and where each leads.
 #[derive(Debug, Clone)]
-pub struct RouteTable<T> {
+pub(crate) struct RouteTable<T> {
     /// The most specific first; `$default` last.
     routes: Vec<(Pattern, T)>,
 }
 
 /// The route of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found<'a, T> {
+pub(crate) struct Found<'a, T> {
     /// The route's key, such as `POST /orders`.
     pub key: &'a str,
     /// The path's parameters.
@@ -44,14 +44,14 @@ enum Segment {
 
 impl<T> RouteTable<T> {
     /// `keys` as API Gateway writes them: `POST /orders`, `ANY /files/{proxy+}`, `$default`.
-    pub fn new(keys: impl IntoIterator<Item = (String, T)>) -> Self {
+    pub(crate) fn new(keys: impl IntoIterator<Item = (String, T)>) -> Self {
         let mut routes: Vec<_> = keys.into_iter().map(|(key, target)| (Pattern::parse(key), target)).collect();
         routes.sort_by_key(|(pattern, _)| pattern.precedence());
         Self { routes }
     }
 
     /// The route for a decoded path.
-    pub fn find(&self, method: &str, path: &str) -> Option<Found<'_, T>> {
+    pub(crate) fn find(&self, method: &str, path: &str) -> Option<Found<'_, T>> {
         self.routes.iter().find_map(|(pattern, target)| {
             let parameters = pattern.matches(method, path)?;
             Some(Found { key: &pattern.key, parameters, target })

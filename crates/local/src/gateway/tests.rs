@@ -7,14 +7,16 @@ use http::{HeaderMap, Method, Request};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
-use super::event::decoded_path;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 
-use super::{Arrival, Found, HEAD_BYTES_MAX, Integration, Patience, RouteTable, answer, event, serve};
+use super::answer::answer;
+use super::event::{Arrival, decoded_path, event};
+use super::routes::{Found, RouteTable};
+use super::{HEAD_BYTES_MAX, Integration, Patience, serve};
 use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 
 /// Requests and the events they become: `{name, request: {method, target, headers, body | body_base64}, event}`.

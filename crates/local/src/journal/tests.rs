@@ -16,7 +16,7 @@ enum Happens {
     Sent(&'static str),
     Rejected(Option<&'static str>),
     Answered,
-    AnsweredElsewhere,
+    AnsweredByRemote,
     Delivered(u32),
     Done,
     Returned,
@@ -63,7 +63,7 @@ fn happen(journal: &Journal, happens: &Happens) {
             journal.queue_event(&QueueEvent::Sent { queue: target, message_id, body, attributes });
         }
         Happens::Answered => journal.answered("e-1", None),
-        Happens::AnsweredElsewhere => journal.answered("e-1", Some("http://there")),
+        Happens::AnsweredByRemote => journal.answered("e-1", Some("http://there")),
         Happens::Delivered(count) => journal.mapping_event(&MappingEvent::Delivered(mapped(*count))),
         Happens::Done => journal.mapping_event(&MappingEvent::Done(mapped(1))),
         Happens::Returned => journal.mapping_event(&MappingEvent::Returned(mapped(1))),
@@ -156,16 +156,16 @@ fn a_timeline_tells_each_step_once_and_the_state_is_right() {
     ] {
         check(&[Sent("q"), Delivered(1), Rejected(reason), Done], "dead-lettered", &[accepted, delivered, told]);
     }
-    let elsewhere = "accepted e-1 into http://there";
-    let life = [elsewhere, delivered, "done e-1 "];
-    check(&[AnsweredElsewhere, Delivered(1), Done], "done", &life);
+    let remote = "accepted e-1 into http://there";
+    let life = [remote, delivered, "done e-1 "];
+    check(&[AnsweredByRemote, Delivered(1), Done], "done", &life);
     let repeated = [life.as_slice(), &["repeated e-1 is there already"]].concat();
-    check(&[AnsweredElsewhere, Delivered(1), Done, AnsweredElsewhere], "done", &repeated);
+    check(&[AnsweredByRemote, Delivered(1), Done, AnsweredByRemote], "done", &repeated);
 }
 
 #[test]
 fn a_timeline_on_rabbitmq_tells_what_was_published_and_what_became_of_it() {
-    use Happens::{AnsweredElsewhere, BatchFailed, Copied, Delivered, Done, Published};
+    use Happens::{AnsweredByRemote, BatchFailed, Copied, Delivered, Done, Published};
     let check = |life: &[Happens], expected: &[&str]| {
         let (journal, _) = journal();
         life.iter().for_each(|happens| happen(&journal, happens));
@@ -175,10 +175,10 @@ fn a_timeline_on_rabbitmq_tells_what_was_published_and_what_became_of_it() {
         assert_eq!(names, expected, "{timeline:#}");
         assert_eq!(timeline["state"], *expected.last().expect("a state"));
     };
-    check(&[Published("q"), AnsweredElsewhere, Delivered(1), Done], &["accepted", "delivered", "done"]);
+    check(&[Published("q"), AnsweredByRemote, Delivered(1), Done], &["accepted", "delivered", "done"]);
     // The delivery, or the answer, may be seen before the trace.
-    check(&[Delivered(1), Published("q"), AnsweredElsewhere, Done], &["accepted", "delivered", "done"]);
-    check(&[AnsweredElsewhere, Delivered(1), Done], &["accepted", "delivered", "done"]);
+    check(&[Delivered(1), Published("q"), AnsweredByRemote, Done], &["accepted", "delivered", "done"]);
+    check(&[AnsweredByRemote, Delivered(1), Done], &["accepted", "delivered", "done"]);
     check(
         &[Published("q"), Delivered(1), Copied("q.retry.15s"), Done, Delivered(2), Copied("q.dlq"), Done],
         &["accepted", "delivered", "retrying", "delivered", "dead-lettered"],
@@ -202,9 +202,9 @@ fn a_timeline_on_rabbitmq_tells_what_was_published_and_what_became_of_it() {
 fn another_endpoints_message_was_accepted_first_even_if_the_gateways_answer_is_seen_after_its_delivery() {
     use Happens::*;
     for life in [
-        [AnsweredElsewhere, Delivered(1), Done, AnsweredElsewhere],
-        [Delivered(1), AnsweredElsewhere, Done, AnsweredElsewhere],
-        [Delivered(1), Done, AnsweredElsewhere, AnsweredElsewhere],
+        [AnsweredByRemote, Delivered(1), Done, AnsweredByRemote],
+        [Delivered(1), AnsweredByRemote, Done, AnsweredByRemote],
+        [Delivered(1), Done, AnsweredByRemote, AnsweredByRemote],
     ] {
         let (journal, _) = journal();
         life.iter().for_each(|happens| happen(&journal, happens));

@@ -40,13 +40,13 @@ pub enum BrokerError {
 }
 
 /// A broker before anything is done to it: its address is known.
-pub struct Broker {
+pub(crate) struct Broker {
     endpoint: Endpoint,
     private: Option<(u16, Folder)>,
 }
 
 /// A broker that serves.
-pub struct RunningBroker {
+pub(crate) struct RunningBroker {
     /// None if it was there before.
     node: Option<(Node, Folder)>,
 }
@@ -56,7 +56,7 @@ impl Broker {
     ///
     /// # Errors
     /// The URL is none, no ports are free.
-    pub fn choose(choice: &BrokerChoice) -> Result<Self, BrokerError> {
+    pub(crate) fn choose(choice: &BrokerChoice) -> Result<Self, BrokerError> {
         match choice {
             BrokerChoice::At(url) => Ok(Self { endpoint: Endpoint::parse(url)?, private: None }),
             BrokerChoice::Private => {
@@ -69,19 +69,19 @@ impl Broker {
 
     /// Where it is, or will be.
     #[must_use]
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// Whether it is a node of one's own.
     #[must_use]
-    pub fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.private.is_some()
     }
 
     /// The URL for people and scripts: with the password only if that is no secret.
     #[must_use]
-    pub fn public_url(&self) -> String {
+    pub(crate) fn public_url(&self) -> String {
         if self.is_private() { self.endpoint.url() } else { self.endpoint.to_string() }
     }
 
@@ -89,7 +89,7 @@ impl Broker {
     ///
     /// # Errors
     /// The private node does not start.
-    pub async fn start(self) -> Result<RunningBroker, BrokerError> {
+    pub(crate) async fn start(self) -> Result<RunningBroker, BrokerError> {
         let Some((port, folder)) = self.private else { return Ok(RunningBroker { node: None }) };
         let node = Node::start(&folder.0, Some(port)).await?;
         Ok(RunningBroker { node: Some((node, folder)) })
@@ -98,7 +98,7 @@ impl Broker {
 
 impl RunningBroker {
     /// Ends the private node and removes what it stored.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         if let Some((mut node, _folder)) = self.node {
             node.kill().await;
         }
@@ -109,7 +109,7 @@ impl RunningBroker {
 ///
 /// # Errors
 /// It is wrong, or cannot be read. No file is no error: then there is nothing to declare.
-pub fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
+pub(crate) fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
     let path = template.parent().unwrap_or(Path::new("")).join(TOPOLOGY);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -124,7 +124,7 @@ pub fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
 ///
 /// # Errors
 /// The broker cannot be reached, refuses, or has something of the same name that is different.
-pub async fn declare(topology: &Topology, endpoint: &Endpoint) -> Result<Vec<String>, BrokerError> {
+pub(crate) async fn declare(topology: &Topology, endpoint: &Endpoint) -> Result<Vec<String>, BrokerError> {
     let applied = apply(topology, endpoint.address()).await;
     let applied = applied.map_err(|error| BrokerError::Topology(format!("the topology: {error}")))?;
     Ok(applied.made().map(ToString::to_string).collect())

@@ -6,7 +6,7 @@ use sluicegate_topology::Management;
 
 /// The queues to count.
 #[derive(Clone)]
-pub struct QueueCounts {
+pub(crate) struct QueueCounts {
     vhost: String,
     management: Option<Management>,
     names: Vec<String>,
@@ -15,13 +15,13 @@ pub struct QueueCounts {
 impl QueueCounts {
     /// Counts these queues of a virtual host, and their dead-letter queues.
     #[must_use]
-    pub fn new(endpoint: &Endpoint, names: Vec<String>) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, names: Vec<String>) -> Self {
         Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management().cloned(), names }
     }
 
     /// One object per queue, in the words of SQS: `visible` are ready, `in_flight` unacknowledged, and `delayed` wait in the
     /// queue's retry ladder.
-    pub async fn read(&self) -> Vec<Value> {
+    pub(crate) async fn read(&self) -> Vec<Value> {
         let queues: Result<Vec<Value>, _> = match &self.management {
             Some(management) => management.get(&["queues", &self.vhost], "").await.map_err(|error| error.to_string()),
             None => Err("it has no management API".to_owned()),

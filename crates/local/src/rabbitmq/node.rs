@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How the node is run; for scripts, too.
-pub const SCRIPT: &str = include_str!("node.sh");
+pub(crate) const SCRIPT: &str = include_str!("node.sh");
 
 /// User and password of a private node.
-pub const USER: &str = "guest";
+pub(crate) const USER: &str = "guest";
 
 /// From the AMQP port to the others, as `node.sh` has it: the port mapper, management, distribution.
 const PORT_OFFSETS: [u16; 4] = [0, 1, MANAGEMENT_PORT_OFFSET, 20_000];
@@ -31,7 +31,7 @@ const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 /// Free ports are looked for here: with every offset they stay below those the kernel gives to outgoing connections.
 const PORTS: std::ops::Range<u16> = 10_100..12_700;
 /// The largest AMQP port that leaves room for the others.
-pub const PORT_MAX: u16 = 45_535;
+pub(crate) const PORT_MAX: u16 = 45_535;
 
 /// How long a start may take on a busy machine.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
@@ -233,7 +233,7 @@ impl Node {
 
 /// The URL of a node on this port, with user and password.
 #[must_use]
-pub fn amqp_url(port: u16) -> String {
+pub(crate) fn amqp_url(port: u16) -> String {
     format!("amqp://{USER}:{USER}@127.0.0.1:{port}")
 }
 
@@ -281,7 +281,7 @@ fn taken(port: u16) -> Option<u16> {
 ///
 /// # Errors
 /// There is none.
-pub fn free_port() -> Result<u16, NodeError> {
+pub(crate) fn free_port() -> Result<u16, NodeError> {
     let count = PORTS.end - PORTS.start;
     // The end of such an id is random.
     let random = uuid::Uuid::now_v7().as_bytes()[14..].iter().fold(0, |sum, byte| (sum << 8) | u16::from(*byte));

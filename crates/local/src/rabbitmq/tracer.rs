@@ -38,7 +38,7 @@ const MARK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A message that a client published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub(crate) struct Published {
     /// To which exchange; empty is the default one.
     pub exchange: String,
     /// Into which queues; none if it was returned or dropped.
@@ -54,10 +54,10 @@ pub struct Published {
 }
 
 /// Is told each of them. It must be quick.
-pub type PublishedObserver = Arc<dyn Fn(&Published) + Send + Sync>;
+pub(crate) type PublishedObserver = Arc<dyn Fn(&Published) + Send + Sync>;
 
 /// A running tracer. Dropping it ends it, but leaves tracing switched on.
-pub struct Tracer {
+pub(crate) struct Tracer {
     shared: Arc<Shared>,
     was_on: bool,
     _task: JoinSet<()>,
@@ -85,7 +85,7 @@ impl Tracer {
     ///
     /// # Errors
     /// The broker does not allow it or cannot be asked; why.
-    pub async fn start(endpoint: Endpoint, observer: PublishedObserver) -> Result<Self, String> {
+    pub(crate) async fn start(endpoint: Endpoint, observer: PublishedObserver) -> Result<Self, String> {
         let management = endpoint.management().cloned().ok_or("it has no management API")?;
         let shared =
             Arc::new(Shared { endpoint, management, observer, marks: Mutex::default(), seen: watch::Sender::new(0) });
@@ -97,12 +97,12 @@ impl Tracer {
     }
 
     /// Waits until everything that was published before has been told; gives up after a second.
-    pub async fn catch_up(&self) {
+    pub(crate) async fn catch_up(&self) {
         let _ = timeout(MARK_TIME_MAX, self.shared.mark()).await;
     }
 
     /// Switches tracing off again.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         if !self.was_on {
             let _ = timeout(OFF_TIME_MAX, self.shared.switch(false)).await;
         }

@@ -13,7 +13,7 @@ pub const CONCURRENCY_MIN: usize = 50;
 /// [`CONCURRENCY_MAX`].
 /// Without `/proc/meminfo`, as on macOS, 100.
 #[must_use]
-pub fn concurrency_default(functions: usize) -> usize {
+pub(crate) fn concurrency_default(functions: usize) -> usize {
     let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|memory| available_bytes(&memory));
     available.map_or(100, |bytes| concurrency_in(bytes, functions))
 }

@@ -12,10 +12,13 @@ use sluicegate_lambda_emulator::Function;
 use sluicegate_sam::FunctionPlan;
 use tokio::time::sleep;
 
-use super::{Options, folders, of_functions};
+use super::{
+    functions::{folders, of_functions},
+    options::Options,
+};
 use crate::{
     admin::Health,
-    workspace::{self, Fingerprint, WATCH_INTERVAL},
+    cargo_build::{self, Fingerprint, WATCH_INTERVAL},
 };
 
 /// Watches until it is aborted. `seen` is what the sources looked like before they were built, so that no change is missed.
@@ -29,21 +32,21 @@ pub(super) async fn watch(
 ) {
     let terminal = &options.terminal;
     let folders = folders(&options.template, &plans);
-    let mut template = workspace::written(&options.template);
+    let mut template = cargo_build::written(&options.template);
     let mut running: BTreeMap<&str, Option<SystemTime>> = BTreeMap::new();
     for plan in &plans {
-        running.insert(&plan.name, executables.get(&plan.name).and_then(|path| workspace::written(path)));
+        running.insert(&plan.name, executables.get(&plan.name).and_then(|path| cargo_build::written(path)));
     }
     loop {
         sleep(WATCH_INTERVAL).await;
         let mut rebuilt = false;
         for (folder, names) in &folders {
-            let now = look(&workspace::root(folder)).await;
+            let now = look(&cargo_build::root(folder)).await;
             if seen.insert(folder.clone(), now) == Some(now) {
                 continue;
             }
             terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
-            match workspace::build(folder, names, options.release).await {
+            match cargo_build::build(folder, names, options.release).await {
                 Ok(built) => {
                     executables.extend(of_functions(&options.template, &plans, folder, &built));
                     rebuilt = true;
@@ -51,8 +54,8 @@ pub(super) async fn watch(
                 Err(error) => terminal.error(format_args!("{error}; the functions of before keep running")),
             }
         }
-        if workspace::written(&options.template) != template {
-            template = workspace::written(&options.template);
+        if cargo_build::written(&options.template) != template {
+            template = cargo_build::written(&options.template);
             terminal.warn(format_args!("{} changed: restart to use it", options.template.display()));
         }
         if !rebuilt {
@@ -62,7 +65,7 @@ pub(super) async fn watch(
             let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
                 continue;
             };
-            let written = workspace::written(binary);
+            let written = cargo_build::written(binary);
             if running.insert(&plan.name, written) != Some(written) {
                 restart(&options, &health, function, binary).await;
             }
@@ -86,5 +89,5 @@ async fn restart(options: &Options, health: &Health, function: &Function, binary
 
 async fn look(folder: &Path) -> Fingerprint {
     let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || workspace::fingerprint(&folder)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || cargo_build::fingerprint(&folder)).await.unwrap_or_default()
 }

@@ -140,7 +140,8 @@ impl Broker {
         {
             return Err(failure.clone());
         }
-        let made = timeout_at(deadline, self.open_publisher()).await.map_err(late)?;
+        // Boxed, because it is rare and its future is large.
+        let made = timeout_at(deadline, Box::pin(self.open_publisher())).await.map_err(late)?;
         match made {
             Ok(publisher) => {
                 slot.failure = None;

@@ -1,15 +1,15 @@
-//! Which messages are events, and the envelope of those that are not.
+//! The envelope of a RabbitMQ message: of the event in it, or created for a raw message.
 //!
 //! | message | envelope |
 //! |---|---|
 //! | content type `application/cloudevents+json` | its body, read strictly |
 //! | headers `cloudEvents:…` (or `cloudEvents_…`) | of the headers, with the body as payload, strictly (binary mode) |
 //! | JSON or no content type, and the body is a CloudEvent | its body |
-//! | anything else: a raw message | made here, with the body as payload |
+//! | anything else: a raw message | created here, with the body as payload |
 //!
-//! What says that it is a CloudEvent and is none is undecodable. The envelope of a raw message has the id of the message, its type
-//! (or `rabbitmq.message`), the source `/rabbitmq/<vhost>/<queue>`, its content type and time, and the header
-//! `traceparent`. A message without an id is given a new one, never one that follows from its bytes: two equal orders are two.
+//! A message that claims to be a CloudEvent and is not one is undecodable. The envelope of a raw message has the id of the
+//! message, its type (or `rabbitmq.message`), the source `/rabbitmq/<vhost>/<queue>`, its content type and time, and the
+//! header `traceparent`. A message without an id gets a new one, not one derived from its bytes: two equal orders are two.
 //!
 //! The modes: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3-amqp-message-mapping>.
 
@@ -18,7 +18,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
-use sluicegate_envelope::Envelope;
+use sluicegate_envelope::{BuildError, DecodeError, Envelope};
 use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
 use sluicegate_queue::rabbitmq::types::AMQPValue;
 use time::OffsetDateTime;
@@ -26,25 +26,39 @@ use time::format_description::well_known::Rfc3339;
 
 use super::event::Message;
 
-/// The type of a raw message that names none.
+/// The type of a raw message without one.
 const RAW_TYPE: &str = "rabbitmq.message";
 
 /// <https://www.w3.org/TR/trace-context/#traceparent-header>
 const TRACEPARENT_BYTES: usize = 55;
 
-/// The envelope of the message; `id` is the one for a raw message.
-///
-/// # Errors
-/// Why it is undecodable.
-pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, String> {
-    let data = message.data.as_deref().map_err(|unreadable| unreadable.reason.to_owned())?;
+/// A message that is not an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Undecodable {
+    #[error("{0}")]
+    Unreadable(&'static str),
+    #[error("not UTF-8")]
+    NotUtf8,
+    #[error("a CloudEvent in the format {0} cannot be read")]
+    Format(String),
+    #[error("{0:?} is not the name of an attribute")]
+    AttributeName(String),
+    #[error(transparent)]
+    Event(#[from] DecodeError),
+    #[error(transparent)]
+    Raw(#[from] BuildError),
+}
+
+/// Returns the envelope of the message, with `id` for a raw message.
+pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, Undecodable> {
+    let data = message.data.as_deref().map_err(|unreadable| Undecodable::Unreadable(unreadable.reason))?;
     let content_type = message.properties.content_type().as_ref().map_or("", |text| text.as_str());
     let media_type = content_type.split(';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
     if media_type == "application/cloudevents+json" {
         return decode(data);
     }
     if media_type.starts_with("application/cloudevents") {
-        return Err(format!("a CloudEvent in the format {media_type} cannot be read"));
+        return Err(Undecodable::Format(media_type));
     }
     let headers = message.properties.headers().iter().flat_map(|headers| headers.inner());
     let attributes: Vec<_> = headers.filter_map(|(name, value)| Some((attribute(name.as_str())?, value))).collect();
@@ -59,9 +73,9 @@ pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, String> 
     raw(message, id, content_type, data)
 }
 
-fn decode(data: &[u8]) -> Result<Envelope, String> {
-    let text = std::str::from_utf8(data).map_err(|_| "not UTF-8")?;
-    Envelope::decode(text).map_err(|error| error.to_string())
+fn decode(data: &[u8]) -> Result<Envelope, Undecodable> {
+    let text = std::str::from_utf8(data).map_err(|_| Undecodable::NotUtf8)?;
+    Ok(Envelope::decode(text)?)
 }
 
 fn attribute(header: &str) -> Option<&str> {
@@ -72,12 +86,12 @@ fn is_json(media_type: &str) -> bool {
     media_type.split_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// Written as JSON and read by the one reader there is, so that both modes have the same rules.
-fn binary(attributes: &[(&str, &AMQPValue)], content_type: &str, data: &[u8]) -> Result<Envelope, String> {
+/// Writes the event as JSON and decodes that, so that both modes have the same rules.
+fn binary(attributes: &[(&str, &AMQPValue)], content_type: &str, data: &[u8]) -> Result<Envelope, Undecodable> {
     let mut event = Map::new();
     for &(name, value) in attributes {
         if ["data", "data_base64"].contains(&name) {
-            return Err(format!("{name:?} is not the name of an attribute"));
+            return Err(Undecodable::AttributeName(name.to_owned()));
         }
         event.insert(name.to_owned(), json(value));
     }
@@ -90,7 +104,7 @@ fn binary(attributes: &[(&str, &AMQPValue)], content_type: &str, data: &[u8]) ->
     decode(Value::Object(event).to_string().as_bytes())
 }
 
-/// What an attribute cannot be becomes a list, which no attribute is.
+/// Returns the value as JSON. A value that an attribute cannot have becomes a list, which is refused.
 fn json(value: &AMQPValue) -> Value {
     let time = |unix_s| OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()?.format(&Rfc3339).ok();
     match *value {
@@ -103,7 +117,7 @@ fn json(value: &AMQPValue) -> Value {
     }
 }
 
-fn raw(message: &Message, id: &str, content_type: &str, data: &[u8]) -> Result<Envelope, String> {
+fn raw(message: &Message, id: &str, content_type: &str, data: &[u8]) -> Result<Envelope, Undecodable> {
     let properties = &message.properties;
     let (vhost, queue) = (message.queue.vhost.as_deref().unwrap_or("/"), &message.queue.name);
     let source = format!("/rabbitmq/{}/{}", segment(vhost), segment(queue));
@@ -115,21 +129,21 @@ fn raw(message: &Message, id: &str, content_type: &str, data: &[u8]) -> Result<E
     if let Some(time) = time.and_then(|unix_s| OffsetDateTime::from_unix_timestamp(unix_s).ok()) {
         builder = builder.time(time);
     }
-    // It is there for tracing only: one that no event may carry is left out.
+    // An invalid trace header is left out: tracing must not cost the message.
     let trace = message.header("traceparent").and_then(header::text).filter(|text| text.len() == TRACEPARENT_BYTES);
     if let Some(trace) = trace.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) {
         builder = builder.traceparent(trace);
     }
-    builder.build().map_err(|error| error.to_string())
+    Ok(builder.build()?)
 }
 
-/// The text with what no attribute may hold (control characters, noncharacters) percent-encoded.
+/// Percent-encodes the characters that an attribute may not hold: control characters and noncharacters.
 fn allowed(text: &str) -> String {
     let refused = |c: char| c.is_control() || u32::from(c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
     encoded(text, |c| !refused(c))
 }
 
-/// One segment of a URI's path.
+/// Encodes a segment of a URI's path.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc3986#section-3.3>
 fn segment(text: &str) -> String {

@@ -1,8 +1,8 @@
-//! The event that Lambda makes of the messages of RabbitMQ queues, read so that no message can hurt another.
+//! The RabbitMQ event of Lambda, read so that one message cannot make another fail.
 //!
-//! Every field is optional and may hold anything; unknown ones are ignored. A message that cannot be read is a message all
-//! the same, with the reason and what there is of its bytes, so that it can be put away. The invocation fails only if the
-//! messages cannot be told apart: Lambda would otherwise take them for worked off.
+//! Every field is optional and may have any type; unknown fields are ignored. A message that cannot be read keeps the reason and
+//! its remaining bytes, so that it can be dead-lettered. The invocation fails only if the messages cannot be told apart,
+//! because Lambda would otherwise acknowledge them.
 //!
 //! The format: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>.
 
@@ -23,13 +23,13 @@ use sluicegate_queue::rabbitmq::{
 use super::{header, timestamp};
 use crate::source::raw::{object, string};
 
-/// With or without padding.
+/// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Numbers beyond this are milliseconds: in seconds they would lie after the year 5000.
+/// The largest time in seconds, in the year 5138. Larger numbers are milliseconds.
 const UNIX_S_MAX: u64 = 100_000_000_000;
 
 #[derive(Deserialize)]
@@ -55,11 +55,11 @@ struct Fields<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Queue {
     pub(super) name: String,
-    /// None if the event does not name it.
+    /// `None` if the event does not name it.
     pub(super) vhost: Option<String>,
 }
 
-/// One message of the batch.
+/// A message of the batch.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) queue: Arc<Queue>,
@@ -69,26 +69,32 @@ pub(super) struct Message {
     pub(super) data: Result<Vec<u8>, Unreadable>,
 }
 
-/// A message whose bytes the event does not tell.
+/// A message whose bytes the event does not hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
     pub(super) reason: &'static str,
-    /// What there is instead of its bytes, as it stands in the event.
+    /// What the event holds instead of the bytes.
     pub(super) kept: Vec<u8>,
 }
 
 impl Message {
-    /// The header of this name.
+    /// Returns the header `name`.
     pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
         queue_header::get(&self.properties, name)
     }
 }
 
-/// Reads the batch; `None` if the event is not one of RabbitMQ. `vhost` is the virtual host the messages should be of, if known.
-///
-/// # Errors
-/// Why the whole batch has to come back.
-pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Message>, String>> {
+/// An event whose messages cannot be told apart.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EventError {
+    #[error("the event of RabbitMQ has no object rmqMessagesByQueue")]
+    NoMessages,
+    #[error("the messages of the queue {queue:?} are not a list")]
+    NotAList { queue: String },
+}
+
+/// Reads the batch; `None` if the event is not one of RabbitMQ. `vhost` is the expected virtual host, if known.
+pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Message>, EventError>> {
     let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
     if event.messages_by_queue.is_none() && string(event.event_source).as_deref() != Some("aws:rmq") {
         return None;
@@ -96,21 +102,20 @@ pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<V
     Some(by_queue(event.messages_by_queue, vhost))
 }
 
-fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<Message>, String> {
+fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<Message>, EventError> {
     let queues = queues.filter(|raw| raw.get().starts_with('{'));
-    let queues = queues.ok_or("the event of RabbitMQ has no object rmqMessagesByQueue")?;
+    let queues = queues.ok_or(EventError::NoMessages)?;
     let mut messages = Vec::new();
     for (key, list) in object(Some(queues)) {
         let queue = Arc::new(queue(&key, vhost));
-        let list: Option<Vec<&RawValue>> = serde_json::from_str(list.get())
-            .map_err(|_| format!("the messages of the queue {:?} are not a list", queue.name))?;
+        let list: Option<Vec<&RawValue>> =
+            serde_json::from_str(list.get()).map_err(|_| EventError::NotAList { queue: queue.name.clone() })?;
         messages.extend(list.unwrap_or_default().into_iter().map(|raw| message(&queue, raw)));
     }
     Ok(messages)
 }
 
-/// Splits before the virtual host, if it is the one expected; else at the last `::`, as queue names may hold one and virtual hosts
-/// hardly do.
+/// Splits before the expected virtual host, or else at the last `::`: queue names may contain it, virtual hosts hardly do.
 fn queue(key: &str, vhost: Option<&str>) -> Queue {
     let expected = vhost.and_then(|vhost| Some((key.strip_suffix(vhost)?.strip_suffix("::")?, vhost)));
     match expected.or_else(|| key.rsplit_once("::")) {
@@ -133,7 +138,7 @@ fn message(queue: &Arc<Queue>, raw: &RawValue) -> Message {
 
 fn data(raw: Option<&RawValue>) -> Result<Vec<u8>, Unreadable> {
     let raw = raw.ok_or(Unreadable { reason: "no data", kept: Vec::new() })?;
-    let text = string(Some(raw)).ok_or_else(|| Unreadable { reason: "data is no text", kept: raw.get().into() })?;
+    let text = string(Some(raw)).ok_or_else(|| Unreadable { reason: "data is not text", kept: raw.get().into() })?;
     let bytes = BASE64.decode(text.as_bytes());
     bytes.map_err(|_| Unreadable { reason: "data is not base64", kept: text.into_owned().into() })
 }
@@ -165,7 +170,7 @@ fn properties(raw: Option<&RawValue>) -> BasicProperties {
                 continue;
             }
             "headers" => {
-                // One by one, so that one nested too deep does not cost the others.
+                // One by one, so that a header that is nested too deep does not affect the others.
                 let read = |(name, raw): (Cow<'_, str>, &RawValue)| {
                     Some((name.into_owned(), serde_json::from_str(raw.get()).ok()?))
                 };

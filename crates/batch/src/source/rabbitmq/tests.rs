@@ -13,7 +13,14 @@ use serde_json::{Value, json};
 use sluicegate_queue::rabbitmq::types::AMQPValue;
 
 use super::*;
-use crate::Outcome;
+use crate::report::Report;
+use crate::{Consumer, Outcome};
+
+/// Reads the messages of an event.
+fn received(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Received>, EventError>> {
+    let received = |messages: Vec<Message>| messages.into_iter().map(Received::new).collect();
+    event::messages(event, vhost).map(|messages| messages.map(received))
+}
 
 const FIXTURES: [(&str, &str, usize); 4] = [
     ("guide", include_str!("../../../../../tests/events/rabbitmq-guide.json"), 1),
@@ -22,7 +29,7 @@ const FIXTURES: [(&str, &str, usize); 4] = [
     ("damaged", include_str!("../../../../../tests/events/rabbitmq-damaged.json"), 9),
 ];
 
-const INVOCATION: Invocation<'_> = Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
+const REPORT: Report<'_> = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
 
 /// What becomes of a publish.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,7 +129,7 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
                 "late" => Outcome::RetryAfter(Duration::MAX),
                 "reject" => Outcome::Reject("bad card".to_owned()),
                 "panic" => panic!("told so"),
-                "hang" => pending().await,
+                "hang" => std::future::pending().await,
                 "slow" => {
                     tokio::time::sleep(Duration::from_secs(4)).await;
                     Outcome::Done
@@ -144,7 +151,7 @@ fn source(fake: Fake) -> RabbitmqSource<Fake> {
 }
 
 struct Ran {
-    answer: Result<BatchResponse, String>,
+    answer: Result<BatchResponse, Unsettled>,
     fake: Fake,
     handled: Vec<Arc<crate::Delivery>>,
     took: Duration,
@@ -171,7 +178,10 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
     let handled = Arc::default();
     let consumer = consumer(&handled);
-    let answer = source.work_off(&consumer, &received, deadlines, INVOCATION).await;
+    let batch = source.batch(received, deadlines).expect("any virtual host");
+    let settlements = consumer.batch_run(deadlines, REPORT).settle(&batch, &batch.messages()).await;
+    let answer = batch.respond(&settlements);
+    drop(batch);
     let handled = std::mem::take(&mut *handled.lock().unwrap());
     Ran { answer, fake: source.broker, handled, took: now.elapsed() }
 }

@@ -1,8 +1,8 @@
-//! The event that Lambda makes of SQS messages, read so that no record can hurt another.
+//! The SQS event of Lambda, read so that one record cannot make another fail.
 //!
-//! Every field is optional and may hold anything; unknown ones are ignored. Only what is needed is looked at, and the text
-//! stays where it is in the event. Two things fail the whole invocation, because Lambda would otherwise delete messages: an
-//! event without `Records`, which is not from SQS, and a record without a `messageId`, which could not be reported as failed.
+//! Every field is optional and may have any type; unknown fields are ignored. Only the needed fields are read, and texts borrow
+//! from the event. Two faults fail the whole invocation, because Lambda would otherwise delete messages: an event without
+//! `Records`, which is not from SQS, and a record without a `messageId`, which could not be reported as failed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch_run::ReceivedMessage;
+use crate::source::adapter::ReceivedMessage;
 use crate::source::raw::{object, string};
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct Event<'a> {
     records: Option<Vec<&'a RawValue>>,
 }
 
-/// Fields as they came, whatever their type.
+/// The fields of a record, of any type.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields<'a> {
@@ -37,7 +37,7 @@ struct Fields<'a> {
     event_source_arn: Option<&'a RawValue>,
 }
 
-/// One message of the batch.
+/// A message of the batch.
 #[derive(Debug)]
 pub(super) struct Record<'a> {
     pub(super) message_id: Cow<'a, str>,
@@ -51,7 +51,7 @@ pub(super) struct Record<'a> {
     message_attributes: Option<&'a RawValue>,
 }
 
-/// One message attribute; lists are not implemented by SQS and are ignored.
+/// A message attribute. SQS does not implement lists, which are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Attribute {
@@ -61,7 +61,7 @@ pub(super) struct Attribute {
 }
 
 impl Record<'_> {
-    /// The message attributes that can be read; the names of those that cannot are in the second place.
+    /// Returns the message attributes that can be read, and the names of the others.
     pub(super) fn message_attributes(&self) -> (BTreeMap<String, Attribute>, Vec<String>) {
         let (mut readable, mut unreadable) = (BTreeMap::new(), Vec::new());
         for (name, raw) in object(self.message_attributes) {
@@ -73,12 +73,12 @@ impl Record<'_> {
         (readable, unreadable)
     }
 
-    /// Whether messages of its group must be handled in order: it is of a FIFO queue.
+    /// Returns whether the message is from a FIFO queue, whose groups are handled in order.
     pub(super) fn is_ordered(&self) -> bool {
         self.source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
     }
 
-    /// What the batch needs to know.
+    /// Returns the message in the form that all sources share.
     pub(super) fn received_message(&self) -> ReceivedMessage<'_> {
         let arn = self.source_arn.as_deref().unwrap_or_default();
         ReceivedMessage {
@@ -92,17 +92,22 @@ impl Record<'_> {
     }
 }
 
-/// Reads the batch.
-///
-/// # Errors
-/// Why the whole batch has to come back.
-pub(super) fn records(event: &RawValue) -> Result<Vec<Record<'_>>, String> {
-    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| "the event is not one of SQS")?;
-    let records = event.records.ok_or("the event has no Records: it is not one of SQS")?;
-    records
-        .into_iter()
-        .map(|raw| record(raw).ok_or("a record has no messageId, so it cannot be reported".into()))
-        .collect()
+/// An event whose messages cannot be reported. All of them come back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("the event is not one of SQS")]
+    NotSqs,
+    #[error("the event has no Records: it is not one of SQS")]
+    NoRecords,
+    #[error("a record has no messageId, so it cannot be reported")]
+    NoMessageId,
+}
+
+/// Reads the records of the batch.
+pub(super) fn records(event: &RawValue) -> Result<Vec<Record<'_>>, ReadError> {
+    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| ReadError::NotSqs)?;
+    let records = event.records.ok_or(ReadError::NoRecords)?;
+    records.into_iter().map(|raw| record(raw).ok_or(ReadError::NoMessageId)).collect()
 }
 
 fn record(raw: &RawValue) -> Option<Record<'_>> {

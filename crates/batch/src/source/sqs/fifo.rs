@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::batch_run::Tries;
+use crate::settlement::Tries;
 
 /// Receives of a failing message from its first failure at the head of its group on, unless set otherwise.
 pub(crate) const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;

@@ -2,7 +2,7 @@
 
 mod fifo;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, LambdaEvent};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::Outcome;
+use crate::{Consumer, Outcome};
 
 const FIXTURES: [(&str, &str); 6] = [
     ("standard", include_str!("../../../../../tests/events/sqs-standard.json")),
@@ -235,7 +235,7 @@ async fn a_reject_that_is_not_provably_stored_goes_back() {
 fn queue_urls_follow_the_arn() {
     let config = |endpoint: &'static str| {
         let lookup = move |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint } else { "x" }.to_owned());
-        SqsSource::new(sluicegate_queue::sqs::sdk_config(lookup).unwrap(), RECEIVE_COUNT_MAX_DEFAULT)
+        SqsSource::new(sluicegate_queue::sqs::sdk_config(lookup).unwrap(), super::fifo::RECEIVE_COUNT_MAX_DEFAULT)
     };
     for (endpoint, arn, expected) in [
         ("", "arn:aws:sqs:eu-west-1:1:q", Some("https://sqs.eu-west-1.amazonaws.com/1/q")),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(event: &str) -> Option<Result<Vec<Received>, String>> {
+fn read(event: &str) -> Option<Result<Vec<Received>, EventError>> {
     received(&RawValue::from_string(event.to_owned()).unwrap(), None)
 }
 
@@ -60,7 +60,7 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
     let source = source(Fake::default());
     let (now, failure) = (Instant::now(), Mutex::default());
     let deadlines = Deadlines { work_until: now, dead_letter_until: now, settle_until: now };
-    let batch = Batch { source: &source, received: &received, deadlines, placed: Vec::new(), failure };
+    let batch = Batch { source: &source, received, deadlines, placed: Vec::new(), failure };
     for (index, envelope, expected) in [
         (0, Some(&with), Some(1_795_251_597_123)),
         (0, Some(&without), Some(2_021_000)),
@@ -115,7 +115,8 @@ fn check(properties: &Value, data: &[u8], expected: Result<[&str; 5], &str>) {
     let event = json!({ "rmqMessagesByQueue": { "a b::c::/": [message] } }).to_string();
     let received = read(&event).unwrap().unwrap();
     let envelope = envelope::envelope(&received[0].message, "fresh");
-    let shown = envelope.as_ref().map_err(String::as_str).map(|envelope| {
+    let reason = envelope.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let shown = envelope.as_ref().map_err(|_| reason.as_str()).map(|envelope| {
         let payload = String::from_utf8_lossy(&envelope.payload()).into_owned();
         let content_type = envelope.content_type().unwrap_or_default().to_owned();
         [

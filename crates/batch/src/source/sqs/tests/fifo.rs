@@ -1,15 +1,18 @@
 //! FIFO queues in memory, on paused time: whatever fails, is slow or crashes, no message is dead-lettered unheard.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::super::fifo::FailingMessages;
+use sluicegate_envelope::BuildError;
+
+use super::super::fifo::{FailingMessages, RECEIVE_COUNT_MAX_DEFAULT};
 use super::super::*;
-use crate::batch_run::{BatchRun, ReceivedMessage, Source, Tries};
+use crate::batch_run::BatchRun;
 use crate::handlers::{Handlers, plain};
+use crate::report::Report;
 use crate::{Delivery, Outcome, RetryPolicy};
 
 /// What the runtime has for the handlers of a batch.
@@ -88,23 +91,19 @@ impl Queue {
         let calls = Arc::new(Mutex::new(std::mem::take(&mut self.calls)));
         let done = Arc::new(Mutex::new(std::mem::take(&mut self.done)));
         let handlers = handlers(&self.plans, &calls, &done);
-        let work = BatchRun {
-            handlers: &handlers,
-            retry: RetryPolicy::default(),
-            concurrency: 10,
+        let deadlines = Deadlines {
             work_until: Instant::now() + WORK_TIME,
             dead_letter_until: Instant::now() + WORK_TIME + Duration::from_millis(500),
             settle_until: Instant::now() + WORK_TIME + Duration::from_secs(1),
-            messages: &received_message,
-            source: &source,
-            invocation: Invocation { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None },
         };
-        let ended = work.run().await;
+        let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
+        let run = BatchRun { handlers: &handlers, retry: RetryPolicy::default(), concurrency: 10, deadlines, report };
+        let ended = run.settle(&source, &received_message).await;
         self.calls = std::mem::take(&mut calls.lock().unwrap());
         self.done = std::mem::take(&mut done.lock().unwrap());
         self.dead.extend(source.dead.into_inner().unwrap());
         for (message, ended) in batch.iter().zip(ended) {
-            if !matches!(ended.settled, Settled::Returned(_)) {
+            if !ended.disposition.is_returned() {
                 self.stored.retain(|stored| stored.id != message.id);
             }
         }
@@ -141,8 +140,16 @@ struct FifoQueue<'a> {
 }
 
 impl Source for FifoQueue<'_> {
-    fn decode(&self, index: usize) -> Result<Envelope, String> {
-        Envelope::builder(self.batch[index].id.to_string(), "/", "order.placed").build().map_err(|e| e.to_string())
+    type Undecodable = BuildError;
+    type Unsettled = Infallible;
+
+    /// The test passes the messages.
+    fn messages(&self) -> Vec<ReceivedMessage<'_>> {
+        Vec::new()
+    }
+
+    fn decode(&self, index: usize) -> Result<Envelope, BuildError> {
+        Envelope::builder(self.batch[index].id.to_string(), "/", "order.placed").build()
     }
 
     fn sent_unix_ms(&self, _: usize, _: Option<&Envelope>) -> Option<u64> {
@@ -154,12 +161,16 @@ impl Source for FifoQueue<'_> {
         self.failing.failed(&id.to_string(), *receive_count, head, Some(self.receive_count_max))
     }
 
-    async fn dead_letter(&self, index: usize, _: &str) -> Result<(), String> {
+    async fn dead_letter(&self, index: usize, _: &str) -> Result<(), SendError> {
         self.dead.lock().unwrap().push(self.batch[index].id);
         Ok(())
     }
 
     async fn return_to_queue(&self, _: &[(usize, Option<Duration>)]) {}
+
+    fn respond(&self, _: &[Settlement]) -> Result<BatchResponse, Infallible> {
+        Ok(BatchResponse::of(std::iter::empty()))
+    }
 }
 
 /// Runs until the queue is empty, each invocation in one of `environments`; `crashes` are invocations that end before they

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 /// How often the sources are looked at.
-pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sources are files of these kinds; `openapi.yaml` is compiled in.
 const SOURCE_EXTENSIONS: [&str; 4] = ["rs", "toml", "yaml", "yml"];
@@ -56,7 +56,7 @@ pub enum BuildError {
 ///
 /// # Errors
 /// Cargo is not there, it cannot read the manifest, or there is no such binary.
-pub async fn only_binary(folder: &Path) -> Result<String, BuildError> {
+pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
     let mut command = cargo(folder);
     command.args(["metadata", "--no-deps", "--format-version", "1"]);
     let output = run(command).await?;
@@ -171,7 +171,7 @@ fn executables(messages: &[u8]) -> BTreeMap<String, Executable> {
 
 /// The folder whose sources a build in `folder` may use: that of its cargo workspace, or itself without one.
 #[must_use]
-pub fn root(folder: &Path) -> PathBuf {
+pub(crate) fn root(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let is_root = |folder: &&Path| {
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
@@ -181,10 +181,10 @@ pub fn root(folder: &Path) -> PathBuf {
 }
 
 /// The newest change among the sources under a folder, and how many there are (a deletion is a change too).
-pub type Fingerprint = (Option<SystemTime>, usize);
+pub(crate) type Fingerprint = (Option<SystemTime>, usize);
 
 /// Looks at every source under `folder`, except build output and hidden folders.
-pub fn fingerprint(folder: &Path) -> Fingerprint {
+pub(crate) fn fingerprint(folder: &Path) -> Fingerprint {
     let mut found = (None, 0);
     visit(folder, 0, &mut found);
     found
@@ -209,7 +209,7 @@ fn visit(folder: &Path, depth: usize, found: &mut Fingerprint) {
 }
 
 /// When an executable was written.
-pub fn written(binary: &Path) -> Option<SystemTime> {
+pub(crate) fn written(binary: &Path) -> Option<SystemTime> {
     std::fs::metadata(binary).and_then(|metadata| metadata.modified()).ok()
 }
 

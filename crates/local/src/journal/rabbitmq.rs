@@ -10,8 +10,8 @@ use sluicegate_lambda_emulator::{Endpoint, MappingEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::tracer::Tracer;
-use crate::journal::Journal;
+use super::Journal;
+use crate::rabbitmq::Tracer;
 
 /// What is noted later.
 enum Late {
@@ -20,19 +20,19 @@ enum Late {
 }
 
 /// A running timeline.
-pub struct Timeline {
+pub(crate) struct RabbitmqFeed {
     journal: Journal,
     late: UnboundedSender<Late>,
     tracer: Option<Arc<Tracer>>,
     task: JoinSet<()>,
 }
 
-impl Timeline {
+impl RabbitmqFeed {
     /// Notes into `journal`, with the tracer's help if there is one.
     ///
     /// # Errors
     /// None: without a tracer (its error is given back beside) less is seen.
-    pub async fn start(journal: Journal, endpoint: &Endpoint) -> (Self, Option<String>) {
+    pub(crate) async fn start(journal: Journal, endpoint: &Endpoint) -> (Self, Option<String>) {
         let observer = Arc::new({
             let journal = journal.clone();
             move |published: &_| journal.published(published)
@@ -48,7 +48,7 @@ impl Timeline {
     }
 
     /// What mappings tell this.
-    pub fn observer(&self) -> Arc<dyn Fn(&MappingEvent) + Send + Sync> {
+    pub(crate) fn observer(&self) -> Arc<dyn Fn(&MappingEvent) + Send + Sync> {
         let (journal, late) = (self.journal.clone(), self.late.clone());
         Arc::new(move |event| match event {
             MappingEvent::Done(_) => drop(late.send(Late::Done(event.clone()))),
@@ -57,13 +57,13 @@ impl Timeline {
     }
 
     /// Where ids go that clients were told with a 202.
-    pub fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+    pub(crate) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
         let late = self.late.clone();
         Arc::new(move |id| drop(late.send(Late::Answered(id.to_owned()))))
     }
 
     /// Ends the tracing.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.task.shutdown().await;
         if let Some(tracer) = self.tracer.take().and_then(Arc::into_inner) {
             tracer.stop().await;

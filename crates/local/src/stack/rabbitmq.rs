@@ -7,10 +7,10 @@ use sluicegate_lambda_emulator::{Endpoint, Function, RabbitmqEvent, RabbitmqMapp
 use sluicegate_sam::Plan;
 use sluicegate_topology::Topology;
 
-use super::StackError;
+use super::error::StackError;
 use crate::{
-    journal::Journal,
-    rabbitmq::{Broker, QueueCounts, RunningBroker, Timeline, declare},
+    journal::{Journal, rabbitmq::RabbitmqFeed},
+    rabbitmq::{Broker, QueueCounts, RunningBroker, declare},
     terminal::Terminal,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Running {
     endpoint: Endpoint,
     mappings: Vec<RabbitmqMapping>,
-    timeline: Timeline,
+    feed: RabbitmqFeed,
     broker: RunningBroker,
 }
 
@@ -51,11 +51,11 @@ pub(super) async fn start(
             terminal.warn("there is no infra/topology.yaml beside the template, so nothing is declared on RabbitMQ")
         }
     }
-    let (timeline, error) = Timeline::start(journal.clone(), &endpoint).await;
+    let (feed, error) = RabbitmqFeed::start(journal.clone(), &endpoint).await;
     if let Some(error) = error {
         terminal.warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not told ({error})"));
     }
-    Ok(Running { endpoint, mappings: Vec::new(), timeline, broker })
+    Ok(Running { endpoint, mappings: Vec::new(), feed, broker })
 }
 
 /// Which queues `/queues` counts: those of the topology, and those with a mapping.
@@ -90,7 +90,7 @@ impl Running {
                 batching_window: mapping.batching_window,
                 filters: mapping.filters.clone(),
             };
-            let messages = self.timeline.observer();
+            let messages = self.feed.observer();
             let (terminal, queue) = (terminal.clone(), mapping.queue.clone());
             let observer = Arc::new(move |event: &RabbitmqEvent| match event {
                 RabbitmqEvent::Message(event) => messages(event),
@@ -108,7 +108,7 @@ impl Running {
 
     /// Where ids go that clients were told with a 202.
     pub(super) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
-        self.timeline.answers()
+        self.feed.answers()
     }
 
     /// The mappings, to be stopped by the caller.
@@ -117,7 +117,7 @@ impl Running {
     }
 
     pub(super) async fn stop(self) {
-        self.timeline.stop().await;
+        self.feed.stop().await;
         self.broker.stop().await;
     }
 }

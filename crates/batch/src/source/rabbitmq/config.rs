@@ -1,15 +1,15 @@
-//! What a consumer is told about RabbitMQ, by its builder or by the environment.
+//! [`Settings`]: what a consumer of RabbitMQ can set, in its builder or the environment.
 
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, Config};
 
 use super::RabbitmqSource;
-use crate::consumer::receive_count_max;
+use crate::source::environment::receive_count_max;
 
-/// Receives after which a message is dead-lettered, unless set otherwise: as with the queues of SQS in `template.yaml`.
+/// Receives after which a message is dead-lettered by default, as on the SQS queues of `template.yaml`.
 const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
 
-/// What was given to the builder; the rest comes from the environment.
+/// The settings given to the builder. The others come from the environment.
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) broker: Option<Broker>,
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The source, if there is a broker. What is wrong is added to `mistakes`.
+    /// Creates the source if a broker is configured, and adds what is wrong to `mistakes`.
     pub(crate) fn source(
         self,
         lookup: impl Fn(&str) -> Option<String>,
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_and_every_mistake_is_told() {
+    fn the_environment_is_read_and_every_mistake_is_reported() {
         let url = ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672");
         assert_eq!(check(&[]), (None, Vec::new()), "nothing to do with RabbitMQ");
         assert_eq!(check(&[url]), (Some((RetryDelays::default(), 5)), Vec::new()));

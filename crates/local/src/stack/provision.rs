@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sluicegate_lambda_emulator::SqsClient;
 use sluicegate_sam::{Plan, QueuePlan, ResolvedResource};
 
-use super::StackError;
+use super::error::StackError;
 use crate::secrets;
 
 /// The names of queues that another queue's redrive policy names.
@@ -37,7 +37,7 @@ pub(super) async fn create(
     if let Some(url) = endpoint_url {
         for secret in &plan.secrets {
             let error = |reason| StackError::Create { name: format!("secret {}", secret.name), reason };
-            let arn = secrets::create_elsewhere(url, &secret.name).await.map_err(error)?;
+            let arn = secrets::create_remote(url, &secret.name).await.map_err(error)?;
             physical.insert(secret.logical_id.clone(), ResolvedResource::new(arn.clone(), [("Id", arn)]));
         }
     }

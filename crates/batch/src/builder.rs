@@ -1,0 +1,183 @@
+//! [`Builder`]: collects handlers and settings, and checks them.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use sluicegate_telemetry::Emitter;
+
+use crate::consumer::Consumer;
+use crate::handlers::{self, Handlers};
+use crate::{Delivery, Outcome, RetryPolicy, source};
+
+/// Handlers that run concurrently on one batch by default, which is the default size of a batch.
+const CONCURRENCY_DEFAULT: usize = 10;
+
+/// Time kept for settling before the function's deadline by default: half of it for dead-letter queues, a quarter for returning
+/// messages, and a quarter for the response.
+const DEADLINE_MARGIN_DEFAULT: Duration = Duration::from_secs(4);
+
+impl Consumer {
+    /// Starts a consumer without handlers.
+    pub fn builder() -> Builder {
+        Builder {
+            handlers: Handlers::default(),
+            concurrency: CONCURRENCY_DEFAULT,
+            deadline_margin: DEADLINE_MARGIN_DEFAULT,
+            retry: RetryPolicy::default(),
+            sources: source::Settings::default(),
+        }
+    }
+}
+
+/// Collects handlers and settings for a [`Consumer`].
+#[must_use]
+pub struct Builder {
+    handlers: Handlers,
+    concurrency: usize,
+    deadline_margin: Duration,
+    retry: RetryPolicy,
+    sources: source::Settings,
+}
+
+/// Every mistake in the handlers and the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError(Vec<String>);
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl Builder {
+    /// Registers a handler for an event type, or for every type with a prefix if `pattern` ends in `*` (`github.*`). An exact
+    /// type takes precedence over a prefix, and a longer prefix over a shorter one. [`Builder::build`] refuses a second handler
+    /// for one pattern, and a `*` elsewhere than at the end.
+    pub fn on<H, F>(mut self, pattern: &str, handler: H) -> Self
+    where
+        H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        self.handlers.on(pattern, handlers::plain(handler));
+        self
+    }
+
+    /// Registers a handler that takes the payload as a `T`. A payload that does not fit is rejected with the place of the fault.
+    pub fn on_json<T, H, F>(mut self, pattern: &str, handler: H) -> Self
+    where
+        T: DeserializeOwned + 'static,
+        H: Fn(T, Arc<Delivery>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        self.handlers.on(pattern, handlers::json(handler));
+        self
+    }
+
+    /// Registers a handler for every other type. Without one, a message of an unknown type is rejected.
+    pub fn otherwise<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        self.handlers.otherwise(handlers::plain(handler));
+        self
+    }
+
+    /// Sets how many handlers run concurrently on one batch: 10 by default, at least 1. They share one thread, so a handler that
+    /// blocks it delays the others.
+    pub fn concurrency(mut self, handlers_max: usize) -> Self {
+        self.concurrency = handlers_max;
+        self
+    }
+
+    /// Sets how long before the function's deadline handlers are cancelled, to leave time for settling: 4 s by default, and at
+    /// most a quarter of the function's time.
+    pub fn deadline_margin(mut self, margin: Duration) -> Self {
+        self.deadline_margin = margin;
+        self
+    }
+
+    /// Sets how long messages wait after [`Outcome::Retry`].
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Sets the configuration for SQS, instead of the one in the environment.
+    #[cfg(feature = "sqs")]
+    pub fn sdk_config(mut self, config: sluicegate_queue::sqs::SdkConfig) -> Self {
+        self.sources.sqs.sdk_config = Some(config);
+        self
+    }
+
+    /// Sets after how many receives, from its first failure at the head of its group, a failing message of an SQS FIFO queue is
+    /// dead-lettered and its group continues: at least 1, instead of `FIFO_MAX_RECEIVE_COUNT` or 5. The queue's
+    /// `maxReceiveCount` also counts receives spent waiting behind other messages, so set it to at least the mapping's batch size
+    /// times this, plus 10.
+    #[cfg(feature = "sqs")]
+    pub fn fifo_receive_count_max(mut self, receives: u32) -> Self {
+        self.sources.sqs.fifo_receive_count_max = Some(receives);
+        self
+    }
+
+    /// Sets the broker that copies of RabbitMQ messages are published to, instead of the one in the environment. It must be the
+    /// broker and the virtual host of the messages.
+    #[cfg(feature = "rabbitmq")]
+    pub fn broker(mut self, broker: sluicegate_queue::rabbitmq::Broker) -> Self {
+        self.sources.rabbitmq.broker = Some(broker);
+        self
+    }
+
+    /// Sets the delays that have a retry queue on RabbitMQ, instead of `RABBITMQ_RETRY_DELAYS` or
+    /// [`RetryDelays::default`](sluicegate_queue::queue_names::RetryDelays).
+    #[cfg(feature = "rabbitmq")]
+    pub fn retry_delays(mut self, retry_delays: sluicegate_queue::queue_names::RetryDelays) -> Self {
+        self.sources.rabbitmq.retry_delays = Some(retry_delays);
+        self
+    }
+
+    /// Sets after how many receives a RabbitMQ message is dead-lettered instead of retried: at least 1, instead of
+    /// `RABBITMQ_MAX_RECEIVE_COUNT` or 5.
+    #[cfg(feature = "rabbitmq")]
+    pub fn receive_count_max(mut self, receives: u32) -> Self {
+        self.sources.rabbitmq.receive_count_max = Some(receives);
+        self
+    }
+
+    /// Creates the consumer. It connects and reads certificates in [`Consumer::run`], or when a message has to be delayed or
+    /// dead-lettered.
+    ///
+    /// Settings that were not given come from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] reads
+    /// them, the broker from `RABBITMQ_URL` and its related variables, `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT` and
+    /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
+    ///
+    /// # Errors
+    /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable that is
+    /// missing or wrong.
+    pub fn build(self) -> Result<Consumer, BuildError> {
+        let mut mistakes = self.handlers.mistakes();
+        if self.concurrency == 0 {
+            mistakes.push("concurrency is 0: no handler would ever be called".to_owned());
+        }
+        let sources = self.sources.sources(environment, &mut mistakes);
+        let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(BuildError(mistakes)) };
+        Ok(Consumer {
+            handlers: self.handlers,
+            concurrency: self.concurrency,
+            deadline_margin: self.deadline_margin,
+            retry: self.retry,
+            emitter: Emitter::from_env(environment),
+            sources,
+        })
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,31 @@
+//! [`Deadlines`]: the points in time by which a batch must be handled and settled.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// The deadlines of one batch, in this order.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// Handlers are cancelled, and no further message is started.
+    pub(crate) work_until: Instant,
+    /// Waiting for a dead-letter queue ends. The time that remains is for returning messages, so that a dead-letter queue that
+    /// does not answer costs no other message its delay.
+    pub(crate) dead_letter_until: Instant,
+    /// Settling ends. The time that remains is for the response.
+    pub(crate) settle_until: Instant,
+}
+
+impl Deadlines {
+    /// Divides the time until `function_deadline`: the last `margin`, at most a quarter of all, is kept for settling.
+    pub(crate) fn new(function_deadline: SystemTime, margin: Duration) -> Self {
+        let now = Instant::now();
+        let left = function_deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        let margin = margin.min(left / 4);
+        Self {
+            work_until: now + (left - margin),
+            dead_letter_until: now + (left - margin / 2),
+            settle_until: now + (left - margin / 4),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! [`Settlement`]: the result of one delivery, and [`BatchResponse`], the result of a batch.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Handled. The message is deleted.
+    Done,
+    /// Returned to the queue after a failure, hidden for this delay.
+    Retry(Duration),
+    /// Stored in the dead-letter queue with the reason. The message is deleted.
+    Rejected,
+    /// Stored in the dead-letter queue because it could not be decoded. The message is deleted.
+    Undecodable,
+    /// Returned to the queue without having been started; hidden like the earlier message of its group, if that was returned.
+    Returned(Option<Duration>),
+    /// Not stored in the dead-letter queue: returned to the queue, hidden for this delay.
+    RejectFailed(Duration),
+}
+
+impl Disposition {
+    /// Returns the value of the log field `outcome`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry(_) => "retry",
+            Self::Rejected => "rejected",
+            Self::Undecodable => "undecodable",
+            Self::Returned(_) => "returned",
+            Self::RejectFailed(_) => "reject_failed",
+        }
+    }
+
+    /// Returns whether the message goes back to its queue.
+    pub(crate) fn is_returned(self) -> bool {
+        matches!(self, Self::Retry(_) | Self::Returned(_) | Self::RejectFailed(_))
+    }
+
+    /// Returns how long a returned message is hidden, `None` if it was not started.
+    pub(crate) fn delay(self) -> Option<Duration> {
+        match self {
+            Self::Retry(delay) | Self::RejectFailed(delay) => Some(delay),
+            Self::Returned(delay) => delay,
+            Self::Done | Self::Rejected | Self::Undecodable => None,
+        }
+    }
+}
+
+/// A settled delivery, with what the report says about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settlement {
+    pub(crate) disposition: Disposition,
+    /// How long the handler ran, if one was called.
+    pub(crate) handler: Option<Duration>,
+    /// When the message was sent, in milliseconds since 1970.
+    pub(crate) sent_unix_ms: Option<u64>,
+}
+
+/// How often a message was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tries {
+    /// Receives in which the message was handled, or could have been, this one included.
+    pub(crate) count: u32,
+    /// Whether the message is now dead-lettered instead of retried.
+    pub(crate) last: bool,
+}
+
+/// The messages that go back to their queue, in the form of Lambda's `ReportBatchItemFailures`; the others are deleted. It is empty
+/// for a RabbitMQ batch, which Lambda acknowledges as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BatchResponse {
+    #[serde(rename = "batchItemFailures")]
+    failures: Vec<Failure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Failure {
+    #[serde(rename = "itemIdentifier")]
+    id: String,
+}
+
+impl BatchResponse {
+    /// Creates the response that returns the messages with these ids.
+    pub(crate) fn of(ids: impl Iterator<Item = String>) -> Self {
+        Self { failures: ids.map(|id| Failure { id }).collect() }
+    }
+
+    /// Returns the ids of the messages that go back, in the order of the batch.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.failures.iter().map(|failure| failure.id.as_str())
+    }
+}

@@ -1,0 +1,71 @@
+//! [`Source`]: the operations that a broker offers on one batch.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::future::{Future, ready};
+use std::time::Duration;
+
+use sluicegate_envelope::Envelope;
+use sluicegate_queue::SendError;
+
+use crate::settlement::{BatchResponse, Settlement, Tries};
+
+/// A message as its source received it.
+#[derive(Debug)]
+pub(crate) struct ReceivedMessage<'a> {
+    /// The broker's id of the message.
+    pub(crate) id: Cow<'a, str>,
+    pub(crate) queue: &'a str,
+    pub(crate) receive_count: u32,
+    pub(crate) group: Option<Cow<'a, str>>,
+    /// Whether the messages of the group must be handled in order.
+    pub(crate) ordered: bool,
+    /// The X-Ray header that the message was sent with.
+    pub(crate) trace_header: Option<Cow<'a, str>>,
+}
+
+/// One batch of one broker. Messages are named by their index.
+///
+/// All rules of handling and settling are in [`BatchRun`](crate::batch_run::BatchRun); a source decodes, stores and returns.
+pub(crate) trait Source {
+    /// Why a message cannot be decoded.
+    type Undecodable: Error;
+    /// Why the whole batch comes back.
+    type Unsettled: Error + Send + Sync + 'static;
+
+    /// Returns the messages of the batch.
+    fn messages(&self) -> Vec<ReceivedMessage<'_>>;
+
+    /// Prepares for settling, while the handlers run.
+    fn prepare(&self) -> impl Future<Output = ()> {
+        ready(())
+    }
+
+    /// Decodes the event, strictly.
+    ///
+    /// # Errors
+    /// The message is not an event. It is dead-lettered.
+    fn decode(&self, index: usize) -> Result<Envelope, Self::Undecodable>;
+
+    /// Returns when the message was sent, in milliseconds since 1970, if known. `envelope` is the decoded event.
+    fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
+
+    /// Counts a failure of the handler. `head` is true if the message did not wait for another one of the batch.
+    fn failed(&self, index: usize, head: bool) -> impl Future<Output = Tries>;
+
+    /// Stores a copy in the dead-letter queue.
+    ///
+    /// # Errors
+    /// The copy is not stored, or may not be.
+    fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), SendError>>;
+
+    /// Returns messages to their queue: with a delay those that were started, the others untouched. Called once with all of
+    /// them, if there are any. An implementation tolerates being cancelled at the deadline.
+    fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
+
+    /// Returns the response to Lambda.
+    ///
+    /// # Errors
+    /// A message could not be settled, and the whole batch comes back.
+    fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, Self::Unsettled>;
+}

@@ -1,0 +1,32 @@
+//! [`Settings`]: what a consumer of SQS can set, in its builder or the environment.
+
+use sluicegate_queue::chain;
+use sluicegate_queue::sqs::{SdkConfig, sdk_config};
+
+use super::SqsSource;
+use super::fifo::RECEIVE_COUNT_MAX_DEFAULT;
+use crate::source::environment::receive_count_max;
+
+/// The settings given to the builder. The others come from the environment.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) sdk_config: Option<SdkConfig>,
+    pub(crate) fifo_receive_count_max: Option<u32>,
+}
+
+impl Settings {
+    /// Creates the source, and adds what is wrong to `mistakes`.
+    pub(crate) fn source(
+        self,
+        lookup: impl Fn(&str) -> Option<String>,
+        mistakes: &mut Vec<String>,
+    ) -> Option<SqsSource> {
+        let sdk_config = self.sdk_config.map_or_else(|| sdk_config(&lookup), Ok);
+        let sdk_config = sdk_config.map_err(|error| mistakes.push(chain(&error))).ok();
+        let receives = self
+            .fifo_receive_count_max
+            .or_else(|| receive_count_max("FIFO_MAX_RECEIVE_COUNT", lookup, mistakes))
+            .unwrap_or(RECEIVE_COUNT_MAX_DEFAULT);
+        Some(SqsSource::new(sdk_config?, receives))
+    }
+}

@@ -1,0 +1,106 @@
+//! [`RedrivePolicies`]: the dead-letter queue and the `maxReceiveCount` of each queue, asked once and cached.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName;
+use sluicegate_queue::SendError;
+use sluicegate_queue::sqs::error_text;
+
+/// The redrive policy of a queue.
+#[derive(Clone)]
+pub(super) struct RedrivePolicy {
+    pub(super) dead_letter_url: String,
+    /// `maxReceiveCount`, if it can be read.
+    pub(super) receive_count_max: Option<u32>,
+}
+
+/// A queue whose redrive policy is not known. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RedrivePolicyError {
+    #[error("{0:?} is not the ARN of a queue")]
+    Arn(String),
+    #[error("the redrive policy cannot be read: {0}")]
+    Unavailable(String),
+    #[error("the queue has no dead-letter queue")]
+    NoDeadLetterQueue,
+    #[error("the redrive policy is not JSON")]
+    NotJson,
+    #[error("the redrive policy names no dead-letter queue")]
+    NoTarget,
+}
+
+impl From<RedrivePolicyError> for SendError {
+    fn from(error: RedrivePolicyError) -> Self {
+        let reason = error.to_string();
+        match error {
+            RedrivePolicyError::Unavailable(_) => Self::NotSent { reason },
+            _ => Self::Refused { reason, message_at_fault: false },
+        }
+    }
+}
+
+/// The redrive policies read so far, by the ARN of the source queue.
+#[derive(Default)]
+pub(super) struct RedrivePolicies(Mutex<HashMap<String, RedrivePolicy>>);
+
+impl RedrivePolicies {
+    /// Returns the redrive policy of the queue with the ARN `source_arn`.
+    pub(super) async fn get(
+        &self,
+        client: &Client,
+        endpoint: Option<&str>,
+        source_arn: &str,
+    ) -> Result<RedrivePolicy, RedrivePolicyError> {
+        if let Some(known) = self.known().get(source_arn) {
+            return Ok(known.clone());
+        }
+        let request = client.get_queue_attributes().queue_url(queue_url(endpoint, source_arn)?);
+        let answer = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
+        let answer = answer.map_err(|error| RedrivePolicyError::Unavailable(error_text(&error)))?;
+        let policy = answer.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::RedrivePolicy));
+        let policy = parse(&policy.ok_or(RedrivePolicyError::NoDeadLetterQueue)?, endpoint)?;
+        self.known().insert(source_arn.to_owned(), policy.clone());
+        Ok(policy)
+    }
+
+    /// Forgets the policy of a queue, so that it is asked again: it may have been replaced.
+    pub(super) fn forget(&self, source_arn: &str) {
+        self.known().remove(source_arn);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, RedrivePolicy>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn parse(policy: &str, endpoint: Option<&str>) -> Result<RedrivePolicy, RedrivePolicyError> {
+    let policy: serde_json::Value = serde_json::from_str(policy).map_err(|_| RedrivePolicyError::NotJson)?;
+    let arn = policy["deadLetterTargetArn"].as_str().ok_or(RedrivePolicyError::NoTarget)?;
+    // A number; some tools that create queues write text, and SQS keeps it.
+    let receives = &policy["maxReceiveCount"];
+    let receives = receives.as_u64().or_else(|| receives.as_str()?.parse().ok());
+    let receive_count_max = receives.and_then(|receives| receives.try_into().ok());
+    Ok(RedrivePolicy { dead_letter_url: queue_url(endpoint, arn)?, receive_count_max })
+}
+
+/// Returns the URL of the queue with this ARN. It is composed, because `GetQueueUrl` costs a call and a permission that SAM's
+/// policies for pollers and senders do not grant. SQS reads account and name from the path alone.
+pub(super) fn queue_url(endpoint: Option<&str>, arn: &str) -> Result<String, RedrivePolicyError> {
+    let mut parts = arn.splitn(6, ':');
+    let mut part = || parts.next().filter(|part| !part.is_empty());
+    let (Some("arn"), Some(partition), Some("sqs"), Some(region), Some(account), Some(name)) =
+        (part(), part(), part(), part(), part(), part())
+    else {
+        return Err(RedrivePolicyError::Arn(arn.to_owned()));
+    };
+    let domain = match partition {
+        "aws-cn" => "amazonaws.com.cn",
+        _ => "amazonaws.com",
+    };
+    match endpoint {
+        Some(endpoint) => Ok(format!("{}/{account}/{name}", endpoint.trim_end_matches('/'))),
+        None => Ok(format!("https://sqs.{region}.{domain}/{account}/{name}")),
+    }
+}

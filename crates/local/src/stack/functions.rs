@@ -1,0 +1,149 @@
+//! The functions of a stack: their executables and their start.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
+use sluicegate_sam::FunctionPlan;
+use tokio::task::JoinSet;
+
+use super::{error::StackError, options::Options};
+use crate::{
+    admin::Health,
+    cargo_build::{self, BuildError, Executable},
+    metrics::Metrics,
+    terminal::Terminal,
+};
+
+/// Names the binary of each function whose template leaves that to SAM.
+pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
+    for function in functions.iter_mut().filter(|function| function.binary.is_none()) {
+        function.binary = Some(cargo_build::only_binary(&folder(template, function)).await?);
+    }
+    Ok(())
+}
+
+/// The executable of each function, by the function's name.
+pub(super) async fn build(
+    options: &Options,
+    functions: &[FunctionPlan],
+) -> Result<BTreeMap<String, PathBuf>, StackError> {
+    let mut executables = BTreeMap::new();
+    if let Some(binaries) = &options.binaries {
+        for function in functions {
+            let binary = function.binary.as_deref().unwrap_or(&function.logical_id);
+            let path = binaries.get(binary).ok_or_else(|| BuildError::Missing(binary.to_owned()))?;
+            executables.insert(function.name.clone(), path.clone());
+        }
+        return Ok(executables);
+    }
+    let mut package_of: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for (folder, names) in folders(&options.template, functions) {
+        options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
+        let built = cargo_build::build(&folder, &names, options.release).await?;
+        for Executable { path, package } in built.values() {
+            if package_of.insert(path.clone(), package.clone()).is_some_and(|other| other != *package) {
+                return Err(BuildError::SamePath { path: path.clone() }.into());
+            }
+        }
+        executables.extend(of_functions(&options.template, functions, &folder, &built));
+    }
+    Ok(executables)
+}
+
+/// The executables of the functions that are built in `folder`, by the functions' names.
+pub(super) fn of_functions<'a>(
+    template: &'a Path,
+    functions: &'a [FunctionPlan],
+    folder: &'a Path,
+    built: &'a BTreeMap<String, Executable>,
+) -> impl Iterator<Item = (String, PathBuf)> + 'a {
+    let here = functions.iter().filter(move |function| self::folder(template, function) == folder);
+    here.filter_map(|function| Some((function.name.clone(), built.get(function.binary.as_deref()?)?.path.clone())))
+}
+
+/// The folder a function is built in.
+fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
+    let base = template.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // `./.` and `.` are one folder, and so one build.
+    base.join(&function.code_uri).components().collect()
+}
+
+/// The binaries to build, by the folder to build them in.
+pub(super) fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<PathBuf, Vec<String>> {
+    let mut folders: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for function in functions {
+        folders.entry(folder(template, function)).or_default().extend(function.binary.clone());
+    }
+    folders.into_iter().map(|(folder, names)| (folder, names.into_iter().collect())).collect()
+}
+
+pub(super) fn spec(
+    function: &FunctionPlan,
+    executables: &BTreeMap<String, PathBuf>,
+    aws: &str,
+    options: &Options,
+    unreserved: usize,
+) -> Result<FunctionSpec, StackError> {
+    let missing = || BuildError::Missing(function.binary.clone().unwrap_or_default());
+    let binary = executables.get(&function.name).ok_or_else(missing)?;
+    let mut environment = function.environment.clone();
+    environment.entry("AWS_ENDPOINT_URL".to_owned()).or_insert_with(|| aws.to_owned());
+    Ok(FunctionSpec {
+        name: function.name.clone(),
+        arn: function.arn.clone(),
+        // A process starts in another folder, so a relative path would lead nowhere.
+        binary: std::path::absolute(binary).unwrap_or_else(|_| binary.clone()),
+        environment,
+        memory_mb: function.memory_mb,
+        timeout: function.timeout,
+        concurrency: match function.reserved_concurrency {
+            Some(reserved) => Concurrency::Reserved(reserved),
+            None => Concurrency::Unreserved(unreserved),
+        },
+        freeze: options.freeze,
+    })
+}
+
+/// All at once; the first that does not come up ends the others.
+pub(super) async fn start(
+    specs: Vec<Result<FunctionSpec, StackError>>,
+    terminal: &Terminal,
+    health: &Health,
+    metrics: &Metrics,
+) -> Result<BTreeMap<String, Function>, StackError> {
+    let mut starting = JoinSet::new();
+    for spec in specs {
+        let (spec, terminal, health, metrics) = (spec?, terminal.clone(), health.clone(), metrics.clone());
+        health.down(&spec.name, "it is starting");
+        starting.spawn(async move {
+            let name = spec.name.clone();
+            let log = {
+                let metrics = metrics.clone();
+                Arc::new(move |function: &str, line: &str| match metrics.take(line) {
+                    true => {}
+                    false => terminal.function(function, line),
+                })
+            };
+            match Function::start(spec, log).await {
+                Ok(function) => {
+                    metrics.function(&name, function.counts());
+                    health.up(&name);
+                    Ok((name, function))
+                }
+                Err(error) => Err(StackError::Start { error }),
+            }
+        });
+    }
+    let mut functions = BTreeMap::new();
+    while let Some(started) = starting.join_next().await {
+        // A task that panicked is a function that is not there; its routes and mappings are missed at once.
+        if let Ok(started) = started {
+            functions.extend([started?]);
+        }
+    }
+    Ok(functions)
+}

@@ -1,0 +1,67 @@
+//! The ports of a stack.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use tokio::net::TcpListener;
+
+use super::{error::StackError, options::Options};
+
+/// Where the stack listens. Displayed as one line for scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The HTTP API.
+    pub gateway: String,
+    /// Health, timelines and counts.
+    pub admin: String,
+    /// SQS and Secrets Manager.
+    pub aws: String,
+    /// RabbitMQ, if one is used; with the password only of a private node.
+    pub rabbitmq: Option<String>,
+    /// RabbitMQ's management API and page, where they should be; not in the line for scripts.
+    pub rabbitmq_management: Option<String>,
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "gateway={} admin={} aws={}", self.gateway, self.admin, self.aws)?;
+        self.rabbitmq.iter().try_for_each(|url| write!(out, " rabbitmq={url}"))
+    }
+}
+
+/// The listeners, opened before anything else.
+pub(super) struct Ports {
+    pub(super) addresses: Addresses,
+    pub(super) gateway: TcpListener,
+    pub(super) admin: TcpListener,
+    pub(super) aws: Option<TcpListener>,
+}
+
+impl Ports {
+    pub(super) async fn open(options: &Options) -> Result<Self, StackError> {
+        let gateway = listen(options.port, "--port").await?;
+        let admin = listen(options.admin_port, "--admin-port").await?;
+        let aws = match &options.endpoint_url {
+            None => Some(listen(options.aws_port, "--aws-port").await?),
+            Some(_) => None,
+        };
+        let url =
+            |listener: &TcpListener| listener.local_addr().map_or_else(|_| String::new(), |at| format!("http://{at}"));
+        let remote = options.endpoint_url.as_deref().unwrap_or_default().trim_end_matches('/');
+        let addresses = Addresses {
+            gateway: url(&gateway),
+            admin: url(&admin),
+            aws: aws.as_ref().map_or_else(|| remote.to_owned(), url),
+            rabbitmq: None,
+            rabbitmq_management: None,
+        };
+        Ok(Self { addresses, gateway, admin, aws })
+    }
+}
+
+async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, StackError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.map_err(|source| StackError::Port { port, flag, source })
+}
