@@ -1,4 +1,4 @@
-//! `sluicegate check`: the contract check of the build, without a build, and whether the template has its routes.
+//! `sluicegate check`: checks the contract as a build does, and compares its routes with the template's.
 
 use std::{
     path::{Path, PathBuf},
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Whether the template has the contract's routes; the error tells those that only one of them has, one a line.
+/// Checks that the template has the contract's routes; the error lists those that only one of them has, one a line.
 fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
     let file = template.display().to_string();
     let drift = sync::drift(&file, &input::text(template)?, contract).map_err(|faults| faults.to_string())?;

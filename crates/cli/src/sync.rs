@@ -1,8 +1,8 @@
-//! `sluicegate sync`: the routes of the contract, written into the template.
+//! `sluicegate sync`: writes the routes of the contract into the template.
 //!
-//! The contract says which routes there are; the template must say it again, as events of the ingress function. Everything
-//! else of the template stays as it is, byte for byte: comments, order, line ends. Before anything is written, the new text is
-//! read again: its routes must be the contract's, and what is not a route must say what it said before.
+//! The contract defines the routes; the template repeats them as events of the ingress function. The rest of the
+//! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
+//! must be the contract's, and everything else must be unchanged.
 
 mod edit;
 mod rest;
@@ -21,10 +21,10 @@ use edit::Edits;
 use rest::Rest;
 use template::Outline;
 
-/// Write the routes of the OpenAPI document into the template, and leave the rest of it as it is
+/// Write the routes of the OpenAPI document into the template and leave the rest unchanged
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Write nothing; tell what differs and exit with 1 if anything does
+    /// Write nothing; print what differs and exit with 1 if anything does
     #[arg(long)]
     check: bool,
     /// The template [default: template.yaml]
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Whether all is well now.
+/// Returns whether template and contract agree now.
 fn work(arguments: &Arguments) -> Result<bool, String> {
     let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let path = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
@@ -70,7 +70,7 @@ fn work(arguments: &Arguments) -> Result<bool, String> {
 #[derive(Debug)]
 struct Synced {
     text: String,
-    /// What has changed, a line for each change.
+    /// The changes, one a line.
     changes: Vec<String>,
 }
 

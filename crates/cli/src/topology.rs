@@ -1,4 +1,5 @@
-//! `sluicegate topology plan|apply|check`: the exchanges, queues and policies of a RabbitMQ virtual host, from one file.
+//! `sluicegate topology plan|apply|check`: manages the exchanges, queues and policies of a RabbitMQ virtual host from
+//! one file.
 //!
 //! Credentials come from the URL or the environment and are never printed. Nothing is ever deleted.
 

@@ -17,7 +17,8 @@ use crate::Contract;
 /// }
 /// ```
 ///
-/// Each fault of the document is a build error with file, line, JSON pointer and reason; each warning is a warning of the build.
+/// Each fault of the document is a build error with file, line, JSON pointer and reason; each warning is a warning of
+/// the build.
 #[must_use = "the exit code fails the build"]
 pub fn build(path: impl AsRef<Path>) -> ExitCode {
     let path = path.as_ref();

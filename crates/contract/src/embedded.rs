@@ -2,7 +2,8 @@
 
 use crate::Contract;
 
-/// A contract that the build has checked and embedded in the binary. Made by `sluicegate_ingress::embedded_contract!()`.
+/// A contract that the build has checked and embedded in the binary. Made by
+/// `sluicegate_ingress::embedded_contract!()`.
 #[derive(Clone, Copy, Debug)]
 pub struct EmbeddedContract {
     contract: &'static str,

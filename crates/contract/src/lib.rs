@@ -35,8 +35,8 @@ pub use template::{Missing, Source, Template, TemplateError};
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
 
-/// Returns the environment variable that binds a logical queue: `QUEUE_WEB_HOOKS` for `web-hooks`. A contract has no two
-/// queues with the same variable.
+/// Returns the environment variable that binds a logical queue: `QUEUE_WEB_HOOKS` for `web-hooks`. A contract has no
+/// two queues with the same variable.
 #[must_use]
 pub fn binding_variable(queue: &str) -> String {
     format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())

@@ -1,5 +1,5 @@
-//! What a checked contract says, as plain data: nothing here can fail, and a value serialised by one build is read by
-//! the function built with it.
+//! A checked contract as plain data. Nothing here fails, and the function built with a contract reads what its build
+//! serialised.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,32 +23,32 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// The operations, in the order of the document.
+    /// Returns the operations, in the order of the document.
     #[must_use]
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
 
-    /// The security scheme a [`Requirement`] names; every name in [`Operation::security`] has one.
+    /// Returns the security scheme a [`Requirement`] names; every name in [`Operation::security`] has one.
     #[must_use]
     pub fn scheme(&self, name: &str) -> Option<&SecurityScheme> {
         self.schemes.get(name)
     }
 
-    /// The logical names of the queues the operations put messages on.
+    /// Returns the logical names of the queues the operations put messages on.
     #[must_use]
     pub fn queues(&self) -> BTreeSet<&str> {
         self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
     }
 
-    /// The same contract with this public document, which is not part of what it is written as.
+    /// Returns the same contract with this public document, which is not part of what it is written as.
     #[must_use]
     pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.public_document = text.into();
         self
     }
 
-    /// The document as JSON text, without `x-sluicegate`, `x-secret` and `x-signature`.
+    /// Returns the document as JSON text, without `x-sluicegate`, `x-secret` and `x-signature`.
     #[must_use]
     pub fn public_document(&self) -> &str {
         &self.public_document
@@ -75,7 +75,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The path as a URI-reference (RFC 3986), with its parameters by name: `/orders/%7Border_id%7D`. It is the
+    /// Returns the path as a URI-reference (RFC 3986), with its parameters by name: `/orders/%7Border_id%7D`. It is the
     /// CloudEvents `source` of the operation's messages, whichever host, stage and parameters a request came with.
     #[must_use]
     pub fn source(&self) -> Cow<'_, str> {
@@ -153,7 +153,7 @@ pub struct Body {
 pub enum BodySchema {
     /// Anything; of a JSON media type, any JSON. There is no schema, or one that every value fits.
     Any,
-    /// A JSON object, whatever is in it: the schema is `type: object`, with nothing but descriptions beside it.
+    /// Any JSON object: the schema is `type: object`, with nothing but descriptions beside it.
     Object,
     /// JSON that is valid by this schema.
     Schema(SchemaText),
@@ -181,7 +181,7 @@ pub struct Enqueue {
 }
 
 impl Enqueue {
-    /// Whether a template takes something from the body.
+    /// Returns whether a template takes something from the body.
     #[must_use]
     pub fn reads_body(&self) -> bool {
         let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
@@ -195,16 +195,17 @@ impl Enqueue {
 pub struct Idempotency {
     /// The key. The same one from the same principal gives the same message id, unless `fingerprint` says otherwise.
     pub key: Template,
-    /// Whether another payload, or another value of a template or parameter, under the same key gives another message id: the
-    /// idempotency fingerprint (draft-ietf-httpapi-idempotency-key-header-07, section 2.4). False where the sender of a webhook
-    /// chooses the key, because its retries may differ in their bytes.
+    /// Whether another payload, or another value of a template or parameter, under the same key gives another message
+    /// id: the idempotency fingerprint (draft-ietf-httpapi-idempotency-key-header-07, section 2.4). False where the
+    /// sender of a webhook chooses the key, because its retries may differ in their bytes.
     pub fingerprint: bool,
     /// Whether a request without the key is refused.
     pub required: bool,
 }
 
 impl Idempotency {
-    /// The lower-case name of the header whose value is the key; `None` if the key is made of anything else or more.
+    /// Returns the lower-case name of the header whose value is the key; `None` if the key is made of anything else or
+    /// more.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self.key.as_source()? {
@@ -234,7 +235,8 @@ pub enum RateLimitBy {
     Address,
 }
 
-/// Whether payloads of this media type (lower case, no parameters) are JSON: `application/json`, and whatever says it is.
+/// Returns whether payloads of this media type (lower case, no parameters) are JSON: `application/json`, or a
+/// type with the suffix `+json`.
 #[must_use]
 pub fn is_json(media_type: &str) -> bool {
     media_type == "application/json" || media_type.ends_with("+json")

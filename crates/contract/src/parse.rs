@@ -1,10 +1,9 @@
-//! From OpenAPI YAML to a [`Contract`], or to everything that is wrong with it.
+//! The reader of an OpenAPI document: returns a [`Contract`], or every fault of the document.
 //!
-//! `checker` walks the tree of the document and collects faults; one file
-//! each reads `security`, `paths`, what a `request` carries, `schema`s and what to `enqueue`. `refs` holds what is true
-//! of the document everywhere; `carried` warns of values that no event can carry.
+//! `checker` collects the faults. `security`, `paths`, `request`, `schema` and `enqueue` each read one part of the
+//! document; `refs` checks what holds everywhere in it; `carried` warns of values that an event cannot carry.
 //!
-//! What this does not understand it refuses: a field that is ignored is a check that does not happen.
+//! Unknown fields are refused: a field that is ignored is a check that does not happen.
 
 mod carried;
 mod checker;
@@ -55,8 +54,9 @@ impl Contract {
         Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
     }
 
-    /// The same, with what is probably not meant: a template that takes a value no event can carry, a `payloadBytes` that
-    /// SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can say so beforehand.
+    /// Returns the same, with what is probably not meant: a template that takes a value no event can carry, a
+    /// `payloadBytes` that SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can
+    /// say so beforehand.
     ///
     /// # Errors
     /// All faults, in the order of the document.

@@ -1,6 +1,6 @@
-//! Which operation a request is for.
+//! Routing: the operation that takes a request.
 //!
-//! The path decides first, the method second. Of the paths that fit, the most specific wins: segment by segment from
+//! The path decides first, the method second. Of the paths that match, the most specific wins: segment by segment from
 //! the left, a literal beats a parameter. So `POST /a/b` is a 405 when `/a/b` has only a GET, even if `/a/{x}` has a
 //! POST: as in OpenAPI, a concrete path hides a templated one.
 //!
@@ -88,7 +88,7 @@ fn decode_segments(path: &str) -> Result<Vec<Cow<'_, str>>, RouteError> {
     path.split('/').map(|segment| decode_segment(segment).ok_or(RouteError::BadPath)).collect()
 }
 
-/// A segment without its percent-encoding; `None` if that is broken or not UTF-8.
+/// Returns a segment without its percent-encoding; `None` if that is broken or not UTF-8.
 pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     // `percent_decode_str` leaves a broken escape as it is; here it is an error.
     let well_formed = segment.split('%').skip(1).all(|after| {
@@ -101,12 +101,12 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
 
-/// The segments of a path of the contract, without the one before the leading `/`.
+/// Returns the segments of a path of the contract, without the one before the leading `/`.
 pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').skip(1)
 }
 
-/// The name, if this segment of the contract is a parameter.
+/// Returns the name, if this segment of the contract is a parameter.
 pub(crate) fn parameter(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }

@@ -1,8 +1,8 @@
-//! Text with placeholders that a request fills in: `github.{header.x-github-event}`.
+//! Text with placeholders for values of a request: `github.{header.x-github-event}`.
 //!
 //! A placeholder is `{header.NAME}`, `{path.NAME}`, `{query.NAME}` or `{body#/json/pointer}` (`{body#}` is the whole
-//! body). Everything else is literal. Braces have no escape: a literal cannot contain `{` or `}`, nor can a placeholder.
-//! A template is read once, and rendering fails only when the request lacks a value.
+//! body). Everything else is literal. Braces have no escape: neither a literal nor a placeholder can contain `{` or
+//! `}`. Rendering fails only when the request lacks a value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -79,7 +79,7 @@ impl Template {
         Ok(text)
     }
 
-    /// The placeholder, if the template is that and nothing else.
+    /// Returns the placeholder, if the template is that and nothing else.
     #[must_use]
     pub fn as_source(&self) -> Option<&Source> {
         match self.parts.as_slice() {
@@ -88,7 +88,7 @@ impl Template {
         }
     }
 
-    /// The values this template needs, in order.
+    /// Returns the values this template needs, in order.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
@@ -147,7 +147,7 @@ impl FromStr for Source {
     }
 }
 
-/// A `token` of RFC 9110, section 5.6.2.
+/// Returns a `token` of RFC 9110, section 5.6.2.
 pub(crate) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -1,5 +1,5 @@
-//! Every mistake in a contract is a fault that names its place and reason: each case makes one change to a valid
-//! contract and expects exactly one fault.
+//! Tests of faults: each case makes one change to a valid contract and expects exactly one fault with its place and
+//! reason.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What the ingress relies on at run time: routing, rendering, schemas that stand alone, the public document.
+//! Tests of what the ingress relies on at run time: routing, rendering, self-contained schemas, the public document.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

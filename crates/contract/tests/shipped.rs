@@ -1,4 +1,4 @@
-//! The contract the project ships is a contract, and says what the README says it does.
+//! Tests of the contract that the project ships.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What a contract probably does not mean is a warning at its place, and a contract that means it has none.
+//! Tests of warnings: what is probably not meant is a warning at its place.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

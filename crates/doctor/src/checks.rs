@@ -1,4 +1,5 @@
-//! The checks, a file for each theme. Each is a pure function of the model, and silent where it cannot know.
+//! The checks, one file for each theme. Each is a pure function of the model and reports nothing where a value is
+//! unknown.
 
 mod alarms;
 mod api;
@@ -18,7 +19,7 @@ mod visibility;
 
 use crate::finding::Check;
 
-/// Every check.
+/// Returns every check.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
     [
         visibility::CHECKS,

@@ -1,4 +1,4 @@
-//! Why there is nothing to check: what was named cannot be read. What is wrong *in* it is a finding, never an error.
+//! Errors that prevent any check: the input cannot be read. What is wrong *in* the input is a finding.
 
 use std::path::PathBuf;
 

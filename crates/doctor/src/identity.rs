@@ -1,13 +1,13 @@
-//! What a resource answers to `Ref` and `GetAtt`, so that one resource is recognised in the properties of another.
+//! The values of `Ref` and `GetAtt`, by which a resource is recognised in the properties of another.
 //!
-//! A deployed resource has its real name. One that is only written has the name it is given, or one made of stack and logical
-//! id: no other resource has it, which is all that is needed.
+//! A deployed resource has its real name. A resource of a template file has the name it declares, or one made of stack
+//! and logical id, which is unique.
 
 use std::collections::BTreeMap;
 
 use sluicegate_sam::ResolvedResource;
 
-/// Where resources are.
+/// Partition, region and account of a stack.
 #[derive(Clone, Debug)]
 pub(crate) struct StackIdentity {
     pub(crate) partition: String,
@@ -15,7 +15,7 @@ pub(crate) struct StackIdentity {
     pub(crate) account: String,
 }
 
-/// The property that names a resource of this type.
+/// Returns the property that names a resource of this type.
 pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "AWS::SQS::Queue" => "QueueName",
@@ -31,7 +31,8 @@ pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
 }
 
 impl StackIdentity {
-    /// `name` is the physical id of a deployed resource (an ARN or a URL for some types), else a name.
+    /// Returns what a resource answers. `name` is the physical id of a deployed resource (an ARN or a URL for some
+    /// types), else a name.
     pub(crate) fn physical(&self, kind: &str, name: &str) -> ResolvedResource {
         let last = |separator: char| name.rsplit(separator).next().unwrap_or(name);
         let by_name = |arn: String| ResolvedResource::new(name.to_owned(), [("Arn", arn)]);

@@ -1,5 +1,5 @@
-//! Every resource of a template and of those nested in it, with conditions, parameters and functions resolved as far as one can
-//! here. The reader is the local stack's; what it cannot resolve is marked unknown instead of being an error.
+//! The resources of a template and of its nested templates, with conditions, parameters and functions resolved as far
+//! as possible. What `sam` cannot resolve is marked unknown instead of being an error.
 
 mod load;
 
@@ -12,57 +12,57 @@ pub(crate) use load::Deployed;
 
 use crate::{Error, setting::Props};
 
-/// What there is to check.
+/// The resources to check.
 #[derive(Debug, Default)]
 pub struct Inventory {
     pub(crate) resources: Vec<Resource>,
-    /// What could not be looked at.
+    /// What could not be read.
     pub(crate) notes: Vec<String>,
-    /// Nested stacks are among that.
+    /// Some nested stacks could not be read.
     pub(crate) hidden: bool,
     /// Values of parameters that CloudFormation refuses.
     pub(crate) refused: Vec<(Origin, String)>,
-    /// How many environments the account may run at once, where that can be asked.
+    /// The account's limit of concurrent environments, for a deployed stack.
     pub(crate) account_concurrency: Option<u64>,
-    /// Keys of templates that are written twice.
+    /// Duplicate keys of templates.
     pub(crate) repeated: Vec<(Origin, String)>,
-    /// What was changed since it was deployed: whose, and how.
+    /// Changes since the deployment.
     pub(crate) changes: Vec<(Origin, String)>,
 }
 
-/// Where a resource, or a part of one, is written.
+/// The place of a resource, or of a part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// Its name in the template, behind those of the stacks it is nested in: `RabbitmqStack/Broker`.
+    /// Its name in the template, after those of the stacks around it: `RabbitmqStack/Broker`.
     pub(crate) id: String,
     /// `/Resources/Name/Properties`
     path: String,
-    /// None for what is deployed: the template there is nobody's file.
+    /// `None` for a deployed resource: its template is not a file.
     file: Option<(Arc<str>, Arc<Document>)>,
 }
 
 impl Origin {
-    /// What no template has.
+    /// Returns the origin of a resource that is in no template.
     pub(crate) fn nowhere(id: String) -> Self {
         Self { id, path: String::new(), file: None }
     }
 
-    /// A part of it that a person sees as a thing of its own, such as an event of a function.
+    /// Returns the origin of a part with a name, such as an event of a function.
     pub(crate) fn part(&self, id: &str, path: &str) -> Self {
         Self { id: format!("{}/{id}", self.id), path: format!("{}/{path}", self.path), file: self.file.clone() }
     }
 
-    /// Whether it is written in a file; else it is deployed.
+    /// Returns whether it is written in a file; else it is deployed.
     pub(crate) fn is_written(&self) -> bool {
         self.file.is_some()
     }
 
-    /// What stands at a path of a template, such as a parameter.
+    /// Returns the origin of a value at a path, such as a parameter.
     pub(crate) fn at(id: String, path: String, file: Option<(Arc<str>, Arc<Document>)>) -> Self {
         Self { id, path, file }
     }
 
-    /// File and line of a property, or of what is around it.
+    /// Returns file and line of a property, or of the nearest written value around it.
     pub(crate) fn place(&self, property: &str) -> Option<(&str, usize)> {
         let (file, document) = self.file.as_ref()?;
         let path = match property {
@@ -73,7 +73,7 @@ impl Origin {
     }
 }
 
-/// One resource that exists.
+/// One resource.
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub(crate) origin: Origin,
@@ -84,9 +84,9 @@ pub(crate) struct Resource {
     pub(crate) arn: String,
     /// Its properties, over the globals.
     pub(crate) properties: Value,
-    /// It surely exists; else its condition cannot be decided here.
+    /// It certainly exists; otherwise its condition is undecided.
     pub(crate) certain: bool,
-    /// What SAM and CloudFormation are told beside the properties.
+    /// `UpdatePolicy`, which stands beside the properties.
     pub(crate) update_policy: Value,
 }
 
@@ -97,16 +97,16 @@ impl Resource {
 }
 
 impl Inventory {
-    /// Reads a template, and the templates nested in it that are files.
+    /// Reads a template and its nested templates, as far as those are files.
     ///
     /// # Errors
-    /// The file cannot be read, is no template, or lacks a parameter that a value is given for.
+    /// The file cannot be read, is not a template, or lacks a parameter that a value is given for.
     pub fn of_template(file: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
         let text = std::fs::read_to_string(file).map_err(|source| Error::Unreadable { file: file.into(), source })?;
         Self::of_text(file, &text, parameters)
     }
 
-    /// Reads a template's text; `file` says where nested templates are looked for, and is what findings call it.
+    /// Reads a template's text; `file` is the name in findings, and nested templates are found relative to it.
     ///
     /// # Errors
     /// As [`Inventory::of_template`].

@@ -1,8 +1,8 @@
-//! What silently loses or delays messages, found in a template or in a deployed stack before it does.
+//! Checks of a template or a deployed stack for what silently loses or delays messages.
 //!
-//! [`Inventory`] is every resource there is, from a template's files or from a deployed stack ([`deployed`]); [`examine`] runs
-//! every check of [`checks`] over it. A check is a pure function, stays silent where a value cannot be known, and comes with
-//! the reason, the remedy and the page that says so. Nothing here changes anything.
+//! [`Inventory`] holds the resources, from a template's files or from a deployed stack ([`deployed`]); [`examine`] runs
+//! every check of [`checks`] over them. A check is a pure function, reports nothing where a value is unknown, and has a
+//! reason, a fix and a reference. Nothing is changed.
 
 mod checks;
 mod error;

@@ -1,5 +1,5 @@
-//! The resources that messages pass, as plain data: one form for SAM's resources with their events, for what SAM makes of them,
-//! and for what is deployed.
+//! The resources on the way of a message as plain data: one form for SAM's resources with their events, for the
+//! resources that SAM generates, and for deployed ones.
 
 mod access;
 mod alarm;
@@ -27,7 +27,7 @@ pub(crate) use network::{Group, Network};
 pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive};
 pub(crate) use resources::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
-/// All that checks look at.
+/// The input of the checks.
 #[derive(Debug)]
 pub(crate) struct Model<'a> {
     pub(crate) queues: Vec<Queue>,
@@ -42,17 +42,17 @@ pub(crate) struct Model<'a> {
     pub(crate) changes: &'a [(Origin, String)],
     /// Values of parameters that CloudFormation refuses.
     pub(crate) refused: &'a [(Origin, String)],
-    /// How many environments the account may run at once.
+    /// The account's limit of concurrent environments.
     pub(crate) account_concurrency: Option<u64>,
     pub(crate) topics: Vec<Topic>,
     pub(crate) network: Network,
-    /// Functions, and what their deployments do with the deployment's role.
+    /// Deployments of functions, with the property of their role and its permissions.
     pub(crate) deployments: Vec<(Origin, &'static str, Access)>,
-    /// Keys that are written twice.
+    /// Duplicate keys.
     pub(crate) repeated: &'a [(Origin, String)],
-    /// There are nested stacks that could not be looked into: what is not here may be there.
+    /// Some nested stacks could not be read, so a missing resource may exist there.
     pub(crate) hidden: bool,
-    /// Some key's own policy allows its use to others than who its account's policies name.
+    /// Some key's policy allows its use beyond the account's IAM policies.
     pub(crate) keys_opened: bool,
     pub(crate) project: &'a Project,
 }
@@ -66,7 +66,7 @@ impl<'a> Model<'a> {
             let fed = mappings.iter().any(|mapping| mapping.function.as_ref().known() == Some(&function.name));
             let routed =
                 apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
-            // A consumer may have such a variable for purposes of its own, or from the globals.
+            // A consumer may have such a variable for another purpose, or from the globals.
             if routed || !fed {
                 function.binds = binds(function, contract);
             }
@@ -94,17 +94,17 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The queue with this ARN.
+    /// Returns the queue with this ARN.
     pub(crate) fn queue(&self, arn: &str) -> Option<&Queue> {
         self.queues.iter().find(|queue| queue.arn == arn)
     }
 
-    /// The function with this name.
+    /// Returns the function with this name.
     pub(crate) fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name)
     }
 
-    /// Each event source mapping from one of the queues, with both of its ends.
+    /// Returns each event source mapping from one of the queues, with queue and function.
     pub(crate) fn consumed(&self) -> impl Iterator<Item = (&Queue, &Mapping, &Function)> {
         self.mappings.iter().filter_map(|mapping| {
             let Source::Sqs { queue: Setting::Known(arn) } = &mapping.source else { return None };
@@ -112,7 +112,7 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// Each event source mapping from a RabbitMQ broker, with its function.
+    /// Returns each event source mapping from a RabbitMQ broker, with its function.
     pub(crate) fn fed_by_brokers(&self) -> impl Iterator<Item = (&Mapping, &Function)> {
         self.mappings.iter().filter_map(|mapping| {
             let Source::Mq { .. } = &mapping.source else { return None };
@@ -120,12 +120,12 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// Whether something works the messages of this queue off.
+    /// Returns whether an event source mapping consumes the queue.
     pub(crate) fn is_consumed(&self, queue: &Queue) -> bool {
         self.consumed().any(|(consumed, ..)| consumed.arn == queue.arn)
     }
 
-    /// Each queue with the queue its messages are given up to, as far as both are here.
+    /// Returns each queue with its dead-letter queue, where both are known.
     pub(crate) fn redriven(&self) -> impl Iterator<Item = (&Queue, &Redrive, &Queue)> {
         self.queues.iter().filter_map(|queue| {
             let Setting::Known(redrive) = &queue.redrive else { return None };
@@ -133,7 +133,7 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// The queues that messages are given up to.
+    /// Returns the dead-letter queues.
     pub(crate) fn dead_letter_queues(&self) -> Vec<&Queue> {
         let mut found: Vec<&Queue> = Vec::new();
         for (_, _, target) in self.redriven() {
@@ -144,19 +144,19 @@ impl<'a> Model<'a> {
         found
     }
 
-    /// Whether messages are given up to this queue, and nothing works it off.
+    /// Returns whether this is a dead-letter queue without a consumer.
     pub(crate) fn rests(&self, queue: &Queue) -> bool {
         !self.is_consumed(queue) && self.redriven().any(|(_, _, target)| target.arn == queue.arn)
     }
 
-    /// The queue with this URL. Hosts differ between endpoints, account and name do not.
+    /// Returns the queue with this URL. Hosts differ between endpoints, account and name do not.
     pub(crate) fn queue_at(&self, url: &str) -> Option<&Queue> {
         let mut parts = url.rsplit('/');
         let (name, account) = (parts.next()?, parts.next()?);
         self.queues.iter().find(|queue| queue.arn.ends_with(&format!(":{account}:{name}")))
     }
 
-    /// Each function with a variable that binds one of the queues, and the queue.
+    /// Returns each function with a variable that binds one of the queues, and the queue.
     pub(crate) fn senders(&self) -> impl Iterator<Item = (&Function, &str, &Queue)> {
         self.functions.iter().flat_map(move |function| {
             let queue = |value: &Setting<String>| self.queue_at(value.as_ref().known()?);
@@ -164,15 +164,15 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// The queues that the logical queue `name` is bound to.
+    /// Returns the queues that the logical queue `name` is bound to.
     pub(crate) fn bound(&self, name: &str) -> Vec<&Queue> {
         let wanted = binding_variable(name);
         self.senders().filter(|(_, variable, _)| *variable == wanted).map(|(.., queue)| queue).collect()
     }
 }
 
-/// The names of the variables that bind a logical queue: those of the contract's queues, and others with the value of a binding,
-/// except the name that functions of every make use for their own queue.
+/// Returns the names of the variables that bind a logical queue: those of the contract's queues, and others with the
+/// value of a binding, except `QUEUE_URL`, which many functions use for another purpose.
 fn binds(function: &Function, contract: Option<&Contract>) -> Vec<String> {
     let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(binding_variable).collect();
     let is_binding = |name: &&String| {

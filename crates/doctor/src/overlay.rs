@@ -1,6 +1,7 @@
-//! What is there now, laid over what was deployed, so that checks see what was changed by hand; and each such change told.
+//! The current state of a stack, laid over its template, so that checks see changes made by hand. Each change is
+//! listed.
 //!
-//! Values have the names of CloudFormation's properties, whoever told them.
+//! Values have the names of CloudFormation's properties.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::{
     setting::is_known,
 };
 
-/// What was found. Of what could not be asked there is nothing, and the template's values stay.
+/// The current state. Where it could not be read, the template's values stay.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 pub(crate) struct Overlay {
@@ -22,24 +23,24 @@ pub(crate) struct Overlay {
     pub(crate) functions: BTreeMap<String, Map<String, Value>>,
     /// Properties, by the mapping's UUID; `None` for one that is gone.
     pub(crate) mappings: BTreeMap<String, Option<Map<String, Value>>>,
-    /// How many environments the account may run at once.
+    /// The account's limit of concurrent environments.
     pub(crate) account_concurrency: Option<u64>,
     /// By the secret's ARN.
     pub(crate) secrets: BTreeMap<String, SecretState>,
 }
 
-/// What is told of a secret without its value being read.
+/// The state of a secret, known without reading its value.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub(crate) struct SecretState {
-    /// How many versions are kept; one that was never changed has one.
+    /// The number of versions; a secret that was never changed has one.
     pub(crate) versions: u64,
     /// Days since anything of it was changed.
     pub(crate) days_unchanged: u64,
 }
 
-/// What is laid over, and its value where none is written; `None` if that depends on when it was made, so that only what is
-/// written is compared.
+/// The properties that are compared, with their defaults; `None` if that depends on when it was made, so that only
+/// what is written is compared.
 type Defaults = &'static [(&'static str, Option<&'static str>)];
 
 const OF_QUEUES: Defaults = &[
@@ -71,7 +72,7 @@ const OF_MAPPINGS: Defaults = &[
     ("ScalingConfig", Some("")),
 ];
 
-/// The batching window is left out: of one that nobody set, Lambda tells something else than half a second.
+/// The batching window is left out: for one that is not set, Lambda reports another value than half a second.
 const OF_MQ_MAPPINGS: Defaults =
     &[("BatchSize", Some("100")), ("Enabled", Some("true")), ("FilterCriteria", Some("")), ("Queues", Some(""))];
 
@@ -111,11 +112,12 @@ impl Inventory {
             true
         });
         self.account_concurrency = overlay.account_concurrency;
-        // What is left is of no template here.
+        // The remaining mappings are in none of the templates.
         for (uuid, now) in overlay.mappings {
             let Some(now) = now else { continue };
             let origin = Origin::nowhere(format!("event source mapping {uuid}"));
-            changes.push((origin.clone(), "is of no template here: made by hand, or by another stack".to_owned()));
+            changes
+                .push((origin.clone(), "is in none of the templates: created by hand, or by another stack".to_owned()));
             self.resources.push(Resource {
                 origin,
                 kind: "AWS::Lambda::EventSourceMapping".to_owned(),
@@ -130,7 +132,7 @@ impl Inventory {
     }
 }
 
-/// Puts in what is there now, and tells what differs.
+/// Replaces the values by the current ones; returns what differs.
 fn replace(resource: &mut Resource, mut now: Map<String, Value>, defaults: Defaults) -> Vec<(Origin, String)> {
     let mut changes = Vec::new();
     if !resource.properties.is_object() {
@@ -163,7 +165,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The names of the variables that differ.
+/// Returns the names of the variables that differ.
 fn variables(before: &Value, after: &Value) -> String {
     let of = |value: &Value| value["Variables"].as_object().cloned().unwrap_or_default();
     let (before, after) = (of(before), of(after));
@@ -172,7 +174,7 @@ fn variables(before: &Value, after: &Value) -> String {
     format!("Environment differs in {}", names.join(", "))
 }
 
-/// One form for what is written in several: numbers are text, JSON text is what it says, nothing is the default.
+/// Returns the one form of equal values: numbers as text, JSON text as JSON, an absent value as the default.
 fn normal(value: Option<&Value>, default: &str) -> Value {
     match value {
         None | Some(Value::Null) => Value::from(default),

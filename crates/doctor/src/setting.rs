@@ -1,20 +1,20 @@
-//! A value of a template: left out, known, or known in the cloud only.
+//! A value of a template: absent, known, or unknown outside the cloud.
 //!
-//! A check that needs a value it cannot have is silent. So nothing here guesses.
+//! A check that needs an unknown value reports nothing, so nothing here guesses.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-/// What stands where a value cannot be resolved.
+/// The key that marks a value that cannot be resolved.
 const UNKNOWN: &str = "Sluicegate::Unknown";
 
-/// A value that stands for one that cannot be resolved.
+/// Returns the marker of a value that cannot be resolved.
 pub(crate) fn unknown() -> Value {
     json!({ UNKNOWN: null })
 }
 
-/// Whether nothing in this value is unknown.
+/// Returns whether nothing in this value is unknown.
 pub(crate) fn is_known(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().all(is_known),
@@ -26,17 +26,17 @@ pub(crate) fn is_known(value: &Value) -> bool {
 /// One value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Setting<T> {
-    /// It is not written, so the service's default holds.
+    /// Not written, so the service's default applies.
     #[default]
     Absent,
-    /// It is this.
+    /// Written and known.
     Known(T),
-    /// It is written, and what it comes to is not known here.
+    /// Written, with an unknown value.
     Unknown,
 }
 
 impl<T> Setting<T> {
-    /// The value, with the service's default for one that is left out; `None` if nobody can tell.
+    /// Returns the value, with the service's default for one that is left out; `None` if it is unknown.
     pub(crate) fn or(self, default: T) -> Option<T> {
         match self {
             Self::Absent => Some(default),
@@ -45,7 +45,7 @@ impl<T> Setting<T> {
         }
     }
 
-    /// The value, if it is written and known.
+    /// Returns the value, if it is written and known.
     pub(crate) fn known(self) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -53,12 +53,12 @@ impl<T> Setting<T> {
         }
     }
 
-    /// Whether it is surely left out.
+    /// Returns whether it is certainly absent.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
-    /// Whether something is written.
+    /// Returns whether something is written.
     pub(crate) fn is_written(&self) -> bool {
         !self.is_absent()
     }
@@ -74,14 +74,14 @@ impl<T> Setting<T> {
     fn and_then<U>(self, read: impl FnOnce(T) -> Option<U>) -> Setting<U> {
         match self {
             Self::Absent => Setting::Absent,
-            // What is not of the right form is for others to tell: here it is not known.
+            // A value of the wrong form is for others to report: here it is unknown.
             Self::Known(value) => read(value).map_or(Setting::Unknown, Setting::Known),
             Self::Unknown => Setting::Unknown,
         }
     }
 }
 
-/// The members of a JSON object, read as settings. Of what is unknown, every member is.
+/// The members of a JSON object, read as settings. Every member of an unknown object is unknown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Props<'a>(pub(crate) &'a Value);
 
@@ -98,7 +98,7 @@ impl<'a> Props<'a> {
         }
     }
 
-    /// An object within; an empty one if it is left out.
+    /// Returns an object within; an empty one if it is left out.
     pub(crate) fn object(self, name: &str) -> Props<'a> {
         static NOTHING: Value = Value::Null;
         static HIDDEN: LazyLock<Value> = LazyLock::new(unknown);
@@ -125,7 +125,7 @@ impl<'a> Props<'a> {
         self.get(name).and_then(|value| value.as_bool().or_else(|| value.as_str()?.to_ascii_lowercase().parse().ok()))
     }
 
-    /// A list; a single value is a list of one, as policies have it.
+    /// Returns a list; a single value is a list of one, as policies have it.
     pub(crate) fn items(self, name: &str) -> Setting<Vec<&'a Value>> {
         self.get(name).and_then(|value| match value {
             Value::Array(items) => Some(items.iter().collect()),
@@ -133,7 +133,7 @@ impl<'a> Props<'a> {
         })
     }
 
-    /// A list of texts, of which each may be unknown.
+    /// Returns a list of texts, of which each may be unknown.
     pub(crate) fn texts(self, name: &str) -> Setting<Vec<Setting<String>>> {
         self.items(name).and_then(|items| {
             let read = |item: &Value| text(item).map_or(Setting::Unknown, Setting::Known);
@@ -141,14 +141,14 @@ impl<'a> Props<'a> {
         })
     }
 
-    /// The names and values of the members.
+    /// Returns the names and values of the members.
     pub(crate) fn members(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let entries = self.0.as_object().into_iter().flatten();
         entries.map(|(name, value)| (name.as_str(), value)).filter(|(name, _)| *name != UNKNOWN)
     }
 }
 
-/// A scalar as it is written.
+/// Returns a scalar as it is written.
 pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -1,8 +1,8 @@
-//! A deployed stack, read and never changed: its template as CloudFormation has it, those of the stacks nested in it, and then
-//! what queues, functions, event source mappings and secrets really are now.
+//! A deployed stack, read and never changed: its template and those of nested stacks, then the current state of queues,
+//! functions, event source mappings and secrets.
 //!
-//! Without the stack itself there is nothing to check, and that is an error. Whatever else cannot be asked (a permission that is
-//! missing) is a note, and the rest goes on. This is the only place that names the SDK.
+//! A stack that cannot be read is an error. Anything else that cannot be read, such as for want of a permission, is a
+//! note. Only this module names the SDK.
 
 mod overlay;
 #[cfg(test)]
@@ -24,9 +24,9 @@ const NESTED_DEPTH_MAX: usize = 8;
 
 /// Reads a deployed stack, by its name or its ARN.
 ///
-/// It takes cloudformation:DescribeStacks, GetTemplate and ListStackResources. More is seen with sqs:GetQueueAttributes,
-/// lambda:GetAccountSettings, GetFunctionConfiguration, GetFunctionConcurrency, GetEventSourceMapping and ListEventSourceMappings, and
-/// secretsmanager:DescribeSecret.
+/// It takes cloudformation:DescribeStacks, GetTemplate and ListStackResources. More is seen with
+/// sqs:GetQueueAttributes, lambda:GetAccountSettings, GetFunctionConfiguration, GetFunctionConcurrency,
+/// GetEventSourceMapping and ListEventSourceMappings, and secretsmanager:DescribeSecret.
 ///
 /// # Errors
 /// The stack cannot be read, or its template is none.
@@ -43,7 +43,7 @@ pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<Inventory, Erro
 
 type Read<'a> = Pin<Box<dyn Future<Output = Result<Deployed, Error>> + Send + 'a>>;
 
-/// The stack and those nested in it. A nested one that cannot be read is left out.
+/// Returns the stack and those nested in it. A nested one that cannot be read is left out.
 fn read<'a>(client: &'a Client, stack: &'a str, depth: usize, notes: &'a mut Vec<String>) -> Read<'a> {
     Box::pin(async move {
         let mut deployed = described(client, stack).await?;
@@ -105,7 +105,7 @@ where
     Error::Stack { call, reason: reason(error) }
 }
 
-/// What the service said, or why it was not reached.
+/// Returns what the service said, or why it was not reached.
 fn reason<E, R>(error: &SdkError<E, R>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,

@@ -1,4 +1,5 @@
-//! Every check has a template in `fixtures/` that it finds something in, and no check finds what is not there.
+//! Tests of the checks: each has a template in `fixtures/` with findings, and reports none where there is nothing
+//! wrong.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ fn read(path: &Path) -> Option<String> {
     path.is_file().then(|| std::fs::read_to_string(path).expect("a readable file"))
 }
 
-/// The report on a fixture, with the contract, the topology and the current values beside it.
+/// Returns the report on a fixture, with the contract, the topology and the current values beside it.
 fn examined(id: &str) -> Report {
     let beside = |end: &str| read(&folder().join(format!("{id}.{end}")));
     let template = folder().join(format!("{id}.yaml"));
@@ -70,7 +71,7 @@ fn checks_are_named_once_and_say_where_they_are_written() {
     assert!(ids.len() >= 25);
 }
 
-/// The project's own template and all it needs.
+/// Returns the project's own template and all it needs.
 fn project(broker: &str) -> Report {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = |path: &str| read(&root.join(path)).expect(path);
@@ -138,7 +139,7 @@ Resources:
     assert_eq!(report.findings.len(), 1, "{report}");
 }
 
-/// The errors and warnings about a template are these, but for those every bare template has.
+/// Expects these errors and warnings about a template, besides those of every bare template.
 fn check(template: &str, expected: &[&str]) {
     let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new())
         .unwrap_or_else(|error| panic!("{error}\n{template}"));
@@ -154,7 +155,7 @@ fn check(template: &str, expected: &[&str]) {
     assert_eq!(found, expected, "{template}\n{report}");
 }
 
-/// A function fed by a queue with a dead-letter queue, and more.
+/// Returns a function fed by a queue with a dead-letter queue, and more.
 fn fed(properties: &str, event: &str, more: &str) -> String {
     format!(
         "
@@ -476,7 +477,7 @@ fn what_is_no_template_is_an_error_with_its_line() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
-    /// Whatever becomes of the lines of a template, there is a report or an error.
+    /// A template with any lines removed or changed gives a report or an error.
     #[test]
     fn no_template_makes_it_panic(
         fixture in prop::sample::select(checks().map(|check| check.id).collect::<Vec<_>>()),

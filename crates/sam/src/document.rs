@@ -1,7 +1,7 @@
 //! The template's text as a tree with places, and as one JSON value.
 //!
-//! In the JSON value CloudFormation's short tags have their long form (`!GetAtt A.B` is `{"Fn::GetAtt": ["A", "B"]}`), so
-//! that resolution knows one spelling only. The tree keeps what is written and where.
+//! In the JSON value CloudFormation's short tags have their long form (`!GetAtt A.B` is `{"Fn::GetAtt": ["A", "B"]}`),
+//! so that resolution handles one spelling. The tree keeps the text and its places.
 
 use serde_json::{Map, Value};
 use sluicegate_yaml::{Data, Dialect, Fault, Faults, Node};

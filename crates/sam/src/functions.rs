@@ -19,14 +19,14 @@ pub struct FunctionPlan {
     pub name: String,
     /// The function's ARN.
     pub arn: String,
-    /// The cargo binary: `Metadata: BuildProperties: Binary`. Without one it is the only binary of the package in `code_uri`,
-    /// as SAM has it.
+    /// The cargo binary: `Metadata: BuildProperties: Binary`. Without one it is the only binary of the package in
+    /// `code_uri`, as SAM has it.
     pub binary: Option<String>,
     /// The folder to build in, relative to the template's.
     pub code_uri: String,
     /// The variables of the template, with the caller's overrides.
     pub environment: BTreeMap<String, String>,
-    /// Memory, told to the function only.
+    /// The memory size, which only the function's environment shows.
     pub memory_mb: u32,
     /// How long one invocation may take.
     pub timeout: Duration,
@@ -81,7 +81,8 @@ const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
 /// Same page.
 pub(super) const BATCHING_WINDOW_S_MAX: u64 = 300;
 
-/// Properties that are read here, or say nothing about how a function runs: which version of it an alias points to, above all.
+/// Properties that are read here, or say nothing about how a function runs: which version of it an alias points to,
+/// above all.
 const KNOWN: [&str; 21] = [
     "Architectures",
     "AutoPublishAlias",
@@ -105,8 +106,8 @@ const KNOWN: [&str; 21] = [
     "VersionDescription",
     "VpcConfig",
 ];
-/// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, logs go to the
-/// terminal as text, and nobody collects traces.
+/// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, logs go
+/// to the terminal as text, and traces are not collected.
 const CLOUD_ONLY: [&str; 5] = ["LoggingConfig", "Policies", "Role", "Tracing", "VpcConfig"];
 /// Known properties that only SAM and CloudFormation ask for, so they are not resolved.
 const UNREAD: [&str; 9] = [
@@ -212,7 +213,7 @@ impl Reader<'_> {
         Ok(resolved)
     }
 
-    /// The variables. The value of the caller's shell wins, so the template's own is not even resolved then.
+    /// Returns the variables. The value of the caller's shell wins, so the template's own is not even resolved then.
     fn environment(&mut self, properties: &Map<String, Value>, path: &str) -> Result<BTreeMap<String, String>, Fault> {
         let path = format!("{path}/Environment");
         let mut environment = BTreeMap::new();
@@ -232,7 +233,7 @@ impl Reader<'_> {
         Ok(environment)
     }
 
-    /// A variable's value, a stand-in if only the cloud knows it, or none if it is `AWS::NoValue`.
+    /// Returns a variable's value, a stand-in if only the cloud knows it, or none if it is `AWS::NoValue`.
     fn variable(&mut self, name: &str, value: &Value, path: &str) -> Result<Option<String>, Fault> {
         /// CloudFormation looks these up in Systems Manager and Secrets Manager.
         const DYNAMIC_REFERENCE: &str = "{{resolve:";
@@ -257,7 +258,7 @@ impl Reader<'_> {
         Ok(Some(text))
     }
 
-    /// The mapping that `Fn::If` chooses, with what is in it not resolved; none if it is `AWS::NoValue`.
+    /// Returns the mapping that `Fn::If` chooses, with what is in it not resolved; none if it is `AWS::NoValue`.
     fn chosen(&self, value: &Value, path: &str) -> Result<Option<Value>, Fault> {
         let mut value = value;
         while let Some(("Fn::If", Value::Array(branches))) = value.as_object().and_then(call) {
@@ -353,7 +354,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The parsed patterns of `FilterCriteria`.
+    /// Returns the parsed patterns of `FilterCriteria`.
     pub(super) fn filters(&self, properties: &Map<String, Value>, path: &str) -> Result<Vec<Value>, Fault> {
         let filters = properties.get("FilterCriteria").and_then(|criteria| criteria["Filters"].as_array());
         let filters = filters.into_iter().flatten().map(|filter| {
@@ -364,8 +365,8 @@ impl Reader<'_> {
         filters.collect()
     }
 
-    /// The event's properties that are read, resolved; the others are named. Whether one of them is known in the cloud only is
-    /// in `met_unknown` afterwards.
+    /// Returns the event's properties that are read, resolved; the others are named. Whether one of them is known in
+    /// the cloud only is in `met_unknown` afterwards.
     pub(super) fn event_properties(
         &mut self,
         event: &Value,
@@ -389,7 +390,7 @@ impl Reader<'_> {
         Ok(resolved)
     }
 
-    /// A whole number within its limits; numbers may be written as strings.
+    /// Returns a whole number within its limits; numbers may be written as strings.
     pub(super) fn number(
         &self,
         properties: &Map<String, Value>,

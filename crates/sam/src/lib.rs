@@ -1,12 +1,27 @@
-//! The SAM template as a plan: which functions, routes, queues, mappings and secrets there are to run.
+//! The SAM template, read once for the local stack, doctor and sync.
 //!
-//! The template is the source of truth for wiring, here as in the cloud. What this reader acts on is read strictly: a fault
-//! names file, line, path and reason, and all faults are told at once. Whatever else the template holds is named in a
-//! [`Notice`], never skipped in silence.
+//! [`Document`] is the template as it is written: a tree with lines, bytes and pointers, and the same as JSON.
+//! [`Document::resources`] walks its resources and a [`Resolver`] resolves intrinsic functions. [`Plan`] is what the
+//! local stack runs: functions, routes, queues, mappings and secrets.
 //!
-//! An environment variable that a function declares takes the value it has in the caller's shell, if it has one there
-//! (`FORWARD_URL=http://… cargo local`), as `sam local` does. Without one, a value that only the cloud knows (`!Ref Table`)
-//! is a stand-in, named in a [`Notice`]. A parameter needs a value only if something that is read refers to it.
+//! A plan is strict: every property it acts on is checked, and all faults are reported with file, line, pointer and
+//! reason. Everything else in the template is named in a [`Notice`], never skipped in silence.
+//!
+//! An environment variable that a function declares takes its value from the caller's shell if it is set there
+//! (`FORWARD_URL=http://… cargo local`), as in `sam local`. Otherwise a value that only the cloud knows (`!Ref Table`)
+//! gets a stand-in, named in a [`Notice`]. A parameter needs a value only if the plan refers to it.
+//!
+//! ```
+//! use sluicegate_sam::{Plan, Settings};
+//!
+//! let template = "
+//! Resources:
+//!   Orders: { Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: 60 } }
+//! ";
+//! let plan = Plan::read("template.yaml", template, &Settings::default())?;
+//! assert_eq!((plan.queues[0].name.as_str(), plan.queues[0].visibility_s()), ("Orders", 60));
+//! # Ok::<(), sluicegate_sam::Faults>(())
+//! ```
 
 mod document;
 mod functions;
@@ -47,7 +62,7 @@ pub const STACK_NAME: &str = "sluicegate";
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-generated-resources.html>
 const SAM_MADE: [&str; 2] = ["ServerlessHttpApi", "ServerlessRestApi"];
 
-/// What the template does not say.
+/// The inputs that are not in the template.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Values for the template's parameters, instead of their defaults.
@@ -56,7 +71,7 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// Queue URLs start with this: `http://127.0.0.1:4566`.
     pub queue_url_base: String,
-    /// What a queue or secret is really called where another endpoint made it, by logical id.
+    /// The real names of queues and secrets that another endpoint created, by logical id.
     pub physical: BTreeMap<String, ResolvedResource>,
 }
 
@@ -71,7 +86,7 @@ pub struct SecretPlan {
     pub arn: String,
 }
 
-/// What there is to run.
+/// What the local stack runs.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The functions.
@@ -86,7 +101,7 @@ pub struct Plan {
     pub mq_mappings: Vec<MqMappingPlan>,
     /// The secrets.
     pub secrets: Vec<SecretPlan>,
-    /// What the template holds and the local stack does not run.
+    /// What the template contains and the local stack does not run.
     pub notices: Vec<Notice>,
 }
 
@@ -106,7 +121,7 @@ impl Plan {
     }
 }
 
-/// What `Ref` gives for a parameter that was given `value`: text, or a list of texts.
+/// Returns what `Ref` gives for a parameter that was given `value`: text, or a list of texts.
 pub fn parameter_value(parameter: &Value, value: &Value) -> Value {
     match parameter["Type"].as_str() {
         Some(list) if list == "CommaDelimitedList" || list.starts_with("List<") => {
@@ -134,9 +149,9 @@ impl<'a> Reader<'a> {
         let stack_id = format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK_NAME}/local");
         let pseudo = pseudo_parameters("aws", REGION, ACCOUNT, STACK_NAME, &stack_id);
         let (parameters, physical) = (BTreeMap::new(), BTreeMap::new());
-        let elsewhere = BTreeSet::from(SAM_MADE.map(str::to_owned));
+        let remote = BTreeSet::from(SAM_MADE.map(str::to_owned));
         let met_unknown = Cell::new(false);
-        let resolver = Resolver { document, parameters, pseudo, physical, elsewhere, met_unknown };
+        let resolver = Resolver { document, parameters, pseudo, physical, remote, met_unknown };
         Self { resolver, document, settings, plan: Plan::default(), faults: Vec::new() }
     }
 
@@ -216,7 +231,7 @@ impl<'a> Reader<'a> {
             let given = self.settings.parameters.get(name).map(|text| Value::from(text.as_str()));
             // Its default is the name of a parameter of Systems Manager, not the value.
             if given.is_none() && parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::")) {
-                self.resolver.elsewhere.insert(name.clone());
+                self.resolver.remote.insert(name.clone());
                 continue;
             }
             // The resolver says so where one without a value is needed.
@@ -229,7 +244,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The resources whose condition holds.
+    /// Returns the resources whose condition holds.
     fn resources(&mut self) -> Vec<Resource<'a>> {
         let mut found = Vec::new();
         for resource in self.document.resources() {
@@ -247,7 +262,7 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// What others see of a resource through `Ref` and `GetAtt`.
+    /// Registers what `Ref` and `GetAtt` of a resource return.
     fn place(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
         let name = |property: &str| self.optional_text(resource, property);
         let id = resource.logical_id;
@@ -269,12 +284,12 @@ impl<'a> Reader<'a> {
                 let name = name("FunctionName")?.unwrap_or_else(|| id.to_owned());
                 let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
                 // What SAM makes of a function besides.
-                self.resolver.elsewhere.extend(["Role", "Url", "Version"].map(|made| format!("{id}{made}")));
+                self.resolver.remote.extend(["Role", "Url", "Version"].map(|made| format!("{id}{made}")));
                 ResolvedResource::new(name, [("Arn", arn)])
             }
             "AWS::Serverless::HttpApi" => ResolvedResource::new("local".to_owned(), []),
             _ => {
-                self.resolver.elsewhere.insert(id.to_owned());
+                self.resolver.remote.insert(id.to_owned());
                 return Ok(());
             }
         };
@@ -295,7 +310,8 @@ impl<'a> Reader<'a> {
     }
 
     fn http_api(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        /// Nobody is kept out, nothing is throttled, and requests are told on the terminal.
+        /// Without effect locally: every request is admitted, none is throttled, and requests are logged on the
+        /// terminal.
         const CLOUD_ONLY: [&str; 4] = ["AccessLogSettings", "Auth", "DefaultRouteSettings", "RouteSettings"];
         let known = ["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"];
         self.notice_others(resource, &[&known[..], &CLOUD_ONLY].concat());
@@ -304,7 +320,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A property as text, if it is there and is not `AWS::NoValue`.
+    /// Returns a property as text, if it is there and is not `AWS::NoValue`.
     fn optional_text(&self, resource: &Resource<'_>, property: &str) -> Result<Option<String>, Fault> {
         let path = format!("{}/{property}", resource.properties_pointer());
         let Some(value) = resource.body["Properties"].get(property) else { return Ok(None) };
@@ -319,7 +335,7 @@ impl<'a> Reader<'a> {
         self.plan.notices.push(Notice::Ignored { file, line, path: path.to_owned(), text: text.to_owned() });
     }
 
-    /// Names the properties of a resource that a laptop has no counterpart for, in one notice.
+    /// Notes the properties of a resource without a local counterpart, in one notice.
     fn notice_cloud_only<'n>(&mut self, resource: &Resource<'_>, names: impl Iterator<Item = &'n String>) {
         let names: Vec<&str> = names.map(String::as_str).collect();
         if !names.is_empty() {
@@ -328,7 +344,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Names the properties of a resource that are not in `known`.
+    /// Notes the properties of a resource that are not in `known`.
     fn notice_others(&mut self, resource: &Resource<'_>, known: &[&str]) {
         for property in resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
             if !known.contains(&property.as_str()) {

@@ -1,7 +1,7 @@
 //! MQ events of a function: event source mappings from a RabbitMQ broker on Amazon MQ.
 //!
-//! Read as SAM and Lambda read them. The broker itself is the one the local stack is told to use, so ARN, secret and virtual
-//! host are checked and not looked at further.
+//! Read as SAM and Lambda read them. The local stack has one broker, so ARN, secret and virtual host are checked and
+//! not used.
 //! <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-mq.html>
 
 use std::time::Duration;
@@ -90,8 +90,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// SAM puts a policy for each MQ event into the role it makes for the function, and calls all of them the same unless it is
-    /// told not to: the second replaces the first, or the deployment fails.
+    /// Checks for colliding policies. SAM puts a policy for each MQ event into the function's role, and gives all the
+    /// same name unless DynamicPolicyName is set: the second replaces the first, or the deployment fails.
     pub(super) fn check_policy_names(&self, resource: &Resource<'_>) -> Result<(), Fault> {
         let properties = &resource.body["Properties"];
         let events = properties["Events"].as_object().into_iter().flat_map(Map::values);
@@ -105,7 +105,7 @@ impl Reader<'_> {
     }
 }
 
-/// How Lambda is to log in: one secret, and a virtual host if it is not `/`.
+/// Checks the credentials of a mapping: one secret, and a virtual host if it is not `/`.
 fn check_access(properties: &Map<String, Value>) -> Result<(), &'static str> {
     let configurations = properties.get("SourceAccessConfigurations").and_then(Value::as_array);
     let (mut secrets, mut vhosts) = (0, 0);

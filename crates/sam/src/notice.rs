@@ -1,14 +1,14 @@
-//! What the template holds and the local stack does not run.
+//! Notices: what the template contains and the local stack does not run.
 
 use std::fmt;
 
 use super::{Document, Resource};
 
-/// One thing the local stack leaves out.
+/// A part of the template that the local stack leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A whole resource, or a whole side of one. These are common (alarms, log groups, policies), so they are best told as
-    /// one line per kind.
+    /// A whole resource, or a whole side of one. These are common (alarms, log groups, policies), so they are best
+    /// shown as one line per kind.
     NotRun {
         /// The resource's type, such as `AWS::CloudWatch::Alarm`.
         kind: String,

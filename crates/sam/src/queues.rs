@@ -21,7 +21,7 @@ pub struct QueuePlan {
     pub fifo: bool,
     /// Attributes for CreateQueue, as SQS writes them.
     pub attributes: BTreeMap<String, String>,
-    /// Attributes that name other queues, so that they can be set only once every queue is there.
+    /// Attributes that name other queues, so they are set after every queue is created.
     pub redrive_attributes: BTreeMap<String, String>,
 }
 
@@ -47,7 +47,7 @@ const REDRIVE_ATTRIBUTES: [&str; 2] = ["RedrivePolicy", "RedriveAllowPolicy"];
 pub const VISIBILITY_S_DEFAULT: u64 = 30;
 
 impl QueuePlan {
-    /// How long a received message stays hidden.
+    /// Returns how long a received message stays hidden.
     pub fn visibility_s(&self) -> u64 {
         let set = self.attributes.get("VisibilityTimeout").and_then(|seconds| seconds.parse().ok());
         set.unwrap_or(VISIBILITY_S_DEFAULT)
@@ -92,7 +92,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Lambda refuses a mapping whose function may run longer than a message stays hidden.
+    /// Notes a fault where a function may run longer than a message stays hidden: Lambda refuses such a mapping.
     pub(super) fn check_visibility(&mut self) {
         for mapping in &self.plan.mappings {
             let queue = self.plan.queues.iter().find(|queue| queue.name == mapping.queue);

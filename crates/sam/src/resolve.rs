@@ -1,10 +1,10 @@
 //! CloudFormation's intrinsic functions, with parameters, pseudo parameters and conditions.
 //!
-//! What is asked for is resolved and nothing else, so a function this module does not know is a fault only where its value
-//! is needed. `AWS::NoValue` removes what it stands for, as in CloudFormation.
+//! Only requested values are resolved, so an unsupported function is a fault only where its value is needed.
+//! `AWS::NoValue` removes the property, as in CloudFormation.
 //!
-//! What only the cloud knows (a table's name, a parameter of Systems Manager) has a stand-in that says so. A caller that needs
-//! the real value resets [`Resolver::met_unknown`] first and reads it afterwards.
+//! A value that only the cloud knows (a table's name, a parameter of Systems Manager) has a stand-in that says so. A
+//! caller that needs the real value resets [`Resolver::met_unknown`] first and reads it afterwards.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,7 @@ use sluicegate_yaml::{Fault, pointer};
 
 use super::Document;
 
-/// What a resource answers to `Ref` and `GetAtt`.
+/// The values of `Ref` and `GetAtt` of a resource.
 #[derive(Debug, Clone, Default)]
 pub struct ResolvedResource {
     /// The value of `Ref`.
@@ -27,27 +27,27 @@ pub struct ResolvedResource {
 }
 
 impl ResolvedResource {
-    /// What `Ref` and `GetAtt` give.
+    /// Returns what `Ref` and `GetAtt` give.
     pub fn new<const N: usize>(reference: String, attributes: [(&str, String); N]) -> Self {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { reference, attributes }
     }
 }
 
-/// Everything a value may refer to.
+/// Resolves values: the inputs of intrinsic functions.
 #[derive(Debug)]
 pub struct Resolver<'a> {
     /// The template: conditions and mappings are looked up here.
     pub document: &'a Document,
-    /// What each parameter is.
+    /// The values of the parameters.
     pub parameters: BTreeMap<String, Value>,
     /// Pseudo parameters, such as `AWS::Region`.
     pub pseudo: BTreeMap<&'static str, String>,
-    /// What resources answer, by logical id.
+    /// The resolved resources, by logical id.
     pub physical: BTreeMap<String, ResolvedResource>,
-    /// Resources and parameters whose values only the cloud knows. `Ref` and `GetAtt` give a stand-in for them.
-    pub elsewhere: BTreeSet<String>,
-    /// Set where a value only the cloud knows was asked for, whether it had a stand-in or not. Never reset here.
+    /// Resources and parameters whose values only the cloud knows; `Ref` and `GetAtt` return a stand-in.
+    pub remote: BTreeSet<String>,
+    /// Set when a value was requested that only the cloud knows, with or without a stand-in. Never reset here.
     pub met_unknown: Cell<bool>,
 }
 
@@ -72,7 +72,7 @@ pub fn pseudo_parameters(
     pseudo.map(|(name, value)| (name, value.to_owned())).into()
 }
 
-/// The value of something that only the cloud knows.
+/// Returns the value of something that only the cloud knows.
 pub(super) fn stand_in(name: &str) -> String {
     format!("{name}-is-not-known-locally")
 }
@@ -85,7 +85,7 @@ impl Resolver<'_> {
         self.document.fault(path, reason)
     }
 
-    /// The value with every function replaced by what it stands for; `None` is `AWS::NoValue`.
+    /// Returns the value with every function replaced by what it stands for; `None` is `AWS::NoValue`.
     ///
     /// # Errors
     /// The first function that cannot be resolved.
@@ -114,7 +114,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The value as text: a string, or a number or boolean as it is written.
+    /// Returns the value as text: a string, or a number or boolean as it is written.
     pub(super) fn text(&self, value: &Value, path: &str) -> Result<String, Fault> {
         match self.resolve(value, path)? {
             Some(Value::String(text)) => Ok(text),
@@ -180,7 +180,7 @@ impl Resolver<'_> {
         if let Some(value) = self.pseudo.get(name) {
             return Ok(Value::from(value.as_str()));
         }
-        if self.elsewhere.contains(name) {
+        if self.remote.contains(name) {
             self.met_unknown.set(true);
             return Ok(Value::from(stand_in(name)));
         }
@@ -193,12 +193,12 @@ impl Resolver<'_> {
             None if self.document.value["Resources"].get(name).is_some() => {
                 Err(self.fault(path, format!("`{name}` does not exist locally, so nothing can refer to it")))
             }
-            None => Err(self.fault(path, format!("`{name}` is no parameter and no resource of this template"))),
+            None => Err(self.fault(path, format!("`{name}` is neither a parameter nor a resource of this template"))),
         }
     }
 
     fn attribute(&self, resource: &str, attribute: &str, path: &str) -> Result<String, Fault> {
-        if self.elsewhere.contains(resource) {
+        if self.remote.contains(resource) {
             self.met_unknown.set(true);
             return Ok(stand_in(&format!("{resource}.{attribute}")));
         }
@@ -233,7 +233,7 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    /// Whether the named condition of the template holds. `depth` is how many conditions led here.
+    /// Returns whether the named condition of the template holds. `depth` is how many conditions led here.
     ///
     /// # Errors
     /// It is missing, no condition, or refers to what cannot be resolved.
@@ -284,7 +284,7 @@ impl Resolver<'_> {
     }
 }
 
-/// `{"Fn::…": argument}`, `{"Ref": …}` or `{"Condition": …}` and nothing else in it.
+/// Returns function and argument of an object that is `{"Fn::…": argument}`, `{"Ref": …}` or `{"Condition": …}` alone.
 pub fn call(entries: &Map<String, Value>) -> Option<(&str, &Value)> {
     let (name, argument) = entries.iter().next().filter(|_| entries.len() == 1)?;
     let is_function = name.starts_with("Fn::") || name == "Ref" || (name == "Condition" && argument.is_string());

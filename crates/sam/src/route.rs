@@ -3,8 +3,8 @@
 /// The route of every request that no other route takes.
 pub const DEFAULT_ROUTE: &str = "$default";
 
-/// Returns the route key as API Gateway writes it: `POST /orders`, `ANY /files/{proxy+}` or `$default`. Returns `None` for a
-/// method without a path, which SAM refuses.
+/// Returns the route key as API Gateway writes it: `POST /orders`, `ANY /files/{proxy+}` or `$default`. Returns `None`
+/// for a method without a path, which SAM refuses.
 #[must_use]
 pub fn route_key(method: Option<&str>, path: Option<&str>) -> Option<String> {
     let method = method.map(str::to_uppercase);

@@ -1,10 +1,10 @@
-//! The template's promises: the project's own template is a plan, values resolve, faults say where and why.
+//! Tests of the plan: the project's own template is sound, values resolve, faults have place and reason.
 
 use std::collections::BTreeMap;
 
 use super::{Notice, Plan, Settings};
 
-/// A template whose function has one variable `V` with this value.
+/// Returns a template whose function has one variable `V` with this value.
 fn with_variable(value: &str) -> String {
     format!(
         "
@@ -66,10 +66,10 @@ fn values_resolve_as_in_cloudformation() {
     check("!If [IsDev, yes, !ImportValue other]", "yes");
     check("!If [Both, yes, no]", "no");
     check("!If [Either, yes, no]", "yes");
-    check("!Ref Nothing", &format!("{v}: `Nothing` is no parameter and no resource of this template"));
+    check("!Ref Nothing", &format!("{v}: `Nothing` is neither a parameter nor a resource of this template"));
     check("!Ref Topic", "Topic-is-not-known-locally");
     check("!Sub 'arn:${Topic}'", "arn:Topic-is-not-known-locally");
-    check("!Sub '${T}/x'", &format!("{v}: `T` is no parameter and no resource of this template"));
+    check("!Sub '${T}/x'", &format!("{v}: `T` is neither a parameter nor a resource of this template"));
     check("!Select [3, !Split ['/', !GetAtt Topic.Arn]]", "V-is-not-known-locally");
     check("!GetAtt FRole.Arn", "FRole.Arn-is-not-known-locally");
     check("!Sub 'https://${ServerlessHttpApi}.example'", "https://ServerlessHttpApi-is-not-known-locally.example");
@@ -104,7 +104,7 @@ fn faults_name_line_path_and_reason() {
     check(
         "Binary: f",
         "Binary: !Ref Nothing",
-        "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is no",
+        "t.yaml:17: /Resources/F/Metadata/BuildProperties/Binary: `Nothing` is neither",
     );
     check("provided.al2023", "nodejs22.x", "Runtime `nodejs22.x`: only provided.al2023");
     check("rust-cargolambda", "makefile", "t.yaml:15: /Resources/F: needs Metadata: BuildMethod: rust-cargolambda");

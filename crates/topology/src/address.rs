@@ -39,11 +39,11 @@ fn wrong(reason: impl Into<String>) -> AddressError {
 }
 
 impl Address {
-    /// Reads `amqp://` or `amqps://`, `USERNAME:PASSWORD@` if they are to be part of it, host, port, and the virtual host
-    /// percent-encoded (`%2F` or nothing is `/`).
+    /// Reads `amqp://` or `amqps://`, `USERNAME:PASSWORD@` if they are to be part of it, host, port, and the virtual
+    /// host percent-encoded (`%2F` or nothing is `/`).
     ///
-    /// The management API is looked for on the same host: at port 443 of an Amazon MQ broker, else 10,000 above AMQP; with TLS
-    /// if AMQP has it.
+    /// The management API is looked for on the same host: at port 443 of an Amazon MQ broker, else 10,000 above AMQP;
+    /// with TLS if AMQP has it.
     ///
     /// # Errors
     /// The URL is none of these.
@@ -72,7 +72,7 @@ impl Address {
         Ok(Self { uri, credentials, management })
     }
 
-    /// The same with these credentials, unless the URL had some.
+    /// Sets the credentials, unless the URL has some.
     ///
     /// # Errors
     /// They would travel in clear text to another machine: only a URL that holds them itself may ask for that.
@@ -86,14 +86,14 @@ impl Address {
         Ok(self)
     }
 
-    /// The same broker's other virtual host.
+    /// Selects another virtual host of the broker.
     #[must_use]
     pub fn with_vhost(mut self, vhost: &str) -> Self {
         vhost.clone_into(&mut self.uri.vhost);
         self
     }
 
-    /// The same with its management API at this `http://` or `https://` URL, where it must answer.
+    /// Sets the management API's URL to this `http://` or `https://` URL; the API must answer there.
     ///
     /// # Errors
     /// The URL is neither, holds credentials of its own, or would show them to the network while AMQP does not.
@@ -115,20 +115,20 @@ impl Address {
         Ok(self)
     }
 
-    /// The same without the management API: what cannot be done over AMQP is left out, and said.
+    /// Disables the management API: what AMQP cannot do is left out, and reported.
     #[must_use]
     pub fn without_management(mut self) -> Self {
         self.management = ManagementEndpoint::Disabled;
         self
     }
 
-    /// The virtual host.
+    /// Returns the virtual host.
     #[must_use]
     pub fn vhost(&self) -> &str {
         &self.uri.vhost
     }
 
-    /// What an AMQP client connects to: the credentials are in it.
+    /// Returns the URI for an AMQP client, credentials included.
     ///
     /// # Errors
     /// There are no credentials.
@@ -139,7 +139,7 @@ impl Address {
         Ok(uri)
     }
 
-    /// A client of the management API; `None` if it is not to be asked, or nobody can know where it is.
+    /// Returns a client of the management API; `None` if it is disabled, or has no derivable URL.
     ///
     /// # Errors
     /// There are no credentials.
@@ -151,7 +151,7 @@ impl Address {
         Ok(Some(Management::at(url, &username, &password)))
     }
 
-    /// Username and password; on this machine RabbitMQ's own `guest` if none are given.
+    /// Returns username and password; on a loopback address RabbitMQ's `guest` by default.
     fn credentials(&self) -> Result<(String, String), AddressError> {
         match &self.credentials {
             Some(credentials) => Ok(credentials.clone()),

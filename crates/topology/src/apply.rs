@@ -1,4 +1,4 @@
-//! Makes what is missing. Never deletes, never changes an exchange or a queue, and may be repeated at will.
+//! Creates what a broker lacks of a topology. Never deletes, never changes an exchange or a queue, and can be repeated.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::plan::{Change, Kind, Plan, State, plan};
 use crate::topology::{Policy, Topology};
 
-/// What [`apply`] did. Displayed one thing a line, with a summary.
+/// The result of [`apply`]. Displayed one change a line, with a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// What was found before anything was made.
@@ -23,13 +23,14 @@ impl Applied {
     }
 }
 
-/// Makes a broker have what the topology says: exchanges, queues and bindings over AMQP, policies through the management API.
+/// Makes a broker have what the topology says: exchanges, queues and bindings over AMQP, policies through the
+/// management API.
 ///
-/// Without the management API policies are left out, which [`Plan::management_absent`] tells.
+/// Without the management API policies are left out; see [`Plan::management_absent`].
 ///
 /// # Errors
-/// [`Error::Conflict`] if exchanges or queues are there with other arguments: then nothing was made. Otherwise the broker
-/// cannot be asked or refuses; what was made before stays, and `apply` may be repeated.
+/// [`Error::Conflict`] if exchanges or queues exist with other arguments: then nothing was created. Otherwise the
+/// broker cannot be asked or refuses; what was made before stays, and `apply` may be repeated.
 pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Error> {
     let before = plan(topology, address).await?;
     let conflicts = before.conflicts();
@@ -71,7 +72,7 @@ async fn declare(topology: &Topology, session: &mut Session, wanted: impl Fn(Kin
     Ok(())
 }
 
-/// Somebody may have made it since the plan.
+/// Refuses a resource that was created with other arguments since the plan.
 fn unless_differs(kind: Kind, name: &str, declared: Declared) -> Result<(), Error> {
     let state = State::from(declared);
     match state {

@@ -1,4 +1,4 @@
-//! The broker's two doors: AMQP, and the management API.
+//! Access to the broker: AMQP and the management API.
 
 pub(crate) mod amqp;
 pub(crate) mod management;

@@ -1,10 +1,10 @@
-//! What a topology means on a broker: every exchange, queue and binding to declare, with its arguments.
+//! The exchanges, queues and bindings that a topology declares, with their arguments.
 //!
-//! All is durable, every queue is a quorum queue and says so (what is assumed otherwise differs between brokers), and no
-//! message is dropped on its way: dead-lettering is at least once, which RabbitMQ does only for quorum queues that refuse
-//! publishers when full (<https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering>).
+//! Everything is durable. Every queue is declared a quorum queue, because the default type differs between brokers.
+//! Dead-lettering is at least once, which RabbitMQ does only for quorum queues that refuse publishers when full
+//! (<https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering>).
 //!
-//! Only arguments that RabbitMQ 3.10 knows and later versions still take.
+//! Only arguments that RabbitMQ 3.10 knows and later versions still accept.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use sluicegate_queue::queue_names::{dead_letter_queue, delay_exchange, retry_que
 
 use crate::topology::{Exchange, ExchangeType, Queue, Topology};
 
-/// The delivery limit of queues from which nothing is ever consumed in the ordinary course. RabbitMQ 4 takes 20 unless told,
-/// and then drops what a person looked at too often: behind a dead-letter queue there is nothing. This large number stands for
-/// no limit, because 3.10 drops a message the first time it comes back if the limit is -1 (seen on 3.10.8).
+/// The delivery limit of queues without a consumer, which must not drop a message that was inspected often. RabbitMQ 4
+/// defaults to 20. This large number stands for no limit, because 3.10 drops a message at its first return if the limit
+/// is -1 (seen on 3.10.8).
 const DELIVERY_LIMIT_NONE: u32 = 1_000_000_000;
 
 /// An exchange to declare. It is durable.
@@ -58,7 +58,7 @@ impl BindingDeclaration {
         Self { exchange: exchange.into(), queue: queue.into(), routing_key: routing_key.into(), arguments }
     }
 
-    /// The arguments; only those of headers exchanges have any.
+    /// Returns the arguments; only those of headers exchanges have any.
     #[must_use]
     pub fn arguments(&self) -> BTreeMap<String, Value> {
         serde_json::from_str(&self.arguments).unwrap_or_default()
@@ -79,21 +79,21 @@ impl std::fmt::Display for BindingDeclaration {
 }
 
 impl Topology {
-    /// Every exchange: those of the file, each followed by those of its delays.
+    /// Returns every exchange: those of the file, each followed by those of its delays.
     #[must_use]
     pub fn exchange_declarations(&self) -> Vec<ExchangeDeclaration> {
         self.exchanges.iter().flat_map(Exchange::declarations).collect()
     }
 
-    /// Every queue: each of the file after its dead-letter queue and before its retry queues; then those that delay for an
-    /// exchange.
+    /// Returns every queue: each of the file after its dead-letter queue and before its retry queues; then those that
+    /// delay for an exchange.
     #[must_use]
     pub fn queue_declarations(&self) -> Vec<QueueDeclaration> {
         let delays = self.exchanges.iter().flat_map(Exchange::delay_queues);
         self.queues.iter().flat_map(Queue::declarations).chain(delays).collect()
     }
 
-    /// Every binding.
+    /// Returns every binding.
     #[must_use]
     pub fn binding_declarations(&self) -> Vec<BindingDeclaration> {
         let of_queue = |queue: &Queue| {
@@ -118,19 +118,19 @@ impl Exchange {
             exchange_type: self.exchange_type,
             arguments: arguments.into_iter().collect(),
         };
-        // Fanout: whatever the routing key, the message waits in the one queue behind it.
+        // Fanout: with any routing key the message waits in the one queue behind it.
         let delay =
             |(_, name)| ExchangeDeclaration { name, exchange_type: ExchangeType::Fanout, arguments: BTreeMap::new() };
         std::iter::once(own).chain(self.delay_names().into_iter().map(delay)).collect()
     }
 
-    /// No routing key for dead letters: so the message goes on with its own.
+    /// Returns the delay queues. Dead letters have no routing key set, so a message keeps its own.
     fn delay_queues(&self) -> Vec<QueueDeclaration> {
         let queue = |(step_s, name)| waiting(name, step_s, &self.name, None);
         self.delay_names().into_iter().map(queue).collect()
     }
 
-    /// Each delay in seconds with the name of its exchange and queue.
+    /// Returns each delay in seconds with the name of its exchange and queue.
     pub(crate) fn delay_names(&self) -> Vec<(u32, String)> {
         let steps = self.delays.iter().flat_map(|ladder| ladder.delays_s());
         steps.map(|step_s| (*step_s, delay_exchange(&self.name, *step_s))).collect()
@@ -153,7 +153,7 @@ impl Queue {
     }
 }
 
-/// A queue that holds each message for `step_s` seconds and then sends it on.
+/// Returns a queue that holds each message for `step_s` seconds and then sends it on.
 fn waiting(name: String, step_s: u32, exchange: &str, routing_key: Option<&str>) -> QueueDeclaration {
     let mut arguments = quorum(DELIVERY_LIMIT_NONE);
     arguments.insert("x-message-ttl".into(), (u64::from(step_s) * 1000).into());

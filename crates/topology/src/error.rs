@@ -1,7 +1,7 @@
-//! What went wrong between a topology and a broker.
+//! Errors of a plan or an apply.
 //!
-//! Each variant tells what the caller may conclude about the broker. What was made before an error stays: [`apply`](crate::apply)
-//! may be repeated.
+//! Each variant says what the caller may conclude about the broker. What was created before an error remains:
+//! [`apply`](crate::apply) can be repeated.
 
 use crate::address::AddressError;
 use crate::management::ManagementError;
@@ -10,10 +10,10 @@ use crate::plan::Change;
 /// A broker could not be compared with a topology, or made to have it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no way to it: no credentials.
+    /// No credentials are known.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The broker was not reached, or stopped answering. Perhaps it is there later.
+    /// The broker was not reached, or stopped answering. A later attempt may succeed.
     #[error("{place} cannot be reached: {reason}")]
     Unreachable {
         /// The broker, or its management API.
@@ -29,7 +29,7 @@ pub enum Error {
         /// Its words.
         reason: String,
     },
-    /// Exchanges or queues are there already with other arguments, which can never be changed.
+    /// Exchanges or queues exist with other arguments, which cannot be changed.
     #[error("{}", explain(.0))]
     Conflict(Vec<Change>),
 }

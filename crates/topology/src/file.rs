@@ -1,7 +1,7 @@
-//! From the file's text to a [`Topology`], or to everything that is wrong with it.
+//! The reader of a topology file: returns a [`Topology`], or every fault of the file.
 //!
-//! `yaml` reads the text into values with lines and paths, `checker` walks them taking note of faults, `policy` reads the
-//! policies. What is not understood is refused: a member that is ignored is a guarantee that does not hold.
+//! `checks` has the checks of names and delays, `policy` reads the policies. Unknown fields are refused: a field that
+//! is ignored is a guarantee that does not hold.
 
 mod checks;
 mod policy;
@@ -25,7 +25,8 @@ const PREDECLARED: &[(&str, ExchangeType)] = &[
     ("amq.match", ExchangeType::Headers),
 ];
 
-/// The largest delivery limit. Ours: the receive count the consumer keeps is what parks a message, this is the net below it.
+/// The largest delivery limit. Ours: the receive count the consumer keeps is what parks a message, this is the net
+/// below it.
 const DELIVERY_LIMIT_MAX: u32 = 1_000_000;
 
 impl Topology {
@@ -62,7 +63,8 @@ fn read(checker: &mut Checker<'_>, root: &Node) -> Topology {
     checker.fields(root, &["exchanges", "queues", "policies"]);
     let section = |name| root.get(name);
     let mut topology = Topology { exchanges: Vec::new(), queues: Vec::new(), policies: Vec::new() };
-    // What exchanges there are, before anything refers to one. A type that cannot be read is no reason to blame bindings.
+    // What exchanges there are, before anything refers to one. A type that cannot be read does not make
+    // bindings faulty.
     let mut types: BTreeMap<&str, Option<ExchangeType>> = PREDECLARED.iter().map(|(n, t)| (*n, Some(*t))).collect();
     if let Some(node) = section("exchanges").filter(|node| checker.mapping(node).is_some()) {
         let known = ExchangeType::ALL.map(|each| (each.name(), each));
@@ -168,7 +170,7 @@ fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<
     Some(Binding { exchange: exchange?.to_owned(), routing_key: routing_key?, arguments })
 }
 
-/// The names that follow from others fit, and no two things have the same.
+/// Checks the derived names: their length, and that they are unique.
 fn check_derived(checker: &mut Checker<'_>, root: &Node, topology: &Topology) {
     let mut check = |section: &str, own: Vec<(&str, Vec<String>)>| {
         let mut owners: BTreeMap<String, &str> = BTreeMap::new();

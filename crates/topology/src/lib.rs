@@ -1,14 +1,22 @@
-//! RabbitMQ topology as code: exchanges, queues, retry ladders and dead-letter queues from one file, made to be on a broker.
+//! RabbitMQ topology as code: exchanges, queues, retry delays and dead-letter queues from one file.
 //!
-//! - [`Topology::parse`] reads the file, or tells everything that is wrong with it;
-//! - [`Topology::exchange_declarations`] and its siblings say what that means on a broker, retry ladders and all;
-//! - [`plan`] compares it with what a broker has;
-//! - [`apply`] makes what is missing, and may be repeated at will;
-//! - [`queues`] tells what becomes of the messages of the queues that are there;
-//! - [`Management`] asks the management API whatever else one wants to know.
+//! - [`Topology::parse`] reads the file, or returns every fault in it;
+//! - [`Topology::exchange_declarations`] and its siblings list what it declares on a broker, retry delays included;
+//! - [`plan`] compares it with a broker;
+//! - [`apply`] creates what the broker lacks, and can be repeated;
+//! - [`queues`] returns the fate of messages in a broker's queues;
+//! - [`Management`] is a client of the management API.
 //!
-//! Nothing is ever deleted, and nothing that the file does not name is touched. Nothing is printed here, and no password is in
-//! any text that comes from here.
+//! Nothing is ever deleted, and nothing that the file does not name is changed. Nothing is printed, and no text
+//! contains a password.
+//!
+//! ```
+//! let text = "queues: { orders: { retry: [1, 5] } }";
+//! let topology = sluicegate_topology::Topology::parse("topology.yaml", text)?;
+//! let names: Vec<_> = topology.queue_declarations().into_iter().map(|queue| queue.name).collect();
+//! assert_eq!(names, ["orders.dlq", "orders", "orders.retry.1s", "orders.retry.5s"]);
+//! # Ok::<(), sluicegate_topology::Faults>(())
+//! ```
 
 mod address;
 mod apply;

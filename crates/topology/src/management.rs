@@ -1,6 +1,6 @@
-//! A client of RabbitMQ's management API, over HTTP or HTTPS. Answers are JSON.
+//! A client of RabbitMQ's management API, over HTTP or HTTPS, with JSON answers.
 //!
-//! What cannot be had is an error with a reason, never a guess. No text from here holds the password.
+//! A failed request is an error with a reason. No text contains the password.
 //! <https://www.rabbitmq.com/docs/management#http-api>
 
 use std::sync::Arc;
@@ -45,8 +45,8 @@ pub struct Management {
 }
 
 impl Management {
-    /// The API at this `http://` or `https://` URL; nothing is connected yet. With TLS, the certificate authorities are those of
-    /// the machine, or of `SSL_CERT_FILE`, as for AMQP.
+    /// Returns the API at this `http://` or `https://` URL; nothing is connected yet. With TLS, the certificate
+    /// authorities are those of the machine, or of `SSL_CERT_FILE`, as for AMQP.
     #[must_use]
     pub fn at(url: &str, user: &str, password: &str) -> Self {
         let mut config = Agent::config_builder()
@@ -72,16 +72,17 @@ impl Management {
         }
     }
 
-    /// Its URL, without credentials.
+    /// Returns its URL, without credentials.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What is at `path`, segments below `/api` that are encoded here. The query, such as `columns=name`, is sent as it is.
+    /// Returns what is at `path`, segments below `/api` that are encoded here. The query, such as `columns=name`, is
+    /// sent as it is.
     ///
     /// # Errors
-    /// No answer within 30 s, one of more than 256 MiB, one that is no success, or not the expected JSON.
+    /// No answer within 30 s, one of more than 256 MiB, one without success, or not the expected JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> Result<T, ManagementError> {
         self.call(Method::GET, path, query, None).await
     }
@@ -136,14 +137,14 @@ impl Management {
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> String {
-    let told: Value = serde_json::from_slice(body).unwrap_or_default();
-    let told = told["reason"].as_str().unwrap_or_default();
+    let reason: Value = serde_json::from_slice(body).unwrap_or_default();
+    let reason = reason["reason"].as_str().unwrap_or_default();
     match status {
         StatusCode::UNAUTHORIZED => format!(
-            "{status} {told}: wrong credentials, or the user lacks the tag `management` (`policymaker` for policies, \
+            "{status} {reason}: wrong credentials, or the user lacks the tag `management` (`policymaker` for policies, \
              `administrator` for tracing)"
         ),
-        _ => format!("{status} {told}"),
+        _ => format!("{status} {reason}"),
     }
 }
 

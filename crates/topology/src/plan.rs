@@ -1,4 +1,4 @@
-//! What a broker lacks of a topology, has otherwise, and has besides.
+//! The comparison of a topology with a broker: what is missing, what differs, what is foreign.
 
 mod compare;
 mod show;
@@ -13,19 +13,20 @@ use crate::broker::management::{self, Listing};
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// A topology compared with a broker. Displayed one thing a line, with a summary; serialised with `met` besides, which is
-/// [`Plan::is_met`].
+/// A topology compared with a broker. Displayed one thing a line, with a summary; serialised with `met` besides, which
+/// is [`Plan::is_met`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The virtual host.
     pub vhost: String,
     /// Everything in the file, in the order it is made; then what is on the broker and not in the file.
     pub changes: Vec<Change>,
-    /// Why the management API was not asked. Then bindings and policies were not looked at, nor what is not in the file.
+    /// Why the management API was not asked. Then bindings and policies were not looked at, nor what is not in the
+    /// file.
     pub management_absent: Option<String>,
 }
 
-/// One thing, and how file and broker agree about it.
+/// One resource, and whether file and broker agree about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// What it is.
@@ -59,14 +60,14 @@ pub enum State {
     Missing,
     /// On the broker as the file says.
     Present,
-    /// On the broker, but not as the file says. `apply` changes policies; nobody can change exchanges and queues.
+    /// On the broker, but not as the file says. `apply` changes policies; exchanges and queues cannot be changed.
     Differs {
         /// In what; never empty. Without the management API, RabbitMQ names the first only.
         differences: Vec<Difference>,
     },
     /// On the broker, not in the file. Never touched.
     Foreign,
-    /// In the file. Without the management API nobody can see whether it is on the broker.
+    /// In the file. Without the management API it is unknown whether it is on the broker.
     Unseen,
 }
 
@@ -83,8 +84,8 @@ pub struct Difference {
 
 /// Compares a topology with what a broker has. Nothing is changed.
 ///
-/// Without the management API each exchange and queue is asked for by a passive declaration. Those that are there are then
-/// declared once more as the file has them, which changes nothing and tells whether they differ.
+/// Without the management API each exchange and queue is checked by a passive declaration. Existing ones are
+/// then declared once more as the file has them, which changes nothing and shows whether they differ.
 ///
 /// # Errors
 /// The broker cannot be asked.
@@ -102,8 +103,8 @@ pub async fn plan(topology: &Topology, address: &Address) -> Result<Plan, Error>
 }
 
 impl Plan {
-    /// Whether the broker has everything as the file says. What could not be looked at is taken to be there; what is on the
-    /// broker besides does not matter.
+    /// Returns whether the broker has everything as the file says. What could not be looked at is taken to be there;
+    /// what is on the broker besides does not matter.
     #[must_use]
     pub fn is_met(&self) -> bool {
         !self.changes.iter().any(|change| matches!(change.state, State::Missing | State::Differs { .. }))

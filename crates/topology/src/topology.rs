@@ -1,4 +1,4 @@
-//! What the topology file says, once it is known to be sound. Only [`Topology::parse`] makes one.
+//! The content of a topology file. Only [`Topology::parse`] makes one.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use serde_json::Value;
 use sluicegate_queue::queue_names::RetryDelays;
 
 /// How often a message of a quorum queue may be delivered before RabbitMQ itself dead-letters it, unless the file says
-/// otherwise. It is what RabbitMQ 4.0 and later take by default (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
+/// otherwise. It is what RabbitMQ 4.0 and later take by default
+/// (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 pub(crate) const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
 /// Everything that one file wants on one virtual host. Each list is in the order of the file.
@@ -18,19 +19,19 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The exchanges the file names; those of their delays are not among them.
+    /// Returns the exchanges the file names; those of their delays are not among them.
     #[must_use]
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
 
-    /// The queues the file names; their dead-letter and retry queues are not among them.
+    /// Returns the queues the file names; their dead-letter and retry queues are not among them.
     #[must_use]
     pub fn queues(&self) -> &[Queue] {
         &self.queues
     }
 
-    /// The policies the file names.
+    /// Returns the policies the file names.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
         &self.policies
@@ -66,7 +67,7 @@ pub enum ExchangeType {
 impl ExchangeType {
     pub(crate) const ALL: [Self; 4] = [Self::Topic, Self::Fanout, Self::Direct, Self::Headers];
 
-    /// As RabbitMQ calls it.
+    /// Returns RabbitMQ's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -133,7 +134,7 @@ pub enum PolicyTarget {
 impl PolicyTarget {
     pub(crate) const ALL: [Self; 3] = [Self::All, Self::Queues, Self::Exchanges];
 
-    /// As RabbitMQ calls it.
+    /// Returns RabbitMQ's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

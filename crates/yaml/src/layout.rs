@@ -1,6 +1,7 @@
 //! The text as the parser reads it, and the way back to the bytes of the file.
 //!
-//! YAML 1.2 wants the lines of a flow collection indented further than the block around them. PyYAML, and so SAM, does not:
+//! YAML 1.2 wants the lines of a flow collection indented further than the block around them. PyYAML, and so SAM, does
+//! not:
 //!
 //! ```yaml
 //! Variables: !Join ['', [
@@ -8,7 +9,8 @@
 //! ]]
 //! ```
 //!
-//! The parser refuses such a line. It is then indented in a copy of the text, where that changes nothing, and read again.
+//! The parser refuses such a line. It is then indented in a copy of the text, where that changes nothing, and read
+//! again.
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
@@ -22,7 +24,7 @@ const INDENT_MAX: usize = 1_000;
 /// What the parser says of a line inside a flow collection that starts too far left.
 const OUTDENTED: [&str; 2] = ["invalid indentation", "invalid indentation in flow construct"];
 
-/// Whether the error is about a line inside a flow collection that starts too far left.
+/// Returns whether the error is about a line inside a flow collection that starts too far left.
 pub(crate) fn is_outdented(error: &ScanError) -> bool {
     OUTDENTED.contains(&error.info())
 }

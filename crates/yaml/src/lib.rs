@@ -1,8 +1,8 @@
 //! YAML with positions, for files whose errors a person must find and correct.
 //!
-//! [`Document::read`] turns a text into a tree of [`Node`]s. Each node knows the line and the bytes it is written in and the
-//! JSON pointer to it. A [`Checker`] reads the tree and collects every [`Fault`] instead of stopping at the first one.
-//! A fault is displayed as `file:line: pointer: reason`, which editors and terminals turn into a link.
+//! [`Document::read`] turns a text into a tree of [`Node`]s. Each node knows the line and the bytes it is written in
+//! and the JSON pointer to it. A [`Checker`] reads the tree and collects every [`Fault`] instead of stopping at the
+//! first one. A fault is displayed as `file:line: pointer: reason`, which editors and terminals turn into a link.
 //!
 //! ```
 //! use sluicegate_yaml::{Checker, Dialect, Document};
@@ -16,8 +16,8 @@
 //! # Ok::<(), sluicegate_yaml::Faults>(())
 //! ```
 //!
-//! Nesting, size and the number of values are bounded, so a hostile text ends in a fault. Without the feature `reader` the
-//! crate has [`pointer`] only and no dependencies.
+//! Nesting, size and the number of values are bounded, so a hostile text ends in a fault. Without the feature `reader`
+//! the crate has [`pointer`] only and no dependencies.
 
 #[cfg(feature = "reader")]
 mod checker;

@@ -61,8 +61,8 @@ impl Node {
         self.line
     }
 
-    /// Returns the bytes of the value with its tag or anchor, without comments around it. A collection in block style ends with its last value; a
-    /// block scalar (`|`, `>`) starts with its text.
+    /// Returns the bytes of the value with its tag or anchor, without comments around it. A collection in block style
+    /// ends with its last value; a block scalar (`|`, `>`) starts with its text.
     #[must_use]
     pub fn range(&self) -> Range<usize> {
         self.range.clone()

@@ -1,7 +1,7 @@
 //! From a text to a document.
 //!
-//! Reads the parser's events, because a loaded tree lacks what a fault needs: every duplicate key, a limit on nesting instead
-//! of a stack overflow, keys as they are written.
+//! Reads the parser's events, because a loaded tree lacks what a fault needs: every duplicate key, a limit on nesting
+//! instead of a stack overflow, keys as they are written.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -22,9 +22,9 @@ pub const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub enum Dialect {
     /// The JSON schema of YAML and nothing else: a duplicate key, an alias, a merge key or a tag is a fault.
     Strict,
-    /// What SAM and CloudFormation read. Short tags such as `!Ref` are kept as [`Node::tag`]. Aliases and merge keys are
-    /// expanded, because the SAM CLI does so before CloudFormation sees the template. Of a duplicate key the last value
-    /// counts and [`Document::duplicates`] lists it. Numbers that JSON cannot write, such as `007`, are text.
+    /// What SAM and CloudFormation read. Short tags such as `!Ref` are kept as [`Node::tag`]. Aliases and merge keys
+    /// are expanded, because the SAM CLI does so before CloudFormation sees the template. Of a duplicate key the last
+    /// value counts and [`Document::duplicates`] lists it. Numbers that JSON cannot write, such as `007`, are text.
     CloudFormation,
 }
 
@@ -198,7 +198,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The same for a mapping.
+    /// Reads the members of a mapping, as `items` does.
     fn members(
         &mut self,
         range: Range<usize>,
@@ -287,7 +287,7 @@ impl<'t> Reader<'t> {
         Ok(Node { line, range, is_flow: false, ..node.at(pointer) })
     }
 
-    /// A merge key takes a mapping, or a list of mappings.
+    /// Notes a fault for a merge key whose value is not a mapping or a list of mappings.
     fn check_merged(&mut self, value: &Node) {
         if !value.is_map() && (value.items().is_empty() || !value.items().iter().all(Node::is_map)) {
             self.refuse(value.line, &value.pointer, "a merge key takes a mapping or a list of mappings");

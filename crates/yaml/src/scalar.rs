@@ -32,7 +32,7 @@ pub(crate) fn tagged(text: &str, kind: &str, dialect: Dialect) -> Result<Data, &
     }
 }
 
-/// A number as JSON writes it. `007`, `1_000`, `0x10` and `.inf` remain text, as an account id must.
+/// Reads a number as JSON writes it. `007`, `1_000`, `0x10` and `.inf` remain text, as an account id must.
 fn json_number(text: &str) -> Option<Data> {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Number(number)) => Some(Data::Number(number)),

@@ -4,7 +4,7 @@
 
 use sluicegate_yaml::{DEPTH_MAX, Data, Dialect, Document, NODES_MAX, Node};
 
-/// The document as JSON, short tags as `!Tag value`; or its faults and duplicate keys, one a line.
+/// Returns the document as JSON, short tags as `!Tag value`; or its faults and duplicate keys, one a line.
 fn read(text: &str, dialect: Dialect) -> String {
     let document = match Document::read("f", text, dialect) {
         Ok(document) => document,

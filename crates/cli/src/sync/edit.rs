@@ -1,8 +1,9 @@
-//! The edits that make a template have the routes of a contract, each one as small as can be.
+//! The smallest edits that give a template the routes of a contract.
 //!
-//! An event is known by its name, which is the operation's id, or else by its route. So a route that moves keeps the
-//! authorizer and the comments of its event, and an operation with a new id renames its event. Only events that no operation
-//! knows go. Limits of single routes (`RouteSettings`) follow: API Gateway refuses those of routes that are not there.
+//! An event is matched by its name, which is the operation's id, else by its route. A route that moves keeps the
+//! authorizer and the comments of its event, and an operation with a new id renames its event. An event that no
+//! operation matches is removed. The limits of single routes (`RouteSettings`) follow, because API Gateway refuses
+//! those of absent routes.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -18,7 +19,7 @@ use super::{
 struct Wanted {
     /// The event's name.
     name: String,
-    /// Method and path; `None`: the route of whatever matches no other.
+    /// Method and path; `None` is the route of every other request.
     route: Option<(String, String)>,
     /// Whether the name is the contract's to give.
     is_named: bool,
@@ -30,17 +31,17 @@ impl Wanted {
     }
 }
 
-/// What is to be written where. Ranges do not overlap.
+/// The edits of one template. Ranges do not overlap.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     replaced: BTreeMap<usize, (Range<usize>, String)>,
     inserted: BTreeMap<usize, String>,
-    /// What changes, a line for each.
+    /// The changes, one a line.
     pub changes: Vec<String>,
 }
 
 impl Edits {
-    /// The edits that are needed; none if contract and template agree.
+    /// Returns the edits that are needed; none if contract and template agree.
     pub(super) fn between(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Result<Self, Faults> {
         let text = template.text;
         let wanted = wanted(template, outline, contract)?;
@@ -72,7 +73,7 @@ impl Edits {
         self.replaced.is_empty() && self.inserted.is_empty()
     }
 
-    /// The text with all of it done.
+    /// Returns the text with the edits applied.
     pub(super) fn apply(&self, text: &str) -> String {
         let (mut out, mut done) = (String::new(), 0);
         let mut places: Vec<usize> = self.replaced.keys().chain(self.inserted.keys()).copied().collect();
@@ -112,7 +113,7 @@ impl Edits {
         Ok(())
     }
 
-    /// Puts the events that are missing after those of the operations before them.
+    /// Inserts the missing events after those of the preceding operations.
     fn add(&mut self, text: &str, outline: &Outline, wanted: &[Wanted], matched: &[Option<&Event>]) {
         let line_break = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let column = |at: usize| at - line_start(text, at);
@@ -144,7 +145,7 @@ impl Edits {
         }
     }
 
-    /// Takes the limits of single routes along.
+    /// Moves the limits of single routes with their routes.
     fn limits(
         &mut self,
         template: &Template<'_>,
@@ -193,7 +194,7 @@ impl Edits {
     }
 }
 
-/// The contract's routes, that of the contract itself and the one of what matches none.
+/// Returns the contract's routes, the route of the document itself and the catch-all.
 fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Faults> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for operation in contract.operations() {
@@ -223,7 +224,7 @@ fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Re
         wanted.push(Wanted { name, route, is_named: false });
     };
     besides("OpenApi", Some(("GET".to_owned(), DOCUMENT_PATH.to_owned())));
-    // Whoever took the catch-all out (infra/jwt-authorizer.yaml says when) does not get it back.
+    // A catch-all that was removed (infra/jwt-authorizer.yaml says when) is not added again.
     let mut routes = outline.events.iter().filter_map(|event| event.route.as_ref()).peekable();
     if routes.peek().is_none() || routes.any(|route| route.key == DEFAULT_ROUTE) {
         besides("Otherwise", None);
@@ -231,7 +232,7 @@ fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Re
     Ok(wanted)
 }
 
-/// For each wanted route its event: the one of its name and route, of its name, of its route, in this order.
+/// Returns the event of each wanted route: the one with its name and route, else with its name, else with its route.
 fn matched<'e>(wanted: &[Wanted], events: &'e [Event]) -> Vec<Option<&'e Event>> {
     let mut matched: Vec<Option<&Event>> = vec![None; wanted.len()];
     let passes: [fn(&Wanted, &Event, &Route) -> bool; 3] = [
@@ -251,7 +252,8 @@ fn matched<'e>(wanted: &[Wanted], events: &'e [Event]) -> Vec<Option<&'e Event>>
     matched
 }
 
-/// `placeOrder` and `place-order` are both `PlaceOrder`: SAM makes logical ids of event names, which take letters and digits.
+/// Returns the event name for an operation id, `PlaceOrder` for `placeOrder` and `place-order`: SAM makes logical ids
+/// of event names, which take letters and digits.
 fn event_name(operation_id: &str) -> String {
     let words = operation_id.split(|letter: char| !letter.is_ascii_alphanumeric());
     words
@@ -259,7 +261,7 @@ fn event_name(operation_id: &str) -> String {
         .collect()
 }
 
-/// A scalar as it may stand in braces too; quoted as it was before.
+/// Returns a scalar as it may stand in braces too; quoted as it was before.
 fn scalar(value: &str, before: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/_.$~ -".contains(letter);
     match before.chars().next() {

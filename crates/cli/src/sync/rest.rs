@@ -1,4 +1,4 @@
-//! What of a template sync does not write, to see that it is what it was.
+//! The part of a template that sync does not write, to prove that it is unchanged.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ impl Rest {
         Self { elsewhere, routes, limits }
     }
 
-    /// Whether sync may have made this of `before`: new routes say nothing special, old ones what they said.
+    /// Returns whether only routes differ from `before`: new routes have no other properties, old ones keep theirs.
     pub(super) fn comes_from(&self, before: &Self, outline: &Outline) -> bool {
         let new = json!({ "Type": "HttpApi", "Properties": { "ApiId": { "Ref": outline.api } } });
         self.elsewhere == before.elsewhere

@@ -1,6 +1,6 @@
-//! Where a template says which routes there are: the HttpApi events of one function, and the limits of single routes.
+//! The routes of a template and their bytes: the HttpApi events of one function, and the limits of single routes.
 //!
-//! What is written in a way that cannot be edited line by line is refused, with the line and what to do about it.
+//! A template that cannot be edited line by line is refused, with the line and the fix.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use sluicegate_sam::{DEFAULT_ROUTE, Document, Faults, Member, Node, Resource, ro
 
 use super::Template;
 
-/// The function that gets routes when none has any.
+/// The function that receives the routes when no function has any.
 const INGRESS: &str = "IngressFunction";
 
 /// The parts of a template that `sync` writes.
@@ -18,7 +18,7 @@ pub(super) struct Outline {
     pub api: String,
     /// The name of the function that has the routes.
     pub function: String,
-    /// Where `Events:` ends, to put an event first.
+    /// The key `Events:`, after which a first event is inserted.
     pub events_key: Range<usize>,
     pub events: Vec<Event>,
     /// `RouteSettings` of the API, if there are any.
@@ -56,7 +56,10 @@ impl Outline {
         };
         let apis = of_type("AWS::Serverless::HttpApi");
         let [api] = apis[..] else {
-            return Err(refuse(resources, format!("has {} AWS::Serverless::HttpApi; sync can tell one", apis.len())));
+            return Err(refuse(
+                resources,
+                format!("has {} AWS::Serverless::HttpApi; sync edits a template with exactly one", apis.len()),
+            ));
         };
         let functions = of_type("AWS::Serverless::Function");
         let routed: Vec<_> = functions.iter().filter(|function| !routes_of(function.node).is_empty()).collect();
@@ -65,7 +68,10 @@ impl Outline {
             [] => functions.iter().find(|function| function.logical_id == INGRESS).copied(),
             _ => {
                 let names: Vec<_> = routed.iter().map(|function| function.logical_id).collect();
-                return Err(refuse(resources, format!("{} have HttpApi events; sync can tell one", names.join(", "))));
+                return Err(refuse(
+                    resources,
+                    format!("{} have HttpApi events; sync edits exactly one function", names.join(", ")),
+                ));
             }
         };
         let function = function
@@ -86,7 +92,8 @@ impl Outline {
             let odd =
                 properties.iter().find(|it| ["Method", "Path"].contains(&it.key.as_str()) && it.value.text().is_none());
             if let Some(odd) = odd {
-                let reason = format!("{} of {} is not written out, so sync cannot tell the route", odd.key, event.key);
+                let reason =
+                    format!("{} of {} is not a plain text, so sync does not know the route", odd.key, event.key);
                 return Err(refuse(&odd.value, reason));
             }
         }
@@ -119,7 +126,7 @@ impl Event {
     }
 }
 
-/// Every route of the template, whichever function has it.
+/// Returns the routes of all functions of the template.
 pub(super) fn routes(document: &Document) -> Vec<String> {
     document.resources().flat_map(|resource| routes_of(resource.node)).collect()
 }
@@ -148,12 +155,12 @@ fn line_by_line(template: &Template<'_>, written: &Member) -> Result<(), Faults>
     Ok(())
 }
 
-/// Where the line with this byte starts.
+/// Returns the start of the line with this byte.
 pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |end| end + 1)
 }
 
-/// Where the line after the one with this byte starts.
+/// Returns the start of the next line.
 pub(super) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }

@@ -1,4 +1,5 @@
-//! Routes come, go and move; the rest of the template stays byte for byte, or nothing is written.
+//! Tests of sync: routes are added, removed and moved; the rest of the template stays byte for byte, or nothing is
+//! written.
 
 use sluicegate_contract::Contract;
 
@@ -39,7 +40,7 @@ Resources:
          Timeout: 10
 ";
 
-/// A contract with these operations: id, method, path.
+/// Returns a contract with these operations: id, method, path.
 fn contract(operations: &[(&str, &str, &str)]) -> Contract {
     let mut yaml = "openapi: 3.1.1\ninfo: { title: t, version: '1' }\npaths:\n".to_owned();
     for (id, method, path) in operations {
@@ -58,7 +59,7 @@ fn contract(operations: &[(&str, &str, &str)]) -> Contract {
     Contract::parse("openapi.yaml", &yaml).unwrap_or_else(|faults| panic!("{faults:?}\n{yaml}"))
 }
 
-/// The template after sync, which a second run must leave as it is.
+/// Returns the template after sync, which a second run must leave as it is.
 fn synced(template: &str, contract: &Contract) -> String {
     let after = sync("t.yaml", template, contract).expect("is written").expect("something to write").text;
     assert!(sync("t.yaml", &after, contract).expect("is read").is_none(), "a second run changes nothing");
@@ -66,7 +67,7 @@ fn synced(template: &str, contract: &Contract) -> String {
     after
 }
 
-/// The lines that only one of two texts has, between those they share at the start and at the end.
+/// Returns the lines that only one of two texts has, between those they share at the start and at the end.
 fn difference(before: &str, after: &str) -> String {
     let lines = |text: &str| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
     let (before, after) = (lines(before), lines(after));
@@ -257,7 +258,7 @@ fn what_cannot_be_edited_by_lines_is_refused_with_its_line() {
         "Path: \"/a\"   # where",
         "Path: !Ref P",
         &moved,
-        "18: /Resources/Ingress/Properties/Events/A/Properties/Path: Path of A is not written out",
+        "18: /Resources/Ingress/Properties/Events/A/Properties/Path: Path of A is not a plain text",
     );
     check(
         "Method: POST, Path: '/b'",

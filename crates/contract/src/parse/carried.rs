@@ -1,7 +1,7 @@
-//! Whether every value a template may take from a request is one that an event can carry as an attribute.
+//! Warnings about templates whose values an event may be unable to carry.
 //!
-//! CloudEvents allows no control characters and no Unicode noncharacters there, and the envelope 2,048 bytes. The ingress
-//! refuses a request with another value; a schema that rules it out lets a caller know beforehand.
+//! An attribute of a CloudEvent has no control characters and no Unicode noncharacters, and the envelope allows 2,048
+//! bytes. The ingress refuses a request with another value; a schema can exclude such values beforehand.
 
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 use serde_json::{Map, Value};
@@ -21,7 +21,7 @@ const PLAIN_FORMATS: &[&str] = &["date", "date-time", "duration", "ipv4", "ipv6"
 /// References and `allOf` that are followed in search of what a schema says.
 const DEPTH_MAX: usize = 64;
 
-/// Why a value from `source` may not be fit for an attribute; nothing when every value is.
+/// Returns why a value from `source` may not be fit for an attribute; nothing when every value is.
 pub(super) fn doubts(source: &Source, request: &Request<'_>) -> Vec<&'static str> {
     let parameter = |location, name: &str| {
         let is_it = |parameter: &&crate::Parameter| parameter.location == location && parameter.name == name;
@@ -66,7 +66,7 @@ fn in_body(schema: &BodySchema, pointer: &str) -> Vec<&'static str> {
     known.doubts()
 }
 
-/// The schema objects that all apply to one value: the schema itself, what it refers to, and `allOf`.
+/// Returns the schema objects that all apply to one value: the schema itself, what it refers to, and `allOf`.
 fn applied<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Map<String, Value>> {
     fn add<'s>(root: &'s Value, schema: &'s Value, depth: usize, all: &mut Vec<&'s Map<String, Value>>) {
         let Some(keywords) = schema.as_object().filter(|_| depth < DEPTH_MAX && all.len() < DEPTH_MAX) else { return };
@@ -142,7 +142,7 @@ impl Known {
     }
 }
 
-/// Whether the pattern matches no character an event cannot carry.
+/// Returns whether the pattern matches no character an event cannot carry.
 fn matches_plain(pattern: &Hir) -> bool {
     match pattern.kind() {
         HirKind::Empty | HirKind::Look(_) => true,
@@ -159,7 +159,7 @@ fn matches_plain(pattern: &Hir) -> bool {
     }
 }
 
-/// Whether a text has no character an event cannot carry.
+/// Returns whether a text has no character an event cannot carry.
 fn is_plain(text: &str) -> bool {
     let refused = refused();
     let is_refused = |c: char| refused.ranges().iter().any(|range| (range.start()..=range.end()).contains(&c));

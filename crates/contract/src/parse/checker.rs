@@ -36,8 +36,8 @@ impl<'d> Checker<'d> {
         Self { yaml, bundled: HashMap::new(), compiled: HashSet::new() }
     }
 
-    /// Expects an object with no members but the known ones and extensions (`x-…`). Where a misspelt extension would be a
-    /// security hole, use `fields`.
+    /// Expects an object with no members but the known ones and extensions (`x-…`). Where a misspelt extension would be
+    /// a security hole, use `fields`.
     pub(super) fn fields_and_extensions(&mut self, at: &Node, known: &[&str]) -> Option<()> {
         self.fields_or(at, known, |name| name.starts_with("x-"))
     }

@@ -1,4 +1,4 @@
-//! `x-sluicegate`: what becomes of an admitted request.
+//! `x-sluicegate`: the queue and the event attributes of an admitted request.
 
 use sluicegate_yaml::Node;
 
@@ -18,7 +18,7 @@ pub(super) struct Request<'r> {
     pub(super) path_names: &'r [&'r str],
     pub(super) body: Option<&'r Body>,
     pub(super) parameters: &'r [Parameter],
-    /// Whether somebody without credentials may be admitted.
+    /// Whether a request without credentials may be admitted.
     pub(super) public: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &'d Node, reques
     })
 }
 
-/// A name that an environment variable can carry; see [`crate::binding_variable`].
+/// Reads a queue name, which becomes part of an environment variable; see [`crate::binding_variable`].
 fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
     let well_formed = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -61,7 +61,8 @@ fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
     name
 }
 
-/// More than SQS carries may be right: RabbitMQ carries it, and the contract does not say which of them it is.
+/// Reads `payloadBytes`. More than SQS carries is a warning: RabbitMQ carries it, and the contract does not name the
+/// broker.
 fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
     let bytes = checker.integer(at, 1..=PAYLOAD_BYTES_MAX)?;
     let (what, most) = match request.body {
@@ -76,7 +77,7 @@ fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<
     Some(bytes)
 }
 
-/// A template for an attribute of the event.
+/// Reads a template for an attribute of the event.
 fn attribute<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Template> {
     let template = template(checker, at, request)?;
     for source in template.sources() {
@@ -138,7 +139,7 @@ fn rate_limit<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>
     let by_at = checker.required(at, "by")?;
     let by = match by_at.text() {
         Some("principal") if request.public => {
-            checker.fault(by_at, "an operation that lets everybody in has no principal; count by address");
+            checker.fault(by_at, "an operation without authentication has no principal; count by address");
             return None;
         }
         Some("principal") => RateLimitBy::Principal,

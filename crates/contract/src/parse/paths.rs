@@ -1,4 +1,4 @@
-//! `paths`: which operations there are, each on a route of its own.
+//! `paths`: the operations, each on its own route.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ const OPERATION_FIELDS: &[&str] = &[
 /// Paths by their decoded segments, `None` for a parameter.
 type Routes<'d> = HashMap<Vec<Option<Cow<'d, str>>>, &'d str>;
 
-/// The operations of the document; those with a fault may be left out.
+/// Returns the operations of the document; those with a fault may be left out.
 pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Operation> {
     let root = checker.root;
     let Some(paths) = checker.required(root, "paths") else { return Vec::new() };
@@ -126,7 +126,7 @@ fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &'d Node, routes
     }
 }
 
-/// A literal segment that no request reaches is a fault.
+/// Notes a fault for a literal segment that no request can have.
 fn check_literal<'d>(checker: &mut Checker<'d>, segment: &str, at: &'d Node) {
     let reason = match decode_segment(segment).as_deref() {
         None => "is not percent-encoded UTF-8",
@@ -196,8 +196,8 @@ impl<'d> Reading<'_, 'd> {
             (Some(own), _) => security::requirements(checker, own, self.schemes),
             (None, Some(inherited)) => inherited.clone(),
             (None, None) => {
-                // OpenAPI would let everybody in. Forgetting a line should not.
-                checker.missing(at, "security", "is missing; write `security: []` to let everybody in");
+                // OpenAPI allows every request then; a forgotten line must not.
+                checker.missing(at, "security", "is missing; write `security: []` to admit every request");
                 Vec::new()
             }
         }

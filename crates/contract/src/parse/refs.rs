@@ -1,7 +1,6 @@
-//! What holds for the whole document, wherever in it: every `$ref` leads somewhere, and the public copy has none of our
-//! extensions.
+//! References and the public document: every `$ref` has a target, and the public copy has none of our extensions.
 //!
-//! Both need to tell a keyword from a name that merely looks like one: a header called `x-signature`, a property called
+//! Both distinguish keywords from names that look like keywords: a header called `x-signature`, a property called
 //! `$ref`, an example that contains either.
 
 use percent_encoding::percent_decode_str;
@@ -18,14 +17,14 @@ const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
 enum Position {
     /// Keywords of OpenAPI or JSON Schema, extensions among them.
     Keywords,
-    /// Names somebody chose, each for an object of keywords.
+    /// Freely chosen names, each of an object of keywords.
     Names,
     /// Somebody's data, to be left alone.
     Data,
 }
 
 impl Position {
-    /// The position of the value of `key`, which itself is at `self`.
+    /// Returns the position of the value of `key`, which itself is at `self`.
     fn of_member(self, key: &str, value: &Node) -> Self {
         let is_object = value.is_map();
         match (self, key) {
@@ -45,7 +44,7 @@ impl Position {
     }
 }
 
-/// Every `$ref` must be text, local, and lead to something.
+/// Notes a fault for every `$ref` that is not text, not local, or has no target.
 pub(super) fn check(checker: &mut Checker<'_>) {
     let root = checker.root;
     check_below(checker, root, Position::Keywords);

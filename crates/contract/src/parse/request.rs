@@ -1,4 +1,4 @@
-//! What a request carries: parameters and body.
+//! The parameters and the body of a request.
 
 use serde_json::Value;
 use sluicegate_yaml::Node;
@@ -26,7 +26,7 @@ const PARAMETER_FIELDS: &[&str] = &[
 /// Headers that OpenAPI says are not parameters.
 const NOT_PARAMETERS: &[&str] = &["accept", "authorization", "content-type"];
 
-/// The parameters of the operation, and those of its path item that it does not replace.
+/// Returns the parameters of the operation, and those of its path item that it does not replace.
 pub(super) fn parameters<'d>(
     checker: &mut Checker<'d>,
     item: &'d Node,
@@ -111,7 +111,7 @@ fn parameter<'d>(checker: &mut Checker<'d>, entry: &'d Node, path_names: &[&str]
     Some(Parameter { name, location, required, schema })
 }
 
-/// A parameter is one value; lists and objects would need a style to write them in.
+/// Notes a fault for a parameter that is a list or an object, which would need a style.
 fn check_one_value(checker: &mut Checker<'_>, at: &Node, schema: &str) {
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     let kinds = schema.get("type").cloned().unwrap_or_default();
@@ -121,7 +121,7 @@ fn check_one_value(checker: &mut Checker<'_>, at: &Node, schema: &str) {
     }
 }
 
-/// The request body of an operation, if it declares one.
+/// Returns the request body of an operation, if it declares one.
 pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &'d Node) -> Option<Body> {
     let at = checker.resolve(operation.get("requestBody")?)?;
     checker.fields_and_extensions(at, &["description", "content", "required"])?;

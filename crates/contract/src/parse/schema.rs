@@ -1,9 +1,9 @@
-//! Schemas that stand alone: what one refers to is bundled under `$defs`. Each schema of the document is compiled once, to
-//! prove it, however often it is used.
+//! Self-contained schemas: the targets of references are bundled under `$defs`. Each schema of the document is compiled
+//! once, to prove it, however often it is used.
 //!
-//! A schema comes out with its own content at the top, each referenced schema as `$defs/1`, `$defs/2` … and every `$ref`
-//! rewritten to match; a schema that contains itself refers to `#`. Keywords nobody reads are faults, because a
-//! misspelt `minimum` admits everything.
+//! A bundled schema has its own content at the top, each referenced schema as `$defs/1`, `$defs/2` … and every `$ref`
+//! rewritten to match; a schema that contains itself refers to `#`. Unknown keywords are faults, because a misspelt
+//! `minimum` admits everything.
 //!
 //! `format` is an annotation, as JSON Schema 2020-12 has it (Validation, section 7), and left out like the others.
 //! `x-format-assertion: true` beside it, or at the top of the document for all of them, makes it a check.
@@ -67,7 +67,7 @@ const CHECKS: &[&str] = &[
     "uniqueItems",
 ];
 
-/// Keywords that tell people something; left out, as the ingress reads its schemas on a cold start. The last four are
+/// Keywords for readers; left out, as the ingress reads its schemas on a cold start. The last four are
 /// OpenAPI's own.
 const ANNOTATIONS: &[&str] = &[
     "$comment",
@@ -94,7 +94,7 @@ const OPENAPI_FORMATS: &[&str] = &["binary", "byte", "double", "float", "int32",
 const DIALECTS: &[&str] =
     &["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
 
-/// The schema at `at` as text that stands alone, or `None` after taking note of what is wrong with it.
+/// Returns the schema at `at` as text that stands alone, or `None` after noting its faults.
 pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SchemaText> {
     let root = follow_bare_references(checker, at)?;
     if let Some(known) = checker.bundled.get(root.pointer()) {
@@ -150,7 +150,7 @@ fn compile(checker: &mut Checker<'_>, at: &Node, schema: &Value) {
     }
 }
 
-/// A bundled schema as that of a body. Descriptions are left out of it already.
+/// Returns a bundled schema as that of a body. Descriptions are left out of it already.
 pub(super) fn of_body(schema: SchemaText) -> BodySchema {
     match schema.as_str() {
         "true" | "{}" => BodySchema::Any,
@@ -159,7 +159,7 @@ pub(super) fn of_body(schema: SchemaText) -> BodySchema {
     }
 }
 
-/// What `{ $ref: … }` alone stands for can be the top itself, which saves a hop at run time.
+/// Follows schemas that are only a `$ref`: the target becomes the top, which saves a hop at run time.
 fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<&'d Node> {
     let mut target = at;
     let mut seen = HashSet::new();
@@ -233,7 +233,7 @@ impl<'d> Bundle<'_, 'd> {
         at.entries().map(|(name, member)| (name.to_owned(), self.rewrite(member))).collect()
     }
 
-    /// The reference to the bundled copy. One that leads nowhere is [`super::refs::check`]'s to report.
+    /// Returns the reference to the bundled copy. One that leads nowhere is [`super::refs::check`]'s to report.
     fn reference(&mut self, at: &'d Node) -> Value {
         let target = at.text().and_then(local_pointer).and_then(|pointer| self.checker.root.follow(&pointer).ok());
         let Some(target) = target else { return Value::from("#") };
@@ -245,7 +245,7 @@ impl<'d> Bundle<'_, 'd> {
         Value::from(if index == 0 { "#".to_owned() } else { format!("#/$defs/{index}") })
     }
 
-    /// The format, if it is to be checked.
+    /// Returns the format, if it is to be checked.
     fn asserted_format(&mut self, schema: &'d Node, at: &'d Node) -> Option<Value> {
         let holder = if schema.get(FORMAT_ASSERTION).is_some() { schema } else { self.checker.root };
         let is_asserted = self.checker.flag(holder, FORMAT_ASSERTION);
@@ -274,7 +274,7 @@ pub(super) fn check_components(checker: &mut Checker<'_>) {
     }
 }
 
-/// A `$schema` or `jsonSchemaDialect` must name JSON Schema 2020-12.
+/// Notes a fault for a `$schema` or `jsonSchemaDialect` other than JSON Schema 2020-12.
 pub(super) fn check_dialect(checker: &mut Checker<'_>, at: &Node) {
     if at.text().is_none_or(|dialect| !DIALECTS.contains(&dialect)) {
         checker.fault(at, "only JSON Schema 2020-12 is supported");

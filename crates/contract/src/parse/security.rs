@@ -1,4 +1,4 @@
-//! Who may call: `components.securitySchemes`, and the `security` of an operation.
+//! Authentication: `components.securitySchemes`, and the `security` of an operation.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,8 @@ pub(super) fn schemes(checker: &mut Checker<'_>) -> Schemes {
     schemes
 }
 
-/// One list of the secret cannot be read in two ways: as keys and as signing secrets, or as those of two signature schemes.
+/// Notes a fault for a list of the secret that is read in two ways: as keys and as signing secrets, or as those of two
+/// signature schemes.
 fn check_secret(checker: &mut Checker<'_>, at: &Node, scheme: Option<&SecurityScheme>, others: &Schemes) {
     let Some((secret, preset)) = scheme.map(list) else { return };
     let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != preset;
@@ -43,7 +44,7 @@ fn check_secret(checker: &mut Checker<'_>, at: &Node, scheme: Option<&SecuritySc
     }
 }
 
-/// The list of the secret that a scheme reads, and as the secrets of which preset; keys are of none.
+/// Returns the list of the secret that a scheme reads, and as the secrets of which preset; keys are of none.
 fn list(scheme: &SecurityScheme) -> (&str, Option<&str>) {
     match scheme {
         SecurityScheme::ApiKey { secret, .. } => (secret, None),
@@ -97,7 +98,7 @@ fn scheme<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SecurityScheme>
     Some(SecurityScheme::Signature { header, preset: name.to_owned(), secret })
 }
 
-/// The alternatives in a `security` field. An empty list, or an empty alternative, lets everybody in.
+/// Returns the alternatives in a `security` field. An empty list, or an empty alternative, admits every request.
 pub(super) fn requirements<'d>(checker: &mut Checker<'d>, at: &'d Node, schemes: &Schemes) -> Vec<Vec<Requirement>> {
     let mut alternatives = Vec::new();
     for alternative in checker.list(at) {

@@ -1,4 +1,4 @@
-//! Alarms: whether somebody would be told.
+//! Checks of alarms: whether they can fire, and whether they notify.
 
 use crate::{
     finding::{Check, Findings, Severity},
@@ -8,7 +8,7 @@ use crate::{
 
 const SQS: &str = "AWS/SQS";
 const MQ: &str = "AWS/AmazonMQ";
-/// The metrics that tell what a queue holds, however it got there.
+/// The metrics of a queue's content.
 const OF_CONTENT: [&str; 2] = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"];
 const METRICS: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
@@ -54,7 +54,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-unknown-queue",
         severity: Severity::Warning,
         title: "an alarm watches a queue that is not of this stack, or not in the topology",
-        why: "If there is no such queue, its metric never gets a value, and the alarm stays where it is.",
+        why: "If the queue does not exist, its metric never gets a value, and the alarm stays where it is.",
         fix: "Name a queue that exists: !GetAtt Queue.QueueName, or one of infra/topology.yaml.",
         source: METRICS,
         find: alarm_unknown_queue,
@@ -72,7 +72,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-cannot-fire",
         severity: Severity::Warning,
         title: "an alarm cannot go off when it should",
-        why: "The metric never gets to the threshold, or the comparison is the wrong way round: whatever happens, the alarm does not say so.",
+        why: "The metric never gets to the threshold, or the comparison is the wrong way round: the alarm never fires.",
         fix: "Compare with GreaterThanThreshold and a threshold that the metric can pass: 0 for dead letters, errors and throttles, well below the queue's retention for its age.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
         find: alarm_cannot_fire,
@@ -89,7 +89,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "dead-letter-alarm-late",
         severity: Severity::Info,
-        title: "an alarm on a dead-letter queue leaves some dead letters unsaid",
+        title: "an alarm on a dead-letter queue ignores some dead letters",
         why: "As long as there are no more than its threshold they lie there unseen, until their retention ends.",
         fix: "Set the threshold to 0, with GreaterThanThreshold.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
@@ -108,14 +108,14 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-without-action",
         severity: Severity::Info,
         title: "no alarm has an action",
-        why: "Alarms change their state and nobody is told.",
-        fix: "Give AlarmActions: the ARN of an SNS topic that somebody reads.",
+        why: "Alarms change their state and notify no one.",
+        fix: "Give AlarmActions: the ARN of an SNS topic with a subscription.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html",
         find: alarm_without_action,
     },
 ];
 
-/// Whether the metric is of this queue; one whose dimensions are not known may be.
+/// Returns whether the metric is of this queue; one whose dimensions are not known may be.
 fn is_of(metric: &Metric, queue: &Queue) -> bool {
     match metric.dimensions.get("QueueName") {
         Some(Setting::Known(name)) => *name == queue.name,
@@ -124,7 +124,8 @@ fn is_of(metric: &Metric, queue: &Queue) -> bool {
     }
 }
 
-/// Whether one of the alarms watches one of these metrics of the queue. What an alarm computes otherwise is not known.
+/// Returns whether one of the alarms watches one of these metrics of the queue. What an alarm computes otherwise is not
+/// known.
 fn is_watched(alarms: &[Alarm], queue: &Queue, names: &[&str]) -> bool {
     let fits = |metric: &Metric| names.iter().any(|name| metric.is(SQS, name)) && is_of(metric, queue);
     alarms.iter().any(|alarm| alarm.metrics.is_empty() || alarm.metrics.iter().any(fits))
@@ -221,7 +222,7 @@ fn alarm_without_action(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// What is wrong with the threshold of an alarm on a single metric, none of which is ever below zero.
+/// Returns what is wrong with the threshold of an alarm on a single metric, none of which is ever below zero.
 fn never_fires(model: &Model<'_>, alarm: &Alarm) -> Option<String> {
     let ([metric], Some(threshold), Some(comparison)) =
         (alarm.metrics.as_slice(), alarm.threshold.clone().known(), alarm.comparison.as_ref().known())

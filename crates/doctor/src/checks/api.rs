@@ -1,4 +1,4 @@
-//! The HTTP side: routes, limits, function URLs.
+//! Checks of the HTTP side: routes, limits, function URLs.
 
 use sluicegate_contract::Drift;
 
@@ -16,7 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "integration-timeout",
         severity: Severity::Warning,
         title: "a function behind an HTTP API may run for longer than the API waits",
-        why: "After 30 s the client is told 503 while the function goes on: the message may be stored, and the client sends it again.",
+        why: "After 30 s the client gets a 503 while the function goes on: the message may be stored, and the client sends it again.",
         fix: "Set the function's Timeout below 30, so that a sick broker is its own 503 with Retry-After.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html",
         find: integration_timeout,
@@ -51,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "function-url-public",
         severity: Severity::Warning,
-        title: "a function URL is open to everybody",
+        title: "a function URL is public",
         why: "With AuthType NONE nothing stands before the function: no limit of requests, and each of them is an invocation that is paid for.",
         fix: "Use the HTTP API, or AuthType AWS_IAM behind CloudFront.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
@@ -131,12 +131,12 @@ fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
         let missing: Vec<_> =
             ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"].into_iter().filter(|action| !given(action)).collect();
         if !missing.is_empty() {
-            findings.add(&url.origin, "", format!("nobody is permitted {}", missing.join(" and ")));
+            findings.add(&url.origin, "", format!("no permission allows {}", missing.join(" and ")));
         }
     }
 }
 
-/// The APIs that lead to a function that puts messages on queues, with how they differ from the contract.
+/// Returns the APIs that lead to a function that puts messages on queues, with how they differ from the contract.
 fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, bool)> {
     let sends = |name: &String| model.function(name).is_some_and(|function| function.bindings().next().is_some());
     let apis =

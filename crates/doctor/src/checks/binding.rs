@@ -1,4 +1,4 @@
-//! Where logical queues live: `QUEUE_<NAME>` of a function, against the contract and the queues there are.
+//! Checks of queue bindings: the `QUEUE_<NAME>` variables against the contract and the queues.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// The bindings of the queues with these names, in the order of the names; what is not known is some queue.
+/// Returns the bindings of the queues with these names, in the order of the names; what is not known is some queue.
 fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>, Vec<(String, String)>> {
     let lookup = |variable: &str| match function.variable(variable) {
         Setting::Known(value) => Some(value),
@@ -83,7 +83,7 @@ fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>
     bound.map_err(|errors| errors.into_iter().map(|error| (error.variable, error.reason)).collect())
 }
 
-/// Of each variable the logical name it is for, near enough.
+/// Returns the logical names of the variables, in upper case.
 fn names(function: &Function) -> Vec<&str> {
     function.bindings().filter_map(|(variable, _)| variable.strip_prefix("QUEUE_")).collect()
 }
@@ -188,7 +188,7 @@ fn queue_not_consumed(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// The functions that bind the logical queue `name` to an exchange, with the variable and the exchange.
+/// Returns the functions that bind the logical queue `name` to an exchange, with the variable and the exchange.
 fn exchanges<'m>(model: &'m Model<'_>, name: &str) -> Vec<(&'m Function, String, String)> {
     let variable = binding_variable(name);
     let bound = model.functions.iter().filter(|function| function.bindings().any(|(own, _)| own == variable));

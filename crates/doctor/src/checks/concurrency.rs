@@ -1,4 +1,4 @@
-//! How many environments work at once, and who has to wait: throttled deliveries use up receives.
+//! Checks of concurrency: throttled deliveries use up receives.
 
 use crate::{
     finding::{Check, Findings, Severity},
@@ -56,7 +56,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Each function with the mappings that feed it from SQS.
+/// Returns each function with the mappings that feed it from SQS.
 fn consumers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Function, Vec<&'m Mapping>)> {
     model.functions.iter().filter_map(|function| {
         let own = model.consumed().filter(|(.., by)| by.name == function.name).map(|(_, mapping, _)| mapping);

@@ -1,4 +1,4 @@
-//! What only a deployed stack can show.
+//! Checks that need a deployed stack.
 
 use crate::{
     finding::{Check, Findings, Severity},
@@ -10,8 +10,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "changed-since-deployed",
         severity: Severity::Warning,
-        title: "something is not as it was deployed",
-        why: "Somebody changed it by hand. The next deployment may put it back, or may not: CloudFormation compares templates, not what is there.",
+        title: "a resource differs from its deployment",
+        why: "It was changed by hand. The next deployment may put it back, or may not: CloudFormation compares templates, not what is there.",
         fix: "Put the value into the template and deploy, or change it back.",
         source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html",
         find: changed_since_deployed,
@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "secret-empty",
         severity: Severity::Error,
-        title: "the secret still is as the template made it",
+        title: "the secret has only the value that the template made",
         why: "It holds no key, so every request is answered 401 or 503.",
         fix: "Put the values in: aws secretsmanager put-secret-value.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/manage_update-secret-value.html",
@@ -29,7 +29,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "secret-unrotated",
         severity: Severity::Warning,
         title: "a secret has been the same for more than a year",
-        why: "Whoever has seen it since can still sign and call. Nobody has practised changing it either, so the day it leaks is the first time.",
+        why: "Everyone who has seen it can still sign and call, and a rotation that was never practised is slow on the day of a leak.",
         fix: "Add a new value to its list, move the callers, remove the old one (docs/operate.md).",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets.html",
         find: secret_unrotated,

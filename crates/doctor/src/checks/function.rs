@@ -1,4 +1,4 @@
-//! Functions themselves: runtime, logs, versions, and settings that do nothing for queues.
+//! Checks of functions: runtime, logs, versions, and settings without effect on queues.
 
 use crate::{
     finding::{Check, Findings, Severity},

@@ -1,4 +1,4 @@
-//! Event source mappings: settings that lose messages, and settings that Lambda refuses or that do nothing.
+//! Checks of event source mappings: settings that lose messages, that Lambda refuses, or that have no effect.
 
 use std::collections::BTreeMap;
 

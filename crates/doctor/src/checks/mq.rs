@@ -1,4 +1,4 @@
-//! RabbitMQ on Amazon MQ: event source mappings and brokers.
+//! Checks of RabbitMQ on Amazon MQ: event source mappings and brokers.
 
 use sluicegate_topology::Address;
 
@@ -13,7 +13,8 @@ use crate::{
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 const TIMEOUT_S_MAX: u64 = 840;
-/// What Amazon MQ sets from RabbitMQ 4 on. <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-sizing-guidelines.html>
+/// What Amazon MQ sets from RabbitMQ 4 on.
+/// <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-sizing-guidelines.html>
 const MESSAGE_BYTES_DEFAULT: u64 = 524_288;
 /// What Lambda does in the function's name to reach a broker in a private network. Same page.
 const ACTIONS: [&str; 8] = [
@@ -71,7 +72,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "mq-virtual-host",
         severity: Severity::Error,
         title: "a consumer gets messages from one virtual host and republishes into another",
-        why: "Without VIRTUAL_HOST a mapping reads from /. What is retried or rejected goes to the virtual host of RABBITMQ_URL, where nobody looks for it.",
+        why: "Without VIRTUAL_HOST a mapping reads from /. What is retried or rejected goes to the virtual host of RABBITMQ_URL, which is another.",
         fix: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping has to be made anew for it.",
         source: GUIDE,
         find: mq_virtual_host,

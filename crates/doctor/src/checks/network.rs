@@ -1,4 +1,4 @@
-//! RabbitMQ in a private network: whether the functions and the event source mappings reach what they call.
+//! Checks of RabbitMQ in a private network: whether functions and event source mappings reach what they call.
 
 use super::permissions::at;
 use crate::{
@@ -53,7 +53,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Whether every RabbitMQ broker of the templates, of which there is one, is private.
+/// Returns whether every RabbitMQ broker of the templates, of which there is one, is private.
 fn is_private(model: &Model<'_>) -> bool {
     let mut brokers = model.brokers.iter().filter(|broker| broker.rabbitmq).peekable();
     brokers.peek().is_some() && brokers.all(|broker| broker.public.clone().or(false) == Some(false))
@@ -72,7 +72,7 @@ fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// The groups with these ids; `None` if one of them is not in the templates.
+/// Returns the groups with these ids; `None` if one of them is not in the templates.
 fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m Group>> {
     ids.iter().map(|id| model.network.groups.iter().find(|group| Setting::Known(group.id.clone()) == *id)).collect()
 }
@@ -107,7 +107,7 @@ fn mq_security_group(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// The functions that hold a connection to the broker.
+/// Returns the functions that hold a connection to the broker.
 fn talkers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Function> {
     model.functions.iter().filter(|function| function.variable("RABBITMQ_URL").is_written())
 }
@@ -147,7 +147,7 @@ fn host(url: &str) -> Option<&str> {
     }
 }
 
-/// Whether a name or an address is surely of the Internet. AWS's own names may be of an endpoint.
+/// Returns whether a name or an address is surely of the Internet. AWS's own names may be of an endpoint.
 fn is_public(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(address)) => {

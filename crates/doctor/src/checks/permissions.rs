@@ -1,4 +1,4 @@
-//! What roles may not do and functions need. Found only where the whole role is in the template.
+//! Checks of permissions that functions need. Findings only where the whole role is in the template.
 
 use crate::{
     finding::{Check, Findings, Severity},
@@ -54,7 +54,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "queue-policy-denies",
         severity: Severity::Error,
         title: "a queue's own policy denies what a function does with it",
-        why: "A denial outweighs whatever the role allows: messages are refused, or cannot be received.",
+        why: "A denial outweighs what the role allows: messages are refused, or cannot be received.",
         fix: "Remove the statement, or limit it by a Condition or a Principal that spares the function's role.",
         source: "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html",
         find: queue_policy_denies,
@@ -98,7 +98,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "secret-permission",
         severity: Severity::Error,
-        title: "a function's role may not read a secret it is told to read",
+        title: "a function's role may not read a secret it refers to",
         why: "The function cannot authenticate requests, or cannot log in to the broker: nothing gets through.",
         fix: "Allow secretsmanager:GetSecretValue on the secret.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html",
@@ -198,7 +198,7 @@ fn deployment_permission(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// The key's own policy may allow it, so what is in the template must be the plain one.
+/// Returns the actions on the queue's key that the role lacks; none where a key's policy may allow them.
 fn lacks_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&str]) -> Vec<String> {
     let own = queue.kms_key.as_ref().known().filter(|key| !key.ends_with("alias/aws/sqs"));
     if own.is_none() || model.keys_opened {
@@ -248,7 +248,7 @@ fn policy_queue_url(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// Where a variable of a function is written.
+/// Returns where a variable of a function is written.
 pub(super) fn at(variable: &str) -> String {
     format!("Environment/Variables/{variable}")
 }

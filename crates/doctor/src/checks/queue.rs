@@ -1,4 +1,4 @@
-//! What a queue is: its type, its size, its encryption.
+//! Checks of queues: type, size, encryption.
 
 use crate::{
     finding::{Check, Findings, Severity},

@@ -1,4 +1,4 @@
-//! Dead-letter queues: whether messages get there, stay there, and come to rest there.
+//! Checks of dead-letter queues: whether messages arrive there and stay there.
 
 use crate::{
     finding::{Check, Findings, Severity},
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "dead-letter-target",
         severity: Severity::Error,
-        title: "deadLetterTargetArn is no ARN",
+        title: "deadLetterTargetArn is not an ARN",
         why: "!Ref of a queue is its URL. SQS refuses the RedrivePolicy.",
         fix: "Use !GetAtt Queue.Arn.",
         source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sqs-queue.html",
@@ -83,7 +83,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "dead-letter-loop",
         severity: Severity::Error,
         title: "dead letters come back to where they failed",
-        why: "A message that can never succeed goes round for ever, or until its retention ends; nobody sees a dead letter.",
+        why: "A message that can never succeed goes round for ever, or until its retention ends, and never becomes a dead letter.",
         fix: "Point deadLetterTargetArn at another queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
         source: QUEUES,
         find: dead_letter_loop,
@@ -202,7 +202,7 @@ fn dead_letter_loop(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether going from queue to dead-letter queue comes back to the start.
+/// Returns whether going from queue to dead-letter queue comes back to the start.
 fn leads_back(model: &Model<'_>, start: &str) -> bool {
     let mut at = start;
     for _ in 0..model.queues.len() {

@@ -1,4 +1,4 @@
-//! The template as a text: what is dropped or refused before any resource is made.
+//! Checks of the template's text: what is dropped or refused before a resource is made.
 
 use crate::{
     finding::{Check, Findings, Severity},

@@ -1,5 +1,5 @@
-//! The RabbitMQ topology, against what functions and mappings take for granted. Every queue of the file has a dead-letter queue
-//! and a delivery limit by itself, so neither is looked for.
+//! Checks of the RabbitMQ topology against functions and mappings. Every queue of a topology file has a dead-letter
+//! queue and a delivery limit, so neither is checked.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "topology-queue",
         severity: Severity::Error,
         title: "an MQ event source mapping names a queue that the topology does not have",
-        why: "Lambda waits for a queue that nobody declares, or reads from one without retry and dead-letter queues.",
+        why: "Lambda waits for a queue that is never declared, or reads from one without retry and dead-letter queues.",
         fix: "Add the queue to infra/topology.yaml and run sluicegate topology apply, or name another.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-errors.html",
         find: topology_queue,
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
         why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
-        fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps, and run sluicegate topology apply.",
+        fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: retry_ladder,
     },
@@ -70,7 +70,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Each MQ mapping of a consumer that republishes, with the name of its queue.
+/// Returns each MQ mapping of a consumer that republishes, with the name of its queue.
 fn mapped<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &'m Function, &'m str)> {
     model.fed_by_brokers().filter_map(|(mapping, function)| match &mapping.source {
         Source::Mq { queues, .. } if function.variable("RABBITMQ_URL").is_written() => {
@@ -92,7 +92,7 @@ fn has_queue(topology: &Topology, name: &str) -> bool {
     topology.queues().iter().any(|queue| queue.name == name)
 }
 
-/// What the variable binds, if it is an exchange.
+/// Returns what the variable binds, if it is an exchange.
 fn exchange(function: &Function, variable: &str) -> Option<(String, RoutingKey)> {
     let value = function.variable(variable).known()?;
     let bound = Binding::from_env(std::iter::once("q"), |_| Some(value.clone())).ok()?.remove("q")?;
@@ -123,7 +123,7 @@ fn topology_exchange(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// The function's ladder; what is wrong with the variable is told.
+/// Returns the function's retry delays; a faulty variable is a finding.
 fn ladder(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
     match function.variable("RABBITMQ_RETRY_DELAYS") {
         Setting::Absent => Some(RetryDelays::default()),

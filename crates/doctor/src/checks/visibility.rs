@@ -1,4 +1,4 @@
-//! How long messages stay hidden while somebody works on them, and how long they are kept at all.
+//! Checks of visibility timeouts and retention.
 
 use sluicegate_sam::VISIBILITY_S_DEFAULT;
 

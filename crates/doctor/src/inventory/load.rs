@@ -1,4 +1,4 @@
-//! The walk through a template and the templates nested in it.
+//! The loader of a template and its nested templates.
 
 use std::{
     cell::Cell,
@@ -20,11 +20,12 @@ use crate::{
     setting::{Props, is_known, text, unknown},
 };
 
-/// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no end.
+/// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no
+/// end.
 const NESTED_DEPTH_MAX: usize = 8;
 const NESTED: [&str; 2] = ["AWS::CloudFormation::Stack", "AWS::Serverless::Application"];
 
-/// A stack as CloudFormation tells it.
+/// A stack as CloudFormation describes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deployed {
     pub(crate) name: String,
@@ -110,7 +111,7 @@ impl Stack<'_> {
             parameters: self.parameters(inventory, &file, &document, given)?,
             pseudo: self.pseudo(),
             physical: BTreeMap::new(),
-            elsewhere: BTreeSet::new(),
+            remote: BTreeSet::new(),
             met_unknown: Cell::new(false),
         };
         // A resource whose condition cannot be decided is taken to exist.
@@ -164,10 +165,10 @@ impl Stack<'_> {
         let mut parameters = BTreeMap::new();
         for (name, parameter) in declared.into_iter().flatten() {
             // The value of these is the name of what holds the value.
-            let elsewhere = parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"));
+            let remote = parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"));
             let value = given.get(name).or_else(|| parameter.get("Default"));
             if let Some(value) = value.filter(|value| is_known(value))
-                && (!elsewhere || matches!(self.source, Source::Stack(_)))
+                && (!remote || matches!(self.source, Source::Stack(_)))
             {
                 if let (Some(what), Source::File(_)) = (refusal(parameter, value), &self.source) {
                     let file = Some((Arc::from(file), Arc::clone(document)));
@@ -273,7 +274,7 @@ impl Stack<'_> {
                 let read = read.and_then(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
                 let Some((text, path)) = read else {
                     inventory.hidden = true;
-                    inventory.notes.push(format!("{shown}: its template is no file here"));
+                    inventory.notes.push(format!("{shown}: its template is not a file here"));
                     return Ok(BTreeMap::new());
                 };
                 let name = format!("{}-{id}", self.name);
@@ -283,7 +284,7 @@ impl Stack<'_> {
     }
 }
 
-/// Why CloudFormation refuses a parameter's value. A pattern (`AllowedPattern`) is left to it.
+/// Returns why CloudFormation refuses a parameter's value. A pattern (`AllowedPattern`) is left to it.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html>
 fn refusal(parameter: &Value, value: &Value) -> Option<String> {
     let shown = |value: &str| match Props(parameter).flag("NoEcho").known() {
@@ -324,7 +325,7 @@ fn is_nested(resource: &Written<'_>) -> bool {
     NESTED.contains(&resource.kind)
 }
 
-/// A list that is handed to a nested stack is one text.
+/// Joins a list into the one text that a nested stack receives.
 fn joined(value: Value) -> Value {
     match value {
         Value::Array(items) if is_known(&Value::Array(items.clone())) => {
@@ -334,8 +335,8 @@ fn joined(value: Value) -> Value {
     }
 }
 
-/// The value with every function replaced by what it stands for, and marked unknown where that cannot be told. `None` is
-/// `AWS::NoValue`.
+/// Returns the value with every function replaced by what it stands for, and marked unknown where it cannot be
+/// resolved. `None` is `AWS::NoValue`.
 fn lenient(resolver: &Resolver<'_>, value: &Value, path: &str) -> Option<Value> {
     match value {
         Value::Array(items) => Some(items.iter().filter_map(|item| lenient(resolver, item, path)).collect()),

@@ -1,7 +1,7 @@
-//! What a function's role may do, as far as the template says.
+//! The permissions of a function's role, as far as the template defines them.
 //!
-//! An answer is yes, no, or not known: a managed policy of somebody else, a resource that cannot be resolved and a condition all
-//! may allow. Only a sure no is worth a finding.
+//! An answer is yes, no, or unknown: managed policies of others, unresolved resources and conditions may allow
+//! anything. Only a certain no is a finding.
 
 use serde_json::Value;
 
@@ -14,23 +14,23 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     statements: Vec<Statement>,
-    /// There is more that cannot be read here.
+    /// Further statements cannot be read.
     open: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Statement {
-    /// Of several statements that fit, one that denies counts.
+    /// A denying statement overrides allowing ones.
     denies: bool,
     actions: Vec<String>,
-    /// Patterns of ARNs; one that is not known may be any.
+    /// Patterns of ARNs; an unknown one matches any.
     resources: Vec<Setting<String>>,
-    /// Whether it applies is not known here.
+    /// A condition: it is unknown whether the statement applies.
     conditional: bool,
 }
 
 impl Access {
-    /// Whether the role surely may not do this to the resource; without a resource, to none at all.
+    /// Returns whether the role certainly may not call this action on the resource; without a resource, on any.
     pub(crate) fn lacks(&self, action: &str, resource: Option<&str>) -> bool {
         let fits = |statement: &&Statement| {
             statement.actions.iter().any(|pattern| matches(&pattern.to_lowercase(), &action.to_lowercase()))
@@ -48,7 +48,7 @@ impl Access {
         !allowed || fitting.iter().any(|statement| denied(statement))
     }
 
-    /// The resources that statements name, as far as they are known.
+    /// Returns the resources that statements name, as far as they are known.
     pub(crate) fn resources(&self) -> impl Iterator<Item = &str> {
         let all = self.statements.iter().flat_map(|statement| &statement.resources);
         all.filter_map(|resource| resource.as_ref().known()).map(String::as_str)
@@ -88,7 +88,7 @@ impl Access {
 }
 
 fn statement_of(props: Props<'_>) -> Option<Statement> {
-    // What is not listed in them is meant, which is more than can be told here.
+    // They allow everything not listed, which cannot be enumerated here.
     if props.get("NotAction").is_written() || props.get("NotResource").is_written() {
         return None;
     }
@@ -101,7 +101,7 @@ fn statement_of(props: Props<'_>) -> Option<Statement> {
     })
 }
 
-/// `*` is any text, `?` any character.
+/// Matches a pattern in which `*` is any text and `?` any character.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
@@ -125,7 +125,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|one| *one == '*')
 }
 
-/// The managed policies that functions are commonly given, and what they allow on every resource.
+/// Common managed policies of functions, with the actions they allow on every resource.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/permissions-managed-policies.html>
 const MANAGED: &[(&str, &[&str])] = &[
     ("AWSLambdaBasicExecutionRole", LOGS),
@@ -202,13 +202,13 @@ impl Policies {
         Self { roles }
     }
 
-    /// What the role with this ARN may do.
+    /// Returns what the role with this ARN may do.
     pub(super) fn of_role(&self, arn: &str) -> Access {
         let role = self.roles.iter().find(|(known, _)| known == arn);
         role.map_or_else(Access::unreadable, |(_, access)| access.clone())
     }
 
-    /// What the role of a function may do.
+    /// Returns what the role of a function may do.
     pub(super) fn of_function(&self, resource: &Resource, sam: bool) -> Access {
         let props = resource.props();
         match props.text("Role") {
@@ -220,7 +220,7 @@ impl Policies {
     }
 }
 
-/// A managed policy, by its ARN or its name.
+/// Returns a managed policy, by its ARN or its name.
 fn managed(inventory: &Inventory, policy: &Value) -> Access {
     let Some(policy) = text(policy) else { return Access::unreadable() };
     if let Some(own) = inventory.of_kind("AWS::IAM::ManagedPolicy").find(|own| own.reference == policy) {
@@ -231,7 +231,7 @@ fn managed(inventory: &Inventory, policy: &Value) -> Access {
     known.map_or_else(Access::unreadable, |(_, actions)| Access::allow(actions, Setting::Known("*".to_owned())))
 }
 
-/// The role SAM makes: from `Policies`, from the network, and from the events.
+/// Returns the role SAM makes: from `Policies`, from the network, and from the events.
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html>
 fn made(props: Props<'_>) -> Access {
     let everything = || Setting::Known("*".to_owned());
@@ -257,7 +257,8 @@ fn made(props: Props<'_>) -> Access {
     access
 }
 
-/// One of a SAM function's `Policies`: a document, a template with its parameters, or the name of a managed policy.
+/// Reads one of a SAM function's `Policies`: a document, a template with its parameters, or the name of a managed
+/// policy.
 fn of_sam(policy: &Value) -> Access {
     let props = Props(policy);
     if let Some(name) = text(policy) {
@@ -292,7 +293,7 @@ fn of_sam(policy: &Value) -> Access {
             &["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"],
             Setting::Known("*".to_owned()),
         ),
-        // The other templates are about other services, or are none that is known.
+        // The other templates are for other services, or unknown.
         _ => Access::unreadable(),
     }
 }

@@ -1,4 +1,4 @@
-//! `AWS::CloudWatch::Alarm`: what it watches.
+//! `AWS::CloudWatch::Alarm` and the metric it watches.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Alarm {
     pub(crate) origin: Origin,
     pub(crate) metrics: Vec<Metric>,
-    /// Somebody is told.
+    /// It has an action.
     pub(crate) acts: bool,
     /// Its actions when it goes off.
     pub(crate) actions: Vec<Setting<String>>,
@@ -29,7 +29,7 @@ pub(crate) struct Alarm {
 pub(crate) struct Topic {
     pub(crate) origin: Origin,
     pub(crate) arn: String,
-    /// Something in the templates subscribes to it, or may.
+    /// The templates have, or may have, a subscription.
     pub(crate) subscribed: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Metric {
     pub(crate) namespace: Setting<String>,
     pub(crate) name: Setting<String>,
     pub(crate) dimensions: BTreeMap<String, Setting<String>>,
-    /// What it is about cannot be told.
+    /// Its metric is unknown.
     pub(crate) hidden: bool,
 }
 

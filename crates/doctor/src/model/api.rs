@@ -16,9 +16,9 @@ pub(crate) struct Api {
     /// What `Ref` gives.
     pub(crate) id: String,
     pub(crate) routes: Vec<Route>,
-    /// Some limit of requests is set on its stage.
+    /// Its stage limits requests.
     pub(crate) throttled: Setting<bool>,
-    /// The settings that let no request through, as paths of properties.
+    /// The properties that block every request.
     pub(crate) closed: Vec<String>,
     /// Requests are written to a log.
     pub(crate) access_logs: Setting<bool>,
@@ -38,11 +38,11 @@ pub(crate) struct Route {
 pub(crate) struct Url {
     pub(crate) origin: Origin,
     pub(crate) auth: Setting<String>,
-    /// The actions that permissions of its function give to everybody; `None` where SAM makes them.
+    /// The actions that permissions of its function give to every caller; `None` where SAM makes them.
     pub(crate) permitted: Option<Vec<String>>,
 }
 
-/// The name of the API that SAM makes for events that name none.
+/// The API that SAM generates for events without an ApiId.
 const IMPLICIT: &str = "ServerlessHttpApi";
 
 pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
@@ -104,7 +104,7 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props:
     let route = Route { origin: origin.clone(), key, function: Some(resource.reference.clone()) };
     match apis.iter_mut().find(|api| api.id == id) {
         Some(api) => api.routes.push(route),
-        // The implicit API is made of globals, which say nothing here that a person could point to.
+        // The implicit API comes from the globals and has no place in the template.
         None if id == IMPLICIT => apis.push(Api {
             origin: origin.clone(),
             id,
@@ -124,7 +124,7 @@ fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item =
     };
     let single = |stage: &&Props<'_>| stage.object("RouteSettings").members().next().is_some();
     let logs = |stage: &&Props<'_>| stage.get("AccessLogSettings").is_written();
-    // Without a stage nobody can call it, or the stage is elsewhere.
+    // Without a stage it cannot be called, or the stage is elsewhere.
     let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::Unknown };
     Api {
         origin: resource.origin.clone(),
@@ -136,7 +136,7 @@ fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item =
     }
 }
 
-/// The limits that are 0: of all routes, and of single ones.
+/// Returns the limits that are 0: of all routes, and of single ones.
 fn closed(stage: Props<'_>) -> Vec<String> {
     let zero = |limits: Props<'_>, place: &str| {
         let names = ["ThrottlingRateLimit", "ThrottlingBurstLimit"].into_iter();
@@ -150,7 +150,7 @@ fn closed(stage: Props<'_>) -> Vec<String> {
     found
 }
 
-/// The routes of an OpenAPI document, with the functions its integrations name.
+/// Returns the routes of an OpenAPI document, with the functions its integrations name.
 fn routes_of_body(body: Option<&Value>, origin: &Origin) -> Vec<Route> {
     let paths = body.map(|body| Props(body).object("paths"));
     let mut routes = Vec::new();
@@ -166,7 +166,7 @@ fn routes_of_body(body: Option<&Value>, origin: &Origin) -> Vec<Route> {
     routes
 }
 
-/// `arn:…:lambda:path/2015-03-31/functions/ARN/invocations`, or the function's ARN.
+/// Returns the function's name from `arn:…:lambda:path/2015-03-31/functions/ARN/invocations`, or from its ARN.
 fn function_of_uri(uri: &str) -> Option<String> {
     let (_, name) = uri.rsplit_once(":function:")?;
     Some(function_of(name.trim_end_matches("/invocations")).0)

@@ -26,26 +26,26 @@ pub(crate) struct Function {
     pub(crate) log_format: Setting<String>,
     pub(crate) log_group: Setting<String>,
     pub(crate) application_log_level: Setting<String>,
-    /// Where failed asynchronous invocations go, by the property that says so.
+    /// The property that names a destination of failed asynchronous invocations.
     pub(crate) async_failures: Option<&'static str>,
     /// Traffic moves from version to version, by CodeDeploy.
     pub(crate) shifts_traffic: bool,
     /// An alias is kept at the newest version.
     pub(crate) alias: Setting<String>,
     pub(crate) provisioned: bool,
-    /// SAM makes its role.
+    /// SAM generates its role.
     pub(crate) role_is_made: bool,
     /// `VpcConfig` is written.
     pub(crate) in_network: Setting<bool>,
     pub(crate) security_groups: Vec<Setting<String>>,
-    /// Its role's ARN; absent where SAM makes the role.
+    /// Its role's ARN; absent where SAM generates the role.
     pub(crate) role: Setting<String>,
-    /// What its role may do.
+    /// The permissions of its role.
     pub(crate) access: Access,
 }
 
 impl Function {
-    /// A variable of its environment that is not empty.
+    /// Returns a variable of its environment that is not empty.
     pub(crate) fn variable(&self, name: &str) -> Setting<String> {
         match self.environment.get(name) {
             Some(Setting::Known(text)) if text.is_empty() => Setting::Absent,
@@ -54,7 +54,7 @@ impl Function {
         }
     }
 
-    /// `QUEUE_<NAME>` and what it is.
+    /// Returns each variable `QUEUE_<NAME>` with its value.
     pub(crate) fn bindings(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
         let variables = self.environment.iter().map(|(name, value)| (name.as_str(), value));
         variables.filter(|(name, _)| self.binds.iter().any(|bound| bound == name))
@@ -121,7 +121,8 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
     }
 }
 
-/// The deployments that move an alias by a role of the template, with the property that names the role and what it may do.
+/// Returns the deployments that move an alias with a role of the template, with the property that names the role and
+/// its permissions.
 pub(super) fn deployments(inventory: &Inventory, policies: &Policies) -> Vec<(Origin, &'static str, Access)> {
     let sam = inventory.of_kind("AWS::Serverless::Function").filter(|resource| shifts(resource.props()));
     let sam = sam.map(|resource| {

@@ -27,36 +27,36 @@ pub(crate) struct Mapping {
     pub(crate) concurrency_max: Setting<u64>,
     /// `ProvisionedPollerConfig` is written.
     pub(crate) provisioned: bool,
-    /// Some filter is written.
+    /// It has a filter.
     pub(crate) filtered: bool,
-    /// Properties that are for other kinds of sources.
+    /// Properties of other kinds of sources.
     pub(crate) misplaced: Vec<&'static str>,
-    /// It surely exists; else its condition cannot be decided here.
+    /// It certainly exists; otherwise its condition is undecided.
     pub(crate) certain: bool,
     /// It is an event of a SAM function.
     pub(crate) is_event: bool,
 }
 
-/// Where the messages come from.
+/// The source of the messages.
 #[derive(Debug)]
 pub(crate) enum Source {
     Sqs {
-        /// What is given as the queue's ARN.
+        /// The value in the place of the queue's ARN.
         queue: Setting<String>,
     },
     Mq {
         /// The broker's ARN.
         broker: Setting<String>,
         queues: Vec<Setting<String>>,
-        /// How many secrets it has to log in with.
+        /// The number of secrets with credentials.
         logins: Setting<usize>,
         virtual_host: Setting<String>,
-        /// SAM is told to give each policy a name of its own.
+        /// `DynamicPolicyName`: SAM gives each policy a distinct name.
         policy_named: Setting<bool>,
     },
 }
 
-/// What only streams know.
+/// Properties of streams only.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 const OF_STREAMS: [&str; 8] = [
     "BisectBatchOnFunctionError",
@@ -68,7 +68,7 @@ const OF_STREAMS: [&str; 8] = [
     "StartingPositionTimestamp",
     "TumblingWindowInSeconds",
 ];
-/// What only SQS knows, of what both could be taken to know. Same page.
+/// Properties of SQS only. Same page.
 const NOT_OF_MQ: [&str; 3] = ["FunctionResponseTypes", "ProvisionedPollerConfig", "ScalingConfig"];
 
 pub(super) fn all(inventory: &Inventory) -> Vec<Mapping> {
@@ -182,7 +182,7 @@ fn service(arn: &str) -> Option<&str> {
     arn.strip_prefix("arn:")?.split(':').nth(1)
 }
 
-/// Name and qualifier of a function, from its name, its ARN, or the ARN of an alias or a version.
+/// Returns name and qualifier of a function, from its name, its ARN, or the ARN of an alias or a version.
 pub(crate) fn function_of(reference: &str) -> (String, Option<String>) {
     let name = reference.split_once(":function:").map_or(reference, |(_, name)| name);
     match name.split_once(':') {

@@ -1,4 +1,4 @@
-//! The network around a private broker, as far as the templates make it.
+//! The network around a private broker, as far as the templates define it.
 
 use serde_json::Value;
 
@@ -7,14 +7,14 @@ use crate::{
     setting::{Props, Setting},
 };
 
-/// What of a VPC decides who reaches whom.
+/// The parts of a VPC that decide which connections are possible.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
-    /// The VPC, if the templates make one; else nothing is known of the network.
+    /// The VPC, if the templates define one; otherwise the network is unknown.
     pub(crate) vpc: Option<Origin>,
-    /// Some route leads out of the private subnets: a NAT gateway, or a way that is not looked at here.
+    /// Some route leads out of the private subnets: a NAT gateway, or a route that is not examined.
     pub(crate) leads_out: bool,
-    /// The services that interface endpoints are of, such as `sts`; unknown ones may be any.
+    /// The services of interface endpoints, such as `sts`; an unknown one may be any.
     pub(crate) endpoints: Vec<Setting<String>>,
     pub(crate) groups: Vec<Group>,
 }
@@ -24,9 +24,9 @@ pub(crate) struct Network {
 pub(crate) struct Group {
     pub(crate) origin: Origin,
     pub(crate) id: String,
-    /// The ports that may be called from it; `None` where all may, or where a rule cannot be read.
+    /// The allowed outbound ports; `None` where all are allowed, or a rule cannot be read.
     pub(crate) egress: Option<Vec<(u64, u64)>>,
-    /// The ports that may be called in it. A group lets none in by itself.
+    /// The allowed inbound ports; by default none.
     pub(crate) ingress: Option<Vec<(u64, u64)>>,
 }
 
@@ -45,7 +45,7 @@ fn covers(rules: Option<&[(u64, u64)]>, port: u64) -> bool {
 }
 
 pub(super) fn network(inventory: &Inventory) -> Network {
-    // A route to whatever else than an Internet gateway may lead out of a private subnet.
+    // Any route except one to an Internet gateway may lead out of a private subnet.
     let outward = ["NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId", "VpcPeeringConnectionId"];
     let leads = |route: &Resource| outward.iter().any(|name| route.props().get(name).is_written());
     Network {
@@ -85,7 +85,7 @@ fn group(inventory: &Inventory, resource: &Resource) -> Group {
     Group { origin: resource.origin.clone(), id, egress, ingress }
 }
 
-/// The range of TCP ports of a rule, empty for other protocols; `None` if that is not known.
+/// Returns the range of TCP ports of a rule, empty for other protocols; `None` if that is not known.
 fn ports(rule: &Value) -> Option<(u64, u64)> {
     let rule = Props(rule);
     match rule.text("IpProtocol").known()?.as_str() {

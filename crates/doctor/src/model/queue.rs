@@ -1,4 +1,4 @@
-//! `AWS::SQS::Queue`. The attributes SQS tells of a queue have the names of CloudFormation's properties, so both are read here.
+//! `AWS::SQS::Queue`. SQS gives attributes the names of CloudFormation's properties, so one reader serves both.
 
 use serde_json::Value;
 
@@ -31,9 +31,9 @@ pub(crate) struct Queue {
     pub(crate) managed_encryption: Setting<bool>,
     /// The key's id, ARN or alias.
     pub(crate) kms_key: Setting<String>,
-    /// A policy of the queue itself may allow what roles do not.
+    /// A queue policy may allow what roles do not.
     pub(crate) opened: bool,
-    /// What policies of the queue deny without a condition.
+    /// What queue policies deny without a condition.
     pub(crate) denials: Vec<Denial>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Denial {
 }
 
 impl Denial {
-    /// Whether it denies the action to a role; the ARN of a role that SAM makes is not known.
+    /// Returns whether it denies the action to a role; the ARN of a role that SAM makes is not known.
     pub(crate) fn denies(&self, action: &str, role: Option<&str>) -> bool {
         let everyone = |principal: &String| principal == "*" || principal.ends_with(":root");
         let named = |principal: &String| everyone(principal) || Some(principal.as_str()) == role;
@@ -71,8 +71,8 @@ pub(crate) struct RedriveAllow {
     pub(crate) sources: Vec<Setting<String>>,
 }
 
-/// What the policies of the queue with this URL deny. A condition, and what a statement leaves out instead of naming it, may spare
-/// the role.
+/// Returns what the policies of the queue with this URL deny. Statements with a condition, or with `NotAction` and the
+/// like, may spare the role and are left out.
 fn denials(inventory: &Inventory, url: &str) -> Vec<Denial> {
     let own = |policy: &&Resource| {
         let listed = policy.props().texts("Queues").or(Vec::new()).unwrap_or_default();
@@ -106,7 +106,7 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Queue> {
     inventory.of_kind("AWS::SQS::Queue").map(queue).collect()
 }
 
-/// The URLs of the queues that have a policy of their own.
+/// Returns the URLs of the queues that have a policy of their own.
 fn opened(inventory: &Inventory) -> Vec<Setting<String>> {
     let policies = ["AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"].into_iter();
     let policies = policies.flat_map(|kind| inventory.of_kind(kind));
@@ -148,7 +148,7 @@ fn queue(resource: &Resource, opened: &[Setting<String>], denials: Vec<Denial>) 
     }
 }
 
-/// A policy is an object, or JSON text of one.
+/// Returns a policy as an object; it may be written as JSON text.
 fn policy<T>(props: Props<'_>, name: &str, read: impl FnOnce(Props<'_>) -> T) -> Setting<T> {
     match props.get(name) {
         Setting::Absent => Setting::Absent,

@@ -1,4 +1,4 @@
-//! Log groups, secrets and brokers: of each, the few properties that matter to messages.
+//! Log groups, secrets and brokers, with the few properties that matter to messages.
 
 use crate::{
     inventory::{Inventory, Origin, Resource},
@@ -19,9 +19,9 @@ pub(crate) struct Secret {
     pub(crate) origin: Origin,
     pub(crate) arn: String,
     pub(crate) text: Setting<String>,
-    /// How many versions it has had, where that can be asked.
+    /// The number of versions, for a deployed secret.
     pub(crate) versions: Setting<u64>,
-    /// How many days it has been as it is, where that can be asked.
+    /// Days since the last change, for a deployed secret.
     pub(crate) days_unchanged: Setting<u64>,
 }
 
@@ -36,13 +36,13 @@ pub(crate) struct Broker {
     /// `PubliclyAccessible`
     pub(crate) public: Setting<bool>,
     pub(crate) security_groups: Vec<Setting<String>>,
-    /// Nothing changes its limits: no `Configuration` is written.
+    /// It has no `Configuration`, so its limits are the defaults.
     pub(crate) limits_are_defaults: bool,
 }
 
-/// The property that the number of a secret's versions is laid over a deployed secret as.
+/// The property under which an overlay stores the number of a secret's versions.
 pub(crate) const VERSIONS: &str = "Sluicegate::Versions";
-/// The same for the days since it was changed.
+/// The same for the days since the last change.
 pub(crate) const DAYS_UNCHANGED: &str = "Sluicegate::DaysUnchanged";
 
 pub(super) fn log_groups(inventory: &Inventory) -> Vec<LogGroup> {
@@ -87,7 +87,8 @@ pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
     inventory.of_kind("AWS::AmazonMQ::Broker").map(broker).collect()
 }
 
-/// Whether some key's policy allows more than it does for the account as a whole, which leaves it to the policies of roles.
+/// Returns whether some key's policy allows more than it does for the account as a whole, which leaves it to the
+/// policies of roles.
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>
 pub(super) fn keys_opened(inventory: &Inventory) -> bool {
     let opens = |key: &Resource| match key.props().object("KeyPolicy").items("Statement") {

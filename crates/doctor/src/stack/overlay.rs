@@ -1,4 +1,4 @@
-//! What queues, functions, event source mappings and secrets are now, asked one by one.
+//! The calls that read the current state of queues, functions, event source mappings and secrets.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -101,7 +101,7 @@ async fn properties(lambda: &aws_sdk_lambda::Client, name: &str, written: &Value
     Ok(properties)
 }
 
-/// The mappings of the stack, and those that others made from its queues or for its functions.
+/// Returns the mappings of the stack, and those that others made from its queues or for its functions.
 async fn mappings(
     lambda: &aws_sdk_lambda::Client,
     inventory: &Inventory,
@@ -143,7 +143,7 @@ async fn mappings(
     found
 }
 
-/// What a mapping from SQS or Amazon MQ is now, with its UUID.
+/// Returns what a mapping from SQS or Amazon MQ is now, with its UUID.
 fn of_mapping(now: &EventSourceMappingConfiguration) -> Option<(String, Option<Properties>)> {
     let source = now.event_source_arn()?;
     let is_queue = source.contains(":sqs:");

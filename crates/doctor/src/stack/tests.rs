@@ -1,4 +1,4 @@
-//! A deployed stack with planted faults, on LocalStack; and nested stacks, without one.
+//! Tests with a deployed stack on LocalStack that has planted faults, and with nested stacks.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -97,7 +97,7 @@ async fn a_stack_that_is_not_there_is_an_error_that_says_so() {
     assert!(error.starts_with("cloudformation:DescribeStacks: ") && error.contains("no-such-stack"), "{error}");
 }
 
-/// Somebody who may see the stack and nothing of what is in it.
+/// A caller who may see the stack and none of its resources.
 #[tokio::test]
 async fn what_may_not_be_asked_is_told_call_by_call_and_the_rest_goes_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -1,4 +1,4 @@
-//! Declaring over AMQP. Everything waits with a limit, and a channel that the broker closed is followed by a new one.
+//! Declarations over AMQP. Every wait has a limit, and a channel that the broker closed is replaced.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,32 +16,33 @@ use crate::error::Error;
 use crate::plan::Difference;
 use crate::topology::ExchangeType;
 
-/// How long each answer of the broker is waited for. A cluster under load takes seconds to elect a quorum queue's leader.
+/// How long each answer of the broker is waited for. A cluster under load takes seconds to elect a quorum queue's
+/// leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reply codes of AMQP 0-9-1 (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
-/// How long the broker may take to say goodbye.
+/// How long closing a connection may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the broker answered to a declaration.
 pub(crate) enum Declared {
-    /// It is there as asked: before, or from now on.
+    /// It exists as declared, already or from now on.
     Done,
-    /// It is not there, and was only asked about.
+    /// It does not exist; the declaration was passive.
     Absent,
-    /// It is there otherwise.
+    /// It exists with other arguments.
     Differs(Difference),
 }
 
 /// Whether a declaration makes what is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Make it.
+    /// Creates it.
     Make,
-    /// Only ask whether there is one of the name; arguments are not compared.
+    /// Passive: checks the name only, not the arguments.
     Ask,
 }
 
@@ -65,7 +66,7 @@ impl Session {
     }
 
     pub(crate) async fn close(self) {
-        // It is over either way: what was asked for has been answered.
+        // A failure to close does not matter: every answer has arrived.
         drop(tokio::time::timeout(CLOSE_PATIENCE, self.connection.close(200, "done".into())).await);
     }
 
@@ -94,7 +95,7 @@ impl Session {
         self.declared(doing, mode, answer.map(drop))
     }
 
-    /// A binding that is there already is left as it is.
+    /// Creates a binding; an existing one stays as it is.
     pub(crate) async fn bind(&mut self, binding: &BindingDeclaration) -> Result<(), Error> {
         let (queue, exchange) = (self.short(&binding.queue)?, self.short(&binding.exchange)?);
         let (key, arguments) = (self.short(&binding.routing_key)?, self.table(&binding.arguments())?);
@@ -103,7 +104,7 @@ impl Session {
         bound.map_err(|error| failure(format!("{}, binding {binding}", self.place), &error))
     }
 
-    /// The broker ends a channel with each no; then the next question needs another.
+    /// Returns the open channel, or opens one: the broker closes the channel with each refusal.
     async fn channel(&mut self) -> Result<Channel, Error> {
         if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
             return Ok(channel.clone());
@@ -145,7 +146,7 @@ impl Session {
     }
 }
 
-/// Why a question has no good answer.
+/// A failed call to the broker.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("no answer within {} s", PATIENCE.as_secs())]
@@ -155,7 +156,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// The broker's reply code, if it was the broker who said no.
+    /// Returns the broker's reply code, if it was the broker who said no.
     fn code(&self) -> Option<u16> {
         match self {
             Self::Lapin(error) => match error.kind() {

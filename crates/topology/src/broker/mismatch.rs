@@ -1,12 +1,13 @@
-//! What RabbitMQ means by a 406: which argument, what was asked for, what is there.
+//! The argument and the two values in RabbitMQ's text of a 406.
 
 use serde_json::Value;
 
 use crate::plan::Difference;
 
 /// Reads RabbitMQ's text, such as
-/// `PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '5000' of type 'long'
-/// but current is the value '1000' of type 'long'`. It names the first difference only. A text of another shape is told whole.
+/// `PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '5000' of
+/// type 'long' but current is the value '1000' of type 'long'`. It names the first difference only. A text of another
+/// shape is returned whole.
 pub(crate) fn read(text: &str) -> Difference {
     let read = || {
         let (_, rest) = text.split_once("inequivalent arg '")?;
@@ -18,7 +19,7 @@ pub(crate) fn read(text: &str) -> Difference {
     read().unwrap_or_else(|| Difference { argument: text.to_owned(), wanted: None, there: None })
 }
 
-/// `none`, `'true'`, or `the value '5' of type 'signedint'`.
+/// Reads `none`, `'true'`, or `the value '5' of type 'signedint'`.
 fn value(text: &str) -> Option<Value> {
     let quoted = text.strip_prefix("the value ").unwrap_or(text).trim();
     let (value, value_type) = quoted.split_once(" of type ").unwrap_or((quoted, ""));

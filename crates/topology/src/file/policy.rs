@@ -1,4 +1,5 @@
-//! Policies: only what RabbitMQ 3.10 knows and every later version still takes, with a reason for all that is refused.
+//! Policies: only settings that RabbitMQ 3.10 knows and every later version still accepts; each refused setting has a
+//! reason.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Every mistake is a fault with its line, path and reason: each case makes one change to a valid file.
+//! Tests of faults: each case makes one change to a valid file and expects faults with line, pointer and reason.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A topology held against what the management API lists.
+//! The comparison of a topology with the management API's lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Pl
     Plan { vhost: vhost.to_owned(), changes, management_absent: None }
 }
 
-/// What is on the broker and not in the file. Of bindings only those that touch what is in the file.
+/// Returns what is on the broker and not in the file. Of bindings only those that touch what is in the file.
 fn foreign(
     topology: &Topology,
     exchanges: &[ExchangeDeclaration],

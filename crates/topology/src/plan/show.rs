@@ -1,4 +1,4 @@
-//! A plan as a person reads it: a sign, what it is, and in what it differs.
+//! A plan as text: a sign, a name and the differences.
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ impl fmt::Display for Difference {
             Some(value) => value.to_string(),
         };
         f.write_str(&self.argument)?;
-        // A text of the broker that nobody understood says it all itself.
+        // A text of the broker that was not understood is shown whole.
         if self.wanted.is_none() && self.there.is_none() {
             return Ok(());
         }
