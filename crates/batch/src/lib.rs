@@ -1,11 +1,13 @@
-//! The consumer runtime: takes a batch as Lambda delivers it, gives every message to its handler, and settles each exactly once.
+//! A consumer runtime for AWS Lambda: receives a batch, gives each message to its handler, and settles each exactly once.
 //!
 //! ```no_run
-//! # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! use sluicegate_batch::{Consumer, Outcome};
+//! use std::sync::Arc;
 //!
+//! use sluicegate_batch::{Consumer, Delivery, Outcome};
+//!
+//! # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! let consumer = Consumer::builder()
-//!     .on("github.*", async |delivery: std::sync::Arc<sluicegate_batch::Delivery>| {
+//!     .on("github.*", async |delivery: Arc<Delivery>| {
 //!         println!("{}", delivery.envelope().id());
 //!         Outcome::Done
 //!     })
@@ -14,25 +16,35 @@
 //! # }
 //! ```
 //!
-//! What a handler may rely on: the outer event is read tolerantly, so no message is hurt by its batch-mates; each envelope is
-//! read strictly, alone. A panic is that message's failure. A handler is cancelled at [`Delivery::deadline`], early enough to
-//! settle. Messages of one FIFO group are handled in order and one at a time, and none after a failure of the group.
-//! A message may be delivered more than once: handlers must be fit for that.
+//! `examples/consumer.rs` is a complete function, and [`testing`] makes deliveries for tests of handlers.
 //!
-//! Batches come from Amazon SQS and from RabbitMQ (Amazon MQ), told apart by the event; handlers see no difference but one. Most
-//! programs that publish to RabbitMQ know nothing of envelopes: such a raw message, say a body `Order ID: 12345` without any
-//! properties, gets an envelope made for it. [`Envelope::payload`] is then its bytes as they are, [`Envelope::content_type`] its
-//! content type if it has one, [`Envelope::event_type`] its property `type`, or `rabbitmq.message`, and [`Envelope::source`]
-//! `/rabbitmq/<vhost>/<queue>`. Its id is the property `message_id`. A message without one gets a new id, which its copies keep when
-//! it is tried again; but should a whole batch come back, it gets another, so publishers do well to set it.
+//! # Guarantees
 //!
-//! What becomes of a message of RabbitMQ, and why none is lost, is told in `source/rabbitmq.rs`.
+//! - The outer event is decoded tolerantly, so one message cannot make another fail; each message is decoded strictly.
+//! - A handler returns an [`Outcome`]: done, retry after a backoff ([`RetryPolicy`]), or reject with a reason. A rejected
+//!   message is stored in the dead-letter queue before it is deleted.
+//! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], early enough to settle.
+//! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
+//! - A message may be delivered more than once, so handlers must tolerate repeats.
 //!
-//! Every delivery leaves one log line with the fields `request_id`, `message_id` (the event's id), `broker_id`, `event_type`,
-//! `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`, and every queue of a batch one line of metrics, told
-//! in the crate `sluicegate-telemetry`. Payloads are never logged.
+//! # Sources
+//!
+//! Batches come from Amazon SQS (feature `sqs`, default) and RabbitMQ on Amazon MQ (feature `rabbitmq`); the event determines
+//! which. How RabbitMQ messages are settled without a partial response is documented in `source/rabbitmq.rs`.
+//!
+//! A RabbitMQ message that is not a CloudEvent, such as a body `Order ID: 12345` without properties, gets an envelope:
+//! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one, [`Envelope::event_type`] its
+//! property `type` or `rabbitmq.message`, and [`Envelope::source`] is `/rabbitmq/<vhost>/<queue>`. Its id is the property
+//! `message_id`. A message without one gets a new id, which its copies keep on a retry. If a whole batch comes back the message
+//! gets another id, so publishers should set `message_id`.
+//!
+//! # Logs and metrics
+//!
+//! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`, `event_type`, `queue`,
+//! `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`. Each queue of a batch writes one line of metrics, documented
+//! in the crate `sluicegate-telemetry`. Payloads are not logged.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
-compile_error!("nothing brings messages in: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
+compile_error!("no source of messages: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod batch_run;
 mod builder;

@@ -1,11 +1,30 @@
-//! Dead-letter queues, the same for SQS and RabbitMQ: list, show, redrive, edit, purge, and nothing lost.
+//! Dead-letter queues of SQS and RabbitMQ: list, show, redrive, edit and purge, without losing a message.
 //!
-//! - [`DeadLetterQueue`] is what a broker must be able to do; [`sqs::SqsDeadLetterQueue`] and its sibling do it;
-//! - [`scan`], [`redrive`] and [`purge`] run over all messages of a queue that a [`Filter`] means;
-//! - [`Summary`] counts them by reason, [`edited`] changes a body.
+//! - [`DeadLetterQueue`] is the trait of an open queue; [`sqs::SqsDeadLetterQueue`] and [`rabbitmq::RabbitmqDeadLetterQueue`]
+//!   implement it.
+//! - [`scan`], [`redrive`] and [`purge`] run over the messages that a [`Filter`] matches.
+//! - [`Summary`] counts messages by reason, and [`edited`] changes a body.
 //!
-//! The one rule above all: a message is deleted only after its broker has confirmed that the copy is stored. Whatever fails, and
-//! wherever the process is killed, each message is in the dead-letter queue, at its destination, or in both.
+//! ```no_run
+//! use sluicegate_dlq::sqs::{SqsDeadLetterQueue, VISIBILITY_DEFAULT};
+//! use sluicegate_dlq::{CancellationToken, DeadLetterQueue, Filter, Redrive, redrive};
+//! use sluicegate_queue::sqs::sdk_config;
+//!
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = sdk_config(|name| std::env::var(name).ok())?;
+//! let queue = SqsDeadLetterQueue::open(&config, "orders-dlq", VISIBILITY_DEFAULT).await?;
+//!
+//! let filter = Filter { types: vec!["order.*".parse()?], ..Filter::default() };
+//! let order = Redrive { filter: &filter, to: None, rate: None, limit: Some(100), dry_run: false };
+//! let report = redrive(&queue, &order, &CancellationToken::new(), &|_| {}).await;
+//! println!("{} of {} redriven", report.done, report.matched);
+//! queue.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A message is deleted only after its broker has confirmed that the copy is stored. Whatever fails, and wherever the process is
+//! killed, each message is in the dead-letter queue, at its destination, or in both.
 
 mod dead_letter;
 mod dead_letter_queue;

@@ -1,8 +1,36 @@
-//! Puts envelopes on a queue, and tells the caller exactly what may be concluded from the attempt.
+//! Sends envelopes to a queue, and reports what the caller may conclude from the result.
 //!
-//! A [`Receipt`] means that the broker took responsibility for the message. Every failure is a [`SendError`], which says
-//! whether the message is surely not on the queue, perhaps on it, or can never get there. Each broker is one file behind
-//! one Cargo feature: `sqs` (default) and `rabbitmq`.
+//! A [`Receipt`] proves that the broker stored the message. A [`SendError`] says whether the message is not on the queue, may be
+//! on it, or cannot get there.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use sluicegate_envelope::Envelope;
+//! use sluicegate_queue::sqs::{SqsProducer, sdk_config};
+//! use sluicegate_queue::{Message, Producer, SendError};
+//! use tokio::time::Instant;
+//!
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = sdk_config(|name| std::env::var(name).ok())?;
+//! let orders = SqsProducer::new(&config, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
+//! let order = Envelope::builder("o-1", "/orders", "order.placed").payload(Some("application/json"), "{}").build()?;
+//!
+//! match orders.send(&Message::new(&order), Instant::now() + Duration::from_secs(5)).await {
+//!     Ok(receipt) => println!("stored as {}", receipt.broker_id),
+//!     Err(SendError::Unknown { reason }) => println!("may be stored, send it again under the same id: {reason}"),
+//!     Err(error) => println!("not stored: {error}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each broker is a module behind a feature: `sqs` (default) and `rabbitmq`. Both offer a producer for envelopes and a
+//! confirmed store of a raw message, which the consumer and the dead-letter tool use: `sqs::store` and
+//! `rabbitmq::Broker::publish`.
+//!
+//! Names that several crates share are spelled here once: [`queue_names`] for RabbitMQ's retry and dead-letter queues,
+//! [`dead_letter`] for the attributes of dead letters, and [`Binding`] for the variables that bind a queue.
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -27,22 +55,22 @@ pub use error::{SendError, chain};
 pub use ordering::ordering_groups;
 pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 
-/// One envelope and how the broker is to treat it.
+/// An envelope to send, with its delivery options.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// What is stored.
+    /// The envelope to store.
     pub envelope: &'a Envelope,
-    /// Orders messages of one group on a FIFO queue, and shares a standard queue fairly between groups. Any text; what the
-    /// broker does not allow in a group is encoded. Empty means none.
+    /// The group: it orders messages on a FIFO queue, and shares a standard queue fairly. Any text; characters that the broker does
+    /// not allow are encoded. Empty means none.
     pub group: Option<&'a str>,
-    /// How long the message stays hidden at first, rounded up to whole seconds.
+    /// How long the message is hidden at first, rounded up to whole seconds.
     pub delay: Duration,
-    /// An X-Ray trace header (`Root=…;Parent=…;Sampled=…`), carried beside the message so that the consumer's trace joins ours.
+    /// An X-Ray trace header (`Root=…;Parent=…;Sampled=…`) that is sent beside the message and joins the consumer's trace.
     pub trace_header: Option<&'a str>,
 }
 
 impl<'a> Message<'a> {
-    /// A message in the envelope's own group, to be delivered at once.
+    /// Creates a message in the envelope's own group, without a delay.
     #[must_use]
     pub fn new(envelope: &'a Envelope) -> Self {
         Self { envelope, group: envelope.group(), delay: Duration::ZERO, trace_header: None }
@@ -52,18 +80,17 @@ impl<'a> Message<'a> {
 /// Proof that the broker stored the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The envelope's id: what the client is told.
+    /// The envelope's id, which clients receive.
     pub id: String,
-    /// The broker's own id of the stored message; empty for RabbitMQ, which gives none.
+    /// The broker's id of the stored message; empty for RabbitMQ, which assigns none.
     pub broker_id: String,
 }
 
-/// A queue that takes messages.
+/// A queue that accepts messages.
 pub trait Producer: Send + Sync {
-    /// Sends one message and waits until the broker has stored it, but never past `deadline`.
+    /// Sends one message and waits until the broker has stored it, but not past `deadline`.
     ///
-    /// A send is repeated by the producer where that is safe enough, so a message may be stored twice: always under the same
-    /// envelope id.
+    /// A producer retries failed attempts, so a message may be stored twice, under the same envelope id.
     ///
     /// # Errors
     /// What the caller may conclude, as a [`SendError`].
