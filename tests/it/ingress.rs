@@ -123,7 +123,7 @@ pub(crate) async fn answer<P: Producer, S: SecretSource>(ingress: &Ingress<P, S>
 
 /// An HTTP API event, from the real one, with what the case changes.
 pub(crate) fn http_api(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Value {
-    let mut event: Value = serde_json::from_str(include_str!("../../events/http-api-v2.json")).unwrap();
+    let mut event: Value = serde_json::from_str(include_str!("../events/http-api-v2.json")).unwrap();
     event["rawPath"] = path.into();
     event["requestContext"]["http"]["path"] = path.into();
     event["requestContext"]["http"]["method"] = method.into();
