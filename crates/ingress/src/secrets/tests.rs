@@ -24,7 +24,7 @@ fn contract() -> Contract {
         "paths": { "/take": { "post": {
             "operationId": "take",
             "security": [{ "apiKey": [] }, { "github": [] }, { "standardWebhooks": [] }],
-            "x-sluicegate": { "queue": "q", "type": "t", "fingerprint": "none" },
+            "x-sluicegate": { "queue": "q", "type": "t" },
         } } },
         "components": { "securitySchemes": {
             "apiKey": scheme("x-api-key", "api-keys"),
