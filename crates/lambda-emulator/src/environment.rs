@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::process::{Exit, LineSink, LiveEnvironments, Process};
-use crate::runtime_api::{Assignment, Event, RuntimeApi};
+use crate::runtime_api::{Assignment, RuntimeApi, RuntimeCall};
 
 /// Limit for init before the first invocation retries it.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
@@ -163,10 +163,10 @@ impl Environment {
         let first = async {
             tokio::select! {
                 biased;
-                event = api.event() => match event {
-                    Event::InitError(document) => Err(InitFailure::Reported { document }),
+                event = api.next_call() => match event {
+                    RuntimeCall::InitError(document) => Err(InitFailure::Reported { document }),
                     // No other event is possible: no invocation was assigned.
-                    Event::Ready | Event::Response(_) | Event::Error(_) => Ok(()),
+                    RuntimeCall::Ready | RuntimeCall::Response(_) | RuntimeCall::Error(_) => Ok(()),
                 },
                 Exit(reason) = process.exited() => Err(InitFailure::Exited(reason)),
             }
@@ -202,14 +202,14 @@ impl Environment {
             let step = async {
                 tokio::select! {
                     biased;
-                    event = self.api.event() => Ok(event),
+                    event = self.api.next_call() => Ok(event),
                     exit = self.process.exited() => Err(exit),
                 }
             };
             match timeout_at(deadline, step).await {
-                Ok(Ok(Event::Response(body))) => answer = Some(Invocation::Response(body)),
-                Ok(Ok(Event::Error(payload))) => answer = Some(Invocation::FunctionError { payload }),
-                Ok(Ok(Event::Ready | Event::InitError(_))) => {
+                Ok(Ok(RuntimeCall::Response(body))) => answer = Some(Invocation::Response(body)),
+                Ok(Ok(RuntimeCall::Error(payload))) => answer = Some(Invocation::FunctionError { payload }),
+                Ok(Ok(RuntimeCall::Ready | RuntimeCall::InitError(_))) => {
                     if let Some(answer) = answer.take() {
                         return (answer, true);
                     }

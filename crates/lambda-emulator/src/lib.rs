@@ -1,6 +1,6 @@
 //! AWS Lambda on one machine: the Runtime API, execution environments and event source mappings.
 //!
-//! A [`Function`] runs an unmodified function binary behind a Runtime API of its own, starts environments on demand,
+//! A [`Function`] runs an unmodified function binary behind the Runtime API; it starts environments on demand,
 //! reuses and replaces them. [`SqsMapping`] feeds it from SQS, [`RabbitmqMapping`] from RabbitMQ, by AWS's rules for
 //! batches, windows, filters and partial batch responses.
 //!
@@ -48,5 +48,5 @@ pub use mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
 pub use pool::{Function, FunctionCounts, FunctionObserver, StartError};
 pub use process::{Exit, LineSink, LiveEnvironments, Process};
 pub use rabbitmq::{Endpoint, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RabbitmqObserver};
-pub use sqs::{CONCURRENT_BATCHES_START, Queue, SqsMapping, SqsMappingSpec};
+pub use sqs::{CONCURRENT_BATCHES_START, SqsApi, SqsMapping, SqsMappingSpec};
 pub use sqs_client::{EndpointError, RemoteSqs, SqsClient};

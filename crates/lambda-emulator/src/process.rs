@@ -41,7 +41,7 @@ pub struct Process {
     _attendance: Option<ChildStdin>,
 }
 
-/// How a process ended, in the words of Lambda's `Runtime.ExitError`.
+/// The end of a process, in the words of Lambda's `Runtime.ExitError`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit(pub String);
 

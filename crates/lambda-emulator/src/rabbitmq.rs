@@ -58,13 +58,13 @@ pub struct RabbitmqMappingSpec {
     pub broker_arn: String,
     /// The most messages per invocation.
     pub batch_size: usize,
-    /// How long to gather messages after the first.
+    /// The time to gather messages after the first.
     pub batching_window: Duration,
     /// The parsed `Pattern` of each filter, for records whose `data` is read as JSON if it is JSON.
     pub filters: Vec<Value>,
 }
 
-/// What a mapping reports.
+/// An event of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RabbitmqEvent {
     /// A step in a message's life.

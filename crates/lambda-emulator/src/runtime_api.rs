@@ -2,8 +2,8 @@
 //!
 //! A runtime asks for the next invocation, answers it once, and asks again. Calls out of order are refused as Lambda
 //! refuses them: an unknown request id with 400 `InvalidRequestID`, a second answer with 403
-//! `InvalidStateTransition`. Each call becomes an `Event` for the environment, in order, before the runtime gets its
-//! acknowledgement. Nothing here times out: a frozen runtime keeps its socket. Streaming responses, SnapStart and
+//! `InvalidStateTransition`. Each call becomes a `RuntimeCall` for the environment, in order, before the runtime gets
+//! its acknowledgement. Nothing here times out: a frozen runtime keeps its socket. Streaming responses, SnapStart and
 //! extensions are absent on purpose.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -43,7 +43,7 @@ pub(crate) struct Assignment {
 
 /// A call of the runtime.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum RuntimeCall {
     /// It waits for an invocation: after init, and after each answer.
     Ready,
     /// Init failed; the error document it sent.
@@ -58,13 +58,13 @@ pub(crate) enum Event {
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
     shared: Arc<Shared>,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::UnboundedReceiver<RuntimeCall>,
     server: tokio::task::JoinHandle<()>,
 }
 
 struct Shared {
     phase: Mutex<Phase>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<RuntimeCall>,
 }
 
 /// The runtime's place in its loop.
@@ -107,7 +107,7 @@ impl RuntimeApi {
         self.address
     }
 
-    /// Assigns an invocation to the waiting runtime. Call it only after [`Event::Ready`].
+    /// Assigns an invocation to the waiting runtime. Call it only after [`RuntimeCall::Ready`].
     pub(crate) fn assign(&self, assignment: Assignment) {
         let mut phase = self.shared.phase();
         let id = assignment.request_id.clone();
@@ -121,7 +121,7 @@ impl RuntimeApi {
     }
 
     /// Waits for the runtime's next call. Cancel-safe.
-    pub(crate) async fn event(&mut self) -> Event {
+    pub(crate) async fn next_call(&mut self) -> RuntimeCall {
         match self.events.recv().await {
             Some(event) => event,
             // `shared` holds a sender for as long as `self` lives.
@@ -141,13 +141,13 @@ impl Shared {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self, event: Event) {
+    fn report(&self, event: RuntimeCall) {
         // The environment may be gone: nothing to report then.
         let _ = self.events.send(event);
     }
 
     /// Accepts the only answer to `id`.
-    fn answer(&self, id: String, event: Event) -> Result<(), Refusal> {
+    fn answer(&self, id: String, event: RuntimeCall) -> Result<(), Refusal> {
         let mut phase = self.phase();
         match &*phase {
             Phase::Running(current) if *current == id => {}
@@ -169,7 +169,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
         match std::mem::replace(&mut *phase, Phase::Failed) {
             Phase::Initializing | Phase::Answered(_) => {
                 *phase = Phase::Waiting(sender);
-                shared.report(Event::Ready);
+                shared.report(RuntimeCall::Ready);
             }
             // A second `next` comes on a new connection: the old one is dead.
             Phase::Waiting(_) => *phase = Phase::Waiting(sender),
@@ -203,9 +203,9 @@ fn invocation(assignment: Assignment) -> Response {
 
 async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
     match read(body).await? {
-        Some(body) => shared.answer(id, Event::Response(body)).map(|()| accepted()),
+        Some(body) => shared.answer(id, RuntimeCall::Response(body)).map(|()| accepted()),
         None => {
-            shared.answer(id, Event::Error(too_large()))?;
+            shared.answer(id, RuntimeCall::Error(too_large()))?;
             Err(Refusal::TooLarge)
         }
     }
@@ -213,7 +213,7 @@ async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, bod
 
 async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
     let document = read(body).await?.unwrap_or_else(too_large);
-    shared.answer(id, Event::Error(document)).map(|()| accepted())
+    shared.answer(id, RuntimeCall::Error(document)).map(|()| accepted())
 }
 
 async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, Refusal> {
@@ -223,7 +223,7 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Res
         return Err(Refusal::Transition("Ready", "InitError"));
     }
     *phase = Phase::Failed;
-    shared.report(Event::InitError(document));
+    shared.report(RuntimeCall::InitError(document));
     Ok(accepted())
 }
 

@@ -9,9 +9,9 @@
 mod batch;
 mod deliver;
 mod poll;
+mod polled_queue;
 mod record;
 mod shared;
-mod source;
 mod spec;
 mod verdict;
 
@@ -22,9 +22,9 @@ use tokio::task::JoinSet;
 
 use crate::filter::{FilterError, Filters};
 use crate::mapping::{Invoke, MappingObserver, Stop};
+use polled_queue::PolledQueue;
+pub use polled_queue::SqsApi;
 use shared::Shared;
-pub use source::Queue;
-use source::Source;
 pub use spec::{CONCURRENT_BATCHES_START, SqsMappingSpec};
 
 /// A running mapping. Dropping it aborts the invocations in flight; the messages become visible again.
@@ -38,7 +38,7 @@ impl SqsMapping {
     ///
     /// # Errors
     /// A filter's pattern that Lambda rejects.
-    pub fn start<Q: Queue, I: Invoke>(
+    pub fn start<Q: SqsApi, I: Invoke>(
         spec: SqsMappingSpec,
         queue: Q,
         function: I,
@@ -47,7 +47,7 @@ impl SqsMapping {
         let concurrency = spec.maximum_concurrency.unwrap_or(CONCURRENT_BATCHES_START);
         let shared = Arc::new(Shared {
             filters: Filters::parse(&spec.filters)?,
-            source: Source::new(queue, spec.queue_url.clone()),
+            queue: PolledQueue::new(queue, spec.queue_url.clone()),
             names: (spec.queue_name.as_str().into(), spec.function.as_str().into()),
             concurrency: Arc::new(Semaphore::new(usize::from(concurrency))),
             function,

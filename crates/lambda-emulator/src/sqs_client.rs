@@ -24,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 #[derive(Clone)]
 pub enum SqsClient {
     /// Queues in this process.
-    Embedded(Sqs),
+    Emulated(Sqs),
     /// Queues at a remote endpoint.
     Remote(RemoteSqs),
 }
@@ -36,7 +36,7 @@ impl SqsClient {
     /// The error of SQS; for a remote endpoint that cannot be reached, `ServiceUnavailable` with status 503.
     pub async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
         match self {
-            Self::Embedded(sqs) => sqs.call(action, input).await,
+            Self::Emulated(sqs) => sqs.call(action, input).await,
             Self::Remote(remote) => remote.call(action, input).await,
         }
     }
@@ -132,20 +132,20 @@ fn unavailable(message: String) -> ApiError {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use sqs_emulator::{Clock, Kind, SqsConfig, serve};
+    use sqs_emulator::{Clock, ErrorKind, SqsConfig, serve};
     use tokio::net::TcpListener;
 
     use super::*;
 
     #[tokio::test]
-    async fn a_remote_endpoint_answers_as_the_embedded_queues_do() {
+    async fn a_remote_endpoint_answers_as_the_emulated_queues_do() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sqs = Sqs::new(Clock::system(), SqsConfig::default());
         sqs.set_base_url(&url);
         let server = tokio::spawn(serve(listener, sqs.clone()));
         let remote = SqsClient::Remote(RemoteSqs::new(&url, "us-east-1").unwrap());
-        for client in [SqsClient::Embedded(sqs), remote] {
+        for client in [SqsClient::Emulated(sqs), remote] {
             let queue = client.call("CreateQueue", json!({ "QueueName": "q" })).await.unwrap();
             let url = queue["QueueUrl"].as_str().unwrap();
             client.call("SendMessage", json!({ "QueueUrl": url, "MessageBody": "héllo" })).await.unwrap();
@@ -157,7 +157,7 @@ mod tests {
             client.call("DeleteMessage", json!({ "QueueUrl": url, "ReceiptHandle": handle })).await.unwrap();
 
             let error = client.call("GetQueueUrl", json!({ "QueueName": "none" })).await.unwrap_err();
-            assert!(error.is(Kind::QueueDoesNotExist), "{error}");
+            assert!(error.is(ErrorKind::QueueDoesNotExist), "{error}");
             assert_eq!((error.status(), error.legacy_code()), (400, "AWS.SimpleQueueService.NonExistentQueue"));
         }
         server.abort();

@@ -108,7 +108,7 @@ impl Stack {
         });
         let client = match &options.endpoint_url {
             Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
-            None => SqsClient::Embedded(emulated(&ports.addresses.aws, &journal)),
+            None => SqsClient::Emulated(emulated(&ports.addresses.aws, &journal)),
         };
         settings.physical = provision::create(&client, &plan, options.endpoint_url.as_deref()).await?;
         let functions = std::mem::take(&mut plan.functions);
@@ -139,7 +139,7 @@ impl Stack {
             metrics: metrics.clone(),
         };
         tasks.spawn(serve("admin", terminal.clone(), admin::serve(ports.admin, admin)));
-        if let (Some(listener), SqsClient::Embedded(sqs)) = (ports.aws, &client) {
+        if let (Some(listener), SqsClient::Emulated(sqs)) = (ports.aws, &client) {
             let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));
             tasks.spawn(serve("aws", terminal.clone(), server));
         }

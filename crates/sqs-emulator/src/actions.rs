@@ -1,6 +1,6 @@
 //! The API actions: read the request, check it, run it on the engine, write the answer.
 //!
-//! Requests are tolerant (members that are null or not known are ignored), answers carry the members the API documents.
+//! Requests are read tolerantly: null and unknown members are ignored. Answers have the members that the API documents.
 
 mod attributes;
 mod batch;
@@ -14,16 +14,16 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::clock::EpochMs;
 use crate::engine::Engine;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 
 use input::parse;
 pub(crate) use message::ReceiveCall;
 pub(crate) use moves::task_id_in;
 
-/// Runs any action but `ReceiveMessage`, which may have to wait.
+/// Runs any action except `ReceiveMessage`, which may wait.
 ///
 /// # Errors
-/// What the action documents; `UnknownOperationException` for an action this engine does not have.
+/// The action's documented errors; `UnknownOperationException` for an unknown action.
 pub(crate) fn run(
     engine: &mut Engine,
     action: &str,
@@ -53,9 +53,12 @@ pub(crate) fn run(
         "ListMessageMoveTasks" => moves::list(engine, &parse(input)?),
         "CancelMessageMoveTask" => moves::cancel(engine, parse(input)?),
         "AddPermission" | "RemovePermission" => Err(ApiError::new(
-            Kind::UnsupportedOperation,
-            format!("{action} is not supported by the local queue service: nothing here is access-controlled."),
+            ErrorKind::UnsupportedOperation,
+            format!("{action} is not supported: this service has no access control."),
         )),
-        _ => Err(ApiError::new(Kind::UnknownOperation, format!("The action {action} is not valid for this endpoint."))),
+        _ => Err(ApiError::new(
+            ErrorKind::UnknownOperation,
+            format!("The action {action} is not valid for this endpoint."),
+        )),
     }
 }

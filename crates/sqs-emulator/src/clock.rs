@@ -1,8 +1,8 @@
-//! The time every part of the local stack goes by.
+//! The injected clock.
 //!
-//! `Clock::now` is the epoch time in milliseconds, derived from tokio's clock: under `tokio::time::pause` it stands
-//! still and moves only when tokio's time is advanced, so that tests of timeouts and windows need no waiting. It
-//! never goes backwards, also when the wall clock is set.
+//! `Clock::now` is the epoch time in milliseconds, derived from tokio's clock: under `tokio::time::pause` it moves only
+//! when tokio's time is advanced, so that tests of timeouts and windows need no waiting. It never goes backwards, even
+//! when the wall clock is set.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type EpochMs = u64;
 
-/// A source of epoch time that follows tokio's clock. Copies tell the same time.
+/// A source of epoch time that follows tokio's clock. Copies have the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -19,26 +19,26 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock set to the system's time now.
+    /// Creates a clock set to the system's current time.
     #[must_use]
     pub fn system() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::starting_at(millis(since_epoch))
     }
 
-    /// A clock that says `epoch_ms` now and goes on from there.
+    /// Creates a clock whose current time is `epoch_ms`.
     #[must_use]
     pub fn starting_at(epoch_ms: EpochMs) -> Self {
         Self { origin: Instant::now(), origin_epoch_ms: epoch_ms }
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> EpochMs {
         self.origin_epoch_ms.saturating_add(millis(self.origin.elapsed()))
     }
 
-    /// The instant to sleep until so that `now` has reached `epoch_ms`; a time before the clock's start is its start.
+    /// Returns the instant at which `now` reaches `epoch_ms`; for a time before the clock's start, its start.
     #[must_use]
     pub fn instant(&self, epoch_ms: EpochMs) -> Instant {
         let ahead = Duration::from_millis(epoch_ms.saturating_sub(self.origin_epoch_ms));

@@ -1,6 +1,6 @@
 //! The account and the Region of the service.
 
-/// Where the queues pretend to be.
+/// The identity of the service in ARNs and URLs.
 #[derive(Debug, Clone)]
 pub struct SqsConfig {
     /// The Region in ARNs.

@@ -1,9 +1,9 @@
-//! All queues as one pure state machine: queues by name, dead-letter queues, move tasks.
+//! The state machine of all queues: queues by name, dead-letter queues, move tasks.
 //!
 //! Callers of every account and Region share the queues: a queue's ARN and URL name those of the caller that created
 //! it.
 //!
-//! Every method takes the time. Events pile up in `events` until the caller takes them away.
+//! Every method takes the time. Events collect in `events` until the caller drains them.
 
 mod moves;
 
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::caller::Caller;
 use crate::clock::EpochMs;
 use crate::config::SqsConfig;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
 use crate::limits::{DELETED_NAME_REST_MS, PURGE_INTERVAL_MS};
 use crate::message::{Draft, Message};
@@ -24,19 +24,19 @@ use crate::queue::{Queue, Receive};
 use crate::queue_attributes::QueueAttributes;
 use crate::text::hex;
 
-/// The state of the embedded SQS.
+/// The state of the service.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) config: SqsConfig,
     pub(crate) base_url: String,
     pub(crate) queues: BTreeMap<Arc<str>, Queue>,
-    /// Names of deleted queues and the time of the deletion, while they cannot be used again.
+    /// Names of deleted queues that cannot be reused yet, with the time of the deletion.
     deleted: BTreeMap<Arc<str>, EpochMs>,
     pub(crate) move_tasks: MoveTasks,
     pub(crate) events: Vec<QueueEvent>,
 }
 
-/// What a send gave.
+/// The result of a send.
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) message_id: Arc<str>,
@@ -59,8 +59,7 @@ impl Engine {
         format!("{}/{}/{}", self.base_url, queue.account(), queue.name)
     }
 
-    /// The name in a queue URL: its last two segments are account and name, whatever comes before. AWS takes a bare
-    /// name, too.
+    /// Returns the queue's name in a URL, whose last two segments are account and name. AWS accepts a bare name too.
     pub(crate) fn name_in_url<'u>(&self, url: &'u str) -> Result<&'u str, ApiError> {
         let mut segments = url.trim_end_matches('/').rsplit('/');
         match (segments.next(), segments.next()) {
@@ -68,28 +67,31 @@ impl Engine {
                 let is_its = |queue: &Queue| account.is_none_or(|account| account == queue.account());
                 if self.queues.get(name).is_some_and(is_its) { Ok(name) } else { Err(ApiError::no_such_queue()) }
             }
-            _ => Err(ApiError::new(Kind::InvalidAddress, format!("The address {url} is not valid for this endpoint."))),
+            _ => Err(ApiError::new(
+                ErrorKind::InvalidAddress,
+                format!("The address {url} is not valid for this endpoint."),
+            )),
         }
     }
 
-    /// The name of the queue with this ARN, if it is one of ours.
+    /// Returns the name of the queue with this ARN, if it exists.
     pub(crate) fn name_of_arn(&self, arn: &str) -> Option<Arc<str>> {
         let name = arn.rsplit(':').next()?;
         let (name, queue) = self.queues.get_key_value(name)?;
         (*queue.arn == *arn).then(|| name.clone())
     }
 
-    /// The queue with its states brought up to `now`.
+    /// Returns the queue, advanced to `now`.
     pub(crate) fn queue(&mut self, name: &str, now: EpochMs) -> Result<&mut Queue, ApiError> {
         let queue = self.queues.get_mut(name).ok_or_else(ApiError::no_such_queue)?;
         queue.advance(now, &mut self.events);
         Ok(queue)
     }
 
-    /// Makes a queue, or confirms that it is there with these attributes.
+    /// Creates a queue, or confirms that it exists with these attributes; returns its URL.
     ///
     /// # Errors
-    /// `QueueNameExists` if it is there with others; the errors of `QueueAttributes`.
+    /// `QueueNameExists` if it exists with other attributes; the errors of `QueueAttributes`.
     pub(crate) fn create(
         &mut self,
         name: &str,
@@ -102,7 +104,7 @@ impl Engine {
             queue.attributes.clone().apply(given)?;
             let Some(attribute) = queue.attributes.first_difference(given) else { return Ok(self.url(queue)) };
             return Err(ApiError::new(
-                Kind::QueueNameExists,
+                ErrorKind::QueueNameExists,
                 format!("A queue already exists with the same name and a different value for attribute {attribute}"),
             ));
         }
@@ -110,7 +112,7 @@ impl Engine {
         self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_REST_MS);
         if self.deleted.contains_key(name) {
             return Err(ApiError::new(
-                Kind::QueueDeletedRecently,
+                ErrorKind::QueueDeletedRecently,
                 "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
             ));
         }
@@ -125,7 +127,7 @@ impl Engine {
         Ok(url)
     }
 
-    /// Changes attributes, all or none.
+    /// Sets attributes, all or none.
     pub(crate) fn set_attributes(
         &mut self,
         name: &str,
@@ -160,7 +162,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a queue with all its messages; receives that wait on it end.
+    /// Removes a queue with all its messages; waiting receives end.
     pub(crate) fn delete_queue(&mut self, name: &str, now: EpochMs) -> Result<(), ApiError> {
         let mut queue = self.queues.remove(name).ok_or_else(ApiError::no_such_queue)?;
         self.events.extend(queue.clear().iter().map(|message| QueueEvent::purged(&queue.name, message)));
@@ -175,7 +177,7 @@ impl Engine {
         let queue = self.queue(name, now)?;
         if queue.purged_at.is_some_and(|at| now.saturating_sub(at) < PURGE_INTERVAL_MS) {
             return Err(ApiError::new(
-                Kind::PurgeQueueInProgress,
+                ErrorKind::PurgeQueueInProgress,
                 format!("Only one PurgeQueue operation on {name} is allowed every 60 seconds."),
             ));
         }
@@ -185,7 +187,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Checks what every message of one call needs on this queue, whatever its batch-mates.
+    /// Checks the FIFO rules for one message.
     ///
     /// # Errors
     /// `MissingParameter` for a FIFO message without a group, `InvalidParameterValue` for one that cannot be
@@ -256,7 +258,8 @@ impl Engine {
         wanted: &Receive,
         now: EpochMs,
     ) -> Result<Vec<(Message, String)>, ApiError> {
-        // A policy whose dead-letter queue was deleted does nothing: better to deliver again than to lose the message.
+        // A policy whose dead-letter queue was deleted has no effect: a repeated delivery is better than a lost
+        // message.
         let policy = self.queue(name, now)?.attributes.redrive.clone();
         let redrive = policy.and_then(|policy| Some((self.name_of_arn(&policy.target_arn)?, policy.receive_count_max)));
         let queue = self.queue(name, now)?;

@@ -1,15 +1,15 @@
-//! What a caller gets when SQS says no.
+//! The errors of the SQS API.
 //!
 //! Every error has two names: the modelled one (`QueueDoesNotExist`), which new SDKs match, and the legacy query code
-//! (`AWS.SimpleQueueService.NonExistentQueue`), which older ones and boto3 show. A message is meant for the caller:
-//! it may repeat what the caller sent, never what others stored.
+//! (`AWS.SimpleQueueService.NonExistentQueue`), which older ones and boto3 show. A message is for the caller:
+//! it may repeat the caller's input, never stored data.
 
 use std::borrow::Cow;
 
-/// Which error, as the SQS API model names it, and the few that every AWS service shares.
+/// The kinds of errors, as the SQS API model names them, and the few common to every AWS service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // The names are Amazon's; their meaning is in the API reference.
-pub enum Kind {
+pub enum ErrorKind {
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
@@ -36,8 +36,8 @@ pub enum Kind {
     UnsupportedOperation,
 }
 
-impl Kind {
-    /// Modelled name, legacy query code, HTTP status.
+impl ErrorKind {
+    /// Returns the modelled name, the legacy query code and the HTTP status.
     const fn facts(self) -> (&'static str, &'static str, u16) {
         match self {
             Self::BatchEntryIdsNotDistinct => {
@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-/// A refused call: what went wrong, by both names, with a text for the caller.
+/// The error of a refused call: both names and a text for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {message}")]
 pub struct ApiError {
@@ -83,69 +83,69 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error of this engine.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    /// Creates an error of the emulator.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let (name, legacy_code, status) = kind.facts();
         Self { name: name.into(), legacy_code: legacy_code.into(), status, message: message.into() }
     }
 
-    /// An error another SQS endpoint answered with. `name` is the part of `__type` after `#`.
+    /// Creates an error from another SQS endpoint's answer. `name` is the part of `__type` after `#`.
     #[must_use]
     pub fn remote(name: String, legacy_code: Option<String>, status: u16, message: String) -> Self {
         let legacy_code = legacy_code.unwrap_or_else(|| name.clone());
         Self { name: name.into(), legacy_code: legacy_code.into(), status, message }
     }
 
-    /// A parameter with a value SQS does not take.
+    /// Creates the error for a parameter with an invalid value.
     pub fn invalid_parameter(message: impl Into<String>) -> Self {
-        Self::new(Kind::InvalidParameterValue, message)
+        Self::new(ErrorKind::InvalidParameterValue, message)
     }
 
-    /// A required parameter that is not there.
+    /// Creates the error for a missing parameter.
     #[must_use]
     pub fn missing(parameter: &str) -> Self {
-        Self::new(Kind::MissingParameter, format!("The request must contain the parameter {parameter}."))
+        Self::new(ErrorKind::MissingParameter, format!("The request must contain the parameter {parameter}."))
     }
 
-    /// No queue of that name.
+    /// Creates the error for a queue that does not exist.
     #[must_use]
     pub fn no_such_queue() -> Self {
-        Self::new(Kind::QueueDoesNotExist, "The specified queue does not exist.")
+        Self::new(ErrorKind::QueueDoesNotExist, "The specified queue does not exist.")
     }
 
-    /// The modelled name, such as `QueueDoesNotExist`.
+    /// Returns the modelled name, such as `QueueDoesNotExist`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The code of the old query protocol, such as `AWS.SimpleQueueService.NonExistentQueue`.
+    /// Returns the code of the Query protocol, such as `AWS.SimpleQueueService.NonExistentQueue`.
     #[must_use]
     pub fn legacy_code(&self) -> &str {
         &self.legacy_code
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The text for the caller.
+    /// Returns the text for the caller.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether the caller has to change something for the call to succeed.
+    /// Returns whether the caller must change the request for the call to succeed.
     #[must_use]
     pub fn sender_fault(&self) -> bool {
         self.status < 500
     }
 
-    /// Whether this is that error, wherever it came from.
+    /// Returns whether the error is of this kind, from the emulator or another endpoint.
     #[must_use]
-    pub fn is(&self, kind: Kind) -> bool {
+    pub fn is(&self, kind: ErrorKind) -> bool {
         self.name == kind.facts().0
     }
 }

@@ -1,7 +1,6 @@
-//! What happened to a message, told to whoever observes the queues.
+//! Events of messages, for observers of the queues.
 //!
-//! Events are told in the order in which they happened, after the engine's lock is released and before the call that
-//! caused them returns. An observer must be quick.
+//! Observers receive events in order, after the engine's lock is released and before the call that caused them returns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,22 +8,22 @@ use std::sync::Arc;
 use crate::message::Message;
 use crate::message_attribute::texts;
 
-/// One step in a message's life. `queue` is the name of the queue it happened in.
+/// One step of a message. `queue` is the name of its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // The fields say the same in every variant: queue, message id, body, receives so far.
+#[allow(missing_docs)] // The fields are the same in every variant: queue, message id, body, receives so far.
 pub enum QueueEvent {
     /// A producer sent it. A FIFO duplicate makes no event. `attributes` are its message attributes of type `String` or
     /// `Number`.
     Sent { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, attributes: BTreeMap<String, String> },
-    /// A consumer got it; `receive_count` includes this receive.
+    /// A consumer received it; `receive_count` includes this receive.
     Received { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32 },
     /// A consumer deleted it.
     Deleted { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32 },
-    /// A consumer set when it will be visible again: `timeout_s` from now.
+    /// A consumer changed its visibility timeout to `timeout_s` from now.
     VisibilityChanged { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32, timeout_s: u32 },
-    /// It was received too often and went from `queue` to the dead-letter queue `target`, id and count kept.
+    /// It was received too often and went from `queue` to the dead-letter queue `target`, with its id and count.
     DeadLettered { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32, target: Arc<str> },
-    /// A message move task put it from `queue` into `target`, where it is a new message with the id `new_message_id`.
+    /// A message move task moved it from `queue` to `target`, where it has the id `new_message_id`.
     Moved { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, target: Arc<str>, new_message_id: Arc<str> },
     /// Its retention period ended.
     Expired { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32 },

@@ -1,5 +1,5 @@
-//! What makes a queue FIFO: groups that are locked while their oldest message is in flight, and a memory of five
-//! minutes.
+//! FIFO queues: groups that are locked while their oldest message is in flight, and the five-minute deduplication
+//! window.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::clock::EpochMs;
 use crate::limits::DEDUPLICATION_WINDOW_MS;
 
-/// The message groups of one queue. Messages are known by their serial, which grows in order of arrival.
+/// The message groups of one queue. A message is identified by its serial, which grows in order of arrival.
 ///
-/// A group gives its messages in order, up to the first that is hidden (delayed or in flight), and goes to the end of
-/// the line whenever its oldest message was hidden and is no longer: both as recorded on AWS. Nothing scans: every
-/// change costs the logarithm of the group's and the queue's size.
+/// A group delivers its messages in order, up to the first hidden one (delayed or in flight). A group whose oldest
+/// message becomes visible again goes to the end of the line. Both are recorded on AWS. Every change costs the
+/// logarithm of the group's and the queue's size.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: HashMap<Arc<str>, Group>,
@@ -23,34 +23,34 @@ pub(crate) struct Groups {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// Every message; the value says whether it is ready: neither delayed nor in flight.
+    /// Every message, and whether it is ready: neither delayed nor in flight.
     messages: BTreeMap<u64, bool>,
     /// The place in `eligible`.
     turn: Option<u64>,
 }
 
 impl Groups {
-    /// Puts a message into its group, or changes whether it is ready.
+    /// Adds a message to its group, or changes whether it is ready.
     pub(crate) fn set(&mut self, group: &Arc<str>, serial: u64, ready: bool) {
         self.change(group, |messages| {
             messages.insert(serial, ready);
         });
     }
 
-    /// Takes a message out.
+    /// Removes a message.
     pub(crate) fn remove(&mut self, group: &Arc<str>, serial: u64) {
         self.change(group, |messages| {
             messages.remove(&serial);
         });
     }
 
-    /// The oldest message of the group that has been eligible longest.
+    /// Returns the oldest message of the group that has been eligible longest.
     pub(crate) fn first_eligible(&self) -> Option<u64> {
         let (_, group) = self.eligible.first_key_value()?;
         Some(*self.groups.get(group)?.messages.first_key_value()?.0)
     }
 
-    /// The message that follows `serial` in its group, if it is ready.
+    /// Returns the message that follows `serial` in its group, if it is ready.
     pub(crate) fn next_ready(&self, group: &Arc<str>, serial: u64) -> Option<u64> {
         let (next, ready) = self.groups.get(group)?.messages.range(serial.checked_add(1)?..).next()?;
         ready.then_some(*next)
@@ -78,7 +78,7 @@ impl Groups {
     }
 }
 
-/// A memory that forgets five minutes after an entry was made.
+/// A map whose entries expire after five minutes.
 #[derive(Debug)]
 pub(crate) struct Window<K, V> {
     entries: HashMap<K, (EpochMs, V)>,
@@ -92,12 +92,12 @@ impl<K, V> Default for Window<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Window<K, V> {
-    /// What was put in under this key less than five minutes ago.
+    /// Returns the value put under this key less than five minutes ago.
     pub(crate) fn get(&self, key: &K, now: EpochMs) -> Option<&V> {
         self.entries.get(key).filter(|(at, _)| !is_over(*at, now)).map(|(_, value)| value)
     }
 
-    /// Remembers a value; an older one of the same key is replaced.
+    /// Puts a value; an older one of the same key is replaced.
     pub(crate) fn put(&mut self, key: K, value: V, now: EpochMs) {
         while let Some((at, _)) = self.by_age.front()
             && is_over(*at, now)

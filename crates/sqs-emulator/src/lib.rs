@@ -65,7 +65,7 @@ mod text;
 pub use caller::Caller;
 pub use clock::{Clock, EpochMs};
 pub use config::SqsConfig;
-pub use error::{ApiError, Kind};
+pub use error::{ApiError, ErrorKind};
 pub use event::QueueEvent;
 pub use server::{router, serve};
 pub use service::{Observer, Sqs};

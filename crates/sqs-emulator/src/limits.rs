@@ -1,4 +1,4 @@
-//! The numbers Amazon SQS enforces, each with its source.
+//! The limits of Amazon SQS, each with its source.
 //!
 //! "API" is <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/>, "guide" is
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/>.
@@ -13,7 +13,7 @@ pub const BATCH_ENTRIES_MAX: usize = 10;
 pub const BATCH_BYTES_MAX: usize = 1_048_576;
 /// A batch entry's id. API SendMessageBatchRequestEntry.
 pub const BATCH_ENTRY_ID_CHARS_MAX: usize = 80;
-/// Attribute `MaximumMessageSize`, which is also the most a message may have. API CreateQueue.
+/// Attribute `MaximumMessageSize`, which is also the limit of a message. API CreateQueue.
 pub const MESSAGE_BYTES: RangeInclusive<u32> = 1_024..=1_048_576;
 /// Attributes of one message. Guide sqs-message-metadata.
 pub const MESSAGE_ATTRIBUTES_MAX: usize = 10;
@@ -27,7 +27,7 @@ pub const RECEIVE_MESSAGES: RangeInclusive<i64> = 1..=10;
 pub const FIFO_ID_CHARS_MAX: usize = 128;
 /// `ReceiveRequestAttemptId`. API ReceiveMessage.
 pub const ATTEMPT_ID_CHARS_MAX: usize = 128;
-/// Visibility timeout; from the receive on no change may go beyond the end. API ChangeMessageVisibility.
+/// Visibility timeout; a change may not exceed the maximum, counted from the receive. API ChangeMessageVisibility.
 pub const VISIBILITY_S: RangeInclusive<u32> = 0..=43_200;
 /// Delay of a queue or a message. API CreateQueue.
 pub const DELAY_S: RangeInclusive<u32> = 0..=900;
@@ -37,17 +37,17 @@ pub const WAIT_S: RangeInclusive<u32> = 0..=20;
 pub const RETENTION_S: RangeInclusive<u32> = 60..=1_209_600;
 /// Lifetime of a KMS data key. API CreateQueue.
 pub const KMS_DATA_KEY_REUSE_S: RangeInclusive<u32> = 60..=86_400;
-/// Lifetime of a KMS data key when the queue's attributes do not say. API CreateQueue.
+/// Default lifetime of a KMS data key. API CreateQueue.
 pub const KMS_DATA_KEY_REUSE_S_DEFAULT: u32 = 300;
 /// `maxReceiveCount` of a redrive policy. API CreateQueue.
 pub const RECEIVE_COUNT: RangeInclusive<u32> = 1..=1_000;
-/// `maxReceiveCount` when the redrive policy does not say. API CreateQueue.
+/// Default `maxReceiveCount` of a redrive policy. API CreateQueue.
 pub const RECEIVE_COUNT_DEFAULT: u32 = 10;
 /// `sourceQueueArns` of a redrive allow policy. API CreateQueue.
 pub const REDRIVE_SOURCES_MAX: usize = 10;
 /// Messages in flight per queue, standard and FIFO alike. API ChangeMessageVisibility.
 pub const IN_FLIGHT_MAX: usize = 120_000;
-/// How long a FIFO queue remembers a deduplication id or a receive attempt. API SendMessage, ReceiveMessage.
+/// Time for which a FIFO queue keeps a deduplication id or a receive attempt. API SendMessage, ReceiveMessage.
 pub const DEDUPLICATION_WINDOW_MS: EpochMs = 300_000;
 /// Time between two purges of one queue. API PurgeQueue.
 pub const PURGE_INTERVAL_MS: EpochMs = 60_000;
@@ -61,5 +61,5 @@ pub const TAGS_MAX: usize = 50;
 pub const LIST_RESULTS: RangeInclusive<i64> = 1..=1_000;
 /// Tasks of one `ListMessageMoveTasks`. API ListMessageMoveTasks.
 pub const MOVE_TASKS_LISTED: RangeInclusive<i64> = 1..=10;
-/// Messages a message move task moves per second; also the speed when the request names none. API StartMessageMoveTask.
+/// Messages per second of a message move task; the maximum is also the default. API StartMessageMoveTask.
 pub const MOVES_PER_S: RangeInclusive<i64> = 1..=500;

@@ -1,13 +1,13 @@
-//! A message as the queue keeps it, and the rules for what may be in one.
+//! Messages and the rules for their contents.
 //!
-//! A `Message` is checked when it is made and cheap to clone: everything large is shared.
+//! A `Message` is checked when created and cheap to clone: its large parts are shared.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::clock::EpochMs;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::limits::FIFO_ID_CHARS_MAX;
 use crate::message_attribute::{MessageAttributes, attributes_md5};
 use crate::text::{is_in_alphabet, md5_hex};
@@ -25,11 +25,11 @@ pub(crate) struct Message {
     pub(crate) attributes: Arc<MessageAttributes>,
     /// System attribute `AWSTraceHeader`.
     pub(crate) trace_header: Option<Arc<str>>,
-    /// `MessageGroupId`: always there on FIFO queues, allowed on standard ones (fair queues).
+    /// `MessageGroupId`: required on FIFO queues, allowed on standard ones (fair queues).
     pub(crate) group: Option<Arc<str>>,
     /// `MessageDeduplicationId`: only on FIFO queues.
     pub(crate) deduplication_id: Option<Arc<str>>,
-    /// `SequenceNumber`: only on FIFO queues, given by the queue.
+    /// `SequenceNumber`: only on FIFO queues, assigned by the queue.
     pub(crate) sequence: Option<u64>,
     /// `SentTimestamp`; retention counts from here.
     pub(crate) sent_at: EpochMs,
@@ -41,7 +41,7 @@ pub(crate) struct Message {
     pub(crate) dead_letter_source: Option<Arc<str>>,
 }
 
-/// What a producer may say about a message.
+/// A message before it is sent.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     /// The body.
@@ -54,19 +54,19 @@ pub(crate) struct Draft {
     pub(crate) group: Option<String>,
     /// `MessageDeduplicationId`.
     pub(crate) deduplication_id: Option<String>,
-    /// `DelaySeconds`; `None` takes the queue's.
+    /// `DelaySeconds`; `None` stands for the queue's.
     pub(crate) delay_s: Option<u32>,
 }
 
 impl Draft {
-    /// What counts toward the message size: body and user attributes, not the trace header.
+    /// Returns the message size: body and user attributes, without the trace header.
     #[must_use]
     pub(crate) fn size_bytes(&self) -> usize {
         let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.size_bytes());
         self.body.len() + attributes.sum::<usize>()
     }
 
-    /// Checks everything that does not depend on the queue.
+    /// Checks the rules that do not depend on the queue.
     ///
     /// # Errors
     /// `MissingParameter` for an empty body, `InvalidMessageContents` for characters outside the SQS alphabet,
@@ -77,7 +77,7 @@ impl Draft {
         }
         if !self.body.chars().all(is_in_alphabet) {
             return Err(ApiError::new(
-                Kind::InvalidMessageContents,
+                ErrorKind::InvalidMessageContents,
                 "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | \
                  #xE000 to #xFFFD | #x10000 to #x10FFFF",
             ));
@@ -104,12 +104,12 @@ impl Draft {
     }
 }
 
-/// A new `MessageId`.
+/// Returns a new `MessageId`.
 pub(crate) fn fresh_id() -> Arc<str> {
     uuid::Uuid::now_v7().to_string().into()
 }
 
-/// `SequenceNumber` as text: 20 digits that sort as numbers.
+/// Formats a `SequenceNumber`: 20 digits that sort as numbers.
 pub(crate) fn sequence_text(sequence: u64) -> String {
     format!("{sequence:020}")
 }
@@ -125,7 +125,7 @@ fn check_fifo_id(parameter: &str, id: Option<&str>) -> Result<(), ApiError> {
     )))
 }
 
-/// Which attributes a `ReceiveMessage` asks for.
+/// The attributes that a `ReceiveMessage` requests.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) system: Vec<String>,
@@ -137,7 +137,8 @@ impl Wanted {
         self.system.iter().any(|wanted| wanted == "All" || wanted == name)
     }
 
-    /// `All`, `*`, `.*`, a full name, or a prefix ending in `.*`. API ReceiveMessage.
+    /// Returns whether a user attribute is requested: by `All`, `*`, `.*`, its name, or a prefix ending in `.*`. API
+    /// ReceiveMessage.
     fn wants_user(&self, name: &str) -> bool {
         self.user.iter().any(|wanted| {
             wanted == "All"
@@ -148,8 +149,8 @@ impl Wanted {
     }
 }
 
-/// A message as `ReceiveMessage` answers it. The attribute MD5 covers the attributes that are in the answer, because
-/// this is what clients can check.
+/// Returns a message in `ReceiveMessage`'s answer. The attribute MD5 covers the returned attributes, which clients can
+/// check.
 pub(crate) fn render(message: &Message, handle: String, wanted: &Wanted, sender_id: &str) -> Value {
     let mut out = Map::new();
     out.insert("MessageId".into(), message.id.as_ref().into());

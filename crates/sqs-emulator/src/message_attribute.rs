@@ -1,4 +1,4 @@
-//! Message attributes: their types, their rules and the digest clients check.
+//! Message attributes: types, rules and the digest that clients check.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::text::{hex, is_in_alphabet};
 /// User attributes by name.
 pub(crate) type MessageAttributes = BTreeMap<String, MessageAttribute>;
 
-/// An attribute as the request carries it.
+/// An attribute in a request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AttributeInput {
@@ -41,7 +41,7 @@ enum AttributeValue {
 }
 
 impl MessageAttribute {
-    /// Data type and value together; the name is counted by the caller.
+    /// Returns the size of data type and value, without the name.
     pub(crate) fn size_bytes(&self) -> usize {
         self.data_type.len() + self.bytes().len()
     }
@@ -61,7 +61,7 @@ impl MessageAttribute {
     }
 }
 
-/// `MD5OfMessageAttributes` (and `MD5OfMessageSystemAttributes`) of attributes sorted by name.
+/// Returns `MD5OfMessageAttributes` (or `MD5OfMessageSystemAttributes`) of attributes sorted by name.
 /// Guide sqs-message-metadata, "Calculating the MD5 message digest".
 pub(crate) fn attributes_md5<'a>(sorted: impl Iterator<Item = (&'a String, &'a MessageAttribute)>) -> String {
     fn add(digest: &mut Md5, bytes: &[u8]) {
@@ -84,7 +84,7 @@ pub(crate) fn attributes_md5<'a>(sorted: impl Iterator<Item = (&'a String, &'a M
 /// Checks the user attributes of one message.
 ///
 /// # Errors
-/// `InvalidParameterValue` for more than ten, a bad name, a bad type, an empty or a wrong value.
+/// `InvalidParameterValue` for more than ten attributes, a bad name or type, an empty or invalid value.
 pub(crate) fn check_attributes(given: BTreeMap<String, AttributeInput>) -> Result<MessageAttributes, ApiError> {
     if given.len() > MESSAGE_ATTRIBUTES_MAX {
         return Err(ApiError::invalid_parameter(format!(
@@ -102,7 +102,7 @@ pub(crate) fn check_attributes(given: BTreeMap<String, AttributeInput>) -> Resul
         .collect()
 }
 
-/// Checks the system attributes of one message: `AWSTraceHeader`, a string, is the only one there is.
+/// Checks the system attributes of one message. The only one is `AWSTraceHeader`, a string.
 pub(crate) fn check_system_attributes(
     given: BTreeMap<String, AttributeInput>,
 ) -> Result<Option<MessageAttributes>, ApiError> {
@@ -120,7 +120,7 @@ pub(crate) fn check_system_attributes(
     Ok((!checked.is_empty()).then_some(checked))
 }
 
-/// The text of a string attribute.
+/// Returns the text of a string attribute.
 pub(crate) fn text_of(attributes: &MessageAttributes, name: &str) -> Option<String> {
     match &attributes.get(name)?.value {
         AttributeValue::Text(text) => Some(text.clone()),
@@ -128,7 +128,7 @@ pub(crate) fn text_of(attributes: &MessageAttributes, name: &str) -> Option<Stri
     }
 }
 
-/// The attributes with text for a value, of type `String` or `Number`, by name.
+/// Returns the attributes of type `String` or `Number`, by name.
 pub(crate) fn texts(attributes: &MessageAttributes) -> BTreeMap<String, String> {
     attributes.keys().filter_map(|name| Some((name.clone(), text_of(attributes, name)?))).collect()
 }
@@ -192,7 +192,7 @@ fn check_attribute(name: &str, input: AttributeInput) -> Result<MessageAttribute
     Ok(MessageAttribute { data_type, value })
 }
 
-/// A decimal number with at most 38 digits and an optional exponent.
+/// Returns whether the text is a decimal number with at most 38 digits and an optional exponent.
 fn is_number(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {

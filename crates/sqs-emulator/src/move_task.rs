@@ -1,8 +1,6 @@
-//! Message move tasks: DLQ redrive, at a rate, back to where each message came from or to one queue.
+//! Message move tasks: redrive at a rate, to each message's source queue or to one queue.
 //!
-//! A task is a step function of time: `step` moves what is due and says when to call again. A moved message is a new
-//! message (new id, new sent time, receive count 0), as AWS documents. Guide sqs-configure-dead-letter-queue-redrive;
-//! failure reasons: guide troubleshooting-dlq-redrive.
+//! Guide sqs-configure-dead-letter-queue-redrive; failure reasons: guide troubleshooting-dlq-redrive.
 
 use std::sync::Arc;
 
@@ -19,7 +17,7 @@ pub(crate) struct MoveTask {
     pub(crate) id: Arc<str>,
     pub(crate) source: Arc<str>,
     pub(crate) source_arn: Arc<str>,
-    /// Where to; `None` is each message's original source.
+    /// The destination; `None` is each message's source queue.
     pub(crate) destination_arn: Option<Arc<str>>,
     pub(crate) rate_per_s: Option<u32>,
     pub(crate) started_at: EpochMs,
@@ -28,7 +26,7 @@ pub(crate) struct MoveTask {
     pub(crate) status: Status,
 }
 
-/// How far a task is.
+/// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Running,
@@ -38,7 +36,7 @@ pub(crate) enum Status {
 }
 
 impl MoveTask {
-    /// When the next message is due.
+    /// Returns the time the next message is due.
     pub(crate) fn due_at(&self) -> EpochMs {
         let default = u32::try_from(*MOVES_PER_S.end()).unwrap_or(u32::MAX);
         let rate = EpochMs::from(self.rate_per_s.unwrap_or(default).max(1));

@@ -1,8 +1,8 @@
-//! One queue as a pure state machine: every method takes the time, nothing waits.
+//! The state machine of one queue: every method takes the time, nothing waits.
 //!
 //! A message is delayed, ready or in flight. Each state has an index ordered by the time it ends, so that no
-//! operation scans the queue: its cost is the logarithm of the number of messages. `advance` brings the states up to
-//! a time; the engine calls it before anything else.
+//! operation scans the queue: its cost is the logarithm of the number of messages. The engine calls `advance` to
+//! the current time before any other method.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::clock::EpochMs;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
 use crate::fifo::{Groups, Window};
 use crate::limits::{IN_FLIGHT_MAX, VISIBILITY_S};
@@ -18,7 +18,7 @@ use crate::message::Message;
 use crate::queue_attributes::QueueAttributes;
 use crate::receipt::Receipt;
 
-/// Where sequence numbers start, so that all have 20 digits, as SQS's have.
+/// The first sequence number: all have 20 digits, as in SQS.
 const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
 
 /// One queue.
@@ -31,7 +31,7 @@ pub(crate) struct Queue {
     pub(crate) created_at: EpochMs,
     pub(crate) modified_at: EpochMs,
     pub(crate) purged_at: Option<EpochMs>,
-    /// Told whenever a waiting receive should look again.
+    /// Wakes waiting receives after a change.
     pub(crate) changed: Arc<Notify>,
     pub(crate) sent_before: Window<DeduplicationKey, FirstSend>,
     attempts: Window<String, Vec<Receipt>>,
@@ -45,7 +45,7 @@ pub(crate) struct Queue {
     by_age: BTreeSet<(EpochMs, u64)>,
 }
 
-/// What a deduplication id must be unique in, and the id: a group if that is the scope, else the queue.
+/// The scope of a deduplication id (a group, or `None` for the queue) and the id.
 pub(crate) type DeduplicationKey = (Option<Arc<str>>, Arc<str>);
 
 /// Id and sequence number of the message first sent under a deduplication id.
@@ -55,9 +55,9 @@ pub(crate) type FirstSend = (Arc<str>, u64);
 struct Slot {
     message: Message,
     state: State,
-    /// Receives from this queue; what its redrive policy looks at.
+    /// Receives from this queue, which its redrive policy counts.
     receives_here: u32,
-    /// The newest receive; older handles delete nothing.
+    /// The latest receive; older handles delete nothing.
     receive: u64,
 }
 
@@ -68,24 +68,24 @@ enum State {
     InFlight { until: EpochMs, received_at: EpochMs, changed: bool },
 }
 
-/// In which order ready messages go out.
+/// The order of ready messages.
 #[derive(Debug)]
 enum Order {
-    /// By the time they became ready.
+    /// By the time of becoming ready.
     Standard(BTreeSet<(EpochMs, u64)>),
     Fifo(Groups),
 }
 
-/// What a receive asks for.
+/// The parameters of a receive.
 #[derive(Debug, Clone)]
 pub(crate) struct Receive {
     pub(crate) messages_max: usize,
-    /// `None` takes the queue's, as it is when messages are handed out: a long poll may outlast a change of it.
+    /// `None` stands for the queue's at the time of delivery, which may change during a long poll.
     pub(crate) visibility_s: Option<u32>,
     pub(crate) attempt_id: Option<String>,
 }
 
-/// What a receive brought.
+/// The result of a receive.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Messages with their receipt handles.
@@ -94,7 +94,7 @@ pub(crate) struct Received {
     pub(crate) dead: Vec<Message>,
 }
 
-/// How many messages are in which state.
+/// The number of messages in each state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) ready: usize,
@@ -127,7 +127,7 @@ impl Queue {
         }
     }
 
-    /// The account in the queue's ARN.
+    /// Returns the account in the queue's ARN.
     pub(crate) fn account(&self) -> &str {
         self.arn.rsplit(':').nth(1).unwrap_or_default()
     }
@@ -137,13 +137,13 @@ impl Queue {
         Counts { ready: self.slots.len().saturating_sub(delayed + in_flight), delayed, in_flight }
     }
 
-    /// When the next message becomes ready by itself.
+    /// Returns the time the next message becomes ready without a call.
     pub(crate) fn next_ready_at(&self) -> Option<EpochMs> {
         let first = |set: &BTreeSet<(EpochMs, u64)>| set.first().map(|(at, _)| *at);
         first(&self.delayed).into_iter().chain(first(&self.in_flight)).min()
     }
 
-    /// Brings every state up to `now`: ends retention, delays and visibility timeouts.
+    /// Advances every state to `now`: ends retention, delays and visibility timeouts.
     pub(crate) fn advance(&mut self, now: EpochMs, events: &mut Vec<QueueEvent>) {
         let retention_ms = EpochMs::from(self.attributes.retention_s) * 1_000;
         while let Some((sent_at, serial)) = self.by_age.first().copied()
@@ -160,7 +160,7 @@ impl Queue {
         }
     }
 
-    /// Takes a message in, to be ready after `delay_ms`; gives its sequence number if the queue is FIFO.
+    /// Adds a message that becomes ready after `delay_ms`; returns its sequence number if the queue is FIFO.
     pub(crate) fn insert(&mut self, mut message: Message, delay_ms: EpochMs, now: EpochMs) -> Option<u64> {
         self.serials += 1;
         let serial = self.serials;
@@ -184,10 +184,10 @@ impl Queue {
         sequence
     }
 
-    /// Receives messages. With `receive_count_max`, one that was received so often already is not delivered but dead.
+    /// Receives messages. A message already received `receive_count_max` times is dead instead of delivered.
     ///
     /// # Errors
-    /// `OverLimit` if a standard queue has too many messages in flight; a FIFO queue then just gives nothing.
+    /// `OverLimit` if a standard queue has too many messages in flight; a FIFO queue returns no messages then.
     pub(crate) fn receive(
         &mut self,
         wanted: &Receive,
@@ -207,7 +207,10 @@ impl Queue {
         {
             if self.in_flight.len() >= IN_FLIGHT_MAX {
                 if receipts.is_empty() && !self.attributes.fifo {
-                    return Err(ApiError::new(Kind::OverLimit, "Too many messages in flight: 120000 is the maximum."));
+                    return Err(ApiError::new(
+                        ErrorKind::OverLimit,
+                        "Too many messages in flight: 120000 is the maximum.",
+                    ));
                 }
                 break;
             }
@@ -225,8 +228,9 @@ impl Queue {
         Ok(received)
     }
 
-    /// The messages of the same receive attempt made before, with their visibility timeout begun anew; `None` if it was
-    /// not made, or one of its messages was deleted, changed or became visible since. API ReceiveMessage.
+    /// Returns the messages of an earlier receive with the same attempt id, with a new visibility timeout. Returns
+    /// `None` without such a receive, or if one of its messages was deleted, changed or became visible since. API
+    /// ReceiveMessage.
     fn replay(&mut self, wanted: &Receive, until: EpochMs, now: EpochMs) -> Option<Vec<(Message, String)>> {
         let id = wanted.attempt_id.as_ref()?;
         let receipts = self.attempts.get(id, now)?.clone();
@@ -244,7 +248,7 @@ impl Queue {
         Some(receipts.into_iter().filter_map(|receipt| self.delivered(receipt)).collect())
     }
 
-    /// The ready message to deliver next. A FIFO queue gives as many as possible of the group it gave last.
+    /// Returns the ready message to deliver next. A FIFO queue delivers as many as possible of the last group.
     fn next(&self, last: Option<Receipt>) -> Option<u64> {
         match &self.order {
             Order::Standard(ready) => ready.first().map(|(_, serial)| *serial),
@@ -282,12 +286,12 @@ impl Queue {
         Some((self.slots.get(&receipt.serial)?.message.clone(), receipt.encode()))
     }
 
-    /// Deletes the message received with this handle. `None` if it is gone, or was received again since (on a standard
-    /// queue an old handle succeeds without effect).
+    /// Deletes the message received with this handle. Returns `None` if it no longer exists or was received again
+    /// since: on a standard queue an old handle succeeds without effect.
     ///
     /// # Errors
-    /// `ReceiptHandleIsInvalid` if this queue never gave that handle; `InvalidParameterValue` on a FIFO queue whose
-    /// visibility timeout for it is over.
+    /// `ReceiptHandleIsInvalid` if the handle is not from this queue; `InvalidParameterValue` on a FIFO queue after the
+    /// visibility timeout.
     pub(crate) fn delete(&mut self, handle: &str) -> Result<Option<Message>, ApiError> {
         let receipt = Receipt::decode(handle, self.instance)?;
         let Some(slot) = self.slots.get(&receipt.serial) else { return Ok(None) };
@@ -303,13 +307,13 @@ impl Queue {
 
     /// Makes the message received with this handle visible `timeout_s` from now.
     ///
-    /// On a standard queue an older handle of a message in flight works, too, and the call succeeds without effect
-    /// (`None`) once the visibility timeout is over: both as recorded on AWS.
+    /// On a standard queue an older handle of a message in flight works too, and the call succeeds without effect
+    /// (`None`) after the visibility timeout; both are recorded on AWS.
     ///
     /// # Errors
-    /// `ReceiptHandleIsInvalid`, or `InvalidParameterValue` if the message is gone or the timeout ends more than 12
-    /// hours after the receive; on a FIFO queue also if it was received again, and `MessageNotInflight` if it is
-    /// visible.
+    /// `ReceiptHandleIsInvalid`, or `InvalidParameterValue` if the message no longer exists or the timeout ends
+    /// more than 12 hours after the receive; on a FIFO queue also if it was received again, and `MessageNotInflight` if
+    /// it is visible.
     pub(crate) fn change_visibility(
         &mut self,
         handle: &str,
@@ -324,7 +328,7 @@ impl Queue {
         })?;
         let State::InFlight { received_at, .. } = slot.state else {
             if fifo {
-                return Err(ApiError::new(Kind::MessageNotInflight, "The specified message isn't in flight."));
+                return Err(ApiError::new(ErrorKind::MessageNotInflight, "The specified message isn't in flight."));
             }
             return Ok(None);
         };
@@ -345,7 +349,7 @@ impl Queue {
         Ok(Some(message))
     }
 
-    /// Removes every message, and forgets deduplication ids and receive attempts with them.
+    /// Removes every message, all deduplication ids and all receive attempts.
     pub(crate) fn clear(&mut self) -> Vec<Message> {
         self.sent_before = Window::default();
         self.attempts = Window::default();
@@ -354,18 +358,18 @@ impl Queue {
         serials.into_iter().filter_map(|serial| self.remove(serial)).collect()
     }
 
-    /// Takes the next ready message out of the queue, as a message move task does.
+    /// Removes the next ready message, for a message move task.
     pub(crate) fn take_next(&mut self) -> Option<Message> {
         let serial = self.next(None)?;
         self.remove(serial)
     }
 
-    /// The next ready message, left where it is.
+    /// Returns the next ready message without removing it.
     pub(crate) fn peek_next(&self) -> Option<&Message> {
         Some(&self.slots.get(&self.next(None)?)?.message)
     }
 
-    /// A FIFO queue's delay holds for the messages that are already waiting, too. API SetQueueAttributes.
+    /// Applies a FIFO queue's changed delay to the messages that are waiting. API SetQueueAttributes.
     pub(crate) fn retime_delayed(&mut self) {
         let delay_ms = EpochMs::from(self.attributes.delay_s) * 1_000;
         if self.attributes.fifo {
@@ -404,7 +408,7 @@ impl Queue {
         slot.state = State::Ready { since };
     }
 
-    /// Forgets a message, whatever its state.
+    /// Removes a message in any state.
     fn remove(&mut self, serial: u64) -> Option<Message> {
         let Slot { message, state, .. } = self.slots.remove(&serial)?;
         self.by_age.remove(&(message.sent_at, serial));
@@ -428,7 +432,7 @@ fn due(set: &BTreeSet<(EpochMs, u64)>, now: EpochMs) -> Vec<(EpochMs, u64)> {
     set.range(..=(now, u64::MAX)).copied().collect()
 }
 
-/// The group of a message in a FIFO queue; the engine lets none in without.
+/// Returns the group of a message in a FIFO queue, which the engine requires.
 fn group_of(message: &Message) -> Arc<str> {
     message.group.clone().unwrap_or_default()
 }

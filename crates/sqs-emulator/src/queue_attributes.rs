@@ -1,20 +1,20 @@
 //! Queue attributes: read from the strings of the API, checked, and rendered back.
 //!
-//! `apply` changes all of them or none. What needs to know other queues (does the dead-letter queue exist, may it be
-//! used) is checked by the engine.
+//! `apply` changes all of them or none. The engine checks the rules that involve other queues, such as the existence
+//! of the dead-letter queue.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::limits::{
     DELAY_S, KMS_DATA_KEY_REUSE_S, KMS_DATA_KEY_REUSE_S_DEFAULT, MESSAGE_BYTES, QUEUE_NAME_CHARS_MAX, RETENTION_S,
     VISIBILITY_S, WAIT_S,
 };
 use crate::redrive::{RedriveAllowPolicy, RedrivePolicy};
 
-/// Attributes that the queue reports and nobody sets.
+/// Read-only attributes.
 pub(crate) const READ_ONLY: [&str; 6] = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -62,18 +62,18 @@ pub(crate) struct QueueAttributes {
     pub(crate) content_based_deduplication: bool,
     /// `DeduplicationScope` is `messageGroup` (otherwise `queue`).
     pub(crate) deduplicates_per_group: bool,
-    /// `FifoThroughputLimit` is `perMessageGroupId` (otherwise `perQueue`). Remembered; nothing is throttled here.
+    /// `FifoThroughputLimit` is `perMessageGroupId` (otherwise `perQueue`). Stored without effect.
     pub(crate) throughput_per_group: bool,
     /// `RedrivePolicy`.
     pub(crate) redrive: Option<RedrivePolicy>,
     /// `RedriveAllowPolicy`.
     pub(crate) redrive_allow: Option<RedriveAllowPolicy>,
-    /// `Policy`, `KmsMasterKeyId` and the like: remembered and reported, without effect here.
+    /// `Policy`, `KmsMasterKeyId` and the like: stored and reported, without effect.
     inert: BTreeMap<&'static str, String>,
 }
 
 impl QueueAttributes {
-    /// The attributes of a new queue: the defaults with `given` on top.
+    /// Returns the attributes of a new queue: the defaults, overridden by `given`.
     ///
     /// # Errors
     /// `InvalidParameterValue` for a bad name, else as [`apply`](Self::apply).
@@ -104,7 +104,7 @@ impl QueueAttributes {
     /// Sets `given`, all or none.
     ///
     /// # Errors
-    /// `InvalidAttributeName` for an unknown one or one this type of queue does not have, `InvalidAttributeValue`
+    /// `InvalidAttributeName` for an unknown attribute or one of the other type of queue, `InvalidAttributeValue`
     /// (for the redrive policies `InvalidParameterValue`) for a bad value.
     pub(crate) fn apply(&mut self, given: &BTreeMap<String, String>) -> Result<(), ApiError> {
         let mut next = self.clone();
@@ -129,7 +129,7 @@ impl QueueAttributes {
                 if !parse_bool(name, text)? {
                     let text =
                         "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.";
-                    return Err(ApiError::new(Kind::InvalidAttributeValue, text));
+                    return Err(ApiError::new(ErrorKind::InvalidAttributeValue, text));
                 }
             }
             "ContentBasedDeduplication" if self.fifo => self.content_based_deduplication = parse_bool(name, text)?,
@@ -141,7 +141,7 @@ impl QueueAttributes {
             }
             "DeduplicationScope" | "FifoThroughputLimit" => {
                 let text = format!("You can specify the {name} only when FifoQueue is set to true.");
-                return Err(ApiError::new(Kind::InvalidAttributeName, text));
+                return Err(ApiError::new(ErrorKind::InvalidAttributeName, text));
             }
             "RedrivePolicy" => self.redrive = RedrivePolicy::parse(text)?,
             "RedriveAllowPolicy" => self.redrive_allow = RedriveAllowPolicy::parse(text)?,
@@ -152,7 +152,7 @@ impl QueueAttributes {
                 }
                 self.keep("Policy", text);
             }
-            // One kind of encryption at a time: setting a key ends SSE-SQS and the other way round.
+            // The kinds of encryption exclude each other: setting a key ends SSE-SQS, and vice versa.
             "KmsMasterKeyId" => {
                 self.keep("KmsMasterKeyId", text);
                 self.keep("SqsManagedSseEnabled", if text.is_empty() { "true" } else { "false" });
@@ -174,7 +174,7 @@ impl QueueAttributes {
         Ok(())
     }
 
-    /// The first of `given` with a value other than the queue's.
+    /// Returns the first attribute of `given` whose value differs from the queue's.
     pub(crate) fn first_difference<'g>(&self, given: &'g BTreeMap<String, String>) -> Option<&'g str> {
         let differs = |(name, text): &(&String, &String)| {
             let mut changed = self.clone();
@@ -183,7 +183,7 @@ impl QueueAttributes {
         given.iter().find(differs).map(|(name, _)| name.as_str())
     }
 
-    /// Remembers a text; an empty one means no longer set.
+    /// Stores a text; an empty one removes the attribute.
     fn keep(&mut self, name: &'static str, text: &str) {
         if text.is_empty() {
             self.inert.remove(name);
@@ -192,7 +192,7 @@ impl QueueAttributes {
         }
     }
 
-    /// Every attribute that is set, by name.
+    /// Returns every set attribute, by name.
     #[must_use]
     pub(crate) fn render(&self) -> BTreeMap<&'static str, String> {
         let mut out = self.inert.clone();
@@ -218,13 +218,13 @@ impl QueueAttributes {
     }
 }
 
-/// The error for an attribute name SQS does not know.
+/// Returns the error for an unknown attribute.
 pub(crate) fn unknown(name: &str) -> ApiError {
-    ApiError::new(Kind::InvalidAttributeName, format!("Unknown Attribute {name}."))
+    ApiError::new(ErrorKind::InvalidAttributeName, format!("Unknown Attribute {name}."))
 }
 
 fn invalid_value(name: &str) -> ApiError {
-    ApiError::new(Kind::InvalidAttributeValue, format!("Invalid value for the parameter {name}."))
+    ApiError::new(ErrorKind::InvalidAttributeValue, format!("Invalid value for the parameter {name}."))
 }
 
 fn check_name(name: &str, fifo: bool) -> Result<(), ApiError> {

@@ -1,14 +1,14 @@
-//! Receipt handles: opaque to clients, here the queue, the message and the receive they were given for.
+//! Receipt handles: opaque to clients, here the queue, the message and the receive.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 
-/// What a receipt handle says.
+/// The contents of a receipt handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Receipt {
-    /// The queue, as created: a queue of the same name made later has another.
+    /// The queue's instance: a queue created later with the same name has another.
     pub(crate) queue: u64,
     /// The message in that queue.
     pub(crate) serial: u64,
@@ -21,11 +21,11 @@ impl Receipt {
         BASE64.encode(format!("{:016x}:{:x}:{:x}", self.queue, self.serial, self.receive))
     }
 
-    /// Reads a handle given out by the queue `queue`.
+    /// Decodes a handle of the queue `queue`.
     pub(crate) fn decode(handle: &str, queue: u64) -> Result<Self, ApiError> {
         parse(handle).filter(|receipt| receipt.queue == queue).ok_or_else(|| {
             ApiError::new(
-                Kind::ReceiptHandleIsInvalid,
+                ErrorKind::ReceiptHandleIsInvalid,
                 format!("The input receipt handle \"{handle}\" is not a valid receipt handle."),
             )
         })

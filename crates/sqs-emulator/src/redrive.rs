@@ -1,5 +1,5 @@
-//! Redrive policy (source queue → dead-letter queue) and redrive allow policy (who may use a queue as dead-letter
-//! queue).
+//! Redrive policies (source queue → dead-letter queue) and redrive allow policies (which queues may use a queue as
+//! their dead-letter queue).
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub(crate) struct RedrivePolicy {
 }
 
 impl RedrivePolicy {
-    /// Reads the policy's JSON; the empty text is no policy.
+    /// Parses the policy's JSON; an empty text means no policy.
     ///
     /// # Errors
     /// `InvalidParameterValue` if it is not an object with a target ARN and a count of 1 to 1,000.
@@ -38,7 +38,7 @@ impl RedrivePolicy {
         let target_arn = input.dead_letter_target_arn.filter(|arn| !arn.is_empty()).ok_or_else(|| {
             invalid(text, "Redrive policy does not contain mandatory attribute: deadLetterTargetArn.")
         })?;
-        // The CLI and CloudFormation send the count as a string as often as they send a number.
+        // The CLI and CloudFormation send the count as a string or as a number.
         let receive_count_max = match input.max_receive_count {
             None => Some(RECEIVE_COUNT_DEFAULT),
             Some(Value::String(digits)) => digits.parse().ok(),
@@ -50,7 +50,7 @@ impl RedrivePolicy {
         Ok(Some(Self { target_arn, receive_count_max }))
     }
 
-    /// The error for a policy that cannot be used.
+    /// Returns the error for a policy that cannot be used.
     pub(crate) fn refused(&self, reason: &str) -> ApiError {
         invalid(&self.to_string(), reason)
     }
@@ -75,10 +75,10 @@ pub(crate) enum RedriveAllowPolicy {
 }
 
 impl RedriveAllowPolicy {
-    /// Reads the policy's JSON; the empty text is no policy.
+    /// Parses the policy's JSON; an empty text means no policy.
     ///
     /// # Errors
-    /// `InvalidParameterValue` for anything but the three permissions, or source ARNs where they do not belong.
+    /// `InvalidParameterValue` for an unknown permission, or for source ARNs with a permission that takes none.
     pub(crate) fn parse(text: &str) -> Result<Option<Self>, ApiError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -110,7 +110,7 @@ impl RedriveAllowPolicy {
         }
     }
 
-    /// Whether the queue with this ARN may use the policy's owner as dead-letter queue.
+    /// Returns whether the queue with this ARN may use the policy's owner as its dead-letter queue.
     #[must_use]
     pub(crate) fn allows(&self, source_arn: &str) -> bool {
         match self {

@@ -19,18 +19,18 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::caller::Caller;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::service::Sqs;
 use query::Query;
 
 /// The largest request: a batch of 1 MiB, each character escaped as six, and room for the rest.
 const REQUEST_BYTES_MAX: usize = 8 * 1_024 * 1_024;
-/// How much of a larger request is read and dropped, because many clients read no answer before they have sent
-/// everything.
+/// The part of a larger request that is read and dropped, because many clients read the answer only after they have
+/// sent everything.
 const DROPPED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Digits of an account.
 const ACCOUNT_DIGITS: usize = 12;
-/// The longest Region of a credential scope that is believed.
+/// The longest Region accepted in a credential scope.
 const REGION_CHARS_MAX: usize = 32;
 
 /// The end of the error text for a request to another service.
@@ -82,7 +82,7 @@ async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
     let (mut read, mut bytes) = (Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
         let frame =
-            frame.map_err(|error| ApiError::new(Kind::Serialization, format!("cannot read the body: {error}")))?;
+            frame.map_err(|error| ApiError::new(ErrorKind::Serialization, format!("cannot read the body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
         if bytes <= REQUEST_BYTES_MAX {
@@ -95,10 +95,10 @@ async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
         return Ok(read);
     }
     let text = format!("The request is larger than {REQUEST_BYTES_MAX} bytes.");
-    Err(ApiError::new(Kind::RequestTooLarge, text))
+    Err(ApiError::new(ErrorKind::RequestTooLarge, text))
 }
 
-/// Region and account of the credential scope, from the header or from a presigned URL, and the trace.
+/// Returns Region and account of the credential scope, in the header or a presigned URL, and the trace.
 ///
 /// An access key of twelve digits is the account, as in LocalStack.
 fn caller(headers: &HeaderMap, uri: &Uri) -> Caller {
@@ -154,7 +154,7 @@ async fn answer_query(
     (status, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
 }
 
-/// STS's `GetCallerIdentity`, with which tools find out the account.
+/// Answers STS's `GetCallerIdentity`, which tools call for the account.
 fn identity(sqs: &Sqs, caller: &Caller) -> Value {
     let account = caller.account.clone().unwrap_or_else(|| sqs.account());
     json!({ "Account": account, "Arn": format!("arn:aws:iam::{account}:root"), "UserId": account })
@@ -176,9 +176,9 @@ async fn answer_json(sqs: &Sqs, caller: &Caller, target: &str, body: Result<Vec<
 }
 
 fn parse(body: &[u8]) -> Result<Value, ApiError> {
-    // Requests without members come with an empty body from some tools.
+    // Some tools send an empty body for a request without members.
     let text = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text).map_err(|error| ApiError::new(Kind::Serialization, error.to_string()))
+    serde_json::from_slice(text).map_err(|error| ApiError::new(ErrorKind::Serialization, error.to_string()))
 }
 
 fn status_of(error: &ApiError) -> StatusCode {
@@ -197,7 +197,7 @@ fn refusal(error: &ApiError, namespace: &str) -> Response {
 
 fn unknown(target: &str) -> ApiError {
     let what = if target.is_empty() { "A request without X-Amz-Target" } else { target };
-    ApiError::new(Kind::UnknownOperation, format!("{what} is not supported. {SUPPORTED}"))
+    ApiError::new(ErrorKind::UnknownOperation, format!("{what} is not supported. {SUPPORTED}"))
 }
 
 #[cfg(test)]
@@ -210,7 +210,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::SqsConfig;
 
-    /// Posts one request; gives status, query error header and body.
+    /// Posts one request; returns status, query error header and body.
     async fn post(target: &str, body: &'static str) -> (u16, String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -297,7 +297,7 @@ mod tests {
         assert!(status == 400 && answer.contains("NonExistentQueue"), "the path names the queue: {answer}");
     }
 
-    /// Sends one request to a fresh service.
+    /// Sends one request to a new service.
     async fn route(mut request: Request<Body>) -> (u16, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{}", listener.local_addr().unwrap(), request.uri());

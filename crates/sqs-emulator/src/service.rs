@@ -1,13 +1,5 @@
-//! The embedded SQS: standard and FIFO queues that behave as Amazon's do, in memory, on a clock that is given.
-//!
-//! `Sqs::call` takes an action and its AWS JSON input and gives its output, long polling included. Underneath is a
-//! pure state machine (`engine`, `queue`, `fifo`) that takes the time as an argument; this module adds the lock, the
-//! waiting and the observers. Every error has Amazon's name.
-//!
-//! Absent on purpose: propagation delays, throttling, access control (`Policy` is remembered, `AddPermission` and
-//! `RemovePermission` are refused), encryption (its attributes are remembered), a set of queues for each account and
-//! Region (a queue's ARN and URL name those of the caller that created it, and every caller sees it), and empty
-//! answers to short polls of queues that have messages.
+//! The service: the lock, the waiting and the observers around the engine, a pure state machine that takes the time as
+//! an argument.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -23,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::event::QueueEvent;
 
-/// Sees every event before the call that caused it returns; must be quick, must not block, and must not call the
+/// Receives every event before the call that caused it returns. It must return quickly, not block, and not call the
 /// service.
 pub type Observer = Arc<dyn Fn(&QueueEvent) + Send + Sync>;
 
@@ -37,14 +29,14 @@ struct Inner {
     clock: Clock,
     engine: Mutex<Engine>,
     observers: RwLock<Vec<Observer>>,
-    /// Events on their way to the observers; pushed under the engine's lock, so in the order they happened.
+    /// Events for the observers, in order, as they are pushed under the engine's lock.
     outbox: Mutex<VecDeque<QueueEvent>>,
-    /// Held while telling the observers, so that they hear one event at a time.
-    telling: Mutex<()>,
+    /// Held while the observers run, so that they receive one event at a time.
+    notifying: Mutex<()>,
 }
 
 impl Sqs {
-    /// A service without queues. URLs start with `http://127.0.0.1:4566` until `set_base_url` says otherwise.
+    /// Creates a service without queues. URLs start with `http://127.0.0.1:4566` unless `set_base_url` changes it.
     #[must_use]
     pub fn new(clock: Clock, config: SqsConfig) -> Self {
         let inner = Inner {
@@ -52,36 +44,35 @@ impl Sqs {
             engine: Mutex::new(Engine::new(config, "http://127.0.0.1:4566".to_owned())),
             observers: RwLock::default(),
             outbox: Mutex::default(),
-            telling: Mutex::default(),
+            notifying: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// What queue URLs begin with: scheme, host and port. Requests may name a queue by any base.
+    /// Sets the start of queue URLs: scheme, host and port. Requests may name a queue by any base.
     pub fn set_base_url(&self, url: impl Into<String>) {
         lock(&self.inner.engine).base_url = url.into().trim_end_matches('/').to_owned();
     }
 
-    /// The account of callers without one.
+    /// Returns the account of callers without one.
     pub(crate) fn account(&self) -> String {
         lock(&self.inner.engine).config.account.clone()
     }
 
-    /// Adds an observer; it hears of everything from now on.
+    /// Adds an observer, which receives every event from now on.
     pub fn observe(&self, observer: Observer) {
         self.inner.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    /// Runs one action, such as `SendMessage`, on its AWS JSON input. `ReceiveMessage` waits as long as it was asked
-    /// to.
+    /// Runs one action, such as `SendMessage`, on its AWS JSON input. `ReceiveMessage` waits as long as requested.
     ///
     /// # Errors
-    /// What the API documents for the action, and `UnknownOperationException` for an action SQS does not have.
+    /// The action's documented errors; `UnknownOperationException` for an unknown action.
     pub async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
         self.call_as(&Caller::default(), action, input).await
     }
 
-    /// The same for a caller with a Region, an account or a trace.
+    /// Like [`call`](Self::call), for a caller with a Region, an account or a trace.
     ///
     /// # Errors
     /// As [`call`](Self::call).
@@ -96,14 +87,14 @@ impl Sqs {
         Ok(answer)
     }
 
-    /// Tries at once and then whenever the queue says so, until something comes or the wait is over.
+    /// Tries at once and after each change of the queue, until there is a message or the wait is over.
     async fn receive(&self, input: Value) -> Result<Value, ApiError> {
         let (call, begun) = self.with_engine(|engine, now| Ok((ReceiveCall::check(engine, input, now)?, now)))?;
         let deadline = begun.saturating_add(EpochMs::from(call.wait_s) * 1_000);
         loop {
             let attempt = self.with_engine(|engine, now| {
                 let queue = engine.queue(&call.name, now)?;
-                // Registered under the lock, so that no change after this look goes unheard.
+                // Registered under the lock, so that no later change is missed.
                 let changed = queue.changed.clone().notified_owned();
                 let answer = call.run(engine, now)?;
                 let next = engine.queue(&call.name, now)?.next_ready_at();
@@ -117,12 +108,12 @@ impl Sqs {
                 return Ok(json!({}));
             }
             let wake_at = next.map_or(deadline, |next| next.max(now.saturating_add(1)).min(deadline));
-            // Woken or timed out: either way it is time to look again.
+            // Woken or timed out: try again.
             let _ = timeout_at(self.inner.clock.instant(wake_at), changed).await;
         }
     }
 
-    /// Lets a move task go on by itself until it ends.
+    /// Runs a move task in the background until it ends.
     fn drive_move_task(&self, started: &Value) {
         let Some(id) = started["TaskHandle"].as_str().and_then(actions::task_id_in) else { return };
         let sqs = self.clone();
@@ -133,7 +124,7 @@ impl Sqs {
         });
     }
 
-    /// Runs `work` under the lock, then tells the observers what happened. When it returns, they know.
+    /// Runs `work` under the lock, then passes its events to the observers before it returns.
     pub(crate) fn with_engine<T>(&self, work: impl FnOnce(&mut Engine, EpochMs) -> T) -> T {
         let result = {
             let mut engine = lock(&self.inner.engine);
@@ -141,14 +132,14 @@ impl Sqs {
             lock(&self.inner.outbox).extend(engine.events.drain(..));
             result
         };
-        self.tell_observers();
+        self.notify_observers();
         result
     }
 
-    /// Empties the outbox. Waits for another thread that is at it, which may still be telling what happened here: no
-    /// caller has a message, or the answer to a send, before the observers know of it.
-    fn tell_observers(&self) {
-        let _telling = lock(&self.inner.telling);
+    /// Drains the outbox. Waits for another thread that drains it, because that thread may hold this call's events: no
+    /// caller gets a message, or the answer to a send, before the observers have its event.
+    fn notify_observers(&self) {
+        let _notifying = lock(&self.inner.notifying);
         let observers = self.inner.observers.read().unwrap_or_else(PoisonError::into_inner).clone();
         loop {
             let Some(event) = lock(&self.inner.outbox).pop_front() else { break };
@@ -159,7 +150,7 @@ impl Sqs {
     }
 }
 
-/// Locks; a panic elsewhere while the lock was held does not spread.
+/// Locks a mutex, even after a panic of another holder.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

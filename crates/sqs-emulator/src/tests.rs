@@ -1,4 +1,4 @@
-//! What the embedded SQS promises, shown through `Sqs::call` on paused time.
+//! The behaviour of SQS, through `Sqs::call` on paused time.
 
 mod dead_letter;
 mod events;
@@ -28,7 +28,7 @@ impl Fixture {
         let sqs = Sqs::new(Clock::starting_at(NOW), SqsConfig::default());
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = events.clone();
-        sqs.observe(Arc::new(move |event: &QueueEvent| log.lock().unwrap().push(tell(event))));
+        sqs.observe(Arc::new(move |event: &QueueEvent| log.lock().unwrap().push(describe(event))));
         Self { sqs, events }
     }
 
@@ -55,7 +55,7 @@ impl Fixture {
         assert_eq!(self.refuse(action, input.clone()).await.message(), text, "{action} {input}");
     }
 
-    /// Makes a queue; a name ending in `.fifo` makes it FIFO.
+    /// Creates a queue; a name ending in `.fifo` makes it FIFO.
     async fn queue(&self, name: &str, mut attributes: Value) -> String {
         if name.ends_with(".fifo") {
             attributes["FifoQueue"] = "true".into();
@@ -75,7 +75,7 @@ impl Fixture {
         self.call("SendMessage", input).await
     }
 
-    /// Up to ten messages that are there now, all attributes shown.
+    /// Receives up to ten messages without waiting, with all attributes.
     async fn receive(&self, url: &str) -> Vec<Value> {
         self.receive_with(url, json!({})).await
     }
@@ -96,7 +96,7 @@ impl Fixture {
         self.call("DeleteMessage", json!({ "QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"] })).await;
     }
 
-    /// ready / delayed / in flight, as the queue's attributes say.
+    /// Returns the queue's counts as ready / delayed / in flight.
     async fn counts(&self, url: &str) -> String {
         let answer = self.call("GetQueueAttributes", json!({ "QueueUrl": url, "AttributeNames": ["All"] })).await;
         let count = |name: &str| answer["Attributes"][name].as_str().unwrap().to_owned();
@@ -108,7 +108,7 @@ impl Fixture {
     }
 }
 
-fn tell(event: &QueueEvent) -> String {
+fn describe(event: &QueueEvent) -> String {
     match event {
         QueueEvent::Sent { queue, body, .. } => format!("sent {body} {queue}"),
         QueueEvent::Received { body, receive_count, .. } => format!("received {body} {receive_count}"),

@@ -1,18 +1,18 @@
-//! The characters SQS carries, and lower-case hexadecimal digests.
+//! The characters that SQS allows, and hexadecimal digests.
 
 use md5::{Digest, Md5};
 
-/// Whether SQS carries this character in bodies and string attributes. API SendMessage.
+/// Returns whether SQS allows this character in bodies and string attributes. API SendMessage.
 pub(crate) fn is_in_alphabet(c: char) -> bool {
     matches!(c, '\u{9}' | '\u{A}' | '\u{D}' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
-/// Lower-case hex of the MD5 of these bytes.
+/// Returns the MD5 of the bytes as lower-case hex.
 pub(crate) fn md5_hex(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
 }
 
-/// Lower-case hex.
+/// Returns the bytes as lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

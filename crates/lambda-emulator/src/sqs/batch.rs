@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::polled_queue::{LONG_POLL_S, SqsApi};
 use super::record::Delivery;
 use super::shared::Shared;
-use super::source::{LONG_POLL_S, Queue};
 use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
 
 /// The largest event of a synchronous invocation.
@@ -63,7 +63,7 @@ impl Batch {
     }
 }
 
-impl<Q: Queue, I: Invoke> Shared<Q, I> {
+impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Returns the next batch. `surplus` holds the messages that did not fit into the last one. When stopped, returns
     /// the messages gathered so far.
     pub(super) async fn gather(&self, surplus: &mut VecDeque<Delivery>, stop: &mut Stop) -> Batch {
@@ -88,7 +88,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
             let received = tokio::select! {
                 biased;
                 () = stop.set() => return batch,
-                received = self.source.receive(room.max(1), wait_s) => received,
+                received = self.queue.receive(room.max(1), wait_s) => received,
             };
             let pause = match received {
                 Ok(messages) if !messages.is_empty() => {

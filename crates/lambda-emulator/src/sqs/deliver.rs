@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::batch::Batch;
+use super::polled_queue::SqsApi;
 use super::shared::Shared;
-use super::source::Queue;
 use super::verdict::{Verdict, interpret};
 use crate::environment::Invocation;
 use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
@@ -18,7 +18,7 @@ const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-impl<Q: Queue, I: Invoke> Shared<Q, I> {
+impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Delivers the batch; returns whether the function processed every message.
     pub(super) async fn deliver(&self, batch: Batch, stop: Stop, backoff: &Backoff) -> bool {
         for delivery in &batch.deliveries {
@@ -60,7 +60,7 @@ impl<Q: Queue, I: Invoke> Shared<Q, I> {
                 Some(visible) => visible,
                 None => {
                     let received = batch.deliveries.iter().map(|delivery| delivery.received).min();
-                    let timeout = self.source.visibility_timeout().await;
+                    let timeout = self.queue.visibility_timeout().await;
                     *visible.insert(received.unwrap_or_else(Instant::now) + timeout)
                 }
             };

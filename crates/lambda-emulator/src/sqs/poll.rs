@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::polled_queue::SqsApi;
 use super::shared::Shared;
-use super::source::Queue;
 use crate::mapping::{Backoff, Invoke, Stop};
 
-impl<Q: Queue, I: Invoke> Shared<Q, I> {
+impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Polls until stopped: takes a slot, gathers a batch, delivers it in a task, and starts again.
     ///
     /// The slot comes first: `MaximumConcurrency` pauses the polling instead of holding messages in flight.

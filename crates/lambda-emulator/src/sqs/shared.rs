@@ -1,30 +1,30 @@
-//! The state that the pollers of one mapping share.
+//! The shared state of a mapping's pollers.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::polled_queue::{PolledQueue, SqsApi};
 use super::record::Delivery;
-use super::source::{Queue, Source};
 use super::spec::SqsMappingSpec;
 use crate::filter::Filters;
 use crate::mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
 
-/// What the pollers of one mapping share.
+/// The shared state of a mapping's pollers.
 pub(super) struct Shared<Q, I> {
     pub(super) spec: SqsMappingSpec,
     pub(super) names: (Arc<str>, Arc<str>),
     pub(super) filters: Filters,
-    pub(super) source: Source<Q>,
+    pub(super) queue: PolledQueue<Q>,
     pub(super) function: I,
     pub(super) observer: MappingObserver,
     pub(super) concurrency: Arc<Semaphore>,
 }
 
-impl<Q: Queue, I: Invoke> Shared<Q, I> {
+impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Deletes the messages; reports `deleted` for each, or the failure.
     pub(super) async fn delete(&self, deliveries: &[&Delivery], deleted: fn(MappedMessage) -> MappingEvent) {
-        let failed = self.source.delete(deliveries).await;
+        let failed = self.queue.delete(deliveries).await;
         for (index, delivery) in deliveries.iter().enumerate() {
             let message = self.message(delivery);
             self.report(&match failed.get(&index) {

@@ -21,7 +21,7 @@ pub struct SqsMappingSpec {
     pub queue_url: String,
     /// The most messages per invocation.
     pub batch_size: usize,
-    /// How long to gather messages after the first; zero for a FIFO queue.
+    /// The time to gather messages after the first; zero for a FIFO queue.
     pub batching_window: Duration,
     /// The most concurrent batches; [`CONCURRENT_BATCHES_START`] if not set.
     pub maximum_concurrency: Option<u16>,

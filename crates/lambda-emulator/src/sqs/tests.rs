@@ -63,7 +63,7 @@ struct Stack {
 
 impl Stack {
     async fn new(attributes: Value) -> Stack {
-        let queue = SqsClient::Embedded(Sqs::new(Clock::starting_at(1_700_000_000_000), SqsConfig::default()));
+        let queue = SqsClient::Emulated(Sqs::new(Clock::starting_at(1_700_000_000_000), SqsConfig::default()));
         let fifo = attributes.get("FifoQueue").is_some();
         let name = if fifo { "orders.fifo" } else { "orders" };
         let created = queue.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await.unwrap();
@@ -109,7 +109,7 @@ impl Stack {
         self.start_on(spec, self.queue.clone(), function)
     }
 
-    fn start_on(&self, spec: SqsMappingSpec, queue: impl Queue, function: &Script) -> SqsMapping {
+    fn start_on(&self, spec: SqsMappingSpec, queue: impl SqsApi, function: &Script) -> SqsMapping {
         let steps = Arc::clone(&self.steps);
         let observer: MappingObserver = Arc::new(move |event: &MappingEvent| {
             let step = match event {
@@ -462,7 +462,7 @@ struct Flaky {
     answers: Arc<Mutex<VecDeque<Result<Value, ApiError>>>>,
 }
 
-impl Queue for Flaky {
+impl SqsApi for Flaky {
     async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
         let answer = (action == "DeleteMessageBatch").then(|| self.answers.lock().unwrap().pop_front()).flatten();
         match answer {

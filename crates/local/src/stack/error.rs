@@ -65,7 +65,7 @@ pub enum StackError {
     Filter {
         /// The queue's name.
         queue: String,
-        /// What is wrong.
+        /// The error in the filter.
         error: FilterError,
     },
 }

@@ -15,25 +15,25 @@ pub struct Options {
     pub admin_port: u16,
     /// The AWS port; not opened with `endpoint_url`.
     pub aws_port: u16,
-    /// LocalStack or another endpoint for SQS and Secrets Manager, instead of the embedded services.
+    /// LocalStack or another endpoint for SQS and Secrets Manager, instead of the emulated services.
     pub endpoint_url: Option<String>,
-    /// A RabbitMQ broker, which the parameter [`BROKER_PARAMETER`] then chooses, too.
+    /// The RabbitMQ broker to use; it also sets the template's parameter `Broker`.
     pub rabbitmq: Option<BrokerChoice>,
-    /// Build with optimisation.
+    /// Whether to build with optimisation.
     pub release: bool,
-    /// Stop processes between invocations, as Lambda does.
+    /// Whether to stop processes between invocations, as Lambda does.
     pub freeze: bool,
-    /// How many environments of a function work at once, unless the template reserves a number. Without it,
-    /// [`concurrency_default`](super::concurrency_default).
+    /// The most environments of a function at work at once, unless the template reserves a number. `None` derives
+    /// it from the free memory.
     pub concurrency: Option<usize>,
-    /// Executables by the name of their binary. Given, nothing is built.
+    /// Executables by the name of their binary, instead of a build.
     pub binaries: Option<BTreeMap<String, PathBuf>>,
-    /// Build again and restart a function when its sources change.
+    /// Whether to rebuild and restart a function when its sources change.
     pub watch: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Overrides variables that the functions declare; usually the caller's environment.
+    /// Values for variables that the functions declare; usually the caller's environment.
     pub environment: BTreeMap<String, String>,
-    /// Where lines for people go.
+    /// The terminal to print to.
     pub terminal: Terminal,
 }

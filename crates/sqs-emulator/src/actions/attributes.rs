@@ -44,7 +44,7 @@ pub(super) fn get(engine: &mut Engine, input: GetInput, now: EpochMs) -> Result<
     Ok(if shown.is_empty() { json!({}) } else { json!({ "Attributes": shown }) })
 }
 
-/// Whether a queue can have an attribute of this name.
+/// Returns whether a queue can have an attribute of this name.
 pub(super) fn is_queue_attribute(name: &str) -> bool {
     READ_ONLY.contains(&name) || SETTABLE.contains(&name)
 }
@@ -93,7 +93,7 @@ pub(super) fn list_tags(engine: &mut Engine, input: QueueInput, now: EpochMs) ->
     Ok(if tags.is_empty() { json!({}) } else { json!({ "Tags": tags }) })
 }
 
-/// Checks all tags a queue is to have.
+/// Checks all tags of a queue.
 pub(super) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
     if tags.len() > TAGS_MAX {
         return Err(ApiError::invalid_parameter(format!("Too many tags added for queue: {TAGS_MAX} is the maximum.")));

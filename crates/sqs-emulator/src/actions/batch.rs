@@ -1,4 +1,4 @@
-//! The batch calls: rules for the whole call first, then each entry on its own.
+//! The batch calls: first the rules for the whole call, then each entry by itself.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::message::{HandleInput, SendInput};
 use crate::caller::Caller;
 use crate::clock::EpochMs;
 use crate::engine::Engine;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCH_ENTRY_ID_CHARS_MAX};
 
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ pub(super) struct BatchInput<E> {
     entries: Option<Vec<E>>,
 }
 
-/// An entry by its id.
+/// An entry with its id.
 trait Entry {
     fn take_id(&mut self) -> Option<String>;
 }
@@ -37,17 +37,17 @@ impl Entry for HandleInput {
     }
 }
 
-/// Entries with their ids, if the call as a whole is in order.
+/// Returns the entries with their ids if the call as a whole is valid.
 fn entries<E: Entry>(given: Option<Vec<E>>, of: &str) -> Result<Vec<(String, E)>, ApiError> {
     let given = given.unwrap_or_default();
     if given.is_empty() {
         let text = format!("There should be at least one {of} in the request.");
-        return Err(ApiError::new(Kind::EmptyBatchRequest, text));
+        return Err(ApiError::new(ErrorKind::EmptyBatchRequest, text));
     }
     if given.len() > BATCH_ENTRIES_MAX {
         let text =
             format!("Maximum number of entries per request are {BATCH_ENTRIES_MAX}. You have sent {}.", given.len());
-        return Err(ApiError::new(Kind::TooManyEntriesInBatchRequest, text));
+        return Err(ApiError::new(ErrorKind::TooManyEntriesInBatchRequest, text));
     }
     let mut seen = HashSet::new();
     let mut entries = Vec::with_capacity(given.len());
@@ -58,20 +58,20 @@ fn entries<E: Entry>(given: Option<Vec<E>>, of: &str) -> Result<Vec<(String, E)>
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !is_good {
             return Err(ApiError::new(
-                Kind::InvalidBatchEntryId,
+                ErrorKind::InvalidBatchEntryId,
                 "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 \
                  letters long.",
             ));
         }
         if !seen.insert(id.clone()) {
-            return Err(ApiError::new(Kind::BatchEntryIdsNotDistinct, format!("Id {id} repeated.")));
+            return Err(ApiError::new(ErrorKind::BatchEntryIdsNotDistinct, format!("Id {id} repeated.")));
         }
         entries.push((id, entry));
     }
     Ok(entries)
 }
 
-/// Runs every entry and reports each.
+/// Runs every entry and reports its result.
 fn run<E>(entries: Vec<(String, E)>, mut one: impl FnMut(E) -> Result<Map<String, Value>, ApiError>) -> Value {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for (id, entry) in entries {
@@ -108,7 +108,7 @@ pub(super) fn send(
     let size_bytes: usize = drafts().map(crate::message::Draft::size_bytes).sum();
     if size_bytes > BATCH_BYTES_MAX {
         return Err(ApiError::new(
-            Kind::BatchRequestTooLong,
+            ErrorKind::BatchRequestTooLong,
             format!("Batch requests cannot be longer than {BATCH_BYTES_MAX} bytes. You have sent {size_bytes} bytes."),
         ));
     }
@@ -118,12 +118,12 @@ pub(super) fn send(
     Ok(run(calls, |call| call?.run(engine, &name, now).map_err(as_batch_error)))
 }
 
-/// The error of a single send as a batch has it: recorded on AWS with another code and another text.
+/// Converts the error of a single send to a batch entry's, which has another code and text (recorded on AWS).
 fn as_batch_error(error: ApiError) -> ApiError {
     let too_long = error.message().strip_prefix("One or more parameters are invalid.");
     match too_long {
         Some(reason) => ApiError::invalid_parameter(format!("One or more parameters cannot be validated.{reason}")),
-        None if error.is(Kind::MissingParameter) => ApiError::invalid_parameter(error.message()),
+        None if error.is(ErrorKind::MissingParameter) => ApiError::invalid_parameter(error.message()),
         None => error,
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a request: members that are required, numbers in their range, the queue of a URL.
+//! Helpers to read a request: required members, numbers in a range, the queue of a URL.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::engine::Engine;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 
-/// A request that names nothing but a queue.
+/// A request that names only a queue.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct QueueInput {
@@ -18,20 +18,20 @@ pub(super) struct QueueInput {
 }
 
 pub(super) fn parse<T: DeserializeOwned>(input: Value) -> Result<T, ApiError> {
-    serde_json::from_value(input).map_err(|error| ApiError::new(Kind::Serialization, error.to_string()))
+    serde_json::from_value(input).map_err(|error| ApiError::new(ErrorKind::Serialization, error.to_string()))
 }
 
 pub(super) fn required<T>(value: Option<T>, parameter: &str) -> Result<T, ApiError> {
     value.ok_or_else(|| ApiError::missing(parameter))
 }
 
-/// The name of the queue a request is about.
+/// Returns the name of the request's queue.
 pub(super) fn queue_name(engine: &Engine, queue_url: Option<&str>) -> Result<String, ApiError> {
     let url = required(queue_url.filter(|url| !url.is_empty()), "QueueUrl")?;
     engine.name_in_url(url).map(str::to_owned)
 }
 
-/// A number in a range.
+/// Checks that a number is in its range.
 pub(super) fn in_range<T>(parameter: &str, value: i64, range: &RangeInclusive<T>) -> Result<T, ApiError>
 where
     T: TryFrom<i64> + PartialOrd + Display,

@@ -1,4 +1,4 @@
-//! One message: send, receive, delete, change its visibility.
+//! Actions on one message: send, receive, delete, change visibility.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::input::{in_range, queue_name, required};
 use crate::caller::Caller;
 use crate::clock::EpochMs;
 use crate::engine::Engine;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
 use crate::limits::{ATTEMPT_ID_CHARS_MAX, DELAY_S, RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
 use crate::message::{Draft, Wanted, render, sequence_text};
@@ -19,7 +19,7 @@ use crate::queue::Receive;
 use crate::queue_attributes::unknown;
 use crate::text::md5_hex;
 
-/// System attributes a receive can ask for. API Message.
+/// System attributes that a receive can request. API Message.
 const SYSTEM_ATTRIBUTES: [&str; 9] = [
     "AWSTraceHeader",
     "ApproximateFirstReceiveTimestamp",
@@ -46,7 +46,7 @@ pub(super) struct SendInput {
     message_deduplication_id: Option<String>,
 }
 
-/// A checked send and the digests its answer carries.
+/// A checked send and the digests of its answer.
 pub(super) struct SendCall {
     pub(super) draft: Draft,
     answer: Map<String, Value>,
@@ -96,7 +96,7 @@ pub(super) fn send(engine: &mut Engine, input: SendInput, caller: &Caller, now: 
     input.check(caller)?.run(engine, &name, now).map(Value::Object)
 }
 
-/// A message in flight: `DeleteMessage`, `ChangeMessageVisibility` and the entries of their batches.
+/// `DeleteMessage`, `ChangeMessageVisibility` and the entries of their batches.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct HandleInput {
@@ -155,7 +155,7 @@ struct ReceiveInput {
     receive_request_attempt_id: Option<String>,
 }
 
-/// A checked `ReceiveMessage`: can be tried any number of times until it brings something.
+/// A checked `ReceiveMessage`, which can run repeatedly until it returns messages.
 #[derive(Debug)]
 pub(crate) struct ReceiveCall {
     pub(crate) name: String,
@@ -187,7 +187,7 @@ impl ReceiveCall {
             )));
         }
         let mut system = input.message_system_attribute_names.unwrap_or_default();
-        // The older parameter's model lists queue attributes, too; SQS takes them and gives nothing for them.
+        // The older parameter's model lists queue attributes too; SQS accepts and ignores them.
         let legacy = input.attribute_names.unwrap_or_default();
         system.extend(legacy.into_iter().filter(|name| !is_queue_attribute(name)));
         if let Some(name) = system.iter().find(|name| *name != "All" && !SYSTEM_ATTRIBUTES.contains(&name.as_str())) {
@@ -202,10 +202,11 @@ impl ReceiveCall {
         })
     }
 
-    /// One try; `None` if there is nothing now. A long poll has no `OverLimit`: it waits. API ReceiveMessage.
+    /// Tries once; returns `None` if there is no message now. A long poll waits instead of failing with `OverLimit`.
+    /// API ReceiveMessage.
     pub(crate) fn run(&self, engine: &mut Engine, now: EpochMs) -> Result<Option<Value>, ApiError> {
         let received = match engine.receive(&self.name, &self.receive, now) {
-            Err(error) if self.wait_s > 0 && error.is(Kind::OverLimit) => return Ok(None),
+            Err(error) if self.wait_s > 0 && error.is(ErrorKind::OverLimit) => return Ok(None),
             received => received?,
         };
         let sender_id = &engine.config.account;

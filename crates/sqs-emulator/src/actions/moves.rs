@@ -1,4 +1,4 @@
-//! Message move tasks.
+//! Actions on message move tasks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -83,12 +83,12 @@ fn render(task: &MoveTask) -> Value {
     out
 }
 
-/// A task handle as SQS makes them: base64 of a JSON object with the task's id and its source.
+/// Returns a task handle in SQS's format: base64 of a JSON object with the task's id and its source.
 fn handle(id: &str, source_arn: &str) -> String {
     BASE64.encode(json!({ "taskId": id, "sourceArn": source_arn }).to_string())
 }
 
-/// The task id in a handle.
+/// Returns the task id in a handle.
 pub(crate) fn task_id_in(handle: &str) -> Option<String> {
     member_of(handle, "taskId")
 }

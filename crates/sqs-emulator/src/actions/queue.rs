@@ -1,4 +1,4 @@
-//! Queues as a whole: create, find, list, purge, delete.
+//! Actions on queues: create, find, list, purge, delete.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::queue::Queue;
 pub(super) struct CreateInput {
     queue_name: Option<String>,
     attributes: Option<BTreeMap<String, String>>,
-    // The model spells this one member in lower case.
+    // The API model spells this member in lower case.
     #[serde(alias = "tags")]
     tags: Option<BTreeMap<String, String>>,
 }
@@ -73,11 +73,12 @@ pub(super) fn list_sources(engine: &mut Engine, input: ListInput) -> Result<Valu
     let arn = engine.queues.get(name.as_str()).map(|queue| queue.arn.clone()).unwrap_or_default();
     let is_source = |policy: &crate::redrive::RedrivePolicy| policy.target_arn == *arn;
     let sources = engine.queues.values().filter(|queue| queue.attributes.redrive.as_ref().is_some_and(is_source));
-    // The model spells this one member in lower case.
+    // The API model spells this member in lower case.
     page(engine, sources, "queueUrls", input.max_results, input.next_token.as_deref())
 }
 
-/// One page of queues by name. Without `MaxResults` there is one page; with it, the token is the last name of the page.
+/// Returns one page of queues by name. Without `MaxResults` there is only one page; with it, the token is the page's
+/// last name.
 fn page<'e>(
     engine: &'e Engine,
     queues: impl Iterator<Item = &'e Queue>,

@@ -1,4 +1,4 @@
-//! Runs message move tasks on the engine.
+//! Message move tasks on the engine.
 //!
 //! A task is a step function of time: [`Engine::step_move_task`] moves what is due and returns when to call again. A
 //! moved message is a new message (new id, new sent time, receive count 0), as AWS documents.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::clock::EpochMs;
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
 use crate::message::fresh_id;
 use crate::move_task::{MoveTask, Status};
@@ -16,11 +16,11 @@ use crate::move_task::{MoveTask, Status};
 const TASKS_KEPT_MAX: usize = 10;
 
 impl Engine {
-    /// Starts a task; gives its id.
+    /// Starts a task and returns its id.
     ///
     /// # Errors
-    /// `ResourceNotFoundException` for a queue that is not there, `InvalidParameterValue` if the source is no
-    /// dead-letter queue, the types differ, or a task is running already.
+    /// `ResourceNotFoundException` for a missing queue, `InvalidParameterValue` if the source is not a dead-letter
+    /// queue, the types differ, or a task is running already.
     pub(crate) fn start_move_task(
         &mut self,
         source_arn: &str,
@@ -75,7 +75,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Moves what is due; says when the next is, or `None` when the task has ended.
+    /// Moves the messages that are due; returns the time of the next, or `None` when the task has ended.
     pub(crate) fn step_move_task(&mut self, id: &str, now: EpochMs) -> Option<EpochMs> {
         let index = self.move_tasks.0.iter().position(|task| &*task.id == id)?;
         let mut task = self.move_tasks.0.get(index)?.clone();
@@ -93,7 +93,7 @@ impl Engine {
         next
     }
 
-    /// Moves one message; `false` when none is left.
+    /// Moves one message; returns `false` when none is left.
     fn move_one(&mut self, task: &MoveTask, now: EpochMs) -> Result<bool, &'static str> {
         const NO_QUEUE: &str = "AWS.SimpleQueueService.NonExistentQueue";
         const NO_SOURCE: &str = "CouldNotDetermineMessageSource";
@@ -114,25 +114,27 @@ impl Engine {
         Ok(true)
     }
 
-    /// Stops a running task; gives how many messages it had moved, which stay where they are.
+    /// Stops a running task; returns the number of messages moved, which stay at their destination.
     ///
     /// # Errors
-    /// `ResourceNotFoundException` for a task or a source that is not there, `UnsupportedOperation` for a task that
-    /// has ended.
+    /// `ResourceNotFoundException` for a missing task or source, `UnsupportedOperation` for a task that has ended.
     pub(crate) fn cancel_move_task(&mut self, id: &str, source_arn: Option<&str>) -> Result<u64, ApiError> {
         if let Some(arn) = source_arn {
             self.existing("SourceArn", arn)?;
         }
         let task = self.move_tasks.0.iter_mut().find(|task| &*task.id == id);
-        let task = task.ok_or_else(|| ApiError::new(Kind::ResourceNotFound, "Task does not exist."))?;
+        let task = task.ok_or_else(|| ApiError::new(ErrorKind::ResourceNotFound, "Task does not exist."))?;
         if task.status != Status::Running {
-            return Err(ApiError::new(Kind::UnsupportedOperation, "Only a task in status RUNNING can be cancelled."));
+            return Err(ApiError::new(
+                ErrorKind::UnsupportedOperation,
+                "Only a task in status RUNNING can be cancelled.",
+            ));
         }
         task.status = Status::Cancelled;
         Ok(task.moved)
     }
 
-    /// The newest tasks of a queue, newest first.
+    /// Returns the newest tasks of a queue, newest first.
     pub(crate) fn list_move_tasks(&self, source_arn: &str, count: usize) -> Result<Vec<&MoveTask>, ApiError> {
         let source = self.existing("SourceArn", source_arn)?;
         Ok(self.move_tasks.0.iter().rev().filter(|task| task.source == source).take(count).collect())
@@ -141,7 +143,7 @@ impl Engine {
     fn existing(&self, parameter: &str, arn: &str) -> Result<Arc<str>, ApiError> {
         self.name_of_arn(arn).ok_or_else(|| {
             let text = format!("The resource that you specified for the {parameter} parameter doesn't exist.");
-            ApiError::new(Kind::ResourceNotFound, text)
+            ApiError::new(ErrorKind::ResourceNotFound, text)
         })
     }
 }

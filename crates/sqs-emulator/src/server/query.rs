@@ -1,6 +1,6 @@
-//! The AWS Query protocol: forms with `Action=…` in, XML out, as SQS had it alone until 2023 and STS still has.
+//! The AWS Query protocol: forms with `Action=…` in, XML out. SQS had no other until 2023; STS still has none.
 //!
-//! A form becomes the JSON input of the same action and a JSON output becomes XML, so both protocols have one engine.
+//! A form becomes the JSON input of the same action and a JSON output becomes XML, so both protocols share the engine.
 //! Names are those of the API's version 2012-11-05, with flattened lists (`AttributeName.1`) and maps
 //! (`Attribute.1.Name`, `Attribute.1.Value`).
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests.html>
@@ -8,9 +8,9 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, ErrorKind};
 
-/// Fields of one form. A full batch with ten attributes for each message has some 400.
+/// Fields of one form. A full batch with ten attributes per message has about 400.
 const FIELDS_MAX: usize = 5_000;
 /// Segments of a field's name: `SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.StringListValue.1` has seven.
 const SEGMENTS_MAX: usize = 8;
@@ -18,7 +18,7 @@ const SEGMENTS_MAX: usize = 8;
 const SQS_NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// Actions whose answer has no result.
+/// Actions without a result.
 const WITHOUT_RESULT: [&str; 9] = [
     "AddPermission",
     "ChangeMessageVisibility",
@@ -36,11 +36,11 @@ const WITHOUT_RESULT: [&str; 9] = [
 pub(super) struct Query {
     /// `Action`.
     pub(super) action: String,
-    /// The action's input as AWS JSON has it.
+    /// The action's input as in AWS JSON.
     pub(super) input: Value,
 }
 
-/// Whether this form is a request of the Query protocol.
+/// Returns whether this form is a request of the Query protocol.
 pub(super) fn is_query(form: &[u8]) -> bool {
     const FIELD: &[u8] = b"&Action=";
     form.starts_with(&FIELD[1..]) || form.windows(FIELD.len()).any(|window| window == FIELD)
@@ -49,7 +49,7 @@ pub(super) fn is_query(form: &[u8]) -> bool {
 /// Reads a request from the URL's query and the body; a field of the body wins.
 ///
 /// # Errors
-/// `MalformedQueryString` for a form that cannot be read, `InvalidParameterValue` for a number that is none,
+/// `MalformedQueryString` for a form that cannot be read, `InvalidParameterValue` for a malformed number,
 /// `MissingParameter` without an action.
 pub(super) fn read(url_query: &str, body: &[u8]) -> Result<Query, ApiError> {
     let body = std::str::from_utf8(body).map_err(|_| malformed("the form is not UTF-8"))?;
@@ -74,7 +74,7 @@ fn decode(text: &str) -> Result<String, ApiError> {
     decoded.map(std::borrow::Cow::into_owned).map_err(|_| malformed("a value is not UTF-8"))
 }
 
-/// Puts a value where its name says: `A.1.B` is the member `B` of the member `1` of `A`.
+/// Inserts a value at the path of its name: `A.1.B` is the member `B` of the member `1` of `A`.
 fn put(tree: &mut Map<String, Value>, name: &str, value: String) -> Result<(), ApiError> {
     let mut segments: Vec<&str> = name.split('.').take(SEGMENTS_MAX + 1).collect();
     let last = segments.pop().unwrap_or_default();
@@ -94,7 +94,7 @@ fn put(tree: &mut Map<String, Value>, name: &str, value: String) -> Result<(), A
     Ok(())
 }
 
-/// A structure's members as AWS JSON names and types them.
+/// Returns a structure's members with the names and types of AWS JSON.
 fn input_of(members: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
     let mut input = Map::new();
     for (name, value) in members {
@@ -111,7 +111,7 @@ fn input_of(members: Map<String, Value>) -> Result<Map<String, Value>, ApiError>
             "TagKey" | "TagKeys" => ("TagKeys", list(value, Ok)?),
             "StringListValue" => ("StringListValues", list(value, Ok)?),
             "BinaryListValue" => ("BinaryListValues", list(value, Ok)?),
-            // boto3 names an empty list by its member.
+            // boto3 sends an empty list under the member's name.
             "Entries"
             | "SendMessageBatchRequestEntry"
             | "DeleteMessageBatchRequestEntry"
@@ -136,7 +136,7 @@ fn structure(value: Value) -> Result<Value, ApiError> {
     }
 }
 
-/// The members `1`, `2`, … in the order of their numbers; a value without a number is a list of one, or empty.
+/// Returns the members `1`, `2`, … in the order of their numbers; a value without a number is a list of one, or empty.
 fn list(value: Value, item: impl Fn(Value) -> Result<Value, ApiError>) -> Result<Value, ApiError> {
     let members = match value {
         Value::Object(members) => members,
@@ -152,7 +152,7 @@ fn list(value: Value, item: impl Fn(Value) -> Result<Value, ApiError>) -> Result
     Ok(numbered.into_iter().map(|(_, value)| value).collect())
 }
 
-/// A map written as a list of entries with a key and a value.
+/// Returns the map of a list of entries with a key and a value.
 fn map(value: Value, key: &str, item: impl Fn(Value) -> Result<Value, ApiError>) -> Result<Value, ApiError> {
     let Value::Array(entries) = list(value, Ok)? else { return Ok(Value::Null) };
     let mut members = Map::new();
@@ -175,10 +175,10 @@ fn number(name: &str, value: &Value) -> Result<Value, ApiError> {
 }
 
 fn malformed(what: &str) -> ApiError {
-    ApiError::new(Kind::MalformedQueryString, format!("The query string contains a syntax error: {what}."))
+    ApiError::new(ErrorKind::MalformedQueryString, format!("The query string contains a syntax error: {what}."))
 }
 
-/// The answer to an action.
+/// Returns the answer to an action.
 pub(super) fn answer(action: &str, output: &Value, request_id: &str) -> String {
     let namespace = if action == "GetCallerIdentity" { STS_NAMESPACE } else { SQS_NAMESPACE };
     let mut xml = format!("<?xml version=\"1.0\"?><{action}Response xmlns=\"{namespace}\">");
@@ -193,11 +193,11 @@ pub(super) fn answer(action: &str, output: &Value, request_id: &str) -> String {
     xml
 }
 
-/// The answer to a refused request.
+/// Returns the answer to a refused request.
 pub(super) fn refusal(error: &ApiError, request_id: &str) -> String {
-    // Two errors have another code or text than in AWS JSON.
-    let code = if error.is(Kind::UnknownOperation) { "InvalidAction" } else { error.legacy_code() };
-    let message = if error.is(Kind::QueueDoesNotExist) {
+    // Two errors differ in code or text from AWS JSON.
+    let code = if error.is(ErrorKind::UnknownOperation) { "InvalidAction" } else { error.legacy_code() };
+    let message = if error.is(ErrorKind::QueueDoesNotExist) {
         "The specified queue does not exist for this wsdl version."
     } else {
         error.message()
@@ -269,8 +269,7 @@ fn within(xml: &mut String, name: &str, content: impl FnOnce(&mut String)) {
     }
 }
 
-/// Writes an element with text. What XML cannot carry (a caller's control characters in an error's text) becomes
-/// U+FFFD.
+/// Writes an element with text. Characters that XML excludes, such as control characters, become U+FFFD.
 fn text(xml: &mut String, name: &str, value: &str) {
     within(xml, name, |xml| {
         for c in value.chars() {
@@ -279,7 +278,7 @@ fn text(xml: &mut String, name: &str, value: &str) {
                 '<' => xml.push_str("&lt;"),
                 '>' => xml.push_str("&gt;"),
                 '"' => xml.push_str("&quot;"),
-                // A parser would make it a line feed.
+                // A parser would convert it to a line feed.
                 '\r' => xml.push_str("&#xD;"),
                 '\t' | '\n' | '\u{20}'..='\u{FFFD}' | '\u{10000}'.. => xml.push(c),
                 _ => xml.push(char::REPLACEMENT_CHARACTER),

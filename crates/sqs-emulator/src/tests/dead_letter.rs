@@ -1,4 +1,4 @@
-//! Dead-letter queues: when a message goes there, and as what.
+//! Dead-letter queues: the conditions for dead-lettering, and the dead letter's properties.
 
 use super::*;
 
@@ -18,7 +18,7 @@ async fn a_message_moves_when_it_would_be_received_more_often_than_allowed() {
         assert_eq!(t.counts(&dlq).await, "0/0/0");
         advance_s(5).await;
     }
-    assert_eq!(t.counts(&url).await, "1/0/0", "until somebody asks for it again");
+    assert_eq!(t.counts(&url).await, "1/0/0", "until the next receive");
     t.send(&url, "next").await;
     assert_eq!(bodies(&t.receive(&url).await), ["next"]);
     let dead = &t.receive(&dlq).await[0];

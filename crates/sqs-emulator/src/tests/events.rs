@@ -1,8 +1,8 @@
-//! When observers hear of a message: before anyone else can have it.
+//! Observers receive a message's event before any consumer can receive the message.
 
 use super::*;
 
-/// Long enough for another thread to be told of the message first, if that were possible.
+/// Long enough for another thread to receive the message first, if that were possible.
 const OBSERVER_IS_SLOW: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -12,12 +12,12 @@ async fn observers_have_heard_of_a_send_before_anyone_receives_it_and_before_the
     let heard = log.clone();
     sqs.observe(Arc::new(move |event| {
         std::thread::sleep(OBSERVER_IS_SLOW);
-        heard.lock().unwrap().push(tell(event));
+        heard.lock().unwrap().push(describe(event));
     }));
     let url = sqs.call("CreateQueue", json!({ "QueueName": "q" })).await.unwrap()["QueueUrl"].clone();
     let bodies: Vec<String> = (0..8).map(|index| format!("m{index}")).collect();
 
-    // One waits, one looks again and again.
+    // One consumer long-polls, the other short-polls.
     let mut consumers = tokio::task::JoinSet::new();
     for wait_s in [20, 0] {
         let (sqs, log, url, count) = (sqs.clone(), log.clone(), url.clone(), bodies.len());
@@ -25,7 +25,7 @@ async fn observers_have_heard_of_a_send_before_anyone_receives_it_and_before_the
             let is_hand_out = |line: &String| line.starts_with("has ");
             while log.lock().unwrap().iter().filter(|line| is_hand_out(line)).count() < count {
                 let input = json!({ "QueueUrl": url, "WaitTimeSeconds": wait_s });
-                // The long poll that is left over at the end is woken by the queue's deletion.
+                // The deletion of the queue ends the last long poll.
                 let Ok(answer) = sqs.call("ReceiveMessage", input).await else { return };
                 if let Some(body) = answer["Messages"][0]["Body"].as_str() {
                     log.lock().unwrap().push(format!("has {body}"));

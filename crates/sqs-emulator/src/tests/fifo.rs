@@ -145,8 +145,8 @@ async fn a_repeated_receive_attempt_gives_the_same_messages_with_the_same_handle
     t.check("ReceiveMessage", bad, "InvalidParameterValueException").await;
 }
 
-/// After a receive of three messages of a group some are made visible again: the group gives, in order, what comes
-/// before the first that is still hidden. Recorded on AWS in November 2025.
+/// Receives three messages of a group and makes some visible again: the group delivers, in order, the messages before
+/// the first hidden one. Recorded on AWS in November 2025.
 #[tokio::test(start_paused = true)]
 async fn a_group_gives_its_messages_up_to_the_first_hidden_one() {
     for (returned, delivered) in [
@@ -174,7 +174,7 @@ async fn a_group_gives_its_messages_up_to_the_first_hidden_one() {
     }
 }
 
-/// A group whose messages come back queues up behind those that waited. Recorded on AWS.
+/// A group whose messages become visible again goes behind the groups that waited. Recorded on AWS.
 #[tokio::test(start_paused = true)]
 async fn a_returned_group_goes_to_the_end_of_the_line() {
     let t = Fixture::new();

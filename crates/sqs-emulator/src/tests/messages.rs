@@ -1,4 +1,4 @@
-//! A message's life on a standard queue: visibility, delay, retention, receipt handles, long polls, attributes, limits.
+//! Messages on a standard queue: visibility, delay, retention, receipt handles, long polls, attributes, limits.
 
 use super::*;
 use crate::limits::{IN_FLIGHT_MAX, MESSAGE_BYTES};

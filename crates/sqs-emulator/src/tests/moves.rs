@@ -6,7 +6,7 @@ fn arn(name: &str) -> String {
     format!("arn:aws:sqs:us-east-1:000000000000:{name}")
 }
 
-/// Queues `a` and `b` with the dead-letter queue `dlq`; each of their `count` messages is dead.
+/// Creates queues `a` and `b` with the dead-letter queue `dlq`, and dead-letters `count` messages of each.
 async fn with_dead_messages(t: &Fixture, count: usize) -> (String, String, String) {
     let dlq = t.queue("dlq", json!({})).await;
     let policy = json!({ "deadLetterTargetArn": arn("dlq"), "maxReceiveCount": 1 }).to_string();
@@ -27,7 +27,7 @@ async fn tasks(t: &Fixture) -> Vec<Value> {
     answer["Results"].as_array().unwrap().clone()
 }
 
-/// Lets tasks that are due run, without moving time.
+/// Runs the tasks that are due, without advancing time.
 async fn settle() {
     for _ in 0..10 {
         tokio::task::yield_now().await;

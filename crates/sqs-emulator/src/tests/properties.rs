@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: no message is lost or doubled, and FIFO order holds per group.
+//! Properties under any sequence of calls: no message is lost or doubled, and FIFO order holds per group.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ enum Step {
         max: i64,
         visibility_s: u64,
     },
-    /// Deletes with the receipt at this place among those held, modulo their number.
+    /// Deletes with the receipt at this index, modulo the number of receipts.
     Delete {
         receipt: usize,
     },
@@ -82,7 +82,7 @@ impl Model {
         actions::run(&mut self.engine, action, input, &Caller::default(), self.now)
     }
 
-    /// Body and receipt of what comes.
+    /// Receives; returns bodies and receipts.
     fn receive(&mut self, queue: usize, max: i64, visibility_s: u64) -> Vec<(usize, String)> {
         let input =
             json!({ "QueueUrl": self.urls[queue], "MaxNumberOfMessages": max, "VisibilityTimeout": visibility_s });
@@ -171,7 +171,7 @@ impl Model {
         Ok(())
     }
 
-    /// Everything still in a queue.
+    /// Returns all messages still in a queue.
     fn drain(&mut self, queue: usize) -> Vec<usize> {
         let mut all = Vec::new();
         loop {

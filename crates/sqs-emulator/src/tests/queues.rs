@@ -1,4 +1,4 @@
-//! Queues as a whole: names, attributes, tags, lists, purge, delete.
+//! Queues: names, attributes, tags, lists, purge, delete.
 
 use super::*;
 
@@ -210,7 +210,7 @@ async fn a_deleted_queue_is_gone_and_its_handles_do_not_work_on_a_new_one() {
     t.check("Dance", json!({}), "UnknownOperationException").await;
 }
 
-/// The texts as AWS words them: a case each recorded on AWS.
+/// Error texts, each recorded on AWS.
 #[tokio::test(start_paused = true)]
 async fn errors_have_the_words_of_aws() {
     let t = Fixture::new();

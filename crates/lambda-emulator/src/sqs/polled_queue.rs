@@ -15,7 +15,7 @@ use sqs_emulator::ApiError;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
 pub(super) const RECEIVE_MESSAGES_MAX: usize = 10;
 
-/// How long to wait for messages: the most that SQS allows. Same page.
+/// The long poll's wait: the most that SQS allows. Same page.
 pub(super) const LONG_POLL_S: u64 = 20;
 
 /// Attempts of a delete that fails on the service's side.
@@ -29,25 +29,25 @@ const DELETE_PAUSE: Duration = Duration::from_millis(100);
 const VISIBILITY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// The part of the SQS API that a mapping needs: input and answer as in AWS JSON 1.0.
-pub trait Queue: Clone + Send + Sync + 'static {
+pub trait SqsApi: Clone + Send + Sync + 'static {
     /// Calls `action`. Dropping the future of a waiting `ReceiveMessage` must not lose a message.
     fn call(&self, action: &str, input: Value) -> impl Future<Output = Result<Value, ApiError>> + Send;
 }
 
-impl Queue for SqsClient {
+impl SqsApi for SqsClient {
     async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
         SqsClient::call(self, action, input).await
     }
 }
 
-pub(super) struct Source<Q> {
+pub(super) struct PolledQueue<Q> {
     queue: Q,
     url: String,
 }
 
-impl<Q: Queue> Source<Q> {
-    pub(super) fn new(queue: Q, url: String) -> Source<Q> {
-        Source { queue, url }
+impl<Q: SqsApi> PolledQueue<Q> {
+    pub(super) fn new(queue: Q, url: String) -> PolledQueue<Q> {
+        PolledQueue { queue, url }
     }
 
     /// Receives up to `count` messages.
