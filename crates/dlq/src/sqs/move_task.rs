@@ -1,4 +1,4 @@
-//! A message move task: SQS itself moves everything to one queue.
+//! Message move tasks: SQS itself moves all messages to one queue.
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>
 
@@ -15,37 +15,37 @@ use sluicegate_queue::sqs::error_text;
 use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation};
 use crate::{CancellationToken, Error};
 
-/// How often the task is looked at.
+/// Interval between reads of the task.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How a task ended.
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// About how many messages it moved. They stay where they are.
+    /// About how many messages the task moved.
     pub moved: u64,
-    /// Whether it was cancelled because the end was asked for.
+    /// Whether the task was cancelled.
     pub cancelled: bool,
-    /// Why it failed, if it did.
+    /// The reason of a failure.
     pub failure: Option<String>,
 }
 
-/// Why no task was started, or nothing is known of it.
+/// A task that was not started, or whose state is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
-    /// The endpoint has no such operation, or not for this queue. Nothing was moved.
+    /// The endpoint lacks the operation, or does not support it for this queue. Nothing was moved.
     #[error("no message move task here: {0}")]
     Unsupported(String),
-    /// Everything else.
+    /// Any other error.
     #[error(transparent)]
     Other(#[from] Error),
 }
 
 impl SqsDeadLetterQueue {
-    /// The most messages that a task moves in a second.
+    /// Most messages that a task moves per second.
     pub const MOVES_PER_S_MAX: u32 = 500;
 
-    /// Lets SQS move all messages to `destination`, and tells `progress` how many were moved and how many there were. Messages that are
-    /// hidden stay. Nothing is counted on the messages themselves.
+    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages.
+    /// Hidden messages stay. Attributes are not changed.
     ///
     /// # Errors
     /// [`MoveError`].
@@ -79,7 +79,7 @@ impl SqsDeadLetterQueue {
                 _ => return Ok(Moved { moved, cancelled, failure: None }),
             }
             if stop.is_cancelled() && !cancelled {
-                // One that has ended by now cannot be cancelled, and the next look tells.
+                // A task that has ended cannot be cancelled; the next read shows that.
                 let _ = self.client.cancel_message_move_task().task_handle(&handle).send().await;
                 cancelled = true;
             }
@@ -100,7 +100,7 @@ impl SqsDeadLetterQueue {
 fn conclude(error: &SdkError<StartMessageMoveTaskError>) -> MoveError {
     let code = error.code().unwrap_or_default();
     let unsupported = error.as_service_error().is_some_and(StartMessageMoveTaskError::is_unsupported_operation);
-    // No queue has this one as its dead-letter queue.
+    // This queue is not the dead-letter queue of any queue.
     let not_a_source = || {
         code.starts_with("InvalidParameterValue")
             && error.message().is_some_and(|text| text.contains("Dead Letter Queue"))
