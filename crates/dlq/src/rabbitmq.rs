@@ -33,11 +33,11 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use sluicegate_queue::SendError;
-use sluicegate_queue::rabbitmq::{Broker, Config, Publication};
+use sluicegate_queue::rabbitmq::{Broker, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
 
-use self::connection::Connection;
+use self::connection::{Connection, broker};
 use self::in_flight::InFlight;
 use self::message::Place;
 pub use self::queues::dead_letter_queues;
@@ -196,11 +196,4 @@ impl RabbitmqDeadLetterQueue {
             other => Error::Broker(format!("{queue}: {other}")),
         })
     }
-}
-
-/// Returns the broker at `address`, and the user name for it.
-fn broker(address: &Address) -> Result<(Broker, String), Error> {
-    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-    let user = uri.authority.userinfo.username.clone();
-    Ok((Broker::new(Config::at(uri)), user))
 }

@@ -9,6 +9,7 @@
 //! that was interrupted and is repeated within five minutes is stored once; a later redrive of the same message does
 //! not count as a repeat.
 
+mod error;
 mod in_flight;
 mod message;
 mod move_task;
@@ -24,28 +25,27 @@ use std::{
 use aws_sdk_sqs::{
     Client,
     config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
-    error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName},
 };
 use sluicegate_queue::{
     SendError, dead_letter,
-    sqs::{RawMessage, SdkConfig, error_text, store},
+    sqs::{RawMessage, SdkConfig, store},
 };
 use tokio::{sync::OnceCell, time::Instant};
 
-use self::{in_flight::InFlight, queues::Queues};
-use crate::{DeadLetter, DeadLetterQueue, Error};
+use self::{
+    error::broker,
+    in_flight::{BATCH_ENTRIES_MAX, InFlight},
+    move_task::MoveTask,
+    queues::Queues,
+};
+use crate::{CancellationToken, DeadLetter, DeadLetterQueue, Error};
 
 pub use self::{
     in_flight::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
     move_task::{MoveError, Moved},
     queues::{Queue, dead_letter_queues},
 };
-
-/// Messages of one `ReceiveMessage`, and entries of one batch call.
-///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-const BATCH_ENTRIES_MAX: usize = 10;
 
 /// Attempts of one call, and the pause before the second; it doubles.
 const ATTEMPTS_MAX: u32 = 4;
@@ -64,10 +64,6 @@ const RECEIVE_WAIT_S: i32 = 1;
 
 /// Consecutive empty receives after which the visible messages in the counts are taken for unreachable.
 const EMPTY_RECEIVES_MAX: u32 = 2;
-
-/// Error codes of an endpoint without an operation, in the protocols of AWS and in emulators.
-const UNKNOWN_OPERATION_CODES: [&str; 4] =
-    ["UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented"];
 
 /// An open dead-letter queue of SQS.
 pub struct SqsDeadLetterQueue {
@@ -119,6 +115,25 @@ impl SqsDeadLetterQueue {
             [only] => Some(only.clone()),
             _ => None,
         })
+    }
+
+    /// Most messages that [`Self::move_all`] moves per second.
+    pub const MOVES_PER_S_MAX: u32 = move_task::MOVES_PER_S_MAX;
+
+    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages. Hidden
+    /// messages stay. Attributes are not changed.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub async fn move_all(
+        &self,
+        destination: &Queue,
+        rate_per_s: Option<u32>,
+        stop: &CancellationToken,
+        progress: impl Fn(u64, u64),
+    ) -> Result<Moved, MoveError> {
+        let task = MoveTask { client: &self.client, source_arn: &self.queue.arn };
+        task.run(&destination.arn, rate_per_s, stop, progress).await
     }
 
     async fn sources(&self) -> Result<&Vec<Queue>, Error> {
@@ -269,18 +284,4 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
     async fn depth(&self) -> Result<u64, Error> {
         self.queues.counts(&self.queue.url).await.map(|counts| counts.all())
     }
-}
-
-fn broker<E>(error: &SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    Error::Broker(error_text(error))
-}
-
-/// Returns whether the endpoint lacks the operation, as some emulators do.
-fn is_unknown_operation<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let code = error.code().unwrap_or_default();
-    UNKNOWN_OPERATION_CODES.contains(&code) || status == Some(501)
 }

@@ -26,7 +26,7 @@ pub(crate) struct ReceivedMessage<'a> {
 
 /// One batch of one broker. Messages are named by their index.
 ///
-/// All rules of handling and settling are in [`BatchRun`](crate::batch_run::BatchRun); a source decodes, stores and
+/// All rules of handling and settling are in `BatchRun`; a source decodes, stores and
 /// returns.
 pub(crate) trait Source {
     /// Why a message cannot be decoded.

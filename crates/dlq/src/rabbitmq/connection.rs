@@ -7,7 +7,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind};
 use sluicegate_queue::chain;
-use sluicegate_queue::rabbitmq::{self, Broker};
+use sluicegate_queue::rabbitmq::{self, Broker, Config};
 use sluicegate_topology::Address;
 use tokio::time::error::Elapsed;
 
@@ -99,4 +99,11 @@ fn code(error: &lapin::Error) -> Option<u16> {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,
     }
+}
+
+/// Returns the broker at `address`, and the user name for it.
+pub(super) fn broker(address: &Address) -> Result<(Broker, String), Error> {
+    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
+    let user = uri.authority.userinfo.username.clone();
+    Ok((Broker::new(Config::at(uri)), user))
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_topology::{Address, QueueThere, QueueType};
 
-use super::broker;
-use super::connection::Connection;
+use super::connection::{Connection, broker};
 use crate::{Error, ListedQueue};
 
 /// The delivery limit from which on it is out of reach: each take of a message counts as a delivery.

@@ -14,8 +14,12 @@ use futures_util::{StreamExt, stream};
 use sluicegate_queue::sqs::error_text;
 use tokio::time::Instant;
 
-use super::BATCH_ENTRIES_MAX;
 use crate::Error;
+
+/// Messages of one `ReceiveMessage`, and entries of one batch call.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub(super) const BATCH_ENTRIES_MAX: usize = 10;
 
 /// Default time for which messages stay hidden when this process dies soon after it took them.
 pub const VISIBILITY_DEFAULT: Duration = Duration::from_secs(60);

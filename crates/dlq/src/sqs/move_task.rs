@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::{
+    Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::start_message_move_task::StartMessageMoveTaskError,
     types::ListMessageMoveTasksResultEntry,
@@ -12,7 +13,7 @@ use aws_sdk_sqs::{
 
 use sluicegate_queue::sqs::error_text;
 
-use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation};
+use super::error::{broker, is_unknown_operation};
 use crate::{CancellationToken, Error};
 
 /// Interval between reads of the task.
@@ -40,18 +41,20 @@ pub enum MoveError {
     Other(#[from] Error),
 }
 
-impl SqsDeadLetterQueue {
-    /// Most messages that a task moves per second.
-    pub const MOVES_PER_S_MAX: u32 = 500;
+/// Most messages that a task moves per second.
+pub(super) const MOVES_PER_S_MAX: u32 = 500;
 
-    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages.
-    /// Hidden messages stay. Attributes are not changed.
-    ///
-    /// # Errors
-    /// [`MoveError`].
-    pub async fn move_all(
+/// The tasks of a source queue.
+pub(super) struct MoveTask<'a> {
+    pub(super) client: &'a Client,
+    pub(super) source_arn: &'a str,
+}
+
+impl MoveTask<'_> {
+    /// Starts a task, and waits until it has ended.
+    pub(super) async fn run(
         &self,
-        destination: &Queue,
+        destination_arn: &str,
         rate_per_s: Option<u32>,
         stop: &CancellationToken,
         progress: impl Fn(u64, u64),
@@ -59,8 +62,8 @@ impl SqsDeadLetterQueue {
         let request = self
             .client
             .start_message_move_task()
-            .source_arn(&self.queue.arn)
-            .destination_arn(&destination.arn)
+            .source_arn(self.source_arn)
+            .destination_arn(destination_arn)
             .set_max_number_of_messages_per_second(rate_per_s.and_then(|rate| i32::try_from(rate).ok()));
         let started = request.send().await.map_err(|error| conclude(&error))?;
         let handle = started.task_handle.unwrap_or_default();
@@ -91,7 +94,7 @@ impl SqsDeadLetterQueue {
     }
 
     async fn newest_task(&self) -> Result<ListMessageMoveTasksResultEntry, Error> {
-        let request = self.client.list_message_move_tasks().source_arn(&self.queue.arn).max_results(1);
+        let request = self.client.list_message_move_tasks().source_arn(self.source_arn).max_results(1);
         let answer = request.send().await.map_err(|error| broker(&error))?;
         answer.results.into_iter().flatten().next().ok_or_else(|| Error::Broker("the task is not listed".to_owned()))
     }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use sluicegate_queue::sqs::SdkConfig;
 
-use super::{broker, is_unknown_operation};
+use super::error::{broker, is_unknown_operation};
 use crate::{Error, ListedQueue};
 
 /// Queues of one page. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html>
