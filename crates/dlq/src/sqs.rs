@@ -120,8 +120,8 @@ impl SqsDeadLetterQueue {
     /// Most messages that [`Self::move_all`] moves per second.
     pub const MOVES_PER_S_MAX: u32 = move_task::MOVES_PER_S_MAX;
 
-    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages. Hidden
-    /// messages stay. Attributes are not changed.
+    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages.
+    /// Hidden messages stay. Attributes are not changed.
     ///
     /// # Errors
     /// [`MoveError`].

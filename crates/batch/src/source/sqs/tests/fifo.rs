@@ -1,4 +1,4 @@
-//! FIFO queues in memory, on paused time: whatever fails, is slow or crashes, no message is dead-lettered unheard.
+//! FIFO queues in memory, on paused time: whatever fails, is slow or crashes, no message is dead-lettered unhandled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -240,7 +240,7 @@ fn a_slow_group_waits_and_loses_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// With the template's `maxReceiveCount`: the queue itself dead-letters nothing, every message is heard, only one
+    /// With the template's `maxReceiveCount`: the queue itself dead-letters nothing, every message is handled, only one
     /// whose own handler failed is given up, and a group stays in order.
     #[test]
     fn no_message_is_dead_lettered_unheard(
@@ -259,7 +259,7 @@ proptest! {
         prop_assert!(queue.dropped.is_empty(), "dead-lettered by the queue: {:?}", queue.dropped);
         for (id, plan) in plans.iter().enumerate() {
             let calls = queue.calls.get(&id).copied().unwrap_or_default();
-            prop_assert!(calls > 0, "message {id} was never heard");
+            prop_assert!(calls > 0, "message {id} was never handled");
             let fails = plan.failures == u32::MAX || u128::from(plan.handler_ms) >= WORK_TIME.as_millis();
             prop_assert_eq!(fails && queue.done.contains(&id), false);
             if queue.dead.contains(&id) && crashes.is_empty() {
