@@ -1,8 +1,8 @@
 //! [`BatchRun`]: the rules by which the messages of a batch are handled and settled, each exactly once.
 //!
-//! Ordering groups run side by side, and the messages of a group one after another. On a standard queue each message is a group
-//! by itself. The steps for a message: decode strictly, call the handler under the deadline and a panic guard, settle by the
-//! outcome, report.
+//! Ordering groups run side by side, and the messages of a group one after another. On a standard queue each message is
+//! a group by itself. The steps for a message: decode strictly, call the handler under the deadline and a panic guard,
+//! settle by the outcome, report.
 //!
 //! The calls of a source are boxed: they are made for failed messages only, and their futures are large.
 
@@ -154,8 +154,8 @@ impl<S: Source> RunningBatch<'_, S> {
 
     /// Calls the handler. Returns the outcome, and its cause if the handler did not decide.
     async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str) {
-        // One async block, so that a panic is caught alike while the handler is called, polled or dropped. A panic leaves nothing
-        // shared half-changed: handlers are `Fn`, and guard their own shared state.
+        // One async block, so that a panic is caught alike while the handler is called, polled or dropped. A panic
+        // leaves nothing shared half-changed: handlers are `Fn`, and guard their own shared state.
         let deadline = self.run.deadlines.work_until;
         let work = async { timeout_at(deadline, self.run.handlers.call(Arc::clone(delivery))).await };
         match AssertUnwindSafe(work).catch_unwind().await {
@@ -198,8 +198,8 @@ fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) 
     Outcome::Reject(format!("receives exhausted after {receive_count}: {cause}"))
 }
 
-/// Returns the ordering groups as indexes, those with the most receives first: a message that was not started in time has spent
-/// a receive, and starting with it in the next batch keeps the queue from dead-lettering it unhandled.
+/// Returns the ordering groups as indexes, those with the most receives first: a message that was not started in time
+/// has spent a receive, and starting with it in the next batch keeps the queue from dead-lettering it unhandled.
 fn groups(messages: &[ReceivedMessage<'_>]) -> Vec<Vec<usize>> {
     let key = |index: &usize| {
         let message = messages.get(*index).filter(|message| message.ordered)?;

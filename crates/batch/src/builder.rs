@@ -15,8 +15,8 @@ use crate::{Delivery, Outcome, RetryPolicy, source};
 /// Handlers that run concurrently on one batch by default, which is the default size of a batch.
 const CONCURRENCY_DEFAULT: usize = 10;
 
-/// Time kept for settling before the function's deadline by default: half of it for dead-letter queues, a quarter for returning
-/// messages, and a quarter for the response.
+/// Time kept for settling before the function's deadline by default: half of it for dead-letter queues, a quarter for
+/// returning messages, and a quarter for the response.
 const DEADLINE_MARGIN_DEFAULT: Duration = Duration::from_secs(4);
 
 impl Consumer {
@@ -55,9 +55,9 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 impl Builder {
-    /// Registers a handler for an event type, or for every type with a prefix if `pattern` ends in `*` (`github.*`). An exact
-    /// type takes precedence over a prefix, and a longer prefix over a shorter one. [`Builder::build`] refuses a second handler
-    /// for one pattern, and a `*` elsewhere than at the end.
+    /// Registers a handler for an event type, or for every type with a prefix if `pattern` ends in `*` (`github.*`). An
+    /// exact type takes precedence over a prefix, and a longer prefix over a shorter one. [`Builder::build`] refuses a
+    /// second handler for one pattern, and a `*` elsewhere than at the end.
     pub fn on<H, F>(mut self, pattern: &str, handler: H) -> Self
     where
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
@@ -67,7 +67,8 @@ impl Builder {
         self
     }
 
-    /// Registers a handler that takes the payload as a `T`. A payload that does not fit is rejected with the place of the fault.
+    /// Registers a handler that takes the payload as a `T`. A payload that does not fit is rejected with the place of
+    /// the fault.
     pub fn on_json<T, H, F>(mut self, pattern: &str, handler: H) -> Self
     where
         T: DeserializeOwned + 'static,
@@ -88,15 +89,15 @@ impl Builder {
         self
     }
 
-    /// Sets how many handlers run concurrently on one batch: 10 by default, at least 1. They share one thread, so a handler that
-    /// blocks it delays the others.
+    /// Sets how many handlers run concurrently on one batch: 10 by default, at least 1. They share one thread, so a
+    /// handler that blocks it delays the others.
     pub fn concurrency(mut self, handlers_max: usize) -> Self {
         self.concurrency = handlers_max;
         self
     }
 
-    /// Sets how long before the function's deadline handlers are cancelled, to leave time for settling: 4 s by default, and at
-    /// most a quarter of the function's time.
+    /// Sets how long before the function's deadline handlers are cancelled, to leave time for settling: 4 s by default,
+    /// and at most a quarter of the function's time.
     pub fn deadline_margin(mut self, margin: Duration) -> Self {
         self.deadline_margin = margin;
         self
@@ -115,18 +116,18 @@ impl Builder {
         self
     }
 
-    /// Sets after how many receives, from its first failure at the head of its group, a failing message of an SQS FIFO queue is
-    /// dead-lettered and its group continues: at least 1, instead of `FIFO_MAX_RECEIVE_COUNT` or 5. The queue's
-    /// `maxReceiveCount` also counts receives spent waiting behind other messages, so set it to at least the mapping's batch size
-    /// times this, plus 10.
+    /// Sets after how many receives, from its first failure at the head of its group, a failing message of an SQS FIFO
+    /// queue is dead-lettered and its group continues: at least 1, instead of `FIFO_MAX_RECEIVE_COUNT` or 5. The
+    /// queue's `maxReceiveCount` also counts receives spent waiting behind other messages, so set it to at least the
+    /// mapping's batch size times this, plus 10.
     #[cfg(feature = "sqs")]
     pub fn fifo_receive_count_max(mut self, receives: u32) -> Self {
         self.sources.sqs.fifo_receive_count_max = Some(receives);
         self
     }
 
-    /// Sets the broker that copies of RabbitMQ messages are published to, instead of the one in the environment. It must be the
-    /// broker and the virtual host of the messages.
+    /// Sets the broker that copies of RabbitMQ messages are published to, instead of the one in the environment. It
+    /// must be the broker and the virtual host of the messages.
     #[cfg(feature = "rabbitmq")]
     pub fn broker(mut self, broker: sluicegate_queue::rabbitmq::Broker) -> Self {
         self.sources.rabbitmq.broker = Some(broker);
@@ -149,17 +150,18 @@ impl Builder {
         self
     }
 
-    /// Creates the consumer. It connects and reads certificates in [`Consumer::run`], or when a message has to be delayed or
-    /// dead-lettered.
+    /// Creates the consumer. It connects and reads certificates in [`Consumer::run`], or when a message has to be
+    /// delayed or dead-lettered.
     ///
-    /// Settings that were not given come from the environment: the AWS variables as [`sluicegate_queue::sqs::sdk_config`] reads
-    /// them, the broker from `RABBITMQ_URL` and its related variables, `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT` and
-    /// `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all.
+    /// Settings that were not given come from the environment: the AWS variables as
+    /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
+    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT` and `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`,
+    /// RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda
+    /// sets, or not at all.
     ///
     /// # Errors
-    /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable that is
-    /// missing or wrong.
+    /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable
+    /// that is missing or wrong.
     pub fn build(self) -> Result<Consumer, BuildError> {
         let mut mistakes = self.handlers.mistakes();
         if self.concurrency == 0 {

@@ -25,14 +25,16 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Handles one batch: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The event determines the source.
+    /// Handles one batch: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The event determines the
+    /// source.
     ///
-    /// For SQS, the mapping must have `ReportBatchItemFailures`; without it Lambda ignores the response and deletes every
-    /// message. For RabbitMQ, the broker must be configured, and the queue must have its retry and dead-letter queues.
+    /// For SQS, the mapping must have `ReportBatchItemFailures`; without it Lambda ignores the response and deletes
+    /// every message. For RabbitMQ, the broker must be configured, and the queue must have its retry and dead-letter
+    /// queues.
     ///
     /// # Errors
-    /// Lambda returns the whole batch. Before any handler has run: the event is not a batch of a configured source, or its
-    /// messages cannot be told apart. Afterwards, with RabbitMQ only: a copy of a message was not confirmed.
+    /// Lambda returns the whole batch. Before any handler has run: the event is not a batch of a configured source, or
+    /// its messages cannot be distinguished. Afterwards, with RabbitMQ only: a copy of a message was not confirmed.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
         let deadlines = Deadlines::new(event.context.deadline(), self.deadline_margin);
         let report = Report::new(&event.context, self.emitter.as_ref());

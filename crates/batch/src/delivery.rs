@@ -1,9 +1,9 @@
-//! [`Delivery`]: a message as received this time.
+//! [`Delivery`]: one receive of a message.
 
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
-/// A message as received this time.
+/// A received message, as a handler gets it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub(crate) envelope: Envelope,
@@ -14,32 +14,33 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The event. For a raw message of RabbitMQ it is made up: see the [crate's documentation](crate).
+    /// Returns the event. For a raw RabbitMQ message it is created: see the [crate's documentation](crate).
     #[must_use]
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }
 
-    /// How often the message was received, this time included. Receives that never reached the function count too.
+    /// Returns how often the message was received, this time included. Receives that did not reach the function count
+    /// too.
     #[must_use]
     pub fn receive_count(&self) -> u32 {
         self.receive_count
     }
 
-    /// The name of the queue it came from.
+    /// Returns the name of the queue.
     #[must_use]
     pub fn queue(&self) -> &str {
         &self.queue
     }
 
-    /// The group it was sent with: what orders a FIFO queue, the tenant on a fair one. The event's own, as its sender
-    /// wrote it; the broker's if the event names none.
+    /// Returns the group of the message, which orders a FIFO queue and names the tenant on a fair one: the event's own
+    /// as its sender wrote it, or else the broker's.
     #[must_use]
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
     }
 
-    /// When the handler is cancelled and the message counts as [`Outcome::Retry`](crate::Outcome::Retry).
+    /// Returns when the handler is cancelled and the message counts as [`Outcome::Retry`](crate::Outcome::Retry).
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline

@@ -1,5 +1,5 @@
-//! [`Handlers`]: the handler of each event type. An exact type takes precedence over a prefix, a longer prefix over a shorter one,
-//! and both over `otherwise`.
+//! [`Handlers`]: the handler of each event type. An exact type takes precedence over a prefix, a longer prefix over a
+//! shorter one, and both over `otherwise`.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -51,7 +51,7 @@ impl Handlers {
     /// Returns what is wrong with the registered handlers.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let is_empty = self.exact.is_empty() && self.prefixes.is_empty() && self.otherwise.is_none();
-        let none = is_empty.then(|| "there is no handler: every message would be rejected".to_owned());
+        let none = is_empty.then(|| "no handler is registered: every message would be rejected".to_owned());
         self.mistakes.iter().cloned().chain(none).collect()
     }
 
@@ -81,7 +81,8 @@ where
     })
 }
 
-/// Returns a handler of parsed payloads. A payload that does not fit is rejected: it would not fit the next time either.
+/// Returns a handler of parsed payloads. A payload that does not fit is rejected: it would not fit the next time
+/// either.
 pub(crate) fn json<T, H, F>(handler: H) -> Handler
 where
     T: DeserializeOwned,

@@ -1,4 +1,5 @@
-//! A consumer runtime for AWS Lambda: receives a batch, gives each message to its handler, and settles each exactly once.
+//! A consumer runtime for AWS Lambda: receives a batch, gives each message to its handler, and settles each exactly
+//! once.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -21,28 +22,31 @@
 //! # Guarantees
 //!
 //! - The outer event is decoded tolerantly, so one message cannot make another fail; each message is decoded strictly.
-//! - A handler returns an [`Outcome`]: done, retry after a backoff ([`RetryPolicy`]), or reject with a reason. A rejected
-//!   message is stored in the dead-letter queue before it is deleted.
-//! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], early enough to settle.
+//! - A handler returns an [`Outcome`]: done, retry after a backoff ([`RetryPolicy`]), or reject with a reason. A
+//!   rejected message is stored in the dead-letter queue before it is deleted.
+//! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], early enough to
+//!   settle.
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
 //! - A message may be delivered more than once, so handlers must tolerate repeats.
 //!
 //! # Sources
 //!
-//! Batches come from Amazon SQS (feature `sqs`, default) and RabbitMQ on Amazon MQ (feature `rabbitmq`); the event determines
-//! which. How RabbitMQ messages are settled without a partial response is documented in `source/rabbitmq.rs`.
+//! Batches come from Amazon SQS (feature `sqs`, default) and RabbitMQ on Amazon MQ (feature `rabbitmq`); the event
+//! determines which. How RabbitMQ messages are settled without a partial response is documented in
+//! `source/rabbitmq.rs`.
 //!
 //! A RabbitMQ message that is not a CloudEvent, such as a body `Order ID: 12345` without properties, gets an envelope:
-//! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one, [`Envelope::event_type`] its
-//! property `type` or `rabbitmq.message`, and [`Envelope::source`] is `/rabbitmq/<vhost>/<queue>`. Its id is the property
-//! `message_id`. A message without one gets a new id, which its copies keep on a retry. If a whole batch comes back the message
-//! gets another id, so publishers should set `message_id`.
+//! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one,
+//! [`Envelope::event_type`] its property `type` or `rabbitmq.message`, and [`Envelope::source`] is
+//! `/rabbitmq/<vhost>/<queue>`. Its id is the property `message_id`. A message without one gets a new id, which its
+//! copies keep on a retry. If a whole batch comes back the message gets another id, so publishers should set
+//! `message_id`.
 //!
 //! # Logs and metrics
 //!
-//! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`, `event_type`, `queue`,
-//! `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`. Each queue of a batch writes one line of metrics, documented
-//! in the crate `sluicegate-telemetry`. Payloads are not logged.
+//! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`,
+//! `event_type`, `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`. Each queue of a batch
+//! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no source of messages: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 

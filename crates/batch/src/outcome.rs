@@ -1,26 +1,26 @@
-//! [`Outcome`]: what a handler decides about a delivery. Nothing else decides, and nobody reads error texts.
+//! [`Outcome`]: the decision of a handler about a delivery. Error texts do not influence it.
 
 use std::error::Error;
 use std::time::Duration;
 
 use sluicegate_queue::chain;
 
-/// What becomes of a delivery.
+/// The decision about a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The work is done; the message is deleted.
+    /// The message is handled and is deleted.
     Done,
-    /// Try again after a backoff. When the queue's `maxReceiveCount` (SQS) or the consumer's most receives (RabbitMQ) are used up,
-    /// the message goes to its dead-letter queue.
+    /// Retry after a backoff. Once the queue's `maxReceiveCount` (SQS) or the consumer's maximum of receives (RabbitMQ)
+    /// is reached, the message goes to its dead-letter queue.
     Retry,
-    /// Try again as [`Outcome::Retry`] does, for this reason: it is logged, and goes with the message to the dead-letter queue when
-    /// its receives are used up. It should name no payload.
+    /// Retry like [`Outcome::Retry`], for this reason. The reason is logged, and accompanies the message to the
+    /// dead-letter queue when its receives are exhausted. It should not contain payload.
     Failed(String),
-    /// Try again after exactly this long, rounded up to whole seconds, at most about 11.5 hours (SQS); or after the shortest step
-    /// of the retry ladder that is at least this long, or its longest (RabbitMQ).
+    /// Retry after this delay: rounded up to whole seconds, at most about 11.5 hours (SQS); or the shortest retry delay
+    /// that is at least as long, or else the longest (RabbitMQ).
     RetryAfter(Duration),
-    /// Trying again is pointless: the message goes to the dead-letter queue now, with this reason, which is also logged. It
-    /// should name no payload.
+    /// A retry is pointless: the message goes to the dead-letter queue now, with this reason, which is also logged. It
+    /// should not contain payload.
     Reject(String),
 }
 
@@ -30,8 +30,8 @@ impl From<()> for Outcome {
     }
 }
 
-/// For handlers that use `?`: an error is [`Outcome::Failed`], with its causes. A handler that knows that trying again is pointless
-/// returns `Ok(Outcome::Reject(…))`.
+/// For handlers that use `?`: an error becomes [`Outcome::Failed`] with its causes. A handler for which a retry is
+/// pointless returns `Ok(Outcome::Reject(…))`.
 impl<T: Into<Outcome>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>> for Outcome {
     fn from(result: Result<T, E>) -> Self {
         match result {

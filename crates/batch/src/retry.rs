@@ -1,28 +1,29 @@
-//! [`RetryPolicy`]: how long a message waits before it is received again.
+//! [`RetryPolicy`]: the backoff before a message is received again.
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter: a random time between nothing and `base` × 2^(receives − 1), the latter at most `cap`.
+/// Exponential backoff with full jitter: a random time between zero and `base` × 2^(receives − 1), the latter at most
+/// `cap`.
 ///
-/// Full jitter spreads the retries of a batch that failed together, and does the same work with the fewest collisions
+/// Full jitter spreads the retries of a batch that failed as a whole, with the fewest collisions for the same work
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The longest wait after the first receive.
     pub base: Duration,
-    /// The longest wait ever.
+    /// The longest wait after any receive.
     pub cap: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Up to 2 s at first, and never more than 15 minutes.
+    /// Returns a policy of up to 2 s at first, and at most 15 minutes.
     fn default() -> Self {
         Self { base: Duration::from_secs(2), cap: Duration::from_secs(900) }
     }
 }
 
 impl RetryPolicy {
-    /// The longest wait after this many receives.
+    /// Returns the longest wait after this many receives.
     #[must_use]
     pub fn ceiling(&self, receive_count: u32) -> Duration {
         let doublings = receive_count.saturating_sub(1).min(31);

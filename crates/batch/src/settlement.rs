@@ -15,7 +15,8 @@ pub(crate) enum Disposition {
     Rejected,
     /// Stored in the dead-letter queue because it could not be decoded. The message is deleted.
     Undecodable,
-    /// Returned to the queue without having been started; hidden like the earlier message of its group, if that was returned.
+    /// Returned to the queue without having been started; hidden like the earlier message of its group, if that was
+    /// returned.
     Returned(Option<Duration>),
     /// Not stored in the dead-letter queue: returned to the queue, hidden for this delay.
     RejectFailed(Duration),
@@ -68,8 +69,8 @@ pub(crate) struct Tries {
     pub(crate) last: bool,
 }
 
-/// The messages that go back to their queue, in the form of Lambda's `ReportBatchItemFailures`; the others are deleted. It is empty
-/// for a RabbitMQ batch, which Lambda acknowledges as a whole.
+/// The messages that go back to their queue, in the form of Lambda's `ReportBatchItemFailures`; the others are deleted.
+/// It is empty for a RabbitMQ batch, which Lambda acknowledges as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BatchResponse {
     #[serde(rename = "batchItemFailures")]

@@ -26,15 +26,16 @@ use tokio::time::Instant;
 
 use crate::Delivery;
 
-/// Time until the deadline of a delivery, unless set otherwise.
+/// Default time until the deadline of a delivery.
 const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 
-/// A delivery in the making: the first receive, from the queue `test`, in the envelope's own group, 30 s before the deadline.
+/// Builds a delivery: by default the first receive, from the queue `test`, in the envelope's own group, 30 s before the
+/// deadline.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder(Delivery);
 
-/// Starts a delivery of this envelope.
+/// Starts building a delivery of this envelope.
 pub fn delivery(envelope: Envelope) -> Builder {
     let group = envelope.group().map(str::to_owned);
     let deadline = Instant::now() + DEADLINE_AFTER;
@@ -54,19 +55,19 @@ impl Builder {
         self
     }
 
-    /// Sets the group that the message was sent with.
+    /// Sets the group of the message.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.0.group = Some(group.into());
         self
     }
 
-    /// Sets when the handler would be cancelled.
+    /// Sets the deadline of the handler.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.0.deadline = deadline;
         self
     }
 
-    /// Returns the delivery as a handler is given it.
+    /// Returns the delivery.
     #[must_use]
     pub fn build(self) -> Arc<Delivery> {
         Arc::new(self.0)

@@ -1,6 +1,6 @@
-//! `sluicegate dlq list|show|redrive|edit|purge`: dead-letter queues of SQS and RabbitMQ, looked into and worked on.
+//! `sluicegate dlq list|show|redrive|edit|purge`: operations on dead-letter queues of SQS and RabbitMQ.
 //!
-//! Exit codes: 0 done, 1 something is left or could not be done, 2 the command line is wrong, 130 ended by Ctrl-C.
+//! Exit codes: 0 done, 1 not all messages could be processed, 2 invalid command line, 130 interrupted by Ctrl-C.
 
 mod edit;
 mod filter;
@@ -22,19 +22,21 @@ use sluicegate_dlq::{
 
 use crate::{aws::Aws, fail, rabbitmq};
 
-/// What a shell reports of a process that Ctrl-C ended.
+/// The exit code that shells report for a process ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Look into dead-letter queues of SQS or RabbitMQ; redrive, correct or delete what is in them
+/// List, show, redrive, correct or delete the messages in dead-letter queues of SQS or RabbitMQ
 ///
-/// QUEUE is the dead-letter queue: a name, URL or ARN of SQS, or the name of a RabbitMQ queue. The broker is RabbitMQ if
-/// --rabbitmq-url is given, or if RABBITMQ_URL is set and nothing names SQS (an option of AWS, a URL, an ARN); else it is SQS.
+/// QUEUE is the dead-letter queue: a name, URL or ARN of SQS, or the name of a RabbitMQ queue. The broker is RabbitMQ
+/// if --rabbitmq-url is given, or if RABBITMQ_URL is set and nothing names SQS (an AWS option, a URL, an ARN);
+/// otherwise SQS.
 ///
-/// A message that is looked at is hidden from others until the command ends, then it is there as before. On SQS that raises its
-/// receive count, so a dead-letter queue that has a dead-letter queue itself may move it there. On a FIFO queue messages behind one
-/// that is held cannot be reached; the command says so. If the command is killed nothing is lost: what it held shows again.
+/// Messages are hidden from other readers while the command runs, and visible again afterwards. On SQS that raises
+/// their receive count, so a dead-letter queue with a dead-letter queue may move them there. On a FIFO queue, messages
+/// behind one in flight cannot be reached, which the command reports. If the command is killed, nothing is lost: its
+/// messages become visible again.
 ///
-/// Exit codes: 0 done, 1 something is left or could not be done, 2 the command line is wrong, 130 ended by Ctrl-C.
+/// Exit codes: 0 done, 1 not all messages could be processed, 2 invalid command line, 130 interrupted by Ctrl-C.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -53,8 +55,8 @@ struct Broker {
     /// credentials may also come from RABBITMQ_USERNAME and RABBITMQ_PASSWORD
     #[arg(long, value_name = "URL", global = true, conflicts_with_all = ["endpoint_url", "profile", "region"])]
     rabbitmq_url: Option<String>,
-    /// SQS: how long messages that are held stay hidden if this command is killed, in seconds; longer if they have been
-    /// held for longer
+    /// SQS: how long messages stay hidden if this command is killed, in seconds; longer if they have been in flight
+    /// for longer
     #[arg(long, value_name = "SECONDS", global = true, default_value_t = VISIBILITY_DEFAULT.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=VISIBILITY_MAX.as_secs()))]
     visibility: u64,
@@ -95,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     } else {
         None
     };
-    // The heartbeat of what is held must not wait for a question to be answered.
+    // A worker thread for the heartbeat of the messages in flight, which must not wait for a prompt.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -143,7 +145,7 @@ async fn on_rabbitmq(verb: &Verb, address: &sluicegate_topology::Address) -> Res
     Ok(work(verb, &queue, &stop_at_ctrl_c()).await)
 }
 
-/// The same for every broker. Gives back what is held, however it ends.
+/// Runs a command on an open queue, and releases the messages in flight however it ends.
 async fn work<S: DeadLetterQueue>(verb: &Verb, queue: &S, stop: &CancellationToken) -> ExitCode {
     let code = match verb {
         Verb::List(arguments) => list::list(queue, arguments, stop).await,
@@ -158,7 +160,7 @@ async fn work<S: DeadLetterQueue>(verb: &Verb, queue: &S, stop: &CancellationTok
     code
 }
 
-/// The first Ctrl-C asks for the end, the second does not wait for it.
+/// Returns a token that the first Ctrl-C cancels. A second Ctrl-C ends the process at once.
 fn stop_at_ctrl_c() -> CancellationToken {
     let stop = CancellationToken::default();
     let asked = stop.clone();
@@ -167,7 +169,9 @@ fn stop_at_ctrl_c() -> CancellationToken {
             if asked.is_cancelled() {
                 std::process::exit(i32::from(INTERRUPTED));
             }
-            eprintln!("ending: what is in flight is finished and the rest released (again: leave at once)");
+            eprintln!(
+                "interrupted: finishing what is in progress and releasing the rest (press Ctrl-C again to exit at once)"
+            );
             asked.cancel();
         }
     });
@@ -179,7 +183,7 @@ fn wrong(reason: impl std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// 0 if all is well.
+/// Returns the exit code of a report.
 fn code(report: &sluicegate_dlq::Report) -> ExitCode {
     if report.interrupted {
         ExitCode::from(INTERRUPTED)

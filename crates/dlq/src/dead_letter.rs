@@ -1,50 +1,50 @@
-//! [`DeadLetter`]: a message in a dead-letter queue, the same whichever broker holds it.
+//! [`DeadLetter`]: a message in a dead-letter queue, in the same form for every broker.
 
 use std::collections::BTreeMap;
 
 use sluicegate_envelope::Envelope;
 use time::OffsetDateTime;
 
-/// A message that was given up on. What the envelope says is there if the body is one of ours; a body that is not is still
-/// listed, shown and redriven byte for byte.
+/// A message in a dead-letter queue. The attributes of the envelope are set if the body is an envelope; another body is
+/// listed, shown and redriven byte for byte all the same.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetter {
-    /// Names the message to the [`DeadLetterQueue`](crate::DeadLetterQueue) that took it; means nothing to another.
+    /// Identifies the message within the [`DeadLetterQueue`](crate::DeadLetterQueue) that took it.
     pub handle: u64,
     /// The envelope's id, or else the broker's.
     pub id: String,
-    /// The broker's own id; empty on RabbitMQ.
+    /// The broker's id; empty on RabbitMQ.
     pub broker_id: String,
     /// The envelope's `type`.
     pub event_type: Option<String>,
-    /// The envelope's `time`, or else when the broker took the message first.
+    /// The envelope's `time`, or else when the broker first received the message.
     pub time: Option<OffsetDateTime>,
-    /// When it came into the dead-letter queue, if the broker tells.
+    /// When the message entered the dead-letter queue, if the broker records it.
     pub dead_lettered_at: Option<OffsetDateTime>,
-    /// Why it was given up on: the consumer's `sluicegate-reason`, or what the broker says.
+    /// The reason: the consumer's `sluicegate-reason`, or what the broker recorded.
     pub reason: String,
-    /// The queue it came from: a name on RabbitMQ, an ARN on SQS. None if nobody recorded it.
+    /// The queue the message came from: a name on RabbitMQ, an ARN on SQS. `None` if not recorded.
     pub source_queue: Option<String>,
-    /// How often it had been received there, if somebody recorded it.
+    /// How often the message had been received there, if recorded.
     pub receive_count: Option<u32>,
-    /// How often it was redriven before ([`REDRIVES`](crate::REDRIVES)).
+    /// How often the message was redriven before ([`REDRIVES`](crate::REDRIVES)).
     pub redrives: u32,
     /// Its message group.
     pub group: Option<String>,
-    /// The body as it is stored: the text of an SQS message, the bytes of an AMQP one.
+    /// The stored body: the text of an SQS message, the bytes of an AMQP message.
     pub body: Vec<u8>,
-    /// Everything else that is kept with it, for people: message attributes, headers, properties. Binary values as base64.
+    /// Message attributes, headers and properties, for display. Binary values are base64.
     pub attributes: BTreeMap<String, String>,
 }
 
 impl DeadLetter {
-    /// When it was given up on, or if the broker does not tell, when it was made.
+    /// Returns when the message was dead-lettered, or else when it was created.
     #[must_use]
     pub fn moment(&self) -> Option<OffsetDateTime> {
         self.dead_lettered_at.or(self.time)
     }
 
-    /// The envelope, if the body is one.
+    /// Returns the envelope, if the body is one.
     #[must_use]
     pub fn envelope(&self) -> Option<Envelope> {
         Envelope::decode(std::str::from_utf8(&self.body).ok()?).ok()

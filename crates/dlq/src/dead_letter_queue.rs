@@ -2,39 +2,42 @@
 
 use crate::{DeadLetter, Error};
 
-/// An open dead-letter queue. Messages that were taken are hidden from other readers until they are redriven, deleted or
-/// released; when the process dies, the broker returns them all.
+/// An open dead-letter queue. Messages that were taken are hidden from other readers until they are redriven, deleted
+/// or released; when the process dies, the broker returns them all.
 ///
-/// Several redrives or deletes may be in progress at once. Only messages of the latest take can be redriven. Of earlier ones an
-/// implementation keeps what it needs to delete or release them, so its memory does not grow with the size of the queue.
+/// Several redrives or deletes may be in progress at once. Only messages of the latest take can be redriven. Of earlier
+/// ones an implementation keeps what it needs to delete or release them, so its memory does not grow with the size of
+/// the queue.
 pub trait DeadLetterQueue {
-    /// Takes up to `max` messages that were not taken before. Returns none when no more can be reached now: the queue is empty,
-    /// or the rest is hidden (held by another reader, or on FIFO behind messages of its group that are in flight).
+    /// Takes up to `max` messages that were not taken before. Returns none when no more can be reached now: the queue
+    /// is empty, or the rest is hidden (held by another reader, or on FIFO behind messages of its group that are in
+    /// flight).
     ///
     /// # Errors
     /// The broker cannot be reached or refuses.
     fn take(&self, max: usize) -> impl Future<Output = Result<Vec<DeadLetter>, Error>>;
 
-    /// Returns whether the queue delivers the messages of a group in order, and holds back later ones while one is in flight.
+    /// Returns whether the queue delivers the messages of a group in order, and holds back later ones while one is in
+    /// flight.
     fn keeps_order(&self) -> bool {
         false
     }
 
-    /// Returns where [`redrive`](Self::redrive) would send the message, for display. Checks everything that can be checked
-    /// without sending.
+    /// Returns where [`redrive`](Self::redrive) would send the message, for display. Checks everything that can be
+    /// checked without sending.
     ///
     /// # Errors
     /// The message could not be redriven, or the broker cannot be reached or refuses.
     fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> impl Future<Output = Result<String, Error>>;
 
-    /// Sends the message to `to`, or else to the queue it came from, with all its attributes and one redrive more; with `body`
-    /// instead of its own if given. Removes it from the dead-letter queue only after the broker has confirmed that it is stored,
-    /// and routed.
+    /// Sends the message to `to`, or else to the queue it came from, with all its attributes and one redrive more; with
+    /// `body` instead of its own if given. Removes it from the dead-letter queue only after the broker has confirmed
+    /// that it is stored, and routed.
     ///
     /// # Errors
     /// [`Error::NotSent`]: the message is here, and only here. [`Error::Unknown`]: it is here, and may be stored at its
-    /// destination; or it is stored there and could not be removed here. [`Error::Broker`]: as `NotSent`, and a failure that
-    /// other messages share.
+    /// destination; or it is stored there and could not be removed here. [`Error::Broker`]: as `NotSent`, and a failure
+    /// that other messages share.
     fn redrive(
         &self,
         letter: &DeadLetter,

@@ -1,4 +1,4 @@
-//! [`Edit`]: one member of a message's body set to another value, and not a byte of the rest changed.
+//! [`Edit`]: sets one member of a message's body and keeps every other byte.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -15,7 +15,7 @@ pub struct Edit {
     json: String,
 }
 
-/// An edit that cannot be made.
+/// An edit that cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EditError(String);
@@ -41,7 +41,7 @@ impl FromStr for Edit {
     }
 }
 
-/// The body with all edits made, one after another. A payload is that of an envelope, or else the body itself.
+/// Returns the body with all edits applied in order. A payload is that of the envelope, or else the body itself.
 ///
 /// # Errors
 /// The body or payload is not JSON, or has no such place.
@@ -70,7 +70,7 @@ fn holds(json: &str, name: &str) -> bool {
     members(json).is_ok_and(|members| members.contains_key(name))
 }
 
-/// `json` with the value at `steps` replaced.
+/// Returns `json` with the value at `steps` replaced.
 fn set(json: &str, steps: &[String], value: &str) -> Result<String, String> {
     let Some((step, rest)) = steps.split_first() else {
         return Ok(value.to_owned());
@@ -91,7 +91,7 @@ fn set(json: &str, steps: &[String], value: &str) -> Result<String, String> {
     };
     let (before, new, after) = match found {
         Some(raw) => {
-            // A raw value is a part of the text that it was read from.
+            // A raw value is a slice of the text that it was read from.
             let at = raw.get().as_ptr() as usize - json.as_ptr() as usize;
             let (before, from) = json.split_at(at);
             (before, set(raw.get(), rest, value)?, &from[raw.get().len()..])
@@ -110,7 +110,7 @@ fn set(json: &str, steps: &[String], value: &str) -> Result<String, String> {
     Ok(format!("{before}{new}{after}"))
 }
 
-/// The members of an object; of those with the same name the last, which is the one that most readers see.
+/// Returns the members of an object; of members with the same name the last, which is the one that most readers use.
 fn members(json: &str) -> Result<BTreeMap<String, &RawValue>, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
 //! [`Error`]: where a message is after a failed operation on it.
 //!
-//! The variants are conclusions, not causes, and use the terms of `sluicegate_queue::SendError`. In every case the message is
-//! still in the dead-letter queue, or may be.
+//! The variants are conclusions, not causes, and use the terms of `sluicegate_queue::SendError`. In every case the
+//! message is still in the dead-letter queue, or may be.
 
 /// A failed operation on a dead-letter queue or on a message in it.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
-//! [`Filter`]: which messages are meant.
+//! [`Filter`]: selects messages.
 //!
-//! Patterns are those of the `regex` crate: without back-references, in time linear in what they look at
-//! (<https://docs.rs/regex/latest/regex/#untrusted-input>), so that none can hang a run.
+//! Patterns are those of the `regex` crate: without back-references and in linear time
+//! (<https://docs.rs/regex/latest/regex/#untrusted-input>), so a pattern cannot stall a run.
 
 mod condition;
 mod pattern;
@@ -20,32 +20,32 @@ pub use self::{
 };
 use crate::DeadLetter;
 
-/// A filter that makes no sense. The text is for whoever wrote it.
+/// An invalid filter. The text is for the user who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FilterError(String);
 
-/// A message is meant if it passes everything that is asked for. Nothing asked for means all of them.
+/// Conditions on a message, all of which must hold. Without conditions, every message matches.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Its id, or the broker's, is one of these.
+    /// The message's id, or the broker's, is one of these.
     pub ids: Vec<String>,
-    /// Its type is one of these. A message without an envelope has no type.
+    /// The type is one of these. A message without an envelope has no type.
     pub types: Vec<Glob>,
-    /// Its reason has this in it.
+    /// The reason contains this pattern.
     pub reason: Option<Pattern>,
-    /// It was given up on ([`DeadLetter::moment`]) then or later.
+    /// The message was dead-lettered ([`DeadLetter::occurred_at`]) at this time or later.
     pub since: Option<TimeBound>,
-    /// It was given up on before.
+    /// The message was dead-lettered before this time.
     pub until: Option<TimeBound>,
-    /// Its payload and attributes are like that, all of them.
+    /// Every condition on the payload and the attributes holds.
     pub conditions: Vec<Condition>,
-    /// Its body as it is stored, or its payload, has this in it.
+    /// The stored body, or the payload, contains this pattern.
     pub body: Option<Pattern>,
 }
 
 impl Filter {
-    /// Whether every message is meant.
+    /// Returns whether every message matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
@@ -57,7 +57,7 @@ impl Filter {
             && self.body.is_none()
     }
 
-    /// Whether this message is meant.
+    /// Returns whether the message matches.
     #[must_use]
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         self.matches_metadata(letter) && self.matches_content(letter)
@@ -83,7 +83,7 @@ impl Filter {
         let payload = envelope.as_ref().map_or(Cow::Borrowed(letter.body.as_slice()), Envelope::payload);
         let in_body = |pattern: &Pattern| pattern.is_in(&letter.body) || pattern.is_in(&payload);
         let content = condition::Content {
-            // Read only if somebody asks about it.
+            // Parsed only if a condition needs it.
             payload: std::cell::LazyCell::new(|| serde_json::from_slice(&payload).ok()),
             envelope: envelope.as_ref(),
             attributes: &letter.attributes,

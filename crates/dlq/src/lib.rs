@@ -1,7 +1,7 @@
 //! Dead-letter queues of SQS and RabbitMQ: list, show, redrive, edit and purge, without losing a message.
 //!
-//! - [`DeadLetterQueue`] is the trait of an open queue; [`sqs::SqsDeadLetterQueue`] and [`rabbitmq::RabbitmqDeadLetterQueue`]
-//!   implement it.
+//! - [`DeadLetterQueue`] is the trait of an open queue; [`sqs::SqsDeadLetterQueue`] and
+//!   [`rabbitmq::RabbitmqDeadLetterQueue`] implement it.
 //! - [`scan`], [`redrive`] and [`purge`] run over the messages that a [`Filter`] matches.
 //! - [`Summary`] counts messages by reason, and [`edited`] changes a body.
 //!
@@ -23,8 +23,8 @@
 //! # }
 //! ```
 //!
-//! A message is deleted only after its broker has confirmed that the copy is stored. Whatever fails, and wherever the process is
-//! killed, each message is in the dead-letter queue, at its destination, or in both.
+//! A message is deleted only after its broker has confirmed that the copy is stored. Whatever fails, and wherever the
+//! process is killed, each message is in the dead-letter queue, at its destination, or in both.
 
 mod dead_letter;
 mod dead_letter_queue;

@@ -1,23 +1,24 @@
-//! RabbitMQ as a queue: messages are consumed without acknowledgement and so held, on one connection, for as long as the queue is
-//! open.
+//! RabbitMQ as a [`DeadLetterQueue`]: messages in flight are consumed and not acknowledged, on one connection, while
+//! the queue is open.
 //!
-//! | what | how |
+//! | operation | implementation |
 //! |---|---|
-//! | taken | delivered to a consumer with a prefetch; as many as there were when the queue was opened, and no more |
-//! | redriven | published to the queue itself (default exchange), mandatory, confirmed and not returned; then acknowledged |
-//! | deleted | acknowledged |
-//! | released | the channel is closed, and the queue puts everything back in its order |
-//! | connection lost | the same, and nothing more can be done on this queue |
+//! | take | delivered to a consumer with a prefetch; only messages that were there when the queue was opened |
+//! | redrive | published to its queue (default exchange), mandatory, confirmed and not returned; then acknowledged |
+//! | delete | acknowledged |
+//! | release | the channel is closed, and the queue returns all messages in order |
+//! | connection lost | as release; the open queue is unusable afterwards |
 //!
-//! Through the default exchange a redriven message comes to its queue only, and to no other subscriber of the exchange it was
-//! once published to. Messages that arrive during the work, such as one that failed again, are for the next time.
+//! Through the default exchange a redriven message reaches its queue only, and no other subscriber of the exchange that
+//! it was first published to. Messages that arrive during the work, such as one that failed again, are left for the
+//! next time.
 //!
-//! Publishing has a connection of its own: a broker that is short of memory stops reading from those who publish, and must still
-//! hear the acknowledgements.
+//! Publishing uses a separate connection: a broker that is short of memory stops reading from publishers, and must
+//! still receive the acknowledgements.
 //!
-//! A quorum queue counts how often a message comes back, and gives it up when its `delivery-limit` is passed, which behind a
-//! dead-letter queue means that it is lost. Such a queue is refused unless its limit is out of reach, as the one of
-//! `infra/topology.yaml` is. So the management API is needed.
+//! A quorum queue counts how often a message comes back, and drops it beyond its `delivery-limit` if it has no
+//! dead-letter queue. A queue with a limit that can be reached is refused, so the management API is needed. The limit
+//! of the dead-letter queues in `infra/topology.yaml` is out of reach.
 
 mod connection;
 mod display;
@@ -32,45 +33,45 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use sluicegate_queue::SendError;
-use sluicegate_queue::rabbitmq::{Broker, Config, Publication};
+use sluicegate_queue::rabbitmq::{Broker, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
 
-use self::connection::Connection;
+use self::connection::{Connection, broker};
 use self::in_flight::InFlight;
 use self::message::Place;
 pub use self::queues::dead_letter_queues;
 use crate::{DeadLetter, DeadLetterQueue, Error};
 
-/// How long a publish may take; 16 MiB go over a line of 3 Mbit/s meanwhile.
+/// Longest publish: 16 MiB take less over a line of 3 Mbit/s.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// A dead-letter queue of RabbitMQ, being worked on. It needs a Tokio runtime with time and I/O.
+/// An open dead-letter queue of RabbitMQ. It needs a Tokio runtime with time and I/O.
 pub struct RabbitmqDeadLetterQueue {
     place: Place,
-    /// Who we are to the broker.
+    /// The user name on the broker.
     user: String,
-    /// What was taken.
+    /// The messages in flight.
     in_flight: InFlight,
-    /// Takes what is redriven.
+    /// The broker that redriven messages are published to.
     broker: Broker,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Of the latest take, what is needed to redrive it, and is not being redriven.
+    /// The properties of the messages of the latest take, except those being redriven.
     latest: HashMap<u64, BasicProperties>,
-    /// Queues that were seen to be there.
+    /// Queues that exist.
     seen: HashSet<String>,
 }
 
 impl RabbitmqDeadLetterQueue {
-    /// Opens the dead-letter queue `queue`, as it is now.
+    /// Opens the dead-letter queue `queue` with its present messages.
     ///
     /// # Errors
-    /// The broker or its management API cannot be reached or refuses; the queue is not there, is a stream, or would lose what
-    /// is looked at.
+    /// The broker or its management API cannot be reached or refuses; the queue does not exist, is a stream, or could
+    /// lose messages that are taken.
     pub async fn open(address: &Address, queue: &str) -> Result<Self, Error> {
         queues::check(address, queue).await?;
         let (broker, user) = broker(address)?;
@@ -88,7 +89,7 @@ impl RabbitmqDeadLetterQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is in our hands; if not, it is where it was.
+    /// Checks that the message is in flight.
     fn check_held(&self, letter: &DeadLetter) -> Result<(), Error> {
         if self.in_flight.has(letter.handle)? {
             Ok(())
@@ -120,7 +121,7 @@ impl DeadLetterQueue for RabbitmqDeadLetterQueue {
         Ok(letter.collect())
     }
 
-    /// Where it would go, if that queue is there.
+    /// Returns the destination if that queue exists.
     async fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> Result<String, Error> {
         self.check_held(letter)?;
         let properties = self.state().latest.get(&letter.handle).cloned();
@@ -128,7 +129,7 @@ impl DeadLetterQueue for RabbitmqDeadLetterQueue {
         let target = self.target(letter, &properties, to)?;
         if !self.state().seen.contains(&target) {
             if !self.in_flight.connection().is_there(&target).await? {
-                return Err(Error::not_sent(&letter.id, format!("there is no queue {target}")));
+                return Err(Error::not_sent(&letter.id, format!("the queue {target} does not exist")));
             }
             self.state().seen.insert(target.clone());
         }
@@ -162,7 +163,7 @@ impl DeadLetterQueue for RabbitmqDeadLetterQueue {
             .map_err(|error| Error::unknown(&letter.id, format!("it is perhaps still here: {error}")))
     }
 
-    /// Nothing more can be taken afterwards: it would be the same messages again.
+    /// Releases the messages. Nothing can be taken afterwards, because it would be the same messages again.
     async fn release(&self) -> Result<(), Error> {
         self.state().latest.clear();
         self.in_flight.release().await
@@ -174,7 +175,7 @@ impl DeadLetterQueue for RabbitmqDeadLetterQueue {
 }
 
 impl RabbitmqDeadLetterQueue {
-    /// Stores it in the queue once more.
+    /// Stores the message in `queue`.
     async fn place(
         &self,
         letter: &DeadLetter,
@@ -187,7 +188,7 @@ impl RabbitmqDeadLetterQueue {
         let publication = Publication { exchange: "", routing_key: queue, properties, body };
         let stored = self.broker.publish(&publication, Instant::now() + PUBLISH_TIME_MAX).await;
         stored.map_err(|error| match error {
-            SendError::Unroutable { .. } => Error::not_sent(&letter.id, format!("there is no queue {queue}")),
+            SendError::Unroutable { .. } => Error::not_sent(&letter.id, format!("the queue {queue} does not exist")),
             SendError::Refused { message_at_fault: true, reason } => Error::not_sent(&letter.id, reason),
             SendError::Unknown { reason } => {
                 Error::unknown(&letter.id, format!("it is perhaps in {queue} as well: {reason}"))
@@ -195,11 +196,4 @@ impl RabbitmqDeadLetterQueue {
             other => Error::Broker(format!("{queue}: {other}")),
         })
     }
-}
-
-/// Returns the broker at `address`, and the user name for it.
-fn broker(address: &Address) -> Result<(Broker, String), Error> {
-    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
-    let user = uri.authority.userinfo.username.clone();
-    Ok((Broker::new(Config::at(uri)), user))
 }

@@ -1,4 +1,4 @@
-//! [`Rate`]: how many messages in a second at most.
+//! [`Rate`], and the limiter that keeps to it.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,20 +7,20 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What a timer that fires late may be made up for, so that the rate is reached on average.
+/// Longest delay of a timer that is made up for, so that the rate is reached on average.
 const LATENESS_MAX: Duration = Duration::from_millis(20);
 
-/// Messages in a second, more than none: `50/s`, `50`, `0.5/s`, `30/m`.
+/// A positive number of messages per second: `50/s`, `50`, `0.5/s`, `30/m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate(f64);
 
-/// A text that is no rate.
+/// A text that is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected messages in a second, more than none, such as 50/s (or in a minute: 30/m)")]
 pub struct RateError;
 
 impl Rate {
-    /// How many in a second.
+    /// Returns the messages per second.
     #[must_use]
     pub fn per_s(self) -> f64 {
         self.0
@@ -37,12 +37,12 @@ impl FromStr for Rate {
             _ => (text, 1.0),
         };
         let rate = number.parse::<f64>().map_err(|_| RateError)? / per_s;
-        // The slowest is one in a day, so that the time between two is one that exists.
+        // The slowest rate is one message a day, so that the interval is representable.
         if (1.0 / 86_400.0..=1_000_000.0).contains(&rate) { Ok(Self(rate)) } else { Err(RateError) }
     }
 }
 
-/// Gives everybody a turn in time.
+/// Grants turns at a rate.
 pub(crate) struct RateLimiter {
     interval: Duration,
     next: Mutex<Option<Instant>>,
@@ -54,7 +54,7 @@ impl RateLimiter {
         Self { interval, next: Mutex::new(None) }
     }
 
-    /// SeenAgain when it is time for one more. There are never more turns than the time since the first allows, and one.
+    /// Waits for the next turn. There are at most as many turns as the time since the first allows, plus one.
     pub(crate) async fn turn(&self) {
         if self.interval.is_zero() {
             return;

@@ -1,9 +1,9 @@
-//! Runs over a whole dead-letter queue: [`scan`], [`redrive`] and [`purge`], the same for every [`DeadLetterQueue`].
+//! Runs over a whole dead-letter queue: [`scan`], [`redrive`] and [`purge`], for every [`DeadLetterQueue`].
 //!
-//! Every message that is reached is held until the run has ended, so that each is looked at once and what is left alone does not come
-//! again; the caller releases. A handful of messages is in memory at a time. Messages of a group are redriven one after another on
-//! a queue that keeps order, and once one of them could not be, the later ones stay behind it. A message that fails again during the run
-//! and comes back is left for the next.
+//! Every message that is taken stays in flight until the run has ended, so each is seen once; the caller releases them.
+//! At most [`AT_ONCE`] messages are in memory. On a queue that keeps order, the messages of a group are redriven one
+//! after another, and a failure holds back the later ones. A message that fails again during the run and comes back is
+//! left for the next run.
 
 mod seen_again;
 #[cfg(test)]
@@ -20,81 +20,81 @@ use crate::{
     rate_limiter::{Rate, RateLimiter},
 };
 
-/// Messages that are in memory, and under way, at once. SQS gives no more in one receive.
+/// Messages that are in memory and in progress at once, which is the maximum of one SQS receive.
 const AT_ONCE: usize = 10;
 
-/// Failures in a row after which it is not the messages that are at fault.
+/// Consecutive failures after which a run ends, because the messages are not at fault.
 const FAILURES_MAX: u32 = 10;
 
-/// What a redrive is to do.
+/// The order for a redrive.
 #[derive(Clone, Debug)]
 pub struct Redrive<'a> {
-    /// Which messages.
+    /// Selects the messages.
     pub filter: &'a Filter,
-    /// Where to; where each came from if none.
+    /// The destination; where each message came from if `None`.
     pub to: Option<&'a str>,
-    /// How many in a second at most.
+    /// The most messages per second.
     pub rate: Option<Rate>,
-    /// How many at most.
+    /// The most messages.
     pub limit: Option<u64>,
-    /// Only tell.
+    /// Report the destinations without sending.
     pub dry_run: bool,
 }
 
-/// What happens to a message, told while it happens.
+/// The progress of a run.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// One more was looked at.
+    /// A message was taken.
     Seen,
-    /// It would go there.
+    /// A message would be sent to `destination`.
     Planned {
         /// The message.
         letter: &'a DeadLetter,
-        /// Where it would go.
+        /// The queue it would be sent to.
         destination: &'a str,
     },
-    /// It was redriven, or deleted.
+    /// A message was redriven or deleted.
     Done(&'a DeadLetter),
-    /// It was not.
+    /// A message was not redriven or deleted.
     Failed(&'a Error),
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Messages that were reached.
+    /// Messages taken.
     pub seen: u64,
-    /// Those that the filter means.
+    /// Messages that the filter matches.
     pub matched: u64,
-    /// Those that were redriven or deleted; in a dry run, would be.
+    /// Messages redriven or deleted, or in a dry run those that would be.
     pub done: u64,
-    /// Those that could not be, and are where they were.
+    /// Messages that were not sent and are unchanged.
     pub not_sent: u64,
-    /// Those that are where they were, and perhaps at their destination too.
+    /// Messages that are unchanged and may be stored at their destination too.
     pub unknown: u64,
-    /// Those that came back during the run.
+    /// Messages that came back during the run.
     pub returned: u64,
-    /// Those that were left because an earlier message of their group was.
+    /// Messages that were held back by an earlier message of their group.
     pub behind: u64,
-    /// Message groups that give nothing more while something of theirs is held.
+    /// Message groups that are blocked by a message in flight.
     pub groups_held: u64,
-    /// About how many were not reached, if that can be told.
+    /// About how many messages were not reached, if known.
     pub unreached: Option<u64>,
-    /// Whether the end was asked for.
+    /// Whether the run was cancelled.
     pub interrupted: bool,
-    /// Why it ended early, if something broke.
+    /// Why the run ended early, if it failed.
     pub broke: Option<Error>,
 }
 
 impl Report {
-    /// Whether everything that was meant and reached is where it should be.
+    /// Returns whether every matching message that was reached was redriven or deleted.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.not_sent == 0 && self.unknown == 0 && self.behind == 0 && self.broke.is_none() && !self.interrupted
     }
 }
 
-/// Shows every message that can be reached to `each`, until that breaks.
+/// Passes every message that can be reached to `each`, until that breaks.
 pub async fn scan<S: DeadLetterQueue>(
     queue: &S,
     stop: &CancellationToken,
@@ -112,7 +112,7 @@ pub async fn scan<S: DeadLetterQueue>(
     run.end().await
 }
 
-/// Sends messages back to where they came from, or elsewhere.
+/// Sends messages to where they came from, or to another queue.
 pub async fn redrive<S: DeadLetterQueue>(
     queue: &S,
     order: &Redrive<'_>,
@@ -153,7 +153,7 @@ pub async fn redrive<S: DeadLetterQueue>(
                 () = limiter.turn() => {}
                 () = stop.cancelled() => return run.hold(letter),
             }
-            // Before it is sent: it may be back before the answer is.
+            // Recorded before sending: the message may be back before the broker has answered.
             seen_again.borrow_mut().sent(letter);
             let result = queue.redrive(letter, order.to, None).await;
             if result.is_ok() {
@@ -187,7 +187,7 @@ pub async fn redrive<S: DeadLetterQueue>(
     report
 }
 
-/// Deletes `found`, which are held, and then everything else that the filter means.
+/// Deletes `found`, which are in flight, and then every other message that the filter matches.
 pub async fn purge<S: DeadLetterQueue>(
     queue: &S,
     filter: &Filter,
@@ -227,7 +227,7 @@ pub async fn purge<S: DeadLetterQueue>(
     run.end().await
 }
 
-/// What a run has come to.
+/// The state of a run.
 struct Run<'a, S> {
     queue: &'a S,
     stop: &'a CancellationToken,
@@ -257,12 +257,12 @@ impl<'a, S: DeadLetterQueue> Run<'a, S> {
         count(&mut self.report.borrow_mut());
     }
 
-    /// The next messages, unless it is over or there are none.
+    /// Takes the next messages, unless the run is over or there are none.
     async fn take(&self) -> Option<Vec<DeadLetter>> {
         if self.is_over() {
             return None;
         }
-        // Not cut short when the end is asked for: what a cut receive took would stay hidden for nothing.
+        // Not cancelled with the run: messages of a cancelled receive would stay hidden.
         match self.queue.take(AT_ONCE).await {
             Ok(batch) if batch.is_empty() => None,
             Ok(batch) => {
@@ -276,7 +276,7 @@ impl<'a, S: DeadLetterQueue> Run<'a, S> {
         }
     }
 
-    /// The message stays taken until the end.
+    /// Keeps the message in flight until the end of the run.
     fn hold(&self, letter: &DeadLetter) {
         *self.held.borrow_mut() += 1;
         if let Some(group) = letter.group.as_ref().filter(|_| self.queue.keeps_order()) {

@@ -1,13 +1,15 @@
 //! Amazon SQS, standard and FIFO, as a [`DeadLetterQueue`].
 //!
-//! A message that is taken is hidden by a visibility timeout, which is extended for as long as it is held and ended when it is
-//! released; taking raises its receive count, and nothing else about it changes. A redrive sends a copy with the same body, message
-//! attributes, trace header and group, looks for its MD5 in the answer, and only then deletes the original. What the consumer
-//! noted about the last failure (`sluicegate-reason` and its siblings) is left out of the copy: it is about to be tried again.
+//! A message in flight is hidden by a visibility timeout, which is extended while it is in flight and ended by a
+//! release. Taking a message raises its receive count and changes nothing else. A redrive stores a copy with the same
+//! body, message attributes, trace header and group, and deletes the original once SQS has proven that the copy is
+//! stored. The copy omits the consumer's notes about the last failure (`sluicegate-reason` and related attributes).
 //!
-//! A copy for a FIFO queue has a deduplication id made of the original's message id and of how often it was redriven: a redrive that
-//! was cut off and is repeated within five minutes stores it once, a later one of the same message is not held for a repeat.
+//! The deduplication id of a copy for a FIFO queue consists of the original's message id and its redrives. A redrive
+//! that was interrupted and is repeated within five minutes is stored once; a later redrive of the same message does
+//! not count as a repeat.
 
+mod error;
 mod in_flight;
 mod message;
 mod move_task;
@@ -23,17 +25,21 @@ use std::{
 use aws_sdk_sqs::{
     Client,
     config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
-    error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName},
 };
 use sluicegate_queue::{
     SendError, dead_letter,
-    sqs::{RawMessage, SdkConfig, error_text, store},
+    sqs::{RawMessage, SdkConfig, store},
 };
 use tokio::{sync::OnceCell, time::Instant};
 
-use self::{in_flight::InFlight, queues::Queues};
-use crate::{DeadLetter, DeadLetterQueue, Error};
+use self::{
+    error::broker,
+    in_flight::{BATCH_ENTRIES_MAX, InFlight},
+    move_task::MoveTask,
+    queues::Queues,
+};
+use crate::{CancellationToken, DeadLetter, DeadLetterQueue, Error};
 
 pub use self::{
     in_flight::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
@@ -41,52 +47,43 @@ pub use self::{
     queues::{Queue, dead_letter_queues},
 };
 
-/// Messages of one `ReceiveMessage`, and entries of one batch call.
-///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-const BATCH_ENTRIES_MAX: usize = 10;
-
 /// Attempts of one call, and the pause before the second; it doubles.
 const ATTEMPTS_MAX: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One attempt, connection, wait and answer included.
+/// Longest attempt: connection, wait and answer.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// All attempts of one store, with their pauses.
+/// Longest store: all attempts with their pauses.
 const STORE_TIME_MAX: Duration = Duration::from_secs(90);
 
-/// A receive that waits asks all of SQS's servers, one that does not a sample of them.
+/// Wait of a receive. With a wait SQS queries all of its servers, without one a sample.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
 const RECEIVE_WAIT_S: i32 = 1;
 
-/// Receives in a row that brought nothing, after which the visible messages that a queue speaks of are believed to be unreachable.
+/// Consecutive empty receives after which the visible messages in the counts are taken for unreachable.
 const EMPTY_RECEIVES_MAX: u32 = 2;
 
-/// What an endpoint says that has no such operation: by their names in the protocols of AWS and in emulators.
-const UNKNOWN_OPERATION_CODES: [&str; 4] =
-    ["UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented"];
-
-/// One dead-letter queue.
+/// An open dead-letter queue of SQS.
 pub struct SqsDeadLetterQueue {
     client: Client,
     queue: Queue,
     queues: Queues,
-    /// The queues that name this one in their redrive policy.
+    /// The queues whose redrive policy names this one.
     sources: OnceCell<Vec<Queue>>,
     in_flight: Arc<InFlight>,
-    /// The messages of the latest take, whole.
+    /// The messages of the latest take.
     latest: Mutex<HashMap<u64, Message>>,
     heartbeat: tokio::task::JoinHandle<()>,
 }
 
 impl SqsDeadLetterQueue {
-    /// Opens the queue with this name, URL or ARN. `visibility` is how long, in whole seconds, messages stay hidden if this process
-    /// dies; it grows with the time that they have been held.
+    /// Opens the queue with this name, URL or ARN. `visibility`, in whole seconds, is how long messages stay hidden if
+    /// this process dies; it grows with the time that they have been in flight.
     ///
     /// # Errors
-    /// The queue is not there, or SQS cannot be asked.
+    /// The queue does not exist, or SQS cannot be reached.
     pub async fn open(config: &SdkConfig, queue: &str, visibility: Duration) -> Result<Self, Error> {
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX).with_initial_backoff(PAUSE);
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME_MAX).build();
@@ -99,17 +96,17 @@ impl SqsDeadLetterQueue {
         Ok(Self { client, queue, queues, sources: OnceCell::new(), in_flight, latest: Mutex::default(), heartbeat })
     }
 
-    /// The queue.
+    /// Returns the queue.
     #[must_use]
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    /// Where everything goes, whatever each message says: to `to`, or else to the only queue that has this one as its
-    /// dead-letter queue. None if there are none or several.
+    /// Returns the one destination of all messages: `to`, or else the only queue that has this one as its dead-letter
+    /// queue. `None` if there are none or several.
     ///
     /// # Errors
-    /// There is no such queue, or SQS cannot be asked.
+    /// The queue does not exist, or SQS cannot be reached.
     pub async fn only_destination(&self, to: Option<&str>) -> Result<Option<Queue>, Error> {
         if let Some(to) = to {
             return self.queues.find(to).await.map(Some);
@@ -120,11 +117,30 @@ impl SqsDeadLetterQueue {
         })
     }
 
+    /// Most messages that [`Self::move_all`] moves per second.
+    pub const MOVES_PER_S_MAX: u32 = move_task::MOVES_PER_S_MAX;
+
+    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages.
+    /// Hidden messages stay. Attributes are not changed.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub async fn move_all(
+        &self,
+        destination: &Queue,
+        rate_per_s: Option<u32>,
+        stop: &CancellationToken,
+        progress: impl Fn(u64, u64),
+    ) -> Result<Moved, MoveError> {
+        let task = MoveTask { client: &self.client, source_arn: &self.queue.arn };
+        task.run(&destination.arn, rate_per_s, stop, progress).await
+    }
+
     async fn sources(&self) -> Result<&Vec<Queue>, Error> {
         self.sources.get_or_try_init(|| self.queues.sources_of(&self.queue)).await
     }
 
-    /// Where this message goes.
+    /// Returns the destination of a message.
     async fn queue_for(&self, id: &str, message: &Message, to: Option<&str>) -> Result<Queue, Error> {
         let not_sent = |reason: String| Error::NotSent { id: id.to_owned(), reason };
         let recorded = message::attribute(message, dead_letter::SOURCE)
@@ -137,30 +153,32 @@ impl SqsDeadLetterQueue {
             None => match self.sources().await?.as_slice() {
                 [only] => only.clone(),
                 [] => {
-                    return Err(not_sent("nobody recorded which queue it came from; say where it is to go".to_owned()));
+                    return Err(not_sent(
+                        "the queue it came from is not recorded: name the queue to send it to".to_owned(),
+                    ));
                 }
                 several => {
                     let names: Vec<&str> = several.iter().map(|queue| queue.name.as_str()).collect();
                     let names = names.join(", ");
                     return Err(not_sent(format!(
-                        "nobody recorded which queue it came from ({names}); say where it is to go"
+                        "the queue it came from is not recorded ({names}): name the queue to send it to"
                     )));
                 }
             },
         };
         if queue.arn == self.queue.arn {
-            return Err(not_sent("it would go to the queue it is in".to_owned()));
+            return Err(not_sent("the destination is the queue it is in".to_owned()));
         }
         Ok(queue)
     }
 
     fn latest(&self, letter: &DeadLetter) -> Result<Message, Error> {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = || "it is not one of those taken last".to_owned();
+        let reason = || "it is not of the latest take".to_owned();
         latest.get(&letter.handle).cloned().ok_or_else(|| Error::NotSent { id: letter.id.clone(), reason: reason() })
     }
 
-    /// Everything that can be known before sending.
+    /// Returns the destination and the copy, after every check that needs no sending.
     async fn prepare(
         &self,
         letter: &DeadLetter,
@@ -186,7 +204,7 @@ impl SqsDeadLetterQueue {
             .message_system_attribute_names(MessageSystemAttributeName::All);
         match request.send().await {
             Ok(answer) => Ok(answer.messages.unwrap_or_default()),
-            // 120,000 are in flight: the rest cannot be reached now.
+            // 120,000 messages are in flight: the rest cannot be reached now.
             Err(error) if error.as_service_error().is_some_and(|service| service.is_over_limit()) => Ok(Vec::new()),
             Err(error) => Err(broker(&error)),
         }
@@ -238,7 +256,7 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
         let (queue, copy) = self.prepare(letter, to, body).await?;
         let id = || letter.id.clone();
         if self.in_flight.has_lapsed(letter.handle) {
-            return Err(Error::NotSent { id: id(), reason: "it could not be kept hidden for so long".to_owned() });
+            return Err(Error::NotSent { id: id(), reason: "its visibility timeout ended".to_owned() });
         }
         let stored = store(&self.client, &queue.url, copy, Instant::now() + STORE_TIME_MAX).await;
         let stored = stored.map_err(|error| match error {
@@ -266,18 +284,4 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
     async fn depth(&self) -> Result<u64, Error> {
         self.queues.counts(&self.queue.url).await.map(|counts| counts.all())
     }
-}
-
-fn broker<E>(error: &SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    Error::Broker(error_text(error))
-}
-
-/// Whether the endpoint has no such operation, as emulators have some only.
-fn is_unknown_operation<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let code = error.code().unwrap_or_default();
-    UNKNOWN_OPERATION_CODES.contains(&code) || status == Some(501)
 }

@@ -1,4 +1,4 @@
-//! [`Summary`]: dead letters by the reason for which they were given up on.
+//! [`Summary`]: counts of dead letters by reason.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use crate::DeadLetter;
 /// Messages with the same reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
-    /// How many.
+    /// Number of messages.
     pub count: u64,
-    /// Of which types, and how many of each; the empty type is that of messages without an envelope.
+    /// Number of messages by type; the empty type is for messages without an envelope.
     pub types: BTreeMap<String, u64>,
-    /// When the first of them was given up on ([`DeadLetter::moment`]).
+    /// When the first of them was dead-lettered ([`DeadLetter::occurred_at`]).
     pub oldest: Option<OffsetDateTime>,
-    /// When the last was.
+    /// When the last of them was dead-lettered.
     pub newest: Option<OffsetDateTime>,
 }
 
-/// Grows with the number of different reasons and types, not with the number of messages.
+/// Counts by reason. Its size depends on the number of reasons and types, not on the number of messages.
 #[derive(Clone, Debug, Default)]
 pub struct Summary(BTreeMap<String, Group>);
 
 impl Summary {
-    /// Counts one more.
+    /// Counts a message.
     pub fn add(&mut self, letter: &DeadLetter) {
         let group = self.0.entry(letter.reason.clone()).or_default();
         group.count += 1;
@@ -35,7 +35,7 @@ impl Summary {
         }
     }
 
-    /// Reasons and their groups, the largest group first.
+    /// Returns the reasons with their groups, the largest group first.
     #[must_use]
     pub fn groups(&self) -> Vec<(&str, &Group)> {
         let mut groups: Vec<_> = self.0.iter().map(|(reason, group)| (reason.as_str(), group)).collect();

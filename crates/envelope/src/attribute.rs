@@ -1,24 +1,24 @@
-//! The attributes an envelope knows by name, and what CloudEvents allows in a name and in a value.
+//! The attributes that an envelope knows by name, and the rules of CloudEvents for names and values.
 
-/// Longest attribute value, in bytes, that [`Builder::build`](crate::Builder::build) accepts. CloudEvents intermediaries
-/// must forward events of up to 64 KiB: twelve attributes of this size leave 40 KiB for a payload. Decoding has no such
-/// limit, because events made by others must be read.
+/// Longest attribute value, in bytes, that `Builder::build` accepts. CloudEvents
+/// intermediaries must forward events of up to 64 KiB: twelve attributes of this size leave 40 KiB for a payload.
+/// Decoding has no such limit, because it reads events of other producers.
 ///
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#size-limits>
 pub const ATTRIBUTE_BYTES_MAX: usize = 2_048;
 
-/// Longest attribute name, in bytes, that is decoded. CloudEvents says a name should not exceed 20 characters.
+/// Longest attribute name, in bytes, that is decoded. CloudEvents recommends at most 20 characters.
 ///
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#naming-conventions>
 pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 
-/// Most attributes beyond those known here that one event may carry; CloudEvents asks for their number to be minimal.
+/// Most extension attributes of one event; CloudEvents recommends to keep their number minimal.
 ///
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/primer.md#cloudevent-attribute-extensions>
 pub const EXTENSIONS_MAX: usize = 64;
 
-/// The known attributes in the order they are written. `Principal`, `Operation` and `IdempotencyKey` are ours, the
-/// others belong to CloudEvents or to its documented extensions (distributed tracing, partitioning).
+/// The known attributes in the order of writing. `Principal`, `Operation` and `IdempotencyKey` are Sluicegate's; the
+/// others belong to CloudEvents or its documented extensions (distributed tracing, partitioning).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attribute {
     Id,
@@ -52,7 +52,7 @@ impl Attribute {
     ];
     pub(crate) const REQUIRED: [Self; 3] = [Self::Id, Self::Source, Self::Type];
 
-    /// The name on the wire: lower-case letters and digits only, as CloudEvents demands.
+    /// Returns the name on the wire: lower-case letters and digits only, as CloudEvents requires.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -75,11 +75,10 @@ impl Attribute {
     }
 }
 
-/// Values of the known attributes. None of them may be empty, so the empty string (which costs no allocation) stands for
-/// an absent one.
+/// The values of the known attributes. None may be empty, so the empty string, which needs no allocation, means absent.
 pub(crate) type Values = [String; Attribute::ALL.len()];
 
-/// An attribute that is not known here, kept as it came.
+/// The value of an extension attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
     Text(String),
@@ -87,14 +86,15 @@ pub(crate) enum Extension {
     Boolean(bool),
 }
 
-/// Whether `text` is a CloudEvents String, as an attribute's value must be: no control characters, no Unicode noncharacters. SQS refuses a subset of these.
+/// Returns whether `text` is a CloudEvents String, as the value of an attribute must be: without control characters and
+/// Unicode noncharacters. SQS refuses a subset of these.
 #[must_use]
 pub fn is_text(text: &str) -> bool {
     let refused = |c: char| c.is_control() || u32::from(c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
     !text.contains(refused)
 }
 
-/// Whether `name` is a legal attribute name.
+/// Returns whether `name` is a legal attribute name.
 pub(crate) fn is_name(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     !name.is_empty() && name.len() <= ATTRIBUTE_NAME_BYTES_MAX && name.bytes().all(legal)

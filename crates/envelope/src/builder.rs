@@ -1,4 +1,4 @@
-//! [`Builder`]: the only way to make an envelope that was not read from the wire.
+//! [`Builder`]: creates an envelope that was not read from the wire.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -7,7 +7,8 @@ use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, Values, is_text};
 use crate::envelope::Envelope;
 use crate::payload::Payload;
 
-/// Collects attributes; [`Builder::build`] checks them. An optional attribute set to the empty string is not set.
+/// Collects attributes, which [`Builder::build`] checks. An optional attribute that is set to the empty string is
+/// absent.
 #[must_use]
 pub struct Builder {
     values: Values,
@@ -16,7 +17,7 @@ pub struct Builder {
 }
 
 impl Envelope {
-    /// Starts an envelope with the three attributes no event can be without.
+    /// Starts an envelope with the three required attributes.
     pub fn builder(id: impl Into<String>, source: impl Into<String>, event_type: impl Into<String>) -> Builder {
         Builder { values: Values::default(), time: None, payload: None }
             .set(Attribute::Id, id)
@@ -37,8 +38,8 @@ impl Builder {
         self
     }
 
-    /// Sets the payload, and its media type as `datacontenttype`. Any bytes are welcome: bytes that are not the JSON their
-    /// media type promises are carried too.
+    /// Sets the payload, and its media type as `datacontenttype`. Any bytes are accepted, also bytes that are not the
+    /// JSON of their media type.
     pub fn payload(mut self, content_type: Option<&str>, bytes: impl Into<Vec<u8>>) -> Self {
         self.payload = Some(bytes.into());
         self.set(Attribute::ContentType, content_type.unwrap_or_default())
@@ -69,16 +70,16 @@ impl Builder {
         self.set(Attribute::IdempotencyKey, key)
     }
 
-    /// Sets `partitionkey`. What a broker allows in a group is checked by its producer.
+    /// Sets `partitionkey`. The producer encodes what its broker does not allow in a group.
     pub fn group(self, group: impl Into<String>) -> Self {
         self.set(Attribute::Group, group)
     }
 
-    /// Checks every attribute.
+    /// Creates the envelope.
     ///
     /// # Errors
-    /// The first attribute that is required and empty, longer than [`ATTRIBUTE_BYTES_MAX`], or holds a control character
-    /// or a Unicode noncharacter; or a time RFC 3339 cannot write.
+    /// The first attribute that is required and empty, is longer than [`ATTRIBUTE_BYTES_MAX`], or contains a control
+    /// character or a Unicode noncharacter; or a time that RFC 3339 cannot express.
     pub fn build(mut self) -> Result<Envelope, BuildError> {
         if let Some(time) = self.time {
             self.values[Attribute::Time as usize] = time.format(&Rfc3339).map_err(|_| BuildError::Time)?;
@@ -106,7 +107,7 @@ impl Builder {
     }
 }
 
-/// An attribute CloudEvents does not allow. The value came from outside and is not repeated here.
+/// An attribute that CloudEvents does not allow. The error does not contain its value, which may come from a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A required attribute is empty.
@@ -115,15 +116,15 @@ pub enum BuildError {
         /// Its name on the wire.
         attribute: &'static str,
     },
-    /// Longer than [`ATTRIBUTE_BYTES_MAX`].
+    /// An attribute is longer than [`ATTRIBUTE_BYTES_MAX`].
     #[error("attribute {attribute} has {bytes} bytes, more than {ATTRIBUTE_BYTES_MAX}")]
     TooLong {
         /// Its name on the wire.
         attribute: &'static str,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
-    /// A control character or a Unicode noncharacter.
+    /// An attribute contains a control character or a Unicode noncharacter.
     #[error("attribute {attribute} holds a character that events must not carry")]
     Character {
         /// Its name on the wire.

@@ -1,6 +1,7 @@
-//! Reads a CloudEvents 1.0 JSON event, strictly: what is not an event is refused, with the attribute at fault.
+//! Strict decoding of a CloudEvents 1.0 JSON event. Errors name the attribute at fault.
 //!
-//! `null` means absent, as CloudEvents says of attributes; for `data` too, since most libraries write a missing payload so.
+//! `null` means absent, as CloudEvents defines for attributes; for `data` too, because most libraries write a missing
+//! payload as `null`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +18,7 @@ use crate::payload::{Payload, is_json};
 const MEMBERS_MAX: usize = Attribute::ALL.len() + EXTENSIONS_MAX + 3;
 
 impl Envelope {
-    /// Reads one event. Everything an earlier release of this crate has written is read for ever.
+    /// Decodes an event. Everything that an earlier release of this crate wrote can be decoded.
     ///
     /// # Errors
     /// The first reason for which `text` is not a CloudEvents 1.0 JSON event.
@@ -79,7 +80,7 @@ impl Envelope {
     }
 }
 
-/// By the CloudEvents JSON format, section 3.1; no media type means JSON.
+/// Returns the payload of `data` by the CloudEvents JSON format, section 3.1: no media type means JSON.
 fn from_data(content_type: &str, raw: &RawValue) -> Result<Payload, DecodeError> {
     if content_type.is_empty() || is_json(content_type) {
         return Ok(Payload::from_json(raw.get().to_owned()));
@@ -98,7 +99,7 @@ fn from_base64(raw: &RawValue) -> Result<Payload, DecodeError> {
     STANDARD.decode(text.as_bytes()).map(Payload::Bytes).map_err(|_| DecodeError::Base64)
 }
 
-/// An attribute's value; `None` for null.
+/// Returns the value of an attribute; `None` for null.
 fn scalar(name: &str, raw: &RawValue) -> Result<Option<Extension>, DecodeError> {
     let value = match raw.get() {
         "null" => return Ok(None),
@@ -116,13 +117,13 @@ fn scalar(name: &str, raw: &RawValue) -> Result<Option<Extension>, DecodeError> 
     Ok(Some(value))
 }
 
-/// A name fit for an error message: it may be anything, of any length.
+/// Returns a name for an error message, limited in length.
 fn shown(name: &str) -> String {
     name.chars().take(ATTRIBUTE_NAME_BYTES_MAX).collect()
 }
 
-/// Why a message is not an event. None of these changes on a second try, so the message belongs in the dead-letter queue.
-/// Attribute names are told, values never.
+/// A message that is not an event. A retry does not change that, so the message belongs in the dead-letter queue. The
+/// errors contain names of attributes, and no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not JSON at all.

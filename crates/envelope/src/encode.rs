@@ -1,4 +1,4 @@
-//! Writes an envelope as a CloudEvents JSON event: one pass, one buffer, no tree.
+//! Encoding of an envelope as a CloudEvents JSON event, in one pass into one buffer.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +7,12 @@ use crate::attribute::{Attribute, Extension};
 use crate::envelope::Envelope;
 use crate::payload::Payload;
 
-/// What a name, its quotes and its commas add to a value, roughly; only a first guess of the buffer's size.
+/// Bytes that a name, its quotes and its commas add to a value: an estimate for the size of the buffer.
 const MEMBER_BYTES: usize = 24;
 
 impl Envelope {
-    /// The event in the CloudEvents 1.0 JSON format, inside the alphabet of SQS. [`Envelope::decode`] gives back an equal
-    /// envelope.
+    /// Returns the event in the CloudEvents 1.0 JSON format, within the alphabet of SQS. [`Envelope::decode`] returns
+    /// an equal envelope.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(self.encoded_bytes_guess());
         out.push_str(r#"{"specversion":"1.0""#);
@@ -60,7 +60,7 @@ fn push_bare(out: &mut String, name: &str, json: &str) {
     out.push_str(json);
 }
 
-/// Attribute values hold no control characters, so only the quote and the backslash need an escape.
+/// Writes a JSON string. Attribute values have no control characters, so only the quote and the backslash are escaped.
 fn push_text(out: &mut String, name: &str, text: &str) {
     push_bare(out, name, "\"");
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! [`Envelope`]: what is on the queue, read through getters.
+//! [`Envelope`]: an event on the queue.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,90 +9,89 @@ use time::OffsetDateTime;
 use crate::attribute::{Attribute, Extension, Values};
 use crate::payload::{Payload, PayloadError, with_integers};
 
-/// A CloudEvents 1.0 event. Made by [`Envelope::builder`] or [`Envelope::decode`], and valid ever after. `Debug` leaves out
-/// the payload.
+/// A valid CloudEvents 1.0 event, created by [`Envelope::builder`] or [`Envelope::decode`]. `Debug` omits the payload.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     pub(crate) values: Values,
-    /// The value of the `time` attribute, parsed. The attribute keeps its text, so that it is written as it was read.
+    /// The parsed `time` attribute. The attribute keeps its text and is written unchanged.
     pub(crate) time: Option<OffsetDateTime>,
     pub(crate) extensions: Vec<(String, Extension)>,
     pub(crate) payload: Option<Payload>,
 }
 
 impl Envelope {
-    /// `id`: unique for its `source`; the same for a repeat of the same message.
+    /// Returns `id`, unique within its `source` and equal for a repeat of the same message.
     pub fn id(&self) -> &str {
         self.required(Attribute::Id)
     }
 
-    /// `source`: who made the event, a URI-reference. Ingress writes the path of the route as the contract has it, with
+    /// Returns `source`, the URI-reference of the producer. Ingress writes the path of the route in the contract, with
     /// braces percent-encoded: `/orders/%7Border_id%7D`.
     pub fn source(&self) -> &str {
         self.required(Attribute::Source)
     }
 
-    /// `type`: what happened, such as `order.placed`.
+    /// Returns `type`, what happened, such as `order.placed`.
     pub fn event_type(&self) -> &str {
         self.required(Attribute::Type)
     }
 
-    /// `subject`: what it happened to.
+    /// Returns `subject`, what it happened to.
     pub fn subject(&self) -> Option<&str> {
         self.optional(Attribute::Subject)
     }
 
-    /// `time`: when it happened, or was accepted.
+    /// Returns `time`, when it happened or was accepted.
     pub fn time(&self) -> Option<OffsetDateTime> {
         self.time
     }
 
-    /// `datacontenttype`: the payload's media type, as it arrived.
+    /// Returns `datacontenttype`, the media type of the payload, unchanged.
     pub fn content_type(&self) -> Option<&str> {
         self.optional(Attribute::ContentType)
     }
 
-    /// `traceparent`: W3C trace context.
+    /// Returns `traceparent`, of the W3C trace context.
     pub fn traceparent(&self) -> Option<&str> {
         self.optional(Attribute::Traceparent)
     }
 
-    /// `tracestate`: W3C trace context.
+    /// Returns `tracestate`, of the W3C trace context.
     pub fn tracestate(&self) -> Option<&str> {
         self.optional(Attribute::Tracestate)
     }
 
-    /// `principal`: whom the producer authenticated.
+    /// Returns `principal`, the identity that the producer authenticated.
     pub fn principal(&self) -> Option<&str> {
         self.optional(Attribute::Principal)
     }
 
-    /// `operation`: the operation of the contract that admitted the event.
+    /// Returns `operation`, the operation of the contract that admitted the event.
     pub fn operation(&self) -> Option<&str> {
         self.optional(Attribute::Operation)
     }
 
-    /// `idempotencykey`: the key the client chose.
+    /// Returns `idempotencykey`, the client's idempotency key.
     pub fn idempotency_key(&self) -> Option<&str> {
         self.optional(Attribute::IdempotencyKey)
     }
 
-    /// `partitionkey`: messages of one group are ordered (FIFO) or share a tenant (fair queues).
+    /// Returns `partitionkey`, the group whose messages are ordered (FIFO) or belong to one tenant (fair queues).
     pub fn group(&self) -> Option<&str> {
         self.optional(Attribute::Group)
     }
 
-    /// The exact bytes that arrived; empty if there is no payload.
+    /// Returns the exact bytes that arrived; empty without a payload.
     ///
-    /// For an event made by others that has `data`: under a JSON media type, or none (CloudEvents then assumes JSON), these
-    /// are the bytes of the JSON value as written, quotes of a string included. Under any other media type a JSON string
-    /// stands for its text, and any other JSON value for its bytes as written.
+    /// For `data` in an event of another producer: with a JSON media type, or none (CloudEvents then assumes JSON),
+    /// these are the bytes of the JSON value as written, quotes of a string included. With any other media type a JSON
+    /// string means its text, and any other JSON value its bytes as written.
     pub fn payload(&self) -> Cow<'_, [u8]> {
         Cow::Borrowed(self.payload.as_ref().map_or(&[], Payload::bytes))
     }
 
-    /// The payload as a `T`, if it is JSON of that shape. The media type is not looked at. A number that is an integer fits
-    /// an integer however it is spelled, `1.0` and `1e2` included.
+    /// Parses the payload as a `T`, regardless of the media type. Every spelling of an integer fits an integer, `1.0`
+    /// and `1e2` included.
     ///
     /// # Errors
     /// The payload is absent, is not JSON, or is not a `T`.
@@ -104,7 +103,8 @@ impl Envelope {
         })
     }
 
-    /// Every context attribute that is set, by its name on the wire, in the order they are written; `specversion` first.
+    /// Returns every context attribute that is set, by its name on the wire, in the order of writing, `specversion`
+    /// first.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let known = Attribute::ALL.into_iter().filter_map(|attribute| {
             let value = self.optional(attribute)?;

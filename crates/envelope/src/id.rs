@@ -1,13 +1,13 @@
-//! Message ids: the same for the same request, or new.
+//! Message ids, deterministic or new.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Keeps these ids apart from any other use of SHA-256. Never change it: repeats of a request would get another id.
+/// Separates these ids from other uses of SHA-256. A change would give repeats of a request another id.
 const DOMAIN: &str = "sluicegate message id";
 
-/// Returns the id of the message that `parts` identify (who sent it, to what, its idempotency key, its payload): a UUIDv8 from
-/// SHA-256. Each part goes in with its length, so moving characters between parts gives another id.
+/// Returns the id of the message that `parts` identify (sender, operation, idempotency key, payload): a UUIDv8 from
+/// SHA-256. The length of each part is hashed too, so moving characters between parts changes the id.
 pub fn deterministic_id<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
@@ -21,7 +21,7 @@ pub fn deterministic_id<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> S
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-/// A new id: UUIDv7, so ids sort by the time they were made.
+/// Returns a new id, a UUIDv7, so ids sort by time of creation.
 pub fn fresh_id() -> String {
     Uuid::now_v7().to_string()
 }

@@ -1,13 +1,12 @@
-//! The one value that crosses the queue: an [`Envelope`], written as a CloudEvents 1.0 JSON event.
+//! The wire format of the queue: an [`Envelope`] is a CloudEvents 1.0 JSON event that keeps its payload byte for byte.
 //!
-//! The caller may rely on this:
-//! - [`Envelope::payload`] gives back exactly the bytes that arrived, whatever their media type.
-//! - [`Envelope::encode`] stays inside the alphabet SQS accepts, for every envelope that exists.
-//! - [`Envelope::decode`] reads everything an older release wrote, and any other CloudEvents 1.0 JSON event; it never
-//!   panics, and what it refuses it names. Extension attributes it does not know are kept and written again.
+//! - [`Envelope::payload`] returns exactly the bytes that arrived, for any media type.
+//! - [`Envelope::encode`] stays within the alphabet that SQS accepts, for every envelope.
+//! - [`Envelope::decode`] reads everything that an older release wrote, and any other CloudEvents 1.0 JSON event. It
+//!   never panics, and its errors name the attribute at fault. Unknown extension attributes are kept and written again.
 //!
-//! Absent on purpose: a limit on the payload. The contract sets one for each route and the broker has its own; base64
-//! makes a payload that is not JSON a third longer on the wire.
+//! The payload has no limit here: the contract sets one for each route, and the broker has its own. A payload that is
+//! not JSON is a third longer on the wire, in base64.
 //!
 //! ```
 //! use sluicegate_envelope::{Envelope, deterministic_id};

@@ -1,5 +1,5 @@
-//! Events on a queue outlive the release that wrote them. The vectors in `tests/vectors/envelope` decode for ever: add to
-//! them, never change them.
+//! Events on a queue outlive the release that wrote them. The vectors in `tests/vectors/envelope` decode for ever: add
+//! to them, never change them.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -149,7 +149,7 @@ fn a_payload_of_another_shape_is_told_apart_and_never_quoted() {
         assert!(!format!("{error:?}").contains("hush"));
         error.to_string()
     };
-    assert_eq!(fault("\"hush\""), "the payload has another shape than the one asked for (line 1, column 6)");
+    assert_eq!(fault("\"hush\""), "the payload has another shape than expected (line 1, column 6)");
     assert_eq!(fault("hush"), "the payload is not JSON (line 1, column 1)");
     assert_eq!(fault(""), "the payload is not JSON (line 1, column 0)");
 

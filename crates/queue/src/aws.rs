@@ -1,4 +1,5 @@
-//! How AWS is reached from a function: Region, credentials and endpoint from the environment, TLS on ring, short time-outs.
+//! The AWS SDK configuration of a function: Region, credentials and endpoint from the environment, TLS on ring, short
+//! timeouts.
 
 use std::time::Duration;
 
@@ -11,31 +12,31 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 pub use aws_config::SdkConfig;
 
-/// Opening a connection within a Region takes milliseconds; longer means that the packets are lost.
+/// Longest wait for a connection. Within a Region it takes milliseconds; longer means lost packets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One attempt, connection and answer included. A socket that died unnoticed while the function was frozen costs this much
-/// at worst, and leaves time for the next attempt within API Gateway's 30 seconds.
+/// Longest attempt, connection and answer included. A socket that died while the function was frozen costs at most
+/// this, which leaves time for another attempt within API Gateway's 30 seconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// A connection idle for longer is not used again: peers and NAT tables may have forgotten it without telling.
+/// Longest idle time after which a connection is reused: peers and NAT tables may drop older ones silently.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF_INITIAL: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
-/// Builds the SDK's configuration from `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-/// `AWS_SESSION_TOKEN`, and `AWS_ENDPOINT_URL_SQS` (or `AWS_ENDPOINT_URL`), which is what Lambda gives a function. Nothing
-/// else is consulted: no profile file, no metadata service, no STS client, none of which a function needs and all of which
-/// cost start-up time. TLS is rustls on ring, because AWS-LC gathers CPU jitter for up to half a second at a small memory size
-/// (<https://github.com/smithy-lang/smithy-rs/discussions/4541>).
+/// Builds the SDK's configuration from `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, and `AWS_ENDPOINT_URL_SQS` (or `AWS_ENDPOINT_URL`), as Lambda sets
+/// them. Profile files, the metadata service and STS are not consulted: a function does not need them, and they cost
+/// start-up time. TLS is rustls on ring, because AWS-LC gathers CPU jitter for up to half a second at a small memory
+/// size (<https://github.com/smithy-lang/smithy-rs/discussions/4541>).
 ///
-/// Clients made from one configuration share its connections. The SDK reads the system's root certificates when the first
-/// client is made: at init, where Lambda lends a full CPU.
+/// Clients of one configuration share its connections. The SDK reads the system's root certificates when the first
+/// client is created, so create it at init, where Lambda provides a full CPU.
 ///
 /// # Errors
-/// The variables that are missing, or an endpoint that is not an http(s) URL.
+/// Variables are missing, or the endpoint is not an http(s) URL.
 pub fn sdk_config(lookup: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, ConfigError> {
     let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION"));
@@ -72,10 +73,10 @@ pub fn sdk_config(lookup: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, 
     Ok(config.build())
 }
 
-/// An environment that AWS cannot be reached with.
+/// An incomplete or invalid AWS environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// These variables are not set, or empty.
+    /// These variables are not set or empty.
     #[error("not set: {}", .0.join(", "))]
     Missing(Vec<&'static str>),
     /// The endpoint override is not a URL.

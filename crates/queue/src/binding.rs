@@ -1,4 +1,5 @@
-//! Where logical queues live, read from the environment at start. Every mistake is reported, not only the first.
+//! [`Binding`]: the broker's address of each logical queue, read from the environment. Reports every mistake, not only
+//! the first.
 
 use std::collections::BTreeMap;
 
@@ -11,38 +12,38 @@ use crate::RoutingKey;
 pub enum Binding {
     /// An Amazon SQS queue.
     Sqs {
-        /// Its URL, as `GetQueueUrl` tells it.
+        /// Its URL, as `GetQueueUrl` returns it.
         queue_url: String,
-        /// Whether it is a FIFO queue; SQS demands that the names of these, and of no others, end in `.fifo`.
+        /// Whether it is a FIFO queue. SQS requires the names of FIFO queues, and of no others, to end in `.fifo`.
         fifo: bool,
     },
-    /// A RabbitMQ exchange. Which broker it is on, `RABBITMQ_URL` says.
+    /// A RabbitMQ exchange on the broker of `RABBITMQ_URL`.
     Rabbitmq {
         /// Its name; empty for the default exchange.
         exchange: String,
-        /// What it routes by; on the default exchange, the name of the queue.
+        /// The routing key; on the default exchange, the name of the queue.
         routing_key: RoutingKey,
     },
 }
 
-/// One logical queue that cannot be bound.
+/// A logical queue that cannot be bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 pub struct BindingError {
     /// The environment variable.
     pub variable: String,
-    /// What is wrong with it.
+    /// What is wrong with its value.
     pub reason: String,
 }
 
 impl Binding {
     /// Binds each logical queue by the variable `QUEUE_<NAME>`: the name upper-cased, `-` and `.` written as `_`.
     ///
-    /// Its value is an SQS queue URL, or `rabbitmq:EXCHANGE/ROUTING_KEY`: the exchange percent-encoded, and a [`RoutingKey`]
-    /// template. Without an exchange the key is the name of a queue: `rabbitmq:/orders`.
+    /// The value is an SQS queue URL, or `rabbitmq:EXCHANGE/ROUTING_KEY` with a percent-encoded exchange and a
+    /// [`RoutingKey`] template. Without an exchange the routing key is the name of a queue: `rabbitmq:/orders`.
     ///
     /// # Errors
-    /// Every variable that is missing or of neither form, or that two different names would share.
+    /// Every variable that is missing or invalid, or that two different names share.
     pub fn from_env<'a>(
         names: impl Iterator<Item = &'a str>,
         lookup: impl Fn(&str) -> Option<String>,
@@ -100,9 +101,10 @@ impl Binding {
     }
 }
 
-/// The longest name of an exchange, in bytes: an AMQP short string.
+/// Longest name of an exchange, in bytes: an AMQP short string.
 const EXCHANGE_BYTES_MAX: usize = 255;
 
+/// Returns the name of the variable that binds the queue `name`.
 fn variable(name: &str) -> String {
     let legal = |c: char| if matches!(c, '-' | '.') { '_' } else { c.to_ascii_uppercase() };
     std::iter::once("QUEUE_").flat_map(str::chars).chain(name.chars().map(legal)).collect()

@@ -1,14 +1,15 @@
-//! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ. The consumer writes
-//! them when it dead-letters a message, and the dead-letter tool reads them.
+//! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ. The consumer
+//! writes them when it dead-letters a message, and the dead-letter tool reads them.
 
 /// The reason for dead-lettering, at most [`REASON_CHARS_MAX`] characters. Only on messages in a dead-letter queue.
 pub const REASON: &str = "sluicegate-reason";
 /// See [`REASON`].
 pub const REASON_CHARS_MAX: usize = 1_024;
-/// How often the message had been received: a Number on SQS, a signed 32-bit integer on RabbitMQ, where copies in retry queues
-/// have it too.
+/// How often the message had been received: a Number on SQS, a signed 32-bit integer on RabbitMQ, where copies in retry
+/// queues have it too.
 pub const RECEIVE_COUNT: &str = "sluicegate-receive-count";
-/// The queue the message was received from: its ARN on SQS, `queue::vhost` on RabbitMQ. Only on messages in a dead-letter queue.
+/// The queue the message was received from: its ARN on SQS, `queue::vhost` on RabbitMQ. Only on messages in a
+/// dead-letter queue.
 pub const SOURCE: &str = "sluicegate-source";
 /// How often the message was redriven: a Number on SQS, a signed 32-bit integer on RabbitMQ.
 pub const REDRIVES: &str = "sluicegate-redrives";

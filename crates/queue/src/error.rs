@@ -1,52 +1,52 @@
-//! [`SendError`]: what a caller may conclude when there is no receipt.
+//! [`SendError`]: what a caller may conclude from a send without a receipt.
 //!
-//! The variants are conclusions, not causes: what matters is whether the message can be on the queue. `Display` is for the
-//! log, with the whole chain of causes; clients are shown [`SendError::client_text`], which says nothing about the inside.
+//! The variants are conclusions, not causes: they say whether the message can be on the queue. `Display` is for the log
+//! and includes the chain of causes. [`SendError::client_text`] is for clients and reveals nothing internal.
 
 use std::error::Error;
 use std::time::Duration;
 
-/// What a client should wait after a failure that passes by itself.
+/// How long a client should wait after a temporary failure.
 const RETRY_AFTER_PASSING: Duration = Duration::from_secs(2);
 
-/// What a client should wait when an operator has to act first.
+/// How long a client should wait when an operator must act first.
 const RETRY_AFTER_OPERATOR: Duration = Duration::from_secs(30);
 
-/// Why there is no receipt.
+/// A send without a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The message is surely not on the queue. Sending it again is safe.
+    /// The message is not on the queue. Sending it again is safe.
     #[error("not sent: {reason}")]
     NotSent {
         /// For the log.
         reason: String,
     },
-    /// The message may be on the queue or not. Sending it again under the same envelope id is right, and may store it twice.
+    /// The message may be on the queue. Send it again under the same envelope id; that may store it twice.
     #[error("perhaps sent: {reason}")]
     Unknown {
         /// For the log.
         reason: String,
     },
-    /// The broker took the message and had no queue to put it on: it is surely on none. Sending it again is safe, and changes
-    /// nothing until an operator binds a queue.
+    /// No queue is bound for the message, so it is on none. Sending it again is safe, and succeeds only after an
+    /// operator has bound a queue.
     #[error("unroutable: {reason}")]
     Unroutable {
         /// For the log.
         reason: String,
     },
-    /// The message is surely not on the queue, and sending it again changes nothing.
+    /// The message is not on the queue, and sending it again does not change that.
     #[error("refused: {reason}")]
     Refused {
         /// For the log.
         reason: String,
-        /// True when this very message breaks a limit of the broker; false when the queue is missing, forbidden or misconfigured,
-        /// which an operator can mend.
+        /// True when the message exceeds a limit of the broker; false when the queue is missing, forbidden or
+        /// misconfigured, which an operator can fix.
         message_at_fault: bool,
     },
 }
 
 impl SendError {
-    /// Text fit for a client: nothing internal.
+    /// Returns a text for clients, without anything internal.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl SendError {
         }
     }
 
-    /// How long a client should wait before the next try.
+    /// Returns how long a client should wait before it sends the message again.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         match self {
@@ -71,7 +71,7 @@ impl SendError {
     }
 }
 
-/// An error with its causes, for the log. The `Display` of most libraries' errors stops at the first.
+/// Returns an error with its causes, for the log. The `Display` of most errors omits the causes.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());

@@ -1,7 +1,7 @@
 //! Sends envelopes to a queue, and reports what the caller may conclude from the result.
 //!
-//! A [`Receipt`] proves that the broker stored the message. A [`SendError`] says whether the message is not on the queue, may be
-//! on it, or cannot get there.
+//! A [`Receipt`] proves that the broker stored the message. A [`SendError`] says whether the message is not on the
+//! queue, may be on it, or cannot get there.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -60,12 +60,13 @@ pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 pub struct Message<'a> {
     /// The envelope to store.
     pub envelope: &'a Envelope,
-    /// The group: it orders messages on a FIFO queue, and shares a standard queue fairly. Any text; characters that the broker does
-    /// not allow are encoded. Empty means none.
+    /// The group: it orders messages on a FIFO queue, and shares a standard queue fairly. Any text; characters that the
+    /// broker does not allow are encoded. Empty means none.
     pub group: Option<&'a str>,
     /// How long the message is hidden at first, rounded up to whole seconds.
     pub delay: Duration,
-    /// An X-Ray trace header (`Root=…;Parent=…;Sampled=…`) that is sent beside the message and joins the consumer's trace.
+    /// An X-Ray trace header (`Root=…;Parent=…;Sampled=…`) that is sent beside the message and joins the consumer's
+    /// trace.
     pub trace_header: Option<&'a str>,
 }
 

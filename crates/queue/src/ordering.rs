@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Splits `items` into groups by `key`, each in the order of arrival; groups follow their first item. An item without a key is a
-/// group by itself.
+/// Splits `items` into groups by `key`, each in the order of arrival; groups follow their first item. An item without a
+/// key is a group by itself.
 pub fn ordering_groups<T, K: Hash + Eq>(
     items: impl IntoIterator<Item = T>,
     key: impl Fn(&T) -> Option<K>,

@@ -1,7 +1,7 @@
 //! Names of the queues that belong to a RabbitMQ queue: its retry queues and its dead-letter queue.
 //!
-//! RabbitMQ expires messages only at the head of a queue, so a delay per message does not hold. Instead, each delay has a
-//! queue with one time to live for all messages, from which they are dead-lettered to their destination
+//! RabbitMQ expires messages only at the head of a queue, so a delay per message does not hold. Instead, each delay has
+//! a queue with one time to live for all messages, from which they are dead-lettered to their destination
 //! (<https://www.rabbitmq.com/docs/ttl>). The topology file, the producer, the consumer and the dead-letter tool share
 //! these names.
 
@@ -25,8 +25,8 @@ pub fn retry_queue(queue: &str, delay_s: u32) -> String {
     format!("{queue}{RETRY_QUEUE_INFIX}{delay_s}s")
 }
 
-/// Returns the name of the exchange, and of the queue bound to it, that delays messages for `exchange`: `orders.delay.5s`. The
-/// messages keep their routing key.
+/// Returns the name of the exchange, and of the queue bound to it, that delays messages for `exchange`:
+/// `orders.delay.5s`. The messages keep their routing key.
 #[must_use]
 pub fn delay_exchange(exchange: &str, delay_s: u32) -> String {
     format!("{exchange}.delay.{delay_s}s")

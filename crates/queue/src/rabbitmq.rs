@@ -1,7 +1,7 @@
 //! RabbitMQ, on Amazon MQ or elsewhere. A receipt needs a publisher confirm without a return.
 //!
-//! [`Broker`] publishes raw messages with that proof, over one connection with one channel in confirm mode that all publishers
-//! share; [`RabbitmqProducer`] turns an envelope into a raw message.
+//! [`Broker`] publishes raw messages with that proof, over one connection with one channel in confirm mode that all
+//! publishers share; [`RabbitmqProducer`] turns an envelope into a raw message.
 
 mod broker;
 mod config;

@@ -1,24 +1,24 @@
-//! [`RoutingKey`]: what a RabbitMQ exchange routes a message by, made from a template of the binding.
+//! [`RoutingKey`]: the template of a RabbitMQ routing key.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::{Message, SendError};
 
-/// The longest routing key, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
+/// Longest routing key, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
 pub const ROUTING_KEY_BYTES_MAX: usize = 255;
 
-/// What stands for a value that the message does not have.
+/// The word for a value that the message does not have.
 const ABSENT: &str = "-";
 
-/// What would end a word or mean something in a binding's pattern, and what would make the encoding ambiguous
+/// Characters that end a word or are wildcards of a binding, and the one that would make the encoding ambiguous
 /// (<https://www.rabbitmq.com/tutorials/tutorial-five-python>).
 const NOT_IN_A_WORD: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'#').add(b'%');
 
 /// A template such as `{type}` or `orders.{group}`.
 ///
-/// `{type}` is put in as it is, so that the dots of `order.placed` make words that a topic exchange can match. `{group}`,
-/// `{subject}`, `{id}` and `{source}` are one word each, whatever they hold: dots and wildcards are percent-encoded. What the
-/// message does not have is `-`. Text between them is percent-decoded.
+/// `{type}` is inserted unchanged, so the dots of `order.placed` separate words that a topic exchange can match.
+/// `{group}`, `{subject}`, `{id}` and `{source}` are one word each: their dots and wildcards are percent-encoded. A
+/// value that the message does not have is `-`. Text between placeholders is percent-decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingKey(Vec<Part>);
 
@@ -33,10 +33,10 @@ enum Part {
 }
 
 impl RoutingKey {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The template is invalid, for this reason.
     pub fn parse(template: &str) -> Result<Self, &'static str> {
         let mut parts = Vec::new();
         let mut rest = template;
@@ -67,16 +67,16 @@ impl RoutingKey {
         if fixed > ROUTING_KEY_BYTES_MAX { Err("is longer than 255 bytes") } else { Ok(Self(parts)) }
     }
 
-    /// Whether it makes the empty key for every message.
+    /// Returns whether the key is empty for every message.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The key of one message.
+    /// Returns the routing key of a message.
     ///
     /// # Errors
-    /// It has more than [`ROUTING_KEY_BYTES_MAX`] bytes.
+    /// The key has more than [`ROUTING_KEY_BYTES_MAX`] bytes.
     pub fn render(&self, message: &Message<'_>) -> Result<String, SendError> {
         let envelope = message.envelope;
         let mut key = String::new();

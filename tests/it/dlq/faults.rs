@@ -84,6 +84,6 @@ async fn forward(http: &reqwest::Client, upstream: &str, mut headers: HeaderMap,
 }
 
 fn error(status: StatusCode, code: &str) -> Response {
-    let body = format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"told to"}}"#);
+    let body = format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"planned"}}"#);
     (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
 }

@@ -280,8 +280,8 @@ async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() 
     let seen = queue.take(10).await.expect("taken");
     for (letter, expected) in seen.iter().zip([
         "it came from q::another, which is another virtual host; name the queue to send it to",
-        "there is no queue gone",
-        "nobody recorded which queue it came from; name the queue to send it to",
+        "the queue gone does not exist",
+        "the queue it came from is not recorded; name the queue to send it to",
     ]) {
         for error in [
             queue.destination(letter, None).await.unwrap_err(),
@@ -348,7 +348,7 @@ async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
         ("limited.dlq", "limited.dlq loses what comes back more than 20 times (delivery-limit)"),
         ("policy.dlq", "policy.dlq loses what comes back more than 3 times (delivery-limit)"),
         ("stream.dlq", "stream.dlq is a stream"),
-        ("gone.dlq", "there is no queue gone.dlq"),
+        ("gone.dlq", "the queue gone.dlq does not exist"),
     ] {
         let error = open(&vhost, queue).await.map(drop).unwrap_err().to_string();
         assert!(error.contains(expected), "{queue}: {error}");
@@ -375,7 +375,7 @@ async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
     let address = Address::parse(&vhost.url()).unwrap().without_management();
     let error = RabbitmqDeadLetterQueue::open(&address, "far.dlq").await.map(drop).unwrap_err().to_string();
     assert!(
-        error.starts_with("the management API, which tells what becomes of a queue's messages, is needed"),
+        error.starts_with("the management API is needed, to check that the queue does not lose messages"),
         "{error}"
     );
     vhost.delete().await;

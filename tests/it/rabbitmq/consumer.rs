@@ -40,7 +40,7 @@ pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
                 match delivery.envelope().event_type() {
                     "retry" => Outcome::Retry,
                     "reject" => Outcome::Reject("bad card".to_owned()),
-                    "panic" => panic!("told so"),
+                    "panic" => panic!("planned"),
                     _ => Outcome::Done,
                 }
             }

@@ -9,7 +9,7 @@ use super::*;
 use crate::BatchResponse;
 use crate::handlers::{json, plain};
 
-/// Remembers what was asked of it; sending to the dead-letter queue can be made to fail.
+/// Records the calls; sending to the dead-letter queue can be made to fail.
 #[derive(Default)]
 struct Memory {
     bodies: Vec<String>,
@@ -123,8 +123,8 @@ struct Ran {
     started: Vec<String>,
 }
 
-/// Works off messages `(type, group)`, on a FIFO queue if they have a group; the type `garbage` is no event at all. Ten
-/// seconds are there for the handlers, and one more to settle.
+/// Settles messages `(type, group)`, on a FIFO queue if they have a group; the type `garbage` is not an event. The
+/// handlers have ten seconds, and settling one more.
 async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool) -> Ran {
     run_with(messages, concurrency, Memory { broken, ..Memory::default() }).await
 }
@@ -157,7 +157,7 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
     Ran { ended, settled, memory, started }
 }
 
-fn told(settled: &[Settled]) -> String {
+fn shown(settled: &[Settled]) -> String {
     let letter = |how: &Settled| match how {
         Settled::Done => 'd',
         Settled::DeadLettered => 'x',
@@ -170,7 +170,7 @@ fn told(settled: &[Settled]) -> String {
 /// `d`one, dead-lettered (`x`), `r`eturned with a delay, returned `u`ntouched.
 async fn check(messages: &[(&str, Option<&str>)], expected: &str) -> Ran {
     let ran = run(messages, 10, false).await;
-    assert_eq!(told(&ran.settled), expected, "{messages:?}");
+    assert_eq!(shown(&ran.settled), expected, "{messages:?}");
     ran
 }
 
@@ -212,7 +212,7 @@ async fn a_group_is_handled_in_order_and_one_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_started_before_the_deadline_is_returned_untouched() {
     let ran = run(&[("slow", None); 8], 2, false).await;
-    assert_eq!(told(&ran.settled), "ddddrruu");
+    assert_eq!(shown(&ran.settled), "ddddrruu");
     assert_eq!(ran.started.len(), 6, "two at a time");
     assert_eq!(ran.memory.delays.into_inner().unwrap().len(), 2);
 }
@@ -221,13 +221,13 @@ async fn what_is_not_started_before_the_deadline_is_returned_untouched() {
 async fn a_reject_that_cannot_be_stored_goes_back() {
     let (a, b) = (Some("a"), Some("b"));
     let ran = run(&[("reject", a), ("done", a), ("garbage", b), ("done", None)], 10, true).await;
-    assert_eq!(told(&ran.settled), "rrrd");
+    assert_eq!(shown(&ran.settled), "rrrd");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_queue_that_does_not_answer_takes_no_delay_from_the_others() {
     let ran = run_with(&[("reject", None), ("after", None)], 10, Memory { silent: true, ..Memory::default() }).await;
-    assert_eq!(told(&ran.settled), "rr");
+    assert_eq!(shown(&ran.settled), "rr");
     let delays = ran.memory.delays.into_inner().unwrap();
     assert_eq!(delays.iter().find(|(index, _)| *index == 1), Some(&(1, Duration::from_secs(77))));
 }
@@ -283,8 +283,8 @@ async fn handlers_are_found_by_type() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the handlers do: one settlement for each message, one copy for each that is dead-lettered, a delay for each
-    /// that is returned after a start, and within a group nothing is handled after a failure.
+    /// Whatever the handlers do: one settlement for each message, one copy for each that is dead-lettered, a delay for
+    /// each that is returned after a start, and within a group nothing is handled after a failure.
     #[test]
     fn every_delivery_is_settled_exactly_once(
         picks in prop::collection::vec((0..9usize, 0..4usize), 0..25),

@@ -26,7 +26,8 @@ pub(crate) struct ReceivedMessage<'a> {
 
 /// One batch of one broker. Messages are named by their index.
 ///
-/// All rules of handling and settling are in [`BatchRun`](crate::batch_run::BatchRun); a source decodes, stores and returns.
+/// All rules of handling and settling are in `BatchRun`; a source decodes, stores and
+/// returns.
 pub(crate) trait Source {
     /// Why a message cannot be decoded.
     type Undecodable: Error;
@@ -59,8 +60,8 @@ pub(crate) trait Source {
     /// The copy is not stored, or may not be.
     fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), SendError>>;
 
-    /// Returns messages to their queue: with a delay those that were started, the others untouched. Called once with all of
-    /// them, if there are any. An implementation tolerates being cancelled at the deadline.
+    /// Returns messages to their queue: with a delay those that were started, the others untouched. Called once with
+    /// all of them, if there are any. An implementation tolerates being cancelled at the deadline.
     fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
 
     /// Returns the response to Lambda.

@@ -1,32 +1,33 @@
-//! RabbitMQ as a source: failed messages are published again by the runtime, because Lambda has no partial response here.
+//! RabbitMQ as a source: failed messages are published again by the runtime, because Lambda has no partial response
+//! here.
 //!
 //! A failed invocation returns the whole batch at once and indefinitely; a successful one acknowledges all of it
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>). Each message is therefore settled alone. All copies are
-//! published concurrently through the default exchange, mandatory, persistent and with a publisher confirm:
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>). Each message is therefore settled alone. All copies
+//! are published concurrently through the default exchange, mandatory, persistent and with a publisher confirm:
 //!
 //! | message | settlement |
 //! |---|---|
 //! | done | none: Lambda acknowledges it |
-//! | to be retried | copied to `<queue>.retry.<delay>s`, with the shortest retry delay that is long enough, or else the longest |
-//! | to be retried, but received the maximum number of times | copied to `<queue>.dlq`, with the reason |
+//! | to be retried | copied to `<queue>.retry.<delay>s`: the shortest delay that is long enough, or the longest |
+//! | to be retried, but received too often | copied to `<queue>.dlq`, with the reason |
 //! | rejected, or undecodable | copied to `<queue>.dlq` byte for byte, with the reason |
 //! | not started before the deadline margin | copied to the end of its own queue, as if it had not been received |
 //!
-//! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and comes back as a whole. Nothing is lost
-//! then; handled messages and published copies are duplicated under the same message id (a message without one gets one
-//! with its first copy). After a failed publish to a dead-letter queue nothing more is published, so that a batch that
-//! comes back gets no further copies.
+//! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and comes back as a whole.
+//! Nothing is lost then; handled messages and published copies are duplicated under the same message id (a message
+//! without one gets one with its first copy). After a failed publish to a dead-letter queue nothing more is published,
+//! so that a batch that comes back gets no further copies.
 //!
-//! A missing queue is an operator's fault and must neither lose a message nor stop the others. Without its retry queue a message
-//! is dead-lettered with a reason that says so. Without its dead-letter queue it goes to a retry queue again and again, each
-//! time with an error in the log. Without both, the batch fails. A queue name that is too long to have them (RabbitMQ allows
-//! 255 bytes) counts as missing.
+//! A missing queue is an operator's fault and must neither lose a message nor stop the others. Without its retry queue
+//! a message is dead-lettered with a reason that says so. Without its dead-letter queue it goes to a retry queue again
+//! and again, each time with an error in the log. Without both, the batch fails. A queue name that is too long to have
+//! them (RabbitMQ allows 255 bytes) counts as missing.
 //!
-//! The receive count is the header `sluicegate-receive-count`, plus `x-delivery-count` if the queue writes it and otherwise one
-//! for a redelivered message, plus one. It starts again for a message from a dead-letter queue, however it was moved. It is
-//! read after a handler has failed, not before: a batch may come back because the broker could not store copies, and
-//! no message is at fault for that. A message that kills the function's process is ended by the queue's own delivery limit
-//! (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
+//! The receive count is the header `sluicegate-receive-count`, plus `x-delivery-count` if the queue writes it and
+//! otherwise one for a redelivered message, plus one. It starts again for a message from a dead-letter queue, however
+//! it was moved. It is read after a handler has failed, not before: a batch may come back because the broker could not
+//! store copies, and no message is at fault for that. A message that kills the function's process is ended by the
+//! queue's own delivery limit (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 
 mod config;
 mod envelope;
@@ -293,7 +294,7 @@ impl<P: Publish> Batch<'_, P> {
                 reason,
                 "no retry queue: the message is dead-lettered"
             );
-            let reason = format!("there is no queue {name} to wait in for a retry");
+            let reason = format!("the retry queue {name} does not exist");
             placed = self.dead_letter_copy(index, &reason, deadline).await;
         }
         if let Err(error) = placed {

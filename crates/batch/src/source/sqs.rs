@@ -1,13 +1,13 @@
-//! Amazon SQS as a source: partial batch responses, retry delays by `ChangeMessageVisibilityBatch`, rejected messages sent to the
-//! dead-letter queue.
+//! Amazon SQS as a source: partial batch responses, retry delays by `ChangeMessageVisibilityBatch`, rejected messages
+//! sent to the dead-letter queue.
 //!
 //! A rejected message is copied to the dead-letter queue of its queue with the same body and message attributes, plus
-//! `sluicegate-reason`, `sluicegate-receive-count` and `sluicegate-source` (the ARN of the source queue). Once SQS has proven
-//! that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy of the source
-//! queue at the first reject. A queue without one gets its rejected messages back.
+//! `sluicegate-reason`, `sluicegate-receive-count` and `sluicegate-source` (the ARN of the source queue). Once SQS has
+//! proven that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy
+//! of the source queue at the first reject. A queue without one gets its rejected messages back.
 //!
-//! SQS itself dead-letters what a standard queue has delivered `maxReceiveCount` times. On a FIFO queue the runtime does it
-//! earlier, for the reasons in `sqs/fifo.rs`.
+//! SQS itself dead-letters what a standard queue has delivered `maxReceiveCount` times. On a FIFO queue the runtime
+//! does it earlier, for the reasons in `sqs/fifo.rs`.
 
 mod config;
 mod dead_letter;
@@ -47,8 +47,8 @@ const BATCH_ENTRIES_MAX: usize = 10;
 /// Concurrent calls that hide returned messages: a batch may have 10,000 of them, and each call takes a connection.
 const CALLS_MAX: usize = 16;
 
-/// Longest delay requested, in seconds. SQS allows a message to be hidden for 43,200 s from its receive and refuses more; 300 s
-/// of batching window and 900 s of function may have passed since.
+/// Longest delay requested, in seconds. SQS allows a message to be hidden for 43,200 s from its receive and refuses
+/// more; 300 s of batching window and 900 s of function may have passed since.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
 const DELAY_S_MAX: u64 = 43_200 - 300 - 900;
@@ -150,8 +150,8 @@ impl Source for Batch<'_> {
         sent
     }
 
-    /// Hides messages that have a delay; the response to Lambda returns them. If a call fails, a message waits for the visibility
-    /// timeout of its queue.
+    /// Hides messages that have a delay; the response to Lambda returns them. If a call fails, a message waits for the
+    /// visibility timeout of its queue.
     async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
         let mut by_queue: HashMap<&str, Vec<_>> = HashMap::new();
         for (index, delay) in returned.iter().filter_map(|&(index, delay)| Some((index, delay?))) {

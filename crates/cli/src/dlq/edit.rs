@@ -1,4 +1,4 @@
-//! `sluicegate dlq edit`: one message goes back corrected.
+//! `sluicegate dlq edit`: corrects one message and redrives it.
 
 use std::{
     path::PathBuf,
@@ -13,8 +13,9 @@ use crate::{fail, input, output::say};
 
 /// Correct a message and send it back
 ///
-/// Without --set and --body the body as it is stored is opened in $VISUAL or $EDITOR; what is saved is sent. The message then
-/// goes where redrive would send it, and is removed here once the broker has confirmed it. An envelope must still be one.
+/// Without --set and --body the body as it is stored is opened in $VISUAL or $EDITOR; what is saved is sent. The
+/// message then goes where redrive would send it, and is removed here once the broker has confirmed it. An envelope
+/// must still be one.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -22,8 +23,8 @@ pub(super) struct Arguments {
     pub(super) queue: String,
     /// The message's id, its own or the broker's
     id: String,
-    /// Set a member of the payload, /json/pointer=JSON, or an attribute of the envelope, name=JSON (text in quotes); may be
-    /// repeated. Nothing else changes
+    /// Set a member of the payload, /json/pointer=JSON, or an attribute of the envelope, name=JSON (text in quotes);
+    /// may be repeated. Nothing else changes
     #[arg(long = "set", value_name = "PLACE=JSON", conflicts_with = "body")]
     sets: Vec<Edit>,
     /// Send this file as the body, envelope and all; - reads the standard input (`show --body` writes it)
@@ -61,9 +62,9 @@ pub(super) async fn edit<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
         }
         (Err(reason), None) => fail(text::line(&reason)),
         (Err(reason), Some(draft)) => {
-            // Nobody types it twice.
+            // Keeps the user's changes.
             let kept = draft.keep().map_or_else(|error| error.to_string(), |(_, path)| path.display().to_string());
-            fail(format!("{}; what you wrote is in {kept}", text::line(&reason)))
+            fail(format!("{}; your changes are in {kept}", text::line(&reason)))
         }
     }
 }
@@ -79,19 +80,19 @@ async fn send<S: DeadLetterQueue>(
     }
     let now = DeadLetter { body: body.to_vec(), ..DeadLetter::default() };
     if letter.envelope().is_some() && now.envelope().is_none() {
-        return Err("the message has an envelope, and the corrected body is none".to_owned());
+        return Err("the message has an envelope, and the corrected body is not one".to_owned());
     }
     let to = arguments.to.as_deref();
     if arguments.dry_run {
         let destination = queue.destination(letter, to).await.map_err(|error| error.to_string())?;
         eprintln!("would go to {}", text::line(&destination));
-        return String::from_utf8(now.body).map_err(|_| "the corrected body is no text".to_owned());
+        return String::from_utf8(now.body).map_err(|_| "the corrected body is not text".to_owned());
     }
     queue.redrive(letter, to, Some(body)).await.map_err(|error| error.to_string())?;
     Ok(format!("corrected and redriven: {}", text::line(&letter.id)))
 }
 
-/// What is saved in the editor. The file, which nobody else may read, is in `draft`.
+/// Returns the body as saved in the editor. `draft` is the file, which only the user may read.
 async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFile>) -> Result<Vec<u8>, String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR"));
@@ -100,7 +101,7 @@ async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFi
     let file = file.map_err(|error| error.to_string())?;
     std::fs::write(file.path(), &letter.body).map_err(|error| error.to_string())?;
     let path = file.path().to_owned();
-    // The variable may hold options too, and a shell takes it apart.
+    // The variable may contain options, so a shell splits it.
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&path);
     let status = tokio::task::spawn_blocking(move || command.status()).await;
@@ -109,7 +110,7 @@ async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFi
         return Err(format!("{editor} ended with {status}: nothing was sent"));
     }
     let mut body = std::fs::read(&path).map_err(|error| error.to_string())?;
-    // Editors end the last line.
+    // Editors add a newline at the end.
     if body.ends_with(b"\n") && !letter.body.ends_with(b"\n") {
         body.pop();
     }

@@ -1,9 +1,9 @@
-//! The options that say which messages are meant.
+//! The options that select messages.
 
 use clap::Args;
 use sluicegate_dlq::{Condition, Filter, Glob, Pattern, TimeBound};
 
-/// A message is meant if it passes all of them.
+/// Conditions on messages, all of which must hold.
 #[derive(Args)]
 pub(super) struct Which {
     /// Only the message with this id, its own or the broker's; may be repeated
@@ -12,21 +12,22 @@ pub(super) struct Which {
     /// Only messages of this type; * is any text, ? one character; may be repeated for one or the other
     #[arg(long = "type", value_name = "TYPE", help_heading = "Which messages (all that are given must hold)")]
     types: Vec<Glob>,
-    /// Only messages whose reason has this in it
+    /// Only messages whose reason contains this
     #[arg(long, value_name = "REGEX", help_heading = "Which messages (all that are given must hold)")]
     reason: Option<Pattern>,
-    /// Only messages that were given up on then or later: 2026-11-21T08:00:00Z, or so long ago: 90s, 30m, 2h, 7d. Where the broker
-    /// does not tell, as SQS does not of a message that it moved itself, the time at which the message was made counts
+    /// Only messages dead-lettered at this time or later: 2026-11-21T08:00:00Z, or a time ago: 90s, 30m, 2h, 7d. If the
+    /// broker does not record it, as SQS for a message that it moved itself, the time at which the message was created
+    /// counts
     #[arg(long, value_name = "TIME", help_heading = "Which messages (all that are given must hold)")]
     since: Option<TimeBound>,
-    /// Only messages that were given up on before; as --since
+    /// Only messages dead-lettered before this time; as --since
     #[arg(long, value_name = "TIME", help_heading = "Which messages (all that are given must hold)")]
     until: Option<TimeBound>,
-    /// Only messages with this in their payload, or this attribute: /json/pointer=VALUE, /json/pointer~REGEX, name=VALUE,
-    /// name~REGEX; may be repeated
+    /// Only messages with this in their payload, or this attribute: /json/pointer=VALUE, /json/pointer~REGEX,
+    /// name=VALUE, name~REGEX; may be repeated
     #[arg(long = "where", value_name = "CONDITION", help_heading = "Which messages (all that are given must hold)")]
     conditions: Vec<Condition>,
-    /// Only messages with this in their body as it is stored, or in their payload
+    /// Only messages whose stored body, or payload, contains this
     #[arg(long = "match", value_name = "REGEX", help_heading = "Which messages (all that are given must hold)")]
     body: Option<Pattern>,
 }

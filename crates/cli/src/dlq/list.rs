@@ -1,4 +1,4 @@
-//! `sluicegate dlq list`: which dead-letter queues there are, and what is in one of them.
+//! `sluicegate dlq list`: lists the dead-letter queues, or the messages in one of them.
 
 use std::{cell::RefCell, ops::ControlFlow, process::ExitCode};
 
@@ -12,8 +12,8 @@ use crate::{fail, output::say};
 /// List the dead-letter queues with their depth; or the reasons in one of them, or its messages
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The dead-letter queue; without it all of them are listed: on SQS those that a redrive policy names, on RabbitMQ those
-    /// that take what other queues give up on, or whose name ends in .dlq
+    /// The dead-letter queue; without it all of them are listed: on SQS those that a redrive policy names, on RabbitMQ
+    /// those that receive dead letters of other queues, or whose name ends in .dlq
     pub(super) queue: Option<String>,
     /// List the messages instead of their reasons
     #[arg(long, requires = "queue")]
@@ -119,7 +119,7 @@ fn row(letter: &DeadLetter) -> String {
     format!("{}  from {}  redriven {}  {reason}", text::summary(letter), text::line(source), letter.redrives)
 }
 
-/// Everything but the body.
+/// Returns a message without its body.
 pub(super) fn metadata(letter: &DeadLetter) -> Value {
     let time = |moment: Option<_>| moment.map(|moment| text::time(Some(moment)));
     json!({

@@ -1,12 +1,12 @@
-//! A bar on a terminal, nothing elsewhere; lines above it on standard error.
+//! [`Progress`]: a progress bar on a terminal, with lines above it.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How far a run is.
+/// The progress of a run. Without a terminal there is no bar.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Of about `all` messages.
+    /// Starts a bar of about `all` messages.
     pub(super) fn new(all: u64) -> Self {
         let bar = ProgressBar::new(all);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of about {len}  {per_sec}  {msg}") {
@@ -15,23 +15,23 @@ impl Progress {
         Self(bar)
     }
 
-    /// One more was looked at.
+    /// Advances by one message.
     pub(super) fn advance(&self) {
         self.0.inc(1);
     }
 
-    /// So many of so many.
+    /// Sets the progress to `done` of `all`.
     pub(super) fn set(&self, done: u64, all: u64) {
         self.0.set_length(all);
         self.0.set_position(done);
     }
 
-    /// A line on standard error.
-    pub(super) fn tell(&self, line: &str) {
+    /// Prints a line on standard error.
+    pub(super) fn note(&self, line: &str) {
         self.0.suspend(|| eprintln!("{line}"));
     }
 
-    /// A line on standard output.
+    /// Prints a line on standard output.
     pub(super) fn print(&self, line: &str) {
         self.0.suspend(|| crate::output::say(line));
     }

@@ -1,6 +1,7 @@
-//! `sluicegate dlq purge`: messages are deleted for good.
+//! `sluicegate dlq purge`: deletes messages.
 //!
-//! Not by `PurgeQueue`: it also deletes what comes within a minute of it, and what others hold, which nobody has seen.
+//! It does not use `PurgeQueue`, which also deletes messages that arrive within the next minute and those of other
+//! readers, unseen.
 
 use std::{
     cell::RefCell,
@@ -15,9 +16,10 @@ use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, Rep
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
 use crate::{fail, output::say};
 
-/// Delete messages for good
+/// Delete messages permanently
 ///
-/// Asks first. Messages that another reader holds are not deleted, and neither are those that a filter does not mean.
+/// Asks for confirmation. Messages of another reader are not deleted, and neither are those that the filter does not
+/// match.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The dead-letter queue
@@ -25,7 +27,7 @@ pub(super) struct Arguments {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Tell what would be deleted, and do nothing
+    /// Print what would be deleted, and do nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -33,13 +35,13 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether there is somebody to ask.
+    /// Checks that the deletion is confirmed, or can be.
     pub(super) fn check(&self) -> Result<(), &'static str> {
-        let is_somebody_there = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-        if self.yes || self.dry_run || is_somebody_there() {
+        let is_interactive = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if self.yes || self.dry_run || is_interactive() {
             return Ok(());
         }
-        Err("nobody is there to be asked whether to delete: give --yes, or --dry-run to see what it would be")
+        Err("stdin is not a terminal: pass --yes or --dry-run")
     }
 }
 
@@ -68,7 +70,7 @@ pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, 
     let tell = |step: Step<'_>| match step {
         Step::Seen => progress.advance(),
         Step::Planned { .. } | Step::Done(_) => {}
-        Step::Failed(error) => progress.tell(&format!("not deleted: {}", text::line(&error.to_string()))),
+        Step::Failed(error) => progress.note(&format!("not deleted: {}", text::line(&error.to_string()))),
     };
     let report = sluicegate_dlq::purge(queue, &filter, found, stop, &tell).await;
     progress.finish();
@@ -82,7 +84,7 @@ pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, 
     report.broke.map_or(code, |error| fail(text::line(&error.to_string())))
 }
 
-/// Holds what is meant, and keeps no more of it than names it.
+/// Takes the matching messages, and keeps only what identifies them.
 async fn find<S: DeadLetterQueue>(
     queue: &S,
     filter: &Filter,

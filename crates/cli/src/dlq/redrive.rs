@@ -1,4 +1,4 @@
-//! `sluicegate dlq redrive`: messages go back to the queue they came from, or to another.
+//! `sluicegate dlq redrive`: sends messages to the queue they came from, or to another.
 
 use std::process::ExitCode;
 
@@ -13,16 +13,16 @@ use crate::{fail, output::say};
 
 /// Send messages back to the queue they came from, or to another
 ///
-/// Each is sent with its body byte for byte and everything it had, confirmed by the broker, and only then removed here. So nothing is
-/// lost, whatever fails, and a message may be stored twice if the command is killed or an answer is lost (on a FIFO queue not
-/// within five minutes). The attribute sluicegate-redrives counts how often. What fails again while the command runs is left
-/// for the next time.
+/// Each message is sent with its attributes and its body byte for byte, and removed here only after the broker has
+/// confirmed that it is stored. Nothing is lost on a failure. A message may be stored twice if the command is killed or
+/// an answer is lost (on a FIFO queue not within five minutes). The attribute sluicegate-redrives counts the redrives.
+/// A message that fails again while the command runs is left for the next time.
 ///
-/// A message goes to --to; or to the queue that it recorded (sluicegate-source, DeadLetterQueueSourceArn); or to the only queue
-/// that has this one as its dead-letter queue. If there is none it stays.
+/// The destination is --to; or the queue in sluicegate-source or DeadLetterQueueSourceArn; or the only queue that has
+/// this one as its dead-letter queue. A message without a destination stays.
 ///
-/// On SQS, without a filter and with --to or only one queue to go to, SQS moves the messages by itself (a message move task).
-/// Their attributes are then left as they are, and not counted.
+/// On SQS, without a filter and with --to or a single possible destination, SQS itself moves the messages (a message
+/// move task). Their attributes are then unchanged, and the redrive is not counted.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// How many at most
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Tell what would go where, and do nothing
+    /// Print what would be sent where, and do nothing
     #[arg(long)]
     dry_run: bool,
     /// SQS: do not let SQS move the messages by itself
@@ -47,14 +47,14 @@ pub(super) struct Arguments {
     filter: filter::Which,
 }
 
-/// Lets SQS do it, if it can. None if it cannot.
+/// Lets SQS move the messages. Returns `None` if it cannot.
 pub(super) async fn by_move_task(
     queue: &SqsDeadLetterQueue,
     arguments: &Arguments,
     stop: &CancellationToken,
 ) -> Result<Option<ExitCode>, Error> {
     if let Some(to) = &arguments.to {
-        // Told once, and not of every message.
+        // Reports a missing queue once, and not for every message.
         queue.only_destination(Some(to)).await?;
     }
     let is_selective = !arguments.filter.filter().is_empty() || arguments.limit.is_some();
@@ -64,7 +64,7 @@ pub(super) async fn by_move_task(
     };
     let Some(destination) = queue.only_destination(arguments.to.as_deref()).await? else { return Ok(None) };
     let progress = Progress::new(queue.depth().await?);
-    progress.tell(&format!("SQS moves the messages to {}", destination.name));
+    progress.note(&format!("SQS moves the messages to {}", destination.name));
     let moved = queue.move_all(&destination, rate, stop, |done, all| progress.set(done, all)).await;
     progress.finish();
     match moved {
@@ -72,7 +72,7 @@ pub(super) async fn by_move_task(
             let left = if moved.cancelled { "; cancelled, the rest stays" } else { "" };
             say(format_args!("{} messages moved to {}{left}", moved.moved, destination.name));
             Ok(Some(match moved.failure {
-                Some(reason) => fail(format!("SQS gave up: {reason}")),
+                Some(reason) => fail(format!("the move task failed: {reason}")),
                 None if moved.cancelled => ExitCode::from(INTERRUPTED),
                 None => ExitCode::SUCCESS,
             }))
@@ -85,7 +85,7 @@ pub(super) async fn by_move_task(
     }
 }
 
-/// The rate for a move task, which takes whole numbers only; none if that is not one.
+/// Returns the rate for a move task, which accepts whole numbers only; `None` for another one.
 fn move_rate(rate: Option<Rate>) -> Option<Option<u32>> {
     let Some(rate) = rate else { return Some(None) };
     let rate = rate.per_s().min(f64::from(SqsDeadLetterQueue::MOVES_PER_S_MAX));
@@ -115,7 +115,7 @@ pub(super) async fn one_by_one<S: DeadLetterQueue>(
             progress.print(&format!("{}  to {}", text::summary(letter), text::line(destination)));
         }
         Step::Done(_) => {}
-        Step::Failed(error) => progress.tell(&format!("not redriven: {}", text::line(&error.to_string()))),
+        Step::Failed(error) => progress.note(&format!("not redriven: {}", text::line(&error.to_string()))),
     };
     let report = sluicegate_dlq::redrive(queue, &order, stop, &tell).await;
     progress.finish();

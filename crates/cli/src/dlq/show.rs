@@ -1,4 +1,4 @@
-//! `sluicegate dlq show`: one message, whole.
+//! `sluicegate dlq show`: shows one message.
 
 use std::{cell::RefCell, io::Write as _, ops::ControlFlow, process::ExitCode};
 
@@ -9,7 +9,7 @@ use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, sca
 use super::{INTERRUPTED, list, text};
 use crate::fail;
 
-/// Show one message: why and when it was given up on, its attributes, its payload
+/// Show one message: its reason and time, its attributes and its payload
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The dead-letter queue
@@ -39,10 +39,10 @@ pub(super) async fn show<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
     printed.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
 
-/// Takes messages until it is the one with this id, which is held then.
+/// Takes messages until the one with this id, which stays in flight.
 ///
 /// # Errors
-/// The exit code, once it has been told why there is none.
+/// The exit code, after the reason was printed.
 pub(super) async fn find<S: DeadLetterQueue>(
     queue: &S,
     id: &str,
@@ -91,7 +91,7 @@ fn for_people(letter: &DeadLetter) -> String {
         vec!["broker's id".to_owned(), text::line(&letter.broker_id)],
         vec!["type".to_owned(), optional(letter.event_type.as_deref())],
         vec!["time".to_owned(), text::time(letter.time)],
-        vec!["given up on".to_owned(), text::time(letter.dead_lettered_at)],
+        vec!["dead-lettered".to_owned(), text::time(letter.dead_lettered_at)],
         vec!["reason".to_owned(), text::line(&letter.reason)],
         vec!["came from".to_owned(), optional(letter.source_queue.as_deref())],
         vec!["received there".to_owned(), optional(count.as_deref())],
@@ -124,7 +124,7 @@ fn line_of(value: &impl AsRef<str>) -> String {
     text::line(value.as_ref())
 }
 
-/// For what is no text.
+/// Returns base64, for bytes that are not text.
 fn base64(bytes: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     STANDARD.encode(bytes)

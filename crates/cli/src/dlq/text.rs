@@ -1,17 +1,17 @@
-//! Text for a terminal. What is in a dead letter was written by anybody: control characters, and what turns the direction of
-//! writing, must not reach the terminal.
+//! Text for a terminal. A dead letter may contain any text, so control characters and characters that change the
+//! writing direction are replaced.
 
 use std::fmt::Write as _;
 
 use sluicegate_dlq::{DeadLetter, Report};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// One line.
+/// Returns text for one line.
 pub(super) fn line(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c } else { '\u{FFFD}' }).collect()
 }
 
-/// Several lines.
+/// Returns text for several lines.
 pub(super) fn lines(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) || matches!(c, '\n' | '\t') { c } else { '\u{FFFD}' }).collect()
 }
@@ -20,19 +20,19 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// To the second, in UTC.
+/// Returns a time in UTC, to the second.
 pub(super) fn time(moment: Option<OffsetDateTime>) -> String {
     let shown = moment
         .and_then(|moment| moment.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).ok()?.format(&Rfc3339).ok());
     shown.unwrap_or_else(|| "-".to_owned())
 }
 
-/// A queue's name; of an ARN the last part.
+/// Returns the name of a queue, which is the last part of an ARN.
 pub(super) fn queue(name: &str) -> &str {
     if name.starts_with("arn:") { name.rsplit(':').next().unwrap_or(name) } else { name }
 }
 
-/// Columns as wide as their widest cell.
+/// Returns a table with columns as wide as their widest cell.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
@@ -47,7 +47,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// What a message is, in one line.
+/// Returns a message in one line.
 pub(super) fn summary(letter: &DeadLetter) -> String {
     format!(
         "{}  {}  {}",
@@ -57,16 +57,16 @@ pub(super) fn summary(letter: &DeadLetter) -> String {
     )
 }
 
-/// What could not be reached, if anything.
+/// Returns the note about messages that could not be reached, if any.
 pub(super) fn unreached(report: &Report) -> Option<String> {
     let count = report.unreached.filter(|count| *count > 0)?;
     Some(match report.groups_held {
         0 => format!(
-            "about {count} more could not be reached: another reader has them, they came just now, or the queue's count is late"
+            "about {count} more could not be reached: another reader has them, they have just arrived, or the queue's count is delayed"
         ),
         groups => format!(
-            "about {count} more could not be reached: a FIFO queue gives nothing behind a message that is held ({groups} groups \
-             have such); or another reader has them"
+            "about {count} more could not be reached: a FIFO queue blocks groups with a message in flight ({groups} groups); or another \
+             reader has them"
         ),
     })
 }

@@ -1,4 +1,4 @@
-//! [`Condition`]: what a member of the payload, or an attribute, must be.
+//! [`Condition`]: a condition on a member of the payload or on an attribute.
 
 use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap, str::FromStr};
 
@@ -7,11 +7,11 @@ use sluicegate_envelope::Envelope;
 
 use super::{FilterError, Pattern};
 
-/// `/json/pointer=VALUE` or `/json/pointer~REGEX` on the payload; `name=VALUE` or `name~REGEX` on an attribute of the envelope, or else
-/// on one that the broker keeps beside the body.
+/// `/json/pointer=VALUE` or `/json/pointer~REGEX` on the payload; `name=VALUE` or `name~REGEX` on an attribute of the
+/// envelope, or else on one that the broker stores beside the body.
 ///
-/// VALUE is JSON, or text: `/total=5` is the number 5 and the text "5", `/total="5"` the text only. The `~0` and `~1` of a pointer are
-/// escapes, so a regular expression that begins with 0 or 1 is written `~(?:1…)`.
+/// VALUE is JSON or text: `/total=5` is the number 5 and the text "5", `/total="5"` the text only. `~0` and `~1` in a
+/// pointer are escapes, so a regular expression that begins with 0 or 1 is written `~(?:1…)`.
 #[derive(Clone, Debug)]
 pub struct Condition {
     place: Place,
@@ -30,7 +30,7 @@ enum Test {
     Matches(Pattern),
 }
 
-/// What conditions look at.
+/// The parts of a message that conditions examine.
 pub(super) struct Content<'a, F> {
     pub(super) payload: LazyCell<Option<Value>, F>,
     pub(super) envelope: Option<&'a Envelope>,
@@ -93,7 +93,7 @@ impl FromStr for Condition {
     }
 }
 
-/// Where the first `=` is, or `~` that is not an escape of a JSON pointer (RFC 6901, section 3).
+/// Returns the index of the first `=`, or of a `~` that is not an escape of a JSON pointer (RFC 6901, section 3).
 fn operator(text: &str) -> Option<usize> {
     text.char_indices().find_map(|(at, c)| {
         let escapes = || text.starts_with('/') && text[at + 1..].starts_with(['0', '1']);

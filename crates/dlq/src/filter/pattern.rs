@@ -1,4 +1,4 @@
-//! Regular expressions, and globs made of them.
+//! [`Pattern`] and [`Glob`]: regular expressions, and globs converted to them.
 
 use std::str::FromStr;
 
@@ -6,12 +6,12 @@ use regex::bytes::Regex;
 
 use super::FilterError;
 
-/// A regular expression, searched for in text or bytes.
+/// A regular expression that is searched for in text or bytes.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
 impl Pattern {
-    /// Whether it occurs.
+    /// Returns whether the pattern occurs in `text`.
     #[must_use]
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         self.0.is_match(bytes)
@@ -26,12 +26,12 @@ impl FromStr for Pattern {
     }
 }
 
-/// A name in which `*` stands for any text and `?` for one character.
+/// A name in which `*` matches any text and `?` one character.
 #[derive(Clone, Debug)]
 pub struct Glob(Regex);
 
 impl Glob {
-    /// Whether it is the whole text.
+    /// Returns whether the glob matches the whole text.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.0.is_match(text.as_bytes())

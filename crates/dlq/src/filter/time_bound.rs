@@ -1,4 +1,4 @@
-//! Points in time as people write them.
+//! [`TimeBound`]: a point in time as users write it.
 
 use std::{str::FromStr, time::Duration};
 
@@ -6,7 +6,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::FilterError;
 
-/// A point in time: RFC 3339 (`2026-11-21T08:00:00Z`), or so long ago (`90s`, `30m`, `2h`, `7d`, `1w`, `1h30m`).
+/// A point in time: RFC 3339 (`2026-11-21T08:00:00Z`), or a time ago (`90s`, `30m`, `2h`, `7d`, `1w`, `1h30m`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeBound(pub OffsetDateTime);
 

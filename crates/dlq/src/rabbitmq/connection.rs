@@ -1,5 +1,5 @@
-//! The connection that messages are held on. Every answer is waited for with a limit; a connection that was lost is not made
-//! again, because what it held is back in the queue.
+//! [`Connection`]: the connection of the messages in flight. Every answer has a time limit. A lost connection is not
+//! opened again, because its messages are back in the queue.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind};
 use sluicegate_queue::chain;
-use sluicegate_queue::rabbitmq::{self, Broker};
+use sluicegate_queue::rabbitmq::{self, Broker, Config};
 use sluicegate_topology::Address;
 use tokio::time::error::Elapsed;
 
 use crate::Error;
 
-/// How long each answer of the broker is waited for. A cluster under load takes seconds to elect a quorum queue's leader.
+/// Longest wait for an answer of the broker. A cluster under load takes seconds to elect a quorum queue's leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// <https://www.rabbitmq.com/amqp-0-9-1-reference#constants>
 const NOT_FOUND: u16 = 404;
 
-/// What the broker's operator sees in the list of connections.
+/// The name of the connection in the broker's list.
 const CONNECTION_NAME: &str = "sluicegate dlq";
 
-/// One connection.
+/// A connection to the broker.
 pub(super) struct Connection {
-    /// The broker, for people.
+    /// The broker, for display.
     place: String,
     connection: rabbitmq::Connection,
 }
@@ -37,30 +37,30 @@ impl Connection {
         Ok(Self { place, connection })
     }
 
-    /// A channel of its own.
+    /// Opens a channel.
     pub(super) async fn channel(&self) -> Result<Channel, Error> {
         self.ask(self.connection.channel()).await
     }
 
-    /// Waits for the answer of the broker.
+    /// Waits for an answer of the broker.
     pub(super) async fn ask<T>(&self, question: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
         conclude(&self.place, within(question).await)
     }
 
-    /// How many messages of the queue nobody holds.
+    /// Returns how many messages of the queue are ready.
     ///
     /// # Errors
-    /// It is not there, which closes the channel; or as always.
+    /// The queue does not exist, which closes the channel; or the broker does not answer.
     pub(super) async fn ready(&self, channel: &Channel, queue: &ShortString) -> Result<u32, Error> {
         self.ask(channel.queue_declare(queue.clone(), passive(), FieldTable::default()))
             .await
             .map(|answer| answer.message_count())
     }
 
-    /// Whether there is such a queue.
+    /// Returns whether the queue exists.
     pub(super) async fn is_there(&self, queue: &str) -> Result<bool, Error> {
         let queue = self.name(queue)?;
-        // A no closes the channel, so it has its own; it is closed with the last handle on it.
+        // If it does not, the broker closes the channel, so a separate one is used; it closes with its last handle.
         let channel = self.channel().await?;
         match within(channel.queue_declare(queue, passive(), FieldTable::default())).await {
             Ok(Err(error)) if code(&error) == Some(NOT_FOUND) => Ok(false),
@@ -68,7 +68,7 @@ impl Connection {
         }
     }
 
-    /// A name as AMQP has it.
+    /// Returns a name as an AMQP short string.
     pub(super) fn name(&self, name: &str) -> Result<ShortString, Error> {
         ShortString::try_new(name).map_err(|error| Error::Broker(format!("{name}: {error}")))
     }
@@ -99,4 +99,11 @@ fn code(error: &lapin::Error) -> Option<u16> {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,
     }
+}
+
+/// Returns the broker at `address`, and the user name for it.
+pub(super) fn broker(address: &Address) -> Result<(Broker, String), Error> {
+    let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
+    let user = uri.authority.userinfo.username.clone();
+    Ok((Broker::new(Config::at(uri)), user))
 }

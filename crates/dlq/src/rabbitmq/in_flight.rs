@@ -1,9 +1,10 @@
-//! What is held: taken through a consumer and not acknowledged.
+//! [`InFlight`]: the messages that were delivered to a consumer and not acknowledged.
 //!
-//! A quorum queue puts the messages of one consumer back in their order, and those of several in the order of the consumers, but not
-//! those of `basic.get`, each of which counts as a consumer (seen on 3.10.8). So messages come through consumers, one after the
-//! other: a consumer gets no more than its prefetch, and when all of that is held, the next one with a larger prefetch takes its
-//! place. Its prefetch is what waits in this process for being taken, so it is bounded by bytes, too.
+//! A quorum queue returns the messages of one consumer in order, and those of several in the order of the consumers,
+//! but not those of `basic.get`, each of which counts as a consumer (observed on 3.10.8). Messages are therefore
+//! delivered to consumers, one after another: a consumer gets no more than its prefetch, and when all of that is in
+//! flight, the next one with a larger prefetch replaces it. Prefetched messages wait in this process, so the prefetch
+//! is limited by bytes too.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,56 +22,56 @@ use tokio::time::{Instant, timeout};
 use super::connection::Connection;
 use crate::Error;
 
-/// The prefetch of the first consumer. Each one after it has twice as much.
+/// The prefetch of the first consumer. It doubles with each further consumer.
 const PREFETCH_MIN: u16 = 16;
 const PREFETCH_MAX: u16 = 1_024;
-/// A consumer after the first has no larger prefetch than these bytes hold of the largest message so far.
+/// Bytes that a prefetch may hold, estimated by the largest message so far.
 const PREFETCH_BYTES: usize = 32 * 1024 * 1024;
 
-/// Nothing came for this long: the broker is asked whether there is anything.
+/// Silence after which the broker is asked for the number of ready messages.
 const QUIET_MAX: Duration = Duration::from_millis(500);
-/// There are messages, and none came for this long: they are for somebody else.
+/// Silence after which ready messages are taken for another consumer's.
 const HANDOUT_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Messages of one queue, held.
+/// The messages in flight of one queue.
 pub(super) struct InFlight {
     connection: Connection,
     queue: ShortString,
     channel: Channel,
-    /// What was taken and is neither gone nor given back, by delivery tag.
+    /// The delivery tags of the messages in flight.
     held: Mutex<BTreeSet<u64>>,
     intake: tokio::sync::Mutex<Intake>,
 }
 
 struct Intake {
-    /// Everything was given back.
+    /// Whether everything was released.
     is_over: bool,
-    /// Messages that may still be taken: as many as there were in the beginning, so that what is redriven and comes again is not
-    /// taken for ever.
+    /// Messages that may still be taken: as many as there were at first, so that redriven messages that come back are
+    /// not taken forever.
     left: u64,
     subscription: Option<Subscription>,
-    /// Consumers so far.
+    /// Number of consumers so far.
     consumers: u32,
     prefetch: u16,
     body_bytes_max: usize,
     last_tag: u64,
 }
 
-/// One consumer.
+/// A consumer.
 struct Subscription {
     consumer: Consumer,
     prefetch: u16,
-    /// Its first delivery has at least this tag.
+    /// Lower bound of the tags of its deliveries.
     first_tag: u64,
-    /// Delivered, and not taken yet.
+    /// Deliveries that were not taken yet.
     waiting: VecDeque<Delivery>,
 }
 
 impl InFlight {
-    /// Nothing is held yet.
+    /// Starts with no message in flight.
     ///
     /// # Errors
-    /// There is no such queue, or the broker cannot be asked.
+    /// The queue does not exist, or the broker does not answer.
     pub(super) async fn open(connection: Connection, queue: &str) -> Result<Self, Error> {
         let queue = connection.name(queue)?;
         let channel = connection.channel().await?;
@@ -87,15 +88,15 @@ impl InFlight {
         Ok(Self { connection, queue, channel, held: Mutex::default(), intake: intake.into() })
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Whether the message is in our hands.
+    /// Returns whether the message is in flight.
     ///
     /// # Errors
-    /// Nothing is: the connection was lost.
+    /// No message is: the connection was lost.
     pub(super) fn has(&self, tag: u64) -> Result<bool, Error> {
         self.check_up()?;
         Ok(self.held().contains(&tag))
@@ -121,20 +122,20 @@ impl InFlight {
             taken.push(delivery);
         }
         if intake.left == 0 {
-            // What comes from now on is for others.
+            // Later messages are for other consumers.
             self.unsubscribe(&mut intake).await?;
         }
         Ok(taken)
     }
 
-    /// Acknowledges, and waits until the broker has settled it.
+    /// Acknowledges a message, and waits until the broker has processed that.
     pub(super) async fn acknowledge(&self, tag: u64) -> Result<(), Error> {
         self.held().remove(&tag);
         self.connection.ask(self.channel.basic_ack(tag, BasicAckOptions::default())).await?;
         self.settled().await
     }
 
-    /// Gives everything back, and takes nothing more: it would be the same messages again.
+    /// Releases everything. Nothing can be taken afterwards, because it would be the same messages again.
     pub(super) async fn release(&self) -> Result<(), Error> {
         let mut intake = self.intake.lock().await;
         intake.is_over = true;
@@ -143,10 +144,10 @@ impl InFlight {
         self.connection.ask(self.channel.close(200, "released".into())).await
     }
 
-    /// Messages in the queue, those included that are held or on their way.
+    /// Returns the number of messages in the queue, including those in flight or delivered.
     pub(super) async fn depth(&self) -> Result<u64, Error> {
         let mut intake = self.intake.lock().await;
-        // Not on the channel that holds: it may be closed already.
+        // On a separate channel: the other one may be closed already.
         let asking = self.connection.channel().await?;
         let ready = self.connection.ready(&asking, &self.queue).await?;
         let waiting = match &mut intake.subscription {
@@ -159,7 +160,7 @@ impl InFlight {
         Ok(u64::from(ready) + u64::try_from(waiting + self.held().len()).unwrap_or(u64::MAX))
     }
 
-    /// The next message; none if there is no more.
+    /// Returns the next message, if there is one.
     async fn next(&self, intake: &mut Intake) -> Result<Option<Delivery>, Error> {
         if let Some(subscription) = &mut intake.subscription {
             subscription.collect()?;
@@ -178,7 +179,7 @@ impl InFlight {
                 continue;
             }
             let ready = self.connection.ready(&self.channel, &self.queue).await?;
-            // What was delivered before that answer has come before this one.
+            // Deliveries from before that answer have arrived before this one.
             self.settled().await?;
             if subscription.collect()? > 0 {
                 continue;
@@ -193,13 +194,13 @@ impl InFlight {
         }
     }
 
-    /// Whether everything that the consumer may be given is held.
+    /// Returns whether the consumer's whole prefetch is in flight.
     fn is_full(&self, subscription: &Subscription) -> bool {
         subscription.waiting.is_empty()
             && self.held().range(subscription.first_tag..).count() >= usize::from(subscription.prefetch)
     }
 
-    /// Puts a new consumer in the place of the present one.
+    /// Replaces the present consumer by a new one.
     async fn subscribe(&self, intake: &mut Intake) -> Result<(), Error> {
         if self.unsubscribe(intake).await? {
             let fit = PREFETCH_BYTES.checked_div(intake.body_bytes_max).unwrap_or(usize::MAX);
@@ -207,7 +208,7 @@ impl InFlight {
             intake.prefetch = intake.prefetch.saturating_mul(2).min(PREFETCH_MAX).min(fit);
         }
         intake.consumers += 1;
-        // The broker puts back what several consumers held in the order of their names.
+        // The broker returns the messages of several consumers in the order of their names.
         let tag = self.connection.name(&format!("sluicegate-dlq-{:06}", intake.consumers))?;
         let prefetch = u16::try_from(intake.left).unwrap_or(u16::MAX).min(intake.prefetch);
         self.connection.ask(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
@@ -219,7 +220,7 @@ impl InFlight {
         Ok(())
     }
 
-    /// Ends the present consumer, if there is one. What it delivered and nobody took goes back.
+    /// Ends the present consumer, if there is one, and returns its deliveries that were not taken.
     async fn unsubscribe(&self, intake: &mut Intake) -> Result<bool, Error> {
         let Some(mut subscription) = intake.subscription.take() else { return Ok(false) };
         self.connection
@@ -235,8 +236,8 @@ impl InFlight {
         Ok(true)
     }
 
-    /// Waits until the broker has settled all that was said on the channel: it answers in order. It is asked for something that
-    /// changes nothing where nothing is published: confirm mode.
+    /// Waits until the broker has processed everything sent on the channel, which it does in order. Selecting confirm
+    /// mode changes nothing on a channel without publishes.
     async fn settled(&self) -> Result<(), Error> {
         self.connection.ask(self.channel.confirm_select(ConfirmSelectOptions::default())).await
     }
@@ -254,7 +255,7 @@ impl InFlight {
 }
 
 impl Subscription {
-    /// Collects what has come already; how much waits.
+    /// Collects arrived deliveries and returns the number of waiting ones.
     fn collect(&mut self) -> Result<usize, Error> {
         while let Some(delivered) = self.consumer.next().now_or_never() {
             self.admit(delivered)?;

@@ -1,8 +1,8 @@
-//! A dead letter of RabbitMQ as [`DeadLetter`]: what it is, where it came from, and why it is here.
+//! A RabbitMQ message as a [`DeadLetter`]: its event, its source queue and its reason.
 //!
-//! An envelope is told as the consumer would tell it: by content type, by `cloudEvents:` headers, or by what the body is. Where
-//! it came from is the consumer's word (`sluicegate-source`), else the last queue that RabbitMQ says it left (`x-death`), else
-//! the queue whose dead-letter queue has this one's name.
+//! An event is recognised as the consumer does: by content type, by `cloudEvents:` headers, or by the body. The source
+//! queue is what the consumer recorded (`sluicegate-source`), or else the last queue in `x-death`, or else the queue
+//! whose dead-letter queue has this name.
 
 use std::collections::BTreeMap;
 
@@ -19,26 +19,26 @@ use time::format_description::well_known::Rfc3339;
 use super::display::{self, Death};
 use crate::DeadLetter;
 
-/// Bytes of the digest that names a message without an id.
+/// Bytes of the digest that identifies a message without an id.
 const DIGEST_BYTES: usize = 8;
 
 const NOT_RECORDED: &str = "not recorded";
 
-/// The dead-letter queue that a message lies in.
+/// The location of a dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) queue: String,
     pub(super) vhost: String,
 }
 
-/// The message as people see it.
+/// Returns the message as a dead letter.
 pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> DeadLetter {
     let event = Event::read(properties, &body);
     let death = deaths_elsewhere(place, properties).next();
     let reason = match (display::text(properties, REASON), death.as_ref().map(words)) {
-        // The consumer's copies have no `x-death`: what RabbitMQ recorded came after.
-        (Some(told), Some(later)) => format!("{later}; before that: {told}"),
-        (Some(told), None) => told.to_owned(),
+        // The consumer's copies have no `x-death`, so RabbitMQ's record is the later one.
+        (Some(recorded), Some(later)) => format!("{later}; before that: {recorded}"),
+        (Some(recorded), None) => recorded.to_owned(),
         (None, Some(words)) => words,
         (None, None) => NOT_RECORDED.to_owned(),
     };
@@ -49,7 +49,7 @@ pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperti
         broker_id: String::new(),
         event_type: event.event_type,
         time: event.time.or_else(|| properties.timestamp().and_then(display::time)),
-        // Only RabbitMQ records it.
+        // Only RabbitMQ records the time.
         dead_lettered_at: death.and_then(|death| death.at),
         reason,
         source_queue: source_queue(place, properties).ok(),
@@ -61,10 +61,10 @@ pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperti
     }
 }
 
-/// The queue that it came from.
+/// Returns the queue that the message came from.
 ///
 /// # Errors
-/// Why nobody can tell.
+/// The reason why it is not known.
 pub(super) fn source_queue(place: &Place, properties: &BasicProperties) -> Result<String, String> {
     let Place { queue, vhost } = place;
     if let Some(source) = display::text(properties, SOURCE) {
@@ -78,15 +78,15 @@ pub(super) fn source_queue(place: &Place, properties: &BasicProperties) -> Resul
         return Ok(first.to_owned());
     }
     let by_name = queue.strip_suffix(DEAD_LETTER_QUEUE_SUFFIX).filter(|name| !name.is_empty());
-    by_name.map(str::to_owned).ok_or_else(|| "nobody recorded which queue it came from".to_owned())
+    by_name.map(str::to_owned).ok_or_else(|| "the queue it came from is not recorded".to_owned())
 }
 
-/// What it left before it came here; not what happened here.
+/// Returns the queues that the message left before it came here.
 fn deaths_elsewhere<'a>(place: &Place, properties: &'a BasicProperties) -> impl Iterator<Item = Death<'a>> {
     display::deaths(properties).filter(move |death| death.queue != place.queue)
 }
 
-/// <https://www.rabbitmq.com/docs/dlx#effects>
+/// Returns the reason in `x-death` for display (<https://www.rabbitmq.com/docs/dlx#effects>).
 fn words(death: &Death<'_>) -> String {
     let queue = death.queue;
     match death.reason {
@@ -98,7 +98,7 @@ fn words(death: &Death<'_>) -> String {
     }
 }
 
-/// What the envelope says, as far as there is one.
+/// The attributes of the event, as far as they are known.
 #[derive(Default)]
 struct Event {
     id: Option<String>,
@@ -113,9 +113,9 @@ impl Event {
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let structured = media_type.starts_with("application/cloudevents");
         let binary = || Self::of_headers(properties);
-        let told =
+        let shown =
             if structured { Self::of_body(body).or_else(binary) } else { binary().or_else(|| Self::of_body(body)) };
-        told.unwrap_or_default()
+        shown.unwrap_or_default()
     }
 
     fn of_body(body: &[u8]) -> Option<Self> {
@@ -128,7 +128,7 @@ impl Event {
         })
     }
 
-    /// None if there is no attribute among the headers.
+    /// Reads the attributes in the headers; `None` if there are none.
     fn of_headers(properties: &BasicProperties) -> Option<Self> {
         let attribute = |name: &str| {
             ATTRIBUTE_PREFIXES.iter().find_map(|prefix| header::get(properties, &format!("{prefix}{name}")))
@@ -142,10 +142,11 @@ impl Event {
     }
 }
 
-/// A name for a message without any: the same each time it is looked at. Messages that are equal in all have the same.
+/// Returns an identifier for a message without an id, equal each time the message is read. Messages that are equal in
+/// every part share it.
 fn digest(properties: &BasicProperties, body: &[u8]) -> String {
     let mut hash = Sha256::new();
-    // What the queue itself counts differs each time.
+    // The queue's own counts differ each time.
     for (name, value) in attributes(properties).iter().filter(|(name, _)| !name.starts_with("x-")) {
         for part in [name, value] {
             hash.update(part.len().to_be_bytes());
@@ -157,7 +158,7 @@ fn digest(properties: &BasicProperties, body: &[u8]) -> String {
     hash.iter().take(DIGEST_BYTES).fold("raw-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }
 
-/// Every header by its name, and every property as `property.NAME`.
+/// Returns every header by its name, and every property as `property.NAME`.
 fn attributes(properties: &BasicProperties) -> BTreeMap<String, String> {
     let headers = properties.headers().iter().flat_map(|headers| headers.inner());
     let headers = headers.map(|(name, value)| (name.to_string(), display::shown(value)));
@@ -230,22 +231,22 @@ mod tests {
         }
         for nameless in [".dlq", "letters"] {
             let error = source_queue(&place(nameless), &BasicProperties::default()).unwrap_err();
-            assert_eq!(error, "nobody recorded which queue it came from", "{nameless}");
+            assert_eq!(error, "the queue it came from is not recorded", "{nameless}");
         }
     }
 
     #[test]
     fn what_killed_it_is_told_in_words() {
         let death = deaths(&[("q", "delivery_limit")]);
-        let told = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
-        assert_eq!(told.reason, "delivered more often than q allows");
-        assert_eq!(told.dead_lettered_at, display::time(1_700_000_000));
+        let shown = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
+        assert_eq!(shown.reason, "delivered more often than q allows");
+        assert_eq!(shown.dead_lettered_at, display::time(1_700_000_000));
         let headers = [("x-death", death), (REASON, long("bad card")), (RECEIVE_COUNT, AMQPValue::LongInt(5))];
-        let told = dead_letter(&place("q.dlq"), 1, &with(&headers), Vec::new());
-        assert_eq!(told.reason, "delivered more often than q allows; before that: bad card");
-        assert_eq!(told.receive_count, Some(5));
-        let told = dead_letter(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
-        assert_eq!((told.reason.as_str(), told.dead_lettered_at), ("bad card", None));
+        let shown = dead_letter(&place("q.dlq"), 1, &with(&headers), Vec::new());
+        assert_eq!(shown.reason, "delivered more often than q allows; before that: bad card");
+        assert_eq!(shown.receive_count, Some(5));
+        let shown = dead_letter(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
+        assert_eq!((shown.reason.as_str(), shown.dead_lettered_at), ("bad card", None));
         assert_eq!(dead_letter(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
     }
 
@@ -254,7 +255,7 @@ mod tests {
         let event = br#"{"specversion":"1.0","id":"e-1","source":"/s","type":"t","partitionkey":"g"}"#;
         let headers = [("cloudEvents:id", long("e-2")), ("cloudEvents:type", long("u"))];
         let structured = with(&headers).with_content_type("application/cloudevents+json; charset=utf-8".into());
-        let told =
+        let shown =
             |properties: &BasicProperties, body: &[u8]| dead_letter(&place("q.dlq"), 1, properties, body.to_vec());
         for (properties, body, id, event_type) in [
             (&structured, &event[..], "e-1", Some("t")),
@@ -263,13 +264,13 @@ mod tests {
             (&BasicProperties::default(), event, "e-1", Some("t")),
             (&BasicProperties::default().with_message_id("m-1".into()), b"{", "m-1", None),
         ] {
-            let told = told(properties, body);
-            assert_eq!((told.id.as_str(), told.event_type.as_deref()), (id, event_type));
+            let shown = shown(properties, body);
+            assert_eq!((shown.id.as_str(), shown.event_type.as_deref()), (id, event_type));
         }
         let counted = with(&[("x-delivery-count", AMQPValue::LongLongInt(7))]);
-        let raw = told(&counted, b"\xff");
-        assert_eq!(raw.id, told(&BasicProperties::default(), b"\xff").id);
-        assert_ne!(raw.id, told(&BasicProperties::default(), b"\xfe").id);
+        let raw = shown(&counted, b"\xff");
+        assert_eq!(raw.id, shown(&BasicProperties::default(), b"\xff").id);
+        assert_ne!(raw.id, shown(&BasicProperties::default(), b"\xfe").id);
         assert_eq!(raw.attributes["x-delivery-count"], "7");
     }
 }

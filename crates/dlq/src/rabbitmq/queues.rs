@@ -1,22 +1,21 @@
-//! Which queues are dead-letter queues, and which of them may be worked on.
+//! The dead-letter queues of a virtual host, and the check that messages can be taken from one safely.
 
 use std::collections::BTreeSet;
 
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_topology::{Address, QueueFate, QueueType};
 
-use super::broker;
-use super::connection::Connection;
+use super::connection::{Connection, broker};
 use crate::{Error, ListedQueue};
 
-/// A delivery limit from here on is out of reach: each look at a message counts one.
+/// The delivery limit from which on it is out of reach: each take of a message counts as a delivery.
 const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
 
-/// Every dead-letter queue of the virtual host with the messages in it that nobody holds, by name: what ends in `.dlq`, and every
-/// queue that takes another's dead letters and hands none on itself, as retry queues do.
+/// Returns every dead-letter queue of the virtual host by name, with its ready messages: queues that end in `.dlq`, and
+/// queues that receive dead letters without a dead-letter target of their own, unlike retry queues.
 ///
 /// # Errors
-/// The management API cannot be reached or refuses, or the broker does.
+/// The broker or its management API cannot be reached or refuses.
 pub async fn dead_letter_queues(address: &Address) -> Result<Vec<ListedQueue>, Error> {
     let queues = there(address).await?;
     let connection = Connection::open(address, &broker(address)?.0).await?;
@@ -29,19 +28,21 @@ pub async fn dead_letter_queues(address: &Address) -> Result<Vec<ListedQueue>, E
     Ok(found)
 }
 
+/// Checks that messages can be taken from `queue`.
+///
 /// # Errors
-/// The queue is not there, or what is looked at in it may be lost.
+/// The queue does not exist, or messages that are taken could be lost.
 pub(super) async fn check(address: &Address, queue: &str) -> Result<(), Error> {
     let queues = there(address).await?;
     let there = queues.iter().find(|there| there.name == queue);
-    let there = there.ok_or_else(|| Error::Broker(format!("{address}: there is no queue {queue}")))?;
+    let there = there.ok_or_else(|| Error::Broker(format!("{address}: the queue {queue} does not exist")))?;
     fit(there).map_err(|reason| Error::Broker(format!("{address}: {reason}")))
 }
 
 async fn there(address: &Address) -> Result<Vec<QueueFate>, Error> {
     let queues = sluicegate_topology::queues(address).await;
     queues.map_err(|error| {
-        Error::Broker(format!("the management API, which tells what becomes of a queue's messages, is needed: {error}"))
+        Error::Broker(format!("the management API is needed, to check that the queue does not lose messages: {error}"))
     })
 }
 
@@ -54,8 +55,10 @@ fn names(queues: &[QueueFate]) -> BTreeSet<&str> {
     queues.iter().filter(last).map(|queue| queue.name.as_str()).collect()
 }
 
+/// Checks that messages can be taken and returned without being lost.
+///
 /// # Errors
-/// Why messages cannot be held and given back without the danger of losing them.
+/// The reason why they could be lost.
 fn fit(queue: &QueueFate) -> Result<(), String> {
     let name = &queue.name;
     match (queue.queue_type, queue.delivery_limit) {
@@ -104,11 +107,11 @@ mod tests {
             (QueueType::Quorum, Some(0), Some("more than 0 times")),
             (QueueType::Stream, None, Some("a stream")),
         ] {
-            let told = fit(&QueueFate { queue_type, delivery_limit, ..queue("q.dlq", None) });
-            match (told, wrong) {
+            let shown = fit(&QueueFate { queue_type, delivery_limit, ..queue("q.dlq", None) });
+            match (shown, wrong) {
                 (Ok(()), None) => {}
-                (Err(told), Some(part)) => assert!(told.contains(part), "{told}"),
-                (told, _) => panic!("{queue_type:?} {delivery_limit:?}: {told:?}"),
+                (Err(shown), Some(part)) => assert!(shown.contains(part), "{shown}"),
+                (shown, _) => panic!("{queue_type:?} {delivery_limit:?}: {shown:?}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which messages come back during the run that redrove them.
+//! [`SeenAgain`]: recognises messages that come back during the run that redrove them.
 
 use std::{
     collections::HashMap,
@@ -7,12 +7,12 @@ use std::{
 
 use crate::DeadLetter;
 
-/// A few bytes for each message that was redriven. A message is known by its envelope's id, or else by its body: nothing that a
-/// broker gives it survives every way back.
+/// The redriven messages, in a few bytes each. A message is identified by its envelope's id, or else by its body,
+/// because no id of a broker survives every way back.
 #[derive(Default)]
 pub(super) struct SeenAgain {
     hasher: RandomState,
-    /// How often a message had been redriven before this run redrove it, by what it is known by.
+    /// The redrives of each message before this run.
     sent: HashMap<u64, u32>,
 }
 

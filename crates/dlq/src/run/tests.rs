@@ -1,4 +1,4 @@
-//! Runs on a queue made of memory that fails as it is told.
+//! Runs on a queue in memory with planned failures.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -6,17 +6,17 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens to a redrive, a delete or a take.
+/// The result of a redrive, a delete or a take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Fine,
-    /// Nothing happens, and it is known.
+    /// Nothing happens, and the error says so.
     NotSent,
-    /// The copy is stored, and the original not removed.
+    /// The copy is stored, and the original is not removed.
     Stored,
-    /// Nothing happens, and nobody knows.
+    /// Nothing happens, and the error leaves that open.
     NotStored,
-    /// The broker is gone.
+    /// The broker cannot be reached.
     Broken,
 }
 
@@ -31,7 +31,7 @@ struct Message {
 #[derive(Default)]
 struct Memory {
     keeps_order: bool,
-    /// Whether what is redriven fails again at once.
+    /// Whether redriven messages fail again at once.
     returns: bool,
     state: RefCell<State>,
 }
@@ -81,15 +81,15 @@ impl Memory {
 }
 
 fn not_sent(letter: &DeadLetter) -> Error {
-    Error::NotSent { id: letter.id.clone(), reason: "told to".into() }
+    Error::NotSent { id: letter.id.clone(), reason: "planned".into() }
 }
 
 fn unknown(letter: &DeadLetter) -> Error {
-    Error::Unknown { id: letter.id.clone(), reason: "told to".into() }
+    Error::Unknown { id: letter.id.clone(), reason: "planned".into() }
 }
 
 fn broken() -> Error {
-    Error::Broker("told to".into())
+    Error::Broker("planned".into())
 }
 
 impl DeadLetterQueue for Memory {
@@ -225,7 +225,7 @@ fn everything_goes_and_nothing_is_sent_twice_when_it_fails_again() {
 fn a_group_goes_in_order_and_stops_behind_a_failure() {
     let (a, b) = (Some("a"), Some("b"));
     let memory = Memory::new(&[a, b, a, b, a, b], true);
-    // The first two lanes ask for a fate in turn: a fails at once.
+    // The first two groups take their results in turn: a fails at once.
     memory.state.borrow_mut().fates = [Fate::NotSent].into();
     let report = block_on(redrive(&memory, &order(&all()), &CancellationToken::default(), &quiet));
     assert_eq!(memory.arrived(), [1, 3, 5]);
@@ -238,7 +238,7 @@ fn a_group_goes_in_order_and_stops_behind_a_failure() {
 fn what_is_behind_held_messages_is_told() {
     let memory = Memory::new(&[Some("a"); 25], true);
     let report = block_on(redrive(&memory, &order(&thirds()), &CancellationToken::default(), &quiet));
-    // Ten are received, and six of those are held: their group gives no more.
+    // Ten are received, and six of those stay in flight: their group is blocked.
     assert_eq!((report.seen, report.done, report.groups_held, report.unreached), (10, 4, 1, Some(15)), "{report:?}");
     let memory = Memory::new(&[None; 25], false);
     let report = block_on(redrive(&memory, &order(&thirds()), &CancellationToken::default(), &quiet));
@@ -328,8 +328,8 @@ fn a_purge_deletes_what_is_meant_and_what_was_found_before() {
 }
 
 proptest! {
-    /// Whatever fails at whatever step: every message is in one place, or after an unknown failure in both, and never in none; groups
-    /// keep their order; the counts tell the truth.
+    /// With any failure at any step, every message is in one place, or after an unknown failure in both, and never in
+    /// none; groups keep their order; the counts are right.
     #[test]
     fn no_message_is_ever_nowhere(
         groups in prop::collection::vec(prop::option::of(0..3_u8), 0..40),

@@ -1,4 +1,4 @@
-//! What is hidden from others: receipt handles, how long each is good for, and the heartbeat that keeps it so.
+//! [`InFlight`]: the hidden messages, their receipt handles and the heartbeat that extends their visibility timeouts.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,27 +14,31 @@ use futures_util::{StreamExt, stream};
 use sluicegate_queue::sqs::error_text;
 use tokio::time::Instant;
 
-use super::BATCH_ENTRIES_MAX;
 use crate::Error;
 
-/// How long messages stay hidden when this process dies soon after it took them.
+/// Messages of one `ReceiveMessage`, and entries of one batch call.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub(super) const BATCH_ENTRIES_MAX: usize = 10;
+
+/// Default time for which messages stay hidden when this process dies soon after it took them.
 pub const VISIBILITY_DEFAULT: Duration = Duration::from_secs(60);
 
-/// The longest that a message can be hidden, counted from its receive; a change beyond it is refused.
+/// Longest time for which a message can be hidden, counted from its receive; SQS refuses a longer one.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
 pub const VISIBILITY_MAX: Duration = Duration::from_secs(43_200);
 
-/// An extension ends this long before [`VISIBILITY_MAX`]: our clock and that of SQS started at different moments.
+/// Margin before [`VISIBILITY_MAX`]: the clocks of this process and of SQS started at different moments.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(60);
 
-/// Batch calls under way at once: 120,000 messages, the most that a queue lets be in flight, are 12,000 calls.
+/// Concurrent batch calls: 120,000 messages, the maximum in flight of a queue, are 12,000 calls.
 const CALLS_AT_ONCE: usize = 16;
 
-/// Tries of a release before a message is left to come back by itself.
+/// Attempts of a release, after which a message becomes visible by itself.
 const RELEASE_ATTEMPTS_MAX: u32 = 3;
 
-/// Everything that was taken and not deleted.
+/// The messages that were taken and not deleted.
 pub(super) struct InFlight {
     client: Client,
     url: String,
@@ -46,11 +50,11 @@ pub(super) struct InFlight {
 struct State {
     last_handle: u64,
     entries: BTreeMap<u64, Entry>,
-    /// The handles of the messages that are entry, by the broker's id.
+    /// The handles of the messages in flight, by the broker's id.
     handles: HashMap<String, u64>,
-    /// The broker's ids of what was deleted. A standard queue may show such a message once more.
+    /// The broker's ids of deleted messages. A standard queue may deliver such a message once more.
     deleted: HashSet<String>,
-    /// What is being given back must not be extended.
+    /// Whether messages are being released, and must not be extended.
     is_releasing: bool,
 }
 
@@ -76,8 +80,8 @@ impl InFlight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a message received by a call that began at `asked_at`. None if it is known already: it is entry, or was deleted
-    /// and is deleted again.
+    /// Records a message received by a call that began at `asked_at`. Returns `None` if it is known: it is in flight,
+    /// or was deleted and is deleted again.
     pub(super) async fn admit(&self, message: &Message, asked_at: Instant) -> Option<u64> {
         let broker_id = message.message_id.clone().unwrap_or_default();
         let receipt = message.receipt_handle.clone().unwrap_or_default();
@@ -96,7 +100,7 @@ impl InFlight {
             state.deleted.contains(&broker_id)
         };
         if was_deleted {
-            // If this fails the message shows again, as one that was redriven or deleted and is there nevertheless.
+            // If this fails, the message becomes visible again, as one that was redriven or deleted and still exists.
             let _ = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
             return None;
         }
@@ -108,21 +112,21 @@ impl InFlight {
         Some(handle)
     }
 
-    /// Whether others may see the message again.
+    /// Returns whether the message may be visible to others.
     pub(super) fn has_lapsed(&self, handle: u64) -> bool {
         self.state().entries.get(&handle).is_none_or(|entry| entry.hidden_until <= Instant::now())
     }
 
-    /// Deletes a message that is entry.
+    /// Deletes a message in flight.
     ///
     /// # Errors
-    /// Why it is still there, or may be.
+    /// The reason why the message is still there, or may be.
     pub(super) async fn delete(&self, handle: u64) -> Result<(), String> {
         let entry = self.state().entries.get(&handle).cloned().ok_or("it is not held")?;
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&entry.receipt);
         request.send().await.map_err(|error| error_text(&error))?;
-        // A handle that is no longer good deletes nothing on a standard queue, and is told that it did. A heartbeat that came after
-        // the deletion found nothing to extend, so what was known before counts too.
+        // With an expired handle, a standard queue deletes nothing and reports success. A heartbeat after the deletion
+        // found nothing to extend, so the time known before counts too.
         if entry.hidden_until <= Instant::now() && self.has_lapsed(handle) {
             return Err("it could not be state hidden until then, and the deletion may have had no effect".to_owned());
         }
@@ -133,7 +137,7 @@ impl InFlight {
         Ok(())
     }
 
-    /// Extends what is held for as long as it is held; ends never.
+    /// Extends the messages in flight. Does not return.
     pub(super) async fn keep(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(self.visibility / 4);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -148,18 +152,18 @@ impl InFlight {
         }
     }
 
-    /// As long again as it has been entry, so that a long list is not extended all the time; and 12 hours in all at most. Whole
-    /// seconds, because no others can be asked for.
+    /// Returns the next extension: as long as the message has been in flight, so that a long list needs few calls, and
+    /// 12 hours in all at most. SQS accepts whole seconds only.
     fn extension(&self, entry: &Entry) -> Duration {
         let age = entry.received_at.elapsed();
         let extension = age.max(self.visibility).min((VISIBILITY_MAX - VISIBILITY_MARGIN).saturating_sub(age));
         Duration::from_secs(extension.as_secs())
     }
 
-    /// Makes everything visible.
+    /// Makes every message visible.
     ///
     /// # Errors
-    /// How many come back by themselves only, and when.
+    /// How many messages become visible only by themselves, and when.
     pub(super) async fn release(&self) -> Result<(), Error> {
         self.state().is_releasing = true;
         for _ in 0..RELEASE_ATTEMPTS_MAX {
@@ -193,7 +197,8 @@ impl InFlight {
             .collect()
     }
 
-    /// Changes how long from now these are hidden. What could not be changed keeps its time, and is asked for again next time.
+    /// Changes how long these messages are hidden from now. A message that could not be changed keeps its time, and is
+    /// changed next time.
     async fn change(&self, entries: Vec<(u64, Entry)>, timeout: impl Fn(&Entry) -> Duration) {
         let mut calls = Vec::with_capacity(entries.len().div_ceil(BATCH_ENTRIES_MAX));
         for chunk in entries.chunks(BATCH_ENTRIES_MAX) {
@@ -210,7 +215,7 @@ impl InFlight {
                 .id(handle.to_string())
                 .receipt_handle(receipt)
                 .visibility_timeout(seconds(*timeout));
-            // It has all that it needs.
+            // Every required field is set.
             let Ok(entry) = entry.build() else { continue };
             request = request.entries(entry);
         }
@@ -218,7 +223,7 @@ impl InFlight {
         let mut state = self.state();
         for (handle, receipt, timeout) in entries {
             let id = handle.to_string();
-            // One of them was received again meanwhile, with another receipt.
+            // The message was received again meanwhile, with another receipt.
             let Some(entry) = state.entries.get_mut(&handle).filter(|entry| entry.receipt == receipt) else { continue };
             if answer.successful.iter().any(|entry| entry.id == id) {
                 entry.hidden_until = now + timeout;
@@ -229,7 +234,7 @@ impl InFlight {
     }
 }
 
-/// Whether there is nothing left to change: the message is visible, received by somebody else, or gone.
+/// Returns whether the message cannot be changed any more: it is visible, received by another reader, or deleted.
 fn is_over(failed: &BatchResultErrorEntry) -> bool {
     failed.sender_fault && !failed.code.contains("Throttl")
 }

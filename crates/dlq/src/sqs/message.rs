@@ -1,4 +1,4 @@
-//! A message of SQS as a [`DeadLetter`].
+//! An SQS message as a [`DeadLetter`].
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 
 use crate::DeadLetter;
 
-/// SQS says no more of a message that it moved by a redrive policy.
+/// The reason for a message that SQS moved by a redrive policy, which records none.
 const RECEIVED_TOO_OFTEN: &str = "received too often";
 const NOT_RECORDED: &str = "not recorded";
 
-/// What people are told of a message.
+/// Returns the message as a dead letter.
 pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
     let body = message.body.as_deref().unwrap_or_default();
     let envelope = Envelope::decode(body).ok();
@@ -21,7 +21,7 @@ pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
     let sent_at = system(message, &System::SentTimestamp).and_then(from_ms);
     let reason = match (attribute(message, REASON), moved_from) {
         (Some(reason), None) => reason.to_owned(),
-        // The reason is from an earlier time: whoever writes one sends the message here by itself.
+        // The recorded reason is older: a consumer that records one stores the message here itself.
         (Some(reason), Some(_)) => format!("{RECEIVED_TOO_OFTEN}; before that: {reason}"),
         (None, Some(_)) => RECEIVED_TOO_OFTEN.to_owned(),
         (None, None) => NOT_RECORDED.to_owned(),
@@ -44,17 +44,17 @@ pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
     }
 }
 
-/// How often the message was redriven before.
+/// Returns how often the message was redriven before.
 pub(super) fn redrives(message: &Message) -> u32 {
     attribute(message, REDRIVES).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// A message attribute's text.
+/// Returns the text of a message attribute.
 pub(super) fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.message_attributes.as_ref()?.get(name)?.string_value.as_deref()
 }
 
-/// A system attribute.
+/// Returns a system attribute.
 pub(super) fn system<'a>(message: &'a Message, name: &System) -> Option<&'a str> {
     message.attributes.as_ref()?.get(name).map(String::as_str).filter(|text| !text.is_empty())
 }

@@ -1,10 +1,11 @@
-//! A message move task: SQS itself moves everything to one queue.
+//! Message move tasks: SQS itself moves all messages to one queue.
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>
 
 use std::time::Duration;
 
 use aws_sdk_sqs::{
+    Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::start_message_move_task::StartMessageMoveTaskError,
     types::ListMessageMoveTasksResultEntry,
@@ -12,46 +13,48 @@ use aws_sdk_sqs::{
 
 use sluicegate_queue::sqs::error_text;
 
-use super::{Queue, SqsDeadLetterQueue, broker, is_unknown_operation};
+use super::error::{broker, is_unknown_operation};
 use crate::{CancellationToken, Error};
 
-/// How often the task is looked at.
+/// Interval between reads of the task.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How a task ended.
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// About how many messages it moved. They stay where they are.
+    /// About how many messages the task moved.
     pub moved: u64,
-    /// Whether it was cancelled because the end was asked for.
+    /// Whether the task was cancelled.
     pub cancelled: bool,
-    /// Why it failed, if it did.
+    /// The reason of a failure.
     pub failure: Option<String>,
 }
 
-/// Why no task was started, or nothing is known of it.
+/// A task that was not started, or whose state is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
-    /// The endpoint has no such operation, or not for this queue. Nothing was moved.
+    /// The endpoint lacks the operation, or does not support it for this queue. Nothing was moved.
     #[error("no message move task here: {0}")]
     Unsupported(String),
-    /// Everything else.
+    /// Any other error.
     #[error(transparent)]
     Other(#[from] Error),
 }
 
-impl SqsDeadLetterQueue {
-    /// The most messages that a task moves in a second.
-    pub const MOVES_PER_S_MAX: u32 = 500;
+/// Most messages that a task moves per second.
+pub(super) const MOVES_PER_S_MAX: u32 = 500;
 
-    /// Lets SQS move all messages to `destination`, and tells `progress` how many were moved and how many there were. Messages that are
-    /// hidden stay. Nothing is counted on the messages themselves.
-    ///
-    /// # Errors
-    /// [`MoveError`].
-    pub async fn move_all(
+/// The tasks of a source queue.
+pub(super) struct MoveTask<'a> {
+    pub(super) client: &'a Client,
+    pub(super) source_arn: &'a str,
+}
+
+impl MoveTask<'_> {
+    /// Starts a task, and waits until it has ended.
+    pub(super) async fn run(
         &self,
-        destination: &Queue,
+        destination_arn: &str,
         rate_per_s: Option<u32>,
         stop: &CancellationToken,
         progress: impl Fn(u64, u64),
@@ -59,8 +62,8 @@ impl SqsDeadLetterQueue {
         let request = self
             .client
             .start_message_move_task()
-            .source_arn(&self.queue.arn)
-            .destination_arn(&destination.arn)
+            .source_arn(self.source_arn)
+            .destination_arn(destination_arn)
             .set_max_number_of_messages_per_second(rate_per_s.and_then(|rate| i32::try_from(rate).ok()));
         let started = request.send().await.map_err(|error| conclude(&error))?;
         let handle = started.task_handle.unwrap_or_default();
@@ -79,7 +82,7 @@ impl SqsDeadLetterQueue {
                 _ => return Ok(Moved { moved, cancelled, failure: None }),
             }
             if stop.is_cancelled() && !cancelled {
-                // One that has ended by now cannot be cancelled, and the next look tells.
+                // A task that has ended cannot be cancelled; the next read shows that.
                 let _ = self.client.cancel_message_move_task().task_handle(&handle).send().await;
                 cancelled = true;
             }
@@ -91,7 +94,7 @@ impl SqsDeadLetterQueue {
     }
 
     async fn newest_task(&self) -> Result<ListMessageMoveTasksResultEntry, Error> {
-        let request = self.client.list_message_move_tasks().source_arn(&self.queue.arn).max_results(1);
+        let request = self.client.list_message_move_tasks().source_arn(self.source_arn).max_results(1);
         let answer = request.send().await.map_err(|error| broker(&error))?;
         answer.results.into_iter().flatten().next().ok_or_else(|| Error::Broker("the task is not listed".to_owned()))
     }
@@ -100,7 +103,7 @@ impl SqsDeadLetterQueue {
 fn conclude(error: &SdkError<StartMessageMoveTaskError>) -> MoveError {
     let code = error.code().unwrap_or_default();
     let unsupported = error.as_service_error().is_some_and(StartMessageMoveTaskError::is_unsupported_operation);
-    // No queue has this one as its dead-letter queue.
+    // This queue is not the dead-letter queue of any queue.
     let not_a_source = || {
         code.starts_with("InvalidParameterValue")
             && error.message().is_some_and(|text| text.contains("Dead Letter Queue"))

@@ -1,4 +1,4 @@
-//! Queues by name, URL or ARN, and which of them are dead-letter queues of which.
+//! Queues by name, URL or ARN, and the dead-letter queues among them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,23 +10,23 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use sluicegate_queue::sqs::SdkConfig;
 
-use super::{broker, is_unknown_operation};
+use super::error::{broker, is_unknown_operation};
 use crate::{Error, ListedQueue};
 
 /// Queues of one page. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html>
 const PAGE_ENTRIES_MAX: i32 = 1_000;
 
-/// Questions that are asked at once when every queue of an account is looked at.
+/// Concurrent requests when every queue of an account is read.
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// A queue that exists.
+/// An existing queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Its URL.
     pub url: String,
     /// Its ARN.
     pub arn: String,
-    /// Its name, which says whether it is a FIFO queue.
+    /// Its name, which ends in `.fifo` for a FIFO queue.
     pub name: String,
 }
 
@@ -36,7 +36,7 @@ impl Queue {
     }
 }
 
-/// How many messages a queue says it holds. The numbers follow the facts within a minute or so.
+/// The approximate numbers of messages of a queue, which lag by up to a minute.
 pub(super) struct Counts {
     pub(super) visible: u64,
     hidden: u64,
@@ -49,7 +49,7 @@ impl Counts {
     }
 }
 
-/// Looks queues up, each once.
+/// Looks up queues, each once.
 pub(super) struct Queues {
     client: Client,
     region: Option<String>,
@@ -61,10 +61,10 @@ impl Queues {
         Self { client, region, known: Mutex::default() }
     }
 
-    /// The queue with this name, URL or ARN.
+    /// Returns the queue with this name, URL or ARN.
     ///
     /// # Errors
-    /// [`Error::NotSent`] if there is none that can be reached: no message can go there.
+    /// [`Error::NotSent`] if no such queue can be reached.
     pub(super) async fn find(&self, reference: &str) -> Result<Queue, Error> {
         if let Some(queue) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(reference) {
             return Ok(queue.clone());
@@ -95,7 +95,7 @@ impl Queues {
         match request.send().await {
             Ok(answer) => self.at(answer.queue_url.unwrap_or_default()).await,
             Err(error) => match error.as_service_error() {
-                Some(service) if service.is_queue_does_not_exist() => Err(missing("there is no such queue")),
+                Some(service) if service.is_queue_does_not_exist() => Err(missing("the queue does not exist")),
                 _ => Err(broker(&error)),
             },
         }
@@ -105,7 +105,7 @@ impl Queues {
         let request = self.client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
         let answer = request.send().await.map_err(|error| match error.as_service_error() {
             Some(service) if service.is_queue_does_not_exist() => {
-                Error::NotSent { id: url.clone(), reason: "there is no such queue".to_owned() }
+                Error::NotSent { id: url.clone(), reason: "the queue does not exist".to_owned() }
             }
             _ => broker(&error),
         })?;
@@ -113,7 +113,7 @@ impl Queues {
         Ok(Queue { name: name_in(&url).to_owned(), url, arn })
     }
 
-    /// The queues whose redrive policy names `queue`.
+    /// Returns the queues whose redrive policy names `queue`.
     pub(super) async fn sources_of(&self, queue: &Queue) -> Result<Vec<Queue>, Error> {
         let request = self.client.list_dead_letter_source_queues().queue_url(&queue.url).max_results(PAGE_ENTRIES_MAX);
         let pages: Result<Vec<_>, _> = request.into_paginator().send().try_collect().await;
@@ -138,10 +138,10 @@ impl Queues {
     }
 }
 
-/// Every queue that another names as its dead-letter queue, by name.
+/// Returns every queue that another one names as its dead-letter queue, by name.
 ///
 /// # Errors
-/// SQS cannot be asked.
+/// SQS cannot be reached.
 pub async fn dead_letter_queues(config: &SdkConfig) -> Result<Vec<ListedQueue>, Error> {
     let queues = list_all(&Client::new(config)).await?;
     let mut sources: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -167,7 +167,7 @@ struct QueueInfo {
     depth: u64,
 }
 
-/// All queues of the account in the Region.
+/// Returns all queues of the account in the Region.
 async fn list_all(client: &Client) -> Result<Vec<QueueInfo>, Error> {
     let pages = client.list_queues().max_results(PAGE_ENTRIES_MAX).into_paginator().send();
     let pages: Vec<_> = pages.try_collect().await.map_err(|error| broker(&error))?;
@@ -176,7 +176,7 @@ async fn list_all(client: &Client) -> Result<Vec<QueueInfo>, Error> {
     infos.try_filter_map(async |info| Ok(info)).try_collect().await
 }
 
-/// None for a queue that was deleted since it was listed.
+/// Reads a queue; `None` if it was deleted since it was listed.
 async fn describe(client: &Client, url: String) -> Result<Option<QueueInfo>, Error> {
     let request = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
     let attributes = match request.send().await {
@@ -194,7 +194,7 @@ async fn describe(client: &Client, url: String) -> Result<Option<QueueInfo>, Err
     }))
 }
 
-/// What [`Counts`] is made of.
+/// The attributes that [`Counts`] consists of.
 const COUNTED: [QueueAttributeName; 3] = [
     QueueAttributeName::ApproximateNumberOfMessages,
     QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -207,7 +207,7 @@ fn counts(attributes: &HashMap<QueueAttributeName, String>) -> Counts {
     Counts { visible, hidden, delayed }
 }
 
-/// The dead-letter queue of a redrive policy.
+/// Returns the ARN of the dead-letter queue in a redrive policy.
 fn target(policy: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

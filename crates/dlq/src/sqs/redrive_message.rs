@@ -38,7 +38,7 @@ pub(super) fn copy(message: &Message, queue: &Queue, edited: Option<&[u8]>) -> R
         return Err(format!("with {REDRIVES} it has {bytes} bytes, more than {MESSAGE_BYTES_MAX}"));
     }
     let broker_id = message.message_id.as_deref().unwrap_or_default();
-    // An edited body must not be taken for a repeat of the one before it.
+    // The edited body must not count as a repeat of the previous one.
     let edition = edited.map(|_| format!("-{}", body_md5(body))).unwrap_or_default();
     let deduplication_id = queue.is_fifo().then(|| format!("{broker_id}-{redrives}{edition}"));
     let group = system(message, &System::MessageGroupId).or(queue.is_fifo().then_some(broker_id));

@@ -1,10 +1,10 @@
 //! [`Broker`]: one connection that is reopened on demand, and the retry policy of a publish.
 //!
 //! A connection is opened when it is first needed. After it was idle for a heartbeat, the broker is probed before the
-//! connection is used. When the connection breaks during a publish, or the broker falls silent, one new connection is opened
-//! and the message is published once more under the same id, within the deadline. A message may therefore be stored twice,
-//! and the result is [`SendError::Unknown`] whenever it may have been sent. Concurrent publishers share one attempt to
-//! connect, and its failure.
+//! connection is used. When the connection breaks during a publish, or the broker falls silent, one new connection is
+//! opened and the message is published once more under the same id, within the deadline. A message may therefore be
+//! stored twice, and the result is [`SendError::Unknown`] whenever it may have been sent. Concurrent publishers share
+//! one attempt to connect, and its failure.
 
 use std::io;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -90,8 +90,8 @@ impl Broker {
         self.publisher(deadline).await.map(drop)
     }
 
-    /// Publishes one message as `mandatory` and waits for the publisher confirm, but not past `deadline`. Concurrent calls share
-    /// the channel.
+    /// Publishes one message as `mandatory` and waits for the publisher confirm, but not past `deadline`. Concurrent
+    /// calls share the channel.
     ///
     /// # Errors
     /// What the caller may conclude, as a [`SendError`].
@@ -154,7 +154,7 @@ impl Broker {
         }
     }
 
-    /// Opens a channel to publish on, with a connection of its own.
+    /// Opens a channel to publish on, on a new connection.
     async fn open_publisher(&self) -> Result<Publisher, SendError> {
         let connection = Arc::new(self.open_connection(CONNECTION_NAME, CONNECT_TIMEOUT).await?);
         match tokio::time::timeout(PROBE_TIMEOUT, Publisher::open(Arc::clone(&connection))).await {
@@ -166,8 +166,8 @@ impl Broker {
         }
     }
 
-    /// Opens a separate connection, which the broker lists as `name`. If the broker refuses credentials from a secret, tries again
-    /// when the secret has changed.
+    /// Opens a separate connection, which the broker lists as `name`. If the broker refuses credentials from a secret,
+    /// tries again when the secret has changed.
     ///
     /// # Errors
     /// As [`Broker::connect`].
@@ -329,8 +329,8 @@ fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), Verdict>
     Err(Verdict::Final(error))
 }
 
-/// Returns whether the message (`Some(true)`) or the configuration (`Some(false)`) made the broker close the channel, or
-/// `None` if another message did: the error reaches every message that was pending on the channel.
+/// Returns whether the message (`Some(true)`) or the configuration (`Some(false)`) made the broker close the channel,
+/// or `None` if another message did: the error reaches every message that was pending on the channel.
 fn refusal(error: &lapin::Error, message: &Checked<'_>) -> Option<bool> {
     let (code, text) = reply(error)?;
     let exchange = format!("exchange '{}' ", message.exchange);

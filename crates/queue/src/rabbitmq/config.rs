@@ -1,4 +1,4 @@
-//! Where the broker is and who we are to it, read from the environment or given. No `Debug` or error text holds the password.
+//! Broker address and credentials, from the environment or given. `Debug` and error texts never contain the password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,15 +9,14 @@ use percent_encoding::percent_decode_str;
 use crate::aws::{self, SdkConfig};
 use crate::queue_names::RetryDelays;
 
-/// Seconds between heartbeats when the URL does not say. A connection through a Network Load Balancer or a NAT gateway is
-/// forgotten after 350 s without traffic
-/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/update-idle-timeout.html>).
+/// Default seconds between heartbeats. A Network Load Balancer or a NAT gateway drops a connection after 350 s without
+/// traffic (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/update-idle-timeout.html>).
 pub const HEARTBEAT_S: u16 = 60;
 
-/// The longest heartbeat taken: two fit into 350 s.
+/// Longest accepted heartbeat, in seconds: two fit into 350 s.
 pub const HEARTBEAT_S_MAX: u16 = 170;
 
-/// How to reach a broker.
+/// The address of a broker, the credentials for it and its retry delays.
 #[derive(Clone)]
 pub struct Config {
     pub(crate) address: Address,
@@ -35,16 +34,16 @@ pub(crate) struct Address {
     pub(crate) heartbeat_s: u16,
 }
 
-/// Where user name and password come from.
+/// The origin of the credentials.
 #[derive(Clone)]
 pub(crate) enum Login {
-    /// The URL holds them.
+    /// The URL contains them.
     Fixed(Credentials),
-    /// A Secrets Manager secret holds them.
+    /// A Secrets Manager secret contains them.
     Secret { arn: String, sdk: Box<SdkConfig>, endpoint: Option<String> },
 }
 
-/// A user name and its password. `Debug` shows neither.
+/// A user name and a password. `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     pub(crate) username: String,
@@ -67,34 +66,35 @@ impl fmt::Debug for Config {
     }
 }
 
-/// An environment that a broker cannot be reached with.
+/// An invalid broker environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The URL is not one of a broker.
-    #[error("RABBITMQ_URL {0}; expected is amqps://HOST:5671/VHOST")]
+    /// The URL is not a broker's.
+    #[error("RABBITMQ_URL {0}; expected amqps://HOST:5671/VHOST")]
     Url(&'static str),
-    /// Nothing says who we are.
+    /// No credentials are configured.
     #[error("RABBITMQ_SECRET_ARN is not set, and RABBITMQ_URL names no user")]
     NoCredentials,
-    /// The retry_delays is none.
+    /// The retry delays are invalid.
     #[error("RABBITMQ_RETRY_DELAYS: {0}")]
     RetryDelays(#[from] crate::queue_names::RetryDelaysError),
-    /// Secrets Manager cannot be reached with this environment.
+    /// The environment lacks the AWS settings for Secrets Manager.
     #[error("for RABBITMQ_SECRET_ARN: {0}")]
     Aws(#[from] aws::ConfigError),
 }
 
 impl Config {
-    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_RETRY_DELAYS` through `lookup`; `None` when the first is not set.
+    /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_RETRY_DELAYS` through `lookup`; `None` if the first is
+    /// not set.
     ///
-    /// The URL is `amqps://HOST[:5671][/VHOST][?heartbeat=SECONDS]`, with the virtual host percent-encoded, and `/` when none is
-    /// given. A user and a password in it win. Without them, the secret `RABBITMQ_SECRET_ARN` names holds
-    /// `{"username": …, "password": …}`; it is read when the first connection is made, and again when the broker refuses
-    /// the login. `amqp://`, which is not encrypted, is taken for a loopback host, or when the URL itself holds the password:
-    /// a secret's never leaves the machine in the clear.
+    /// The URL is `amqps://HOST[:5671][/VHOST][?heartbeat=SECONDS]` with a percent-encoded virtual host, `/` by
+    /// default. A user and a password in the URL take precedence. Without them, the secret with the ARN
+    /// `RABBITMQ_SECRET_ARN` contains `{"username": …, "password": …}`; it is read for the first connection, and again
+    /// when the broker refuses the login. `amqp://`, which is not encrypted, is accepted for a loopback host, or when
+    /// the URL itself contains the password: the password of a secret is never sent in the clear.
     ///
     /// # Errors
-    /// The first mistake; its text never holds a part of the URL.
+    /// The first mistake. Its text contains no part of the URL.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let Some(url) = get("RABBITMQ_URL") else { return Ok(None) };
@@ -129,7 +129,8 @@ impl Config {
         }
     }
 
-    /// Reaches Secrets Manager through the connections of `sdk`, which saves a second reading of every root certificate.
+    /// Shares the connections of `shared` for Secrets Manager, which avoids reading every root certificate a second
+    /// time.
     #[must_use]
     pub fn with_sdk_config(mut self, shared: &SdkConfig) -> Self {
         if let Login::Secret { sdk, .. } = &mut self.login {
@@ -138,19 +139,20 @@ impl Config {
         self
     }
 
-    /// The virtual host.
+    /// Returns the virtual host.
     #[must_use]
     pub fn vhost(&self) -> &str {
         &self.address.vhost
     }
 
-    /// The delays there are queues for.
+    /// Returns the delays that have a queue.
     #[must_use]
     pub fn retry_delays(&self) -> &RetryDelays {
         &self.retry_delays
     }
 }
 
+/// Parses the URL of a broker. The reason for a refusal contains no part of it.
 fn parse(url: &str) -> Result<(Address, Option<Credentials>), &'static str> {
     let (tls, rest) = match (url.strip_prefix("amqps://"), url.strip_prefix("amqp://")) {
         (Some(rest), _) => (true, rest),
@@ -191,7 +193,7 @@ fn parse(url: &str) -> Result<(Address, Option<Credentials>), &'static str> {
         return Err("is not encrypted, which is for a loopback host, or a URL that holds the password itself");
     }
     let vhost = match decode(vhost)? {
-        // What an endpoint copied with its final slash means.
+        // An endpoint that was copied with its final slash.
         empty if empty.is_empty() => "/".to_owned(),
         vhost => vhost,
     };
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_without_the_url() {
+    fn a_mistake_is_reported_without_the_url() {
         for (url, reason) in [
             ("https://h", "is neither amqps:// nor amqp://"),
             ("amqps://", "names no host"),

@@ -1,8 +1,8 @@
 //! [`Connection`]: an AMQP connection that can be closed at the socket and records when the broker was last heard.
 //!
-//! A connection whose peer disappeared looks open until heartbeats are missed, and a process that was frozen does not miss
-//! them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket, which also ends
-//! lapin's thread and drops its unsent data.
+//! A connection whose peer disappeared looks open until heartbeats are missed, and a process that was frozen does not
+//! miss them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket, which also
+//! ends lapin's thread and drops its unsent data.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -20,7 +20,8 @@ use tracing::dispatcher::{self, Dispatch};
 
 use super::config::{Address, Credentials};
 
-/// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take milliseconds.
+/// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take
+/// milliseconds.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The name of a publisher's connection in the broker's list.
@@ -121,8 +122,9 @@ impl Connection {
         self.connection.status().connected() && *self.state.borrow() != State::Dead
     }
 
-    /// Returns whether the broker was silent for longer than a heartbeat: the connection may have died during a freeze. Reads
-    /// both clocks, because the monotonic clock may stop while a function is frozen and the wall clock may be set back.
+    /// Returns whether the broker was silent for longer than a heartbeat: the connection may have died during a freeze.
+    /// Reads both clocks, because the monotonic clock may stop while a function is frozen and the wall clock may be set
+    /// back.
     pub(crate) fn is_suspect(&self) -> bool {
         let (monotonic, wall) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         monotonic.elapsed() > self.heartbeat || wall.elapsed().is_ok_and(|age| age > self.heartbeat)
@@ -195,8 +197,8 @@ impl Drop for ShutdownGuard {
     }
 }
 
-/// Disables logging on the calling thread, which is lapin's own: it logs whole returned messages, payload included, at level
-/// WARN (lapin 4.12.3, `returned_messages.rs`). Its failures arrive as errors.
+/// Disables logging on the calling thread, which is lapin's own: it logs whole returned messages, payload included, at
+/// level WARN (lapin 4.12.3, `returned_messages.rs`). Its failures arrive as errors.
 fn silence() {
     mem::forget(dispatcher::set_default(&Dispatch::none()));
 }

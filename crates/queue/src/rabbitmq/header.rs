@@ -3,8 +3,8 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 
-/// The prefixes of a header that holds a CloudEvents attribute. The underscore serves brokers that do not allow the colon
-/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
+/// The prefixes of a header that holds a CloudEvents attribute. The underscore serves brokers that do not allow the
+/// colon (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
 pub const ATTRIBUTE_PREFIXES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
 
 /// Returns the header `name`.

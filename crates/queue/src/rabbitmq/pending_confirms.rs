@@ -1,14 +1,16 @@
 //! [`PendingConfirms`]: the published and not yet confirmed messages of one channel, and the result of each.
 //!
-//! lapin matches confirms by delivery tag, but attaches a returned message to the confirm that it completes next, and one
-//! acknowledgement of several messages completes them in any order (lapin 4.12.3, `acknowledgement.rs`). With several
-//! messages pending, a return can therefore reach the wrong message, and the returned message would count as stored.
+//! lapin matches confirms by delivery tag, but attaches a returned message to the confirm that it completes next, and
+//! one acknowledgement of several messages completes them in any order (lapin 4.12.3, `acknowledgement.rs`). With
+//! several messages pending, a return can therefore reach the wrong message, and the returned message would count as
+//! stored.
 //!
 //! RabbitMQ sends the return before the acknowledgement (<https://www.rabbitmq.com/docs/confirms>), so the confirm that
-//! carries a return completes before, or together with, the confirm of the returned message. Results are concluded in two
-//! steps: first every completed confirm is taken, then each return is assigned to its own message by exchange, routing key
-//! and message id. A confirm that carried the return of another message may have passed its own return to a confirm that is
-//! not complete yet. It is held until the broker has answered a later request, because the broker answers in order.
+//! carries a return completes before, or together with, the confirm of the returned message. Results are concluded in
+//! two steps: first every completed confirm is taken, then each return is assigned to its own message by exchange,
+//! routing key and message id. A confirm that carried the return of another message may have passed its own return to a
+//! confirm that is not complete yet. It is held until the broker has answered a later request, because the broker
+//! answers in order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -70,7 +72,8 @@ struct Pending {
     result: Option<oneshot::Sender<ConfirmResult>>,
 }
 
-/// Identifies a returned message. Pending messages with the same key are routed alike, so they count as returned together.
+/// Identifies a returned message. Pending messages with the same key are routed alike, so they count as returned
+/// together.
 #[derive(PartialEq, Eq)]
 struct MessageKey {
     exchange: ShortString,

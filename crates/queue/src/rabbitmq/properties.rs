@@ -1,8 +1,9 @@
-//! AMQP properties of an envelope: the CloudEvents attributes as headers beside the structured body, so that consumers and
-//! exchanges can route without parsing it.
+//! AMQP properties of an envelope: the CloudEvents attributes as headers beside the structured body, so that consumers
+//! and exchanges can route without parsing it.
 //!
-//! The body is the event as JSON (structured mode). Each context attribute is a header too, under `cloudEvents:`, as the AMQP
-//! binding names them (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
+//! The body is the event as JSON (structured mode). Each context attribute is a header too, under `cloudEvents:`, as
+//! the AMQP binding names them
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,8 +23,8 @@ const APP_ID: &str = "sluicegate";
 /// The longest AMQP short string, in bytes (AMQP 0-9-1, section 4.2.5.3).
 pub(crate) const SHORT_BYTES_MAX: usize = 255;
 
-/// Returns the properties of an envelope. A value that is too long for a short string is left out; the headers and the body
-/// hold it.
+/// Returns the properties of an envelope. A value that is too long for a short string is left out; the headers and the
+/// body hold it.
 pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let seconds = envelope.time().and_then(|time| u64::try_from(time.unix_timestamp()).ok()).unwrap_or(sent_at);
@@ -47,8 +48,8 @@ pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     properties
 }
 
-/// Longest value of one header, and of all together, in bytes: properties must fit into one frame, 128 KiB by default. Longer
-/// values, which ingress does not create, are in the body only.
+/// Longest value of one header, and of all together, in bytes: properties must fit into one frame, 128 KiB by default.
+/// Longer values, which ingress does not create, are in the body only.
 const HEADER_BYTES_MAX: usize = 4_096;
 const HEADERS_BYTES_MAX: usize = 65_536;
 

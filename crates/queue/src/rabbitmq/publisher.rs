@@ -15,11 +15,12 @@ use super::pending_confirms::{ConfirmResult, PendingConfirms, PublishRequest};
 /// Silence of the broker, while confirms are due, after which it is probed.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// Longest wait for the answer to a probe; without one the connection is closed. Together with [`IDLE_MAX`] this is the cost
-/// of one attempt on a dead connection.
+/// Longest wait for the answer to a probe; without one the connection is closed. Together with [`IDLE_MAX`] this is the
+/// cost of one attempt on a dead connection.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Bytes that a slow network carries in one second: the probe's timeout grows by one second for each such amount pending.
+/// Bytes that a slow network carries in one second: the probe's timeout grows by one second for each such amount
+/// pending.
 const SLOW_BYTES_PER_S: usize = 2 * 1024 * 1024;
 
 /// A handle to one channel. Clones share the channel, which closes when the last is dropped and no message is pending.
@@ -141,8 +142,8 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 if alive {
                     connection.mark_alive();
                 } else if channel.status().connected() && *state.borrow() == State::Open {
-                    // The broker is silent. A channel that the broker closed reports its messages as lost by itself, and a
-                    // blocked connection is not probed.
+                    // The broker is silent. A channel that the broker closed reports its messages as lost by itself,
+                    // and a blocked connection is not probed.
                     connection.kill();
                 }
             }

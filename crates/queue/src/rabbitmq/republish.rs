@@ -2,14 +2,15 @@
 //!
 //! A copy keeps every property and header except those that would change its way or its treatment:
 //!
-//! - Headers that RabbitMQ wrote about earlier queues. An `x-death` that names the queue makes RabbitMQ see a cycle and drop
-//!   the message on its way back from a retry queue (<https://www.rabbitmq.com/docs/dlx#automatic-dead-letter-cycles>).
+//! - Headers that RabbitMQ wrote about earlier queues. An `x-death` that names the queue makes RabbitMQ see a cycle and
+//!   drop the message on its way back from a retry queue
+//!   (<https://www.rabbitmq.com/docs/dlx#automatic-dead-letter-cycles>).
 //! - Headers that describe a dead letter ([`dead_letter`]): the caller sets those that apply.
 //! - `expiration`, which would end the wait in a retry queue early, or the life of the message in a dead-letter queue.
 //! - `CC` and `BCC`, which would send each copy to the queues that they name once more
 //!   (<https://www.rabbitmq.com/docs/sender-selected>). They move to `sluicegate-cc` and `sluicegate-bcc`.
-//! - A user id other than the publisher's, which RabbitMQ refuses (<https://www.rabbitmq.com/docs/validated-user-id>). It moves
-//!   to the header [`USER_ID`], and back once its user publishes the message.
+//! - A user id other than the publisher's, which RabbitMQ refuses (<https://www.rabbitmq.com/docs/validated-user-id>).
+//!   It moves to the header [`USER_ID`], and back once its user publishes the message.
 //! - A direct reply-to, which closes the channel of a publisher that does not consume from it
 //!   (<https://www.rabbitmq.com/docs/direct-reply-to>).
 //!
@@ -32,8 +33,8 @@ pub const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// The delivery mode of a message that survives a restart of the broker, on a classic queue too.
 pub const PERSISTENT: u8 = 2;
 
-/// Returns the properties for a copy of a message with the properties `own`, published by `publisher`; by a user that is not
-/// known if `None`.
+/// Returns the properties for a copy of a message with the properties `own`, published by `publisher`; by a user that
+/// is not known if `None`.
 #[must_use]
 pub fn properties(own: &BasicProperties, publisher: Option<&str>) -> BasicProperties {
     let header = || header::get(own, USER_ID).and_then(header::text);

@@ -1,5 +1,5 @@
-//! The broker's user in Secrets Manager: read when it is first needed, and again when the broker refuses it, because then it
-//! was rotated.
+//! The broker's credentials in Secrets Manager, read on first use and again when the broker refuses them, as after a
+//! rotation.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::config::{Credentials, Login};
 /// Longest wait for Secrets Manager, connection included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads the user name and the password; `Err` tells the operator why not, and nothing of the secret.
+/// Reads the user name and the password. The error text is for operators and contains nothing of the secret.
 pub(crate) async fn read(login: &Login) -> Result<Credentials, String> {
     let (arn, sdk, endpoint) = match login {
         Login::Fixed(credentials) => return Ok(credentials.clone()),
         Login::Secret { arn, sdk, endpoint } => (arn, sdk, endpoint),
     };
-    // The shared configuration may carry an endpoint that is meant for SQS alone.
+    // The shared configuration may have an endpoint for SQS only.
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk.as_ref());
     config.set_endpoint_url(endpoint.clone());
     let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
@@ -33,7 +33,7 @@ fn parse(text: &str) -> Result<Credentials, String> {
         username: String,
         password: String,
     }
-    // serde_json's message can quote the text.
+    // The error of serde_json can quote the text.
     let secret: Secret = serde_json::from_str(text)
         .map_err(|_| r#"the secret is not a JSON object with the texts "username" and "password""#.to_owned())?;
     Ok(Credentials { username: secret.username, password: secret.password })

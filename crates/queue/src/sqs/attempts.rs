@@ -1,7 +1,8 @@
 //! [`Attempts`]: records whether any attempt of one send can have stored the message.
 //!
-//! The SDK reports only the error of the last attempt, and "connection refused" on the third says nothing about the first,
-//! whose answer may have been lost. An attempt is harmless if it had no connection, or if SQS answered with a refusal.
+//! The SDK reports only the error of the last attempt, and "connection refused" on the third says nothing about the
+//! first, whose answer may have been lost. An attempt is harmless if it had no connection, or if SQS answered with a
+//! refusal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +75,8 @@ fn is_harmless(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag)
     response.status().is_client_error() || service.is_some_and(is_throttled)
 }
 
-/// Returns whether SQS, or KMS on its behalf, throttled the request: nothing was stored, and a later attempt may succeed.
+/// Returns whether SQS, or KMS on its behalf, throttled the request: nothing was stored, and a later attempt may
+/// succeed.
 #[must_use]
 pub fn is_throttled(error: &SendMessageError) -> bool {
     let untyped = || error.code().is_some_and(|code| THROTTLING_CODES.contains(&code));

@@ -25,8 +25,8 @@ pub const DELAY_S_MAX: u16 = 900;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub const TOKEN_CHARS_MAX: usize = 128;
 
-/// Returns a group or deduplication id in the alphabet of SQS. Allowed text is unchanged; other text becomes `sha256-` and the
-/// 64 hexadecimal digits of its SHA-256, so equal texts stay equal and different ones stay different.
+/// Returns a group or deduplication id in the alphabet of SQS. Allowed text is unchanged; other text becomes `sha256-`
+/// and the 64 hexadecimal digits of its SHA-256, so equal texts stay equal and different ones stay different.
 pub(super) fn token(text: &str) -> String {
     let legal = (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if legal { text.to_owned() } else { format!("sha256-{}", hex(&Sha256::digest(text.as_bytes()))) }

@@ -1,7 +1,7 @@
 //! [`store`]: sends one raw message and proves from the answer that SQS stored it.
 //!
-//! The proof is an answer with a message id and the MD5 of the body that was sent. Every sender of this workspace uses it: the
-//! producer, the consumer for dead letters, and the dead-letter tool for redrives.
+//! The proof is an answer with a message id and the MD5 of the body that was sent. Every sender of this workspace uses
+//! it: the producer, the consumer for dead letters, and the dead-letter tool for redrives.
 
 use std::collections::HashMap;
 
@@ -35,8 +35,8 @@ pub struct RawMessage {
     pub trace_header: Option<String>,
 }
 
-/// Sends `message` to the queue at `queue_url`, retrying as the client is configured, but not past `deadline`. Returns the
-/// message id that SQS assigned.
+/// Sends `message` to the queue at `queue_url`, retrying as the client is configured, but not past `deadline`. Returns
+/// the message id that SQS assigned.
 ///
 /// # Errors
 /// What the caller may conclude, considering every attempt.
@@ -118,11 +118,12 @@ fn conclude(error: &SdkError<SendMessageError>) -> SendError {
     }
 }
 
-/// Returns whether SQS refuses the message for its size. That occurs only when the queue's own maximum is lower than that of SQS.
+/// Returns whether SQS refuses the message for its size. That occurs only when the queue's own maximum is lower than
+/// that of SQS.
 ///
-/// SQS reports every invalid parameter as `InvalidParameterValue`, and only the text names the cause: "One or more parameters
-/// are invalid. Reason: Message must be shorter than 262144 bytes." The other causes (endpoint, queue, attribute) are an
-/// operator's to fix.
+/// SQS reports every invalid parameter as `InvalidParameterValue`, and only the text names the cause: "One or more
+/// parameters are invalid. Reason: Message must be shorter than 262144 bytes." The other causes (endpoint, queue,
+/// attribute) are an operator's to fix.
 fn is_too_large(error: &ErrorMetadata) -> bool {
     let is_parameter = error.code().is_some_and(|code| code.starts_with("InvalidParameterValue"));
     is_parameter && error.message().is_some_and(|text| text.contains("shorter than") && text.contains("bytes"))

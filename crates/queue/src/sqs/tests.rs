@@ -127,7 +127,7 @@ async fn nobody_listening_means_surely_not_sent() {
     server.stop().await;
     let result = send(&SqsProducer::new(&config(&endpoint), "http://q/1/orders"), AMPLE).await;
     assert_eq!(conclusion(&result), "not sent", "{result:?}");
-    assert!(result.unwrap_err().to_string().contains("refused"), "the log tells the cause");
+    assert!(result.unwrap_err().to_string().contains("refused"), "the log has the cause");
 }
 
 #[tokio::test]

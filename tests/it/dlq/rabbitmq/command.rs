@@ -48,12 +48,12 @@ async fn dead_letters_are_listed_redriven_by_a_filter_corrected_and_purged() {
     assert_eq!(sent[0].message_id.as_deref(), Some("1"));
     ran(on(&vhost, &["edit", "q.dlq", "3", "--set", "subject=\"corrected\""])).await.expect(0, &["3"]);
     assert!(vhost.until_drained("q", 1).await[0].text().contains("\"subject\":\"corrected\""));
-    ran(on(&vhost, &["redrive", "q.dlq", "--to", "gone"])).await.expect(1, &["there is no queue gone"]);
+    ran(on(&vhost, &["redrive", "q.dlq", "--to", "gone"])).await.expect(1, &["the queue gone does not exist"]);
     vhost.until_ready("q.dlq", 2).await;
     ran(on(&vhost, &["purge", "q.dlq", "--reason", "stock", "--yes"])).await.expect(0, &[]);
     let left = vhost.until_drained("q.dlq", 1).await;
     assert_eq!(left[0].body, b"\xff raw");
-    ran(on(&vhost, &["list", "missing.dlq"])).await.expect(1, &["there is no queue missing.dlq"]);
+    ran(on(&vhost, &["list", "missing.dlq"])).await.expect(1, &["the queue missing.dlq does not exist"]);
     vhost.delete().await;
 }
 

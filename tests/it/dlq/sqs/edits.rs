@@ -37,7 +37,7 @@ pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Servi
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let file = path("body.json");
     std::fs::write(&file, "no envelope").expect("written");
-    on(service, &["edit", dead, "id-0", "--body", &file]).await.expect(1, &["the corrected body is none"]);
+    on(service, &["edit", dead, "id-0", "--body", &file]).await.expect(1, &["the corrected body is not one"]);
     std::fs::write(&file, order(9)).expect("written");
     on(service, &["edit", dead, "id-0", "--body", &file]).await.expect(0, &["corrected and redriven"]);
     assert_eq!(service.receive_one(&queues.source).await.body(), Some(order(9).as_str()));
@@ -51,7 +51,7 @@ pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Servi
         ran(command).await
     };
     edit("s/nothing/at all/").await.expect(0, &["nothing changed"]);
-    edit("s/specversion/version/").await.expect(1, &["the corrected body is none", "what you wrote is in"]);
+    edit("s/specversion/version/").await.expect(1, &["the corrected body is not one", "your changes are in"]);
     edit("s/order.changed/order.mended/").await.expect(0, &["corrected and redriven"]);
     let expected = order(1).replace("order.changed", "order.mended");
     assert_eq!(bodies(&drained(service, &queues.source).await), [expected].into());

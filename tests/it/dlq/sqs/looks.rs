@@ -84,9 +84,9 @@ pub(super) async fn what_cannot_be_is_told(service: &Service) {
     park_orders(service, &queues, 1).await;
     let dead = name(&queues.dead);
     on(service, &["show", dead, "id-8"]).await.expect(1, &["no message id-8 among the 1"]);
-    on(service, &["list", &nowhere()]).await.expect(1, &["there is no such queue"]);
+    on(service, &["list", &nowhere()]).await.expect(1, &["the queue does not exist"]);
     on(service, &["list", "arn:aws:sns:us-east-1:0:topic"]).await.expect(1, &["not the ARN of a queue"]);
-    on(service, &["redrive", dead, "--to", &nowhere()]).await.expect(1, &["there is no such queue"]);
+    on(service, &["redrive", dead, "--to", &nowhere()]).await.expect(1, &["the queue does not exist"]);
     on(service, &["redrive", dead, "--to", dead, "--one-by-one"]).await.expect(1, &["the queue it is in"]);
     for (option, value, says) in [
         ("--match", "(", "unclosed group"),

@@ -72,7 +72,7 @@ pub(super) async fn a_message_goes_where_it_came_from_or_is_sent(service: &Servi
     park(service, &queues, "rejected", rejected("r", &service.arn(&queues.source).await)).await;
     park(service, &queues, "of nobody", HashMap::new()).await;
     let redriven = on(service, &["redrive", dead]).await;
-    redriven.expect(1, &["2 redriven of 3", "1 stay as they are", "say where it is to go", name(&second)]);
+    redriven.expect(1, &["2 redriven of 3", "1 stay as they are", "name the queue to send it to", name(&second)]);
     assert_eq!(bodies(&drained(service, &second).await), ["moved".to_owned()].into());
     assert_eq!(bodies(&drained(service, &queues.source).await), ["rejected".to_owned()].into());
     let only_nobodys = ["redrive", dead, "--match", "nobody", "--to", &elsewhere];
@@ -80,7 +80,7 @@ pub(super) async fn a_message_goes_where_it_came_from_or_is_sent(service: &Servi
     assert_eq!(bodies(&drained(service, &elsewhere).await), ["of nobody".to_owned()].into());
     // A source that is gone is no reason to lose the message.
     park(service, &queues, "orphan", rejected("r", &format!("arn:aws:sqs:us-east-1:000000000000:{}", nowhere()))).await;
-    on(service, &["redrive", dead]).await.expect(1, &["0 redriven of 1", "there is no such queue"]);
+    on(service, &["redrive", dead]).await.expect(1, &["0 redriven of 1", "the queue does not exist"]);
     let abroad = "arn:aws:sqs:mars-north-1:000000000000:q";
     park(service, &queues, "abroad", rejected("r", abroad)).await;
     on(service, &["redrive", dead, "--match", "abroad"]).await.expect(1, &["in the Region mars-north-1"]);

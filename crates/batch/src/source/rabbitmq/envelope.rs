@@ -7,11 +7,13 @@
 //! | JSON or no content type, and the body is a CloudEvent | its body |
 //! | anything else: a raw message | created here, with the body as payload |
 //!
-//! A message that claims to be a CloudEvent and is not one is undecodable. The envelope of a raw message has the id of the
-//! message, its type (or `rabbitmq.message`), the source `/rabbitmq/<vhost>/<queue>`, its content type and time, and the
-//! header `traceparent`. A message without an id gets a new one, not one derived from its bytes: two equal orders are two.
+//! A message that claims to be a CloudEvent and is not one is undecodable. The envelope of a raw message has the id of
+//! the message, its type (or `rabbitmq.message`), the source `/rabbitmq/<vhost>/<queue>`, its content type and time,
+//! and the header `traceparent`. A message without an id gets a new one, not one derived from its bytes: two equal
+//! orders are two.
 //!
-//! The modes: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3-amqp-message-mapping>.
+//! The modes:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3-amqp-message-mapping>.
 
 use std::fmt::Write;
 

@@ -1,8 +1,8 @@
 //! The RabbitMQ event of Lambda, read so that one message cannot make another fail.
 //!
-//! Every field is optional and may have any type; unknown fields are ignored. A message that cannot be read keeps the reason and
-//! its remaining bytes, so that it can be dead-lettered. The invocation fails only if the messages cannot be told apart,
-//! because Lambda would otherwise acknowledge them.
+//! Every field is optional and may have any type; unknown fields are ignored. A message that cannot be read keeps the
+//! reason and its remaining bytes, so that it can be dead-lettered. The invocation fails only if the messages cannot be
+//! distinguished, because Lambda would otherwise acknowledge them.
 //!
 //! The format: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>.
 
@@ -84,7 +84,7 @@ impl Message {
     }
 }
 
-/// An event whose messages cannot be told apart.
+/// An event whose messages cannot be distinguished.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EventError {
     #[error("the event of RabbitMQ has no object rmqMessagesByQueue")]
@@ -115,7 +115,8 @@ fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<Messag
     Ok(messages)
 }
 
-/// Splits before the expected virtual host, or else at the last `::`: queue names may contain it, virtual hosts hardly do.
+/// Splits before the expected virtual host, or else at the last `::`: queue names may contain it, virtual hosts hardly
+/// do.
 fn queue(key: &str, vhost: Option<&str>) -> Queue {
     let expected = vhost.and_then(|vhost| Some((key.strip_suffix(vhost)?.strip_suffix("::")?, vhost)));
     match expected.or_else(|| key.rsplit_once("::")) {

@@ -1,8 +1,8 @@
-//! Header values, from the JSON that Lambda makes of them back to what AMQP carries.
+//! Header values of the Lambda event, converted back to AMQP values.
 //!
-//! Strings come as `{"bytes":[…]}`, their bytes as Java's, which may be negative; tables as objects; arrays, and byte arrays, as
-//! arrays; deadlines as texts for people. What cannot be told apart in the event is given the type nearest to it: integers have 32
-//! bits, or 64 when they need them, and decimals become doubles.
+//! Strings come as `{"bytes":[…]}`, their bytes as Java's, which may be negative; tables as objects; arrays, and byte
+//! arrays, as arrays; times as texts. Types that the event does not distinguish become the nearest one: integers have
+//! 32 bits, or 64 if necessary, and decimals become doubles.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
 
 use super::timestamp;
 
-/// The headers of an object; those that AMQP cannot name are left out.
+/// Returns the headers of an object. Names that AMQP cannot carry are left out.
 pub(super) fn table(members: impl IntoIterator<Item = (String, Value)>) -> FieldTable {
     let member = |(name, value)| Some((ShortString::try_new(name).ok()?, amqp(value)));
     members.into_iter().filter_map(member).collect::<BTreeMap<_, _>>().into()
 }
 
-/// The value as AMQP carries it.
+/// Returns the AMQP value.
 pub(super) fn amqp(value: Value) -> AMQPValue {
     match value {
         Value::Null => AMQPValue::Void,
@@ -38,7 +38,7 @@ pub(super) fn amqp(value: Value) -> AMQPValue {
     }
 }
 
-/// The bytes of a string.
+/// Returns the bytes of a string.
 fn bytes(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
     let (Some(Value::Array(bytes)), 1) = (members.get("bytes"), members.len()) else { return None };
     bytes.iter().map(|byte| byte.as_i64().and_then(byte_of)).collect()
@@ -51,19 +51,19 @@ fn byte_of(value: i64) -> Option<u8> {
     }
 }
 
-/// What the value takes on the wire, in bytes.
+/// Returns the size of the value on the wire, in bytes.
 pub(super) fn size_bytes(value: &AMQPValue) -> usize {
     let content_bytes = match value {
         AMQPValue::LongString(text) => 4 + text.len(),
         AMQPValue::FieldArray(values) => 4 + values.as_slice().iter().map(size_bytes).sum::<usize>(),
         AMQPValue::FieldTable(table) => 4 + table_bytes(table),
-        // No other that is made here is longer.
+        // No other value that is created here is longer.
         _ => 8,
     };
     1 + content_bytes
 }
 
-/// What the members of a table take on the wire, in bytes.
+/// Returns the size of the members of a table on the wire, in bytes.
 pub(super) fn table_bytes(table: &FieldTable) -> usize {
     table.into_iter().map(|(name, value)| 1 + name.as_str().len() + size_bytes(value)).sum()
 }

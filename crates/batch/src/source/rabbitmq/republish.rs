@@ -1,5 +1,5 @@
-//! The properties of a consumer's copy: those of the message, with its id and receive count, and for a dead-letter queue with the
-//! reason and the source queue.
+//! The properties of a consumer's copy: those of the message, with its id and receive count, and for a dead-letter
+//! queue with the reason and the source queue.
 
 use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
@@ -8,12 +8,12 @@ use sluicegate_queue::rabbitmq::{BasicProperties, header as queue_header, republ
 use super::event::Message;
 use super::header;
 
-/// Longest headers of a copy, in bytes. All properties must fit into one frame, 131,072 bytes by default, and the others
-/// together are shorter than the difference (<https://www.rabbitmq.com/docs/configure#config-items>).
+/// Longest headers of a copy, in bytes. All properties must fit into one frame, 131,072 bytes by default, and the
+/// others together are shorter than the difference (<https://www.rabbitmq.com/docs/configure#config-items>).
 const HEADERS_BYTES_MAX: usize = 120_000;
 
-/// Returns the properties for a copy of `message`, with the id `id` and the receive count `receive_count`. A reason is given for
-/// a dead-letter queue.
+/// Returns the properties for a copy of `message`, with the id `id` and the receive count `receive_count`. A reason is
+/// given for a dead-letter queue.
 pub(super) fn properties(message: &Message, id: &str, receive_count: u32, reason: Option<&str>) -> BasicProperties {
     let own = &message.properties;
     let mut copy = republish::properties(own, None).with_priority(own.priority().unwrap_or_default());

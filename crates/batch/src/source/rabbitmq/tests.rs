@@ -1,4 +1,5 @@
-//! Events in, what the broker is asked on the way, and whether the batch comes back; the broker here does as it is told.
+//! Events, the publishes that follow from them, and whether the batch comes back. The broker is a double with given
+//! results.
 
 mod reading;
 mod settling;
@@ -41,7 +42,8 @@ enum Fate {
     Silent,
 }
 
-/// A broker that has every queue, but for the fates it is given: those of a queue's publishes in turn, the last for ever.
+/// A broker that has every queue, but for the fates it is given: those of a queue's publishes in turn, the last for
+/// ever.
 #[derive(Default)]
 struct Fake {
     fates: Mutex<HashMap<String, Vec<Fate>>>,
@@ -65,7 +67,7 @@ impl Publish for Fake {
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         assert_eq!(publication.exchange, "", "the default exchange reaches every queue and needs no binding");
-        let reason = || "told so".to_owned();
+        let reason = || "planned".to_owned();
         match self.fate(publication.routing_key) {
             Fate::Confirmed => {
                 let (properties, body) = (publication.properties.clone(), publication.body.to_vec());
@@ -117,7 +119,8 @@ impl Sent {
     }
 }
 
-/// Handlers that do what the event's type says; `slow` takes four of the ten seconds there are. They note what they were given.
+/// Handlers that do what the event's type says; `slow` takes four of the ten seconds there are. They note what they
+/// were given.
 fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
     let handled = Arc::clone(handled);
     let builder = Consumer::builder().otherwise(move |delivery: Arc<crate::Delivery>| {
@@ -128,7 +131,7 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
                 "after" => Outcome::RetryAfter(Duration::from_millis(5_001)),
                 "late" => Outcome::RetryAfter(Duration::MAX),
                 "reject" => Outcome::Reject("bad card".to_owned()),
-                "panic" => panic!("told so"),
+                "panic" => panic!("planned"),
                 "hang" => std::future::pending().await,
                 "slow" => {
                     tokio::time::sleep(Duration::from_secs(4)).await;

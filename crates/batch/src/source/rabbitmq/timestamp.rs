@@ -1,11 +1,11 @@
-//! Deadlines as Lambda writes them into an Amazon MQ event: `Jan 1, 1970, 12:33:41 AM`, a text for people, in UTC.
+//! Times as Lambda writes them into an Amazon MQ event: `Jan 1, 1970, 12:33:41 AM`, a text for people, in UTC.
 //!
-//! Newer Java runtimes put a narrow no-break space (U+202F) before AM and PM, older ones no comma after the year; both are
-//! read (<https://bugs.openjdk.org/browse/JDK-8284840>). A time that cannot be read is dropped, never guessed.
+//! Newer Java runtimes put a narrow no-break space (U+202F) before AM and PM, older ones no comma after the year; both
+//! are read (<https://bugs.openjdk.org/browse/JDK-8284840>). A time that cannot be read is dropped.
 
 use time::{Date, Month, Time};
 
-/// Seconds since 1970, if the text is such a time.
+/// Returns the seconds since 1970, if the text is such a time.
 pub(super) fn unix_s(text: &str) -> Option<u64> {
     let mut words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
     let month = month(words.next()?)?;

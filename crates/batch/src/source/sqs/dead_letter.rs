@@ -1,4 +1,4 @@
-//! The copy of a rejected message that goes to the dead-letter queue.
+//! The copy of a rejected message in the dead-letter queue.
 
 use std::collections::HashMap;
 
@@ -44,8 +44,8 @@ pub(super) async fn send(
     store(client, url, copy, deadline).await.map(drop)
 }
 
-/// Returns the message's own attributes and those that describe the dead letter. The latter come first; own attributes that
-/// exceed the limits are left out, the last names first.
+/// Returns the message's own attributes and those that describe the dead letter. The latter come first; own attributes
+/// that exceed the limits are left out, the last names first.
 fn attributes(record: &Record<'_>, body: &str, source: &str, reason: &str) -> HashMap<String, MessageAttributeValue> {
     let receive_count = record.receive_count.to_string();
     let ours = [
@@ -65,7 +65,7 @@ fn attributes(record: &Record<'_>, body: &str, source: &str, reason: &str) -> Ha
     let (own, mut dropped) = record.message_attributes();
     for (name, attribute) in own {
         if kept.contains_key(&name) {
-            // Left by an earlier reject, before the message was redriven.
+            // From an earlier reject, before the message was redriven.
             continue;
         }
         let (value, size) = match value(&attribute) {
@@ -88,7 +88,7 @@ fn attributes(record: &Record<'_>, body: &str, source: &str, reason: &str) -> Ha
     kept
 }
 
-/// The attribute as it is sent, and its size without the name.
+/// Returns the attribute as it is sent, and its size without the name.
 fn value(attribute: &Attribute) -> Option<(MessageAttributeValue, usize)> {
     let data_type = attribute.data_type.as_deref()?;
     let builder = MessageAttributeValue::builder().data_type(data_type);
@@ -104,7 +104,7 @@ fn value(attribute: &Attribute) -> Option<(MessageAttributeValue, usize)> {
     Some((builder.build().ok()?, size + data_type.len()))
 }
 
-/// A reason within the length and the alphabet of an attribute, never empty.
+/// Returns the reason within the length and the alphabet of an attribute, never empty.
 fn shown(reason: &str) -> String {
     if reason.is_empty() {
         return "no reason given".to_owned();

@@ -1,8 +1,9 @@
 //! The SQS event of Lambda, read so that one record cannot make another fail.
 //!
-//! Every field is optional and may have any type; unknown fields are ignored. Only the needed fields are read, and texts borrow
-//! from the event. Two faults fail the whole invocation, because Lambda would otherwise delete messages: an event without
-//! `Records`, which is not from SQS, and a record without a `messageId`, which could not be reported as failed.
+//! Every field is optional and may have any type; unknown fields are ignored. Only the needed fields are read, and
+//! texts borrow from the event. Two faults fail the whole invocation, because Lambda would otherwise delete messages:
+//! an event without `Records`, which is not from SQS, and a record without a `messageId`, which could not be reported
+//! as failed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

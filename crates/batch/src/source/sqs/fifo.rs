@@ -1,52 +1,51 @@
-//! When a failing message of a FIFO queue has had its last receive.
+//! [`FailingMessages`]: decides when a failing message of a FIFO queue has had its last receive.
 //!
-//! On a FIFO queue the receive count also counts the receives that a message spent waiting: when an earlier message of its group
-//! fails, or when time runs out before its turn, it goes back untouched, and SQS counts that too. Counted against
-//! `maxReceiveCount` alone, one failing message, or slow handlers, would take healthy messages to the dead-letter queue without
-//! any handler having seen them
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>). So three rules hold here:
+//! On a FIFO queue the receive count includes receives that a message spent waiting: when an earlier message of its
+//! group fails, or when time runs out before its turn, it goes back untouched, and SQS counts that too. If only
+//! `maxReceiveCount` counted, one failing message or slow handlers would dead-letter healthy messages that no handler
+//! has received (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>). Three rules apply:
 //!
-//! - A message is given up when its handler fails at the head of its group, [`RECEIVE_COUNT_MAX_DEFAULT`] receives from the first
-//!   such failure on. Then its group goes on.
-//! - Receives are counted from the first failure that this execution environment saw. Another environment may have seen one
-//!   earlier, so a message may get more tries than that, never fewer: some 4 more with 10 environments that work on the queue.
-//! - Near the queue's own `maxReceiveCount`, the first failure at the head of the group is the last. The receives kept back are
-//!   for the messages that wait: in each of them at least one is handled, so all of a batch are heard.
+//! - A message is dead-lettered when its handler fails at the head of its group, [`RECEIVE_COUNT_MAX_DEFAULT`] receives
+//!   after the first such failure. Then its group continues.
+//! - Receives are counted from the first failure that this execution environment saw. Another environment may have seen
+//!   an earlier one, so a message may get more tries, but not fewer: about 4 more with 10 environments on the queue.
+//! - Near the queue's own `maxReceiveCount`, the first failure at the head of the group is the last. The receives in
+//!   reserve are for the waiting messages: each of them handles at least one, so all of a batch are handled.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use crate::settlement::Tries;
 
-/// Receives of a failing message from its first failure at the head of its group on, unless set otherwise.
+/// Default receives of a failing message, from its first failure at the head of its group.
 pub(crate) const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
 
-/// Receives kept back for waiting messages: a tenth of the queue's `maxReceiveCount`, at least 1, and at most the 10 messages that
-/// a batch of a FIFO queue has.
+/// Returns the receives in reserve for waiting messages: a tenth of the queue's `maxReceiveCount`, at least 1, and at
+/// most the 10 messages of a FIFO batch.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 fn kept_back(queue_receive_count_max: u32) -> u32 {
     (queue_receive_count_max / 10).clamp(1, 10)
 }
 
-/// Failing messages remembered. The oldest is forgotten first, and may be tried more often.
+/// Most failing messages that are remembered. The oldest is forgotten first, and may be tried more often.
 const MESSAGES_MAX: usize = 1_000;
 
-/// The failing messages of FIFO queues that this execution environment knows.
+/// The failing messages of FIFO queues that this execution environment has seen.
 pub(crate) struct FailingMessages {
     receive_count_max: u32,
-    /// Message ids and their receive counts at the first failure at the head of the group, the oldest first.
+    /// Message ids with the receive count at the first failure at the head of the group, the oldest first.
     first_failures: Mutex<VecDeque<(String, u32)>>,
 }
 
 impl FailingMessages {
-    /// Gives messages up after this many receives.
+    /// Dead-letters messages after this many receives.
     pub(crate) fn new(receive_count_max: u32) -> Self {
         Self { receive_count_max, first_failures: Mutex::default() }
     }
 
-    /// Counts a failure. `head`: no earlier message of its group was in the batch. `queue_receive_count_max` is the queue's
-    /// `maxReceiveCount`, if known.
+    /// Counts a failure. `head` is true if no earlier message of its group was in the batch. `queue_receive_count_max`
+    /// is the queue's `maxReceiveCount`, if known.
     pub(crate) fn failed(
         &self,
         id: &str,
@@ -63,7 +62,7 @@ impl FailingMessages {
         Tries { count, last: count >= self.receive_count_max || receive_count >= near_the_end }
     }
 
-    /// The receive count at the first failure: this one, if none is known.
+    /// Returns the receive count at the first failure, which is this one if none is known.
     fn first_failure(&self, id: &str, receive_count: u32) -> u32 {
         let mut known = self.first_failures.lock().unwrap_or_else(PoisonError::into_inner);
         // A message that came back from the dead-letter queue is counted from 1 again.

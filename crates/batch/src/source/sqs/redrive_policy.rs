@@ -85,8 +85,8 @@ fn parse(policy: &str, endpoint: Option<&str>) -> Result<RedrivePolicy, RedriveP
     Ok(RedrivePolicy { dead_letter_url: queue_url(endpoint, arn)?, receive_count_max })
 }
 
-/// Returns the URL of the queue with this ARN. It is composed, because `GetQueueUrl` costs a call and a permission that SAM's
-/// policies for pollers and senders do not grant. SQS reads account and name from the path alone.
+/// Returns the URL of the queue with this ARN. It is composed, because `GetQueueUrl` costs a call and a permission that
+/// SAM's policies for pollers and senders do not grant. SQS reads account and name from the path alone.
 pub(super) fn queue_url(endpoint: Option<&str>, arn: &str) -> Result<String, RedrivePolicyError> {
     let mut parts = arn.splitn(6, ':');
     let mut part = || parts.next().filter(|part| !part.is_empty());

@@ -89,7 +89,7 @@ impl Server {
         self.closed.notified().await;
     }
 
-    /// Returns once nobody listens on the address.
+    /// Returns once the address refuses connections.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         self.accepting.await.unwrap();
@@ -114,7 +114,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, stop: watch::Sender<
             Step::NoMd5 => (200, json!({ "MessageId": "m-1" }).to_string()),
             Step::NoMessageId => (200, json!({ "MD5OfMessageBody": digest }).to_string()),
             Step::Garbage => (200, "<html>".to_owned()),
-            Step::Error(status, code) => (status, json!({ "__type": code, "message": "as told" }).to_string()),
+            Step::Error(status, code) => (status, json!({ "__type": code, "message": "as planned" }).to_string()),
             Step::Refusal(code, text) => (400, json!({ "__type": code, "message": text }).to_string()),
             Step::Hang => std::future::pending().await,
             Step::CloseAndStopListening => {
@@ -127,7 +127,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, stop: watch::Sender<
         };
         let length = answer.len();
         let head = format!(
-            "HTTP/1.1 {status} Told\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n"
+            "HTTP/1.1 {status} Planned\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n"
         );
         stream.write_all((head + &answer).as_bytes()).await.unwrap();
         if matches!(step, Step::StoreThenClose) {

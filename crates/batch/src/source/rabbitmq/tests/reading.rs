@@ -109,7 +109,8 @@ fn other_events_are_not_taken() {
     }
 }
 
-/// The envelope of a message with these properties and this body: id, type, source, content type and payload, or the reason.
+/// The envelope of a message with these properties and this body: id, type, source, content type and payload, or the
+/// reason.
 fn check(properties: &Value, data: &[u8], expected: Result<[&str; 5], &str>) {
     let message = json!({ "basicProperties": properties, "data": STANDARD.encode(data) });
     let event = json!({ "rmqMessagesByQueue": { "a b::c::/": [message] } }).to_string();
@@ -306,7 +307,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any JSON as the event, as the messages and as one message beside a good one: no panic, and the good one is handled.
+    /// Any JSON as the event, as the messages and as one message beside a good one: no panic, and the good one is
+    /// handled.
     #[test]
     fn any_json_is_endured(garbage in any_json(), vhost: String) {
         let _ = read(&garbage.to_string());

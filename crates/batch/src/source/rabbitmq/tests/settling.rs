@@ -80,14 +80,14 @@ async fn what_was_not_started_goes_to_the_end_of_its_queue_uncounted() {
     let ran = run(&batch(&messages), &[]).await;
     assert!(ran.answer.is_ok());
     assert_eq!(ran.handled.len(), 30);
-    let told = |queue: &str| -> Vec<_> {
+    let shown = |queue: &str| -> Vec<_> {
         let confirmed = ran.fake.confirmed.lock().unwrap();
         let of_queue = confirmed.iter().filter(|sent| sent.queue == queue);
         of_queue.map(|sent| (sent.id().to_owned(), sent.count())).collect()
     };
     let untouched = [("m-30", 1), ("m-31", 1), ("m-32", 1)];
-    assert_eq!(told("q"), untouched.map(|(id, count)| (id.to_owned(), Some(count))));
-    assert_eq!(told("q.retry.1s").len(), 10);
+    assert_eq!(shown("q"), untouched.map(|(id, count)| (id.to_owned(), Some(count))));
+    assert_eq!(shown("q.retry.1s").len(), 10);
 
     let ran = run(&batch(&messages), &[("q", &[Fate::Unroutable])]).await;
     assert!(
@@ -118,7 +118,7 @@ async fn a_missing_queue_neither_loses_a_message_nor_stops_the_others() {
     assert!(ran.answer.is_ok());
     assert_eq!(ran.queues(), ["q.dlq", "q.dlq"]);
     let reason = ran.fake.confirmed.lock().unwrap()[1].text("sluicegate-reason").map(str::to_owned);
-    assert_eq!(reason.as_deref(), Some("there is no queue q.retry.1s to wait in for a retry"));
+    assert_eq!(reason.as_deref(), Some("the retry queue q.retry.1s does not exist"));
 
     let ran = run(&batch(&messages), &[("q.dlq", dead)]).await;
     assert!(ran.answer.is_ok());
@@ -258,8 +258,8 @@ fn headers_stay_within_one_frame() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the handlers and the broker do, the invocation ends in time, no message has two confirmed copies, and on success
-    /// each is either done without a copy or has exactly one.
+    /// Whatever the handlers and the broker do, the invocation ends in time, no message has two confirmed copies, and
+    /// on success each is either done without a copy or has exactly one.
     #[test]
     fn each_message_is_settled_exactly_once_or_the_batch_comes_back(
         picks in prop::collection::vec((0..9usize, 0..5u32), 0..30),

@@ -1,4 +1,4 @@
-//! FIFO queues in memory, on paused time: whatever fails, is slow or crashes, no message is dead-lettered unheard.
+//! FIFO queues in memory, on paused time: whatever fails, is slow or crashes, no message is dead-lettered unhandled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -173,8 +173,8 @@ impl Source for FifoQueue<'_> {
     }
 }
 
-/// Runs until the queue is empty, each invocation in one of `environments`; `crashes` are invocations that end before they
-/// settle anything.
+/// Runs until the queue is empty, each invocation in one of `environments`; `crashes` are invocations that end before
+/// they settle anything.
 fn run(plans: &[Plan], receive_count_max: u32, environments: usize, crashes: &[usize]) -> Queue {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let failing: Vec<_> = (0..environments).map(|_| FailingMessages::new(RECEIVE_COUNT_MAX_DEFAULT)).collect();
@@ -240,8 +240,8 @@ fn a_slow_group_waits_and_loses_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// With the template's `maxReceiveCount`: the queue itself dead-letters nothing, every message is heard, only one whose own
-    /// handler failed is given up, and a group stays in order.
+    /// With the template's `maxReceiveCount`: the queue itself dead-letters nothing, every message is handled, only one
+    /// whose own handler failed is given up, and a group stays in order.
     #[test]
     fn no_message_is_dead_lettered_unheard(
         picks in prop::collection::vec((0..3usize, 0..8u32, 0..90u64), 1..30),
@@ -259,7 +259,7 @@ proptest! {
         prop_assert!(queue.dropped.is_empty(), "dead-lettered by the queue: {:?}", queue.dropped);
         for (id, plan) in plans.iter().enumerate() {
             let calls = queue.calls.get(&id).copied().unwrap_or_default();
-            prop_assert!(calls > 0, "message {id} was never heard");
+            prop_assert!(calls > 0, "message {id} was never handled");
             let fails = plan.failures == u32::MAX || u128::from(plan.handler_ms) >= WORK_TIME.as_millis();
             prop_assert_eq!(fails && queue.done.contains(&id), false);
             if queue.dead.contains(&id) && crashes.is_empty() {
