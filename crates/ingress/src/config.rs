@@ -6,7 +6,7 @@ use sluicegate_contract::Contract;
 use sluicegate_queue::{Binding, BindingError};
 
 /// The environment variable with the ARN or name of the Secrets Manager secret.
-pub(crate) const SECRETS_ARN: &str = "SECRETS_ARN";
+pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 
 /// The deploy-time half of the contract.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Config {
     /// The binding of each logical queue of the contract.
     pub bindings: BTreeMap<String, Binding>,
     /// The secret's ARN or name.
-    pub secrets_arn: String,
+    pub secret_arn: String,
     /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
     pub rabbitmq: Option<sluicegate_queue::rabbitmq::Config>,
@@ -93,17 +93,17 @@ impl Config {
         errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = rabbitmq(contract, &bindings, &lookup, &mut errors);
-        let secrets_arn = lookup(SECRETS_ARN).filter(|arn| !arn.is_empty());
-        match secrets_arn {
-            Some(secrets_arn) if errors.is_empty() => Ok(Self {
+        let secret_arn = lookup(SECRET_ARN).filter(|arn| !arn.is_empty());
+        match secret_arn {
+            Some(secret_arn) if errors.is_empty() => Ok(Self {
                 bindings,
-                secrets_arn,
+                secret_arn,
                 #[cfg(feature = "rabbitmq")]
                 rabbitmq,
             }),
             Some(_) => Err(errors),
             None => {
-                errors.push(ConfigError::Missing(SECRETS_ARN));
+                errors.push(ConfigError::Missing(SECRET_ARN));
                 Err(errors)
             }
         }

@@ -82,7 +82,7 @@ pub struct Ingress<P, S> {
 }
 
 impl<P: Producer, S: SecretSource> Ingress<P, S> {
-    /// An ingress for the contract, with a producer for each of its queues. Reads nothing and connects to nothing.
+    /// Returns an ingress for the contract, with a producer for each of its queues. Performs no I/O.
     pub fn new(contract: &'static Contract, producers: BTreeMap<String, P>, secrets: S) -> Self {
         Self {
             contract,
@@ -94,14 +94,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
     }
 
-    /// The same, with a line of metrics for each request.
+    /// Writes a line of metrics for each request.
     #[must_use]
     pub fn with_metrics(mut self, emitter: Option<Emitter>) -> Self {
         self.emitter = emitter;
         self
     }
 
-    /// Answers one Lambda event; every refusal is an answer too.
+    /// Answers a Lambda event. A rejection is an answer, not an error.
     ///
     /// # Errors
     /// Only for an event that is not an HTTP request.

@@ -85,6 +85,6 @@ pub async fn from_env(
         by_queue.insert(name, producer);
     }
     let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
-    let secrets = SecretsManager::new(&sdk, config.secrets_arn, endpoint);
+    let secrets = SecretsManager::new(&sdk, config.secret_arn, endpoint);
     Ok(Ingress::new(contract, by_queue, secrets).with_metrics(Emitter::from_env(lookup)))
 }

@@ -32,7 +32,7 @@ async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<AnyProduc
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_ENDPOINT_URL", endpoint),
-        ("SECRETS_ARN", "ingress"),
+        ("SECRET_ARN", "ingress"),
     ];
     let lookup = |wanted: &str| {
         let found = environment.iter().chain(bindings).find(|(name, _)| *name == wanted);
