@@ -1,4 +1,4 @@
-//! The answer in the form the service that brought the request understands.
+//! HTTP answers, in the form of the service that sent the event.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,25 @@ use serde::Serialize;
 
 use crate::event::Origin;
 
-/// An HTTP answer; every body this function sends is text.
+/// An HTTP answer with a text body.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// Each header once.
     pub headers: Vec<(&'static str, String)>,
-    /// UTF-8 text, empty for none.
+    /// The body, empty for none.
     pub body: String,
 }
 
 impl Answer {
-    /// An answer with a body of that media type.
+    /// Returns an answer with a body of this media type.
     #[must_use]
     pub fn new(status: StatusCode, content_type: &str, body: String) -> Self {
         Self { status, headers: vec![("content-type", content_type.to_owned())], body }
     }
 
-    /// The answer to HEAD: the headers of the answer to GET, with the length of the body that is left out (RFC 9110,
+    /// Returns the answer to HEAD: the headers of the answer to GET, with the length of the omitted body (RFC 9110,
     /// section 9.3.2).
     #[must_use]
     pub fn without_body(mut self) -> Self {
@@ -34,10 +34,10 @@ impl Answer {
         self
     }
 
-    /// What Lambda is given: one shape, whose fields each service reads as it needs.
+    /// Returns the Lambda answer. All services share one shape and read different fields of it.
     ///
-    /// HTTP APIs, Function URLs and REST APIs take `headers`; a load balancer wants a status description, and
-    /// `multiValueHeaders` in place of `headers` when its target group is set so.
+    /// HTTP APIs, Function URLs and REST APIs read `headers`. A load balancer needs a status description, and
+    /// `multiValueHeaders` instead of `headers` if its target group is configured for them.
     #[must_use]
     pub fn for_origin(self, origin: Origin) -> LambdaAnswer {
         let status_description = matches!(origin, Origin::Alb { .. })

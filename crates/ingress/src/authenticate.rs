@@ -1,7 +1,7 @@
-//! Stage 2, [`Authenticated`]: somebody we know sent exactly these bytes.
+//! Stage 2, [`Authenticated`]: a known sender sent exactly these bytes.
 //!
-//! Decided on the raw headers and body, before anything is parsed. Every live secret is compared in constant time, so that
-//! neither the answer nor its timing tells how close a guess was.
+//! It uses the raw headers and body, before any parsing. Every live secret is compared in constant time, so that
+//! neither the answer nor its timing reveals how close a guess was.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::{
     secrets::{Keyring, Moment, SecretSource, Secrets},
 };
 
-/// The principal of a route that asks for no credentials.
+/// The principal of a route without security requirements.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// A request whose sender is known and allowed.
@@ -24,52 +24,52 @@ pub(crate) const ANONYMOUS: &str = "anonymous";
 pub struct Authenticated<'c> {
     routed: Routed<'c>,
     caller: Caller,
-    /// The signature that passed, if there was one.
+    /// The scheme of the accepted signature, if any.
     scheme: Option<&'static Scheme>,
 }
 
-/// Who passed, and by what.
+/// The authenticated caller.
 #[derive(Debug)]
 enum Caller {
     /// The principal of an API key.
     ApiKey { principal: String },
-    /// The name of the list whose signing secret fits.
+    /// The name of the list with the matching signing secret.
     Signature { secret: String },
-    /// The route asked for no credentials.
+    /// The route has no security requirements.
     Anonymous,
 }
 
 impl<'c> Authenticated<'c> {
-    /// Checks the operation's security requirements: one alternative must hold as a whole (OpenAPI 3.1, Security
-    /// Requirement Object).
+    /// Checks the operation's security requirements: one alternative must be satisfied as a whole (OpenAPI 3.1,
+    /// Security Requirement Object).
     ///
-    /// The secrets are waited for only if the decision depends on them: a request without credentials is refused even while
-    /// they cannot be read. A request that newer secrets may admit is decided again with those.
+    /// Waits for the secrets only if the decision depends on them: a request without credentials is refused even during
+    /// an outage of the secret store. A request that newer secrets may admit is checked again with those.
     ///
     /// # Errors
-    /// Credentials missing or not valid (401), not allowed (403), or secrets that cannot be read (503).
+    /// 401 for missing or invalid credentials, 403 for a missing scope, 503 for secrets that cannot be read.
     pub async fn new<S: SecretSource>(
         routed: Routed<'c>,
         contract: &Contract,
         secrets: &Secrets<S>,
         now_unix_s: i64,
     ) -> Result<Self, Rejection> {
-        let Held { caller, scheme } = if routed.operation().security.is_empty() {
-            Held { caller: Caller::Anonymous, scheme: None }
+        let Satisfied { caller, scheme } = if routed.operation().security.is_empty() {
+            Satisfied { caller: Caller::Anonymous, scheme: None }
         } else {
             verdict(&routed, contract, secrets, now_unix_s).await?.into_result()?
         };
         Ok(Self { routed, caller, scheme })
     }
 
-    /// The stage before.
+    /// Returns the previous stage.
     #[must_use]
     pub fn routed(&self) -> &Routed<'c> {
         &self.routed
     }
 
-    /// The value of the request's header of that name, in lower case. A header of the signature that passed is found by any
-    /// of its names: `webhook-id` finds what came as `svix-id`.
+    /// Returns the value of a header by its name in lower case. A header of the accepted signature is found by each of
+    /// its names: `webhook-id` finds `svix-id`.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let arrival = self.routed.arrival();
@@ -77,8 +77,8 @@ impl<'c> Authenticated<'c> {
         arrival.header(name).or_else(alias)
     }
 
-    /// Who sent it: the API key's principal, the name of the signing scheme's secret, or `anonymous`. Unique only within its
-    /// [`principal_domain`](Self::principal_domain): an API key may have the principal `github`.
+    /// Returns the sender: the principal of the API key, the name of the signing secret, or `anonymous`. It is unique
+    /// only within its [`principal_domain`](Self::principal_domain): an API key may have the principal `github`.
     #[must_use]
     pub fn principal(&self) -> &str {
         match &self.caller {
@@ -88,7 +88,7 @@ impl<'c> Authenticated<'c> {
         }
     }
 
-    /// What kind of name [`principal`](Self::principal) is: `api-key`, `signature` or `anonymous`. Message ids depend on
+    /// Returns the kind of [`principal`](Self::principal): `api-key`, `signature` or `anonymous`. Message ids depend on
     /// these texts: do not change them.
     #[must_use]
     pub fn principal_domain(&self) -> &'static str {
@@ -100,7 +100,7 @@ impl<'c> Authenticated<'c> {
     }
 }
 
-/// Decides with the cached secrets while they are fresh, and with those of the store where the decision needs them.
+/// Authorizes with the cached secrets while they are fresh, and fetches secrets only if the decision depends on them.
 async fn verdict<S: SecretSource>(
     routed: &Routed<'_>,
     contract: &Contract,
@@ -108,23 +108,23 @@ async fn verdict<S: SecretSource>(
     now_unix_s: i64,
 ) -> Result<Verdict, Rejection> {
     let now = Moment::now(now_unix_s);
-    let decide = |keyring: &Keyring| Decision { routed, contract, keyring, now, now_unix_s }.verdict();
+    let authorize = |keyring: &Keyring| Authorization { routed, contract, keyring, now, now_unix_s }.verdict();
     let keyring = match secrets.fresh(now) {
         Some(keyring) => keyring,
         None => {
-            let without_secrets = decide(&Keyring::default());
+            let without_secrets = authorize(&Keyring::default());
             if !without_secrets.secrets_matter() {
                 return Ok(without_secrets);
             }
             secrets.keyring(now).await.map_err(unavailable)?
         }
     };
-    let verdict = decide(&keyring);
+    let verdict = authorize(&keyring);
     if verdict.passed.is_none()
         && verdict.secrets_matter()
         && let Some(newer) = secrets.newer(&keyring, now).await
     {
-        return Ok(decide(&newer));
+        return Ok(authorize(&newer));
     }
     Ok(verdict)
 }
@@ -135,35 +135,35 @@ fn unavailable(reason: impl ToString) -> Rejection {
         .log(reason)
 }
 
-/// What a requirement, or an alternative as a whole, says of the sender.
-struct Held {
+/// The caller of a satisfied requirement or alternative.
+struct Satisfied {
     caller: Caller,
     scheme: Option<&'static Scheme>,
 }
 
-/// An alternative that does not hold.
+/// An alternative that is not satisfied.
 struct Denied {
-    /// A challenge for each of its requirements, in their order.
+    /// The challenge of each requirement, in order.
     challenges: Vec<String>,
-    /// Why those do not hold that do not.
+    /// The reasons of the unsatisfied requirements.
     reasons: Vec<Why>,
 }
 
-/// Why a requirement does not hold.
+/// The reason why a requirement is not satisfied.
 enum Why {
     /// The request does not have this header.
     Missing { header: String },
-    /// `secrets_matter`: another secret could turn this into a yes.
+    /// `secrets_matter`: another secret could satisfy the requirement.
     Invalid { detail: Cow<'static, str>, log: String, secrets_matter: bool },
-    /// The key is good and has not this scope.
+    /// The key is valid but lacks this scope.
     Scope { missing: String },
-    /// The secrets to compare with are not there; the text is for the operator.
+    /// The secrets are not available; the text is for the operator.
     Undecided { log: String },
 }
 
 impl Why {
-    /// Of the requirements of one alternative the least decides: no secret mends a missing header. Of the alternatives the
-    /// greatest is answered: it came nearest.
+    /// Ranks reasons. Within an alternative the lowest rank decides, because no secret replaces a missing header. The
+    /// answer is for the alternative of the highest rank, which is closest to success.
     fn rank(&self) -> u8 {
         match self {
             Self::Missing { .. } => 0,
@@ -182,25 +182,25 @@ impl Why {
     }
 }
 
-/// The first alternative that holds, and those before it, which do not.
+/// The first satisfied alternative, and the unsatisfied ones before it.
 #[derive(Default)]
 struct Verdict {
-    passed: Option<Held>,
+    passed: Option<Satisfied>,
     denied: Vec<Denied>,
 }
 
 impl Verdict {
-    /// Whether other secrets could make one of the denied alternatives hold.
+    /// Returns whether other secrets could satisfy a denied alternative.
     fn secrets_matter(&self) -> bool {
         self.denied.iter().any(|denied| denied.reasons.iter().all(Why::secrets_matter))
     }
 
-    fn into_result(self) -> Result<Held, Rejection> {
-        if let Some(held) = self.passed {
-            return Ok(held);
+    fn into_result(self) -> Result<Satisfied, Rejection> {
+        if let Some(satisfied) = self.passed {
+            return Ok(satisfied);
         }
         let deciding = self.denied.iter().filter_map(|denied| denied.reasons.iter().min_by_key(|why| why.rank()));
-        // `max_by_key` takes the last of equals, and the first alternative is the one the contract's author thought of first.
+        // `max_by_key` returns the last of equals. Reversed, the first alternative of the contract wins.
         let shown = deciding.rev().max_by_key(|why| why.rank());
         Err(match shown {
             Some(Why::Scope { missing }) => {
@@ -217,7 +217,7 @@ impl Verdict {
         })
     }
 
-    /// Adds the challenges of all alternatives, in the order of the contract (RFC 9110, section 11.6.1).
+    /// Adds the challenges of all alternatives in contract order (RFC 9110, section 11.6.1).
     fn challenge(&self, rejection: Rejection) -> Rejection {
         let mut challenges: Vec<&str> = Vec::new();
         for challenge in self.denied.iter().flat_map(|denied| &denied.challenges) {
@@ -236,7 +236,7 @@ impl Verdict {
         logs.collect::<Vec<_>>().join("; ")
     }
 
-    /// The headers that are missing: all of one alternative, or all of another.
+    /// Returns the missing headers, alternatives joined by "or".
     fn missing(&self) -> String {
         let alternatives = self.denied.iter().map(|denied| {
             let headers = denied.reasons.iter().filter_map(|why| match why {
@@ -249,8 +249,8 @@ impl Verdict {
     }
 }
 
-/// All that a decision depends on.
-struct Decision<'a, 'c> {
+/// The inputs of an authorization.
+struct Authorization<'a, 'c> {
     routed: &'a Routed<'c>,
     contract: &'a Contract,
     keyring: &'a Keyring,
@@ -258,25 +258,26 @@ struct Decision<'a, 'c> {
     now_unix_s: i64,
 }
 
-impl Decision<'_, '_> {
+impl Authorization<'_, '_> {
     fn verdict(&self) -> Verdict {
         let mut verdict = Verdict::default();
         for all in &self.routed.operation().security {
             let (mut caller, mut scheme, mut reasons) = (None, None, Vec::new());
             for (at, requirement) in all.iter().enumerate() {
                 match self.requirement(requirement) {
-                    Ok(held) => {
-                        caller.get_or_insert(held.caller);
-                        scheme = scheme.or(held.scheme);
+                    Ok(satisfied) => {
+                        caller.get_or_insert(satisfied.caller);
+                        scheme = scheme.or(satisfied.scheme);
                     }
                     Err(why) => reasons.push((at, why)),
                 }
             }
             if reasons.is_empty() {
-                verdict.passed = Some(Held { caller: caller.unwrap_or(Caller::Anonymous), scheme });
+                verdict.passed = Some(Satisfied { caller: caller.unwrap_or(Caller::Anonymous), scheme });
                 return verdict;
             }
-            // All of them, those that hold too: which do may depend on secrets that were not needed to refuse the request.
+            // Challenges every requirement, satisfied ones too: whether they are may depend on secrets that were not
+            // needed to refuse the request.
             let challenges = all.iter().enumerate().filter_map(|(at, requirement)| {
                 let why = reasons.iter().find(|(of, _)| *of == at).map(|(_, why)| why);
                 self.challenge(requirement, why)
@@ -287,7 +288,7 @@ impl Decision<'_, '_> {
         verdict
     }
 
-    /// The challenge of a requirement; it names the header that is missing, if one is.
+    /// Returns the challenge of a requirement, with the name of the missing header, if any.
     fn challenge(&self, requirement: &Requirement, why: Option<&Why>) -> Option<String> {
         let (kind, header) = match self.contract.scheme(&requirement.scheme)? {
             SecurityScheme::ApiKey { header, .. } => ("ApiKey", header),
@@ -297,16 +298,16 @@ impl Decision<'_, '_> {
         Some(format!("{kind} header=\"{header}\""))
     }
 
-    fn requirement(&self, requirement: &Requirement) -> Result<Held, Why> {
+    fn requirement(&self, requirement: &Requirement) -> Result<Satisfied, Why> {
         match self.contract.scheme(&requirement.scheme) {
             Some(SecurityScheme::ApiKey { header, secret }) => self.api_key(header, secret, &requirement.scopes),
             Some(SecurityScheme::Signature { header, preset, secret }) => self.signature(header, preset, secret),
-            // The build has checked that there is one.
+            // The build rejects contracts with an unknown scheme.
             None => Err(Why::Undecided { log: format!("the contract has no security scheme {}", requirement.scheme) }),
         }
     }
 
-    fn api_key(&self, header: &str, secret: &str, scopes: &[String]) -> Result<Held, Why> {
+    fn api_key(&self, header: &str, secret: &str, scopes: &[String]) -> Result<Satisfied, Why> {
         let mut values = self.routed.arrival().headers.get_all(header).iter();
         let sent = values.next().ok_or_else(|| Why::Missing { header: header.to_owned() })?;
         if values.next().is_some() {
@@ -326,16 +327,16 @@ impl Decision<'_, '_> {
         let lacks = |scope: &&String| !key.scopes.iter().any(|have| have == "*" || have == *scope);
         match scopes.iter().find(lacks) {
             Some(missing) => Err(Why::Scope { missing: missing.clone() }),
-            None => Ok(Held { caller: Caller::ApiKey { principal: key.principal.clone() }, scheme: None }),
+            None => Ok(Satisfied { caller: Caller::ApiKey { principal: key.principal.clone() }, scheme: None }),
         }
     }
 
-    fn signature(&self, header: &str, preset: &str, secret: &str) -> Result<Held, Why> {
+    fn signature(&self, header: &str, preset: &str, secret: &str) -> Result<Satisfied, Why> {
         let undecided = |reason: &dyn std::fmt::Display| Why::Undecided { log: reason.to_string() };
-        // The build has checked that there is one.
+        // The build rejects contracts with an unknown scheme.
         let scheme = Scheme::named(preset).ok_or_else(|| undecided(&format_args!("no signature scheme {preset}")))?;
         let headers = &self.routed.arrival().headers;
-        // Without a signature the request does not claim to be signed, whatever else it has or lacks.
+        // A request without a signature header is not a signed request, whatever other headers it has.
         if !scheme.signature_headers().iter().any(|name| headers.contains_key(*name)) {
             return Err(Why::Missing { header: header.to_owned() });
         }
@@ -343,7 +344,7 @@ impl Decision<'_, '_> {
         let live = secrets.as_ref().map_or(&[][..], |live| live);
         let denied = match (scheme.verify(headers, self.routed.body(), live, self.now_unix_s), secrets) {
             (Ok(()), _) => {
-                return Ok(Held { caller: Caller::Signature { secret: secret.to_owned() }, scheme: Some(scheme) });
+                return Ok(Satisfied { caller: Caller::Signature { secret: secret.to_owned() }, scheme: Some(scheme) });
             }
             (Err(SignatureError::MissingHeader { header }), _) => Why::Missing { header: header.to_owned() },
             (Err(SignatureError::Mismatch), Err(error)) => undecided(&error),

@@ -1,35 +1,35 @@
-//! What the environment says at start: every mistake is told at once, and none is found out by a request.
+//! Configuration from the environment. Reports every configuration error at startup.
 
 use std::collections::BTreeMap;
 
 use sluicegate_contract::Contract;
 use sluicegate_queue::{Binding, BindingError};
 
-/// The environment variable that names the one Secrets Manager secret.
-pub(crate) const SECRETS_ARN: &str = "SECRETS_ARN";
+/// The environment variable with the ARN or name of the Secrets Manager secret.
+pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 
 /// The deploy-time half of the contract.
 #[derive(Debug)]
 pub struct Config {
-    /// Where each logical queue of the contract lives.
+    /// The binding of each logical queue of the contract.
     pub bindings: BTreeMap<String, Binding>,
     /// The secret's ARN or name.
-    pub secrets_arn: String,
-    /// The broker of the queues that are bound to RabbitMQ; `None` when there are none.
+    pub secret_arn: String,
+    /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
     pub rabbitmq: Option<sluicegate_queue::rabbitmq::Config>,
 }
 
-/// One thing wrong with the environment.
+/// A configuration error.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A queue's binding is missing or not of a known form.
+    /// The binding of a queue is missing or malformed.
     #[error(transparent)]
     Binding(#[from] BindingError),
     /// A required variable is missing.
     #[error("{0} is not set; it names the secret that holds API keys and signing secrets")]
     Missing(&'static str),
-    /// The contract asks a queue for what it cannot do.
+    /// The contract requires a delay that the FIFO queue does not support.
     #[error("operation {operation} asks for a delay, which FIFO queues do not take per message (queue {queue})")]
     DelayOnFifo {
         /// The operation's id.
@@ -37,28 +37,28 @@ pub enum ConfigError {
         /// The logical queue.
         queue: String,
     },
-    /// A queue is bound to a broker that is not built in.
+    /// A queue is bound to a broker without support in this build.
     #[error("queue {queue} is bound to {broker}, which this function is built without; {remedy}")]
     NotBuiltIn {
         /// The logical queue.
         queue: String,
         /// The broker.
         broker: &'static str,
-        /// What to do.
+        /// The fix.
         remedy: &'static str,
     },
-    /// The environment that RabbitMQ needs has a mistake.
+    /// A RabbitMQ variable is malformed.
     #[cfg(feature = "rabbitmq")]
     #[error(transparent)]
     Rabbitmq(#[from] sluicegate_queue::rabbitmq::ConfigError),
-    /// A queue is bound to RabbitMQ, and nothing says where that is.
+    /// A queue is bound to RabbitMQ without a broker URL.
     #[cfg(feature = "rabbitmq")]
     #[error("RABBITMQ_URL is not set; it says where the exchange of queue {queue} is")]
     NoBroker {
         /// The first such queue.
         queue: String,
     },
-    /// The contract asks for a delay that no queue of the ladder is long enough for.
+    /// The contract requires a delay that exceeds every retry delay.
     #[cfg(feature = "rabbitmq")]
     #[error(
         "operation {operation} asks for a delay of {delay_s} s, longer than all of RABBITMQ_RETRY_DELAYS (queue {queue})"
@@ -77,7 +77,7 @@ impl Config {
     /// Reads the variables the contract needs through `lookup`.
     ///
     /// # Errors
-    /// Every mistake, not the first alone.
+    /// Every configuration error, not only the first.
     pub fn from_env(contract: &Contract, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let bindings = Binding::from_env(contract.queues().into_iter(), &lookup).unwrap_or_else(|wrong| {
@@ -93,17 +93,17 @@ impl Config {
         errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = rabbitmq(contract, &bindings, &lookup, &mut errors);
-        let secrets_arn = lookup(SECRETS_ARN).filter(|arn| !arn.is_empty());
-        match secrets_arn {
-            Some(secrets_arn) if errors.is_empty() => Ok(Self {
+        let secret_arn = lookup(SECRET_ARN).filter(|arn| !arn.is_empty());
+        match secret_arn {
+            Some(secret_arn) if errors.is_empty() => Ok(Self {
                 bindings,
-                secrets_arn,
+                secret_arn,
                 #[cfg(feature = "rabbitmq")]
                 rabbitmq,
             }),
             Some(_) => Err(errors),
             None => {
-                errors.push(ConfigError::Missing(SECRETS_ARN));
+                errors.push(ConfigError::Missing(SECRET_ARN));
                 Err(errors)
             }
         }
@@ -121,7 +121,7 @@ fn not_built_in(queue: &str, binding: &Binding) -> Option<ConfigError> {
     Some(ConfigError::NotBuiltIn { queue: queue.to_owned(), broker, remedy })
 }
 
-/// The broker, if a queue is bound to one: what nothing uses is not asked for.
+/// Returns the broker configuration if a queue is bound to RabbitMQ. Without such a queue its variables are ignored.
 #[cfg(feature = "rabbitmq")]
 fn rabbitmq(
     contract: &Contract,

@@ -1,8 +1,8 @@
 //! Stages 4 and 5: the [`Envelope`], and the broker's [`Receipt`] for it.
 //!
-//! The same request, repeated by the same principal with the same idempotency key, gives the same message id, without a store.
-//! Another request under the same key is another message, except where the contract says `fingerprint: none`.
-//! Only a receipt is a yes; whatever else the broker says, or does not say in time, is a 503 that may be repeated.
+//! A request repeated by the same principal with the same idempotency key gives the same message id, without a store.
+//! Another request under the same key is another message, unless the contract sets `fingerprint: none`. Only a receipt
+//! is a success. Any other outcome, a timeout included, is a 503 that may be repeated.
 
 use std::borrow::Cow;
 
@@ -19,11 +19,11 @@ use crate::{
     validate::Validated,
 };
 
-/// Makes the envelope of a validated request.
+/// Builds the envelope of a validated request.
 ///
 /// # Errors
-/// When a template names something the request does not have, or makes an attribute of it that CloudEvents does not allow:
-/// 422 with the pointer for a value of the body, 400 with the name for another.
+/// A template names a value that the request lacks, or gives an attribute that CloudEvents does not allow: 422 with the
+/// pointer for a value of the body, 400 with the name otherwise.
 pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> Result<Envelope, Rejection> {
     let authenticated = request.authenticated();
     let routed = authenticated.routed();
@@ -70,7 +70,7 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
     builder.build().map_err(|error| unfit(request, &error))
 }
 
-/// An attribute that an event must not carry, as a fault of the part of the request it was made of.
+/// Returns the rejection of an invalid attribute, with the part of the request that caused it.
 fn unfit(request: &Validated<'_>, error: &BuildError) -> Rejection {
     let enqueue = &request.authenticated().routed().operation().enqueue;
     let key = enqueue.idempotency.as_ref().map(|idempotency| &idempotency.key);
@@ -102,7 +102,7 @@ fn unfit(request: &Validated<'_>, error: &BuildError) -> Rejection {
     }
 }
 
-/// A value of the request that cannot be used: where it came from, and why.
+/// Returns the rejection of an unusable value, with its source and reason.
 fn refused(source: &Source, reason: &str) -> Rejection {
     match source {
         Source::Body(pointer) => Rejection {
@@ -113,7 +113,7 @@ fn refused(source: &Source, reason: &str) -> Rejection {
     }
 }
 
-/// Where a value of the request is, for a sentence about it.
+/// Returns the source of a value as words for an error text.
 fn place(source: &Source) -> String {
     match source {
         Source::Header(name) => format!("header {name}"),
@@ -123,10 +123,10 @@ fn place(source: &Source) -> String {
     }
 }
 
-/// Sends the envelope and waits until the broker has said that it holds it.
+/// Sends the envelope and waits for the confirm of the broker.
 ///
 /// # Errors
-/// 503 with Retry-After when it did not, or 413 when the message is larger than the queue takes.
+/// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of the queue.
 pub(crate) async fn send<P: Producer>(
     producer: &P,
     request: &Validated<'_>,
@@ -146,7 +146,7 @@ pub(crate) async fn send<P: Producer>(
 
 fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {
     let code = match error {
-        // The route let it pass, and with its envelope it is more than the broker carries.
+        // The body is within the limit of the route, but with its envelope it exceeds the limit of the broker.
         SendError::Refused { message_at_fault: true, .. } => Code::PayloadTooLarge,
         SendError::Unroutable { .. } => Code::Unroutable,
         _ => Code::QueueUnavailable,
@@ -197,7 +197,7 @@ fn render(request: &Validated<'_>, template: &Template) -> Result<String, Reject
         .map_err(|Missing(source)| refused(&source, lacks(request, &source)))
 }
 
-/// Says why there is no value for a placeholder, as the end of a sentence.
+/// Returns why a placeholder has no value, as the end of a sentence.
 fn lacks(request: &Validated<'_>, source: &Source) -> &'static str {
     if repeats(request, source) { SENT_TWICE } else { "is missing, or is not one value" }
 }
@@ -235,8 +235,8 @@ pub(crate) fn is_traceparent(value: &str) -> bool {
         if hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0') && span.bytes().any(|b| b != b'0'))
 }
 
-/// Whether it is a `tracestate` worth passing on: printable, within the 512 characters of W3C Trace Context, section 3.3.1.5. A
-/// bad one is dropped, because a trace must not cost the message.
+/// Whether it is a `tracestate` worth passing on: printable, within the 512 characters of W3C Trace Context, section
+/// 3.3.1.5. A bad one is dropped, because a trace must not cost the message.
 fn is_tracestate(value: &str) -> bool {
     value.len() <= 512 && value.bytes().all(|b| (b' '..=b'~').contains(&b))
 }

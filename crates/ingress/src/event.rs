@@ -1,9 +1,10 @@
-//! The edge: what API Gateway (HTTP API and REST API), Function URLs and load balancers send, as one [`Arrival`].
+//! HTTP requests from the events of API Gateway (HTTP API and REST API), Function URLs and load balancers, as one
+//! [`Arrival`].
 //!
-//! The shape is ours and tolerant: unknown and null fields do not matter. `lambda_http`'s own conversion drops repeated REST
-//! headers, adds a stage to paths, and panics on bad base64, an odd `Host` or an empty parameter list. Nothing here panics or
-//! loses a header, and the body is the exact bytes that arrived. An event of another kind is an error of the invocation,
-//! which names what is expected.
+//! Parsing tolerates unknown and null fields. `lambda_http` is not used for it, because it drops repeated REST headers,
+//! adds a stage to paths, and panics on bad base64, an invalid `Host` or an empty parameter list. This module does not
+//! panic, keeps every header, and returns the exact bytes of the body. Another kind of event is an error that names the
+//! supported ones.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,12 +16,12 @@ use serde_json::value::RawValue;
 
 use crate::rejection::{Code, Rejection};
 
-/// An HTTP request as it arrived, whichever service brought it.
+/// An HTTP request from any of the services.
 #[derive(Debug)]
 pub struct Arrival {
     /// The method, upper case.
     pub method: String,
-    /// The percent-encoded path, in one spelling for all paths that mean the same: only what must be is encoded.
+    /// The percent-encoded path in canonical form: only characters that require it are encoded.
     pub path: String,
     /// The stage the path may begin with (API Gateway puts a named stage there, unless a custom domain hides it).
     pub stage: Option<String>,
@@ -28,17 +29,17 @@ pub struct Arrival {
     pub query: String,
     /// Every header with every value.
     pub headers: HeaderMap,
-    /// The exact bytes, or why they cannot be had.
+    /// The exact bytes, or an error if they cannot be decoded.
     pub body: Result<Vec<u8>, BodyError>,
-    /// The caller's address as the service saw it.
+    /// The address of the caller according to the service.
     pub source_ip: Option<String>,
-    /// The service's id of this request.
+    /// The id of the request at the service.
     pub request_id: Option<String>,
-    /// Which service brought it: decides the answer's form.
+    /// The service, which determines the form of the answer.
     pub origin: Origin,
 }
 
-/// The body said it was base64 and is not.
+/// The body is marked as base64 but is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyError;
 
@@ -48,16 +49,16 @@ impl From<BodyError> for Rejection {
     }
 }
 
-/// Who brought the request.
+/// The service that sent the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// API Gateway HTTP API or a Function URL: payload format 2.0.
     V2,
     /// API Gateway REST API, or an HTTP API set to payload format 1.0.
     V1,
-    /// Application Load Balancer; `multi` says its target group has multi-value headers on.
+    /// Application Load Balancer.
     Alb {
-        /// The answer must then use `multiValueHeaders`.
+        /// The target group has multi-value headers enabled; the answer must use `multiValueHeaders`.
         multi: bool,
     },
 }
@@ -67,7 +68,7 @@ pub enum Origin {
 #[error("not an event of API Gateway, a Function URL or a load balancer: {0}")]
 pub struct EventError(String);
 
-/// The fields of all four kinds of event that are needed.
+/// The required fields of all four kinds of event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -113,10 +114,10 @@ struct ContextIdentity {
 }
 
 impl Arrival {
-    /// Reads an event.
+    /// Parses an event.
     ///
     /// # Errors
-    /// When the event is none of the four kinds.
+    /// The event is not one of the four kinds.
     pub fn from_event(event: &RawValue) -> Result<Self, EventError> {
         let event: Event = serde_json::from_str(event.get()).map_err(|error| EventError(error.to_string()))?;
         let arrival = match (&event.request_context.elb, event.version.as_deref()) {
@@ -146,7 +147,7 @@ impl Arrival {
 
     fn from_v1(event: Event) -> Option<Self> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        // HTTP APIs name the payload format, REST APIs do not.
+        // HTTP APIs set the payload format version, REST APIs do not.
         let form = if event.version.is_some() { PathForm::Decoded } else { PathForm::Encoded };
         Some(Self {
             method: event.http_method?,
@@ -171,7 +172,7 @@ impl Arrival {
             stage: None,
             // A load balancer does not decode the query: it is percent-encoded already.
             query: query(event.query_string_parameters, event.multi_value_query_string_parameters, str::to_owned),
-            // The balancer appends the address it saw; what stands before it is the client's word.
+            // The load balancer appends the address it saw; earlier addresses are set by the client.
             source_ip: text("x-forwarded-for").and_then(|all| all.rsplit(',').next()).map(|ip| ip.trim().to_owned()),
             request_id: text("x-amzn-trace-id").map(str::to_owned),
             headers,
@@ -180,15 +181,15 @@ impl Arrival {
         })
     }
 
-    /// The path without its stage, when it begins with it.
+    /// Returns the path without its stage, if it begins with the stage.
     #[must_use]
     pub fn unstaged_path(&self) -> Option<&str> {
         let rest = self.path.strip_prefix('/')?.strip_prefix(self.stage.as_deref()?)?;
         rest.starts_with('/').then_some(rest)
     }
 
-    /// A header's value, if it was sent once and is text. HTTP APIs and Function URLs join the values of a repeated
-    /// header with commas, which is one value here.
+    /// Returns the value of a header that was sent once and is text. HTTP APIs and Function URLs join the values of a
+    /// repeated header with commas, which count as one value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
@@ -196,21 +197,21 @@ impl Arrival {
         std::str::from_utf8(value.as_bytes()).ok()
     }
 
-    /// Whether a header was sent more than once, so that [`header`](Self::header) has no value for it.
+    /// Returns whether a header was sent more than once, so that [`header`](Self::header) has no value for it.
     #[must_use]
     pub fn repeats_header(&self, name: &str) -> bool {
         self.headers.get_all(name).iter().nth(1).is_some()
     }
 
-    /// A query parameter's value, decoded, if it was sent once.
+    /// Returns the decoded value of a query parameter that was sent once.
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut values = self.query_values(name);
         values.next().filter(|_| values.next().is_none()).and_then(form_decoded)
     }
 
-    /// Whether a query parameter was sent more than once, so that [`query_value`](Self::query_value) has no value for
-    /// it.
+    /// Returns whether a query parameter was sent more than once, so that [`query_value`](Self::query_value) has no
+    /// value for it.
     #[must_use]
     pub fn repeats_query(&self, name: &str) -> bool {
         self.query_values(name).nth(1).is_some()
@@ -222,7 +223,7 @@ impl Arrival {
     }
 }
 
-/// What a segment of a path has as it is: `pchar` of RFC 3986, section 3.3. Everything else is percent-encoded.
+/// Characters that are percent-encoded in a path segment: all except `pchar` of RFC 3986, section 3.3.
 const ENCODED_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -242,17 +243,16 @@ const ENCODED_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// How a service hands the path over. Captured from all of them: <https://github.com/hotsock/voker/pull/8>.
+/// The encoding of the path in an event. Captured from every service: <https://github.com/hotsock/voker/pull/8>.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PathForm {
-    /// Percent-encoded as it was sent: REST APIs, Function URLs, load balancers.
+    /// Percent-encoded as sent: REST APIs, Function URLs, load balancers.
     Encoded,
     /// Decoded, so that a `%` is a `%`: HTTP APIs, in both payload formats.
     Decoded,
 }
 
-/// The one spelling of paths that mean the same (RFC 3986, section 6.2.2). A segment whose encoding is broken stays as
-/// it is.
+/// Returns the canonical form of a path (RFC 3986, section 6.2.2). A segment with a broken encoding is unchanged.
 fn canonical(path: String, form: PathForm) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&b);
     if path.bytes().all(is_plain) {
@@ -274,7 +274,7 @@ fn canonical(path: String, form: PathForm) -> String {
     text
 }
 
-/// `<id>.lambda-url.<region>.on.aws`, and the like in other partitions and emulators.
+/// Returns whether the domain is `<id>.lambda-url.<region>.on.aws`, or its form in other partitions and emulators.
 fn is_function_url(domain_name: &str) -> bool {
     domain_name.split('.').nth(1) == Some("lambda-url")
 }
@@ -286,7 +286,7 @@ fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(text).decode_utf8().ok()
 }
 
-/// The parameters as a query string; the multi-value map has all that the other has.
+/// Returns the parameters as a query string. The multi-value map, if present, has every parameter.
 fn query(single: Option<Single>, multi: Option<Multi>, encode: impl Fn(&str) -> String) -> String {
     let pairs: Vec<String> = match multi {
         Some(multi) => multi
@@ -303,8 +303,8 @@ fn query(single: Option<Single>, multi: Option<Multi>, encode: impl Fn(&str) -> 
     pairs.join("&")
 }
 
-/// Every value of the multi-value map, and those headers that only the single-value map has. What is no legal header cannot
-/// have come over HTTP and is left out.
+/// Returns every value of the multi-value map, and the headers that only the single-value map has. Illegal headers
+/// cannot come from HTTP and are dropped.
 fn headers(single: Option<Single>, multi: Option<Multi>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let legal = |name: &str, value: &str| {

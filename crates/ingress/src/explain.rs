@@ -1,13 +1,13 @@
-//! Why a document breaks its schema: each fault with its pointer, in bounded time and memory.
+//! Schema faults of an invalid document, each with its pointer, in bounded time and memory.
 //!
-//! `jsonschema` collects every error before it hands out the first, clones the value at each failed alternative and tries
-//! alternatives inside alternatives without a limit, which costs gigabytes for a hostile body. Here it decides whether a
-//! document is valid, and whether one value passes the keywords that look at nothing below it. The walk through the
-//! document in search of the reasons is bounded: at most [`FAULTS_MAX`] faults and [`STEPS_MAX`] steps. A document that
-//! needs more is refused all the same, without its place.
+//! `jsonschema` collects every error before it returns the first, clones the value at each failed alternative and tries
+//! nested alternatives without a limit, which takes gigabytes for a hostile body. It is used only to decide whether a
+//! document is valid, and whether a value passes the keywords that do not look below it. The search for faults is
+//! bounded by [`FAULTS_MAX`] faults and [`STEPS_MAX`] steps. A document that needs more steps is refused without a
+//! pointer.
 //!
-//! `unevaluatedProperties` and `unevaluatedItems` depend on which other keywords have passed; they are named at the value
-//! they are about, without the member.
+//! `unevaluatedProperties` and `unevaluatedItems` depend on the results of other keywords. Their faults name the value,
+//! not the member.
 
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
@@ -20,17 +20,17 @@ use crate::{
     schemas,
 };
 
-/// Steps the search takes: a schema that looks at a value is one, and a large value is more. A body of the default size has
-/// no more values than that.
+/// The limit of steps. A schema applied to a value is one step, or more for a large value. A body of the default size
+/// does not have more values.
 const STEPS_MAX: usize = 256 * 1024;
 
-/// Members, items or bytes of a value that make another step.
+/// Members, items or bytes of a value per additional step.
 const STEP_SIZE: usize = 64;
 
-/// Schemas inside schemas that the search follows, those without a step down in the document included: it recurses.
+/// The limit of recursion: nested schemas, also those applied to the same value.
 const DEPTH_MAX: usize = 512;
 
-/// A schema in the form the search needs.
+/// A schema prepared for the search.
 pub(crate) struct Explainer {
     /// The schema itself, then its `$defs` by their numbers (see the contract crate), then all others.
     nodes: Vec<Node>,
@@ -41,7 +41,7 @@ pub(crate) struct Explainer {
 struct Node {
     /// The schema `false`.
     never: bool,
-    /// The keywords that look at nothing below the value.
+    /// The keywords that do not look below the value.
     checks: Option<Validator>,
     /// `allOf` and `$ref`.
     all_of: Vec<usize>,
@@ -73,7 +73,7 @@ impl Node {
 }
 
 impl Explainer {
-    /// Reads a schema that stands alone, with its references in the form the contract crate bundles them.
+    /// Prepares a self-contained schema, with references as bundled by the contract crate.
     pub(crate) fn new(schema: &Value) -> Self {
         let definitions = schema.get("$defs").and_then(Value::as_object);
         let count = definitions.map_or(0, Map::len);
@@ -140,7 +140,7 @@ impl Explainer {
         node
     }
 
-    /// The faults of a document that is not valid: at least one, and [`FAULTS_MAX`] at most.
+    /// Returns the faults of an invalid document: at least one, at most [`FAULTS_MAX`].
     pub(crate) fn faults(&self, document: &Value) -> Vec<Fault> {
         let mut search = Search { nodes: &self.nodes, steps_left: STEPS_MAX, depth: 0, gave_up: false, suspect: None };
         let mut found = Vec::new();
@@ -155,7 +155,7 @@ impl Explainer {
     }
 }
 
-/// `#` or `#/$defs/N`.
+/// Returns the node of the reference `#` or `#/$defs/N`.
 fn target(reference: &Value) -> usize {
     let number = reference.as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -165,7 +165,7 @@ fn pattern(text: String) -> Option<Validator> {
     schemas::compile(&serde_json::json!({ "pattern": text }))
 }
 
-/// A place in the document.
+/// A location in the document.
 struct At<'a> {
     above: Option<&'a At<'a>>,
     step: Step<'a>,
@@ -213,18 +213,18 @@ impl Found {
     }
 }
 
-/// What one search has left to spend.
+/// The state of a search.
 struct Search<'e> {
     nodes: &'e [Node],
     steps_left: usize,
     depth: usize,
     gave_up: bool,
-    /// Where an unevaluated member or item may be, should nothing else be found.
+    /// The value with an unevaluated member or item, reported if no other fault is found.
     suspect: Option<Found>,
 }
 
 impl Search<'_> {
-    /// Adds what is wrong with `value` by the schema at `index`.
+    /// Adds the faults of `value` against the schema at `index`.
     fn visit(&mut self, index: usize, value: &Value, at: &At<'_>, found: &mut Vec<Found>) {
         let Some(node) = self.nodes.get(index) else { return };
         if found.len() >= FAULTS_MAX || !self.spend(value) {
@@ -235,7 +235,7 @@ impl Search<'_> {
         self.depth -= 1;
     }
 
-    /// Whether the search may go on.
+    /// Spends the steps of a value. Returns whether the search may continue.
     fn spend(&mut self, value: &Value) -> bool {
         let size = match value {
             Value::Array(items) => items.len(),
@@ -254,7 +254,7 @@ impl Search<'_> {
             found.push(Found::new(at, "is not allowed here"));
         }
         if let Some(checks) = node.checks.as_ref().filter(|checks| !checks.is_valid(value)) {
-            // As many errors as the schema has keywords and required names, each a reference to the value.
+            // At most one error per keyword and required name, each a reference to the value.
             let errors = checks.iter_errors(value).take(FAULTS_MAX);
             found.extend(errors.map(|error| Found::new(at, error.masked_with("the value").to_string())));
         }
@@ -276,12 +276,12 @@ impl Search<'_> {
         self.any_of(&node.any_of, value, at, found);
         self.one_of(&node.one_of, value, at, found);
         if let Some(not) = node.not
-            && self.holds(not, value, at)
+            && self.satisfies(not, value, at)
         {
             found.push(Found::new(at, "the value is what the schema's `not` excludes"));
         }
         if let Some(condition) = node.condition {
-            let branch = if self.holds(condition, value, at) { node.then } else { node.otherwise };
+            let branch = if self.satisfies(condition, value, at) { node.then } else { node.otherwise };
             branch.into_iter().for_each(|branch| self.visit(branch, value, at, found));
         }
         if let Some(keyword) = node.unevaluated
@@ -292,7 +292,7 @@ impl Search<'_> {
         }
     }
 
-    fn holds(&mut self, index: usize, value: &Value, at: &At<'_>) -> bool {
+    fn satisfies(&mut self, index: usize, value: &Value, at: &At<'_>) -> bool {
         let mut found = Vec::new();
         self.visit(index, value, at, &mut found);
         found.is_empty() && !self.gave_up
@@ -338,7 +338,7 @@ impl Search<'_> {
         let Some(contains) = node.contains else { return };
         let mut count = 0;
         for (index, item) in items.iter().enumerate() {
-            count += u64::from(self.holds(contains, item, &at.below(Step::Item(index))));
+            count += u64::from(self.satisfies(contains, item, &at.below(Step::Item(index))));
             if self.gave_up {
                 return;
             }
@@ -383,12 +383,12 @@ impl Search<'_> {
     }
 }
 
-/// The alternative a value was most likely meant to be: the one whose first difference lies deepest, and of several the one
-/// with the fewest faults.
+/// The alternative closest to the value: the one whose first difference is deepest, and of several the one with the
+/// fewest faults.
 #[derive(Default)]
 struct Nearest {
     faults: Vec<Found>,
-    /// What each alternative says that has one fault, with the value itself.
+    /// The texts of alternatives whose only fault is the value itself.
     here: Vec<String>,
     alternatives: usize,
 }
@@ -407,7 +407,7 @@ impl Nearest {
         }
     }
 
-    /// When no alternative got further than the others, the fault is that none of them fits.
+    /// Returns the faults of the closest alternative, or a single fault if every alternative fails at the value itself.
     fn into_faults(mut self, at: &At<'_>) -> Vec<Found> {
         if self.here.len() > 1 && self.here.len() == self.alternatives {
             self.here.dedup();

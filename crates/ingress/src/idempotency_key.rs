@@ -1,22 +1,22 @@
-//! Idempotency keys as clients write them.
+//! Idempotency keys from headers.
 //!
 //! The value of `Idempotency-Key` is a structured-field string (Idempotency-Key draft 07, section 2.1): quoted, with
-//! `\"` and `\\` as its only escapes. Most clients send it bare, so both name the same key. A bare key has no comma:
-//! HTTP APIs and Function URLs join repeated headers with commas, so that `a,b` may be two keys. Keys from elsewhere
-//! are taken as they are.
+//! `\"` and `\\` as its only escapes. Most clients send it bare, so both forms give the same key. A bare key has no
+//! comma: HTTP APIs and Function URLs join repeated headers with commas, so that `a,b` may be two keys. Keys from other
+//! headers are used unchanged.
 
 use std::borrow::Cow;
 
-/// The longest idempotency key, in characters, its quotes not counted. The draft leaves the length to the server.
+/// The longest idempotency key, in characters without quotes. The draft leaves the limit to the server.
 pub(crate) const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
-/// The one header whose value is a structured-field string.
+/// The only header whose value is a structured-field string.
 const HEADER: &str = "idempotency-key";
 
-/// The rest of a sentence about a header or a query parameter that came with several values.
+/// The end of a sentence about a repeated header or query parameter.
 pub(crate) const SENT_TWICE: &str = "was sent more than once";
 
-/// Why a text is not an idempotency key. Displayed as the rest of a sentence about it.
+/// The reason why a text is not an idempotency key, displayed as the end of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
     #[error("{SENT_TWICE}; send it once, and put a key that has a comma in double quotes")]
@@ -29,7 +29,7 @@ pub(crate) enum KeyError {
     Characters,
 }
 
-/// Reads the value of the header `name` as a key.
+/// Parses the value of the header `name` as a key.
 pub(crate) fn from_header<'v>(name: &str, value: &'v str) -> Result<Cow<'v, str>, KeyError> {
     let key = if name == HEADER { unquoted(value.trim_matches(' '))? } else { Cow::Borrowed(value) };
     check(&key)?;

@@ -1,7 +1,7 @@
-//! JSON text read in one pass, with every duplicate member refused.
+//! JSON parsing in one pass, with duplicate members refused.
 //!
-//! RFC 8259, section 4, leaves open which of two members of one name counts: a validator that takes the last and a reader
-//! that takes the first would see two documents. What is validated must be what is handled, so there is only one.
+//! RFC 8259, section 4, leaves open which of two members of one name counts. A validator that uses the last and a
+//! reader that uses the first would see different documents, so duplicates are refused.
 
 use std::{cell::RefCell, fmt};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, map::Entry};
 
 use crate::pointer::Pointer;
 
-/// Why a text is not a JSON document.
+/// The reason why a text is not a JSON document.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum JsonError {
     /// Not JSON, or nested deeper than `serde_json`'s 128 levels.
@@ -20,11 +20,11 @@ pub(crate) enum JsonError {
         /// From 1, in bytes.
         column: usize,
     },
-    /// An object has two members of one name, however each is escaped.
+    /// An object has two members of one name, compared unescaped.
     Duplicate(Pointer),
 }
 
-/// Reads a document. Memory is that of the [`Value`].
+/// Parses a document. Uses no memory beyond the [`Value`].
 ///
 /// # Errors
 /// The first fault, in the order of the text.
@@ -38,8 +38,8 @@ pub(crate) fn parse(text: &str) -> Result<Value, JsonError> {
     })
 }
 
-/// Checks the syntax alone, without memory for the document. Strings with half a surrogate pair and duplicate members
-/// pass, because a recipient of the bytes may take them.
+/// Checks only the syntax, without memory for the document. Strings with half a surrogate pair and duplicate members
+/// pass, because a recipient of the bytes may accept them.
 ///
 /// # Errors
 /// [`JsonError::Syntax`].
@@ -53,14 +53,15 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// Builds a [`Value`] as `serde_json` does, but for duplicate members. Their path is collected from the inside out.
+/// Builds a [`Value`] as `serde_json` does, but fails on duplicate members. Their path is collected from the inside
+/// out.
 #[derive(Clone, Copy)]
 struct Strict<'p> {
     duplicate: &'p RefCell<Option<Vec<String>>>,
 }
 
 impl Strict<'_> {
-    /// Adds a level to the path of the duplicate that `error` is about, if it is about one.
+    /// Adds a level to the path of the duplicate, if `error` is about one.
     fn above<E>(self, name: impl ToString, error: E) -> E {
         if let Some(path) = self.duplicate.borrow_mut().as_mut() {
             path.push(name.to_string());

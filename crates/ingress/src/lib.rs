@@ -1,13 +1,14 @@
 //! Signed HTTPS in, durable queue out: a 202 means that the broker holds the message.
 //!
-//! [`Ingress::admit`] is the whole story; each stage is a type that only the stage before it can make, in a file of its own.
+//! [`Ingress::admit`] runs the stages in order. Each stage is a type, in a separate file, that only the previous stage
+//! can construct.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
 
 mod answer;
+mod any_producer;
 mod authenticate;
-mod backend;
 mod config;
 mod enqueue;
 mod event;
@@ -18,11 +19,11 @@ mod limit;
 mod media_type;
 mod pointer;
 mod rejection;
+mod request_record;
 mod route;
 mod schemas;
 mod secrets;
 mod serve;
-mod trail;
 mod validate;
 
 use std::{
@@ -43,23 +44,23 @@ pub use sluicegate_contract::EmbeddedContract;
 
 pub use crate::{
     answer::{Answer, LambdaAnswer},
+    any_producer::AnyProducer,
     authenticate::Authenticated,
-    backend::Backend,
     config::{Config, ConfigError},
     event::{Arrival, EventError, Origin},
     rejection::{ANSWER_BYTES_MAX, Code, Fault, Rejection},
+    request_record::RequestRecord,
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
     serve::{from_env, serve},
-    trail::Trail,
     validate::Validated,
 };
 use crate::{limit::RateLimits, schemas::Schemas};
 
-/// Left of the function's time for the answer, once the broker has been given up.
+/// The time reserved for the answer after the broker has timed out.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
 
-/// Embeds the contract that `sluicegate_contract::build` has checked. The value is an [`EmbeddedContract`] for [`serve`].
+/// Embeds the contract that `sluicegate_contract::build` has checked, as an [`EmbeddedContract`] for [`serve`].
 #[macro_export]
 macro_rules! embedded_contract {
     () => {
@@ -81,7 +82,7 @@ pub struct Ingress<P, S> {
 }
 
 impl<P: Producer, S: SecretSource> Ingress<P, S> {
-    /// An ingress for the contract, with a producer for each of its queues. Reads nothing and connects to nothing.
+    /// Returns an ingress for the contract, with a producer for each of its queues. Performs no I/O.
     pub fn new(contract: &'static Contract, producers: BTreeMap<String, P>, secrets: S) -> Self {
         Self {
             contract,
@@ -93,14 +94,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
     }
 
-    /// The same, with a line of metrics for each request.
+    /// Writes a line of metrics for each request.
     #[must_use]
     pub fn with_metrics(mut self, emitter: Option<Emitter>) -> Self {
         self.emitter = emitter;
         self
     }
 
-    /// Answers one Lambda event; every refusal is an answer too.
+    /// Answers a Lambda event. A rejection is an answer, not an error.
     ///
     /// # Errors
     /// Only for an event that is not an HTTP request.
@@ -113,39 +114,44 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     }
 
     async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {
-        let mut trail = Trail::new(&arrival, context);
-        let result = match self.about(&arrival) {
+        let mut record = RequestRecord::new(&arrival, context);
+        let result = match self.describe(&arrival) {
             Some(Ok(answer)) => {
-                trail.described(answer.status);
+                record.described(answer.status);
                 return answer;
             }
             Some(Err(rejection)) => Err(rejection),
-            None => self.admit(arrival, context, &mut trail).await,
+            None => self.admit(arrival, context, &mut record).await,
         };
-        trail.tell(&result, self.emitter.as_ref());
+        record.emit(&result, self.emitter.as_ref());
         match result {
             Ok(receipt) => accepted(&receipt),
             Err(rejection) => refused(&rejection),
         }
     }
 
-    /// The whole path of a request, from its route to the broker's receipt. What is learnt on the way is left in `trail`.
+    /// Admits a request, from its route to the receipt of the broker. Each stage adds to `record`.
     ///
     /// # Errors
     /// The [`Rejection`] of the first stage that refuses.
-    pub async fn admit(&self, arrival: Arrival, context: &Context, trail: &mut Trail) -> Result<Receipt, Rejection> {
+    pub async fn admit(
+        &self,
+        arrival: Arrival,
+        context: &Context,
+        record: &mut RequestRecord,
+    ) -> Result<Receipt, Rejection> {
         let now = SystemTime::now();
         let deadline = Instant::now() + time_left(context, now);
 
         let routed = Routed::new(self.contract, arrival)?;
         let operation = routed.operation();
-        trail.routed(operation);
+        record.routed(operation);
         let now = OffsetDateTime::from(now);
         let authenticated = Authenticated::new(routed, self.contract, &self.secrets, now.unix_timestamp()).await?;
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
         let envelope = enqueue::envelope(&validated, now)?;
-        trail.typed(envelope.event_type());
+        record.typed(envelope.event_type());
 
         let queue = &operation.enqueue.queue;
         let producer = self.producers.get(queue).ok_or_else(|| {
@@ -154,12 +160,12 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
         let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
-        trail.sent(started.elapsed());
+        record.sent(started.elapsed());
         receipt
     }
 
-    /// What the API says about itself: its description, and the methods of a route.
-    fn about(&self, arrival: &Arrival) -> Option<Result<Answer, Rejection>> {
+    /// Answers a request for the API document or for the methods of a route; `None` for any other request.
+    fn describe(&self, arrival: &Arrival) -> Option<Result<Answer, Rejection>> {
         const DOCUMENT_ALLOW: &str = "GET, HEAD, OPTIONS";
         if [Some(arrival.path.as_str()), arrival.unstaged_path()].contains(&Some(DOCUMENT_PATH)) {
             return Some(match arrival.method.as_str() {

@@ -1,7 +1,7 @@
-//! The route's rate limit, per principal or per address (GCRA, 429 with Retry-After).
+//! Rate limits of a route, per principal or per address (GCRA, 429 with Retry-After).
 //!
-//! It counts in this execution environment alone: with N environments the whole is N times the limit. It keeps one noisy
-//! caller from filling a queue; a hard ceiling over all environments is the gateway's throttling.
+//! A limit counts within one execution environment: N environments admit N times the limit. It keeps one noisy caller
+//! from filling a queue. For a hard limit over all environments use the throttling of the gateway.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,19 +25,18 @@ use crate::{
     rejection::{Code, Rejection},
 };
 
-/// Callers remembered per route. A new caller always has an allowance of its own; when there are too many, those are
-/// forgotten that were silent while half as many others called, and have their full allowance when they return. So a
-/// caller that runs wild stays limited among any number of others.
+/// Callers remembered per route. A new caller starts with a full allowance. A caller is forgotten once half that number
+/// of other callers have called since its last request, so a caller that keeps calling stays limited among any number
+/// of others.
 pub(crate) const CALLERS_MAX: usize = 10_000;
 
 type Limiter<C = DefaultClock> = RateLimiter<u64, Callers, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// The state of the callers heard of last: constant work for each request, at most [`CALLERS_MAX`] entries of constant
-/// size.
+/// The state of the latest callers: constant work for each request, at most [`CALLERS_MAX`] entries of constant size.
 #[derive(Default)]
 struct Callers(Mutex<Generations>);
 
-/// When `young` is full it becomes `old`, and what was old is forgotten. Who calls is, or becomes, young.
+/// When `young` is full it replaces `old`. A call moves its caller to `young`.
 #[derive(Default)]
 struct Generations {
     young: HashMap<u64, Nanos>,
@@ -45,7 +44,7 @@ struct Generations {
 }
 
 impl StateStore for Callers {
-    /// A hash of the caller: keys are as short as any, however long the text was that a proxy forwarded.
+    /// A hash of the caller, so that keys have a constant size whatever text a proxy forwards.
     type Key = u64;
 
     fn measure_and_replace<T, F, E>(&self, caller: &u64, measure: F) -> Result<T, E>
@@ -67,7 +66,7 @@ impl StateStore for Callers {
     }
 }
 
-/// One limiter per route that asks for one.
+/// The limiters of the routes with a limit.
 pub(crate) struct RateLimits {
     by_operation: BTreeMap<&'static str, (RateLimitBy, Limiter)>,
     clock: DefaultClock,
@@ -75,7 +74,7 @@ pub(crate) struct RateLimits {
 }
 
 impl RateLimits {
-    /// The limits of the contract; a limit of zero cannot be in it.
+    /// Returns the limits of the contract, which cannot contain a limit of zero.
     #[must_use]
     pub(crate) fn new(contract: &'static Contract) -> Self {
         let clock = DefaultClock::default();
@@ -93,10 +92,10 @@ impl RateLimits {
         Self { by_operation, clock, hasher: RandomState::new() }
     }
 
-    /// Takes one from the caller's allowance.
+    /// Takes one request from the allowance of the caller.
     ///
     /// # Errors
-    /// When nothing is left of it; `Retry-After` says when there is.
+    /// 429 if the allowance is used up, with the waiting time in `Retry-After`.
     pub(crate) fn check(&self, request: &Authenticated<'_>) -> Result<(), Rejection> {
         let operation = request.routed().operation();
         let Some((by, limiter)) = self.by_operation.get(operation.id.as_str()) else { return Ok(()) };
@@ -118,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Three requests a minute, on a clock that stands still unless it is advanced.
+    /// Returns a limiter of three requests a minute on a manual clock.
     fn limiter(clock: &FakeRelativeClock) -> Limiter<FakeRelativeClock> {
         let quota = Quota::with_period(Duration::from_secs(20)).unwrap().allow_burst(NonZeroU32::new(3).unwrap());
         Limiter::new(quota, Callers::default(), clock.clone())
@@ -142,19 +141,19 @@ mod tests {
         let few = time(0..1_000, &limiter);
         let many = time(1_000..1_000_000, &limiter);
         println!("per request: {few:?} of 1,000 callers, {many:?} of a million");
-        // Ten times leaves room for caches and for a busy machine; a sweep of all callers for each request is a
-        // thousand times.
+        // A factor of ten allows for caches and load; a sweep of all callers for each request would take a factor of a
+        // thousand.
         assert!(many < few * 10 + Duration::from_micros(1), "{few:?} became {many:?}");
         assert!(remembered(limiter) <= CALLERS_MAX);
     }
 
     #[test]
-    fn a_caller_that_runs_wild_stays_limited_among_many_others() {
+    fn a_runaway_caller_stays_limited_among_many_others() {
         let limiter = limiter(&FakeRelativeClock::default());
         let mut allowed = 0;
         for other in 1..=100_000 {
             allowed += u32::from(limiter.check_key(&0).is_ok());
-            assert!(limiter.check_key(&other).is_ok(), "another caller has an allowance of its own");
+            assert!(limiter.check_key(&other).is_ok(), "another caller has a separate allowance");
         }
         assert_eq!(allowed, 3);
     }

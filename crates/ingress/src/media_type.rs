@@ -1,5 +1,5 @@
-//! The `Content-Type` field (RFC 9110, section 8.3.1): optional white space is spaces and tabs, and a quoted parameter may
-//! hold a semicolon.
+//! The `Content-Type` field (RFC 9110, section 8.3.1): optional white space is spaces and tabs, and a quoted parameter
+//! may hold a semicolon.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,12 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// Type and subtype, as they were sent.
+/// Returns type and subtype as sent.
 pub(crate) fn essence(field: &str) -> &str {
     trim(field.split(';').next().unwrap_or_default())
 }
 
-/// The value of the parameter `charset`, without its quotes.
+/// Returns the value of the parameter `charset` without quotes.
 pub(crate) fn charset(field: &str) -> Option<&str> {
     parts(field).skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -21,7 +21,7 @@ pub(crate) fn charset(field: &str) -> Option<&str> {
     })
 }
 
-/// The field as it is stored: type and subtype in lower case, each parameter after `; `.
+/// Returns the normalized field: type and subtype in lower case, each parameter after `; `.
 pub(crate) fn normalized(field: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/+-.".contains(&byte);
     if field.bytes().all(is_plain) {
@@ -35,7 +35,7 @@ pub(crate) fn normalized(field: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// What stands between the semicolons that are not in quotes.
+/// Returns the parts between semicolons outside quotes.
 fn parts(field: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     field

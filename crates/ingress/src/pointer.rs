@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901) that fit an answer: the sender of a document chooses its names.
+//! JSON pointers (RFC 6901) of bounded length for answers, because the sender of a document chooses its names.
 
 use sluicegate_contract::pointer::escape;
 
@@ -8,14 +8,14 @@ pub(crate) const POINTER_BYTES_MAX: usize = 256;
 /// A pointer of at most [`POINTER_BYTES_MAX`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pointer {
-    /// The pointer, to the place itself or, when cut, to one of those it lies in.
+    /// The pointer to the value or, if cut, to one of its ancestors.
     pub(crate) text: String,
-    /// The place lies deeper.
+    /// Whether the value is below `text`.
     pub(crate) is_cut: bool,
 }
 
 impl Pointer {
-    /// The pointer of these names, from the outside in, as far as it fits.
+    /// Returns the pointer of these names, from the outside in, up to the limit.
     pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
         let mut text = String::new();
         for name in names {

@@ -1,8 +1,8 @@
-//! Ingress's no: every refusal as an RFC 9457 problem with a stable `code`.
+//! Rejections as RFC 9457 problem documents, each with a stable `code`.
 //!
-//! The caller is told what it can act on: the status, the code, a sentence about its own request, and for schema errors
-//! the JSON pointer of each fault. What only the operator may know (broker and secret-store errors) goes to `log` and never
-//! into the answer.
+//! The answer has what the caller can act on: the status, the code, a sentence about the request, and for schema errors
+//! the JSON pointer of each fault. Details for the operator (broker and secret-store errors) go to `log` and never into
+//! the answer.
 
 use std::borrow::Cow;
 
@@ -11,16 +11,16 @@ use serde::Serialize;
 
 use crate::pointer::Pointer;
 
-/// Faults in one answer; a document with more is wrong enough (keeps the answer small).
+/// The limit of faults in one answer, which keeps it small.
 pub(crate) const FAULTS_MAX: usize = 32;
 
-/// The largest problem document, in bytes. Ours: what names and schemas others have chosen must not make an answer large.
+/// The largest problem document, in bytes. Names and schemas chosen by others must not make an answer large.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest detail of one fault, in bytes.
 const FAULT_DETAIL_BYTES_MAX: usize = 256;
 
-/// The longest detail of a problem, in bytes. JSON writes a byte with six at most.
+/// The longest detail of a problem, in bytes. JSON escapes a byte to at most six.
 const DETAIL_BYTES_MAX: usize = 2 * 1024;
 
 /// The detail of [`Code::SchemaViolated`].
@@ -29,30 +29,30 @@ pub(crate) const SCHEMA_VIOLATED: &str = "The body is JSON, and not what this ro
 /// Seconds a caller should wait when the queue or the secret store does not answer.
 pub(crate) const UNAVAILABLE_RETRY_AFTER_S: u64 = 5;
 
-/// Why a request was not admitted. The `code` strings are part of the API and never change their meaning.
+/// The reason of a rejection. The `code` strings are part of the API and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// 400: the path is not valid percent-encoded UTF-8, or too long for an event.
     PathInvalid,
     /// 404: no route has this path.
     RouteUnknown,
-    /// 405: the route exists, the method does not; `Allow` names those that do.
+    /// 405: the path exists, but not with this method; `Allow` lists its methods.
     MethodNotAllowed,
-    /// 413: the body is larger than the route takes.
+    /// 413: the body is larger than the limit of the route.
     PayloadTooLarge,
-    /// 401: no credentials of a kind the route takes.
+    /// 401: the route requires credentials, and none were sent.
     CredentialsMissing,
-    /// 401: credentials were sent and are not valid.
+    /// 401: the credentials are not valid.
     CredentialsInvalid,
-    /// 403: the principal lacks a scope the route asks for.
+    /// 403: the principal lacks a scope that the route requires.
     ScopeMissing,
     /// 429: the route's rate limit for this caller is used up.
     RateLimited,
-    /// 415: the media type, or its charset, is not one the route takes.
+    /// 415: the route does not accept the media type or its charset.
     MediaTypeUnsupported,
-    /// 415: the body has a content coding, such as gzip; `Accept-Encoding` names what is taken.
+    /// 415: the body has a content coding, such as gzip; `Accept-Encoding` lists the accepted ones.
     ContentEncodingUnsupported,
-    /// 400: the body is not what its transport encoding says (base64).
+    /// 400: the body is marked as base64 but is not.
     BodyEncodingInvalid,
     /// 400: a body is required and none was sent.
     BodyMissing,
@@ -64,16 +64,16 @@ pub enum Code {
     ParameterInvalid,
     /// 400: a required idempotency key is missing, or not usable.
     IdempotencyKeyInvalid,
-    /// 422: the body is JSON and breaks the schema.
+    /// 422: the body is JSON but does not match the schema.
     SchemaViolated,
-    /// 503: the broker did not confirm; the request may be repeated with the same idempotency key. With an `id`, the
-    /// message of that id may be stored; without one it is not.
+    /// 503: the broker did not confirm; the request may be repeated with the same idempotency key. If the answer has an
+    /// `id`, the message of that id may be stored; otherwise it is not.
     QueueUnavailable,
-    /// 503: the broker has no queue to put the message on, until an operator binds one.
+    /// 503: the broker has no queue for the message until an operator binds one.
     Unroutable,
-    /// 503: the secrets that decide who may pass could not be read.
+    /// 503: the secrets could not be read.
     SecretsUnavailable,
-    /// 500: a fault of ours; nothing was stored.
+    /// 500: an internal error; nothing was stored.
     Internal,
 }
 
@@ -119,18 +119,18 @@ impl Code {
     }
 }
 
-/// One thing wrong with the body: where, and what.
+/// A fault of the body: its pointer and a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// JSON pointer (RFC 6901) into the body, 256 bytes at most: a longer one is cut to a place around the fault, and
-    /// `detail` says so.
+    /// JSON pointer (RFC 6901) into the body, 256 bytes at most. A longer one is cut to an ancestor, and `detail` says
+    /// so.
     pub pointer: String,
-    /// What is expected there, 256 bytes at most; never quotes the value.
+    /// The expectation, 256 bytes at most, without the value.
     pub detail: String,
 }
 
 impl Fault {
-    /// A fault of the document as a whole.
+    /// Returns a fault of the whole document.
     pub(crate) fn at_root(detail: &str) -> Self {
         Self { pointer: String::new(), detail: detail.to_owned() }
     }
@@ -152,25 +152,25 @@ fn cut(text: &mut String, bytes_max: usize) {
     }
 }
 
-/// A refusal, with what the caller is told and what only the log is told.
+/// A rejection, with a text for the caller and a text for the log.
 #[derive(Debug)]
 pub struct Rejection {
-    /// Which refusal.
+    /// The reason.
     pub code: Code,
-    /// One sentence for the caller about its own request.
+    /// A sentence for the caller about the request.
     pub detail: Cow<'static, str>,
     /// For schema errors: each fault, [`FAULTS_MAX`] at most.
     pub faults: Vec<Fault>,
     /// Answer headers beside the content type, `Allow` or `Retry-After` for example.
     pub headers: Vec<(&'static str, String)>,
-    /// The id of the message, when it may be stored although it is refused here.
+    /// The id of the message, if it may be stored although the request is rejected.
     pub id: Option<Box<str>>,
-    /// What only the operator may read.
+    /// The text for the operator.
     pub log: Option<String>,
 }
 
 impl Rejection {
-    /// A refusal with nothing but its code and a sentence.
+    /// Returns a rejection with only a code and a sentence.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), faults: Vec::new(), headers: Vec::new(), id: None, log: None }
     }
@@ -182,15 +182,15 @@ impl Rejection {
         self
     }
 
-    /// Adds the operator's side of the story.
+    /// Sets the text for the operator.
     #[must_use]
     pub fn log(mut self, text: impl ToString) -> Self {
         self.log = Some(text.to_string());
         self
     }
 
-    /// The `application/problem+json` body (RFC 9457), of at most [`ANSWER_BYTES_MAX`] bytes. `type` is left out as its
-    /// default, about:blank, whose `title` is the phrase of the status.
+    /// Returns the `application/problem+json` body (RFC 9457), of at most [`ANSWER_BYTES_MAX`] bytes. `type` is omitted
+    /// and so about:blank, for which `title` is the phrase of the status.
     #[must_use]
     pub fn body(&self) -> String {
         let mut faults = self.faults.as_slice();
@@ -201,7 +201,7 @@ impl Rejection {
         loop {
             let body = self.problem(&detail, faults);
             match faults.split_last() {
-                // Names full of control characters are six times as long in JSON.
+                // Escaped control characters can make a fault six times as long.
                 Some((_, fewer)) if body.len() > ANSWER_BYTES_MAX => faults = fewer,
                 _ => return body,
             }

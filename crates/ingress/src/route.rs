@@ -1,4 +1,4 @@
-//! Stage 1, [`Routed`]: the request has a route, and its body is no larger than the route takes.
+//! Stage 1, [`Routed`]: the request has a route, and its body is within the limit of the route.
 
 use sluicegate_contract::{Contract, Match, Operation, RouteError};
 
@@ -7,7 +7,7 @@ use crate::{
     rejection::{Code, Rejection},
 };
 
-/// A request whose operation is known; nothing of its body has been looked at but the size.
+/// A request with its operation. Only the size of the body has been checked.
 #[derive(Debug)]
 pub struct Routed<'c> {
     arrival: Arrival,
@@ -31,7 +31,7 @@ impl<'c> Routed<'c> {
         Ok(Self { arrival, operation, path_params })
     }
 
-    /// The operation of the contract.
+    /// Returns the operation of the contract.
     #[must_use]
     pub fn operation(&self) -> &'c Operation {
         self.operation
@@ -43,27 +43,27 @@ impl<'c> Routed<'c> {
         &self.arrival
     }
 
-    /// The exact bytes of the body.
+    /// Returns the exact bytes of the body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        // `new` has refused a body that cannot be read.
+        // `new` rejects a body that cannot be decoded.
         self.arrival.body.as_deref().unwrap_or_default()
     }
 
-    /// The values of the path's parameters, decoded, from the left.
+    /// Returns the decoded values of the path parameters, from the left.
     pub(crate) fn path_params(&self) -> impl Iterator<Item = &str> {
         self.path_params.iter().map(|(_, value)| value.as_str())
     }
 
-    /// A parameter of the path, decoded.
+    /// Returns the decoded value of a path parameter.
     #[must_use]
     pub fn path_param(&self, name: &str) -> Option<&str> {
         self.path_params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// Looks the path up as it came, and without its stage where it has one: a named stage is part of the path on the
-/// execute-api host name and absent on a custom domain, so that neither alone is right.
+/// Finds the operation of the path, with and without its stage: a named stage is part of the path on the execute-api
+/// host name and absent on a custom domain.
 pub(crate) fn find<'c>(contract: &'c Contract, arrival: &Arrival) -> Result<Match<'c>, RouteError> {
     match (contract.route(&arrival.method, &arrival.path), arrival.unstaged_path()) {
         (Err(RouteError::NotFound), Some(path)) => contract.route(&arrival.method, path),
@@ -71,7 +71,7 @@ pub(crate) fn find<'c>(contract: &'c Contract, arrival: &Arrival) -> Result<Matc
     }
 }
 
-/// The methods of a route as `Allow` lists them: those of the contract, and OPTIONS, which ingress answers itself.
+/// Returns the value of `Allow`: the methods of the contract, and OPTIONS, which the ingress answers itself.
 pub(crate) fn allow_header(methods: &[String]) -> String {
     methods.iter().map(String::as_str).chain(["OPTIONS"]).collect::<Vec<_>>().join(", ")
 }

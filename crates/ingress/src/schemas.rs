@@ -11,7 +11,7 @@ use crate::{
     rejection::{Code, Fault, Rejection},
 };
 
-/// Compiled schemas by their text, so that one the contract uses twice is compiled once.
+/// Compiled schemas by text, so that a schema used twice is compiled once.
 pub struct Schemas {
     by_text: BTreeMap<&'static str, OnceLock<Option<Schema>>>,
 }
@@ -19,12 +19,12 @@ pub struct Schemas {
 struct Schema {
     validator: Validator,
     value: Value,
-    /// Made by the first document that is not valid.
+    /// Created for the first invalid document.
     explainer: OnceLock<Explainer>,
 }
 
 impl Schemas {
-    /// Knows every schema of the contract; compiles none.
+    /// Collects the schemas of the contract without compiling them.
     #[must_use]
     pub fn new(contract: &'static Contract) -> Self {
         let texts = contract.operations().iter().flat_map(|operation| {
@@ -37,10 +37,10 @@ impl Schemas {
         Self { by_text: texts.map(|text| (text, OnceLock::new())).collect() }
     }
 
-    /// What is wrong with `value` by that schema of the contract: nothing, or up to 32 faults.
+    /// Returns the faults of `value` against a schema of the contract, 32 at most.
     ///
     /// # Errors
-    /// When the schema does not compile, which the build has ruled out.
+    /// The schema does not compile, which the build rules out.
     pub fn faults(&self, text: &str, value: &Value) -> Result<Vec<Fault>, Rejection> {
         let schema = self.by_text.get(text).and_then(|schema| schema.get_or_init(|| Schema::new(text)).as_ref());
         let schema = schema.ok_or_else(|| {
@@ -65,7 +65,7 @@ impl Schema {
     }
 }
 
-/// The contract crate leaves in a schema only those formats that are to be asserted.
+/// Compiles a schema. Formats are asserted, because the contract crate removes those that are not.
 pub(crate) fn compile(schema: &Value) -> Option<Validator> {
     jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).build(schema).ok()
 }

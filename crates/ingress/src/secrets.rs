@@ -1,18 +1,18 @@
-//! The secrets that decide who may pass: one Secrets Manager secret, cached, several live values each.
+//! API keys and signing secrets from one Secrets Manager secret, cached, with several live values each.
 //!
-//! They are read on the first request that needs them, and relied on for [`REFRESH_AFTER`]. The first request after that
-//! reads them again before it is decided, however long the execution environment was idle, so a value that was removed is
-//! refused from then on. All requests that wait share one fetch. Where fresh secrets could admit a request that is about to
-//! be refused, they are read again at most every [`UNKNOWN_REFRESH_AFTER`], so a new value works at once and a flood of bad
-//! ones costs nothing.
+//! The first request that needs them fetches them, and they are used for [`REFRESH_AFTER`]. The first request after
+//! that fetches them again before it is authorized, however long the execution environment was idle, so a removed value
+//! is refused from then on. Waiting requests share one fetch. If fresh secrets could admit a request, they are fetched
+//! again at most every [`UNKNOWN_REFRESH_AFTER`], so that a new value works at once and a flood of bad ones causes few
+//! fetches.
 //!
-//! While the store does not answer, or holds no JSON object, the cached values stay in use for [`OUTAGE_GRACE`] more, and
-//! the store is asked again at most every [`RETRY_AFTER`]. The same holds for a single list that is missing or has no usable
-//! entry: it is a mistake of an edit, and does not shut every caller out at once. After that, requests that rely on it
-//! cannot be decided. An empty list is not a mistake: it admits no caller.
+//! While the store fails, or returns a text that is not a JSON object, the cached values stay in use for
+//! [`OUTAGE_GRACE`], and the store is called at most every [`RETRY_AFTER`]. The same applies to a list that is missing
+//! or has no usable entry, so that an editing error does not lock every caller out at once. After that, requests that
+//! need the list get 503. An empty list is valid and admits no caller.
 //!
-//! The secret is a JSON object: a list under each `x-secret` name of the contract. API keys are
-//! `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`; signing secrets are strings as the provider shows them.
+//! The secret is a JSON object: a list under each `x-secret` name of the contract. API keys are `{"sha256": "<hex>",
+//! "principal": "…", "scopes": ["…"]}`; signing secrets are strings in the form the provider displays.
 
 use std::{
     borrow::Cow,
@@ -29,25 +29,25 @@ use tokio::time::Instant;
 
 use crate::rejection::UNAVAILABLE_RETRY_AFTER_S;
 
-/// Age at which cached secrets are read again before a decision relies on them.
+/// Age at which cached secrets are fetched again before they are used.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
 
-/// How much longer than [`REFRESH_AFTER`] cached secrets are used while the store gives no newer ones. Ours: longer than
-/// most outages, and the longest that a removed value can pass while the store is away.
+/// How much longer than [`REFRESH_AFTER`] cached secrets are used while the store fails: longer than most outages, and
+/// a bound on the time that a removed value is still accepted during one.
 pub const OUTAGE_GRACE: Duration = Duration::from_secs(3_600);
 
-/// Least age of the cached secrets to have them read again for a request that they do not admit.
+/// Minimum age of cached secrets before a request that they do not admit causes a fetch.
 pub(crate) const UNKNOWN_REFRESH_AFTER: Duration = Duration::from_secs(30);
 
-/// Shortest time between a fetch that failed and the next one.
+/// Minimum time between a failed fetch and the next one.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(UNAVAILABLE_RETRY_AFTER_S);
 
 /// Longest wait for the secret store, connection included.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where the secret's text comes from.
+/// A source of the secret's text.
 pub trait SecretSource: Send + Sync {
-    /// Reads the current text. It is given up after [`FETCH_TIMEOUT`].
+    /// Fetches the current text. The caller cancels it after [`FETCH_TIMEOUT`].
     fn fetch(&self) -> impl Future<Output = Result<String, FetchError>> + Send;
 }
 
@@ -56,17 +56,17 @@ pub trait SecretSource: Send + Sync {
 #[error("the secret could not be read: {0}")]
 pub struct FetchError(pub String);
 
-/// Secrets Manager, through its SDK.
+/// Secrets Manager as the source, through the AWS SDK.
 pub struct SecretsManager {
     client: aws_sdk_secretsmanager::Client,
     secret_id: String,
 }
 
 impl SecretsManager {
-    /// A client for one secret; nothing is read yet. `endpoint` overrides the service's address.
+    /// Returns a client for one secret without calling the service. `endpoint` overrides its address.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig, secret_id: String, endpoint: Option<String>) -> Self {
-        // The shared configuration may carry an endpoint that is meant for SQS alone.
+        // The shared configuration may have an endpoint meant only for SQS.
         let mut config = aws_sdk_secretsmanager::config::Builder::from(config);
         config.set_endpoint_url(endpoint);
         Self { client: aws_sdk_secretsmanager::Client::from_conf(config.build()), secret_id }
@@ -82,10 +82,10 @@ impl SecretSource for SecretsManager {
     }
 }
 
-/// When something happened, on two clocks.
+/// A point in time on two clocks.
 ///
-/// An execution environment is frozen between requests, and which of its clocks goes on meanwhile is not documented. The
-/// age is the greater one, so that neither a clock that stood still nor one that was set back makes secrets look young.
+/// An execution environment is frozen between requests, and it is not documented which of its clocks advance. The age
+/// is the greater of both, so that neither a stopped clock nor one set back makes secrets look fresh.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     at: Instant,
@@ -93,7 +93,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The present, when the clock on the wall shows `now_unix_s` (seconds since 1970).
+    /// Returns the present, with the wall clock at `now_unix_s` (seconds since 1970).
     pub(crate) fn now(now_unix_s: i64) -> Self {
         Self { at: Instant::now(), unix_s: now_unix_s }
     }
@@ -103,32 +103,32 @@ impl Moment {
         Self { at: self.at + by, unix_s: self.unix_s.saturating_add(by_s) }
     }
 
-    /// How long ago it was at `now`; zero if it is later.
+    /// Returns the age at `now`, zero if this is later.
     fn age(self, now: Self) -> Duration {
         let wall_s = u64::try_from(now.unix_s.saturating_sub(self.unix_s)).unwrap_or_default();
         now.at.saturating_duration_since(self.at).max(Duration::from_secs(wall_s))
     }
 }
 
-/// One API key: only its digest is stored.
+/// An API key, stored as a digest.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiKey {
     /// SHA-256 of the key.
     pub(crate) sha256: [u8; 32],
-    /// Who the key stands for; fit for an attribute of an event.
+    /// The principal of the key, valid as an attribute of an event.
     pub(crate) principal: String,
-    /// What the key allows; `*` allows everything.
+    /// The scopes of the key; `*` is every scope.
     pub(crate) scopes: Vec<String>,
 }
 
 impl ApiKey {
-    /// Reads an entry of the secret. A reason quotes nothing of it.
+    /// Parses an entry of the secret. Errors do not quote it.
     fn read(entry: &Value) -> Result<Self, Reason> {
         let entry = entry.as_object().ok_or("it is not an object with sha256, principal and scopes")?;
         let text = |name| entry.get(name).and_then(Value::as_str);
         let sha256 = text("sha256").and_then(digest).ok_or("sha256 is not 64 hexadecimal digits")?;
         let principal = text("principal").filter(|text| !text.is_empty()).ok_or("principal is not a text, or empty")?;
-        // The builder has the limits of an event's attributes. A principal beyond them would fail each of its requests.
+        // The envelope limits its attributes. A principal beyond the limits would fail every request.
         Envelope::builder("id", "/", "type").principal(principal).build().map_err(|error| error.to_string())?;
         let scopes = match entry.get("scopes") {
             None => Some(Vec::new()),
@@ -142,7 +142,7 @@ impl ApiKey {
     }
 }
 
-/// The 32 bytes that 64 hexadecimal digits stand for, digits alone: `u8::from_str_radix` would take `+1`.
+/// Parses 64 hexadecimal digits. `u8::from_str_radix` would also accept `+1`.
 fn digest(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     let (pairs, []) = hex.as_bytes().as_chunks() else { return None };
@@ -158,14 +158,14 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
 
 type Reason = Cow<'static, str>;
 
-/// Something wrong with the secret, for the log. It quotes nothing of it.
+/// A fault of the secret, for the log. It does not quote the secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Complaint {
     /// The name of the list.
     pub(crate) list: String,
-    /// The place in the list, from 0; `None`: the list itself.
+    /// The position in the list, from 0; `None` for the list itself.
     pub(crate) position: Option<usize>,
-    /// What is wrong.
+    /// The reason.
     pub(crate) reason: Reason,
 }
 
@@ -178,23 +178,23 @@ struct List<T> {
 
 type Lists<T> = BTreeMap<String, List<T>>;
 
-/// Every live secret, by its `x-secret` name. The default has no list at all: it cannot decide on any credentials.
+/// Every live secret by `x-secret` name. The default has no lists, so it cannot decide on any credentials.
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
     api_keys: Lists<ApiKey>,
     signing: Lists<Secret>,
 }
 
-/// A list on which nothing can be decided.
+/// A list that cannot be used to decide on credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ListError {
-    /// Missing, no list, or without a usable entry.
+    /// The list is missing, not a list, or without a usable entry.
     #[error("the secret has no usable list {name}; the errors logged when it was read say why")]
     Unusable {
         /// The list's name.
         name: String,
     },
-    /// Beyond [`OUTAGE_GRACE`].
+    /// The list is older than [`OUTAGE_GRACE`] allows.
     #[error("the list {name} is {age_s} s old, and could not be read again")]
     TooOld {
         /// The list's name.
@@ -205,18 +205,18 @@ pub(crate) enum ListError {
 }
 
 impl Keyring {
-    /// Reads the secret's text for the schemes of the contract. What cannot be read is left out, with a complaint: one typing
-    /// error must not shut every caller out. A list of which nothing is left is taken from `before`.
+    /// Parses the secret's text for the schemes of the contract. Drops unusable entries with a complaint, so that a
+    /// typing error does not lock every caller out. Takes a list without usable entries from `before`.
     ///
     /// # Errors
-    /// When the text is not a JSON object.
+    /// The text is not a JSON object.
     pub(crate) fn parse(
         contract: &Contract,
         text: &str,
         now: Moment,
         before: Option<&Self>,
     ) -> Result<(Self, Vec<Complaint>), FetchError> {
-        // serde_json's message can quote the text, which is secret.
+        // The message of serde_json can quote the text, which is secret.
         let document: BTreeMap<String, Value> =
             serde_json::from_str(text).map_err(|_| FetchError("it is not a JSON object".to_owned()))?;
         let mut reading = Reading { document, now, complaints: Vec::new() };
@@ -251,7 +251,7 @@ impl Keyring {
         Ok((keyring, reading.complaints))
     }
 
-    /// The live API keys under that name.
+    /// Returns the live API keys of a list.
     ///
     /// # Errors
     /// The list is missing, or too old.
@@ -259,7 +259,7 @@ impl Keyring {
         live(&self.api_keys, name, now)
     }
 
-    /// The live signing secrets under that name.
+    /// Returns the live signing secrets of a list.
     ///
     /// # Errors
     /// The list is missing, or too old.
@@ -277,7 +277,7 @@ fn live<'k, T>(lists: &'k Lists<T>, name: &str, now: Moment) -> Result<&'k [T], 
     Ok(&list.values)
 }
 
-/// The secret's document while it is read.
+/// The state of parsing the secret's document.
 struct Reading {
     document: BTreeMap<String, Value>,
     now: Moment,
@@ -285,7 +285,8 @@ struct Reading {
 }
 
 impl Reading {
-    /// The list of that name with its usable entries; the one of `before` if it is missing, no list, or has none.
+    /// Returns the usable entries of a list, or the list of `before` if it is missing, not a list, or without usable
+    /// entries.
     fn list<T: Clone>(
         &mut self,
         name: &str,
@@ -310,7 +311,7 @@ impl Reading {
                 "no entry of the list can be used"
             }
             Some(_) => "it is not a list",
-            None => "there is no list of this name",
+            None => "the secret has no list of this name",
         };
         complain(None, fault.into());
         before?.get_key_value(name).map(|(name, list)| (name.clone(), list.clone()))
@@ -322,7 +323,7 @@ pub struct Secrets<S> {
     source: S,
     contract: &'static Contract,
     cache: std::sync::Mutex<Cache>,
-    /// Held while the source is asked, so that one fetch serves all requests that wait.
+    /// Locked during a fetch, so that waiting requests share it.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -336,7 +337,7 @@ struct Cache {
 #[derive(Clone)]
 struct Current {
     keyring: Arc<Keyring>,
-    /// When the source was asked for it.
+    /// The time of its fetch.
     read_at: Moment,
 }
 
@@ -346,21 +347,21 @@ impl<S: SecretSource> Secrets<S> {
         Self { source, contract, cache: std::sync::Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// The cached keyring, if it is younger than [`REFRESH_AFTER`]. Waits for nothing.
+    /// Returns the cached keyring if it is younger than [`REFRESH_AFTER`], without waiting.
     pub(crate) fn fresh(&self, now: Moment) -> Option<Arc<Keyring>> {
         let cache = self.cache();
         let current = cache.current.as_ref().filter(|current| current.read_at.age(now) < REFRESH_AFTER)?;
         Some(Arc::clone(&current.keyring))
     }
 
-    /// A keyring younger than [`REFRESH_AFTER`], read from the source if need be; an older one if the source fails. Its
-    /// lists know when they are too old.
+    /// Returns a keyring younger than [`REFRESH_AFTER`], fetched if needed, or an older one if the fetch fails. Lists
+    /// that are too old report an error when they are read.
     ///
     /// # Errors
-    /// When nothing is cached and the source fails.
+    /// Nothing is cached and the fetch fails.
     pub(crate) async fn keyring(&self, now: Moment) -> Result<Arc<Keyring>, FetchError> {
         let _one = self.fetching.lock().await;
-        // A request that waited finds what the one before it has read.
+        // The previous holder of the lock may have fetched a keyring.
         if let Some(keyring) = self.fresh(now) {
             return Ok(keyring);
         }
@@ -370,8 +371,8 @@ impl<S: SecretSource> Secrets<S> {
         }
     }
 
-    /// A keyring newer than `than`, read from the source if it was last asked [`UNKNOWN_REFRESH_AFTER`] ago or earlier; `None`
-    /// if there is none.
+    /// Returns a keyring newer than `than`, fetched if the last fetch was at least [`UNKNOWN_REFRESH_AFTER`] ago;
+    /// `None` if there is none.
     pub(crate) async fn newer(&self, than: &Arc<Keyring>, now: Moment) -> Option<Arc<Keyring>> {
         let _one = self.fetching.lock().await;
         {
@@ -389,7 +390,7 @@ impl<S: SecretSource> Secrets<S> {
         self.read(now).await.ok()
     }
 
-    /// Asks the source, unless it failed less than [`RETRY_AFTER`] ago.
+    /// Fetches and parses the secret, unless a fetch failed less than [`RETRY_AFTER`] ago.
     async fn read(&self, now: Moment) -> Result<Arc<Keyring>, FetchError> {
         let before = {
             let cache = self.cache();

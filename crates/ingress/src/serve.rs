@@ -1,4 +1,4 @@
-//! Serves Lambda: reads the environment, wires the stages, answers requests.
+//! The Lambda runtime of the ingress: configuration, producers, request loop.
 
 use std::{collections::BTreeMap, env, process::ExitCode};
 
@@ -9,10 +9,10 @@ use sluicegate_telemetry::Emitter;
 
 use crate::{
     Config, Ingress, SecretsManager,
-    backend::{Backend, Backends},
+    any_producer::{AnyProducer, Producers},
 };
 
-/// Longest wait for the broker at start. Lambda gives the start ten seconds in all, and a request connects again anyway.
+/// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects anyway.
 #[cfg(feature = "rabbitmq")]
 const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -30,7 +30,7 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Boxed, because the stages' futures nest deeper than the compiler lays out in one piece.
+    // Boxed because the nested futures of the stages exceed the layout depth of the compiler.
     let handle = |event| Box::pin(async { ingress.handle(event).await.map_err(lambda_http::Error::from) });
     match lambda_runtime::run(service_fn(handle)).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,30 +41,30 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     }
 }
 
-async fn load(contract: EmbeddedContract) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
+async fn load(contract: EmbeddedContract) -> Result<Ingress<AnyProducer, SecretsManager>, Vec<String>> {
     let contract = contract.load().map_err(|error| vec![format!("the embedded contract cannot be read: {error}")])?;
     // One contract for the life of the process.
     from_env(Box::leak(Box::new(contract)), |name| env::var(name).ok()).await
 }
 
-/// Returns an ingress for the contract, configured through `lookup`, which alone binds each queue to a broker.
+/// Returns an ingress for the contract, configured through `lookup`.
 ///
-/// Connects to RabbitMQ at once: at start Lambda lends a full CPU, and the first request does not wait for the connection. A
-/// broker that does not answer is logged; the first request tries again.
+/// Connects to RabbitMQ at startup, when Lambda provides a full CPU, so that the first request does not wait for the
+/// connection. A failure is logged; the first request tries again.
 ///
 /// # Errors
 /// Every configuration error.
 pub async fn from_env(
     contract: &'static Contract,
     lookup: impl Fn(&str) -> Option<String>,
-) -> Result<Ingress<Backend, SecretsManager>, Vec<String>> {
+) -> Result<Ingress<AnyProducer, SecretsManager>, Vec<String>> {
     let config = Config::from_env(contract, &lookup)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
-        let ladder = rabbitmq.retry_delays().clone();
-        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&sdk)), ladder)
+        let retry_delays = rabbitmq.retry_delays().clone();
+        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&sdk)), retry_delays)
     });
     #[cfg(feature = "rabbitmq")]
     if let Some((broker, _)) = &rabbitmq
@@ -72,19 +72,19 @@ pub async fn from_env(
     {
         tracing::error!(reason = %error, "no connection to RabbitMQ at the start; the first request tries again");
     }
-    let mut backends = Backends {
+    let mut producers = Producers {
         sdk: sdk.clone(),
         #[cfg(feature = "sqs")]
         sqs: None,
         #[cfg(feature = "rabbitmq")]
         rabbitmq,
     };
-    let mut producers = BTreeMap::new();
+    let mut by_queue = BTreeMap::new();
     for (name, binding) in config.bindings {
-        let backend = backends.backend(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
-        producers.insert(name, backend);
+        let producer = producers.for_binding(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
+        by_queue.insert(name, producer);
     }
     let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
-    let secrets = SecretsManager::new(&sdk, config.secrets_arn, endpoint);
-    Ok(Ingress::new(contract, producers, secrets).with_metrics(Emitter::from_env(lookup)))
+    let secrets = SecretsManager::new(&sdk, config.secret_arn, endpoint);
+    Ok(Ingress::new(contract, by_queue, secrets).with_metrics(Emitter::from_env(lookup)))
 }

@@ -1,11 +1,11 @@
-//! Stage 3, [`Validated`]: the media type, the parameters and the body are what the contract says.
+//! Stage 3, [`Validated`]: media type, parameters and body match the contract.
 //!
-//! A body is parsed only here, after its sender is known and its size is checked. Nesting is limited by the parser (128
-//! levels, `serde_json`'s own limit), so that no document can exhaust the stack. The payload itself is never rewritten.
+//! A body is parsed only in this stage, after authentication and the size check. The parser limits nesting to 128
+//! levels (the limit of `serde_json`), so that no document can exhaust the stack. The payload is never rewritten.
 //!
-//! A route whose schema says nothing of what is in a document (none, `true`, `type: object` alone) and whose templates take
-//! nothing from it checks the syntax only: whatever a provider signs passes byte for byte, duplicate members and half
-//! surrogate pairs included. Otherwise a duplicate member is refused, because what was validated must be what is handled.
+//! A route whose schema does not constrain the content (none, `true`, only `type: object`) and whose templates do not
+//! use the body checks only the syntax: signed webhooks pass byte for byte, duplicate members and half surrogate pairs
+//! included. Otherwise a duplicate member is refused, because readers may differ on which one counts.
 
 use std::{borrow::Cow, fmt};
 
@@ -22,7 +22,7 @@ use crate::{
     schemas::Schemas,
 };
 
-/// A request that fits the contract.
+/// A request that matches the contract.
 #[derive(Debug)]
 pub struct Validated<'c> {
     authenticated: Authenticated<'c>,
@@ -52,19 +52,19 @@ impl<'c> Validated<'c> {
         Ok(Self { authenticated, document })
     }
 
-    /// The stage before.
+    /// Returns the previous stage.
     #[must_use]
     pub fn authenticated(&self) -> &Authenticated<'c> {
         &self.authenticated
     }
 
-    /// The parsed body, when it is JSON and the operation looks into it.
+    /// Returns the parsed body, if it is JSON and the operation uses its content.
     #[must_use]
     pub fn document(&self) -> Option<&Value> {
         self.document.as_ref()
     }
 
-    /// The media type of the body as it is stored: without odd white space.
+    /// Returns the normalized media type of the body.
     #[must_use]
     pub fn media_type(&self) -> Option<Cow<'_, str>> {
         self.authenticated.routed().arrival().header("content-type").map(media_type::normalized)
@@ -96,7 +96,7 @@ fn check_parameter(
             _ => Ok(()),
         };
     };
-    // The schema is for the key, not for the quotes around it.
+    // The schema applies to the key without its quotes.
     let text = if is_key {
         match idempotency_key::from_header(name, &text) {
             Ok(key) => key.into_owned(),
@@ -109,7 +109,7 @@ fn check_parameter(
     let value = Value::String(text);
     let faults = schemas.faults(schema, &value)?;
     let Some(fault) = faults.first() else { return Ok(()) };
-    // A parameter is text; a schema that asks for a number or a boolean means what the text spells.
+    // A parameter is text; a schema for a number or a boolean applies to the parsed text.
     let spelled = value.as_str().and_then(|text| serde_json::from_str(text).ok());
     match spelled.filter(|value: &Value| value.is_number() || value.is_boolean()) {
         Some(value) if schemas.faults(schema, &value)?.is_empty() => Ok(()),
@@ -117,7 +117,7 @@ fn check_parameter(
     }
 }
 
-/// Gives the document only if there is something to look up in it.
+/// Checks the body. Returns the document only if templates use it or its schema constrains the content.
 fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
     check_content_encoding(routed)?;
     let sent = routed.arrival().header("content-type").unwrap_or_default();
@@ -166,14 +166,14 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     Err(Rejection { faults, ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED) })
 }
 
-/// A payload is handed on as it came, so one that is coded would reach a handler that does not know.
+/// Refuses content codings, because the payload is passed on unchanged and the handler would not know its coding.
 fn check_content_encoding(routed: &Routed<'_>) -> Result<(), Rejection> {
     let sent = routed.arrival().headers.get_all("content-encoding").iter();
     let codings = sent.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     if codings.map(<[u8]>::trim_ascii).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
         return Ok(());
     }
-    // RFC 9110, section 12.5.3: Accept-Encoding in an answer with 415 says what the resource takes.
+    // RFC 9110, section 12.5.3: Accept-Encoding in a 415 answer lists the accepted codings.
     Err(Rejection::new(Code::ContentEncodingUnsupported, "Send the body without a content coding (identity).")
         .header("accept-encoding", "identity"))
 }
@@ -186,7 +186,7 @@ fn names(body: &Body) -> String {
     body.content.iter().map(|(media_type, _)| media_type.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// ASCII is UTF-8, too.
+/// Returns whether the charset is UTF-8 or its subset ASCII.
 fn is_utf8(charset: &str) -> bool {
     ["utf-8", "utf8", "us-ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name))
 }

@@ -1,4 +1,4 @@
-//! Memory and time of refusing a body: bounded by its size, whatever the schema is.
+//! Memory and time to reject a body, bounded by its size for every schema.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,13 +20,13 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 /// Bytes of memory for each byte of a body: `serde_json::Value` with objects of one member each is the worst.
 const DOCUMENT_PER_BYTE: usize = 128;
 
-/// What the faults may cost beside the document.
+/// Bytes of memory for the faults.
 const FAULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A debug build on a busy machine; what this shall find takes minutes or for ever.
+/// The time limit, generous for debug builds on a loaded machine: an unbounded search takes minutes or more.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The cases that a debug build runs on the largest body, too.
+/// The cases that a debug build also runs on the largest body.
 const LARGEST_IN_DEBUG: [&str; 3] = ["wrong items", "unknown members", "alternatives"];
 
 struct Full;
@@ -45,7 +45,7 @@ impl SecretSource for NoSecrets {
     }
 }
 
-/// An ingress with one public route, which takes JSON of that schema.
+/// Returns an ingress with one public route that accepts JSON of this schema.
 fn ingress(schema: &Value, components: &Value) -> Ingress<Full, NoSecrets> {
     let document = json!({
         "openapi": "3.1.1",
@@ -62,7 +62,7 @@ fn ingress(schema: &Value, components: &Value) -> Ingress<Full, NoSecrets> {
     Ingress::new(Box::leak(Box::new(contract)), BTreeMap::from([("q".to_owned(), Full)]), NoSecrets)
 }
 
-/// Status, length of the answer, peak above what was there before, and time.
+/// Returns status, length of the answer, peak of additional memory, and time.
 fn cost(ingress: &Ingress<Full, NoSecrets>, body: &str) -> (u64, usize, usize, Duration) {
     let event = json!({
         "version": "2.0",
@@ -86,7 +86,7 @@ fn cost(ingress: &Ingress<Full, NoSecrets>, body: &str) -> (u64, usize, usize, D
     (answer["statusCode"].as_u64().unwrap(), answer["body"].as_str().unwrap().len(), peak, took)
 }
 
-/// `open`, then `unit` with each `#` as a number, until there are that many bytes.
+/// Returns `open` and repetitions of `unit`, with each `#` replaced by a number, up to `bytes` bytes.
 fn repeated(open: &str, unit: &str, close: &str, bytes: usize) -> String {
     let mut body = open.to_owned();
     for number in 0.. {
@@ -109,7 +109,7 @@ fn refusing_a_body_costs_little_more_than_reading_it() {
         json!({ "type": "object", "required": ["k", "d"], "properties": { "k": { "const": kind }, "d": data } })
     };
     let tree = json!({ "$ref": "#/components/schemas/T" });
-    // Every level tries the next level twice: without a limit the number of tries is two to the power of the depth.
+    // Each level tries the next level twice: without a limit the number of tries is 2 to the power of the depth.
     let components = json!({ "T": { "anyOf": [
         { "type": "array", "items": tree.clone() },
         { "type": "array", "items": tree.clone(), "maxItems": 1_000_000_000 },

@@ -379,7 +379,7 @@ fn the_projects_own_template_is_a_plan() {
     let policy: serde_json::Value =
         serde_json::from_str(&plan.queues[1].redrive_attributes["RedrivePolicy"]).expect("JSON");
     assert_eq!(policy["deadLetterTargetArn"], plan.queues[0].arn.as_str());
-    assert_eq!(plan.functions[1].environment["SECRETS_ARN"], plan.secrets[0].arn);
+    assert_eq!(plan.functions[1].environment["SECRET_ARN"], plan.secrets[0].arn);
     assert_eq!(plan.functions[1].environment["QUEUE_ORDERS"], plan.queues[1].url);
     assert!(plan.mappings.iter().all(|mapping| mapping.report_batch_item_failures && mapping.batch_size == 10));
     assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);

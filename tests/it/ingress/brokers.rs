@@ -1,9 +1,9 @@
-//! One contract on both brokers: what is answered and what is stored does not depend on where a queue lives.
+//! One contract on both brokers: answers and stored messages do not depend on the broker of a queue.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use sluicegate_ingress::{Backend, Ingress, SecretsManager, from_env};
+use sluicegate_ingress::{AnyProducer, Ingress, SecretsManager, from_env};
 
 use super::{ORDER, ORDER_HEADERS, answer, http_api, secret_text};
 use crate::support::rabbitmq::Vhost;
@@ -11,7 +11,7 @@ use crate::support::service::{Service, embedded_with};
 
 const PING: &str = r#"{"zen": "Keep it logically awesome.", "hook_id": 1}"#;
 
-/// A signed ping, as GitHub sends it.
+/// Returns a signed GitHub ping.
 fn ping() -> Value {
     let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
     let signature =
@@ -25,14 +25,14 @@ fn ping() -> Value {
     http_api("POST", "/webhooks/github", &headers, PING)
 }
 
-/// The same function, configured by its environment alone.
-async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<Backend, SecretsManager> {
+/// Returns the ingress, configured only by its environment.
+async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<AnyProducer, SecretsManager> {
     let environment = [
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_ENDPOINT_URL", endpoint),
-        ("SECRETS_ARN", "ingress"),
+        ("SECRET_ARN", "ingress"),
     ];
     let lookup = |wanted: &str| {
         let found = environment.iter().chain(bindings).find(|(name, _)| *name == wanted);
@@ -41,7 +41,7 @@ async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<Backend, 
     from_env(crate::support::contract(), lookup).await.unwrap_or_else(|reasons| panic!("{reasons:?}"))
 }
 
-/// The stored event without what differs from one request to the next.
+/// Returns the stored event without its time.
 fn stored(body: &str) -> Value {
     let mut event: Value = serde_json::from_str(body).unwrap();
     assert!(event["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{event}");
@@ -89,11 +89,11 @@ async fn one_contract_goes_to_either_broker_by_configuration_alone() {
         let one = sqs.receive_one(queue_url).await;
         let other = vhost.until_drained(queue, 1).await.remove(0);
         assert_eq!(stored(one.body().unwrap()), stored(other.text()));
-        let told: Value = serde_json::from_str(answers[0]["body"].take().as_str().unwrap()).unwrap();
-        assert_eq!(told["id"].as_str(), other.message_id.as_deref());
+        let accepted: Value = serde_json::from_str(answers[0]["body"].take().as_str().unwrap()).unwrap();
+        assert_eq!(accepted["id"].as_str(), other.message_id.as_deref());
     }
 
-    // What RabbitMQ alone can say: nobody bound a queue for this.
+    // Only RabbitMQ reports an unroutable message.
     vhost.delete_queue("orders").await;
     let lost = answer(&on_rabbitmq, &http_api("POST", "/orders", &ORDER_HEADERS, ORDER)).await;
     assert_eq!((lost["statusCode"].as_u64(), lost["headers"]["retry-after"].as_str()), (Some(503), Some("30")));

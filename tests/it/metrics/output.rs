@@ -1,5 +1,5 @@
-//! Everything the functions print, of requests and messages that go well and wrong: the fields of the log lines, the metrics, and
-//! nothing of a payload or a secret.
+//! The output of the functions for accepted, refused and failed requests and messages: fields of the log lines and
+//! metrics, without payloads and secrets.
 
 use std::sync::Arc;
 
@@ -17,28 +17,29 @@ use crate::support::forward::ForwardServer;
 use crate::support::root;
 use crate::support::service::{Service, embedded_with};
 
-/// In every payload and every secret, and never in a line.
+/// A text in every payload and every secret. It must not appear in the output.
 const MARK: &str = "hush";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// The lines of metrics, each sound by the specification, and the log lines with this message, as JSON; any other line is one, too.
+/// Returns the metric lines, each checked against the specification, and the fields of the log lines with this message.
+/// Every line must be JSON.
 fn read(lines: &[String], message: &str) -> (Vec<Value>, Vec<Value>) {
     let schema = include_str!("../../../crates/telemetry/fixtures/emf.schema.json");
     let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
-    let (mut metrics, mut told) = (Vec::new(), Vec::new());
+    let (mut metrics, mut logged) = (Vec::new(), Vec::new());
     for text in lines {
-        assert!(!text.contains(MARK), "a payload or a secret is told: {text}");
+        assert!(!text.contains(MARK), "the output has a payload or a secret: {text}");
         let line: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         if !line["_aws"].is_null() {
             let faults: Vec<_> = schema.iter_errors(&line).map(|fault| fault.to_string()).collect();
             assert!(faults.is_empty(), "{faults:#?}\n{line:#}");
             metrics.push(line);
         } else if line["fields"]["message"] == message {
-            told.push(line["fields"].clone());
+            logged.push(line["fields"].clone());
         }
     }
-    (metrics, told)
+    (metrics, logged)
 }
 
 fn names(fields: &Value) -> Vec<&str> {
@@ -80,14 +81,14 @@ fn ping(secret: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ingress_tells_each_request_in_one_line_and_counts_it_in_another() {
+async fn ingress_writes_one_log_line_and_one_metric_line_for_each_request() {
     let endpoint = embedded_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
     let orders = Service::at(&endpoint).queue(&[]).await;
     let gone = format!("{endpoint}/000000000000/gone");
     let environment = [
         ("AWS_ENDPOINT_URL", endpoint.as_str()),
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-        ("SECRETS_ARN", "ingress"),
+        ("SECRET_ARN", "ingress"),
         ("QUEUE_ORDERS", &orders),
         ("QUEUE_WEBHOOKS", &gone),
     ];
@@ -99,7 +100,7 @@ async fn ingress_tells_each_request_in_one_line_and_counts_it_in_another() {
     query["rawQueryString"] = format!("token={MARK}").into();
     let all = ["message", "request_id", "route", "status", "trace_id"];
     let stored = ["broker_id", "enqueue_ms", "event_type", "message_id", "queue"];
-    // Each with its status, its code, its route, and the fields beside those that every line has.
+    // Each request with its status, code and route, and the fields beside the common ones.
     let cases = [
         (order("key", &good.to_string()), 202, "", "POST /orders", &stored[..]),
         (order("guess", &good.to_string()), 401, "credentials_invalid", "POST /orders", &["queue", "code", "reason"]),
@@ -126,7 +127,7 @@ async fn ingress_tells_each_request_in_one_line_and_counts_it_in_another() {
         let answer = ingress.invoke(event).await;
         assert_eq!(answer["statusCode"], *status, "{answer:#}");
     }
-    // None of these is an admission, so none is counted.
+    // Requests that are not admissions have no metrics.
     let descriptions = [
         ("GET", "/openapi.json", 200),
         ("HEAD", "/openapi.json", 200),
@@ -139,35 +140,38 @@ async fn ingress_tells_each_request_in_one_line_and_counts_it_in_another() {
     let lines = ingress.stop().await;
     let (_, described) = read(&lines, "described");
     let expected = descriptions.map(|(method, path, status)| (json!(format!("{method} {path}")), json!(status)));
-    let told: Vec<_> = described.iter().map(|told| (told["route"].clone(), told["status"].clone())).collect();
-    assert_eq!(told, expected);
-    assert!(described.iter().all(|told| names(told) == all), "{described:#?}");
+    let logged: Vec<_> = described.iter().map(|line| (line["route"].clone(), line["status"].clone())).collect();
+    assert_eq!(logged, expected);
+    assert!(described.iter().all(|line| names(line) == all), "{described:#?}");
     let (metrics, accepted) = read(&lines, "accepted");
     let (_, refused) = read(&lines, "refused");
     assert_eq!((metrics.len(), accepted.len(), refused.len()), (cases.len(), 1, cases.len() - 1));
-    for ((event, status, code, route, fields), (told, counted)) in
+    for ((event, status, code, route, fields), (logged, counted)) in
         cases.iter().zip(accepted.iter().chain(&refused).zip(&metrics))
     {
         let mut expected: Vec<_> = all.iter().chain(*fields).copied().collect();
         expected.sort_unstable();
-        assert_eq!(names(told), expected, "{told:#}");
-        assert_eq!((&told["status"], &told["route"]), (&json!(status), &json!(route)), "{told:#}");
-        assert_eq!(told["request_id"], event["requestContext"]["requestId"]);
+        assert_eq!(names(logged), expected, "{logged:#}");
+        assert_eq!((&logged["status"], &logged["route"]), (&json!(status), &json!(route)), "{logged:#}");
+        assert_eq!(logged["request_id"], event["requestContext"]["requestId"]);
         let trace = if event["headers"]["traceparent"].is_null() { XRAY_TRACE } else { TRACE };
-        assert_eq!(told["trace_id"], trace, "{told:#}");
+        assert_eq!(logged["trace_id"], trace, "{logged:#}");
         assert_eq!(counted["function"], "my-ingress");
-        assert_eq!(counted["enqueue_ms"], told["enqueue_ms"], "one figure, told twice");
+        assert_eq!(counted["enqueue_ms"], logged["enqueue_ms"], "the log line and the metrics have the same duration");
         if code.is_empty() {
             assert_eq!((&counted["accepted"], &counted["refused"]), (&json!(1), &Value::Null));
-            assert_eq!((&told["queue"], &told["event_type"]), (&json!("orders"), &json!("order.placed")));
+            assert_eq!((&logged["queue"], &logged["event_type"]), (&json!("orders"), &json!("order.placed")));
         } else {
-            assert_eq!((&told["code"], &counted["code"], &counted["refused"]), (&json!(code), &json!(code), &json!(1)));
+            assert_eq!(
+                (&logged["code"], &counted["code"], &counted["refused"]),
+                (&json!(code), &json!(code), &json!(1))
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_log_level_of_the_template_tells_a_payload_or_takes_the_metrics_away() {
+async fn no_log_level_of_the_template_logs_a_payload_or_drops_the_metrics() {
     let endpoint = embedded_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
     let orders = Service::at(&endpoint).queue(&[]).await;
     let good =
@@ -179,7 +183,7 @@ async fn no_log_level_of_the_template_tells_a_payload_or_takes_the_metrics_away(
             ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
             ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
             ("RUST_LOG", &filter),
-            ("SECRETS_ARN", "ingress"),
+            ("SECRET_ARN", "ingress"),
             ("QUEUE_ORDERS", &orders),
             ("QUEUE_WEBHOOKS", &orders),
         ];
@@ -190,7 +194,7 @@ async fn no_log_level_of_the_template_tells_a_payload_or_takes_the_metrics_away(
     }
 }
 
-/// What the template has the functions log at this `LogLevel`.
+/// Returns the log filter that the template sets at this `LogLevel`.
 fn filter_of_the_template(level: &str) -> String {
     let settings = Settings {
         parameters: [("LogLevel".to_owned(), level.to_owned())].into(),
@@ -202,7 +206,7 @@ fn filter_of_the_template(level: &str) -> String {
     plan.functions[0].environment["RUST_LOG"].clone()
 }
 
-/// An event with messages of one queue: each a body, and how long ago it was sent.
+/// Returns an event with messages of one queue, each a body and its age.
 fn batch(queue_arn: &str, messages: &[(String, u64)]) -> Value {
     let now_ms = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let record = |(index, (body, age_ms)): (usize, &(String, u64))| {
@@ -229,7 +233,7 @@ fn envelope(id: &str, event_type: &str, trace: bool) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_consumer_tells_each_delivery_in_one_line_and_counts_each_queue_in_another() {
+async fn the_consumer_writes_one_log_line_for_each_delivery_and_one_metric_line_for_each_queue() {
     let forward = ForwardServer::start(|event| match (event.says("order.refused"), event.says("order.retried")) {
         (true, _) => StatusCode::UNPROCESSABLE_ENTITY,
         (_, true) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -256,18 +260,18 @@ async fn the_consumer_tells_each_delivery_in_one_line_and_counts_each_queue_in_a
     ];
     let answer = consumer.invoke(&batch(&queue, &messages)).await;
     assert_eq!(answer["batchItemFailures"], json!([{ "itemIdentifier": "broker-2" }]));
-    // Without a dead-letter queue it comes back.
+    // Without a dead-letter queue the message is returned.
     let answer = consumer.invoke(&batch(&alone, &messages[1..2])).await;
     assert_eq!(answer["batchItemFailures"], json!([{ "itemIdentifier": "broker-0" }]));
     let lines = consumer.stop().await;
-    let (metrics, mut told) = read(&lines, "delivery");
+    let (metrics, mut logged) = read(&lines, "delivery");
 
-    let failed = told.pop().unwrap();
+    let failed = logged.pop().unwrap();
     assert_eq!(failed["outcome"], "reject_failed", "{failed:#}");
-    told.sort_by_key(|line| line["broker_id"].to_string());
+    logged.sort_by_key(|line| line["broker_id"].to_string());
     let all = ["broker_id", "message", "outcome", "queue", "receive_count", "request_id", "trace_id"];
     let read_ones = ["event_type", "handler_ms", "message_id"];
-    for (index, (line, (outcome, more))) in told
+    for (index, (line, (outcome, more))) in logged
         .iter()
         .zip([
             ("done", &read_ones[..]),
@@ -286,7 +290,7 @@ async fn the_consumer_tells_each_delivery_in_one_line_and_counts_each_queue_in_a
         assert!(outcome == "undecodable" || line["message_id"] == format!("e-{index}"), "{line:#}");
         assert!(queue.ends_with(line["queue"].as_str().unwrap()), "{line:#}");
     }
-    assert!(told.iter().all(|line| line["request_id"] == told[0]["request_id"]), "one invocation");
+    assert!(logged.iter().all(|line| line["request_id"] == logged[0]["request_id"]), "one invocation");
 
     let counts = |line: &Value| {
         let count = |name: &str| line[name].as_u64().unwrap();
@@ -294,29 +298,29 @@ async fn the_consumer_tells_each_delivery_in_one_line_and_counts_each_queue_in_a
     };
     assert_eq!(metrics.iter().map(counts).collect::<Vec<_>>(), [[4, 1, 1, 1, 1, 0], [1, 0, 1, 0, 0, 0]]);
     let first = &metrics[0];
-    assert_eq!((&first["function"], &first["queue"]), (&json!("my-consumer"), &told[0]["queue"]));
+    assert_eq!((&first["function"], &first["queue"]), (&json!("my-consumer"), &logged[0]["queue"]));
     let oldest_ms = first["oldest_ms"].as_f64().unwrap();
     assert!((90_000.0..150_000.0).contains(&oldest_ms), "{oldest_ms} ms, and 90 s was the oldest");
-    assert_eq!(first["handler_ms"].as_array().unwrap().len(), 3, "a handler was called for each that could be read");
+    assert_eq!(first["handler_ms"].as_array().unwrap().len(), 3, "a handler was called for each decodable message");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_of_rabbitmq_are_told_and_counted_alike() {
-    // Nobody listens there: what is handled needs no broker.
+async fn batches_of_rabbitmq_are_logged_and_counted_alike() {
+    // The address is unused: a batch without failures needs no broker.
     let environment = [("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:9/%2F"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")];
     let consumer = Running::start("my-consumer", "functions/rabbitmq", "consumer-rabbitmq", &environment).await;
     let event: Value = serde_json::from_str(include_str!("../../events/rabbitmq-guide.json")).unwrap();
     assert_eq!(consumer.invoke(&event).await["batchItemFailures"], json!([]));
-    let (metrics, told) = read(&consumer.stop().await, "delivery");
-    assert_eq!((metrics.len(), told.len()), (1, 1));
-    assert_eq!((&told[0]["outcome"], &told[0]["trace_id"]), (&json!("done"), &json!(XRAY_TRACE)));
-    assert_eq!((&metrics[0]["queue"], &metrics[0]["received"]), (&told[0]["queue"], &json!(1)));
+    let (metrics, logged) = read(&consumer.stop().await, "delivery");
+    assert_eq!((metrics.len(), logged.len()), (1, 1));
+    assert_eq!((&logged[0]["outcome"], &logged[0]["trace_id"]), (&json!("done"), &json!(XRAY_TRACE)));
+    assert_eq!((&metrics[0]["queue"], &metrics[0]["received"]), (&logged[0]["queue"], &json!(1)));
     let fifty_years_ms = 50.0 * 365.0 * 86_400_000.0;
-    assert!(metrics[0]["oldest_ms"].as_f64().unwrap() > fifty_years_ms, "the guide's message is of 1970");
+    assert!(metrics[0]["oldest_ms"].as_f64().unwrap() > fifty_years_ms, "the message in the guide is of 1970");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_json_format_log_lines_are_for_people_and_metrics_for_cloudwatch() {
+async fn without_the_json_format_log_lines_are_text_and_metrics_are_json() {
     let environment = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
     let consumer = Running::start("my-consumer", "functions/consumer", "consumer", &environment).await;
     consumer

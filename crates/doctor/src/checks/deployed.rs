@@ -50,7 +50,7 @@ fn secret_empty(model: &Model<'_>, findings: &mut Findings) {
         let used = model
             .functions
             .iter()
-            .any(|function| function.variable("SECRETS_ARN").known().as_ref() == Some(&secret.arn));
+            .any(|function| function.variable("SECRET_ARN").known().as_ref() == Some(&secret.arn));
         if used && text.is_some_and(|text| text.is_empty() || text == "{}") {
             findings.add(&secret.origin, "SecretString", "is empty, and has never been changed");
         }

@@ -229,7 +229,7 @@ fn key_of_consumer(model: &Model<'_>, findings: &mut Findings) {
 
 fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        for variable in ["SECRETS_ARN", "RABBITMQ_SECRET_ARN"] {
+        for variable in ["SECRET_ARN", "RABBITMQ_SECRET_ARN"] {
             let Some(arn) = function.variable(variable).known().filter(|arn| arn.starts_with("arn:")) else { continue };
             if function.access.lacks("secretsmanager:GetSecretValue", Some(&arn)) {
                 findings.add(&function.origin, &at(variable), "may not secretsmanager:GetSecretValue it");

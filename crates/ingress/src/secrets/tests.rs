@@ -1,4 +1,4 @@
-//! What of a secret's text is used, and what is complained of.
+//! Tests of parsing: usable entries and complaints.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::{Keyring, Moment};
 const DIGEST: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A contract with a list of each kind.
+/// Returns a contract with a list of each kind.
 fn contract() -> Contract {
     let scheme =
         |header: &str, list: &str| json!({ "type": "apiKey", "in": "header", "name": header, "x-secret": list });
@@ -39,8 +39,8 @@ fn key(sha256: &str, principal: &str) -> Value {
     json!({ "sha256": sha256, "principal": principal, "scopes": ["*"] })
 }
 
-/// What the document is complained of, as `list/position: reason`, and how many values of each list are used. Lists that it
-/// does not mention are sound.
+/// Parses the document. Returns the keyring and the complaints as `list/position: reason`. Lists that the document
+/// omits have valid values.
 fn read(document: &Value, before: Option<&Keyring>) -> (Keyring, Vec<String>) {
     let mut whole = json!({ "api-keys": [key(DIGEST, "acme")], "github": ["first"], "standard-webhooks": [WHSEC] });
     for (name, list) in document.as_object().unwrap() {
@@ -61,11 +61,11 @@ fn check(document: &Value, complaints: &[&str]) {
     let (_, found) = read(document, None);
     assert_eq!(found, complaints, "{document}");
     let text = found.join(" ");
-    assert!(!text.contains("hush") && !text.contains("7571"), "a complaint quotes nothing: {text}");
+    assert!(!text.contains("hush") && !text.contains("7571"), "a complaint quotes the secret: {text}");
 }
 
 #[test]
-fn an_entry_that_cannot_be_used_is_complained_of_with_its_place_and_reason() {
+fn an_unusable_entry_is_reported_with_its_position_and_reason() {
     let digest = "api-keys/1: sha256 is not 64 hexadecimal digits";
     let principal = "api-keys/1: principal is not a text, or empty";
     let good = key("00".repeat(32).as_str(), "good");
@@ -116,7 +116,7 @@ fn an_entry_that_cannot_be_used_is_complained_of_with_its_place_and_reason() {
 }
 
 #[test]
-fn what_can_be_used_is_not_complained_of() {
+fn usable_entries_have_no_complaints() {
     for document in [
         json!({}),
         json!({ "api-keys": [] }),
@@ -130,10 +130,10 @@ fn what_can_be_used_is_not_complained_of() {
 }
 
 #[test]
-fn a_list_that_cannot_be_used_leaves_the_one_before_in_place() {
+fn an_unusable_list_keeps_the_previous_one() {
     let (before, _) = read(&json!({}), None);
     for (list, complaints) in [
-        (Value::Null, &["there is no list of this name"][..]),
+        (Value::Null, &["the secret has no list of this name"][..]),
         (json!({ "sha256": DIGEST }), &["it is not a list"]),
         (json!("hush"), &["it is not a list"]),
         (json!([7]), &["", "no entry of the list can be used"]),
@@ -154,5 +154,5 @@ fn a_list_that_cannot_be_used_leaves_the_one_before_in_place() {
         }
     }
     let (emptied, _) = read(&json!({ "api-keys": [] }), Some(&before));
-    assert_eq!(emptied.api_keys("api-keys", Moment::now(0)).unwrap().len(), 0, "an empty list is meant");
+    assert_eq!(emptied.api_keys("api-keys", Moment::now(0)).unwrap().len(), 0, "an empty list is valid");
 }

@@ -1,8 +1,8 @@
-//! What is told about a request when it has been answered: one log line, and one line of metrics.
+//! The record of a request: one log line and one line of metrics per answer.
 //!
-//! Both functions use one set of field names. Nothing of a body, no header but the trace and no secret is among them; `reason` is
-//! the operator's side of a refusal. A route that exists is told by its path in the contract, so that its requests can be
-//! grouped; any other path is told as it came.
+//! Both functions use one set of field names. The line has no part of the body, no secret and no header except the
+//! trace; `reason` is the operator's text of a rejection. `route` is the path in the contract, so that the requests of
+//! a route can be grouped. For a path without a route it is the path of the request.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
 
 use crate::{enqueue::is_traceparent, event::Arrival, rejection::Rejection};
 
-/// What is known of a request so far; every stage that passes adds to it.
+/// What is known of a request so far. Each stage that passes adds to it.
 #[derive(Debug)]
-pub struct Trail {
+pub struct RequestRecord {
     request_id: String,
     trace_id: Option<String>,
     route: String,
@@ -25,8 +25,8 @@ pub struct Trail {
     enqueue: Option<Duration>,
 }
 
-impl Trail {
-    /// The trail of a request of which nothing has been looked at.
+impl RequestRecord {
+    /// Returns the record of a request before its first stage.
     #[must_use]
     pub fn new(arrival: &Arrival, context: &Context) -> Self {
         let traceparent = arrival.header("traceparent").filter(|value| is_traceparent(value));
@@ -54,14 +54,14 @@ impl Trail {
         self.enqueue = Some(took);
     }
 
-    /// Logs an answer that admits nothing: the description of the API, or of a route. Metrics count admissions only.
+    /// Logs an answer that describes the API or a route. Metrics count admissions only.
     pub(crate) fn described(&self, status: StatusCode) {
         let (request_id, route, trace_id) = (self.request_id.as_str(), self.route.as_str(), self.trace_id.as_deref());
         tracing::info!(request_id, route, status = status.as_u16(), trace_id, "described");
     }
 
-    /// Tells how it ended; the metrics only where there is somebody to read them.
-    pub(crate) fn tell(&self, result: &Result<Receipt, Rejection>, emitter: Option<&Emitter>) {
+    /// Emits the log line of the result, and its metrics if they are enabled.
+    pub(crate) fn emit(&self, result: &Result<Receipt, Rejection>, emitter: Option<&Emitter>) {
         self.log(result);
         let Some(emitter) = emitter else { return };
         let refused = result.as_ref().err().map(|rejection| rejection.code.as_str());
@@ -82,15 +82,15 @@ impl Trail {
         match result {
             Ok(receipt) => {
                 let (status, message_id) = (202, receipt.id.as_str());
-                // RabbitMQ gives no id of its own.
+                // RabbitMQ assigns no message id.
                 let broker_id = Some(receipt.broker_id.as_str()).filter(|id| !id.is_empty());
                 line!(info, "accepted", status, message_id, broker_id);
             }
             Err(rejection) => {
                 let (status, code) = (rejection.code.status(), rejection.code.as_str());
-                let (fault_of_ours, status) = (status.is_server_error(), status.as_u16());
+                let (is_server_error, status) = (status.is_server_error(), status.as_u16());
                 let (reason, message_id) = (rejection.log.as_deref(), rejection.id.as_deref());
-                if fault_of_ours {
+                if is_server_error {
                     line!(error, "refused", status, code, reason, message_id);
                 } else {
                     line!(info, "refused", status, code, reason, message_id);

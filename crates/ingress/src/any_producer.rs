@@ -1,4 +1,4 @@
-//! [`Backend`]: the producer behind a binding, whichever broker it is for. Which brokers there are, the features say.
+//! [`AnyProducer`]: the producer of a queue on any broker built in. Cargo features select the brokers.
 
 use sluicegate_queue::aws::SdkConfig;
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
@@ -9,43 +9,44 @@ use sluicegate_queue::rabbitmq::{Broker, RabbitmqProducer};
 #[cfg(feature = "sqs")]
 use sluicegate_queue::sqs::SqsProducer;
 
-/// A queue on one of the brokers built in.
+/// The producer of a queue on one of the brokers built in.
 #[non_exhaustive]
-pub enum Backend {
-    /// On Amazon SQS.
+pub enum AnyProducer {
+    /// Amazon SQS.
     #[cfg(feature = "sqs")]
     Sqs(SqsProducer),
-    /// On RabbitMQ.
+    /// RabbitMQ.
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(RabbitmqProducer),
 }
 
-/// Makes backends that share what can be shared: one SQS client, one RabbitMQ connection.
-pub(crate) struct Backends {
-    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "for SQS alone"))]
+/// The producers of one function. They share one SQS client and one RabbitMQ connection.
+pub(crate) struct Producers {
+    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "SQS alone reads it"))]
     pub(crate) sdk: SdkConfig,
-    /// The first SQS producer; making a client reads every root certificate.
+    /// The first SQS producer. The others clone its client, because a new client reads every root certificate.
     #[cfg(feature = "sqs")]
     pub(crate) sqs: Option<SqsProducer>,
     #[cfg(feature = "rabbitmq")]
     pub(crate) rabbitmq: Option<(Broker, sluicegate_queue::queue_names::RetryDelays)>,
 }
 
-impl Backends {
-    /// The backend of one binding; `None` when its broker is not built in or not configured, which the configuration tells of.
-    pub(crate) fn backend(&mut self, binding: Binding) -> Option<Backend> {
+impl Producers {
+    /// Returns the producer of a binding, or `None` if its broker is not built in or not configured. The configuration
+    /// reports both as errors.
+    pub(crate) fn for_binding(&mut self, binding: Binding) -> Option<AnyProducer> {
         match binding {
             #[cfg(feature = "sqs")]
             Binding::Sqs { queue_url, .. } => {
                 let first = self.sqs.take();
                 let producer =
                     first.map_or_else(|| SqsProducer::new(&self.sdk, &queue_url), |first| first.for_queue(&queue_url));
-                Some(Backend::Sqs(self.sqs.insert(producer).clone()))
+                Some(AnyProducer::Sqs(self.sqs.insert(producer).clone()))
             }
             #[cfg(feature = "rabbitmq")]
             Binding::Rabbitmq { exchange, routing_key } => {
-                let (broker, ladder) = self.rabbitmq.clone()?;
-                Some(Backend::Rabbitmq(RabbitmqProducer::new(broker, exchange, routing_key, ladder)))
+                let (broker, retry_delays) = self.rabbitmq.clone()?;
+                Some(AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, exchange, routing_key, retry_delays)))
             }
             #[cfg(not(all(feature = "sqs", feature = "rabbitmq")))]
             _ => None,
@@ -53,7 +54,7 @@ impl Backends {
     }
 }
 
-impl Producer for Backend {
+impl Producer for AnyProducer {
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         match *self {
             #[cfg(feature = "sqs")]
