@@ -48,7 +48,7 @@ fn every_code_of_a_refusal_is_explained() {
 
 #[test]
 fn every_outcome_of_a_delivery_is_explained() {
-    let report = read("crates/batch/src/report.rs");
+    let report = read("crates/batch/src/settlement.rs");
     let outcomes = report.split("=> \"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
     check("docs/operate.md", "outcome", outcomes);
 }
