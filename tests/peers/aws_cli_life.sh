@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The life of a message as the AWS CLI sees it: standard, FIFO and dead-letter queue. Takes the endpoint's URL.
+# A message from sending to deletion with the AWS CLI: standard, FIFO and dead-letter queue. Takes the endpoint's URL.
 set -euo pipefail
 url=$1
 sqs() { aws --endpoint-url "$url" --output text sqs "$@"; }

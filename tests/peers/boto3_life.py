@@ -1,4 +1,4 @@
-"""The life of a message as boto3 sees it: standard, FIFO and dead-letter queue. Takes the endpoint's URL.
+"""A message from sending to deletion with boto3: standard, FIFO and dead-letter queue. Takes the endpoint's URL.
 
 boto3 checks the MD5 of every body it receives, so a wrong digest fails here too.
 """
@@ -36,7 +36,7 @@ same("the attributes", message["MessageAttributes"], attribute)
 same("their MD5", message["MD5OfMessageAttributes"], sent["MD5OfMessageAttributes"])
 same("the receive count", message["Attributes"]["ApproximateReceiveCount"], "1")
 
-# Received too often: to the dead-letter queue, and back.
+# A message received too often moves to the dead-letter queue, and is redriven.
 same("the second receive", len(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)["Messages"]), 1)
 same("the third", sqs.receive_message(QueueUrl=queue).get("Messages"), None)
 letter = sqs.receive_message(QueueUrl=dead, AttributeNames=["All"], WaitTimeSeconds=2, VisibilityTimeout=0)["Messages"][0]

@@ -1,4 +1,4 @@
-//! How the commands reach AWS, or what stands in for it: `--endpoint-url`, `--profile`, `--region`.
+//! Options for AWS or a compatible endpoint: `--endpoint-url`, `--profile`, `--region`.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -6,7 +6,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use clap::Args;
 use http::Uri;
 
-/// Options of every command that speaks to AWS.
+/// Options of every command that calls AWS.
 #[derive(Args)]
 pub(crate) struct Aws {
     /// Another endpoint than AWS: LocalStack, ministack, or http://127.0.0.1:4566 for the local stack
@@ -21,8 +21,8 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// What the SDK's clients are made of. Region and credentials are looked for where the AWS CLI looks; an endpoint on this
-    /// machine needs neither.
+    /// Loads the configuration of the SDK's clients. Region and credentials come from the sources of the AWS CLI; an
+    /// endpoint on this machine needs neither.
     pub(crate) async fn load(&self) -> SdkConfig {
         let http_client =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
@@ -37,8 +37,8 @@ impl Aws {
             loader = loader.region(Region::new(region.clone()));
         }
         if self.is_on_this_machine() && self.profile.is_none() && std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
-            let anybody = Credentials::new("test", "test", None, None, "an endpoint on this machine");
-            loader = loader.credentials_provider(anybody);
+            let placeholder = Credentials::new("test", "test", None, None, "an endpoint on this machine");
+            loader = loader.credentials_provider(placeholder);
             if self.region.is_none() && std::env::var_os("AWS_REGION").is_none() {
                 loader = loader.region(Region::from_static("us-east-1"));
             }
@@ -46,7 +46,7 @@ impl Aws {
         loader.load().await
     }
 
-    /// Whether any of them is given.
+    /// Returns whether any of the options is given.
     pub(crate) fn is_given(&self) -> bool {
         self.endpoint_url.is_some() || self.profile.is_some() || self.region.is_some()
     }

@@ -1,14 +1,14 @@
-//! What a command is given to read: files, the standard input, and values on the command line.
+//! Input of the commands: files, the standard input, and values on the command line.
 
 use std::{fs, io::Read as _, path::Path};
 
 use sluicegate_contract::{Contract, Fault, Faults};
 use sluicegate_topology::Topology;
 
-/// All of a file; `-` is the standard input.
+/// Reads a whole file; `-` is the standard input.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// The file cannot be read.
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read =
@@ -16,10 +16,10 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
     read.map_err(|error| cannot_read(file, &error))
 }
 
-/// A file's text.
+/// Reads the text of a file.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// The file cannot be read.
 pub(crate) fn text(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| cannot_read(file, &error))
 }
@@ -27,15 +27,15 @@ pub(crate) fn text(file: &Path) -> Result<String, String> {
 /// Reads and checks an OpenAPI document.
 ///
 /// # Errors
-/// Why it cannot be read, or every fault, one a line.
+/// The file cannot be read, or has faults; the text has one line for each.
 pub(crate) fn contract(file: &Path) -> Result<Contract, String> {
     contract_with_warnings(file).map(|(contract, _)| contract)
 }
 
-/// The same, with what is probably not meant.
+/// Reads and checks an OpenAPI document. Returns warnings too.
 ///
 /// # Errors
-/// Why it cannot be read, or every fault, one a line.
+/// The file cannot be read, or has faults; the text has one line for each.
 pub(crate) fn contract_with_warnings(file: &Path) -> Result<(Contract, Vec<Fault>), String> {
     let name = file.display().to_string();
     Contract::parse_with_warnings(&name, &text(file)?).map_err(|faults| faulty(file, &faults))
@@ -44,12 +44,12 @@ pub(crate) fn contract_with_warnings(file: &Path) -> Result<(Contract, Vec<Fault
 /// Reads and checks a topology.
 ///
 /// # Errors
-/// Why it cannot be read, or every fault, one a line.
+/// The file cannot be read, or has faults; the text has one line for each.
 pub(crate) fn topology(file: &Path) -> Result<Topology, String> {
     Topology::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, &faults))
 }
 
-/// `KEY=VALUE`, for the parser of the command line.
+/// Parses `KEY=VALUE` of the command line.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected is KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))

@@ -15,15 +15,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{fail, input, paths};
 
-/// How long what still runs may hold up the end.
+/// How long blocking tasks may delay the exit.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Build and run the whole stack on 127.0.0.1; Ctrl-C stops it
 ///
-/// Reads the SAM template, builds the functions and starts them, with an HTTP API in front and queues behind them. A function
-/// is rebuilt and restarted when its sources change. A variable that the template gives a function takes the value it has in
-/// your shell, if it has one there: FORWARD_URL=http://127.0.0.1:9000/ cargo local. A value that only the cloud knows, such as
-/// a table's name, is a stand-in otherwise, and a warning says so.
+/// Reads the SAM template, builds the functions and starts them, with an HTTP API in front and queues behind them. A
+/// function is rebuilt and restarted when its sources change. A variable that the template gives a function takes the
+/// value it has in your shell, if it has one there: FORWARD_URL=http://127.0.0.1:9000/ cargo local. A value that only
+/// the cloud knows, such as a table's name, is a stand-in otherwise, and a warning says so.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The API's port; 0 picks a free one, as for the other ports
@@ -41,7 +41,8 @@ pub(crate) struct Arguments {
     /// Use LocalStack or another endpoint instead of the embedded SQS and Secrets Manager
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// Queues on a private RabbitMQ node, started and ended with the stack (parameter Broker=rabbitmq); needs rabbitmq-server
+    /// Queues on a private RabbitMQ node, started and ended with the stack (parameter Broker=rabbitmq); needs
+    /// rabbitmq-server
     #[arg(long)]
     rabbitmq: bool,
     /// The same on a RabbitMQ that runs: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST
@@ -74,7 +75,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 
 async fn start(arguments: Arguments) -> ExitCode {
     let began = Instant::now();
-    // Taken before anything is started, so that no signal finds children without someone to end them.
+    // The signal handlers are installed before any child process starts, so that a signal always stops the children.
     let mut signals = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         match signal(kind) {
@@ -91,7 +92,7 @@ async fn start(arguments: Arguments) -> ExitCode {
     };
     tokio::pin!(asked_to_stop);
     let options = options(arguments);
-    let (terminal, elsewhere) = (options.terminal.clone(), options.endpoint_url.is_some());
+    let (terminal, remote) = (options.terminal.clone(), options.endpoint_url.is_some());
     let stack = tokio::select! {
         () = &mut asked_to_stop => return ExitCode::SUCCESS,
         started = Stack::start(options) => match started {
@@ -99,7 +100,7 @@ async fn start(arguments: Arguments) -> ExitCode {
             Err(error) => return fail(error),
         },
     };
-    tell_ready(&terminal, &stack, elsewhere, began.elapsed());
+    print_ready(&terminal, &stack, remote, began.elapsed());
     asked_to_stop.await;
     terminal.line("Stopping");
     stack.stop().await;
@@ -108,7 +109,7 @@ async fn start(arguments: Arguments) -> ExitCode {
 
 fn options(arguments: Arguments) -> Options {
     let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    // A reader that went away (`cargo local | head`) is no reason to fail.
+    // A closed stdout pipe is not an error.
     let print = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -134,13 +135,13 @@ fn options(arguments: Arguments) -> Options {
     }
 }
 
-fn tell_ready(terminal: &Terminal, stack: &Stack, elsewhere: bool, took: Duration) {
+fn print_ready(terminal: &Terminal, stack: &Stack, remote: bool, took: Duration) {
     let addresses = stack.addresses();
     let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
     terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
     terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
-    let services = if elsewhere { "used instead of the embedded services" } else { "SQS, Secrets Manager" };
+    let services = if remote { "used instead of the embedded services" } else { "SQS, Secrets Manager" };
     terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues"));
     if let Some(url) = &addresses.rabbitmq {
         terminal.line(format_args!("  AMQP   {url}   RabbitMQ"));

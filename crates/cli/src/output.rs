@@ -1,12 +1,11 @@
-//! What a command prints, which may be more than anybody wants to read.
+//! Standard output of the commands. A closed stdout pipe is not an error.
 
 use std::{
     fmt::Display,
     io::{ErrorKind, Write as _},
 };
 
-/// Prints a line to standard output. False if nobody reads it (any more): whoever wrote `| head` has seen enough, and nothing is
-/// wrong.
+/// Prints a line to standard output. Returns false if stdout is closed, so that the caller can stop printing.
 pub(crate) fn say(line: impl Display) -> bool {
     match writeln!(std::io::stdout().lock(), "{line}") {
         Ok(()) => true,

@@ -1,15 +1,15 @@
-//! Where the commands find RabbitMQ: an option, or the variables RABBITMQ_URL, RABBITMQ_USERNAME and RABBITMQ_PASSWORD.
+//! Broker address and credentials, from an option or from RABBITMQ_URL, RABBITMQ_USERNAME and RABBITMQ_PASSWORD.
 
 use sluicegate_topology::{Address, AddressError};
 
-/// The broker unless one is named.
+/// The default broker.
 const URL_DEFAULT: &str = "amqp://127.0.0.1:5672";
 
-/// The broker at `url`, or else at RABBITMQ_URL, or else on this machine. Credentials come from the URL, or else from the
-/// environment.
+/// Returns the address of the broker: `url`, or else RABBITMQ_URL, or else this machine. Credentials come from the URL,
+/// or else from the environment.
 ///
 /// # Errors
-/// The address cannot be used. Not left to the parser of the command line: it would show the URL, and the password in it.
+/// The address is not valid. It is not parsed by clap, whose error would show the URL with its password.
 pub(crate) fn address(url: Option<&str>) -> Result<Address, AddressError> {
     let url = url.map(str::to_owned).or_else(|| variable("RABBITMQ_URL"));
     let address = Address::parse(url.as_deref().unwrap_or(URL_DEFAULT))?;

@@ -1,7 +1,7 @@
-//! `sluicegate send`: one request, with the key or the signature that the contract asks for.
+//! `sluicegate send`: one request with the API key or signature that the contract requires.
 //!
-//! What a header of the caller says is left alone. The development secrets are used unless `--secret` gives another; no secret
-//! is ever printed.
+//! Headers of the caller are kept. The development secrets are used unless `--secret` gives another. Secrets are never
+//! printed.
 
 use std::{
     path::PathBuf,
@@ -17,7 +17,7 @@ use sluicegate_webhook::Scheme;
 
 use crate::{fail, input, output::say, paths};
 
-/// The gateway answers within 30 s, or says that it cannot.
+/// The gateway answers within 30 s, with an error at the latest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Send a file to a route, with the API key or signature its contract asks for, and print the answer
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// True if the answer is a success.
+/// Sends the request and prints the answer. Returns whether the status is a success.
 fn exchange(arguments: &Arguments) -> Result<bool, String> {
     let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let (method, target) = arguments.route.split_once(' ').ok_or("--route is a method and a path: 'POST /orders'")?;
@@ -72,7 +72,7 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIMEOUT));
     if uri.host().is_some_and(|host| host == "localhost" || host.starts_with("127.")) {
-        // A proxy of the environment cannot reach this machine.
+        // A proxy from the environment cannot reach this machine.
         config = config.proxy(None);
     }
     let mut request = Request::builder().method(method.as_str()).uri(uri);
@@ -93,7 +93,7 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     Ok(answer.status().is_success())
 }
 
-/// Adds what the contract asks for and is not there: content type, credentials, idempotency key.
+/// Adds the missing headers that the contract requires: content type, credentials, idempotency key.
 fn complete(
     contract: &Contract,
     found: &Match<'_>,
@@ -113,10 +113,10 @@ fn complete(
             _ => None,
         })
         .collect();
-    // A scheme that signs an id signs the one that the caller gave, if any.
+    // A scheme that signs an id uses the id of the caller, if given.
     let given = key_headers.iter().find_map(|name| headers.get(*name)?.to_str().ok().map(str::to_owned));
     let id = given.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    // Any alternative will do; the first is the one the contract's author thought of first.
+    // Any alternative is sufficient; the first is used.
     for requirement in operation.security.first().into_iter().flatten() {
         match contract.scheme(&requirement.scheme) {
             Some(SecurityScheme::ApiKey { header, .. }) => {
@@ -143,7 +143,7 @@ fn sign(preset: &str, secret: Option<&str>, id: &str, body: &[u8]) -> Result<Vec
         (Some(secret), _) => secret,
         (None, "github") => secrets::GITHUB,
         (None, "standard-webhooks") => secrets::STANDARD_WEBHOOKS,
-        (None, _) => return Err(format!("there is no development secret for `{preset}`: give --secret")),
+        (None, _) => return Err(format!("no development secret for `{preset}`: pass --secret")),
     };
     let secret = scheme.secret(secret).map_err(|error| format!("--secret: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -34,7 +34,8 @@ impl Deliveries {
         self.done + self.retried + self.rejected + self.undecodable + self.returned
     }
 
-    /// Appends the metric line. At most [`VALUES_MAX`] handler times fit into one line; the others follow in further lines.
+    /// Appends the metric line. At most [`VALUES_MAX`] handler times fit into one line; the others follow in further
+    /// lines.
     ///
     /// # Errors
     /// See [`Line::write_to`].

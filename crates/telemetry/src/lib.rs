@@ -1,4 +1,5 @@
-//! Metrics of both functions, one log line per invocation in CloudWatch's embedded metric format, and the trace id of a log line.
+//! Metrics of both functions, one log line per invocation in CloudWatch's embedded metric format, and the trace id of a
+//! log line.
 //!
 //! | metric | unit | dimensions | |
 //! |---|---|---|---|
@@ -14,8 +15,8 @@
 //! | `oldest_ms` | Milliseconds | function, queue | age of the oldest message of the batch |
 //! | `handler_ms` | Milliseconds | function, queue | of each handler that was called |
 //!
-//! CloudWatch extracts the metrics from these lines: nothing is sent, nothing has to be flushed, and nothing is lost when Lambda
-//! freezes the process. Outside Lambda the lines are on the standard output.
+//! CloudWatch extracts the metrics from these lines: nothing is sent, nothing has to be flushed, and nothing is lost
+//! when Lambda freezes the process. Outside Lambda the lines are on the standard output.
 
 mod admission;
 mod deliveries;

@@ -1,4 +1,5 @@
-//! One line of the embedded metric format, checked against the limits of CloudWatch, which silently drops a line that exceeds them.
+//! One line of the embedded metric format, checked against the limits of CloudWatch, which silently drops a line that
+//! exceeds them.
 //!
 //! The format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 

@@ -1,7 +1,7 @@
 //! The trace id of a log line: the same from the request to the handler, whichever header carries it.
 
-/// Returns the trace id of a W3C `traceparent`, else the root of an X-Ray trace header (`Root=1-…;Parent=…`), in X-Ray's own
-/// notation so that a search in X-Ray finds it.
+/// Returns the trace id of a W3C `traceparent`, else the root of an X-Ray trace header (`Root=1-…;Parent=…`), in
+/// X-Ray's own notation so that a search in X-Ray finds it.
 ///
 /// <https://www.w3.org/TR/trace-context/#traceparent-header>,
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>

@@ -1,4 +1,4 @@
-//! Every line is what the specification of the embedded metric format asks for, and names what it says; others are not written.
+//! Metric lines against the specification of the embedded metric format. Invalid lines are not written.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ fn at() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_795_251_597_123)
 }
 
-/// The lines, each of them checked.
+/// Parses the lines and checks each.
 fn read(out: &[u8]) -> Vec<Value> {
     let schema = serde_json::from_str(include_str!("../fixtures/emf.schema.json")).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
@@ -149,7 +149,7 @@ fn a_line_longer_than_a_log_event_is_not_written() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a queue is called and whatever became of its messages: sound lines, whose sum is right.
+    /// For any queue name and any results: valid lines with the right sums.
     #[test]
     fn deliveries_are_always_sound_lines(
         queue in "\\PC{0,80}",

@@ -1,10 +1,10 @@
-//! Bytes as text: hex, and base64 with or without its padding.
+//! Decoding of hex, and of base64 with or without padding.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// People lose the `=` when they copy a secret.
+/// Padding is optional, because a copied secret often lacks its `=`.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

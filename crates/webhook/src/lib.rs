@@ -1,13 +1,13 @@
-//! Webhook signatures, verified and made. A provider's way of signing is a [`Scheme`], which is data.
+//! Verification and creation of webhook signatures. A [`Scheme`] describes, as data, how a provider signs.
 //!
-//! The caller may rely on this:
-//! - What is verified is the raw body. It is not parsed and need not be text.
-//! - A signature passes if it fits any live [`Secret`], so that rotation drops nothing; which one it fits, and how closely
-//!   another missed, shows neither in the answer nor in its timing.
-//! - An id or a timestamp that passed is the one the sender signed: if it occurs again with another value the request is
-//!   refused, so that a replay cannot slip past deduplication under a second id.
+//! Guarantees:
+//! - Signatures are verified over the raw body, which is not parsed and need not be text.
+//! - A signature passes if it matches any live [`Secret`], so that a rotation loses no request. Neither the result nor
+//!   its timing reveals which secret matched or how close another was.
+//! - An accepted id or timestamp is the signed one. A request that also has another value for it is refused, so that a
+//!   replay cannot bypass deduplication under a second id.
 //!
-//! Absent on purpose: memory of what was seen. Schemes without a timestamp, such as GitHub's, accept a replay for ever;
+//! The crate does not remember requests. Schemes without a timestamp, such as GitHub's, accept replays forever:
 //! deduplicate on the delivery id.
 //!
 //! ```

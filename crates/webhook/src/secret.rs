@@ -1,4 +1,4 @@
-//! [`Secret`]: what a sender and we share, ready for use.
+//! [`Secret`]: a shared signing secret, prepared for use.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,21 +19,21 @@ pub const SECRET_BYTES_MAX: usize = 64;
 
 const SECRET_BYTES: RangeInclusive<usize> = SECRET_BYTES_MIN..=SECRET_BYTES_MAX;
 
-/// A signing secret of one [`Scheme`]. `Debug` shows nothing of it.
+/// A signing secret of one [`Scheme`]. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Secret {
-    /// HMAC after its key: the key itself is not kept, and its set-up is not repeated for each request.
+    /// The HMAC state after its key, so that the key is not kept and its set-up is not repeated for each request.
     pub(crate) keyed: Hmac<Sha256>,
 }
 
-/// How the text a provider shows becomes a key.
+/// The encoding of the key in the text that a provider shows.
 #[derive(Debug)]
 pub(crate) enum KeyText {
     /// The text itself is the key.
     Raw,
-    /// The key is in base64, after a version and a prefix that may each be left out: `v1,whsec_<base64>`.
+    /// The key is in base64, after an optional version and an optional prefix: `v1,whsec_<base64>`.
     Base64 {
-        /// The version of the signatures that the key makes, which some providers show before the secret.
+        /// The version of the signatures, which some providers show before the secret.
         version: &'static str,
         /// The prefix.
         prefix: &'static str,
@@ -41,9 +41,8 @@ pub(crate) enum KeyText {
 }
 
 impl Scheme {
-    /// Reads a secret as its provider shows it. Base64 has no white space, so white space around it, as copying leaves, is
-    /// not part of the secret. In a secret that is a text it could be part of the key, so such a secret is refused: without
-    /// it the signatures might not fit, and with it they most likely do not.
+    /// Parses a secret in the form its provider shows. White space around base64 is ignored. Around a text secret it
+    /// could be part of the key, so such a secret is refused: the signatures would most likely not match.
     ///
     /// # Errors
     /// The text is not a secret of this scheme.
@@ -77,22 +76,23 @@ impl fmt::Debug for Secret {
 /// A text that cannot be a secret of its scheme. The text is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Anyone could sign with it.
+    /// An empty secret, with which anyone could sign.
     #[error("the secret is empty")]
     Empty,
-    /// White space at the beginning or the end: a line break that came with a copy, most often.
+    /// White space at the beginning or the end, most often a copied line break.
     #[error("the secret begins or ends with white space: store it without, and set it at the provider without")]
     WhiteSpace,
-    /// A line break within it, the prefix twice, a public key, or the secret of another scheme.
+    /// The text is not base64: a line break within it, a repeated prefix, a public key, or the secret of another
+    /// scheme.
     #[error("the secret is not base64, after {prefix} or alone: paste it as the provider shows it")]
     Base64 {
-        /// What may stand before the base64.
+        /// The prefix that may precede the base64.
         prefix: &'static str,
     },
     /// Outside [`SECRET_BYTES_MIN`] to [`SECRET_BYTES_MAX`].
     #[error("the secret has {bytes} bytes, not {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}")]
     Length {
-        /// How many bytes the base64 stands for.
+        /// The number of decoded bytes.
         bytes: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! Computes signatures, and makes the headers a sender would.
+//! Signature computation, and the headers of a signed request.
 
 use hmac::Mac;
 use hmac::digest::CtOutput;
@@ -10,12 +10,12 @@ use crate::secret::Secret;
 use crate::verify::{SignatureError, is_id};
 
 impl Scheme {
-    /// The headers that sign `body` as message `id` at this time, in seconds since 1970. Schemes that sign no id or no
-    /// timestamp leave it out.
+    /// Returns the headers that sign `body` as message `id` at this time, in seconds since 1970. Schemes without an id
+    /// or a timestamp omit it.
     ///
     /// # Errors
-    /// An id or a time that [`Scheme::verify`] would refuse: an id that is empty, has a full stop or cannot be in a header, and a
-    /// time before 1970.
+    /// [`Scheme::verify`] would refuse the id or the time: an id that is empty, has a full stop or is not a header
+    /// value, or a time before 1970.
     pub fn sign(
         &self,
         secret: &Secret,

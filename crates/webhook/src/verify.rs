@@ -1,4 +1,4 @@
-//! Decides whether a request was signed by someone who knows a live secret.
+//! Signature verification against the live secrets.
 
 use hmac::digest::CtOutput;
 use http::{HeaderMap, HeaderValue};
@@ -6,24 +6,24 @@ use http::{HeaderMap, HeaderValue};
 use crate::scheme::{Mark, Scheme, Timestamp};
 use crate::secret::Secret;
 
-/// Most signatures looked at in one request. Rotation needs one for each live key, two or three; the specification sets no
+/// The limit of signatures in a request. Rotation needs one for each live key, two or three; the specification sets no
 /// limit.
 ///
 /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#webhook-headers-sending-metadata-to-consumers>
 pub const SIGNATURES_MAX: usize = 16;
 
-/// What HMAC-SHA256 gives, in bytes.
+/// The length of HMAC-SHA256, in bytes.
 type Signature = [u8; 32];
 
-/// A scheme's header by all its names; the first stands for it in errors.
+/// A header by all its names. Errors use the first.
 type Names = &'static [&'static str];
 
 impl Scheme {
-    /// Whether the request is signed with one of `secrets`, at a time near enough to `now_unix_s` (seconds since 1970).
-    /// Every secret is tried against every signature, in constant time.
+    /// Verifies that the request is signed with one of `secrets`, at a time close to `now_unix_s` (seconds since 1970).
+    /// Compares every secret with every signature, in constant time.
     ///
     /// # Errors
-    /// Why it is not; the first reason found, and [`SignatureError::Mismatch`] last.
+    /// The first fault found; [`SignatureError::Mismatch`] comes last.
     pub fn verify(
         &self,
         headers: &HeaderMap,
@@ -38,7 +38,7 @@ impl Scheme {
         for secret in secrets {
             let expected = self.mac(secret, id, timestamp, body);
             for signature in &signatures {
-                // `CtOutput` compares in constant time, and `|=` does not stop at the first that fits.
+                // `CtOutput` compares in constant time, and `|=` does not stop at the first match.
                 fits |= expected == CtOutput::new((*signature).into());
             }
         }
@@ -73,7 +73,7 @@ impl Scheme {
 }
 
 impl Timestamp {
-    /// The timestamp as it was signed, once it is known to be near `now_unix_s`.
+    /// Returns the timestamp as signed, if it is within the tolerance of `now_unix_s`.
     fn read<'h>(&self, headers: &'h HeaderMap, now_unix_s: i64) -> Result<&'h [u8], SignatureError> {
         let (header, value) = only(headers, self.headers)?;
         let malformed = SignatureError::TimestampMalformed { header };
@@ -88,8 +88,8 @@ impl Timestamp {
     }
 }
 
-/// The id as it was signed. A full stop in it would let a signed text be cut into id, timestamp and body elsewhere than the
-/// sender meant, so the specification warns of it and no known sender uses one.
+/// Returns the id as signed. A full stop in it would make the split of the signed text into id, timestamp and body
+/// ambiguous; the specification warns of it, and no known sender uses one.
 fn id(headers: &HeaderMap, names: Names) -> Result<&[u8], SignatureError> {
     let (header, value) = only(headers, names)?;
     if !is_id(value.as_bytes()) {
@@ -98,12 +98,12 @@ fn id(headers: &HeaderMap, names: Names) -> Result<&[u8], SignatureError> {
     Ok(value.as_bytes())
 }
 
-/// Whether it can be signed as an id.
+/// Returns whether a text can be signed as an id.
 pub(crate) fn is_id(id: &[u8]) -> bool {
     !id.is_empty() && !id.contains(&b'.')
 }
 
-/// The value of a header that must have only one, by whichever names and however often it is given.
+/// Returns the single value of a header, which may be repeated, also under several names, only with that value.
 fn only(headers: &HeaderMap, names: Names) -> Result<(&'static str, &HeaderValue), SignatureError> {
     let header = names.first().copied().unwrap_or_default();
     let mut values = all(headers, names);
@@ -118,53 +118,53 @@ fn all(headers: &HeaderMap, names: Names) -> impl Iterator<Item = &HeaderValue> 
     names.iter().flat_map(|name| headers.get_all(*name))
 }
 
-/// Why a request is not known to come from its sender. Nothing here is secret, but a caller needs no more than "no"; the
-/// details are for the log.
+/// The reason why a request is not authenticated. It is not secret, but the details are for the log, not for the
+/// caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// The request does not claim to be signed.
+    /// The request has no signature.
     #[error("the header {header} is missing")]
     MissingHeader {
         /// Its name, the first one of the scheme.
         header: &'static str,
     },
-    /// The header is there, but holds nothing of the kind the scheme asks for.
+    /// The header has no value in the form of the scheme.
     #[error("the header {header} is malformed")]
     Malformed {
         /// Its name, the first one of the scheme.
         header: &'static str,
     },
-    /// The header is there with two values, so it is open which one was signed.
+    /// The header has two values, so the signed one is unknown.
     #[error("the header {header} has several values")]
     Ambiguous {
         /// Its name, the first one of the scheme.
         header: &'static str,
     },
-    /// More than [`SIGNATURES_MAX`].
+    /// The request has more than [`SIGNATURES_MAX`] signatures.
     #[error("the header {header} has more than {SIGNATURES_MAX} signatures")]
     TooMany {
         /// Its name, the first one of the scheme.
         header: &'static str,
     },
-    /// Not whole seconds since 1970.
+    /// The timestamp is not in whole seconds since 1970.
     #[error("the header {header} is not a time in seconds")]
     TimestampMalformed {
         /// Its name, the first one of the scheme.
         header: &'static str,
     },
-    /// Signed too long ago: a replay, or a clock that is wrong.
+    /// The timestamp is too old: a replay or a wrong clock.
     #[error("signed {age_s} s ago")]
     TimestampTooOld {
         /// Its age, in seconds.
         age_s: u64,
     },
-    /// Signed in the future: a clock is wrong.
+    /// The timestamp is in the future: a wrong clock.
     #[error("signed {ahead_s} s in the future")]
     TimestampTooNew {
         /// How far ahead, in seconds.
         ahead_s: u64,
     },
-    /// Wrong secret, or not the bytes that were signed.
+    /// The secret is wrong, or the bytes are not the signed ones.
     #[error("no signature fits")]
     Mismatch,
 }

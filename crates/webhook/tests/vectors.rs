@@ -1,4 +1,4 @@
-//! Each scheme against the vectors in `tests/vectors/webhook/<scheme>.json`: the published ones, and those that must fail.
+//! Each scheme against the vectors in `tests/vectors/webhook/<scheme>.json`: published vectors and failing ones.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,9 +25,9 @@ struct Vector {
     body: Option<String>,
     body_base64: Option<String>,
     now_unix_s: i64,
-    /// The refusal, or null if the request is good.
+    /// The expected error, or null for a valid request.
     error: Option<String>,
-    /// If there: signing as this id with the first secret gives exactly these headers.
+    /// If present: signing as this id with the first secret gives exactly these headers.
     signed_as: Option<String>,
 }
 
@@ -76,7 +76,7 @@ fn every_scheme_agrees_with_its_vectors() {
 }
 
 #[test]
-fn a_secret_is_read_as_its_provider_shows_it() {
+fn a_secret_is_parsed_in_the_form_its_provider_shows() {
     for SecretVector { scheme, secret, error } in read::<Vec<_>>("webhook-secrets.json") {
         let read = Scheme::named(&scheme).unwrap().secret(&secret);
         assert_eq!(read.err().map(|refusal| refusal.to_string()), error, "{scheme}: {secret:?}");
@@ -99,7 +99,7 @@ fn schemes_are_found_by_their_exact_name() {
 
 /// <https://docs.slack.dev/authentication/verifying-requests-from-slack>
 #[test]
-fn a_scheme_of_ones_own_agrees_with_its_providers_vector() {
+fn a_custom_scheme_agrees_with_the_vector_of_its_provider() {
     static SLACK: Scheme = Scheme::new("slack", &["x-slack-signature"])
         .prefix("v0=")
         .timestamp(&["x-slack-request-timestamp"], 300)
@@ -118,7 +118,7 @@ fn a_scheme_of_ones_own_agrees_with_its_providers_vector() {
 }
 
 #[test]
-fn what_would_be_refused_is_not_signed() {
+fn an_id_or_time_that_verify_refuses_is_not_signed() {
     let check = |scheme: &str, id: &str, at_unix_s: i64, error: Option<&str>| {
         let scheme = Scheme::named(scheme).unwrap();
         let secret = scheme.secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
@@ -136,7 +136,7 @@ fn what_would_be_refused_is_not_signed() {
 }
 
 #[test]
-fn what_is_signed_verifies_and_no_flipped_bit_does() {
+fn signed_requests_verify_and_flipped_bits_do_not() {
     for (scheme, text) in [("github", "hush"), ("standard-webhooks", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")] {
         let scheme = Scheme::named(scheme).unwrap();
         let secrets = [scheme.secret(text).unwrap()];

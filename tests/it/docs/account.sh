@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# account.sh STACK RABBITMQ_URL: what docs' commands look at in an account, made in LocalStack. Prints NAME=VALUE for each output
-# and each resource of the stack, and for the function, which CloudFormation there makes from no inline code.
+# account.sh STACK RABBITMQ_URL: creates in LocalStack the resources that the commands of docs read. Prints NAME=VALUE for each
+# output and resource of the stack, and for the function, which LocalStack's CloudFormation does not create from inline code.
 set -euo pipefail
 stack=$1 rabbitmq_url=$2
 here=$(dirname "$0")
@@ -16,7 +16,7 @@ aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].Outp
 aws cloudformation list-stack-resources --stack-name "$stack" --output text \
     --query 'StackResourceSummaries[].[LogicalResourceId,PhysicalResourceId]' | tr '\t' '='
 
-# Two versions, the alias on the second.
+# Two versions; the alias points to the second.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 function=$stack-ingress
@@ -34,7 +34,7 @@ aws lambda create-alias --function-name "$function" --name live --function-versi
 echo "IngressFunction=$function"
 echo "ConsumerFunction=$function"
 
-# What else there is to look at: the alias's mappings, an alarm that rings, a log line as ingress writes it.
+# Further resources: the mappings of the alias, an alarm in state ALARM, a log line of the ingress.
 for queue in orders.fifo webhooks; do
     aws lambda create-event-source-mapping --function-name "$function:live" --no-enabled \
         --event-source-arn "arn:aws:sqs:us-east-1:000000000000:$stack-$queue" >&2

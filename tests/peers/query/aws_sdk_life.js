@@ -1,5 +1,5 @@
-// The life of a message as the AWS SDK for JavaScript v2 sees it: with AWS Query (before 2023-11) and with AWS JSON. Takes the
-// package's name and the endpoint's URL. The SDK checks the MD5 of every body and of every attribute, so a wrong digest fails.
+// A message from sending to deletion with the AWS SDK for JavaScript v2, over AWS Query (before 2023-11) and AWS JSON. Takes
+// the package's name and the endpoint's URL. The SDK checks the MD5 of every body and of every attribute, so a wrong digest fails.
 const assert = require('node:assert/strict');
 
 const [name, url] = process.argv.slice(2);

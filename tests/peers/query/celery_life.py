@@ -1,4 +1,4 @@
-"""A task's life as Celery sees it on SQS: sent, done by a worker, acknowledged. Takes the endpoint's URL.
+"""A Celery task on SQS: sent, handled by a worker, acknowledged. Takes the endpoint's URL.
 
 The worker polls with kombu's own HTTP client, the rest goes through boto3; both speak AWS Query here.
 """

@@ -1,4 +1,4 @@
-"""Prints a port for a RabbitMQ node: it and the others that node.sh derives from it are free, here and now."""
+"""Prints a free port for a RabbitMQ node; the ports that node.sh derives from it are free too."""
 
 import random
 import socket
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 OFFSETS = (0, 1, 10_000, 20_000)
 
-# With every offset below the ports that the kernel gives to outgoing connections.
+# With every offset below the ephemeral ports of the kernel.
 for port in random.sample(range(10_100, 12_700), 100):
     with ExitStack() as taken:
         try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A consumer as everyone writes it first: receive.py URL QUEUE COUNT prints that many messages, a line of JSON each."""
+"""The tutorial consumer: receive.py URL QUEUE COUNT prints COUNT messages, each as a line of JSON."""
 
 import json
 import sys

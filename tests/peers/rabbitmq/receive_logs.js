@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// A subscriber as everyone writes it first: receive_logs.js URL EXCHANGE binds a queue of its own to a fanout exchange, says that
-// it waits, and prints each message as a line of JSON.
+// The tutorial subscriber: receive_logs.js URL EXCHANGE binds a new queue to a fanout exchange, prints that it waits, and prints
+// each message as a line of JSON.
 
 const amqp = require('amqplib');
 

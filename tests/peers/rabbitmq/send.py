@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A producer as everyone writes it first: send.py URL QUEUE BODY. No properties, no confirm."""
+"""The tutorial producer: send.py URL QUEUE BODY. Without properties and confirms."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The templates hold what they promise, with either Broker and every way to deploy.
+"""Checks the templates with both brokers and every way to deploy.
 
 usage: check.py          compares; run by tests/run, in the environment of requirements.txt
        check.py --write  writes what each role may do (permissions-*.txt) anew, to be read before it is committed
@@ -30,9 +30,9 @@ BIN = Path(sys.executable).parent
 TEMPLATES = ["template.yaml", "infra/broker.yaml", "infra/monitoring.yaml"]
 BROKERS = ["sqs", "rabbitmq"]
 CANARY = "Canary10Percent5Minutes"
-# What stands in for nested stacks, by the name in template.yaml.
+# The templates of the nested stacks, by their names in template.yaml.
 NESTED = {"RabbitmqStack": "infra/broker.yaml", "MonitoringStack": "infra/monitoring.yaml"}
-# Without a region, some tools ask the network which one they are in.
+# Without a region, some tools query the network for it.
 ENVIRONMENT = os.environ | {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -45,13 +45,13 @@ faults = []
 
 def main():
     lint()
-    # Everything on, and everything off.
+    # Every option on, and every option off.
     full = {broker: Stack("template.yaml", {"Broker": broker, "Deployment": CANARY, "AlarmEmail": "a@b"}) for broker in BROKERS}
     bare = {broker: Stack("template.yaml", {"Broker": broker, "Monitoring": "no"}) for broker in BROKERS}
     given = {broker: Stack("template.yaml", {"Broker": broker, "AlarmTopicArn": "arn:topic"}) for broker in BROKERS}
     for broker, stack in [*full.items(), *bare.items(), *given.items()]:
         no_dangling_reference(stack)
-        equal(circle(stack), [], f"{stack.name}: resources that wait for one another")
+        equal(circle(stack), [], f"{stack.name}: circular dependencies")
         functions_are_set_up(stack)
         callers_call_the_alias(stack)
         queues_are_set_up(stack)
@@ -78,7 +78,7 @@ def main():
         builds_what_the_broker_needs(broker)
     for each in dict.fromkeys(faults):
         print(each)
-    print("templates: " + (f"{len(faults)} faults" if faults else "sound with Broker=sqs and Broker=rabbitmq"))
+    print("templates: " + (f"{len(faults)} faults" if faults else "valid with Broker=sqs and Broker=rabbitmq"))
     return 1 if faults else 0
 
 
@@ -92,7 +92,7 @@ def equal(found, expected, what):
 
 
 def run(*command, **environment):
-    """Runs a command in the repository; its output is a fault if it fails."""
+    """Runs a command in the repository. Reports its output as a fault if it fails."""
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT | environment, capture_output=True, text=True)
     if done.returncode != 0:
         fault(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -103,7 +103,7 @@ def run(*command, **environment):
 
 
 def lint():
-    # cfn-lint walks both sides of every condition by itself; with a parameter given, it looks at the one side more closely.
+    # cfn-lint checks both sides of every condition; with a given parameter it checks one side more thoroughly.
     run("cfn-lint", "--", *TEMPLATES)
     for broker in BROKERS:
         for deployment in ["AllAtOnce", CANARY]:
@@ -139,7 +139,7 @@ def functions_are_set_up(stack):
         equal((alias.get("FunctionName"), attribute), ({"Ref": name}, "Version"), f"{place}: its alias")
         equal(stack.resources.get(version, {}).get("Type"), "AWS::Lambda::Version", f"{place}: what its alias points to")
     ingress = stack.resources["IngressFunction"]["Properties"]["Timeout"]
-    equal(ingress < 30, True, f"{stack.name}: ingress gives up before the API does")
+    equal(ingress < 30, True, f"{stack.name}: the timeout of ingress is below that of the API")
 
 
 def callers_call_the_alias(stack):
@@ -157,24 +157,24 @@ def callers_call_the_alias(stack):
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
 VERSION_DESCRIPTION_MAX = 256
-# About as long as it gets.
+# A URL of nearly the greatest length.
 AMQP_URL = f"amqps://b-{'x' * 36}.mq.ap-southeast-2.amazonaws.com:5671"
 
 
 def a_changed_parameter_reaches_the_functions(stack):
-    """A version is published for it, which SAM does not do by itself: a version with another description is another version."""
+    """A change of these parameters changes the description and so publishes a version, which SAM does not do by itself."""
     for name, body in stack.transformed.items():
         if body["Type"] != "AWS::Lambda::Function" or name not in stack.resources:
             continue
         [version] = [each for each in stack.resources if each.startswith(f"{name}Version")]
         used = {each for each, _ in references(body["Properties"])} & stack.declared.keys()
         described = references(stack.transformed[version]["Properties"]["Description"])
-        equal(used - {each for each, _ in described}, set(), f"{stack.name}: parameters that {name} would not notice")
+        equal(used - {each for each, _ in described}, set(), f"{stack.name}: parameters that do not publish a version of {name}")
         longest = Stack("template.yaml", stack.given | {each: longest_value(stack.declared[each]) for each in used})
         [version] = [each for each in longest.resources if each.startswith(f"{name}Version")]
         text = longest.text(longest.resources[version]["Properties"]["Description"])
         size = len(text.replace("<RabbitmqStack.Outputs.AmqpUrl>", AMQP_URL))
-        equal(size <= VERSION_DESCRIPTION_MAX, True, f"{stack.name}: {size} characters that describe a version of {name}")
+        equal(size <= VERSION_DESCRIPTION_MAX, True, f"{stack.name}: {size} characters in the description of a version of {name}")
 
 
 def longest_value(declared):
@@ -194,14 +194,14 @@ def traffic_shifts_and_goes_back(broker, full, bare):
     for function, names in alarms.items():
         group = groups[f"{function}DeploymentGroup"]
         equal([each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]], names, f"{full.name}: alarms of {function}")
-        equal(full.text(group["DeploymentConfigName"]), f"CodeDeployDefault.Lambda{CANARY}", f"{full.name}: {function} shifts by")
-        equal("DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], True, f"{full.name}: {function} goes back")
-        equal(group["ServiceRoleArn"], {"Fn::GetAtt": ["DeploymentRole", "Arn"]}, f"{full.name}: who moves {function}")
+        equal(full.text(group["DeploymentConfigName"]), f"CodeDeployDefault.Lambda{CANARY}", f"{full.name}: the deployment configuration of {function}")
+        equal("DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], True, f"{full.name}: {function} rolls back on an alarm")
+        equal(group["ServiceRoleArn"], {"Fn::GetAtt": ["DeploymentRole", "Arn"]}, f"{full.name}: the role that deploys {function}")
         policy = full.resources[f"{function}Aliaslive"].get("UpdatePolicy", {}).get("CodeDeployLambdaAliasUpdate", {})
-        equal(policy.get("DeploymentGroupName"), {"Ref": f"{function}DeploymentGroup"}, f"{full.name}: what moves {function}")
-    # All at once is CloudFormation's own doing.
+        equal(policy.get("DeploymentGroupName"), {"Ref": f"{function}DeploymentGroup"}, f"{full.name}: the deployment group of {function}")
+    # Without a canary CloudFormation moves the alias itself.
     left = [name for name, body in bare.resources.items() if "CodeDeploy" in body["Type"] or "UpdatePolicy" in body]
-    equal(left, [], f"{bare.name}: left of CodeDeploy")
+    equal(left, [], f"{bare.name}: resources of CodeDeploy")
 
 
 # ---- queues and mappings -----------------------------------------------------------------------------------------------------
@@ -214,24 +214,25 @@ def queues_are_set_up(stack):
     equal(dead | sources.keys(), set(queues), f"{stack.name}: queues and their dead-letter queues")
     for name, queue in queues.items():
         equal(queue["SqsManagedSseEnabled"], True, f"{stack.name}: {name} is encrypted")
-        # High throughput needs both.
+        # High throughput requires both settings.
         if queue.get("FifoQueue"):
             both = queue["DeduplicationScope"], queue["FifoThroughputLimit"]
             equal(both, ("messageGroup", "perMessageGroupId"), f"{stack.name}: throughput of {name}")
     for name, queue in sources.items():
         policy = queue["RedrivePolicy"]
         parked = queues[policy["deadLetterTargetArn"]["Fn::GetAtt"][0]]
-        equal(policy["maxReceiveCount"] >= 5, True, f"{stack.name}: {name} is tried five times at least")
+        equal(policy["maxReceiveCount"] >= 5, True, f"{stack.name}: {name} is received at least five times")
         equal(queue.get("FifoQueue"), parked.get("FifoQueue"), f"{stack.name}: {name} and its dead-letter queue are of one kind")
         equal(parked["MessageRetentionPeriod"], 1_209_600, f"{stack.name}: dead letters of {name} are kept for 14 days")
         if queue.get("FifoQueue"):
-            # Waiting behind others counts: 10 messages of a batch, 5 receives each, and some spare. Retention starts anew in the DLQ.
+            # Receives while waiting for others count: 10 messages of a batch, 5 receives each, and a reserve. The retention period
+            # restarts in the dead-letter queue.
             equal(policy["maxReceiveCount"] >= 60, True, f"{stack.name}: messages of {name} may wait for others")
         else:
-            equal(queue["MessageRetentionPeriod"] < 1_209_600, True, f"{stack.name}: {name} gives up before its dead letters do")
+            equal(queue["MessageRetentionPeriod"] < 1_209_600, True, f"{stack.name}: {name} has a shorter retention than its dead-letter queue")
         [allowed] = [stack.text(arn) for arn in parked["RedriveAllowPolicy"]["sourceQueueArns"]]
         is_source = allowed.endswith(f":{stack.text(queue['QueueName'])}")
-        equal(is_source, True, f"{stack.name}: {name} and nobody else may park with its dead-letter queue")
+        equal(is_source, True, f"{stack.name}: only {name} may use its dead-letter queue")
 
 
 def mappings_are_set_up(broker, stack):
@@ -241,13 +242,13 @@ def mappings_are_set_up(broker, stack):
         place = f"{stack.name}: {name}"
         if broker == "sqs":
             queue = mapping["EventSourceArn"]["Fn::GetAtt"][0]
-            equal("RedrivePolicy" in stack.of_type("AWS::SQS::Queue")[queue], True, f"{place} reads a queue that parks")
+            equal("RedrivePolicy" in stack.of_type("AWS::SQS::Queue")[queue], True, f"{place} reads a queue with a dead-letter queue")
             equal(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"], f"{place}: partial batch responses")
             equal(mapping["ScalingConfig"]["MaximumConcurrency"] >= 2, True, f"{place}: concurrency")
             equal(mapping["MetricsConfig"], {"Metrics": ["EventCount"]}, f"{place}: metrics")
-            equal("FilterCriteria" in mapping, False, f"{place} deletes what its filter does not like")
+            equal("FilterCriteria" in mapping, False, f"{place} has a filter, which deletes other messages")
         else:
-            # Each Queues takes one name; a change of the window cannot be taken back.
+            # Queues takes one name; a change of the batching window cannot be undone.
             equal(len(mapping["Queues"]), 1, f"{place}: queues")
             equal("MaximumBatchingWindowInSeconds" in mapping, False, f"{place} sets the batching window")
             access = sorted(each["Type"] for each in mapping["SourceAccessConfigurations"])
@@ -261,12 +262,12 @@ def visibility_is_six_times_any_timeout():
         equal(stack.resources["ConsumerFunction"]["Properties"]["Timeout"], timeout, "the consumer's timeout")
         for name, queue in stack.of_type("AWS::SQS::Queue").items():
             if "RedrivePolicy" in queue:
-                equal(43_200 >= queue["VisibilityTimeout"] >= 6 * timeout, True, f"{name} hides six times {timeout} s")
+                equal(43_200 >= queue["VisibilityTimeout"] >= 6 * timeout, True, f"the visibility timeout of {name} is at least six times {timeout} s")
 
 
 # ---- the API -----------------------------------------------------------------------------------------------------------------
 
-# What the access log must tell; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
+# Required fields of the access log; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
 ACCESS_LOG = {
     "$context.authorizer.error",
     "$context.error.message",
@@ -291,15 +292,15 @@ def the_api_is_throttled_and_logged(stack):
     paths = api["Body"]["paths"].items()
     routes = {path if path == "$default" else f"{method.upper()} {path}" for path, methods in paths for method in methods}
     settings = {"every route": stage["DefaultRouteSettings"], **stage.get("RouteSettings", {})}
-    # API Gateway refuses limits of a route that is not there.
+    # API Gateway refuses limits of a missing route.
     equal(stage.get("RouteSettings", {}).keys() - routes, set(), f"{stack.name}: limits of routes that do not exist")
     for route, limits in settings.items():
-        # A rate or burst that is left out of a single route's settings is not the default's.
+        # A rate or burst omitted from the settings of a route does not inherit the default.
         both = limits.get("ThrottlingRateLimit", 0) > 0 and limits.get("ThrottlingBurstLimit", 0) > 0
-        # Metrics of each route are custom metrics, each with its price, and nothing here looks at them.
+        # Metrics by route are charged as custom metrics, and no alarm or dashboard uses them.
         equal((both, limits.get("DetailedMetricsEnabled", False)), (True, False), f"{stack.name}: limits and metrics of {route}")
     log = stage["AccessLogSettings"]
-    equal(log["DestinationArn"], {"Fn::GetAtt": ["AccessLogs", "Arn"]}, f"{stack.name}: where requests are logged")
+    equal(log["DestinationArn"], {"Fn::GetAtt": ["AccessLogs", "Arn"]}, f"{stack.name}: the log group of the access log")
     text = stack.text(log["Format"])
     size = len(text.replace("<AWS::StackName>", "x" * STACK_NAME_MAX))
     equal(size <= ACCESS_LOG_FORMAT_MAX and "\n" not in text, True, f"{stack.name}: {size} characters of access log")
@@ -314,7 +315,7 @@ def the_api_is_the_same(stacks):
 
 
 def a_jwt_authorizer_fits():
-    """infra/jwt-authorizer.yaml, laid over the template, is a sound template that asks for a token where it says."""
+    """infra/jwt-authorizer.yaml, merged into the template, is valid and requires a token on its routes."""
     template = laid_over(read("template.yaml"), read("infra/jwt-authorizer.yaml"))
     given = {"JwtIssuer": "https://issuer.example", "JwtAudience": "orders"}
     stack = Stack("template.yaml with infra/jwt-authorizer.yaml", given, template)
@@ -322,21 +323,21 @@ def a_jwt_authorizer_fits():
     [api] = stack.of_type("AWS::ApiGatewayV2::Api").values()
     authorizer = api["Body"]["components"]["securitySchemes"]["Jwt"]["x-amazon-apigateway-authorizer"]
     equal(authorizer["jwtConfiguration"], {"issuer": given["JwtIssuer"], "audience": given["JwtAudience"]}, "the authorizer's tokens")
-    equal(authorizer["identitySource"], "$request.header.Authorization", "where the authorizer finds a token")
+    equal(authorizer["identitySource"], "$request.header.Authorization", "the identity source of the authorizer")
     asked = {
         f"{method.upper()} {path}": operation["security"]
         for path, methods in api["Body"]["paths"].items()
         for method, operation in methods.items()
         if "security" in operation
     }
-    equal(asked, {"POST /orders": [{"Jwt": ["orders.write"]}]}, "the routes that ask for a token")
+    equal(asked, {"POST /orders": [{"Jwt": ["orders.write"]}]}, "the routes that require a token")
     with tempfile.TemporaryDirectory() as folder:
         merged = Path(folder) / "template.json"
         merged.write_text(json.dumps(template))
         run("cfn-lint", "--", merged)
 
 
-# ---- what there is ---------------------------------------------------------------------------------------------------------
+# ---- resources -------------------------------------------------------------------------------------------------------------
 
 
 def each_broker_has_its_resources(full, bare):
@@ -350,15 +351,15 @@ def each_broker_has_its_resources(full, bare):
             equal(
                 {"RABBITMQ_URL", "RABBITMQ_SECRET_ARN"} <= variables,
                 broker == "rabbitmq",
-                f"{name} with {broker} knows the broker",
+                f"the broker variables of {name} with {broker}",
             )
         queues = ["OrdersDeadLetterQueue", "OrdersQueue", "WebhooksDeadLetterQueue", "WebhooksQueue"]
         equal(sorted(stack.of_type("AWS::SQS::Queue")), queues if broker == "sqs" else [], f"queues with {broker}")
         brokers = ["RabbitmqStack"] if broker == "rabbitmq" else []
         equal(sorted(stack.of_type("AWS::CloudFormation::Stack")), ["MonitoringStack", *brokers], f"nested stacks with {broker}")
-        equal(list(bare[broker].of_type("AWS::CloudFormation::Stack")), brokers, f"nested stacks with {broker}, unwatched")
+        equal(list(bare[broker].of_type("AWS::CloudFormation::Stack")), brokers, f"nested stacks with {broker}, without monitoring")
         equal(len(stack.of_type("AWS::SecretsManager::Secret")), 1, f"secrets with {broker}")
-        # Nothing needs one today.
+        # None is required.
         stores = stack.of_type("AWS::DynamoDB::Table") | stack.of_type("AWS::S3::Bucket")
         equal(stores, {}, f"tables and buckets with {broker}")
 
@@ -382,7 +383,7 @@ def roles_may_do_what_is_written(broker, stack):
 
 
 def permissions(stack):
-    """A line for each action on each resource that a role is allowed or denied, and for who may take the role."""
+    """Yields a line for each action on each resource that a role allows or denies, and for each principal that may assume it."""
     managed = stack.of_type("AWS::IAM::ManagedPolicy")
     for role, properties in stack.of_type("AWS::IAM::Role").items():
         for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
@@ -404,7 +405,7 @@ def several(value):
     return value if isinstance(value, list) else [value]
 
 
-# ---- nested stacks, and what watches -------------------------------------------------------------------------------------------
+# ---- nested stacks and alarms --------------------------------------------------------------------------------------------------
 
 
 def nested_stacks_fit(stack):
@@ -413,9 +414,9 @@ def nested_stacks_fit(stack):
         place = f"{stack.name}: {name}"
         equal(stack.resources[name]["Properties"]["TemplateURL"], NESTED[name], f"{place}: its template")
         given = stack.resources[name]["Properties"]["Parameters"].keys()
-        equal(given - inner.declared.keys(), set(), f"{place}: parameters it does not have")
+        equal(given - inner.declared.keys(), set(), f"{place}: unknown parameters")
         needed = {each for each, declared in inner.declared.items() if "Default" not in declared}
-        equal(needed - given, set(), f"{place}: parameters it is not given")
+        equal(needed - given, set(), f"{place}: missing parameters")
         for each, declared in inner.declared.items():
             value = str(inner.parameters[each])
             if value not in map(str, declared.get("AllowedValues", [value])):
@@ -424,7 +425,7 @@ def nested_stacks_fit(stack):
             if reference == name and attribute and attribute.removeprefix("Outputs.") not in inner.template["Outputs"]:
                 fault(f"{NESTED[name]} has no output {attribute}")
         no_dangling_reference(inner)
-        equal(circle(inner), [], f"{place}: resources that wait for one another")
+        equal(circle(inner), [], f"{place}: circular dependencies")
     broker = read("infra/broker.yaml")["Parameters"]
     for ours, theirs in [("EngineVersion", "RabbitmqEngineVersion"), ("InstanceType", "RabbitmqInstanceType")]:
         equal(stack.parameters[theirs], broker[ours]["Default"], f"the default of {theirs}")
@@ -437,14 +438,14 @@ def what_watches_is_sound(broker, stack):
 
 
 def somebody_is_told(full, bare, given):
-    for stack, topics, told in [(full, 1, "<AlarmTopic>"), (given, 0, "arn:topic"), (bare, 0, "")]:
+    for stack, topics, topic in [(full, 1, "<AlarmTopic>"), (given, 0, "arn:topic"), (bare, 0, "")]:
         equal(len(stack.of_type("AWS::SNS::Topic")), topics, f"{stack.name}: topics")
         subscriptions = [each["Endpoint"] for each in stack.of_type("AWS::SNS::Subscription").values()]
-        equal(subscriptions, ["a@b"] if stack is full else [], f"{stack.name}: who subscribes")
+        equal(subscriptions, ["a@b"] if stack is full else [], f"{stack.name}: subscriptions")
         for name in stack.of_type("AWS::CloudFormation::Stack"):
-            equal(nested(stack, name, NESTED[name]).parameters["AlarmTopicArn"], told, f"{stack.name}: {name} tells")
+            equal(nested(stack, name, NESTED[name]).parameters["AlarmTopicArn"], topic, f"{stack.name}: the topic of {name}")
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
-            equal([stack.text(each) for each in alarm.get("AlarmActions", [])], [told] if told else [], f"{name} tells")
+            equal([stack.text(each) for each in alarm.get("AlarmActions", [])], [topic] if topic else [], f"the topic of {name}")
 
 
 # ---- samconfig.toml ------------------------------------------------------------------------------------------------------------
@@ -459,7 +460,7 @@ def environments_of_samconfig_fit():
             continue
         given = dict(each.split("=", 1) for each in environment["deploy"]["parameters"]["parameter_overrides"])
         built = dict(each.split("=", 1) for each in environment["build"]["parameters"].get("parameter_overrides", []))
-        equal(built.get("Broker"), given.get("Broker"), f"samconfig.toml: {name} is built for")
+        equal(built.get("Broker"), given.get("Broker"), f"samconfig.toml: the broker that {name} is built for")
         for parameter, value in given.items():
             allowed = list(map(str, declared.get(parameter, {}).get("AllowedValues", [value])))
             if parameter not in declared or value not in allowed:
@@ -467,7 +468,7 @@ def environments_of_samconfig_fit():
         stack = Stack("template.yaml", {key: int(value) if value.isdigit() else value for key, value in given.items()})
         no_dangling_reference(stack)
         shifts = name == "prod"
-        equal("ServerlessDeploymentApplication" in stack.resources, shifts, f"samconfig.toml: {name} goes through CodeDeploy")
+        equal("ServerlessDeploymentApplication" in stack.resources, shifts, f"samconfig.toml: {name} deploys with CodeDeploy")
 
 
 # ---- Amazon MQ -----------------------------------------------------------------------------------------------------------------
@@ -501,7 +502,7 @@ def versions_and_sizes_fit():
 # ---- sam build -------------------------------------------------------------------------------------------------------------
 
 STAND_IN = """#!/bin/sh
-# Notes the folder and the binary, and leaves a file where cargo-lambda would.
+# Records the folder and the binary, and writes a file where cargo-lambda would.
 shift 2
 while [ $# -gt 0 ]; do [ "$1" = --bin ] && binary=$2; shift; done
 echo "$(basename "$PWD") $binary" >> "$BUILT"

@@ -1,4 +1,4 @@
-"""A template as CloudFormation sees it with some parameters, and what its values refer to."""
+"""Templates resolved as by CloudFormation with given parameters, and the references of their values."""
 
 import copy
 import logging
@@ -11,14 +11,14 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[3]
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
-# The translator complains at its end that nobody took its metrics.
+# The translator warns at its end about unsent metrics.
 logging.disable(logging.WARNING)
 
 
 class Stack:
-    """A template as CloudFormation sees it with these parameters: transformed, and only what the conditions leave.
+    """A template as CloudFormation resolves it with these parameters: transformed, without resources whose condition is false.
 
-    In `resources` and `outputs` conditions are decided and parameters put in; references to resources stay.
+    In `resources` and `outputs` conditions and parameters are resolved; references to resources stay.
     """
 
     def __init__(self, path, parameters, template=None):
@@ -32,7 +32,7 @@ class Stack:
         if "Transform" in template:
             template = copy.deepcopy(template)
             for resource in template["Resources"].values():
-                # As after `sam package`, unless it has been run.
+                # As `sam package` would, unless it has run.
                 code = resource.get("Properties", {}).get("CodeUri")
                 if code and not str(code).startswith("s3:"):
                     resource["Properties"]["CodeUri"] = {"Bucket": "bucket", "Key": "key"}
@@ -109,7 +109,7 @@ class Stack:
                     return self.text(own[name]) if name in own else str(self.parameters.get(name, f"<{name}>"))
 
                 return re.sub(r"\$\{([^!}][^}]*)\}", put_in, text)
-        raise ValueError(f"{function} is no text")
+        raise ValueError(f"{function} is not a text function")
 
     def named(self, text):
         """The resource and the attribute that `text` stands for, if it is one reference and nothing else."""
@@ -123,7 +123,7 @@ class NoManagedPolicies:
 
 
 def nested(stack, name, path):
-    """The stack that is nested under this name, with the parameters it is given."""
+    """Returns the nested stack of this name with its parameters."""
     given = stack.resources[name]["Properties"]["Parameters"]
     inner = Stack(path, {parameter: stack.text(value) for parameter, value in given.items()})
     inner.name = f"{path} in {stack.name}"
@@ -131,7 +131,7 @@ def nested(stack, name, path):
 
 
 def references(value):
-    """The names that a value refers to, with the attribute or None."""
+    """Yields the names that a value refers to, each with an attribute or None."""
     if isinstance(value, list):
         for each in value:
             yield from references(each)
@@ -153,13 +153,13 @@ def references(value):
 
 
 def depends(body):
-    """The resources that one waits for."""
+    """Returns the resources that a resource depends on."""
     explicit = body.get("DependsOn", [])
     return {name for name, _ in references(body)} | ({explicit} if isinstance(explicit, str) else set(explicit))
 
 
 def circle(stack):
-    """Resources that wait for one another, if there are any: CloudFormation refuses them."""
+    """Returns the resources of a circular dependency, which CloudFormation refuses."""
     waiting = {name: depends(body) & stack.resources.keys() for name, body in stack.resources.items()}
     while free := [name for name, others in waiting.items() if not others & waiting.keys()]:
         for name in free:
@@ -168,7 +168,7 @@ def circle(stack):
 
 
 def laid_over(template, part):
-    """The template with a part laid over it: mappings are merged, everything else is replaced."""
+    """Returns the template with a part merged into it: mappings are merged, other values replaced."""
     if not (isinstance(template, dict) and isinstance(part, dict)):
         return copy.deepcopy(part)
     merged = dict(template)

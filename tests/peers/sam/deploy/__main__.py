@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Deploys the template as users do, uses what was deployed, updates it, and deletes it.
+"""Deploys the template as users do, uses the stack, updates it, and deletes it.
 
 usage: deploy EMULATOR URL BUILD SLUICEGATE
 
-EMULATOR is ministack or localstack, and URL where it listens; BUILD is what `sam build` left with Broker=sqs, for this machine's
-architecture; SLUICEGATE is the command. Everything that follows must be as on AWS; what the emulator cannot show is said at
-the end.
+EMULATOR is ministack or localstack, and URL its endpoint; BUILD is the output of `sam build` with Broker=sqs for the architecture
+of this machine; SLUICEGATE is the command. The behaviour must be that of AWS. At the end it prints what the emulator cannot
+show.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from account import Account, eventually
 from emulator import EMULATORS
 from endpoint import Endpoint
 
-# Another each time, because the name of a deleted queue cannot be used for a minute.
+# A new name for each run, because the name of a deleted queue cannot be used for a minute.
 STACK = f"sluicegate-{uuid.uuid4().hex[:8]}"
 SAM_STACK = "aws-sam-cli-managed-default"
 RETAINED_QUEUES = ("OrdersQueue", "OrdersDeadLetterQueue", "WebhooksQueue", "WebhooksDeadLetterQueue")
@@ -49,14 +49,14 @@ def main(name, url, build, sluicegate):
             order_is_consumed(stack, "/first")
             refusals_are_problems(stack)
             webhook_is_consumed(stack, "/first")
-            poison_is_parked_and_redriven(stack, "/first", sluicegate)
+            poison_is_dead_lettered_and_redriven(stack, "/first", sluicegate)
             if emulator.ENFORCES_ROLES:
-                ingress_may_do_what_its_role_says(stack)
-            update_is_taken(stack)
+                roles_are_enforced(stack)
+            update_takes_effect(stack)
             if emulator.ROLLS_BACK:
-                failing_update_leaves_the_old(stack)
+                failing_update_is_rolled_back(stack)
             stack.delete()
-            mended(emulator.sweep(stack.resources))
+            repaired(emulator.sweep(stack.resources))
         except BaseException:
             stack.abandon()
             raise
@@ -69,9 +69,9 @@ def say(text):
     print(f"    {text}", flush=True)
 
 
-def mended(told):
-    for each in told:
-        say(f"mended by this test: {each}")
+def repaired(repairs):
+    for each in repairs:
+        say(f"repaired by this test: {each}")
 
 
 def equal(found, expected, what):
@@ -83,7 +83,7 @@ def equal(found, expected, what):
 
 
 class Deployment:
-    """The stack under test, which forwards to a path of `endpoint`."""
+    """The stack under test, whose consumer forwards to a path of `endpoint`."""
 
     def __init__(self, emulator, endpoint, built, folder):
         self.emulator = emulator
@@ -96,34 +96,34 @@ class Deployment:
 
     def deploy(self, build, path, fails=False):
         parameters = self.parameters | {"ForwardUrl": self.endpoint.url(path)}
-        deployed, told = self.emulator.deploy(STACK, build, parameters)
+        deployed, output = self.emulator.deploy(STACK, build, parameters)
         if deployed == fails:
-            raise AssertionError(f"{'' if deployed else 'not '}deployed: {told}")
-        mended(self.emulator.mend(STACK, parameters))
+            raise AssertionError(f"{'' if deployed else 'not '}deployed: {output}")
+        repaired(self.emulator.repair(STACK, parameters))
         self.resources = self.account.resources(STACK)
         self.door = self.emulator.door(STACK)
 
     def delete(self):
-        """Not by `sam delete`, which takes the address of a nested template at an emulator for no S3 URL, and stops."""
+        """Deletes the stack. `sam delete` rejects the address of a nested template at an emulator as not an S3 URL."""
         self.account("cloudformation").delete_stack(StackName=STACK)
         eventually(lambda: self.account.status(STACK) in (None, "DELETE_COMPLETE", "DELETE_FAILED"), "the stack's deletion")
         equal(self.account.status(STACK) in (None, "DELETE_COMPLETE"), True, "the stack is deleted")
         self.delete_what_is_retained()
 
     def delete_what_is_retained(self):
-        """Queues and the secret outlive the stack, unless the emulator deletes them all the same."""
+        """Deletes the queues and the secret, which the template retains. Some emulators delete them with the stack."""
         sqs, secrets = self.account("sqs"), self.account("secretsmanager")
         urls = {self.resources[name] for name in RETAINED_QUEUES if name in self.resources}
         for url in urls & set(sqs.list_queues().get("QueueUrls", [])):
             sqs.delete_queue(QueueUrl=url)
         secret = self.resources.get("Secrets")
         for each in secrets.list_secrets()["SecretList"]:
-            # The Ref of a secret is its name in one emulator, and its ARN in the other.
+            # The Ref of a secret is its name in one emulator and its ARN in the other.
             if secret in (each["ARN"], each["Name"]):
                 secrets.delete_secret(SecretId=each["ARN"], ForceDeleteWithoutRecovery=True)
 
     def abandon(self):
-        """After a failure, which is what counts: whatever can be deleted."""
+        """Deletes what can be deleted after a failure, without hiding the failure."""
         try:
             self.delete()
         except Exception as error:
@@ -134,7 +134,7 @@ class Deployment:
         self.account("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(SECRETS))
 
     def functions(self):
-        """What runs: the code's digest and the forward URL."""
+        """Returns the code digest and the forward URL of each function."""
         found = {}
         for function in ("IngressFunction", "ConsumerFunction"):
             runs = self.account("lambda").get_function_configuration(
@@ -144,7 +144,7 @@ class Deployment:
         return found
 
     def changed(self, name, resources=""):
-        """A copy of the build with other code, which does the same, and with further resources in the template."""
+        """Returns a copy of the build with other code of the same behaviour, and with further resources in the template."""
         copy = self.folder / name
         shutil.copytree(self.built, copy)
         for bootstrap in copy.glob("*/bootstrap"):
@@ -226,7 +226,7 @@ def webhook_is_consumed(stack, path):
     say("a webhook signed as GitHub does: 202, and forwarded")
 
 
-def poison_is_parked_and_redriven(stack, path, sluicegate):
+def poison_is_dead_lettered_and_redriven(stack, path, sluicegate):
     dead_letters = stack.account.outputs(STACK)["OrdersDeadLetterQueueUrl"]
     poison = f"poison-{uuid.uuid4()}"
     stack.endpoint.refused.add(poison)
@@ -242,28 +242,28 @@ def poison_is_parked_and_redriven(stack, path, sluicegate):
     order_is_consumed(stack, path)
     stack.endpoint.refused.discard(poison)
     redrive = [sluicegate, "dlq", "redrive", dead_letters, "--endpoint-url", stack.account.url]
-    told = subprocess.run(redrive, capture_output=True, text=True, timeout=60)
-    equal(told.returncode, 0, f"the exit code of a redrive, which told {told.stdout}{told.stderr}")
-    equal(stack.emulator.REDRIVEN in told.stdout + told.stderr, True, f"how it was redriven, told as {told.stdout}{told.stderr}")
+    done = subprocess.run(redrive, capture_output=True, text=True, timeout=60)
+    equal(done.returncode, 0, f"the exit code of a redrive, which printed {done.stdout}{done.stderr}")
+    equal(stack.emulator.REDRIVEN in done.stdout + done.stderr, True, f"the kind of redrive, which printed {done.stdout}{done.stderr}")
     stack.endpoint.wait_for(message_id, path)
     eventually(lambda: stack.account.count(dead_letters) == 0, "an empty dead-letter queue")
-    say(f"a poison order: parked ({reason}), redriven by `sluicegate dlq redrive`, forwarded; the dead-letter queue is empty")
+    say(f"a poison order: dead-lettered ({reason}), redriven by `sluicegate dlq redrive`, forwarded; the dead-letter queue is empty")
 
 
-def ingress_may_do_what_its_role_says(stack):
+def roles_are_enforced(stack):
     iam, role = stack.account("iam"), stack.resources["IngressRole"]
     statement = {"Effect": "Deny", "Action": "sqs:SendMessage", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_role_policy(RoleName=role, PolicyName="no-sends", PolicyDocument=document)
     refused(order(stack.door, "o-denied"), 503, "queue_unavailable")
     iam.delete_role_policy(RoleName=role, PolicyName="no-sends")
-    accepted(order(stack.door, "o-denied"), "an order that was refused while sends were denied")
+    accepted(order(stack.door, "o-denied"), "an order repeated after sends are allowed again")
     say("roles are enforced: with sends denied to ingress, an order is a 503")
 
 
-# ---- its life ----------------------------------------------------------------------------------------------------------------
+# ---- updates -----------------------------------------------------------------------------------------------------------------
 
-# Fails when both functions are new already: there is no such role.
+# Fails after both functions are updated, because the role does not exist.
 FAILS = """\
   Fails:
     Type: AWS::IAM::Policy
@@ -277,7 +277,7 @@ FAILS = """\
 """
 
 
-def update_is_taken(stack):
+def update_takes_effect(stack):
     old = stack.functions()
     stack.deploy(stack.changed("second"), "/second")
     new = stack.functions()
@@ -288,17 +288,17 @@ def update_is_taken(stack):
     say("updated: both functions run other code, and the consumer has the parameter's new value")
 
 
-def failing_update_leaves_the_old(stack):
+def failing_update_is_rolled_back(stack):
     old = stack.functions()
     stack.deploy(stack.changed("third", FAILS), "/third", fails=True)
     equal(stack.account.status(STACK), "UPDATE_ROLLBACK_COMPLETE", "the stack after a failed update")
     equal(stack.functions(), old, "the functions after a failed update")
     order_is_consumed(stack, "/second")
-    say("an update that fails is rolled back, and the old functions go on")
+    say("an update that fails is rolled back, and the old functions are unchanged")
 
 
 def nothing_is_left(account, before):
-    """But the bucket with what SAM uploaded, which it keeps for other stacks."""
+    """Checks that nothing but SAM's bucket of uploads is left, which SAM shares between stacks, and deletes it."""
     bucket = account.resources(SAM_STACK)["SamCliSourceBucket"]
     left = account.everything() - before - {f"s3 Buckets: {bucket}", f"cloudformation Stacks: {SAM_STACK}"}
     equal(left, set(), "left behind by the stack")
@@ -308,7 +308,7 @@ def nothing_is_left(account, before):
             s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
     account("cloudformation").delete_stack(StackName=SAM_STACK)
     eventually(lambda: account.everything() == before, "SAM's own stack and bucket to be gone")
-    say("deleted: nothing is left, but for SAM's bucket, which is removed too")
+    say("deleted: nothing is left except SAM's bucket, which is now deleted")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An account at an emulator: its clients, and everything that is in it."""
+"""An account at an emulator: its clients and its resources."""
 
 import time
 
@@ -6,7 +6,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-# Listed before and after: what a stack leaves behind is the difference. (service, operation, list, name)
+# Listed before and after, to find what a stack leaves behind. (service, operation, list, name)
 LISTS = [
     ("sqs", "list_queues", "QueueUrls", None),
     ("lambda", "list_functions", "Functions", "FunctionName"),
@@ -40,7 +40,7 @@ class Account:
         return self.clients[service]
 
     def everything(self):
-        """What is there, as `service list: name`."""
+        """Returns every resource as `service list: name`."""
         found = set()
         for service, operation, key, name in LISTS:
             if service in self.absent:
@@ -56,7 +56,7 @@ class Account:
         return stack
 
     def status(self, name):
-        """The stack's status, or None if there is no such stack."""
+        """Returns the status of a stack, or None if it does not exist."""
         try:
             return self.stack(name)["StackStatus"]
         except ClientError as error:
@@ -68,19 +68,19 @@ class Account:
         return {each["OutputKey"]: each["OutputValue"] for each in self.stack(name).get("Outputs", [])}
 
     def resources(self, name):
-        """Logical to physical id."""
+        """Returns the physical ids by logical id."""
         listed = self("cloudformation").describe_stack_resources(StackName=name)["StackResources"]
         return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in listed if "PhysicalResourceId" in each}
 
     def count(self, queue_url):
-        """Messages on a queue, waiting or being worked on."""
+        """Returns the number of messages of a queue: visible, in flight and delayed."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
         attributes = self("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
         return sum(int(attributes.get(name, 0)) for name in names)
 
 
 def eventually(fact, what, seconds=60):
-    """The first answer of `fact` that is neither None nor False."""
+    """Waits until `fact` returns neither None nor False. Returns its result."""
     deadline = time.monotonic() + seconds
     while (answer := fact()) is None or answer is False:
         if time.monotonic() > deadline:

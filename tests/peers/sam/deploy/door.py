@@ -1,4 +1,4 @@
-"""Ways into the deployed API: through the emulator's gateway, or, where there is none, by invoking ingress as a gateway does."""
+"""Access to the deployed API: through the emulator's gateway or, without one, by invoking ingress with gateway events."""
 
 import base64
 import http.client
@@ -10,14 +10,14 @@ EVENT = Path(__file__).resolve().parents[3] / "events/http-api-v2.json"
 
 
 class Gateway:
-    """HTTP through the gateway. The API is chosen by the Host header, as with AWS."""
+    """HTTP through the gateway. The Host header selects the API, as on AWS."""
 
     def __init__(self, account, api_url):
         self.address = urlsplit(account.url).netloc
         self.host = urlsplit(api_url).netloc
 
     def request(self, method, path, headers=(), body=b""):
-        """Status, headers in lower case, body."""
+        """Returns status, headers in lower case, and body."""
         connection = http.client.HTTPConnection(self.address, timeout=60)
         try:
             connection.request(method, path, body, {**dict(headers), "host": self.host})
@@ -28,7 +28,7 @@ class Gateway:
 
 
 class Invocation:
-    """The event that an HTTP API makes of a request, given to the function."""
+    """Invokes the function with the event of an HTTP API."""
 
     def __init__(self, account, function):
         self.account = account

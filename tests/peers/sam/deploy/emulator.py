@@ -1,4 +1,4 @@
-"""The two emulators, as far as they differ from AWS and from each other."""
+"""The two emulators, with their differences from AWS and from each other."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Emulator:
         self.account = account
 
     def sam(self, *arguments):
-        """Runs the SAM CLI against the emulator, with the settings for the dev stack. Gives its exit code and what it told."""
+        """Runs the SAM CLI against the emulator with the settings of the dev stack. Returns its exit code and its last lines."""
         environment = os.environ | {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -30,44 +30,44 @@ class Emulator:
         }
         command = [Path(sys.executable).parent / "sam", *arguments, "--config-file", CONFIG, "--config-env", "dev"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        told = [line for line in (done.stdout + done.stderr).splitlines() if line and "Uploading to" not in line]
-        return done.returncode, "\n".join(told[-40:])
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line and "Uploading to" not in line]
+        return done.returncode, "\n".join(lines[-40:])
 
-    def mend(self, stack, parameters):
-        """Does what it left undone in a deployment, and tells what that was."""
+    def repair(self, stack, parameters):
+        """Completes a deployment where the emulator is incomplete. Returns descriptions of the repairs."""
         return []
 
     def sweep(self, resources):
-        """Removes what was none of the deleted stack's, and tells what that was."""
+        """Removes resources outside the deleted stack. Returns descriptions of the repairs."""
         return []
 
 
 class Ministack(Emulator):
-    # With AUTH=true, which tests/peers/ministack/start.sh sets.
+    # By AUTH=true, which tests/peers/ministack/start.sh sets.
     ENFORCES_ROLES = True
     ROLLS_BACK = True
-    # The alias that everything calls.
+    # The alias that API and mappings invoke.
     QUALIFIER = "live"
     PARAMETERS = {"Monitoring": "no"}
-    # What `sluicegate dlq redrive` tells.
+    # The text that `sluicegate dlq redrive` prints.
     REDRIVEN = "one by one instead, because SQS does not do it here"
     OUTPUTS = {"ApiUrl", "OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
     NOT_SHOWN = [
         "throttling and the batching window, which it ignores",
-        "a partial batch response that names an unknown message, which it takes for success where AWS fails the whole batch",
-        "StartMessageMoveTask and CodeDeploy, which it does not have",
-        "alarms and dashboard: it knows no metric math, so it was deployed with Monitoring=no",
+        "a partial batch response with an unknown message, which succeeds here but fails the whole batch on AWS",
+        "StartMessageMoveTask and CodeDeploy, which it does not support",
+        "alarms and dashboard: it does not support metric math, so the stack has Monitoring=no",
     ]
 
     def deploy(self, stack, build, parameters):
-        """Whether it was deployed, and what was told."""
+        """Returns whether the deployment succeeded, and the output."""
         overrides = [f"{name}={value}" for name, value in parameters.items()]
-        code, told = self.sam(
+        code, output = self.sam(
             "deploy", "--template-file", build / "template.yaml", "--stack-name", stack, "--parameter-overrides", *overrides
         )
-        return code == 0, told
+        return code == 0, output
 
-    def mend(self, stack, parameters):
+    def repair(self, stack, parameters):
         resources = self.account.resources(stack)
         yield from self.secret_is_named_by_its_arn(resources)
         yield from self.numbers_are_numbers(resources)
@@ -89,7 +89,7 @@ class Ministack(Emulator):
             mapping = resources[f"ConsumerFunction{queue}"]
             scaling = functions.get_event_source_mapping(UUID=mapping)["ScalingConfig"]
             functions.update_event_source_mapping(UUID=mapping, ScalingConfig=scaling)
-        yield "the mappings' concurrency, from a parameter, is a text inside, which stops them: set again to what it reads as"
+        yield "the concurrency of the mappings is stored as text, which stops them: set again as a number"
 
     def routes_are_there(self, api_id, resources, parameters):
         api = self.account("apigatewayv2")
@@ -109,10 +109,10 @@ class Ministack(Emulator):
                 )["IntegrationId"]
                 made.append("$default" if path == "$default" else f"{method.upper()} {path}")
                 api.create_route(ApiId=api_id, RouteKey=made[-1], Target=f"integrations/{target}")
-        yield f"an API with a Body has no routes here: made {', '.join(sorted(made))}"
+        yield f"an API with a Body has no routes here: created {', '.join(sorted(made))}"
 
     def arn(self, function):
-        """Of a function's name, or of an alias, which is called by its ARN."""
+        """Returns the ARN of a function or of an alias."""
         return self.account("lambda").get_function_configuration(FunctionName=function)["FunctionArn"]
 
     def door(self, stack):
@@ -127,12 +127,12 @@ class Localstack(Emulator):
     REDRIVEN = "SQS moves the messages to"
     OUTPUTS = {"OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
     NOT_SHOWN = [
-        "the API and its routes: there is no API Gateway v2; ingress was invoked with the events that it makes",
-        "versions and aliases: it cannot update an alias, so everything calls the functions themselves",
-        "rollback: an update with a resource that failed is complete to it",
-        "what roles may do, the nested stack, and CodeDeploy",
+        "the API and its routes: API Gateway v2 is missing; ingress was invoked with its events",
+        "versions and aliases: it cannot update an alias, so the functions are called without one",
+        "rollback: an update with a failed resource counts as complete",
+        "permissions of roles, the nested stack, and CodeDeploy",
     ]
-    # What it knows of AWS::, as far as the template has it.
+    # The resource types of the template that it supports.
     KINDS = [
         "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Logs::LogGroup",
         "AWS::SecretsManager::Secret", "AWS::SNS::Topic", "AWS::SQS::Queue",
@@ -143,13 +143,13 @@ class Localstack(Emulator):
         account.absent = ("apigatewayv2",)
 
     def deploy(self, stack, build, parameters):
-        """The template as AWS would transform it, less what is not there: `sam deploy` ends in an error at the mapping whose
-        key is a number."""
+        """Deploys the transformed template without unsupported resources, because `sam deploy` fails at a Mappings key that is a
+        number."""
         with tempfile.NamedTemporaryFile(suffix=".yaml") as packaged:
             template = build / "template.yaml"
-            code, told = self.sam("package", "--resolve-s3", "--template-file", template, "--output-template-file", packaged.name)
+            code, output = self.sam("package", "--resolve-s3", "--template-file", template, "--output-template-file", packaged.name)
             if code != 0:
-                return False, told
+                return False, output
             whole = Stack(packaged.name, parameters)
         kept = {name: body for name, body in whole.resources.items() if body["Type"] in self.KINDS}
         gone = whole.resources.keys() - kept.keys()
@@ -159,7 +159,7 @@ class Localstack(Emulator):
             if body.get("Type") == "AWS::Lambda::EventSourceMapping":
                 alias = body["Properties"]["FunctionName"]["Ref"]
                 body["Properties"]["FunctionName"] = whole.resources[alias]["Properties"]["FunctionName"]
-        # Texts name parameters still.
+        # Fn::Sub texts still refer to parameters.
         named = {name: {"Type": "String", "Default": str(value)} for name, value in whole.parameters.items()}
         body = json.dumps({"Parameters": named, "Resources": kept, "Outputs": outputs})
         cloudformation = self.account("cloudformation")
@@ -175,7 +175,7 @@ class Localstack(Emulator):
     def sweep(self, resources):
         for function in ("IngressFunction", "ConsumerFunction"):
             self.account("logs").delete_log_group(logGroupName=f"/aws/lambda/{resources[function]}")
-        yield "a function's LogGroup is ignored, it logs to a group by its name: these groups were deleted"
+        yield "the LogGroup of a function is ignored; the log groups named after the functions were deleted"
 
     def door(self, stack):
         return Invocation(self.account, self.account.resources(stack)["IngressFunction"])

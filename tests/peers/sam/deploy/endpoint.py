@@ -1,4 +1,4 @@
-"""The HTTP endpoint that the consumer forwards to: keeps what it gets, and refuses what it is told to refuse."""
+"""The HTTP endpoint of the consumer: records events and refuses those whose subject is in `refused`."""
 
 import json
 import threading
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Endpoint:
-    """Listens on a free loopback port. 204 for an event, 400 for one whose subject is in `refused`."""
+    """An endpoint on a free loopback port. It answers 204, or 400 for an event whose subject is in `refused`."""
 
     def __init__(self):
         self.refused = set()
@@ -27,7 +27,7 @@ class Endpoint:
         self.server.server_close()
 
     def wait_for(self, message_id, path, seconds=60):
-        """The event with this id, once it was taken at this path."""
+        """Waits until the event with this id was accepted at this path. Returns the event."""
         return self.wait_until(lambda each: each == (path, message_id, 204), f"{message_id} at {path}", seconds)
 
     def wait_for_refusal(self, message_id, seconds=60):
