@@ -5,7 +5,10 @@ use std::fs;
 
 use crate::support::root;
 
-/// README.md or a page of docs.
+/// The pages outside docs.
+const ROOT_PAGES: &[&str] = &["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+
+/// A page of docs, or one of [`ROOT_PAGES`].
 pub(super) struct Page {
     /// Its path from the project's root.
     pub(super) path: String,
@@ -30,7 +33,7 @@ pub(super) struct Command {
 }
 
 impl Page {
-    /// Every page, README.md first.
+    /// Returns every page, README.md first.
     pub(super) fn all() -> Vec<Self> {
         let mut paths: Vec<String> = fs::read_dir(root().join("docs"))
             .expect("a folder")
@@ -38,8 +41,7 @@ impl Page {
             .filter(|path| path.ends_with(".md"))
             .collect();
         paths.sort();
-        paths.insert(0, "README.md".to_owned());
-        paths.into_iter().map(|path| Self::read(&path)).collect()
+        ROOT_PAGES.iter().map(|path| (*path).to_owned()).chain(paths).map(|path| Self::read(&path)).collect()
     }
 
     /// One page by its path from the project's root.
