@@ -299,7 +299,7 @@ not JSON
         write("target/debug/x.rs", 0);
         write(".git/x.rs", 0);
         write("notes.txt", 0);
-        assert_eq!(look(), first, "what is no source changes nothing");
+        assert_eq!(look(), first, "a file that is not a source changes nothing");
         write("src/lib.rs", 50);
         let changed = look();
         assert_ne!(changed, first);

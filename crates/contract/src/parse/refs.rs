@@ -19,7 +19,7 @@ enum Position {
     Keywords,
     /// Freely chosen names, each of an object of keywords.
     Names,
-    /// Somebody's data, to be left alone.
+    /// Data of the user, which is left as it is.
     Data,
 }
 
