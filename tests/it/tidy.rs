@@ -22,8 +22,12 @@ const BANNED: &[(&str, &str)] = &[
 const PROSE: &[&str] = &[".rs", ".md", ".yaml", ".yml", ".toml", ".py", ".sh", ".mjs", ".js"];
 
 /// Files that break a rule on purpose: where their path starts, a part of the message, the reason.
-const ALLOWED: &[(&str, &str, &str)] =
-    &[("tests/it/tidy.rs", "says", "holds the words and the planted faults"), ("Cargo.lock", "", "written by cargo")];
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("tests/it/tidy.rs", "says", "holds the words and the planted faults"),
+    ("CONTRIBUTING.md", "says", "lists the words"),
+    ("CHANGELOG.md", "\"nobody\"", "names the old id of a check"),
+    ("Cargo.lock", "", "written by cargo"),
+];
 
 #[test]
 fn every_file_is_tidy() {
@@ -51,7 +55,7 @@ fn a_planted_fault_of_each_kind_is_found() {
     check("crates/a/src/lib.rs", "//! Every error is told at once.\n", &["lib.rs:1: says \"told\""]);
     check("docs/a.md", "Nobody reads\nwhat Tells whoever.\n", &["a.md:1: says", "a.md:2: says", "a.md:2: says"]);
     check("a.yaml", "# It is no queue. He is noble.\n", &["a.yaml:1: says \"is no\": write \"is not\""]);
-    check("docs/a.md", "A foretold story, retells, Nobodys.\n", &[]);
+    check("docs/a.md", "A foretold story, retells, Nobodys. There is no queue.\n", &[]);
     check("tests/run", "#!/usr/bin/env bash\n# somebody\n", &["run:2: says"]);
     check("docs/path.svg", "<text>told</text>", &[]);
 }
@@ -74,7 +78,8 @@ fn faults(path: &str, text: &str) -> Vec<String> {
         if name.ends_with(".rs") && line.trim_start().starts_with("//") && columns > COMMENT_COLUMNS_MAX {
             faults.push(format!("{path}:{}: the comment has {columns} columns, of {COMMENT_COLUMNS_MAX}", index + 1));
         }
-        let lower = line.to_lowercase();
+        // "There is no queue" is plain; "it is no queue" is not.
+        let lower = line.to_lowercase().replace("there is no ", "");
         let banned = BANNED.iter().filter(|(word, _)| has_word(&lower, word));
         faults.extend(banned.map(|(word, instead)| format!("{path}:{}: says {word:?}: write {instead:?}", index + 1)));
     }
