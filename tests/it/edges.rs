@@ -1,4 +1,5 @@
-//! The edges of the map hold: who imports whom, where third parties are named, what must agree across files.
+//! Architecture rules: allowed imports between packages, the files that may name third parties, facts stated in two
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use sluicegate_contract::Drift;
 
 use crate::support::root;
 
-/// The packages that each package may depend on, both by folder (`crates/` is left out); `*` is anything but the functions.
+/// The packages that each package may depend on, by folder without `crates/`. `*` means any package but the functions.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("contract", &["yaml"]),
@@ -34,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tests", &["*"]),
 ];
 
-/// What third parties are called in code, and the files (by the start of their path) that may name them.
+/// Names of third parties in code, and the path prefixes of the files that may use them.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "aws_sdk_sqs",
@@ -123,7 +124,7 @@ fn third_parties_are_named_only_in_their_adapters() {
 }
 
 #[test]
-fn every_module_opens_with_its_promise() {
+fn every_module_opens_with_its_documentation() {
     let silent: Vec<_> = sources(&["crates", "functions", "tests"])
         .into_iter()
         .filter(|(_, text)| !text.starts_with("//! "))
@@ -135,7 +136,7 @@ fn every_module_opens_with_its_promise() {
 #[test]
 fn no_server_binds_more_than_loopback() {
     let everywhere = [concat!("0.0", ".0.0"), concat!("UNSPEC", "IFIED"), concat!("\"[", "::]")];
-    // A range of addresses in a template, such as that of all the Internet, is not an address to listen on.
+    // A CIDR range in a template, such as 0.0.0.0/0, is not an address to listen on.
     let range = concat!("0.0", ".0.0/");
     let mut wrong = Vec::new();
     for (path, text) in sources(&["crates", "functions", "tests"]) {
@@ -167,7 +168,7 @@ fn the_template_has_exactly_the_routes_of_the_contract() {
     let plan = plan.expect("the template is sound");
     let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
     assert_eq!(Drift::between(&contract, routes.iter().copied()), Drift::default());
-    // What matches no route reaches ingress too, so that 404 and 405 are answered as problems.
+    // Requests without a route reach ingress too, which answers 404 and 405 as problem documents.
     assert!(routes.contains(&"$default"), "{routes:?}");
 }
 
@@ -179,13 +180,13 @@ fn cargo_metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The folder of a package as `MAY_IMPORT` has it.
+/// Returns the folder of a package in the form of `MAY_IMPORT`.
 fn folder(package: &Path) -> String {
     let relative = package.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8");
     relative.strip_prefix("crates/").unwrap_or(relative).to_owned()
 }
 
-/// The Rust files below `folders`, with their paths relative to the root.
+/// Returns the Rust files below `folders` with their paths relative to the root.
 fn sources(folders: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
@@ -208,7 +209,7 @@ fn relative(path: &Path) -> String {
     path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned()
 }
 
-/// The numbers of the lines whose code (comments left out) has `name` in it.
+/// Returns the numbers of the lines that have `name` in their code, comments excluded.
 fn lines_with(text: &str, name: &str) -> impl Iterator<Item = usize> {
     let code = move |line: &str| line.split("//").next().is_some_and(|code| code.contains(name));
     text.lines().enumerate().filter(move |(_, line)| code(line)).map(|(index, _)| index + 1)
