@@ -1,7 +1,7 @@
-//! The clients people have at hand work against the embedded engine for the life of a message: the AWS CLI, boto3, the AWS
-//! SDK for JavaScript and Celery, with AWS JSON and with AWS Query.
+//! Common SQS clients against the embedded engine, from sending a message to deleting it: the AWS CLI, boto3, the AWS
+//! SDK for JavaScript and Celery, over AWS JSON and AWS Query.
 //!
-//! They come from the Python environments and the folder of npm packages that `tests/run` makes and names in variables.
+//! The clients are in the Python environments and the folder of npm packages that `tests/run` creates.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,9 +9,10 @@ use std::process::Stdio;
 use crate::support::root;
 use crate::support::service::embedded;
 
-/// Programs of the environment with the newest clients.
+/// The folder of programs with the newest clients.
 const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
-/// The same with the last clients that speak AWS Query. Their npm packages are in `SLUICEGATE_QUERY_NODE_MODULES`.
+/// The folder of programs with the last clients that use AWS Query. `SLUICEGATE_QUERY_NODE_MODULES` has their npm
+/// packages.
 const QUERY_BIN: &str = "SLUICEGATE_QUERY_BIN";
 
 #[test]
@@ -51,8 +52,8 @@ fn the_aws_sdk_for_javascript_works_before_and_after_aws_json() {
     }
 }
 
-/// Runs a script with the URL of an embedded engine as its last argument; its output is shown when it fails or does not say
-/// what is expected.
+/// Runs a script with the URL of an embedded engine as its last argument. Fails with its output if it exits with an
+/// error or does not print `says`.
 fn run(program: &Path, script: &[&str], says: &str) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -62,7 +63,7 @@ fn run(program: &Path, script: &[&str], says: &str) {
         let bin = std::env::var(PYTHON_BIN).unwrap_or_default();
         let mut command = tokio::process::Command::new(program);
         command.current_dir(root()).args(script).arg(url).env("PATH", format!("{bin}:{path}"));
-        // Nothing of this machine's own AWS set-up gets in.
+        // Without the AWS settings of this machine.
         let home = tempfile::tempdir().expect("a folder");
         command
             .env("HOME", home.path())

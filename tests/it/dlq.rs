@@ -1,4 +1,4 @@
-//! Dead-letter queues worked on: nothing is lost, and nothing is where it should not be.
+//! Operations on dead-letter queues: no message is lost, duplicated without need or sent to a wrong queue.
 
 mod binary;
 mod faults;

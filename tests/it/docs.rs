@@ -1,15 +1,16 @@
-//! README.md and docs say what is so: every command is run, every link leads somewhere, every figure that can be computed is.
+//! Accuracy of README.md and docs: the tests run every command, follow every link and compute every figure with a
+//! source.
 //!
-//! The word behind `sh` says where a block's commands run:
+//! The word after `sh` names the place where the commands of a block run:
 //!
 //! | block | where |
 //! |---|---|
-//! | `sh` | beside a running `cargo local`, whose ports take the place of 3000, 3001 and 4566 |
-//! | `sh rabbitmq` | the same, with a RabbitMQ in the place of `amqp://127.0.0.1:5672` |
+//! | `sh` | a running `cargo local`; its ports replace 3000, 3001 and 4566 |
+//! | `sh rabbitmq` | the same, with a RabbitMQ that replaces `amqp://127.0.0.1:5672` |
 //! | `sh aws` | an AWS account with a deployed stack, here LocalStack |
-//! | `sh build` | what takes minutes or has a check of its own: the test sees that a script which runs has the command |
+//! | `sh build` | nowhere, because it takes minutes or has another check; the test checks that a script contains the command |
 //!
-//! The comment below a command has words of its answer, or starts with `exits 1`.
+//! The comment below a command has words of its output, or starts with `exits 1`.
 
 mod account;
 mod commands;

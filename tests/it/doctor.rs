@@ -1,4 +1,4 @@
-//! `sluicegate doctor` as a person starts it: what it prints and how it ends.
+//! The command `sluicegate doctor` as a process: output and exit code.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{cargo, root};
 
-/// The command, built.
+/// Returns the built command.
 fn command(arguments: &[&str]) -> Command {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
@@ -18,7 +18,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Exit code, standard output, standard error.
+/// Returns the exit code, standard output and standard error.
 fn doctor(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(arguments).output().expect("the command runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
@@ -46,7 +46,7 @@ fn errors_end_with_1_and_warnings_only_if_asked() {
 }
 
 #[test]
-fn what_cannot_be_read_ends_with_2() {
+fn an_unreadable_template_exits_with_2() {
     for (arguments, says) in [
         (vec!["--template", "no-such.yaml"], "cannot read no-such.yaml"),
         (vec!["--template", "Cargo.toml"], "Cargo.toml:"),
@@ -62,7 +62,7 @@ fn what_cannot_be_read_ends_with_2() {
 }
 
 #[test]
-fn json_has_what_the_text_has() {
+fn json_has_every_field_of_the_text() {
     let (ended, out, _) = doctor(&["--json", "--template", &fixture("dead-letter-retention")]);
     assert_eq!(ended, Some(1));
     let report: Value = serde_json::from_str(&out).expect("JSON");
@@ -95,7 +95,7 @@ fn the_list_names_every_check() {
 }
 
 #[test]
-fn whoever_stops_reading_has_seen_enough() {
+fn a_closed_stdout_pipe_is_not_an_error() {
     for arguments in [&["--list"][..], &["--list", "--json"], &[], &["--json"]] {
         let mut command = command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");

@@ -1,4 +1,4 @@
-//! The whole path as a developer runs it: `cargo local`, real HTTP, the real function binaries.
+//! The whole path on `cargo local`: real HTTP requests and the real function binaries.
 
 mod admission;
 mod commands;
@@ -16,15 +16,15 @@ use sluicegate_webhook::Scheme;
 use crate::support::root;
 use crate::support::stack::Stack;
 
-/// The way through the queue and a handler takes no longer.
+/// The time limit from a request to the end of its handler.
 const WAY_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// What POST /orders takes.
+/// Returns the body of POST /orders.
 fn order(order_id: &str, customer_id: &str, quantity: u32) -> Value {
     json!({ "order_id": order_id, "customer_id": customer_id, "items": [{ "sku": "tea", "quantity": quantity }] })
 }
 
-/// Places an order; answers status and body.
+/// Places an order. Returns status and body.
 async fn place(stack: &Stack, key: &str, idempotency_key: &str, order: &Value) -> (u16, Value) {
     let request = stack.http.request(Method::POST, format!("{}/orders", stack.gateway)).json(order);
     let request = request.header("x-api-key", key).header("idempotency-key", idempotency_key);
@@ -32,20 +32,20 @@ async fn place(stack: &Stack, key: &str, idempotency_key: &str, order: &Value) -
     (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
 }
 
-/// Places an order that must be taken; answers its message id.
+/// Places an order that must be accepted. Returns its message id.
 pub(crate) async fn placed(stack: &Stack, order_id: &str, customer_id: &str) -> String {
     let (status, body) = place(stack, "dev-key", order_id, &order(order_id, customer_id, 2)).await;
     assert_eq!(status, 202, "{body}\n{}", stack.printed());
     body["id"].as_str().expect("an id").to_owned()
 }
 
-/// A captured GitHub payload; GitHub ends with the last brace, the file with a line feed.
+/// Returns a captured GitHub payload, without the line feed at the end of the file, which GitHub does not send.
 pub(crate) fn github_payload(event: &str) -> Vec<u8> {
     let file = root().join(format!("tests/events/github/{event}.json"));
     std::fs::read(file).expect("a captured payload").trim_ascii_end().to_vec()
 }
 
-/// Sends `body` as GitHub would send `signed`; they differ where a test changes what was signed.
+/// Sends `body` with the signature of `signed`. They differ in tests of changed bodies.
 pub(crate) async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: &[u8], body: &[u8]) -> (u16, Value) {
     let github = Scheme::named("github").expect("the preset");
     let secret = github.secret("dev-github").expect("the development secret");

@@ -1,4 +1,5 @@
-//! The edges of the map hold: who imports whom, where third parties are named, what must agree across files.
+//! Architecture rules: allowed imports between packages, the files that may name third parties, facts stated in two
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use sluicegate_contract::Drift;
 
 use crate::support::{files, root};
 
-/// The packages that each package may depend on, both by folder (`crates/` is left out); `*` is anything but the functions.
+/// The packages that each package may depend on, by folder without `crates/`. `*` means any package but the functions.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("contract", &["yaml"]),
@@ -34,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tests", &["*"]),
 ];
 
-/// What third parties are called in code, and the files (by the start of their path) that may name them.
+/// Names of third parties in code, and the path prefixes of the files that may use them.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "aws_sdk_sqs",
@@ -132,7 +133,7 @@ fn a_planted_name_is_found() {
 #[test]
 fn no_server_binds_more_than_loopback() {
     let everywhere = [concat!("0.0", ".0.0"), concat!("UNSPEC", "IFIED"), concat!("\"[", "::]")];
-    // A range of addresses in a template, such as that of all the Internet, is not an address to listen on.
+    // A CIDR range in a template, such as 0.0.0.0/0, is not an address to listen on.
     let range = concat!("0.0", ".0.0/");
     let mut wrong = Vec::new();
     for (path, text) in files::rust(&["crates", "functions", "tests"]) {
@@ -164,7 +165,7 @@ fn the_template_has_exactly_the_routes_of_the_contract() {
     let plan = plan.expect("the template is sound");
     let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
     assert_eq!(Drift::between(&contract, routes.iter().copied()), Drift::default());
-    // What matches no route reaches ingress too, so that 404 and 405 are answered as problems.
+    // Requests without a route reach ingress too, which answers 404 and 405 as problem documents.
     assert!(routes.contains(&"$default"), "{routes:?}");
 }
 
@@ -207,7 +208,7 @@ fn cargo_metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The folder of a package as `MAY_IMPORT` has it.
+/// Returns the folder of a package in the form of `MAY_IMPORT`.
 fn folder(package: &Path) -> String {
     let relative = package.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8");
     relative.strip_prefix("crates/").unwrap_or(relative).to_owned()

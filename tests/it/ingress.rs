@@ -1,4 +1,4 @@
-//! The ingress by its events: what each service sends, and the answer and the message that come of it.
+//! The ingress, called with the events of each service: its answers and the messages it stores.
 
 mod answers;
 mod authenticate;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 /// A confirmed envelope and its group.
 type Stored = (Envelope, Option<String>);
 
-/// A broker in memory: keeps what it confirmed, or fails as it was told.
+/// A broker in memory that keeps what it confirmed, or fails with the given error.
 #[derive(Clone, Default)]
 pub(crate) struct Broker {
     stored: Arc<Mutex<Vec<Stored>>>,
@@ -54,7 +54,7 @@ impl Producer for Broker {
     }
 }
 
-/// A secret store in memory that counts how often it is asked.
+/// A secret store in memory that counts its calls.
 #[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) text: Arc<Mutex<Result<String, String>>>,
@@ -82,7 +82,7 @@ impl SecretSource for Store {
     }
 }
 
-/// Keys: `reader` may nothing, `writer` may write orders, `old` and `new` are one principal's two live keys.
+/// Keys: `reader` has no scope, `writer` may write orders, `old` and `new` are one principal's two live keys.
 pub(crate) fn secret_text() -> String {
     use sha2::{Digest, Sha256};
     let key = |key: &str, principal: &str, scopes: &[&str]| {
@@ -116,12 +116,12 @@ pub(crate) fn lambda(event: &Value) -> LambdaEvent<Box<RawValue>> {
     LambdaEvent::new(serde_json::value::to_raw_value(event).unwrap(), context)
 }
 
-/// The Lambda answer as JSON.
+/// Returns the Lambda answer as JSON.
 pub(crate) async fn answer<P: Producer, S: SecretSource>(ingress: &Ingress<P, S>, event: &Value) -> Value {
     serde_json::to_value(ingress.handle(lambda(event)).await.unwrap()).unwrap()
 }
 
-/// An HTTP API event, from the real one, with what the case changes.
+/// Returns the captured HTTP API event with this request.
 pub(crate) fn http_api(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../events/http-api-v2.json")).unwrap();
     event["rawPath"] = path.into();

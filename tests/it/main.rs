@@ -1,7 +1,7 @@
-//! One integration binary for the whole workspace.
+//! The integration tests of the workspace, in one binary.
 //!
-//! What needs a peer is marked ignored with its reason, so that plain `cargo test` says what it did not cover; `tests/run`
-//! brings the peers and runs everything.
+//! Tests that need a peer are ignored with the reason, so that `cargo test` reports them as not run. `tests/run` starts
+//! the peers and runs every test.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What is told about requests and messages: the functions' log lines and metrics, and the dashboard that shows them.
+//! Observability: the log lines and metrics of the functions, and the dashboard.
 
 mod dashboard;
 mod functions;

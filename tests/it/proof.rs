@@ -1,8 +1,8 @@
-//! Proof by force: what was confirmed survives cut connections, a killed broker and killed functions, and a slow network costs
-//! time but not throughput.
+//! Fault injection under load: confirmed messages survive cut connections, killed brokers and killed functions, and a
+//! slow network increases latency but does not reduce throughput.
 //!
-//! Each proof has a count that fits a test run. `tests/prove-rabbitmq` sets the long counts by the variables named here; both
-//! print their figures. Chance decides where a cut or kill hits, so that each run tries other places.
+//! Each proof has a count for a test run. `tests/prove-rabbitmq` sets larger counts by the variables named here. Both
+//! print their figures. Cuts and kills come at random moments, so that each run tries other places.
 
 mod cuts;
 mod freeze;
@@ -14,18 +14,18 @@ mod producers;
 
 use std::time::Duration;
 
-/// How many, by the variable that `tests/prove-rabbitmq` sets for a long run; `short` without it.
+/// Returns the count in the variable that `tests/prove-rabbitmq` sets for a long run, or `short` without it.
 fn count(variable: &str, short: usize) -> usize {
     let Ok(text) = std::env::var(variable) else { return short };
     text.parse().unwrap_or_else(|_| panic!("{variable} is a count, not {text:?}"))
 }
 
-/// A pause of chance, so that what comes next hits anywhere.
+/// Waits for a random time of at most `time_max`.
 async fn pause(time_max: Duration) {
     tokio::time::sleep(time_max.mul_f64(fastrand::f64())).await;
 }
 
-/// Prints a proof's figures so that they are found among the lines of a test run.
-fn tell(proof: &str, figures: impl std::fmt::Display) {
+/// Prints the figures of a proof with a prefix that is easy to find in the output of a test run.
+fn report(proof: &str, figures: impl std::fmt::Display) {
     println!("proof: {proof}: {figures}");
 }

@@ -1,4 +1,4 @@
-//! RabbitMQ as the broker: what others read and write, one exchange for many, and what the support of these tests promises.
+//! RabbitMQ as the broker: producer, consumer, mapping, topology, foreign clients, and tests of the test support.
 
 mod child;
 pub(crate) mod consumer;

@@ -1,7 +1,7 @@
-//! How SQS behaves, as cases that run against the embedded engine and against LocalStack alike.
+//! The behaviour of SQS, as cases that run against the embedded engine and against LocalStack.
 //!
-//! `cargo test` runs the embedded half and reports the LocalStack half as ignored; `tests/run` runs both. Every case creates
-//! queues of its own, so all of them may run at the same time.
+//! `cargo test` runs the embedded half and reports the LocalStack half as ignored; `tests/run` runs both. Each case
+//! creates its own queues, so that cases can run concurrently.
 
 mod batches;
 mod dead_letters;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::support::service::{Kind, Service, on_both_services, run_case};
 
-/// No case takes longer than this.
+/// The time limit of a case.
 const CASE_TIME_MAX: Duration = Duration::from_secs(90);
 
 fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
@@ -31,9 +31,9 @@ on_both_services! {
         attributes_can_be_changed
         queues_are_found_by_name_and_listed_by_prefix_in_pages
         tags_are_added_listed_and_removed
-        a_deleted_queue_is_gone_and_its_name_rests
+        a_deleted_queue_is_gone_and_its_name_is_reserved_for_a_minute
         purge_empties_a_queue_once_a_minute
-        counts_tell_visible_delayed_and_in_flight;
+        counts_of_visible_delayed_and_in_flight_messages;
     messages:
         a_body_arrives_byte_for_byte_with_its_md5
         message_attributes_arrive_with_their_md5
@@ -51,7 +51,7 @@ on_both_services! {
         receiving_counts
         visibility_can_be_ended_and_extended
         the_receive_can_say_how_long_messages_stay_hidden
-        a_change_of_visibility_needs_a_message_that_is_there
+        a_change_of_visibility_needs_an_existing_message
         an_old_receipt_handle_deletes_nothing_once_the_message_was_received_again
         deleting_twice_succeeds;
     batches:
@@ -77,10 +77,10 @@ on_both_services! {
         deduplication_can_be_per_group
         sequence_numbers_grow
         a_repeated_receive_attempt_answers_the_same_messages
-        what_a_fifo_queue_needs_is_asked_for;
+        missing_fifo_parameters_are_refused;
     fifo_consumer:
-        good_messages_do_not_die_behind_a_bad_one
-        a_low_max_receive_count_gives_the_bad_one_up_one_receive_before
+        good_messages_are_not_dead_lettered_behind_a_bad_one
+        a_low_max_receive_count_dead_letters_the_bad_message_one_receive_early
         a_slow_group_loses_nothing;
     dead_letters:
         a_message_received_too_often_moves_to_the_dead_letter_queue
@@ -90,7 +90,7 @@ on_both_services! {
         a_dead_letter_queue_can_refuse_sources;
     move_tasks:
         dead_letters_go_back_to_where_they_came_from
-        dead_letters_go_where_they_are_sent
+        dead_letters_go_to_the_named_queue
         only_a_dead_letter_queue_can_be_a_source
         a_slow_task_can_be_cancelled;
 }

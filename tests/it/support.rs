@@ -1,4 +1,4 @@
-//! What the integration tests share.
+//! Helpers of the integration tests.
 
 pub(crate) mod files;
 pub(crate) mod forward;
@@ -15,32 +15,32 @@ use std::sync::LazyLock;
 
 use sluicegate_contract::{Contract, EmbeddedContract};
 
-/// The workspace's root.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member of the workspace").to_path_buf()
 }
 
-/// The shipped contract, through the same bytes that a build embeds.
+/// Returns the shipped contract, decoded from the bytes that a build embeds.
 pub(crate) fn contract() -> &'static Contract {
     static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
         let yaml = std::fs::read_to_string(root().join("functions/ingress/openapi.yaml")).expect("the contract");
         let parsed = Contract::parse("openapi.yaml", &yaml).expect("the contract is sound");
         let json: &str = serde_json::to_string(&parsed).expect("JSON").leak();
         let public_document: &str = parsed.public_document().to_owned().leak();
-        EmbeddedContract::new(json, public_document).load().expect("what was written is read")
+        EmbeddedContract::new(json, public_document).load().expect("the embedded contract decodes")
     });
     &CONTRACT
 }
 
-/// Cargo in the workspace's root, as a shell would start it.
+/// Returns a cargo command in the root of the workspace, with the environment of a shell.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env!("CARGO"));
     like_a_shell(command.current_dir(root()));
     command
 }
 
-/// Takes away what cargo told this process about its package. Some build scripts look at it, ring's for one, and would be run
-/// again, with all above them built again, by each cargo that finds it changed.
+/// Removes the variables that cargo set for this package. Some build scripts, such as ring's, depend on them: with
+/// other values cargo would run them again and rebuild every crate above.
 pub(crate) fn like_a_shell(command: &mut Command) {
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))

@@ -1,4 +1,4 @@
-//! What the template, the contract and the broker's topology say of one another is true, with either broker.
+//! Consistency of the template, the contract and the RabbitMQ topology, for both brokers.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -68,7 +68,7 @@ fn what_ingress_publishes_reaches_a_queue_that_is_consumed() {
     for (name, binding) in bindings {
         let Binding::Rabbitmq { exchange, .. } = binding else { panic!("{name} is not on RabbitMQ") };
         assert!(topology.exchanges().iter().any(|known| known.name == exchange), "{exchange} is in the topology");
-        // Any event type may come, so a queue that takes some of them is not enough.
+        // The exchange gets every event type, so the binding must match all of them.
         let everything = topology.queues().iter().filter(|queue| {
             queue.bindings.iter().any(|binding| binding.exchange == exchange && binding.routing_key == "#")
         });
@@ -79,24 +79,24 @@ fn what_ingress_publishes_reaches_a_queue_that_is_consumed() {
 }
 
 #[test]
-fn every_queue_that_is_consumed_exists_and_parks_before_rabbitmq_does() {
+fn every_consumed_queue_exists_and_the_consumer_dead_letters_before_rabbitmq() {
     let (plan, topology) = (plan("rabbitmq"), topology());
     assert_eq!(plan.mq_mappings.len(), topology.queues().len(), "each queue has a mapping");
     for mapping in &plan.mq_mappings {
         let queue = topology.queues().iter().find(|queue| queue.name == mapping.queue).expect("the queue exists");
         let consumer = plan.functions.iter().find(|function| function.name == mapping.function).expect("a consumer");
         let receives: u32 = consumer.environment["RABBITMQ_MAX_RECEIVE_COUNT"].parse().expect("a number");
-        assert!(receives < queue.delivery_limit, "{} is parked by the consumer, with a reason", queue.name);
-        let ladder = consumer.environment.get("RABBITMQ_RETRY_DELAYS");
-        let ladder = ladder.map_or_else(queue_names::RetryDelays::default, |delays| {
+        assert!(receives < queue.delivery_limit, "{}: the consumer dead-letters first, with a reason", queue.name);
+        let delays = consumer.environment.get("RABBITMQ_RETRY_DELAYS");
+        let delays = delays.map_or_else(queue_names::RetryDelays::default, |delays| {
             queue_names::RetryDelays::parse(delays).expect("delays")
         });
-        assert_eq!(queue.retry, ladder, "{} has a queue for each step the consumer takes", queue.name);
+        assert_eq!(queue.retry, delays, "{} has a queue for each retry delay of the consumer", queue.name);
     }
 }
 
 #[test]
-fn both_functions_and_the_mappings_speak_to_one_virtual_host() {
+fn both_functions_and_the_mappings_use_one_virtual_host() {
     let plan = plan("rabbitmq");
     let urls: BTreeSet<_> = plan.functions.iter().map(|function| &function.environment["RABBITMQ_URL"]).collect();
     let [url] = Vec::from_iter(urls)[..] else { panic!("both functions have one URL") };

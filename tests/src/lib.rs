@@ -1,1 +1,1 @@
-//! Checks that span the workspace live in `it/`; this library is empty on purpose.
+//! An empty library. The integration tests of the workspace are in `it/`.

@@ -20,7 +20,7 @@ use crate::{fail, input, output::say, paths};
 /// The gateway answers within 30 s, with an error at the latest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Send a file to a route, with the API key or signature its contract asks for, and print the answer
+/// Send a file to a route, with the API key or signature its contract requires, and print the answer
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The request's body; - reads the standard input

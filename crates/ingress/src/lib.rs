@@ -1,4 +1,4 @@
-//! Signed HTTPS in, durable queue out: a 202 means that the broker holds the message.
+//! Signed HTTPS in, durable queue out: a 202 means that the broker has stored the message.
 //!
 //! [`Ingress::admit`] runs the stages in order. Each stage is a type, in a separate file, that only the previous stage
 //! can construct.

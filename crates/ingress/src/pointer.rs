@@ -2,7 +2,7 @@
 
 use sluicegate_contract::pointer::escape;
 
-/// The longest pointer in an answer, in bytes. Ours: real documents stay far below it.
+/// The longest pointer in an answer, in bytes. Real documents stay far below it.
 pub(crate) const POINTER_BYTES_MAX: usize = 256;
 
 /// A pointer of at most [`POINTER_BYTES_MAX`] bytes.

@@ -14,7 +14,7 @@ use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
 
 use crate::{enqueue::is_traceparent, event::Arrival, rejection::Rejection};
 
-/// What is known of a request so far. Each stage that passes adds to it.
+/// The facts of a request so far. Each stage that passes adds to them.
 #[derive(Debug)]
 pub struct RequestRecord {
     request_id: String,

@@ -1,4 +1,4 @@
-//! [`Scheme`] and the table of known schemes. Another provider is another entry.
+//! [`Scheme`] and the table of known schemes. A new provider needs only an entry.
 
 use crate::codec::Encoding;
 use crate::secret::KeyText;

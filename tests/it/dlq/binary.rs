@@ -1,4 +1,4 @@
-//! The command as a person starts it: a process of its own.
+//! The `sluicegate` binary, run as a process.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::support::{cargo, root};
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) code: Option<i32>,
@@ -16,7 +16,7 @@ pub(super) struct Ran {
     pub(super) err: String,
 }
 
-/// Where the command is, once it is built: beside the folder of this very binary. Cargo may make it wait.
+/// The path of the built binary, in the target folder of this test. Waits for Cargo's build lock.
 pub(super) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
@@ -25,7 +25,7 @@ pub(super) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     this.ancestors().nth(2).expect("target/debug").join("sluicegate")
 });
 
-/// `sluicegate dlq` with these arguments, not yet started. Nothing of this machine's own set-up gets in.
+/// Returns `sluicegate dlq` with these arguments, without the AWS settings of this machine.
 pub(super) fn dlq(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*BINARY);
     command.arg("dlq").args(arguments).current_dir(root()).kill_on_drop(true);
@@ -44,11 +44,11 @@ pub(super) async fn ran(mut command: Command) -> Ran {
 }
 
 impl Ran {
-    /// It ended with this code and said all of that, on either stream.
+    /// Checks the exit code, and that each text is on stdout or stderr.
     pub(super) fn expect(self, code: i32, says: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for text in says {
-            assert!(self.out.contains(text) || self.err.contains(text), "it does not say {text:?}: {self:#?}");
+            assert!(self.out.contains(text) || self.err.contains(text), "the output lacks {text:?}: {self:#?}");
         }
         self
     }

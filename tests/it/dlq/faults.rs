@@ -1,4 +1,4 @@
-//! A network before SQS that loses requests and answers, call by call, as it is told.
+//! An HTTP proxy before SQS that loses requests and answers. The test decides the fate of each call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,28 +7,28 @@ use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Fine,
-    /// It takes effect, and is answered with an error of the server.
+    /// The call takes effect; the answer is a server error.
     Lost,
-    /// An error of the server, and no effect.
+    /// The call has no effect; the answer is a server error.
     Refused,
-    /// Too many requests; no effect.
+    /// The call has no effect; the answer is RequestThrottled.
     Throttled,
-    /// The operation is not known.
+    /// The call has no effect; the answer is UnknownOperationException.
     Unknown,
 }
 
-/// The way to the service through it.
+/// The running proxy.
 pub(super) struct Faults {
     pub(super) url: String,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Faults {
-    /// `fate` is asked with the operation and how many calls of it there were before.
+    /// Starts the proxy. `fate` gets the operation and the number of its earlier calls.
     pub(super) async fn start(upstream: &str, fate: impl Fn(&str, usize) -> Fate + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -84,6 +84,6 @@ async fn forward(http: &reqwest::Client, upstream: &str, mut headers: HeaderMap,
 }
 
 fn error(status: StatusCode, code: &str) -> Response {
-    let body = format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"planned"}}"#);
+    let body = format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"injected"}}"#);
     (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
 }

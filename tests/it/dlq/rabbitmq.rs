@@ -1,4 +1,5 @@
-//! Dead letters on a real RabbitMQ: looked at and left as they were, redriven with all they had, deleted, corrected.
+//! Dead letters on a real RabbitMQ: reading leaves them unchanged; redriving keeps their properties; deletion and
+//! correction.
 
 mod command;
 mod faults;
@@ -20,14 +21,14 @@ use sluicegate_topology::{Address, Topology, apply};
 use crate::rabbitmq::consumer::{self, Handled};
 use crate::support::rabbitmq::{Message, PATIENCE, Vhost, until};
 
-/// A limit that nobody reaches.
+/// A delivery limit that no test reaches.
 const DELIVERY_LIMIT: u64 = 1_000_000_000;
 
 async fn open(vhost: &Vhost, queue: &str) -> Result<RabbitmqDeadLetterQueue, Error> {
     RabbitmqDeadLetterQueue::open(&Address::parse(&vhost.url()).expect("an address"), queue).await
 }
 
-/// A virtual host with a queue `q` and its dead-letter queue, which is a quorum queue or a classic one.
+/// Creates a virtual host with the queue `q` and its dead-letter queue of type `queue_type` (quorum or classic).
 async fn vhost(queue_type: &str) -> Vhost {
     let vhost = Vhost::create().await;
     vhost.declare_queue("q").await;
@@ -40,7 +41,7 @@ async fn declare(vhost: &Vhost, queue: &str, arguments: Value) {
     vhost.manage(Method::PUT, &queue, Some(json!({ "durable": true, "arguments": arguments }))).await;
 }
 
-/// Messages `0`, `1`, … as the consumer dead-letters them, in `q.dlq`.
+/// Publishes messages `0`, `1`, … to `q.dlq` as the consumer dead-letters them.
 async fn park(vhost: &Vhost, count: usize) {
     let channel = vhost.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
@@ -83,7 +84,7 @@ fn texts(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(Message::text).collect()
 }
 
-/// What RabbitMQ counts is not the message's.
+/// Returns the headers without RabbitMQ's own counters.
 fn without_counts(message: &Message) -> BasicProperties {
     let headers = message.properties.headers().clone().unwrap_or_default();
     let kept = headers.inner().iter().filter(|(name, _)| name.as_str() != "x-delivery-count");
@@ -93,7 +94,7 @@ fn without_counts(message: &Message) -> BasicProperties {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
+async fn reading_leaves_messages_unchanged_and_in_order() {
     for queue_type in ["quorum", "classic"] {
         let vhost = vhost(queue_type).await;
         let count = 150;
@@ -102,16 +103,16 @@ async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
         for _ in 0..2 {
             let queue = open(&vhost, "q.dlq").await.expect("open");
             let first = queue.take(7).await.expect("taken");
-            assert_eq!(queue.depth().await.expect("counted"), 150, "those in hand included");
+            assert_eq!(queue.depth().await.expect("counted"), 150, "the messages taken are included");
             let all = [first, take_all(&queue).await].concat();
-            assert_eq!(vhost.ready("q.dlq").await, 0, "hidden from others");
+            assert_eq!(vhost.ready("q.dlq").await, 0, "taken messages are hidden from other consumers");
             let bodies: Vec<_> = all.iter().map(|letter| String::from_utf8_lossy(&letter.body).into_owned()).collect();
             assert_eq!(bodies, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
             assert!(all.iter().all(|letter| letter.reason == "bad card" && letter.redrives == 0));
             assert_eq!(all[3].source_queue.as_deref(), Some("q"));
             assert_eq!(all[3].id, "3");
             queue.release().await.expect("released");
-            assert!(queue.take(7).await.expect("asked").is_empty(), "they would be the same again");
+            assert!(queue.take(7).await.expect("asked").is_empty(), "a released queue takes nothing more");
             vhost.until_ready("q.dlq", 150).await;
         }
         let left = vhost.drain("q.dlq").await;
@@ -126,13 +127,13 @@ async fn what_was_only_looked_at_is_as_it_was_and_in_its_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn an_open_queue_that_is_gone_has_given_everything_back_and_what_comes_meanwhile_is_for_the_next() {
+async fn a_dropped_queue_returns_its_messages_and_later_messages_are_for_the_next_reader() {
     let vhost = vhost("quorum").await;
     park(&vhost, 5).await;
     let queue = open(&vhost, "q.dlq").await.expect("open");
     assert_eq!(queue.take(2).await.expect("taken").len(), 2);
     vhost.publish("", "q.dlq", BasicProperties::default(), b"late").await;
-    assert_eq!(take_all(&queue).await.len(), 3, "what was there when it was opened");
+    assert_eq!(take_all(&queue).await.len(), 3, "the messages present when the queue was opened");
     drop(queue);
     vhost.until_ready("q.dlq", 6).await;
     assert_eq!(texts(&vhost.drain("q.dlq").await), ["0", "1", "2", "3", "4", "late"]);
@@ -141,7 +142,7 @@ async fn an_open_queue_that_is_gone_has_given_everything_back_and_what_comes_mea
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_the_consumer_and_the_broker_dead_lettered_is_really_tried_again() {
+async fn dead_letters_of_the_consumer_and_of_the_broker_are_retried() {
     let vhost = Vhost::create().await;
     let topology = "queues: { q: { retry: [1], delivery-limit: 2 } }";
     let topology = Topology::parse("topology.yaml", topology).expect("a sound file");
@@ -151,7 +152,7 @@ async fn what_the_consumer_and_the_broker_dead_lettered_is_really_tried_again() 
     let (channel, handled) = (vhost.channel().await, Handled::default());
     let consumer = consumer::consumer(&vhost.url(), &handled);
     consumer::turn(&vhost, &channel, &consumer).await.expect("it is there").expect("settled");
-    // Its consumer dies each time, until the broker has had enough.
+    // The consumer fails each delivery until the broker reaches the delivery limit.
     let (properties, body) = consumer::envelope("killer", "done");
     vhost.publish("", "q", properties, &body).await;
     until("the broker gives it up", PATIENCE, async || {
@@ -167,15 +168,15 @@ async fn what_the_consumer_and_the_broker_dead_lettered_is_really_tried_again() 
         let queue = open(&vhost, "q.dlq").await.expect("open");
         let mut seen = take_all(&queue).await;
         seen.sort_by(|a, b| a.id.cmp(&b.id));
-        let told: Vec<_> = seen.iter().map(|letter| (letter.id.as_str(), letter.reason.as_str())).collect();
+        let listed: Vec<_> = seen.iter().map(|letter| (letter.id.as_str(), letter.reason.as_str())).collect();
         match redrives {
-            1 => assert_eq!(told, [("bad", "bad card"), ("killer", "delivered more often than q allows")]),
-            _ => assert_eq!(told, [("bad", "bad card")], "the other one was done"),
+            1 => assert_eq!(listed, [("bad", "bad card"), ("killer", "delivered more often than q allows")]),
+            _ => assert_eq!(listed, [("bad", "bad card")], "the other message was handled"),
         }
         for letter in &seen {
             assert_eq!((letter.source_queue.as_deref(), letter.redrives), (Some("q"), redrives - 1), "{letter:?}");
         }
-        assert_eq!(seen[0].receive_count, Some(1), "it starts anew");
+        assert_eq!(seen[0].receive_count, Some(1), "a redrive resets the receive count");
         queue.release().await.expect("released");
         drop(queue);
         vhost.until_ready("q.dlq", seen.len().try_into().unwrap()).await;
@@ -199,7 +200,7 @@ async fn what_the_consumer_and_the_broker_dead_lettered_is_really_tried_again() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
+async fn a_redriven_message_keeps_its_properties_and_reaches_its_queue_alone() {
     let vhost = vhost("quorum").await;
     vhost.declare_exchange("orders", "fanout").await;
     for other in ["other", "copied"] {
@@ -237,7 +238,7 @@ async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
     let letter = all(BasicProperties::default()).with_headers(table(own.iter().cloned().chain(given_up)));
     let body: Vec<u8> = (0..=255).collect();
     vhost.publish("", "q.dlq", letter.with_expiration("600000".into()), &body).await;
-    // Not by us: as it was when the broker gave it up, with copies asked for, and a consumer that waits for an answer.
+    // A message that the broker dead-lettered, with CC and Reply-To headers.
     let headers = table([("CC", AMQPValue::FieldArray(FieldArray::from(vec![long("copied")])))]);
     let raw = BasicProperties::default().with_headers(headers).with_user_id("guest".into());
     vhost.publish("", "q.dlq", raw, b"raw").await;
@@ -250,7 +251,7 @@ async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
         queue.redrive(letter, None, None).await.expect("redriven");
     }
     let error = queue.redrive(&seen[0], None, None).await.unwrap_err();
-    assert!(matches!(error, Error::NotSent { .. }), "once only: {error:?}");
+    assert!(matches!(error, Error::NotSent { .. }), "a message is redriven only once: {error:?}");
     let messages = vhost.until_drained("q", 2).await;
     let once = (REDRIVES, AMQPValue::LongInt(1));
     let expected = all(BasicProperties::default()).with_user_id("guest".into());
@@ -271,9 +272,9 @@ async fn a_redriven_message_has_all_it_had_and_reaches_its_queue_alone() {
 async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() {
     let vhost = vhost("quorum").await;
     vhost.declare_queue("letters").await;
-    let elsewhere = [("sluicegate-reason", long("x")), ("sluicegate-source", long("q::another"))];
+    let other_source = [("sluicegate-reason", long("x")), ("sluicegate-source", long("q::another"))];
     let gone = [("sluicegate-reason", long("x")), ("sluicegate-source", long(&format!("gone::{}", vhost.name())))];
-    for headers in [table(elsewhere), table(gone), FieldTable::default()] {
+    for headers in [table(other_source), table(gone), FieldTable::default()] {
         vhost.publish("", "letters", BasicProperties::default().with_headers(headers), b"body").await;
     }
     let queue = open(&vhost, "letters").await.expect("open");
@@ -291,7 +292,7 @@ async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() 
             assert!(matches!(&error, Error::NotSent { reason, .. } if reason == expected), "{expected}: {error:?}");
         }
     }
-    assert_eq!(vhost.ready("letters").await, 0, "still in hand");
+    assert_eq!(vhost.ready("letters").await, 0, "the messages are still taken");
     queue.redrive(&seen[1], Some("q"), Some(b"corrected")).await.expect("redriven");
     queue.delete(&seen[2]).await.expect("deleted");
     let error = queue.delete(&seen[2]).await.unwrap_err();
@@ -319,7 +320,7 @@ async fn a_thousand_messages_go_back_while_their_consumer_works() {
     println!("1,001 messages redriven in {} ms", started.elapsed().as_millis());
     assert!(report.is_clean() && report.done == 1_001, "{report:?}");
     let ids: BTreeSet<_> = messages.iter().filter_map(|message| message.message_id.clone()).collect();
-    assert_eq!((ids.len(), messages.len()), (1_001, 1_001), "each once");
+    assert_eq!((ids.len(), messages.len()), (1_001, 1_001), "each message arrives once");
     assert!(messages.iter().any(|message| message.body == body));
     assert_eq!((vhost.ready("q").await, vhost.ready("q.dlq").await), (0, 0));
     drop(queue);
@@ -328,7 +329,7 @@ async fn a_thousand_messages_go_back_while_their_consumer_works() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
+async fn a_queue_that_would_lose_messages_by_reading_is_refused() {
     let vhost = Vhost::create().await;
     for (queue, arguments) in [
         ("limited.dlq", json!({ "x-queue-type": "quorum", "x-delivery-limit": 20 })),
@@ -354,10 +355,10 @@ async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
         assert!(error.contains(expected), "{queue}: {error}");
         assert!(!error.contains("guest"), "{error}");
     }
-    let queue = open(&vhost, "far.dlq").await.expect("its limit is out of reach");
+    let queue = open(&vhost, "far.dlq").await.expect("a high delivery limit is accepted");
     assert_eq!(queue.take(1).await.expect("taken").len(), 1);
 
-    // Others who take one message at a time and keep it.
+    // Other consumers that take one message and keep it.
     let channel = vhost.channel().await;
     channel.basic_qos(1, BasicQosOptions::default()).await.expect("set");
     for (queue, exclusive, expected) in [
@@ -383,7 +384,7 @@ async fn a_queue_that_would_lose_what_is_looked_at_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn dead_letter_queues_are_found_by_name_and_by_who_sends_to_them() {
+async fn dead_letter_queues_are_found_by_name_and_by_the_queues_that_name_them() {
     let vhost = consumer::vhost().await;
     vhost.declare_exchange("dlx", "fanout").await;
     vhost.declare_queue_with("late", json!({})).await;

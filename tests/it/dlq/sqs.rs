@@ -1,4 +1,4 @@
-//! Dead letters on SQS, standard and FIFO: the command as a process, against the embedded engine and LocalStack.
+//! Dead letters on SQS, standard and FIFO: the `dlq` command against the embedded engine and LocalStack.
 
 mod edits;
 mod fifo;
@@ -20,7 +20,7 @@ use crate::support::service::{Kind, Service, on_both_services, run_case, unique}
 
 const FIFO: (Attribute, &str) = (Attribute::FifoQueue, "true");
 
-/// No case takes longer than this.
+/// The time limit of a case.
 const CASE_TIME_MAX: Duration = Duration::from_secs(120);
 
 fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
@@ -31,31 +31,31 @@ fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
 on_both_services! {
     looks:
         dead_letter_queues_are_listed_with_their_depth_and_sources
-        what_is_looked_at_stays_as_it_was
+        reading_leaves_messages_unchanged
         messages_are_grouped_by_reason_and_listed_each
         one_message_is_shown_whole
-        what_cannot_be_is_told;
+        impossible_requests_are_errors;
     redrives:
-        a_message_goes_back_with_all_it_had
-        a_message_goes_where_it_came_from_or_is_sent
-        only_what_is_meant_goes
+        a_redriven_message_keeps_its_attributes
+        a_message_goes_to_its_source_or_to_the_named_queue
+        only_matching_messages_are_redriven
         what_cannot_be_sent_stays
         a_message_that_fails_again_is_left_for_the_next_time
-        what_is_held_stays_hidden_as_long_as_it_is_held;
+        taken_messages_stay_hidden_until_released;
     fifo:
         groups_go_back_in_order
-        what_a_filter_holds_keeps_its_group_back_and_that_is_told
+        a_filter_that_blocks_a_group_is_reported
         a_redrive_that_was_cut_off_stores_a_message_once;
     moves:
-        sqs_moves_everything_by_itself
+        a_move_task_moves_every_message
         a_move_is_cancelled_by_ctrl_c
-        an_endpoint_without_moves_gets_them_one_by_one;
+        an_endpoint_without_move_tasks_is_redriven_one_by_one;
     edits:
         a_member_is_corrected_and_the_message_redriven
         a_body_is_replaced_by_a_file_or_in_an_editor
-        a_purge_deletes_what_is_meant_and_asks_before;
+        a_purge_asks_and_deletes_only_what_matches;
     interruptions:
-        ctrl_c_finishes_what_is_in_flight_and_releases_the_rest
+        ctrl_c_completes_messages_in_flight_and_releases_the_rest
         nothing_is_lost_by_a_kill
         nothing_is_lost_by_lost_answers;
 }
@@ -77,12 +77,12 @@ impl Queues {
     }
 }
 
-/// The queue's name.
+/// Returns the name of the queue at this URL.
 fn name(url: &str) -> &str {
     url.rsplit('/').next().expect("a name")
 }
 
-/// Runs the command against the service, the way somebody types it.
+/// Runs the command against the service.
 async fn on(service: &Service, arguments: &[&str]) -> Ran {
     ran(dlq(&[arguments, &["--endpoint-url", &service.url]].concat())).await
 }
@@ -107,7 +107,7 @@ fn binary(value: &[u8]) -> MessageAttributeValue {
     MessageAttributeValue::builder().data_type("Binary").binary_value(Blob::new(value)).build().expect("an attribute")
 }
 
-/// What the consumer writes on a message that it rejects.
+/// Returns the attributes that the consumer adds to a message it rejects.
 fn rejected(reason: &str, source_arn: &str) -> HashMap<String, MessageAttributeValue> {
     HashMap::from([
         ("sluicegate-reason".to_owned(), text(reason)),
@@ -116,13 +116,13 @@ fn rejected(reason: &str, source_arn: &str) -> HashMap<String, MessageAttributeV
     ])
 }
 
-/// Puts a message into the dead-letter queue as the consumer does.
+/// Sends a message to the dead-letter queue as the consumer does.
 async fn park(service: &Service, queues: &Queues, body: &str, attributes: HashMap<String, MessageAttributeValue>) {
     let request = service.sqs.send_message().queue_url(&queues.dead).message_body(body);
     request.set_message_attributes(Some(attributes)).send().await.expect("stored");
 }
 
-/// Orders 0, 1, … in the dead-letter queue.
+/// Sends orders 0, 1, … to the dead-letter queue.
 async fn park_orders(service: &Service, queues: &Queues, count: usize) {
     let arn = service.arn(&queues.source).await;
     for number in 0..count {
@@ -131,7 +131,7 @@ async fn park_orders(service: &Service, queues: &Queues, count: usize) {
     }
 }
 
-/// Everything that is visible in the queue now; removed from it.
+/// Receives and deletes every visible message of the queue.
 async fn drained(service: &Service, url: &str) -> Vec<Message> {
     let mut all = Vec::new();
     loop {
@@ -158,14 +158,14 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.message_attributes()?.get(name)?.string_value()
 }
 
-/// How many messages the queue has, hidden or not.
+/// Returns the number of messages in the queue, visible or not.
 async fn depth(service: &Service, url: &str) -> u64 {
     let visible = service.attribute(url, Attribute::ApproximateNumberOfMessages).await;
     let hidden = service.attribute(url, Attribute::ApproximateNumberOfMessagesNotVisible).await;
     [visible, hidden].iter().map(|digits| digits.parse::<u64>().expect("a number")).sum()
 }
 
-/// A name that no queue has.
+/// Returns a name that no queue has.
 fn nowhere() -> String {
     unique("nowhere", "")
 }

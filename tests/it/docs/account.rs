@@ -1,7 +1,8 @@
-//! An AWS account with a deployed stack, as far as the pages' commands look at one: LocalStack, with what account.sh makes.
+//! A stand-in for an AWS account with a deployed stack: LocalStack with the resources that account.sh creates.
 //!
-//! LocalStack's open core knows neither HTTP APIs nor SAM, so account.yaml has plain resources in the place of the template's,
-//! under their names. `<SecretArn>` in a command is the output or the resource of that name, `sluicegate-prod` and `sluicegate-dev` the stack.
+//! LocalStack's open core supports neither HTTP APIs nor SAM, so account.yaml has plain resources with the names of the
+//! template's. `<SecretArn>` in a command stands for the output or resource of that name, `sluicegate-prod` and
+//! `sluicegate-dev` for the stack.
 
 use std::fs;
 
@@ -12,14 +13,14 @@ use crate::support::root;
 
 const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
 
-/// A stack in LocalStack, of a name of its own, and a virtual host in the place of its broker.
+/// A stack with a unique name in LocalStack, and a virtual host instead of its broker.
 pub(super) struct Account {
     stack: String,
     broker: Vhost,
 }
 
 impl Account {
-    /// Makes the stack and points the shell at it.
+    /// Creates the stack and sets the replacements of the shell.
     pub(super) async fn open(shell: &mut Shell) -> Self {
         let url = std::env::var(LOCALSTACK_URL);
         let url =
@@ -29,7 +30,7 @@ impl Account {
         let rabbitmq_url = format!("amqp://127.0.0.1:{}", broker.port());
         let made = shell.run(&format!("tests/it/docs/account.sh {stack} {rabbitmq_url}")).await;
         assert_eq!(made.code, 0, "{}", made.error);
-        // Of Amazon MQ it would be the virtual host /.
+        // On Amazon MQ this would be the virtual host /.
         shell.replace("<RabbitmqUrl>/%2F", &format!("{rabbitmq_url}/{}", broker.name()));
         for (name, value) in made.out.lines().filter_map(|line| line.split_once('=')) {
             shell.replace(&format!("<{name}>"), value);
@@ -47,7 +48,7 @@ impl Account {
     }
 }
 
-/// What a command names in `<>` is there once the template is deployed.
+/// Names in `<>` are outputs or resources of the template.
 #[test]
 fn placeholders_are_outputs_or_resources_of_the_template() {
     let template = fs::read_to_string(root().join("template.yaml")).expect("the template");
@@ -57,7 +58,11 @@ fn placeholders_are_outputs_or_resources_of_the_template() {
             for name in
                 named.filter(|name| name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric))
             {
-                assert!(template.contains(&format!("\n  {name}:\n")), "{}: there is no {name}", page.path);
+                assert!(
+                    template.contains(&format!("\n  {name}:\n")),
+                    "{}: template.yaml has no resource or output {name}",
+                    page.path
+                );
             }
         }
     }

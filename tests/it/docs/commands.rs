@@ -1,4 +1,4 @@
-//! Every command of the pages is run, or is on a list here with the reason why not.
+//! The commands of the pages. Each is run, or is on the list of exceptions with a reason.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,17 +12,17 @@ use crate::support::rabbitmq::Vhost;
 use crate::support::root;
 use crate::support::stack::Stack;
 
-/// Starts of commands that nothing here can run.
-const ELSEWHERE: &[(&str, &str)] = &[(
+/// Prefixes of commands that cannot run in a test, each with the reason.
+const EXCEPTIONS: &[(&str, &str)] = &[(
     "cargo sluicegate doctor --stack",
     "finds much in the stand-in, which has little of the template; crates/doctor/src/stack/tests.rs deploys a stack for it",
 )];
 
-/// What is on its way has arrived after this.
+/// The time limit for a message to arrive.
 const WAY_TIME_MAX: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Where a block's commands run.
+/// The place where the commands of a block run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Local,
@@ -31,14 +31,14 @@ enum Place {
     Build,
 }
 
-/// The commands of a page that run at one place.
+/// Returns the commands of a page that run at `place`.
 fn commands(page: &Page, place: Place) -> Vec<Command> {
     let blocks = page.blocks().into_iter().filter(|block| self::place(&block.info) == Ok(Some(place)));
     let commands = blocks.flat_map(|block| block.commands());
-    commands.filter(|command| !ELSEWHERE.iter().any(|(start, _)| command.text.starts_with(start))).collect()
+    commands.filter(|command| !EXCEPTIONS.iter().any(|(start, _)| command.text.starts_with(start))).collect()
 }
 
-/// `None` for a block without commands.
+/// Parses the info string of a block; `None` if the block has no commands.
 fn place(info: &str) -> Result<Option<Place>, String> {
     let (language, rest) = info.split_once(' ').unwrap_or((info, ""));
     match (language, rest) {
@@ -54,7 +54,7 @@ fn place(info: &str) -> Result<Option<Place>, String> {
 #[test]
 fn every_block_says_where_it_runs_and_every_exception_is_needed() {
     let mut wrong = Vec::new();
-    let mut unused: BTreeSet<&str> = ELSEWHERE.iter().map(|(start, _)| *start).collect();
+    let mut unused: BTreeSet<&str> = EXCEPTIONS.iter().map(|(start, _)| *start).collect();
     for page in Page::all() {
         for block in page.blocks() {
             match place(&block.info) {
@@ -68,7 +68,7 @@ fn every_block_says_where_it_runs_and_every_exception_is_needed() {
             }
         }
     }
-    assert!(wrong.is_empty() && unused.is_empty(), "{wrong:#?}\nexceptions for commands that are nowhere: {unused:?}");
+    assert!(wrong.is_empty() && unused.is_empty(), "{wrong:#?}\nexceptions without a command: {unused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,14 +114,14 @@ async fn on_an_account() {
 }
 
 #[test]
-fn what_takes_minutes_is_run_by_a_script() {
+fn commands_that_take_minutes_are_run_by_a_script() {
     let scripts = scripts();
     let mut wrong = Vec::new();
     for page in Page::all() {
         for command in commands(&page, Place::Build) {
             for part in command.text.split("&&").map(str::trim) {
                 let words: Vec<&str> = part.split_whitespace().collect();
-                // A program of ours that is run, or a program and the first of what it is told.
+                // A script of this project, or another program and its first argument.
                 let known = match words.first() {
                     Some(path) if path.contains('/') => scripts.contains(path.trim_start_matches("./")),
                     _ => scripts.contains(&words[..words.len().min(2)].join(" ")),
@@ -132,10 +132,10 @@ fn what_takes_minutes_is_run_by_a_script() {
             }
         }
     }
-    assert!(wrong.is_empty(), "no script has {wrong:#?}");
+    assert!(wrong.is_empty(), "no script contains {wrong:#?}");
 }
 
-/// The text of everything that tests/run and CI run, without quotes and commas.
+/// Returns the text of the scripts that tests/run and CI run, without quotes and commas.
 fn scripts() -> String {
     fn collect(path: &Path, files: &mut Vec<PathBuf>) {
         if path.is_dir() {
@@ -155,7 +155,7 @@ fn scripts() -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A page's commands in their order. Its `cargo local` is what the others meet; another one takes its place.
+/// Runs the commands of a page in order. They use the stack of the last `cargo local` on the page.
 async fn run_beside_a_stack(page: &Page, commands: &[Command], mut shell: Shell) {
     let mut running: Option<Stack> = None;
     for command in commands {
@@ -175,7 +175,7 @@ async fn run_beside_a_stack(page: &Page, commands: &[Command], mut shell: Shell)
             for (written, here) in [("3000", &stack.gateway), ("3001", &stack.admin), ("4566", &stack.aws)] {
                 shell.replace(&format!("http://127.0.0.1:{written}"), here);
             }
-            // What the command takes when it is told nothing.
+            // The default address of the command.
             shell.replace("sluicegate send ", &format!("sluicegate send --to {} ", stack.gateway));
             run(page, command, &mut shell).await;
         }
@@ -197,8 +197,8 @@ async fn run(page: &Page, command: &Command, shell: &mut Shell) {
             return;
         };
         assert!(
-            only_asks(text) && started.elapsed() < WAY_TIME_MAX,
-            "{}:{line}: {reason}\n{}\nis said to answer {expected:?}, and answered\n{}{}",
+            only_reads(text) && started.elapsed() < WAY_TIME_MAX,
+            "{}:{line}: {reason}\n{}\nis documented to print {expected:?}, but printed\n{}{}",
             page.path,
             shell.here(text),
             answer.out,
@@ -208,8 +208,8 @@ async fn run(page: &Page, command: &Command, shell: &mut Shell) {
     }
 }
 
-/// A command that changes nothing may ask for what has not arrived yet, and is repeated.
-fn only_asks(command: &str) -> bool {
+/// Returns whether a command only reads. It is repeated until the message it reads has arrived.
+fn only_reads(command: &str) -> bool {
     let says = |words: &[&str]| words.iter().any(|word| command.contains(word));
     match command.split_whitespace().next() {
         Some("curl") => !says(&[" -d ", " -X "]),

@@ -1,4 +1,4 @@
-//! What a reader looks up is there: every parameter, alarm, code, outcome, metric and command has its place on a page.
+//! Completeness of the pages: every parameter, alarm, code, outcome, metric and command is on its page.
 
 use std::fs;
 use std::process::Command;
@@ -9,16 +9,16 @@ use crate::support::root;
 fn check(page: &str, what: &str, names: impl IntoIterator<Item = String>) {
     let text = Page::read(page).text;
     let names: Vec<_> = names.into_iter().collect();
-    assert!(names.len() > 1, "no {what} was found: look at how they are read");
+    assert!(names.len() > 1, "no {what} was found: fix how the test reads them");
     let missing: Vec<_> = names.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
-    assert!(missing.is_empty(), "{page} tells of no {what} {missing:?}");
+    assert!(missing.is_empty(), "{page} lacks the {what} {missing:?}");
 }
 
 fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The names that are defined in a section of a template.
+/// Returns the names defined in a section of a template.
 fn section(file: &str, section: &str) -> Vec<String> {
     let text = read(file);
     let (_, rest) = text.split_once(&format!("\n{section}:\n")).unwrap_or_else(|| panic!("{file} has no {section}"));
@@ -86,20 +86,20 @@ fn the_budgets_of_the_builds_are_those_that_are_checked() {
     }
 }
 
-/// SAM names the folder of a binary by its function, which the budgets do not know.
+/// SAM names the folder of a binary after its function, and the budgets have no entry of that name.
 #[test]
-fn artifacts_says_which_binaries_it_knows() {
+fn artifacts_names_the_binaries_it_accepts() {
     let artifacts = |argument: &str| {
         let output = Command::new(root().join("tests/artifacts")).args(["x86_64", argument]).output().expect("python3");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let told = artifacts(".aws-sam/build/IngressFunction/bootstrap");
+    let error = artifacts(".aws-sam/build/IngressFunction/bootstrap");
     assert!(
-        told.contains("say NAME=.aws-sam/build/IngressFunction/bootstrap, with one of ingress, consumer"),
-        "{told}"
+        error.contains("write NAME=.aws-sam/build/IngressFunction/bootstrap, with one of ingress, consumer"),
+        "{error}"
     );
-    let told = artifacts("ingress=no-such-folder/IngressFunction/bootstrap");
-    assert_eq!(told.trim(), "no-such-folder/IngressFunction/bootstrap was not built");
+    let error = artifacts("ingress=no-such-folder/IngressFunction/bootstrap");
+    assert_eq!(error.trim(), "no-such-folder/IngressFunction/bootstrap was not built");
 }
 
 /// A tag can be moved to other code; a commit cannot.
@@ -118,7 +118,7 @@ fn every_action_is_pinned_to_a_commit() {
             pinned += 1;
         }
     }
-    assert!(pinned > 0, "no action was found: look at how they are read");
+    assert!(pinned > 0, "no action was found: fix how the test reads them");
 }
 
 /// Messages and secrets outlive the stack that made them.

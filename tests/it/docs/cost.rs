@@ -1,4 +1,4 @@
-//! The figures of docs/cost.md are those that its inputs give.
+//! The figures of docs/cost.md, computed from its inputs.
 //!
 //! After a change of the inputs: `UPDATE=1 cargo test -p sluicegate-tests docs::cost`.
 
@@ -9,17 +9,17 @@ use super::page::Page;
 use crate::support::root;
 
 const PAGE: &str = "docs/cost.md";
-/// A request to SQS is charged for each 64 KB that it begins.
+/// SQS charges a request for each started 64 KB.
 const SQS_CHUNK_KB: f64 = 64.0;
 const HOURS_PER_MONTH: f64 = 730.0;
-/// What Lambda's mapping does on an idle queue: five pollers that wait as long as SQS lets them.
+/// The receive calls of an idle mapping: five pollers with the longest long poll of SQS.
 const POLLS_PER_MONTH_MILLIONS: f64 = 5.0 * HOURS_PER_MONTH * 3600.0 / 20.0 / 1e6;
 
-/// A price or a load by its name.
+/// Prices and loads by name.
 struct Inputs(BTreeMap<String, f64>);
 
 impl Inputs {
-    /// The rows of the page whose first cell is a name and whose second is a number.
+    /// Reads the rows whose first cell is a name and whose second cell is a number.
     fn read(page: &Page) -> Self {
         let row = |line: &str| {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -32,7 +32,7 @@ impl Inputs {
         *self.0.get(name).unwrap_or_else(|| panic!("{PAGE} has no input {name}"))
     }
 
-    /// A million times so many milliseconds of a function.
+    /// Returns the price of a million invocations whose duration is the input `name_ms`.
     fn computing(&self, name_ms: &str) -> f64 {
         self.get("lambda_gb_s") * self.get("memory_mb") / 1024.0 * self.get(name_ms) / 1000.0 * 1e6
     }
@@ -45,26 +45,26 @@ impl Inputs {
         (self.get("lambda_request") + self.computing("consumer_ms")) / self.get("batch")
     }
 
-    /// Send, receive and delete at a price.
+    /// Returns the price of sending, receiving and deleting.
     fn queue(&self, price: f64) -> [f64; 3] {
         let (batch, message_kb) = (self.get("batch"), self.get("message_kb"));
         let chunks = |kb: f64| (kb / SQS_CHUNK_KB).ceil();
         [price * chunks(message_kb), price * chunks(batch * message_kb) / batch, price / batch]
     }
 
-    /// A GB of a million messages is a KB of each.
+    /// Returns the price of the logs of a million messages. One GB for all is one KB for each.
     fn logs(&self) -> f64 {
         self.get("log_gb") * (self.get("ingress_log_kb") + self.get("consumer_log_kb") / self.get("batch"))
     }
 
-    /// The traces of a million messages, with `traced` traces for each that is recorded.
+    /// Returns the price of the traces of a million messages, with `traced` traces for each recorded message.
     fn traces(&self, traced: f64) -> f64 {
         let (rate, first) = (self.get("rate"), self.get("sampled_first"));
         let recorded = (first + self.get("sampled") * (rate - first)) / rate;
         self.get("trace") * recorded.min(1.0) * traced
     }
 
-    /// The rows of both tables by their first cell, in the order of their columns; `None` where a cell is empty.
+    /// Returns the rows of both tables by first cell, in column order; `None` for an empty cell.
     fn rows(&self) -> Vec<(&'static str, Vec<Option<f64>>)> {
         let (standard, fifo) = (self.get("sqs_standard"), self.get("sqs_fifo"));
         let ([send, receive, delete], [fifo_send, fifo_receive, fifo_delete]) =
@@ -105,13 +105,13 @@ impl Inputs {
     }
 }
 
-/// The sum of each column.
+/// Returns the sum of each column.
 fn together(rows: &[(&str, Vec<Option<f64>>)]) -> Vec<Option<f64>> {
     let sum = |column: usize| rows.iter().filter_map(|(_, cells)| cells[column]).sum();
     (0..rows[0].1.len()).map(|column| Some(sum(column))).collect()
 }
 
-/// The page with every result as its inputs give it.
+/// Returns the page with every result computed.
 fn computed(page: &Page) -> String {
     let inputs = Inputs::read(page);
     let mut rows = inputs.rows().into_iter().peekable();
@@ -140,7 +140,7 @@ fn computed(page: &Page) -> String {
     with_amounts(&text, "and the same consumer, $", &[direct, ours])
 }
 
-/// The amounts that follow `start`, replaced one after the other.
+/// Replaces the amounts that follow `start`, in order.
 fn with_amounts(text: &str, start: &str, amounts: &[f64]) -> String {
     let (before, mut rest) = text.split_once(start).unwrap_or_else(|| panic!("{PAGE} does not say {start:?}"));
     let mut out = format!("{before}{start}");
@@ -176,7 +176,7 @@ fn the_memory_is_that_of_the_template() {
     }
 }
 
-/// How many metrics the alarms of a template look at that exist by default, by its conditions.
+/// Returns the number of metrics that the default alarms of a template use, by the conditions of the template.
 fn watched(file: &str, exists: &[&str]) -> usize {
     let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     let alarms = text.split("\n\n").filter(|block| block.contains("Type: AWS::CloudWatch::Alarm"));
@@ -188,7 +188,7 @@ fn watched(file: &str, exists: &[&str]) -> usize {
 #[test]
 fn the_alarms_are_those_of_the_templates() {
     let inputs = Inputs::read(&Page::read(PAGE));
-    // Alarms on deployments exist with a canary only, those on single queues of a broker with RabbitMQ 3.13 only.
+    // Alarms on deployments need a canary, alarms on single queues of a broker need RabbitMQ 3.13.
     let sqs = watched("infra/monitoring.yaml", &["OnSqs"]) + watched("template.yaml", &[]);
     let rabbitmq = watched("infra/monitoring.yaml", &["OnRabbitmq"]) + watched("infra/broker.yaml", &[]);
     assert_eq!((inputs.get("alarms"), inputs.get("alarms_rabbitmq")), (sqs as f64, rabbitmq as f64));

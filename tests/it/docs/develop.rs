@@ -1,4 +1,4 @@
-//! What docs/develop.md shows of files is in those files, and what it would have you write works.
+//! docs/develop.md: the excerpts are in the files they name, and the example code works.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -13,9 +13,9 @@ use super::order_placed;
 use super::page::Page;
 use crate::support::root;
 
-/// A block whose fence names a file, such as `rust functions/consumer/src/main.rs`, is a part of it.
+/// A block whose info string names a file, such as `rust functions/consumer/src/main.rs`, is an excerpt of it.
 #[test]
-fn what_is_shown_of_a_file_is_in_it() {
+fn excerpts_are_in_their_files() {
     let mut shown = 0;
     for page in Page::all() {
         for block in page.blocks() {
@@ -31,7 +31,7 @@ fn what_is_shown_of_a_file_is_in_it() {
     assert!(shown > 0, "no block names its file");
 }
 
-/// Whatever the contract takes as an integer, the handler takes as a `u32`.
+/// Every integer that the contract accepts fits into the `u32` of the handler.
 #[tokio::test]
 async fn the_example_handler_takes_what_the_contract_takes() {
     let contract = crate::support::contract();
@@ -64,7 +64,7 @@ async fn the_example_handler_takes_what_the_contract_takes() {
     }
 }
 
-/// How many messages of a batch with this order the example handler fails.
+/// Returns the number of failed messages of a batch with this order.
 async fn failures(order: &str) -> usize {
     let envelope = Envelope::builder("id-1", "/sluicegate/placeOrder", "order.placed");
     let body = envelope.payload(Some("application/json"), order).build().expect("an envelope").encode();
@@ -76,7 +76,7 @@ async fn failures(order: &str) -> usize {
     let deadline = SystemTime::now() + Duration::from_secs(30);
     let since_1970 = deadline.duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
     context.deadline = u64::try_from(since_1970.as_millis()).expect("a deadline");
-    // No broker is asked as long as messages are done.
+    // The consumer calls no broker as long as no message fails.
     let unused = |name: &str| (!name.contains("ENDPOINT")).then(|| "unused".to_owned());
     let config = sluicegate_queue::sqs::sdk_config(unused).expect("a configuration");
     let consumer = Consumer::builder().sdk_config(config).on_json("order.placed", order_placed::handle);

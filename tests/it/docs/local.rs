@@ -1,4 +1,4 @@
-//! docs/local.md lists what the local stack does: each table is compared with what the code does.
+//! The tables of docs/local.md, compared with the behaviour of the local stack.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::support::{cargo, root, service};
 
 const PAGE: &str = "docs/local.md";
 
-/// The rows of the table with this heading: the code spans of the first cell, and the second cell.
+/// Returns the rows of the table with this heading: the code spans of the first cell, and the second cell.
 fn table(heading: &str) -> Vec<(Vec<String>, String)> {
     let text = Page::read(PAGE).text;
     let rows = text.lines().skip_while(|line| !line.starts_with(&format!("| {heading} |"))).skip(2);
@@ -28,7 +28,7 @@ fn table(heading: &str) -> Vec<(Vec<String>, String)> {
     rows
 }
 
-/// The table of actions below this heading.
+/// Returns the table of actions below this heading.
 fn actions(service: &str) -> Vec<(String, String)> {
     let text = Page::read(PAGE).text;
     let (_, section) = text.split_once(&format!("\n## {service}\n")).expect("a section");
@@ -141,7 +141,7 @@ fn limits_and_options_are_those_of_the_code() {
         format!("a body that takes more than {} s", patience.body.as_secs()),
         format!("from {CONCURRENCY_MIN} to {}", with_commas(CONCURRENCY_MAX)),
     ] {
-        assert!(text.contains(&said), "{PAGE} does not say: {said}");
+        assert!(text.contains(&said), "{PAGE} lacks: {said}");
     }
     let help = cargo().args(["sluicegate", "local", "--help"]).output().expect("it runs");
     let help = String::from_utf8_lossy(&help.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! A page of the documentation as the checks see it: blocks, commands, headings, links.
+//! The parser of a documentation page: blocks, commands, headings, links.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,21 +10,21 @@ const ROOT_PAGES: &[&str] = &["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "S
 
 /// A page of docs, or one of [`ROOT_PAGES`].
 pub(super) struct Page {
-    /// Its path from the project's root.
+    /// The path from the project's root.
     pub(super) path: String,
     pub(super) text: String,
 }
 
 /// A fenced block.
 pub(super) struct Block {
-    /// What stands behind the fence, such as `sh rabbitmq`.
+    /// The info string of the fence, such as `sh rabbitmq`.
     pub(super) info: String,
     /// The line of its fence.
     pub(super) line: usize,
     pub(super) text: String,
 }
 
-/// A command of a block and what the comments below it say of its answer.
+/// A command of a block and its output according to the comments below it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Command {
     pub(super) text: String,
@@ -44,7 +44,7 @@ impl Page {
         ROOT_PAGES.iter().map(|path| (*path).to_owned()).chain(paths).map(|path| Self::read(&path)).collect()
     }
 
-    /// One page by its path from the project's root.
+    /// Reads the page at this path from the project's root.
     pub(super) fn read(path: &str) -> Self {
         let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         Self { path: path.to_owned(), text }
@@ -72,7 +72,7 @@ impl Page {
         blocks
     }
 
-    /// The text without fenced blocks and spans of code.
+    /// Returns the text without fenced blocks and code spans.
     fn prose(&self) -> String {
         let mut prose = String::new();
         let mut open = false;
@@ -88,14 +88,14 @@ impl Page {
         prose
     }
 
-    /// Where the links of the page go, as they are written.
+    /// Returns the targets of the links, unresolved.
     pub(super) fn links(&self) -> Vec<String> {
         let prose = self.prose();
         let targets = prose.split("](").skip(1);
         targets.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
     }
 
-    /// What a link behind `#` may name: a heading in lower case, with `-` for spaces and without punctuation.
+    /// Returns the anchors of the headings: lower case, `-` for spaces, no punctuation.
     pub(super) fn anchors(&self) -> BTreeSet<String> {
         let mut open = false;
         let headings = self.text.lines().filter(|line| {
@@ -112,7 +112,8 @@ impl Page {
 }
 
 impl Block {
-    /// The commands of a shell block. A command goes on behind a backslash, within quotes, and on lines that are indented.
+    /// Returns the commands of a shell block. A command continues after a backslash, within quotes and on indented
+    /// lines.
     pub(super) fn commands(&self) -> Vec<Command> {
         let mut commands: Vec<Command> = Vec::new();
         let mut goes_on = false;
@@ -137,7 +138,7 @@ impl Block {
 }
 
 #[test]
-fn commands_are_told_apart_and_from_their_answers() {
+fn commands_are_separated_from_each_other_and_from_their_output() {
     let check = |text: &str, expected: &[(&str, Option<&str>)]| {
         let block = Block { info: "sh".to_owned(), line: 0, text: text.to_owned() };
         let commands = block.commands();

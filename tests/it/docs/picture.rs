@@ -1,6 +1,7 @@
-//! The picture of the README is its source, rendered.
+//! The picture of the README, rendered from its source.
 //!
-//! After a change of docs/path.pikchr: `UPDATE=1 cargo test -p sluicegate-tests docs::picture`, and look at docs/path.svg.
+//! After a change of docs/path.pikchr: `UPDATE=1 cargo test -p sluicegate-tests docs::picture`, then review
+//! docs/path.svg.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use pikchr::{Pikchr, PikchrFlags};
 
 use crate::support::root;
 
-/// Pikchr names no font and no size, and a picture in a page inherits none.
+/// The font. Pikchr sets neither font nor size, and an SVG in a page inherits none.
 fn render(source: &str) -> String {
     let picture = Pikchr::render(source, None, PikchrFlags::default()).unwrap_or_else(|error| panic!("{error}"));
     let opening = format!(

@@ -1,21 +1,21 @@
-//! A reader's shell: commands one after another, variables kept between them, what differs here put in the place of what is
-//! written.
+//! The shell in which the commands of a page run one after another. It keeps variables between commands and replaces
+//! the addresses on the page by those of the test.
 
 use std::process::{Command, Stdio};
 
 use crate::support::{like_a_shell, root};
 
-/// Where `./tests/run` put the AWS CLI.
+/// The variable with the folder of the AWS CLI, set by `./tests/run`.
 const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
 
-/// Variables live in a file between commands.
+/// A shell. A file keeps its variables between commands.
 pub(super) struct Shell {
     folder: tempfile::TempDir,
     replacements: Vec<(String, String)>,
     variables: Vec<(String, String)>,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) code: i32,
@@ -24,10 +24,10 @@ pub(super) struct Answer {
 }
 
 impl Shell {
-    /// A shell in the project's root that has the AWS CLI, somebody's credentials, and `sluicegate` as cargo built it.
+    /// Returns a shell in the project's root with the AWS CLI, test credentials and the built `sluicegate`.
     pub(super) fn new() -> Self {
         let python = std::env::var(PYTHON_BIN);
-        let python = python.unwrap_or_else(|_| panic!("{PYTHON_BIN} is not set: ./tests/run makes it and sets it"));
+        let python = python.unwrap_or_else(|_| panic!("{PYTHON_BIN} is not set: run ./tests/run, which sets it"));
         let mut shell =
             Self { folder: tempfile::tempdir().expect("a folder"), replacements: Vec::new(), variables: Vec::new() };
         let path = std::env::var("PATH").unwrap_or_default();
@@ -50,13 +50,13 @@ impl Shell {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
-    /// From now on, `written` means `here`.
+    /// Replaces `written` by `here` in the commands that follow.
     pub(super) fn replace(&mut self, written: &str, here: &str) {
         self.replacements.retain(|(known, _)| known != written);
         self.replacements.push((written.to_owned(), here.to_owned()));
     }
 
-    /// The command as it runs here.
+    /// Returns the command with every replacement applied.
     pub(super) fn here(&self, command: &str) -> String {
         self.replacements.iter().fold(command.to_owned(), |text, (written, here)| text.replace(written, here))
     }
@@ -71,7 +71,7 @@ impl Shell {
         let script = format!("set -a\n. {state}\n{command}\nended=$?\nexport -p >{state}\nexit $ended\n");
         let mut shell = Command::new("sh");
         like_a_shell(shell.args(["-c", &script]).current_dir(root()).stdin(Stdio::null()));
-        // Nothing of this machine's own AWS set-up gets in.
+        // Without the AWS settings of this machine.
         shell
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -86,7 +86,7 @@ impl Shell {
 }
 
 impl Answer {
-    /// Why this is not the answer that the page tells of; `expected` has words, or `exits N` and words.
+    /// Returns the difference from the documented output. `expected` has words, or `exits N` and words.
     pub(super) fn differs(&self, expected: Option<&str>) -> Option<String> {
         let expected = expected.unwrap_or_default();
         let (code, words) = match expected.strip_prefix("exits ").and_then(|rest| rest.split_at_checked(1)) {
@@ -94,15 +94,15 @@ impl Answer {
             None => (0, expected),
         };
         if self.code != code {
-            return Some(format!("it ends with {} instead of {code}", self.code));
+            return Some(format!("the exit code is {} instead of {code}", self.code));
         }
         let mut words =
             words.split(|c: char| !(c.is_alphanumeric() || "/_-.".contains(c))).map(|word| word.trim_matches('.'));
         let missing = words.find(|word| !self.out.contains(word) && !self.error.contains(word))?;
-        Some(format!("it does not say {missing:?}"))
+        Some(format!("the output lacks {missing:?}"))
     }
 
-    /// The id that an answer of the API ends with.
+    /// Returns the `id` of the JSON object on the last line of the output.
     pub(super) fn id(&self) -> Option<String> {
         let body: serde_json::Value = serde_json::from_str(self.out.lines().last()?).ok()?;
         Some(body["id"].as_str()?.to_owned())

@@ -1,4 +1,4 @@
-//! What is admitted, what is refused, and that Ctrl-C leaves nothing behind.
+//! Accepted and rejected requests, and Ctrl-C, which ends every process.
 
 use http::StatusCode;
 use serde_json::json;
@@ -25,7 +25,7 @@ const GITHUB_EVENTS: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_are_taken_once_and_bad_ones_refused_with_the_reason() {
+async fn orders_are_accepted_once_and_bad_ones_refused_with_the_reason() {
     let stack = Stack::start(&[], &[]).await;
     let tea = order("o-1", "c-1", 2);
     let (status, first) = place(&stack, "dev-key", "k-1", &tea).await;
@@ -87,7 +87,7 @@ async fn real_github_payloads_arrive_byte_for_byte_and_one_changed_byte_is_refus
         assert_eq!(&*envelope.payload(), github_payload(event), "{event} arrives byte for byte");
     }
 
-    // JSON that most parsers refuse or read differently, and that its sender has signed.
+    // Signed JSON that most parsers refuse or read differently.
     let odd = br#"{"zen":"half a pair: \ud800","zen":"and again"}"#;
     let (status, body) = deliver(&stack, "ping", "d-odd", odd, odd).await;
     assert_eq!(status, 202, "{body}");

@@ -1,4 +1,4 @@
-//! What the `sluicegate` command says when something is wrong.
+//! Error messages of the `sluicegate` command.
 
 use std::process::Output;
 
@@ -15,12 +15,12 @@ fn check(arguments: &[&str], succeeds: bool, says: &[&str]) {
     let (succeeded, printed) = sluicegate(arguments);
     assert_eq!(succeeded, succeeds, "{arguments:?} printed\n{printed}");
     for text in says {
-        assert!(printed.contains(text), "{arguments:?} does not say {text:?} but\n{printed}");
+        assert!(printed.contains(text), "{arguments:?} lacks {text:?}; it printed\n{printed}");
     }
 }
 
 #[test]
-fn check_tells_every_fault_of_a_contract_with_its_place() {
+fn check_reports_every_fault_of_a_contract_with_its_place() {
     check(&["check"], true, &["3"]);
     let yaml = std::fs::read_to_string(root().join("functions/ingress/openapi.yaml")).expect("the contract");
     let broken = yaml.replace("        queue: orders\n", "        quue: orders\n");
@@ -36,7 +36,7 @@ fn check_tells_every_fault_of_a_contract_with_its_place() {
 }
 
 #[test]
-fn check_warns_of_what_a_template_cannot_carry_and_succeeds() {
+fn check_warns_of_unsuitable_template_values_and_succeeds() {
     let yaml = std::fs::read_to_string(root().join("functions/ingress/openapi.yaml")).expect("the contract");
     let open = yaml.replace("        subject: '{body#/order_id}'\n", "        subject: '{body#/note}'\n");
     assert_ne!(open, yaml);

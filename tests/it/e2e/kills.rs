@@ -1,4 +1,4 @@
-//! Function processes die at random in the middle of a thousand requests, and nothing that was answered 202 is lost.
+//! Random kills of function processes during a thousand requests: no request answered with 202 is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::support::stack::Stack;
 
 const REQUESTS: usize = 1_000;
 const CLIENTS: usize = 8;
-/// A process dies this often while requests are made.
+/// The time between two kills.
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
-/// A batch whose consumer died waits for its visibility timeout. The test shortens it, but a service may hide what a poll
-/// under way receives for the template's 180 s.
+/// A batch whose consumer was killed waits for its visibility timeout. The test shortens the timeout, but a poll in
+/// progress may still use the 180 s of the template.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
-/// The timelines of the last few that are waited for are shown when the test fails.
+/// When at most this many messages are open, the test prints their timelines.
 const LAST: usize = 3;
 const ORDERS: &str = "sluicegate-orders.fifo";
 const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
@@ -50,12 +50,12 @@ async fn survive(stack: Stack, queue: Service) {
     let killer = tokio::spawn(kill_at_random(stack.clone(), busy.clone()));
     let accepted = submit(&stack).await;
     busy.store(false, Ordering::Relaxed);
-    let killed = killer.await.expect("the killer is well");
-    assert!(killed >= 10, "only {killed} processes died: the test shows nothing");
+    let killed = killer.await.expect("the kill task does not panic");
+    assert!(killed >= 10, "only {killed} processes were killed, at least 10 are needed");
     assert!(accepted.len() >= REQUESTS / 2, "only {} of {REQUESTS} were accepted", accepted.len());
 
     let mut open = accepted.clone();
-    let (mut done, mut dead_letters, mut told) = (0, 0, 0);
+    let (mut done, mut dead_letters, mut last_printed) = (0, 0, 0);
     stack
         .until("every accepted message is done or a dead letter", SETTLE_TIME_MAX, async || {
             for id in open.clone() {
@@ -73,8 +73,8 @@ async fn survive(stack: Stack, queue: Service) {
                 dead_letters += usize::from(open.remove(body["id"].as_str().expect("an id")));
                 queue.delete(&dead, &message).await;
             }
-            if open.len() <= LAST && open.len() != told {
-                told = open.len();
+            if open.len() <= LAST && open.len() != last_printed {
+                last_printed = open.len();
                 for id in &open {
                     eprintln!("still open: {}", stack.timeline(id).await.unwrap_or_default());
                 }
@@ -84,10 +84,10 @@ async fn survive(stack: Stack, queue: Service) {
         .await;
     println!("{killed} killed; {} accepted: {done} done, {dead_letters} dead letters", accepted.len());
     assert_eq!(done + dead_letters, accepted.len());
-    Arc::into_inner(stack).expect("nobody else has it").stop().await;
+    Arc::into_inner(stack).expect("the only owner").stop().await;
 }
 
-/// Kills one function process after another until nobody is busy; answers how many.
+/// Kills random function processes until `busy` is false. Returns their number.
 async fn kill_at_random(stack: Arc<Stack>, busy: Arc<AtomicBool>) -> usize {
     let mut killed = 0;
     while busy.load(Ordering::Relaxed) {
@@ -101,7 +101,7 @@ async fn kill_at_random(stack: Arc<Stack>, busy: Arc<AtomicBool>) -> usize {
     killed
 }
 
-/// Places orders, each of a customer of its own; answers the ids of those that were accepted.
+/// Places orders of different customers. Returns the ids of the accepted ones.
 async fn submit(stack: &Arc<Stack>) -> BTreeSet<String> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
@@ -118,7 +118,7 @@ async fn submit(stack: &Arc<Stack>) -> BTreeSet<String> {
                 let (status, body) = place(&stack, "dev-key", &name, &order(&name, &name, 1)).await;
                 match status {
                     202 => accepted.push(body["id"].as_str().expect("an id").to_owned()),
-                    // The process that worked on it died.
+                    // The process that handled the request was killed.
                     500..=599 => {}
                     other => panic!("{other}: {body}"),
                 }
@@ -128,7 +128,7 @@ async fn submit(stack: &Arc<Stack>) -> BTreeSet<String> {
     clients.join_all().await.into_iter().flatten().collect()
 }
 
-/// A byte of chance.
+/// Returns a random byte.
 fn random() -> u8 {
     use std::hash::{BuildHasher, Hasher};
     let hasher = std::collections::hash_map::RandomState::new().build_hasher();

@@ -1,4 +1,4 @@
-//! What is counted on the way is on the page for Prometheus: each request and each message once, restarts or not.
+//! The Prometheus page: it counts each request and each message once, across restarts of functions.
 
 use http::StatusCode;
 use reqwest::header::CONTENT_TYPE;
@@ -19,10 +19,10 @@ async fn page(stack: &Stack) -> Page {
     Page::read(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"))
 }
 
-/// The samples of this name with these labels, and what they come to.
+/// The samples of this name with these labels, and their expected sum.
 type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
-/// Waits until the page has these sums: functions print before they answer, and pipes take their time.
+/// Waits until the page has these sums. A function prints before it answers, but its pipe is read later.
 async fn until(stack: &Stack, sums: &[Sum<'_>]) -> Page {
     stack
         .until(&format!("the page has {sums:?}"), WAY_TIME_MAX, async || {
@@ -88,10 +88,10 @@ async fn every_request_and_every_message_is_counted_once() {
     assert!(page.sum("sluicegate_function_invocations_total", &[]) >= 8.0, "six requests, and at least two batches");
     assert!(page.sum("sluicegate_function_environments", &[]) >= 2.0);
     let printed = stack.printed();
-    assert!(!printed.contains("_aws"), "metrics are no lines for people:\n{printed}");
+    assert!(!printed.contains("_aws"), "metric lines are not printed on the console:\n{printed}");
     assert!(printed.contains("→ 422 schema_violated in"), "{printed}");
 
-    // Another process of the function goes on where the last one stopped.
+    // A new process of the function continues the counters of the last one.
     for function in stack.functions() {
         processes::signal(function.id, "KILL");
     }
@@ -105,7 +105,7 @@ async fn every_request_and_every_message_is_counted_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_happens_on_rabbitmq_is_counted_alike() {
+async fn requests_and_messages_on_rabbitmq_are_counted_alike() {
     let forward = ForwardServer::start(|event| match event.says("unwanted") {
         true => StatusCode::UNPROCESSABLE_ENTITY,
         false => StatusCode::OK,
@@ -130,7 +130,7 @@ async fn what_happens_on_rabbitmq_is_counted_alike() {
         ],
     )
     .await;
-    assert!(page.sum("sluicegate_oldest_seconds", &[("queue", "orders")]) < 20.0, "it came at once");
+    assert!(page.sum("sluicegate_oldest_seconds", &[("queue", "orders")]) < 20.0, "the message was received at once");
     stack.stop().await;
     vhost.delete().await;
 }

@@ -1,4 +1,4 @@
-//! The whole path on RabbitMQ: `cargo local` with a broker that runs, or with a private one.
+//! The whole path on RabbitMQ: `cargo local` with a running broker or a private one.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use crate::support::rabbitmq::Vhost;
 use crate::support::root;
 use crate::support::stack::{Stack, steps};
 
-/// Five receives with a second between them.
+/// The time limit of five receives, one second apart.
 const GIVE_UP_TIME_MAX: Duration = Duration::from_secs(40);
 
-/// A queue with a ladder of one step, so that retries are quick.
+/// A topology with a retry delay of one second.
 const TOPOLOGY: &str = "
 exchanges:
   orders: { type: topic }
@@ -35,7 +35,7 @@ queues:
     retry: [1]
 ";
 
-/// The project's template and a topology of the test's, in a folder of their own.
+/// A folder with the project's template and the topology of the test.
 struct Files {
     _folder: tempfile::TempDir,
     template: PathBuf,
@@ -58,7 +58,7 @@ impl Files {
     }
 }
 
-/// A stack on a virtual host of its own.
+/// A stack on a new virtual host.
 async fn start(vhost: &Vhost, forward: &ForwardServer, arguments: &[&str]) -> (Stack, Files) {
     let files = Files::new();
     let url = vhost.url();
@@ -67,7 +67,7 @@ async fn start(vhost: &Vhost, forward: &ForwardServer, arguments: &[&str]) -> (S
     (Stack::start(&all, &[("FORWARD_URL", &forward.url)]).await, files)
 }
 
-/// The entry of a queue in `/queues`.
+/// Returns the entry of a queue in `/queues`.
 async fn counts(stack: &Stack, queue: &str) -> Value {
     let answer = stack.http.get(format!("{}/queues", stack.admin)).send().await.expect("admin answers");
     let queues: Value = answer.json().await.expect("JSON");
@@ -77,7 +77,7 @@ async fn counts(stack: &Stack, queue: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_poison_message_is_parked_after_five_receives_and_its_mates_are_done_once() {
+async fn a_poison_message_is_dead_lettered_after_five_receives_and_its_batch_mates_are_done_once() {
     let vhost = Vhost::create().await;
     let forward = ForwardServer::start(|event| match event.says("poison") {
         true => StatusCode::INTERNAL_SERVER_ERROR,
@@ -86,7 +86,7 @@ async fn a_poison_message_is_parked_after_five_receives_and_its_mates_are_done_o
     .await;
     let (stack, _files) = start(&vhost, &forward, &[]).await;
     let names: Vec<_> = (0..9).map(|n| format!("fine-{n}")).collect();
-    // All at once, so that batches hold several of them.
+    // Concurrently, so that a batch has several messages.
     let (poison, mates) = tokio::join!(
         placed(&stack, "poison", "c-poison"),
         join_all(names.iter().map(|name| placed(&stack, name, name)))
@@ -104,8 +104,12 @@ async fn a_poison_message_is_parked_after_five_receives_and_its_mates_are_done_o
     let all = timeline["steps"].as_array().expect("steps");
     let receives = all.iter().filter(|step| step["step"] == "delivered").map(|step| step["receive_count"].clone());
     assert_eq!(receives.collect::<Vec<_>>(), [json!(1), json!(2), json!(3), json!(4), json!(5)]);
-    assert_eq!(forward.received(|event| event.says("poison")).len(), 5, "the receiver saw each of them");
-    assert_eq!(forward.received(|_| true).len(), 5 + mates.len(), "and each of the others once");
+    assert_eq!(
+        forward.received(|event| event.says("poison")).len(),
+        5,
+        "the receiver got the poison message five times"
+    );
+    assert_eq!(forward.received(|_| true).len(), 5 + mates.len(), "the receiver got each other message once");
     stack
         .until("the counts say so", WAY_TIME_MAX, async || {
             let (queue, parked) = (counts(&stack, "orders").await, counts(&stack, "orders.dlq").await);
@@ -113,7 +117,7 @@ async fn a_poison_message_is_parked_after_five_receives_and_its_mates_are_done_o
             (idle && parked["visible"] == 1).then_some(())
         })
         .await;
-    // Looking at timelines and counts has not touched it.
+    // Reading timelines and counts did not change the dead letter.
     let parked = vhost.until_drained("orders.dlq", 1).await;
     assert_eq!((parked.len(), parked[0].message_id.as_deref()), (1, Some(poison.as_str())));
     assert_eq!((parked[0].redelivered, parked[0].header_number("sluicegate-receive-count")), (false, Some(5)));
@@ -126,9 +130,9 @@ async fn a_poison_message_is_parked_after_five_receives_and_its_mates_are_done_o
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn connections_that_ended_while_the_functions_were_frozen_cost_no_request() {
+async fn connections_closed_while_the_functions_were_frozen_cost_no_request() {
     let vhost = Vhost::create().await;
-    // Each message fails at first, so that the consumer publishes, too.
+    // Each message fails once, so that the consumer publishes too.
     let attempts = Arc::new(AtomicUsize::new(0));
     let forward = ForwardServer::start(move |_| match attempts.fetch_add(1, Ordering::SeqCst) % 2 {
         0 => StatusCode::SERVICE_UNAVAILABLE,
@@ -138,7 +142,7 @@ async fn connections_that_ended_while_the_functions_were_frozen_cost_no_request(
     let (stack, _files) = start(&vhost, &forward, &["--freeze"]).await;
     for (name, attempts) in [("before", 2), ("after", 4), ("long-after", 6)] {
         let id = placed(&stack, name, name).await;
-        // What follows messages is cut, too, and may miss that this one is tried again: the receiver knows.
+        // The tracer is cut too and may miss the retry, so the test counts at the receiver.
         stack
             .until("it is tried twice", GIVE_UP_TIME_MAX, async || {
                 (forward.received(|_| true).len() == attempts).then_some(())
@@ -147,7 +151,7 @@ async fn connections_that_ended_while_the_functions_were_frozen_cost_no_request(
         let timeline = stack.until_state(&id, "done", WAY_TIME_MAX).await;
         let delivered = steps(&timeline).into_iter().filter(|step| *step == "delivered").count();
         assert_eq!(delivered, 2, "{timeline:#}");
-        // Nobody is invoked now, so the functions' processes are stopped and do not see their connections end.
+        // No invocation is in progress: the frozen functions do not notice the end of their connections.
         stack
             .until("every connection is listed", WAY_TIME_MAX, async || {
                 // The ingress, the consumer, two mappings and the tracer. Listed before any is closed: the stopped ones do not

@@ -1,4 +1,4 @@
-//! A receiver that fails: delays under a growing ceiling, then the dead-letter queue, and nothing of it touches the batch-mates.
+//! A failing receiver: growing retry delays, then the dead-letter queue, without an effect on the batch-mates.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::{WAY_TIME_MAX, deliver, placed};
 use crate::support::forward::{ForwardServer, Forwarded};
 use crate::support::stack::{Stack, steps};
 
-/// Five receives with four delays between them, and some more where several environments count.
+/// The time limit of five receives with four delays, and of extra receives with several environments.
 const GIVE_UP_TIME_MAX: Duration = Duration::from_secs(240);
 
-/// Concurrent batches of a queue, and so environments that work on it.
+/// Concurrent batches of a queue, and so environments of its consumer.
 const ENVIRONMENTS_MAX: usize = 5;
 
-/// SQS counts whole seconds, and the poll, the function and a busy machine take their time.
+/// Tolerance of a delay: SQS counts whole seconds, and polls and functions take time.
 const OVERHEAD_S: f64 = 4.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +27,7 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_ma
     .await;
     let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
     let names: Vec<_> = (0..9).map(|n| format!("fine-{n}")).collect();
-    // All at once, so that batches hold several of them.
+    // Concurrently, so that a batch has several messages.
     let (poison, mates) = tokio::join!(
         placed(&stack, "poison", "c-poison"),
         join_all(names.iter().map(|name| placed(&stack, name, name)))
@@ -40,11 +40,11 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_ma
     let all = timeline["steps"].as_array().expect("steps");
     let receives: Vec<_> = all.iter().filter(|step| step["step"] == "delivered").collect();
     let counts: Vec<_> = receives.iter().map(|step| step["receive_count"].as_u64().expect("a count")).collect();
-    assert_eq!(counts, Vec::from_iter(1..=counts.len() as u64), "every receive is told");
-    // An execution environment counts from the first failure that it saw itself, and there may be several.
+    assert_eq!(counts, Vec::from_iter(1..=counts.len() as u64), "the timeline has every receive");
+    // Each of several execution environments counts from the first failure it handled.
     assert!((5..=5 + ENVIRONMENTS_MAX).contains(&counts.len()), "{counts:?}");
     let attempts = forward.received(|event| event.says("poison"));
-    assert_eq!(attempts.len(), counts.len(), "the receiver saw each of them");
+    assert_eq!(attempts.len(), counts.len(), "the receiver got every attempt");
     let delays: Vec<f64> = attempts.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
     for (delay, ceiling_s) in delays.iter().zip([2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]) {
         assert!(
@@ -52,13 +52,13 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_ma
             "full jitter stays below a ceiling that doubles: {delays:?}\n{timeline:#}"
         );
     }
-    assert!(delays.iter().sum::<f64>() > 0.5, "there is some waiting: {delays:?}");
+    assert!(delays.iter().sum::<f64>() > 0.5, "the delays are not all zero: {delays:?}");
     stack.stop().await;
 }
 
-/// Amid ten orders of one customer, which a FIFO queue keeps in order.
+/// One failing order among ten of one customer, which the FIFO queue keeps in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failing_order_is_given_up_alone_and_the_customers_other_orders_are_worked_off_in_order() {
+async fn a_failing_order_is_dead_lettered_alone_and_the_others_are_handled_in_order() {
     let forward = ForwardServer::start(|event| match event.says("order-3") {
         true => StatusCode::INTERNAL_SERVER_ERROR,
         false => StatusCode::OK,
@@ -91,6 +91,6 @@ async fn a_refused_message_goes_to_the_dead_letter_queue_at_once() {
     assert_eq!(status, 202, "{body}");
     let timeline = stack.until_state(body["id"].as_str().expect("an id"), "dead-lettered", WAY_TIME_MAX).await;
     assert_eq!(steps(&timeline), ["accepted", "delivered", "dead-lettered"]);
-    assert_eq!(forward.received(|_| true).len(), 1, "the receives left are not burnt");
+    assert_eq!(forward.received(|_| true).len(), 1, "no further receive is used");
     stack.stop().await;
 }

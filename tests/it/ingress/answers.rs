@@ -1,4 +1,4 @@
-//! Every refusal of promise 2, in the order the stages decide, and the yes.
+//! Answers: every rejection, in the order of the stages, and the 202.
 
 use serde_json::Value;
 use sluicegate_queue::SendError;
@@ -13,7 +13,7 @@ struct Case {
     body: String,
     status: u16,
     code: &'static str,
-    /// Text the answer must contain.
+    /// A text that the answer must contain.
     says: &'static str,
 }
 
@@ -138,7 +138,7 @@ async fn an_accepted_order_is_an_envelope_with_the_exact_bytes() {
 #[tokio::test]
 async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
     let reason = || "the inner story".to_owned();
-    // The id of a message that may be stored is in the answer, and no other.
+    // The answer has an id only if the message may be stored.
     let stored = Broker::default();
     answer(&ingress(&stored, &Store::holding(&secret_text())), &http_api("POST", "/orders", &ORDER_HEADERS, ORDER))
         .await;
@@ -163,7 +163,7 @@ async fn a_sick_broker_is_a_503_with_retry_after_and_nothing_internal() {
 }
 
 #[tokio::test]
-async fn the_api_describes_itself_without_our_extensions() {
+async fn the_published_document_has_no_extensions() {
     let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
     let get = answer(&ingress, &http_api("GET", "/openapi.json", &[], "")).await;
     let document: Value = serde_json::from_str(get["body"].as_str().unwrap()).unwrap();
@@ -185,7 +185,7 @@ async fn head_is_answered_with_the_length_of_what_get_would_have() {
         (include_str!("../../events/alb-multi-value.json"), "multiValueHeaders"),
     ];
     for (file, headers) in events {
-        // A description, and a refusal: GET has a body for each, too.
+        // A description and a rejection; the answer to GET has a body in both cases.
         for (path, status) in [("/openapi.json", 200), ("/orders", 405), ("/nowhere", 404)] {
             let mut event: Value = serde_json::from_str(file).unwrap();
             let mut ask = async |method: &str| {
@@ -204,18 +204,18 @@ async fn head_is_answered_with_the_length_of_what_get_would_have() {
             assert_eq!((&head["statusCode"], &head["body"]), (&status.into(), &"".into()), "{path}: {head}");
             assert_eq!(length, Some(body.len().to_string().as_str()), "{path}: {head}");
             assert_eq!(head[headers]["content-type"], get[headers]["content-type"], "{path}: {head}");
-            assert!(get[headers]["content-length"].is_null(), "the service measures a body itself: {get}");
+            assert!(get[headers]["content-length"].is_null(), "the service sets the content length itself: {get}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_caller_over_the_rate_limit_is_told_when_to_come_back() {
+async fn a_caller_over_the_rate_limit_gets_429_with_retry_after() {
     let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
     let limit = crate::support::contract().operations()[0].enqueue.rate_limit.unwrap().limit;
     let event = http_api("POST", "/orders", &[("x-api-key", "writer"), ("idempotency-key", "k")], "");
     let mut last = Value::Null;
-    // The allowance grows back a little meanwhile.
+    // The allowance recovers slightly during the test.
     for _ in 0..limit + limit / 2 {
         last = answer(&ingress, &event).await;
         if last["statusCode"] == 429 {
@@ -225,7 +225,7 @@ async fn a_caller_over_the_rate_limit_is_told_when_to_come_back() {
     assert_eq!(last["statusCode"], 429, "{last}");
     assert!(last["headers"]["retry-after"].as_str().unwrap().parse::<u64>().unwrap() >= 1);
     let other = http_api("POST", "/orders", &[("x-api-key", "old"), ("idempotency-key", "k")], "");
-    assert_eq!(answer(&ingress, &other).await["statusCode"], 400, "another principal has an allowance of its own");
+    assert_eq!(answer(&ingress, &other).await["statusCode"], 400, "another principal has a separate allowance");
 }
 
 #[tokio::test]

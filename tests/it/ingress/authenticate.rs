@@ -1,4 +1,4 @@
-//! Who passes, under which name, and what those who do not are answered.
+//! Authentication: accepted credentials, principals, and the answers to refused ones.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ use sluicegate_webhook::Scheme;
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text};
 
-/// 2023-11-14: the requests' time where the test sets it.
+/// 2023-11-14: the time of requests in tests that set it.
 const NOW_UNIX_S: i64 = 1_700_000_000;
 
-/// The shipped contract with another `security` on POST /orders.
+/// Returns the shipped contract with another `security` on POST /orders.
 fn contract(security: &str) -> &'static Contract {
     let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
     let changed = yaml.replace("        - apiKey: [orders.write]\n", &format!("{security}\n"));
@@ -27,7 +27,7 @@ fn ingress(contract: &'static Contract, broker: &Broker, store: &Store) -> Ingre
     Ingress::new(contract, producers, store.clone())
 }
 
-/// The headers of a signed request, under the names that begin with `webhook-` or `svix-`.
+/// Returns the headers of a signed request, under the names that begin with `webhook-` or `svix-`.
 fn signed(names: &str, id: &str, at_unix_s: i64, body: &str) -> Vec<(String, String)> {
     let scheme = Scheme::named("standard-webhooks").unwrap();
     let secret = scheme.secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
@@ -64,7 +64,7 @@ async fn a_principal_has_a_kind() {
     }
 }
 
-/// A request to POST /orders with these headers, and what it is answered: status, code, detail and challenge.
+/// Sends POST /orders with these headers and checks status, code, detail and challenge.
 async fn check(security: &str, headers: &[(String, String)], status: u16, code: &str, detail: &str, challenge: &str) {
     let ingress = ingress(contract(security), &Broker::default(), &Store::holding(&secret_text()));
     let answer = answer(&ingress, &event("/orders", headers, ORDER)).await;
@@ -116,7 +116,7 @@ async fn a_refusal_has_the_challenges_of_all_alternatives_in_the_order_of_the_co
             check(security, &headers, 403, "scope_missing", lacks, "").await;
         }
     }
-    // Which requirement of an alternative holds does not show.
+    // The answer does not reveal which requirement of an alternative is satisfied.
     let (both, missing) = (format!("{KEY}, {SIGNATURE}"), "Send the header webhook-signature.");
     for (headers, code, detail) in [
         (vec![], "credentials_missing", "Send the header x-api-key and webhook-signature."),
@@ -196,7 +196,7 @@ async fn a_key_sent_twice_is_refused_and_one_with_a_comma_is_one_key() {
             event["httpMethod"] = "POST".into();
         }
         for headers in ["headers", "multiValueHeaders"] {
-            // The fixture's own, in whatever case.
+            // The header of the fixture, in any case.
             if let Some(headers) = event[headers].as_object_mut() {
                 headers.retain(|name, _| !ORDER_HEADERS.iter().any(|(sent, _)| name.eq_ignore_ascii_case(sent)));
             }
@@ -209,7 +209,7 @@ async fn a_key_sent_twice_is_refused_and_one_with_a_comma_is_one_key() {
                 event["multiValueHeaders"][name] = json!([value]);
             }
         }
-        // The single-value map has the last one only.
+        // The single-value map has only the last value.
         if event["headers"].is_object() {
             event["headers"]["x-api-key"] = (*keys.last().unwrap()).into();
         }
@@ -255,7 +255,7 @@ async fn names_stand_for_each_other_only_where_the_signature_passed() {
 }
 
 #[tokio::test]
-async fn secrets_grow_old_by_the_clock_on_the_wall_too() {
+async fn secrets_also_expire_by_the_wall_clock() {
     let store = Store::holding(&secret_text());
     let contract = contract("        - apiKey: []");
     let secrets = Secrets::new(store.clone(), contract);
@@ -268,7 +268,7 @@ async fn secrets_grow_old_by_the_clock_on_the_wall_too() {
     assert!(passes(NOW_UNIX_S).await);
     store.set(Ok(r#"{"api-keys": []}"#));
     assert!(passes(NOW_UNIX_S + 299).await, "cached");
-    assert!(passes(NOW_UNIX_S - 36_000).await, "a clock that is set back is no reason to ask");
-    assert!(!passes(NOW_UNIX_S + 300).await, "the process was frozen meanwhile");
+    assert!(passes(NOW_UNIX_S - 36_000).await, "a clock that is set back does not cause a fetch");
+    assert!(!passes(NOW_UNIX_S + 300).await, "the process was frozen in between");
     assert_eq!(store.asked(), 2);
 }

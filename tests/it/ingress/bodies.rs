@@ -1,4 +1,4 @@
-//! What a body may be, and how one that may not is refused: the place of each fault, and nothing of what was sent.
+//! Bodies: accepted forms, and rejections with the pointer of each fault and without the values sent.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use sluicegate_queue::SendError;
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, secret_text};
 
-/// One public route `POST /take/{name}` and what the case says of it.
+/// A contract with one public route `POST /take/{name}` and the settings of the case.
 fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Store> {
     let mut post = json!({
         "operationId": "take",
@@ -39,7 +39,7 @@ fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Store> {
     Ingress::new(Box::leak(Box::new(contract)), producers, Store::holding(&secret_text()))
 }
 
-/// An operation with a JSON body of that schema.
+/// Returns an operation with a JSON body of this schema.
 fn body(schema: Value) -> Value {
     json!({ "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } } })
 }
@@ -53,7 +53,7 @@ fn event(path: &str, headers: &[(&str, &str)], body: &str) -> Value {
     event
 }
 
-/// Status, code, and the place and text of each fault.
+/// Returns status and code, and pointer and text of each fault.
 async fn refusal<P: sluicegate_queue::Producer>(
     ingress: &Ingress<P, Store>,
     event: &Value,
@@ -68,9 +68,9 @@ async fn refusal<P: sluicegate_queue::Producer>(
     (answer["statusCode"].as_u64().unwrap(), problem["code"].as_str().unwrap_or_default().to_owned(), faults)
 }
 
-/// Each fault is named at its place, by what the schema says there.
+/// Each fault has its pointer and the expectation of the schema there.
 #[tokio::test]
-async fn the_faults_of_a_document_have_their_places() {
+async fn the_faults_of_a_document_have_their_pointers() {
     let check = async |schema: Value, document: Value, expected: &[(&str, &str)]| {
         let ingress = taking(&body(schema.clone()), &Broker::default());
         let (status, code, faults) = refusal(&ingress, &event("/take/a", &[], &document.to_string())).await;
@@ -147,7 +147,7 @@ async fn the_faults_of_a_document_have_their_places() {
         &[("/a", "unevaluatedItems")],
     )
     .await;
-    // The alternative that got furthest is the one that was meant.
+    // Reports the alternative that matched furthest.
     for keyword in ["oneOf", "anyOf"] {
         check(json!({ keyword: events }), json!({ "k": "b", "d": { "y": "x" } }), &[("/d/y", "integer")]).await;
         check(json!({ keyword: events }), json!({ "k": "a", "d": { "y": 1 } }), &[("/d/y", "not allowed")]).await;
@@ -167,14 +167,14 @@ async fn the_faults_of_a_document_have_their_places() {
     }
     check(json!({ "oneOf": [{ "type": "integer" }, { "minimum": 0 }] }), json!(1), &[("", "fits 2 alternatives")])
         .await;
-    // Not more than 32.
+    // At most 32 faults.
     let wrong = vec![json!("x"); 100];
     let places: Vec<String> = (0..32).map(|index| format!("/{index}")).collect();
     let expected: Vec<_> = places.iter().map(|place| (place.as_str(), "integer")).collect();
     check(json!({ "items": { "type": "integer" } }), json!(wrong), &expected).await;
 }
 
-/// Nothing a caller sends makes an answer long, or comes back in it.
+/// The size of an answer is bounded, and long values of the request are not in it.
 #[tokio::test]
 async fn an_answer_is_short_whatever_was_sent() {
     let long = "n".repeat(100_000);
@@ -218,7 +218,7 @@ async fn an_answer_is_short_whatever_was_sent() {
         faults[0].0 == "/a" && faults[0].1.contains("too long") && faults[0].1.contains("not allowed"),
         "{faults:?}"
     );
-    // Neither do parameters, paths and media types.
+    // The same holds for parameters, paths and media types.
     let mut operation = body(json!({ "type": "array" }));
     operation["parameters"] = json!([
         { "name": "name", "in": "path", "required": true, "schema": { "maxLength": 10 } },
@@ -279,9 +279,9 @@ async fn a_duplicate_member_is_refused_where_the_document_matters() {
     }
 }
 
-/// Half a surrogate pair is JSON by its grammar, and no string that Rust could hold: only bytes can carry it.
+/// Half a surrogate pair is valid JSON but not a Rust string, so it must pass as bytes.
 #[tokio::test]
-async fn what_no_schema_looks_at_passes_byte_for_byte() {
+async fn documents_without_a_schema_pass_byte_for_byte() {
     let half = r#" {"text": "\ud800", "again": "\udc00\ud83d"} "#;
     let deep = format!("{{\"a\": {}0{}}}", "[".repeat(1_000), "]".repeat(1_000));
     let plain = json!({ "requestBody": { "content": { "application/json": {} } } });
@@ -307,7 +307,7 @@ async fn what_no_schema_looks_at_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_value_an_event_cannot_carry_is_named_where_it_came_from() {
+async fn a_value_unfit_for_an_event_is_reported_at_its_source() {
     let long = "x".repeat(2_049);
     let with = |template: &str| {
         let mut operation = body(json!({ "properties": { "id": { "type": "string" } } }));
@@ -410,7 +410,7 @@ async fn a_body_is_taken_as_the_bytes_it_is() {
             assert_eq!(broker.last().unwrap().0.content_type(), Some(stored), "{headers:?}");
         }
     }
-    // Who may send is decided on the bytes as they came, before their coding matters.
+    // Authentication uses the raw bytes, before the content coding is checked.
     let shipped = ingress(&Broker::default(), &Store::holding(&secret_text()));
     let right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     for (signature, status) in [(right, 415), ("sha256=00", 401)] {
@@ -425,7 +425,7 @@ async fn a_body_is_taken_as_the_bytes_it_is() {
     }
 }
 
-/// With about:blank, a title is the phrase of the status (RFC 9457, section 4.2.1).
+/// With about:blank, the title is the phrase of the status (RFC 9457, section 4.2.1).
 #[tokio::test]
 async fn a_title_is_the_phrase_of_the_status() {
     let ingress = taking(&body(json!({ "type": "array" })), &Broker::default());
@@ -438,7 +438,7 @@ async fn a_title_is_the_phrase_of_the_status() {
     }
 }
 
-/// What the contract shows as an answer is one.
+/// The example answers of the contract are real answers.
 #[tokio::test]
 async fn the_examples_of_the_contract_are_real_answers() {
     let shipped = || ingress(&Broker::default(), &Store::holding(&secret_text()));
@@ -480,7 +480,7 @@ async fn the_examples_of_the_contract_are_real_answers() {
         let example = &response["content"]["application/problem+json"]["example"];
         let problem: Value = serde_json::from_str(last["body"].as_str().unwrap()).unwrap();
         assert_eq!((&last["statusCode"], &problem), (&example["status"], example), "{name}");
-        // A header that the contract describes as always there is there.
+        // Every header that the contract declares as required is present.
         for (header, described) in response["headers"].as_object().into_iter().flatten() {
             let sent = &last["headers"][header.to_ascii_lowercase()];
             assert!(sent.is_string() || described["required"] != true, "{name}: {header}");

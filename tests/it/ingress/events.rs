@@ -1,4 +1,4 @@
-//! The same signed request through each of the services that can bring it.
+//! The same signed request through each supported service.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn event(file: &str) -> Value {
     serde_json::from_str(file).unwrap()
 }
 
-/// Puts the request into the event's own fields: payload format 2.0, or 1.0 and load balancers.
+/// Returns the event with this request, in the fields of payload format 2.0, or of 1.0 and load balancers.
 fn with_request(mut event: Value, path: &str, headers: &[(&str, &str)], body: Value, base64: bool) -> Value {
     if event["version"] == "2.0" {
         event["rawPath"] = path.into();
@@ -94,7 +94,7 @@ async fn a_second_signature_header_of_a_rest_event_is_not_lost() {
         BODY.into(),
         false,
     );
-    // As a REST API sends a repeated header: the single-value map has the last of them only.
+    // A repeated header of a REST API: the single-value map has only the last value.
     event["headers"]["X-Hub-Signature-256"] = SIGNATURE.into();
     event["multiValueHeaders"]["X-Hub-Signature-256"] = json!([headers[0].1, SIGNATURE]);
     assert_eq!(answer(&ingress, &event).await["statusCode"], 202);
@@ -116,7 +116,7 @@ async fn a_named_stage_is_not_part_of_the_route() {
     }
 }
 
-/// An ingress with one route, whose path has a parameter and a literal segment that is percent-encoded.
+/// Returns an ingress with one route, whose path has a parameter and a percent-encoded literal segment.
 fn items(broker: &Broker) -> Ingress<Broker, Store> {
     const ITEMS: &str = r"
 openapi: 3.1.0
@@ -177,7 +177,7 @@ async fn a_path_is_decoded_once_whether_or_not_the_service_did() {
             check(name, &event, *status, subject).await;
         }
     }
-    // The other spellings of the literal segment.
+    // Other encodings of the literal segment.
     for (file, path) in
         [(events[0].1, "/items/x/caf%c3%a9"), (events[1].1, "/items/x/c%61f%C3%A9"), (events[2].1, "/items/x/café")]
     {
@@ -199,7 +199,7 @@ async fn the_source_is_the_route_whatever_the_host_and_the_parameters() {
 }
 
 #[tokio::test]
-async fn what_makes_others_panic_is_an_answer_here() {
+async fn malformed_events_are_answered_without_a_panic() {
     let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
     let file = event(include_str!("../../events/http-api-v2.json"));
     let bad_base64 = with_request(file.clone(), "/webhooks/github", &[], "%%%".into(), true);
@@ -232,9 +232,9 @@ async fn json_that_is_not_utf_8_is_refused_after_its_signature_held() {
     assert!(answer["body"].as_str().unwrap().contains("UTF-8 at byte 9"), "{answer}");
 }
 
-/// Every event with each of its fields, at any depth, taken away or of another type: an answer or an error, never a panic.
+/// Events with each field, at any depth, removed or of another type: an answer or an error, never a panic.
 #[tokio::test]
-async fn no_odd_event_makes_it_panic() {
+async fn no_changed_event_causes_a_panic() {
     fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
         for (key, child) in value.as_object().into_iter().flatten() {
             let pointer = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));

@@ -1,4 +1,4 @@
-//! Which requests are the same message: an idempotency key names one request of one caller.
+//! Message ids: an idempotency key identifies one request of one caller.
 
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use sluicegate_webhook::Scheme;
 use super::{Broker, ORDER_HEADERS, Store, answer, http_api, secret_text};
 use crate::support::service::{Service, embedded};
 
-/// The client chooses the key of `putItem`, the provider that of `hook`; both take an API key or a signature whose secret has the
-/// name of a principal.
+/// The client chooses the key of `putItem`, the provider that of `hook`. Both accept an API key, or a signature whose
+/// secret has the name of a principal.
 const CONTRACT: &str = "openapi: 3.1.0
 info: { title: Test, version: '1' }
 paths:
@@ -76,7 +76,7 @@ impl Request {
         self
     }
 
-    /// Signed with the secret `acme` instead of sent with the key of the principal `acme`.
+    /// Whether to sign with the secret `acme` instead of sending the key of the principal `acme`.
     fn signed(mut self) -> Self {
         self.headers.retain(|(name, _)| *name != "x-api-key");
         let github = Scheme::named("github").unwrap();
@@ -86,7 +86,7 @@ impl Request {
     }
 }
 
-/// The message's id.
+/// Sends the request. Returns the id of its message.
 async fn id(ingress: &Ingress<Broker, Store>, request: &Request) -> String {
     let headers: Vec<_> = request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut event = http_api("POST", request.path, &headers, request.body);
@@ -134,7 +134,7 @@ async fn a_key_names_one_request_of_one_caller() {
     }
 }
 
-/// A signed body that names itself and its type cannot be sent again as another message, whatever the headers say.
+/// A signed body that contains its id and type gives the same message under any headers.
 #[tokio::test]
 async fn a_signed_body_sent_again_under_other_headers_is_the_same_message() {
     let broker = Broker::default();
@@ -146,7 +146,7 @@ async fn a_signed_body_sent_again_under_other_headers_is_the_same_message() {
     assert_eq!(broker.last().unwrap().0.event_type(), "hook.paid");
 }
 
-/// What a FIFO queue does with a repeat it does by the id, so two payloads under one key are two messages there.
+/// A FIFO queue deduplicates by id, so two payloads under one key are two messages.
 #[tokio::test]
 async fn a_fifo_queue_keeps_both_payloads_of_one_key() {
     let url = embedded().await;

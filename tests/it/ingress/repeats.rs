@@ -1,5 +1,4 @@
-//! What the contract reads once must be sent once: idempotency keys, header and query parameters, and those in
-//! templates.
+//! Repeated values: the contract reads a single idempotency key, header or query parameter, in templates too.
 
 use serde_json::{Value, json};
 use sluicegate_contract::Contract;
@@ -7,7 +6,7 @@ use sluicegate_ingress::Ingress;
 
 use super::{Broker, ORDER, Store, answer, ingress, secret_text};
 
-/// The order as each service brings it, with each of these values of each header.
+/// Returns the order as an event of each service, with these headers.
 fn events(path: &str, query: &str, headers: &[(&str, &[&str])]) -> Vec<(&'static str, Value)> {
     let files = [
         ("http-api-v2", include_str!("../../events/http-api-v2.json")),
@@ -46,7 +45,7 @@ fn events(path: &str, query: &str, headers: &[(&str, &[&str])]) -> Vec<(&'static
     files.map(|(name, file)| (name, event(file))).into()
 }
 
-/// Status and code of the refusal, with `says` in its detail; or 202 and the idempotency key of the message.
+/// Checks status and code of the rejection and `says` in its detail, or 202 and the idempotency key of the message.
 async fn check<'a>(
     ingress: &Ingress<Broker, Store>,
     broker: &Broker,
@@ -106,7 +105,7 @@ async fn an_idempotency_key_is_one_value_quoted_or_bare() {
     }
 }
 
-/// A contract whose operations read headers and query parameters in every way there is.
+/// Returns a contract whose operations read headers and query parameters in every possible way.
 const READING: &str = r"
 openapi: 3.1.0
 info: { title: t, version: v }
@@ -140,14 +139,14 @@ paths:
 ";
 
 #[tokio::test]
-async fn what_the_contract_reads_once_is_not_sent_twice() {
+async fn repeated_values_of_single_parameters_are_refused() {
     let contract = Box::leak(Box::new(Contract::parse("reading.yaml", READING).unwrap()));
     let broker = Broker::default();
     let producers = [("q".to_owned(), broker.clone())].into();
     let ingress = Ingress::new(contract, producers, Store::holding(&secret_text()));
     let (one, two): (&[&str], &[&str]) = (&["push"], &["push", "ping"]);
     let (once, twice) = ("page=1", "page=1&other=2&page=3");
-    // HTTP APIs and Function URLs have joined two headers to one value.
+    // HTTP APIs and Function URLs join two headers to one value.
     let is_apart = |event: &&(&str, Value)| event.1["multiValueHeaders"].is_object();
     let invalid = "parameter_invalid";
     for (path, headers, query, status, code_or_key, says) in [
@@ -166,7 +165,7 @@ async fn what_the_contract_reads_once_is_not_sent_twice() {
     ] {
         let events = events(path, query, &[("x-event", headers)]);
         if path == "/parameters" && query.contains('%') {
-            // A REST API's query is decoded already.
+            // The query of a REST API event is already decoded.
             check(
                 &ingress,
                 &broker,

@@ -1,4 +1,4 @@
-//! How often the secret store is asked, and what happens when it does not answer.
+//! The secret cache: calls to the store, refreshes and outages.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ fn order(key: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_asked_once_then_when_old_and_seldom_for_unknown_keys() {
+async fn the_store_is_called_once_then_on_expiry_and_rarely_for_unknown_keys() {
     let store = Store::holding(&secret_text());
     let ingress = ingress(&Broker::default(), &store);
     for _ in 0..3 {
@@ -29,15 +29,15 @@ async fn the_store_is_asked_once_then_when_old_and_seldom_for_unknown_keys() {
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("guess")).await["statusCode"], 401);
     }
-    assert_eq!(store.asked(), 1, "a flood right after a read asks nobody");
+    assert_eq!(store.asked(), 1, "a flood right after a fetch does not cause another");
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("guess")).await["statusCode"], 401);
     }
-    assert_eq!(store.asked(), 2, "a flood later asks once");
+    assert_eq!(store.asked(), 2, "a later flood causes one fetch");
     tokio::time::advance(sluicegate_ingress::REFRESH_AFTER).await;
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
-    assert_eq!(store.asked(), 3, "old values are read again before they are relied on");
+    assert_eq!(store.asked(), 3, "old values are fetched again before they are used");
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +55,7 @@ async fn a_new_key_works_at_once_and_an_outage_keeps_the_old_ones() {
 }
 
 #[tokio::test]
-async fn without_secrets_nobody_passes_and_the_answer_is_a_503() {
+async fn without_secrets_no_request_passes_and_the_answer_is_a_503() {
     let store = Store::holding("");
     let ingress = ingress(&Broker::default(), &store);
     for text in [Err("arn:aws:secretsmanager:eu-west-1:1:secret:x is denied"), Ok("not json"), Ok("[]")] {
@@ -76,7 +76,7 @@ async fn one_bad_entry_does_not_shut_the_others_out() {
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
 }
 
-/// A store that takes its time.
+/// A slow store.
 #[derive(Clone)]
 struct Slow(Store, Duration);
 
@@ -88,7 +88,7 @@ impl SecretSource for Slow {
     }
 }
 
-/// A broker that remembers when it was last sent to.
+/// A broker that records the time of the last send.
 #[derive(Clone, Default)]
 struct Clocked(Broker, Arc<Mutex<Option<Instant>>>);
 
@@ -106,7 +106,7 @@ fn slow(store: &Store, takes: Duration, broker: &Clocked) -> Ingress<Clocked, Sl
     Ingress::new(contract, producers, Slow(store.clone(), takes))
 }
 
-/// The secret with another value of one list, or without it.
+/// Returns the secret with another value of one list, or without the list.
 fn edited(list: &str, value: Value) -> String {
     let mut secret: Value = serde_json::from_str(&secret_text()).unwrap();
     match value {
@@ -165,13 +165,13 @@ async fn all_requests_that_wait_share_one_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_store_holds_back_no_answer_that_is_earned() {
+async fn a_slow_store_does_not_delay_an_accepted_request() {
     let (store, broker) = (Store::holding(&secret_text()), Clocked::default());
     let ingress = slow(&store, Duration::from_secs(2), &broker);
     for _ in 0..2 {
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
         let sent_at = broker.1.lock().unwrap().unwrap();
-        assert_eq!(sent_at.elapsed(), Duration::ZERO, "from the broker's confirm to the answer");
+        assert_eq!(sent_at.elapsed(), Duration::ZERO, "time from the confirm to the answer");
         advance(REFRESH_AFTER).await;
     }
     assert_eq!(store.asked(), 2);
@@ -194,7 +194,7 @@ async fn while_the_store_hangs_old_secrets_serve_for_a_time_and_few_requests_wai
     advance(Duration::from_secs(5)).await;
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "the store is back");
 
-    // A store that never answers costs one wait, not one for each request.
+    // A store that never answers delays one request, not each.
     let store = Store::holding(&secret_text());
     let ingress = slow(&store, Duration::from_secs(3_600), &Clocked::default());
     let started = Instant::now();
@@ -204,7 +204,7 @@ async fn while_the_store_hangs_old_secrets_serve_for_a_time_and_few_requests_wai
     assert_eq!((store.asked(), started.elapsed().as_secs()), (1, FETCH_TIMEOUT.as_secs()));
     advance(Duration::from_secs(6)).await;
     answer(&ingress, &order("writer")).await;
-    assert_eq!(store.asked(), 2, "asked again after a pause");
+    assert_eq!(store.asked(), 2, "the store is called again after a pause");
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,7 +232,7 @@ async fn without_credentials_the_answer_does_not_wait_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scope_that_is_added_counts_at_once_and_a_flood_without_it_asks_seldom() {
+async fn an_added_scope_counts_at_once_and_a_flood_without_it_rarely_calls_the_store() {
     let store = Store::holding(&secret_text());
     let ingress = ingress(&Broker::default(), &store);
     assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 403);
@@ -240,7 +240,7 @@ async fn a_scope_that_is_added_counts_at_once_and_a_flood_without_it_asks_seldom
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 403);
     }
-    assert_eq!(store.asked(), 2, "a flood asks once");
+    assert_eq!(store.asked(), 2, "a flood causes one fetch");
     store.set(Ok(&secret_text().replace(r#""scopes":[]"#, r#""scopes":["orders.write"]"#)));
     advance(Duration::from_secs(31)).await;
     assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 202);
@@ -276,12 +276,12 @@ async fn an_edit_that_loses_a_list_keeps_the_cached_one_for_a_time() {
         );
         store.set(Ok(&secret_text()));
         advance(Duration::from_secs(31)).await;
-        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{text}: mended");
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{text}: fixed");
     }
 }
 
 #[tokio::test]
-async fn a_list_of_which_nothing_can_be_used_is_a_503_and_shuts_no_other_list_out() {
+async fn an_unusable_list_is_a_503_and_does_not_affect_other_lists() {
     let entry = |sha256: &str, principal: &str| json!([{ "sha256": sha256, "principal": principal, "scopes": ["*"] }]);
     let writer: Value = serde_json::from_str(&secret_text()).unwrap();
     let writer = writer["api-keys"][1]["sha256"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! The dashboard in infra/grafana.json is one that Grafana takes, and asks for nothing that is not served.
+//! The dashboard in infra/grafana.json: valid for Grafana, and every metric it queries exists.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use sluicegate_local::Metrics;
 use crate::support::prometheus::Page;
 use crate::support::root;
 
-/// What PromQL has itself, as far as it is used.
+/// The functions and keywords of PromQL that the dashboard uses.
 const WORDS: &[&str] = &["sum", "max", "by", "rate", "increase", "histogram_quantile", "vector", "or"];
 
-/// The labels a series of each family can have.
+/// The labels of each metric family.
 const LABELS: &[(&str, &[&str])] = &[
     ("sluicegate_accepted_total", &["function"]),
     ("sluicegate_refused_total", &["function", "code"]),
@@ -40,13 +40,13 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} in {value:#}"))
 }
 
-/// Every expression of the dashboard.
+/// Returns every expression of the dashboard.
 pub(crate) fn expressions(dashboard: &Value) -> Vec<String> {
     let targets = list(dashboard, "panels").iter().flat_map(|panel| list(panel, "targets"));
     targets.map(|target| text(target, "expr").to_owned()).collect()
 }
 
-/// The words of an expression, without what stands in quotes.
+/// Returns the words of an expression outside quotes.
 fn words(expression: &str) -> Vec<String> {
     let unquoted: String = expression.split('"').step_by(2).collect::<Vec<_>>().join("\"");
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
@@ -55,7 +55,7 @@ fn words(expression: &str) -> Vec<String> {
 }
 
 #[test]
-fn grafana_can_read_it() {
+fn the_dashboard_is_valid_for_grafana() {
     let schema = include_str!("fixtures/grafana.schema.json");
     let schema = jsonschema::validator_for(&serde_json::from_str(schema).expect("JSON")).expect("a schema");
     let dashboard = dashboard();
@@ -77,7 +77,7 @@ fn grafana_can_read_it() {
 }
 
 #[test]
-fn it_asks_for_what_is_served_and_for_nothing_else() {
+fn every_queried_metric_exists_and_every_metric_is_shown() {
     let page = Page::read(&Metrics::default().page(&[])).expect("a sound page");
     let dashboard = dashboard();
     let variables: BTreeSet<_> =
@@ -101,18 +101,18 @@ fn it_asks_for_what_is_served_and_for_nothing_else() {
             assert!(known, "{word:?} in {expression}");
         }
         for quoted in expression.split('"').skip(1).step_by(2).filter(|quoted| quoted.starts_with('$')) {
-            assert!(variables.contains(quoted), "there is no variable {quoted}: {expression}");
+            assert!(variables.contains(quoted), "the dashboard has no variable {quoted}: {expression}");
         }
         assert_eq!(expression.matches('(').count(), expression.matches(')').count(), "{expression}");
         assert_eq!(expression.matches('{').count(), expression.matches('}').count(), "{expression}");
         asked.extend(metrics.into_iter().map(|metric| metric.trim_end_matches("_bucket").to_owned()));
     }
     let never: Vec<_> = page.families.keys().filter(|family| !asked.contains(*family)).collect();
-    assert_eq!(never, ["sluicegate_function_invocations_total"], "what is served and not shown");
+    assert_eq!(never, ["sluicegate_function_invocations_total"], "metrics that the dashboard does not show");
 }
 
 #[test]
-fn its_codes_of_server_errors_are_all_there_are() {
+fn the_list_of_server_error_codes_is_complete() {
     let dashboard = dashboard();
     let variables = list(&dashboard["templating"], "list");
     let variable = variables.iter().find(|variable| variable["name"] == "server_codes").expect("the variable");

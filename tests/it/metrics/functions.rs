@@ -1,4 +1,4 @@
-//! A function's real binary behind a Runtime API, and everything it printed.
+//! The real binary of a function, run behind a Runtime API with its output captured.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::support::root;
 
-/// What X-Ray sends along.
+/// The X-Ray trace header of the invocations.
 pub(super) const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
-/// Its trace.
+/// The root of that header.
 pub(super) const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 /// A running function.
@@ -22,7 +22,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts `binary` of the package in `folder` as the function `name`, built if it is not.
+    /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
         let built =
             cargo_build::build(&root().join(folder), &[binary.to_owned()], false).await.expect("the workspace builds");
@@ -44,7 +44,7 @@ impl Running {
         Self { function, lines }
     }
 
-    /// Runs it once; answers what it said.
+    /// Invokes the function. Returns its response.
     pub(super) async fn invoke(&self, event: &Value) -> Value {
         match self.function.invoke(event.to_string().into(), Some(XRAY)).await {
             Invocation::Response(answer) => serde_json::from_slice(&answer).expect("JSON"),
@@ -52,12 +52,12 @@ impl Running {
         }
     }
 
-    /// Ends it; answers every line it printed.
+    /// Stops the function. Returns every line it printed.
     pub(super) async fn stop(mut self) -> Vec<String> {
         self.function.stop().await;
         drop(self.function);
         let mut printed = Vec::new();
-        // The lines end when the last process has closed its output.
+        // The channel ends when the last process has closed its output.
         while let Some(line) = self.lines.recv().await {
             printed.push(line);
         }

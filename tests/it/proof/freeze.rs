@@ -1,21 +1,21 @@
-//! A function that was frozen for so long that the broker gave its connection up answers the next request with 202.
+//! A function frozen until the broker closed its connection: the next request is answered with 202.
 
 use std::time::{Duration, Instant};
 
 use super::path::place;
-use super::{count, tell};
+use super::{count, report};
 use crate::support::rabbitmq::Vhost;
 use crate::support::stack::Stack;
 
-/// What the functions call their connections.
+/// The name of the functions' connections.
 const FUNCTIONS: &str = "sluicegate";
-/// The ingress's own deadline is well below the function's 10 s; a frozen connection must not cost all of it.
+/// The time limit of the request after the freeze, well below the 10 s timeout of the function.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
-/// A new connection is in the broker's list after this, which is before it misses two heartbeats.
+/// A new connection is in the broker's list within this time, before it misses two heartbeats.
 const LIST_TIME_MAX: Duration = Duration::from_secs(6);
-/// Heartbeats of 2 s: the broker closes the connection after missing two.
+/// Heartbeats of 2 s. The broker closes a connection after two missed heartbeats.
 const SHORT: &str = "heartbeat=2";
-/// The long run freezes for as long as a quiet night does, with an interval that is missed twice meanwhile.
+/// The heartbeat interval of a long run, which is missed twice during its freeze.
 const LONG: &str = "heartbeat=30";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,7 +31,7 @@ async fn the_first_request_after_a_freeze_is_accepted() {
     let connected = async || (!vhost.connections(FUNCTIONS).await.is_empty()).then_some(());
     stack.until("the broker lists the frozen ingress's connection", LIST_TIME_MAX, connected).await;
     stack
-        .until("the broker gave the ingress's connection up", Duration::from_secs(180), async || {
+        .until("the broker closed the ingress's connection", Duration::from_secs(180), async || {
             (vhost.connections(FUNCTIONS).await.is_empty() && frozen.elapsed().as_secs() >= seconds as u64)
                 .then_some(())
         })
@@ -47,7 +47,7 @@ async fn the_first_request_after_a_freeze_is_accepted() {
         frozen.as_secs_f64(),
         answered.as_secs_f64() * 1e3
     );
-    tell("freeze", figures);
+    report("freeze", figures);
     stack.stop().await;
     vhost.delete().await;
 }

@@ -1,4 +1,4 @@
-//! Processes die without warning, the broker's and the functions', while orders are placed and worked off.
+//! Brokers and functions killed with SIGKILL while orders are placed and handled.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use tempfile::TempDir;
 
 use super::path::Path;
 use super::producers::Load;
-use super::{count, pause, tell};
+use super::{count, pause, report};
 use crate::support::processes;
 use crate::support::rabbitmq::Vhost;
 
-/// A kill comes up to this long after the path was seen to work.
+/// The longest pause between the path working again and the next kill.
 const PAUSE_MAX: Duration = Duration::from_millis(400);
-/// Messages that get through before the broker is killed again: they are everywhere then.
+/// Messages that must arrive before the broker is killed again.
 const MESSAGES_BETWEEN: usize = 50;
-/// A quorum queue is older than this when its broker is killed for the first time. RabbitMQ saves the list of its quorum queues
-/// twice a second and not at their declaration, so a younger one has no leader afterwards and confirms nothing ever again (seen
-/// on 3.10.8: `names.dets`). That loses no message, and is not what is proved here.
+/// The least age of a quorum queue at the first kill of its broker. RabbitMQ saves the list of its quorum queues twice
+/// a second and not at their declaration, so a younger queue has no leader after the restart and never confirms again
+/// (seen on 3.10.8: `names.dets`). That loses no message and is outside the scope of the proof.
 const QUEUE_AGE_MIN: Duration = Duration::from_secs(3);
-/// How many kills of a broker, in each of two proofs.
+/// The number of kills of a broker in each of two proofs.
 const BROKER_KILLS: &str = "SLUICEGATE_PROOF_BROKER_KILLS";
 const BROKER_KILLS_SHORT: usize = 2;
 
@@ -38,7 +38,7 @@ async fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
         kill(&mut node).await;
     }
     load.until_confirmed(MESSAGES_BETWEEN).await;
-    tell(&format!("{kills} kills of the broker under producers"), load.finish(&vhost).await);
+    report(&format!("{kills} kills of the broker under producers"), load.finish(&vhost).await);
     end(node, folder).await;
 }
 
@@ -55,7 +55,7 @@ async fn nothing_answered_202_is_lost_when_the_broker_is_killed() {
         kill(&mut node).await;
     }
     path.until_accepted(MESSAGES_BETWEEN).await;
-    tell(&format!("{kills} kills of the broker under the whole path"), path.settle(&vhost).await);
+    report(&format!("{kills} kills of the broker under the whole path"), path.settle(&vhost).await);
     end(node, folder).await;
 }
 
@@ -69,7 +69,7 @@ async fn nothing_answered_202_is_lost_when_functions_are_killed() {
     while killed.values().sum::<usize>() < kills {
         path.until_accepted(1).await;
         pause(PAUSE_MAX).await;
-        // As many of each function, though one has more processes.
+        // Equally many kills of each function, although one has more processes.
         let function = ["ingress", "consumer"][fastrand::usize(..2)];
         let processes: Vec<_> =
             path.stack.functions().into_iter().filter(|each| each.name.starts_with(function)).collect();
@@ -81,18 +81,18 @@ async fn nothing_answered_202_is_lost_when_functions_are_killed() {
         *killed.entry(function).or_default() += 1;
     }
     let figures = path.settle(&vhost).await;
-    tell(&format!("{kills} kills of functions ({killed:?})"), figures);
+    report(&format!("{kills} kills of functions ({killed:?})"), figures);
     vhost.delete().await;
 }
 
-/// A node of the proof's own: nobody else's messages are on it.
+/// Starts a private node, without messages of other tests.
 async fn node() -> (Node, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let node = Node::start(folder.path(), None).await.expect("RabbitMQ is installed");
     (node, folder)
 }
 
-/// Kills it at any moment with SIGKILL, and starts it again on what it had on disk.
+/// Kills the node with SIGKILL at a random moment and restarts it with its data.
 async fn kill(node: &mut Node) {
     pause(PAUSE_MAX).await;
     node.kill().await;
@@ -101,5 +101,5 @@ async fn kill(node: &mut Node) {
 
 async fn end(mut node: Node, folder: TempDir) {
     node.kill().await;
-    folder.close().expect("the folder goes");
+    folder.close().expect("the folder is deleted");
 }

@@ -1,22 +1,23 @@
-//! A slow network costs each send its time, and costs many sends at once hardly any throughput: confirms do not queue behind
-//! one another.
+//! Throughput on a slow network: each send takes longer, but concurrent sends hardly lose throughput, because their
+//! confirms are awaited together.
 
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
 use super::producers::{Sender, envelope};
-use super::{count, tell};
+use super::{count, report};
 use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::Vhost;
 
-/// Added to each way, so that a round trip takes twice as long.
+/// The delays added in each direction; a round trip takes twice as long.
 const LATENCIES_MS: [u64; 4] = [0, 5, 10, 50];
-/// Sends that wait for their confirm at the same time.
+/// Sends that await their confirms at the same time.
 const IN_FLIGHT: usize = 1_000;
-/// Each send has this long: nothing breaks here.
+/// The deadline of a send. No send fails in this test.
 const SEND_TIME_MAX: Duration = Duration::from_secs(30);
-/// One send after another reaches 1 / round trip. Many at once must be this many times faster where the network is slowest.
+/// Sequential sends reach a rate of 1 / round trip. Concurrent sends must be this many times faster on the slowest
+/// network.
 const SPEEDUP_MIN: f64 = 20.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,7 +55,7 @@ async fn throughput_does_not_fall_with_the_round_trip() {
             }
         })
         .collect();
-    tell(&format!("confirmed sends by latency each way, {IN_FLIGHT} in flight"), figures.join("; "));
+    report(&format!("confirmed sends by latency each way, {IN_FLIGHT} in flight"), figures.join("; "));
     let (slowest_ms, rate) = rates[rates.len() - 1];
     let round_trips = 1_000.0 / (2 * slowest_ms) as f64;
     assert!(
@@ -63,7 +64,7 @@ async fn throughput_does_not_fall_with_the_round_trip() {
     );
 }
 
-/// Sends a second with nothing else in flight.
+/// Returns the rate of sequential sends, per second.
 async fn alone(sender: &Sender) -> f64 {
     let started = Instant::now();
     let mut sent = 0;
@@ -74,7 +75,7 @@ async fn alone(sender: &Sender) -> f64 {
     sent as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Sends a second with `IN_FLIGHT` confirms awaited at every moment.
+/// Returns the rate of sends with `IN_FLIGHT` confirms awaited at every moment, per second.
 async fn together(sender: &Sender, time: Duration) -> f64 {
     let started = Instant::now();
     let mut lanes = JoinSet::new();

@@ -1,20 +1,20 @@
-//! What was promised and what came of it: which messages were answered, and how often each is where it belongs.
+//! A ledger of messages: the producer's conclusion about each, and the number of copies found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a producer may conclude about one message after its last attempt.
+/// The conclusion of a producer about one message after its last attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Conclusion {
-    /// The broker took responsibility: it must be there.
+    /// The broker confirmed it: the message must be found.
     Stored,
-    /// Perhaps it is there.
+    /// The message may be found.
     Unknown,
-    /// Surely not: it must not be there.
+    /// The message must not be found.
     NotSent,
 }
 
-/// Every message by its id.
+/// Conclusions and copies by message id.
 #[derive(Default)]
 pub(super) struct Ledger {
     conclusions: BTreeMap<String, Conclusion>,
@@ -35,20 +35,20 @@ pub(super) struct Balance {
 }
 
 impl Ledger {
-    /// Notes what is concluded about a message. Of several attempts the one that leaves least hope of its absence counts: a
-    /// message once stored stays stored, and one perhaps sent cannot become surely absent.
+    /// Records a conclusion about a message. The strongest conclusion of several attempts counts: a
+    /// stored message stays stored, and an unknown one cannot become not sent.
     pub(super) fn conclude(&mut self, id: &str, conclusion: Conclusion) {
         self.failures += usize::from(conclusion != Conclusion::Stored);
         let known = self.conclusions.entry(id.to_owned()).or_insert(conclusion);
         *known = conclusion.min(*known);
     }
 
-    /// Notes one copy that was found.
+    /// Records one copy that was found.
     pub(super) fn found(&mut self, id: &str) {
         *self.copies.entry(id.to_owned()).or_default() += 1;
     }
 
-    /// Holds what was found against what was promised.
+    /// Checks the copies found against the conclusions.
     pub(super) fn balance(&self) -> Balance {
         let ids = |wanted: Conclusion| -> BTreeSet<&str> {
             self.conclusions.iter().filter(|(_, each)| **each == wanted).map(|(id, _)| id.as_str()).collect()
@@ -58,13 +58,9 @@ impl Ledger {
         let lost: Vec<_> = stored.difference(&there).collect();
         assert!(lost.is_empty(), "{} of {} stored messages were lost: {lost:?}", lost.len(), stored.len());
         let denied: Vec<_> = not_sent.intersection(&there).collect();
-        assert!(
-            denied.is_empty(),
-            "{} messages are there of which it was said they surely are not: {denied:?}",
-            denied.len()
-        );
+        assert!(denied.is_empty(), "{} messages reported as not sent were found: {denied:?}", denied.len());
         let strange: Vec<_> = there.iter().filter(|id| !self.conclusions.contains_key(**id)).collect();
-        assert!(strange.is_empty(), "{} ids nobody sent: {strange:?}", strange.len());
+        assert!(strange.is_empty(), "{} unknown ids were found: {strange:?}", strange.len());
         Balance {
             stored: stored.len(),
             unknown: unknown.len(),
@@ -107,7 +103,7 @@ fn the_balance_counts_repeats() {
 
 #[test]
 #[should_panic(expected = "1 of 2 stored messages were lost: [\"gone\"]")]
-fn a_lost_message_is_noticed() {
+fn a_lost_message_is_detected() {
     let mut ledger = Ledger::default();
     ledger.conclude("gone", Conclusion::Unknown);
     ledger.conclude("gone", Conclusion::Stored);
@@ -118,7 +114,7 @@ fn a_lost_message_is_noticed() {
 
 #[test]
 #[should_panic(expected = "surely are not: [\"denied\"]")]
-fn a_message_said_to_be_absent_is_noticed() {
+fn a_message_reported_as_not_sent_is_detected() {
     let mut ledger = Ledger::default();
     ledger.conclude("denied", Conclusion::NotSent);
     ledger.found("denied");
@@ -126,8 +122,8 @@ fn a_message_said_to_be_absent_is_noticed() {
 }
 
 #[test]
-#[should_panic(expected = "1 ids nobody sent: [\"new id\"]")]
-fn a_repeat_under_another_id_is_noticed() {
+#[should_panic(expected = "1 unknown ids were found: [\"new id\"]")]
+fn a_repeat_under_another_id_is_detected() {
     let mut ledger = Ledger::default();
     ledger.found("new id");
     ledger.balance();

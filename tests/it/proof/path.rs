@@ -1,6 +1,6 @@
-//! The whole path under load while something breaks it again and again: clients that repeat until they read 202, the real
-//! functions, a receiver that is at times unwell. At the end every accepted order was handled or is in the dead-letter queue,
-//! and the queues are empty.
+//! The whole path under load with repeated faults: clients that retry until they get 202, the real functions, and a
+//! receiver that fails at times. At the end every accepted order was handled or is in the dead-letter queue, and the
+//! queues are empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,19 +17,19 @@ use crate::support::rabbitmq::Vhost;
 use crate::support::stack::Stack;
 
 const CLIENTS: usize = 8;
-/// A client rests up to this long between two orders: about 200 a second altogether, so that the end is reached soon.
+/// The longest pause of a client between two orders, for about 200 orders a second of all clients.
 const REST_TIME_MAX: Duration = Duration::from_millis(80);
-/// The time an order may take to be accepted, however much breaks meanwhile.
+/// The time limit for an order to be accepted, faults included.
 const ACCEPT_TIME_MAX: Duration = Duration::from_secs(90);
-/// The way through the retry ladder after the last break: four delays that grow to 16 s and are rounded up to a step of 60 s
-/// at most, and a poller that has to come back first.
+/// The time limit from the last fault to the end of every order: four retry delays that grow to 16 s, each rounded up
+/// to a delay queue of at most 60 s, and the reconnection of the poller.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(1_200);
-/// The timelines of the last few that are waited for are shown when the test fails.
+/// When at most this many orders are open, the test prints their timelines.
 const LAST: usize = 3;
 const QUEUE: &str = "orders";
 const DEAD_LETTERS: &str = "orders.dlq";
 
-/// What the receiver saw of one event.
+/// The receives of one event.
 #[derive(Default)]
 struct Seen {
     order: String,
@@ -37,10 +37,10 @@ struct Seen {
     failed: usize,
 }
 
-/// What the receiver saw, by event id.
+/// The receives by event id.
 type Sight = Arc<Mutex<BTreeMap<String, Seen>>>;
 
-/// The path, and who places orders on it.
+/// The path and its clients.
 pub(super) struct Path {
     pub(super) stack: Arc<Stack>,
     sight: Sight,
@@ -50,7 +50,7 @@ pub(super) struct Path {
     clients: JoinSet<Placed>,
 }
 
-/// What one client did: the ids it was answered by the orders it placed, and how often it had to repeat.
+/// The result of one client: the message id of each order, and the number of repeated requests.
 #[derive(Default)]
 struct Placed {
     ids: BTreeMap<String, String>,
@@ -58,7 +58,7 @@ struct Placed {
     slowest: Duration,
 }
 
-/// The figures. `Display` is one line.
+/// The figures of a run. `Display` is one line.
 pub(super) struct Figures {
     pub(super) accepted: usize,
     handled: usize,
@@ -70,8 +70,8 @@ pub(super) struct Figures {
 }
 
 impl Path {
-    /// Starts `cargo local` on the broker at `url` and the clients. The receiver fails every tenth order once, and refuses every
-    /// twentieth, which makes it a dead letter.
+    /// Starts `cargo local` on the broker at `url` and the clients. The receiver fails every tenth order once, and
+    /// refuses every twentieth, which makes it a dead letter.
     pub(super) async fn start(url: &str, arguments: &[&str]) -> Self {
         let sight = Sight::default();
         let receiver = ForwardServer::start({
@@ -89,7 +89,7 @@ impl Path {
         Self { stack, sight, _receiver: receiver, busy, accepted, clients }
     }
 
-    /// Waits until `count` more orders have been accepted: the path works again, and messages are on their way.
+    /// Waits until `count` more orders have been accepted, which shows that the path works again.
     pub(super) async fn until_accepted(&self, count: usize) {
         let wanted = self.accepted.load(Ordering::Relaxed) + count;
         self.stack
@@ -99,7 +99,7 @@ impl Path {
             .await;
     }
 
-    /// Ends the load, waits until everything accepted has ended, and holds it against what was promised.
+    /// Ends the load, waits until every accepted order has ended, and checks the result.
     pub(super) async fn settle(self, vhost: &Vhost) -> Figures {
         self.busy.store(false, Ordering::Relaxed);
         let mut orders = BTreeMap::new();
@@ -111,7 +111,7 @@ impl Path {
         }
         let (stack, sight) = (&self.stack, &self.sight);
         let mut dead = BTreeMap::<String, usize>::new();
-        let (mut told, mut open) = (0, orders.values().cloned().collect::<BTreeSet<_>>());
+        let (mut last_printed, mut open) = (0, orders.values().cloned().collect::<BTreeSet<_>>());
         stack
             .until("every accepted order is handled or a dead letter", SETTLE_TIME_MAX, async || {
                 for body in vhost.drain(DEAD_LETTERS).await {
@@ -121,8 +121,8 @@ impl Path {
                     let seen = sight.lock().expect("no panic");
                     open.retain(|id| !dead.contains_key(id) && seen.get(id).is_none_or(|seen| seen.handled == 0));
                 }
-                if open.len() <= LAST && open.len() != told {
-                    told = open.len();
+                if open.len() <= LAST && open.len() != last_printed {
+                    last_printed = open.len();
                     for id in &open {
                         eprintln!("still open: {}", stack.timeline(id).await.unwrap_or_default());
                     }
@@ -148,12 +148,12 @@ impl Path {
             assert_eq!(orders.get(&each.order), Some(id), "order {} was answered with another id", each.order);
         }
         let known: BTreeSet<_> = orders.values().collect();
-        assert!(dead.keys().all(|id| known.contains(id)), "a dead letter that nobody sent");
+        assert!(dead.keys().all(|id| known.contains(id)), "a dead letter with an unknown id");
         let handled = seen.values().filter(|seen| seen.handled > 0).count();
         let copies = seen.values().map(|seen| seen.handled.saturating_sub(1)).sum::<usize>();
         let dead_copies = dead.values().map(|copies| copies - 1).sum::<usize>();
         let both = dead.keys().filter(|id| seen.get(*id).is_some_and(|seen| seen.handled > 0)).count();
-        assert_eq!(handled + dead.len() - both, orders.len(), "what was accepted is handled or dead");
+        assert_eq!(handled + dead.len() - both, orders.len(), "an accepted order is neither handled nor a dead letter");
         let figures = Figures {
             accepted: orders.len(),
             handled,
@@ -163,12 +163,12 @@ impl Path {
             delivered_repeats: copies + dead_copies + both,
             slowest,
         };
-        Arc::into_inner(self.stack).expect("nobody else has it").stop().await;
+        Arc::into_inner(self.stack).expect("the only owner").stop().await;
         figures
     }
 }
 
-/// What the receiver answers, after noting what it saw.
+/// Records a receive. Returns the status of the answer.
 fn receive(sight: &mut BTreeMap<String, Seen>, body: &[u8]) -> StatusCode {
     let (id, order) = event(body);
     let seen = sight.entry(id).or_default();
@@ -186,14 +186,14 @@ fn receive(sight: &mut BTreeMap<String, Seen>, body: &[u8]) -> StatusCode {
     status
 }
 
-/// The id of an event, and the order inside.
+/// Returns the id of an event and of its order.
 fn event(body: &[u8]) -> (String, String) {
     let event: Value = serde_json::from_slice(body).expect("a CloudEvent");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     (text(&event["id"]), text(&event["data"]["order_id"]))
 }
 
-/// Places one order after another until nobody is busy, each repeated under its idempotency key until it is accepted.
+/// Places orders until `busy` is false. Repeats each under its idempotency key until it is accepted.
 async fn place_orders(stack: Arc<Stack>, client: usize, busy: Arc<AtomicBool>, accepted: Arc<AtomicUsize>) -> Placed {
     let mut placed = Placed::default();
     for n in 0.. {
@@ -211,7 +211,7 @@ async fn place_orders(stack: Arc<Stack>, client: usize, busy: Arc<AtomicBool>, a
             let (status, body) = place(&stack, &name).await;
             match status {
                 202 => break body["id"].as_str().expect("an id").to_owned(),
-                // The process that worked on it died, or the broker did.
+                // The process that handled the request was killed, or the broker was.
                 500..=599 | 429 => placed.repeats += 1,
                 other => panic!("{other}: {body}"),
             }
@@ -227,7 +227,7 @@ async fn place_orders(stack: Arc<Stack>, client: usize, busy: Arc<AtomicBool>, a
     placed
 }
 
-/// Places one order; answers status and body.
+/// Places one order. Returns status and body.
 pub(super) async fn place(stack: &Stack, name: &str) -> (u16, Value) {
     let order = json!({ "order_id": name, "customer_id": name, "items": [{ "sku": "tea", "quantity": 1 }] });
     let request = stack.http.post(format!("{}/{QUEUE}", stack.gateway)).json(&order);

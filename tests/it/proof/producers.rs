@@ -1,5 +1,5 @@
-//! Producers as the ingress has them: one connection, many sends at once. And the load of several such, whose every message is
-//! held against what was said of it.
+//! Producers as in the ingress, with one connection and many concurrent sends, and a load of several producers with a
+//! ledger of every message.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,24 +16,24 @@ use super::ledger::{Balance, Conclusion, Ledger};
 use super::pause;
 use crate::support::rabbitmq::Vhost;
 
-/// Connections of a load, as of so many ingress processes, and sends at once on each.
+/// Connections of a load, one per simulated ingress process, and concurrent sends on each.
 const CONNECTIONS: usize = 4;
 const SENDS_AT_ONCE: usize = 8;
-/// A send rests up to this long before the next, so that the queue can be counted in the end.
+/// The longest pause between two sends, which limits the number of messages.
 const REST_TIME_MAX: Duration = Duration::from_millis(60);
-/// As the ingress gives a send.
+/// The deadline of a send, as in the ingress.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
-/// The count is looked at again after this at most.
+/// The interval at which the count is read.
 const ASK_INTERVAL: Duration = Duration::from_millis(10);
-/// Messages get through again after this, whatever broke.
+/// The time limit for messages to arrive again after a fault.
 const BREAK_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// One connection to a broker, and a queue behind it. Clones share both.
+/// One connection to a broker, and a queue. Clones share both.
 #[derive(Clone)]
 pub(super) struct Sender(Arc<RabbitmqProducer>);
 
 impl Sender {
-    /// A producer on a queue of the broker at `url`, configured as a function is: by its environment.
+    /// Returns a producer on a queue of the broker at `url`, configured by the environment of a function.
     pub(super) fn new(url: &str, queue: &str) -> Self {
         let lookup = |name: &str| match name {
             "RABBITMQ_URL" => Some(url.to_owned()),
@@ -46,20 +46,20 @@ impl Sender {
         Self(Arc::new(RabbitmqProducer::new(Broker::new(config), exchange, routing_key, RetryDelays::default())))
     }
 
-    /// One attempt of the producer, with all it repeats by itself.
+    /// Sends once, including the producer's own retries.
     pub(super) async fn send(&self, envelope: &Envelope, time_max: Duration) -> Result<Receipt, SendError> {
         self.0.send(&Message::new(envelope), Instant::now() + time_max).await
     }
 }
 
-/// A small message with an id that says who made it.
+/// Returns a small message whose id names its producer.
 pub(super) fn envelope(who: &str, n: usize) -> Envelope {
     let payload = format!(r#"{{"order_id":"{who} {n}"}}"#);
     let envelope = Envelope::builder(format!("{who} {n}"), "/orders", "order.placed");
     envelope.payload(Some("application/json"), payload).build().expect("an envelope")
 }
 
-/// Producers that send until they are told to finish. Nobody takes the messages off the queue.
+/// Producers that send until `finish`. No consumer reads the queue.
 pub(super) struct Load {
     queue: String,
     shared: Arc<Shared>,
@@ -70,12 +70,12 @@ struct Shared {
     busy: AtomicBool,
     confirmed: AtomicUsize,
     ledger: Mutex<Ledger>,
-    /// Why the last attempt without a receipt had none; shown when nothing gets through any more.
+    /// The error of the last failed attempt, shown when messages stop arriving.
     last_failure: Mutex<String>,
 }
 
 impl Load {
-    /// Starts it on a queue of the broker at `url`.
+    /// Starts the load on a queue of the broker at `url`.
     pub(super) fn start(url: &str, queue: &str) -> Self {
         let (busy, confirmed) = (AtomicBool::new(true), AtomicUsize::new(0));
         let shared = Arc::new(Shared { busy, confirmed, ledger: Mutex::default(), last_failure: Mutex::default() });
@@ -103,7 +103,7 @@ impl Load {
         }
     }
 
-    /// Ends it and holds what is on the queue against what was said.
+    /// Ends the load and checks the queue against the ledger.
     pub(super) async fn finish(self, vhost: &Vhost) -> Balance {
         self.shared.busy.store(false, Ordering::Relaxed);
         self.lanes.join_all().await;
@@ -111,15 +111,15 @@ impl Load {
         let mut ledger = self.shared.ledger.lock().expect("no panic");
         for message in messages {
             let envelope = Envelope::decode(message.text()).expect("an envelope");
-            assert_eq!(message.message_id.as_deref(), Some(envelope.id()), "property and body name one id");
+            assert_eq!(message.message_id.as_deref(), Some(envelope.id()), "property and body have the same id");
             ledger.found(envelope.id());
         }
         ledger.balance()
     }
 }
 
-/// Sends one message after another until nobody is busy. Every other is repeated until it is confirmed, as clients do; the rest
-/// are given up after one attempt, to hold the error to what it says.
+/// Sends messages until `busy` is false. Every other message is repeated until it is confirmed, as clients do; the rest
+/// have one attempt, whose error is checked.
 async fn send_on(sender: Sender, lane: String, shared: Arc<Shared>) {
     let mut n = 0;
     while shared.busy.load(Ordering::Relaxed) {
@@ -137,7 +137,7 @@ async fn send_on(sender: Sender, lane: String, shared: Arc<Shared>) {
                 }
                 Err(SendError::NotSent { .. }) => Conclusion::NotSent,
                 Err(SendError::Unknown { .. }) => Conclusion::Unknown,
-                Err(error) => panic!("a broken connection is no reason for: {error}"),
+                Err(error) => panic!("a broken connection must not cause: {error}"),
             };
             shared.ledger.lock().expect("no panic").conclude(envelope.id(), conclusion);
             pause(REST_TIME_MAX).await;

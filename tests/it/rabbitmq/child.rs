@@ -1,11 +1,11 @@
-//! A test that calls itself again in a process of its own, for what only a whole process has: its environment, its log.
+//! A test that runs itself again as a child process, with another environment and a captured log.
 
 use tokio::process::Command;
 
-/// Runs the test of that path (`module_path!()` and its name) with more environment; what it printed.
+/// Runs the test of this path (`module_path!()` and its name) with more environment. Returns its output.
 pub(super) async fn run(test: &str, environment: &[(&str, &str)]) -> String {
     let (_, name) = test.split_once("::").expect("the crate's name first");
-    // Not the path of this program: a newer build may have replaced the file.
+    // Not `current_exe`: a newer build may have replaced the file.
     let output = Command::new("/proc/self/exe")
         .args(["--exact", name, "--ignored", "--nocapture", "--test-threads", "1"])
         .envs(environment.iter().copied())

@@ -1,7 +1,7 @@
-//! The consumer runtime on a real broker: messages go through the retry queues and come to rest, each as often as promised.
+//! The consumer runtime on a real broker: retries through the delay queues, dead letters, receive counts.
 //!
-//! What stands between broker and runtime here does what Lambda's event source mapping does: it takes messages off a queue,
-//! makes an Amazon MQ event of them, acknowledges them all if the invocation succeeded, and returns them all if it failed.
+//! A simulated event source mapping takes messages off a queue, makes an Amazon MQ event of them, acknowledges them all
+//! if the invocation succeeded, and returns them all if it failed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ const RECEIVE_COUNT_MAX: u32 = 4;
 
 pub(crate) type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
 
-/// Handlers that do what the event's type says, and note what they were given.
+/// Returns a consumer whose handlers act by the event's type and record their deliveries.
 pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
     let (url, handled) = (url.to_owned(), Arc::clone(handled));
     let config = Config::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone())).expect("sound").expect("set");
@@ -40,7 +40,7 @@ pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
                 match delivery.envelope().event_type() {
                     "retry" => Outcome::Retry,
                     "reject" => Outcome::Reject("bad card".to_owned()),
-                    "panic" => panic!("planned"),
+                    "panic" => panic!("as the type asks"),
                     _ => Outcome::Done,
                 }
             }
@@ -54,7 +54,7 @@ pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
         .expect("a consumer")
 }
 
-/// A virtual host with the queue `q` and what belongs to it.
+/// Creates a virtual host with the queue `q`, its delay queue and its dead-letter queue.
 pub(crate) async fn vhost() -> Vhost {
     let vhost = Vhost::create().await;
     let topology = Topology::parse("topology.yaml", "queues: { q: { retry: [1] } }").expect("a sound file");
@@ -62,7 +62,7 @@ pub(crate) async fn vhost() -> Vhost {
     vhost
 }
 
-/// One turn of the mapping: hands over what is ready in `q`. `None` if that is nothing.
+/// One turn of the mapping: invokes the consumer with the ready messages of `q`. `None` if there are none.
 pub(crate) async fn turn(vhost: &Vhost, channel: &Channel, consumer: &Consumer) -> Option<Result<(), Error>> {
     let (mut messages, mut last) = (Vec::new(), None);
     while let Some(message) = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("q is there") {
@@ -90,14 +90,14 @@ fn event(vhost: &str, messages: &[Value]) -> Value {
     json!({ "eventSource": "aws:rmq", "eventSourceArn": arn, "rmqMessagesByQueue": { format!("q::{vhost}"): messages } })
 }
 
-/// Invokes with twenty seconds, of which the runtime keeps four for itself.
+/// Invokes with a timeout of 20 s, of which the runtime reserves 4 s.
 async fn handle(consumer: &Consumer, event: &Value) -> Result<(), Error> {
     let deadline = SystemTime::now() + Duration::from_secs(20);
     let mut context = Context::default();
     context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
     let event = RawValue::from_string(event.to_string()).expect("JSON");
     let response = consumer.handle(LambdaEvent::new(event, context)).await?;
-    assert_eq!(response.failures().count(), 0, "RabbitMQ knows no partial answer");
+    assert_eq!(response.failures().count(), 0, "a RabbitMQ answer has no partial failures");
     Ok(())
 }
 
@@ -157,7 +157,7 @@ pub(crate) fn envelope(id: &str, event_type: &str) -> (BasicProperties, Vec<u8>)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are_done_once() {
+async fn a_poison_message_is_dead_lettered_after_its_receives_and_its_batch_mates_are_done_once() {
     let vhost = vhost().await;
     for (id, event_type) in
         [("good-1", "done"), ("poison", "retry"), ("bomb", "panic"), ("bad", "reject"), ("good-2", "done")]
@@ -165,7 +165,8 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
         let (properties, body) = envelope(id, event_type);
         vhost.publish("", "q", properties, &body).await;
     }
-    // It had once expired in `q`, and was moved back: RabbitMQ would drop it on its way from the retry queue, as one in a circle.
+    // A message that once expired in `q`: RabbitMQ would drop it on its way from the delay queue, as a dead-letter
+    // cycle.
     let (properties, body) = envelope("moved", "retry");
     let mut death = FieldTable::default();
     for (name, value) in [("queue", "q"), ("reason", "expired"), ("exchange", "")] {
@@ -177,7 +178,7 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
     vhost.publish("", "q", properties.with_headers(headers), &body).await;
     let garbage = BasicProperties::default().with_content_type("application/cloudevents+json".into());
     vhost.publish("", "q", garbage, b"\xFF\x00 garbage").await;
-    // As the first tutorial does it.
+    // Published as in the first RabbitMQ tutorial.
     vhost.publish("", "q", BasicProperties::default(), b"Order ID: 12345").await;
     vhost.publish("", "q", BasicProperties::default(), b"Order ID: 12345").await;
 
@@ -185,7 +186,7 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
     let consumer = consumer(&vhost.url(), &handled);
     let (started, mut dead) = (Instant::now(), Vec::new());
     while dead.len() < 5 {
-        assert!(started.elapsed() < PATIENCE, "five messages are given up, {} are", dead.len());
+        assert!(started.elapsed() < PATIENCE, "five messages must be dead-lettered, {} are", dead.len());
         match turn(&vhost, &channel, &consumer).await {
             Some(answer) => answer.expect("every batch is settled"),
             None => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -208,7 +209,7 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
     }
     raw_ids.sort();
     raw_ids.dedup();
-    assert_eq!((orders, raw_ids.len()), (2, 2), "two equal orders are two");
+    assert_eq!((orders, raw_ids.len()), (2, 2), "two equal orders are two messages");
     let expected = [
         ("bad", vec![1]),
         ("bomb", vec![1, 2, 3, 4]),
@@ -220,11 +221,11 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
     assert_eq!(receives, expected.map(|(id, receives)| (id.to_owned(), receives)).into());
 
     let source = format!("q::{}", vhost.name());
-    let told: BTreeMap<_, _> = dead
+    let listed: BTreeMap<_, _> = dead
         .iter()
         .map(|message| {
             assert_eq!(message.header_text("sluicegate-source"), Some(source.as_str()));
-            assert_eq!(message.header("x-death"), None, "it would end the next round of the ladder");
+            assert_eq!(message.header("x-death"), None, "x-death would make RabbitMQ drop the next retry");
             assert_eq!(message.properties.delivery_mode(), &Some(2));
             (
                 message.header_text("sluicegate-reason").unwrap(),
@@ -238,8 +239,8 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
         ("receives exhausted after 4: the handler panicked", 4),
         ("undecodable: not UTF-8", 1),
     ];
-    assert_eq!(told, expected.into());
-    assert!(dead.iter().any(|message| message.body == b"\xFF\x00 garbage"), "the bytes as they came");
+    assert_eq!(listed, expected.into());
+    assert!(dead.iter().any(|message| message.body == b"\xFF\x00 garbage"), "the bytes are unchanged");
     for queue in ["q", "q.retry.1s", "q.dlq"] {
         assert_eq!(vhost.ready(queue).await, 0, "{queue}");
     }
@@ -248,7 +249,7 @@ async fn a_poison_message_is_parked_after_exactly_its_receives_and_its_mates_are
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_batch_without_its_queues_comes_back_until_they_are_there() {
+async fn a_batch_is_returned_until_its_queues_exist() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("q").await;
     let (properties, body) = envelope("1", "retry");
@@ -256,12 +257,12 @@ async fn a_batch_without_its_queues_comes_back_until_they_are_there() {
     let (channel, handled) = (vhost.channel().await, Handled::default());
     let consumer = consumer(&vhost.url(), &handled);
     for receive_count in 1..=3 {
-        let error = turn(&vhost, &channel, &consumer).await.expect("it is there").expect_err("neither queue is there");
+        let error = turn(&vhost, &channel, &consumer).await.expect("a message").expect_err("neither queue is there");
         assert!(error.to_string().starts_with("the batch comes back: 1 of 1 messages"), "{error}");
         assert_eq!(handled.lock().unwrap().last().unwrap().receive_count(), receive_count, "x-delivery-count counts");
     }
     vhost.declare_queue("q.dlq").await;
-    turn(&vhost, &channel, &consumer).await.expect("it is there").expect("settled");
+    turn(&vhost, &channel, &consumer).await.expect("a message").expect("settled");
     let dead = vhost.until_drained("q.dlq", 1).await;
     assert!(dead[0].header_text("sluicegate-reason").unwrap().starts_with("receives exhausted after 4"));
     assert_eq!(
@@ -274,7 +275,7 @@ async fn a_batch_without_its_queues_comes_back_until_they_are_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn copies_reach_their_queue_alone_and_are_taken_whoever_published_the_original() {
+async fn republished_messages_reach_only_their_queue_whatever_properties_the_original_has() {
     let vhost = vhost().await;
     vhost.declare_queue("other").await;
     let mut headers = FieldTable::default();
@@ -285,25 +286,25 @@ async fn copies_reach_their_queue_alone_and_are_taken_whoever_published_the_orig
     vhost.until_drained("other", 1).await;
     let (channel, handled) = (vhost.channel().await, Handled::default());
     let consumer = consumer(&vhost.url(), &handled);
-    turn(&vhost, &channel, &consumer).await.expect("it is there").expect("settled");
+    turn(&vhost, &channel, &consumer).await.expect("a message").expect("settled");
     assert!(vhost.until_drained("q.dlq", 1).await[0].header("sluicegate-cc").is_some());
-    assert_eq!(vhost.ready("other").await, 0, "only the original went there");
+    assert_eq!(vhost.ready("other").await, 0, "only the original was routed there");
 
-    // What a publisher may not say of itself would close the channel, and with it fail the batch.
+    // Properties that a publisher must not set would close the channel and fail the batch.
     let message = json!({
-        "basicProperties": { "type": "reject", "userId": "somebody else", "replyTo": "amq.rabbitmq.reply-to", "expiration": "1" },
+        "basicProperties": { "type": "reject", "userId": "another-user", "replyTo": "amq.rabbitmq.reply-to", "expiration": "1" },
         "redelivered": false,
         "data": "",
     });
     handle(&consumer, &event(vhost.name(), &[message, json!(null)])).await.expect("settled");
     let dead = vhost.until_drained("q.dlq", 2).await;
-    assert!(dead.iter().any(|message| message.header_text("sluicegate-user-id") == Some("somebody else")));
+    assert!(dead.iter().any(|message| message.header_text("sluicegate-user-id") == Some("another-user")));
     vhost.delete().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_full_batch_that_failed_is_settled_well_within_the_margin() {
+async fn a_full_failed_batch_is_settled_within_the_deadline_margin() {
     let vhost = vhost().await;
     let (_, body) = envelope("1", "retry");
     let message = json!({ "basicProperties": null, "redelivered": false, "data": STANDARD.encode(body) });
@@ -312,14 +313,14 @@ async fn a_full_batch_that_failed_is_settled_well_within_the_margin() {
     handle(&consumer, &event(vhost.name(), &vec![message; 1_000])).await.expect("settled");
     let taken = started.elapsed();
     println!("1,000 messages given back in {} ms", taken.as_millis());
-    assert!(taken < Duration::from_secs(4), "the deadline margin: {taken:?}");
+    assert!(taken < Duration::from_secs(4), "beyond the deadline margin: {taken:?}");
     vhost.until_drained("q", 1_000).await;
     vhost.delete().await;
 }
 
 #[tokio::test]
 async fn without_a_broker_a_batch_that_needs_none_succeeds_and_another_fails_in_time() {
-    // A port nobody listens on: it was free a moment ago.
+    // An unused port.
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let consumer = consumer(&format!("amqp://guest:guest@127.0.0.1:{port}"), &Handled::default());

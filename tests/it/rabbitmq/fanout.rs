@@ -1,5 +1,5 @@
-//! Publish and subscribe: one route, two consumer functions with queues of their own on one exchange, a topic exchange and a
-//! fanout exchange. Each gets everything, and the failures of one are no business of the other's.
+//! Publish and subscribe: one route and two consumer functions, each with its own queue on the same exchange, for a
+//! topic and a fanout exchange. Each consumer gets every message, and failures of one do not affect the other.
 //!
 //! The stack is `tests/fanout/template.yaml` with `tests/fanout/infra/topology.yaml`.
 
@@ -14,10 +14,10 @@ use crate::support::rabbitmq::Vhost;
 use crate::support::root;
 use crate::support::stack::Stack;
 
-/// Through an exchange, a queue, a batching window and a handler; for a poison message, once more after a second's delay.
+/// The time limit from a request to its last handler, one retry after a second included.
 const WAY_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The stack, and the two endpoints that its consumers forward to.
+/// The stack and the endpoints of its two consumers.
 pub(super) struct Subscribers {
     pub(super) vhost: Vhost,
     pub(super) stack: Stack,
@@ -26,7 +26,7 @@ pub(super) struct Subscribers {
 }
 
 impl Subscribers {
-    /// Starts all of it. `mail` answers what is poison with 500; `stock` takes everything.
+    /// Starts the stack and the endpoints. `mail` answers poison messages with 500; `stock` accepts every message.
     pub(super) async fn start() -> Self {
         let vhost = Vhost::create().await;
         let stock = ForwardServer::start(|_| StatusCode::OK).await;
@@ -47,7 +47,7 @@ impl Subscribers {
         Self { vhost, stack, stock, mail }
     }
 
-    /// Waits until an endpoint has been given an event so often.
+    /// Waits until an endpoint has received an event `count` times.
     pub(super) async fn until_forwarded(&self, to: &ForwardServer, id: &str, times: usize) {
         self.stack
             .until(&format!("{} got {id} {times} times", to.url), WAY_TIME_MAX, async || {
@@ -62,7 +62,7 @@ impl Subscribers {
     }
 }
 
-/// Whether an event's payload says so; it may be base64 in the event.
+/// Returns whether the payload of an event is poison; it may be base64 in the event.
 fn is_poison(event: &Forwarded) -> bool {
     let envelope = Envelope::decode(std::str::from_utf8(&event.body).expect("UTF-8")).expect("a CloudEvent");
     String::from_utf8_lossy(&envelope.payload()).contains("poison")
@@ -70,7 +70,7 @@ fn is_poison(event: &Forwarded) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn each_of_two_consumers_gets_everything_whatever_the_other_does_with_it() {
+async fn each_of_two_consumers_gets_every_message_whatever_the_other_does() {
     let all = Subscribers::start().await;
     let mut fine = Vec::new();
     for n in 0..5 {

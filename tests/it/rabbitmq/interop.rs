@@ -1,4 +1,4 @@
-//! The programs everyone writes first, as the other side: pika and amqplib with nothing of ours in them (`tests/peers/rabbitmq`).
+//! Interoperability with the tutorial programs of pika and amqplib (`tests/peers/rabbitmq`).
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -14,12 +14,12 @@ use crate::e2e::{deliver, github_payload, placed};
 use crate::support::rabbitmq::PATIENCE;
 use crate::support::root;
 
-/// Has pika.
+/// The variable with the folder of a Python that has pika.
 const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
-/// Has amqplib.
+/// The variable with the folder of npm packages that has amqplib.
 const NODE_MODULES: &str = "SLUICEGATE_NODE_MODULES";
 
-/// What a consumer is given again after so long would have come meanwhile.
+/// The time within which a redelivery would arrive.
 const QUIET_TIME: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,14 +38,14 @@ async fn a_plain_pika_consumer_reads_what_ingress_stored() {
     ] {
         assert_eq!(message[property], value, "{property} of {message}");
     }
-    assert_eq!(message["delivery_mode"], 2, "it survives the broker's restart");
+    assert_eq!(message["delivery_mode"], 2, "the message is persistent");
     assert_eq!(message["headers"]["cloudEvents:id"], id.as_str(), "{message}");
     let envelope = Envelope::decode(message["body"].as_str().expect("text")).expect("a CloudEvent");
     assert_eq!((envelope.id(), envelope.subject()), (id.as_str(), Some("o-1")));
     let order: Value = serde_json::from_slice(&envelope.payload()).expect("the order as it was placed");
     assert_eq!(order["items"][0]["sku"], "tea");
     program.end().await;
-    assert_eq!(all.vhost.ready("archive").await, 0, "it was acknowledged");
+    assert_eq!(all.vhost.ready("archive").await, 0, "the message was acknowledged");
     all.stop().await;
 }
 
@@ -65,10 +65,10 @@ async fn a_plain_pika_producer_feeds_a_consumer_which_handles_the_bytes() {
     assert_eq!((envelope.event_type(), envelope.content_type()), ("rabbitmq.message", None));
     assert!(envelope.source().ends_with("/stock-orders"), "{}", envelope.source());
 
-    // It is a message like any other: one that the endpoint does not take comes back, and is a dead letter in the end.
+    // A message that the endpoint refuses is retried and becomes a dead letter.
     Program::start("send.py", &[&all.vhost.url(), "mail-orders", "poison"]).end().await;
     let dead = all.vhost.until_drained("mail-orders.dlq", 1).await;
-    assert_eq!(dead[0].text(), "poison", "the bytes as they came");
+    assert_eq!(dead[0].text(), "poison", "the bytes are unchanged");
     all.stop().await;
 }
 
@@ -86,14 +86,14 @@ async fn a_plain_amqplib_subscriber_gets_what_a_route_publishes_to_a_fanout_exch
     assert_eq!((&message["messageId"], &message["type"]), (&body["id"], &Value::from("github.ping")), "{message}");
     let envelope = Envelope::decode(message["body"].as_str().expect("text")).expect("a CloudEvent");
     assert_eq!((envelope.id(), &*envelope.payload()), (id, &*payload), "byte for byte");
-    // The others get it as well.
+    // The other queues get the message as well.
     all.until_forwarded(&all.stock, id, 1).await;
     all.until_forwarded(&all.mail, id, 1).await;
-    assert!(tokio::time::timeout(QUIET_TIME, program.line()).await.is_err(), "it comes once");
+    assert!(tokio::time::timeout(QUIET_TIME, program.line()).await.is_err(), "the message arrives once");
     all.stop().await;
 }
 
-/// One of the programs, running.
+/// A running program.
 struct Program {
     name: &'static str,
     child: Child,
@@ -116,20 +116,20 @@ impl Program {
         Self { name, child, lines }
     }
 
-    /// The next line it prints.
+    /// Returns the next line it prints.
     async fn line(&mut self) -> String {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
         let line = line.unwrap_or_else(|_| panic!("{} printed nothing within {PATIENCE:?}", self.name));
         line.expect("UTF-8").unwrap_or_else(|| panic!("{} ended; its errors are above", self.name))
     }
 
-    /// The next message it prints.
+    /// Returns the next message it prints.
     async fn message(&mut self) -> Value {
         let line = self.line().await;
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.name))
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits for the end of the program.
     async fn end(mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("{} does not end", self.name)).expect("it ran");

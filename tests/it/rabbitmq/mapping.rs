@@ -1,4 +1,4 @@
-//! The event source mapping for RabbitMQ against a real broker, with a function of the test's own.
+//! The event source mapping for RabbitMQ against a real broker, with a simulated function.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ const QUEUE: &str = "orders";
 
 type Answer = Pin<Box<dyn Future<Output = Invocation> + Send>>;
 
-/// Answers each invocation as the test says, by the event and how many came before.
+/// A function whose answers the test decides, by the event and the number of earlier invocations.
 #[derive(Clone)]
 struct Script {
     answer: Arc<dyn Fn(Value, usize) -> Answer + Send + Sync>,
@@ -40,7 +40,7 @@ impl Script {
         self.events.lock().unwrap().clone()
     }
 
-    /// Succeeds; the first invocation not before it is told to go on.
+    /// Returns a function that succeeds; its first invocation waits for the notification.
     fn held_at_first() -> (Self, Arc<Notify>) {
         let go_on = Arc::new(Notify::new());
         let held = Arc::clone(&go_on);
@@ -56,7 +56,7 @@ impl Script {
         (script, go_on)
     }
 
-    /// The messages of each invocation: their data, and whether they are redelivered.
+    /// Returns the messages of each invocation: data and redelivered flag.
     fn batches(&self) -> Vec<Vec<(String, bool)>> {
         self.events().iter().map(records).collect()
     }
@@ -92,15 +92,15 @@ fn records(event: &Value) -> Vec<(String, bool)> {
     records.map(record).collect()
 }
 
-/// A queue on a virtual host of its own, and everything its mappings told.
+/// A queue on a new virtual host, and the events of its mappings.
 struct Bench {
     vhost: Vhost,
-    told: Arc<Mutex<Vec<RabbitmqEvent>>>,
+    events: Arc<Mutex<Vec<RabbitmqEvent>>>,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let bench = Self { vhost: Vhost::create().await, told: Arc::default() };
+        let bench = Self { vhost: Vhost::create().await, events: Arc::default() };
         bench.vhost.declare_queue(QUEUE).await;
         bench
     }
@@ -118,8 +118,8 @@ impl Bench {
     }
 
     fn start(&self, spec: RabbitmqMappingSpec, function: &Script) -> RabbitmqMapping {
-        let told = Arc::clone(&self.told);
-        let observer = Arc::new(move |event: &_| told.lock().unwrap().push(Clone::clone(event)));
+        let events = Arc::clone(&self.events);
+        let observer = Arc::new(move |event: &_| events.lock().unwrap().push(Clone::clone(event)));
         RabbitmqMapping::start(spec, function.clone(), observer).expect("the filters are sound")
     }
 
@@ -127,9 +127,9 @@ impl Bench {
         self.vhost.publish("", QUEUE, BasicProperties::default(), body.as_bytes()).await;
     }
 
-    /// The steps told so far: name and body.
+    /// Returns the recorded steps: name and body.
     fn steps(&self) -> Vec<(&'static str, String)> {
-        let told = self.told.lock().unwrap();
+        let events = self.events.lock().unwrap();
         let step = |event: &RabbitmqEvent| {
             let RabbitmqEvent::Message(event) = event else { return None };
             let name = match event {
@@ -142,15 +142,15 @@ impl Bench {
             };
             Some((name, event.message().body.to_string()))
         };
-        told.iter().filter_map(step).collect()
+        events.iter().filter_map(step).collect()
     }
 
-    /// How often a mapping has begun to consume.
+    /// Returns how often a mapping has started to consume.
     fn consuming(&self) -> usize {
-        self.told.lock().unwrap().iter().filter(|event| **event == RabbitmqEvent::Consuming).count()
+        self.events.lock().unwrap().iter().filter(|event| **event == RabbitmqEvent::Consuming).count()
     }
 
-    /// Makes the broker close the mapping's connection, once it lists it.
+    /// Makes the broker close the connection of the mapping, once the connection is listed.
     async fn cut(&self) {
         until("the connection is listed and cut", PATIENCE, async || {
             (self.vhost.close_connections().await > 0).then_some(())
@@ -158,16 +158,16 @@ impl Bench {
         .await;
     }
 
-    async fn until_told(&self, name: &str, count: usize) {
+    async fn until_event(&self, name: &str, count: usize) {
         let started = Instant::now();
         until(&format!("{count} are {name}"), PATIENCE * 2, async || {
-            assert!(started.elapsed() < PATIENCE, "not yet {count} {name}: {:#?}", self.told.lock().unwrap());
+            assert!(started.elapsed() < PATIENCE, "not yet {count} {name}: {:#?}", self.events.lock().unwrap());
             (self.steps().iter().filter(|(step, _)| *step == name).count() >= count).then_some(())
         })
         .await;
     }
 
-    /// Stops the mapping and finds nothing left in the queue.
+    /// Stops the mapping and checks that the queue is empty.
     async fn end_empty(self, mapping: RabbitmqMapping) {
         mapping.stop().await;
         assert_eq!(self.vhost.ready(QUEUE).await, 0);
@@ -177,7 +177,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_message_arrives_as_lambda_would_tell_it() {
+async fn a_message_arrives_in_the_event_format_of_lambda() {
     let bench = Bench::new().await;
     let mut headers = FieldTable::default();
     headers.insert("name".into(), AMQPValue::LongString("é".into()));
@@ -191,7 +191,7 @@ async fn a_message_arrives_as_lambda_would_tell_it() {
     bench.vhost.publish("", QUEUE, properties, b"{}").await;
     let function = Script::new(|_, _| async { success() });
     let mapping = bench.start(bench.spec(), &function);
-    bench.until_told("done", 1).await;
+    bench.until_event("done", 1).await;
     let expected = json!({
         "eventSource": "aws:rmq",
         "eventSourceArn": "arn:aws:mq:us-east-1:000000000000:broker:local:b-local",
@@ -213,7 +213,7 @@ async fn a_message_arrives_as_lambda_would_tell_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_failed_batch_comes_back_whole_and_redelivered_until_it_succeeds() {
+async fn a_failed_batch_is_redelivered_whole_until_it_succeeds() {
     let bench = Bench::new().await;
     for body in ["a", "b", "c"] {
         bench.publish(body).await;
@@ -224,9 +224,9 @@ async fn a_failed_batch_comes_back_whole_and_redelivered_until_it_succeeds() {
         async move { outcome }
     });
     let mapping = bench.start(bench.spec(), &function);
-    bench.until_told("done", 3).await;
+    bench.until_event("done", 3).await;
     let batch = |redelivered| ["a", "b", "c"].map(|body| (body.to_owned(), redelivered)).to_vec();
-    // Throttles keep the batch; failures and time-outs put it back.
+    // The mapping keeps the batch on a throttle and returns it on a failure or timeout.
     assert_eq!(function.batches(), [batch(false), batch(true), batch(true), batch(true), batch(true)]);
     let names: Vec<_> = bench.steps().iter().map(|(name, _)| *name).collect();
     let expected = ["delivered", "failed", "delivered", "failed", "delivered", "done"];
@@ -259,31 +259,31 @@ async fn batches_end_by_size_window_or_payload_and_are_invoked_one_at_a_time() {
         }
     });
     let mapping = bench.start(RabbitmqMappingSpec { batch_size: 3, ..bench.spec() }, &function);
-    bench.until_told("done", 7).await;
+    bench.until_event("done", 7).await;
     mapping.stop().await;
     let sizes = |from: usize| function.batches()[from..].iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!((sizes(0), running.lock().unwrap().1), (vec![3, 3, 1], 1));
 
-    // The window starts with the first message and is waited for.
+    // The mapping waits for the window, which starts with the first message.
     let spec = RabbitmqMappingSpec { batching_window: Duration::from_secs(1), ..bench.spec() };
     let mapping = bench.start(spec, &function);
     until("it consumes", PATIENCE, async || (bench.consuming() == 2).then_some(())).await;
     let started = Instant::now();
     bench.publish("first").await;
     bench.publish("second").await;
-    bench.until_told("done", 9).await;
+    bench.until_event("done", 9).await;
     assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
     mapping.stop().await;
     assert_eq!(sizes(3), [2]);
 
-    // Three messages of 2 MB are more than 6 MB as base64, and one of 5 MB is more than any event may hold.
+    // Three messages of 2 MB exceed 6 MB as base64, and a message of 5 MB exceeds the event size limit.
     let large = "x".repeat(2_000_000);
     bench.publish(&large).await;
     bench.publish(&"y".repeat(5_000_000)).await;
     bench.publish(&large).await;
     bench.publish(&large).await;
     let mapping = bench.start(bench.spec(), &function);
-    bench.until_told("done", 12).await;
+    bench.until_event("done", 12).await;
     assert_eq!(sizes(4), [2, 1]);
     assert_eq!(bench.steps().iter().filter(|(name, body)| *name == "dropped" && body.starts_with('y')).count(), 1);
     bench.end_empty(mapping).await;
@@ -291,7 +291,7 @@ async fn batches_end_by_size_window_or_payload_and_are_invoked_one_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_no_filter_matches_is_acknowledged_unseen() {
+async fn messages_that_match_no_filter_are_acknowledged_without_an_invocation() {
     let bench = Bench::new().await;
     for body in ["{\"kind\":\"a\"}", "{\"kind\":\"b\"}", "plain"] {
         bench.publish(body).await;
@@ -299,8 +299,8 @@ async fn what_no_filter_matches_is_acknowledged_unseen() {
     let function = Script::new(|_, _| async { success() });
     let filters = vec![json!({ "data": { "kind": ["b"] } })];
     let mapping = bench.start(RabbitmqMappingSpec { filters, ..bench.spec() }, &function);
-    bench.until_told("filtered", 2).await;
-    bench.until_told("done", 1).await;
+    bench.until_event("filtered", 2).await;
+    bench.until_event("done", 1).await;
     assert_eq!(function.batches(), [[("{\"kind\":\"b\"}".to_owned(), false)]]);
     bench.end_empty(mapping).await;
 }
@@ -311,14 +311,14 @@ async fn nothing_is_acknowledged_before_the_function_has_succeeded() {
     let bench = Bench::new().await;
     bench.publish("a").await;
     bench.publish("b").await;
-    // The mapping dies in the middle of an invocation.
+    // The mapping is dropped during an invocation.
     let function = Script::new(|_, _| async { std::future::pending().await });
     let mapping = bench.start(bench.spec(), &function);
-    bench.until_told("delivered", 2).await;
+    bench.until_event("delivered", 2).await;
     drop(mapping);
     bench.vhost.until_ready(QUEUE, 2).await;
 
-    // It is stopped in the middle of one: that is finished, and what came meanwhile stays.
+    // It is stopped during an invocation, which completes; later messages stay in the queue.
     let go_on = Arc::new(Notify::new());
     let function = Script::new({
         let go_on = Arc::clone(&go_on);
@@ -331,12 +331,12 @@ async fn nothing_is_acknowledged_before_the_function_has_succeeded() {
         }
     });
     let mapping = bench.start(RabbitmqMappingSpec { batch_size: 2, ..bench.spec() }, &function);
-    bench.until_told("delivered", 4).await;
+    bench.until_event("delivered", 4).await;
     bench.publish("c").await;
     let stopping = tokio::spawn(mapping.stop());
     go_on.notify_one();
     stopping.await.unwrap();
-    bench.until_told("done", 2).await;
+    bench.until_event("done", 2).await;
     assert_eq!(function.batches(), [["a", "b"].map(|body| (body.to_owned(), true))]);
     bench.vhost.until_ready(QUEUE, 1).await;
     bench.vhost.delete().await;
@@ -344,48 +344,48 @@ async fn nothing_is_acknowledged_before_the_function_has_succeeded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_cut_connection_is_made_again_and_the_batch_comes_back() {
+async fn a_cut_connection_is_reopened_and_the_batch_is_redelivered() {
     let bench = Bench::new().await;
     bench.publish("a").await;
     let (function, go_on) = Script::held_at_first();
     let mapping = bench.start(bench.spec(), &function);
-    bench.until_told("delivered", 1).await;
-    // It is cut while the function works, whose success cannot be acknowledged any more.
+    bench.until_event("delivered", 1).await;
+    // The connection is cut during an invocation, whose success cannot be acknowledged.
     bench.cut().await;
     bench.vhost.until_ready(QUEUE, 1).await;
     go_on.notify_one();
-    bench.until_told("done", 1).await;
+    bench.until_event("done", 1).await;
     assert_eq!(function.batches(), [[("a".to_owned(), false)], [("a".to_owned(), true)]]);
     let names: Vec<_> = bench.steps().iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["delivered", "failed", "delivered", "done"]);
-    // And while it waits for messages.
+    // The connection is cut while the mapping waits for messages.
     bench.cut().await;
     bench.publish("b").await;
-    bench.until_told("done", 2).await;
+    bench.until_event("done", 2).await;
     bench.end_empty(mapping).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_queue_that_is_not_there_is_told_once_and_waited_for() {
+async fn a_missing_queue_is_reported_once_and_waited_for() {
     let bench = Bench::new().await;
     bench.vhost.delete_queue(QUEUE).await;
     let function = Script::new(|_, _| async { success() });
     let mapping = bench.start(bench.spec(), &function);
     let waits = || {
-        let told = bench.told.lock().unwrap();
-        told.iter().filter(|event| matches!(event, RabbitmqEvent::Waiting { .. })).cloned().collect::<Vec<_>>()
+        let events = bench.events.lock().unwrap();
+        events.iter().filter(|event| matches!(event, RabbitmqEvent::Waiting { .. })).cloned().collect::<Vec<_>>()
     };
     until("it waits", PATIENCE, async || (!waits().is_empty()).then_some(())).await;
     bench.vhost.declare_queue(QUEUE).await;
     bench.publish("a").await;
-    bench.until_told("done", 1).await;
-    let told = waits();
+    bench.until_event("done", 1).await;
+    let events = waits();
     assert!(
-        matches!(&told[..], [RabbitmqEvent::Waiting { reason }] if reason.contains("no queue 'orders'")),
-        "{told:?}"
+        matches!(&events[..], [RabbitmqEvent::Waiting { reason }] if reason.contains("no queue 'orders'")),
+        "{events:?}"
     );
-    // A queue that is deleted under it is another reason.
+    // A queue deleted while it is consumed is reported with another reason.
     bench.vhost.delete_queue(QUEUE).await;
     until("it waits again", PATIENCE, async || (waits().len() > 1).then_some(())).await;
     mapping.stop().await;
@@ -397,23 +397,23 @@ async fn a_queue_that_is_not_there_is_told_once_and_waited_for() {
 async fn a_killed_broker_is_waited_for_and_nothing_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut node = Node::start(folder.path(), None).await.expect("a private node");
-    let bench = Bench { vhost: Vhost::at(node.amqp_url()).await, told: Arc::default() };
+    let bench = Bench { vhost: Vhost::at(node.amqp_url()).await, events: Arc::default() };
     bench.vhost.declare_queue(QUEUE).await;
     for body in ["a", "b"] {
         bench.publish(body).await;
     }
-    // The broker dies while the function works on both.
+    // The broker is killed during the invocation with both messages.
     let (function, go_on) = Script::held_at_first();
-    // A broker that is killed within half a second of the declaration forgets which queue the messages on its disk are for; and
-    // so the batch is gathered for longer.
+    // A broker killed within half a second of a declaration loses the queue of the messages on its disk, so the
+    // batching window is longer.
     let spec = RabbitmqMappingSpec { batching_window: Duration::from_secs(2), ..bench.spec() };
     let mapping = bench.start(spec, &function);
-    bench.until_told("delivered", 2).await;
+    bench.until_event("delivered", 2).await;
     node.kill().await;
     go_on.notify_one();
-    bench.until_told("failed", 2).await;
+    bench.until_event("failed", 2).await;
     node.restart().await.expect("it starts again");
-    bench.until_told("done", 2).await;
+    bench.until_event("done", 2).await;
     let data = |batch: &[(String, bool)]| batch.iter().map(|(data, _)| data.clone()).collect::<Vec<_>>();
     assert_eq!(function.batches().iter().map(|batch| data(batch)).collect::<Vec<_>>(), [["a", "b"], ["a", "b"]]);
     bench.end_empty(mapping).await;

@@ -1,5 +1,5 @@
-//! The producer against a real broker: a receipt only for what is on a queue, and a true conclusion for everything else,
-//! whatever becomes of the connection. Most run on one thread, as the functions do.
+//! The producer against a real broker: a receipt only for messages on a queue, and a correct conclusion otherwise, also
+//! when connections fail. Most tests run on one thread, as the functions do.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::child;
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
-/// Enough for everything that goes well.
+/// The deadline of a send that is expected to succeed.
 const AMPLE: Duration = Duration::from_secs(20);
 
 fn broker(url: &str) -> Broker {
@@ -118,7 +118,7 @@ async fn what_is_stored_carries_the_envelope_and_its_properties() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
+async fn every_conclusion_is_correct_and_does_not_affect_the_next_message() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
     vhost.declare_queue_with("full", json!({ "x-max-length": 1, "x-overflow": "reject-publish" })).await;
@@ -126,7 +126,7 @@ async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
     let proxy = Proxy::start(vhost.port()).await;
     let broker = broker(&vhost.url_at(proxy.port()));
     let good = producer(&broker, "rabbitmq:/orders");
-    // A quorum queue rejects a little later than at its length.
+    // A quorum queue rejects slightly above its length limit.
     let full = producer(&broker, "rabbitmq:/full");
     until("the queue is full", PATIENCE, async || (conclusion(&send(&full, "full").await) == "not sent").then_some(()))
         .await;
@@ -145,7 +145,7 @@ async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
         assert!(result.err().is_none_or(|error| error.to_string().contains(reason)), "{binding}: {reason}");
         assert_eq!(conclusion(&send(&good, &format!("good-{n}")).await), "stored", "after {binding}");
     }
-    assert_eq!(proxy.connections(), 1, "a closed channel costs no connection");
+    assert_eq!(proxy.connections(), 1, "the connection survives a closed channel");
     let stored = vhost.until_drained("orders", 6).await;
     assert_eq!(ids(&stored), ["bad-0", "good-0", "good-1", "good-2", "good-3", "good-4"]);
     vhost.delete().await;
@@ -153,7 +153,7 @@ async fn every_conclusion_is_true_and_the_next_message_is_untouched_by_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_return_among_many_in_flight_is_told_to_its_own_sender() {
+async fn a_return_among_many_in_flight_reaches_its_sender() {
     const COUNT: usize = 400;
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
@@ -173,7 +173,7 @@ async fn a_return_among_many_in_flight_is_told_to_its_own_sender() {
     vhost.delete().await;
 }
 
-/// Set for the child: where to publish.
+/// The variable with the broker URL of the child process.
 const CHILD_URL: &str = "SLUICEGATE_TEST_UNROUTABLE_URL";
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn nothing_of_a_returned_message_is_logged() {
     let test = concat!(module_path!(), "::nothing_of_a_returned_message_is_logged");
     let said = child::run(test, &[(CHILD_URL, &vhost.url()), ("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
     assert!(said.contains("conclusion: unroutable"), "{said}");
-    // As text, and as the numbers that bytes are shown as.
+    // As text, and as the debug output of its bytes.
     for secret in ["marked", "109, 97, 114, 107, 101, 100", "guest"] {
         assert!(!said.contains(secret), "{secret}: {said}");
     }
@@ -203,7 +203,7 @@ async fn nothing_of_a_returned_message_is_logged() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn an_unknown_exchange_does_no_harm_to_the_messages_beside_it() {
+async fn an_unknown_exchange_does_not_affect_concurrent_messages() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
     let broker = broker(&vhost.url());
@@ -250,7 +250,7 @@ async fn many_sends_wait_for_their_confirms_together() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_delay_is_a_detour_that_ends_in_the_queue() {
+async fn a_delayed_message_reaches_the_queue_after_its_delay() {
     let vhost = Vhost::create().await;
     vhost.declare_exchange("orders", "topic").await;
     vhost.declare_queue("orders").await;
@@ -277,7 +277,7 @@ async fn a_delay_is_a_detour_that_ends_in_the_queue() {
         let stored = vhost.until_drained("orders", 1).await.remove(0);
         assert!(started.elapsed() >= Duration::from_secs(1), "{binding}: {:?}", started.elapsed());
         assert_eq!((stored.routing_key.as_str(), stored.message_id.as_deref()), (key, Some("id-1")));
-        // There is a step, and nobody declared its queue.
+        // The topology has no queue for this delay.
         let missing = producer.send(&delayed(Duration::from_secs(3)), deadline).await;
         assert!(["unroutable", "refused: queue"].contains(&conclusion(&missing)), "{binding}: {missing:?}");
         let beyond = producer.send(&delayed(Duration::from_secs(3_601)), deadline).await;
@@ -288,7 +288,7 @@ async fn a_delay_is_a_detour_that_ends_in_the_queue() {
 
 #[tokio::test]
 async fn limits_are_checked_before_anything_is_sent() {
-    // Nobody listens there.
+    // An unused address.
     let broker = broker("amqp://u:p@127.0.0.1:1/v");
     let deadline = Instant::now() + AMPLE;
     let name = "n".repeat(256);
@@ -299,13 +299,13 @@ async fn limits_are_checked_before_anything_is_sent() {
     }
     let publication =
         Publication { exchange: "", routing_key: "q", properties: BasicProperties::default(), body: &body[1..] };
-    assert_eq!(conclusion(&broker.publish(&publication, deadline).await), "not sent", "nobody listens");
+    assert_eq!(conclusion(&broker.publish(&publication, deadline).await), "not sent", "the address is unused");
     assert_eq!(conclusion(&broker.publish(&publication, Instant::now()).await), "not sent", "the deadline has passed");
 }
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_login_that_is_refused_is_for_the_operator_and_tells_no_password() {
+async fn a_refused_login_is_logged_without_the_password() {
     let vhost = Vhost::create().await;
     let port = vhost.port();
     for (url, reason) in [
@@ -322,7 +322,7 @@ async fn a_login_that_is_refused_is_for_the_operator_and_tells_no_password() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_closed_connection_is_made_again_once_for_all_who_wait() {
+async fn a_closed_connection_is_reopened_once_for_all_waiting_sends() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
     let proxy = Proxy::start(vhost.port()).await;
@@ -337,11 +337,11 @@ async fn a_closed_connection_is_made_again_once_for_all_who_wait() {
     }))
     .await;
     assert_eq!(results, vec!["stored"; 50]);
-    assert_eq!(proxy.connections(), 2, "one for all");
+    assert_eq!(proxy.connections(), 2, "one new connection for all senders");
 
     proxy.cut(Cut::Now).await;
     send(&producer, "after").await.unwrap();
-    // The broker has the message, the confirm is cut off: it is published again under the same id.
+    // The confirm is cut off: the message is published again under the same id.
     let ((), again) = tokio::join!(biased; proxy.cut(Cut::BeforeAnswer), send(&producer, "again"));
     again.unwrap();
     let stored = vhost.drain("orders").await;
@@ -351,7 +351,7 @@ async fn a_closed_connection_is_made_again_once_for_all_who_wait() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
+async fn a_silently_broken_connection_loses_no_message() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
     let proxy = Proxy::start(vhost.port()).await;
@@ -359,7 +359,7 @@ async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
     let producer = producer(&broker, "rabbitmq:/orders");
     send(&producer, "before").await.unwrap();
 
-    // For good: nothing hangs past its deadline.
+    // Permanently: no send exceeds its deadline.
     proxy.silence();
     for deadline in [Duration::from_millis(300), Duration::from_secs(4)] {
         let started = Instant::now();
@@ -370,7 +370,7 @@ async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
     proxy.resume();
     send(&producer, "resumed").await.unwrap();
 
-    // For a while: the connection is given up, and the next one carries the message.
+    // Temporarily: the connection is closed, and the next one carries the message.
     proxy.silence();
     let connections = proxy.connections();
     let started = Instant::now();
@@ -388,18 +388,18 @@ async fn a_network_that_forgets_a_connection_costs_time_and_no_message() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn an_idle_connection_is_asked_before_it_is_trusted() {
+async fn an_idle_connection_is_checked_before_it_is_used() {
     let vhost = Vhost::create().await;
     vhost.declare_queue("orders").await;
     let proxy = Proxy::start(vhost.port()).await;
     let broker = broker(&format!("{}?heartbeat=1", vhost.url_at(proxy.port())));
     let producer = producer(&broker, "rabbitmq:/orders");
     send(&producer, "first").await.unwrap();
-    // Idle for more than a heartbeat, and alive.
+    // Idle for more than a heartbeat, and still open.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     send(&producer, "second").await.unwrap();
     assert_eq!(proxy.connections(), 1);
-    // Idle, and dead without a word, as after a freeze. Nothing is published before the broker has given a sign of life.
+    // Idle and silently broken, as after a freeze. Nothing is published before the broker has answered.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     proxy.silence();
     let (to_broker, _) = proxy.bytes();
@@ -445,7 +445,7 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
         ("AWS_ENDPOINT_URL", &endpoint),
     ]);
     let producer = producer(&broker, "rabbitmq:/orders");
-    // Wrong, and still wrong when it is read again.
+    // The password is wrong, also when it is read again.
     let refused = send(&producer, "refused").await;
     assert_eq!(conclusion(&refused), "refused: queue", "{refused:?}");
     let text = refused.unwrap_err().to_string();
@@ -454,11 +454,11 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
     held.lock().unwrap().0 = secret("pass-one");
     send(&producer, "one").await.unwrap();
     let reads = held.lock().unwrap().1;
-    // Rotated: the connection lives on, and the next one is made with the new password.
+    // Rotated: the connection stays open, and the next one uses the new password.
     set_password("pass-two").await;
     held.lock().unwrap().0 = secret("pass-two");
     send(&producer, "two").await.unwrap();
-    assert_eq!(held.lock().unwrap().1, reads, "nothing was refused, so nothing is read");
+    assert_eq!(held.lock().unwrap().1, reads, "without a refusal the secret is not read");
     until("the broker lists the connection", PATIENCE, async || (vhost.close_connections().await > 0).then_some(()))
         .await;
     send(&producer, "three").await.unwrap();
@@ -469,7 +469,7 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_broker_that_takes_no_messages_says_so_at_once() {
+async fn a_blocked_broker_is_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), None).await.unwrap();
     let vhost = Vhost::at(node.amqp_url()).await;
@@ -478,8 +478,8 @@ async fn a_broker_that_takes_no_messages_says_so_at_once() {
     let producer = producer(&broker, "rabbitmq:/orders");
     send(&producer, "before").await.unwrap();
     node.ctl(&["set_vm_memory_high_watermark", "0"]).await.unwrap();
-    // The alarm is raised a moment later. The broker stops reading in the middle of a body that is larger than the socket's
-    // buffers, and reads on when it takes messages again.
+    // The broker raises the alarm a moment later. It stops reading within a body that is larger than the socket
+    // buffers, and continues once the alarm is cleared.
     let body = vec![0; 8 * 1024 * 1024];
     let large = |id: String| async {
         let properties = BasicProperties::default().with_message_id(id.into());
@@ -492,7 +492,7 @@ async fn a_broker_that_takes_no_messages_says_so_at_once() {
         Some(large(format!("large-{sent}")).await).filter(|conclusion| *conclusion != "stored")
     })
     .await;
-    assert_eq!(first, "unknown", "it may have been written");
+    assert_eq!(first, "unknown", "the message may have been written");
     let first = format!("large-{sent}");
     for _ in 0..20 {
         let started = Instant::now();
@@ -507,10 +507,10 @@ async fn a_broker_that_takes_no_messages_says_so_at_once() {
     })
     .await;
     let stored = vhost.drain("orders").await;
-    assert!(ids(&stored).contains(&first.as_str()), "and it was: {:?}", ids(&stored));
-    assert!(!ids(&stored).contains(&"blocked"), "what nothing was written of is not: {:?}", ids(&stored));
+    assert!(ids(&stored).contains(&first.as_str()), "the message was stored: {:?}", ids(&stored));
+    assert!(!ids(&stored).contains(&"blocked"), "the unwritten message was not stored: {:?}", ids(&stored));
 
-    // The operator's own limit is lower than ours; channels learn it when they are opened.
+    // The limit of the broker is lower than the product's; a channel gets it when it is opened.
     node.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1000)."]).await.unwrap();
     node.ctl(&["close_all_connections", "--vhost", vhost.name(), "for a test"]).await.unwrap();
     let body = [0; 2_000];

@@ -1,4 +1,4 @@
-//! The proxy cuts where it says: what the broker got and what the client learned differ as they should.
+//! Tests of the proxy: for each place of a cut, what the broker stores and what the client learns.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
-/// Longer than an answer takes on this machine.
+/// Longer than an answer takes.
 const SILENCE: Duration = Duration::from_millis(500);
 
 struct Setting {
@@ -21,7 +21,7 @@ struct Setting {
 }
 
 impl Setting {
-    /// A queue `q`, and a channel with confirms that goes through a proxy.
+    /// Creates a queue `q` and a channel with confirms through a proxy.
     async fn make() -> Self {
         let vhost = Vhost::create().await;
         vhost.declare_queue("q").await;
@@ -33,7 +33,7 @@ impl Setting {
         Self { vhost, proxy, channel, _connection: connection }
     }
 
-    /// Publishes to `q` through the proxy; whether it was confirmed.
+    /// Publishes to `q` through the proxy. Returns whether it was confirmed.
     async fn publish(&self) -> bool {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let sent = self.channel.basic_publish("".into(), "q".into(), options, &[7; 5_000], properties).await;
@@ -49,7 +49,7 @@ async fn a_cut_before_the_answer_leaves_the_message_and_no_confirm() {
     assert!(setting.publish().await);
     let ((), confirmed) = tokio::join!(setting.proxy.cut(Cut::BeforeAnswer), async {
         let mut confirmed = false;
-        // The cut waits for the first publish that comes after it was asked for.
+        // The cut waits for the next publish.
         for _ in 0..2 {
             confirmed = setting.publish().await;
         }
@@ -70,7 +70,7 @@ async fn a_cut_within_a_write_and_one_at_once_leave_nothing() {
     let setting = Setting::make().await;
     let ((), confirmed) = tokio::join!(biased; setting.proxy.cut(Cut::InWrite), setting.publish());
     assert!(!confirmed);
-    assert_eq!(setting.vhost.ready("q").await, 0, "a part of a message is none");
+    assert_eq!(setting.vhost.ready("q").await, 0, "an incomplete message is not stored");
 
     let url = setting.vhost.url_at(setting.proxy.port());
     let again = Connection::connect(&url, ConnectionProperties::default()).await.expect("new connections go through");
@@ -82,7 +82,7 @@ async fn a_cut_within_a_write_and_one_at_once_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_cut_before_the_acknowledgement_brings_the_message_back() {
+async fn a_cut_before_the_acknowledgement_redelivers_the_message() {
     let setting = Setting::make().await;
     assert!(setting.publish().await);
     let consumed =
@@ -90,7 +90,7 @@ async fn a_cut_before_the_acknowledgement_brings_the_message_back() {
     let delivery = consumed.await.expect("a consumer").next().await.expect("a delivery").expect("a delivery");
     let ((), _) = tokio::join!(biased; setting.proxy.cut(Cut::BeforeAck), delivery.ack(BasicAckOptions::default()));
     let messages = setting.vhost.until_drained("q", 1).await;
-    assert!(messages[0].redelivered, "it had been handed out");
+    assert!(messages[0].redelivered, "the message was delivered before");
     setting.vhost.delete().await;
 }
 
@@ -110,7 +110,7 @@ async fn a_slow_network_takes_its_time_and_a_silent_one_answers_nothing() {
         let mut publish = std::pin::pin!(setting.publish());
         assert!(tokio::time::timeout(SILENCE, &mut publish).await.is_err(), "nothing gets through");
         setting.proxy.resume();
-        assert!(publish.await, "what was held back went on");
+        assert!(publish.await, "the bytes held back were forwarded");
     }
     setting.vhost.delete().await;
 }

@@ -1,4 +1,4 @@
-//! What the other tests lean on: a virtual host of its own, and messages as they were stored.
+//! Tests of the test support: separate virtual hosts, and messages as stored.
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
@@ -26,11 +26,14 @@ async fn a_virtual_host_keeps_what_is_published_and_goes_with_its_test() {
     assert_eq!((first.message_id.as_deref(), first.header_number("n")), (Some("m-1"), Some(7)));
     assert_eq!(first.header_text("n"), None);
     assert_eq!(vhost.ready("all").await, 0);
-    assert_eq!(vhost.connections("").await, Vec::<String>::new(), "our own is not listed");
+    assert_eq!(vhost.connections("").await, Vec::<String>::new(), "the connection of the test is not listed");
 
     let name = vhost.name().to_owned();
     let other = Vhost::create().await;
     vhost.delete().await;
     let hosts = other.manage(http::Method::GET, "vhosts", None).await;
-    assert!(hosts.as_array().expect("a list").iter().all(|each| each["name"] != name.as_str()), "it is gone");
+    assert!(
+        hosts.as_array().expect("a list").iter().all(|each| each["name"] != name.as_str()),
+        "the virtual host is deleted"
+    );
 }

@@ -1,7 +1,6 @@
-//! `amqps://`, and `https://` to the management API: who is trusted, and who not.
+//! Certificate checks of `amqps://` and of `https://` to the management API.
 //!
-//! The system's root certificates are read from the environment of the process (`SSL_CERT_FILE`), so each case is a child
-//! process: this very test, called again.
+//! The process reads its root certificates from `SSL_CERT_FILE`, so each case runs this test again as a child process.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +20,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::child;
 use crate::support::rabbitmq::{MANAGEMENT_PORT_OFFSET, Vhost};
 
-/// Set for the child: where to connect, and where the management API is.
+/// The variables with the broker URL and the management URL of the child process.
 const CHILD_URL: &str = "SLUICEGATE_TEST_AMQPS_URL";
 const CHILD_MANAGEMENT_URL: &str = "SLUICEGATE_TEST_MANAGEMENT_URL";
 const CONNECTED: &str = "outcome: connected";
@@ -54,7 +53,7 @@ async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
     for (host, roots, expected) in [
         ("localhost", &trusted, CONNECTED),
         ("localhost", &other, "UnknownIssuer"),
-        // The certificate names localhost alone.
+        // The certificate is valid only for localhost.
         ("127.0.0.1", &trusted, "not valid for"),
     ] {
         let url = format!("amqps://guest:guest@{host}:{port}/{}", vhost.name());
@@ -72,7 +71,8 @@ async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
     vhost.delete().await;
 }
 
-/// A certificate for `name`, by itself or by another; the path of its PEM file. The key lies beside it.
+/// Creates a certificate for `name`, self-signed or signed by another. Returns the path of its PEM file, with the key
+/// beside it.
 fn issue(folder: &Path, name: &str, issuer: Option<&str>) -> std::path::PathBuf {
     let mut command = Command::new("openssl");
     command.current_dir(folder).args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
@@ -86,7 +86,7 @@ fn issue(folder: &Path, name: &str, issuer: Option<&str>) -> std::path::PathBuf 
     folder.join(format!("{name}.pem"))
 }
 
-/// Speaks TLS before the broker, on a loopback port.
+/// Starts a TLS proxy before the broker on a loopback port.
 async fn terminate_tls(certificate: &Path, key: &Path, broker: u16) -> u16 {
     let chain = CertificateDer::pem_file_iter(certificate).expect("PEM").collect::<Result<Vec<_>, _>>().expect("PEM");
     let key = PrivateKeyDer::from_pem_file(key).expect("a key");

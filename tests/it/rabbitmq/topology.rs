@@ -1,4 +1,4 @@
-//! The topology file on a real broker: made once, left alone afterwards, and true to its promises about delays and dead letters.
+//! The topology file on a real broker: idempotent apply, delays, dead letters.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -41,7 +41,7 @@ fn address(vhost: &Vhost) -> Address {
     Address::parse(&vhost.url()).expect("an address")
 }
 
-/// How many there are of each state: missing, present, differing, foreign, unseen.
+/// Returns the number of changes in each state: missing, present, differing, foreign, unseen.
 fn states(plan: &Plan) -> [usize; 5] {
     let count = |wanted: fn(&State) -> bool| plan.changes.iter().filter(|change| wanted(&change.state)).count();
     [
@@ -58,7 +58,7 @@ const ALL: usize = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_is_missing_is_made_once_and_what_is_foreign_is_left_alone() {
+async fn missing_objects_are_created_once_and_foreign_ones_left_alone() {
     let vhost = Vhost::create().await;
     vhost.declare_exchange("theirs", "topic").await;
     vhost.declare_queue("theirs").await;
@@ -72,7 +72,7 @@ async fn what_is_missing_is_made_once_and_what_is_foreign_is_left_alone() {
     let applied = apply(&topology, &address).await.expect("applied");
     assert_eq!(applied.made().count(), ALL, "{applied}");
 
-    // A binding of theirs to a queue of ours.
+    // A foreign binding to a queue of the file.
     vhost.bind("theirs", "orders", "more").await;
     let after = plan(&topology, &address).await.expect("a plan");
     assert_eq!((states(&after), after.is_met()), ([0, ALL, 0, 4, 0], true), "{after}");
@@ -84,7 +84,7 @@ async fn what_is_missing_is_made_once_and_what_is_foreign_is_left_alone() {
     assert_eq!(self::definitions(&vhost).await, definitions, "the second apply changes nothing");
     assert_eq!(vhost.until_drained("theirs", 1).await[0].text(), "kept");
 
-    // A policy can be changed in place, and is.
+    // A policy is changed in place.
     vhost.set_policy("short", "^nothing$", json!({ "max-length": 11 })).await;
     let changed = plan(&topology, &address).await.expect("a plan");
     let shown = "~ policy short: priority wanted 1, there 0; definition max-length wanted 10, there 11";
@@ -97,7 +97,7 @@ async fn what_is_missing_is_made_once_and_what_is_foreign_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn the_broker_shows_at_least_once_dead_lettering_on_every_queue_that_hands_on() {
+async fn every_queue_that_dead_letters_does_so_at_least_once() {
     let vhost = Vhost::create().await;
     apply(&topology(), &address(&vhost)).await.expect("applied");
     let queues = vhost.manage(Method::GET, &format!("queues/{}", vhost.name()), None).await;
@@ -137,7 +137,7 @@ async fn a_queue_with_other_arguments_is_explained_and_nothing_is_made() {
                 "x-queue-type wanted quorum, there none",
             ][..],
         ),
-        // RabbitMQ's own words name the first argument only.
+        // RabbitMQ's error names only the first argument.
         (
             with.without_management(),
             &["! exchange orders: type wanted topic, there direct", "! queue orders: x-", "wanted"][..],
@@ -158,9 +158,9 @@ async fn a_queue_with_other_arguments_is_explained_and_nothing_is_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn without_a_management_api_all_but_policies_is_made_and_that_is_said() {
+async fn without_a_management_api_everything_but_policies_is_created_and_reported() {
     let vhost = Vhost::create().await;
-    // A broker whose management port is not open: only AMQP is forwarded.
+    // A broker without a reachable management port: only AMQP is forwarded.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let (port, broker) = (listener.local_addr().expect("an address").port(), vhost.port());
     let forwarding = tokio::spawn(async move {
@@ -174,14 +174,14 @@ async fn without_a_management_api_all_but_policies_is_made_and_that_is_said() {
     let before = plan(&topology, &private).await.expect("a plan");
     assert_eq!((states(&before), before.is_met()), ([11, 0, 0, 0, 5], false), "{before}");
     assert!(before.to_string().contains("no management API"), "{before}");
-    assert_eq!(definitions(&vhost).await["queues"], json!([]), "asking makes nothing");
+    assert_eq!(definitions(&vhost).await["queues"], json!([]), "a plan creates nothing");
     let applied = apply(&topology, &private).await.expect("applied");
     assert!(applied.to_string().contains("policies were not looked at"), "{applied}");
     let after = plan(&topology, &private).await.expect("a plan");
     assert_eq!((states(&after), after.is_met()), ([0, 11, 0, 0, 5], true), "{after}");
     assert_eq!(apply(&topology, &private).await.expect("applied").made().count(), 0);
     forwarding.abort();
-    // What only the management API sees: the bindings are there, the policy is not.
+    // Visible only to the management API: the bindings exist, the policy does not.
     let seen = plan(&topology, &address(&vhost)).await.expect("a plan");
     assert_eq!(states(&seen), [1, ALL - 1, 0, 0, 0], "{seen}");
     vhost.delete().await;
@@ -189,7 +189,7 @@ async fn without_a_management_api_all_but_policies_is_made_and_that_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn delayed_messages_come_when_their_time_is_over() {
+async fn delayed_messages_arrive_after_their_delay() {
     let vhost = Vhost::create().await;
     apply(&topology(), &address(&vhost)).await.expect("applied");
     let started = Instant::now();
@@ -200,9 +200,9 @@ async fn delayed_messages_come_when_their_time_is_over() {
     assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
     messages.sort_by(|a, b| a.body.cmp(&b.body));
     let places = |message: &Message| (message.exchange.clone(), message.routing_key.clone());
-    assert_eq!(places(&messages[0]), ("orders".into(), "order.placed".into()), "its own routing key");
+    assert_eq!(places(&messages[0]), ("orders".into(), "order.placed".into()), "the routing key is unchanged");
     assert_eq!((messages[1].message_id.as_deref(), messages[1].text()), (Some("retried"), "r"));
-    // What the exchange has no queue for goes to its alternate.
+    // Unroutable messages go to the alternate exchange.
     vhost.publish("orders", "else", BasicProperties::default(), b"lost").await;
     assert_eq!(vhost.until_drained("lost", 1).await[0].text(), "lost");
     vhost.delete().await;
@@ -210,7 +210,7 @@ async fn delayed_messages_come_when_their_time_is_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_is_rejected_expired_or_delivered_too_often_is_in_the_dead_letter_queue() {
+async fn messages_rejected_expired_or_delivered_too_often_are_dead_lettered() {
     let vhost = Vhost::create().await;
     apply(&topology(), &address(&vhost)).await.expect("applied");
     let channel = vhost.channel().await;
@@ -224,7 +224,7 @@ async fn what_is_rejected_expired_or_delivered_too_often_is_in_the_dead_letter_q
     expect_dead(&vhost, "expired", "expired").await;
 
     vhost.publish("orders", "order.a", BasicProperties::default(), b"tried").await;
-    // The limit is 2: it comes back twice, and the third return is too many.
+    // The delivery limit is 2: the third return dead-letters the message.
     for _ in 0..3 {
         reject(&channel, "orders", true).await;
     }
@@ -241,14 +241,14 @@ async fn nothing_is_dropped_by_a_full_queue_or_a_missing_dead_letter_queue() {
     apply(&topology, &address).await.expect("applied");
     let channel = vhost.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-    // A quorum queue may take a few more than its limit before it says no.
+    // A quorum queue may accept a few messages above its limit.
     let refused = until("a full queue refuses", PATIENCE, async || {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let sent = channel.basic_publish("".into(), "orders".into(), options, b"x", BasicProperties::default()).await;
         let confirm = sent.expect("the channel is open").await.expect("a confirm");
         (!matches!(confirm, Confirmation::Ack(None))).then_some(confirm)
     });
-    assert!(matches!(refused.await, Confirmation::Nack(None)), "a refusal, not a loss");
+    assert!(matches!(refused.await, Confirmation::Nack(None)), "the publish is refused");
     assert!(vhost.ready("orders").await >= 3);
 
     vhost.publish("", "lost", BasicProperties::default(), b"kept").await;
@@ -256,7 +256,7 @@ async fn nothing_is_dropped_by_a_full_queue_or_a_missing_dead_letter_queue() {
     reject(&channel, "lost", false).await;
     let missing = plan(&topology, &address).await.expect("a plan");
     assert_eq!(states(&missing)[0], 1, "{missing}");
-    // At least once: it stays with its source until there is somewhere to go.
+    // At-least-once: the message stays in its queue until the dead-letter queue exists.
     until("the message is counted with its source", PATIENCE, async || {
         (vhost.counts().await["lost"] == 1).then_some(())
     })
@@ -267,7 +267,7 @@ async fn nothing_is_dropped_by_a_full_queue_or_a_missing_dead_letter_queue() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn the_command_tells_by_its_exit_code_and_never_shows_a_password() {
+async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
     let vhost = Vhost::create().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("topology.yaml");
@@ -284,12 +284,12 @@ async fn the_command_tells_by_its_exit_code_and_never_shows_a_password() {
         &["= policy short", "0 to make, 0 to change, 16 there already"],
     );
     let printed = check(&["check", "--json", "--file", file, "--url", &url], 0, &[]);
-    let told: Value = serde_json::from_str(&printed).expect("JSON");
+    let plan: Value = serde_json::from_str(&printed).expect("JSON");
     assert_eq!(
-        (&told["met"], &told["vhost"], &told["managementAbsent"]),
+        (&plan["met"], &plan["vhost"], &plan["managementAbsent"]),
         (&json!(true), &json!(vhost.name()), &Value::Null)
     );
-    assert_eq!(told["changes"][0], json!({ "kind": "exchange", "name": "orders", "state": "present" }));
+    assert_eq!(plan["changes"][0], json!({ "kind": "exchange", "name": "orders", "state": "present" }));
     vhost.delete_queue("lost.dlq").await;
     let printed = check(&["plan", "--json", "--file", file, "--url", &url], 0, &[]);
     assert!(printed.contains(r#""state": "missing""#), "{printed}");
@@ -304,7 +304,7 @@ async fn the_command_tells_by_its_exit_code_and_never_shows_a_password() {
     check(&["plan", "--file", "nowhere.yaml", "--url", &url], 1, &["cannot read nowhere.yaml"]);
     check(&["plan", "--file", shipped, "--url", "http://me:secret@h"], 2, &["amqps://HOST:PORT/VHOST"]);
     check(&["plan", "--file", shipped, "--url", &url, "--nonsense"], 2, &["--nonsense"]);
-    let wrong = format!("amqp://nobody:secret@127.0.0.1:{}", vhost.port());
+    let wrong = format!("amqp://unknown:secret@127.0.0.1:{}", vhost.port());
     check(&["plan", "--file", shipped, "--url", &wrong], 1, &["401 Unauthorized"]);
     check(&["plan", "--file", shipped, "--url", &wrong, "--management-url", "none"], 1, &["ACCESS_REFUSED"]);
     check(
@@ -320,7 +320,7 @@ async fn the_command_tells_by_its_exit_code_and_never_shows_a_password() {
 
 // ---- helpers -----------------------------------------------------------------------------------------------------------
 
-/// Builds the command, once; answers where it is: beside the folder of this very binary.
+/// The path of the built binary, in the target folder of this test.
 fn command() -> PathBuf {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
@@ -329,7 +329,7 @@ fn command() -> PathBuf {
     this.ancestors().nth(2).expect("target/debug").join("sluicegate")
 }
 
-/// Runs `sluicegate topology`; answers what it printed.
+/// Runs `sluicegate topology`. Returns its output.
 fn check(arguments: &[&str], code: i32, says: &[&str]) -> String {
     static COMMAND: LazyLock<PathBuf> = LazyLock::new(command);
     let mut command = Command::new(&*COMMAND);
@@ -339,12 +339,12 @@ fn check(arguments: &[&str], code: i32, says: &[&str]) -> String {
     assert_eq!(status.code(), Some(code), "{arguments:?} printed\n{printed}");
     assert!(!printed.contains("secret") && !printed.contains("guest:guest"), "{arguments:?} printed\n{printed}");
     for text in says {
-        assert!(printed.contains(text), "{arguments:?} does not say {text:?} but\n{printed}");
+        assert!(printed.contains(text), "{arguments:?} lacks {text:?}; it printed\n{printed}");
     }
     printed
 }
 
-/// Everything declared on the virtual host; message counts are not in it.
+/// Returns the definitions of the virtual host, without message counts.
 async fn definitions(vhost: &Vhost) -> Value {
     let mut definitions = vhost.manage(Method::GET, &format!("definitions/{}", vhost.name()), None).await;
     for kind in ["queues", "exchanges", "bindings", "policies"] {
@@ -361,7 +361,7 @@ async fn reject(channel: &Channel, queue: &str, requeue: bool) {
     got.await.reject(BasicRejectOptions { requeue }).await.expect("the channel is open");
 }
 
-/// The one message in the dead-letter queue of `orders`, and why RabbitMQ says it is there.
+/// Checks that the dead-letter queue of `orders` has one message with this reason.
 async fn expect_dead(vhost: &Vhost, text: &str, reason: &str) {
     let dead = vhost.until_drained("orders.dlq", 1).await;
     assert_eq!((dead.len(), dead[0].text()), (1, text));

@@ -1,4 +1,4 @@
-//! Redrive policies: what is received too often moves to the dead-letter queue.
+//! Redrive policies: messages received too often move to the dead-letter queue.
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName as System, QueueAttributeName as Attribute};
 
@@ -48,9 +48,9 @@ pub(super) async fn the_sources_of_a_dead_letter_queue_are_listed(service: &Serv
     let queue = service.queue(&[(Attribute::RedrivePolicy, &policy)]).await;
     let listed = service.sqs.list_dead_letter_source_queues().queue_url(&dead).send().await.expect("listed");
     service.check("its sources", listed.queue_urls().to_vec(), vec![queue.clone()]);
-    let told: serde_json::Value =
+    let policy: serde_json::Value =
         serde_json::from_str(&service.attribute(&queue, Attribute::RedrivePolicy).await).expect("JSON");
-    service.check("the receives allowed", told["maxReceiveCount"].clone(), serde_json::json!(3));
+    service.check("the receives allowed", policy["maxReceiveCount"].clone(), serde_json::json!(3));
     let remove = service.sqs.set_queue_attributes().queue_url(&queue).attributes(Attribute::RedrivePolicy, "");
     remove.send().await.expect("removed");
     service.check("it is gone", service.attribute(&queue, Attribute::RedrivePolicy).await, String::new());

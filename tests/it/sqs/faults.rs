@@ -1,4 +1,4 @@
-//! What is refused, and with which error. Modelled errors arrive as the SDK's typed variants.
+//! Refused requests and their errors. Modelled errors arrive as typed variants of the SDK.
 
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName as Attribute};
 

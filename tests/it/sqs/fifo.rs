@@ -41,7 +41,7 @@ pub(super) async fn a_returned_message_keeps_its_place(service: &Service) {
 }
 
 pub(super) async fn a_group_is_received_up_to_its_first_hidden_message(service: &Service) {
-    // The pull request with which LocalStack took over what it recorded on AWS in November 2025.
+    // The LocalStack pull request that adopted the behaviour recorded on AWS in November 2025.
     let page = "https://github.com/localstack/localstack/pull/13386";
     for (returned, aws, localstack) in [
         (vec![], vec![], vec![]),
@@ -141,7 +141,7 @@ pub(super) async fn a_repeated_receive_attempt_answers_the_same_messages(service
     service.check_differs("the answer got lost, the attempt is repeated", bodies(&again), vec!["one"], page, vec![]);
 }
 
-pub(super) async fn what_a_fifo_queue_needs_is_asked_for(service: &Service) {
+pub(super) async fn missing_fifo_parameters_are_refused(service: &Service) {
     let queue = service.queue(&[FIFO]).await;
     let send = || service.sqs.send_message().queue_url(&queue).message_body("x");
     let full = || send().message_group_id("g").message_deduplication_id("d");
@@ -149,7 +149,7 @@ pub(super) async fn what_a_fifo_queue_needs_is_asked_for(service: &Service) {
     for (what, observed, expected) in [
         ("a group", fault(send().message_deduplication_id("d").send().await), "MissingParameter"),
         ("a deduplication id", fault(send().message_group_id("g").send().await), "InvalidParameterValue"),
-        ("no delay of its own", fault(full().delay_seconds(1).send().await), "InvalidParameterValue"),
+        ("no delay per message", fault(full().delay_seconds(1).send().await), "InvalidParameterValue"),
         ("at most 128 characters", fault(full().message_group_id(long).send().await), "InvalidParameterValue"),
         ("no spaces", fault(full().message_group_id("a b").send().await), "InvalidParameterValue"),
         ("nothing else", fault(full().send().await), "ok"),

@@ -1,4 +1,4 @@
-//! The consumer runtime on a FIFO queue: a poller like Lambda's between a real queue and a real consumer.
+//! The consumer runtime on a FIFO queue, with a poller that behaves as Lambda's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,13 +16,13 @@ use sluicegate_queue::sqs::sdk_config;
 use super::dead_letters::policy;
 use crate::support::service::{Service, handle};
 
-/// As `template.yaml` has it.
+/// The value in `template.yaml`.
 const RECEIVE_COUNT_MAX: u32 = 100;
 
 /// Orders of one customer.
 const ORDERS: usize = 10;
 
-/// A FIFO queue with its dead-letter queue, and what the handler saw.
+/// A FIFO queue with its dead-letter queue, and the calls of the handler.
 struct Orders<'a> {
     service: &'a Service,
     url: String,
@@ -30,12 +30,12 @@ struct Orders<'a> {
     dead_letter_url: String,
     /// The ids that a handler was called with, in order.
     heard: Arc<Mutex<Vec<String>>>,
-    /// Those it has worked off.
+    /// The ids it has handled.
     done: Arc<Mutex<Vec<String>>>,
 }
 
 impl<'a> Orders<'a> {
-    /// The queue with all orders of one customer on it.
+    /// Creates the queue with all orders of one customer.
     async fn of_one_customer(service: &'a Service, receive_count_max: u32) -> Self {
         let dead_letter_url = service.queue(&[(Attribute::FifoQueue, "true")]).await;
         let policy = policy(&service.arn(&dead_letter_url).await, receive_count_max);
@@ -53,7 +53,7 @@ impl<'a> Orders<'a> {
         Self { service, url, arn, dead_letter_url, heard: Arc::default(), done: Arc::default() }
     }
 
-    /// A consumer whose handler takes so long, and fails on `poison`.
+    /// Returns a consumer whose handler takes this long and fails on `poison`.
     fn consumer(&self, handler_time: Duration, poison: Option<&'static str>) -> Consumer {
         let (heard, done) = (Arc::clone(&self.heard), Arc::clone(&self.done));
         let handler = move |delivery: Arc<Delivery>| {
@@ -80,7 +80,7 @@ impl<'a> Orders<'a> {
             name if name.starts_with("AWS_ENDPOINT") => None,
             _ => Some("test".to_owned()),
         };
-        // SQS hides messages for whole seconds: one, with delays this short.
+        // SQS hides messages for whole seconds, so these delays become one second.
         let short = RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_millis(10) };
         Consumer::builder().sdk_config(sdk_config(lookup).expect("a configuration")).retry(short)
     }
@@ -127,7 +127,7 @@ impl<'a> Orders<'a> {
         })
     }
 
-    /// The ids in the dead-letter queue, each with the reason that the runtime gave, or without one.
+    /// Returns the ids in the dead-letter queue, each with its reason, if any.
     async fn dead_letters(&self) -> Vec<(String, Option<String>)> {
         let messages = self.service.receive(&self.dead_letter_url, 1).await;
         let dead_letter = |message: &Message| {
@@ -159,7 +159,7 @@ fn all_but(poison: Option<&str>) -> Vec<String> {
     (0..ORDERS).map(|n| n.to_string()).filter(|id| Some(id.as_str()) != poison).collect()
 }
 
-pub(super) async fn good_messages_do_not_die_behind_a_bad_one(service: &Service) {
+pub(super) async fn good_messages_are_not_dead_lettered_behind_a_bad_one(service: &Service) {
     let orders = Orders::of_one_customer(service, RECEIVE_COUNT_MAX).await;
     let consumer = orders.consumer(Duration::ZERO, Some("2"));
     orders.work_off(&consumer, Duration::from_secs(10)).await;
@@ -169,8 +169,8 @@ pub(super) async fn good_messages_do_not_die_behind_a_bad_one(service: &Service)
     service.check("dead letters", orders.dead_letters().await, vec![("2".to_owned(), Some(reason))]);
 }
 
-/// With a low limit the last receive is kept for the messages that wait.
-pub(super) async fn a_low_max_receive_count_gives_the_bad_one_up_one_receive_before(service: &Service) {
+/// With a low limit the last receive is reserved for the waiting messages.
+pub(super) async fn a_low_max_receive_count_dead_letters_the_bad_message_one_receive_early(service: &Service) {
     let orders = Orders::of_one_customer(service, 3).await;
     let consumer = orders.consumer(Duration::ZERO, Some("0"));
     orders.work_off(&consumer, Duration::from_secs(10)).await;
@@ -181,7 +181,7 @@ pub(super) async fn a_low_max_receive_count_gives_the_bad_one_up_one_receive_bef
 
 pub(super) async fn a_slow_group_loses_nothing(service: &Service) {
     let orders = Orders::of_one_customer(service, RECEIVE_COUNT_MAX).await;
-    // One fits into the three quarters of the timeout that are for handlers, two do not.
+    // Handlers have three quarters of the timeout: enough for one message, not for two.
     let consumer = orders.consumer(Duration::from_millis(500), None);
     orders.work_off(&consumer, Duration::from_millis(1_000)).await;
     service.check("worked off, in order", orders.done(), all_but(None));

@@ -1,4 +1,4 @@
-//! A message's way: bodies, attributes, MD5s, delays, long polling, size.
+//! Messages: bodies, attributes, MD5s, delays, long polling, size.
 
 use std::time::{Duration, Instant};
 

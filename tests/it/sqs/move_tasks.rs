@@ -1,4 +1,4 @@
-//! Message move tasks: dead letters go back, or elsewhere.
+//! Message move tasks: dead letters go to their source or to a named queue.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub(super) async fn dead_letters_go_back_to_where_they_came_from(service: &Servi
     let dead_arn = service.arn(&dead).await;
     let started = service.sqs.start_message_move_task().source_arn(&dead_arn).send().await.expect("started");
     service.check("a handle", started.task_handle().is_some(), true);
-    // The source's own timeout of 0 would show each of them again and again.
+    // With the visibility timeout 0 of the source every receive would return the same messages.
     let lengthen = service.sqs.set_queue_attributes().queue_url(&queue).attributes(Attribute::VisibilityTimeout, "60");
     lengthen.send().await.expect("set");
     let task = finished(service, &dead_arn).await;
@@ -26,16 +26,16 @@ pub(super) async fn dead_letters_go_back_to_where_they_came_from(service: &Servi
     service.check("none left", service.receive(&dead, 0).await.len(), 0);
 }
 
-pub(super) async fn dead_letters_go_where_they_are_sent(service: &Service) {
+pub(super) async fn dead_letters_go_to_the_named_queue(service: &Service) {
     let (_, dead) = with_dead_letters(service, &["one"]).await;
-    let elsewhere = service.queue(&[]).await;
+    let other = service.queue(&[]).await;
     let dead_arn = service.arn(&dead).await;
     let request = service.sqs.start_message_move_task().source_arn(&dead_arn);
-    let request = request.destination_arn(service.arn(&elsewhere).await).max_number_of_messages_per_second(500);
+    let request = request.destination_arn(service.arn(&other).await).max_number_of_messages_per_second(500);
     request.send().await.expect("started");
-    service.check("elsewhere", service.receive_one(&elsewhere).await.body(), Some("one"));
+    service.check("the named queue", service.receive_one(&other).await.body(), Some("one"));
     let task = finished(service, &dead_arn).await;
-    service.check("where to", task.destination_arn().map(str::to_owned), Some(service.arn(&elsewhere).await));
+    service.check("where to", task.destination_arn().map(str::to_owned), Some(service.arn(&other).await));
 }
 
 pub(super) async fn only_a_dead_letter_queue_can_be_a_source(service: &Service) {
@@ -65,7 +65,7 @@ pub(super) async fn a_slow_task_can_be_cancelled(service: &Service) {
     service.check("the rest stays", service.receive(&dead, 1).await.is_empty(), false);
 }
 
-/// A queue and its dead-letter queue, which holds `bodies` because each was received once too often.
+/// Creates a queue and its dead-letter queue, and receives `bodies` until they are dead letters.
 async fn with_dead_letters(service: &Service, texts: &[&str]) -> (String, String) {
     let dead = service.queue(&[]).await;
     let policy = policy(&service.arn(&dead).await, 1);
@@ -82,7 +82,7 @@ async fn with_dead_letters(service: &Service, texts: &[&str]) -> (String, String
     (queue, dead)
 }
 
-/// The last task of a source, once it has ended.
+/// Waits for the end of the last task of a source. Returns the task.
 async fn finished(service: &Service, source_arn: &str) -> ListMessageMoveTasksResultEntry {
     let started = Instant::now();
     loop {

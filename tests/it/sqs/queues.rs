@@ -41,7 +41,7 @@ pub(super) async fn new_queues_have_the_documented_defaults(service: &Service) {
     let name = queue.rsplit('/').next().expect("a name");
     service.check("the ARN", arn.as_str(), format!("arn:aws:sqs:us-east-1:000000000000:{name}").as_str());
     let fifo = service.queue(&[(Attribute::FifoQueue, "true")]).await;
-    service.check("FIFO is told", service.attribute(&fifo, Attribute::FifoQueue).await, "true".into());
+    service.check("the FIFO attribute", service.attribute(&fifo, Attribute::FifoQueue).await, "true".into());
     let by_content = service.attribute(&fifo, Attribute::ContentBasedDeduplication).await;
     service.check("deduplication by content is off", by_content, "false".into());
 }
@@ -100,7 +100,7 @@ pub(super) async fn tags_are_added_listed_and_removed(service: &Service) {
     service.check("removed", tags().await, "team=gate".into());
 }
 
-pub(super) async fn a_deleted_queue_is_gone_and_its_name_rests(service: &Service) {
+pub(super) async fn a_deleted_queue_is_gone_and_its_name_is_reserved_for_a_minute(service: &Service) {
     let name = unique("gone", "");
     let queue = service.sqs.create_queue().queue_name(&name).send().await.expect("created").queue_url.expect("a URL");
     service.sqs.delete_queue().queue_url(&queue).send().await.expect("deleted");
@@ -120,7 +120,7 @@ pub(super) async fn purge_empties_a_queue_once_a_minute(service: &Service) {
     service.check("again within 60 s", fault(again), "PurgeQueueInProgress".into());
 }
 
-pub(super) async fn counts_tell_visible_delayed_and_in_flight(service: &Service) {
+pub(super) async fn counts_of_visible_delayed_and_in_flight_messages(service: &Service) {
     let queue = service.queue(&[]).await;
     for body in ["one", "two", "three"] {
         service.send(&queue, body).await;

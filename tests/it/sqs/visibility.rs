@@ -51,7 +51,7 @@ pub(super) async fn the_receive_can_say_how_long_messages_stay_hidden(service: &
     service.check("the queue's own timeout again", service.receive(&queue, 2).await.len(), 0);
 }
 
-pub(super) async fn a_change_of_visibility_needs_a_message_that_is_there(service: &Service) {
+pub(super) async fn a_change_of_visibility_needs_an_existing_message(service: &Service) {
     let queue = service.queue(&[]).await;
     service.send(&queue, "visible").await;
     let message = service.receive_one(&queue).await;
@@ -83,7 +83,8 @@ pub(super) async fn an_old_receipt_handle_deletes_nothing_once_the_message_was_r
     service.delete(&queue, &first).await;
     let request = service.sqs.change_message_visibility().queue_url(&queue).receipt_handle(handle(&second));
     let changed = fault(request.visibility_timeout(0).send().await);
-    // AWS: "if you attempt to delete with an old receipt handle, the request succeeds, but the message might not be deleted".
+    // AWS: "if you attempt to delete with an old receipt handle, the request succeeds, but the message might not be
+    // deleted".
     service.check_differs("still held", changed, "ok".into(), DELETE_MESSAGE, "InvalidParameterValue".into());
     let left = service.receive(&queue, 1).await.len();
     service.check_differs("still there", left, 1, DELETE_MESSAGE, 0);

@@ -1,4 +1,4 @@
-//! The server behind `FORWARD_URL`: remembers what it got and answers as it is told.
+//! The HTTP server behind `FORWARD_URL`: records events and answers as the test decides.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use http::StatusCode;
 
-/// One POST that arrived.
+/// A received POST.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarded {
     pub(crate) at: Instant,
@@ -21,7 +21,7 @@ pub(crate) struct ForwardServer {
 }
 
 impl ForwardServer {
-    /// Starts it; `answer` decides each status by what arrived.
+    /// Starts the server. `answer` returns the status for each POST.
     pub(crate) async fn start(answer: impl Fn(&Forwarded) -> StatusCode + Clone + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
         let url = format!("http://{}/events", listener.local_addr().expect("an address"));
@@ -37,14 +37,14 @@ impl ForwardServer {
         Self { url, received }
     }
 
-    /// Everything that arrived so far and that `wanted` picks.
+    /// Returns the POSTs received so far that match `wanted`.
     pub(crate) fn received(&self, wanted: impl Fn(&Forwarded) -> bool) -> Vec<Forwarded> {
         self.received.lock().expect("no panic").iter().filter(|each| wanted(each)).cloned().collect()
     }
 }
 
 impl Forwarded {
-    /// Whether the body has this text.
+    /// Returns whether the body contains this text.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.body.windows(text.len()).any(|window| window == text.as_bytes())
     }

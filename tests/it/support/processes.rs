@@ -1,4 +1,4 @@
-//! Processes as the kernel lists them: whose child is whose, and signals to exactly one of them.
+//! Processes in `/proc`: descendants, and signals to a single process.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ pub(crate) struct Process {
     parent: u32,
 }
 
-/// The children of `id`, and theirs.
+/// Returns all descendants of `id`.
 pub(crate) fn descendants(id: u32) -> Vec<Process> {
     let all: Vec<Process> = fs::read_dir("/proc")
         .expect("a Linux machine")
@@ -28,12 +28,12 @@ pub(crate) fn descendants(id: u32) -> Vec<Process> {
     found
 }
 
-/// Whether this very process still runs.
+/// Returns whether this process still runs.
 pub(crate) fn runs(process: &Process) -> bool {
     read(process.id).is_some_and(|now| now.name == process.name)
 }
 
-/// Sends a signal; a process that is gone already is no fault.
+/// Sends a signal. A process that has already ended is not an error.
 pub(crate) fn signal(id: u32, name: &str) {
     let kill = std::process::Command::new("kill").args(["-s", name, "--", &id.to_string()]).output();
     kill.expect("kill runs");

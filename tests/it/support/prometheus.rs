@@ -1,22 +1,23 @@
-//! A strict reader of Prometheus's text format, version 0.0.4: what it does not take, a scrape might not take either.
+//! A strict parser of Prometheus's text format, version 0.0.4.
 //!
-//! Beyond the grammar it holds that every family has HELP and TYPE once and before its samples, that the samples of a family stand
-//! together, that no series is there twice, and that counters and histograms are what their names say.
+//! Beyond the grammar it checks that every family has HELP and TYPE once and before its samples, that the samples of a
+//! family are contiguous, that each series occurs once, and that the names of counters and histograms follow the
+//! conventions.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details>
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A page as it was read.
+/// A parsed page.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    /// The families and their kinds.
+    /// The kind of each family.
     pub(crate) families: BTreeMap<String, String>,
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
 impl Page {
-    /// Reads it.
+    /// Parses a page.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let (mut page, mut helped, mut current) = (Self::default(), BTreeSet::new(), String::new());
         if !text.ends_with('\n') {
@@ -58,7 +59,7 @@ impl Page {
         Ok(page)
     }
 
-    /// The sum of the samples with these labels.
+    /// Returns the sum of the samples with these labels.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |set: &BTreeMap<String, String>| {
             labels.iter().all(|(label, value)| set.get(*label).is_some_and(|other| other == value))
@@ -66,7 +67,7 @@ impl Page {
         self.samples.iter().filter(|(other, set, _)| other == name && has(set)).map(|(.., value)| value).sum()
     }
 
-    /// Buckets only grow, and the last, without end, is the count.
+    /// Checks that buckets are cumulative and that the `+Inf` bucket is the count.
     fn histograms(&self) -> Result<(), String> {
         let mut groups = BTreeMap::<_, Vec<(f64, f64)>>::new();
         for (name, labels, value) in self.samples.iter().filter(|(_, labels, _)| labels.contains_key("le")) {
@@ -87,7 +88,7 @@ impl Page {
     }
 }
 
-/// `name{label="value",…} number`; a time stamp is allowed by the format, and never served here.
+/// Parses `name{label="value",…} number`. The format also allows a timestamp, which the stack never writes.
 fn sample(line: &str) -> Result<(String, BTreeMap<String, String>, f64), String> {
     let end = line.find(['{', ' ']).ok_or("no value")?;
     let (name, mut rest) = line.split_at(end);
@@ -114,7 +115,7 @@ fn sample(line: &str) -> Result<(String, BTreeMap<String, String>, f64), String>
     }
 }
 
-/// The text up to the quote that ends it, and what follows.
+/// Returns the text up to its closing quote, and the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let (mut value, mut chars) = (String::new(), text.char_indices());
     loop {

@@ -1,7 +1,7 @@
-//! A TCP proxy before the broker that behaves as bad networks do: slow, silent, or cut at a chosen place.
+//! A TCP proxy before the broker that simulates a bad network: slow, silent, or cut at a chosen place.
 //!
-//! It reads AMQP's frames so far that it knows a publish and an acknowledgement when it sees one
-//! (<https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, 2.3.5), and changes none of them.
+//! It parses AMQP frames only to detect publishes and acknowledgements
+//! (<https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, 2.3.5), and does not change them.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,28 +15,28 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// A cut happens within this time of being asked for, or its test has no traffic.
+/// The time limit of a cut; beyond it the test has no traffic.
 const CUT_TIME_MAX: Duration = Duration::from_secs(60);
 const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Type, channel and size before a frame's payload; one byte after it.
+/// The bytes of type, channel and size before the payload of a frame. One byte follows the payload.
 const FRAME_HEAD_BYTES: usize = 7;
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
-/// Where every connection is cut, with an RST to both sides.
+/// The place where every connection is cut, with an RST to both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Here and now.
+    /// At once.
     Now,
-    /// In the middle of the next publish: the broker gets a part of it.
+    /// Within the next publish, of which the broker gets a part.
     InWrite,
-    /// Between a publish, which the broker gets, and its confirm: the client gets nothing that the broker says after it.
+    /// Between the next publish, which the broker gets, and its confirm, which the client does not get.
     BeforeAnswer,
     /// Before the next acknowledgement of a consumer, which the broker does not get.
     BeforeAck,
 }
 
-/// The proxy. Its connections end with it.
+/// The proxy. Dropping it ends its connections.
 pub(crate) struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ pub(crate) struct Proxy {
 struct Shared {
     delay: Mutex<Duration>,
     armed: Mutex<Option<Cut>>,
-    /// How often everything was cut. Whoever sees it change ends with an RST.
+    /// The number of cuts. A connection that sees it change ends with an RST.
     cuts: watch::Sender<usize>,
     silent: watch::Sender<bool>,
     connections: AtomicUsize,
@@ -61,16 +61,16 @@ enum Direction {
     FromBroker,
 }
 
-/// What a connection's two directions know of each other.
+/// State shared by the two directions of a connection.
 #[derive(Default)]
 struct Line {
-    /// A publish was forwarded, and what comes back is not to arrive.
+    /// A publish was forwarded; its confirm must not arrive.
     answer_is_due: AtomicBool,
 }
 
 impl Proxy {
-    /// Starts it before the broker on a loopback port. The management API is found beside it, as beside the broker, and is
-    /// neither cut nor slowed.
+    /// Starts the proxy on a loopback port. The management API has the same port offset as at the broker and is neither
+    /// cut nor delayed.
     pub(crate) async fn start(broker: u16) -> Self {
         let (amqp, management) = listen().await;
         let port = amqp.local_addr().expect("an address").port();
@@ -90,27 +90,27 @@ impl Proxy {
         Self { port, shared, _acceptors: acceptors }
     }
 
-    /// Where it listens.
+    /// Returns the port of the proxy.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Delays what is read from now on by this much in each direction. However slow, as much as comes is under way at once.
+    /// Delays the bytes read from now on in each direction. The bandwidth is not limited.
     pub(crate) fn delay(&self, each_way: Duration) {
         *self.shared.delay.lock().expect("no panic") = each_way;
     }
 
-    /// Forwards nothing any more, in either direction, and closes nothing either: the network is gone and nobody knows.
+    /// Stops forwarding in both directions without closing a connection, as a network that drops every packet.
     pub(crate) fn silence(&self) {
         self.shared.silent.send_replace(true);
     }
 
-    /// Forwards what was held back, and all that follows.
+    /// Resumes forwarding, starting with the bytes held back.
     pub(crate) fn resume(&self) {
         self.shared.silent.send_replace(false);
     }
 
-    /// Cuts every connection, at this place of the first that comes there; waits until it has happened.
+    /// Cuts every connection when the first of them reaches `place`. Waits for the cut.
     pub(crate) async fn cut(&self, place: Cut) {
         if place == Cut::Now {
             self.shared.cut();
@@ -122,12 +122,12 @@ impl Proxy {
         assert!(happened.is_ok(), "{place:?}: no connection came there within {CUT_TIME_MAX:?}");
     }
 
-    /// Connections accepted so far.
+    /// Returns the number of connections accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Bytes forwarded so far: to the broker, and from it.
+    /// Returns the number of bytes forwarded so far to and from the broker.
     pub(crate) fn bytes(&self) -> (usize, usize) {
         let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
         (load(&self.shared.bytes_to_broker), load(&self.shared.bytes_from_broker))
@@ -145,7 +145,7 @@ impl Shared {
     }
 }
 
-/// Two free ports, as far apart as a broker's two.
+/// Binds two free ports with the offset of the management API.
 async fn listen() -> (TcpListener, TcpListener) {
     loop {
         let amqp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free loopback port");
@@ -168,11 +168,11 @@ where
     }
 }
 
-/// Forwards one connection until both sides have ended it, or it is cut.
+/// Forwards one connection until both sides have closed it or it is cut.
 async fn connection(mut client: TcpStream, broker: u16, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
     let Some(mut broker) = connect(broker).await else { return reset(&client) };
-    // Small frames go at once: the delay is the one that was asked for.
+    // No Nagle delay: small frames are sent at once.
     let _ = client.set_nodelay(true);
     let line = Line::default();
     let was_cut = {
@@ -198,12 +198,12 @@ async fn connect(port: u16) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// What is dropped next ends with an RST, and what was not sent yet is lost.
+/// Makes the socket end with an RST when it is dropped; unsent bytes are lost.
 fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-/// One direction: whatever is read goes on after the delay, in order.
+/// Forwards one direction, in order, after the delay.
 async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Direction, shared: &Shared, line: &Line) {
     let (sender, mut chunks) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let reading = async move {
@@ -233,7 +233,7 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Directio
             count.fetch_add(forwarded.len(), Ordering::Relaxed);
             if cut {
                 shared.cut();
-                // The connection ends where it waits for cuts.
+                // The task that waits for cuts ends the connection.
                 std::future::pending::<()>().await;
             }
         }
@@ -242,7 +242,7 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Directio
     futures_util::future::join(reading, writing).await;
 }
 
-/// How much of these whole frames is forwarded, and whether everything is cut then.
+/// Returns how many bytes of these whole frames are forwarded, and whether the connection is then cut.
 fn decide<'f>(frames: &'f [u8], direction: Direction, shared: &Shared, line: &Line) -> (&'f [u8], bool) {
     match direction {
         Direction::ToBroker => {
@@ -268,17 +268,17 @@ fn decide<'f>(frames: &'f [u8], direction: Direction, shared: &Shared, line: &Li
 
 // ---- frames --------------------------------------------------------------------------------------------------------------
 
-/// Class and method, as a method frame's payload begins.
+/// Class and method at the start of the payload of a method frame.
 const PUBLISH: [u8; 4] = [0, 60, 0, 40];
 const ACK: [u8; 4] = [0, 60, 0, 80];
 const METHOD_FRAME: u8 = 1;
 
-/// What was read and is not a whole frame yet.
+/// Bytes that do not form a whole frame yet.
 #[derive(Default)]
 struct Frames(Vec<u8>);
 
 impl Frames {
-    /// Adds what was read; answers the whole frames there are now.
+    /// Adds bytes. Returns the whole frames.
     fn complete(&mut self, read: &[u8]) -> Vec<u8> {
         self.0.extend_from_slice(read);
         let mut end = 0;
@@ -289,7 +289,7 @@ impl Frames {
     }
 }
 
-/// The length of the frame, or protocol header, at the start; none while it is not complete.
+/// Returns the length of the first frame or protocol header; `None` if it is incomplete.
 fn frame_bytes(bytes: &[u8]) -> Option<usize> {
     let frame = match bytes {
         [b'A', ..] => PROTOCOL_HEADER.len(),
@@ -299,7 +299,7 @@ fn frame_bytes(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= frame).then_some(frame)
 }
 
-/// Where the first of these methods begins, among whole frames.
+/// Returns the position of the first of these methods among whole frames.
 fn find(frames: &[u8], method: [u8; 4]) -> Option<usize> {
     let mut start = 0;
     while let Some(bytes) = frame_bytes(&frames[start..]) {

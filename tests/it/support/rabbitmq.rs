@@ -1,7 +1,7 @@
-//! A virtual host of its own for each test, on the RabbitMQ that `tests/run` started, and what tests ask and tell that broker:
-//! declarations over the management API, messages over AMQP.
+//! A separate virtual host for each test, on the RabbitMQ that `tests/run` started: declarations over the management
+//! API, messages over AMQP.
 //!
-//! Everything waits for facts, never for time alone. The management API is at the AMQP port + 10000.
+//! Waits end by a condition, never by time alone. The management API is at the AMQP port + 10000.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -17,19 +17,19 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-/// Names the broker: an AMQP URL with credentials and without a virtual host.
+/// The variable with the URL of the broker: AMQP, with credentials and without a virtual host.
 pub(crate) const RABBITMQ_URL: &str = "SLUICEGATE_RABBITMQ_URL";
 
-/// What must happen on the broker has happened after this. Its statistics are up to 5 s old.
+/// The time limit of a condition on the broker, whose statistics are up to 5 s old.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// A fact is asked for again after this.
+/// The interval at which a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// What our own connection is called, so that it is not taken for one of the product's.
+/// The name of the test's connection, which distinguishes it from the product's connections.
 const OUR_NAME: &str = "tests";
-/// From the AMQP port to that of the management API.
+/// The offset from the AMQP port to the port of the management API.
 pub(crate) const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 
-/// A virtual host with a random name. It is deleted when this is dropped; [`Vhost::delete`] does it sooner.
+/// A virtual host with a random name. Dropping this value deletes it; [`Vhost::delete`] does so earlier.
 pub(crate) struct Vhost {
     name: String,
     broker: Broker,
@@ -38,7 +38,7 @@ pub(crate) struct Vhost {
     deleted: bool,
 }
 
-/// Where the broker is.
+/// The address of the broker.
 #[derive(Clone)]
 struct Broker {
     host: String,
@@ -47,7 +47,7 @@ struct Broker {
     password: String,
 }
 
-/// A message as it was found in a queue. It is not there any more.
+/// A message taken from a queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) exchange: String,
@@ -59,14 +59,14 @@ pub(crate) struct Message {
 }
 
 impl Vhost {
-    /// A virtual host on the broker that `tests/run` started.
+    /// Creates a virtual host on the broker that `tests/run` started.
     pub(crate) async fn create() -> Self {
         let url = std::env::var(RABBITMQ_URL);
         let url = url.unwrap_or_else(|_| panic!("{RABBITMQ_URL} is not set: ./tests/run starts RabbitMQ and sets it"));
         Self::at(url).await
     }
 
-    /// A virtual host on another broker, by its AMQP URL with credentials.
+    /// Creates a virtual host on the broker at this AMQP URL with credentials.
     pub(crate) async fn at(url: impl AsRef<str>) -> Self {
         let broker = Broker::parse(url.as_ref());
         let vhost = Self {
@@ -83,28 +83,28 @@ impl Vhost {
         vhost
     }
 
-    /// Its name.
+    /// Returns the name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// `amqp://USER:PASSWORD@HOST:PORT/NAME`.
+    /// Returns `amqp://USER:PASSWORD@HOST:PORT/NAME`.
     pub(crate) fn url(&self) -> String {
         self.url_at(self.broker.port)
     }
 
-    /// The same through another port of the loopback address, where a proxy listens.
+    /// Returns the URL with another port, where a proxy listens.
     pub(crate) fn url_at(&self, port: u16) -> String {
         let Broker { host, user, password, .. } = &self.broker;
         format!("amqp://{user}:{password}@{host}:{port}/{}", self.name)
     }
 
-    /// The broker's AMQP port.
+    /// Returns the AMQP port of the broker.
     pub(crate) fn port(&self) -> u16 {
         self.broker.port
     }
 
-    /// Deletes it with all it holds, and closes its connections.
+    /// Deletes the virtual host with its messages, and closes its connections.
     pub(crate) async fn delete(mut self) {
         self.manage(Method::DELETE, &format!("vhosts/{}", self.name), None).await;
         self.deleted = true;
@@ -112,44 +112,44 @@ impl Vhost {
 
     // ---- declarations --------------------------------------------------------------------------------------------------
 
-    /// A durable quorum queue.
+    /// Declares a durable quorum queue.
     pub(crate) async fn declare_queue(&self, queue: &str) {
         self.declare_queue_with(queue, json!({})).await;
     }
 
-    /// A durable quorum queue with more arguments, such as `{"x-message-ttl": 1000}`.
+    /// Declares a durable quorum queue with more arguments, such as `{"x-message-ttl": 1000}`.
     pub(crate) async fn declare_queue_with(&self, queue: &str, mut arguments: Value) {
         arguments["x-queue-type"] = json!("quorum");
         let declaration = json!({ "durable": true, "arguments": arguments });
         self.manage(Method::PUT, &self.path("queues", queue), Some(declaration)).await;
     }
 
-    /// A durable exchange; `kind` is `topic`, `fanout`, `direct` or `headers`.
+    /// Declares a durable exchange; `kind` is `topic`, `fanout`, `direct` or `headers`.
     pub(crate) async fn declare_exchange(&self, exchange: &str, kind: &str) {
         let declaration = json!({ "durable": true, "type": kind });
         self.manage(Method::PUT, &self.path("exchanges", exchange), Some(declaration)).await;
     }
 
-    /// A binding from an exchange to a queue.
+    /// Binds a queue to an exchange.
     pub(crate) async fn bind(&self, exchange: &str, queue: &str, routing_key: &str) {
         let path = format!("bindings/{}/e/{}/q/{}", self.name, segment(exchange), segment(queue));
         self.manage(Method::POST, &path, Some(json!({ "routing_key": routing_key }))).await;
     }
 
-    /// A policy on the queues whose names match, such as `{"max-length": 1}`.
+    /// Sets a policy on the queues whose names match, such as `{"max-length": 1}`.
     pub(crate) async fn set_policy(&self, name: &str, pattern: &str, definition: Value) {
         let policy = json!({ "pattern": pattern, "definition": definition, "apply-to": "queues" });
         self.manage(Method::PUT, &self.path("policies", name), Some(policy)).await;
     }
 
-    /// Deletes a queue with all it holds.
+    /// Deletes a queue with its messages.
     pub(crate) async fn delete_queue(&self, queue: &str) {
         self.manage(Method::DELETE, &self.path("queues", queue), None).await;
     }
 
-    // ---- what is there -------------------------------------------------------------------------------------------------
+    // ---- queries -------------------------------------------------------------------------------------------------------
 
-    /// Every queue with its messages, those handed out and not yet acknowledged included. Up to 5 s old.
+    /// Returns every queue with its number of messages, unacknowledged ones included. Up to 5 s old.
     pub(crate) async fn counts(&self) -> BTreeMap<String, u64> {
         let path = format!("queues/{}?disable_stats=true&enable_queue_totals=true", self.name);
         let queues = self.manage(Method::GET, &path, None).await;
@@ -158,7 +158,7 @@ impl Vhost {
         queues.iter().map(|queue| (queue["name"].as_str().expect("a name").to_owned(), count(queue))).collect()
     }
 
-    /// The messages of a queue that nobody has been handed, as of now.
+    /// Returns the number of ready messages of a queue.
     pub(crate) async fn ready(&self, queue: &str) -> u32 {
         let channel = self.channel().await;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
@@ -168,7 +168,7 @@ impl Vhost {
         count
     }
 
-    /// Waits until so many messages are ready in a queue.
+    /// Waits until a queue has `count` ready messages.
     pub(crate) async fn until_ready(&self, queue: &str, count: u32) {
         until(format!("{queue} has {count} messages"), PATIENCE, async || {
             (self.ready(queue).await == count).then_some(())
@@ -176,7 +176,7 @@ impl Vhost {
         .await;
     }
 
-    /// Takes every message that is ready in a queue, in order.
+    /// Takes every ready message of a queue, in order.
     pub(crate) async fn drain(&self, queue: &str) -> Vec<Message> {
         let channel = self.channel().await;
         let mut messages = Vec::new();
@@ -186,12 +186,12 @@ impl Vhost {
             got.ack(BasicAckOptions::default()).await.expect("the channel is open");
             messages.push(Message::of(got.delivery));
         }
-        // The answer to this comes after the broker saw the acknowledgements.
+        // The broker answers this after it has processed the acknowledgements.
         close(&channel).await;
         messages
     }
 
-    /// Waits until so many messages were taken from a queue, and answers them in the order they came.
+    /// Takes `count` messages from a queue, waiting for them. Returns them in order.
     pub(crate) async fn until_drained(&self, queue: &str, count: usize) -> Vec<Message> {
         let mut messages = Vec::new();
         until(format!("{count} messages came from {queue}"), PATIENCE, async || {
@@ -202,7 +202,7 @@ impl Vhost {
         messages
     }
 
-    // ---- what is done --------------------------------------------------------------------------------------------------
+    // ---- actions -------------------------------------------------------------------------------------------------------
 
     /// Publishes one message and waits for the confirm; a message that reaches no queue fails the test.
     pub(crate) async fn publish(&self, exchange: &str, routing_key: &str, properties: BasicProperties, body: &[u8]) {
@@ -215,7 +215,8 @@ impl Vhost {
         close(&channel).await;
     }
 
-    /// The connections to this virtual host but our own whose client's name has this text: their names on the broker.
+    /// Returns the names, on the broker, of the connections to this virtual host whose client name contains `text`,
+    /// without the test's own.
     pub(crate) async fn connections(&self, client: &str) -> Vec<String> {
         let connections = self.manage(Method::GET, &format!("vhosts/{}/connections", self.name), None).await;
         let connections = connections.as_array().expect("a list of connections");
@@ -225,7 +226,7 @@ impl Vhost {
         wanted.filter_map(|each| Some(each["name"].as_str()?.to_owned())).collect()
     }
 
-    /// Makes the broker close every connection but ours; answers how many.
+    /// Makes the broker close every connection except the test's. Returns their number.
     pub(crate) async fn close_connections(&self) -> usize {
         let names = self.connections("").await;
         for name in &names {
@@ -234,7 +235,7 @@ impl Vhost {
         names.len()
     }
 
-    /// Asks the management API; the path starts after `/api/`. Fails the test unless the answer is a success.
+    /// Calls the management API; `path` starts after `/api/`. Fails the test unless the answer is a success.
     pub(crate) async fn manage(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.ask(method.clone(), path, body).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
@@ -252,12 +253,12 @@ impl Vhost {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// `KIND/VHOST/NAME`, encoded.
+    /// Returns `KIND/VHOST/NAME`, percent-encoded.
     fn path(&self, kind: &str, name: &str) -> String {
         format!("{kind}/{}/{}", self.name, segment(name))
     }
 
-    /// A channel of its own, on our connection: an error on one closes it.
+    /// Opens a new channel, because an error closes a channel.
     pub(crate) async fn channel(&self) -> Channel {
         let mut connection = self.connection.lock().await;
         if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
@@ -269,17 +270,17 @@ impl Vhost {
 }
 
 impl Drop for Vhost {
-    /// Also when a test fails. What cannot be deleted stays: the broker of `tests/run` ends with it.
+    /// Deletes the virtual host even if the test fails. On an error it stays until `tests/run` stops the broker.
     fn drop(&mut self) {
         if self.deleted {
             return;
         }
         let (url, broker) = (self.broker.management(&format!("vhosts/{}", self.name)), self.broker.clone());
-        // The test's own runtime may be the one that is ending.
+        // The runtime of the test may be shutting down.
         let deleting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let request = Client::new().delete(url).basic_auth(broker.user, Some(broker.password)).timeout(PATIENCE);
-            // Sent inside: it looks for the runtime at once.
+            // Created within the runtime, which the client needs.
             let _ = runtime.block_on(async { request.send().await });
         });
         let _ = deleting.join();
@@ -298,17 +299,17 @@ impl Message {
         }
     }
 
-    /// The body, which must be UTF-8.
+    /// Returns the body, which must be UTF-8.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("UTF-8")
     }
 
-    /// A header, if it is there.
+    /// Returns a header.
     pub(crate) fn header(&self, name: &str) -> Option<&AMQPValue> {
         self.properties.headers().as_ref()?.inner().get(name)
     }
 
-    /// A header that is text, if it is there.
+    /// Returns a text header.
     pub(crate) fn header_text(&self, name: &str) -> Option<&str> {
         match self.header(name)? {
             AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
@@ -317,7 +318,7 @@ impl Message {
         }
     }
 
-    /// A header that is a whole number, if it is there.
+    /// Returns an integer header.
     pub(crate) fn header_number(&self, name: &str) -> Option<i64> {
         match *self.header(name)? {
             AMQPValue::ShortShortInt(number) => Some(number.into()),
@@ -333,9 +334,9 @@ impl Message {
 }
 
 impl Broker {
-    /// Reads `amqp://USER:PASSWORD@HOST:PORT`, with or without a path.
+    /// Parses `amqp://USER:PASSWORD@HOST:PORT`, with or without a path.
     fn parse(url: &str) -> Self {
-        let url = reqwest::Url::parse(url).unwrap_or_else(|error| panic!("{url} is no AMQP URL: {error}"));
+        let url = reqwest::Url::parse(url).unwrap_or_else(|error| panic!("{url} is not an AMQP URL: {error}"));
         Self {
             host: url.host_str().expect("a host").to_owned(),
             port: url.port().expect("a port"),
@@ -349,7 +350,7 @@ impl Broker {
     }
 }
 
-/// Waits for a fact.
+/// Waits for a condition.
 pub(crate) async fn until<T>(fact: impl Display, time_max: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -365,7 +366,7 @@ async fn close(channel: &Channel) {
     let _ = channel.close(200, "done".into()).await;
 }
 
-/// A name as one segment of a path.
+/// Returns a name encoded as one path segment.
 fn segment(name: &str) -> String {
     name.bytes().fold(String::new(), |mut out, byte| {
         match byte {

@@ -1,7 +1,8 @@
-//! The SQS service a case runs against: the embedded engine or LocalStack, behind the real AWS SDK client.
+//! The SQS service of a case: the embedded engine or LocalStack, used through the AWS SDK.
 //!
-//! A case says what AWS documents. Where LocalStack is known to differ the case carries the AWS page and what LocalStack
-//! does instead, so that a change on either side is noticed. The embedded engine is always held to AWS.
+//! A case asserts what AWS documents. Where LocalStack is known to differ, the case names the AWS page and the
+//! behaviour of LocalStack, so that a change on either side fails the test. The embedded engine must always behave as
+//! AWS does.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -15,20 +16,20 @@ use aws_sdk_sqs::operation::send_message::SendMessageOutput;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use sqs_emulator::{Clock, Sqs, SqsConfig};
 
-/// Names the LocalStack to use; `tests/run` starts one and sets it.
+/// The variable with the URL of LocalStack, set by `tests/run`.
 pub(crate) const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
 
-/// The longest that a case may wait for something that must happen.
+/// The time limit of a wait in a case.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Which implementation of SQS is asked.
+/// The implementation of SQS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Embedded,
     LocalStack,
 }
 
-/// Runs a case against a service of this kind. A hang is a failure with a name.
+/// Runs a case against a service of this kind, with a time limit.
 pub(crate) fn run_case(kind: Kind, time_max: Duration, case: impl AsyncFnOnce(&Service)) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -39,7 +40,7 @@ pub(crate) fn run_case(kind: Kind, time_max: Duration, case: impl AsyncFnOnce(&S
     });
 }
 
-/// Each case of these modules as a test on the embedded engine and as one on LocalStack, by `run` of the module that says so.
+/// Defines a test on the embedded engine and one on LocalStack for each case, run by `run` of the calling module.
 macro_rules! on_both_services {
     ($($module:ident: $($case:ident)+;)+) => {
         mod embedded {
@@ -56,7 +57,7 @@ macro_rules! on_both_services {
 }
 pub(crate) use on_both_services;
 
-/// One SQS endpoint and a client for it.
+/// An SQS endpoint and a client for it.
 pub(crate) struct Service {
     pub(crate) sqs: Client,
     pub(crate) url: String,
@@ -65,7 +66,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts the embedded engine on a free loopback port, or takes the LocalStack that `tests/run` started.
+    /// Starts the embedded engine on a free loopback port, or uses the LocalStack that `tests/run` started.
     pub(crate) async fn start(kind: Kind) -> Self {
         let url = match kind {
             Kind::Embedded => embedded().await,
@@ -77,7 +78,7 @@ impl Service {
         Self::of(kind, &url)
     }
 
-    /// The embedded engine of a running stack, or another endpoint, without any claim of how it behaves.
+    /// Returns a service at a URL, for tests that do not check differences between implementations.
     pub(crate) fn at(url: &str) -> Self {
         Self::of(Kind::Embedded, url)
     }
@@ -94,13 +95,13 @@ impl Service {
         Self { sqs: Client::from_conf(config), url: url.to_owned(), kind, mismatches: Mutex::default() }
     }
 
-    /// The URL of a queue that exists.
+    /// Returns the URL of an existing queue.
     pub(crate) async fn find(&self, name: &str) -> String {
         let answer = self.sqs.get_queue_url().queue_name(name).send().await.expect("the queue exists");
         answer.queue_url.expect("a queue URL")
     }
 
-    /// Creates a queue with a name of its own (and `.fifo` at its end when the attributes say FIFO); answers its URL.
+    /// Creates a queue with a unique name, which ends in `.fifo` if the attributes say FIFO. Returns its URL.
     pub(crate) async fn queue(&self, attributes: &[(QueueAttributeName, &str)]) -> String {
         let fifo = attributes.iter().any(|(name, _)| *name == QueueAttributeName::FifoQueue);
         let mut request = self.sqs.create_queue().queue_name(unique("q", if fifo { ".fifo" } else { "" }));
@@ -110,14 +111,14 @@ impl Service {
         request.send().await.expect("the queue is created").queue_url.expect("a queue URL")
     }
 
-    /// One attribute of a queue; empty when the service does not answer it.
+    /// Returns an attribute of a queue, empty if it is absent.
     pub(crate) async fn attribute(&self, queue_url: &str, name: QueueAttributeName) -> String {
         let answer = self.sqs.get_queue_attributes().queue_url(queue_url).attribute_names(name.clone()).send().await;
         let attributes = answer.expect("attributes are answered").attributes.unwrap_or_default();
         attributes.get(&name).cloned().unwrap_or_default()
     }
 
-    /// The ARN of a queue.
+    /// Returns the ARN of a queue.
     pub(crate) async fn arn(&self, queue_url: &str) -> String {
         self.attribute(queue_url, QueueAttributeName::QueueArn).await
     }
@@ -133,7 +134,7 @@ impl Service {
         request.message_deduplication_id(id).send().await.expect("the message is stored")
     }
 
-    /// Up to ten messages with everything known about them; waits at most `wait_s`.
+    /// Receives up to ten messages with all attributes; waits at most `wait_s`.
     pub(crate) async fn receive(&self, queue_url: &str, wait_s: i32) -> Vec<Message> {
         let request = self.sqs.receive_message().queue_url(queue_url).max_number_of_messages(10);
         let request = request.wait_time_seconds(wait_s).message_attribute_names("All");
@@ -141,7 +142,7 @@ impl Service {
         request.send().await.expect("a receive is answered").messages.unwrap_or_default()
     }
 
-    /// Receives until there are `count` messages: one receive may return fewer than are there.
+    /// Receives until `count` messages have arrived, because one receive may return fewer.
     pub(crate) async fn receive_count(&self, queue_url: &str, count: usize) -> Vec<Message> {
         let started = Instant::now();
         let mut messages = Vec::new();
@@ -171,14 +172,15 @@ impl Service {
         request.visibility_timeout(timeout_s).send().await.expect("the visibility is changed");
     }
 
-    /// Both services do as AWS documents. A mismatch is noted and the case goes on, so that one run tells all of them.
+    /// Checks a value on both services. A mismatch is recorded and the case continues, so that a run reports every
+    /// mismatch.
     pub(crate) fn check<T: PartialEq + Debug>(&self, what: &str, observed: T, aws: T) {
         if observed != aws {
             self.note(format!("{what}: observed {observed:?}, AWS does {aws:?}"));
         }
     }
 
-    /// AWS is right by `page`; LocalStack is known to do something else.
+    /// Checks a value for which LocalStack is known to differ from AWS, which documents it on `page`.
     pub(crate) fn check_differs<T: PartialEq + Debug>(
         &self,
         what: &str,
@@ -204,30 +206,30 @@ impl Service {
         self.mismatches.lock().expect("no panic while noting").push(mismatch);
     }
 
-    /// Ends the case: it failed if anything was noted.
+    /// Ends the case. Fails if a mismatch was recorded.
     pub(crate) fn finish(self) {
         let mismatches = self.mismatches.into_inner().expect("no panic while noting");
         assert!(mismatches.is_empty(), "{} mismatches, printed above", mismatches.len());
     }
 }
 
-/// The receipt handle of a received message.
+/// Returns the receipt handle of a received message.
 pub(crate) fn handle(message: &Message) -> &str {
     message.receipt_handle().expect("a receipt handle")
 }
 
-/// A system attribute of a received message; empty when it is absent.
+/// Returns a system attribute of a received message, empty if it is absent.
 pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> String {
     message.attributes().and_then(|all| all.get(&name)).cloned().unwrap_or_default()
 }
 
-/// The bodies, in the order of receipt.
+/// Returns the bodies in the order of receipt.
 pub(crate) fn bodies(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| message.body().unwrap_or_default()).collect()
 }
 
-/// What went wrong, as the SDK shows it: the modelled variant's name, or the error code where there is no variant; `ok` if
-/// nothing did.
+/// Returns the error of a call: the name of the SDK's variant, or the error code of an unmodelled error; `ok` for a
+/// success.
 pub(crate) fn fault<T, E: ProvideErrorMetadata + Debug>(result: Result<T, SdkError<E>>) -> String {
     let Err(error) = result else { return "ok".into() };
     let code = error.code().unwrap_or("no code").to_owned();
@@ -239,7 +241,7 @@ pub(crate) fn fault<T, E: ProvideErrorMetadata + Debug>(result: Result<T, SdkErr
     }
 }
 
-/// A name no other case and no earlier run used.
+/// Returns a name unused by other cases and earlier runs.
 pub(crate) fn unique(prefix: &str, suffix: &str) -> String {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos();
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
@@ -247,12 +249,12 @@ pub(crate) fn unique(prefix: &str, suffix: &str) -> String {
     format!("{prefix}-{nanos}-{}-{count}{suffix}", std::process::id())
 }
 
-/// Starts an embedded engine on a free loopback port; answers its URL.
+/// Starts an embedded engine on a free loopback port. Returns its URL.
 pub(crate) async fn embedded() -> String {
     embedded_with(Arc::new(|_| None)).await
 }
 
-/// The same, with secrets by their names.
+/// Starts an embedded engine with secrets by name. Returns its URL.
 pub(crate) async fn embedded_with(secrets: sluicegate_local::secrets::SecretLookup) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

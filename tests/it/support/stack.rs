@@ -1,4 +1,4 @@
-//! A running `cargo local`, on ports of its own, as a developer starts it.
+//! A running `cargo local` on free ports.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,14 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::cargo;
 use super::processes::{self, Process};
 
-/// Building the functions from nothing is part of the start.
+/// The time limit of the start, which includes building the functions.
 const START_TIME_MAX: Duration = Duration::from_secs(900);
-/// Ctrl-C has ended everything after this.
+/// The time limit of a stop by Ctrl-C.
 const STOP_TIME_MAX: Duration = Duration::from_secs(15);
-/// Facts about a message are asked for again after this.
+/// The interval at which a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The stack, its addresses and everything it printed.
+/// The stack, its addresses and its output.
 pub(crate) struct Stack {
     pub(crate) http: Client,
     pub(crate) gateway: String,
@@ -70,7 +70,7 @@ impl Stack {
         stack
     }
 
-    /// Waits for a fact; shows what the stack printed when it does not come true.
+    /// Waits for a condition. On a timeout it shows the output of the stack.
     pub(crate) async fn until<T>(&self, fact: &str, time_max: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         let started = Instant::now();
         loop {
@@ -82,13 +82,13 @@ impl Stack {
         }
     }
 
-    /// A message's timeline, if the stack knows the message.
+    /// Returns the timeline of a message, if the stack has recorded it.
     pub(crate) async fn timeline(&self, id: &str) -> Option<Value> {
         let answer = self.http.get(format!("{}/messages/{id}", self.admin)).send().await.expect("admin answers");
         if answer.status() != 200 { None } else { Some(answer.json().await.expect("JSON")) }
     }
 
-    /// Waits until a message is in `state` and answers its timeline.
+    /// Waits until a message is in `state`. Returns its timeline.
     pub(crate) async fn until_state(&self, id: &str, state: &str, time_max: Duration) -> Value {
         self.until(&format!("message {id} is {state}"), time_max, async || {
             self.timeline(id).await.filter(|timeline| timeline["state"] == state)
@@ -96,21 +96,21 @@ impl Stack {
         .await
     }
 
-    /// The last lines the stack printed.
+    /// Returns the last lines that the stack printed.
     pub(crate) fn printed(&self) -> String {
         let printed = self.printed.lock().expect("no panic while reading");
         printed[printed.len().saturating_sub(60)..].join("\n")
     }
 
-    /// The function processes that run now.
+    /// Returns the running function processes.
     pub(crate) fn functions(&self) -> Vec<Process> {
         let descendants = processes::descendants(self.child.id().expect("it runs"));
-        // The kernel keeps the first 15 bytes of a name, and RabbitMQ's binaries have longer ones.
+        // The kernel keeps 15 bytes of a name; the names of RabbitMQ's binaries are longer.
         let function = |each: &Process| ["ingress", "consumer"].iter().any(|name| each.name.starts_with(name));
         descendants.into_iter().filter(function).collect()
     }
 
-    /// Presses Ctrl-C and waits for the end.
+    /// Sends SIGINT and waits for the end.
     pub(crate) async fn stop(mut self) {
         let id = self.child.id().expect("it runs");
         processes::signal(id, "INT");
@@ -133,7 +133,7 @@ fn read(
     });
 }
 
-/// The steps of a timeline by their names.
+/// Returns the names of the steps of a timeline.
 pub(crate) fn steps(timeline: &Value) -> Vec<&str> {
     let steps = timeline["steps"].as_array().expect("steps");
     steps.iter().map(|step| step["step"].as_str().expect("a name")).collect()

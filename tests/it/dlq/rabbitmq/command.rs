@@ -1,4 +1,4 @@
-//! `sluicegate dlq … --rabbitmq-url`, as a person types it.
+//! The command `sluicegate dlq … --rabbitmq-url` as a process.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::{long, park, table, vhost};
 use crate::rabbitmq::consumer;
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
-/// The command on this virtual host.
+/// Returns the command with the address of this virtual host.
 fn on(vhost: &Vhost, arguments: &[&str]) -> tokio::process::Command {
     let mut command = dlq(arguments);
     command.args(["--rabbitmq-url", &vhost.url()]);
@@ -67,7 +67,7 @@ async fn a_redrive_that_is_killed_again_and_again_loses_nothing() {
     loop {
         let before = vhost.ready("q").await;
         let mut command = on(&vhost, &["redrive", "q.dlq"]).spawn().expect("the command starts");
-        // In the middle, each time another.
+        // A random moment of the redrive.
         let enough = before + fastrand::u32(1..300);
         let ended = until("it works or ends", PATIENCE, async || {
             let ended = command.try_wait().expect("its state is known");
@@ -88,9 +88,9 @@ async fn a_redrive_that_is_killed_again_and_again_loses_nothing() {
     let messages = vhost.drain("q").await;
     let ids: BTreeSet<_> = messages.iter().filter_map(|message| message.message_id.clone()).collect();
     println!("{killed} killed; {} repeats", messages.len() - count);
-    assert!(killed >= 2, "only {killed} were killed: it shows nothing");
-    assert_eq!(ids.len(), count, "each is there");
-    assert!(messages.len() - count <= killed * 10, "no more twice than were under way");
+    assert!(killed >= 2, "only {killed} redrives were killed, at least 2 are needed");
+    assert_eq!(ids.len(), count, "every message is still there");
+    assert!(messages.len() - count <= killed * 10, "no more duplicates than messages in flight");
     assert_eq!(vhost.ready("q.dlq").await, 0);
     vhost.delete().await;
 }

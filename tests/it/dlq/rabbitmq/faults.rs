@@ -1,4 +1,5 @@
-//! Nothing is lost when connections break: at worst a message is in the dead-letter queue and at its destination.
+//! Cut connections during a redrive lose no message. At worst it is both in the dead-letter queue and at its
+//! destination.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use super::{park, vhost};
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
-/// Each is about a second.
+/// Rounds of the random test. A round takes about a second.
 const ROUNDS: usize = 12;
 const MESSAGES: usize = 12;
 const STEPS: usize = 30;
@@ -20,7 +21,7 @@ async fn open(vhost: &Vhost, proxy: &Proxy) -> RabbitmqDeadLetterQueue {
     RabbitmqDeadLetterQueue::open(&address, "q.dlq").await.expect("open")
 }
 
-/// Ids that are in a queue, with how often, once its messages are no longer held.
+/// Returns the ids in a queue and how often each occurs, once every consumer has disconnected.
 async fn ids(vhost: &Vhost, queue: &str) -> BTreeMap<String, usize> {
     until("the broker has seen the end of the connections", PATIENCE, async || {
         vhost.connections("sluicegate").await.is_empty().then_some(())
@@ -28,7 +29,7 @@ async fn ids(vhost: &Vhost, queue: &str) -> BTreeMap<String, usize> {
     .await;
     let mut ids = BTreeMap::new();
     for message in vhost.drain(queue).await {
-        *ids.entry(message.message_id.expect("it was sent with one")).or_default() += 1;
+        *ids.entry(message.message_id.expect("every message was sent with an id")).or_default() += 1;
     }
     ids
 }
@@ -61,7 +62,7 @@ async fn a_cut_before_the_acknowledgement_leaves_the_message_in_both() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn nothing_is_lost_whatever_is_done_in_whatever_order_and_wherever_it_is_cut() {
+async fn random_operations_with_random_cuts_lose_nothing() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -75,11 +76,11 @@ async fn nothing_is_lost_whatever_is_done_in_whatever_order_and_wherever_it_is_c
     println!("{seen:?}");
     assert!(
         [seen.redriven, seen.deleted, seen.unknown, seen.cuts, seen.twice].iter().all(|count| *count > 0),
-        "it shows nothing: {seen:?}"
+        "the run did not exercise every kind of event: {seen:?}"
     );
 }
 
-/// What happened, so that a test in which nothing happens is seen.
+/// Counts of the events of a run; the test fails if a kind of event did not occur.
 #[derive(Debug, Default)]
 struct Seen {
     redriven: usize,
@@ -89,23 +90,29 @@ struct Seen {
     twice: usize,
 }
 
-/// What was told of one message.
+/// The reported results of operations on one message.
 #[derive(Debug, Default)]
-struct Told {
+struct Report {
     redriven: bool,
     perhaps_redriven: bool,
     deleted: bool,
     perhaps_deleted: bool,
 }
 
-impl Told {
+impl Report {
     fn check(&self, there: usize, here: usize) {
-        let told = format!("{there} there, {here} here, {self:?}");
-        assert!(here <= 1, "the dead-letter queue gets no copies: {told}");
-        assert!(there + here > 0 || self.deleted || self.perhaps_deleted, "lost: {told}");
-        assert!(there == 0 || self.redriven || self.perhaps_redriven, "nobody sent it: {told}");
-        assert!(here == 0 || !(self.redriven || self.deleted), "it was removed: {told}");
-        assert!(there == 1 || self.perhaps_redriven || !self.redriven, "once: {told}");
+        let state = format!("{there} there, {here} here, {self:?}");
+        assert!(here <= 1, "the dead-letter queue gets no copies: {state}");
+        assert!(there + here > 0 || self.deleted || self.perhaps_deleted, "lost: {state}");
+        assert!(there == 0 || self.redriven || self.perhaps_redriven, "at the destination without a redrive: {state}");
+        assert!(
+            here == 0 || !(self.redriven || self.deleted),
+            "still in the dead-letter queue after its removal: {state}"
+        );
+        assert!(
+            there == 1 || self.perhaps_redriven || !self.redriven,
+            "duplicated or lost after a confirmed redrive: {state}"
+        );
     }
 }
 
@@ -113,7 +120,8 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
     let proxy = Proxy::start(vhost.port()).await;
     let mut queue = open(vhost, &proxy).await;
     let mut held: Vec<DeadLetter> = Vec::new();
-    let mut told: BTreeMap<String, Told> = (0..MESSAGES).map(|number| (number.to_string(), Told::default())).collect();
+    let mut reports: BTreeMap<String, Report> =
+        (0..MESSAGES).map(|number| (number.to_string(), Report::default())).collect();
     for _ in 0..STEPS {
         let chosen = (!held.is_empty()).then(|| random.usize(..held.len()));
         let is_over = match (random.u8(..12), chosen) {
@@ -128,15 +136,15 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
                 let letter = held.swap_remove(index);
                 let cut = random.choice([Cut::BeforeAnswer, Cut::BeforeAck, Cut::InWrite]).filter(|_| random.bool());
                 let result = with_cut(&proxy, cut, seen, queue.redrive(&letter, None, None)).await;
-                let told = told.get_mut(&letter.id).expect("it was letter");
-                note(result, &mut told.redriven, &mut told.perhaps_redriven)
+                let report = reports.get_mut(&letter.id).expect("a parked message");
+                note(result, &mut report.redriven, &mut report.perhaps_redriven)
             }
             (8..10, Some(index)) => {
                 let letter = held.swap_remove(index);
                 let cut = Some(Cut::BeforeAck).filter(|_| random.bool());
                 let result = with_cut(&proxy, cut, seen, queue.delete(&letter)).await;
-                let told = told.get_mut(&letter.id).expect("it was letter");
-                note(result, &mut told.deleted, &mut told.perhaps_deleted)
+                let report = reports.get_mut(&letter.id).expect("a parked message");
+                note(result, &mut report.deleted, &mut report.perhaps_deleted)
             }
             (10, _) => {
                 queue.release().await.expect("released");
@@ -156,13 +164,13 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
     }
     drop(queue);
     let (there, here) = (ids(vhost, "q").await, ids(vhost, "q.dlq").await);
-    for (id, told) in &told {
+    for (id, report) in &reports {
         let count = |queue: &BTreeMap<String, usize>| queue.get(id).copied().unwrap_or_default();
         let (there, here) = (count(&there), count(&here));
-        told.check(there, here);
-        seen.redriven += usize::from(told.redriven);
-        seen.deleted += usize::from(told.deleted);
-        seen.unknown += usize::from(told.perhaps_redriven || told.perhaps_deleted);
+        report.check(there, here);
+        seen.redriven += usize::from(report.redriven);
+        seen.deleted += usize::from(report.deleted);
+        seen.unknown += usize::from(report.perhaps_redriven || report.perhaps_deleted);
         seen.twice += usize::from(there + here > 1);
     }
 }
@@ -177,7 +185,7 @@ async fn with_cut<T>(proxy: &Proxy, cut: Option<Cut>, seen: &mut Seen, work: imp
     }
 }
 
-/// Notes what was told; whether the connection is gone.
+/// Records the result of an operation. Returns whether the connection is lost.
 fn note(result: Result<(), Error>, done: &mut bool, perhaps: &mut bool) -> bool {
     match result {
         Ok(()) => *done = true,

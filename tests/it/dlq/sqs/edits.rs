@@ -23,7 +23,7 @@ pub(super) async fn a_member_is_corrected_and_the_message_redriven(service: &Ser
             .replace("größe 😀", "fine")
             .replace(r#"}}"#, r#"},"subject":"o-2"}"#);
         let message = service.receive_one(&queues.source).await;
-        assert_eq!(message.body(), Some(expected.as_str()), "and not a byte else");
+        assert_eq!(message.body(), Some(expected.as_str()), "no other byte changes");
         assert_eq!(attribute(&message, "sluicegate-redrives"), Some("1"));
         assert_eq!(depth(service, &queues.dead).await, 0);
     }
@@ -58,7 +58,7 @@ pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Servi
     assert_eq!(depth(service, &queues.dead).await, 0);
 }
 
-pub(super) async fn a_purge_deletes_what_is_meant_and_asks_before(service: &Service) {
+pub(super) async fn a_purge_asks_and_deletes_only_what_matches(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 25).await;
     let dead = name(&queues.dead);
@@ -78,7 +78,7 @@ pub(super) async fn a_purge_deletes_what_is_meant_and_asks_before(service: &Serv
     assert_eq!((depth(service, &queues.dead).await, depth(service, &queues.source).await), (0, 0));
 }
 
-/// Runs the command with a terminal of its own, at which somebody types `answer`.
+/// Runs the command in a pseudo-terminal with `answer` as its input.
 async fn at_a_terminal(service: &Service, arguments: &[&str], answer: &str) -> Ran {
     let line = [&[BINARY.to_str().expect("UTF-8"), "dlq"], arguments, &["--endpoint-url", &service.url]].concat();
     let mut command = Command::new("script");

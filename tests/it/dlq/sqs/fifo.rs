@@ -1,4 +1,4 @@
-//! FIFO: order, held groups, deduplication.
+//! Redrives of FIFO queues: order, blocked groups, deduplication.
 
 use super::*;
 use crate::dlq::faults::{Fate, Faults};
@@ -29,7 +29,7 @@ pub(super) async fn groups_go_back_in_order(service: &Service) {
     }
 }
 
-pub(super) async fn what_a_filter_holds_keeps_its_group_back_and_that_is_told(service: &Service) {
+pub(super) async fn a_filter_that_blocks_a_group_is_reported(service: &Service) {
     let queues = Queues::create(service, true).await;
     park_fifo(service, &queues, "a", 0..15).await;
     park_fifo(service, &queues, "b", [100]).await;
@@ -41,7 +41,7 @@ pub(super) async fn what_a_filter_holds_keeps_its_group_back_and_that_is_told(se
     assert_eq!(left.iter().filter_map(|message| message.body()).collect::<Vec<_>>(), expected);
 }
 
-/// The answer to the deletion is lost, or the deletion: the command cannot tell, and its successor stores nothing twice.
+/// A deletion fails after the message was sent: the next redrive does not store it twice.
 pub(super) async fn a_redrive_that_was_cut_off_stores_a_message_once(service: &Service) {
     let queues = Queues::create(service, true).await;
     park_fifo(service, &queues, "a", 0..3).await;
@@ -60,7 +60,7 @@ pub(super) async fn a_redrive_that_was_cut_off_stores_a_message_once(service: &S
     redrive(&service.url).await.expect(0, &["3 redriven of 3"]);
     let arrived = drained(service, &queues.source).await;
     assert_eq!(arrived.iter().filter_map(|message| message.body()).collect::<Vec<_>>(), [order(0), order(1), order(2)]);
-    // A later redrive of the same messages is no repeat.
+    // A later redrive of the same messages stores them again.
     for (number, message) in arrived.iter().enumerate() {
         let request = service.sqs.send_message().queue_url(&queues.dead).message_body(order(number));
         let request = request.message_group_id("a").message_deduplication_id(format!("again-{number}"));

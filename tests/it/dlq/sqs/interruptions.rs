@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGKILL and lost answers in the middle of a redrive, and then once more: nothing is lost.
+//! Ctrl-C, SIGKILL and lost answers during a redrive, followed by a second redrive: no message is lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,10 +8,10 @@ use crate::support::processes;
 
 const MESSAGES: usize = 300;
 
-/// Every fault costs a pause, and a group waits for each of its messages.
+/// Few messages: each fault costs a pause, and a FIFO group waits for each of its messages.
 const MESSAGES_ON_A_BAD_NETWORK: usize = 100;
 
-/// Fills the dead-letter queue ten at a time.
+/// Fills the dead-letter queue in batches of ten.
 async fn fill(service: &Service, queues: &Queues, fifo: bool, count: usize) {
     let arn = service.arn(&queues.source).await;
     for chunk in (0..count).collect::<Vec<_>>().chunks(10) {
@@ -29,7 +29,7 @@ async fn fill(service: &Service, queues: &Queues, fifo: bool, count: usize) {
     }
 }
 
-/// Starts a redrive, and signals it once some messages have arrived.
+/// Starts a redrive and sends it a signal once some messages have arrived.
 async fn interrupt(service: &Service, queues: &Queues, signal: &str) -> std::process::Output {
     let arguments =
         ["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2", "--endpoint-url", &service.url];
@@ -41,7 +41,7 @@ async fn interrupt(service: &Service, queues: &Queues, signal: &str) -> std::pro
     child.wait_with_output().await.expect("it ends")
 }
 
-/// Redrives what is left, and tells how often each message arrived.
+/// Redrives the rest and returns how often each message arrived.
 async fn finish(service: &Service, queues: &Queues, count: usize) -> Vec<usize> {
     while depth(service, &queues.dead).await > 0 {
         let rest = on(service, &["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2"]).await;
@@ -54,7 +54,7 @@ async fn finish(service: &Service, queues: &Queues, count: usize) -> Vec<usize> 
     counts
 }
 
-pub(super) async fn ctrl_c_finishes_what_is_in_flight_and_releases_the_rest(service: &Service) {
+pub(super) async fn ctrl_c_completes_messages_in_flight_and_releases_the_rest(service: &Service) {
     for fifo in [false, true] {
         let queues = Queues::create(service, fifo).await;
         fill(service, &queues, fifo, MESSAGES).await;
@@ -64,9 +64,13 @@ pub(super) async fn ctrl_c_finishes_what_is_in_flight_and_releases_the_rest(serv
         assert!(said.contains("interrupted"), "{said}");
         let done: usize = said.split(' ').next().and_then(|digits| digits.parse().ok()).expect("a count");
         assert!((60..MESSAGES).contains(&done), "{said}");
-        assert_eq!(depth(service, &queues.source).await, done as u64, "it says how far it got");
+        assert_eq!(
+            depth(service, &queues.source).await,
+            done as u64,
+            "the printed count is the number of messages sent"
+        );
         let hidden = service.attribute(&queues.dead, Attribute::ApproximateNumberOfMessagesNotVisible).await;
-        assert_eq!(hidden, "0", "the rest is released");
+        assert_eq!(hidden, "0", "the rest is visible again");
         assert_eq!(finish(service, &queues, MESSAGES).await, [1; MESSAGES], "fifo: {fifo}");
     }
 }
@@ -80,11 +84,14 @@ pub(super) async fn nothing_is_lost_by_a_kill(service: &Service) {
         let counts = finish(service, &queues, MESSAGES).await;
         assert!(counts.iter().all(|count| *count >= 1), "fifo: {fifo}: {counts:?}");
         let repeats = counts.iter().sum::<usize>() - MESSAGES;
-        assert!(repeats <= if fifo { 0 } else { 10 }, "fifo: {fifo}: at most those in flight twice: {counts:?}");
+        assert!(
+            repeats <= if fifo { 0 } else { 10 },
+            "fifo: {fifo}: more duplicates than messages in flight: {counts:?}"
+        );
     }
 }
 
-/// Of every call some get no answer, before or after it has taken effect, and some are refused for now.
+/// Some calls of each operation fail, before or after they take effect, and some are throttled.
 pub(super) async fn nothing_is_lost_by_lost_answers(service: &Service) {
     for fifo in [false, true] {
         let queues = Queues::create(service, fifo).await;
@@ -107,7 +114,7 @@ pub(super) async fn nothing_is_lost_by_lost_answers(service: &Service) {
         .await;
         let arguments = ["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2"];
         ran(dlq(&[&arguments[..], &["--endpoint-url", &faults.url]].concat())).await;
-        assert!(lost.load(Ordering::Relaxed) > 10, "the network was bad");
+        assert!(lost.load(Ordering::Relaxed) > 10, "enough answers were lost");
         let counts = finish(service, &queues, MESSAGES_ON_A_BAD_NETWORK).await;
         assert!(counts.iter().all(|count| *count >= 1), "fifo: {fifo}: {counts:?}");
         assert!(!fifo || counts.iter().all(|count| *count == 1), "{counts:?}");

@@ -1,4 +1,4 @@
-//! Looking: list, show, and what is not there.
+//! Reading dead letters: `list`, `show`, and errors for what does not exist.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub(super) async fn dead_letter_queues_are_listed_with_their_depth_and_sources(s
     on(service, &["list"]).await.expect(0, &["QUEUE", name(&queues.dead), name(&fifo.source)]);
 }
 
-pub(super) async fn what_is_looked_at_stays_as_it_was(service: &Service) {
+pub(super) async fn reading_leaves_messages_unchanged(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 23).await;
     let dead = name(&queues.dead);
@@ -32,7 +32,7 @@ pub(super) async fn what_is_looked_at_stays_as_it_was(service: &Service) {
     on(service, &["purge", dead, "--dry-run"]).await.expect(0, &["23 would be deleted"]);
     on(service, &["edit", dead, "id-1", "--set", "/number=2", "--dry-run"]).await.expect(0, &[r#""number": 2,"#]);
     let left = drained(service, &queues.dead).await;
-    assert_eq!((left.len(), bodies(&left)), (23, orders(0..23)), "all of them, visible at once");
+    assert_eq!((left.len(), bodies(&left)), (23, orders(0..23)), "all messages, visible at once");
     assert_eq!(attribute(&left[0], "sluicegate-redrives"), None);
     assert_eq!(depth(service, &queues.source).await, 0);
 }
@@ -79,7 +79,7 @@ pub(super) async fn one_message_is_shown_whole(service: &Service) {
     on(service, &["show", dead, shown["broker_id"].as_str().expect("an id")]).await.expect(0, &["id-7"]);
 }
 
-pub(super) async fn what_cannot_be_is_told(service: &Service) {
+pub(super) async fn impossible_requests_are_errors(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 1).await;
     let dead = name(&queues.dead);

@@ -1,10 +1,10 @@
-//! Message move tasks: SQS does it, can be stopped, or cannot.
+//! Redrives by SQS message move tasks: complete, cancelled, and not supported by the endpoint.
 
 use super::*;
 use crate::dlq::faults::{Fate, Faults};
 use crate::support::processes;
 
-pub(super) async fn sqs_moves_everything_by_itself(service: &Service) {
+pub(super) async fn a_move_task_moves_every_message(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 30).await;
     let moved = on(service, &["redrive", name(&queues.dead), "--rate", "500/s"]).await;
@@ -12,17 +12,15 @@ pub(super) async fn sqs_moves_everything_by_itself(service: &Service) {
     let arrived = drained(service, &queues.source).await;
     assert_eq!((bodies(&arrived), arrived.len()), (orders(0..30), 30));
     assert_eq!(attribute(&arrived[0], "sluicegate-redrives"), None);
-    // To a queue of one's choice.
-    let elsewhere = service.queue(&[]).await;
+    // To a named queue.
+    let other = service.queue(&[]).await;
     park_orders(service, &queues, 3).await;
-    on(service, &["redrive", name(&queues.dead), "--to", name(&elsewhere)]).await.expect(0, &["3 messages moved to"]);
-    assert_eq!(drained(service, &elsewhere).await.len(), 3);
-    // A queue that is nobody's dead-letter queue cannot be the source of a move.
-    park(service, &Queues { dead: elsewhere.clone(), ..queues }, "one", HashMap::new()).await;
+    on(service, &["redrive", name(&queues.dead), "--to", name(&other)]).await.expect(0, &["3 messages moved to"]);
+    assert_eq!(drained(service, &other).await.len(), 3);
+    // A queue that no redrive policy names cannot be the source of a move.
+    park(service, &Queues { dead: other.clone(), ..queues }, "one", HashMap::new()).await;
     let to = service.queue(&[]).await;
-    on(service, &["redrive", name(&elsewhere), "--to", &to])
-        .await
-        .expect(0, &["one by one instead", "1 redriven of 1"]);
+    on(service, &["redrive", name(&other), "--to", &to]).await.expect(0, &["one by one instead", "1 redriven of 1"]);
 }
 
 pub(super) async fn a_move_is_cancelled_by_ctrl_c(service: &Service) {
@@ -41,11 +39,11 @@ pub(super) async fn a_move_is_cancelled_by_ctrl_c(service: &Service) {
     assert_eq!((bodies(&all), all.len()), (orders(0..20), 20));
 }
 
-pub(super) async fn an_endpoint_without_moves_gets_them_one_by_one(service: &Service) {
+pub(super) async fn an_endpoint_without_move_tasks_is_redriven_one_by_one(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 3).await;
     let faults = Faults::start(&service.url, |operation, _| match operation {
-        // ministack has neither.
+        // ministack supports neither operation.
         "StartMessageMoveTask" | "ListDeadLetterSourceQueues" => Fate::Unknown,
         _ => Fate::Fine,
     })

@@ -1,4 +1,4 @@
-//! Redriving one by one: what is kept, where it goes, what stays.
+//! Redrives message by message: kept attributes, destinations, and messages that stay.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,17 @@ use sluicegate_dlq::{CancellationToken, DeadLetterQueue, Filter, Redrive, redriv
 use super::*;
 use crate::support::service::system;
 
-/// The message in the dead-letter queue after it failed in its queue as often as it may.
+/// Receives the messages of the source until SQS moves them to the dead-letter queue.
 async fn fail(service: &Service, queues: &Queues, count: usize) {
     let mut received = 0;
     while depth(service, &queues.dead).await < count as u64 {
         let request = service.sqs.receive_message().queue_url(&queues.source).visibility_timeout(0);
         received += request.max_number_of_messages(10).send().await.expect("received").messages().len();
-        assert!(received < 100, "the messages are not given up on");
+        assert!(received < 100, "SQS did not move the messages to the dead-letter queue");
     }
 }
 
-pub(super) async fn a_message_goes_back_with_all_it_had(service: &Service) {
+pub(super) async fn a_redriven_message_keeps_its_attributes(service: &Service) {
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     for (fifo, body) in
         [(false, order(1)), (true, order(2)), (false, " no\tenvelope\r\n\u{FFFD}\u{10FFFF} ".to_owned())]
@@ -46,12 +46,12 @@ pub(super) async fn a_message_goes_back_with_all_it_had(service: &Service) {
             assert_eq!(system(&message, System::MessageGroupId), "acme");
             assert_eq!(attribute(&message, "sluicegate-redrives"), Some(times));
             let kept = message.message_attributes().expect("attributes");
-            assert_eq!(kept.len(), 4, "the note of the last failure is gone: {kept:?}");
+            assert_eq!(kept.len(), 4, "the reason of the last failure is removed: {kept:?}");
             for name in ["tenant", "count", "raw"] {
                 assert_eq!(kept[name], attributes[name]);
             }
             assert_eq!(depth(service, &queues.dead).await, 0);
-            // It fails again, and SQS itself gives it up.
+            // It fails again, and SQS moves it to the dead-letter queue.
             service.change_visibility(&queues.source, &message, 0).await;
             fail(service, &queues, 1).await;
         }
@@ -60,39 +60,39 @@ pub(super) async fn a_message_goes_back_with_all_it_had(service: &Service) {
     }
 }
 
-pub(super) async fn a_message_goes_where_it_came_from_or_is_sent(service: &Service) {
+pub(super) async fn a_message_goes_to_its_source_or_to_the_named_queue(service: &Service) {
     let queues = Queues::create(service, false).await;
     let policy = service.attribute(&queues.source, Attribute::RedrivePolicy).await;
     let second = service.queue(&[(Attribute::RedrivePolicy, &policy)]).await;
-    let elsewhere = service.queue(&[]).await;
+    let other = service.queue(&[]).await;
     let dead = name(&queues.dead);
-    // SQS knows the source of what it moved, the consumer wrote it on what it rejected, and of the third nobody knows.
+    // SQS records the source of what it moved, the consumer that of what it rejected; the third message has no source.
     service.send(&second, "moved").await;
     fail(service, &Queues { source: second.clone(), dead: queues.dead.clone() }, 1).await;
     park(service, &queues, "rejected", rejected("r", &service.arn(&queues.source).await)).await;
-    park(service, &queues, "of nobody", HashMap::new()).await;
+    park(service, &queues, "of no source", HashMap::new()).await;
     let redriven = on(service, &["redrive", dead]).await;
     redriven.expect(1, &["2 redriven of 3", "1 stay as they are", "name the queue to send it to", name(&second)]);
     assert_eq!(bodies(&drained(service, &second).await), ["moved".to_owned()].into());
     assert_eq!(bodies(&drained(service, &queues.source).await), ["rejected".to_owned()].into());
-    let only_nobodys = ["redrive", dead, "--match", "nobody", "--to", &elsewhere];
-    on(service, &only_nobodys).await.expect(0, &["1 redriven of 1"]);
-    assert_eq!(bodies(&drained(service, &elsewhere).await), ["of nobody".to_owned()].into());
-    // A source that is gone is no reason to lose the message.
+    let only_of_no_source = ["redrive", dead, "--match", "no source", "--to", &other];
+    on(service, &only_of_no_source).await.expect(0, &["1 redriven of 1"]);
+    assert_eq!(bodies(&drained(service, &other).await), ["of no source".to_owned()].into());
+    // A message whose source was deleted stays.
     park(service, &queues, "orphan", rejected("r", &format!("arn:aws:sqs:us-east-1:000000000000:{}", nowhere()))).await;
     on(service, &["redrive", dead]).await.expect(1, &["0 redriven of 1", "the queue does not exist"]);
     let abroad = "arn:aws:sqs:mars-north-1:000000000000:q";
     park(service, &queues, "abroad", rejected("r", abroad)).await;
     on(service, &["redrive", dead, "--match", "abroad"]).await.expect(1, &["in the Region mars-north-1"]);
     assert_eq!(drained(service, &queues.dead).await.len(), 2);
-    // Only one queue has it as its dead-letter queue.
+    // A single queue names it as its dead-letter queue, which is then the destination.
     let only = Queues::create(service, false).await;
-    park(service, &only, "of nobody", HashMap::new()).await;
+    park(service, &only, "of no source", HashMap::new()).await;
     on(service, &["redrive", name(&only.dead), "--one-by-one"]).await.expect(0, &["1 redriven of 1"]);
     assert_eq!(drained(service, &only.source).await.len(), 1);
 }
 
-pub(super) async fn only_what_is_meant_goes(service: &Service) {
+pub(super) async fn only_matching_messages_are_redriven(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 30).await;
     let dead = name(&queues.dead);
@@ -124,7 +124,7 @@ pub(super) async fn what_cannot_be_sent_stays(service: &Service) {
 pub(super) async fn a_message_that_fails_again_is_left_for_the_next_time(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 12).await;
-    // Rejected without an envelope, as a consumer does it that cannot read it: the copy has a new id each time.
+    // Rejected without an envelope, as by a consumer that cannot read it: each copy has a new id.
     let arn = service.arn(&queues.source).await;
     park(service, &queues, "no envelope", rejected("undecodable", &arn)).await;
     let dead = queues.dead.clone();
@@ -150,7 +150,7 @@ pub(super) async fn a_message_that_fails_again_is_left_for_the_next_time(service
     assert_eq!(bodies(&all).len(), 13);
 }
 
-pub(super) async fn what_is_held_stays_hidden_as_long_as_it_is_held(service: &Service) {
+pub(super) async fn taken_messages_stay_hidden_until_released(service: &Service) {
     let queues = Queues::create(service, false).await;
     park_orders(service, &queues, 25).await;
     let config = aws_config::SdkConfig::builder()
@@ -171,7 +171,7 @@ pub(super) async fn what_is_held_stays_hidden_as_long_as_it_is_held(service: &Se
         }
     }
     assert_eq!((taken, queue.depth().await.expect("a depth")), (25, 25));
-    // Three times as long as the timeout: another reader gets nothing, and neither does this one.
+    // Three times the visibility timeout: no reader receives a message, this one included.
     assert!(service.receive(&queues.dead, 6).await.is_empty());
     assert!(queue.take(10).await.expect("answered").is_empty());
     queue.release().await.expect("released");
