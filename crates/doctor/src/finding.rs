@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{checks::checks, inventory::Origin, model::Model};
+use crate::{inventory::Origin, model::Model};
 
 /// The severity of a finding, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -97,9 +97,10 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn of(model: &Model<'_>, notes: Vec<String>) -> Self {
+    /// Runs the checks.
+    pub(crate) fn of(checks: impl Iterator<Item = &'static Check>, model: &Model<'_>, notes: Vec<String>) -> Self {
         let mut findings = Vec::new();
-        for check in checks() {
+        for check in checks {
             let mut found = Findings::default();
             (check.find)(model, &mut found);
             findings.extend(found.0.into_iter().map(|(origin, property, what)| {

@@ -40,5 +40,5 @@ pub struct Project {
 #[must_use]
 pub fn examine(inventory: &Inventory, project: &Project) -> Report {
     let model = model::Model::of(inventory, project);
-    Report::of(&model, inventory.notes.clone())
+    Report::of(checks(), &model, inventory.notes.clone())
 }

@@ -15,9 +15,9 @@ use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use crate::{
+    compile::compile,
     pointer::Pointer,
     rejection::{FAULTS_MAX, Fault},
-    schemas,
 };
 
 /// The limit of steps. A schema applied to a value is one step, or more for a large value. A body of the default size
@@ -136,7 +136,7 @@ impl Explainer {
                 _ => drop(checks.insert(keyword.clone(), value.clone())),
             }
         }
-        node.checks = (!checks.is_empty()).then(|| schemas::compile(&Value::Object(checks))).flatten();
+        node.checks = (!checks.is_empty()).then(|| compile(&Value::Object(checks))).flatten();
         node
     }
 
@@ -162,7 +162,7 @@ fn target(reference: &Value) -> usize {
 }
 
 fn pattern(text: String) -> Option<Validator> {
-    schemas::compile(&serde_json::json!({ "pattern": text }))
+    compile(&serde_json::json!({ "pattern": text }))
 }
 
 /// A location in the document.

@@ -9,6 +9,7 @@ compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitm
 mod answer;
 mod any_producer;
 mod authenticate;
+mod compile;
 mod config;
 mod enqueue;
 mod event;

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use jsonschema::{Draft, Validator};
+use jsonschema::Validator;
 use serde_json::Value;
 use sluicegate_contract::{BodySchema, Contract};
 
 use crate::{
+    compile::compile,
     explain::Explainer,
     rejection::{Code, Fault, Rejection},
 };
@@ -63,9 +64,4 @@ impl Schema {
         }
         self.explainer.get_or_init(|| Explainer::new(&self.value)).faults(value)
     }
-}
-
-/// Compiles a schema. Formats are asserted, because the contract crate removes those that are not.
-pub(crate) fn compile(schema: &Value) -> Option<Validator> {
-    jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).build(schema).ok()
 }

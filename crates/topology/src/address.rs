@@ -4,7 +4,7 @@ use std::fmt;
 
 use lapin::uri::{AMQPScheme, AMQPUri, AMQPUserInfo};
 
-use crate::management::Management;
+use crate::management::{Management, is_loopback};
 
 /// RabbitMQ's management API listens this much above AMQP by convention: 5672 and 15672, 5671 and 15671
 /// (<https://www.rabbitmq.com/docs/networking#ports>).
@@ -176,10 +176,6 @@ fn derived(uri: &AMQPUri) -> Option<String> {
         }
         AMQPScheme::AMQPS => Some(format!("https://{host}:{}", port?)),
     }
-}
-
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Without credentials.

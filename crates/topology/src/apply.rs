@@ -5,8 +5,9 @@ use std::fmt;
 use crate::address::Address;
 use crate::broker::amqp::{Declared, Mode, Session};
 use crate::broker::management;
+use crate::change::{Change, Kind, State};
 use crate::error::Error;
-use crate::plan::{Change, Kind, Plan, State, plan};
+use crate::plan::{Plan, plan};
 use crate::topology::{Policy, Topology};
 
 /// The result of [`apply`]. Displayed one change a line, with a summary.

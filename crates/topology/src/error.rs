@@ -4,8 +4,8 @@
 //! [`apply`](crate::apply) can be repeated.
 
 use crate::address::AddressError;
+use crate::change::Change;
 use crate::management::ManagementError;
-use crate::plan::Change;
 
 /// A broker could not be compared with a topology, or made to have it.
 #[derive(Debug, thiserror::Error)]

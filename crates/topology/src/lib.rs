@@ -21,6 +21,7 @@
 mod address;
 mod apply;
 mod broker;
+mod change;
 mod declaration;
 mod error;
 mod file;
@@ -31,10 +32,11 @@ mod topology;
 
 pub use address::{Address, AddressError};
 pub use apply::{Applied, apply};
+pub use change::{Change, Difference, Kind, State};
 pub use declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 pub use error::Error;
 pub use management::{Management, ManagementError};
-pub use plan::{Change, Difference, Kind, Plan, State, plan};
+pub use plan::{Plan, plan};
 pub use queues::{QueueFate, QueueType, queues};
 pub use sluicegate_yaml::{Fault, Faults};
 pub use topology::{Binding, Exchange, ExchangeType, Policy, PolicyTarget, Queue, Topology};

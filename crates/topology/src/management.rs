@@ -15,8 +15,6 @@ use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::address::is_loopback;
-
 /// How long one answer may take: lists of thousands of queues take seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may take. A private broker's port is often dropped silently.
@@ -150,4 +148,8 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
 
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

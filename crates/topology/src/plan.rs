@@ -5,11 +5,11 @@ mod show;
 
 use serde::Serialize;
 use serde::ser::{SerializeStruct as _, Serializer};
-use serde_json::Value;
 
 use crate::address::Address;
 use crate::broker::amqp::{Declared, Mode, Session};
 use crate::broker::management::{self, Listing};
+use crate::change::{Change, Kind, State};
 use crate::error::Error;
 use crate::topology::Topology;
 
@@ -24,62 +24,6 @@ pub struct Plan {
     /// Why the management API was not asked. Then bindings and policies were not looked at, nor what is not in the
     /// file.
     pub management_absent: Option<String>,
-}
-
-/// One resource, and whether file and broker agree about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// What it is.
-    pub kind: Kind,
-    /// Its name; of a binding `exchange -> queue (routing key)`.
-    pub name: String,
-    /// How file and broker agree.
-    #[serde(flatten)]
-    pub state: State,
-}
-
-/// What kind of thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// An exchange.
-    Exchange,
-    /// A queue.
-    Queue,
-    /// A binding of an exchange to a queue.
-    Binding,
-    /// A policy.
-    Policy,
-}
-
-/// How file and broker agree about a thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
-pub enum State {
-    /// In the file, not on the broker: `apply` makes it.
-    Missing,
-    /// On the broker as the file says.
-    Present,
-    /// On the broker, but not as the file says. `apply` changes policies; exchanges and queues cannot be changed.
-    Differs {
-        /// In what; never empty. Without the management API, RabbitMQ names the first only.
-        differences: Vec<Difference>,
-    },
-    /// On the broker, not in the file. Never touched.
-    Foreign,
-    /// In the file. Without the management API it is unknown whether it is on the broker.
-    Unseen,
-}
-
-/// One argument or property that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Its name.
-    pub argument: String,
-    /// What the file wants; `None` if it wants none.
-    pub wanted: Option<Value>,
-    /// What is on the broker; `None` if there is none.
-    pub there: Option<Value>,
 }
 
 /// Compares a topology with what a broker has. Nothing is changed.
@@ -118,12 +62,6 @@ impl Plan {
 
     fn count(&self, counts: impl Fn(&Change) -> bool) -> usize {
         self.changes.iter().filter(|change| counts(change)).count()
-    }
-}
-
-impl Change {
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self.state, State::Differs { .. }) && self.kind != Kind::Policy
     }
 }
 

@@ -1,7 +1,6 @@
 //! [`Scheme`] and the table of known schemes. A new provider needs only an entry.
 
 use crate::codec::Encoding;
-use crate::secret::KeyText;
 
 /// The tolerance, in seconds, of a signed timestamp in the past and in the future: the five minutes of the Standard
 /// Webhooks libraries.
@@ -22,6 +21,20 @@ pub struct Scheme {
     pub(crate) mark: Mark,
     pub(crate) encoding: Encoding,
     pub(crate) key: KeyText,
+}
+
+/// The encoding of the key in the text that a provider shows.
+#[derive(Debug)]
+pub(crate) enum KeyText {
+    /// The text itself is the key.
+    Raw,
+    /// The key is in base64, after an optional version and an optional prefix: `v1,whsec_<base64>`.
+    Base64 {
+        /// The version of the signatures, which some providers show before the secret.
+        version: &'static str,
+        /// The prefix.
+        prefix: &'static str,
+    },
 }
 
 /// The header of the signing time: whole seconds since 1970.

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
 
 use crate::codec::Encoding;
-use crate::scheme::Scheme;
+use crate::scheme::{KeyText, Scheme};
 
 /// Shortest Standard Webhooks secret, in bytes.
 ///
@@ -24,20 +24,6 @@ const SECRET_BYTES: RangeInclusive<usize> = SECRET_BYTES_MIN..=SECRET_BYTES_MAX;
 pub struct Secret {
     /// The HMAC state after its key, so that the key is not kept and its set-up is not repeated for each request.
     pub(crate) keyed: Hmac<Sha256>,
-}
-
-/// The encoding of the key in the text that a provider shows.
-#[derive(Debug)]
-pub(crate) enum KeyText {
-    /// The text itself is the key.
-    Raw,
-    /// The key is in base64, after an optional version and an optional prefix: `v1,whsec_<base64>`.
-    Base64 {
-        /// The version of the signatures, which some providers show before the secret.
-        version: &'static str,
-        /// The prefix.
-        prefix: &'static str,
-    },
 }
 
 impl Scheme {

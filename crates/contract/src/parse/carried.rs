@@ -6,8 +6,7 @@
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 use serde_json::{Map, Value};
 
-use super::enqueue::Request;
-use crate::{BodySchema, Location, Source, pointer};
+use crate::{Body, BodySchema, Location, Parameter, Source, pointer};
 
 /// The longest attribute the envelope takes, in bytes.
 const BYTES_MAX: usize = 2_048;
@@ -20,6 +19,15 @@ const PLAIN_FORMATS: &[&str] = &["date", "date-time", "duration", "ipv4", "ipv6"
 
 /// References and `allOf` that are followed in search of what a schema says.
 const DEPTH_MAX: usize = 64;
+
+/// What a template of an operation can draw on.
+pub(super) struct Request<'r> {
+    pub(super) path_names: &'r [&'r str],
+    pub(super) body: Option<&'r Body>,
+    pub(super) parameters: &'r [Parameter],
+    /// Whether a request without credentials may be admitted.
+    pub(super) public: bool,
+}
 
 /// Returns why a value from `source` may not be fit for an attribute; nothing when every value is.
 pub(super) fn doubts(source: &Source, request: &Request<'_>) -> Vec<&'static str> {

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, DerefMut, RangeInclusive};
 
+use percent_encoding::percent_decode_str;
 use sluicegate_yaml::{Document, Node};
 
-use super::refs::local_pointer;
 use crate::SchemaText;
 
 pub(super) struct Checker<'d> {
@@ -86,4 +86,10 @@ fn duration_s(text: &str) -> Option<u32> {
         return None;
     }
     digits.parse::<u32>().ok()?.checked_mul(unit_s)
+}
+
+/// Returns the pointer in a local reference (`#/components/…`); `None` if it is remote, or not a pointer.
+pub(super) fn local_pointer(reference: &str) -> Option<String> {
+    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+    pointer.starts_with('/').then(|| pointer.into_owned())
 }

@@ -2,25 +2,15 @@
 
 use sluicegate_yaml::Node;
 
-use super::carried;
+use super::carried::{self, Request};
 use super::checker::Checker;
 use crate::is_json;
 use crate::{
-    Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, Parameter,
-    RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX,
-    Source, Template,
+    Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
+    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, Source, Template,
 };
 
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
-
-/// What a template of an operation can draw on.
-pub(super) struct Request<'r> {
-    pub(super) path_names: &'r [&'r str],
-    pub(super) body: Option<&'r Body>,
-    pub(super) parameters: &'r [Parameter],
-    /// Whether a request without credentials may be admitted.
-    pub(super) public: bool,
-}
 
 pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &'d Node, request: &Request<'_>) -> Option<Enqueue> {
     let at = checker.required(operation, "x-sluicegate")?;

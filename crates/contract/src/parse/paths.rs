@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use sluicegate_yaml::Node;
 
+use super::carried;
 use super::checker::Checker;
 use super::enqueue;
 use super::request;
@@ -176,7 +177,7 @@ impl<'d> Reading<'_, 'd> {
         let body = request::body(checker, at);
         let public = security.iter().any(Vec::is_empty) || security.is_empty();
         let request =
-            enqueue::Request { path_names: &path_names, body: body.as_ref(), parameters: &parameters, public };
+            carried::Request { path_names: &path_names, body: body.as_ref(), parameters: &parameters, public };
         let enqueue = enqueue::enqueue(checker, at, &request)?;
         self.check_queue(checker, at, &enqueue.queue);
         let (method, path) = (method.to_ascii_uppercase(), path.to_owned());

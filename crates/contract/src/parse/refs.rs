@@ -3,11 +3,10 @@
 //! Both distinguish keywords from names that look like keywords: a header called `x-signature`, a property called
 //! `$ref`, an example that contains either.
 
-use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 use sluicegate_yaml::{Data, Member, Node};
 
-use super::checker::Checker;
+use super::checker::{Checker, local_pointer};
 
 /// What the build and the ingress need and the public does not.
 const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
@@ -101,10 +100,4 @@ impl Serialize for Public<'_> {
             _ => node.serialize(serializer),
         }
     }
-}
-
-/// Returns the pointer in a local reference (`#/components/…`); `None` if it is remote, or not a pointer.
-pub(super) fn local_pointer(reference: &str) -> Option<String> {
-    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
-    pointer.starts_with('/').then(|| pointer.into_owned())
 }

@@ -14,8 +14,7 @@ use jsonschema::{Draft, draft202012};
 use serde_json::{Map, Value};
 use sluicegate_yaml::{Data, Node};
 
-use super::checker::Checker;
-use super::refs::local_pointer;
+use super::checker::{Checker, local_pointer};
 use crate::{BodySchema, SchemaText};
 
 /// Keywords whose value is a schema, or a list of schemas.

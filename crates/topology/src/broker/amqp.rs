@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::mismatch;
 use crate::address::Address;
+use crate::change::Difference;
 use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 use crate::error::Error;
-use crate::plan::Difference;
 use crate::topology::ExchangeType;
 
 /// How long each answer of the broker is waited for. A cluster under load takes seconds to elect a quorum queue's

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::plan::Difference;
+use crate::change::Difference;
 
 /// Reads RabbitMQ's text, such as
 /// `PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '5000' of

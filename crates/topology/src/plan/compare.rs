@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Change, Difference, Kind, Plan, State};
+use super::Plan;
 use crate::broker::management::Inventory;
+use crate::change::{Change, Difference, Kind, State};
 use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 use crate::topology::{Policy, Topology};
 

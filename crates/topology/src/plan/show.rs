@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Change, Difference, Kind, Plan, State};
+use super::Plan;
+use crate::change::{Change, Difference, Kind, State};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

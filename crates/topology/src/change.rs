@@ -1,0 +1,66 @@
+//! [`Change`]: one resource of a topology beside what the broker has.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// One resource, and whether file and broker agree about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name; of a binding `exchange -> queue (routing key)`.
+    pub name: String,
+    /// How file and broker agree.
+    #[serde(flatten)]
+    pub state: State,
+}
+
+/// What kind of thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An exchange.
+    Exchange,
+    /// A queue.
+    Queue,
+    /// A binding of an exchange to a queue.
+    Binding,
+    /// A policy.
+    Policy,
+}
+
+/// How file and broker agree about a thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum State {
+    /// In the file, not on the broker: `apply` makes it.
+    Missing,
+    /// On the broker as the file says.
+    Present,
+    /// On the broker, but not as the file says. `apply` changes policies; exchanges and queues cannot be changed.
+    Differs {
+        /// In what; never empty. Without the management API, RabbitMQ names the first only.
+        differences: Vec<Difference>,
+    },
+    /// On the broker, not in the file. Never touched.
+    Foreign,
+    /// In the file. Without the management API it is unknown whether it is on the broker.
+    Unseen,
+}
+
+/// One argument or property that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its name.
+    pub argument: String,
+    /// What the file wants; `None` if it wants none.
+    pub wanted: Option<Value>,
+    /// What is on the broker; `None` if there is none.
+    pub there: Option<Value>,
+}
+
+impl Change {
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self.state, State::Differs { .. }) && self.kind != Kind::Policy
+    }
+}
