@@ -18,7 +18,8 @@ const BANNED: &[(&str, &str)] = &[
     ("is no", "is not"),
 ];
 
-/// Files that are read for their words, by the end of their names; scripts without an ending are found by their first line.
+/// Files that are read for their words, by the end of their names; scripts without an ending are found by their first
+/// line.
 const PROSE: &[&str] = &[".rs", ".md", ".yaml", ".yml", ".toml", ".py", ".sh", ".mjs", ".js"];
 
 /// Files that break a rule on purpose: where their path starts, a part of the message, the reason.
@@ -51,11 +52,12 @@ fn a_planted_fault_of_each_kind_is_found() {
     check("crates/a/src/lib.rs", "mod a;\n", &["does not open with //!"]);
     check("crates/a/src/lib.rs", "", &["does not open with //!"]);
     check("crates/a/src/b/mod.rs", "//! A module.\n", &["b/mod.rs: is called mod.rs"]);
+    check("crates/a/src/lib.rs", &wide.replace("xxx", "://"), &[]);
     check("crates/a/src/lib.rs", &wide, &["lib.rs:2: the comment has 139 columns"]);
     check("crates/a/src/lib.rs", "//! Every error is told at once.\n", &["lib.rs:1: says \"told\""]);
     check("docs/a.md", "Nobody reads\nwhat Tells whoever.\n", &["a.md:1: says", "a.md:2: says", "a.md:2: says"]);
     check("a.yaml", "# It is no queue. He is noble.\n", &["a.yaml:1: says \"is no\": write \"is not\""]);
-    check("docs/a.md", "A foretold story, retells, Nobodys. There is no queue.\n", &[]);
+    check("docs/a.md", "A foretold story, retells, Nobodys, NoBody. There is no queue.\n", &[]);
     check("tests/run", "#!/usr/bin/env bash\n# somebody\n", &["run:2: says"]);
     check("docs/path.svg", "<text>told</text>", &[]);
 }
@@ -75,15 +77,22 @@ fn faults(path: &str, text: &str) -> Vec<String> {
     let is_prose = PROSE.iter().any(|end| name.ends_with(end)) || text.starts_with("#!");
     for (index, line) in text.lines().enumerate().filter(|_| is_prose) {
         let columns = line.chars().count();
-        if name.ends_with(".rs") && line.trim_start().starts_with("//") && columns > COMMENT_COLUMNS_MAX {
+        let is_comment = name.ends_with(".rs") && line.trim_start().starts_with("//");
+        // A link cannot be broken.
+        if is_comment && columns > COMMENT_COLUMNS_MAX && !line.contains("://") {
             faults.push(format!("{path}:{}: the comment has {columns} columns, of {COMMENT_COLUMNS_MAX}", index + 1));
         }
         // "There is no queue" is plain; "it is no queue" is not.
-        let lower = line.to_lowercase().replace("there is no ", "");
-        let banned = BANNED.iter().filter(|(word, _)| has_word(&lower, word));
+        let line = line.replace("here is no ", "");
+        let banned = BANNED.iter().filter(|(word, _)| has_word(&line, word) || has_word(&line, &capitalized(word)));
         faults.extend(banned.map(|(word, instead)| format!("{path}:{}: says {word:?}: write {instead:?}", index + 1)));
     }
     faults
+}
+
+fn capitalized(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
 }
 
 /// Returns whether the text has the word, not as a part of a longer one.

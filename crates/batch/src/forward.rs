@@ -1,5 +1,5 @@
-//! [`Forward`]: a ready-made handler that posts events to an HTTP endpoint, as CloudEvents in structured mode. The body is the
-//! envelope exactly as it was on the queue, whatever its payload.
+//! [`Forward`]: a ready-made handler that posts events to an HTTP endpoint, as CloudEvents in structured mode. The body
+//! is the envelope exactly as it was on the queue, whatever its payload.
 //!
 //! | answer | outcome |
 //! |---|---|
@@ -26,14 +26,15 @@ use time::format_description::well_known::Rfc2822;
 
 use crate::{Delivery, Envelope, Outcome, chain};
 
-/// Longest time for a request, connection and answer included. Well below the function's timeout, so that a silent endpoint costs
-/// one message a retry and not the batch.
+/// Longest time for a request, connection and answer included. Well below the function's timeout, so that a silent
+/// endpoint costs one message a retry and not the batch.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection idle for longer is not used again: the peer may have forgotten it while the function was frozen.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The body of an answer is read and dropped, so that the connection can be used again; a longer body costs the connection.
+/// The body of an answer is read and dropped, so that the connection can be used again; a longer body costs the
+/// connection.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#32-structured-content-mode>
@@ -71,7 +72,8 @@ impl Forward {
         }
     }
 
-    /// Turns into a handler for [`Builder::otherwise`](crate::Builder::otherwise) or [`Builder::on`](crate::Builder::on).
+    /// Turns into a handler for [`Builder::otherwise`](crate::Builder::otherwise) or
+    /// [`Builder::on`](crate::Builder::on).
     pub fn into_handler(
         self,
     ) -> impl Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static {

@@ -7,10 +7,11 @@ use lambda_runtime::{Error, tracing};
 
 use crate::Builder;
 
-/// Serves Lambda with these handlers until the process ends. Logs what keeps the function from starting, an error of the caller's
-/// included, and then ends with a failure.
+/// Serves Lambda with these handlers until the process ends. Logs what keeps the function from starting, an error of
+/// the caller's included, and then ends with a failure.
 ///
-/// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` with what belongs to it. Without
+/// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` with what belongs to it.
+/// Without
 /// `RABBITMQ_URL` the function takes batches of SQS only.
 pub async fn serve<E: Display>(consumer: Result<Builder, E>) -> ExitCode {
     tracing::init_default_subscriber();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::{Contract, DOCUMENT_PATH};
 
-/// The difference between the routes of the contract and those of the template, as API Gateway writes them: `POST /orders`.
+/// The difference between the routes of the contract and those of the template, as API Gateway writes them: `POST
+/// /orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     /// In the contract and not in the template: API Gateway answers 404.
@@ -14,7 +15,8 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Compares the two. Besides the contract's routes, a template has one for the contract itself, and may have the catch-all
+    /// Compares the two. Besides the contract's routes, a template has one for the contract itself, and may have the
+    /// catch-all
     /// `$default`, without which API Gateway answers unknown routes itself.
     pub fn between<'a>(contract: &Contract, template_routes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut expected: BTreeSet<String> =

@@ -154,8 +154,8 @@ async fn connections_closed_while_the_functions_were_frozen_cost_no_request() {
         // No invocation is in progress: the frozen functions do not notice the end of their connections.
         stack
             .until("every connection is listed", WAY_TIME_MAX, async || {
-                // The ingress, the consumer, two mappings and the tracer. Listed before any is closed: the stopped ones do not
-                // come back, so a part of them closed would never be five again.
+                // The ingress, the consumer, two mappings and the tracer. Listed before any is closed: the stopped ones
+                // do not come back, so a part of them closed would never be five again.
                 (vhost.connections("").await.len() >= 5).then_some(())
             })
             .await;

@@ -318,7 +318,8 @@ async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
     vhost.delete().await;
 }
 
-// ---- helpers -----------------------------------------------------------------------------------------------------------
+// ---- helpers
+// -----------------------------------------------------------------------------------------------------------
 
 /// The path of the built binary, in the target folder of this test.
 fn command() -> PathBuf {

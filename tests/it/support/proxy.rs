@@ -266,7 +266,8 @@ fn decide<'f>(frames: &'f [u8], direction: Direction, shared: &Shared, line: &Li
     (frames, false)
 }
 
-// ---- frames --------------------------------------------------------------------------------------------------------------
+// ---- frames
+// --------------------------------------------------------------------------------------------------------------
 
 /// Class and method at the start of the payload of a method frame.
 const PUBLISH: [u8; 4] = [0, 60, 0, 40];

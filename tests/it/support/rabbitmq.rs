@@ -110,7 +110,8 @@ impl Vhost {
         self.deleted = true;
     }
 
-    // ---- declarations --------------------------------------------------------------------------------------------------
+    // ---- declarations
+    // --------------------------------------------------------------------------------------------------
 
     /// Declares a durable quorum queue.
     pub(crate) async fn declare_queue(&self, queue: &str) {
@@ -147,7 +148,8 @@ impl Vhost {
         self.manage(Method::DELETE, &self.path("queues", queue), None).await;
     }
 
-    // ---- queries -------------------------------------------------------------------------------------------------------
+    // ---- queries
+    // -------------------------------------------------------------------------------------------------------
 
     /// Returns every queue with its number of messages, unacknowledged ones included. Up to 5 s old.
     pub(crate) async fn counts(&self) -> BTreeMap<String, u64> {
@@ -202,7 +204,8 @@ impl Vhost {
         messages
     }
 
-    // ---- actions -------------------------------------------------------------------------------------------------------
+    // ---- actions
+    // -------------------------------------------------------------------------------------------------------
 
     /// Publishes one message and waits for the confirm; a message that reaches no queue fails the test.
     pub(crate) async fn publish(&self, exchange: &str, routing_key: &str, properties: BasicProperties, body: &[u8]) {

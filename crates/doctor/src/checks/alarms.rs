@@ -295,11 +295,11 @@ fn dead_letter_alarm_late(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn topic_without_subscription(model: &Model<'_>, findings: &mut Findings) {
-    // Of a deployed stack it is not known who subscribed by hand.
+    // Subscriptions made by hand to a deployed stack are unknown.
     let written = model.topics.iter().filter(|topic| topic.origin.is_written() && !model.hidden);
     for topic in written.filter(|topic| !topic.subscribed) {
-        let told = Setting::Known(topic.arn.clone());
-        let alarms = model.alarms.iter().filter(|alarm| alarm.actions.contains(&told)).count();
+        let notified = Setting::Known(topic.arn.clone());
+        let alarms = model.alarms.iter().filter(|alarm| alarm.actions.contains(&notified)).count();
         if alarms > 0 {
             findings.add(&topic.origin, "", format!("{alarms} alarm(s) go to it, and the template subscribes no one"));
         }

@@ -198,12 +198,12 @@ fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
         if let (Some(receives), Some(queue)) = (receives, queue)
             && receives >= u64::from(queue.delivery_limit)
         {
-            told(&function.origin, variable, receives, name, queue.delivery_limit, findings);
+            report(&function.origin, variable, receives, name, queue.delivery_limit, findings);
         }
     }
 }
 
-fn told(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, findings: &mut Findings) {
+fn report(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, findings: &mut Findings) {
     findings.add(
         origin,
         &at(variable),

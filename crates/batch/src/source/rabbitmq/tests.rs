@@ -167,10 +167,10 @@ impl Ran {
     }
 }
 
-/// Works off an event, with ten seconds for the handlers and one more to settle.
+/// Handles an event, with ten seconds for the handlers and one more to settle.
 async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let event = RawValue::from_string(event.to_string()).unwrap();
-    let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be told apart");
+    let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be distinguished");
     let now = Instant::now();
     let deadlines = Deadlines {
         work_until: now + Duration::from_secs(10),
