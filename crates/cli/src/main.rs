@@ -1,5 +1,7 @@
 //! The `sluicegate` command, one file for each subcommand. Exit codes: 0 success, 1 failure, 2 a wrong command line.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "the doc comments of arguments are help texts, not Markdown")]
+
 #[cfg(feature = "aws")]
 mod aws;
 mod check;

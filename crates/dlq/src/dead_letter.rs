@@ -40,7 +40,7 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Returns when the message was dead-lettered, or else when it was created.
     #[must_use]
-    pub fn moment(&self) -> Option<OffsetDateTime> {
+    pub fn occurred_at(&self) -> Option<OffsetDateTime> {
         self.dead_lettered_at.or(self.time)
     }
 

@@ -66,7 +66,7 @@ impl Filter {
     fn matches_metadata(&self, letter: &DeadLetter) -> bool {
         let one_of = |id: &String| *id == letter.id || !id.is_empty() && *id == letter.broker_id;
         let event_type = letter.event_type.as_deref();
-        let moment = letter.moment();
+        let moment = letter.occurred_at();
         (self.ids.is_empty() || self.ids.iter().any(one_of))
             && (self.types.is_empty()
                 || event_type.is_some_and(|event_type| self.types.iter().any(|glob| glob.matches(event_type))))

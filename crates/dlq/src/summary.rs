@@ -29,7 +29,7 @@ impl Summary {
         let group = self.0.entry(letter.reason.clone()).or_default();
         group.count += 1;
         *group.types.entry(letter.event_type.clone().unwrap_or_default()).or_default() += 1;
-        if let Some(moment) = letter.moment() {
+        if let Some(moment) = letter.occurred_at() {
             group.oldest = Some(group.oldest.map_or(moment, |oldest| oldest.min(moment)));
             group.newest = Some(group.newest.map_or(moment, |newest| newest.max(moment)));
         }

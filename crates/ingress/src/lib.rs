@@ -61,7 +61,7 @@ use crate::{limit::RateLimits, schemas::Schemas};
 /// The time reserved for the answer after the broker has timed out.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
 
-/// Embeds the contract that `sluicegate_contract::build` has checked, as an [`EmbeddedContract`] for [`serve`].
+/// Embeds the contract that `sluicegate_contract::build` has checked, as an [`EmbeddedContract`] for [`serve()`].
 #[macro_export]
 macro_rules! embedded_contract {
     () => {

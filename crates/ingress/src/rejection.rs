@@ -159,7 +159,7 @@ pub struct Rejection {
     pub code: Code,
     /// A sentence for the caller about the request.
     pub detail: Cow<'static, str>,
-    /// For schema errors: each fault, [`FAULTS_MAX`] at most.
+    /// For schema errors: each fault, 32 at most.
     pub faults: Vec<Fault>,
     /// Answer headers beside the content type, `Allow` or `Retry-After` for example.
     pub headers: Vec<(&'static str, String)>,

@@ -1,6 +1,6 @@
 //! Amazon SQS, standard and FIFO. A receipt needs an answer with a message id and the MD5 of the body.
 //!
-//! [`store`] sends a raw message with that proof; [`SqsProducer`] turns an envelope into one.
+//! [`store()`] sends a raw message with that proof; [`SqsProducer`] turns an envelope into one.
 //!
 //! On a FIFO queue the envelope's id is the deduplication id, so a repeated send is stored once within five minutes.
 //! SQS answers a repeat with the MD5 of the sent body, not of the stored one: two different messages must not share an

@@ -132,7 +132,7 @@ impl Exchange {
 
     /// Returns each delay in seconds with the name of its exchange and queue.
     pub(crate) fn delay_names(&self) -> Vec<(u32, String)> {
-        let steps = self.delays.iter().flat_map(|ladder| ladder.delays_s());
+        let steps = self.delays.iter().flat_map(|delays| delays.delays_s());
         steps.map(|step_s| (*step_s, delay_exchange(&self.name, *step_s))).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Errors of a plan or an apply.
 //!
 //! Each variant says what the caller may conclude about the broker. What was created before an error remains:
-//! [`apply`](crate::apply) can be repeated.
+//! [`apply`](crate::apply()) can be repeated.
 
 use crate::address::AddressError;
 use crate::change::Change;

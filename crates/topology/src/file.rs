@@ -94,7 +94,7 @@ type Types<'n> = BTreeMap<&'n str, Option<ExchangeType>>;
 
 fn exchange(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) -> Option<Exchange> {
     checker.fields(node, &["type", "alternate-exchange", "delays"])?;
-    let delays = node.get("delays").and_then(|node| checks::ladder(checker, node));
+    let delays = node.get("delays").and_then(|node| checks::retry_delays(checker, node));
     let alternate = node.get("alternate-exchange").and_then(|node| {
         let alternate = known_exchange(checker, node, types)?;
         if alternate == name {
@@ -129,7 +129,8 @@ fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) 
     }
     let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
     let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
-    let retry = node.get("retry").map_or_else(|| Some(RetryDelays::default()), |node| checks::ladder(checker, node));
+    let retry =
+        node.get("retry").map_or_else(|| Some(RetryDelays::default()), |node| checks::retry_delays(checker, node));
     Some(Queue {
         name: name.to_owned(),
         bindings,

@@ -2,9 +2,9 @@
 //!
 //! - [`Topology::parse`] reads the file, or returns every fault in it;
 //! - [`Topology::exchange_declarations`] and its siblings list what it declares on a broker, retry delays included;
-//! - [`plan`] compares it with a broker;
-//! - [`apply`] creates what the broker lacks, and can be repeated;
-//! - [`queues`] returns the fate of messages in a broker's queues;
+//! - [`plan()`] compares it with a broker;
+//! - [`apply()`] creates what the broker lacks, and can be repeated;
+//! - [`queues()`] returns the fate of messages in a broker's queues;
 //! - [`Management`] is a client of the management API.
 //!
 //! Nothing is ever deleted, and nothing that the file does not name is changed. Nothing is printed, and no text

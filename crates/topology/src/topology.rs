@@ -79,7 +79,7 @@ impl ExchangeType {
     }
 }
 
-/// One quorum queue. It always has a dead-letter queue and a retry ladder.
+/// One quorum queue. It always has a dead-letter queue and retry queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Its name.

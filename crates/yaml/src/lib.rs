@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Nesting, size and the number of values are bounded, so a hostile text ends in a fault. Without the feature `reader`
-//! the crate has [`pointer`] only and no dependencies.
+//! the crate has [`mod@pointer`] only and no dependencies.
 
 #[cfg(feature = "reader")]
 mod checker;

@@ -113,7 +113,7 @@ fn a_lost_message_is_detected() {
 }
 
 #[test]
-#[should_panic(expected = "surely are not: [\"denied\"]")]
+#[should_panic(expected = "reported as not sent were found: [\"denied\"]")]
 fn a_message_reported_as_not_sent_is_detected() {
     let mut ledger = Ledger::default();
     ledger.conclude("denied", Conclusion::NotSent);

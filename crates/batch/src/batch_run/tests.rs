@@ -66,13 +66,13 @@ impl Source for Memory {
 
 /// What a disposition means for the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settled {
+enum Observed {
     Done,
     DeadLettered,
     Returned(Option<Duration>),
 }
 
-impl From<Disposition> for Settled {
+impl From<Disposition> for Observed {
     fn from(disposition: Disposition) -> Self {
         match disposition {
             Disposition::Done => Self::Done,
@@ -118,7 +118,7 @@ fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
 
 struct Ran {
     ended: Vec<Settlement>,
-    settled: Vec<Settled>,
+    settled: Vec<Observed>,
     memory: Memory,
     started: Vec<String>,
 }
@@ -157,12 +157,12 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
     Ran { ended, settled, memory, started }
 }
 
-fn shown(settled: &[Settled]) -> String {
-    let letter = |how: &Settled| match how {
-        Settled::Done => 'd',
-        Settled::DeadLettered => 'x',
-        Settled::Returned(Some(_)) => 'r',
-        Settled::Returned(None) => 'u',
+fn shown(settled: &[Observed]) -> String {
+    let letter = |how: &Observed| match how {
+        Observed::Done => 'd',
+        Observed::DeadLettered => 'x',
+        Observed::Returned(Some(_)) => 'r',
+        Observed::Returned(None) => 'u',
     };
     settled.iter().map(letter).collect()
 }
@@ -302,32 +302,32 @@ proptest! {
         once.sort();
         once.dedup();
         prop_assert_eq!(once.len(), started.len(), "no handler runs twice");
-        let indexes = |wanted: fn(&Settled) -> bool| -> Vec<usize> {
+        let indexes = |wanted: fn(&Observed) -> bool| -> Vec<usize> {
             settled.iter().enumerate().filter(|(_, how)| wanted(how)).map(|(index, _)| index).collect()
         };
         let mut dead: Vec<_> = memory.dead_letters.into_inner().unwrap().into_iter().map(|(index, _)| index).collect();
         dead.sort_unstable();
-        prop_assert_eq!(dead, indexes(|how| *how == Settled::DeadLettered));
+        prop_assert_eq!(dead, indexes(|how| *how == Observed::DeadLettered));
         let delayed: Vec<_> = memory.delays.into_inner().unwrap().into_iter().map(|(index, _)| index).collect();
-        prop_assert_eq!(delayed, indexes(|how| matches!(how, Settled::Returned(Some(_)))));
+        prop_assert_eq!(delayed, indexes(|how| matches!(how, Observed::Returned(Some(_)))));
         for group in groups.into_iter().flatten() {
             let of_group = || settled.iter().zip(&messages).filter(|(_, message)| message.1 == Some(group));
-            let handled = of_group().take_while(|(how, _)| !matches!(how, Settled::Returned(_))).count();
-            let returned = of_group().skip(handled).all(|(how, _)| matches!(how, Settled::Returned(_)));
+            let handled = of_group().take_while(|(how, _)| !matches!(how, Observed::Returned(_))).count();
+            let returned = of_group().skip(handled).all(|(how, _)| matches!(how, Observed::Returned(_)));
             prop_assert!(returned, "after a failure of {group} everything of it goes back: {settled:?}");
         }
         for (ended, settled) in ended.iter().zip(&settled) {
             let fits = match ended.disposition {
-                Disposition::Done => *settled == Settled::Done,
-                Disposition::Rejected | Disposition::Undecodable => *settled == Settled::DeadLettered,
-                Disposition::Retry(_) | Disposition::RejectFailed(_) => matches!(settled, Settled::Returned(Some(_))),
-                Disposition::Returned(_) => matches!(settled, Settled::Returned(_)) && ended.handler.is_none(),
+                Disposition::Done => *settled == Observed::Done,
+                Disposition::Rejected | Disposition::Undecodable => *settled == Observed::DeadLettered,
+                Disposition::Retry(_) | Disposition::RejectFailed(_) => matches!(settled, Observed::Returned(Some(_))),
+                Disposition::Returned(_) => matches!(settled, Observed::Returned(_)) && ended.handler.is_none(),
             };
             prop_assert!(fits, "{ended:?}");
         }
         prop_assert_eq!(ended.iter().filter(|ended| ended.handler.is_some()).count(), started.len());
         for (how, (kind, group)) in settled.iter().zip(&messages) {
-            prop_assert!(*kind != "done" || group.is_some() || matches!(how, Settled::Done | Settled::Returned(None)));
+            prop_assert!(*kind != "done" || group.is_some() || matches!(how, Observed::Done | Observed::Returned(None)));
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 pub(super) fn summary(letter: &DeadLetter) -> String {
     format!(
         "{}  {}  {}",
-        time(letter.moment()),
+        time(letter.occurred_at()),
         line(&letter.id),
         line(letter.event_type.as_deref().unwrap_or("(no envelope)"))
     )

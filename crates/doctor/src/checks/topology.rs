@@ -42,13 +42,13 @@ pub(super) const CHECKS: &[Check] = &[
         find: topology_exchange,
     },
     Check {
-        id: "retry-ladder",
+        id: "retry-delays-without-queue",
         severity: Severity::Error,
         title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
         why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
         fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
-        find: retry_ladder,
+        find: retry_delays_without_queue,
     },
     Check {
         id: "route-delay",
@@ -124,12 +124,12 @@ fn topology_exchange(model: &Model<'_>, findings: &mut Findings) {
 }
 
 /// Returns the function's retry delays; a faulty variable is a finding.
-fn ladder(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
+fn retry_delays(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
     match function.variable("RABBITMQ_RETRY_DELAYS") {
         Setting::Absent => Some(RetryDelays::default()),
         Setting::Unknown => None,
         Setting::Known(text) => match RetryDelays::parse(&text) {
-            Ok(ladder) => Some(ladder),
+            Ok(delays) => Some(delays),
             Err(error) => {
                 findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
                 None
@@ -138,14 +138,14 @@ fn ladder(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
     }
 }
 
-fn retry_ladder(model: &Model<'_>, findings: &mut Findings) {
+fn retry_delays_without_queue(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for function in &model.functions {
         let mut own = mapped(model).filter(|(_, by, _)| by.name == function.name).peekable();
-        let Some(ladder) = own.peek().is_some().then(|| ladder(function, findings)).flatten() else { continue };
+        let Some(delays) = own.peek().is_some().then(|| retry_delays(function, findings)).flatten() else { continue };
         for (_, _, name) in own {
             let Some(queue) = topology.queues().iter().find(|queue| queue.name == name) else { continue };
-            let lacking = ladder.delays_s().iter().filter(|step_s| !queue.retry.delays_s().contains(step_s));
+            let lacking = delays.delays_s().iter().filter(|step_s| !queue.retry.delays_s().contains(step_s));
             let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
             if !lacking.is_empty() {
                 let what = format!("the topology does not have {}", lacking.join(", "));
@@ -160,14 +160,14 @@ fn route_delay(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         for (variable, _) in function.bindings() {
             let Some((name, _)) = exchange(function, variable) else { continue };
-            let Some(ladder) = ladder(function, &mut Findings::default()) else { continue };
+            let Some(delays) = retry_delays(function, &mut Findings::default()) else { continue };
             let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
             for operation in contract.operations() {
                 let delay_s = operation.enqueue.delay_s;
                 if delay_s == 0 || binding_variable(&operation.enqueue.queue) != variable {
                     continue;
                 }
-                let step_s = ladder.at_least_s(Duration::from_secs(delay_s.into()));
+                let step_s = delays.at_least_s(Duration::from_secs(delay_s.into()));
                 let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.delays_s().contains(&step_s));
                 let what = match step_s {
                     None => {

@@ -5,7 +5,7 @@
 //! - Headers that RabbitMQ wrote about earlier queues. An `x-death` that names the queue makes RabbitMQ see a cycle and
 //!   drop the message on its way back from a retry queue
 //!   (<https://www.rabbitmq.com/docs/dlx#automatic-dead-letter-cycles>).
-//! - Headers that describe a dead letter ([`dead_letter`]): the caller sets those that apply.
+//! - Headers that describe a dead letter (`crate::dead_letter`): the caller sets those that apply.
 //! - `expiration`, which would end the wait in a retry queue early, or the life of the message in a dead-letter queue.
 //! - `CC` and `BCC`, which would send each copy to the queues that they name once more
 //!   (<https://www.rabbitmq.com/docs/sender-selected>). They move to `sluicegate-cc` and `sluicegate-bcc`.

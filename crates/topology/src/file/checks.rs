@@ -25,7 +25,7 @@ pub(super) fn routing_key(checker: &mut Checker<'_>, node: &Node) -> Option<Stri
 }
 
 /// Expects whole seconds in a list, or `default`.
-pub(super) fn ladder(checker: &mut Checker<'_>, node: &Node) -> Option<RetryDelays> {
+pub(super) fn retry_delays(checker: &mut Checker<'_>, node: &Node) -> Option<RetryDelays> {
     if node.text() == Some("default") {
         return Some(RetryDelays::default());
     }
@@ -37,13 +37,13 @@ pub(super) fn ladder(checker: &mut Checker<'_>, node: &Node) -> Option<RetryDela
         Data::List(items) => items.iter().map(step).collect::<Option<Vec<_>>>(),
         _ => None,
     };
-    let ladder = steps.and_then(|steps| RetryDelays::new(steps).ok());
-    if ladder.is_none() {
+    let retry_delays = steps.and_then(|steps| RetryDelays::new(steps).ok());
+    if retry_delays.is_none() {
         let max = RetryDelays::DELAY_S_MAX;
         let form = format!("must be whole seconds from 1 to {max}, ascending, such as [1, 5, 15]; or default");
         checker.fault(node, form);
     }
-    ladder
+    retry_delays
 }
 
 /// Expects text, an integer, true or false.

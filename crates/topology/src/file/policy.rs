@@ -32,7 +32,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("queue-master-locator", "it was removed with classic queue mirroring; use queue-leader-locator"),
     ("max-in-memory-", "it has no effect on quorum queues since RabbitMQ 3.10"),
     ("expires", "a queue that expires takes its messages with it"),
-    ("delayed-retry-", "only RabbitMQ 4.3 knows it; the retry ladder does this on every version"),
+    ("delayed-retry-", "only RabbitMQ 4.3 knows it; retry queues do this on every version"),
     ("federation-", "RabbitMQ refuses it where the federation plugin is not enabled"),
     ("consumer-timeout", "RabbitMQ 3.10 does not know it"),
 ];
