@@ -1,8 +1,8 @@
 //! Checks of a template or a deployed stack for what silently loses or delays messages.
 //!
-//! [`Inventory`] holds the resources, from a template's files or from a deployed stack ([`deployed`]); [`examine`] runs
-//! every check of [`checks()`] over them. A check is a pure function, reports nothing where a value is unknown, and has a
-//! reason, a fix and a reference. Nothing is changed.
+//! [`Inventory`] holds the resources, from a template's files or from a deployed stack ([`deployed`]); [`examine`]
+//! runs every check of [`checks()`] over them. A check is a pure function, reports nothing where a value is unknown,
+//! and has a reason, a fix and a reference. Nothing is changed.
 
 mod checks;
 mod error;

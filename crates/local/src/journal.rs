@@ -19,6 +19,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::MappingEvent;
+use sluicegate_queue::{
+    dead_letter::REASON,
+    queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX},
+};
 use sqs_emulator::QueueEvent;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -28,13 +32,6 @@ use crate::rabbitmq::Published;
 const MESSAGES_MAX: usize = 10_000;
 /// The most steps in one log: the first and the latest are kept.
 const STEPS_MAX: usize = 200;
-
-/// The message attribute with the reason of a rejection, on the copy in the dead-letter queue.
-const REASON_ATTRIBUTE: &str = "sluicegate-reason";
-/// The suffix of a dead-letter queue's name on RabbitMQ.
-const DEAD_LETTER_SUFFIX: &str = ".dlq";
-/// The text between a queue's name and the delay in the name of its retry queue.
-const RETRY_INFIX: &str = ".retry.";
 
 /// A step of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -177,10 +174,8 @@ impl Journal {
             QueueEvent::Sent { queue, message_id, body, attributes } => {
                 let id = identify(body, message_id);
                 if self.inner.dead_letter_queues.contains(&**queue) {
-                    let reason = attributes
-                        .get(REASON_ATTRIBUTE)
-                        .map_or("sent there without a reason", String::as_str)
-                        .to_owned();
+                    let reason =
+                        attributes.get(REASON).map_or("sent there without a reason", String::as_str).to_owned();
                     self.record(&id, Step::DeadLettered { queue: queue.to_string(), reason });
                 } else {
                     self.record(&id, Step::Accepted { queue: queue.to_string() });
@@ -216,7 +211,7 @@ impl Journal {
     pub(crate) fn published(&self, message: &Published) {
         let id = identify(&message.body, &message.message_id);
         let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
-        let step = if queue.ends_with(DEAD_LETTER_SUFFIX) {
+        let step = if queue.ends_with(DEAD_LETTER_QUEUE_SUFFIX) {
             let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
             Step::DeadLettered { queue: queue.clone(), reason }
         } else if let Some(visible_in_s) = retry_delay_s(queue) {
@@ -350,7 +345,7 @@ fn step_json(at: OffsetDateTime, step: &Step) -> Value {
 
 /// Returns the delay in the name of a retry queue, such as `orders.retry.5s`.
 fn retry_delay_s(queue: &str) -> Option<u32> {
-    queue.rsplit_once(RETRY_INFIX)?.1.strip_suffix('s')?.parse().ok()
+    queue.rsplit_once(RETRY_QUEUE_INFIX)?.1.strip_suffix('s')?.parse().ok()
 }
 
 /// Returns the envelope's id if the body is a CloudEvent, otherwise `message_id`.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::Endpoint;
+use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX};
 use sluicegate_topology::Management;
 
 /// The queues to count.
@@ -40,13 +41,13 @@ fn entry(name: &str, queues: &[Value]) -> Value {
     let Some(queue) = queues.iter().find(|queue| queue["name"] == name) else {
         return json!({ "name": name, "broker": "rabbitmq", "error": "queue not found" });
     };
-    let retry_prefix = format!("{name}.retry.");
+    let retry_prefix = format!("{name}{RETRY_QUEUE_INFIX}");
     let steps =
         queues.iter().filter(|queue| queue["name"].as_str().is_some_and(|name| name.starts_with(&retry_prefix)));
     json!({
         "name": name,
         "broker": "rabbitmq",
-        "dead_letters": name.ends_with(".dlq"),
+        "dead_letters": name.ends_with(DEAD_LETTER_QUEUE_SUFFIX),
         "visible": queue["messages_ready"],
         "in_flight": queue["messages_unacknowledged"],
         "delayed": steps.filter_map(|queue| queue["messages"].as_u64()).sum::<u64>(),

@@ -18,6 +18,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::Endpoint;
+use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT};
 use sluicegate_topology::{Management, ManagementError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -215,8 +216,8 @@ fn published(delivery: &Delivery) -> Published {
         queues,
         message_id: properties.inner().get("message_id").and_then(text).unwrap_or_default(),
         body: String::from_utf8_lossy(&delivery.data).into_owned(),
-        reason: original.inner().get("sluicegate-reason").and_then(text),
-        is_copy: original.inner().contains_key("sluicegate-receive-count"),
+        reason: original.inner().get(REASON).and_then(text),
+        is_copy: original.inner().contains_key(RECEIVE_COUNT),
     }
 }
 
