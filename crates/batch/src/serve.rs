@@ -11,8 +11,7 @@ use crate::Builder;
 /// the caller's included, and then ends with a failure.
 ///
 /// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` with what belongs to it.
-/// Without
-/// `RABBITMQ_URL` the function takes batches of SQS only.
+/// Without `RABBITMQ_URL` the function takes batches of SQS only.
 pub async fn serve<E: Display>(consumer: Result<Builder, E>) -> ExitCode {
     tracing::init_default_subscriber();
     // Boxed, because the futures of a batch nest deeper than the compiler lays out in one piece.

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{Contract, DOCUMENT_PATH};
 
-/// The difference between the routes of the contract and those of the template, as API Gateway writes them: `POST
-/// /orders`.
+/// The routes that only one of contract and template has, as API Gateway writes them: `POST /orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     /// In the contract and not in the template: API Gateway answers 404.

@@ -21,8 +21,8 @@ fn registered() -> Builder {
 /// Adds the handler of all other events: forwards them to `forward_url`, or logs them if that is empty.
 ///
 /// Messages of RabbitMQ go the same way. One that is not a CloudEvent (a plain `basic_publish` of `Order ID: 12345`)
-/// has the type its publisher set, or `rabbitmq.message`, and its bytes as payload: `.on("rabbitmq.message",
-/// handlers::legacy_order::handle)`.
+/// has the type its publisher set, or `rabbitmq.message`, and its bytes as payload. Its handler is registered with
+/// `.on("rabbitmq.message", handlers::legacy_order::handle)`.
 fn consumer(forward_url: &str) -> Result<Builder, UrlError> {
     if forward_url.is_empty() {
         return Ok(registered().otherwise(log));
