@@ -23,15 +23,13 @@ import tomllib
 from pathlib import Path
 
 import watching
-from stack import ROOT, Stack, circle, depends, laid_over, nested, read, references
+from stack import ROOT, Stack, argument, circle, depends, laid_over, nested, queues, read, references
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
-TEMPLATES = ["template.yaml", "infra/broker.yaml", "infra/monitoring.yaml"]
+TEMPLATES = ["template.yaml", "infra/broker.yaml", "infra/monitoring.yaml", "infra/queue.yaml"]
 BROKERS = ["sqs", "rabbitmq"]
 CANARY = "Canary10Percent5Minutes"
-# The templates of the nested stacks, by their names in template.yaml.
-NESTED = {"RabbitmqStack": "infra/broker.yaml", "MonitoringStack": "infra/monitoring.yaml"}
 # Without a region, some tools query the network for it.
 ENVIRONMENT = os.environ | {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -54,14 +52,16 @@ def main():
         equal(circle(stack), [], f"{stack.name}: circular dependencies")
         functions_are_set_up(stack)
         callers_call_the_alias(stack)
-        queues_are_set_up(stack)
-        mappings_are_set_up(broker, stack)
+        the_queues_are_those_of_the_contract(stack)
+        for queue in queues(stack).values():
+            queues_are_set_up(queue)
+            mappings_are_set_up(broker, queue)
         logs_are_kept_and_given_up(stack)
         the_api_is_throttled_and_logged(stack)
         nested_stacks_fit(stack)
     for broker in BROKERS:
         roles_may_do_what_is_written(broker, full[broker])
-        traffic_shifts_and_goes_back(broker, full[broker], bare[broker])
+        traffic_shifts_and_goes_back(full[broker], bare[broker])
         what_watches_is_sound(broker, full[broker])
         somebody_is_told(full[broker], bare[broker], given[broker])
         a_changed_parameter_reaches_the_functions(full[broker])
@@ -144,7 +144,7 @@ def functions_are_set_up(stack):
 
 def callers_call_the_alias(stack):
     aliases = stack.of_type("AWS::Lambda::Alias").keys()
-    called = [mapping["FunctionName"] for mapping in stack.of_type("AWS::Lambda::EventSourceMapping").values()]
+    called = [stack.resources[name]["Properties"]["Parameters"]["Consumer"] for name in queue_stacks(stack)]
     called += [permission["FunctionName"] for permission in stack.of_type("AWS::Lambda::Permission").values()]
     for each in called:
         equal(each.get("Ref") in aliases, True, f"{stack.name}: {each} is an alias")
@@ -183,11 +183,10 @@ def longest_value(declared):
     return max(declared.get("AllowedValues", [declared.get("MaxValue")]), key=lambda value: len(str(value)))
 
 
-def traffic_shifts_and_goes_back(broker, full, bare):
-    consumer = {"sqs": "ConsumerFunction", "rabbitmq": "RabbitmqConsumerFunction"}[broker]
+def traffic_shifts_and_goes_back(full, bare):
     alarms = {
         "IngressFunction": ["NewIngressErrorsAlarm", "ServerErrorsAlarm"],
-        consumer: [{"sqs": "NewConsumerErrorsAlarm", "rabbitmq": "NewRabbitmqConsumerErrorsAlarm"}[broker]],
+        "ConsumerFunction": ["NewConsumerErrorsAlarm"],
     }
     groups = full.of_type("AWS::CodeDeploy::DeploymentGroup")
     equal(sorted(groups), sorted(f"{function}DeploymentGroup" for function in alarms), f"{full.name}: deployment groups")
@@ -196,7 +195,8 @@ def traffic_shifts_and_goes_back(broker, full, bare):
         equal([each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]], names, f"{full.name}: alarms of {function}")
         equal(full.text(group["DeploymentConfigName"]), f"CodeDeployDefault.Lambda{CANARY}", f"{full.name}: the deployment configuration of {function}")
         equal("DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], True, f"{full.name}: {function} rolls back on an alarm")
-        equal(group["ServiceRoleArn"], {"Fn::GetAtt": ["DeploymentRole", "Arn"]}, f"{full.name}: the role that deploys {function}")
+        role = function.replace("Function", "DeploymentRole")
+        equal(group["ServiceRoleArn"], {"Fn::GetAtt": [role, "Arn"]}, f"{full.name}: the role that deploys {function}")
         policy = full.resources[f"{function}Aliaslive"].get("UpdatePolicy", {}).get("CodeDeployLambdaAliasUpdate", {})
         equal(policy.get("DeploymentGroupName"), {"Ref": f"{function}DeploymentGroup"}, f"{full.name}: the deployment group of {function}")
     # Without a canary CloudFormation moves the alias itself.
@@ -205,6 +205,24 @@ def traffic_shifts_and_goes_back(broker, full, bare):
 
 
 # ---- queues and mappings -----------------------------------------------------------------------------------------------------
+
+
+def queue_stacks(stack):
+    nested_stacks = stack.of_type("AWS::CloudFormation::Stack")
+    return [name for name, each in nested_stacks.items() if each["TemplateURL"] == "infra/queue.yaml"]
+
+
+def the_queues_are_those_of_the_contract(stack):
+    declared = queues(stack)
+    equal(len(declared), len(queue_stacks(stack)), f"{stack.name}: names of queues")
+    operations = [each for path in read("functions/ingress/openapi.yaml")["paths"].values() for each in path.values()]
+    named = {each["x-sluicegate"]["queue"] for each in operations if isinstance(each, dict) and "x-sluicegate" in each}
+    equal(set(declared), named, f"{stack.name}: the queues")
+    variables = stack.resources["IngressFunction"]["Properties"]["Environment"]["Variables"]
+    for name in queue_stacks(stack):
+        queue = nested(stack, name).parameters["Name"]
+        variable = f"QUEUE_{re.sub('[-.]', '_', queue.upper())}"
+        equal(variables.get(variable), {"Fn::GetAtt": [name, "Outputs.Target"]}, f"{stack.name}: {variable}")
 
 
 def queues_are_set_up(stack):
@@ -237,14 +255,14 @@ def queues_are_set_up(stack):
 
 def mappings_are_set_up(broker, stack):
     mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
-    equal(len(mappings), 2, f"{stack.name}: mappings")
+    equal(len(mappings), 1, f"{stack.name}: mappings")
     for name, mapping in mappings.items():
         place = f"{stack.name}: {name}"
         if broker == "sqs":
             queue = mapping["EventSourceArn"]["Fn::GetAtt"][0]
             equal("RedrivePolicy" in stack.of_type("AWS::SQS::Queue")[queue], True, f"{place} reads a queue with a dead-letter queue")
             equal(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"], f"{place}: partial batch responses")
-            equal(mapping["ScalingConfig"]["MaximumConcurrency"] >= 2, True, f"{place}: concurrency")
+            equal(int(mapping["ScalingConfig"]["MaximumConcurrency"]) >= 2, True, f"{place}: concurrency")
             equal(mapping["MetricsConfig"], {"Metrics": ["EventCount"]}, f"{place}: metrics")
             equal("FilterCriteria" in mapping, False, f"{place} has a filter, which deletes other messages")
         else:
@@ -260,9 +278,9 @@ def visibility_is_six_times_any_timeout():
     for timeout in read("template.yaml")["Parameters"]["ConsumerTimeout"]["AllowedValues"]:
         stack = Stack("template.yaml", {"ConsumerTimeout": timeout})
         equal(stack.resources["ConsumerFunction"]["Properties"]["Timeout"], timeout, "the consumer's timeout")
-        for name, queue in stack.of_type("AWS::SQS::Queue").items():
-            if "RedrivePolicy" in queue:
-                equal(43_200 >= queue["VisibilityTimeout"] >= 6 * timeout, True, f"the visibility timeout of {name} is at least six times {timeout} s")
+        for name, queue in queues(stack).items():
+            hidden = queue.resources["Queue"]["Properties"]["VisibilityTimeout"]
+            equal(43_200 >= hidden >= 6 * timeout, True, f"the visibility timeout of {name} is at least six times {timeout} s")
 
 
 # ---- the API -----------------------------------------------------------------------------------------------------------------
@@ -322,7 +340,7 @@ def a_jwt_authorizer_fits():
     no_dangling_reference(stack)
     [api] = stack.of_type("AWS::ApiGatewayV2::Api").values()
     authorizer = api["Body"]["components"]["securitySchemes"]["Jwt"]["x-amazon-apigateway-authorizer"]
-    equal(authorizer["jwtConfiguration"], {"issuer": given["JwtIssuer"], "audience": given["JwtAudience"]}, "the authorizer's tokens")
+    equal(authorizer["jwtConfiguration"], {"issuer": given["JwtIssuer"], "audience": [given["JwtAudience"]]}, "the authorizer's tokens")
     equal(authorizer["identitySource"], "$request.header.Authorization", "the identity source of the authorizer")
     asked = {
         f"{method.upper()} {path}": operation["security"]
@@ -343,8 +361,7 @@ def a_jwt_authorizer_fits():
 def each_broker_has_its_resources(full, bare):
     for broker, stack in full.items():
         functions = stack.of_type("AWS::Lambda::Function")
-        consumer = {"sqs": "ConsumerFunction", "rabbitmq": "RabbitmqConsumerFunction"}[broker]
-        equal(sorted(functions), sorted([consumer, "IngressFunction"]), f"functions with {broker}")
+        equal(sorted(functions), ["ConsumerFunction", "IngressFunction"], f"functions with {broker}")
         for name, function in functions.items():
             equal("VpcConfig" in function, broker == "rabbitmq", f"{name} with {broker} is in a network")
             variables = set(function["Environment"]["Variables"])
@@ -353,11 +370,13 @@ def each_broker_has_its_resources(full, bare):
                 broker == "rabbitmq",
                 f"the broker variables of {name} with {broker}",
             )
-        queues = ["OrdersDeadLetterQueue", "OrdersQueue", "WebhooksDeadLetterQueue", "WebhooksQueue"]
-        equal(sorted(stack.of_type("AWS::SQS::Queue")), queues if broker == "sqs" else [], f"queues with {broker}")
+        for name, queue in queues(stack).items():
+            made = ["DeadLetterQueue", "Queue"] if broker == "sqs" else []
+            equal(sorted(queue.of_type("AWS::SQS::Queue")), made, f"queues of {name} with {broker}")
         brokers = ["RabbitmqStack"] if broker == "rabbitmq" else []
-        equal(sorted(stack.of_type("AWS::CloudFormation::Stack")), ["MonitoringStack", *brokers], f"nested stacks with {broker}")
-        equal(list(bare[broker].of_type("AWS::CloudFormation::Stack")), brokers, f"nested stacks with {broker}, without monitoring")
+        for each, others in [(stack, ["MonitoringStack", *brokers]), (bare[broker], brokers)]:
+            found = each.of_type("AWS::CloudFormation::Stack").keys() - set(queue_stacks(each))
+            equal(sorted(found), others, f"nested stacks of {each.name}")
         equal(len(stack.of_type("AWS::SecretsManager::Secret")), 1, f"secrets with {broker}")
         # None is required.
         stores = stack.of_type("AWS::DynamoDB::Table") | stack.of_type("AWS::S3::Bucket")
@@ -383,7 +402,14 @@ def roles_may_do_what_is_written(broker, stack):
 
 
 def permissions(stack):
-    """Yields a line for each action on each resource that a role allows or denies, and for each principal that may assume it."""
+    """Yields a line for each action on each resource that a role allows or denies, and for each principal that may assume it.
+
+    A queue has the same permissions whatever its name, so one stands for all.
+    """
+    queue = example_queue(stack)
+    for policy in queue.of_type("AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            yield from (f"{role.strip('<>')}: {line}" for line in allowed(queue, policy["PolicyDocument"]))
     managed = stack.of_type("AWS::IAM::ManagedPolicy")
     for role, properties in stack.of_type("AWS::IAM::Role").items():
         for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
@@ -394,11 +420,22 @@ def permissions(stack):
                 documents.append(managed[arn["Ref"]]["PolicyDocument"])
             else:
                 yield f"{role}: everything in {arn}"
-        for statement in (statement for document in documents for statement in document["Statement"]):
-            for action in several(statement["Action"]):
-                for resource in several(statement["Resource"]):
-                    condition = f" if {statement['Condition']}" if "Condition" in statement else ""
-                    yield f"{role}: {statement['Effect']} {action} on {stack.text(resource)}{condition}"
+        for document in documents:
+            yield from (f"{role}: {line}" for line in allowed(stack, document))
+
+
+def example_queue(stack):
+    properties = stack.resources[queue_stacks(stack)[0]]["Properties"]
+    given = {name: argument(stack, value) for name, value in properties["Parameters"].items()}
+    return Stack("infra/queue.yaml", given | {"Name": "QUEUE", "Fifo": "true"})
+
+
+def allowed(stack, document):
+    for statement in document["Statement"]:
+        for action in several(statement["Action"]):
+            for resource in several(statement["Resource"]):
+                condition = f" if {statement['Condition']}" if "Condition" in statement else ""
+                yield f"{statement['Effect']} {action} on {stack.text(resource)}{condition}"
 
 
 def several(value):
@@ -410,9 +447,8 @@ def several(value):
 
 def nested_stacks_fit(stack):
     for name in stack.of_type("AWS::CloudFormation::Stack"):
-        inner = nested(stack, name, NESTED[name])
+        inner = nested(stack, name)
         place = f"{stack.name}: {name}"
-        equal(stack.resources[name]["Properties"]["TemplateURL"], NESTED[name], f"{place}: its template")
         given = stack.resources[name]["Properties"]["Parameters"].keys()
         equal(given - inner.declared.keys(), set(), f"{place}: unknown parameters")
         needed = {each for each, declared in inner.declared.items() if "Default" not in declared}
@@ -421,9 +457,11 @@ def nested_stacks_fit(stack):
             value = str(inner.parameters[each])
             if value not in map(str, declared.get("AllowedValues", [value])):
                 fault(f"{place}: {each} is {value}")
+            if "<" not in value and not re.fullmatch(declared.get("AllowedPattern", ".*"), value):
+                fault(f"{place}: {each} is {value}")
         for reference, attribute in references([stack.resources, stack.outputs]):
             if reference == name and attribute and attribute.removeprefix("Outputs.") not in inner.template["Outputs"]:
-                fault(f"{NESTED[name]} has no output {attribute}")
+                fault(f"{place} has no output {attribute}")
         no_dangling_reference(inner)
         equal(circle(inner), [], f"{place}: circular dependencies")
     broker = read("infra/broker.yaml")["Parameters"]
@@ -433,8 +471,8 @@ def nested_stacks_fit(stack):
 
 def what_watches_is_sound(broker, stack):
     faults.extend(watching.faults("template.yaml", broker, stack, stack))
-    for name in stack.of_type("AWS::CloudFormation::Stack"):
-        faults.extend(watching.faults(NESTED[name], broker, nested(stack, name, NESTED[name]), stack))
+    for name, properties in stack.of_type("AWS::CloudFormation::Stack").items():
+        faults.extend(watching.faults(properties["TemplateURL"], broker, nested(stack, name), stack))
 
 
 def somebody_is_told(full, bare, given):
@@ -443,7 +481,7 @@ def somebody_is_told(full, bare, given):
         subscriptions = [each["Endpoint"] for each in stack.of_type("AWS::SNS::Subscription").values()]
         equal(subscriptions, ["a@b"] if stack is full else [], f"{stack.name}: subscriptions")
         for name in stack.of_type("AWS::CloudFormation::Stack"):
-            equal(nested(stack, name, NESTED[name]).parameters["AlarmTopicArn"], topic, f"{stack.name}: the topic of {name}")
+            equal(nested(stack, name).parameters["AlarmTopicArn"], topic, f"{stack.name}: the topic of {name}")
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
             equal([stack.text(each) for each in alarm.get("AlarmActions", [])], [topic] if topic else [], f"the topic of {name}")
 
@@ -514,7 +552,7 @@ echo "$binary" > "$CARGO_TARGET_DIR/lambda/$binary/bootstrap"
 def builds_what_the_broker_needs(broker):
     expected = {
         "sqs": {"IngressFunction": "ingress", "ConsumerFunction": "consumer"},
-        "rabbitmq": {"IngressFunction": "ingress-rabbitmq", "RabbitmqConsumerFunction": "consumer-rabbitmq"},
+        "rabbitmq": {"IngressFunction": "ingress-rabbitmq", "ConsumerFunction": "consumer-rabbitmq"},
     }[broker]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

@@ -70,7 +70,7 @@ class Stack:
         raise ValueError(f"{function} is not a condition")
 
     def value(self, value):
-        return self.parameters[value["Ref"]] if isinstance(value, dict) else value
+        return self.resolve(value)
 
     def resolve(self, value):
         if isinstance(value, list):
@@ -81,13 +81,25 @@ class Stack:
             condition, yes, no = value["Fn::If"]
             return self.resolve(yes if self.holds({"Condition": condition}) else no)
         if list(value) == ["Ref"]:
-            return None if value["Ref"] == "AWS::NoValue" else self.parameters.get(value["Ref"], value)
+            return None if value["Ref"] == "AWS::NoValue" else self.parameter(value["Ref"], value)
         if list(value) == ["Fn::FindInMap"]:
             # Parameters may be numbers; what a mapping is looked up by is text.
             first, second, third = (str(self.resolve(each)) for each in value["Fn::FindInMap"])
             return self.mappings[first][second][third]
+        if list(value) == ["Fn::Select"]:
+            index, items = (self.resolve(each) for each in value["Fn::Select"])
+            return items[int(index)] if isinstance(items, list) else {"Fn::Select": [index, items]}
+        if list(value) == ["Fn::Split"]:
+            separator, text = value["Fn::Split"]
+            text = self.resolve(text)
+            return text.split(separator) if isinstance(text, str) else {"Fn::Split": [separator, text]}
         resolved = {key: self.resolve(each) for key, each in value.items()}
         return {key: each for key, each in resolved.items() if each is not None}
+
+    def parameter(self, name, otherwise):
+        value = self.parameters.get(name, otherwise)
+        is_list = self.declared.get(name, {}).get("Type") == "CommaDelimitedList"
+        return value.split(",") if is_list and isinstance(value, str) else value
 
     def text(self, value):
         """What a resolved value comes to, as text; what only AWS knows stands there as `<Name>` or `<Name.Attribute>`."""
@@ -96,9 +108,15 @@ class Stack:
         [(function, argument)] = value.items()
         match function:
             case "Ref":
+                alias = self.resources.get(argument, {})
+                if alias.get("Type") == "AWS::Lambda::Alias":
+                    function, name = (self.text(alias["Properties"][each]) for each in ["FunctionName", "Name"])
+                    return f"arn:aws:lambda:us-east-1:123456789012:function:{function}:{name}"
                 return f"<{argument}>"
             case "Fn::GetAtt":
                 return f"<{argument if isinstance(argument, str) else '.'.join(argument)}>"
+            case "Fn::Select":
+                return f"<{self.text(argument[1])[1:-1]}[{argument[0]}]>"
             case "Fn::Join":
                 return argument[0].join(map(self.text, argument[1]))
             case "Fn::Sub":
@@ -106,7 +124,7 @@ class Stack:
 
                 def put_in(found):
                     name = found[1]
-                    return self.text(own[name]) if name in own else str(self.parameters.get(name, f"<{name}>"))
+                    return self.text(self.resolve(own[name])) if name in own else str(self.parameters.get(name, f"<{name}>"))
 
                 return re.sub(r"\$\{([^!}][^}]*)\}", put_in, text)
         raise ValueError(f"{function} is not a text function")
@@ -122,12 +140,29 @@ class NoManagedPolicies:
         return {}
 
 
-def nested(stack, name, path):
+def nested(stack, name):
     """Returns the nested stack of this name with its parameters."""
-    given = stack.resources[name]["Properties"]["Parameters"]
-    inner = Stack(path, {parameter: stack.text(value) for parameter, value in given.items()})
-    inner.name = f"{path} in {stack.name}"
+    properties = stack.resources[name]["Properties"]
+    given = {parameter: argument(stack, value) for parameter, value in properties["Parameters"].items()}
+    inner = Stack(properties["TemplateURL"], given)
+    inner.name = f"{name} in {stack.name}"
     return inner
+
+
+def argument(stack, value):
+    """Returns a parameter of a nested stack as text, which may be an output of another nested stack."""
+    if isinstance(value, dict) and list(value) == ["Fn::GetAtt"]:
+        name, attribute = value["Fn::GetAtt"] if isinstance(value["Fn::GetAtt"], list) else value["Fn::GetAtt"].split(".", 1)
+        if attribute.startswith("Outputs."):
+            inner = nested(stack, name)
+            return inner.text(inner.outputs[attribute.removeprefix("Outputs.")]["Value"])
+    return stack.text(value)
+
+
+def queues(stack):
+    """Returns the nested stacks that are queues, by their names in the contract."""
+    found = [nested(stack, name) for name, each in stack.of_type("AWS::CloudFormation::Stack").items() if each["TemplateURL"] == "infra/queue.yaml"]
+    return {each.parameters["Name"]: each for each in found}
 
 
 def references(value):

@@ -17,14 +17,6 @@ METRICS = {
     ("AWS/ApiGateway", "ApiId"): ["Count", "4xx", "5xx", "Latency", "IntegrationLatency", "DataProcessed"],
     ("AWS/Lambda", "FunctionName"): FUNCTION,
     ("AWS/Lambda", "ExecutedVersion", "FunctionName", "Resource"): FUNCTION,
-    # Only with MetricsConfig on the mapping.
-    ("AWS/Lambda", "EventSourceMappingUUID"): [
-        "PolledEventCount",
-        "FilteredOutEventCount",
-        "InvokedEventCount",
-        "FailedInvokeEventCount",
-        "DeletedEventCount",
-    ],
     ("AWS/SQS", "QueueName"): [
         "ApproximateAgeOfOldestMessage",
         "ApproximateNumberOfMessagesNotVisible",
@@ -67,28 +59,21 @@ METRICS = {
 MOVES_ON_A_DEAD_LETTER_QUEUE = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"]
 
 ALARMS = {
-    "template.yaml": ["NewIngressErrorsAlarm", "ServerErrorsAlarm"],
+    "template.yaml": ["NewConsumerErrorsAlarm", "NewIngressErrorsAlarm", "ServerErrorsAlarm"],
     "infra/monitoring.yaml": [
         "ConsumerErrorsAlarm",
         "ConsumerThrottlesAlarm",
         "IngressErrorsAlarm",
         "IngressThrottlesAlarm",
-        "OrdersUndecodableAlarm",
         "ServerErrorsAlarm",
         "SlowAlarm",
         "TooManyRequestsAlarm",
-        "WebhooksUndecodableAlarm",
     ],
+    "infra/queue.yaml": ["UndecodableAlarm"],
 }
 ALARMS_OF_BROKER = {
-    ("template.yaml", "sqs"): ["NewConsumerErrorsAlarm"],
-    ("template.yaml", "rabbitmq"): ["NewRabbitmqConsumerErrorsAlarm"],
-    ("infra/monitoring.yaml", "sqs"): [
-        f"{queue}{what}Alarm"
-        for queue in ["Orders", "Webhooks"]
-        for what in ["Age", "DeadLetter", "DeadLetterAge", "Silence"]
-    ],
-    ("infra/monitoring.yaml", "rabbitmq"): ["OrdersRejectedAlarm", "WebhooksRejectedAlarm"],
+    ("infra/queue.yaml", "sqs"): ["AgeAlarm", "DeadLetterAgeAlarm", "DeadLetterAlarm", "SilenceAlarm"],
+    ("infra/queue.yaml", "rabbitmq"): ["RejectedAlarm"],
 }
 
 
@@ -153,9 +138,12 @@ def is_there(dimension, text, stack, parent):
 
     def refers(kind, attribute=None):
         name, found = parent.named(text)
-        return found == attribute and parent.resources.get(name, {}).get("Type") == kind
+        own, found_here = stack.named(text)
+        kinds = [parent.resources.get(name, {}).get("Type")] if found == attribute else []
+        kinds += [stack.resources.get(own, {}).get("Type")] if found_here == attribute else []
+        return kind in kinds
 
-    consumed = [queue for each in parent.of_type("AWS::Lambda::EventSourceMapping").values() for queue in each.get("Queues", [])]
+    consumed = [queue for each in stack.of_type("AWS::Lambda::EventSourceMapping").values() for queue in each.get("Queues", [])]
     match dimension:
         case "ApiId":
             return refers("AWS::ApiGatewayV2::Api")
@@ -166,10 +154,6 @@ def is_there(dimension, text, stack, parent):
         case "ExecutedVersion":
             name, attribute = parent.named(text)
             return attribute == "Version" and parent.resources.get(name, {}).get("Type") == "AWS::Lambda::Version"
-        case "EventSourceMappingUUID":
-            name, _ = parent.named(text)
-            mapping = parent.resources.get(name, {})
-            return mapping.get("Properties", {}).get("MetricsConfig") == {"Metrics": ["EventCount"]}
         case "QueueName":
             return refers("AWS::SQS::Queue", "QueueName")
         case "queue":
@@ -232,15 +216,20 @@ def dashboard_faults(stack, parent, body):
 
 
 def searched(expression, stack, parent):
-    """SEARCH('{namespace,dimensions} MetricName="name" dimension="value"', …) must match existing metrics."""
-    found = re.fullmatch(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\"((?: \w+=\"[^\"]*\")*)', '\w+', \d+\)", expression)
+    """SEARCH('{namespace,dimensions} MetricName="name" dimension="value"', …) must match existing metrics.
+
+    MetricName=("one" OR "other") has several names; a value without quotes is a word of the dimension's value.
+    """
+    found = re.search(r"SEARCH\('\{([^}]*)\} MetricName=(\S+|\([^)]*\))((?: (?:NOT )?\w+=\S+)*)', '\w+', \d+\)", expression)
     if not found:
         return [] if "SEARCH" not in expression else [f"cannot read {expression}"]
     key = tuple(found[1].split(","))
     values = dict(re.findall(r" (\w+)=\"([^\"]*)\"", found[3]))
-    is_known = found[2] in METRICS.get((key[0], *sorted(key[1:])), [])
-    are_there = all(is_there(name, text, stack, parent) for name, text in values.items())
-    return [] if is_known and are_there else [f"{expression} finds nothing"]
+    words = re.findall(r" (\w+)=[^\s\"]", found[3])
+    names = re.findall(r"\"(\w+)\"", found[2])
+    are_known = names and set(names) <= set(METRICS.get((key[0], *sorted(key[1:])), []))
+    are_there = all(is_there(name, text, stack, parent) for name, text in values.items()) and set(words) <= set(key[1:])
+    return [] if are_known and are_there else [f"{expression} finds nothing"]
 
 
 def unknown(expression, identifiers):
