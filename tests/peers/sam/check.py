@@ -144,7 +144,7 @@ def functions_are_set_up(stack):
 
 def callers_call_the_alias(stack):
     aliases = stack.of_type("AWS::Lambda::Alias").keys()
-    called = [stack.resources[name]["Properties"]["Parameters"]["Consumer"] for name in queue_stacks(stack)]
+    called = [stack.resources[name]["Properties"]["Parameters"]["ConsumerAlias"] for name in queue_stacks(stack)]
     called += [permission["FunctionName"] for permission in stack.of_type("AWS::Lambda::Permission").values()]
     for each in called:
         equal(each.get("Ref") in aliases, True, f"{stack.name}: {each} is an alias")
@@ -279,7 +279,7 @@ def visibility_is_six_times_any_timeout():
         stack = Stack("template.yaml", {"ConsumerTimeout": timeout})
         equal(stack.resources["ConsumerFunction"]["Properties"]["Timeout"], timeout, "the consumer's timeout")
         for name, queue in queues(stack).items():
-            hidden = queue.resources["Queue"]["Properties"]["VisibilityTimeout"]
+            hidden = int(queue.resources["Queue"]["Properties"]["VisibilityTimeout"])
             equal(43_200 >= hidden >= 6 * timeout, True, f"the visibility timeout of {name} is at least six times {timeout} s")
 
 

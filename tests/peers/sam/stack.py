@@ -108,10 +108,6 @@ class Stack:
         [(function, argument)] = value.items()
         match function:
             case "Ref":
-                alias = self.resources.get(argument, {})
-                if alias.get("Type") == "AWS::Lambda::Alias":
-                    function, name = (self.text(alias["Properties"][each]) for each in ["FunctionName", "Name"])
-                    return f"arn:aws:lambda:us-east-1:123456789012:function:{function}:{name}"
                 return f"<{argument}>"
             case "Fn::GetAtt":
                 return f"<{argument if isinstance(argument, str) else '.'.join(argument)}>"

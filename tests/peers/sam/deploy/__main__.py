@@ -28,7 +28,6 @@ from endpoint import Endpoint
 # A new name for each run, because the name of a deleted queue cannot be used for a minute.
 STACK = f"sluicegate-{uuid.uuid4().hex[:8]}"
 SAM_STACK = "aws-sam-cli-managed-default"
-RETAINED_QUEUES = ("OrdersQueue", "OrdersDeadLetterQueue", "WebhooksQueue", "WebhooksDeadLetterQueue")
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 API_KEY, GITHUB_SECRET = "deploy-key", "deploy-github"
 SECRETS = {
@@ -113,7 +112,7 @@ class Deployment:
     def delete_what_is_retained(self):
         """Deletes the queues and the secret, which the template retains. Some emulators delete them with the stack."""
         sqs, secrets = self.account("sqs"), self.account("secretsmanager")
-        urls = {self.resources[name] for name in RETAINED_QUEUES if name in self.resources}
+        urls = {value for name, value in self.resources.items() if name.endswith(("/Queue", "/DeadLetterQueue"))}
         for url in urls & set(sqs.list_queues().get("QueueUrls", [])):
             sqs.delete_queue(QueueUrl=url)
         secret = self.resources.get("Secrets")
@@ -201,7 +200,7 @@ def order_is_consumed(stack, path):
     message_id = accepted(order(stack.door, order_id), "an order")
     event = stack.endpoint.wait_for(message_id, path)
     equal((event["type"], event["subject"], event["data"]["order_id"]), ("order.placed", order_id, order_id), "the event")
-    eventually(lambda: stack.account.count(stack.resources["OrdersQueue"]) == 0, "an empty queue")
+    eventually(lambda: stack.account.count(stack.resources["OrdersQueue/Queue"]) == 0, "an empty queue")
     say(f"an order: 202, and forwarded to {path}")
 
 
@@ -227,7 +226,7 @@ def webhook_is_consumed(stack, path):
 
 
 def poison_is_dead_lettered_and_redriven(stack, path, sluicegate):
-    dead_letters = stack.account.outputs(STACK)["OrdersDeadLetterQueueUrl"]
+    dead_letters = stack.resources["OrdersQueue/DeadLetterQueue"]
     poison = f"poison-{uuid.uuid4()}"
     stack.endpoint.refused.add(poison)
     message_id = accepted(order(stack.door, poison, customer="c-2"), "a poison order")

@@ -68,9 +68,14 @@ class Account:
         return {each["OutputKey"]: each["OutputValue"] for each in self.stack(name).get("Outputs", [])}
 
     def resources(self, name):
-        """Returns the physical ids by logical id."""
-        listed = self("cloudformation").describe_stack_resources(StackName=name)["StackResources"]
-        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in listed if "PhysicalResourceId" in each}
+        """Returns the physical ids by logical id; `Stack/Resource` is a resource of a nested stack."""
+        found = {}
+        for each in self("cloudformation").describe_stack_resources(StackName=name)["StackResources"]:
+            if physical := each.get("PhysicalResourceId"):
+                found[each["LogicalResourceId"]] = physical
+                if each["ResourceType"] == "AWS::CloudFormation::Stack":
+                    found |= {f"{each['LogicalResourceId']}/{inner}": value for inner, value in self.resources(physical).items()}
+        return found
 
     def count(self, queue_url):
         """Returns the number of messages of a queue: visible, in flight and delayed."""

@@ -51,7 +51,7 @@ class Ministack(Emulator):
     PARAMETERS = {"Monitoring": "no"}
     # The text that `sluicegate dlq redrive` prints.
     REDRIVEN = "one by one instead, because SQS does not do it here"
-    OUTPUTS = {"ApiUrl", "OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
+    OUTPUTS = {"ApiUrl", "SecretArn"}
     NOT_SHOWN = [
         "throttling and the batching window, which it ignores",
         "a partial batch response with an unknown message, which succeeds here but fails the whole batch on AWS",
@@ -85,8 +85,7 @@ class Ministack(Emulator):
 
     def numbers_are_numbers(self, resources):
         functions = self.account("lambda")
-        for queue in ("Orders", "Webhooks"):
-            mapping = resources[f"ConsumerFunction{queue}"]
+        for mapping in (value for name, value in resources.items() if name.endswith("/Mapping")):
             scaling = functions.get_event_source_mapping(UUID=mapping)["ScalingConfig"]
             functions.update_event_source_mapping(UUID=mapping, ScalingConfig=scaling)
         yield "the concurrency of the mappings is stored as text, which stops them: set again as a number"
@@ -119,23 +118,27 @@ class Ministack(Emulator):
         return Gateway(self.account, self.account.outputs(stack)["ApiUrl"])
 
 
+def is_queue(resource):
+    return resource.get("Type") == "AWS::CloudFormation::Stack" and "ConsumerAlias" in resource["Properties"]["Parameters"]
+
+
 class Localstack(Emulator):
     ENFORCES_ROLES = False
     ROLLS_BACK = False
     QUALIFIER = "$LATEST"
     PARAMETERS = {}
     REDRIVEN = "SQS moves the messages to"
-    OUTPUTS = {"OrdersDeadLetterQueueUrl", "SecretArn", "WebhooksDeadLetterQueueUrl"}
+    OUTPUTS = {"SecretArn"}
     NOT_SHOWN = [
         "the API and its routes: API Gateway v2 is missing; ingress was invoked with its events",
         "versions and aliases: it cannot update an alias, so the functions are called without one",
         "rollback: an update with a failed resource counts as complete",
-        "permissions of roles, the nested stack, and CodeDeploy",
+        "permissions of roles, the nested stack of alarms and dashboard, and CodeDeploy",
     ]
     # The resource types of the template that it supports.
     KINDS = [
-        "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Logs::LogGroup",
-        "AWS::SecretsManager::Secret", "AWS::SNS::Topic", "AWS::SQS::Queue",
+        "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Logs::LogGroup",
+        "AWS::SecretsManager::Secret", "AWS::SNS::Topic",
     ]  # fmt: skip
 
     def __init__(self, account):
@@ -151,14 +154,15 @@ class Localstack(Emulator):
             if code != 0:
                 return False, output
             whole = Stack(packaged.name, parameters)
-        kept = {name: body for name, body in whole.resources.items() if body["Type"] in self.KINDS}
+        kept = {name: body for name, body in whole.resources.items() if body["Type"] in self.KINDS or is_queue(body)}
         gone = whole.resources.keys() - kept.keys()
         outputs = {name: body for name, body in whole.outputs.items() if not gone & {each for each, _ in references(body)}}
         for body in [*kept.values(), *outputs.values()]:
             body.pop("Condition", None)
-            if body.get("Type") == "AWS::Lambda::EventSourceMapping":
-                alias = body["Properties"]["FunctionName"]["Ref"]
-                body["Properties"]["FunctionName"] = whole.resources[alias]["Properties"]["FunctionName"]
+            if is_queue(body):
+                alias = body["Properties"]["Parameters"]["ConsumerAlias"]["Ref"]
+                function = whole.resources[alias]["Properties"]["FunctionName"]["Ref"]
+                body["Properties"]["Parameters"]["ConsumerAlias"] = {"Fn::GetAtt": [function, "Arn"]}
         # Fn::Sub texts still refer to parameters.
         named = {name: {"Type": "String", "Default": str(value)} for name, value in whole.parameters.items()}
         body = json.dumps({"Parameters": named, "Resources": kept, "Outputs": outputs})
