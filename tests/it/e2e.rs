@@ -4,6 +4,7 @@ mod admission;
 mod commands;
 mod kills;
 mod metrics;
+mod nested;
 mod rabbitmq;
 mod retries;
 

@@ -1,6 +1,8 @@
 //! Tests of the checks: each has a template in `fixtures/` with findings, and reports none where there is nothing
 //! wrong.
 
+mod nested;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -391,6 +393,13 @@ fn parameters_are_compared_with_their_declaration() {
         ("Type: Number, MinValue: 5, MaxValue: 28", "4", Some("has 4, and at least 5 are needed")),
         ("Type: Number, MinValue: 5, MaxValue: 28", "28.5", Some("has 28.5, and at most 28 are allowed")),
         ("Type: Number", "x", Some("is x, which is not a number")),
+        ("Type: String, AllowedPattern: '[a-z]+|x1'", "x1", None),
+        (
+            "Type: String, AllowedPattern: '[a-z]+|x1'",
+            "ax1",
+            Some("is ax1, which does not match AllowedPattern [a-z]+|x1"),
+        ),
+        ("Type: String, AllowedPattern: '(?=a)b'", "c", None),
         ("Type: String, MaxLength: 2", "abc", Some("has 3 characters, and at most 2 characters are allowed")),
         ("Type: CommaDelimitedList, AllowedValues: [a, b]", "a, b", None),
         ("Type: CommaDelimitedList, AllowedValues: [a, b]", "a,c", Some("is c, and AllowedValues are a, b")),

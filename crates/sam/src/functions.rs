@@ -1,4 +1,4 @@
-//! `AWS::Serverless::Function` and its HttpApi, SQS and MQ events.
+//! `AWS::Serverless::Function` and its HttpApi events.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
 /// A function to build and run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionPlan {
-    /// The resource's name in the template.
+    /// The resource's name in the template, after those of the stacks around it.
     pub logical_id: String,
     /// The function's name.
     pub name: String,
@@ -22,7 +22,7 @@ pub struct FunctionPlan {
     /// The cargo binary: `Metadata: BuildProperties: Binary`. Without one it is the only binary of the package in
     /// `code_uri`, as SAM has it.
     pub binary: Option<String>,
-    /// The folder to build in, relative to the template's.
+    /// The folder to build in, relative to that of the outermost template.
     pub code_uri: String,
     /// The variables of the template, with the caller's overrides.
     pub environment: BTreeMap<String, String>,
@@ -45,25 +45,6 @@ pub struct Route {
     pub timeout: Duration,
 }
 
-/// An SQS event source mapping.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MappingPlan {
-    /// The function's name.
-    pub function: String,
-    /// The queue's name.
-    pub queue: String,
-    /// Most messages in one invocation.
-    pub batch_size: usize,
-    /// How long to gather them.
-    pub batching_window: Duration,
-    /// `ScalingConfig: MaximumConcurrency`.
-    pub maximum_concurrency: Option<u16>,
-    /// `FunctionResponseTypes: [ReportBatchItemFailures]`.
-    pub report_batch_item_failures: bool,
-    /// The patterns of `FilterCriteria`, parsed.
-    pub filters: Vec<Value>,
-}
-
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>
 const MEMORY_MB_DEFAULT: u64 = 128;
 /// Same page.
@@ -72,15 +53,6 @@ const TIMEOUT_S_DEFAULT: u64 = 3;
 const TIMEOUT_S_MAX: u64 = 900;
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const INTEGRATION_TIMEOUT_MS_MAX: u64 = 30_000;
-/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
-const BATCH_SIZE_DEFAULT: u64 = 10;
-/// Same page: standard queues.
-const BATCH_SIZE_MAX: u64 = 10_000;
-/// Same page: FIFO queues, and standard ones without a batching window.
-const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
-/// Same page.
-pub(super) const BATCHING_WINDOW_S_MAX: u64 = 300;
-
 /// Properties that are read here, or say nothing about how a function runs: which version of it an alias points to,
 /// above all.
 const KNOWN: [&str; 21] = [
@@ -133,37 +105,38 @@ impl Reader<'_> {
         let runtime = properties.get("Runtime").and_then(Value::as_str).unwrap_or_default();
         if !runtime.starts_with("provided.") {
             let reason = format!("Runtime `{runtime}`: only provided.al2023 functions written in Rust are run");
-            return Err(self.resolver.fault(path, reason));
+            return Err(self.fault(path, reason));
         }
         let metadata = &resource.body["Metadata"];
         // SAM resolves functions here too, so a parameter may choose the binary.
         let at = format!("{}/Metadata/BuildProperties/Binary", path.trim_end_matches("/Properties"));
         let binary = match &metadata["BuildProperties"]["Binary"] {
             Value::Null => None,
-            name => match self.resolver.resolve(name, &at)? {
+            name => match self.stack.resolver.resolve(name, &at)? {
                 Some(Value::String(name)) => Some(name),
-                Some(_) => return Err(self.resolver.fault(&at, "must be a string")),
+                Some(_) => return Err(self.fault(&at, "must be a string")),
                 None => None,
             },
         };
         if metadata["BuildMethod"] != "rust-cargolambda" {
             let reason =
                 "needs Metadata: BuildMethod: rust-cargolambda, which is what builds a function written in Rust";
-            return Err(self.resolver.fault(path.trim_end_matches("/Properties"), reason));
+            return Err(self.fault(path.trim_end_matches("/Properties"), reason));
         }
-        let physical = self.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
+        let physical = self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
         let timeout_s = self.number(&properties, "Timeout", path, TIMEOUT_S_DEFAULT, 1..=TIMEOUT_S_MAX)?;
         let memory = self.number(&properties, "MemorySize", path, MEMORY_MB_DEFAULT, 128..=32_768)?;
         let reserved = match properties.contains_key("ReservedConcurrentExecutions") {
             true => Some(self.number(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?),
             false => None,
         };
+        let code_uri = properties.get("CodeUri").and_then(Value::as_str).unwrap_or(".");
         let function = FunctionPlan {
-            logical_id: resource.logical_id.to_owned(),
+            logical_id: self.id(resource),
             name: physical.reference.clone(),
             arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
             binary,
-            code_uri: properties.get("CodeUri").and_then(Value::as_str).unwrap_or(".").to_owned(),
+            code_uri: self.stack.folder.join(code_uri).display().to_string(),
             environment: self.environment(&properties, path)?,
             memory_mb: u32::try_from(memory).unwrap_or(u32::MAX),
             timeout: Duration::from_secs(timeout_s),
@@ -173,8 +146,8 @@ impl Reader<'_> {
             let path = format!("{path}/Events/{name}");
             let read = match event["Type"].as_str() {
                 Some("HttpApi") => self.http_event(&function.name, event, &path),
-                Some("SQS") => self.sqs_event(&function.name, event, &path),
-                Some("MQ") => self.mq_event(&function, event, &path),
+                Some("SQS") => self.sqs_event(&function.name, &event["Properties"], &format!("{path}/Properties")),
+                Some("MQ") => self.mq_event(&function, &event["Properties"], &format!("{path}/Properties")),
                 other => {
                     let kind = other.unwrap_or("without a Type");
                     self.notice(&path, &format!("an event {kind} is not run locally"));
@@ -190,7 +163,7 @@ impl Reader<'_> {
 
     /// Returns the function's properties over the globals, resolved as far as they are needed.
     fn with_globals(&self, resource: &Resource<'_>) -> Result<Map<String, Value>, Fault> {
-        let merged = resource.properties(self.document);
+        let merged = resource.properties(self.document());
         let mut resolved = Map::new();
         for (name, value) in merged.as_object().into_iter().flatten() {
             // Each variable is resolved by itself, and only if the caller's shell has none of that name.
@@ -202,7 +175,7 @@ impl Reader<'_> {
             let name_is_in = |names: &[&str]| names.contains(&name.as_str());
             let needed = name_is_in(&KNOWN) && !name_is_in(&CLOUD_ONLY) && !name_is_in(&UNREAD);
             let path = format!("{}/{name}", resource.properties_pointer());
-            let value = match self.resolver.resolve(value, &path) {
+            let value = match self.stack.resolver.resolve(value, &path) {
                 resolved if needed => resolved?,
                 // `AWS::NoValue`: the property is not there.
                 Ok(None) => None,
@@ -222,7 +195,7 @@ impl Reader<'_> {
         let path = format!("{path}/Variables");
         let Some(variables) = all.get("Variables") else { return Ok(environment) };
         let Some(variables) = self.chosen(variables, &path)? else { return Ok(environment) };
-        let variables = variables.as_object().ok_or_else(|| self.resolver.fault(&path, "must be a mapping"))?;
+        let variables = variables.as_object().ok_or_else(|| self.fault(&path, "must be a mapping"))?;
         for (name, value) in variables {
             let value = match self.settings.environment.get(name) {
                 Some(theirs) => Some(theirs.clone()),
@@ -237,21 +210,21 @@ impl Reader<'_> {
     fn variable(&mut self, name: &str, value: &Value, path: &str) -> Result<Option<String>, Fault> {
         /// CloudFormation looks these up in Systems Manager and Secrets Manager.
         const DYNAMIC_REFERENCE: &str = "{{resolve:";
-        self.resolver.met_unknown.set(false);
-        let text = match self.resolver.resolve(value, path) {
+        self.stack.resolver.met_unknown.set(false);
+        let text = match self.stack.resolver.resolve(value, path) {
             Ok(None) => return Ok(None),
-            Ok(Some(value)) => self.resolver.text(&value, path),
+            Ok(Some(value)) => self.stack.resolver.text(&value, path),
             Err(fault) => Err(fault),
         };
         let text = match text {
-            Err(_) if self.resolver.met_unknown.get() => stand_in(name),
+            Err(_) if self.stack.resolver.met_unknown.get() => stand_in(name),
             text => text?,
         };
-        if self.resolver.met_unknown.get() || text.contains(DYNAMIC_REFERENCE) {
+        if self.stack.resolver.met_unknown.get() || text.contains(DYNAMIC_REFERENCE) {
             // Many functions may have the same variable, from the globals or not.
             let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && *value == text);
             if !self.plan.notices.iter().any(is_known) {
-                let (file, line) = (self.document.file.clone(), self.document.line(path));
+                let (file, line) = (self.document().file.clone(), self.document().line(path));
                 self.plan.notices.push(Notice::StandIn { file, line, variable: name.to_owned(), value: text.clone() });
             }
         }
@@ -263,19 +236,20 @@ impl Reader<'_> {
         let mut value = value;
         while let Some(("Fn::If", Value::Array(branches))) = value.as_object().and_then(call) {
             let [Value::String(condition), yes, no] = branches.as_slice() else { break };
-            value = if self.resolver.condition(condition, path, 0)? { yes } else { no };
+            value = if self.stack.resolver.condition(condition, path, 0)? { yes } else { no };
         }
         match value.as_object().and_then(call) {
-            Some(_) => self.resolver.resolve(value, path),
+            Some(_) => self.stack.resolver.resolve(value, path),
             None => Ok(Some(value.clone())),
         }
     }
 
     fn http_event(&mut self, function: &str, event: &Value, path: &str) -> Result<(), Fault> {
         let path = format!("{path}/Properties");
-        let properties = self.event_properties(event, &path, &["ApiId", "Method", "Path", "TimeoutInMillis"])?;
+        let known = ["ApiId", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
+        let properties = self.known_properties(&event["Properties"], &path, &known)?;
         if properties.get("PayloadFormatVersion").is_some_and(|version| version != "2.0") {
-            return Err(self.resolver.fault(&path, "PayloadFormatVersion: only 2.0 is made here"));
+            return Err(self.fault(&path, "PayloadFormatVersion: only 2.0 is made here"));
         }
         let timeout_ms = self.number(
             &properties,
@@ -288,106 +262,14 @@ impl Reader<'_> {
         let is_path = |route: &str| route.starts_with('/') || route == DEFAULT_ROUTE;
         let key = route_key(text("Method"), text("Path")).filter(|_| text("Path").is_none_or(is_path));
         let Some(key) = key else {
-            return Err(self.resolver.fault(&path, "needs Method and a Path that starts with /, or neither"));
+            return Err(self.fault(&path, "needs Method and a Path that starts with /, or neither"));
         };
         if let Some(other) = self.plan.routes.iter().find(|other| other.key == key) {
-            return Err(self.resolver.fault(&path, format!("{key} goes to {} already", other.function)));
+            return Err(self.fault(&path, format!("{key} goes to {} already", other.function)));
         }
         let timeout = Duration::from_millis(timeout_ms);
         self.plan.routes.push(Route { key, function: function.to_owned(), timeout });
         Ok(())
-    }
-
-    fn sqs_event(&mut self, function: &str, event: &Value, path: &str) -> Result<(), Fault> {
-        let path = format!("{path}/Properties");
-        let known = [
-            "Queue",
-            "BatchSize",
-            "Enabled",
-            "FilterCriteria",
-            "FunctionResponseTypes",
-            "MaximumBatchingWindowInSeconds",
-            "MetricsConfig",
-            "ScalingConfig",
-        ];
-        let properties = self.event_properties(event, &path, &known)?;
-        if properties.get("Enabled") == Some(&Value::Bool(false)) {
-            self.notice(&path, "Enabled: false, so no messages are fetched from this queue");
-            return Ok(());
-        }
-        let arn = properties.get("Queue").and_then(Value::as_str).unwrap_or_default();
-        let Some(queue) = self.plan.queues.iter().find(|queue| queue.arn == arn) else {
-            if self.resolver.met_unknown.get() || arn.starts_with("arn:") {
-                self.notice(
-                    &format!("{path}/Queue"),
-                    &format!("`{arn}` is not run locally, so nothing is fetched from it"),
-                );
-                return Ok(());
-            }
-            let reason = format!("`{arn}` is the ARN of no queue of this template (use !GetAtt Queue.Arn)");
-            return Err(self.resolver.fault(&format!("{path}/Queue"), reason));
-        };
-        let (queue, fifo) = (queue.name.clone(), queue.fifo);
-        let window_s =
-            self.number(&properties, "MaximumBatchingWindowInSeconds", &path, 0, 0..=BATCHING_WINDOW_S_MAX)?;
-        let batch = self.number(&properties, "BatchSize", &path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
-        if fifo && window_s > 0 {
-            return Err(self.resolver.fault(&path, "a FIFO queue has no batching window"));
-        }
-        if batch > BATCH_SIZE_MAX_UNWINDOWED && (fifo || window_s == 0) {
-            let reason = "BatchSize: at most 10, for FIFO queues and without MaximumBatchingWindowInSeconds";
-            return Err(self.resolver.fault(&path, reason));
-        }
-        let scaling = properties.get("ScalingConfig").and_then(Value::as_object).cloned().unwrap_or_default();
-        let concurrency = self.number(&scaling, "MaximumConcurrency", &path, 0, 2..=1_000)?;
-        let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
-        let mapping = MappingPlan {
-            function: function.to_owned(),
-            queue,
-            batch_size: usize::try_from(batch).unwrap_or(usize::MAX),
-            batching_window: Duration::from_secs(window_s),
-            maximum_concurrency: u16::try_from(concurrency).ok().filter(|concurrency| *concurrency > 0),
-            report_batch_item_failures: types.is_some_and(|types| types.contains(&"ReportBatchItemFailures".into())),
-            filters: self.filters(&properties, &path)?,
-        };
-        self.plan.mappings.push(mapping);
-        Ok(())
-    }
-
-    /// Returns the parsed patterns of `FilterCriteria`.
-    pub(super) fn filters(&self, properties: &Map<String, Value>, path: &str) -> Result<Vec<Value>, Fault> {
-        let filters = properties.get("FilterCriteria").and_then(|criteria| criteria["Filters"].as_array());
-        let filters = filters.into_iter().flatten().map(|filter| {
-            let pattern = filter["Pattern"].as_str().unwrap_or_default();
-            serde_json::from_str(pattern)
-                .map_err(|error| self.resolver.fault(&format!("{path}/FilterCriteria"), format!("Pattern: {error}")))
-        });
-        filters.collect()
-    }
-
-    /// Returns the event's properties that are read, resolved; the others are named. Whether one of them is known in
-    /// the cloud only is in `met_unknown` afterwards.
-    pub(super) fn event_properties(
-        &mut self,
-        event: &Value,
-        path: &str,
-        known: &[&str],
-    ) -> Result<Map<String, Value>, Fault> {
-        self.resolver.met_unknown.set(false);
-        let mut resolved = Map::new();
-        for (name, value) in event["Properties"].as_object().into_iter().flatten() {
-            let path = format!("{path}/{name}");
-            if !known.contains(&name.as_str()) && name != "PayloadFormatVersion" {
-                self.notice(&path, "has no effect locally");
-                continue;
-            }
-            let value = match self.resolver.resolve(value, &path) {
-                Err(_) if self.resolver.met_unknown.get() => Some(Value::from(stand_in(name))),
-                value => value?,
-            };
-            resolved.extend(value.map(|value| (name.clone(), value)));
-        }
-        Ok(resolved)
     }
 
     /// Returns a whole number within its limits; numbers may be written as strings.
@@ -403,7 +285,7 @@ impl Reader<'_> {
         let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
         number.filter(|number| limits.contains(number)).ok_or_else(|| {
             let reason = format!("must be a whole number from {} to {}", limits.start(), limits.end());
-            self.resolver.fault(&format!("{path}/{name}"), reason)
+            self.fault(&format!("{path}/{name}"), reason)
         })
     }
 }

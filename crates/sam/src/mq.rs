@@ -1,4 +1,4 @@
-//! MQ events of a function: event source mappings from a RabbitMQ broker on Amazon MQ.
+//! Event source mappings from a RabbitMQ broker on Amazon MQ: MQ events of functions, and resources.
 //!
 //! Read as SAM and Lambda read them. The local stack has one broker, so ARN, secret and virtual host are checked and
 //! not used.
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::functions::BATCHING_WINDOW_S_MAX;
+use super::mapping::BATCHING_WINDOW_S_MAX;
 use super::{ACCOUNT, Fault, FunctionPlan, REGION, Reader, Resource};
 
 /// A RabbitMQ event source mapping.
@@ -39,22 +39,23 @@ const BATCHING_WINDOW_DEFAULT: Duration = Duration::from_millis(500);
 const TIMEOUT_S_MAX: u64 = 14 * 60;
 
 impl Reader<'_> {
-    pub(super) fn mq_event(&mut self, function: &FunctionPlan, event: &Value, path: &str) -> Result<(), Fault> {
-        let path = format!("{path}/Properties");
+    pub(super) fn mq_event(&mut self, function: &FunctionPlan, properties: &Value, path: &str) -> Result<(), Fault> {
+        let source = if properties.get("EventSourceArn").is_some() { "EventSourceArn" } else { "Broker" };
         let known = [
             "BatchSize",
-            "Broker",
+            source,
             "DynamicPolicyName",
             "Enabled",
             "FilterCriteria",
+            "FunctionName",
             "MaximumBatchingWindowInSeconds",
             "Queues",
             "SourceAccessConfigurations",
         ];
-        let properties = self.event_properties(event, &path, &known)?;
-        let fault = |property: &str, reason: &str| Err(self.resolver.fault(&format!("{path}/{property}"), reason));
-        let Some(broker) = properties.get("Broker").and_then(Value::as_str) else {
-            return fault("Broker", "must be the broker's ARN");
+        let properties = self.known_properties(properties, path, &known)?;
+        let fault = |property: &str, reason: &str| Err(self.fault(&format!("{path}/{property}"), reason));
+        let Some(broker) = properties.get(source).and_then(Value::as_str) else {
+            return fault(source, "must be the broker's ARN");
         };
         let queues = properties.get("Queues").and_then(Value::as_array).map(Vec::as_slice);
         let Some([Value::String(queue)]) = queues else { return fault("Queues", "must list exactly one queue") };
@@ -63,12 +64,12 @@ impl Reader<'_> {
         }
         if function.timeout.as_secs() > TIMEOUT_S_MAX {
             let reason = format!("a function with an MQ event has a Timeout of at most {TIMEOUT_S_MAX} s");
-            return Err(self.resolver.fault(&path, reason));
+            return Err(self.fault(path, reason));
         }
-        let batch = self.number(&properties, "BatchSize", &path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
+        let batch = self.number(&properties, "BatchSize", path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
         let window = "MaximumBatchingWindowInSeconds";
         let batching_window = match properties.contains_key(window) {
-            true => Duration::from_secs(self.number(&properties, window, &path, 0, 0..=BATCHING_WINDOW_S_MAX)?),
+            true => Duration::from_secs(self.number(&properties, window, path, 0, 0..=BATCHING_WINDOW_S_MAX)?),
             false => BATCHING_WINDOW_DEFAULT,
         };
         let mapping = MqMappingPlan {
@@ -80,10 +81,10 @@ impl Reader<'_> {
             },
             batch_size: usize::try_from(batch).unwrap_or(usize::MAX),
             batching_window,
-            filters: self.filters(&properties, &path)?,
+            filters: self.filters(&properties, path)?,
         };
         if properties.get("Enabled") == Some(&Value::Bool(false)) {
-            self.notice(&path, "Enabled: false, so no messages are fetched from this queue");
+            self.notice(path, "Enabled: false, so no messages are fetched from this queue");
             return Ok(());
         }
         self.plan.mq_mappings.push(mapping);
@@ -99,7 +100,7 @@ impl Reader<'_> {
         let named = events.iter().filter(|event| event["Properties"]["DynamicPolicyName"] == Value::Bool(true)).count();
         if properties.get("Role").is_none() && events.len() > named + 1 {
             let reason = "more than one MQ event needs DynamicPolicyName: true, or a Role of its own for the function";
-            return Err(self.resolver.fault(&format!("{}/Events", resource.properties_pointer()), reason));
+            return Err(self.fault(&format!("{}/Events", resource.properties_pointer()), reason));
         }
         Ok(())
     }

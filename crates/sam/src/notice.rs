@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::{Document, Resource};
-
 /// A part of the template that the local stack leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -12,7 +10,7 @@ pub enum Notice {
     NotRun {
         /// The resource's type, such as `AWS::CloudWatch::Alarm`.
         kind: String,
-        /// Its name in the template.
+        /// Its name in the template, after those of the stacks around it.
         logical_id: String,
         /// The template's file.
         file: String,
@@ -41,17 +39,6 @@ pub enum Notice {
         /// What is not done.
         text: String,
     },
-}
-
-impl Notice {
-    pub(super) fn not_run(document: &Document, resource: &Resource<'_>, kind: String) -> Self {
-        Self::NotRun {
-            kind,
-            logical_id: resource.logical_id.to_owned(),
-            file: document.file.clone(),
-            line: document.line(&format!("/Resources/{}", resource.logical_id)),
-        }
-    }
 }
 
 impl fmt::Display for Notice {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Fault, Reader, Resource};
+use super::{Fault, Plan, Reader, Resource, Stack};
 
 /// A queue to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuePlan {
-    /// The resource's name in the template.
+    /// The resource's name in the template, after those of the stacks around it.
     pub logical_id: String,
     /// The queue's name.
     pub name: String,
@@ -56,12 +56,12 @@ impl QueuePlan {
 
 impl Reader<'_> {
     pub(super) fn queue(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let physical = self.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
+        let physical = self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
         let attribute = |name: &str| physical.attributes.get(name).cloned().unwrap_or_default();
         let (mut attributes, mut redrive_attributes) = (BTreeMap::new(), BTreeMap::new());
         for (property, value) in resource.body["Properties"].as_object().into_iter().flatten() {
             let path = format!("{}/{property}", resource.properties_pointer());
-            let Some(value) = self.resolver.resolve(value, &path)? else { continue };
+            let Some(value) = self.stack.resolver.resolve(value, &path)? else { continue };
             let written = match &value {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
@@ -78,10 +78,14 @@ impl Reader<'_> {
         let (name, fifo) = (attribute("QueueName"), attributes.contains_key("FifoQueue"));
         if fifo != name.ends_with(".fifo") {
             let reason = "the name of a FIFO queue, and no other, ends with .fifo";
-            return Err(self.resolver.fault(&format!("{}/QueueName", resource.properties_pointer()), reason));
+            return Err(self.fault(&format!("{}/QueueName", resource.properties_pointer()), reason));
+        }
+        if let Some(other) = self.plan.queues.iter().find(|other| other.name == name) {
+            let reason = format!("`{name}` is also the name of {}", other.logical_id);
+            return Err(self.fault(&format!("{}/QueueName", resource.properties_pointer()), reason));
         }
         self.plan.queues.push(QueuePlan {
-            logical_id: resource.logical_id.to_owned(),
+            logical_id: self.id(resource),
             name,
             url: physical.reference.clone(),
             arn: attribute("Arn"),
@@ -91,22 +95,27 @@ impl Reader<'_> {
         });
         Ok(())
     }
+}
 
+impl Plan {
     /// Notes a fault where a function may run longer than a message stays hidden: Lambda refuses such a mapping.
-    pub(super) fn check_visibility(&mut self) {
-        for mapping in &self.plan.mappings {
-            let queue = self.plan.queues.iter().find(|queue| queue.name == mapping.queue);
-            let function = self.plan.functions.iter().find(|function| function.name == mapping.function);
+    pub(super) fn check_visibility(&self, stacks: &[Stack], faults: &mut Vec<Fault>) {
+        for mapping in &self.mappings {
+            let queue = self.queues.iter().find(|queue| queue.name == mapping.queue);
+            let function = self.functions.iter().find(|function| function.name == mapping.function);
             let (Some(queue), Some(function)) = (queue, function) else { continue };
             if queue.visibility_s() < function.timeout.as_secs() {
-                let path = format!("/Resources/{}/Properties/VisibilityTimeout", queue.logical_id);
+                let id = queue.logical_id.rsplit('/').next().unwrap_or_default();
+                let prefix = queue.logical_id.strip_suffix(id).unwrap_or_default();
+                let path = format!("/Resources/{id}/Properties/VisibilityTimeout");
                 let reason = format!(
                     "the visibility timeout of {} s is shorter than the {} s {} may run; Lambda refuses that",
                     queue.visibility_s(),
                     function.timeout.as_secs(),
                     function.name
                 );
-                self.faults.push(self.resolver.fault(&path, reason));
+                let stack = stacks.iter().find(|stack| stack.prefix == prefix);
+                faults.extend(stack.map(|stack| stack.resolver.fault(&path, reason)));
             }
         }
     }

@@ -9,6 +9,7 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use serde_json::{Map, Value};
@@ -32,13 +33,26 @@ impl ResolvedResource {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { reference, attributes }
     }
+
+    /// Returns what `Ref` and `GetAtt` of a SAM function give, with the alias and version that SAM makes.
+    /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html>
+    #[must_use]
+    pub fn function(name: String, arn: String, alias: Option<&str>) -> Self {
+        let mut function = Self::new(name, [("Arn", arn.clone())]);
+        if let Some(alias) = alias {
+            let made = [("Alias", format!("{arn}:{alias}")), ("Version", format!("{arn}:1"))];
+            let made = made.into_iter().chain([("Version.Version", "1".to_owned())]);
+            function.attributes.extend(made.map(|(name, value)| (name.to_owned(), value)));
+        }
+        function
+    }
 }
 
 /// Resolves values: the inputs of intrinsic functions.
 #[derive(Debug)]
-pub struct Resolver<'a> {
+pub struct Resolver {
     /// The template: conditions and mappings are looked up here.
-    pub document: &'a Document,
+    pub document: Arc<Document>,
     /// The values of the parameters.
     pub parameters: BTreeMap<String, Value>,
     /// Pseudo parameters, such as `AWS::Region`.
@@ -72,15 +86,60 @@ pub fn pseudo_parameters(
     pseudo.map(|(name, value)| (name, value.to_owned())).into()
 }
 
+/// The end of a stand-in. A value made of one has it too.
+const STAND_IN: &str = "-is-not-known-locally";
+
 /// Returns the value of something that only the cloud knows.
 pub(super) fn stand_in(name: &str) -> String {
-    format!("{name}-is-not-known-locally")
+    format!("{name}{STAND_IN}")
+}
+
+/// Returns whether the value is made of a stand-in.
+pub(super) fn is_stand_in(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(STAND_IN),
+        Value::Array(items) => items.iter().any(is_stand_in),
+        _ => false,
+    }
+}
+
+/// Adds the names of parameters and resources that a value refers to, but not in a branch that is not taken.
+pub(super) fn references(resolver: &Resolver, value: &Value, names: &mut Vec<String>) {
+    let entries = match value {
+        Value::Array(items) => return items.iter().for_each(|item| references(resolver, item, names)),
+        Value::Object(entries) => entries,
+        _ => return,
+    };
+    let mut name = |text: &str| names.push(text.split('.').next().unwrap_or(text).to_owned());
+    match call(entries) {
+        Some(("Ref", Value::String(text))) => name(text),
+        Some(("Fn::GetAtt", Value::Array(path))) => path.first().and_then(Value::as_str).into_iter().for_each(name),
+        Some(("Fn::If", Value::Array(branches))) if branches.len() == 3 => {
+            let holds = branches[0].as_str().and_then(|name| resolver.condition(name, "", 0).ok());
+            let taken = match holds {
+                Some(true) => &branches[1..2],
+                Some(false) => &branches[2..],
+                None => &branches[1..],
+            };
+            taken.iter().for_each(|branch| references(resolver, branch, names));
+        }
+        Some(("Fn::Sub", argument)) => {
+            let template = argument.get(0).unwrap_or(argument).as_str().unwrap_or_default();
+            template
+                .split("${")
+                .skip(1)
+                .filter_map(|rest| rest.split_once('}'))
+                .for_each(|(text, _)| name(text.trim()));
+            argument.get(1).into_iter().for_each(|variables| references(resolver, variables, names));
+        }
+        _ => entries.values().for_each(|item| references(resolver, item, names)),
+    }
 }
 
 /// Conditions may refer to one another; a longer chain is a circle.
 const CONDITION_DEPTH_MAX: usize = 50;
 
-impl Resolver<'_> {
+impl Resolver {
     pub(super) fn fault(&self, path: &str, reason: impl Into<String>) -> Fault {
         self.document.fault(path, reason)
     }
@@ -122,6 +181,11 @@ impl Resolver<'_> {
             Some(Value::Bool(flag)) => Ok(flag.to_string()),
             _ => Err(self.fault(path, "must be a string")),
         }
+    }
+
+    /// Returns a property's value as text; `None` is `AWS::NoValue`.
+    pub(super) fn optional_text(&self, value: &Value, path: &str) -> Result<Option<String>, Fault> {
+        self.resolve(value, path)?.map(|value| self.text(&value, path)).transpose()
     }
 
     fn call(&self, function: &str, argument: &Value, path: &str) -> Result<Option<Value>, Fault> {
@@ -175,6 +239,7 @@ impl Resolver<'_> {
 
     fn reference(&self, name: &str, path: &str) -> Result<Value, Fault> {
         if let Some(value) = self.parameters.get(name) {
+            self.met_unknown.set(self.met_unknown.get() || is_stand_in(value));
             return Ok(value.clone());
         }
         if let Some(value) = self.pseudo.get(name) {
@@ -183,6 +248,10 @@ impl Resolver<'_> {
         if self.remote.contains(name) {
             self.met_unknown.set(true);
             return Ok(Value::from(stand_in(name)));
+        }
+        // SAM's `!Ref Function.Alias` and `!Ref Function.Version`.
+        if let Some((function, made)) = name.split_once('.') {
+            return self.attribute(function, made, path).map(Value::from);
         }
         match self.physical.get(name) {
             Some(physical) => Ok(Value::from(physical.reference.as_str())),
@@ -202,8 +271,18 @@ impl Resolver<'_> {
             self.met_unknown.set(true);
             return Ok(stand_in(&format!("{resource}.{attribute}")));
         }
-        let found = self.physical.get(resource).and_then(|physical| physical.attributes.get(attribute));
-        found.cloned().ok_or_else(|| self.fault(path, format!("`{resource}.{attribute}` is not known locally")))
+        let physical = self.physical.get(resource);
+        if let Some(value) = physical.and_then(|physical| physical.attributes.get(attribute)) {
+            self.met_unknown.set(self.met_unknown.get() || value.contains(STAND_IN));
+            return Ok(value.clone());
+        }
+        Err(self.fault(
+            path,
+            match attribute.strip_prefix("Outputs.") {
+                Some(output) if physical.is_some() => format!("the stack `{resource}` has no output `{output}`"),
+                _ => format!("`{resource}.{attribute}` is not known locally"),
+            },
+        ))
     }
 
     fn substitute(&self, argument: &Value, path: &str) -> Result<String, Fault> {

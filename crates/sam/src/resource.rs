@@ -28,6 +28,14 @@ impl Document {
             Some(Resource { logical_id, kind, body, node: nodes?.get(logical_id)? })
         })
     }
+
+    /// Returns a resource by its name.
+    #[must_use]
+    pub fn resource(&self, logical_id: &str) -> Option<Resource<'_>> {
+        let (logical_id, body) = self.value["Resources"].as_object()?.get_key_value(logical_id)?;
+        let kind = body["Type"].as_str().unwrap_or_default();
+        Some(Resource { logical_id, kind, body, node: self.root.get("Resources")?.get(logical_id)? })
+    }
 }
 
 impl Resource<'_> {

@@ -1,5 +1,7 @@
 //! Tests of the plan: the project's own template is sound, values resolve, faults have place and reason.
 
+mod nested;
+
 use std::collections::BTreeMap;
 
 use super::{Notice, Plan, Settings};
@@ -29,6 +31,7 @@ Resources:
       Environment:
         Variables:
           V: {value}
+      AutoPublishAlias: live
 "
     )
 }
@@ -55,6 +58,10 @@ fn values_resolve_as_in_cloudformation() {
     check("!GetAtt Q.Arn", "arn:aws:sqs:us-east-1:000000000000:q");
     check("!GetAtt [Q, QueueName]", "q");
     check("!GetAtt F.Arn", "arn:aws:lambda:us-east-1:000000000000:function:F");
+    check("!Ref F.Alias", "arn:aws:lambda:us-east-1:000000000000:function:F:live");
+    check("!Sub '${F.Version}'", "arn:aws:lambda:us-east-1:000000000000:function:F:1");
+    check("!GetAtt F.Version.Version", "1");
+    check("!Ref FAliaslive", "arn:aws:lambda:us-east-1:000000000000:function:F:live");
     check("!Sub '${AWS::StackName}/${Q.QueueName}-${Stage} ${!literal}'", "sluicegate/q-dev ${literal}");
     check("!Sub ['${A}${B}', { A: x, B: !Ref Stage }]", "xdev");
     check("!Join ['-', [a, !Ref Stage]]", "a-dev");
@@ -100,7 +107,7 @@ fn faults_name_line_path_and_reason() {
         let faults = Plan::read("t.yaml", &text, &settings()).expect_err(expected);
         assert!(faults.to_string().contains(expected), "{faults}\nshould say\n{expected}");
     };
-    check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: \"test\" is none of AllowedValues");
+    check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: is test, and AllowedValues are dev, prod");
     check(
         "Binary: f",
         "Binary: !Ref Nothing",
@@ -303,7 +310,7 @@ fn parameters_and_the_callers_environment_override_the_template() {
     };
     check(&[("Stage", "prod")], &[], "prod");
     check(&[("Stage", "prod")], &[("V", "mine"), ("PATH", "/bin")], "mine");
-    check(&[("Stage", "other")], &[], "\"other\" is none of AllowedValues");
+    check(&[("Stage", "other")], &[], "is other, and AllowedValues are dev, prod");
     check(&[("Nothing", "x")], &[], "the template has no parameter `Nothing`");
 }
 
@@ -330,7 +337,6 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
         "      Tracing: !Nonsense x
       Role: !GetAtt Nothing.Arn
       LoggingConfig: {{ LogGroup: !Ref Nothing }}
-      AutoPublishAlias: live
       AutoPublishAliasAllProperties: true
       VersionDescription: !Nonsense x
       DeploymentPreference: {{ Enabled: !Nonsense x, Alarms: [!Ref Nothing] }}
@@ -355,15 +361,21 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
         "t.yaml:14: Topic: AWS::Serverless::HttpApi AccessLogSettings, Auth, DefaultRouteSettings, RouteSettings is not run \
          locally",
         "t.yaml:21: F: AWS::Serverless::Function LoggingConfig, Role, Tracing is not run locally",
-        "t.yaml:33: /Resources/F/Properties/Events/E/Properties/Auth: has no effect locally",
+        "t.yaml:32: /Resources/F/Properties/Events/E/Properties/Auth: has no effect locally",
     ];
     assert_eq!(notices, expected);
 }
 
+/// Returns the plan of the project's own template.
+fn own(settings: &Settings) -> Plan {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
+    let text = std::fs::read_to_string(file).expect("the template");
+    Plan::read(file, &text, settings).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
 #[test]
 fn the_projects_own_template_is_a_plan() {
-    let text = include_str!("../../../template.yaml");
-    let plan = Plan::read("template.yaml", text, &settings()).expect("a plan");
+    let plan = own(&settings());
     let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_deref()).collect();
     assert_eq!(binaries, [Some("consumer"), Some("ingress")]);
     let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
@@ -387,14 +399,13 @@ fn the_projects_own_template_is_a_plan() {
 
 #[test]
 fn the_projects_own_template_is_a_plan_on_rabbitmq() {
-    let text = include_str!("../../../template.yaml");
     let url = "amqp://guest:guest@127.0.0.1:5672/%2F";
     let settings = Settings {
         parameters: BTreeMap::from([("Broker".to_owned(), "rabbitmq".to_owned())]),
         environment: BTreeMap::from([("RABBITMQ_URL".to_owned(), url.to_owned())]),
         ..settings()
     };
-    let plan = Plan::read("template.yaml", text, &settings).expect("a plan");
+    let plan = own(&settings);
     assert!(plan.queues.is_empty() && plan.mappings.is_empty());
     for function in &plan.functions {
         let binary = function.binary.as_deref().expect("a name");

@@ -48,18 +48,28 @@ Resources:
   Q: {{ Type: AWS::SQS::Queue }}
   {resource}"
     );
-    Plan::read("t.yaml", &text, &Settings::default()).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+    let file = root().join("t.yaml").display().to_string();
+    Plan::read(&file, &text, &Settings::default()).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 
 #[test]
 fn resources_are_run_as_the_page_says() {
+    let nested = |location: &str| {
+        let given = "Name: a, Stack: s, Roles: 'a,b', Consumer: c";
+        format!(", Properties: {{ {location}: tests/nested/infra/queue.yaml, Parameters: {{ {given} }} }}")
+    };
     for (kinds, here) in table("resource") {
         for kind in kinds.iter().filter(|kind| kind.starts_with("AWS::")) {
             let more = match kind.as_str() {
                 "AWS::Serverless::Function" => {
-                    ", Metadata: { BuildMethod: rust-cargolambda }, Properties: { Runtime: provided.al2023 }"
+                    ", Metadata: { BuildMethod: rust-cargolambda }, Properties: { Runtime: provided.al2023 }".to_owned()
                 }
-                _ => "",
+                "AWS::Lambda::EventSourceMapping" => {
+                    ", Properties: { FunctionName: f, EventSourceArn: !GetAtt Q.Arn }".to_owned()
+                }
+                "AWS::CloudFormation::Stack" => nested("TemplateURL"),
+                "AWS::Serverless::Application" => nested("Location"),
+                _ => String::new(),
             };
             let plan = plan(&format!("X: {{ Type: {kind}{more} }}"));
             let not_run = plan

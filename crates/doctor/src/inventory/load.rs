@@ -9,21 +9,20 @@ use std::{
 
 use serde_json::Value;
 use sluicegate_sam::{
-    ACCOUNT, Document, REGION, ResolvedResource, Resolver, Resource as Written, STACK_NAME, call, parameter_value,
-    pseudo_parameters,
+    ACCOUNT, Document, REGION, ResolvedResource, Resolver, Resource as Written, STACK_NAME, call, is_nested,
+    parameter_value, pseudo_parameters, refusal,
 };
 
 use super::{Inventory, Origin, Resource};
 use crate::{
     Error,
     identity::{StackIdentity, name_property},
-    setting::{Props, is_known, text, unknown},
+    setting::{is_known, text, unknown},
 };
 
 /// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no
 /// end.
 const NESTED_DEPTH_MAX: usize = 8;
-const NESTED: [&str; 2] = ["AWS::CloudFormation::Stack", "AWS::Serverless::Application"];
 
 /// A stack as CloudFormation describes it.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +106,7 @@ impl Stack<'_> {
             return Err(document.fault("", "is not a template: it has no Resources").into());
         }
         let mut resolver = Resolver {
-            document: &document,
+            document: Arc::clone(&document),
             parameters: self.parameters(inventory, &file, &document, given)?,
             pseudo: self.pseudo(),
             physical: BTreeMap::new(),
@@ -192,7 +191,7 @@ impl Stack<'_> {
         pseudo_parameters(partition, region, account, &self.name, &id)
     }
 
-    fn physical(&self, resolver: &Resolver<'_>, resource: &Written<'_>) -> ResolvedResource {
+    fn physical(&self, resolver: &Resolver, resource: &Written<'_>) -> ResolvedResource {
         let (id, kind) = (resource.logical_id, resource.kind);
         let property = |name: &str| {
             let value = lenient(resolver, &resource.body["Properties"][name], "")?;
@@ -212,14 +211,24 @@ impl Stack<'_> {
             let arn = self.identity.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
             return ResolvedResource::new(format!("{}:{name}", arn.attributes["Arn"]), []);
         }
-        self.identity.physical(kind, &name)
+        let physical = self.identity.physical(kind, &name);
+        let alias = match kind {
+            "AWS::Serverless::Function" => {
+                lenient(resolver, &resource.properties(&resolver.document)["AutoPublishAlias"], "")
+            }
+            _ => None,
+        };
+        match (alias.as_ref().and_then(text), physical.attributes.get("Arn").cloned()) {
+            (Some(alias), Some(arn)) => ResolvedResource::function(physical.reference, arn, Some(&alias)),
+            _ => physical,
+        }
     }
 
     /// Loads the nested templates: first those whose parameters are known, because the others may want their outputs.
     fn nested(
         &self,
         inventory: &mut Inventory,
-        resolver: &mut Resolver<'_>,
+        resolver: &mut Resolver,
         mut waiting: Vec<&Written<'_>>,
     ) -> Result<(), Error> {
         while !waiting.is_empty() {
@@ -243,7 +252,7 @@ impl Stack<'_> {
     fn child(
         &self,
         inventory: &mut Inventory,
-        resolver: &Resolver<'_>,
+        resolver: &Resolver,
         id: &str,
         body: &Value,
         given: &BTreeMap<String, Value>,
@@ -284,47 +293,6 @@ impl Stack<'_> {
     }
 }
 
-/// Returns why CloudFormation refuses a parameter's value. A pattern (`AllowedPattern`) is left to it.
-/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html>
-fn refusal(parameter: &Value, value: &Value) -> Option<String> {
-    let shown = |value: &str| match Props(parameter).flag("NoEcho").known() {
-        Some(true) => "a value".to_owned(),
-        _ => value.to_owned(),
-    };
-    let each: Vec<String> = match parameter_value(parameter, value) {
-        Value::Array(items) => items.iter().filter_map(text).collect(),
-        single => text(&single).into_iter().collect(),
-    };
-    let (limits, allowed) = (Props(parameter), parameter["AllowedValues"].as_array());
-    let allowed: Option<Vec<String>> = allowed.map(|allowed| allowed.iter().filter_map(text).collect());
-    let is_number = parameter["Type"].as_str() == Some("Number");
-    each.iter().find_map(|value| {
-        if let Some(allowed) = allowed.as_ref().filter(|allowed| !allowed.contains(value)) {
-            return Some(format!("is {}, and AllowedValues are {}", shown(value), allowed.join(", ")));
-        }
-        // A number is compared as one, a text by its length.
-        let (measure, least, most) = match is_number {
-            true => (value.trim().parse::<f64>().ok(), limits.decimal("MinValue"), limits.decimal("MaxValue")),
-            false => (Some(value.chars().count() as f64), limits.decimal("MinLength"), limits.decimal("MaxLength")),
-        };
-        let unit = if is_number { "" } else { " characters" };
-        match (measure, least.known(), most.known()) {
-            (None, ..) => Some(format!("is {}, which is not a number", shown(value))),
-            (Some(measure), Some(least), _) if measure < least => {
-                Some(format!("has {measure}{unit}, and at least {least}{unit} are needed"))
-            }
-            (Some(measure), _, Some(most)) if measure > most => {
-                Some(format!("has {measure}{unit}, and at most {most}{unit} are allowed"))
-            }
-            _ => None,
-        }
-    })
-}
-
-fn is_nested(resource: &Written<'_>) -> bool {
-    NESTED.contains(&resource.kind)
-}
-
 /// Joins a list into the one text that a nested stack receives.
 fn joined(value: Value) -> Value {
     match value {
@@ -337,7 +305,7 @@ fn joined(value: Value) -> Value {
 
 /// Returns the value with every function replaced by what it stands for, and marked unknown where it cannot be
 /// resolved. `None` is `AWS::NoValue`.
-fn lenient(resolver: &Resolver<'_>, value: &Value, path: &str) -> Option<Value> {
+fn lenient(resolver: &Resolver, value: &Value, path: &str) -> Option<Value> {
     match value {
         Value::Array(items) => Some(items.iter().filter_map(|item| lenient(resolver, item, path)).collect()),
         Value::Object(entries) => match call(entries) {

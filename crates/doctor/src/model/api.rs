@@ -1,9 +1,8 @@
 //! HTTP APIs with their routes, and function URLs.
 
 use serde_json::Value;
-use sluicegate_sam::{DEFAULT_ROUTE, pointer, route_key};
+use sluicegate_sam::{DEFAULT_ROUTE, function_of, pointer, route_key};
 
-use super::mapping::function_of;
 use crate::{
     inventory::{Inventory, Origin, Resource},
     setting::{Props, Setting},

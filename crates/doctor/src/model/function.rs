@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Access, Policies, mapping::function_of};
+use sluicegate_sam::function_of;
+
+use super::{Access, Policies};
 use crate::{
     inventory::{Inventory, Origin, Resource},
     setting::{Props, Setting, text},

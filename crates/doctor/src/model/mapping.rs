@@ -1,6 +1,7 @@
 //! Event source mappings: `AWS::Lambda::EventSourceMapping`, and the SQS and MQ events of `AWS::Serverless::Function`.
 
 use serde_json::Value;
+use sluicegate_sam::function_of;
 
 use crate::{
     inventory::{Inventory, Origin},
@@ -180,13 +181,4 @@ fn source(kind: &str, props: Props<'_>) -> Option<Source> {
 
 fn service(arn: &str) -> Option<&str> {
     arn.strip_prefix("arn:")?.split(':').nth(1)
-}
-
-/// Returns name and qualifier of a function, from its name, its ARN, or the ARN of an alias or a version.
-pub(crate) fn function_of(reference: &str) -> (String, Option<String>) {
-    let name = reference.split_once(":function:").map_or(reference, |(_, name)| name);
-    match name.split_once(':') {
-        Some((name, qualifier)) => (name.to_owned(), Some(qualifier.to_owned())),
-        None => (name.to_owned(), None),
-    }
 }
