@@ -9,6 +9,7 @@ mod check;
 mod dlq;
 #[cfg(feature = "aws")]
 mod doctor;
+mod edit;
 mod input;
 mod local;
 mod output;
