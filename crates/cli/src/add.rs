@@ -4,18 +4,18 @@
 //! template and the topology are read again as a build reads them, before the first file is written. Running a command
 //! twice changes nothing, and `sluicegate remove` takes out what it wrote.
 
-mod contract;
-mod handler;
+pub(crate) mod contract;
+pub(crate) mod handler;
 mod members;
-mod names;
+pub(crate) mod names;
 mod payload;
-mod project;
-mod queue;
-mod register;
+pub(crate) mod project;
+pub(crate) mod queue;
+pub(crate) mod register;
 mod scheme;
 #[cfg(test)]
 mod tests;
-mod topology;
+pub(crate) mod topology;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -57,7 +57,7 @@ pub(crate) struct Common {
     dry_run: bool,
     /// The project's folder [default: the nearest one with a template.yaml]
     #[arg(long, value_name = "FOLDER")]
-    project: Option<PathBuf>,
+    pub(crate) project: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -162,15 +162,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Edits that are ready, and what the user should know.
-struct Ready {
-    project: Project,
-    notes: Vec<String>,
+pub(crate) struct Ready {
+    pub(crate) project: Project,
+    pub(crate) notes: Vec<String>,
     /// What is said if nothing changes.
-    unchanged: String,
+    pub(crate) unchanged: String,
 }
 
 /// Writes the edits, or prints them.
-fn finish(ready: Result<Ready, String>, common: &Common) -> ExitCode {
+pub(crate) fn finish(ready: Result<Ready, String>, common: &Common) -> ExitCode {
     match ready.and_then(|ready| report(&ready, common)) {
         Ok(lines) => {
             say(lines.join("\n"));
@@ -285,7 +285,7 @@ fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String
 }
 
 /// Reads the contract after an edit. Faults that were there before are reported as such.
-fn parsed(before: &str, after: &str) -> Result<Contract, String> {
+pub(crate) fn parsed(before: &str, after: &str) -> Result<Contract, String> {
     Contract::parse(CONTRACT, after).map_err(|faults| match Contract::parse(CONTRACT, before) {
         Err(faults) if before == after || faults.iter().all(|fault| fault.reason != "there is no operation") => {
             format!("{CONTRACT} has {} fault(s); correct them first\n{faults}", faults.len())
@@ -295,7 +295,7 @@ fn parsed(before: &str, after: &str) -> Result<Contract, String> {
 }
 
 /// Writes the routes of the contract into the template.
-fn synced(project: &mut Project, contract: &Contract) -> Result<(), String> {
+pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), String> {
     let text = project.text(TEMPLATE)?;
     match sync::sync(TEMPLATE, &text, contract).map_err(|faults| faults.to_string())? {
         Some(synced) => project.set(TEMPLATE, Some(synced.text)),
@@ -304,7 +304,7 @@ fn synced(project: &mut Project, contract: &Contract) -> Result<(), String> {
 }
 
 /// Reads the template and the topology as `cargo local` does.
-fn check(project: &mut Project) -> Result<(), String> {
+pub(crate) fn check(project: &mut Project) -> Result<(), String> {
     let faulty = |file: &str, faults: &dyn std::fmt::Display| {
         format!("nothing was written, because {file} would have faults\n{faults}")
     };
@@ -316,10 +316,10 @@ fn check(project: &mut Project) -> Result<(), String> {
     Ok(())
 }
 
-fn handler_path(module: &str) -> String {
+pub(crate) fn handler_path(module: &str) -> String {
     format!("{HANDLER_FOLDER}/{module}.rs")
 }
 
-fn chain_width(project: &mut Project) -> Result<ChainWidth, String> {
+pub(crate) fn chain_width(project: &mut Project) -> Result<ChainWidth, String> {
     Ok(ChainWidth::of(&project.optional("rustfmt.toml")?.unwrap_or_default()))
 }

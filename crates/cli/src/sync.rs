@@ -4,6 +4,7 @@
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
 //! must be the contract's, and everything else must be unchanged.
 
+mod authorizer;
 mod edit;
 mod rest;
 mod template;
@@ -17,6 +18,7 @@ use sluicegate_contract::{Contract, Drift};
 use sluicegate_sam::{Document, Faults};
 
 use crate::{fail, input, output::say, paths};
+pub(crate) use authorizer::with_authorizer;
 use edit::Edits;
 use rest::Rest;
 use template::Outline;

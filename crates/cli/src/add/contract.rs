@@ -11,7 +11,7 @@ use crate::edit::{TextEdits, line_end, line_start};
 
 /// An operation to write.
 #[derive(Debug, Clone)]
-pub(super) struct NewRoute {
+pub(crate) struct NewRoute {
     pub name: RouteName,
     pub event_type: String,
     pub queue: String,
@@ -80,14 +80,14 @@ impl NewRoute {
 }
 
 /// A contract with another operation, or the one that was there.
-pub(super) struct Added {
+pub(crate) struct Added {
     pub text: String,
     /// What the user should know.
     pub notes: Vec<String>,
 }
 
 /// Returns the contract with the operation and the components it needs. An operation that is there already stays.
-pub(super) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, String> {
+pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, String> {
     let document = read(file, text)?;
     let mut notes = Vec::new();
     let mut text = text.to_owned();
@@ -275,7 +275,7 @@ fn without_tag(file: &str, text: &str, tag: &str) -> Result<String, String> {
 }
 
 /// A contract without an operation.
-pub(super) struct Removed {
+pub(crate) struct Removed {
     pub text: String,
     /// The queue the operation named.
     pub queue: String,
@@ -287,7 +287,7 @@ pub(super) struct Removed {
 
 /// Returns the contract without an operation and without what only that one used; `None` if it is not there. A
 /// component that was edited stays, unless `force` is set.
-pub(super) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> Result<Option<Removed>, String> {
+pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> Result<Option<Removed>, String> {
     let document = read(file, text)?;
     let method = name.method.to_ascii_lowercase();
     let item = document.root.get("paths").and_then(|paths| paths.get(&name.path));
@@ -402,7 +402,7 @@ fn operations(root: &Node) -> impl Iterator<Item = &Node> {
 }
 
 /// Returns the routes that name a queue, each with its line.
-pub(super) fn routes_of(file: &str, text: &str, queue: &str) -> Result<Vec<String>, String> {
+pub(crate) fn routes_of(file: &str, text: &str, queue: &str) -> Result<Vec<String>, String> {
     let document = read(file, text)?;
     let mut routes = Vec::new();
     for (path, item) in document.root.get("paths").into_iter().flat_map(Node::entries) {
@@ -417,7 +417,7 @@ pub(super) fn routes_of(file: &str, text: &str, queue: &str) -> Result<Vec<Strin
 }
 
 /// Returns the schema of an event type's payload, and the document it is in.
-pub(super) fn schema_of<'d>(document: &'d Document, event_type: &str) -> Option<&'d Node> {
+pub(crate) fn schema_of<'d>(document: &'d Document, event_type: &str) -> Option<&'d Node> {
     let is_it = |operation: &&Node| {
         let named = operation.get("x-sluicegate").and_then(|at| at.get("type")).and_then(Node::text);
         named == Some(event_type)
@@ -429,7 +429,7 @@ pub(super) fn schema_of<'d>(document: &'d Document, event_type: &str) -> Option<
 }
 
 /// Follows `$ref` within the document.
-pub(super) fn resolved<'d>(root: &'d Node, mut node: &'d Node) -> Option<&'d Node> {
+pub(crate) fn resolved<'d>(root: &'d Node, mut node: &'d Node) -> Option<&'d Node> {
     const REFERENCES_MAX: usize = 16;
     for _ in 0..REFERENCES_MAX {
         let Some(target) = node.get("$ref") else { return Some(node) };
@@ -438,7 +438,7 @@ pub(super) fn resolved<'d>(root: &'d Node, mut node: &'d Node) -> Option<&'d Nod
     None
 }
 
-pub(super) fn read(file: &str, text: &str) -> Result<Document, String> {
+pub(crate) fn read(file: &str, text: &str) -> Result<Document, String> {
     members::read(file, text, Dialect::Strict)
 }
 

@@ -7,19 +7,19 @@ use super::{
 
 /// A handler to write.
 #[derive(Debug, Clone)]
-pub(super) struct NewHandler {
+pub(crate) struct NewHandler {
     pub event_type: String,
     /// Whether the payload is JSON that is read into a type.
     pub is_json: bool,
 }
 
 impl NewHandler {
-    pub(super) fn module(&self) -> String {
+    pub(crate) fn module(&self) -> String {
         names::snake(&self.event_type)
     }
 
     /// Returns the source; the type follows the schema that the contract has for the event type.
-    pub(super) fn source(&self, file: &str, contract: &str) -> Result<String, String> {
+    pub(crate) fn source(&self, file: &str, contract: &str) -> Result<String, String> {
         if !self.is_json {
             return Ok(self.with_bytes());
         }

@@ -6,7 +6,7 @@ use sluicegate_yaml::{Dialect, Document, Member, Node};
 use crate::edit::{TextEdits, line_end, line_start};
 
 /// Reads a text for editing. A key that stands twice is refused, because it is not clear which of the two to edit.
-pub(super) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document, String> {
+pub(crate) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document, String> {
     let document = Document::read(file, text, dialect).map_err(|faults| faults.to_string())?;
     match document.faults.iter().chain(&document.duplicates).next() {
         Some(fault) => Err(fault.to_string()),
@@ -15,7 +15,7 @@ pub(super) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document,
 }
 
 /// Reads a template for editing.
-pub(super) fn read_template(file: &str, text: &str) -> Result<Template, String> {
+pub(crate) fn read_template(file: &str, text: &str) -> Result<Template, String> {
     let template = Template::parse(file, text).map_err(|faults| faults.to_string())?;
     match template.duplicates.first() {
         Some(fault) => Err(fault.to_string()),
@@ -23,13 +23,19 @@ pub(super) fn read_template(file: &str, text: &str) -> Result<Template, String> 
     }
 }
 
+/// Returns the members that stand in a mapping itself, without those of merge keys.
+pub(crate) fn own(node: &Node) -> impl Iterator<Item = &Member> {
+    let range = node.range();
+    node.members().iter().filter(move |member| range.contains(&member.key_range.start))
+}
+
 /// Returns an error at a node.
-pub(super) fn refuse(file: &str, node: &Node, reason: impl std::fmt::Display) -> String {
+pub(crate) fn refuse(file: &str, node: &Node, reason: impl std::fmt::Display) -> String {
     format!("{file}:{}: {reason}", node.line())
 }
 
 /// Where a member goes.
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The keys of the mapping, from the outside in; missing ones are added.
     pub path: &'a [&'a str],
     /// Whether blank lines separate the members, if the mapping does not show what it does.
@@ -39,7 +45,7 @@ pub(super) struct Target<'a> {
 }
 
 /// Returns the text with a new last member of a mapping. `lines` are not indented and end with a line break each.
-pub(super) fn insert(
+pub(crate) fn insert(
     file: &str,
     text: &str,
     dialect: Dialect,
@@ -57,7 +63,7 @@ pub(super) fn insert(
     }
     let mut edits = TextEdits::default();
     let chosen = target.after.filter(|_| missing.is_empty());
-    let members = node.members();
+    let members: Vec<&Member> = own(node).collect();
     let last = chosen.and_then(|after| members.iter().rev().find(|it| after(&it.key))).or(members.last());
     let Some(last) = last else {
         // `{}`, or nothing at all.
@@ -77,7 +83,7 @@ pub(super) fn insert(
         return Err(refuse(file, node, format!("{name} is in braces: write one entry a line, indented")));
     }
     let indent = column(text, last.key_range.start);
-    let is_apart = match members {
+    let is_apart = match members[..] {
         _ if !missing.is_empty() => true,
         [.., _, last] => is_after_blank(text, last.key_range.start),
         _ => target.is_apart,
@@ -89,7 +95,7 @@ pub(super) fn insert(
 
 /// Returns the text without a member, and without the mappings around it that have no other. `keep` names a mapping
 /// that stays, as `{}`.
-pub(super) fn remove(file: &str, text: &str, dialect: Dialect, path: &[&str], keep: &str) -> Result<String, String> {
+pub(crate) fn remove(file: &str, text: &str, dialect: Dialect, path: &[&str], keep: &str) -> Result<String, String> {
     let document = read(file, text, dialect)?;
     let mut way: Vec<&Member> = Vec::new();
     let mut node = &document.root;
@@ -102,14 +108,14 @@ pub(super) fn remove(file: &str, text: &str, dialect: Dialect, path: &[&str], ke
         node = &member.value;
     }
     while let [.., parent, _] = way[..] {
-        if parent.value.members().len() > 1 || parent.key == keep {
+        if own(&parent.value).count() > 1 || parent.key == keep {
             break;
         }
         way.pop();
     }
     let Some(member) = way.pop() else { return Ok(text.to_owned()) };
     let mut edits = TextEdits::default();
-    if let Some(parent) = way.last().filter(|parent| parent.value.members().len() == 1) {
+    if let Some(parent) = way.last().filter(|parent| own(&parent.value).count() == 1) {
         edits.replace(parent.key_range.end..parent.key_range.end + 1, ": {}");
     }
     remove_lines(text, &mut edits, member);
@@ -149,18 +155,18 @@ fn is_after_blank(text: &str, at: usize) -> bool {
 }
 
 /// Returns the column of a byte, from 0.
-pub(super) fn column(text: &str, at: usize) -> usize {
+pub(crate) fn column(text: &str, at: usize) -> usize {
     at - line_start(text, at)
 }
 
 /// Returns the lines, each indented unless it is blank.
-pub(super) fn indented(lines: &str, columns: usize) -> String {
+pub(crate) fn indented(lines: &str, columns: usize) -> String {
     let line = |line: &str| if line.trim().is_empty() { line.to_owned() } else { format!("{:columns$}{line}", "") };
     lines.split_inclusive('\n').map(line).collect()
 }
 
 /// Returns a text as a scalar of YAML, in quotes unless it is plain words.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let is_plain = text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/_.$~ -".contains(letter))
         && !text.ends_with(' ')

@@ -50,12 +50,12 @@ impl RouteName {
     }
 
     /// Returns the names of the parameters.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
     }
 
     /// Returns the id of the operation: `postInvoicesByInvoiceId`.
-    pub(super) fn operation_id(&self) -> String {
+    pub(crate) fn operation_id(&self) -> String {
         let words = self.path.split('/').map(|segment| match segment.strip_prefix('{') {
             Some(name) => format!("By{}", pascal(name)),
             None => pascal(segment),
@@ -117,7 +117,7 @@ fn plain_type(name: &str) -> Result<String, String> {
 }
 
 /// Checks that the names of the queue at SQS are not too long in any stack that samconfig.toml names.
-pub(super) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), String> {
+pub(crate) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), String> {
     let config = fs::read_to_string(root.join("samconfig.toml")).unwrap_or_default();
     let stacks = config.lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -137,12 +137,12 @@ pub(super) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), St
 }
 
 /// Returns words as a name of a type: `InvoiceSubmitted` for `invoice.submitted`.
-pub(super) fn pascal(text: &str) -> String {
+pub(crate) fn pascal(text: &str) -> String {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
     words.flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1))).collect()
 }
 
 /// Returns words as a name of a module: `invoice_submitted` for `invoice.submitted` and `github` for `github.*`.
-pub(super) fn snake(text: &str) -> String {
+pub(crate) fn snake(text: &str) -> String {
     text.strip_suffix(".*").unwrap_or(text).replace(['.', '-'], "_")
 }

@@ -18,7 +18,7 @@ const KEYWORDS: &[&str] = &[
 const DEPTH_MAX: usize = 12;
 
 /// Types for a payload.
-pub(super) struct Types {
+pub(crate) struct Types {
     /// The structs, that of the payload first.
     pub structs: Vec<String>,
     /// A payload that fits, as JSON.
@@ -26,7 +26,7 @@ pub(super) struct Types {
 }
 
 /// Returns types for a schema of an object; `None` for another schema.
-pub(super) fn types(document: &Document, schema: &Node, name: &str) -> Option<Types> {
+pub(crate) fn types(document: &Document, schema: &Node, name: &str) -> Option<Types> {
     let mut writer = Writer { root: &document.root, structs: Vec::new(), by_pointer: BTreeMap::new() };
     let schema = resolved(writer.root, schema)?;
     schema.get("properties").filter(|properties| !properties.members().is_empty())?;

@@ -11,20 +11,20 @@ use similar::TextDiff;
 use crate::paths;
 
 /// The consumer's `main`, in which handlers are registered.
-pub(super) const CONSUMER: &str = "functions/consumer/src/main.rs";
+pub(crate) const CONSUMER: &str = "functions/consumer/src/main.rs";
 /// The consumer's list of handlers.
-pub(super) const HANDLERS: &str = "functions/consumer/src/handlers.rs";
+pub(crate) const HANDLERS: &str = "functions/consumer/src/handlers.rs";
 /// The folder of the handlers.
-pub(super) const HANDLER_FOLDER: &str = "functions/consumer/src/handlers";
+pub(crate) const HANDLER_FOLDER: &str = "functions/consumer/src/handlers";
 /// The template of a queue with all that belongs to it.
-pub(super) const QUEUE_TEMPLATE: &str = "infra/queue.yaml";
+pub(crate) const QUEUE_TEMPLATE: &str = "infra/queue.yaml";
 
 /// Lines of context in a diff.
 const CONTEXT_LINES: usize = 3;
 
 /// A project and the changes to its files, none of which is written yet.
 #[derive(Debug)]
-pub(super) struct Project {
+pub(crate) struct Project {
     pub root: PathBuf,
     files: BTreeMap<String, Change>,
 }
@@ -38,7 +38,7 @@ struct Change {
 
 impl Project {
     /// Opens the project at `root`, or the one around the current folder.
-    pub(super) fn open(root: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(root: Option<&Path>) -> Result<Self, String> {
         let root = match root {
             Some(root) => root.to_owned(),
             None => {
@@ -54,7 +54,7 @@ impl Project {
     }
 
     /// Returns the text of a file as it is now, changes included; `None` if there is no such file.
-    pub(super) fn optional(&mut self, path: &str) -> Result<Option<String>, String> {
+    pub(crate) fn optional(&mut self, path: &str) -> Result<Option<String>, String> {
         if !self.files.contains_key(path) {
             let text = match fs::read_to_string(self.root.join(path)) {
                 Ok(text) => Some(text),
@@ -67,12 +67,12 @@ impl Project {
     }
 
     /// Returns the text of a file as it is now, changes included.
-    pub(super) fn text(&mut self, path: &str) -> Result<String, String> {
+    pub(crate) fn text(&mut self, path: &str) -> Result<String, String> {
         self.optional(path)?.ok_or_else(|| format!("there is no {path}"))
     }
 
     /// Notes the new text of a file; `None` removes it.
-    pub(super) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), String> {
+    pub(crate) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), String> {
         self.optional(path)?;
         if let Some(file) = self.files.get_mut(path) {
             file.after = text;
@@ -85,12 +85,12 @@ impl Project {
     }
 
     /// Returns whether no file changes.
-    pub(super) fn is_unchanged(&self) -> bool {
+    pub(crate) fn is_unchanged(&self) -> bool {
         self.changed().next().is_none()
     }
 
     /// Returns the changes as a unified diff, which `git apply` and `patch -p1` read.
-    pub(super) fn diff(&self) -> String {
+    pub(crate) fn diff(&self) -> String {
         let name = |side: &str, path: &str, text: Option<&String>| match text {
             Some(_) => format!("{side}/{path}"),
             None => "/dev/null".to_owned(),
@@ -106,7 +106,7 @@ impl Project {
     }
 
     /// Returns a line for each file: its path and the number of lines that come and go.
-    pub(super) fn summary(&self) -> Vec<String> {
+    pub(crate) fn summary(&self) -> Vec<String> {
         let line = |(path, change): (&str, &Change)| {
             let empty = String::new();
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
@@ -127,7 +127,7 @@ impl Project {
 
     /// Writes every change, or none: new texts go to files beside their targets first, and targets that were replaced
     /// before an error are restored.
-    pub(super) fn write(&self) -> Result<(), String> {
+    pub(crate) fn write(&self) -> Result<(), String> {
         let mut ready = Vec::new();
         let mut made = Vec::new();
         let result = self.prepare(&mut ready, &mut made).and_then(|()| self.replace());

@@ -14,15 +14,14 @@ use crate::{
     sync,
 };
 
-/// The declaration when the template has no queue to copy.
+/// The declaration when the template has no queue to copy. The queues after it take its parameters.
 const DECLARATION: &str = "\
 ThisQueue:
   Type: AWS::CloudFormation::Stack
   Properties:
     TemplateURL: infra/queue.yaml
-    Parameters:
+    Parameters: &queue
       Name: this
-      Fifo: 'false'
       Stack: !Ref AWS::StackName
       Roles: !Sub '${IngressRole},${ConsumerRole}'
       Consumer: !Ref ConsumerFunction.Alias
@@ -32,6 +31,17 @@ ThisQueue:
       Rabbitmq: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.Queues, !Ref AWS::NoValue]
 ";
 
+/// The declaration when a queue of the template has parameters with an anchor.
+const MERGED: &str = "\
+ThisQueue:
+  Type: AWS::CloudFormation::Stack
+  Properties:
+    TemplateURL: infra/queue.yaml
+    Parameters:
+      <<: *anchor
+      Name: this
+";
+
 /// A queue that the template declares.
 struct Declared<'d> {
     name: &'d str,
@@ -39,18 +49,32 @@ struct Declared<'d> {
 }
 
 impl Declared<'_> {
-    fn parameter(&self, name: &str) -> Option<&Member> {
-        self.resource.value.get("Properties")?.get("Parameters")?.member(name)
+    fn parameters(&self) -> Option<&Member> {
+        self.resource.value.get("Properties")?.member("Parameters")
+    }
+
+    /// Returns a parameter that stands in the declaration itself.
+    fn own_parameter(&self, name: &str) -> Option<&Member> {
+        members::own(&self.parameters()?.value).find(|member| member.key == name)
     }
 
     fn is_fifo(&self) -> bool {
-        self.parameter("Fifo").is_some_and(|fifo| text(&fifo.value) == "true")
+        let fifo = self.parameters().and_then(|parameters| parameters.value.get("Fifo"));
+        fifo.is_some_and(|fifo| text(fifo) == "true")
+    }
+
+    /// Returns the anchor of the parameters: `queue` in `Parameters: &queue`.
+    fn anchor<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let parameters = self.parameters()?;
+        let line = &text[parameters.key_range.end..line_end(text, parameters.key_range.end)];
+        let anchor = line.trim_start_matches(':').trim().strip_prefix('&')?;
+        anchor.split([' ', '#']).next().filter(|name| !name.is_empty())
     }
 }
 
 /// A queue as the template has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Neither declared nor bound.
     Absent,
     Declared {
@@ -61,7 +85,7 @@ pub(super) enum State {
 }
 
 /// Returns whether the template has a queue.
-pub(super) fn state(file: &str, text: &str, name: &str) -> Result<State, String> {
+pub(crate) fn state(file: &str, text: &str, name: &str) -> Result<State, String> {
     let document = members::read_template(file, text)?;
     if let Some(declared) = declared(&document).iter().find(|declared| declared.name == name) {
         return Ok(State::Declared { fifo: declared.is_fifo() });
@@ -73,7 +97,7 @@ pub(super) fn state(file: &str, text: &str, name: &str) -> Result<State, String>
 }
 
 /// Returns the template with the queue and its binding; the parts that are there stay.
-pub(super) fn add(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, String> {
+pub(crate) fn add(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, String> {
     let text = declare(file, text, name, fifo)?;
     bind(file, &text, name)
 }
@@ -96,20 +120,21 @@ fn declare(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, Str
         let reason = format!("{logical_id} is another resource: choose another name for the queue, or rename this one");
         return Err(refuse(file, taken, reason));
     }
-    let Some(sibling) = queues.last() else {
-        let renamed = DECLARATION.replace("ThisQueue", &logical_id).replace("Name: this", &named(name));
-        let lines = renamed.replace("Fifo: 'false'", &format!("Fifo: '{fifo}'"));
-        let target = Target { path: &["Resources"], is_apart: true, after: None };
-        return members::insert(file, text, Dialect::CloudFormation, &target, &lines);
+    let lines = match (queues.iter().find_map(|queue| Some((queue, queue.anchor(text)?))), queues.last()) {
+        (Some((shared, anchor)), _) => {
+            // The anchor brings the Fifo of its queue along.
+            let differs = shared.is_fifo() != fifo;
+            let fifo = if differs { format!("      Fifo: '{fifo}'\n") } else { String::new() };
+            MERGED.replace("anchor", anchor) + &fifo
+        }
+        (None, Some(sibling)) => copy(text, sibling, name, fifo),
+        (None, None) => DECLARATION.to_owned() + if fifo { "      Fifo: 'true'\n" } else { "" },
     };
-    let lines = copy(text, sibling, name, fifo);
-    let after = |key: &str| key == sibling.resource.key;
-    let target = Target { path: &["Resources"], is_apart: true, after: Some(&after) };
+    let lines = lines.replace("ThisQueue", &logical_id).replace("Name: this", &format!("Name: {}", plain(name)));
+    let last = queues.last().map(|queue| queue.resource.key.as_str());
+    let after = |key: &str| Some(key) == last;
+    let target = Target { path: &["Resources"], is_apart: true, after: last.is_some().then_some(&after) };
     members::insert(file, text, Dialect::CloudFormation, &target, &lines)
-}
-
-fn named(name: &str) -> String {
-    format!("Name: {}", plain(name))
 }
 
 /// Returns the lines of a queue with another name, not indented and without its comment lines.
@@ -122,7 +147,7 @@ fn copy(text: &str, sibling: &Declared<'_>, name: &str, fifo: bool) -> String {
         edits.replace(range.start - start..range.end - start, new);
     };
     replace(key, logical_id(name));
-    let parameter = |name: &str| sibling.parameter(name);
+    let parameter = |name: &str| sibling.own_parameter(name);
     let value = format!("'{fifo}'");
     if let Some(old) = parameter("Name") {
         let new = match parameter("Fifo") {
@@ -162,7 +187,7 @@ fn bind(file: &str, text: &str, name: &str) -> Result<String, String> {
 }
 
 /// Returns the template without the queue and its binding.
-pub(super) fn remove(file: &str, text: &str, name: &str) -> Result<String, String> {
+pub(crate) fn remove(file: &str, text: &str, name: &str) -> Result<String, String> {
     let function = sync::routed_function(file, text)?;
     let variable = binding_variable(name);
     let path = ["Resources", &function, "Properties", "Environment", "Variables", &variable];
@@ -170,6 +195,16 @@ pub(super) fn remove(file: &str, text: &str, name: &str) -> Result<String, Strin
     let document = members::read_template(file, &unbound)?;
     let queues = declared(&document);
     let Some(queue) = queues.iter().find(|queue| queue.name == name) else { return Ok(unbound) };
+    let others = || queues.iter().filter(|other| other.name != name).map(|other| &unbound[other.resource.range()]);
+    if let Some(anchor) = queue.anchor(&unbound)
+        && others().any(|other| other.contains(&format!("*{anchor}")))
+    {
+        let reason = format!(
+            "{} holds the parameters that other queues share: move &{anchor} and those parameters to one of them first",
+            queue.resource.key
+        );
+        return Err(refuse(file, &queue.resource.value, reason));
+    }
     members::remove(file, &unbound, Dialect::CloudFormation, &["Resources", &queue.resource.key], "Resources")
 }
 

@@ -11,11 +11,11 @@ const BUILDER: &str = "Consumer::builder()";
 
 /// The widest chain that stays on one line, as `rustfmt` has it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ChainWidth(usize);
+pub(crate) struct ChainWidth(usize);
 
 impl ChainWidth {
     /// Reads `max_width` and `use_small_heuristics` of a rustfmt.toml.
-    pub(super) fn of(config: &str) -> Self {
+    pub(crate) fn of(config: &str) -> Self {
         let value = |name: &str| {
             let lines = config.lines().filter_map(|line| line.split_once('='));
             lines.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().trim_matches('"')).next_back()
@@ -31,7 +31,7 @@ impl ChainWidth {
 }
 
 /// Returns the list of handlers with another module, in the order that `rustfmt` keeps.
-pub(super) fn declare(file: &str, text: &str, module: &str) -> Result<String, String> {
+pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, String> {
     if is_declared(text, module) {
         return Ok(text.to_owned());
     }
@@ -60,12 +60,12 @@ pub(super) fn declare(file: &str, text: &str, module: &str) -> Result<String, St
 }
 
 /// Returns whether a module of this name is there.
-pub(super) fn is_declared(text: &str, module: &str) -> bool {
+pub(crate) fn is_declared(text: &str, module: &str) -> bool {
     text.lines().any(|line| module_of(line) == Some(module))
 }
 
 /// Returns the list of handlers without a module.
-pub(super) fn undeclare(text: &str, module: &str) -> String {
+pub(crate) fn undeclare(text: &str, module: &str) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let Some(at) = lines.iter().position(|line| module_of(line) == Some(module)) else { return text.to_owned() };
     let is_blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(|line| line.trim().is_empty());
@@ -77,12 +77,12 @@ pub(super) fn undeclare(text: &str, module: &str) -> String {
 /// Returns the name in `mod name;`, with any visibility.
 fn module_of(line: &str) -> Option<&str> {
     let (visibility, name) = line.trim_end().strip_suffix(';')?.rsplit_once("mod ")?;
-    ["", "pub ", "pub(crate) ", "pub(super) "].contains(&visibility).then_some(name)
+    ["", "pub ", "pub(crate) ", "pub(crate) "].contains(&visibility).then_some(name)
 }
 
 /// A handler as it is registered.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
+pub(crate) struct Call {
     /// `on` or `on_json`.
     pub method: &'static str,
     pub event_type: String,
@@ -96,7 +96,7 @@ impl Call {
 }
 
 /// Returns `main` with a registered handler.
-pub(super) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -> Result<String, String> {
+pub(crate) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -> Result<String, String> {
     let line = call.text();
     let refuse = |reason: &str| {
         Err(format!("{file}: {reason}. Write this where your handlers are registered, and run again:\n        {line}"))
@@ -128,7 +128,7 @@ pub(super) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -
 }
 
 /// Returns `main` without a handler.
-pub(super) fn unregister(file: &str, text: &str, module: &str, width: ChainWidth) -> Result<String, String> {
+pub(crate) fn unregister(file: &str, text: &str, module: &str, width: ChainWidth) -> Result<String, String> {
     let name = format!("handlers::{module}::handle)");
     let Some((start, end)) = body(text).filter(|(start, end)| text[*start..*end].contains(&name)) else {
         return match text.contains(&name) {

@@ -21,7 +21,7 @@ pub(crate) enum Auth {
 }
 
 /// A component of the contract: its name and its lines.
-pub(super) struct Component {
+pub(crate) struct Component {
     /// The section of `components`.
     pub section: &'static str,
     pub name: &'static str,
@@ -29,7 +29,7 @@ pub(super) struct Component {
 }
 
 /// What a way to authenticate writes.
-pub(super) struct Scheme {
+pub(crate) struct Scheme {
     /// The security scheme, if the ingress checks one.
     pub security: Option<Component>,
     /// The `x-signature` of an existing scheme that serves as well; none for a key.
@@ -47,7 +47,7 @@ pub(super) struct Scheme {
 }
 
 impl Auth {
-    pub(super) fn scheme(self) -> &'static Scheme {
+    pub(crate) fn scheme(self) -> &'static Scheme {
         match self {
             Self::ApiKey => &API_KEY,
             Self::Jwt => &JWT,
@@ -60,7 +60,7 @@ impl Auth {
 
 impl Scheme {
     /// Returns the name of the security scheme in a contract: that of an equivalent one, or its own.
-    pub(super) fn name_in<'n>(&self, root: &'n Node) -> Option<&'n str> {
+    pub(crate) fn name_in<'n>(&self, root: &'n Node) -> Option<&'n str> {
         self.security.as_ref()?;
         let declared = root.get("components").and_then(|components| components.get("securitySchemes"));
         let is_same = |scheme: &Node| {

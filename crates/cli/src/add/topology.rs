@@ -5,7 +5,7 @@ use sluicegate_yaml::{Dialect, Node};
 use super::members::{self, Target, plain};
 
 /// Returns the topology with the exchange and the queue; those that are there stay.
-pub(super) fn add(file: &str, text: &str, name: &str) -> Result<String, String> {
+pub(crate) fn add(file: &str, text: &str, name: &str) -> Result<String, String> {
     let text = with_member(file, text, "exchanges", name, "{ type: topic, delays: default }")?;
     let queue = format!(
         "{{ bindings: [{{ exchange: {}, routing-key: '#' }}], delivery-limit: 20, retry: default }}",
@@ -24,7 +24,7 @@ fn with_member(file: &str, text: &str, section: &str, name: &str, value: &str) -
 }
 
 /// Returns the topology without the queue, and without its exchange unless another queue is bound to it.
-pub(super) fn remove(file: &str, text: &str, name: &str) -> Result<String, String> {
+pub(crate) fn remove(file: &str, text: &str, name: &str) -> Result<String, String> {
     let text = members::remove(file, text, Dialect::Strict, &["queues", name], "queues")?;
     let document = members::read(file, &text, Dialect::Strict)?;
     let queues = document.root.get("queues").into_iter().flat_map(Node::entries);
