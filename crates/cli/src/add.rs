@@ -153,12 +153,16 @@ fn summary(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let (result, common) = match &arguments.what {
-        What::Route(arguments) => (route(arguments), &arguments.common),
-        What::Queue(arguments) => (add_queue(arguments), &arguments.common),
-        What::Handler(arguments) => (add_handler(arguments), &arguments.common),
-    };
-    finish(result, common)
+    print(work(arguments))
+}
+
+/// Does what the command line says; returns the lines to print.
+fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
+    match &arguments.what {
+        What::Route(arguments) => route(arguments)?.finish(&arguments.common),
+        What::Queue(arguments) => add_queue(arguments)?.finish(&arguments.common),
+        What::Handler(arguments) => add_handler(arguments)?.finish(&arguments.common),
+    }
 }
 
 /// Edits that are ready, and what the user should know.
@@ -169,29 +173,31 @@ pub(crate) struct Ready {
     pub(crate) unchanged: String,
 }
 
-/// Writes the edits, or prints them.
-pub(crate) fn finish(ready: Result<Ready, String>, common: &Common) -> ExitCode {
-    match ready.and_then(|ready| report(&ready, common)) {
+impl Ready {
+    /// Writes the edits unless `--dry-run` is set; returns the lines to print.
+    pub(crate) fn finish(self, common: &Common) -> Result<Vec<String>, String> {
+        let Self { project, notes, unchanged } = self;
+        let notes = notes.into_iter().map(|note| format!("note: {note}"));
+        if project.is_unchanged() {
+            return Ok(std::iter::once(format!("{unchanged}: nothing to change")).chain(notes).collect());
+        }
+        if common.dry_run {
+            return Ok(vec![project.diff().trim_end().to_owned()]);
+        }
+        project.write()?;
+        Ok(project.summary().into_iter().chain(notes).collect())
+    }
+}
+
+/// Prints the lines of a command.
+pub(crate) fn print(lines: Result<Vec<String>, String>) -> ExitCode {
+    match lines {
         Ok(lines) => {
             say(lines.join("\n"));
             ExitCode::SUCCESS
         }
         Err(reason) => fail(reason),
     }
-}
-
-/// Returns what is printed; the edits are written unless `--dry-run` is set.
-fn report(ready: &Ready, common: &Common) -> Result<Vec<String>, String> {
-    let Ready { project, notes, unchanged } = ready;
-    let notes = notes.iter().map(|note| format!("note: {note}"));
-    if project.is_unchanged() {
-        return Ok(std::iter::once(format!("{unchanged}: nothing to change")).chain(notes).collect());
-    }
-    if common.dry_run {
-        return Ok(vec![project.diff().trim_end().to_owned()]);
-    }
-    project.write()?;
-    Ok(project.summary().into_iter().chain(notes).collect())
 }
 
 fn route(arguments: &RouteArguments) -> Result<Ready, String> {
@@ -225,8 +231,11 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
     declare(&mut project, queue, fifo, &mut notes)?;
     synced(&mut project, &contract)?;
     if *auth == Auth::Jwt {
-        let text = sync::with_authorizer(TEMPLATE, &project.text(TEMPLATE)?, &name.to_string(), scopes)?;
-        project.set(TEMPLATE, Some(text))?;
+        let authorized = sync::with_authorizer(TEMPLATE, &project.text(TEMPLATE)?, &name.to_string(), scopes)?;
+        project.set(TEMPLATE, Some(authorized.text))?;
+        if let Some(event) = authorized.catch_all {
+            notes.push(format!("remove the event {event} from {TEMPLATE}: infra/jwt-authorizer.yaml says why"));
+        }
     }
     check(&mut project)?;
     let module = names::snake(event_type);
@@ -251,18 +260,28 @@ fn add_handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     let is_new = project.optional(&path)?.is_none();
     let handlers = project.text(HANDLERS)?;
     if is_new && register::is_declared(&handlers, &module) {
-        return Err(format!("{HANDLERS}: declares the module {module}, and {path} is not there: remove that line first"));
+        return Err(format!(
+            "{HANDLERS}: declares the module {module}, and {path} is not there: remove that line first"
+        ));
     }
     if is_new {
         let contract = project.text(CONTRACT)?;
         project.set(&path, Some(handler.source(CONTRACT, &contract)?))?;
     }
-    project.set(HANDLERS, Some(register::declare(HANDLERS, &handlers, &module)?))?;
+    let declared = register::with_unix_lines(&handlers, |text| register::declare(HANDLERS, text, &module))?;
+    project.set(HANDLERS, Some(declared))?;
     let method = if handler.is_json { "on_json" } else { "on" };
     let call = Call { method, event_type: handler.event_type.clone(), module };
     let (main, width) = (project.text(CONSUMER)?, chain_width(&mut project)?);
-    project.set(CONSUMER, Some(register::register(CONSUMER, &main, &call, width)?))?;
-    let notes = if is_new { vec![format!("your work goes into {path}")] } else { Vec::new() };
+    let registered = register::with_unix_lines(&main, |text| register::register(CONSUMER, text, &call, width))?;
+    project.set(CONSUMER, Some(registered))?;
+    let mut notes = Vec::new();
+    if is_new {
+        notes.push(format!("your work goes into {path}"));
+        if handler.is_json && !handler.has_schema(CONTRACT, &project.text(CONTRACT)?)? {
+            notes.push(format!("the contract has no schema for {}: write the fields of its type", handler.event_type));
+        }
+    }
     Ok(Ready { project, notes, unchanged: format!("the handler of {} is there", handler.event_type) })
 }
 

@@ -77,10 +77,15 @@ struct HandlerArguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    add::print(work(arguments))
+}
+
+/// Does what the command line says; returns the lines to print.
+pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
     match &arguments.what {
-        What::Route(arguments) => add::finish(route(arguments), &arguments.common),
-        What::Queue(arguments) => add::finish(queue(arguments), &arguments.common),
-        What::Handler(arguments) => add::finish(handler(arguments), &arguments.common),
+        What::Route(arguments) => route(arguments)?.finish(&arguments.common),
+        What::Queue(arguments) => queue(arguments)?.finish(&arguments.common),
+        What::Handler(arguments) => handler(arguments)?.finish(&arguments.common),
     }
 }
 
@@ -94,7 +99,11 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
     };
     let after = add::parsed(&before, &removed.text).map_err(|reason| {
         let is_last = reason.contains("there is no operation");
-        if is_last { format!("{name} is the last route, and a contract has one at least: add another first") } else { reason }
+        if is_last {
+            format!("{name} is the last route, and a contract has one at least: add another first")
+        } else {
+            reason
+        }
     })?;
     project.set(CONTRACT, Some(removed.text.clone()))?;
     add::synced(&mut project, &after)?;
@@ -156,7 +165,9 @@ fn queue(arguments: &QueueArguments) -> Result<Ready, String> {
     let template = project.text(TEMPLATE)?;
     let mut notes = Vec::new();
     match queue::state(TEMPLATE, &template, name)? {
-        State::Foreign => return Err(format!("{TEMPLATE} declares {name} without {QUEUE_TEMPLATE}: remove it by hand")),
+        State::Foreign => {
+            return Err(format!("{TEMPLATE} declares {name} without {QUEUE_TEMPLATE}: remove it by hand"));
+        }
         State::Declared { .. } => notes.push(format!("at SQS the queue {name} stays, and is not read any more")),
         State::Absent => {}
     }
@@ -185,8 +196,10 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
         project.set(&path, None)?;
     }
     let (handlers, main) = (project.text(HANDLERS)?, project.text(CONSUMER)?);
-    project.set(HANDLERS, Some(register::undeclare(&handlers, &module)))?;
+    let undeclared = register::with_unix_lines(&handlers, |text| Ok(register::undeclare(text, &module)))?;
+    project.set(HANDLERS, Some(undeclared))?;
     let width = add::chain_width(&mut project)?;
-    project.set(CONSUMER, Some(register::unregister(CONSUMER, &main, &module, width)?))?;
+    let unregistered = register::with_unix_lines(&main, |text| register::unregister(CONSUMER, text, &module, width))?;
+    project.set(CONSUMER, Some(unregistered))?;
     Ok(Ready { project, notes: Vec::new(), unchanged: format!("there is no handler of {event_type}") })
 }

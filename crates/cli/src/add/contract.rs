@@ -1,5 +1,6 @@
 //! Operations of the contract: their text, and what they bring along or leave behind in `components`.
 
+use serde_json::{Value, json};
 use sluicegate_yaml::{Data, Dialect, Document, Node, pointer};
 
 use super::{
@@ -27,8 +28,9 @@ pub(crate) struct NewRoute {
 const RESPONSES: &[(u16, &str, fn(&NewRoute) -> bool)] = &[
     (202, "Accepted", |_| true),
     (400, "BadRequest", |_| true),
-    (401, "Unauthenticated", |route| !matches!(route.auth, Auth::None)),
-    (403, "Forbidden", |route| !route.scopes.is_empty()),
+    // API Gateway refuses tokens itself, without a problem document.
+    (401, "Unauthenticated", |route| !matches!(route.auth, Auth::Jwt | Auth::None)),
+    (403, "Forbidden", |route| !route.scopes.is_empty() && route.auth == Auth::ApiKey),
     (404, "NotFound", |_| true),
     (405, "MethodNotAllowed", |_| true),
     (413, "PayloadTooLarge", NewRoute::has_body),
@@ -37,9 +39,19 @@ const RESPONSES: &[(u16, &str, fn(&NewRoute) -> bool)] = &[
     (503, "Unavailable", |_| true),
 ];
 
+/// The sections of `components` that `add` writes.
+const SECTIONS: [&str; 3] = ["parameters", "schemas", "securitySchemes"];
+
 impl NewRoute {
     fn has_body(&self) -> bool {
         !["DELETE", "GET", "HEAD"].contains(&self.name.method.as_str())
+    }
+
+    /// Returns the `security` of the operation: the name of the scheme and its scopes, if there is one.
+    fn security(&self, root: &Node) -> Value {
+        let scheme = self.auth.scheme();
+        let name = scheme.name_in(root).or(scheme.security.as_ref().map(|security| security.name));
+        name.map_or_else(|| json!([]), |name| json!([{ name: self.scopes }]))
     }
 
     /// Returns the name of the payload's schema.
@@ -145,12 +157,16 @@ fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, S
             let at = |field: &str| operation.get("x-sluicegate").and_then(|at| at.get(field)).and_then(Node::text);
             if name == route.name.to_string() {
                 let (queue, event_type) = (at("queue").unwrap_or_default(), at("type").unwrap_or_default());
-                if (queue, event_type) == (route.queue.as_str(), route.event_type.as_str()) {
+                let security = operation.get("security").and_then(|security| serde_json::to_value(security).ok());
+                let differs = if (queue, event_type) != (route.queue.as_str(), route.event_type.as_str()) {
+                    format!("queue {queue} and type {event_type}")
+                } else if security.as_ref() != Some(&route.security(&document.root)) {
+                    format!("security {}", security.unwrap_or_default())
+                } else {
                     return Ok(true);
-                }
+                };
                 let reason = format!(
-                    "{name} is here already, with queue {queue} and type {event_type}: edit it, or run `sluicegate remove \
-                     route '{name}'` first"
+                    "{name} is here already, with {differs}: edit it, or run `sluicegate remove route '{name}'` first"
                 );
                 return Err(refuse(file, operation, reason));
             }
@@ -167,7 +183,10 @@ fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, S
 fn operation(root: &Node, route: &NewRoute, scheme: &Scheme, group: Option<&str>) -> String {
     let name = scheme.name_in(root).or(scheme.security.as_ref().map(|security| security.name));
     let security = match name {
-        Some(name) => format!("security:\n  - {name}: [{}]\n", route.scopes.iter().map(|it| plain(it)).collect::<Vec<_>>().join(", ")),
+        Some(name) => format!(
+            "security:\n  - {name}: [{}]\n",
+            route.scopes.iter().map(|it| plain(it)).collect::<Vec<_>>().join(", ")
+        ),
         None => "security: []\n".to_owned(),
     };
     let mut parameters: String = route
@@ -316,7 +335,7 @@ pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> R
             out = without;
         }
     }
-    for (section, name) in used.iter().rev() {
+    for (section, name) in used.iter().rev().filter(|(section, _)| SECTIONS.contains(&section.as_str())) {
         let document = read(file, &out)?;
         let components = document.root.get("components");
         let Some(component) = components.and_then(|all| all.get(section)).and_then(|section| section.get(name)) else {
@@ -392,7 +411,11 @@ fn uses(node: &Node) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(node, &mut found);
     let mut once = Vec::new();
-    found.into_iter().for_each(|it| if !once.contains(&it) { once.push(it) });
+    found.into_iter().for_each(|it| {
+        if !once.contains(&it) {
+            once.push(it)
+        }
+    });
     once
 }
 
@@ -444,10 +467,13 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, String> {
 
 fn texts(list: Option<&Node>) -> Vec<String> {
     let items = list.map_or(&[][..], Node::items);
-    items.iter().filter_map(|item| match item.data() {
-        Data::Text(text) => Some(text.clone()),
-        _ => None,
-    }).collect()
+    items
+        .iter()
+        .filter_map(|item| match item.data() {
+            Data::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Returns a path as the key of a mapping.

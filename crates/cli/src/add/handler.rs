@@ -1,5 +1,7 @@
 //! The source of a handler: a type for the payload, the function, a test.
 
+use sluicegate_yaml::Document;
+
 use super::{
     contract, names,
     payload::{self, Types},
@@ -18,20 +20,28 @@ impl NewHandler {
         names::snake(&self.event_type)
     }
 
+    /// Returns whether the contract gives the type its fields.
+    pub(crate) fn has_schema(&self, file: &str, contract: &str) -> Result<bool, String> {
+        Ok(self.types(&contract::read(file, contract)?).is_some())
+    }
+
+    fn types(&self, document: &Document) -> Option<Types> {
+        let schema = contract::schema_of(document, &self.event_type)?;
+        payload::types(document, schema, &self.event_type)
+    }
+
     /// Returns the source; the type follows the schema that the contract has for the event type.
     pub(crate) fn source(&self, file: &str, contract: &str) -> Result<String, String> {
         if !self.is_json {
             return Ok(self.with_bytes());
         }
-        let document = contract::read(file, contract)?;
-        let name = names::pascal(&self.event_type);
-        let types = contract::schema_of(&document, &self.event_type)
-            .and_then(|schema| payload::types(&document, schema, &name));
-        Ok(self.with_type(&name, types.as_ref()))
+        let types = self.types(&contract::read(file, contract)?);
+        Ok(self.with_type(&names::type_name(&self.event_type), types.as_ref()))
     }
 
     fn with_type(&self, name: &str, types: Option<&Types>) -> String {
         let (event_type, example) = (&self.event_type, self.event_type.replace('*', "example"));
+        let name = types.map_or(name, |types| &types.name);
         let derive = "#[derive(Debug, Deserialize)]\n";
         let unread = "#[allow(dead_code, reason = \"remove this once the handler reads every field\")]\n";
         let structs = match types {

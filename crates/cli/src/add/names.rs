@@ -16,6 +16,17 @@ const TYPE_BYTES_MAX: usize = 100;
 /// The methods of a route. OpenAPI's `options` and `trace` are the gateway's and the client's.
 const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
 
+/// Words that a module or a field cannot be called by.
+const KEYWORDS: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
+/// Types that a handler names, so that the payload's cannot be called so.
+const TYPES: &[&str] = &["Arc", "Box", "Delivery", "Deserialize", "Option", "Outcome", "Self", "String", "Vec"];
+
 /// A method and a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RouteName {
@@ -77,7 +88,9 @@ pub(crate) fn queue(name: &str) -> Result<String, String> {
         && !name.ends_with('-')
         && !name.contains("--");
     if !is_plain {
-        return Err("a queue name is lower-case letters, digits and single hyphens, and starts with a letter".to_owned());
+        return Err(
+            "a queue name is lower-case letters, digits and single hyphens, and starts with a letter".to_owned()
+        );
     }
     if name.len() > QUEUE_BYTES_MAX {
         return Err(format!("has {} characters, of {QUEUE_BYTES_MAX} allowed", name.len()));
@@ -139,10 +152,26 @@ pub(crate) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), St
 /// Returns words as a name of a type: `InvoiceSubmitted` for `invoice.submitted`.
 pub(crate) fn pascal(text: &str) -> String {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
-    words.flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1))).collect()
+    words
+        .flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)))
+        .collect()
+}
+
+/// Returns words as a name of a Rust type.
+pub(crate) fn type_name(text: &str) -> String {
+    let name = pascal(text);
+    match name.starts_with(|first: char| first.is_ascii_alphabetic()) && !TYPES.contains(&name.as_str()) {
+        true => name,
+        false => format!("Payload{name}"),
+    }
 }
 
 /// Returns words as a name of a module: `invoice_submitted` for `invoice.submitted` and `github` for `github.*`.
 pub(crate) fn snake(text: &str) -> String {
-    text.strip_suffix(".*").unwrap_or(text).replace(['.', '-'], "_")
+    let name = text.strip_suffix(".*").unwrap_or(text).replace(['.', '-'], "_");
+    if is_keyword(&name) { format!("{name}_") } else { name }
+}
+
+pub(crate) fn is_keyword(name: &str) -> bool {
+    KEYWORDS.contains(&name)
 }

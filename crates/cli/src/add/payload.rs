@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 
 use sluicegate_yaml::{Data, Document, Node};
 
-use super::{contract::resolved, names::pascal};
-
-/// Words that a field cannot be called by.
-const KEYWORDS: &[&str] = &[
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
-    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
-    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
-    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
-];
+use super::{
+    contract::resolved,
+    names::{is_keyword, pascal, type_name},
+};
 
 /// How deep schemas are followed.
 const DEPTH_MAX: usize = 12;
 
 /// Types for a payload.
 pub(crate) struct Types {
+    /// The name of the payload's struct.
+    pub name: String,
     /// The structs, that of the payload first.
     pub structs: Vec<String>,
     /// A payload that fits, as JSON.
@@ -30,9 +27,9 @@ pub(crate) fn types(document: &Document, schema: &Node, name: &str) -> Option<Ty
     let mut writer = Writer { root: &document.root, structs: Vec::new(), by_pointer: BTreeMap::new() };
     let schema = resolved(writer.root, schema)?;
     schema.get("properties").filter(|properties| !properties.members().is_empty())?;
-    writer.structure(schema, name, 0)?;
-    let sample = writer.sample(schema, name, 0);
-    Some(Types { structs: writer.structs.into_iter().map(|(_, text)| text).collect(), sample })
+    let name = writer.structure(schema, name, 0)?;
+    let sample = writer.sample(schema, &name, 0);
+    Some(Types { name, structs: writer.structs.into_iter().map(|(_, text)| text).collect(), sample })
 }
 
 struct Writer<'d> {
@@ -49,7 +46,7 @@ impl<'d> Writer<'d> {
         if let Some(name) = self.by_pointer.get(schema.pointer()) {
             return Some(name.clone());
         }
-        let mut own = name.to_owned();
+        let mut own = type_name(name);
         while self.structs.iter().any(|(taken, _)| *taken == own) {
             own.push('_');
         }
@@ -80,7 +77,7 @@ impl<'d> Writer<'d> {
             return None;
         }
         let name = match schema.get("$ref").and_then(Node::text).and_then(|target| target.rsplit('/').next()) {
-            Some(component) => pascal(component),
+            Some(component) => component.to_owned(),
             None => name.to_owned(),
         };
         let schema = resolved(self.root, schema)?;
@@ -129,9 +126,8 @@ impl<'d> Writer<'d> {
             }
             Some("object") => {
                 let property = |key: &str| schema.get("properties").and_then(|properties| properties.get(key));
-                let members = required(schema).filter_map(|key| {
-                    Some(format!("{key:?}: {}", self.sample(property(key)?, key, depth + 1)))
-                });
+                let members = required(schema)
+                    .filter_map(|key| Some(format!("{key:?}: {}", self.sample(property(key)?, key, depth + 1))));
                 format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
             }
             _ => "null".to_owned(),
@@ -192,7 +188,7 @@ fn field_name(key: &str) -> String {
     if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
         name.insert(0, '_');
     }
-    if KEYWORDS.contains(&name.as_str()) || name.bytes().all(|byte| byte == b'_') {
+    if is_keyword(&name) || name.bytes().all(|byte| byte == b'_') {
         name.push('_');
     }
     name
@@ -205,7 +201,9 @@ mod tests {
 
     /// What a schema becomes: the structs, and the sample, which fits them as far as JSON is concerned.
     fn check(schema: &str, structs: &str, sample: &str) {
-        let yaml = format!("components:\n  schemas:\n    Item: {{ type: object, properties: {{ sku: {{ type: string }} }} }}\n    Tree: {{ type: object, required: [left], properties: {{ left: {{ $ref: '#/components/schemas/Tree' }}, all: {{ type: array, items: {{ $ref: '#/components/schemas/Tree' }} }} }} }}\n    Payload: {schema}\n");
+        let yaml = format!(
+            "components:\n  schemas:\n    Item: {{ type: object, properties: {{ sku: {{ type: string }} }} }}\n    Tree: {{ type: object, required: [left], properties: {{ left: {{ $ref: '#/components/schemas/Tree' }}, all: {{ type: array, items: {{ $ref: '#/components/schemas/Tree' }} }} }} }}\n    Payload: {schema}\n"
+        );
         let document = contract::read("openapi.yaml", &yaml).expect("YAML");
         let node = document.root.follow("/components/schemas/Payload").expect("the schema");
         let found = types(&document, node, "Payload");

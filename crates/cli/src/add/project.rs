@@ -47,8 +47,12 @@ impl Project {
             }
         };
         if !root.join(paths::TEMPLATE).is_file() {
-            let folder = if root.as_os_str().is_empty() { "this folder".to_owned() } else { root.display().to_string() };
-            return Err(format!("{folder} has no {}: run this in a project, or name one with --project", paths::TEMPLATE));
+            let folder =
+                if root.as_os_str().is_empty() { "this folder".to_owned() } else { root.display().to_string() };
+            return Err(format!(
+                "{folder} has no {}: run this in a project, or name one with --project",
+                paths::TEMPLATE
+            ));
         }
         Ok(Self { root, files: BTreeMap::new() })
     }
@@ -144,7 +148,7 @@ impl Project {
 
     fn prepare(&self, ready: &mut Vec<PathBuf>, made: &mut Vec<PathBuf>) -> Result<(), String> {
         for (path, change) in self.changed() {
-            let target = self.root.join(path);
+            let target = target(&self.root, path);
             let Some(text) = &change.after else { continue };
             if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
                 fs::create_dir(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
@@ -165,7 +169,7 @@ impl Project {
     fn replace(&self) -> Result<(), String> {
         let mut done: Vec<(PathBuf, Option<&String>)> = Vec::new();
         for (path, change) in self.changed() {
-            let target = self.root.join(path);
+            let target = target(&self.root, path);
             let replaced = match &change.after {
                 Some(_) => fs::rename(beside(&target), &target),
                 None => fs::remove_file(&target),
@@ -190,6 +194,12 @@ impl Project {
         }
         Ok(())
     }
+}
+
+/// Returns the path of a file, links followed: a link stays one.
+fn target(root: &Path, path: &str) -> PathBuf {
+    let path = root.join(path);
+    fs::canonicalize(&path).unwrap_or(path)
 }
 
 /// Returns the path at which the new text of a file waits.

@@ -30,6 +30,15 @@ impl ChainWidth {
     }
 }
 
+/// Edits a text as if its lines ended with `\n`, and gives it its own line ends back.
+pub(crate) fn with_unix_lines(text: &str, edit: impl FnOnce(&str) -> Result<String, String>) -> Result<String, String> {
+    let is_windows = text.contains("\r\n") && text.matches("\r\n").count() == text.matches('\n').count();
+    match is_windows {
+        true => Ok(edit(&text.replace("\r\n", "\n"))?.replace('\n', "\r\n")),
+        false => edit(text),
+    }
+}
+
 /// Returns the list of handlers with another module, in the order that `rustfmt` keeps.
 pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, String> {
     if is_declared(text, module) {
@@ -106,6 +115,12 @@ pub(crate) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -
     }
     if text.contains(&format!("({:?},", call.event_type)) {
         return Err(format!("{file}: registers another handler for {}: remove it first", call.event_type));
+    }
+    if text.contains(&format!("handlers::{}::handle)", call.module)) {
+        return Err(format!(
+            "{file}: registers handlers::{}::handle for another type than {}: rename that module first",
+            call.module, call.event_type
+        ));
     }
     let Some((start, end)) = body(text) else {
         return refuse("has no `fn registered() -> Builder`");
@@ -210,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_handler_is_registered_as_rustfmt_lays_it_out() {
-        let main = |chain: &str| format!("use a;\n\nfn registered() -> Builder {{\n    {chain}\n}}\n\nfn other() {{\n}}\n");
+        let main =
+            |chain: &str| format!("use a;\n\nfn registered() -> Builder {{\n    {chain}\n}}\n\nfn other() {{\n}}\n");
         let wide = "Consumer::builder().on_json(\"a.b\", handlers::a_b::handle)";
         let narrow = "Consumer::builder()\n        .on_json(\"a.b\", handlers::a_b::handle)";
         let two = format!("{narrow}\n        .on_json(\"c.dd\", handlers::c_dd::handle)");

@@ -1,6 +1,6 @@
 //! The JWT authorizer of a route.
 
-use sluicegate_sam::Node;
+use sluicegate_sam::{DEFAULT_ROUTE, Node};
 
 use super::{
     Template,
@@ -8,11 +8,18 @@ use super::{
 };
 use crate::edit::TextEdits;
 
+/// A template with a route that an authorizer protects.
+pub(crate) struct Authorized {
+    pub text: String,
+    /// The event of the catch-all route, by which a request may bypass the authorizer.
+    pub catch_all: Option<String>,
+}
+
 /// Returns the template with the JWT authorizer in front of a route; a route with an authorizer keeps it.
 ///
 /// # Errors
 /// The template has no JWT authorizer or not this route, or the route is not written in braces.
-pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[String]) -> Result<String, String> {
+pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[String]) -> Result<Authorized, String> {
     let template = Template::read(file, text).map_err(|faults| faults.to_string())?;
     let outline = Outline::read(&template).map_err(|faults| faults.to_string())?;
     let root = &template.document.root;
@@ -24,14 +31,16 @@ pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[Str
             outline.api
         ));
     };
-    let is_it = |it: &Route| it.key == route;
-    let Some(event) = outline.events.iter().find(|event| event.route.as_ref().is_some_and(is_it)) else {
-        return Err(format!("{file}: has no event for {route}"));
+    let event = |key: &str| {
+        let is_it = |it: &Route| it.key == key;
+        outline.events.iter().find(|event| event.route.as_ref().is_some_and(is_it))
     };
+    let catch_all = event(DEFAULT_ROUTE).map(|event| event.name.clone());
+    let Some(event) = event(route) else { return Err(format!("{file}: has no event for {route}")) };
     let properties = root.follow(&format!("{}/Properties", event.pointer)).ok().filter(|it| it.is_map());
     let Some(properties) = properties else { return Err(format!("{file}: the event of {route} has no Properties")) };
     if properties.get("Auth").is_some() {
-        return Ok(text.to_owned());
+        return Ok(Authorized { text: text.to_owned(), catch_all });
     }
     let scopes = match scopes {
         [] => String::new(),
@@ -47,5 +56,5 @@ pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[Str
     let mut edits = TextEdits::default();
     let end = text[..properties.range().end - 1].trim_end().len();
     edits.replace(end..end, format!(", {auth}"));
-    Ok(edits.apply(text))
+    Ok(Authorized { text: edits.apply(text), catch_all })
 }

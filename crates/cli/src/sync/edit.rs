@@ -120,7 +120,8 @@ impl Edits {
             if let Some((method, path)) = &wanted.route {
                 properties += &format!(", Method: {method}, Path: {}", scalar(path, ""));
             }
-            let on_one = format!("{:indent$}{}: {{ Type: HttpApi, Properties: {{ {properties} }} }}\n", "", wanted.name);
+            let on_one =
+                format!("{:indent$}{}: {{ Type: HttpApi, Properties: {{ {properties} }} }}\n", "", wanted.name);
             if outline.is_in_braces && on_one.len() <= COLUMNS_MAX {
                 self.edits.insert_lines(text, place, &on_one);
                 continue;
