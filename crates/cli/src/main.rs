@@ -2,6 +2,7 @@
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "the doc comments of arguments are help texts, not Markdown")]
 
+mod add;
 #[cfg(feature = "aws")]
 mod aws;
 mod check;
@@ -9,11 +10,13 @@ mod check;
 mod dlq;
 #[cfg(feature = "aws")]
 mod doctor;
+mod edit;
 mod input;
 mod local;
 mod output;
 mod paths;
 mod rabbitmq;
+mod remove;
 mod send;
 mod sync;
 mod topology;
@@ -33,6 +36,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Local(local::Arguments),
+    Add(add::Arguments),
+    Remove(remove::Arguments),
     Check(check::Arguments),
     Send(send::Arguments),
     Sync(sync::Arguments),
@@ -46,6 +51,8 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Local(arguments) => local::run(arguments),
+        Command::Add(arguments) => add::run(&arguments),
+        Command::Remove(arguments) => remove::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),

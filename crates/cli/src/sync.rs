@@ -4,6 +4,7 @@
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
 //! must be the contract's, and everything else must be unchanged.
 
+mod authorizer;
 mod edit;
 mod rest;
 mod template;
@@ -17,6 +18,7 @@ use sluicegate_contract::{Contract, Drift};
 use sluicegate_sam::{Document, Faults};
 
 use crate::{fail, input, output::say, paths};
+pub(crate) use authorizer::with_authorizer;
 use edit::Edits;
 use rest::Rest;
 use template::Outline;
@@ -68,8 +70,8 @@ fn work(arguments: &Arguments) -> Result<bool, String> {
 
 /// A template with the routes of the contract.
 #[derive(Debug)]
-struct Synced {
-    text: String,
+pub(crate) struct Synced {
+    pub text: String,
     /// The changes, one a line.
     changes: Vec<String>,
 }
@@ -96,7 +98,7 @@ impl<'t> Template<'t> {
 }
 
 /// Returns the template as the contract wants it; `None` if it is already.
-fn sync(file: &str, text: &str, contract: &Contract) -> Result<Option<Synced>, Faults> {
+pub(crate) fn sync(file: &str, text: &str, contract: &Contract) -> Result<Option<Synced>, Faults> {
     let template = Template::read(file, text)?;
     let outline = Outline::read(&template)?;
     let edits = Edits::between(&template, &outline, contract)?;
@@ -119,6 +121,12 @@ fn is_unharmed(text: &str, contract: &Contract, before: &Rest) -> bool {
         Ok::<_, Faults>(edits.is_empty() && Rest::of(&template, &outline).comes_from(before, &outline))
     };
     read().unwrap_or(false) && drift("", text, contract).is_ok_and(|drift| drift.is_none())
+}
+
+/// Returns the name of the function that has the routes of a template.
+pub(crate) fn routed_function(file: &str, text: &str) -> Result<String, String> {
+    let read = || Ok::<_, Faults>(Outline::read(&Template::read(file, text)?)?.function);
+    read().map_err(|faults| faults.to_string())
 }
 
 /// Returns the routes that only one of the two has.

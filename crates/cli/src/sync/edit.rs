@@ -12,8 +12,12 @@ use sluicegate_sam::{DEFAULT_ROUTE, Faults, Member};
 
 use super::{
     Template,
-    template::{Event, Outline, Route, line_end, line_start},
+    template::{Event, Outline, Route},
 };
+use crate::edit::{TextEdits, line_end, line_start, scalar};
+
+/// The longest line that an event is written on.
+const COLUMNS_MAX: usize = 120;
 
 /// A route that the template should have.
 struct Wanted {
@@ -31,11 +35,10 @@ impl Wanted {
     }
 }
 
-/// The edits of one template. Ranges do not overlap.
+/// The edits of one template.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
-    replaced: BTreeMap<usize, (Range<usize>, String)>,
-    inserted: BTreeMap<usize, String>,
+    edits: TextEdits,
     /// The changes, one a line.
     pub changes: Vec<String>,
 }
@@ -70,25 +73,12 @@ impl Edits {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.replaced.is_empty() && self.inserted.is_empty()
+        self.edits.is_empty()
     }
 
     /// Returns the text with the edits applied.
     pub(super) fn apply(&self, text: &str) -> String {
-        let (mut out, mut done) = (String::new(), 0);
-        let mut places: Vec<usize> = self.replaced.keys().chain(self.inserted.keys()).copied().collect();
-        places.sort_unstable();
-        places.dedup();
-        for place in places {
-            out.push_str(&text[done.min(place)..place]);
-            done = done.max(place);
-            out.push_str(self.inserted.get(&place).map_or("", String::as_str));
-            if let Some((range, new)) = self.replaced.get(&place) {
-                out.push_str(new);
-                done = range.end;
-            }
-        }
-        out + &text[done..]
+        self.edits.apply(text)
     }
 
     fn change(&mut self, template: &Template<'_>, wanted: &Wanted, event: &Event) -> Result<(), Faults> {
@@ -115,7 +105,6 @@ impl Edits {
 
     /// Inserts the missing events after those of the preceding operations.
     fn add(&mut self, text: &str, outline: &Outline, wanted: &[Wanted], matched: &[Option<&Event>]) {
-        let line_break = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let column = |at: usize| at - line_start(text, at);
         let outer = column(outline.events_key.start);
         let indent = outline.events.first().map_or(outer + 2, |event| column(event.name_range.start));
@@ -131,17 +120,19 @@ impl Edits {
             if let Some((method, path)) = &wanted.route {
                 properties += &format!(", Method: {method}, Path: {}", scalar(path, ""));
             }
+            let on_one =
+                format!("{:indent$}{}: {{ Type: HttpApi, Properties: {{ {properties} }} }}\n", "", wanted.name);
+            if outline.is_in_braces && on_one.len() <= COLUMNS_MAX {
+                self.edits.insert_lines(text, place, &on_one);
+                continue;
+            }
             let inner = indent + step;
             let lines = [
-                format!("{:indent$}{}:", "", wanted.name),
-                format!("{:inner$}Type: HttpApi", ""),
-                format!("{:inner$}Properties: {{ {properties} }}", ""),
+                format!("{:indent$}{}:\n", "", wanted.name),
+                format!("{:inner$}Type: HttpApi\n", ""),
+                format!("{:inner$}Properties: {{ {properties} }}\n", ""),
             ];
-            let inserted = self.inserted.entry(place).or_default();
-            if inserted.is_empty() && !text[..place].ends_with('\n') {
-                inserted.push_str(line_break);
-            }
-            inserted.extend(lines.map(|line| line + line_break));
+            self.edits.insert_lines(text, place, &lines.concat());
         }
     }
 
@@ -185,12 +176,11 @@ impl Edits {
     }
 
     fn replace(&mut self, range: Range<usize>, new: String) {
-        self.replaced.insert(range.start, (range, new));
+        self.edits.replace(range, new);
     }
 
-    /// Removes the lines; comments above them stay.
     fn remove(&mut self, text: &str, range: &Range<usize>) {
-        self.replace(line_start(text, range.start)..line_end(text, range.end), String::new());
+        self.edits.remove_lines(text, range);
     }
 }
 
@@ -259,15 +249,4 @@ fn event_name(operation_id: &str) -> String {
     words
         .flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)))
         .collect()
-}
-
-/// Returns a scalar as it may stand in braces too; quoted as it was before.
-fn scalar(value: &str, before: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/_.$~ -".contains(letter);
-    match before.chars().next() {
-        Some('"') => format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
-        Some('\'') => format!("'{}'", value.replace('\'', "''")),
-        _ if value.chars().all(is_plain) => value.to_owned(),
-        _ => format!("'{}'", value.replace('\'', "''")),
-    }
 }

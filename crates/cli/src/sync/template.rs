@@ -7,6 +7,7 @@ use std::ops::Range;
 use sluicegate_sam::{DEFAULT_ROUTE, Document, Faults, Member, Node, Resource, route_key};
 
 use super::Template;
+use crate::edit::line_start;
 
 /// The function that receives the routes when no function has any.
 const INGRESS: &str = "IngressFunction";
@@ -21,6 +22,8 @@ pub(super) struct Outline {
     /// The key `Events:`, after which a first event is inserted.
     pub events_key: Range<usize>,
     pub events: Vec<Event>,
+    /// Whether every route is written in braces on one line.
+    pub is_in_braces: bool,
     /// `RouteSettings` of the API, if there are any.
     pub settings: Option<Member>,
 }
@@ -97,7 +100,11 @@ impl Outline {
                 return Err(refuse(&odd.value, reason));
             }
         }
+        let routes = events.value.members().iter().filter(|event| Event::read(event).route.is_some());
+        let mut in_braces = routes.map(|event| event.value.is_flow() && !template.text[event.range()].contains('\n'));
         Ok(Self {
+            // The first route of a template is written on lines of its own.
+            is_in_braces: in_braces.next().unwrap_or(false) && in_braces.all(|in_braces| in_braces),
             api: api.logical_id.to_owned(),
             function: function.logical_id.to_owned(),
             events_key: events.key_range.clone(),
@@ -153,14 +160,4 @@ fn line_by_line(template: &Template<'_>, written: &Member) -> Result<(), Faults>
         }
     }
     Ok(())
-}
-
-/// Returns the start of the line with this byte.
-pub(super) fn line_start(text: &str, at: usize) -> usize {
-    text[..at].rfind('\n').map_or(0, |end| end + 1)
-}
-
-/// Returns the start of the next line.
-pub(super) fn line_end(text: &str, at: usize) -> usize {
-    text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }

@@ -184,8 +184,8 @@ fn the_first_routes_of_a_template_are_written() {
           Properties: { ApiId: !Ref HttpApi, Method: GET, Path: /openapi.json }
         Otherwise:
           Type: HttpApi
-          Properties: { ApiId: !Ref HttpApi }
-";
+          Properties: { ApiId: !Ref HttpApi }";
+    // The last line has no line break before, and none after.
     assert_eq!(after, format!("{bare}{events}"));
 }
 

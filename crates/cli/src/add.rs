@@ -1,0 +1,344 @@
+//! `sluicegate add`: writes a route, a queue or a handler into the files of the project.
+//!
+//! Files are edited by position: comments, order and line ends stay. Every edit is made in memory, and the contract, the
+//! template and the topology are read again as a build reads them, before the first file is written. Running a command
+//! twice changes nothing, and `sluicegate remove` takes out what it wrote.
+
+pub(crate) mod contract;
+pub(crate) mod handler;
+mod members;
+pub(crate) mod names;
+mod payload;
+pub(crate) mod project;
+pub(crate) mod queue;
+pub(crate) mod register;
+mod scheme;
+#[cfg(test)]
+mod tests;
+pub(crate) mod topology;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use sluicegate_contract::Contract;
+use sluicegate_sam::{Plan, Settings};
+use sluicegate_topology::Topology;
+
+use crate::{
+    fail,
+    output::say,
+    paths::{CONTRACT, TEMPLATE, TOPOLOGY},
+    sync,
+};
+use contract::NewRoute;
+use handler::NewHandler;
+use names::RouteName;
+use project::{CONSUMER, HANDLER_FOLDER, HANDLERS, Project, QUEUE_TEMPLATE};
+use queue::State;
+use register::{Call, ChainWidth};
+use scheme::Auth;
+
+/// Write a route, a queue or a handler into the files of the project
+///
+/// The contract (functions/ingress/openapi.yaml), the template (template.yaml), the topology for RabbitMQ
+/// (infra/topology.yaml) and the consumer's sources are edited in place; comments and layout stay. Nothing is written if
+/// a file would be faulty afterwards. Running a command twice changes nothing; `sluicegate remove` undoes it.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// Flags of all commands that edit a project.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Common {
+    /// Print the changes as a unified diff and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The project's folder [default: the nearest one with a template.yaml]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) project: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Route(RouteArguments),
+    Queue(QueueArguments),
+    Handler(HandlerArguments),
+}
+
+/// Add a route: its operation in the contract, its event in the template, and its queue if that is new
+#[derive(Args)]
+struct RouteArguments {
+    /// Method and path in one argument: 'POST /invoices'
+    #[arg(value_name = "METHOD /path", value_parser = RouteName::parse)]
+    route: RouteName,
+    /// The type of the event, by which the consumer finds the handler: invoice.submitted
+    #[arg(long = "type", value_name = "TYPE", value_parser = names::route_type)]
+    event_type: String,
+    /// The queue; it is declared if the template does not have it
+    #[arg(long, value_name = "NAME", value_parser = names::queue)]
+    queue: String,
+    /// The new queue is FIFO: messages of one ordering group are processed in their order
+    #[arg(long)]
+    fifo: bool,
+    /// How callers prove who they are
+    #[arg(long, value_enum, default_value = "api-key")]
+    auth: Auth,
+    /// A scope that the caller must have, with api-key or jwt; repeat for several
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    scopes: Vec<String>,
+    /// The operationId [default: the method and the words of the path, such as postInvoices]
+    #[arg(long, value_name = "ID", value_parser = operation_id)]
+    operation_id: Option<String>,
+    /// One line about the operation, for the API's documentation
+    #[arg(long, value_name = "TEXT", value_parser = summary)]
+    summary: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Add a queue: its declaration and its variable in the template, its exchange and queue in the RabbitMQ topology
+#[derive(Args)]
+struct QueueArguments {
+    /// The queue's name: lower-case letters, digits and hyphens
+    #[arg(value_name = "NAME", value_parser = names::queue)]
+    name: String,
+    /// A FIFO queue: messages of one ordering group are processed in their order
+    #[arg(long)]
+    fifo: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Add a handler: its file with a type for the payload and a test, its module and its registration
+///
+/// The type has the fields of the schema that the contract gives for the event type.
+#[derive(Args)]
+struct HandlerArguments {
+    /// The type of the events, such as invoice.submitted; github.* takes every type that starts with github.
+    #[arg(value_name = "TYPE", value_parser = names::handled_type)]
+    event_type: String,
+    /// The handler gets the payload as a Rust type, read from JSON. This is the default
+    #[arg(long)]
+    json: bool,
+    /// The handler gets the payload as bytes
+    #[arg(long, conflicts_with = "json")]
+    bytes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn scope(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("a scope is letters, digits and ._:/-, such as invoices.write".to_owned()),
+    }
+}
+
+fn operation_id(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("an operationId starts with a letter and is letters, digits and ._-".to_owned()),
+    }
+}
+
+fn summary(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() || text.contains(char::is_control) {
+        true => Err("must be one line of text".to_owned()),
+        false => Ok(text.trim().to_owned()),
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    print(work(arguments))
+}
+
+/// Does what the command line says; returns the lines to print.
+fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
+    match &arguments.what {
+        What::Route(arguments) => route(arguments)?.finish(&arguments.common),
+        What::Queue(arguments) => add_queue(arguments)?.finish(&arguments.common),
+        What::Handler(arguments) => add_handler(arguments)?.finish(&arguments.common),
+    }
+}
+
+/// Edits that are ready, and what the user should know.
+pub(crate) struct Ready {
+    pub(crate) project: Project,
+    pub(crate) notes: Vec<String>,
+    /// What is said if nothing changes.
+    pub(crate) unchanged: String,
+}
+
+impl Ready {
+    /// Writes the edits unless `--dry-run` is set; returns the lines to print.
+    pub(crate) fn finish(self, common: &Common) -> Result<Vec<String>, String> {
+        let Self { project, notes, unchanged } = self;
+        let notes = notes.into_iter().map(|note| format!("note: {note}"));
+        if project.is_unchanged() {
+            return Ok(std::iter::once(format!("{unchanged}: nothing to change")).chain(notes).collect());
+        }
+        if common.dry_run {
+            return Ok(vec![project.diff().trim_end().to_owned()]);
+        }
+        project.write()?;
+        Ok(project.summary().into_iter().chain(notes).collect())
+    }
+}
+
+/// Prints the lines of a command.
+pub(crate) fn print(lines: Result<Vec<String>, String>) -> ExitCode {
+    match lines {
+        Ok(lines) => {
+            say(lines.join("\n"));
+            ExitCode::SUCCESS
+        }
+        Err(reason) => fail(reason),
+    }
+}
+
+fn route(arguments: &RouteArguments) -> Result<Ready, String> {
+    let RouteArguments { route: name, event_type, queue, fifo, auth, scopes, .. } = arguments;
+    if !scopes.is_empty() && !auth.scheme().has_scopes {
+        return Err("--scope goes with --auth api-key or jwt: a signature and a public route have no scopes".to_owned());
+    }
+    let mut project = Project::open(arguments.common.project.as_deref())?;
+    let fifo = match queue::state(TEMPLATE, &project.text(TEMPLATE)?, queue)? {
+        // An existing queue is what it is.
+        State::Declared { fifo: is_fifo } if !fifo => is_fifo,
+        _ => *fifo,
+    };
+    let operation_id = arguments.operation_id.clone().unwrap_or_else(|| name.operation_id());
+    let summary = arguments.summary.clone().unwrap_or_else(|| format!("Accept {event_type}"));
+    let route = NewRoute {
+        name: name.clone(),
+        event_type: event_type.clone(),
+        queue: queue.clone(),
+        fifo,
+        auth: *auth,
+        scopes: scopes.clone(),
+        operation_id,
+        summary,
+    };
+    let before = project.text(CONTRACT)?;
+    let added = contract::add(CONTRACT, &before, &route)?;
+    let contract = parsed(&before, &added.text)?;
+    project.set(CONTRACT, Some(added.text))?;
+    let mut notes = added.notes;
+    declare(&mut project, queue, fifo, &mut notes)?;
+    synced(&mut project, &contract)?;
+    if *auth == Auth::Jwt {
+        let authorized = sync::with_authorizer(TEMPLATE, &project.text(TEMPLATE)?, &name.to_string(), scopes)?;
+        project.set(TEMPLATE, Some(authorized.text))?;
+        if let Some(event) = authorized.catch_all {
+            notes.push(format!("remove the event {event} from {TEMPLATE}: infra/jwt-authorizer.yaml says why"));
+        }
+    }
+    check(&mut project)?;
+    let module = names::snake(event_type);
+    if !event_type.contains('{') && project.optional(&handler_path(&module))?.is_none() {
+        notes.push(format!("next: `sluicegate add handler {event_type}`"));
+    }
+    Ok(Ready { project, notes, unchanged: format!("{name} is there") })
+}
+
+fn add_queue(arguments: &QueueArguments) -> Result<Ready, String> {
+    let mut project = Project::open(arguments.common.project.as_deref())?;
+    let mut notes = Vec::new();
+    declare(&mut project, &arguments.name, arguments.fifo, &mut notes)?;
+    check(&mut project)?;
+    Ok(Ready { project, notes, unchanged: format!("the queue {} is there", arguments.name) })
+}
+
+fn add_handler(arguments: &HandlerArguments) -> Result<Ready, String> {
+    let mut project = Project::open(arguments.common.project.as_deref())?;
+    let handler = NewHandler { event_type: arguments.event_type.clone(), is_json: !arguments.bytes };
+    let (module, path) = (handler.module(), handler_path(&handler.module()));
+    let is_new = project.optional(&path)?.is_none();
+    let handlers = project.text(HANDLERS)?;
+    if is_new && register::is_declared(&handlers, &module) {
+        return Err(format!(
+            "{HANDLERS}: declares the module {module}, and {path} is not there: remove that line first"
+        ));
+    }
+    if is_new {
+        let contract = project.text(CONTRACT)?;
+        project.set(&path, Some(handler.source(CONTRACT, &contract)?))?;
+    }
+    let declared = register::with_unix_lines(&handlers, |text| register::declare(HANDLERS, text, &module))?;
+    project.set(HANDLERS, Some(declared))?;
+    let method = if handler.is_json { "on_json" } else { "on" };
+    let call = Call { method, event_type: handler.event_type.clone(), module };
+    let (main, width) = (project.text(CONSUMER)?, chain_width(&mut project)?);
+    let registered = register::with_unix_lines(&main, |text| register::register(CONSUMER, text, &call, width))?;
+    project.set(CONSUMER, Some(registered))?;
+    let mut notes = Vec::new();
+    if is_new {
+        notes.push(format!("your work goes into {path}"));
+        if handler.is_json && !handler.has_schema(CONTRACT, &project.text(CONTRACT)?)? {
+            notes.push(format!("the contract has no schema for {}: write the fields of its type", handler.event_type));
+        }
+    }
+    Ok(Ready { project, notes, unchanged: format!("the handler of {} is there", handler.event_type) })
+}
+
+/// Declares the queue, unless the template has it.
+fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String>) -> Result<(), String> {
+    let template = project.text(TEMPLATE)?;
+    if queue::state(TEMPLATE, &template, name)? == State::Foreign {
+        notes.push(format!("the template binds the queue {name} by a declaration of its own, which stays"));
+        return Ok(());
+    }
+    if project.optional(QUEUE_TEMPLATE)?.is_none() {
+        return Err(format!("there is no {QUEUE_TEMPLATE}, which declares a queue: copy it from a new project"));
+    }
+    names::check_length(&project.root, name, fifo)?;
+    project.set(TEMPLATE, Some(queue::add(TEMPLATE, &template, name, fifo)?))?;
+    if let Some(text) = project.optional(TOPOLOGY)? {
+        project.set(TOPOLOGY, Some(topology::add(TOPOLOGY, &text, name)?))?;
+    }
+    Ok(())
+}
+
+/// Reads the contract after an edit. Faults that were there before are reported as such.
+pub(crate) fn parsed(before: &str, after: &str) -> Result<Contract, String> {
+    Contract::parse(CONTRACT, after).map_err(|faults| match Contract::parse(CONTRACT, before) {
+        Err(faults) if before == after || faults.iter().all(|fault| fault.reason != "there is no operation") => {
+            format!("{CONTRACT} has {} fault(s); correct them first\n{faults}", faults.len())
+        }
+        _ => format!("nothing was written, because {CONTRACT} would have faults\n{faults}"),
+    })
+}
+
+/// Writes the routes of the contract into the template.
+pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), String> {
+    let text = project.text(TEMPLATE)?;
+    match sync::sync(TEMPLATE, &text, contract).map_err(|faults| faults.to_string())? {
+        Some(synced) => project.set(TEMPLATE, Some(synced.text)),
+        None => Ok(()),
+    }
+}
+
+/// Reads the template and the topology as `cargo local` does.
+pub(crate) fn check(project: &mut Project) -> Result<(), String> {
+    let faulty = |file: &str, faults: &dyn std::fmt::Display| {
+        format!("nothing was written, because {file} would have faults\n{faults}")
+    };
+    let template = project.text(TEMPLATE)?;
+    Plan::read(TEMPLATE, &template, &Settings::default()).map_err(|faults| faulty(TEMPLATE, &faults))?;
+    if let Some(topology) = project.optional(TOPOLOGY)? {
+        Topology::parse(TOPOLOGY, &topology).map_err(|faults| faulty(TOPOLOGY, &faults))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn handler_path(module: &str) -> String {
+    format!("{HANDLER_FOLDER}/{module}.rs")
+}
+
+pub(crate) fn chain_width(project: &mut Project) -> Result<ChainWidth, String> {
+    Ok(ChainWidth::of(&project.optional("rustfmt.toml")?.unwrap_or_default()))
+}

@@ -1,0 +1,209 @@
+//! The files of a project, edited together: all are checked before one is written.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use similar::TextDiff;
+
+use crate::paths;
+
+/// The consumer's `main`, in which handlers are registered.
+pub(crate) const CONSUMER: &str = "functions/consumer/src/main.rs";
+/// The consumer's list of handlers.
+pub(crate) const HANDLERS: &str = "functions/consumer/src/handlers.rs";
+/// The folder of the handlers.
+pub(crate) const HANDLER_FOLDER: &str = "functions/consumer/src/handlers";
+/// The template of a queue with all that belongs to it.
+pub(crate) const QUEUE_TEMPLATE: &str = "infra/queue.yaml";
+
+/// Lines of context in a diff.
+const CONTEXT_LINES: usize = 3;
+
+/// A project and the changes to its files, none of which is written yet.
+#[derive(Debug)]
+pub(crate) struct Project {
+    pub root: PathBuf,
+    files: BTreeMap<String, Change>,
+}
+
+/// The text of a file; `None` if there is no such file.
+#[derive(Debug)]
+struct Change {
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl Project {
+    /// Opens the project at `root`, or the one around the current folder.
+    pub(crate) fn open(root: Option<&Path>) -> Result<Self, String> {
+        let root = match root {
+            Some(root) => root.to_owned(),
+            None => {
+                let template = paths::or_default(None, paths::TEMPLATE);
+                template.parent().map(Path::to_owned).unwrap_or_default()
+            }
+        };
+        if !root.join(paths::TEMPLATE).is_file() {
+            let folder =
+                if root.as_os_str().is_empty() { "this folder".to_owned() } else { root.display().to_string() };
+            return Err(format!(
+                "{folder} has no {}: run this in a project, or name one with --project",
+                paths::TEMPLATE
+            ));
+        }
+        Ok(Self { root, files: BTreeMap::new() })
+    }
+
+    /// Returns the text of a file as it is now, changes included; `None` if there is no such file.
+    pub(crate) fn optional(&mut self, path: &str) -> Result<Option<String>, String> {
+        if !self.files.contains_key(path) {
+            let text = match fs::read_to_string(self.root.join(path)) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(format!("cannot read {path}: {error}")),
+            };
+            self.files.insert(path.to_owned(), Change { before: text.clone(), after: text });
+        }
+        Ok(self.files.get(path).and_then(|file| file.after.clone()))
+    }
+
+    /// Returns the text of a file as it is now, changes included.
+    pub(crate) fn text(&mut self, path: &str) -> Result<String, String> {
+        self.optional(path)?.ok_or_else(|| format!("there is no {path}"))
+    }
+
+    /// Notes the new text of a file; `None` removes it.
+    pub(crate) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), String> {
+        self.optional(path)?;
+        if let Some(file) = self.files.get_mut(path) {
+            file.after = text;
+        }
+        Ok(())
+    }
+
+    fn changed(&self) -> impl Iterator<Item = (&str, &Change)> {
+        self.files.iter().map(|(path, change)| (path.as_str(), change)).filter(|(_, it)| it.before != it.after)
+    }
+
+    /// Returns whether no file changes.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.changed().next().is_none()
+    }
+
+    /// Returns the changes as a unified diff, which `git apply` and `patch -p1` read.
+    pub(crate) fn diff(&self) -> String {
+        let name = |side: &str, path: &str, text: Option<&String>| match text {
+            Some(_) => format!("{side}/{path}"),
+            None => "/dev/null".to_owned(),
+        };
+        let diffs = self.changed().map(|(path, change)| {
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
+            let empty = String::new();
+            let diff = TextDiff::from_lines(before.unwrap_or(&empty), after.unwrap_or(&empty));
+            let mut diff = diff.unified_diff();
+            diff.context_radius(CONTEXT_LINES).header(&name("a", path, before), &name("b", path, after)).to_string()
+        });
+        diffs.collect()
+    }
+
+    /// Returns a line for each file: its path and the number of lines that come and go.
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let line = |(path, change): (&str, &Change)| {
+            let empty = String::new();
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
+            let diff = TextDiff::from_lines(before.unwrap_or(&empty), after.unwrap_or(&empty));
+            let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count();
+            let (more, less) = (count(similar::ChangeTag::Insert), count(similar::ChangeTag::Delete));
+            let what = if before.is_none() {
+                ", new"
+            } else if after.is_none() {
+                ", removed"
+            } else {
+                ""
+            };
+            format!("{path}: +{more} -{less}{what}")
+        };
+        self.changed().map(line).collect()
+    }
+
+    /// Writes every change, or none: new texts go to files beside their targets first, and targets that were replaced
+    /// before an error are restored.
+    pub(crate) fn write(&self) -> Result<(), String> {
+        let mut ready = Vec::new();
+        let mut made = Vec::new();
+        let result = self.prepare(&mut ready, &mut made).and_then(|()| self.replace());
+        if result.is_err() {
+            for file in &ready {
+                let _ = fs::remove_file(file);
+            }
+            for folder in made.iter().rev() {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+        result
+    }
+
+    fn prepare(&self, ready: &mut Vec<PathBuf>, made: &mut Vec<PathBuf>) -> Result<(), String> {
+        for (path, change) in self.changed() {
+            let target = target(&self.root, path);
+            let Some(text) = &change.after else { continue };
+            if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+                fs::create_dir(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+                made.push(folder.to_owned());
+            }
+            let beside = beside(&target);
+            ready.push(beside.clone());
+            let cannot = |error| format!("cannot write {}: {error}", beside.display());
+            fs::write(&beside, text).map_err(cannot)?;
+            if change.before.is_some() {
+                let permissions = fs::metadata(&target).map_err(cannot)?.permissions();
+                fs::set_permissions(&beside, permissions).map_err(cannot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&self) -> Result<(), String> {
+        let mut done: Vec<(PathBuf, Option<&String>)> = Vec::new();
+        for (path, change) in self.changed() {
+            let target = target(&self.root, path);
+            let replaced = match &change.after {
+                Some(_) => fs::rename(beside(&target), &target),
+                None => fs::remove_file(&target),
+            };
+            if let Err(error) = replaced {
+                let mut reason = format!("cannot write {path}: {error}");
+                for (target, before) in done.iter().rev() {
+                    let restored = before.map_or_else(|| fs::remove_file(target), |text| fs::write(target, text));
+                    if let Err(error) = restored {
+                        reason += &format!("\ncannot restore {}: {error}", target.display());
+                    }
+                }
+                return Err(reason);
+            }
+            done.push((target, change.before.as_ref()));
+        }
+        // The folder of the handlers, once its last file is gone.
+        for (path, _) in self.changed().filter(|(_, change)| change.after.is_none()) {
+            if let Some(folder) = self.root.join(path).parent() {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the path of a file, links followed: a link stays one.
+fn target(root: &Path, path: &str) -> PathBuf {
+    let path = root.join(path);
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
+/// Returns the path at which the new text of a file waits.
+fn beside(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.sluicegate-new"))
+}

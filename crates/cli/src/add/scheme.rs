@@ -1,0 +1,232 @@
+//! Ways to authenticate a request: what each writes into a contract.
+//!
+//! The texts are those of the shipped contract.
+
+use clap::ValueEnum;
+use sluicegate_yaml::Node;
+
+/// How callers of a route prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Auth {
+    /// A key in the header x-api-key, with scopes
+    ApiKey,
+    /// A token that API Gateway checks: the template needs the authorizer of infra/jwt-authorizer.yaml
+    Jwt,
+    /// A signature of GitHub in the header x-hub-signature-256
+    Github,
+    /// A signature by standardwebhooks.com
+    StandardWebhooks,
+    /// Nothing: every request is admitted
+    None,
+}
+
+/// A component of the contract: its name and its lines.
+pub(crate) struct Component {
+    /// The section of `components`.
+    pub section: &'static str,
+    pub name: &'static str,
+    pub lines: &'static str,
+}
+
+/// What a way to authenticate writes.
+pub(crate) struct Scheme {
+    /// The security scheme, if the ingress checks one.
+    pub security: Option<Component>,
+    /// The `x-signature` of an existing scheme that serves as well; none for a key.
+    pub signature: Option<&'static str>,
+    /// Whether it has scopes.
+    pub has_scopes: bool,
+    /// Whether clients of your own call the route: their payload has a schema of yours.
+    pub is_own_client: bool,
+    /// The parameters of the operation: items of a list.
+    pub parameters: &'static str,
+    /// A component that the parameters refer to.
+    pub parameter: Option<Component>,
+    /// The members of `x-sluicegate` besides queue, type and group.
+    pub enqueue: &'static str,
+}
+
+impl Auth {
+    pub(crate) fn scheme(self) -> &'static Scheme {
+        match self {
+            Self::ApiKey => &API_KEY,
+            Self::Jwt => &JWT,
+            Self::Github => &GITHUB,
+            Self::StandardWebhooks => &STANDARD_WEBHOOKS,
+            Self::None => &NONE,
+        }
+    }
+}
+
+impl Scheme {
+    /// Returns the name of the security scheme in a contract: that of an equivalent one, or its own.
+    pub(crate) fn name_in<'n>(&self, root: &'n Node) -> Option<&'n str> {
+        self.security.as_ref()?;
+        let declared = root.get("components").and_then(|components| components.get("securitySchemes"));
+        let is_same = |scheme: &Node| {
+            let is_key = scheme.get("type").and_then(Node::text) == Some("apiKey");
+            is_key && scheme.get("x-signature").and_then(Node::text) == self.signature
+        };
+        declared?.entries().find(|(_, scheme)| is_same(scheme)).map(|(name, _)| name)
+    }
+}
+
+static API_KEY: Scheme = Scheme {
+    security: Some(Component {
+        section: "securitySchemes",
+        name: "apiKey",
+        lines: "\
+apiKey:
+  type: apiKey
+  in: header
+  name: x-api-key
+  description: A key that was issued to you. It identifies you and has scopes.
+  x-secret: api-keys
+",
+    }),
+    signature: None,
+    has_scopes: true,
+    is_own_client: true,
+    parameters: IDEMPOTENCY_KEY_PARAMETER,
+    parameter: Some(IDEMPOTENCY_KEY),
+    enqueue: IDEMPOTENCY,
+};
+
+static JWT: Scheme = Scheme {
+    security: None,
+    signature: None,
+    has_scopes: true,
+    is_own_client: true,
+    parameters: IDEMPOTENCY_KEY_PARAMETER,
+    parameter: Some(IDEMPOTENCY_KEY),
+    enqueue: IDEMPOTENCY,
+};
+
+static GITHUB: Scheme = Scheme {
+    security: Some(Component {
+        section: "securitySchemes",
+        name: "github",
+        lines: "\
+github:
+  type: apiKey
+  in: header
+  name: x-hub-signature-256
+  description: '`sha256=` and the hexadecimal HMAC-SHA256 of the body under the webhook''s secret.'
+  x-signature: github
+  x-secret: github
+",
+    }),
+    signature: Some("github"),
+    has_scopes: false,
+    is_own_client: false,
+    parameters: "\
+- name: X-GitHub-Event
+  in: header
+  required: true
+  description: The kind of event.
+  schema:
+    type: string
+    pattern: ^[a-z0-9_]{1,64}$
+  example: push
+- name: X-GitHub-Delivery
+  in: header
+  required: true
+  description: Names the delivery; the idempotency key.
+  schema:
+    type: string
+    pattern: ^[ -~]+$
+    maxLength: 128
+  example: 72d3162e-cc78-11e3-81ab-4c9367dc0958
+",
+    parameter: None,
+    enqueue: "\
+# GitHub sends more than the default of 256 KiB, and SQS takes 1 MiB with the envelope.
+payloadBytes: 1000000
+idempotency:
+  key: '{header.x-github-delivery}'
+  required: true
+  fingerprint: none
+",
+};
+
+static STANDARD_WEBHOOKS: Scheme = Scheme {
+    security: Some(Component {
+        section: "securitySchemes",
+        name: "standardWebhooks",
+        lines: "\
+standardWebhooks:
+  type: apiKey
+  in: header
+  name: webhook-signature
+  description: One or more `v1,` signatures of `webhook-id.webhook-timestamp.body`, separated by spaces.
+  x-signature: standard-webhooks
+  x-secret: standard-webhooks
+",
+    }),
+    signature: Some("standard-webhooks"),
+    has_scopes: false,
+    is_own_client: false,
+    parameters: "\
+- name: webhook-id
+  in: header
+  required: true
+  description: Names the event; the idempotency key.
+  schema:
+    type: string
+    pattern: ^[ -~]+$
+    maxLength: 255
+  example: msg_27UH4WbU6Z5A5EzD8u03UvzRbpk
+- name: webhook-timestamp
+  in: header
+  required: true
+  description: When this attempt was signed, in seconds since 1970. At most five minutes off.
+  schema:
+    type: string
+    pattern: ^[0-9]{1,15}$
+  example: '1649367553'
+",
+    parameter: None,
+    enqueue: "\
+idempotency:
+  key: '{header.webhook-id}'
+  required: true
+  fingerprint: none
+",
+};
+
+static NONE: Scheme = Scheme {
+    security: None,
+    signature: None,
+    has_scopes: false,
+    is_own_client: true,
+    parameters: "",
+    parameter: None,
+    enqueue: "",
+};
+
+const IDEMPOTENCY_KEY_PARAMETER: &str = "- $ref: '#/components/parameters/IdempotencyKey'\n";
+
+const IDEMPOTENCY_KEY: Component = Component {
+    section: "parameters",
+    name: "IdempotencyKey",
+    lines: "\
+IdempotencyKey:
+  name: Idempotency-Key
+  in: header
+  required: true
+  description: |
+    A name of your choosing for this request, such as a UUID: 1 to 255 printable ASCII characters. Repeat the request,
+    byte for byte, with the same key until it is accepted. Use a new key for another request.
+  schema:
+    type: string
+    minLength: 1
+    maxLength: 255
+  example: 8e03978e-40d5-43dd-bc93-6894a57f9324
+",
+};
+
+const IDEMPOTENCY: &str = "\
+idempotency:
+  key: '{header.idempotency-key}'
+  required: true
+";

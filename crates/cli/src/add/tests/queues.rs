@@ -1,0 +1,36 @@
+//! Tests of queues.
+
+use super::{check_there_and_back, files};
+
+#[test]
+fn a_queue_is_a_declaration_a_variable_and_two_lines_of_the_topology() {
+    let changed = check_there_and_back(&files::project(), &["add queue big-jobs --fifo"], &["remove queue big-jobs"]);
+    assert_eq!(
+        changed,
+        "\
+infra/topology.yaml
++  big-jobs: { type: topic, delays: default }
++  big-jobs: { bindings: [{ exchange: big-jobs, routing-key: '#' }], delivery-limit: 20, retry: default }
+template.yaml
++          QUEUE_BIG_JOBS: !GetAtt BigJobsQueue.Outputs.Target
++  BigJobsQueue:
++    Type: AWS::CloudFormation::Stack
++    Properties:
++      TemplateURL: infra/queue.yaml
++      Parameters:
++        <<: *queue
++        Name: big-jobs
++        Fifo: 'true'
++
+"
+    );
+}
+
+#[test]
+fn queues_come_and_go_in_any_order() {
+    check_there_and_back(
+        &files::project(),
+        &["add queue a", "add queue b --fifo", "add queue c"],
+        &["remove queue b", "remove queue a", "remove queue c"],
+    );
+}

@@ -1,0 +1,205 @@
+//! `sluicegate remove`: takes out what `sluicegate add` wrote.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    add::{
+        self, Common, Ready, contract,
+        handler::NewHandler,
+        names,
+        project::{CONSUMER, HANDLERS, Project, QUEUE_TEMPLATE},
+        queue::{self, State},
+        register, topology,
+    },
+    paths::{CONTRACT, TEMPLATE, TOPOLOGY},
+};
+
+/// Take a route, a queue or a handler out of the files of the project
+///
+/// The files are as they were before `sluicegate add`. What was edited since is kept or refused, unless --force is set.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Route(RouteArguments),
+    Queue(QueueArguments),
+    Handler(HandlerArguments),
+}
+
+/// Remove a route, with the components that only it used, and its queue if that has no other route
+///
+/// A component or a queue that is not as `add` writes it stays, and is named. A removed queue stays at SQS with its
+/// messages, which are not processed any more: docs/deploy.md says how to delete it.
+#[derive(Args)]
+struct RouteArguments {
+    /// Method and path in one argument: 'POST /invoices'
+    #[arg(value_name = "METHOD /path", value_parser = names::RouteName::parse)]
+    route: names::RouteName,
+    /// Keep the queue although no other route uses it
+    #[arg(long)]
+    keep_queue: bool,
+    /// Remove components and the queue that were edited, too
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Remove a queue that no route uses: its declaration, its variable, its exchange and queue in the RabbitMQ topology
+///
+/// The queue stays at SQS with its messages: docs/deploy.md says how to delete it.
+#[derive(Args)]
+struct QueueArguments {
+    /// The queue's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Remove a handler: its file, its module and its registration
+#[derive(Args)]
+struct HandlerArguments {
+    /// The type of the events, as it is registered
+    #[arg(value_name = "TYPE", value_parser = names::handled_type)]
+    event_type: String,
+    /// Delete a file that is not as `sluicegate add handler` writes it
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    add::print(work(arguments))
+}
+
+/// Does what the command line says; returns the lines to print.
+pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
+    match &arguments.what {
+        What::Route(arguments) => route(arguments)?.finish(&arguments.common),
+        What::Queue(arguments) => queue(arguments)?.finish(&arguments.common),
+        What::Handler(arguments) => handler(arguments)?.finish(&arguments.common),
+    }
+}
+
+fn route(arguments: &RouteArguments) -> Result<Ready, String> {
+    let RouteArguments { route: name, keep_queue, force, .. } = arguments;
+    let mut project = Project::open(arguments.common.project.as_deref())?;
+    let before = project.text(CONTRACT)?;
+    let unchanged = format!("{CONTRACT} has no {name}");
+    let Some(removed) = contract::remove(CONTRACT, &before, name, *force)? else {
+        return Ok(Ready { project, notes: Vec::new(), unchanged });
+    };
+    let after = add::parsed(&before, &removed.text).map_err(|reason| {
+        let is_last = reason.contains("there is no operation");
+        if is_last {
+            format!("{name} is the last route, and a contract has one at least: add another first")
+        } else {
+            reason
+        }
+    })?;
+    project.set(CONTRACT, Some(removed.text.clone()))?;
+    add::synced(&mut project, &after)?;
+    let mut notes: Vec<String> = removed.left.iter().map(|left| left_over(CONTRACT, left)).collect();
+    if !keep_queue && contract::routes_of(CONTRACT, &removed.text, &removed.queue)?.is_empty() {
+        take_queue(&mut project, &removed.queue, *force, &mut notes)?;
+    }
+    add::check(&mut project)?;
+    let event_type = &removed.event_type;
+    if !event_type.contains('{') && project.optional(&add::handler_path(&names::snake(event_type)))?.is_some() {
+        notes.push(format!("its handler stays: `sluicegate remove handler {event_type}`"));
+    }
+    Ok(Ready { project, notes, unchanged })
+}
+
+fn left_over(file: &str, what: &str) -> String {
+    format!("{what} in {file} is not used any more and stays, because it was edited; --force removes it")
+}
+
+/// Removes a queue that has no route now. One that was edited stays, unless `force` is set.
+fn take_queue(project: &mut Project, name: &str, force: bool, notes: &mut Vec<String>) -> Result<(), String> {
+    let template = project.text(TEMPLATE)?;
+    let State::Declared { fifo } = queue::state(TEMPLATE, &template, name)? else { return Ok(()) };
+    let removed = match queue::remove(TEMPLATE, &template, name) {
+        Ok(removed) => removed,
+        Err(reason) => {
+            notes.push(format!("the queue {name} has no route now and stays: {reason}"));
+            return Ok(());
+        }
+    };
+    let topology = project.optional(TOPOLOGY)?;
+    let removed_topology = topology.as_ref().map(|text| topology::remove(TOPOLOGY, text, name)).transpose()?;
+    let is_as_added = queue::add(TEMPLATE, &removed, name, fifo)? == template
+        && removed_topology.as_ref().map(|text| topology::add(TOPOLOGY, text, name)).transpose()? == topology;
+    if !force && !is_as_added {
+        notes.push(format!(
+            "the queue {name} has no route now and stays, because it was edited: `sluicegate remove queue {name}`"
+        ));
+        return Ok(());
+    }
+    project.set(TEMPLATE, Some(removed))?;
+    if removed_topology.is_some() {
+        project.set(TOPOLOGY, removed_topology)?;
+    }
+    notes.push(format!("the queue {name} is removed with its last route; at SQS it stays, and is not read any more"));
+    Ok(())
+}
+
+fn queue(arguments: &QueueArguments) -> Result<Ready, String> {
+    let name = &arguments.name;
+    let mut project = Project::open(arguments.common.project.as_deref())?;
+    let routes = contract::routes_of(CONTRACT, &project.text(CONTRACT)?, name)?;
+    if !routes.is_empty() {
+        return Err(format!(
+            "the queue {name} is used by {}: `sluicegate remove route` removes the queue with its last route",
+            routes.join(", ")
+        ));
+    }
+    let template = project.text(TEMPLATE)?;
+    let mut notes = Vec::new();
+    match queue::state(TEMPLATE, &template, name)? {
+        State::Foreign => {
+            return Err(format!("{TEMPLATE} declares {name} without {QUEUE_TEMPLATE}: remove it by hand"));
+        }
+        State::Declared { .. } => notes.push(format!("at SQS the queue {name} stays, and is not read any more")),
+        State::Absent => {}
+    }
+    project.set(TEMPLATE, Some(queue::remove(TEMPLATE, &template, name)?))?;
+    if let Some(text) = project.optional(TOPOLOGY)? {
+        project.set(TOPOLOGY, Some(topology::remove(TOPOLOGY, &text, name)?))?;
+    }
+    add::check(&mut project)?;
+    Ok(Ready { project, notes, unchanged: format!("there is no queue {name}") })
+}
+
+fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
+    let HandlerArguments { event_type, force, .. } = arguments;
+    let mut project = Project::open(arguments.common.project.as_deref())?;
+    let module = names::snake(event_type);
+    let path = add::handler_path(&module);
+    if let Some(source) = project.optional(&path)? {
+        let contract = project.text(CONTRACT)?;
+        let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
+        let mut written = written.iter().map(|handler| handler.source(CONTRACT, &contract));
+        if !force && !written.any(|written| written.as_ref() == Ok(&source)) {
+            return Err(format!(
+                "{path} is not as `sluicegate add handler` writes it, or its schema changed: --force deletes it"
+            ));
+        }
+        project.set(&path, None)?;
+    }
+    let (handlers, main) = (project.text(HANDLERS)?, project.text(CONSUMER)?);
+    let undeclared = register::with_unix_lines(&handlers, |text| Ok(register::undeclare(text, &module)))?;
+    project.set(HANDLERS, Some(undeclared))?;
+    let width = add::chain_width(&mut project)?;
+    let unregistered = register::with_unix_lines(&main, |text| register::unregister(CONSUMER, text, &module, width))?;
+    project.set(CONSUMER, Some(unregistered))?;
+    Ok(Ready { project, notes: Vec::new(), unchanged: format!("there is no handler of {event_type}") })
+}
