@@ -1,7 +1,7 @@
 //! `sluicegate add`: writes a route, a queue or a handler into the files of the project.
 //!
-//! Files are edited by position: comments, order and line ends stay. Every edit is made in memory, and the contract, the
-//! template and the topology are read again as a build reads them, before the first file is written. Running a command
+//! Files are edited by position: comments, order and line ends stay. Every edit is made in memory, and the contract and
+//! the template are read again as a build reads them, before the first file is written. Running a command
 //! twice changes nothing, and `sluicegate remove` takes out what it wrote.
 
 pub(crate) mod contract;
@@ -15,19 +15,17 @@ pub(crate) mod register;
 mod scheme;
 #[cfg(test)]
 mod tests;
-pub(crate) mod topology;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Plan, Settings};
-use sluicegate_topology::Topology;
 
 use crate::{
     fail,
     output::say,
-    paths::{CONTRACT, TEMPLATE, TOPOLOGY},
+    paths::{CONTRACT, TEMPLATE},
     sync,
 };
 use contract::NewRoute;
@@ -40,8 +38,8 @@ use scheme::Auth;
 
 /// Write a route, a queue or a handler into the files of the project
 ///
-/// The contract (functions/ingress/openapi.yaml), the template (template.yaml), the topology for RabbitMQ
-/// (infra/topology.yaml) and the consumer's sources are edited in place; comments and layout stay. Nothing is written if
+/// The contract (functions/ingress/openapi.yaml), the template (template.yaml) and the consumer's sources are
+/// edited in place; comments and layout stay. Nothing is written if
 /// a file would be faulty afterwards. Running a command twice changes nothing; `sluicegate remove` undoes it.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -98,7 +96,7 @@ struct RouteArguments {
     common: Common,
 }
 
-/// Add a queue: its declaration and its variable in the template, its exchange and queue in the RabbitMQ topology
+/// Add a queue: its declaration and its variable in the template
 #[derive(Args)]
 struct QueueArguments {
     /// The queue's name: lower-case letters, digits and hyphens
@@ -297,9 +295,6 @@ fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String
     }
     names::check_length(&project.root, name, fifo)?;
     project.set(TEMPLATE, Some(queue::add(TEMPLATE, &template, name, fifo)?))?;
-    if let Some(text) = project.optional(TOPOLOGY)? {
-        project.set(TOPOLOGY, Some(topology::add(TOPOLOGY, &text, name)?))?;
-    }
     Ok(())
 }
 
@@ -322,16 +317,13 @@ pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), S
     }
 }
 
-/// Reads the template and the topology as `cargo local` does.
+/// Reads the template as `cargo local` does.
 pub(crate) fn check(project: &mut Project) -> Result<(), String> {
     let faulty = |file: &str, faults: &dyn std::fmt::Display| {
         format!("nothing was written, because {file} would have faults\n{faults}")
     };
     let template = project.text(TEMPLATE)?;
     Plan::read(TEMPLATE, &template, &Settings::default()).map_err(|faults| faulty(TEMPLATE, &faults))?;
-    if let Some(topology) = project.optional(TOPOLOGY)? {
-        Topology::parse(TOPOLOGY, &topology).map_err(|faults| faulty(TOPOLOGY, &faults))?;
-    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use sluicegate_doctor::{Inventory, Project, Report, checks, deployed, examine};
+use sluicegate_local::read_topology;
 
 use crate::{aws::Aws, input, output::say, paths};
 
@@ -30,7 +31,7 @@ pub(crate) struct Arguments {
     /// The OpenAPI document [default: functions/ingress/openapi.yaml beside the template]
     #[arg(long, value_name = "FILE")]
     contract: Option<PathBuf>,
-    /// What is to be on the RabbitMQ broker [default: infra/topology.yaml beside the template]
+    /// What the RabbitMQ broker is to have [default: the template's queues, and infra/topology.yaml beside the template]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
     #[command(flatten)]
@@ -69,7 +70,11 @@ fn examined(arguments: &Arguments) -> Result<Report, String> {
     };
     let project = Project {
         contract: beside(&arguments.contract, paths::CONTRACT).map(|path| input::contract(&path)).transpose()?,
-        topology: beside(&arguments.topology, paths::TOPOLOGY).map(|path| input::topology(&path)).transpose()?,
+        topology: match &arguments.topology {
+            Some(file) => Some(input::topology_file(file)?),
+            None if template.is_file() => read_topology(&template).map_err(|error| error.to_string())?,
+            None => None,
+        },
     };
     Ok(examine(&inventory(arguments, &template)?, &project))
 }

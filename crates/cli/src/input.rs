@@ -41,11 +41,11 @@ pub(crate) fn contract_with_warnings(file: &Path) -> Result<(Contract, Vec<Fault
     Contract::parse_with_warnings(&name, &text(file)?).map_err(|faults| faulty(file, &faults))
 }
 
-/// Reads and checks a topology.
+/// Reads and checks a topology file.
 ///
 /// # Errors
 /// The file cannot be read, or has faults; the text has one line for each.
-pub(crate) fn topology(file: &Path) -> Result<Topology, String> {
+pub(crate) fn topology_file(file: &Path) -> Result<Topology, String> {
     Topology::parse(&file.display().to_string(), &text(file)?).map_err(|faults| faulty(file, &faults))
 }
 

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 pub(crate) const CONTRACT: &str = "functions/ingress/openapi.yaml";
 /// The SAM template, from the project's root.
 pub(crate) const TEMPLATE: &str = "template.yaml";
-/// The RabbitMQ topology, from the project's root.
-pub(crate) const TOPOLOGY: &str = "infra/topology.yaml";
 
 /// Returns the given path, or else the default in this folder or in the nearest parent that has it.
 pub(crate) fn or_default(given: Option<&PathBuf>, default: &str) -> PathBuf {

@@ -11,9 +11,9 @@ use crate::{
         names,
         project::{CONSUMER, HANDLERS, Project, QUEUE_TEMPLATE},
         queue::{self, State},
-        register, topology,
+        register,
     },
-    paths::{CONTRACT, TEMPLATE, TOPOLOGY},
+    paths::{CONTRACT, TEMPLATE},
 };
 
 /// Take a route, a queue or a handler out of the files of the project
@@ -51,7 +51,7 @@ struct RouteArguments {
     common: Common,
 }
 
-/// Remove a queue that no route uses: its declaration, its variable, its exchange and queue in the RabbitMQ topology
+/// Remove a queue that no route uses: its declaration and its variable
 ///
 /// The queue stays at SQS with its messages: docs/deploy.md says how to delete it.
 #[derive(Args)]
@@ -134,20 +134,13 @@ fn take_queue(project: &mut Project, name: &str, force: bool, notes: &mut Vec<St
             return Ok(());
         }
     };
-    let topology = project.optional(TOPOLOGY)?;
-    let removed_topology = topology.as_ref().map(|text| topology::remove(TOPOLOGY, text, name)).transpose()?;
-    let is_as_added = queue::add(TEMPLATE, &removed, name, fifo)? == template
-        && removed_topology.as_ref().map(|text| topology::add(TOPOLOGY, text, name)).transpose()? == topology;
-    if !force && !is_as_added {
+    if !force && queue::add(TEMPLATE, &removed, name, fifo)? != template {
         notes.push(format!(
             "the queue {name} has no route now and stays, because it was edited: `sluicegate remove queue {name}`"
         ));
         return Ok(());
     }
     project.set(TEMPLATE, Some(removed))?;
-    if removed_topology.is_some() {
-        project.set(TOPOLOGY, removed_topology)?;
-    }
     notes.push(format!("the queue {name} is removed with its last route; at SQS it stays, and is not read any more"));
     Ok(())
 }
@@ -172,9 +165,6 @@ fn queue(arguments: &QueueArguments) -> Result<Ready, String> {
         State::Absent => {}
     }
     project.set(TEMPLATE, Some(queue::remove(TEMPLATE, &template, name)?))?;
-    if let Some(text) = project.optional(TOPOLOGY)? {
-        project.set(TOPOLOGY, Some(topology::remove(TOPOLOGY, &text, name)?))?;
-    }
     add::check(&mut project)?;
     Ok(Ready { project, notes, unchanged: format!("there is no queue {name}") })
 }

@@ -1,16 +1,20 @@
-//! `sluicegate topology plan|apply|check`: manages the exchanges, queues and policies of a RabbitMQ virtual host from
-//! one file.
+//! `sluicegate topology plan|apply|check`: gives a RabbitMQ virtual host the exchanges, queues and policies that the
+//! project's template and topology file declare.
 //!
 //! Credentials come from the URL or the environment and are never printed. Nothing is ever deleted.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
-use sluicegate_topology::{Address, AddressError, Plan};
+use sluicegate_local::{TOPOLOGY_FILE, read_topology};
+use sluicegate_topology::{Address, AddressError, Plan, Topology};
 
 use crate::{fail, input, output::say, paths, rabbitmq};
 
-/// Compare a RabbitMQ virtual host with infra/topology.yaml, or make it have what the file says
+/// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or make what is missing
 ///
 /// Username and password come from the URL, or else from RABBITMQ_USERNAME and RABBITMQ_PASSWORD.
 #[derive(Args)]
@@ -21,7 +25,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Tell what apply would make, what is there already, what differs, and what is there besides
+    /// Show what apply would make, what is there already, what differs, and what is there besides
     Plan {
         #[command(flatten)]
         broker: Broker,
@@ -46,8 +50,11 @@ enum Verb {
 
 #[derive(Args)]
 struct Broker {
-    /// The topology [default: infra/topology.yaml]
+    /// The template, whose queues are made, with infra/topology.yaml beside it [default: template.yaml]
     #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// A topology file alone, without a template
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
     file: Option<PathBuf>,
     /// amqp(s)://[USERNAME:PASSWORD@]HOST:PORT/VHOST [default: the variable RABBITMQ_URL, or amqp://127.0.0.1:5672]
     #[arg(long, value_name = "URL")]
@@ -78,7 +85,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// True if all is well.
 fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String> {
-    let topology = input::topology(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
+    let topology = match &broker.file {
+        Some(file) => input::topology_file(file)?,
+        None => of_template(&paths::or_default(broker.template.as_ref(), paths::TEMPLATE))?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let plan = || runtime.block_on(sluicegate_topology::plan(&topology, address)).map_err(|error| error.to_string());
@@ -95,6 +105,16 @@ fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String>
             Ok(true)
         }
     }
+}
+
+fn of_template(template: &Path) -> Result<Topology, String> {
+    let topology = read_topology(template).map_err(|error| error.to_string())?;
+    topology.ok_or_else(|| {
+        format!(
+            "{} declares no queue and has no {TOPOLOGY_FILE} beside it; name one with --template or --file",
+            template.display()
+        )
+    })
 }
 
 fn show(plan: &Plan, json: bool) -> Result<(), String> {

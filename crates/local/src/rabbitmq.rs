@@ -3,10 +3,12 @@
 mod broker;
 mod counts;
 mod node;
+mod topology;
 mod tracer;
 
-pub(crate) use broker::{Broker, RunningBroker, declare, read_topology};
+pub(crate) use broker::{Broker, RunningBroker, declare};
 pub use broker::{BrokerChoice, BrokerError};
 pub(crate) use counts::QueueCounts;
 pub use node::{Node, NodeError};
+pub use topology::{TOPOLOGY_FILE, TopologyError, read_topology};
 pub(crate) use tracer::{Published, Tracer};

@@ -1,5 +1,7 @@
 //! The resources of a template as they are written.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 use sluicegate_yaml::Node;
 
@@ -27,6 +29,17 @@ impl Document {
             let kind = body["Type"].as_str().unwrap_or_default();
             Some(Resource { logical_id, kind, body, node: nodes?.get(logical_id)? })
         })
+    }
+
+    /// Returns the names of the queues that the template declares: the parameter `Name` of each nested `queue.yaml`.
+    pub fn declared_queues(&self) -> impl Iterator<Item = &str> {
+        let nested = self.resources().filter(|resource| resource.kind == "AWS::CloudFormation::Stack");
+        let properties = nested.map(|resource| &resource.body["Properties"]);
+        let queues = properties.filter(|properties| {
+            let file = properties["TemplateURL"].as_str().map(Path::new).and_then(Path::file_name);
+            file.is_some_and(|file| file == "queue.yaml")
+        });
+        queues.filter_map(|properties| properties["Parameters"]["Name"].as_str())
     }
 
     /// Returns a resource by its name.

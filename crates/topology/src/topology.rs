@@ -1,4 +1,4 @@
-//! The content of a topology file. Only [`Topology::parse`] makes one.
+//! What a virtual host is to have: what a topology file says, and the queues of a template.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use sluicegate_queue::queue_names::RetryDelays;
 pub(crate) const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
 /// Everything that one file wants on one virtual host. Each list is in the order of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) queues: Vec<Queue>,
@@ -19,6 +19,34 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// Adds the queues that the topology does not have yet, each as most projects want it: a topic exchange of its name,
+    /// bound for every routing key, with the default delays and retry delays.
+    #[must_use]
+    pub fn with_queues<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for name in names {
+            if self.queues.iter().any(|queue| queue.name == name) {
+                continue;
+            }
+            if !self.exchanges.iter().any(|exchange| exchange.name == name) {
+                self.exchanges.push(Exchange {
+                    name: name.to_owned(),
+                    exchange_type: ExchangeType::Topic,
+                    alternate_exchange: None,
+                    delays: Some(RetryDelays::default()),
+                });
+            }
+            let routing_key = "#".to_owned();
+            self.queues.push(Queue {
+                name: name.to_owned(),
+                bindings: vec![Binding { exchange: name.to_owned(), routing_key, arguments: BTreeMap::new() }],
+                delivery_limit: DELIVERY_LIMIT_DEFAULT,
+                max_length: None,
+                retry: RetryDelays::default(),
+            });
+        }
+        self
+    }
+
     /// Returns the exchanges the file names; those of their delays are not among them.
     #[must_use]
     pub fn exchanges(&self) -> &[Exchange] {

@@ -300,7 +300,9 @@ async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
         1,
         &["2 fault(s)", ":13: /queues/orders/retry: must be whole seconds"],
     );
-    let shipped = "infra/topology.yaml";
+    std::fs::write(file, FILE).expect("written");
+    let shipped = file;
+    check(&["plan", "--url", &url], 0, &["+ queue orders.dlq", "+ queue webhooks.retry.1s"]);
     check(&["plan", "--file", "nowhere.yaml", "--url", &url], 1, &["cannot read nowhere.yaml"]);
     check(&["plan", "--file", shipped, "--url", "http://me:secret@h"], 2, &["amqps://HOST:PORT/VHOST"]);
     check(&["plan", "--file", shipped, "--url", &url, "--nonsense"], 2, &["--nonsense"]);

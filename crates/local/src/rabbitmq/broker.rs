@@ -1,15 +1,12 @@
 //! The broker of a stack: a private node or one that runs already, with the template's topology.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sluicegate_lambda_emulator::Endpoint;
 use sluicegate_topology::{AddressError, Topology, apply};
 
 use super::node::{self, Node, NodeError};
-
-/// The path of the topology, relative to the template's folder.
-const TOPOLOGY: &str = "infra/topology.yaml";
 
 /// Attempts to remove the folder of a killed node.
 const REMOVE_ATTEMPTS: usize = 10;
@@ -103,21 +100,6 @@ impl RunningBroker {
             node.kill().await;
         }
     }
-}
-
-/// Reads `infra/topology.yaml` beside the template; returns `None` if the file does not exist.
-///
-/// # Errors
-/// The file is invalid or cannot be read.
-pub(crate) fn read_topology(template: &Path) -> Result<Option<Topology>, BrokerError> {
-    let path = template.parent().unwrap_or(Path::new("")).join(TOPOLOGY);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(BrokerError::Topology(format!("{}: {error}", path.display()))),
-    };
-    let topology = Topology::parse(&path.display().to_string(), &text);
-    topology.map(Some).map_err(|faults| BrokerError::Topology(faults.to_string()))
 }
 
 /// Declares the topology on the broker; returns the changes.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use sluicegate_lambda_emulator::{EndpointError, FilterError, StartError};
 use sluicegate_sam::Faults;
 
-use crate::{cargo_build::BuildError, rabbitmq::BrokerError};
+use crate::{
+    cargo_build::BuildError,
+    rabbitmq::{BrokerError, TopologyError},
+};
 
 /// The failure of a stack's start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,9 @@ pub enum StackError {
     /// RabbitMQ does not start, or conflicts with the topology.
     #[error(transparent)]
     Rabbitmq(#[from] BrokerError),
+    /// The RabbitMQ topology of the project cannot be read.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
     /// A function has MQ events, but no broker is chosen.
     #[error("{function} has MQ events: choose a RabbitMQ broker with --rabbitmq or --rabbitmq-url URL")]
     NoBroker {

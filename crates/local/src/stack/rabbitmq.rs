@@ -47,7 +47,9 @@ pub(super) async fn start(
                 _ => made.iter().for_each(|change| terminal.line(format_args!("RabbitMQ: {change}"))),
             }
         }
-        None => terminal.warn("no infra/topology.yaml beside the template: nothing is declared on RabbitMQ"),
+        None => terminal.warn(
+            "the template declares no queue and has no infra/topology.yaml beside it: nothing is declared on RabbitMQ",
+        ),
     }
     let (feed, error) = RabbitmqFeed::start(journal.clone(), &endpoint).await;
     if let Some(error) = error {

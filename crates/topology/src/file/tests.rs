@@ -102,10 +102,21 @@ fn a_valid_file_says_what_is_declared() {
 }
 
 #[test]
-fn the_file_that_is_shipped_is_sound() {
-    let topology = Topology::parse("topology.yaml", include_str!("../../../../infra/topology.yaml")).unwrap();
-    let names: Vec<_> = topology.queues().iter().map(|queue| queue.name.as_str()).collect();
-    assert_eq!(names, ["orders", "webhooks"]);
+fn queues_of_a_template_are_as_a_file_with_the_defaults_says_and_the_file_wins() {
+    let written = "
+exchanges:
+  orders: { type: topic, delays: default }
+  webhooks: { type: topic, delays: default }
+queues:
+  orders: { bindings: [{ exchange: orders, routing-key: '#' }], delivery-limit: 20, retry: default }
+  webhooks: { bindings: [{ exchange: webhooks, routing-key: '#' }], retry: default }
+";
+    let written = Topology::parse("t.yaml", written).unwrap();
+    assert_eq!(Topology::default().with_queues(["orders", "webhooks", "orders"]), written);
+    let file = "exchanges: { orders: { type: fanout } }\nqueues: { orders: { bindings: [{ exchange: orders }], retry: [7] } }\n";
+    let topology = Topology::parse("t.yaml", file).unwrap();
+    assert_eq!(topology.clone().with_queues(["orders"]), topology);
+    assert_eq!(topology.with_queues(["webhooks"]).queues()[1], written.queues()[1]);
 }
 
 #[test]

@@ -99,18 +99,6 @@ Resources:
     Type: AWS::SecretsManager::Secret
 ";
 
-pub(super) const TOPOLOGY: &str = "\
-exchanges:
-  orders: { type: topic, delays: default }
-
-# the queues
-queues:
-  orders:
-    bindings:
-      - { exchange: orders, routing-key: '#' }
-    retry: default
-";
-
 pub(super) const MAIN: &str = "\
 //! The consumer.
 
@@ -129,7 +117,6 @@ pub(super) fn project() -> Files {
         ("functions/consumer/src/main.rs", MAIN),
         ("functions/consumer/src/handlers.rs", "//! The handlers, one file each.\n"),
         ("infra/queue.yaml", "Resources: {}\n"),
-        ("infra/topology.yaml", TOPOLOGY),
         ("samconfig.toml", "[default.deploy.parameters]\nstack_name = \"a-project-with-a-long-name\"\n"),
         ("template.yaml", TEMPLATE),
     ];

@@ -3,14 +3,11 @@
 use super::{check_there_and_back, files};
 
 #[test]
-fn a_queue_is_a_declaration_a_variable_and_two_lines_of_the_topology() {
+fn a_queue_is_a_declaration_and_a_variable() {
     let changed = check_there_and_back(&files::project(), &["add queue big-jobs --fifo"], &["remove queue big-jobs"]);
     assert_eq!(
         changed,
         "\
-infra/topology.yaml
-+  big-jobs: { type: topic, delays: default }
-+  big-jobs: { bindings: [{ exchange: big-jobs, routing-key: '#' }], delivery-limit: 20, retry: default }
 template.yaml
 +          QUEUE_BIG_JOBS: !GetAtt BigJobsQueue.Outputs.Target
 +  BigJobsQueue:

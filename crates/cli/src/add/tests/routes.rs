@@ -6,7 +6,6 @@ use super::{Files, Project, changed_lines, check_there_and_back, files, with};
 
 const CONTRACT: &str = "functions/ingress/openapi.yaml";
 const TEMPLATE: &str = "template.yaml";
-const TOPOLOGY: &str = "infra/topology.yaml";
 
 #[test]
 fn a_route_on_a_new_queue_is_written_into_three_files() {
@@ -81,9 +80,6 @@ functions/ingress/openapi.yaml
 +        minLength: 1
 +        maxLength: 255
 +      example: 8e03978e-40d5-43dd-bc93-6894a57f9324
-infra/topology.yaml
-+  invoices: { type: topic, delays: default }
-+  invoices: { bindings: [{ exchange: invoices, routing-key: '#' }], delivery-limit: 20, retry: default }
 template.yaml
 +          QUEUE_INVOICES: !GetAtt InvoicesQueue.Outputs.Target
 +        PostInvoicesByCustomer:
@@ -169,7 +165,7 @@ fn a_route_on_an_existing_queue_leaves_the_queue_alone() {
         &["remove route 'PUT /orders'"],
     );
     assert!(changed.contains("+    put:\n") && !changed.contains("/orders:"), "{changed}");
-    assert!(!changed.contains("QUEUE_") && !changed.contains("topology"), "{changed}");
+    assert!(!changed.contains("QUEUE_"), "{changed}");
 }
 
 /// Several routes on one queue: it goes with the last.
@@ -198,8 +194,8 @@ fn every_layout_stays_as_it_is() {
     };
     let no_blanks = files::CONTRACT.replace("\n\n", "\n");
     let deep = files::CONTRACT.replace("  /orders:\n    post:\n", "  /first:\n    x-none: 1\n  /orders:\n    post:\n");
-    let unfinished = files::TOPOLOGY.trim_end();
-    let alone = with(project(), TOPOLOGY, files::TOPOLOGY, unfinished);
+    let unfinished = files::TEMPLATE.trim_end();
+    let alone = with(project(), TEMPLATE, files::TEMPLATE, unfinished);
     let no_anchor = with(
         with(project(), TEMPLATE, "Parameters: &queue\n", "Parameters:\n"),
         TEMPLATE,
@@ -211,8 +207,7 @@ fn every_layout_stays_as_it_is() {
     let no_queues = start.replace("          QUEUE_ORDERS: !GetAtt OrdersQueue.Outputs.Target\n", "")
         + "  Orders: { Type: AWS::SQS::Queue }\n  # ---- the rest"
         + end;
-    let mut no_queues = with(project(), TEMPLATE, files::TEMPLATE, &no_queues);
-    no_queues.remove(TOPOLOGY);
+    let no_queues = with(project(), TEMPLATE, files::TEMPLATE, &no_queues);
     for (what, files) in [
         ("Windows line ends", windows),
         ("no blank lines", contract(&no_blanks)),
@@ -225,7 +220,7 @@ fn every_layout_stays_as_it_is() {
         ),
         ("no line break at the end", alone),
         ("queues without an anchor", no_anchor),
-        ("no queues and no topology", no_queues),
+        ("no queues", no_queues),
         ("variables without a queue", with(project(), TEMPLATE, "          SIZE: !Ref Size\n", "")),
         ("an anchored FIFO queue", with(project(), TEMPLATE, "Name: orders\n", "Name: orders\n        Fifo: true\n")),
     ] {
