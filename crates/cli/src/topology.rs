@@ -24,7 +24,7 @@ enum Verb {
     /// Tell what apply would make, what is there already, what differs, and what is there besides
     Plan {
         #[command(flatten)]
-        broker: Broker,
+        broker: TopologyOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -32,12 +32,12 @@ enum Verb {
     /// Make what is missing; repeat it at will. Never deletes, never changes exchanges or queues that are there
     Apply {
         #[command(flatten)]
-        broker: Broker,
+        broker: TopologyOptions,
     },
     /// Exit with 0 if the broker has what the file says, with 1 and a list if not
     Check {
         #[command(flatten)]
-        broker: Broker,
+        broker: TopologyOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -45,7 +45,7 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Broker {
+struct TopologyOptions {
     /// The topology [default: infra/topology.yaml]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// True if all is well.
-fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String> {
+fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool, String> {
     let topology = input::topology(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
@@ -106,7 +106,7 @@ fn show(plan: &Plan, json: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn address(broker: &Broker) -> Result<Address, AddressError> {
+fn address(broker: &TopologyOptions) -> Result<Address, AddressError> {
     let mut address = rabbitmq::address(broker.url.as_deref())?;
     if let Some(vhost) = &broker.vhost {
         address = address.with_vhost(vhost);

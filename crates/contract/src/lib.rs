@@ -30,7 +30,7 @@ pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;
 #[cfg(feature = "parse")]
 pub use sluicegate_yaml::{Fault, Faults};
-pub use template::{Missing, Source, Template, TemplateError};
+pub use template::{Missing, TemplateError, ValueSource, ValueTemplate};
 
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";

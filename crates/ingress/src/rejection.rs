@@ -121,7 +121,7 @@ impl Code {
 
 /// A fault of the body: its pointer and a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct BodyFault {
     /// JSON pointer (RFC 6901) into the body, 256 bytes at most. A longer one is cut to an ancestor, and `detail` says
     /// so.
     pub pointer: String,
@@ -129,7 +129,7 @@ pub struct Fault {
     pub detail: String,
 }
 
-impl Fault {
+impl BodyFault {
     /// Returns a fault of the whole document.
     pub(crate) fn at_root(detail: &str) -> Self {
         Self { pointer: String::new(), detail: detail.to_owned() }
@@ -160,7 +160,7 @@ pub struct Rejection {
     /// A sentence for the caller about the request.
     pub detail: Cow<'static, str>,
     /// For schema errors: each fault, 32 at most.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<BodyFault>,
     /// Answer headers beside the content type, `Allow` or `Retry-After` for example.
     pub headers: Vec<(&'static str, String)>,
     /// The id of the message, if it may be stored although the request is rejected.
@@ -208,7 +208,7 @@ impl Rejection {
         }
     }
 
-    fn problem(&self, detail: &str, errors: &[Fault]) -> String {
+    fn problem(&self, detail: &str, errors: &[BodyFault]) -> String {
         #[derive(Serialize)]
         struct Problem<'a> {
             title: &'a str,
@@ -218,7 +218,7 @@ impl Rejection {
             #[serde(skip_serializing_if = "Option::is_none")]
             id: Option<&'a str>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [Fault],
+            errors: &'a [BodyFault],
         }
         let (status, code) = self.code.parts();
         let title = status.canonical_reason().unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::{
     idempotency_key::{self, SENT_TWICE},
     json::{self, JsonError},
     media_type,
-    rejection::{Code, Fault, Rejection, SCHEMA_VIOLATED},
+    rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
     route::Routed,
     schemas::Schemas,
 };
@@ -139,7 +139,7 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     let not_json = |error| match error {
         JsonError::Syntax { line, column } => invalid(format!("The body is not JSON at line {line}, column {column}.")),
         JsonError::Duplicate(pointer) => Rejection {
-            faults: vec![Fault::new(pointer, "the object has this member twice".to_owned())],
+            faults: vec![BodyFault::new(pointer, "the object has this member twice".to_owned())],
             ..invalid("The body has duplicate members; see errors.".to_owned())
         },
     };
@@ -157,7 +157,7 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
                 None
             };
             let fits = *schema == BodySchema::Any || text.trim_ascii_start().starts_with('{');
-            (document, if fits { Vec::new() } else { vec![Fault::at_root("the value is not of type \"object\"")] })
+            (document, if fits { Vec::new() } else { vec![BodyFault::at_root("the value is not of type \"object\"")] })
         }
     };
     if faults.is_empty() {

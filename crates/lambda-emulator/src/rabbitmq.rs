@@ -32,7 +32,7 @@ use crate::environment::Invocation;
 use crate::filter::{FilterError, Filters};
 use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, Stop};
 use delivery::{Batch, Delivery};
-pub use endpoint::Endpoint;
+pub use endpoint::BrokerEndpoint;
 
 /// The longest pause before a reconnect, so that a restarted broker is found soon.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ pub struct RabbitmqMappingSpec {
     /// The queue's name.
     pub queue: String,
     /// The broker of the queue.
-    pub endpoint: Endpoint,
+    pub endpoint: BrokerEndpoint,
     /// The `eventSourceArn` of the event.
     pub broker_arn: String,
     /// The most messages per invocation.

@@ -5,8 +5,8 @@ mod counts;
 mod node;
 mod tracer;
 
-pub(crate) use broker::{Broker, RunningBroker, declare, read_topology};
 pub use broker::{BrokerChoice, BrokerError};
+pub(crate) use broker::{PlannedBroker, RunningBroker, declare, read_topology};
 pub(crate) use counts::QueueCounts;
-pub use node::{Node, NodeError};
+pub use node::{NodeError, RabbitmqNode};
 pub(crate) use tracer::{Published, Tracer};

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use time::{OffsetDateTime, macros::format_description};
 
-use crate::{gateway::Exchange, journal::Step};
+use crate::{gateway::HttpExchange, journal::MessageStep};
 
 /// Receives finished lines, without line ends.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -63,7 +63,7 @@ impl Terminal {
     }
 
     /// Writes an answered request, with the code of a refusal.
-    pub fn request(&self, exchange: &Exchange<'_>) {
+    pub fn request(&self, exchange: &HttpExchange<'_>) {
         #[derive(Deserialize)]
         struct Problem {
             code: String,
@@ -82,14 +82,17 @@ impl Terminal {
     }
 
     /// Writes a step of a message.
-    pub fn step(&self, id: &str, step: &Step) {
+    pub fn step(&self, id: &str, step: &MessageStep) {
         let colour = match step {
-            Step::Accepted { .. } | Step::Done | Step::Redriven { .. } => Colour::Green,
-            Step::Delivered { .. } | Step::Repeated => Colour::Blue,
-            Step::Retrying { .. } | Step::Returned { .. } | Step::FilteredOut { .. } => Colour::Yellow,
-            Step::DeadLettered { .. } | Step::Dropped { .. } | Step::Expired { .. } | Step::Purged { .. } => {
-                Colour::Red
+            MessageStep::Accepted { .. } | MessageStep::Done | MessageStep::Redriven { .. } => Colour::Green,
+            MessageStep::Delivered { .. } | MessageStep::Repeated => Colour::Blue,
+            MessageStep::Retrying { .. } | MessageStep::Returned { .. } | MessageStep::FilteredOut { .. } => {
+                Colour::Yellow
             }
+            MessageStep::DeadLettered { .. }
+            | MessageStep::Dropped { .. }
+            | MessageStep::Expired { .. }
+            | MessageStep::Purged { .. } => Colour::Red,
         };
         let name = self.paint(colour, &format!("{:>13}", step.name()));
         let line = format!("{} {name} {} {step}", self.time(), id.escape_debug());

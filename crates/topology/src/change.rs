@@ -7,18 +7,18 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// Its name; of a binding `exchange -> queue (routing key)`.
     pub name: String,
     /// How file and broker agree.
     #[serde(flatten)]
-    pub state: State,
+    pub state: ChangeState,
 }
 
 /// What kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ObjectKind {
     /// An exchange.
     Exchange,
     /// A queue.
@@ -32,7 +32,7 @@ pub enum Kind {
 /// How file and broker agree about a thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum State {
+pub enum ChangeState {
     /// In the file, not on the broker: `apply` makes it.
     Missing,
     /// On the broker as the file says.
@@ -61,6 +61,6 @@ pub struct Difference {
 
 impl Change {
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self.state, State::Differs { .. }) && self.kind != Kind::Policy
+        matches!(self.state, ChangeState::Differs { .. }) && self.kind != ObjectKind::Policy
     }
 }

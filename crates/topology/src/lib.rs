@@ -32,11 +32,11 @@ mod topology;
 
 pub use address::{Address, AddressError};
 pub use apply::{Applied, apply};
-pub use change::{Change, Difference, Kind, State};
+pub use change::{Change, ChangeState, Difference, ObjectKind};
 pub use declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 pub use error::Error;
 pub use management::{Management, ManagementError};
 pub use plan::{Plan, plan};
 pub use queues::{QueueFate, QueueType, queues};
 pub use sluicegate_yaml::{Fault, Faults};
-pub use topology::{Binding, Exchange, ExchangeType, Policy, PolicyTarget, Queue, Topology};
+pub use topology::{Exchange, ExchangeBinding, ExchangeType, Policy, PolicyTarget, Queue, Topology};

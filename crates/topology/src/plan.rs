@@ -9,7 +9,7 @@ use serde::ser::{SerializeStruct as _, Serializer};
 use crate::address::Address;
 use crate::broker::amqp::{Declared, Mode, Session};
 use crate::broker::management::{self, Listing};
-use crate::change::{Change, Kind, State};
+use crate::change::{Change, ChangeState, ObjectKind};
 use crate::error::Error;
 use crate::topology::Topology;
 
@@ -51,7 +51,7 @@ impl Plan {
     /// what is on the broker besides does not matter.
     #[must_use]
     pub fn is_met(&self) -> bool {
-        !self.changes.iter().any(|change| matches!(change.state, State::Missing | State::Differs { .. }))
+        !self.changes.iter().any(|change| matches!(change.state, ChangeState::Missing | ChangeState::Differs { .. }))
     }
 
     /// Exchanges and queues that differ: these cannot be changed in place.
@@ -83,22 +83,22 @@ async fn ask(topology: &Topology, session: &mut Session) -> Result<Vec<Change>, 
         if matches!(answer, Declared::Done) {
             answer = session.exchange(&exchange, Mode::Make).await?;
         }
-        changes.push(Change { kind: Kind::Exchange, name: exchange.name, state: answer.into() });
+        changes.push(Change { kind: ObjectKind::Exchange, name: exchange.name, state: answer.into() });
     }
     for queue in topology.queue_declarations() {
         let mut answer = session.queue(&queue, Mode::Ask).await?;
         if matches!(answer, Declared::Done) {
             answer = session.queue(&queue, Mode::Make).await?;
         }
-        changes.push(Change { kind: Kind::Queue, name: queue.name, state: answer.into() });
+        changes.push(Change { kind: ObjectKind::Queue, name: queue.name, state: answer.into() });
     }
-    let unseen = |kind, name| Change { kind, name, state: State::Unseen };
-    changes.extend(topology.binding_declarations().iter().map(|each| unseen(Kind::Binding, each.to_string())));
-    changes.extend(topology.policies().iter().map(|each| unseen(Kind::Policy, each.name.clone())));
+    let unseen = |kind, name| Change { kind, name, state: ChangeState::Unseen };
+    changes.extend(topology.binding_declarations().iter().map(|each| unseen(ObjectKind::Binding, each.to_string())));
+    changes.extend(topology.policies().iter().map(|each| unseen(ObjectKind::Policy, each.name.clone())));
     Ok(changes)
 }
 
-impl From<Declared> for State {
+impl From<Declared> for ChangeState {
     fn from(declared: Declared) -> Self {
         match declared {
             Declared::Done => Self::Present,

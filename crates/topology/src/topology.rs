@@ -85,7 +85,7 @@ pub struct Queue {
     /// Its name.
     pub name: String,
     /// What it gets its messages from, besides the default exchange.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<ExchangeBinding>,
     /// How often a message may be delivered again before RabbitMQ dead-letters it.
     pub delivery_limit: u32,
     /// How many messages it holds; beyond that, publishers are refused.
@@ -96,7 +96,7 @@ pub struct Queue {
 
 /// What a queue gets from an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
+pub struct ExchangeBinding {
     /// The exchange.
     pub exchange: String,
     /// What messages: by their routing key.

@@ -29,6 +29,6 @@ mod secret;
 mod sign;
 mod verify;
 
-pub use scheme::{Part, Scheme};
+pub use scheme::{Scheme, SignedPart};
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
 pub use verify::{SIGNATURES_MAX, SignatureError};

@@ -6,7 +6,7 @@
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 use serde_json::{Map, Value};
 
-use crate::{Body, BodySchema, Location, Parameter, Source, pointer};
+use crate::{Body, BodySchema, Location, Parameter, ValueSource, pointer};
 
 /// The longest attribute the envelope takes, in bytes.
 const BYTES_MAX: usize = 2_048;
@@ -30,7 +30,7 @@ pub(super) struct Request<'r> {
 }
 
 /// Returns why a value from `source` may not be fit for an attribute; nothing when every value is.
-pub(super) fn doubts(source: &Source, request: &Request<'_>) -> Vec<&'static str> {
+pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'static str> {
     let parameter = |location, name: &str| {
         let is_it = |parameter: &&crate::Parameter| parameter.location == location && parameter.name == name;
         let Some(parameter) = request.parameters.iter().find(is_it) else {
@@ -44,10 +44,10 @@ pub(super) fn doubts(source: &Source, request: &Request<'_>) -> Vec<&'static str
         known.doubts()
     };
     match source {
-        Source::Header(name) => parameter(Location::Header, name),
-        Source::Path(name) => parameter(Location::Path, name),
-        Source::Query(name) => parameter(Location::Query, name),
-        Source::Body(pointer) => {
+        ValueSource::Header(name) => parameter(Location::Header, name),
+        ValueSource::Path(name) => parameter(Location::Path, name),
+        ValueSource::Query(name) => parameter(Location::Query, name),
+        ValueSource::Body(pointer) => {
             let schemas = request.body.into_iter().flat_map(|body| &body.content);
             let mut doubts: Vec<_> = schemas.flat_map(|(_, schema)| in_body(schema, pointer)).collect();
             doubts.sort_unstable();

@@ -204,7 +204,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-fn quiet(_: Step<'_>) {}
+fn quiet(_: RunStep<'_>) {}
 
 #[test]
 fn everything_goes_and_nothing_is_sent_twice_when_it_fails_again() {
@@ -250,8 +250,8 @@ fn a_dry_run_moves_nothing_and_says_what_would_stay() {
     let memory = Memory::new(&[None; 12], false);
     memory.state.borrow_mut().fates = [Fate::NotSent].into();
     let planned = RefCell::new(0);
-    let tell = |step: Step<'_>| {
-        if let Step::Planned { destination, .. } = step {
+    let tell = |step: RunStep<'_>| {
+        if let RunStep::Planned { destination, .. } = step {
             assert_eq!(destination, "source");
             *planned.borrow_mut() += 1;
         }

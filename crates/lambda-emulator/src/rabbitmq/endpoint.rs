@@ -1,6 +1,6 @@
 //! A broker's [`Address`] with credentials, and connections to it.
 //!
-//! [`Endpoint::url`] includes the credentials, for functions; `Display` leaves them out, for logs.
+//! [`BrokerEndpoint::url`] includes the credentials, for functions; `Display` leaves them out, for logs.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// A virtual host of a broker, with the credentials to reach it.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct BrokerEndpoint {
     address: Address,
     uri: AMQPUri,
     management: Option<Management>,
 }
 
-impl Endpoint {
+impl BrokerEndpoint {
     /// Parses a URL as [`Address::parse`] does.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Endpoint {
 }
 
 /// Writes the URL without credentials.
-impl fmt::Display for Endpoint {
+impl fmt::Display for BrokerEndpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
         let vhost = utf8_percent_encode(vhost, ENCODED);
@@ -84,7 +84,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for BrokerEndpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_url_is_read_and_shown_without_its_password() {
         let check = |url: &str, whole: &str, shown: &str, vhost: &str, management: Option<&str>| {
-            let endpoint = Endpoint::parse(url).unwrap();
+            let endpoint = BrokerEndpoint::parse(url).unwrap();
             assert_eq!((endpoint.url().as_str(), endpoint.to_string().as_str()), (whole, shown));
             assert_eq!(endpoint.vhost(), vhost);
             assert_eq!(endpoint.management().map(Management::url), management);
@@ -130,6 +130,6 @@ mod tests {
             "v",
             None,
         );
-        assert!(Endpoint::parse("amqp://host").is_err(), "guest is for this machine");
+        assert!(BrokerEndpoint::parse("amqp://host").is_err(), "guest is for this machine");
     }
 }

@@ -34,7 +34,7 @@ enum Happens {
 fn journal() -> (Journal, Arc<Mutex<Vec<String>>>) {
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let observed = lines.clone();
-    let observer = Arc::new(move |id: &str, step: &super::Step| {
+    let observer = Arc::new(move |id: &str, step: &super::MessageStep| {
         observed.lock().unwrap().push(format!("{} {id} {step}", step.name()));
     });
     (Journal::new(["dlq".to_owned()], observer), lines)

@@ -4,7 +4,7 @@ mod server;
 
 use std::time::Duration;
 
-use super::{ConfigError, SqsProducer, sdk_config};
+use super::{AwsConfigError, SqsProducer, sdk_config};
 use crate::{Message, Producer, SendError};
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
@@ -231,5 +231,5 @@ fn a_configuration_names_what_is_missing() {
     let missing = sdk_config(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "k".to_owned())).unwrap_err();
     assert_eq!(missing.to_string(), "not set: AWS_REGION, AWS_SECRET_ACCESS_KEY");
     let not_a_url = |name: &str| Some(if name == "AWS_ENDPOINT_URL_SQS" { "" } else { "localhost:4566" }.to_owned());
-    assert_eq!(sdk_config(not_a_url).unwrap_err(), ConfigError::Endpoint);
+    assert_eq!(sdk_config(not_a_url).unwrap_err(), AwsConfigError::Endpoint);
 }

@@ -1,7 +1,7 @@
 //! [`Settings`]: what a consumer of RabbitMQ can set, in its builder or the environment.
 
 use sluicegate_queue::queue_names::RetryDelays;
-use sluicegate_queue::rabbitmq::{Broker, Config};
+use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
 
 use super::RabbitmqSource;
 use crate::source::environment::receive_count_max;
@@ -26,7 +26,7 @@ impl Settings {
     ) -> Option<RabbitmqSource> {
         let config = match self.broker {
             Some(_) => Ok(None),
-            None => Config::from_env(&lookup),
+            None => BrokerConfig::from_env(&lookup),
         };
         let config = config.unwrap_or_else(|error| {
             mistakes.push(sluicegate_queue::chain(&error));

@@ -19,7 +19,7 @@ use crate::{Consumer, Outcome};
 
 /// Reads the messages of an event.
 fn received(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Received>, EventError>> {
-    let received = |messages: Vec<Message>| messages.into_iter().map(Received::new).collect();
+    let received = |messages: Vec<EventMessage>| messages.into_iter().map(Received::new).collect();
     event::messages(event, vhost).map(|messages| messages.map(received))
 }
 

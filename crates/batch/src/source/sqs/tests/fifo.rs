@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use sluicegate_envelope::BuildError;
+use sluicegate_envelope::EnvelopeBuildError;
 
 use super::super::fifo::{FailingMessages, RECEIVE_COUNT_MAX_DEFAULT};
 use super::super::*;
@@ -140,7 +140,7 @@ struct FifoQueue<'a> {
 }
 
 impl Source for FifoQueue<'_> {
-    type Undecodable = BuildError;
+    type Undecodable = EnvelopeBuildError;
     type Unsettled = Infallible;
 
     /// The test passes the messages.
@@ -148,7 +148,7 @@ impl Source for FifoQueue<'_> {
         Vec::new()
     }
 
-    fn decode(&self, index: usize) -> Result<Envelope, BuildError> {
+    fn decode(&self, index: usize) -> Result<Envelope, EnvelopeBuildError> {
         Envelope::builder(self.batch[index].id.to_string(), "/", "order.placed").build()
     }
 
