@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_never_be_meant_is_a_mistake() {
+    fn invalid_handler_patterns_are_reported() {
         check(&["order.placed", "order.*", "*"], 1, &[]);
         check(&[], 1, &[]);
         check(&[], 0, &["no handler"]);

@@ -85,7 +85,7 @@ fn the_order_of_the_document_does_not_decide_a_route() {
 }
 
 #[test]
-fn templates_render_what_the_request_has_or_say_what_it_lacks() {
+fn templates_render_or_name_the_missing_value() {
     let lookup = |source: &ValueSource| match source {
         ValueSource::Header(name) if name == "x-github-event" => Some(Cow::Borrowed("push")),
         ValueSource::Path(name) if name == "id" => Some(Cow::Borrowed("a/b {x}")),

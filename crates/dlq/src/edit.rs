@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_changes_and_nothing_else() {
+    fn an_edit_changes_only_its_member() {
         let raw = r#" { "a" : 1.10, "b":[ 1 , {"c":"x"} ], "a/b":{}, "e":[] } "#;
         for (edit, expected) in [
             (r#"/a="x=y""#, r#" { "a" : "x=y", "b":[ 1 , {"c":"x"} ], "a/b":{}, "e":[] } "#),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_edit_is_refused() {
+    fn invalid_edits_are_refused() {
         for wrong in ["", "/a", "=1", "/a=", "/a=x", "/a=1 2"] {
             assert!(wrong.parse::<Edit>().is_err(), "{wrong:?}");
         }

@@ -70,7 +70,7 @@ fn attributes(wire: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn old_bytes_decode() {
+fn envelopes_of_earlier_versions_decode() {
     let files: Vec<_> = fs::read_dir(vectors().join("envelope")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!files.is_empty());
     files.iter().flat_map(|path| read(path)).for_each(|vector| check(&vector));
@@ -141,7 +141,7 @@ fn building_refuses_what_an_attribute_cannot_hold() {
 }
 
 #[test]
-fn a_payload_of_another_shape_is_told_apart_and_never_quoted() {
+fn a_payload_of_another_shape_is_an_error_that_does_not_quote_it() {
     let fault = |payload: &str| {
         let envelope = Envelope::builder("1", "/s", "t").payload(Some("application/json"), payload).build().unwrap();
         assert!(!format!("{envelope:?}").contains("hush"));

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_without_credentials() {
+    fn invalid_addresses_are_reported_without_credentials() {
         for url in [
             "",
             "http://h",

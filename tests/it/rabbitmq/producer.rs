@@ -430,7 +430,7 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
     let secret = |password: &str| json!({ "username": user, "password": password }).to_string();
     let held = Arc::new(Mutex::new((secret("pass-wrong"), 0)));
     let asked = Arc::clone(&held);
-    let endpoint = crate::support::service::embedded_with(Arc::new(move |name: &str| {
+    let endpoint = crate::support::service::emulator_with(Arc::new(move |name: &str| {
         let mut held = asked.lock().unwrap();
         held.1 += 1;
         (name == "broker-login").then(|| held.0.clone())

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_the_consumers_word_then_the_brokers_then_the_name() {
+    fn the_source_queue_is_read_from_the_consumers_header_then_x_death_then_the_queue_name() {
         let died = deaths(&[("here.dlq", "expired"), ("orders", "delivery_limit"), ("orders.retry.1s", "expired")]);
         for (headers, expected) in [
             (vec![(SOURCE, long("a::q::/a::b")), ("x-death", died.clone())], Ok("a::q")),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_it_is_told_in_words() {
+    fn the_reason_names_why_a_message_was_dead_lettered() {
         let death = deaths(&[("q", "delivery_limit")]);
         let shown = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
         assert_eq!(shown.reason, "delivered more often than q allows");

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqs_does_not_carry_is_not_sent() {
+    fn a_body_that_sqs_does_not_accept_is_refused() {
         for (edited, reason) in
             [(&b"\xff"[..], "text only"), (b"", "no empty message"), (b"a\0", "characters that SQS does not carry")]
         {

@@ -72,7 +72,7 @@ async fn a_receipt_needs_the_right_md5_and_a_message_id() {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_tried_three_times() {
+async fn transient_errors_are_tried_three_times() {
     let throttled = Step::Error(400, "RequestThrottled");
     check(&[throttled, Step::Store], "receipt").await;
     check(&[Step::Error(500, "InternalFailure"), Step::Error(503, "ServiceUnavailable"), Step::Store], "receipt").await;
@@ -94,7 +94,7 @@ async fn a_lost_answer_is_never_forgotten_by_a_later_attempt() {
 }
 
 #[tokio::test]
-async fn what_never_changes_is_refused_at_once() {
+async fn permanent_errors_are_refused_without_a_retry() {
     check(&[Step::Error(400, "com.amazonaws.sqs#InvalidMessageContents")], "refused: message").await;
     let (code, long_code) = ("InvalidParameterValue", "com.amazonaws.sqs#InvalidParameterValueException");
     let too_large = "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.";
@@ -121,7 +121,7 @@ async fn what_never_changes_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_listening_means_surely_not_sent() {
+async fn a_refused_connection_means_not_sent() {
     let server = Server::start(&[]).await;
     let endpoint = server.endpoint();
     server.stop().await;

@@ -91,7 +91,7 @@ fn headers_have_their_types_back() {
 }
 
 #[test]
-fn other_events_are_not_taken() {
+fn events_of_other_sources_are_refused() {
     for (event, expected) in [
         (r#"{"Records":[]}"#, None),
         (r#"{"eventSource":"aws:mq","messages":[]}"#, None),
@@ -132,7 +132,7 @@ fn check(properties: &Value, data: &[u8], expected: Result<[&str; 5], &str>) {
 }
 
 #[test]
-fn what_is_an_event_is_read_as_one_and_the_rest_is_raw() {
+fn cloudevents_are_decoded_and_other_messages_are_raw() {
     let bytes = |text: &str| json!({ "bytes": text.as_bytes() });
     let event = br#"{"specversion":"1.0","id":"e-1","source":"/s","type":"t","data":{"a":1}}"#;
     let own = Ok(["e-1", "t", "/s", "", r#"{"a":1}"#]);
