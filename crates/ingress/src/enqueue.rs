@@ -172,15 +172,7 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     let Some(idempotency) = &routed.operation().enqueue.idempotency else { return Ok(None) };
     let invalid = |detail: String| Rejection::new(Code::IdempotencyKeyInvalid, detail);
     if let Some(name) = idempotency.header() {
-        return match request.authenticated().header(name) {
-            Some(value) => match idempotency_key::from_header(name, value) {
-                Ok(key) => Ok(Some(key.into_owned())),
-                Err(error) => Err(invalid(format!("The header {name} {error}."))),
-            },
-            None if routed.arrival().repeats_header(name) => Err(invalid(format!("The header {name} {SENT_TWICE}."))),
-            None if idempotency.required => Err(invalid(format!("The header {name} is required."))),
-            None => Ok(None),
-        };
+        return idempotency_key::read(request.authenticated(), name, idempotency.required);
     }
     let rendered = match idempotency.key.render(|source| lookup(request, source)) {
         Ok(rendered) => rendered,

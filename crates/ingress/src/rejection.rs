@@ -106,13 +106,13 @@ impl Code {
         }
     }
 
-    /// The HTTP status of the answer.
+    /// Returns the HTTP status of the answer.
     #[must_use]
     pub fn status(self) -> StatusCode {
         self.parts().0
     }
 
-    /// The stable code of the answer and the log line.
+    /// Returns the stable code of the answer and the log line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.parts().1

@@ -88,6 +88,11 @@ fn check_parameter(
     let is_key = parameter.location == Location::Header && idempotency.and_then(Idempotency::header) == Some(name);
     let code = if is_key { Code::IdempotencyKeyInvalid } else { Code::ParameterInvalid };
     let invalid = |reason: &str| Err(Rejection::new(code, format!("The {place} {name} {reason}.")));
+    // The schema applies to the key without its quotes.
+    let value = match is_key {
+        true => idempotency_key::read(authenticated, name, parameter.required)?.map(Cow::Owned),
+        false => value,
+    };
     let Some(text) = value else {
         return match parameter.location {
             Location::Header if arrival.repeats_header(name) => invalid(SENT_TWICE),
@@ -96,17 +101,8 @@ fn check_parameter(
             _ => Ok(()),
         };
     };
-    // The schema applies to the key without its quotes.
-    let text = if is_key {
-        match idempotency_key::from_header(name, &text) {
-            Ok(key) => key.into_owned(),
-            Err(error) => return invalid(&error.to_string()),
-        }
-    } else {
-        text.into_owned()
-    };
     let Some(schema) = &parameter.schema else { return Ok(()) };
-    let value = Value::String(text);
+    let value = Value::String(text.into_owned());
     let faults = schemas.faults(schema, &value)?;
     let Some(fault) = faults.first() else { return Ok(()) };
     // A parameter is text; a schema for a number or a boolean applies to the parsed text.

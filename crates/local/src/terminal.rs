@@ -3,16 +3,15 @@
 //! Lines go to a sink of the caller; colours are a property of the sink. Payloads are never printed. A function's own
 //! lines about a successful request or delivery are left out, because they repeat the stack's.
 
-use std::{fmt::Display, sync::Arc};
+use std::fmt::Display;
 
 use http::StatusCode;
 use serde::Deserialize;
 use time::{OffsetDateTime, macros::format_description};
 
-use crate::{gateway::HttpExchange, journal::MessageStep};
+pub use sluicegate_lambda_emulator::LineSink;
 
-/// Receives finished lines, without line ends.
-pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
+use crate::{gateway::HttpExchange, journal::MessageStep};
 
 /// Writes lines to the terminal. Clones share the sink.
 #[derive(Clone)]

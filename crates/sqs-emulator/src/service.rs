@@ -72,7 +72,7 @@ impl Sqs {
         self.call_as(&Caller::default(), action, input).await
     }
 
-    /// Like [`call`](Self::call), for a caller with a Region, an account or a trace.
+    /// Runs an action like [`call`](Self::call), for a caller with a Region, an account or a trace.
     ///
     /// # Errors
     /// As [`call`](Self::call).

@@ -17,6 +17,17 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// All characters except those that never need encoding in a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A failed attempt to connect.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The broker refused the connection, or was not reached.
+    #[error(transparent)]
+    Lapin(#[from] lapin::Error),
+    /// The broker did not answer in time.
+    #[error("no connection within {} s", CONNECT_TIME_MAX.as_secs())]
+    Timeout,
+}
+
 /// A virtual host of a broker, with the credentials to reach it.
 #[derive(Clone)]
 pub struct BrokerEndpoint {
@@ -63,14 +74,14 @@ impl BrokerEndpoint {
     /// Connects; `name` is what the broker shows for the connection.
     ///
     /// # Errors
-    /// The reason of the failure.
-    pub async fn connect(&self, name: &str) -> Result<Connection, String> {
+    /// The broker refused the connection, or did not answer in time.
+    pub async fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
         let mut uri = self.uri.clone();
         uri.query.heartbeat = Some(HEARTBEAT_S);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         match timeout(CONNECT_TIME_MAX, Connection::connect_uri(uri, properties)).await {
-            Ok(connection) => connection.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no connection within {} s", CONNECT_TIME_MAX.as_secs())),
+            Ok(connection) => connection.map_err(ConnectError::Lapin),
+            Err(_) => Err(ConnectError::Timeout),
         }
     }
 }

@@ -152,7 +152,7 @@ impl Shared {
     }
 
     async fn connect(&self) -> Result<(Connection, Consumer), String> {
-        let connection = self.endpoint.connect("message timelines").await?;
+        let connection = self.endpoint.connect("message timelines").await.map_err(|error| error.to_string())?;
         let following = timeout(FOLLOW_TIME_MAX, self.follow(&connection)).await;
         let following = following.map_err(|_| format!("no answer within {} s", FOLLOW_TIME_MAX.as_secs()))?;
         let (channel, consumer) = following.map_err(|error| error.to_string())?;

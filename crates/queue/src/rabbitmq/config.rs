@@ -115,7 +115,8 @@ impl BrokerConfig {
         Ok(Some(Self { address, login, retry_delays }))
     }
 
-    /// The broker at this address, with the credentials that are in it and the retry_delays there is by default.
+    /// Returns the configuration for the broker at this address, with the credentials in it and the default retry
+    /// delays.
     #[must_use]
     pub fn at(uri: AMQPUri) -> Self {
         let AMQPUri { scheme, authority, vhost, query } = uri;

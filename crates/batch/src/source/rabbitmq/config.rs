@@ -1,13 +1,11 @@
 //! [`Settings`]: what a consumer of RabbitMQ can set, in its builder or the environment.
 
+use sluicegate_queue::dead_letter::RECEIVE_COUNT_MAX_DEFAULT;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
 
 use super::RabbitmqSource;
 use crate::source::environment::receive_count_max;
-
-/// Receives after which a message is dead-lettered by default, as on the SQS queues of `template.yaml`.
-const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
 
 /// The settings given to the builder. The others come from the environment.
 #[derive(Default)]
