@@ -56,8 +56,8 @@ impl std::error::Error for ConsumerBuildError {}
 
 impl ConsumerBuilder {
     /// Registers a handler for an event type, or for every type with a prefix if `pattern` ends in `*` (`github.*`). An
-    /// exact type takes precedence over a prefix, and a longer prefix over a shorter one. [`ConsumerBuilder::build`] refuses a
-    /// second handler for one pattern, and a `*` elsewhere than at the end.
+    /// exact type takes precedence over a prefix, and a longer prefix over a shorter one. [`ConsumerBuilder::build`]
+    /// refuses a second handler for one pattern, and a `*` elsewhere than at the end.
     pub fn on<H, F>(mut self, pattern: &str, handler: H) -> Self
     where
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,

@@ -48,7 +48,7 @@ impl Handlers {
         }
     }
 
-    /// Returns what is wrong with the registered handlers.
+    /// Returns the mistakes in the registered handlers.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let is_empty = self.exact.is_empty() && self.prefixes.is_empty() && self.otherwise.is_none();
         let none = is_empty.then(|| "no handler is registered: every message would be rejected".to_owned());

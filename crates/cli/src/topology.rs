@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// True if all is well.
+/// Runs the command. Returns whether it succeeded.
 fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool, String> {
     let topology = input::topology(&paths::or_default(broker.file.as_ref(), paths::TOPOLOGY))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ValueSource, ValueTemplate};
 
-/// A JSON Schema (2020-12) as JSON text that stands alone: what it refers to is bundled under `$defs`.
+/// A JSON Schema (2020-12) as JSON text that stands alone: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
 
 /// Everything the ingress knows about its API.
@@ -41,7 +41,7 @@ impl Contract {
         self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
     }
 
-    /// Returns the same contract with this public document, which is not part of what it is written as.
+    /// Returns the same contract with this public document, which is not part of its serialised form.
     #[must_use]
     pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.public_document = text.into();

@@ -54,7 +54,7 @@ impl Contract {
         Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
     }
 
-    /// Returns the same, with what is probably not meant: a template that takes a value no event can carry, a
+    /// Parses like [`Contract::parse`], and also returns warnings: a template that takes a value no event can carry, a
     /// `payloadBytes` that SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can
     /// say so beforehand.
     ///

@@ -7,8 +7,8 @@ use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, Values, is_text};
 use crate::envelope::Envelope;
 use crate::payload::Payload;
 
-/// Collects attributes, which [`EnvelopeBuilder::build`] checks. An optional attribute that is set to the empty string is
-/// absent.
+/// Collects attributes, which [`EnvelopeBuilder::build`] checks. An optional attribute that is set to the empty string
+/// is absent.
 #[must_use]
 pub struct EnvelopeBuilder {
     values: Values,

@@ -219,7 +219,7 @@ fn lookup<'r>(request: &'r Validated<'_>, source: &ValueSource) -> Option<Cow<'r
     }
 }
 
-/// Whether it is a version 00 `traceparent` (W3C Trace Context, section 3.2); others are not passed on.
+/// Returns whether `value` is a version 00 `traceparent` (W3C Trace Context, section 3.2). Others are not passed on.
 pub(crate) fn is_traceparent(value: &str) -> bool {
     let hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -229,7 +229,7 @@ pub(crate) fn is_traceparent(value: &str) -> bool {
         if hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0') && span.bytes().any(|b| b != b'0'))
 }
 
-/// Whether it is a `tracestate` worth passing on: printable, within the 512 characters of W3C Trace Context, section
+/// Returns whether `value` is a valid `tracestate`: printable, within the 512 characters of W3C Trace Context, section
 /// 3.3.1.5. A bad one is dropped, because a trace must not cost the message.
 fn is_tracestate(value: &str) -> bool {
     value.len() <= 512 && value.bytes().all(|b| (b' '..=b'~').contains(&b))

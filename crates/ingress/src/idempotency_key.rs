@@ -64,7 +64,7 @@ pub(crate) fn check(key: &str) -> Result<(), KeyError> {
     if is_key { Ok(()) } else { Err(KeyError::Characters) }
 }
 
-/// RFC 9651, section 4.2.5.
+/// Returns the value of a quoted string (RFC 9651, section 4.2.5), or a bare key unchanged.
 fn unquoted(value: &str) -> Result<Cow<'_, str>, KeyError> {
     let Some(quoted) = value.strip_prefix('"') else {
         return if value.contains(',') { Err(KeyError::Repeated) } else { Ok(Cow::Borrowed(value)) };

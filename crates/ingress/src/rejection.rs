@@ -1,8 +1,8 @@
 //! Rejections as RFC 9457 problem documents, each with a stable `code`.
 //!
-//! The answer has what the caller can act on: the status, the code, a sentence about the request, and for schema errors
-//! the JSON pointer of each fault. Details for the operator (broker and secret-store errors) go to `log` and never into
-//! the answer.
+//! The answer has the facts the caller can act on: the status, the code, a sentence about the request, and for schema
+//! errors the JSON pointer of each fault. Details for the operator (broker and secret-store errors) go to `log` and
+//! never into the answer.
 
 use std::borrow::Cow;
 
@@ -78,7 +78,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The HTTP status and the stable code.
+    /// Returns the HTTP status and the stable code.
     fn parts(self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {

@@ -3,7 +3,7 @@
 //! `POST /` with `X-Amz-Target: AmazonSQS.<Action>` uses AWS JSON 1.0. A form or a URL with `Action=<Action>` uses
 //! the Query protocol of older tools, which also reaches STS's `GetCallerIdentity`. Signatures are not verified;
 //! Region and account come from the credential scope. Any other request is refused in its own protocol, with a text
-//! that lists what is supported.
+//! that lists the supported services.
 
 mod query;
 

@@ -27,14 +27,14 @@ impl Applied {
     }
 }
 
-/// Makes a broker have what the topology says: exchanges, queues and bindings over AMQP, policies through the
-/// management API.
+/// Creates the objects of the topology that the broker lacks: exchanges, queues and bindings over AMQP, policies
+/// through the management API.
 ///
 /// Without the management API policies are left out; see [`Plan::management_absent`].
 ///
 /// # Errors
 /// [`Error::Conflict`] if exchanges or queues exist with other arguments: then nothing was created. Otherwise the
-/// broker cannot be asked or refuses; what was made before stays, and `apply` may be repeated.
+/// broker is unreachable or refuses; objects created before stay, and `apply` may be repeated.
 pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Error> {
     let before = plan(topology, address).await?;
     let conflicts = before.conflicts();
@@ -62,7 +62,8 @@ fn is_to_be_made(change: &Change) -> bool {
     matches!(change.state, ChangeState::Missing | ChangeState::Differs { .. } | ChangeState::Unseen)
 }
 
-/// Exchanges before queues, and both before bindings: so that nothing refers to what is not there yet.
+/// Declares exchanges before queues, and both before bindings, so that nothing refers to an object that does not exist
+/// yet.
 async fn declare(
     topology: &Topology,
     session: &mut Session,

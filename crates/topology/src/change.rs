@@ -1,12 +1,12 @@
-//! [`Change`]: one resource of a topology beside what the broker has.
+//! [`Change`]: one object of a topology compared with the broker.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// One resource, and whether file and broker agree about it.
+/// One object, and whether file and broker agree about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What it is.
+    /// Its kind.
     pub kind: ObjectKind,
     /// Its name; of a binding `exchange -> queue (routing key)`.
     pub name: String,
@@ -15,7 +15,7 @@ pub struct Change {
     pub state: ChangeState,
 }
 
-/// What kind of thing.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectKind {
@@ -29,17 +29,17 @@ pub enum ObjectKind {
     Policy,
 }
 
-/// How file and broker agree about a thing.
+/// How file and broker agree about an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum ChangeState {
-    /// In the file, not on the broker: `apply` makes it.
+    /// In the file, not on the broker: `apply` creates it.
     Missing,
     /// On the broker as the file says.
     Present,
     /// On the broker, but not as the file says. `apply` changes policies; exchanges and queues cannot be changed.
     Differs {
-        /// In what; never empty. Without the management API, RabbitMQ names the first only.
+        /// The differences; never empty. Without the management API, RabbitMQ names the first only.
         differences: Vec<Difference>,
     },
     /// On the broker, not in the file. Never touched.
@@ -53,9 +53,9 @@ pub enum ChangeState {
 pub struct Difference {
     /// Its name.
     pub argument: String,
-    /// What the file wants; `None` if it wants none.
+    /// The value in the file; `None` if it has none.
     pub wanted: Option<Value>,
-    /// What is on the broker; `None` if there is none.
+    /// The value on the broker; `None` if it has none.
     pub there: Option<Value>,
 }
 

@@ -11,7 +11,7 @@
 //! | to be retried | copied to `<queue>.retry.<delay>s`: the shortest delay that is long enough, or the longest |
 //! | to be retried, but received too often | copied to `<queue>.dlq`, with the reason |
 //! | rejected, or undecodable | copied to `<queue>.dlq` byte for byte, with the reason |
-//! | not started before the deadline margin | copied to the end of its own queue, as if it had not been received |
+//! | not started before the deadline margin | copied to the end of its queue, as if it had not been received |
 //!
 //! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and comes back as a whole.
 //! Nothing is lost then; handled messages and published copies are duplicated under the same message id (a message

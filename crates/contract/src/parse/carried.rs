@@ -74,7 +74,7 @@ fn in_body(schema: &BodySchema, pointer: &str) -> Vec<&'static str> {
     known.doubts()
 }
 
-/// Returns the schema objects that all apply to one value: the schema itself, what it refers to, and `allOf`.
+/// Returns the schema objects that all apply to one value: the schema itself, those it references, and `allOf`.
 fn applied<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Map<String, Value>> {
     fn add<'s>(root: &'s Value, schema: &'s Value, depth: usize, all: &mut Vec<&'s Map<String, Value>>) {
         let Some(keywords) = schema.as_object().filter(|_| depth < DEPTH_MAX && all.len() < DEPTH_MAX) else { return };
@@ -174,7 +174,7 @@ fn is_plain(text: &str) -> bool {
     !text.contains(is_refused)
 }
 
-/// Control characters and noncharacters (CloudEvents 1.0.2, type system, String).
+/// Returns the refused characters: control characters and noncharacters (CloudEvents 1.0.2, type system, String).
 fn refused() -> ClassUnicode {
     let planes = (0..=0x10_u32).map(|plane| (plane * 0x1_0000 + 0xFFFE, plane * 0x1_0000 + 0xFFFF));
     let ranges = [(0x00, 0x1F), (0x7F, 0x9F), (0xFDD0, 0xFDEF)].into_iter().chain(planes);

@@ -1,4 +1,4 @@
-//! Filters, each against one message, and what is refused.
+//! Filters, each against one message, and invalid filters.
 
 use serde_json::json;
 use sluicegate_envelope::Envelope;

@@ -10,7 +10,7 @@ use super::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Fine,
-    /// Nothing happens, and the error says so.
+    /// Nothing happens, and the error is `NotSent`.
     NotSent,
     /// The copy is stored, and the original is not removed.
     Stored,

@@ -181,7 +181,7 @@ impl Comparison {
     }
 }
 
-/// One comparison, or a lower and an upper bound.
+/// Parses one comparison, or a lower and an upper bound.
 fn numeric(terms: &[Value]) -> Option<Vec<(Comparison, f64)>> {
     if !matches!(terms.len(), 2 | 4) {
         return None;

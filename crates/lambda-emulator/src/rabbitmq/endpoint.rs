@@ -71,7 +71,7 @@ impl BrokerEndpoint {
         self.management.as_ref()
     }
 
-    /// Connects; `name` is what the broker shows for the connection.
+    /// Connects; the broker shows the connection under `name`.
     ///
     /// # Errors
     /// The broker refused the connection, or did not answer in time.

@@ -45,7 +45,8 @@ pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Pl
     Plan { vhost: vhost.to_owned(), changes, management_absent: None }
 }
 
-/// Returns what is on the broker and not in the file. Of bindings only those that touch what is in the file.
+/// Returns the objects that are on the broker and not in the file; of the bindings, only those of a queue or exchange
+/// in the file.
 fn foreign(
     topology: &Topology,
     exchanges: &[ExchangeDeclaration],

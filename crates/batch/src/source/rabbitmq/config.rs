@@ -16,7 +16,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Creates the source if a broker is configured, and adds what is wrong to `mistakes`.
+    /// Creates the source if a broker is configured, and adds configuration errors to `mistakes`.
     pub(crate) fn source(
         self,
         lookup: impl Fn(&str) -> Option<String>,

@@ -119,7 +119,7 @@ impl Sent {
     }
 }
 
-/// Handlers that do what the event's type says; `slow` takes four of the ten seconds there are. They note what they
+/// Handlers that act by the event's type; `slow` takes four of the ten seconds there are. They note what they
 /// were given.
 fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
     let handled = Arc::clone(handled);

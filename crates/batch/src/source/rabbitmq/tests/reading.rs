@@ -146,7 +146,7 @@ fn cloudevents_are_decoded_and_other_messages_are_raw() {
     check(&content_type("application/cloudevents+json"), b"\xFF", Err("not UTF-8"));
     let other = Err("a CloudEvent in the format application/cloudevents+avro cannot be read");
     check(&content_type("application/cloudevents+avro"), b"", other);
-    // An event though nothing says so.
+    // The body is a CloudEvent, although the content type is not that of CloudEvents.
     check(&Value::Null, event, own);
     check(&content_type("application/json"), event, own);
     check(&content_type("application/vnd.shop+json"), event, own);
