@@ -1,4 +1,4 @@
-//! Common SQS clients against the embedded engine, from sending a message to deleting it: the AWS CLI, boto3, the AWS
+//! Common SQS clients against sqs-emulator, from sending a message to deleting it: the AWS CLI, boto3, the AWS
 //! SDK for JavaScript and Celery, over AWS JSON and AWS Query.
 //!
 //! The clients are in the Python environments and the folder of npm packages that `tests/run` creates.
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::support::root;
-use crate::support::service::embedded;
+use crate::support::service::emulator;
 
 /// The folder of programs with the newest clients.
 const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
@@ -52,13 +52,13 @@ fn the_aws_sdk_for_javascript_works_before_and_after_aws_json() {
     }
 }
 
-/// Runs a script with the URL of an embedded engine as its last argument. Fails with its output if it exits with an
+/// Runs a script with the URL of an emulator as its last argument. Fails with its output if it exits with an
 /// error or does not print `says`.
 fn run(program: &Path, script: &[&str], says: &str) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let url = embedded().await;
+        let url = emulator().await;
         let path = std::env::var("PATH").unwrap_or_default();
         let bin = std::env::var(PYTHON_BIN).unwrap_or_default();
         let mut command = tokio::process::Command::new(program);

@@ -1,7 +1,7 @@
-//! The behaviour of SQS, as cases that run against the embedded engine and against LocalStack.
+//! The behaviour of SQS, as cases that run against sqs-emulator and against LocalStack.
 //!
-//! `cargo test` runs the embedded half and reports the LocalStack half as ignored; `tests/run` runs both. Each case
-//! creates its own queues, so that cases can run concurrently.
+//! `cargo test` runs the half of the emulator and reports the LocalStack half as ignored; `tests/run` runs both. Each
+//! case creates its own queues, so that cases can run concurrently.
 
 mod batches;
 mod dead_letters;

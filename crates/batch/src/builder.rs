@@ -1,4 +1,4 @@
-//! [`Builder`]: collects handlers and settings, and checks them.
+//! [`ConsumerBuilder`]: collects handlers and settings, and checks them.
 
 use std::fmt;
 use std::future::Future;
@@ -21,8 +21,8 @@ const DEADLINE_MARGIN_DEFAULT: Duration = Duration::from_secs(4);
 
 impl Consumer {
     /// Starts a consumer without handlers.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> ConsumerBuilder {
+        ConsumerBuilder {
             handlers: Handlers::default(),
             concurrency: CONCURRENCY_DEFAULT,
             deadline_margin: DEADLINE_MARGIN_DEFAULT,
@@ -34,7 +34,7 @@ impl Consumer {
 
 /// Collects handlers and settings for a [`Consumer`].
 #[must_use]
-pub struct Builder {
+pub struct ConsumerBuilder {
     handlers: Handlers,
     concurrency: usize,
     deadline_margin: Duration,
@@ -44,20 +44,20 @@ pub struct Builder {
 
 /// Every mistake in the handlers and the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildError(Vec<String>);
+pub struct ConsumerBuildError(Vec<String>);
 
-impl fmt::Display for BuildError {
+impl fmt::Display for ConsumerBuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("; "))
     }
 }
 
-impl std::error::Error for BuildError {}
+impl std::error::Error for ConsumerBuildError {}
 
-impl Builder {
+impl ConsumerBuilder {
     /// Registers a handler for an event type, or for every type with a prefix if `pattern` ends in `*` (`github.*`). An
-    /// exact type takes precedence over a prefix, and a longer prefix over a shorter one. [`Builder::build`] refuses a
-    /// second handler for one pattern, and a `*` elsewhere than at the end.
+    /// exact type takes precedence over a prefix, and a longer prefix over a shorter one. [`ConsumerBuilder::build`]
+    /// refuses a second handler for one pattern, and a `*` elsewhere than at the end.
     pub fn on<H, F>(mut self, pattern: &str, handler: H) -> Self
     where
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
@@ -162,13 +162,13 @@ impl Builder {
     /// # Errors
     /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable
     /// that is missing or wrong.
-    pub fn build(self) -> Result<Consumer, BuildError> {
+    pub fn build(self) -> Result<Consumer, ConsumerBuildError> {
         let mut mistakes = self.handlers.mistakes();
         if self.concurrency == 0 {
             mistakes.push("concurrency is 0: no handler would ever be called".to_owned());
         }
         let sources = self.sources.sources(environment, &mut mistakes);
-        let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(BuildError(mistakes)) };
+        let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         Ok(Consumer {
             handlers: self.handlers,
             concurrency: self.concurrency,

@@ -57,6 +57,17 @@ pub struct Forward {
 #[error("FORWARD_URL is not an http:// or https:// URL")]
 pub struct UrlError;
 
+/// An event that was not delivered. It is retried; the text and its sources are for the log.
+#[derive(Debug, thiserror::Error)]
+enum PostError {
+    #[error("the system's root certificates cannot be read")]
+    Roots(#[source] std::io::Error),
+    #[error("the request failed")]
+    Request(#[source] hyper_util::client::legacy::Error),
+    #[error("no answer in time")]
+    Timeout,
+}
+
 impl Forward {
     /// Returns a handler that forwards to `url`.
     ///
@@ -72,8 +83,8 @@ impl Forward {
         }
     }
 
-    /// Turns into a handler for [`Builder::otherwise`](crate::Builder::otherwise) or
-    /// [`Builder::on`](crate::Builder::on).
+    /// Turns into a handler for [`ConsumerBuilder::otherwise`](crate::ConsumerBuilder::otherwise) or
+    /// [`ConsumerBuilder::on`](crate::ConsumerBuilder::on).
     pub fn into_handler(
         self,
     ) -> impl Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static {
@@ -86,14 +97,17 @@ impl Forward {
 
     /// Posts the event and derives the outcome from the answer.
     pub async fn handle(&self, envelope: &Envelope) -> Outcome {
-        match tokio::time::timeout(self.timeout, self.post(envelope)).await {
-            Ok(Ok(answer)) => outcome(answer.status(), answer.headers(), SystemTime::now()),
-            Ok(Err(error)) => retry(envelope, &error),
-            Err(_) => retry(envelope, &"no answer in time"),
+        let posted = tokio::time::timeout(self.timeout, self.post(envelope)).await;
+        match posted.unwrap_or(Err(PostError::Timeout)) {
+            Ok(answer) => outcome(answer.status(), answer.headers(), SystemTime::now()),
+            Err(error) => {
+                tracing::warn!(message_id = envelope.id(), reason = %chain(&error), "not forwarded");
+                Outcome::Retry
+            }
         }
     }
 
-    async fn post(&self, envelope: &Envelope) -> Result<Response<()>, String> {
+    async fn post(&self, envelope: &Envelope) -> Result<Response<()>, PostError> {
         let mut request = Request::new(Full::new(Bytes::from(envelope.encode())));
         *request.method_mut() = Method::POST;
         request.uri_mut().clone_from(&self.url);
@@ -105,31 +119,26 @@ impl Forward {
                 headers.insert(name, value);
             }
         }
-        let (head, body) = self.client()?.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        let (head, body) = self.client()?.request(request).await.map_err(PostError::Request)?.into_parts();
         // The status decides; an error while the body is read does not matter.
         let _ = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         Ok(Response::from_parts(head, ()))
     }
 
-    fn client(&self) -> Result<&HttpClient, String> {
+    fn client(&self) -> Result<&HttpClient, PostError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
         // The provider is named, because rustls panics when it has to choose between two linked providers.
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| chain(&error))?;
+            .map_err(PostError::Roots)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .build(tls.https_or_http().enable_http1().build());
         Ok(self.client.get_or_init(|| client))
     }
-}
-
-fn retry(envelope: &Envelope, reason: &dyn std::fmt::Display) -> Outcome {
-    tracing::warn!(message_id = envelope.id(), %reason, "not forwarded");
-    Outcome::Retry
 }
 
 fn outcome(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Outcome {

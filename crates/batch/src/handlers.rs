@@ -48,7 +48,7 @@ impl Handlers {
         }
     }
 
-    /// Returns what is wrong with the registered handlers.
+    /// Returns the mistakes in the registered handlers.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let is_empty = self.exact.is_empty() && self.prefixes.is_empty() && self.otherwise.is_none();
         let none = is_empty.then(|| "no handler is registered: every message would be rejected".to_owned());
@@ -100,7 +100,7 @@ where
 
 /// A payload that a handler cannot take. The text names the place and omits serde's own text, which quotes the payload.
 #[derive(Debug, thiserror::Error)]
-enum PayloadError {
+enum HandlerPayloadError {
     #[error("payload is not JSON (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
     #[error("payload goes on after its JSON value")]
@@ -110,21 +110,23 @@ enum PayloadError {
 }
 
 /// Parses a payload. If it does not fit, tries again with its integers written as integers.
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, PayloadError> {
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, HandlerPayloadError> {
     let again = || serde_json::from_value(sluicegate_envelope::with_integers(payload)?).ok();
     let mut deserializer = serde_json::Deserializer::from_slice(payload);
     match serde_path_to_error::deserialize(&mut deserializer) {
         Ok(parsed) => {
-            deserializer.end().map_err(|_| PayloadError::Trailing)?;
+            deserializer.end().map_err(|_| HandlerPayloadError::Trailing)?;
             Ok(parsed)
         }
         Err(error) => {
             let (line, column) = (error.inner().line(), error.inner().column());
             match error.inner().is_data() {
-                true => {
-                    again().ok_or_else(|| PayloadError::DoesNotFit { path: error.path().to_string(), line, column })
-                }
-                false => Err(PayloadError::NotJson { line, column }),
+                true => again().ok_or_else(|| HandlerPayloadError::DoesNotFit {
+                    path: error.path().to_string(),
+                    line,
+                    column,
+                }),
+                false => Err(HandlerPayloadError::NotJson { line, column }),
             }
         }
     }
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_never_be_meant_is_a_mistake() {
+    fn invalid_handler_patterns_are_reported() {
         check(&["order.placed", "order.*", "*"], 1, &[]);
         check(&[], 1, &[]);
         check(&[], 0, &["no handler"]);

@@ -67,7 +67,7 @@ mod settlement;
 mod source;
 pub mod testing;
 
-pub use builder::{BuildError, Builder};
+pub use builder::{ConsumerBuildError, ConsumerBuilder};
 pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]

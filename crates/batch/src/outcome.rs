@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_outcomes() {
+    fn results_convert_to_outcomes() {
         let parsed = |text: &str| -> Result<(), std::num::ParseIntError> { text.parse::<u8>().map(drop) };
         assert_eq!(Outcome::from(parsed("7")), Outcome::Done);
         assert_eq!(Outcome::from(parsed("x")), Outcome::Failed("invalid digit found in string".to_owned()));

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_cap_and_vary_between_nothing_and_that() {
+    fn waits_double_up_to_the_cap_with_full_jitter() {
         let policy = RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) };
         for (receive_count, ceiling_s) in [(0, 2), (1, 2), (2, 4), (5, 32), (6, 60), (u32::MAX, 60)] {
             let ceiling = policy.ceiling(receive_count);

@@ -50,7 +50,7 @@ impl Disposition {
     }
 }
 
-/// A settled delivery, with what the report says about it.
+/// A settled delivery, with its facts for the report.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settlement {
     pub(crate) disposition: Disposition,

@@ -27,7 +27,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Creates the sources, and adds what is wrong to `mistakes`.
+    /// Creates the sources, and adds configuration errors to `mistakes`.
     pub(crate) fn sources(
         self,
         lookup: impl Fn(&str) -> Option<String>,

@@ -33,16 +33,16 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 /// deadline.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Builder(Delivery);
+pub struct DeliveryBuilder(Delivery);
 
 /// Starts building a delivery of this envelope.
-pub fn delivery(envelope: Envelope) -> Builder {
+pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
     let group = envelope.group().map(str::to_owned);
     let deadline = Instant::now() + DEADLINE_AFTER;
-    Builder(Delivery { envelope, receive_count: 1, queue: "test".to_owned(), group, deadline })
+    DeliveryBuilder(Delivery { envelope, receive_count: 1, queue: "test".to_owned(), group, deadline })
 }
 
-impl Builder {
+impl DeliveryBuilder {
     /// Sets how often the message was received, this time included.
     pub fn receive_count(mut self, receives: u32) -> Self {
         self.0.receive_count = receives;

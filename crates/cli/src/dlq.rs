@@ -41,14 +41,14 @@ const INTERRUPTED: u8 = 130;
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    broker: Broker,
+    broker: BrokerOptions,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Where")]
-struct Broker {
+struct BrokerOptions {
     #[command(flatten)]
     aws: Aws,
     /// RabbitMQ at amqp(s)://[USERNAME:PASSWORD@]HOST:PORT/VHOST instead of SQS [default: the variable RABBITMQ_URL];
@@ -120,7 +120,7 @@ impl Arguments {
     }
 }
 
-async fn on_sqs(verb: &Verb, broker: &Broker) -> Result<ExitCode, Error> {
+async fn on_sqs(verb: &Verb, broker: &BrokerOptions) -> Result<ExitCode, Error> {
     let config = broker.aws.load().await;
     let Some(queue) = verb.queue() else {
         let queues = sluicegate_dlq::sqs::dead_letter_queues(&config).await?;
@@ -184,7 +184,7 @@ fn wrong(reason: impl std::fmt::Display) -> ExitCode {
 }
 
 /// Returns the exit code of a report.
-fn code(report: &sluicegate_dlq::Report) -> ExitCode {
+fn code(report: &sluicegate_dlq::RunReport) -> ExitCode {
     if report.interrupted {
         ExitCode::from(INTERRUPTED)
     } else if report.is_clean() {

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// The SAM template [default: template.yaml here or in a folder above]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
-    /// Use LocalStack or another endpoint instead of the embedded SQS and Secrets Manager
+    /// Use LocalStack or another endpoint instead of the built-in SQS and Secrets Manager
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
     /// Queues on a private RabbitMQ node, started and ended with the stack (parameter Broker=rabbitmq); needs
@@ -141,7 +141,7 @@ fn print_ready(terminal: &Terminal, stack: &Stack, remote: bool, took: Duration)
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
     terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
     terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
-    let services = if remote { "used instead of the embedded services" } else { "SQS, Secrets Manager" };
+    let services = if remote { "used instead of the built-in services" } else { "SQS, Secrets Manager" };
     terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues"));
     if let Some(url) = &addresses.rabbitmq {
         terminal.line(format_args!("  AMQP   {url}   RabbitMQ"));

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
-use sluicegate_contract::{Contract, Match, SecurityScheme, Source};
+use sluicegate_contract::{Contract, Match, SecurityScheme, ValueSource};
 use sluicegate_local::secrets;
 use sluicegate_webhook::Scheme;
 
@@ -109,7 +109,7 @@ fn complete(
     let key = operation.enqueue.idempotency.iter().flat_map(|idempotency| idempotency.key.sources());
     let key_headers: Vec<&str> = key
         .filter_map(|source| match source {
-            Source::Header(name) => Some(name.as_str()),
+            ValueSource::Header(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();

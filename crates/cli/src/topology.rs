@@ -28,7 +28,7 @@ enum Verb {
     /// Show what apply would make, what is there already, what differs, and what is there besides
     Plan {
         #[command(flatten)]
-        broker: Broker,
+        broker: TopologyOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -36,12 +36,12 @@ enum Verb {
     /// Make what is missing; repeat it at will. Never deletes, never changes exchanges or queues that are there
     Apply {
         #[command(flatten)]
-        broker: Broker,
+        broker: TopologyOptions,
     },
     /// Exit with 0 if the broker has what the file says, with 1 and a list if not
     Check {
         #[command(flatten)]
-        broker: Broker,
+        broker: TopologyOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -49,7 +49,7 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Broker {
+struct TopologyOptions {
     /// The template, whose queues are made, with infra/topology.yaml beside it [default: template.yaml]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
@@ -83,8 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// True if all is well.
-fn work(verb: &Verb, broker: &Broker, address: &Address) -> Result<bool, String> {
+/// Runs the command. Returns whether it succeeded.
+fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool, String> {
     let topology = match &broker.file {
         Some(file) => input::topology_file(file)?,
         None => of_template(&paths::or_default(broker.template.as_ref(), paths::TEMPLATE))?,
@@ -126,7 +126,7 @@ fn show(plan: &Plan, json: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn address(broker: &Broker) -> Result<Address, AddressError> {
+fn address(broker: &TopologyOptions) -> Result<Address, AddressError> {
     let mut address = rabbitmq::address(broker.url.as_deref())?;
     if let Some(vhost) = &broker.vhost {
         address = address.with_vhost(vhost);

@@ -1,12 +1,12 @@
 //! The OpenAPI document as routing table, validator, authentication policy and documentation.
 //!
 //! Two halves. [`Contract::parse`] (feature `parse`, for builds and tools) reads OpenAPI 3.1 YAML and reports *every*
-//! [`Fault`] with file, line, JSON pointer and reason; what it accepts, the ingress can serve as it is written. The
+//! [`Fault`] with file, line, JSON pointer and reason; the ingress can serve every contract that it accepts. The
 //! runtime half is the [`Contract`] it returns: plain data that travels as JSON through serde, routes requests, renders
 //! templates, and needs neither a YAML reader nor a schema compiler to do so.
 //!
 //! Absent on purpose: validating payloads against the schemas (the ingress compiles them on first use) and checking
-//! credentials (the contract only says which are wanted).
+//! credentials (the contract only names the required ones).
 
 #[cfg(feature = "parse")]
 mod build;
@@ -30,7 +30,7 @@ pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;
 #[cfg(feature = "parse")]
 pub use sluicegate_yaml::{Fault, Faults};
-pub use template::{Missing, Source, Template, TemplateError};
+pub use template::{Missing, TemplateError, ValueSource, ValueTemplate};
 
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
@@ -57,13 +57,13 @@ pub const SIGNATURE_PRESETS: &[SignaturePreset] = &[
     SignaturePreset { name: "standard-webhooks", headers: &["webhook-signature", "svix-signature"] },
 ];
 
-/// The largest payload of a route that does not say `payloadBytes`: 256 KiB.
+/// The largest payload of a route without `payloadBytes`: 256 KiB.
 pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;
 
-/// The largest `payloadBytes` a route may ask for: 6 MiB, what Lambda takes in one synchronous invocation.
+/// The largest `payloadBytes` of a route: 6 MiB, the limit of Lambda for one synchronous invocation.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>. The event around the payload counts too,
-/// and the broker has a limit of its own (SQS: 1 MiB), so less may fit.
+/// and the broker has its own limit (SQS: 1 MiB), so less may fit.
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// The largest message that SQS carries, in bytes: 1 MiB.

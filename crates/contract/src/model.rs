@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Source, Template};
+use crate::{ValueSource, ValueTemplate};
 
-/// A JSON Schema (2020-12) as JSON text that stands alone: what it refers to is bundled under `$defs`.
+/// A JSON Schema (2020-12) as JSON text that stands alone: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
 
 /// Everything the ingress knows about its API.
@@ -41,7 +41,7 @@ impl Contract {
         self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
     }
 
-    /// Returns the same contract with this public document, which is not part of what it is written as.
+    /// Returns the same contract with this public document, which is not part of its serialised form.
     #[must_use]
     pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.public_document = text.into();
@@ -165,11 +165,11 @@ pub struct Enqueue {
     /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time.
     pub queue: String,
     /// The CloudEvents `type`.
-    pub event_type: Template,
+    pub event_type: ValueTemplate,
     /// The CloudEvents `subject`.
-    pub subject: Option<Template>,
+    pub subject: Option<ValueTemplate>,
     /// FIFO message group, fair-queue tenant, or routing key suffix.
-    pub group: Option<Template>,
+    pub group: Option<ValueTemplate>,
     /// What makes two requests the same one.
     pub idempotency: Option<Idempotency>,
     /// How many requests are admitted per caller.
@@ -186,7 +186,11 @@ impl Enqueue {
     pub fn reads_body(&self) -> bool {
         let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
         let templates = [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key];
-        templates.into_iter().flatten().flat_map(Template::sources).any(|source| matches!(source, Source::Body(_)))
+        templates
+            .into_iter()
+            .flatten()
+            .flat_map(ValueTemplate::sources)
+            .any(|source| matches!(source, ValueSource::Body(_)))
     }
 }
 
@@ -194,7 +198,7 @@ impl Enqueue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The key. The same one from the same principal gives the same message id, unless `fingerprint` says otherwise.
-    pub key: Template,
+    pub key: ValueTemplate,
     /// Whether another payload, or another value of a template or parameter, under the same key gives another message
     /// id: the idempotency fingerprint (draft-ietf-httpapi-idempotency-key-header-07, section 2.4). False where the
     /// sender of a webhook chooses the key, because its retries may differ in their bytes.
@@ -209,7 +213,7 @@ impl Idempotency {
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self.key.as_source()? {
-            Source::Header(name) => Some(name),
+            ValueSource::Header(name) => Some(name),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ mod security;
 use sluicegate_yaml::{Dialect, Document, Fault, Faults, Node};
 
 use crate::Contract;
-use checker::Checker;
+use checker::ContractChecker;
 
 const DOCUMENT_FIELDS: &[&str] = &[
     "openapi",
@@ -54,7 +54,7 @@ impl Contract {
         Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
     }
 
-    /// Returns the same, with what is probably not meant: a template that takes a value no event can carry, a
+    /// Parses like [`Contract::parse`], and also returns warnings: a template that takes a value no event can carry, a
     /// `payloadBytes` that SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can
     /// say so beforehand.
     ///
@@ -62,7 +62,7 @@ impl Contract {
     /// All faults, in the order of the document.
     pub fn parse_with_warnings(file: &str, yaml: &str) -> Result<(Self, Vec<Fault>), Faults> {
         let document = Document::read(file, yaml, Dialect::Strict)?;
-        let mut checker = Checker::new(file, &document);
+        let mut checker = ContractChecker::new(file, &document);
         let root = checker.root;
         // Something that is not OpenAPI 3.1 at all deserves one fault, not a hundred.
         if check_version(&mut checker, root).is_none() {
@@ -86,7 +86,7 @@ impl Contract {
     }
 }
 
-fn check_version<'d>(checker: &mut Checker<'d>, root: &'d Node) -> Option<()> {
+fn check_version<'d>(checker: &mut ContractChecker<'d>, root: &'d Node) -> Option<()> {
     checker.mapping(root)?;
     let version = checker.required(root, "openapi")?;
     let patch = version.text().and_then(|version| version.strip_prefix("3.1."));
@@ -97,7 +97,7 @@ fn check_version<'d>(checker: &mut Checker<'d>, root: &'d Node) -> Option<()> {
     Some(())
 }
 
-fn check_document<'d>(checker: &mut Checker<'d>, root: &'d Node) {
+fn check_document<'d>(checker: &mut ContractChecker<'d>, root: &'d Node) {
     checker.fields_and_extensions(root, DOCUMENT_FIELDS);
     if let Some(info) = checker.required(root, "info") {
         checker.required_text(info, "title");

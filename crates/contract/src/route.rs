@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::{Contract, Operation};
 
-/// The operation for a request, and what the path says.
+/// The operation for a request, with its path parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match<'c> {
     /// The operation.

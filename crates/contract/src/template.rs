@@ -13,19 +13,19 @@ use serde::{Deserialize, Serialize};
 /// A parsed template; serialised as its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Template {
+pub struct ValueTemplate {
     parts: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    Value(Source),
+    Value(ValueSource),
 }
 
 /// Where a placeholder's value comes from. Displayed as it is written, without the braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ValueSource {
     /// A header field, by its lower-case name.
     Header(String),
     /// A parameter of the path, decoded.
@@ -61,14 +61,14 @@ pub enum TemplateError {
 /// The request has no value for this placeholder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the request has no {0}")]
-pub struct Missing(pub Source);
+pub struct Missing(pub ValueSource);
 
-impl Template {
+impl ValueTemplate {
     /// Fills in every placeholder with what `lookup` finds.
     ///
     /// # Errors
     /// [`Missing`] names the first placeholder for which `lookup` found nothing.
-    pub fn render<'v>(&self, lookup: impl Fn(&Source) -> Option<Cow<'v, str>>) -> Result<String, Missing> {
+    pub fn render<'v>(&self, lookup: impl Fn(&ValueSource) -> Option<Cow<'v, str>>) -> Result<String, Missing> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -81,7 +81,7 @@ impl Template {
 
     /// Returns the placeholder, if the template is that and nothing else.
     #[must_use]
-    pub fn as_source(&self) -> Option<&Source> {
+    pub fn as_source(&self) -> Option<&ValueSource> {
         match self.parts.as_slice() {
             [Part::Value(source)] => Some(source),
             _ => None,
@@ -89,7 +89,7 @@ impl Template {
     }
 
     /// Returns the values this template needs, in order.
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+    pub fn sources(&self) -> impl Iterator<Item = &ValueSource> {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
             Part::Value(source) => Some(source),
@@ -97,7 +97,7 @@ impl Template {
     }
 }
 
-impl FromStr for Template {
+impl FromStr for ValueTemplate {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
@@ -126,7 +126,7 @@ impl FromStr for Template {
     }
 }
 
-impl FromStr for Source {
+impl FromStr for ValueSource {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
@@ -157,7 +157,7 @@ fn is_pointer(text: &str) -> bool {
         && text.split('~').skip(1).all(|after| after.starts_with('0') || after.starts_with('1'))
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(name) => write!(f, "header.{name}"),
@@ -168,7 +168,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl fmt::Display for Template {
+impl fmt::Display for ValueTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
             Part::Literal(literal) => f.write_str(literal),
@@ -177,7 +177,7 @@ impl fmt::Display for Template {
     }
 }
 
-impl TryFrom<String> for Template {
+impl TryFrom<String> for ValueTemplate {
     type Error = TemplateError;
 
     fn try_from(text: String) -> Result<Self, TemplateError> {
@@ -185,8 +185,8 @@ impl TryFrom<String> for Template {
     }
 }
 
-impl From<Template> for String {
-    fn from(template: Template) -> Self {
+impl From<ValueTemplate> for String {
+    fn from(template: ValueTemplate) -> Self {
         template.to_string()
     }
 }

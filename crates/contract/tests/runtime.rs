@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sluicegate_contract::{BodySchema, Contract, RouteError, Source, Template};
+use sluicegate_contract::{BodySchema, Contract, RouteError, ValueSource, ValueTemplate};
 
 /// A contract with these operations (`METHOD /path`), each named by its own line.
 fn contract(operations: &[&str]) -> Contract {
@@ -85,20 +85,20 @@ fn the_order_of_the_document_does_not_decide_a_route() {
 }
 
 #[test]
-fn templates_render_what_the_request_has_or_say_what_it_lacks() {
-    let lookup = |source: &Source| match source {
-        Source::Header(name) if name == "x-github-event" => Some(Cow::Borrowed("push")),
-        Source::Path(name) if name == "id" => Some(Cow::Borrowed("a/b {x}")),
-        Source::Query(name) if name == "page" => Some(Cow::Borrowed("")),
-        Source::Body(pointer) if pointer == "/order/a~1b" => Some(Cow::Owned(7.to_string())),
+fn templates_render_or_name_the_missing_value() {
+    let lookup = |source: &ValueSource| match source {
+        ValueSource::Header(name) if name == "x-github-event" => Some(Cow::Borrowed("push")),
+        ValueSource::Path(name) if name == "id" => Some(Cow::Borrowed("a/b {x}")),
+        ValueSource::Query(name) if name == "page" => Some(Cow::Borrowed("")),
+        ValueSource::Body(pointer) if pointer == "/order/a~1b" => Some(Cow::Owned(7.to_string())),
         _ => None,
     };
     let check = |template: &str, expected: Result<&str, &str>| {
-        let template: Template = template.parse().unwrap();
+        let template: ValueTemplate = template.parse().unwrap();
         let rendered = template.render(lookup).map_err(|missing| missing.to_string());
         assert_eq!(rendered, expected.map(str::to_owned).map_err(str::to_owned), "{template}");
         let json = serde_json::to_string(&template).unwrap();
-        assert_eq!(serde_json::from_str::<Template>(&json).unwrap(), template, "its text says all of it");
+        assert_eq!(serde_json::from_str::<ValueTemplate>(&json).unwrap(), template, "its text says all of it");
     };
     check("order.placed", Ok("order.placed"));
     check("github.{header.X-GitHub-Event}", Ok("github.push"));

@@ -27,7 +27,7 @@ fn the_shipped_contract_has_no_warning() {
 }
 
 #[test]
-fn placing_an_order_says_all_it_should() {
+fn the_shipped_order_route_has_its_security_parameters_and_limits() {
     let contract = shipped();
     let order = contract.route("POST", "/orders").unwrap().operation;
     assert_eq!(order.id, "placeOrder");
@@ -42,7 +42,7 @@ fn placing_an_order_says_all_it_should() {
 }
 
 #[test]
-fn the_order_schema_takes_the_example_and_refuses_what_it_should() {
+fn the_order_schema_accepts_the_example_and_refuses_invalid_orders() {
     let contract = shipped();
     let body = contract.route("POST", "/orders").unwrap().operation.body.clone().unwrap();
     let BodySchema::Schema(text) = &body.content[0].1 else { panic!("{body:?}") };

@@ -100,7 +100,7 @@ fn a_template_looks_into_the_schema_of_the_body() {
 }
 
 #[test]
-fn more_than_sqs_carries_is_a_warning() {
+fn a_payload_limit_above_that_of_sqs_is_a_warning() {
     check("", "application/json: {}", "payloadBytes: 1024000", &[]);
     check("", "application/json: {}", "payloadBytes: 1024001", &["SQS carries 1024000 bytes of a JSON payload"]);
     check("", "text/csv: {}", "payloadBytes: 768000", &[]);

@@ -30,8 +30,8 @@ pub trait DeadLetterQueue {
     /// The message could not be redriven, or the broker cannot be reached or refuses.
     fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> impl Future<Output = Result<String, Error>>;
 
-    /// Sends the message to `to`, or else to the queue it came from, with all its attributes and one redrive more; with
-    /// `body` instead of its own if given. Removes it from the dead-letter queue only after the broker has confirmed
+    /// Sends the message to `to`, or else to the queue it came from, with all its attributes and one redrive more;
+    /// `body` replaces its body if given. Removes it from the dead-letter queue only after the broker has confirmed
     /// that it is stored, and routed.
     ///
     /// # Errors

@@ -61,7 +61,8 @@ pub fn edited(body: &[u8], edits: &[Edit]) -> Result<Vec<u8>, EditError> {
         };
         let steps =
             pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect::<Vec<_>>();
-        text = set(&text, &steps, &edit.json).map_err(|reason| wrong(format!("{}: {reason}", edit.pointer)))?;
+        text =
+            set(&text, &steps, &edit.json).map_err(|EditError(reason)| wrong(format!("{}: {reason}", edit.pointer)))?;
     }
     Ok(text.into_bytes())
 }
@@ -71,7 +72,7 @@ fn holds(json: &str, name: &str) -> bool {
 }
 
 /// Returns `json` with the value at `steps` replaced.
-fn set(json: &str, steps: &[String], value: &str) -> Result<String, String> {
+fn set(json: &str, steps: &[String], value: &str) -> Result<String, EditError> {
     let Some((step, rest)) = steps.split_first() else {
         return Ok(value.to_owned());
     };
@@ -79,15 +80,15 @@ fn set(json: &str, steps: &[String], value: &str) -> Result<String, String> {
     let found = match trimmed.as_bytes().first() {
         Some(b'{') => members(json)?.get(step).copied(),
         Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+            let items: Vec<&RawValue> = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
             let index = step.parse::<usize>().ok().filter(|index| index.to_string() == *step);
             let item = index.and_then(|index| items.get(index).copied());
             if item.is_none() && step != "-" {
-                return Err(format!("no item {step} in an array of {}", items.len()));
+                return Err(wrong(format!("no item {step} in an array of {}", items.len())));
             }
             item
         }
-        _ => return Err(format!("no member {step}: this is neither object nor array")),
+        _ => return Err(wrong(format!("no member {step}: this is neither object nor array"))),
     };
     let (before, new, after) = match found {
         Some(raw) => {
@@ -105,14 +106,14 @@ fn set(json: &str, steps: &[String], value: &str) -> Result<String, String> {
             let member = if trimmed.starts_with('{') { format!("{name}:") } else { String::new() };
             (before, format!("{comma}{member}{value}"), after)
         }
-        None => return Err(format!("no member {step}")),
+        None => return Err(wrong(format!("no member {step}"))),
     };
     Ok(format!("{before}{new}{after}"))
 }
 
 /// Returns the members of an object; of members with the same name the last, which is the one that most readers use.
-fn members(json: &str) -> Result<BTreeMap<String, &RawValue>, String> {
-    serde_json::from_str(json).map_err(|error| error.to_string())
+fn members(json: &str) -> Result<BTreeMap<String, &RawValue>, EditError> {
+    serde_json::from_str(json).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_changes_and_nothing_else() {
+    fn an_edit_changes_only_its_member() {
         let raw = r#" { "a" : 1.10, "b":[ 1 , {"c":"x"} ], "a/b":{}, "e":[] } "#;
         for (edit, expected) in [
             (r#"/a="x=y""#, r#" { "a" : "x=y", "b":[ 1 , {"c":"x"} ], "a/b":{}, "e":[] } "#),
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_edit_is_refused() {
+    fn invalid_edits_are_refused() {
         for wrong in ["", "/a", "=1", "/a=", "/a=x", "/a=1 2"] {
             assert!(wrong.parse::<Edit>().is_err(), "{wrong:?}");
         }

@@ -44,8 +44,8 @@ pub use crate::{
     error::Error,
     filter::{Condition, Filter, FilterError, Glob, Pattern, TimeBound},
     rate_limiter::{Rate, RateError},
-    run::{Redrive, Report, Step, purge, redrive, scan},
-    summary::{Group, Summary},
+    run::{Redrive, RunReport, RunStep, purge, redrive, scan},
+    summary::{ReasonGroup, Summary},
 };
 pub use sluicegate_queue::dead_letter::REDRIVES;
 pub use tokio_util::sync::CancellationToken;

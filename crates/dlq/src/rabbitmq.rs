@@ -39,7 +39,7 @@ use tokio::time::Instant;
 
 use self::connection::{Connection, broker};
 use self::in_flight::InFlight;
-use self::message::Place;
+use self::message::MessageLocation;
 pub use self::queues::dead_letter_queues;
 use crate::{DeadLetter, DeadLetterQueue, Error};
 
@@ -48,7 +48,7 @@ const PUBLISH_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// An open dead-letter queue of RabbitMQ. It needs a Tokio runtime with time and I/O.
 pub struct RabbitmqDeadLetterQueue {
-    place: Place,
+    place: MessageLocation,
     /// The user name on the broker.
     user: String,
     /// The messages in flight.
@@ -77,7 +77,7 @@ impl RabbitmqDeadLetterQueue {
         let (broker, user) = broker(address)?;
         let in_flight = InFlight::open(Connection::open(address, &broker).await?, queue).await?;
         Ok(Self {
-            place: Place { queue: queue.to_owned(), vhost: address.vhost().to_owned() },
+            place: MessageLocation { queue: queue.to_owned(), vhost: address.vhost().to_owned() },
             user,
             in_flight,
             broker,

@@ -43,7 +43,7 @@ pub struct Redrive<'a> {
 
 /// The progress of a run.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub enum RunStep<'a> {
     /// A message was taken.
     Seen,
     /// A message would be sent to `destination`.
@@ -61,7 +61,7 @@ pub enum Step<'a> {
 
 /// The result of a run.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct RunReport {
     /// Messages taken.
     pub seen: u64,
     /// Messages that the filter matches.
@@ -86,7 +86,7 @@ pub struct Report {
     pub broke: Option<Error>,
 }
 
-impl Report {
+impl RunReport {
     /// Returns whether every matching message that was reached was redriven or deleted.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -99,7 +99,7 @@ pub async fn scan<S: DeadLetterQueue>(
     queue: &S,
     stop: &CancellationToken,
     mut each: impl FnMut(DeadLetter) -> ControlFlow<()>,
-) -> Report {
+) -> RunReport {
     let run = Run::new(queue, stop);
     while let Some(batch) = run.take().await {
         for letter in batch {
@@ -117,8 +117,8 @@ pub async fn redrive<S: DeadLetterQueue>(
     queue: &S,
     order: &Redrive<'_>,
     stop: &CancellationToken,
-    tell: &dyn Fn(Step<'_>),
-) -> Report {
+    tell: &dyn Fn(RunStep<'_>),
+) -> RunReport {
     let run = Run::new(queue, stop);
     let limiter = RateLimiter::new(order.rate.filter(|_| !order.dry_run));
     let seen_again = RefCell::new(SeenAgain::default());
@@ -126,7 +126,7 @@ pub async fn redrive<S: DeadLetterQueue>(
     let begun = RefCell::new(0);
     let is_enough = || order.limit.is_some_and(|limit| *begun.borrow() >= limit);
     let one = async |letter: &DeadLetter| {
-        tell(Step::Seen);
+        tell(RunStep::Seen);
         if !order.filter.matches(letter) {
             return run.hold(letter);
         }
@@ -147,7 +147,7 @@ pub async fn redrive<S: DeadLetterQueue>(
         let result = if order.dry_run {
             run.hold(letter);
             let planned = queue.destination(letter, order.to).await;
-            planned.map(|destination| tell(Step::Planned { letter, destination: &destination }))
+            planned.map(|destination| tell(RunStep::Planned { letter, destination: &destination }))
         } else {
             tokio::select! {
                 () = limiter.turn() => {}
@@ -157,7 +157,7 @@ pub async fn redrive<S: DeadLetterQueue>(
             seen_again.borrow_mut().sent(letter);
             let result = queue.redrive(letter, order.to, None).await;
             if result.is_ok() {
-                tell(Step::Done(letter));
+                tell(RunStep::Done(letter));
             } else {
                 run.hold(letter);
             }
@@ -193,8 +193,8 @@ pub async fn purge<S: DeadLetterQueue>(
     filter: &Filter,
     found: Vec<DeadLetter>,
     stop: &CancellationToken,
-    tell: &dyn Fn(Step<'_>),
-) -> Report {
+    tell: &dyn Fn(RunStep<'_>),
+) -> RunReport {
     let run = Run::new(queue, stop);
     let one = async |letter: &DeadLetter| {
         run.count(|report| report.matched += 1);
@@ -203,7 +203,7 @@ pub async fn purge<S: DeadLetterQueue>(
         }
         let result = queue.delete(letter).await;
         if result.is_ok() {
-            tell(Step::Done(letter));
+            tell(RunStep::Done(letter));
         } else {
             run.hold(letter);
         }
@@ -215,7 +215,7 @@ pub async fn purge<S: DeadLetterQueue>(
     }
     while let Some(batch) = run.take().await {
         join_all(batch.iter().map(async |letter| {
-            tell(Step::Seen);
+            tell(RunStep::Seen);
             if filter.matches(letter) {
                 one(letter).await;
             } else {
@@ -231,7 +231,7 @@ pub async fn purge<S: DeadLetterQueue>(
 struct Run<'a, S> {
     queue: &'a S,
     stop: &'a CancellationToken,
-    report: RefCell<Report>,
+    report: RefCell<RunReport>,
     held: RefCell<u64>,
     groups: RefCell<HashSet<String>>,
     failures: RefCell<u32>,
@@ -253,7 +253,7 @@ impl<'a, S: DeadLetterQueue> Run<'a, S> {
         self.stop.is_cancelled() || self.report.borrow().broke.is_some()
     }
 
-    fn count(&self, count: impl FnOnce(&mut Report)) {
+    fn count(&self, count: impl FnOnce(&mut RunReport)) {
         count(&mut self.report.borrow_mut());
     }
 
@@ -284,12 +284,12 @@ impl<'a, S: DeadLetterQueue> Run<'a, S> {
         }
     }
 
-    fn settle(&self, result: Result<(), Error>, tell: &dyn Fn(Step<'_>)) {
+    fn settle(&self, result: Result<(), Error>, tell: &dyn Fn(RunStep<'_>)) {
         let Err(error) = result else {
             *self.failures.borrow_mut() = 0;
             return self.count(|report| report.done += 1);
         };
-        tell(Step::Failed(&error));
+        tell(RunStep::Failed(&error));
         *self.failures.borrow_mut() += 1;
         let is_hopeless = *self.failures.borrow() >= FAILURES_MAX;
         self.count(|report| {
@@ -306,7 +306,7 @@ impl<'a, S: DeadLetterQueue> Run<'a, S> {
         });
     }
 
-    async fn end(self) -> Report {
+    async fn end(self) -> RunReport {
         let mut report = self.report.into_inner();
         report.interrupted = self.stop.is_cancelled();
         report.groups_held = self.groups.borrow().len() as u64;

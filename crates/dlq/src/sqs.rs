@@ -44,7 +44,7 @@ use crate::{CancellationToken, DeadLetter, DeadLetterQueue, Error};
 pub use self::{
     in_flight::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
     move_task::{MoveError, Moved},
-    queues::{Queue, dead_letter_queues},
+    queues::{SqsQueue, dead_letter_queues},
 };
 
 /// Attempts of one call, and the pause before the second; it doubles.
@@ -68,10 +68,10 @@ const EMPTY_RECEIVES_MAX: u32 = 2;
 /// An open dead-letter queue of SQS.
 pub struct SqsDeadLetterQueue {
     client: Client,
-    queue: Queue,
+    queue: SqsQueue,
     queues: Queues,
     /// The queues whose redrive policy names this one.
-    sources: OnceCell<Vec<Queue>>,
+    sources: OnceCell<Vec<SqsQueue>>,
     in_flight: Arc<InFlight>,
     /// The messages of the latest take.
     latest: Mutex<HashMap<u64, Message>>,
@@ -98,7 +98,7 @@ impl SqsDeadLetterQueue {
 
     /// Returns the queue.
     #[must_use]
-    pub fn queue(&self) -> &Queue {
+    pub fn queue(&self) -> &SqsQueue {
         &self.queue
     }
 
@@ -107,7 +107,7 @@ impl SqsDeadLetterQueue {
     ///
     /// # Errors
     /// The queue does not exist, or SQS cannot be reached.
-    pub async fn only_destination(&self, to: Option<&str>) -> Result<Option<Queue>, Error> {
+    pub async fn only_destination(&self, to: Option<&str>) -> Result<Option<SqsQueue>, Error> {
         if let Some(to) = to {
             return self.queues.find(to).await.map(Some);
         }
@@ -127,7 +127,7 @@ impl SqsDeadLetterQueue {
     /// [`MoveError`].
     pub async fn move_all(
         &self,
-        destination: &Queue,
+        destination: &SqsQueue,
         rate_per_s: Option<u32>,
         stop: &CancellationToken,
         progress: impl Fn(u64, u64),
@@ -136,12 +136,12 @@ impl SqsDeadLetterQueue {
         task.run(&destination.arn, rate_per_s, stop, progress).await
     }
 
-    async fn sources(&self) -> Result<&Vec<Queue>, Error> {
+    async fn sources(&self) -> Result<&Vec<SqsQueue>, Error> {
         self.sources.get_or_try_init(|| self.queues.sources_of(&self.queue)).await
     }
 
     /// Returns the destination of a message.
-    async fn queue_for(&self, id: &str, message: &Message, to: Option<&str>) -> Result<Queue, Error> {
+    async fn queue_for(&self, id: &str, message: &Message, to: Option<&str>) -> Result<SqsQueue, Error> {
         let not_sent = |reason: String| Error::NotSent { id: id.to_owned(), reason };
         let recorded = message::attribute(message, dead_letter::SOURCE)
             .or_else(|| message::system(message, &MessageSystemAttributeName::DeadLetterQueueSourceArn));
@@ -184,7 +184,7 @@ impl SqsDeadLetterQueue {
         letter: &DeadLetter,
         to: Option<&str>,
         body: Option<&[u8]>,
-    ) -> Result<(Queue, RawMessage), Error> {
+    ) -> Result<(SqsQueue, RawMessage), Error> {
         let message = self.latest(letter)?;
         let queue = self.queue_for(&letter.id, &message, to).await?;
         let copy = redrive_message::copy(&message, &queue, body)

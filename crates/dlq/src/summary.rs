@@ -8,7 +8,7 @@ use crate::DeadLetter;
 
 /// Messages with the same reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Group {
+pub struct ReasonGroup {
     /// Number of messages.
     pub count: u64,
     /// Number of messages by type; the empty type is for messages without an envelope.
@@ -21,7 +21,7 @@ pub struct Group {
 
 /// Counts by reason. Its size depends on the number of reasons and types, not on the number of messages.
 #[derive(Clone, Debug, Default)]
-pub struct Summary(BTreeMap<String, Group>);
+pub struct Summary(BTreeMap<String, ReasonGroup>);
 
 impl Summary {
     /// Counts a message.
@@ -37,7 +37,7 @@ impl Summary {
 
     /// Returns the reasons with their groups, the largest group first.
     #[must_use]
-    pub fn groups(&self) -> Vec<(&str, &Group)> {
+    pub fn groups(&self) -> Vec<(&str, &ReasonGroup)> {
         let mut groups: Vec<_> = self.0.iter().map(|(reason, group)| (reason.as_str(), group)).collect();
         groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
         groups
@@ -68,8 +68,12 @@ mod tests {
         }
         let groups = summary.groups();
         assert_eq!(groups.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), ["often", "rare"]);
-        let expected =
-            Group { count: 3, types: [(String::new(), 1), ("a".to_owned(), 2)].into(), oldest: at(10), newest: at(30) };
+        let expected = ReasonGroup {
+            count: 3,
+            types: [(String::new(), 1), ("a".to_owned(), 2)].into(),
+            oldest: at(10),
+            newest: at(30),
+        };
         assert_eq!(groups[0].1, &expected);
     }
 }

@@ -1,6 +1,6 @@
 //! The attributes that an envelope knows by name, and the rules of CloudEvents for names and values.
 
-/// Longest attribute value, in bytes, that `Builder::build` accepts. CloudEvents
+/// Longest attribute value, in bytes, that `EnvelopeBuilder::build` accepts. CloudEvents
 /// intermediaries must forward events of up to 64 KiB: twelve attributes of this size leave 40 KiB for a payload.
 /// Decoding has no such limit, because it reads events of other producers.
 ///

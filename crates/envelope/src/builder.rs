@@ -1,4 +1,4 @@
-//! [`Builder`]: creates an envelope that was not read from the wire.
+//! [`EnvelopeBuilder`]: creates an envelope that was not read from the wire.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -7,10 +7,10 @@ use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, Values, is_text};
 use crate::envelope::Envelope;
 use crate::payload::Payload;
 
-/// Collects attributes, which [`Builder::build`] checks. An optional attribute that is set to the empty string is
-/// absent.
+/// Collects attributes, which [`EnvelopeBuilder::build`] checks. An optional attribute that is set to the empty string
+/// is absent.
 #[must_use]
-pub struct Builder {
+pub struct EnvelopeBuilder {
     values: Values,
     time: Option<OffsetDateTime>,
     payload: Option<Vec<u8>>,
@@ -18,15 +18,15 @@ pub struct Builder {
 
 impl Envelope {
     /// Starts an envelope with the three required attributes.
-    pub fn builder(id: impl Into<String>, source: impl Into<String>, event_type: impl Into<String>) -> Builder {
-        Builder { values: Values::default(), time: None, payload: None }
+    pub fn builder(id: impl Into<String>, source: impl Into<String>, event_type: impl Into<String>) -> EnvelopeBuilder {
+        EnvelopeBuilder { values: Values::default(), time: None, payload: None }
             .set(Attribute::Id, id)
             .set(Attribute::Source, source)
             .set(Attribute::Type, event_type)
     }
 }
 
-impl Builder {
+impl EnvelopeBuilder {
     /// Sets `subject`.
     pub fn subject(self, subject: impl Into<String>) -> Self {
         self.set(Attribute::Subject, subject)
@@ -80,20 +80,20 @@ impl Builder {
     /// # Errors
     /// The first attribute that is required and empty, is longer than [`ATTRIBUTE_BYTES_MAX`], or contains a control
     /// character or a Unicode noncharacter; or a time that RFC 3339 cannot express.
-    pub fn build(mut self) -> Result<Envelope, BuildError> {
+    pub fn build(mut self) -> Result<Envelope, EnvelopeBuildError> {
         if let Some(time) = self.time {
-            self.values[Attribute::Time as usize] = time.format(&Rfc3339).map_err(|_| BuildError::Time)?;
+            self.values[Attribute::Time as usize] = time.format(&Rfc3339).map_err(|_| EnvelopeBuildError::Time)?;
         }
         for known in Attribute::ALL {
             let (attribute, text) = (known.name(), &self.values[known as usize]);
             if text.is_empty() && Attribute::REQUIRED.contains(&known) {
-                return Err(BuildError::Empty { attribute });
+                return Err(EnvelopeBuildError::Empty { attribute });
             }
             if text.len() > ATTRIBUTE_BYTES_MAX {
-                return Err(BuildError::TooLong { attribute, bytes: text.len() });
+                return Err(EnvelopeBuildError::TooLong { attribute, bytes: text.len() });
             }
             if !is_text(text) {
-                return Err(BuildError::Character { attribute });
+                return Err(EnvelopeBuildError::Character { attribute });
             }
         }
         let content_type = &self.values[Attribute::ContentType as usize];
@@ -109,7 +109,7 @@ impl Builder {
 
 /// An attribute that CloudEvents does not allow. The error does not contain its value, which may come from a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
+pub enum EnvelopeBuildError {
     /// A required attribute is empty.
     #[error("attribute {attribute} is empty")]
     Empty {

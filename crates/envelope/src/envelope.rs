@@ -36,7 +36,7 @@ impl Envelope {
         self.required(Attribute::Type)
     }
 
-    /// Returns `subject`, what it happened to.
+    /// Returns `subject`, the object of the event.
     pub fn subject(&self) -> Option<&str> {
         self.optional(Attribute::Subject)
     }

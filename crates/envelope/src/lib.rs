@@ -30,7 +30,7 @@ pub mod json;
 mod payload;
 
 pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, is_text};
-pub use builder::{BuildError, Builder};
+pub use builder::{EnvelopeBuildError, EnvelopeBuilder};
 pub use decode::DecodeError;
 pub use envelope::Envelope;
 pub use id::{deterministic_id, fresh_id};

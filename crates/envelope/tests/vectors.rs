@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use sluicegate_envelope::{BuildError, DecodeError, Envelope, deterministic_id, fresh_id};
+use sluicegate_envelope::{DecodeError, Envelope, EnvelopeBuildError, deterministic_id, fresh_id};
 use time::OffsetDateTime;
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ fn attributes(wire: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn old_bytes_decode() {
+fn envelopes_of_earlier_versions_decode() {
     let files: Vec<_> = fs::read_dir(vectors().join("envelope")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!files.is_empty());
     files.iter().flat_map(|path| read(path)).for_each(|vector| check(&vector));
@@ -130,18 +130,18 @@ fn building_refuses_what_an_attribute_cannot_hold() {
     let build = |id: &str, subject: &str| Envelope::builder(id, "/s", "t").subject(subject).build().map(|_| ());
     assert_eq!(build("1", ""), Ok(()), "an empty optional attribute is not set");
     assert_eq!(build("1", &"é".repeat(1_024)), Ok(()));
-    assert_eq!(build("1", &"a".repeat(2_049)), Err(BuildError::TooLong { attribute: "subject", bytes: 2_049 }));
-    assert_eq!(build("", "a"), Err(BuildError::Empty { attribute: "id" }));
+    assert_eq!(build("1", &"a".repeat(2_049)), Err(EnvelopeBuildError::TooLong { attribute: "subject", bytes: 2_049 }));
+    assert_eq!(build("", "a"), Err(EnvelopeBuildError::Empty { attribute: "id" }));
     for refused in ["\0", "a\nb", "\t", "\u{7f}", "\u{9f}", "\u{fdd0}", "\u{ffff}", "\u{10fffe}"] {
-        assert_eq!(build("1", refused), Err(BuildError::Character { attribute: "subject" }), "{refused:?}");
+        assert_eq!(build("1", refused), Err(EnvelopeBuildError::Character { attribute: "subject" }), "{refused:?}");
     }
     let offset = time::UtcOffset::from_hms(0, 0, 1).unwrap();
     let odd = OffsetDateTime::UNIX_EPOCH.to_offset(offset);
-    assert_eq!(Envelope::builder("1", "/s", "t").time(odd).build(), Err(BuildError::Time));
+    assert_eq!(Envelope::builder("1", "/s", "t").time(odd).build(), Err(EnvelopeBuildError::Time));
 }
 
 #[test]
-fn a_payload_of_another_shape_is_told_apart_and_never_quoted() {
+fn a_payload_of_another_shape_is_an_error_that_does_not_quote_it() {
     let fault = |payload: &str| {
         let envelope = Envelope::builder("1", "/s", "t").payload(Some("application/json"), payload).build().unwrap();
         assert!(!format!("{envelope:?}").contains("hush"));

@@ -106,7 +106,7 @@ async fn verdict<S: SecretSource>(
     contract: &Contract,
     secrets: &Secrets<S>,
     now_unix_s: i64,
-) -> Result<Verdict, Rejection> {
+) -> Result<Alternatives, Rejection> {
     let now = Moment::now(now_unix_s);
     let authorize = |keyring: &Keyring| Authorization { routed, contract, keyring, now, now_unix_s }.verdict();
     let keyring = match secrets.fresh(now) {
@@ -184,12 +184,12 @@ impl Why {
 
 /// The first satisfied alternative, and the unsatisfied ones before it.
 #[derive(Default)]
-struct Verdict {
+struct Alternatives {
     passed: Option<Satisfied>,
     denied: Vec<Denied>,
 }
 
-impl Verdict {
+impl Alternatives {
     /// Returns whether other secrets could satisfy a denied alternative.
     fn secrets_matter(&self) -> bool {
         self.denied.iter().any(|denied| denied.reasons.iter().all(Why::secrets_matter))
@@ -259,8 +259,8 @@ struct Authorization<'a, 'c> {
 }
 
 impl Authorization<'_, '_> {
-    fn verdict(&self) -> Verdict {
-        let mut verdict = Verdict::default();
+    fn verdict(&self) -> Alternatives {
+        let mut verdict = Alternatives::default();
         for all in &self.routed.operation().security {
             let (mut caller, mut scheme, mut reasons) = (None, None, Vec::new());
             for (at, requirement) in all.iter().enumerate() {

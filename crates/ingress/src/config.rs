@@ -17,7 +17,7 @@ pub struct Config {
     pub secret_arn: String,
     /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
-    pub rabbitmq: Option<sluicegate_queue::rabbitmq::Config>,
+    pub rabbitmq: Option<sluicegate_queue::rabbitmq::BrokerConfig>,
 }
 
 /// A configuration error.
@@ -50,7 +50,7 @@ pub enum ConfigError {
     /// A RabbitMQ variable is malformed.
     #[cfg(feature = "rabbitmq")]
     #[error(transparent)]
-    Rabbitmq(#[from] sluicegate_queue::rabbitmq::ConfigError),
+    Rabbitmq(#[from] sluicegate_queue::rabbitmq::BrokerConfigError),
     /// A queue is bound to RabbitMQ without a broker URL.
     #[cfg(feature = "rabbitmq")]
     #[error("RABBITMQ_URL is not set; it says where the exchange of queue {queue} is")]
@@ -128,10 +128,10 @@ fn rabbitmq(
     bindings: &BTreeMap<String, Binding>,
     lookup: impl Fn(&str) -> Option<String>,
     errors: &mut Vec<ConfigError>,
-) -> Option<sluicegate_queue::rabbitmq::Config> {
+) -> Option<sluicegate_queue::rabbitmq::BrokerConfig> {
     let is_bound = |queue: &str| matches!(bindings.get(queue), Some(Binding::Rabbitmq { .. }));
     let first = bindings.keys().find(|queue| is_bound(queue))?;
-    let config = match sluicegate_queue::rabbitmq::Config::from_env(lookup) {
+    let config = match sluicegate_queue::rabbitmq::BrokerConfig::from_env(lookup) {
         Ok(Some(config)) => config,
         Ok(None) => {
             errors.push(ConfigError::NoBroker { queue: first.clone() });

@@ -7,15 +7,15 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sluicegate_contract::{Missing, Source, Template};
-use sluicegate_envelope::{ATTRIBUTE_BYTES_MAX, BuildError, Envelope, deterministic_id, fresh_id, is_text};
+use sluicegate_contract::{Missing, ValueSource, ValueTemplate};
+use sluicegate_envelope::{ATTRIBUTE_BYTES_MAX, Envelope, EnvelopeBuildError, deterministic_id, fresh_id, is_text};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
     idempotency_key::{self, SENT_TWICE},
-    rejection::{Code, Fault, Rejection, SCHEMA_VIOLATED},
+    rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
     validate::Validated,
 };
 
@@ -71,29 +71,31 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
 }
 
 /// Returns the rejection of an invalid attribute, with the part of the request that caused it.
-fn unfit(request: &Validated<'_>, error: &BuildError) -> Rejection {
+fn unfit(request: &Validated<'_>, error: &EnvelopeBuildError) -> Rejection {
     let enqueue = &request.authenticated().routed().operation().enqueue;
     let key = enqueue.idempotency.as_ref().map(|idempotency| &idempotency.key);
     let (attribute, reason) = match error {
-        BuildError::Empty { attribute } => (*attribute, "is empty".to_owned()),
-        BuildError::TooLong { attribute, .. } => (*attribute, format!("is longer than {ATTRIBUTE_BYTES_MAX} bytes")),
-        BuildError::Character { attribute } => {
+        EnvelopeBuildError::Empty { attribute } => (*attribute, "is empty".to_owned()),
+        EnvelopeBuildError::TooLong { attribute, .. } => {
+            (*attribute, format!("is longer than {ATTRIBUTE_BYTES_MAX} bytes"))
+        }
+        EnvelopeBuildError::Character { attribute } => {
             (*attribute, "holds a control character or a Unicode noncharacter".to_owned())
         }
-        BuildError::Time => ("time", String::new()),
+        EnvelopeBuildError::Time => ("time", String::new()),
     };
     let template = match attribute {
-        "datacontenttype" => return refused(&Source::Header("content-type".to_owned()), &reason),
+        "datacontenttype" => return refused(&ValueSource::Header("content-type".to_owned()), &reason),
         "type" => Some(&enqueue.event_type),
         "subject" => enqueue.subject.as_ref(),
         "partitionkey" => enqueue.group.as_ref(),
         "idempotencykey" => key,
         _ => None,
     };
-    let value = |source: &&Source| lookup(request, source).unwrap_or_default();
-    let mut sources = template.into_iter().flat_map(Template::sources);
+    let value = |source: &&ValueSource| lookup(request, source).unwrap_or_default();
+    let mut sources = template.into_iter().flat_map(ValueTemplate::sources);
     let at_fault = match error {
-        BuildError::Character { .. } => sources.find(|source| !is_text(&value(source))),
+        EnvelopeBuildError::Character { .. } => sources.find(|source| !is_text(&value(source))),
         _ => sources.max_by_key(|source| value(source).len()),
     };
     match at_fault {
@@ -103,10 +105,10 @@ fn unfit(request: &Validated<'_>, error: &BuildError) -> Rejection {
 }
 
 /// Returns the rejection of an unusable value, with its source and reason.
-fn refused(source: &Source, reason: &str) -> Rejection {
+fn refused(source: &ValueSource, reason: &str) -> Rejection {
     match source {
-        Source::Body(pointer) => Rejection {
-            faults: vec![Fault { pointer: pointer.clone(), detail: format!("the value {reason}") }],
+        ValueSource::Body(pointer) => Rejection {
+            faults: vec![BodyFault { pointer: pointer.clone(), detail: format!("the value {reason}") }],
             ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED)
         },
         _ => Rejection::new(Code::ParameterInvalid, format!("The {} {reason}.", place(source))),
@@ -114,12 +116,12 @@ fn refused(source: &Source, reason: &str) -> Rejection {
 }
 
 /// Returns the source of a value as words for an error text.
-fn place(source: &Source) -> String {
+fn place(source: &ValueSource) -> String {
     match source {
-        Source::Header(name) => format!("header {name}"),
-        Source::Path(name) => format!("path parameter {name}"),
-        Source::Query(name) => format!("query parameter {name}"),
-        Source::Body(pointer) => format!("value at {pointer} of the body"),
+        ValueSource::Header(name) => format!("header {name}"),
+        ValueSource::Path(name) => format!("path parameter {name}"),
+        ValueSource::Query(name) => format!("query parameter {name}"),
+        ValueSource::Body(pointer) => format!("value at {pointer} of the body"),
     }
 }
 
@@ -170,15 +172,7 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     let Some(idempotency) = &routed.operation().enqueue.idempotency else { return Ok(None) };
     let invalid = |detail: String| Rejection::new(Code::IdempotencyKeyInvalid, detail);
     if let Some(name) = idempotency.header() {
-        return match request.authenticated().header(name) {
-            Some(value) => match idempotency_key::from_header(name, value) {
-                Ok(key) => Ok(Some(key.into_owned())),
-                Err(error) => Err(invalid(format!("The header {name} {error}."))),
-            },
-            None if routed.arrival().repeats_header(name) => Err(invalid(format!("The header {name} {SENT_TWICE}."))),
-            None if idempotency.required => Err(invalid(format!("The header {name} is required."))),
-            None => Ok(None),
-        };
+        return idempotency_key::read(request.authenticated(), name, idempotency.required);
     }
     let rendered = match idempotency.key.render(|source| lookup(request, source)) {
         Ok(rendered) => rendered,
@@ -191,33 +185,33 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     Ok(Some(rendered))
 }
 
-fn render(request: &Validated<'_>, template: &Template) -> Result<String, Rejection> {
+fn render(request: &Validated<'_>, template: &ValueTemplate) -> Result<String, Rejection> {
     template
         .render(|source| lookup(request, source))
         .map_err(|Missing(source)| refused(&source, lacks(request, &source)))
 }
 
 /// Returns why a placeholder has no value, as the end of a sentence.
-fn lacks(request: &Validated<'_>, source: &Source) -> &'static str {
+fn lacks(request: &Validated<'_>, source: &ValueSource) -> &'static str {
     if repeats(request, source) { SENT_TWICE } else { "is missing, or is not one value" }
 }
 
-fn repeats(request: &Validated<'_>, source: &Source) -> bool {
+fn repeats(request: &Validated<'_>, source: &ValueSource) -> bool {
     let arrival = request.authenticated().routed().arrival();
     match source {
-        Source::Header(name) => arrival.repeats_header(name),
-        Source::Query(name) => arrival.repeats_query(name),
-        Source::Path(_) | Source::Body(_) => false,
+        ValueSource::Header(name) => arrival.repeats_header(name),
+        ValueSource::Query(name) => arrival.repeats_query(name),
+        ValueSource::Path(_) | ValueSource::Body(_) => false,
     }
 }
 
-fn lookup<'r>(request: &'r Validated<'_>, source: &Source) -> Option<Cow<'r, str>> {
+fn lookup<'r>(request: &'r Validated<'_>, source: &ValueSource) -> Option<Cow<'r, str>> {
     let routed = request.authenticated().routed();
     match source {
-        Source::Header(name) => request.authenticated().header(name).map(Cow::Borrowed),
-        Source::Path(name) => routed.path_param(name).map(Cow::Borrowed),
-        Source::Query(name) => routed.arrival().query_value(name),
-        Source::Body(pointer) => match request.document()?.pointer(pointer)? {
+        ValueSource::Header(name) => request.authenticated().header(name).map(Cow::Borrowed),
+        ValueSource::Path(name) => routed.path_param(name).map(Cow::Borrowed),
+        ValueSource::Query(name) => routed.arrival().query_value(name),
+        ValueSource::Body(pointer) => match request.document()?.pointer(pointer)? {
             Value::String(text) => Some(Cow::Borrowed(text)),
             value @ (Value::Number(_) | Value::Bool(_)) => Some(Cow::Owned(value.to_string())),
             _ => None,
@@ -225,7 +219,7 @@ fn lookup<'r>(request: &'r Validated<'_>, source: &Source) -> Option<Cow<'r, str
     }
 }
 
-/// Whether it is a version 00 `traceparent` (W3C Trace Context, section 3.2); others are not passed on.
+/// Returns whether `value` is a version 00 `traceparent` (W3C Trace Context, section 3.2). Others are not passed on.
 pub(crate) fn is_traceparent(value: &str) -> bool {
     let hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -235,7 +229,7 @@ pub(crate) fn is_traceparent(value: &str) -> bool {
         if hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0') && span.bytes().any(|b| b != b'0'))
 }
 
-/// Whether it is a `tracestate` worth passing on: printable, within the 512 characters of W3C Trace Context, section
+/// Returns whether `value` is a valid `tracestate`: printable, within the 512 characters of W3C Trace Context, section
 /// 3.3.1.5. A bad one is dropped, because a trace must not cost the message.
 fn is_tracestate(value: &str) -> bool {
     value.len() <= 512 && value.bytes().all(|b| (b' '..=b'~').contains(&b))

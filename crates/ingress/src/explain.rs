@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::{
     compile::compile,
     pointer::Pointer,
-    rejection::{FAULTS_MAX, Fault},
+    rejection::{BodyFault, FAULTS_MAX},
 };
 
 /// The limit of steps. A schema applied to a value is one step, or more for a large value. A body of the default size
@@ -141,7 +141,7 @@ impl Explainer {
     }
 
     /// Returns the faults of an invalid document: at least one, at most [`FAULTS_MAX`].
-    pub(crate) fn faults(&self, document: &Value) -> Vec<Fault> {
+    pub(crate) fn faults(&self, document: &Value) -> Vec<BodyFault> {
         let mut search = Search { nodes: &self.nodes, steps_left: STEPS_MAX, depth: 0, gave_up: false, suspect: None };
         let mut found = Vec::new();
         search.visit(0, document, &At::ROOT, &mut found);
@@ -151,7 +151,7 @@ impl Explainer {
                 Found::new(&At::ROOT, format!("the document breaks the schema{text}"))
             }));
         }
-        found.into_iter().map(|found| Fault::new(found.pointer, found.detail)).collect()
+        found.into_iter().map(|found| BodyFault::new(found.pointer, found.detail)).collect()
     }
 }
 

@@ -7,6 +7,11 @@
 
 use std::borrow::Cow;
 
+use crate::{
+    authenticate::Authenticated,
+    rejection::{Code, Rejection},
+};
+
 /// The longest idempotency key, in characters without quotes. The draft leaves the limit to the server.
 pub(crate) const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
@@ -29,8 +34,25 @@ pub(crate) enum KeyError {
     Characters,
 }
 
+/// Reads the key from the header `name`.
+///
+/// # Errors
+/// The header is repeated or not a key, or it is absent and required: 400 with the reason.
+pub(crate) fn read(request: &Authenticated<'_>, name: &str, required: bool) -> Result<Option<String>, Rejection> {
+    let invalid = |reason: &dyn std::fmt::Display| {
+        Err(Rejection::new(Code::IdempotencyKeyInvalid, format!("The header {name} {reason}.")))
+    };
+    match request.header(name).map(|value| from_header(name, value)) {
+        Some(Ok(key)) => Ok(Some(key.into_owned())),
+        Some(Err(error)) => invalid(&error),
+        None if request.routed().arrival().repeats_header(name) => invalid(&SENT_TWICE),
+        None if required => invalid(&"is required"),
+        None => Ok(None),
+    }
+}
+
 /// Parses the value of the header `name` as a key.
-pub(crate) fn from_header<'v>(name: &str, value: &'v str) -> Result<Cow<'v, str>, KeyError> {
+fn from_header<'v>(name: &str, value: &'v str) -> Result<Cow<'v, str>, KeyError> {
     let key = if name == HEADER { unquoted(value.trim_matches(' '))? } else { Cow::Borrowed(value) };
     check(&key)?;
     Ok(key)
@@ -42,7 +64,7 @@ pub(crate) fn check(key: &str) -> Result<(), KeyError> {
     if is_key { Ok(()) } else { Err(KeyError::Characters) }
 }
 
-/// RFC 9651, section 4.2.5.
+/// Returns the value of a quoted string (RFC 9651, section 4.2.5), or a bare key unchanged.
 fn unquoted(value: &str) -> Result<Cow<'_, str>, KeyError> {
     let Some(quoted) = value.strip_prefix('"') else {
         return if value.contains(',') { Err(KeyError::Repeated) } else { Ok(Cow::Borrowed(value)) };

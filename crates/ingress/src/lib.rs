@@ -49,7 +49,7 @@ pub use crate::{
     authenticate::Authenticated,
     config::{Config, ConfigError},
     event::{Arrival, EventError, Origin},
-    rejection::{ANSWER_BYTES_MAX, Code, Fault, Rejection},
+    rejection::{ANSWER_BYTES_MAX, BodyFault, Code, Rejection},
     request_record::RequestRecord,
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},

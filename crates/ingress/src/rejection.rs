@@ -1,8 +1,8 @@
 //! Rejections as RFC 9457 problem documents, each with a stable `code`.
 //!
-//! The answer has what the caller can act on: the status, the code, a sentence about the request, and for schema errors
-//! the JSON pointer of each fault. Details for the operator (broker and secret-store errors) go to `log` and never into
-//! the answer.
+//! The answer has the facts the caller can act on: the status, the code, a sentence about the request, and for schema
+//! errors the JSON pointer of each fault. Details for the operator (broker and secret-store errors) go to `log` and
+//! never into the answer.
 
 use std::borrow::Cow;
 
@@ -78,7 +78,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The HTTP status and the stable code.
+    /// Returns the HTTP status and the stable code.
     fn parts(self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -106,13 +106,13 @@ impl Code {
         }
     }
 
-    /// The HTTP status of the answer.
+    /// Returns the HTTP status of the answer.
     #[must_use]
     pub fn status(self) -> StatusCode {
         self.parts().0
     }
 
-    /// The stable code of the answer and the log line.
+    /// Returns the stable code of the answer and the log line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.parts().1
@@ -121,7 +121,7 @@ impl Code {
 
 /// A fault of the body: its pointer and a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct BodyFault {
     /// JSON pointer (RFC 6901) into the body, 256 bytes at most. A longer one is cut to an ancestor, and `detail` says
     /// so.
     pub pointer: String,
@@ -129,7 +129,7 @@ pub struct Fault {
     pub detail: String,
 }
 
-impl Fault {
+impl BodyFault {
     /// Returns a fault of the whole document.
     pub(crate) fn at_root(detail: &str) -> Self {
         Self { pointer: String::new(), detail: detail.to_owned() }
@@ -160,7 +160,7 @@ pub struct Rejection {
     /// A sentence for the caller about the request.
     pub detail: Cow<'static, str>,
     /// For schema errors: each fault, 32 at most.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<BodyFault>,
     /// Answer headers beside the content type, `Allow` or `Retry-After` for example.
     pub headers: Vec<(&'static str, String)>,
     /// The id of the message, if it may be stored although the request is rejected.
@@ -208,7 +208,7 @@ impl Rejection {
         }
     }
 
-    fn problem(&self, detail: &str, errors: &[Fault]) -> String {
+    fn problem(&self, detail: &str, errors: &[BodyFault]) -> String {
         #[derive(Serialize)]
         struct Problem<'a> {
             title: &'a str,
@@ -218,7 +218,7 @@ impl Rejection {
             #[serde(skip_serializing_if = "Option::is_none")]
             id: Option<&'a str>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [Fault],
+            errors: &'a [BodyFault],
         }
         let (status, code) = self.code.parts();
         let title = status.canonical_reason().unwrap_or_default();

@@ -37,7 +37,7 @@ impl<'c> Routed<'c> {
         self.operation
     }
 
-    /// The request.
+    /// Returns the request.
     #[must_use]
     pub fn arrival(&self) -> &Arrival {
         &self.arrival

@@ -9,7 +9,7 @@ use sluicegate_contract::{BodySchema, Contract};
 use crate::{
     compile::compile,
     explain::Explainer,
-    rejection::{Code, Fault, Rejection},
+    rejection::{BodyFault, Code, Rejection},
 };
 
 /// Compiled schemas by text, so that a schema used twice is compiled once.
@@ -42,7 +42,7 @@ impl Schemas {
     ///
     /// # Errors
     /// The schema does not compile, which the build rules out.
-    pub fn faults(&self, text: &str, value: &Value) -> Result<Vec<Fault>, Rejection> {
+    pub fn faults(&self, text: &str, value: &Value) -> Result<Vec<BodyFault>, Rejection> {
         let schema = self.by_text.get(text).and_then(|schema| schema.get_or_init(|| Schema::new(text)).as_ref());
         let schema = schema.ok_or_else(|| {
             Rejection::new(Code::Internal, "This request cannot be checked.")
@@ -58,7 +58,7 @@ impl Schema {
         Some(Self { validator: compile(&value)?, value, explainer: OnceLock::new() })
     }
 
-    fn faults(&self, value: &Value) -> Vec<Fault> {
+    fn faults(&self, value: &Value) -> Vec<BodyFault> {
         if self.validator.is_valid(value) {
             return Vec::new();
         }

@@ -24,7 +24,7 @@ use std::{
 use serde_json::Value;
 use sluicegate_contract::{Contract, SecurityScheme};
 use sluicegate_envelope::Envelope;
-use sluicegate_webhook::{Scheme, Secret};
+use sluicegate_webhook::{Scheme, Secret, decode_hex};
 use tokio::time::Instant;
 
 use crate::rejection::UNAVAILABLE_RETRY_AFTER_S;
@@ -142,18 +142,9 @@ impl ApiKey {
     }
 }
 
-/// Parses 64 hexadecimal digits. `u8::from_str_radix` would also accept `+1`.
+/// Parses 64 hexadecimal digits.
 fn digest(hex: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    let (pairs, []) = hex.as_bytes().as_chunks() else { return None };
-    if pairs.len() != digest.len() {
-        return None;
-    }
-    let digit = |hex: u8| char::from(hex).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(digest)
+    decode_hex(hex.as_bytes())?.try_into().ok()
 }
 
 type Reason = Cow<'static, str>;
@@ -342,7 +333,7 @@ struct Current {
 }
 
 impl<S: SecretSource> Secrets<S> {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new(source: S, contract: &'static Contract) -> Self {
         Self { source, contract, cache: std::sync::Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }

@@ -17,7 +17,7 @@ use crate::{
     idempotency_key::{self, SENT_TWICE},
     json::{self, JsonError},
     media_type,
-    rejection::{Code, Fault, Rejection, SCHEMA_VIOLATED},
+    rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
     route::Routed,
     schemas::Schemas,
 };
@@ -88,6 +88,11 @@ fn check_parameter(
     let is_key = parameter.location == Location::Header && idempotency.and_then(Idempotency::header) == Some(name);
     let code = if is_key { Code::IdempotencyKeyInvalid } else { Code::ParameterInvalid };
     let invalid = |reason: &str| Err(Rejection::new(code, format!("The {place} {name} {reason}.")));
+    // The schema applies to the key without its quotes.
+    let value = match is_key {
+        true => idempotency_key::read(authenticated, name, parameter.required)?.map(Cow::Owned),
+        false => value,
+    };
     let Some(text) = value else {
         return match parameter.location {
             Location::Header if arrival.repeats_header(name) => invalid(SENT_TWICE),
@@ -96,17 +101,8 @@ fn check_parameter(
             _ => Ok(()),
         };
     };
-    // The schema applies to the key without its quotes.
-    let text = if is_key {
-        match idempotency_key::from_header(name, &text) {
-            Ok(key) => key.into_owned(),
-            Err(error) => return invalid(&error.to_string()),
-        }
-    } else {
-        text.into_owned()
-    };
     let Some(schema) = &parameter.schema else { return Ok(()) };
-    let value = Value::String(text);
+    let value = Value::String(text.into_owned());
     let faults = schemas.faults(schema, &value)?;
     let Some(fault) = faults.first() else { return Ok(()) };
     // A parameter is text; a schema for a number or a boolean applies to the parsed text.
@@ -139,7 +135,7 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     let not_json = |error| match error {
         JsonError::Syntax { line, column } => invalid(format!("The body is not JSON at line {line}, column {column}.")),
         JsonError::Duplicate(pointer) => Rejection {
-            faults: vec![Fault::new(pointer, "the object has this member twice".to_owned())],
+            faults: vec![BodyFault::new(pointer, "the object has this member twice".to_owned())],
             ..invalid("The body has duplicate members; see errors.".to_owned())
         },
     };
@@ -157,7 +153,7 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
                 None
             };
             let fits = *schema == BodySchema::Any || text.trim_ascii_start().starts_with('{');
-            (document, if fits { Vec::new() } else { vec![Fault::at_root("the value is not of type \"object\"")] })
+            (document, if fits { Vec::new() } else { vec![BodyFault::at_root("the value is not of type \"object\"")] })
         }
     };
     if faults.is_empty() {

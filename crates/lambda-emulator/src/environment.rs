@@ -109,7 +109,7 @@ pub enum InitFailure {
     /// The process ended before it asked for an invocation.
     #[error("{0}")]
     Exited(String),
-    /// It did not ask for an invocation in time.
+    /// The process did not ask for an invocation in time.
     #[error("init took longer than {:.2} seconds", .0.as_secs_f64())]
     TimedOut(Duration),
 }
@@ -238,6 +238,8 @@ fn task_root(binary: &Path) -> Option<&Path> {
     binary.parent().filter(|folder| !folder.as_os_str().is_empty())
 }
 
+/// Returns the variables of the function's environment.
+///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
 fn variables(spec: &FunctionSpec, binary: &Path, runtime_api: &str) -> BTreeMap<String, String> {
     let region = spec.arn.split(':').nth(3).unwrap_or_default();

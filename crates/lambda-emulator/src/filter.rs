@@ -69,8 +69,8 @@ impl Filters {
         self.pass_with(record, "body", body)
     }
 
-    /// Like [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as text decoded
-    /// from UTF-8.
+    /// Returns the result of [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as
+    /// text decoded from UTF-8.
     pub(crate) fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
         let mut record = record.clone();
         record["data"] = String::from_utf8_lossy(data).into();

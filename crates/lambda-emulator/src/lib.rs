@@ -47,6 +47,8 @@ pub use filter::FilterError;
 pub use mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
 pub use pool::{Function, FunctionCounts, FunctionObserver, StartError};
 pub use process::{Exit, LineSink, LiveEnvironments, Process};
-pub use rabbitmq::{Endpoint, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RabbitmqObserver};
+pub use rabbitmq::{
+    BrokerEndpoint, ConnectError, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RabbitmqObserver,
+};
 pub use sqs::{CONCURRENT_BATCHES_START, SqsApi, SqsMapping, SqsMappingSpec};
 pub use sqs_client::{EndpointError, RemoteSqs, SqsClient};

@@ -231,7 +231,7 @@ fn permits(spec: &FunctionSpec) -> u32 {
     u32::try_from(spec.concurrency.max().min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
 }
 
-/// Two per core: starting a process is partly waiting.
+/// Returns how many environments start at a time: two per core, because starting a process is partly waiting.
 fn starts_max() -> usize {
     2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -55,8 +55,8 @@ impl Process {
         Process::spawn_with_stdin(command, live, lines)
     }
 
-    /// Like [`spawn`](Self::spawn), with a standard input that stays silent and ends with this program, however it
-    /// ends.
+    /// Starts the command like [`spawn`](Self::spawn), with a standard input that is closed when this program ends,
+    /// however it ends.
     pub fn spawn_attended(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::piped());
         Process::spawn_with_stdin(command, live, lines)

@@ -32,7 +32,7 @@ use crate::environment::Invocation;
 use crate::filter::{FilterError, Filters};
 use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, Stop};
 use delivery::{Batch, Delivery};
-pub use endpoint::Endpoint;
+pub use endpoint::{BrokerEndpoint, ConnectError};
 
 /// The longest pause before a reconnect, so that a restarted broker is found soon.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ pub struct RabbitmqMappingSpec {
     /// The queue's name.
     pub queue: String,
     /// The broker of the queue.
-    pub endpoint: Endpoint,
+    pub endpoint: BrokerEndpoint,
     /// The `eventSourceArn` of the event.
     pub broker_arn: String,
     /// The most messages per invocation.
@@ -332,7 +332,7 @@ impl<I: Invoke> Worker<I> {
 impl Session {
     async fn open(spec: &RabbitmqMappingSpec) -> Result<Self, String> {
         let name = format!("mapping of {} to {}", spec.queue, spec.function);
-        let connection = spec.endpoint.connect(&name).await?;
+        let connection = spec.endpoint.connect(&name).await.map_err(|error| error.to_string())?;
         // A broker that has just started may never answer a consumer.
         let consumes = timeout(CONSUME_TIME_MAX, Self::consume(&connection, spec)).await;
         let reason = match consumes {

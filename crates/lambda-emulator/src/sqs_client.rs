@@ -45,10 +45,10 @@ impl SqsClient {
 /// SQS at a plain-HTTP endpoint that does not verify signatures, such as LocalStack. Clones share the connections.
 #[derive(Clone)]
 pub struct RemoteSqs {
-    inner: Arc<Endpoint>,
+    inner: Arc<SqsEndpoint>,
 }
 
-struct Endpoint {
+struct SqsEndpoint {
     client: Client<HttpConnector, Full<Bytes>>,
     url: Uri,
     /// Well-formed, because LocalStack reads the Region from it; the signature is a placeholder.
@@ -81,7 +81,7 @@ impl RemoteSqs {
             "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/sqs/aws4_request, SignedHeaders=host, Signature=0"
         );
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { inner: Arc::new(Endpoint { client, url, authorization }) })
+        Ok(Self { inner: Arc::new(SqsEndpoint { client, url, authorization }) })
     }
 
     /// Runs one action over AWS JSON 1.0.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sqs_emulator::Sqs;
 use tokio::net::TcpListener;
 
-use crate::secrets::{SecretError, SecretLookup, SecretVersions};
+use crate::secrets::{SecretLookup, SecretVersions, SecretsManagerError};
 
 /// The largest request to Secrets Manager: a secret is 64 KiB at most, each character escaped as six, and room for
 /// the rest.
@@ -56,8 +56,10 @@ async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, ne
             answer_json("application/x-amz-json-1.1", "com.amazonaws.secretsmanager", answer)
         }
         None => {
-            let error =
-                SecretError::new("UnknownOperationException", format!("{target} is not supported. {SUPPORTED}"));
+            let error = SecretsManagerError::new(
+                "UnknownOperationException",
+                format!("{target} is not supported. {SUPPORTED}"),
+            );
             answer_json("application/x-amz-json-1.0", "com.amazon.coral.service", Err(error))
         }
     };
@@ -67,14 +69,14 @@ async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, ne
     response
 }
 
-async fn read(request: Request) -> Result<Value, SecretError> {
-    let unreadable = |reason: String| SecretError::new("SerializationException", reason);
+async fn read(request: Request) -> Result<Value, SecretsManagerError> {
+    let unreadable = |reason: String| SecretsManagerError::new("SerializationException", reason);
     let body = to_bytes(request.into_body(), REQUEST_BYTES_MAX).await;
     let body = body.map_err(|error| unreadable(format!("cannot read the body: {error}")))?;
     serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))
 }
 
-fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value, SecretError>) -> Response {
+fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value, SecretsManagerError>) -> Response {
     let mut response = match answer {
         Ok(output) => output.to_string().into_response(),
         Err(error) => {

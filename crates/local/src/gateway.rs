@@ -19,7 +19,7 @@ use axum::serve::Listener;
 use tokio::net::TcpListener;
 
 use exchange::Gateway;
-pub(crate) use exchange::{Exchange, Integration, Observer};
+pub(crate) use exchange::{ExchangeObserver, HttpExchange, Integration};
 pub use exchange::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
 pub(crate) use routes::RouteTable;
 
@@ -30,7 +30,7 @@ pub(crate) use routes::RouteTable;
 pub(crate) async fn serve(
     mut listener: TcpListener,
     routes: RouteTable<Integration>,
-    observer: Observer,
+    observer: ExchangeObserver,
     patience: Patience,
 ) -> std::io::Result<()> {
     let port = TcpListener::local_addr(&listener)?.port();

@@ -37,7 +37,7 @@ const STEPS_MAX: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 #[allow(missing_docs)] // Field names describe the fields.
-pub enum Step {
+pub enum MessageStep {
     /// The broker stored it.
     Accepted { queue: String },
     /// It was sent again, and the queue kept one copy.
@@ -64,7 +64,7 @@ pub enum Step {
     Purged { queue: String },
 }
 
-impl Step {
+impl MessageStep {
     fn is_dead_lettered(&self) -> bool {
         matches!(self, Self::DeadLettered { .. })
     }
@@ -89,7 +89,7 @@ impl Step {
 }
 
 /// Writes the step's details for a line on the terminal.
-impl fmt::Display for Step {
+impl fmt::Display for MessageStep {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted { queue } | Self::Redriven { queue } => write!(out, "into {queue}"),
@@ -109,7 +109,7 @@ impl fmt::Display for Step {
 }
 
 /// Receives every step as it is recorded.
-pub(crate) type StepObserver = Arc<dyn Fn(&str, &Step) + Send + Sync>;
+pub(crate) type StepObserver = Arc<dyn Fn(&str, &MessageStep) + Send + Sync>;
 
 /// The logs of all messages. Clones share them.
 #[derive(Clone)]
@@ -133,7 +133,7 @@ struct State {
 /// The log of one message.
 #[derive(Default)]
 struct MessageLog {
-    steps: Vec<(OffsetDateTime, Step)>,
+    steps: Vec<(OffsetDateTime, MessageStep)>,
     /// The message was sent, and its sender has no answer yet.
     unanswered: bool,
 }
@@ -141,14 +141,14 @@ struct MessageLog {
 impl MessageLog {
     /// Returns the last step that changed the message's state.
     fn state(&self) -> &'static str {
-        let last = self.steps.iter().rev().find(|(_, step)| *step != Step::Repeated);
+        let last = self.steps.iter().rev().find(|(_, step)| *step != MessageStep::Repeated);
         last.map_or("unknown", |(_, step)| step.name())
     }
 
     /// Inserts `accepted` as the first step if a delivery was recorded before it; returns whether it did.
-    fn put_first(&mut self, accepted: &Step) -> bool {
+    fn put_first(&mut self, accepted: &MessageStep) -> bool {
         match self.steps.first() {
-            Some((at, first)) if !matches!(first, Step::Accepted { .. }) => {
+            Some((at, first)) if !matches!(first, MessageStep::Accepted { .. }) => {
                 self.steps.insert(0, (*at, accepted.clone()));
                 true
             }
@@ -156,7 +156,7 @@ impl MessageLog {
         }
     }
 
-    fn last(&self) -> Option<&Step> {
+    fn last(&self) -> Option<&MessageStep> {
         self.steps.last().map(|(_, step)| step)
     }
 }
@@ -176,9 +176,9 @@ impl Journal {
                 if self.inner.dead_letter_queues.contains(&**queue) {
                     let reason =
                         attributes.get(REASON).map_or("sent there without a reason", String::as_str).to_owned();
-                    self.record(&id, Step::DeadLettered { queue: queue.to_string(), reason });
+                    self.record(&id, MessageStep::DeadLettered { queue: queue.to_string(), reason });
                 } else {
-                    self.record(&id, Step::Accepted { queue: queue.to_string() });
+                    self.record(&id, MessageStep::Accepted { queue: queue.to_string() });
                     if let Some(log) = self.state().logs.get_mut(&id) {
                         log.unanswered = true;
                     }
@@ -187,20 +187,23 @@ impl Journal {
             // `sluicegate dlq` hides a dead letter while it shows it: not a retry.
             QueueEvent::VisibilityChanged { queue, .. } if self.inner.dead_letter_queues.contains(&**queue) => {}
             QueueEvent::VisibilityChanged { message_id, body, timeout_s, .. } => {
-                self.record(&identify(body, message_id), Step::Retrying { visible_in_s: *timeout_s });
+                self.record(&identify(body, message_id), MessageStep::Retrying { visible_in_s: *timeout_s });
             }
             QueueEvent::DeadLettered { message_id, body, receive_count, target, .. } => {
                 let reason = format!("receives exhausted ({receive_count})");
-                self.record(&identify(body, message_id), Step::DeadLettered { queue: target.to_string(), reason });
+                self.record(
+                    &identify(body, message_id),
+                    MessageStep::DeadLettered { queue: target.to_string(), reason },
+                );
             }
             QueueEvent::Moved { message_id, body, target, .. } => {
-                self.record(&identify(body, message_id), Step::Redriven { queue: target.to_string() });
+                self.record(&identify(body, message_id), MessageStep::Redriven { queue: target.to_string() });
             }
             QueueEvent::Expired { queue, message_id, body, .. } => {
-                self.record(&identify(body, message_id), Step::Expired { queue: queue.to_string() });
+                self.record(&identify(body, message_id), MessageStep::Expired { queue: queue.to_string() });
             }
             QueueEvent::Purged { queue, message_id, body, .. } => {
-                self.record(&identify(body, message_id), Step::Purged { queue: queue.to_string() });
+                self.record(&identify(body, message_id), MessageStep::Purged { queue: queue.to_string() });
             }
             // The mapping reports these with the function's name.
             QueueEvent::Received { .. } | QueueEvent::Deleted { .. } => {}
@@ -213,13 +216,15 @@ impl Journal {
         let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
         let step = if queue.ends_with(DEAD_LETTER_QUEUE_SUFFIX) {
             let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
-            Step::DeadLettered { queue: queue.clone(), reason }
+            MessageStep::DeadLettered { queue: queue.clone(), reason }
         } else if let Some(visible_in_s) = retry_delay_s(queue) {
-            Step::Retrying { visible_in_s }
-        } else if self.state().logs.get(&id).and_then(MessageLog::last).is_some_and(Step::is_dead_lettered) {
-            Step::Redriven { queue: queue.clone() }
+            MessageStep::Retrying { visible_in_s }
+        } else if self.state().logs.get(&id).and_then(MessageLog::last).is_some_and(MessageStep::is_dead_lettered) {
+            MessageStep::Redriven { queue: queue.clone() }
         } else if message.is_copy && message.exchange.is_empty() {
-            Step::Returned { reason: "the function did not begin with it in time and published it again".to_owned() }
+            MessageStep::Returned {
+                reason: "the function did not begin with it in time and published it again".to_owned(),
+            }
         } else {
             return self.published_new(&id, message.queues.join(", "));
         };
@@ -228,7 +233,7 @@ impl Journal {
 
     /// Records a new message, whose trace may come after its delivery, and before or after the sender's answer.
     fn published_new(&self, id: &str, queue: String) {
-        let accepted = Step::Accepted { queue };
+        let accepted = MessageStep::Accepted { queue };
         let mut state = self.state();
         let is_late = state.logs.get_mut(id).is_some_and(|log| log.put_first(&accepted));
         drop(state);
@@ -249,23 +254,30 @@ impl Journal {
         let (queue, function) = (message.queue.to_string(), message.function.to_string());
         match event {
             MappingEvent::Delivered(_) => {
-                self.record(&id, Step::Delivered { queue, function, receive_count: message.receive_count });
+                self.record(&id, MessageStep::Delivered { queue, function, receive_count: message.receive_count });
             }
             MappingEvent::Done(_) => {
                 // A function that rejects a message stores it in the dead-letter queue itself, then succeeds. On
                 // RabbitMQ it also republishes messages to retry and messages it did not start.
                 let settles_otherwise = |last: &_| {
-                    matches!(last, Step::DeadLettered { .. } | Step::Retrying { .. } | Step::Returned { .. })
+                    matches!(
+                        last,
+                        MessageStep::DeadLettered { .. } | MessageStep::Retrying { .. } | MessageStep::Returned { .. }
+                    )
                 };
-                self.record_unless(&id, Step::Done, settles_otherwise);
+                self.record_unless(&id, MessageStep::Done, settles_otherwise);
             }
             MappingEvent::Returned { .. } => {
-                let step = Step::Returned { reason: format!("{function} listed it as failed") };
-                self.record_unless(&id, step, |last| matches!(last, Step::Retrying { .. }));
+                let step = MessageStep::Returned { reason: format!("{function} listed it as failed") };
+                self.record_unless(&id, step, |last| matches!(last, MessageStep::Retrying { .. }));
             }
-            MappingEvent::FilteredOut(_) => self.record(&id, Step::FilteredOut { queue, function }),
-            MappingEvent::Dropped { reason, .. } => self.record(&id, Step::Dropped { queue, reason: reason.clone() }),
-            MappingEvent::BatchFailed { reason, .. } => self.record(&id, Step::Returned { reason: reason.clone() }),
+            MappingEvent::FilteredOut(_) => self.record(&id, MessageStep::FilteredOut { queue, function }),
+            MappingEvent::Dropped { reason, .. } => {
+                self.record(&id, MessageStep::Dropped { queue, reason: reason.clone() })
+            }
+            MappingEvent::BatchFailed { reason, .. } => {
+                self.record(&id, MessageStep::Returned { reason: reason.clone() })
+            }
         }
     }
 
@@ -275,7 +287,7 @@ impl Journal {
         let mut state = self.state();
         let log = state.logs.get_mut(id);
         let (is_new, mut is_known, mut is_late) = (log.is_none(), false, false);
-        let accepted = remote.map(|queue| Step::Accepted { queue: queue.to_owned() });
+        let accepted = remote.map(|queue| MessageStep::Accepted { queue: queue.to_owned() });
         if let Some(log) = log {
             is_known = std::mem::take(&mut log.unanswered);
             is_late = !is_known && accepted.as_ref().is_some_and(|accepted| log.put_first(accepted));
@@ -285,7 +297,7 @@ impl Journal {
             _ if is_known => {}
             Some(accepted) if is_late => (self.inner.observer)(id, &accepted),
             Some(accepted) if is_new => self.record(id, accepted),
-            _ => self.record(id, Step::Repeated),
+            _ => self.record(id, MessageStep::Repeated),
         }
     }
 
@@ -304,11 +316,11 @@ impl Journal {
         newest.map(|id| json!({ "id": id, "state": state.logs.get(id).map(MessageLog::state) })).collect()
     }
 
-    fn record(&self, id: &str, step: Step) {
+    fn record(&self, id: &str, step: MessageStep) {
         self.record_unless(id, step, |_| false);
     }
 
-    fn record_unless(&self, id: &str, step: Step, is_redundant_after: impl Fn(&Step) -> bool) {
+    fn record_unless(&self, id: &str, step: MessageStep, is_redundant_after: impl Fn(&MessageStep) -> bool) {
         {
             let mut state = self.state();
             if !state.logs.contains_key(id) {
@@ -336,7 +348,7 @@ impl Journal {
     }
 }
 
-fn step_json(at: OffsetDateTime, step: &Step) -> Value {
+fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
     let mut value = serde_json::to_value(step).unwrap_or_default();
     let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
     value["at"] = at.format(&Rfc3339).unwrap_or_default().into();

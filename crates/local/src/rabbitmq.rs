@@ -6,9 +6,9 @@ mod node;
 mod topology;
 mod tracer;
 
-pub(crate) use broker::{Broker, RunningBroker, declare};
 pub use broker::{BrokerChoice, BrokerError};
+pub(crate) use broker::{PlannedBroker, RunningBroker, declare};
 pub(crate) use counts::QueueCounts;
-pub use node::{Node, NodeError};
+pub use node::{NodeError, RabbitmqNode};
 pub use topology::{TOPOLOGY_FILE, TopologyError, read_topology};
 pub(crate) use tracer::{Published, Tracer};

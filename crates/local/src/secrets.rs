@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use sluicegate_sam::{REGION, SecretPlan};
 
 pub use versions::SecretLookup;
-pub(crate) use versions::{SecretError, SecretVersions};
+pub(crate) use versions::{SecretVersions, SecretsManagerError};
 
 /// The API key for every operation; its principal is `dev`.
 pub const API_KEY: &str = "dev-key";

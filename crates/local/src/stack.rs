@@ -35,7 +35,7 @@ use crate::{
     gateway::{self, Integration, Patience, RouteTable},
     journal::Journal,
     metrics::Metrics,
-    rabbitmq::{Broker, read_topology},
+    rabbitmq::{PlannedBroker, read_topology},
     secrets,
     terminal::Terminal,
 };
@@ -73,7 +73,7 @@ impl Stack {
         let text = std::fs::read_to_string(&options.template)
             .map_err(|source| StackError::Template { path: options.template.clone(), source })?;
         let mut ports = Ports::open(&options).await?;
-        let broker = options.rabbitmq.as_ref().map(Broker::choose).transpose()?;
+        let broker = options.rabbitmq.as_ref().map(PlannedBroker::choose).transpose()?;
         if let Some(broker) = &broker {
             ports.addresses.rabbitmq = Some(broker.public_url());
             let management = broker.endpoint().management();
@@ -241,7 +241,13 @@ impl Stack {
         mapping.map(Some).map_err(|error| StackError::Filter { queue: queue.name.clone(), error })
     }
 
-    fn open_gateway(&mut self, listener: TcpListener, plan: &Plan, terminal: &Terminal, observer: gateway::Observer) {
+    fn open_gateway(
+        &mut self,
+        listener: TcpListener,
+        plan: &Plan,
+        terminal: &Terminal,
+        observer: gateway::ExchangeObserver,
+    ) {
         self.routes = plan.routes.iter().map(|route| route.key.clone()).collect();
         let integrations = plan.routes.iter().filter_map(|route| {
             let function = self.functions.get(&route.function)?.clone();
@@ -272,7 +278,7 @@ fn emulated(base_url: &str, journal: &Journal) -> Sqs {
 }
 
 /// Returns the gateway's observer: prints each answer and passes on the message id of a 202.
-fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> gateway::Observer {
+fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> gateway::ExchangeObserver {
     #[derive(Deserialize)]
     struct Accepted {
         id: String,

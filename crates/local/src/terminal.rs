@@ -3,16 +3,15 @@
 //! Lines go to a sink of the caller; colours are a property of the sink. Payloads are never printed. A function's own
 //! lines about a successful request or delivery are left out, because they repeat the stack's.
 
-use std::{fmt::Display, sync::Arc};
+use std::fmt::Display;
 
 use http::StatusCode;
 use serde::Deserialize;
 use time::{OffsetDateTime, macros::format_description};
 
-use crate::{gateway::Exchange, journal::Step};
+pub use sluicegate_lambda_emulator::LineSink;
 
-/// Receives finished lines, without line ends.
-pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
+use crate::{gateway::HttpExchange, journal::MessageStep};
 
 /// Writes lines to the terminal. Clones share the sink.
 #[derive(Clone)]
@@ -63,7 +62,7 @@ impl Terminal {
     }
 
     /// Writes an answered request, with the code of a refusal.
-    pub fn request(&self, exchange: &Exchange<'_>) {
+    pub fn request(&self, exchange: &HttpExchange<'_>) {
         #[derive(Deserialize)]
         struct Problem {
             code: String,
@@ -82,14 +81,17 @@ impl Terminal {
     }
 
     /// Writes a step of a message.
-    pub fn step(&self, id: &str, step: &Step) {
+    pub fn step(&self, id: &str, step: &MessageStep) {
         let colour = match step {
-            Step::Accepted { .. } | Step::Done | Step::Redriven { .. } => Colour::Green,
-            Step::Delivered { .. } | Step::Repeated => Colour::Blue,
-            Step::Retrying { .. } | Step::Returned { .. } | Step::FilteredOut { .. } => Colour::Yellow,
-            Step::DeadLettered { .. } | Step::Dropped { .. } | Step::Expired { .. } | Step::Purged { .. } => {
-                Colour::Red
+            MessageStep::Accepted { .. } | MessageStep::Done | MessageStep::Redriven { .. } => Colour::Green,
+            MessageStep::Delivered { .. } | MessageStep::Repeated => Colour::Blue,
+            MessageStep::Retrying { .. } | MessageStep::Returned { .. } | MessageStep::FilteredOut { .. } => {
+                Colour::Yellow
             }
+            MessageStep::DeadLettered { .. }
+            | MessageStep::Dropped { .. }
+            | MessageStep::Expired { .. }
+            | MessageStep::Purged { .. } => Colour::Red,
         };
         let name = self.paint(colour, &format!("{:>13}", step.name()));
         let line = format!("{} {name} {} {step}", self.time(), id.escape_debug());

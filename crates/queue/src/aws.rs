@@ -37,18 +37,18 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Variables are missing, or the endpoint is not an http(s) URL.
-pub fn sdk_config(lookup: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, ConfigError> {
+pub fn sdk_config(lookup: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, AwsConfigError> {
     let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION"));
     let (key, secret) = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"));
     let (Some(region), Some(key), Some(secret)) = (&region, &key, &secret) else {
         let needed = [("AWS_REGION", region), ("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret)];
         let missing = needed.into_iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
-        return Err(ConfigError::Missing(missing));
+        return Err(AwsConfigError::Missing(missing));
     };
     let endpoint = get("AWS_ENDPOINT_URL_SQS").or_else(|| get("AWS_ENDPOINT_URL"));
     if endpoint.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-        return Err(ConfigError::Endpoint);
+        return Err(AwsConfigError::Endpoint);
     }
     let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "environment");
     let http_client = aws_smithy_http_client::Builder::new()
@@ -75,7 +75,7 @@ pub fn sdk_config(lookup: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, 
 
 /// An incomplete or invalid AWS environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
+pub enum AwsConfigError {
     /// These variables are not set or empty.
     #[error("not set: {}", .0.join(", "))]
     Missing(Vec<&'static str>),

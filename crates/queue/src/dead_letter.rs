@@ -1,6 +1,9 @@
 //! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ. The consumer
 //! writes them when it dead-letters a message, and the dead-letter tool reads them.
 
+/// Receives after which a message is dead-lettered by default, as on the queues of `template.yaml`.
+pub const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
+
 /// The reason for dead-lettering, at most [`REASON_CHARS_MAX`] characters. Only on messages in a dead-letter queue.
 pub const REASON: &str = "sluicegate-reason";
 /// See [`REASON`].

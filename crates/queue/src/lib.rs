@@ -1,4 +1,4 @@
-//! Sends envelopes to a queue, and reports what the caller may conclude from the result.
+//! Sends envelopes to a queue. A result states what the caller may conclude: stored, not sent, unknown or refused.
 //!
 //! A [`Receipt`] proves that the broker stored the message. A [`SendError`] says whether the message is not on the
 //! queue, may be on it, or cannot get there.

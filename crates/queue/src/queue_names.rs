@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ladder_is_read_and_the_next_longer_step_taken() {
+    fn retry_delays_are_parsed_and_the_next_longer_one_is_chosen() {
         let retry_delays = RetryDelays::parse("1, 5,60").unwrap();
         for (delay_ms, step, nearest) in
             [(0, Some(1), 1), (1_000, Some(1), 1), (1_001, Some(5), 5), (60_000, Some(60), 60), (60_001, None, 60)]

@@ -68,4 +68,4 @@ pub use config::SqsConfig;
 pub use error::{ApiError, ErrorKind};
 pub use event::QueueEvent;
 pub use server::{router, serve};
-pub use service::{Observer, Sqs};
+pub use service::{QueueObserver, Sqs};

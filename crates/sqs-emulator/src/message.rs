@@ -127,12 +127,12 @@ fn check_fifo_id(parameter: &str, id: Option<&str>) -> Result<(), ApiError> {
 
 /// The attributes that a `ReceiveMessage` requests.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedAttributes {
     pub(crate) system: Vec<String>,
     pub(crate) user: Vec<String>,
 }
 
-impl Wanted {
+impl RequestedAttributes {
     fn wants_system(&self, name: &str) -> bool {
         self.system.iter().any(|wanted| wanted == "All" || wanted == name)
     }
@@ -151,7 +151,7 @@ impl Wanted {
 
 /// Returns a message in `ReceiveMessage`'s answer. The attribute MD5 covers the returned attributes, which clients can
 /// check.
-pub(crate) fn render(message: &Message, handle: String, wanted: &Wanted, sender_id: &str) -> Value {
+pub(crate) fn render(message: &Message, handle: String, wanted: &RequestedAttributes, sender_id: &str) -> Value {
     let mut out = Map::new();
     out.insert("MessageId".into(), message.id.as_ref().into());
     out.insert("ReceiptHandle".into(), handle.into());

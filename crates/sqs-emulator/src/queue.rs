@@ -16,7 +16,7 @@ use crate::fifo::{Groups, Window};
 use crate::limits::{IN_FLIGHT_MAX, VISIBILITY_S};
 use crate::message::Message;
 use crate::queue_attributes::QueueAttributes;
-use crate::receipt::Receipt;
+use crate::receipt::ReceiptHandle;
 
 /// The first sequence number: all have 20 digits, as in SQS.
 const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
@@ -34,7 +34,7 @@ pub(crate) struct Queue {
     /// Wakes waiting receives after a change.
     pub(crate) changed: Arc<Notify>,
     pub(crate) sent_before: Window<DeduplicationKey, FirstSend>,
-    attempts: Window<String, Vec<Receipt>>,
+    attempts: Window<String, Vec<ReceiptHandle>>,
     instance: u64,
     serials: u64,
     receives: u64,
@@ -54,7 +54,7 @@ pub(crate) type FirstSend = (Arc<str>, u64);
 #[derive(Debug)]
 struct Slot {
     message: Message,
-    state: State,
+    state: MessageState,
     /// Receives from this queue, which its redrive policy counts.
     receives_here: u32,
     /// The latest receive; older handles delete nothing.
@@ -62,7 +62,7 @@ struct Slot {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum MessageState {
     Delayed { until: EpochMs },
     Ready { since: EpochMs },
     InFlight { until: EpochMs, received_at: EpochMs, changed: bool },
@@ -178,7 +178,7 @@ impl Queue {
             self.delayed.insert((until, serial));
         }
         self.by_age.insert((message.sent_at, serial));
-        let state = if is_ready { State::Ready { since: now } } else { State::Delayed { until } };
+        let state = if is_ready { MessageState::Ready { since: now } } else { MessageState::Delayed { until } };
         self.slots.insert(serial, Slot { message, state, receives_here: 0, receive: 0 });
         self.changed.notify_waiters();
         sequence
@@ -234,9 +234,9 @@ impl Queue {
     fn replay(&mut self, wanted: &Receive, until: EpochMs, now: EpochMs) -> Option<Vec<(Message, String)>> {
         let id = wanted.attempt_id.as_ref()?;
         let receipts = self.attempts.get(id, now)?.clone();
-        let is_untouched = |receipt: &Receipt| {
+        let is_untouched = |receipt: &ReceiptHandle| {
             self.slots.get(&receipt.serial).is_some_and(|slot| {
-                slot.receive == receipt.receive && matches!(slot.state, State::InFlight { changed: false, .. })
+                slot.receive == receipt.receive && matches!(slot.state, MessageState::InFlight { changed: false, .. })
             })
         };
         if !receipts.iter().all(is_untouched) {
@@ -249,7 +249,7 @@ impl Queue {
     }
 
     /// Returns the ready message to deliver next. A FIFO queue delivers as many as possible of the last group.
-    fn next(&self, last: Option<Receipt>) -> Option<u64> {
+    fn next(&self, last: Option<ReceiptHandle>) -> Option<u64> {
         match &self.order {
             Order::Standard(ready) => ready.first().map(|(_, serial)| *serial),
             Order::Fifo(groups) => {
@@ -262,27 +262,27 @@ impl Queue {
         }
     }
 
-    fn deliver(&mut self, serial: u64, until: EpochMs, now: EpochMs) -> Receipt {
+    fn deliver(&mut self, serial: u64, until: EpochMs, now: EpochMs) -> ReceiptHandle {
         self.receives += 1;
         if let Some(slot) = self.slots.get_mut(&serial) {
             match (&mut self.order, slot.state) {
-                (Order::Standard(ready), State::Ready { since }) => {
+                (Order::Standard(ready), MessageState::Ready { since }) => {
                     ready.remove(&(since, serial));
                 }
                 (Order::Fifo(groups), _) => groups.set(&group_of(&slot.message), serial, false),
                 _ => {}
             }
-            slot.state = State::InFlight { until, received_at: now, changed: false };
+            slot.state = MessageState::InFlight { until, received_at: now, changed: false };
             slot.receives_here += 1;
             slot.receive = self.receives;
             slot.message.receive_count += 1;
             slot.message.first_received_at.get_or_insert(now);
             self.in_flight.insert((until, serial));
         }
-        Receipt { queue: self.instance, serial, receive: self.receives }
+        ReceiptHandle { queue: self.instance, serial, receive: self.receives }
     }
 
-    fn delivered(&self, receipt: Receipt) -> Option<(Message, String)> {
+    fn delivered(&self, receipt: ReceiptHandle) -> Option<(Message, String)> {
         Some((self.slots.get(&receipt.serial)?.message.clone(), receipt.encode()))
     }
 
@@ -293,10 +293,10 @@ impl Queue {
     /// `ReceiptHandleIsInvalid` if the handle is not from this queue; `InvalidParameterValue` on a FIFO queue after the
     /// visibility timeout.
     pub(crate) fn delete(&mut self, handle: &str) -> Result<Option<Message>, ApiError> {
-        let receipt = Receipt::decode(handle, self.instance)?;
+        let receipt = ReceiptHandle::decode(handle, self.instance)?;
         let Some(slot) = self.slots.get(&receipt.serial) else { return Ok(None) };
         let is_newest = slot.receive == receipt.receive;
-        let is_in_flight = matches!(slot.state, State::InFlight { .. });
+        let is_in_flight = matches!(slot.state, MessageState::InFlight { .. });
         if self.attributes.fifo && !(is_newest && is_in_flight) {
             return Err(bad_handle(handle, "The receipt handle has expired."));
         }
@@ -320,13 +320,13 @@ impl Queue {
         timeout_s: u32,
         now: EpochMs,
     ) -> Result<Option<Message>, ApiError> {
-        let receipt = Receipt::decode(handle, self.instance)?;
+        let receipt = ReceiptHandle::decode(handle, self.instance)?;
         let fifo = self.attributes.fifo;
         let works = |slot: &&Slot| !fifo || slot.receive == receipt.receive;
         let slot = self.slots.get(&receipt.serial).filter(works).ok_or_else(|| {
             bad_handle(handle, "Message does not exist or is not available for visibility timeout change.")
         })?;
-        let State::InFlight { received_at, .. } = slot.state else {
+        let MessageState::InFlight { received_at, .. } = slot.state else {
             if fifo {
                 return Err(ApiError::new(ErrorKind::MessageNotInflight, "The specified message isn't in flight."));
             }
@@ -376,7 +376,7 @@ impl Queue {
             for (_, serial) in std::mem::take(&mut self.delayed) {
                 let Some(slot) = self.slots.get_mut(&serial) else { continue };
                 let until = slot.message.sent_at.saturating_add(delay_ms);
-                slot.state = State::Delayed { until };
+                slot.state = MessageState::Delayed { until };
                 self.delayed.insert((until, serial));
             }
         }
@@ -385,19 +385,19 @@ impl Queue {
 
     fn set_visible_at(&mut self, serial: u64, until: EpochMs, changed: bool) {
         let Some(slot) = self.slots.get_mut(&serial) else { return };
-        if let State::InFlight { until: old, received_at, .. } = slot.state {
+        if let MessageState::InFlight { until: old, received_at, .. } = slot.state {
             self.in_flight.remove(&(old, serial));
             self.in_flight.insert((until, serial));
-            slot.state = State::InFlight { until, received_at, changed };
+            slot.state = MessageState::InFlight { until, received_at, changed };
         }
     }
 
     fn make_ready(&mut self, serial: u64, since: EpochMs) {
         let Some(slot) = self.slots.get_mut(&serial) else { return };
         match slot.state {
-            State::Ready { .. } => return,
-            State::Delayed { until } => self.delayed.remove(&(until, serial)),
-            State::InFlight { until, .. } => self.in_flight.remove(&(until, serial)),
+            MessageState::Ready { .. } => return,
+            MessageState::Delayed { until } => self.delayed.remove(&(until, serial)),
+            MessageState::InFlight { until, .. } => self.in_flight.remove(&(until, serial)),
         };
         match &mut self.order {
             Order::Standard(ready) => {
@@ -405,7 +405,7 @@ impl Queue {
             }
             Order::Fifo(groups) => groups.set(&group_of(&slot.message), serial, true),
         }
-        slot.state = State::Ready { since };
+        slot.state = MessageState::Ready { since };
     }
 
     /// Removes a message in any state.
@@ -413,12 +413,12 @@ impl Queue {
         let Slot { message, state, .. } = self.slots.remove(&serial)?;
         self.by_age.remove(&(message.sent_at, serial));
         match state {
-            State::Delayed { until } => self.delayed.remove(&(until, serial)),
-            State::InFlight { until, .. } => self.in_flight.remove(&(until, serial)),
-            State::Ready { .. } => true,
+            MessageState::Delayed { until } => self.delayed.remove(&(until, serial)),
+            MessageState::InFlight { until, .. } => self.in_flight.remove(&(until, serial)),
+            MessageState::Ready { .. } => true,
         };
         match (&mut self.order, state) {
-            (Order::Standard(ready), State::Ready { since }) => {
+            (Order::Standard(ready), MessageState::Ready { since }) => {
                 ready.remove(&(since, serial));
             }
             (Order::Standard(_), _) => {}

@@ -7,7 +7,7 @@ use crate::error::{ApiError, ErrorKind};
 
 /// The contents of a receipt handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
+pub(crate) struct ReceiptHandle {
     /// The queue's instance: a queue created later with the same name has another.
     pub(crate) queue: u64,
     /// The message in that queue.
@@ -16,7 +16,7 @@ pub(crate) struct Receipt {
     pub(crate) receive: u64,
 }
 
-impl Receipt {
+impl ReceiptHandle {
     pub(crate) fn encode(self) -> String {
         BASE64.encode(format!("{:016x}:{:x}:{:x}", self.queue, self.serial, self.receive))
     }
@@ -32,9 +32,9 @@ impl Receipt {
     }
 }
 
-fn parse(handle: &str) -> Option<Receipt> {
+fn parse(handle: &str) -> Option<ReceiptHandle> {
     let text = String::from_utf8(BASE64.decode(handle).ok()?).ok()?;
     let mut parts = text.split(':').map(|part| u64::from_str_radix(part, 16).ok());
-    let receipt = Receipt { queue: parts.next()??, serial: parts.next()??, receive: parts.next()?? };
+    let receipt = ReceiptHandle { queue: parts.next()??, serial: parts.next()??, receive: parts.next()?? };
     parts.next().is_none().then_some(receipt)
 }

@@ -3,7 +3,7 @@
 //! `POST /` with `X-Amz-Target: AmazonSQS.<Action>` uses AWS JSON 1.0. A form or a URL with `Action=<Action>` uses
 //! the Query protocol of older tools, which also reaches STS's `GetCallerIdentity`. Signatures are not verified;
 //! Region and account come from the credential scope. Any other request is refused in its own protocol, with a text
-//! that lists what is supported.
+//! that lists the supported services.
 
 mod query;
 
@@ -212,20 +212,13 @@ mod tests {
 
     /// Posts one request; returns status, query error header and body.
     async fn post(target: &str, body: &'static str) -> (u16, String, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let server = tokio::spawn(serve(listener, Sqs::new(Clock::system(), SqsConfig::default())));
-        let mut request = Request::post(url);
+        let mut request = Request::post("/");
         if !target.is_empty() {
             request = request.header("x-amz-target", target);
         }
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
-        let (head, body) = response.into_parts();
+        let (head, body) = exchange(request.body(Body::from(body)).unwrap()).await;
         let code = head.headers.get("x-amzn-query-error").map(|value| value.to_str().unwrap().to_owned());
-        let body = body.collect().await.unwrap().to_bytes();
-        server.abort();
-        (head.status.as_u16(), code.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap())
+        (head.status.as_u16(), code.unwrap_or_default(), body)
     }
 
     async fn check(target: &str, body: &'static str, status: u16, code: &str, contains: &str) {
@@ -297,8 +290,14 @@ mod tests {
         assert!(status == 400 && answer.contains("NonExistentQueue"), "the path names the queue: {answer}");
     }
 
+    /// Sends one request to a new service; returns status and body.
+    async fn route(request: Request<Body>) -> (u16, String) {
+        let (head, body) = exchange(request).await;
+        (head.status.as_u16(), body)
+    }
+
     /// Sends one request to a new service.
-    async fn route(mut request: Request<Body>) -> (u16, String) {
+    async fn exchange(mut request: Request<Body>) -> (http::response::Parts, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{}", listener.local_addr().unwrap(), request.uri());
         *request.uri_mut() = url.parse().unwrap();
@@ -308,6 +307,6 @@ mod tests {
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         server.abort();
-        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+        (head, String::from_utf8(body.to_vec()).unwrap())
     }
 }

@@ -17,7 +17,7 @@ use crate::event::QueueEvent;
 
 /// Receives every event before the call that caused it returns. It must return quickly, not block, and not call the
 /// service.
-pub type Observer = Arc<dyn Fn(&QueueEvent) + Send + Sync>;
+pub type QueueObserver = Arc<dyn Fn(&QueueEvent) + Send + Sync>;
 
 /// The service. Clones share the queues.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub struct Sqs {
 struct Inner {
     clock: Clock,
     engine: Mutex<Engine>,
-    observers: RwLock<Vec<Observer>>,
+    observers: RwLock<Vec<QueueObserver>>,
     /// Events for the observers, in order, as they are pushed under the engine's lock.
     outbox: Mutex<VecDeque<QueueEvent>>,
     /// Held while the observers run, so that they receive one event at a time.
@@ -60,7 +60,7 @@ impl Sqs {
     }
 
     /// Adds an observer, which receives every event from now on.
-    pub fn observe(&self, observer: Observer) {
+    pub fn observe(&self, observer: QueueObserver) {
         self.inner.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
@@ -72,7 +72,7 @@ impl Sqs {
         self.call_as(&Caller::default(), action, input).await
     }
 
-    /// Like [`call`](Self::call), for a caller with a Region, an account or a trace.
+    /// Runs an action like [`call`](Self::call), for a caller with a Region, an account or a trace.
     ///
     /// # Errors
     /// As [`call`](Self::call).

@@ -99,7 +99,7 @@ fn a_batch_larger_than_a_line_takes_more_lines_and_is_counted_once() {
 }
 
 #[test]
-fn what_cloudwatch_would_drop_is_not_written() {
+fn lines_that_cloudwatch_would_drop_are_not_written() {
     let many = vec![1.0; VALUES_MAX + 1];
     let metrics = |count: usize| {
         let name = |index: usize| &*Box::leak(format!("m{index}").into_boxed_str());

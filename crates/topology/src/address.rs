@@ -75,7 +75,7 @@ impl Address {
     /// Sets the credentials, unless the URL has some.
     ///
     /// # Errors
-    /// They would travel in clear text to another machine: only a URL that holds them itself may ask for that.
+    /// They would travel in clear text to another machine, which is allowed only for credentials in the URL itself.
     pub fn or_credentials(mut self, username: &str, password: &str) -> Result<Self, AddressError> {
         if self.credentials.is_none() {
             if !self.is_private() {
@@ -96,7 +96,7 @@ impl Address {
     /// Sets the management API's URL to this `http://` or `https://` URL; the API must answer there.
     ///
     /// # Errors
-    /// The URL is neither, holds credentials of its own, or would show them to the network while AMQP does not.
+    /// The URL has another scheme, contains credentials, or would send them in clear text although AMQP uses TLS.
     pub fn with_management(mut self, url: &str) -> Result<Self, AddressError> {
         let url = url.trim_end_matches('/');
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_without_credentials() {
+    fn invalid_addresses_are_reported_without_credentials() {
         for url in [
             "",
             "http://h",

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::address::Address;
 use crate::broker::amqp::{Declared, Mode, Session};
 use crate::broker::management;
-use crate::change::{Change, Kind, State};
+use crate::change::{Change, ChangeState, ObjectKind};
 use crate::error::Error;
 use crate::plan::{Plan, plan};
 use crate::topology::{Policy, Topology};
@@ -20,18 +20,21 @@ pub struct Applied {
 impl Applied {
     /// Exchanges, queues and bindings that were made, and policies that were made or changed, in that order.
     pub fn made(&self) -> impl Iterator<Item = &Change> {
-        self.before.changes.iter().filter(|change| matches!(change.state, State::Missing | State::Differs { .. }))
+        self.before
+            .changes
+            .iter()
+            .filter(|change| matches!(change.state, ChangeState::Missing | ChangeState::Differs { .. }))
     }
 }
 
-/// Makes a broker have what the topology says: exchanges, queues and bindings over AMQP, policies through the
-/// management API.
+/// Creates the objects of the topology that the broker lacks: exchanges, queues and bindings over AMQP, policies
+/// through the management API.
 ///
 /// Without the management API policies are left out; see [`Plan::management_absent`].
 ///
 /// # Errors
 /// [`Error::Conflict`] if exchanges or queues exist with other arguments: then nothing was created. Otherwise the
-/// broker cannot be asked or refuses; what was made before stays, and `apply` may be repeated.
+/// broker is unreachable or refuses; objects created before stay, and `apply` may be repeated.
 pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Error> {
     let before = plan(topology, address).await?;
     let conflicts = before.conflicts();
@@ -41,14 +44,14 @@ pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Er
     let wanted = |kind, name: &str| {
         before.changes.iter().any(|change| change.kind == kind && change.name == name && is_to_be_made(change))
     };
-    if before.changes.iter().any(|change| change.kind != Kind::Policy && is_to_be_made(change)) {
+    if before.changes.iter().any(|change| change.kind != ObjectKind::Policy && is_to_be_made(change)) {
         let mut session = Session::open(address).await?;
         let declared = declare(topology, &mut session, wanted).await;
         session.close().await;
         declared?;
     }
     let policies = topology.policies().iter();
-    let policies: Vec<Policy> = policies.filter(|policy| wanted(Kind::Policy, &policy.name)).cloned().collect();
+    let policies: Vec<Policy> = policies.filter(|policy| wanted(ObjectKind::Policy, &policy.name)).cloned().collect();
     if before.management_absent.is_none() {
         management::put_policies(address, &policies).await?;
     }
@@ -56,28 +59,34 @@ pub async fn apply(topology: &Topology, address: &Address) -> Result<Applied, Er
 }
 
 fn is_to_be_made(change: &Change) -> bool {
-    matches!(change.state, State::Missing | State::Differs { .. } | State::Unseen)
+    matches!(change.state, ChangeState::Missing | ChangeState::Differs { .. } | ChangeState::Unseen)
 }
 
-/// Exchanges before queues, and both before bindings: so that nothing refers to what is not there yet.
-async fn declare(topology: &Topology, session: &mut Session, wanted: impl Fn(Kind, &str) -> bool) -> Result<(), Error> {
-    for exchange in topology.exchange_declarations().iter().filter(|each| wanted(Kind::Exchange, &each.name)) {
-        unless_differs(Kind::Exchange, &exchange.name, session.exchange(exchange, Mode::Make).await?)?;
+/// Declares exchanges before queues, and both before bindings, so that nothing refers to an object that does not exist
+/// yet.
+async fn declare(
+    topology: &Topology,
+    session: &mut Session,
+    wanted: impl Fn(ObjectKind, &str) -> bool,
+) -> Result<(), Error> {
+    for exchange in topology.exchange_declarations().iter().filter(|each| wanted(ObjectKind::Exchange, &each.name)) {
+        unless_differs(ObjectKind::Exchange, &exchange.name, session.exchange(exchange, Mode::Make).await?)?;
     }
-    for queue in topology.queue_declarations().iter().filter(|each| wanted(Kind::Queue, &each.name)) {
-        unless_differs(Kind::Queue, &queue.name, session.queue(queue, Mode::Make).await?)?;
+    for queue in topology.queue_declarations().iter().filter(|each| wanted(ObjectKind::Queue, &each.name)) {
+        unless_differs(ObjectKind::Queue, &queue.name, session.queue(queue, Mode::Make).await?)?;
     }
-    for binding in topology.binding_declarations().iter().filter(|each| wanted(Kind::Binding, &each.to_string())) {
+    for binding in topology.binding_declarations().iter().filter(|each| wanted(ObjectKind::Binding, &each.to_string()))
+    {
         session.bind(binding).await?;
     }
     Ok(())
 }
 
 /// Refuses a resource that was created with other arguments since the plan.
-fn unless_differs(kind: Kind, name: &str, declared: Declared) -> Result<(), Error> {
-    let state = State::from(declared);
+fn unless_differs(kind: ObjectKind, name: &str, declared: Declared) -> Result<(), Error> {
+    let state = ChangeState::from(declared);
     match state {
-        State::Differs { .. } => Err(Error::Conflict(vec![Change { kind, name: name.to_owned(), state }])),
+        ChangeState::Differs { .. } => Err(Error::Conflict(vec![Change { kind, name: name.to_owned(), state }])),
         _ => Ok(()),
     }
 }
@@ -85,7 +94,7 @@ fn unless_differs(kind: Kind, name: &str, declared: Declared) -> Result<(), Erro
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for change in self.made() {
-            let done = if change.state == State::Missing { "made" } else { "changed" };
+            let done = if change.state == ChangeState::Missing { "made" } else { "changed" };
             writeln!(f, "{done} {} {}", change.kind, change.name)?;
         }
         if let Some(reason) = &self.before.management_absent {

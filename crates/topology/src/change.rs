@@ -1,24 +1,24 @@
-//! [`Change`]: one resource of a topology beside what the broker has.
+//! [`Change`]: one object of a topology compared with the broker.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// One resource, and whether file and broker agree about it.
+/// One object, and whether file and broker agree about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What it is.
-    pub kind: Kind,
+    /// Its kind.
+    pub kind: ObjectKind,
     /// Its name; of a binding `exchange -> queue (routing key)`.
     pub name: String,
     /// How file and broker agree.
     #[serde(flatten)]
-    pub state: State,
+    pub state: ChangeState,
 }
 
-/// What kind of thing.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ObjectKind {
     /// An exchange.
     Exchange,
     /// A queue.
@@ -29,17 +29,17 @@ pub enum Kind {
     Policy,
 }
 
-/// How file and broker agree about a thing.
+/// How file and broker agree about an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum State {
-    /// In the file, not on the broker: `apply` makes it.
+pub enum ChangeState {
+    /// In the file, not on the broker: `apply` creates it.
     Missing,
     /// On the broker as the file says.
     Present,
     /// On the broker, but not as the file says. `apply` changes policies; exchanges and queues cannot be changed.
     Differs {
-        /// In what; never empty. Without the management API, RabbitMQ names the first only.
+        /// The differences; never empty. Without the management API, RabbitMQ names the first only.
         differences: Vec<Difference>,
     },
     /// On the broker, not in the file. Never touched.
@@ -53,14 +53,14 @@ pub enum State {
 pub struct Difference {
     /// Its name.
     pub argument: String,
-    /// What the file wants; `None` if it wants none.
+    /// The value in the file; `None` if it has none.
     pub wanted: Option<Value>,
-    /// What is on the broker; `None` if there is none.
+    /// The value on the broker; `None` if it has none.
     pub there: Option<Value>,
 }
 
 impl Change {
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self.state, State::Differs { .. }) && self.kind != Kind::Policy
+        matches!(self.state, ChangeState::Differs { .. }) && self.kind != ObjectKind::Policy
     }
 }

@@ -98,7 +98,7 @@ impl Topology {
     pub fn binding_declarations(&self) -> Vec<BindingDeclaration> {
         let of_queue = |queue: &Queue| {
             let bindings = queue.bindings.iter();
-            let declare = |binding: &crate::topology::Binding| {
+            let declare = |binding: &crate::topology::ExchangeBinding| {
                 BindingDeclaration::new(&binding.exchange, &queue.name, &binding.routing_key, &binding.arguments)
             };
             bindings.map(declare).collect::<Vec<_>>()

@@ -21,10 +21,10 @@ pub enum Error {
         /// What was seen.
         reason: String,
     },
-    /// The broker said no: wrong credentials, no permission, no such virtual host, a full broker.
+    /// The broker refused: wrong credentials, no permission, no such virtual host, a full broker.
     #[error("{place} refuses: {reason}")]
     Refused {
-        /// The broker, or its management API, and what was asked of it.
+        /// The broker, or its management API, and the request.
         place: String,
         /// Its words.
         reason: String,

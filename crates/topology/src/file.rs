@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_yaml::{Checker, Dialect, Document, Faults, Node};
 
-use crate::topology::{Binding, DELIVERY_LIMIT_DEFAULT, Exchange, ExchangeType, Queue, Topology};
+use crate::topology::{DELIVERY_LIMIT_DEFAULT, Exchange, ExchangeBinding, ExchangeType, Queue, Topology};
 use checks::NAME_BYTES_MAX;
 
 /// Exchanges that every virtual host has, and their types (<https://www.rabbitmq.com/docs/exchanges>).
@@ -140,7 +140,7 @@ fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) 
     })
 }
 
-fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<Binding> {
+fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<ExchangeBinding> {
     checker.fields(node, &["exchange", "routing-key", "arguments"])?;
     let exchange = checker.required(node, "exchange").and_then(|node| known_exchange(checker, node, types));
     let exchange_type = exchange.and_then(|name| *types.get(name)?);
@@ -168,7 +168,7 @@ fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<
     } else if exchange_type == Some(ExchangeType::Headers) {
         checker.required(node, "arguments");
     }
-    Some(Binding { exchange: exchange?.to_owned(), routing_key: routing_key?, arguments })
+    Some(ExchangeBinding { exchange: exchange?.to_owned(), routing_key: routing_key?, arguments })
 }
 
 /// Checks the derived names: their length, and that they are unique.

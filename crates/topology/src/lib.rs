@@ -1,9 +1,10 @@
 //! RabbitMQ topology as code: exchanges, queues, retry delays and dead-letter queues from one file.
 //!
 //! - [`Topology::parse`] reads the file, or returns every fault in it;
-//! - [`Topology::exchange_declarations`] and its siblings list what it declares on a broker, retry delays included;
+//! - [`Topology::exchange_declarations`] and its siblings list the objects it declares on a broker, retry queues
+//!   included;
 //! - [`plan()`] compares it with a broker;
-//! - [`apply()`] creates what the broker lacks, and can be repeated;
+//! - [`apply()`] creates the objects that the broker lacks, and can be repeated;
 //! - [`queues()`] returns the fate of messages in a broker's queues;
 //! - [`Management`] is a client of the management API.
 //!
@@ -32,11 +33,11 @@ mod topology;
 
 pub use address::{Address, AddressError};
 pub use apply::{Applied, apply};
-pub use change::{Change, Difference, Kind, State};
+pub use change::{Change, ChangeState, Difference, ObjectKind};
 pub use declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 pub use error::Error;
 pub use management::{Management, ManagementError};
 pub use plan::{Plan, plan};
 pub use queues::{QueueFate, QueueType, queues};
 pub use sluicegate_yaml::{Fault, Faults};
-pub use topology::{Binding, Exchange, ExchangeType, Policy, PolicyTarget, Queue, Topology};
+pub use topology::{Exchange, ExchangeBinding, ExchangeType, Policy, PolicyTarget, Queue, Topology};

@@ -76,8 +76,8 @@ impl Management {
         &self.url
     }
 
-    /// Returns what is at `path`, segments below `/api` that are encoded here. The query, such as `columns=name`, is
-    /// sent as it is.
+    /// Returns the resource at `path`, segments below `/api` that are encoded here. The query, such as `columns=name`,
+    /// is sent as it is.
     ///
     /// # Errors
     /// No answer within 30 s, one of more than 256 MiB, one without success, or not the expected JSON.
@@ -85,7 +85,7 @@ impl Management {
         self.call(Method::GET, path, query, None).await
     }
 
-    /// Makes or replaces what is at `path`.
+    /// Creates or replaces the resource at `path`.
     ///
     /// # Errors
     /// See [`Management::get`].

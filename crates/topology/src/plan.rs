@@ -1,4 +1,4 @@
-//! The comparison of a topology with a broker: what is missing, what differs, what is foreign.
+//! The comparison of a topology with a broker: missing, different and foreign objects.
 
 mod compare;
 mod show;
@@ -9,20 +9,20 @@ use serde::ser::{SerializeStruct as _, Serializer};
 use crate::address::Address;
 use crate::broker::amqp::{Declared, Mode, Session};
 use crate::broker::management::{self, Listing};
-use crate::change::{Change, Kind, State};
+use crate::change::{Change, ChangeState, ObjectKind};
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// A topology compared with a broker. Displayed one thing a line, with a summary; serialised with `met` besides, which
-/// is [`Plan::is_met`].
+/// A topology compared with a broker. Displayed as one object per line and a summary; serialised with the additional
+/// member `met`, which is [`Plan::is_met`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The virtual host.
     pub vhost: String,
-    /// Everything in the file, in the order it is made; then what is on the broker and not in the file.
+    /// The objects in the file, in the order of their creation; then those on the broker only.
     pub changes: Vec<Change>,
-    /// Why the management API was not asked. Then bindings and policies were not looked at, nor what is not in the
-    /// file.
+    /// Why the management API was not used. Without it, bindings, policies and objects that are not in the file were
+    /// not compared.
     pub management_absent: Option<String>,
 }
 
@@ -47,11 +47,11 @@ pub async fn plan(topology: &Topology, address: &Address) -> Result<Plan, Error>
 }
 
 impl Plan {
-    /// Returns whether the broker has everything as the file says. What could not be looked at is taken to be there;
-    /// what is on the broker besides does not matter.
+    /// Returns whether the broker has everything as the file says. Objects that could not be compared count as
+    /// present; further objects on the broker do not matter.
     #[must_use]
     pub fn is_met(&self) -> bool {
-        !self.changes.iter().any(|change| matches!(change.state, State::Missing | State::Differs { .. }))
+        !self.changes.iter().any(|change| matches!(change.state, ChangeState::Missing | ChangeState::Differs { .. }))
     }
 
     /// Exchanges and queues that differ: these cannot be changed in place.
@@ -83,22 +83,22 @@ async fn ask(topology: &Topology, session: &mut Session) -> Result<Vec<Change>, 
         if matches!(answer, Declared::Done) {
             answer = session.exchange(&exchange, Mode::Make).await?;
         }
-        changes.push(Change { kind: Kind::Exchange, name: exchange.name, state: answer.into() });
+        changes.push(Change { kind: ObjectKind::Exchange, name: exchange.name, state: answer.into() });
     }
     for queue in topology.queue_declarations() {
         let mut answer = session.queue(&queue, Mode::Ask).await?;
         if matches!(answer, Declared::Done) {
             answer = session.queue(&queue, Mode::Make).await?;
         }
-        changes.push(Change { kind: Kind::Queue, name: queue.name, state: answer.into() });
+        changes.push(Change { kind: ObjectKind::Queue, name: queue.name, state: answer.into() });
     }
-    let unseen = |kind, name| Change { kind, name, state: State::Unseen };
-    changes.extend(topology.binding_declarations().iter().map(|each| unseen(Kind::Binding, each.to_string())));
-    changes.extend(topology.policies().iter().map(|each| unseen(Kind::Policy, each.name.clone())));
+    let unseen = |kind, name| Change { kind, name, state: ChangeState::Unseen };
+    changes.extend(topology.binding_declarations().iter().map(|each| unseen(ObjectKind::Binding, each.to_string())));
+    changes.extend(topology.policies().iter().map(|each| unseen(ObjectKind::Policy, each.name.clone())));
     Ok(changes)
 }
 
-impl From<Declared> for State {
+impl From<Declared> for ChangeState {
     fn from(declared: Declared) -> Self {
         match declared {
             Declared::Done => Self::Present,

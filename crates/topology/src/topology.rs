@@ -10,7 +10,7 @@ use sluicegate_queue::queue_names::RetryDelays;
 /// (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 pub(crate) const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
-/// Everything that one file wants on one virtual host. Each list is in the order of the file.
+/// The objects that one virtual host is to have. Each list is in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     pub(crate) exchanges: Vec<Exchange>,
@@ -38,7 +38,7 @@ impl Topology {
             let routing_key = "#".to_owned();
             self.queues.push(Queue {
                 name: name.to_owned(),
-                bindings: vec![Binding { exchange: name.to_owned(), routing_key, arguments: BTreeMap::new() }],
+                bindings: vec![ExchangeBinding { exchange: name.to_owned(), routing_key, arguments: BTreeMap::new() }],
                 delivery_limit: DELIVERY_LIMIT_DEFAULT,
                 max_length: None,
                 retry: RetryDelays::default(),
@@ -113,7 +113,7 @@ pub struct Queue {
     /// Its name.
     pub name: String,
     /// What it gets its messages from, besides the default exchange.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<ExchangeBinding>,
     /// How often a message may be delivered again before RabbitMQ dead-letters it.
     pub delivery_limit: u32,
     /// How many messages it holds; beyond that, publishers are refused.
@@ -122,29 +122,29 @@ pub struct Queue {
     pub retry: RetryDelays,
 }
 
-/// What a queue gets from an exchange.
+/// A binding of a queue to an exchange: the messages that the queue gets from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
+pub struct ExchangeBinding {
     /// The exchange.
     pub exchange: String,
-    /// What messages: by their routing key.
+    /// The routing key of the messages.
     pub routing_key: String,
-    /// What messages: by their headers. Texts, whole numbers, true and false.
+    /// The headers of the messages, for a headers exchange. Texts, whole numbers, true and false.
     pub arguments: BTreeMap<String, Value>,
 }
 
-/// A policy: what the broker adds to exchanges and queues by their name.
+/// A policy: arguments that the broker applies to exchanges and queues with matching names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Its name.
     pub name: String,
     /// A regular expression that names are matched against.
     pub pattern: String,
-    /// What it is about.
+    /// The kind of objects it applies to.
     pub apply_to: PolicyTarget,
     /// Of several that match, the one with the highest priority counts, alone.
     pub priority: u32,
-    /// What it sets. Texts and whole numbers.
+    /// The arguments it sets. Texts and whole numbers.
     pub definition: BTreeMap<String, Value>,
 }
 

@@ -26,13 +26,16 @@ impl Encoding {
 
     pub(crate) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Hex => {
-                let (pairs, []) = text.as_chunks() else { return None };
-                pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
-            }
+            Self::Hex => decode_hex(text),
             Self::Base64 => BASE64.decode(text).ok(),
         }
     }
+}
+
+/// Returns the bytes of a text of hexadecimal digits in either case, `None` for any other text.
+pub fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_chunks() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 fn digit(hex: u8) -> Option<u8> {

@@ -29,6 +29,7 @@ mod secret;
 mod sign;
 mod verify;
 
-pub use scheme::{Part, Scheme};
+pub use codec::decode_hex;
+pub use scheme::{Scheme, SignedPart};
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
 pub use verify::{SIGNATURES_MAX, SignatureError};

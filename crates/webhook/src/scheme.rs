@@ -17,7 +17,7 @@ pub struct Scheme {
     pub(crate) id: Option<&'static [&'static str]>,
     pub(crate) timestamp: Option<Timestamp>,
     /// The signed parts before the body, in order.
-    pub(crate) signed_before_body: &'static [Part],
+    pub(crate) signed_before_body: &'static [SignedPart],
     pub(crate) mark: Mark,
     pub(crate) encoding: Encoding,
     pub(crate) key: KeyText,
@@ -47,7 +47,7 @@ pub(crate) struct Timestamp {
 /// A part that a [`Scheme`] signs before the body.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Part {
+pub enum SignedPart {
     /// The id in the form of its header; empty for a scheme without an id.
     Id,
     /// The timestamp in the form of its header; empty for a scheme without a timestamp.
@@ -77,7 +77,12 @@ static SCHEMES: [Scheme; 2] = [
         .base64_secret("v1,", "whsec_")
         .id(&["webhook-id", "svix-id"])
         .timestamp(&["webhook-timestamp", "svix-timestamp"], STANDARD_TOLERANCE_S)
-        .signed_before_body(&[Part::Id, Part::Literal("."), Part::Timestamp, Part::Literal(".")]),
+        .signed_before_body(&[
+            SignedPart::Id,
+            SignedPart::Literal("."),
+            SignedPart::Timestamp,
+            SignedPart::Literal("."),
+        ]),
 ];
 
 impl Scheme {
@@ -86,13 +91,13 @@ impl Scheme {
     /// for signing.
     ///
     /// ```
-    /// use sluicegate_webhook::{Part, Scheme};
+    /// use sluicegate_webhook::{SignedPart, Scheme};
     ///
     /// // https://docs.slack.dev/authentication/verifying-requests-from-slack
     /// static SLACK: Scheme = Scheme::new("slack", &["x-slack-signature"])
     ///     .prefix("v0=")
     ///     .timestamp(&["x-slack-request-timestamp"], 300)
-    ///     .signed_before_body(&[Part::Literal("v0:"), Part::Timestamp, Part::Literal(":")]);
+    ///     .signed_before_body(&[SignedPart::Literal("v0:"), SignedPart::Timestamp, SignedPart::Literal(":")]);
     ///
     /// let secrets = [SLACK.secret("8f742231b10e8888abcd99yyyzzz85a5")?];
     /// let mut headers = http::HeaderMap::new();
@@ -162,7 +167,7 @@ impl Scheme {
 
     /// Sets the signed parts before the body, in order. An id or a timestamp outside these parts can be forged.
     #[must_use]
-    pub const fn signed_before_body(mut self, parts: &'static [Part]) -> Self {
+    pub const fn signed_before_body(mut self, parts: &'static [SignedPart]) -> Self {
         self.signed_before_body = parts;
         self
     }

@@ -5,7 +5,7 @@ use hmac::digest::CtOutput;
 use http::HeaderValue;
 use sha2::Sha256;
 
-use crate::scheme::{Mark, Part, Scheme};
+use crate::scheme::{Mark, Scheme, SignedPart};
 use crate::secret::Secret;
 use crate::verify::{SignatureError, is_id};
 
@@ -54,9 +54,9 @@ impl Scheme {
         let mut mac = secret.keyed.clone();
         for part in self.signed_before_body {
             mac.update(match part {
-                Part::Id => id,
-                Part::Timestamp => timestamp,
-                Part::Literal(text) => text.as_bytes(),
+                SignedPart::Id => id,
+                SignedPart::Timestamp => timestamp,
+                SignedPart::Literal(text) => text.as_bytes(),
             });
         }
         mac.update(body);

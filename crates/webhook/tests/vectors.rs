@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sluicegate_webhook::{Part, Scheme, Secret};
+use sluicegate_webhook::{Scheme, Secret, SignedPart};
 
 #[derive(Deserialize)]
 struct File {
@@ -103,7 +103,7 @@ fn a_custom_scheme_agrees_with_the_vector_of_its_provider() {
     static SLACK: Scheme = Scheme::new("slack", &["x-slack-signature"])
         .prefix("v0=")
         .timestamp(&["x-slack-request-timestamp"], 300)
-        .signed_before_body(&[Part::Literal("v0:"), Part::Timestamp, Part::Literal(":")]);
+        .signed_before_body(&[SignedPart::Literal("v0:"), SignedPart::Timestamp, SignedPart::Literal(":")]);
     let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V\
         &channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=\
         &response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN\

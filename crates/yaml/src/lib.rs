@@ -19,8 +19,9 @@
 //! Nesting, size and the number of values are bounded, so a hostile text ends in a fault. Without the feature `reader`
 //! the crate has [`mod@pointer`] only and no dependencies.
 
-#[cfg(feature = "reader")]
 mod checker;
+#[cfg(feature = "reader")]
+mod dialect;
 #[cfg(feature = "reader")]
 mod fault;
 #[cfg(feature = "reader")]
@@ -36,8 +37,9 @@ mod scalar;
 #[cfg(feature = "reader")]
 pub use checker::Checker;
 #[cfg(feature = "reader")]
+pub use dialect::Dialect;
+#[cfg(feature = "reader")]
 pub use fault::{Fault, Faults};
 #[cfg(feature = "reader")]
 pub use node::{Data, Member, Node};
-#[cfg(feature = "reader")]
-pub use reader::{DEPTH_MAX, Dialect, Document, NODES_MAX, TEXT_BYTES_MAX};
+pub use reader::{DEPTH_MAX, Document, NODES_MAX, TEXT_BYTES_MAX};

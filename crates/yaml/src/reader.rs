@@ -8,7 +8,7 @@ use std::{collections::HashMap, ops::Range};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use crate::layout::{Layout, OUTDENTED_LINES_MAX, is_outdented};
-use crate::{Data, Fault, Faults, Member, Node, pointer, scalar};
+use crate::{Data, Dialect, Fault, Faults, Member, Node, pointer, scalar};
 
 /// How deep collections may nest. Ours: real files stay below 30, and what walks the tree recurses.
 pub const DEPTH_MAX: usize = 100;
@@ -16,17 +16,6 @@ pub const DEPTH_MAX: usize = 100;
 pub const NODES_MAX: usize = 500_000;
 /// How long a text may be. Ours: CloudFormation takes 1 MB, and real API descriptions stay below 15 MB.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// What a file may contain besides plain YAML.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// The JSON schema of YAML and nothing else: a duplicate key, an alias, a merge key or a tag is a fault.
-    Strict,
-    /// What SAM and CloudFormation read. Short tags such as `!Ref` are kept as [`Node::tag`]. Aliases and merge keys
-    /// are expanded, because the SAM CLI does so before CloudFormation sees the template. Of a duplicate key the last
-    /// value counts and [`Document::duplicates`] lists it. Numbers that JSON cannot write, such as `007`, are text.
-    CloudFormation,
-}
 
 /// A document, read to its end.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ mod handlers;
 
 use std::{env, process::ExitCode};
 
-use sluicegate_batch::{Builder, Consumer, Forward, UrlError, log};
+use sluicegate_batch::{Consumer, ConsumerBuilder, Forward, UrlError, log};
 
 // One thread: a batch waits for other services far more than it computes, and a second worker costs start-up time.
 #[tokio::main(flavor = "current_thread")]
@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
 }
 
 /// Returns the handlers by event type. Register yours here.
-fn registered() -> Builder {
+fn registered() -> ConsumerBuilder {
     Consumer::builder()
 }
 
@@ -23,7 +23,7 @@ fn registered() -> Builder {
 /// Messages of RabbitMQ go the same way. One that is not a CloudEvent (a plain `basic_publish` of `Order ID: 12345`)
 /// has the type its publisher set, or `rabbitmq.message`, and its bytes as payload. Its handler is registered with
 /// `.on("rabbitmq.message", handlers::legacy_order::handle)`.
-fn consumer(forward_url: &str) -> Result<Builder, UrlError> {
+fn consumer(forward_url: &str) -> Result<ConsumerBuilder, UrlError> {
     if forward_url.is_empty() {
         return Ok(registered().otherwise(log));
     }

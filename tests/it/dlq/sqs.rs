@@ -1,4 +1,4 @@
-//! Dead letters on SQS, standard and FIFO: the `dlq` command against the embedded engine and LocalStack.
+//! Dead letters on SQS, standard and FIFO: the `dlq` command against sqs-emulator and LocalStack.
 
 mod edits;
 mod fifo;

@@ -102,7 +102,7 @@ fn events_are_run_as_the_page_says() {
 
 #[tokio::test]
 async fn actions_are_answered_as_the_page_says() {
-    let endpoint = service::embedded().await;
+    let endpoint = service::emulator().await;
     for (service, target) in [("SQS", "AmazonSQS"), ("Secrets Manager", "secretsmanager")] {
         let actions = actions(service);
         assert!(actions.len() > 1, "{service}");
@@ -121,7 +121,7 @@ async fn actions_are_answered_as_the_page_says() {
 }
 
 #[test]
-fn every_action_of_the_embedded_sqs_is_on_the_page() {
+fn every_action_of_the_sqs_emulator_is_on_the_page() {
     let code = std::fs::read_to_string(root().join("crates/sqs-emulator/src/actions.rs")).expect("the actions");
     let (_, run) = code.split_once("fn run(").expect("the table of actions");
     let run = run.split_once("\n}").map_or(run, |(run, _)| run);

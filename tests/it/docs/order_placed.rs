@@ -51,7 +51,7 @@ async fn ship(order: &Order, id: &str) -> Result<(), Refusal> {
 }
 
 #[test]
-fn what_the_warehouse_says_decides() {
+fn the_answer_of_the_warehouse_decides_the_outcome() {
     let check = |answer, expected| assert_eq!(outcome(answer), expected);
     check(Ok(()), Outcome::Done);
     check(Err(Refusal::Unreachable), Outcome::Retry);

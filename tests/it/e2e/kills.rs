@@ -26,7 +26,7 @@ const ORDERS: &str = "sluicegate-orders.fifo";
 const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_accepted_message_is_lost_on_the_embedded_queue() {
+async fn no_accepted_message_is_lost_on_the_sqs_emulator() {
     let stack = Stack::start(&[], &[]).await;
     let queue = Service::at(&stack.aws);
     survive(stack, queue).await;

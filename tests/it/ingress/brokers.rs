@@ -7,7 +7,7 @@ use sluicegate_ingress::{AnyProducer, Ingress, SecretsManager, from_env};
 
 use super::{ORDER, ORDER_HEADERS, answer, http_api, secret_text};
 use crate::support::rabbitmq::Vhost;
-use crate::support::service::{Service, embedded_with};
+use crate::support::service::{Service, emulator_with};
 
 const PING: &str = r#"{"zen": "Keep it logically awesome.", "hook_id": 1}"#;
 
@@ -52,7 +52,7 @@ fn stored(body: &str) -> Value {
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn one_contract_goes_to_either_broker_by_configuration_alone() {
-    let endpoint = embedded_with(Arc::new(|name: &str| (name == "ingress").then(secret_text))).await;
+    let endpoint = emulator_with(Arc::new(|name: &str| (name == "ingress").then(secret_text))).await;
     let sqs = Service::at(&endpoint);
     let (orders, webhooks) = (sqs.queue(&[]).await, sqs.queue(&[]).await);
     let on_sqs = ingress(&endpoint, &[("QUEUE_ORDERS", &orders), ("QUEUE_WEBHOOKS", &webhooks)]).await;

@@ -9,7 +9,7 @@ use sluicegate_queue::sqs::{SqsProducer, sdk_config};
 use sluicegate_webhook::Scheme;
 
 use super::{Broker, ORDER_HEADERS, Store, answer, http_api, secret_text};
-use crate::support::service::{Service, embedded};
+use crate::support::service::{Service, emulator};
 
 /// The client chooses the key of `putItem`, the provider that of `hook`. Both accept an API key, or a signature whose
 /// secret has the name of a principal.
@@ -149,7 +149,7 @@ async fn a_signed_body_sent_again_under_other_headers_is_the_same_message() {
 /// A FIFO queue deduplicates by id, so two payloads under one key are two messages.
 #[tokio::test]
 async fn a_fifo_queue_keeps_both_payloads_of_one_key() {
-    let url = embedded().await;
+    let url = emulator().await;
     let service = Service::at(&url);
     let queue = service.queue(&[(QueueAttributeName::FifoQueue, "true")]).await;
     let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { url.clone() } else { "test".to_owned() });

@@ -15,7 +15,7 @@ use super::functions::{Running, XRAY_TRACE};
 use crate::ingress::http_api;
 use crate::support::forward::ForwardServer;
 use crate::support::root;
-use crate::support::service::{Service, embedded_with};
+use crate::support::service::{Service, emulator_with};
 
 /// A text in every payload and every secret. It must not appear in the output.
 const MARK: &str = "hush";
@@ -82,7 +82,7 @@ fn ping(secret: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ingress_writes_one_log_line_and_one_metric_line_for_each_request() {
-    let endpoint = embedded_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
+    let endpoint = emulator_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
     let orders = Service::at(&endpoint).queue(&[]).await;
     let gone = format!("{endpoint}/000000000000/gone");
     let environment = [
@@ -172,7 +172,7 @@ async fn ingress_writes_one_log_line_and_one_metric_line_for_each_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_level_of_the_template_logs_a_payload_or_drops_the_metrics() {
-    let endpoint = embedded_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
+    let endpoint = emulator_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
     let orders = Service::at(&endpoint).queue(&[]).await;
     let good =
         json!({ "order_id": MARK, "customer_id": MARK, "items": [{ "sku": MARK, "quantity": 2 }], "note": MARK });
@@ -240,7 +240,7 @@ async fn the_consumer_writes_one_log_line_for_each_delivery_and_one_metric_line_
         _ => StatusCode::OK,
     })
     .await;
-    let endpoint = embedded_with(Arc::new(|_: &str| None)).await;
+    let endpoint = emulator_with(Arc::new(|_: &str| None)).await;
     let sqs = Service::at(&endpoint);
     let dead_letters = sqs.arn(&sqs.queue(&[]).await).await;
     let policy = json!({ "deadLetterTargetArn": dead_letters, "maxReceiveCount": 5 }).to_string();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluicegate_local::Node;
+use sluicegate_local::RabbitmqNode;
 use tempfile::TempDir;
 
 use super::path::Path;
@@ -86,20 +86,20 @@ async fn nothing_answered_202_is_lost_when_functions_are_killed() {
 }
 
 /// Starts a private node, without messages of other tests.
-async fn node() -> (Node, TempDir) {
+async fn node() -> (RabbitmqNode, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let node = Node::start(folder.path(), None).await.expect("RabbitMQ is installed");
+    let node = RabbitmqNode::start(folder.path(), None).await.expect("RabbitMQ is installed");
     (node, folder)
 }
 
 /// Kills the node with SIGKILL at a random moment and restarts it with its data.
-async fn kill(node: &mut Node) {
+async fn kill(node: &mut RabbitmqNode) {
     pause(PAUSE_MAX).await;
     node.kill().await;
     node.restart().await.expect("the node comes back");
 }
 
-async fn end(mut node: Node, folder: TempDir) {
+async fn end(mut node: RabbitmqNode, folder: TempDir) {
     node.kill().await;
     folder.close().expect("the folder is deleted");
 }

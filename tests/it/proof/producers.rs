@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::queue_names::RetryDelays;
-use sluicegate_queue::rabbitmq::{Broker, Config, RabbitmqProducer};
+use sluicegate_queue::rabbitmq::{Broker, BrokerConfig, RabbitmqProducer};
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ impl Sender {
             "QUEUE_IT" => Some(format!("rabbitmq:/{queue}")),
             _ => None,
         };
-        let config = Config::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set");
+        let config = BrokerConfig::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set");
         let mut bindings = Binding::from_env(["it"].into_iter(), lookup).expect("a binding");
         let Some(Binding::Rabbitmq { exchange, routing_key }) = bindings.remove("it") else { panic!("RabbitMQ") };
         Self(Arc::new(RabbitmqProducer::new(Broker::new(config), exchange, routing_key, RetryDelays::default())))

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::queue_names::RetryDelays;
-use sluicegate_queue::rabbitmq::{Broker, Config};
+use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
 use sluicegate_topology::{Address, Topology, apply};
 
 use crate::support::rabbitmq::{PATIENCE, Vhost};
@@ -31,7 +31,8 @@ pub(crate) type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
 /// Returns a consumer whose handlers act by the event's type and record their deliveries.
 pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
     let (url, handled) = (url.to_owned(), Arc::clone(handled));
-    let config = Config::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone())).expect("sound").expect("set");
+    let config =
+        BrokerConfig::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone())).expect("sound").expect("set");
     let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
     Consumer::builder()
         .otherwise(move |delivery: Arc<Delivery>| {

@@ -11,9 +11,9 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::{
-    Endpoint, Invocation, Invoke, MappingEvent, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec,
+    BrokerEndpoint, Invocation, Invoke, MappingEvent, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec,
 };
-use sluicegate_local::Node;
+use sluicegate_local::RabbitmqNode;
 use tokio::sync::Notify;
 
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
@@ -109,7 +109,7 @@ impl Bench {
         RabbitmqMappingSpec {
             function: "F".into(),
             queue: QUEUE.into(),
-            endpoint: Endpoint::parse(&self.vhost.url()).expect("a URL"),
+            endpoint: BrokerEndpoint::parse(&self.vhost.url()).expect("a URL"),
             broker_arn: "arn:aws:mq:us-east-1:000000000000:broker:local:b-local".into(),
             batch_size: 100,
             batching_window: Duration::from_millis(500),
@@ -396,7 +396,7 @@ async fn a_missing_queue_is_reported_once_and_waited_for() {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_killed_broker_is_waited_for_and_nothing_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut node = Node::start(folder.path(), None).await.expect("a private node");
+    let mut node = RabbitmqNode::start(folder.path(), None).await.expect("a private node");
     let bench = Bench { vhost: Vhost::at(node.amqp_url()).await, events: Arc::default() };
     bench.vhost.declare_queue(QUEUE).await;
     for body in ["a", "b"] {

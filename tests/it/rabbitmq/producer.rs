@@ -8,9 +8,11 @@ use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
 use sluicegate_envelope::Envelope;
-use sluicegate_local::Node;
+use sluicegate_local::RabbitmqNode;
 use sluicegate_queue::queue_names::RetryDelays;
-use sluicegate_queue::rabbitmq::{BODY_BYTES_MAX, BasicProperties, Broker, Config, Publication, RabbitmqProducer};
+use sluicegate_queue::rabbitmq::{
+    BODY_BYTES_MAX, BasicProperties, Broker, BrokerConfig, Publication, RabbitmqProducer,
+};
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
@@ -30,7 +32,7 @@ fn broker_of(environment: &[(&str, &str)]) -> Broker {
         let found = environment.iter().find(|(name, _)| *name == wanted);
         found.map(|(_, value)| (*value).to_owned())
     };
-    Broker::new(Config::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set"))
+    Broker::new(BrokerConfig::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set"))
 }
 
 fn producer(broker: &Broker, binding: &str) -> RabbitmqProducer {
@@ -428,7 +430,7 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
     let secret = |password: &str| json!({ "username": user, "password": password }).to_string();
     let held = Arc::new(Mutex::new((secret("pass-wrong"), 0)));
     let asked = Arc::clone(&held);
-    let endpoint = crate::support::service::embedded_with(Arc::new(move |name: &str| {
+    let endpoint = crate::support::service::emulator_with(Arc::new(move |name: &str| {
         let mut held = asked.lock().unwrap();
         held.1 += 1;
         (name == "broker-login").then(|| held.0.clone())
@@ -471,7 +473,7 @@ async fn a_rotated_password_is_read_again_when_the_old_one_is_refused() {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_blocked_broker_is_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path(), None).await.unwrap();
+    let node = RabbitmqNode::start(folder.path(), None).await.unwrap();
     let vhost = Vhost::at(node.amqp_url()).await;
     vhost.declare_queue("orders").await;
     let broker = broker(&vhost.url());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_queue::SendError;
-use sluicegate_queue::rabbitmq::{Broker, Config};
+use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
 use sluicegate_topology::Management;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ const CONNECTED: &str = "outcome: connected";
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
     if let Ok(url) = std::env::var(CHILD_URL) {
-        let config = Config::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone()));
+        let config = BrokerConfig::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone()));
         let broker = Broker::new(config.expect("a configuration").expect("a URL"));
         match broker.connect(Instant::now() + Duration::from_secs(20)).await {
             Ok(()) => println!("{CONNECTED}"),

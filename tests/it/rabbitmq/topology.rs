@@ -10,7 +10,7 @@ use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
 use serde_json::{Value, json};
-use sluicegate_topology::{Address, Error, Plan, State, Topology, apply, plan};
+use sluicegate_topology::{Address, ChangeState, Error, Plan, Topology, apply, plan};
 
 use crate::support::rabbitmq::{Message, PATIENCE, Vhost, until};
 use crate::support::{cargo, root};
@@ -43,13 +43,13 @@ fn address(vhost: &Vhost) -> Address {
 
 /// Returns the number of changes in each state: missing, present, differing, foreign, unseen.
 fn states(plan: &Plan) -> [usize; 5] {
-    let count = |wanted: fn(&State) -> bool| plan.changes.iter().filter(|change| wanted(&change.state)).count();
+    let count = |wanted: fn(&ChangeState) -> bool| plan.changes.iter().filter(|change| wanted(&change.state)).count();
     [
-        count(|state| *state == State::Missing),
-        count(|state| *state == State::Present),
-        count(|state| matches!(state, State::Differs { .. })),
-        count(|state| *state == State::Foreign),
-        count(|state| *state == State::Unseen),
+        count(|state| *state == ChangeState::Missing),
+        count(|state| *state == ChangeState::Present),
+        count(|state| matches!(state, ChangeState::Differs { .. })),
+        count(|state| *state == ChangeState::Foreign),
+        count(|state| *state == ChangeState::Unseen),
     ]
 }
 

@@ -9,7 +9,7 @@ use lambda_http::LambdaEvent;
 use lambda_http::lambda_runtime::Context;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use sluicegate_batch::{Builder, Consumer, Delivery, Outcome, RetryPolicy};
+use sluicegate_batch::{Consumer, ConsumerBuilder, Delivery, Outcome, RetryPolicy};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::sqs::sdk_config;
 
@@ -72,7 +72,7 @@ impl<'a> Orders<'a> {
         self.builder().on("order.placed", handler).build().expect("a consumer")
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&self) -> ConsumerBuilder {
         let url = self.service.url.clone();
         let lookup = move |name: &str| match name {
             "AWS_ENDPOINT_URL" => Some(url.clone()),

@@ -137,7 +137,7 @@ fn is_name(name: &str, of_metric: bool) -> bool {
 }
 
 #[test]
-fn what_is_no_page_is_refused() {
+fn invalid_metric_pages_are_refused() {
     let family = "# HELP a_total x\n# TYPE a_total counter\n";
     let histogram = "# HELP h x\n# TYPE h histogram\n";
     for (text, fine) in [

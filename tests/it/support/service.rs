@@ -1,7 +1,7 @@
-//! The SQS service of a case: the embedded engine or LocalStack, used through the AWS SDK.
+//! The SQS service of a case: sqs-emulator or LocalStack, used through the AWS SDK.
 //!
 //! A case asserts what AWS documents. Where LocalStack is known to differ, the case names the AWS page and the
-//! behaviour of LocalStack, so that a change on either side fails the test. The embedded engine must always behave as
+//! behaviour of LocalStack, so that a change on either side fails the test. The emulator must always behave as
 //! AWS does.
 
 use std::fmt::Debug;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The implementation of SQS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Embedded,
+    Emulator,
     LocalStack,
 }
 
@@ -40,11 +40,11 @@ pub(crate) fn run_case(kind: Kind, time_max: Duration, case: impl AsyncFnOnce(&S
     });
 }
 
-/// Defines a test on the embedded engine and one on LocalStack for each case, run by `run` of the calling module.
+/// Defines a test on sqs-emulator and one on LocalStack for each case, run by `run` of the calling module.
 macro_rules! on_both_services {
     ($($module:ident: $($case:ident)+;)+) => {
-        mod embedded {
-            $($(#[test] fn $case() { super::run(super::Kind::Embedded, super::$module::$case); })+)+
+        mod emulator {
+            $($(#[test] fn $case() { super::run(super::Kind::Emulator, super::$module::$case); })+)+
         }
         mod localstack {
             $($(
@@ -66,10 +66,10 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts the embedded engine on a free loopback port, or uses the LocalStack that `tests/run` started.
+    /// Starts sqs-emulator on a free loopback port, or uses the LocalStack that `tests/run` started.
     pub(crate) async fn start(kind: Kind) -> Self {
         let url = match kind {
-            Kind::Embedded => embedded().await,
+            Kind::Emulator => emulator().await,
             Kind::LocalStack => {
                 let url = std::env::var(LOCALSTACK_URL).ok().filter(|url| !url.is_empty());
                 url.unwrap_or_else(|| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it"))
@@ -80,7 +80,7 @@ impl Service {
 
     /// Returns a service at a URL, for tests that do not check differences between implementations.
     pub(crate) fn at(url: &str) -> Self {
-        Self::of(Kind::Embedded, url)
+        Self::of(Kind::Emulator, url)
     }
 
     fn of(kind: Kind, url: &str) -> Self {
@@ -191,7 +191,7 @@ impl Service {
     ) {
         assert_ne!(aws, localstack, "{what}: no difference, use `check`");
         match self.kind {
-            Kind::Embedded if observed != aws => {
+            Kind::Emulator if observed != aws => {
                 self.note(format!("{what}: observed {observed:?}, AWS does {aws:?} by {page}"))
             }
             Kind::LocalStack if observed != localstack => self.note(format!(
@@ -249,13 +249,13 @@ pub(crate) fn unique(prefix: &str, suffix: &str) -> String {
     format!("{prefix}-{nanos}-{}-{count}{suffix}", std::process::id())
 }
 
-/// Starts an embedded engine on a free loopback port. Returns its URL.
-pub(crate) async fn embedded() -> String {
-    embedded_with(Arc::new(|_| None)).await
+/// Starts an emulator on a free loopback port. Returns its URL.
+pub(crate) async fn emulator() -> String {
+    emulator_with(Arc::new(|_| None)).await
 }
 
-/// Starts an embedded engine with secrets by name. Returns its URL.
-pub(crate) async fn embedded_with(secrets: sluicegate_local::secrets::SecretLookup) -> String {
+/// Starts an emulator with secrets by name. Returns its URL.
+pub(crate) async fn emulator_with(secrets: sluicegate_local::secrets::SecretLookup) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let sqs = Sqs::new(Clock::system(), SqsConfig { region: "us-east-1".into(), account: "000000000000".into() });

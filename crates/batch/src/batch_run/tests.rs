@@ -89,7 +89,7 @@ fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> Batch
     BatchRun { handlers, retry, concurrency, deadlines, report }
 }
 
-/// The handlers do what the event's type says, and note the ids of what they were given.
+/// Handlers that act by the event's type, and note the ids of their events.
 fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
     let mut handlers = Handlers::default();
     let started = Arc::clone(started);

@@ -127,7 +127,7 @@ async fn the_event_arrives_as_it_was_on_the_queue_and_connections_are_kept() {
 }
 
 #[tokio::test]
-async fn silence_and_no_connection_are_retried() {
+async fn a_timeout_and_a_refused_connection_are_retried() {
     let (url, seen) = endpoint("").await;
     let mut forward = Forward::to(&url).unwrap();
     forward.timeout = Duration::from_millis(100);
@@ -142,7 +142,7 @@ async fn silence_and_no_connection_are_retried() {
 }
 
 #[test]
-fn a_url_that_cannot_work_is_refused_at_start() {
+fn an_invalid_forward_url_is_refused() {
     for url in ["", "example.org", "/path", "ftp://example.org", "http://", "http:// space"] {
         assert!(Forward::to(url).is_err(), "{url:?}");
     }

@@ -11,7 +11,7 @@
 //! | to be retried | copied to `<queue>.retry.<delay>s`: the shortest delay that is long enough, or the longest |
 //! | to be retried, but received too often | copied to `<queue>.dlq`, with the reason |
 //! | rejected, or undecodable | copied to `<queue>.dlq` byte for byte, with the reason |
-//! | not started before the deadline margin | copied to the end of its own queue, as if it had not been received |
+//! | not started before the deadline margin | copied to the end of its queue, as if it had not been received |
 //!
 //! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and comes back as a whole.
 //! Nothing is lost then; handled messages and published copies are duplicated under the same message id (a message
@@ -54,7 +54,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::config::Settings;
 use self::envelope::Undecodable;
-use self::event::{EventError, Message};
+use self::event::{EventError, EventMessage};
 use crate::deadlines::Deadlines;
 use crate::settlement::{BatchResponse, Disposition, Settlement, Tries};
 use crate::source::adapter::{ReceivedMessage, Source};
@@ -138,13 +138,13 @@ pub(crate) fn read<'a, P: Publish>(
 
 /// A message with its id.
 pub(crate) struct Received {
-    message: Message,
+    message: EventMessage,
     /// The message's own id, else the id of its event, else a new one. Copies have it too.
     id: String,
 }
 
 impl Received {
-    fn new(message: Message) -> Self {
+    fn new(message: EventMessage) -> Self {
         let own = message.properties.message_id().as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
         let id = own.map(str::to_owned).unwrap_or_else(|| {
             let fresh = fresh_id();

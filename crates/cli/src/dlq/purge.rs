@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, Report, Step, scan};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, RunReport, RunStep, scan};
 
 use super::{INTERRUPTED, code, filter, progress::Progress, text};
 use crate::{fail, output::say};
@@ -67,15 +67,15 @@ pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, 
         Ok(depth) => Progress::new(depth),
         Err(error) => return fail(error),
     };
-    let tell = |step: Step<'_>| match step {
-        Step::Seen => progress.advance(),
-        Step::Planned { .. } | Step::Done(_) => {}
-        Step::Failed(error) => progress.note(&format!("not deleted: {}", text::line(&error.to_string()))),
+    let tell = |step: RunStep<'_>| match step {
+        RunStep::Seen => progress.advance(),
+        RunStep::Planned { .. } | RunStep::Done(_) => {}
+        RunStep::Failed(error) => progress.note(&format!("not deleted: {}", text::line(&error.to_string()))),
     };
     let report = sluicegate_dlq::purge(queue, &filter, found, stop, &tell).await;
     progress.finish();
     let interrupted = if report.interrupted { "; interrupted" } else { "" };
-    let Report { done, matched, seen, .. } = &report;
+    let RunReport { done, matched, seen, .. } = &report;
     say(format_args!("{done} deleted of {matched} that match, {seen} looked at{interrupted}"));
     if let Some(line) = text::unreached(&report) {
         eprintln!("{line}");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sluicegate_dlq::{
-    CancellationToken, DeadLetterQueue, Error, Rate, Redrive, Report, Step,
+    CancellationToken, DeadLetterQueue, Error, Rate, Redrive, RunReport, RunStep,
     sqs::{MoveError, SqsDeadLetterQueue},
 };
 
@@ -109,13 +109,13 @@ pub(super) async fn one_by_one<S: DeadLetterQueue>(
         Ok(depth) => Progress::new(depth),
         Err(error) => return fail(error),
     };
-    let tell = |step: Step<'_>| match step {
-        Step::Seen => progress.advance(),
-        Step::Planned { letter, destination } => {
+    let tell = |step: RunStep<'_>| match step {
+        RunStep::Seen => progress.advance(),
+        RunStep::Planned { letter, destination } => {
             progress.print(&format!("{}  to {}", text::summary(letter), text::line(destination)));
         }
-        Step::Done(_) => {}
-        Step::Failed(error) => progress.note(&format!("not redriven: {}", text::line(&error.to_string()))),
+        RunStep::Done(_) => {}
+        RunStep::Failed(error) => progress.note(&format!("not redriven: {}", text::line(&error.to_string()))),
     };
     let report = sluicegate_dlq::redrive(queue, &order, stop, &tell).await;
     progress.finish();
@@ -127,7 +127,7 @@ pub(super) async fn one_by_one<S: DeadLetterQueue>(
     report.broke.map_or(code, |error| fail(text::line(&error.to_string())))
 }
 
-fn conclusion(report: &Report, dry_run: bool) -> String {
+fn conclusion(report: &RunReport, dry_run: bool) -> String {
     let would = if dry_run { "would be redriven" } else { "redriven" };
     let mut parts =
         vec![format!("{} {would} of {} that match, {} looked at", report.done, report.matched, report.seen)];

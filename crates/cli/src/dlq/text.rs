@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use sluicegate_dlq::{DeadLetter, Report};
+use sluicegate_dlq::{DeadLetter, RunReport};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Returns text for one line.
@@ -58,7 +58,7 @@ pub(super) fn summary(letter: &DeadLetter) -> String {
 }
 
 /// Returns the note about messages that could not be reached, if any.
-pub(super) fn unreached(report: &Report) -> Option<String> {
+pub(super) fn unreached(report: &RunReport) -> Option<String> {
     let count = report.unreached.filter(|count| *count > 0)?;
     Some(match report.groups_held {
         0 => format!(

@@ -8,7 +8,7 @@ use super::{Template, template::Outline};
 #[derive(Debug)]
 pub(super) struct Rest {
     /// Without the events that are routes, and without the limits of single routes.
-    elsewhere: Value,
+    outside_routes: Value,
     /// What each of those events says besides Method and Path.
     routes: Vec<Value>,
     /// The limits of single routes, without the routes.
@@ -17,9 +17,9 @@ pub(super) struct Rest {
 
 impl Rest {
     pub(super) fn of(template: &Template<'_>, outline: &Outline) -> Self {
-        let mut elsewhere = template.document.value.clone();
+        let mut outside_routes = template.document.value.clone();
         let mut routes = Vec::new();
-        if let Some(events) = properties(&mut elsewhere, &outline.function).and_then(|it| it.get_mut("Events")) {
+        if let Some(events) = properties(&mut outside_routes, &outline.function).and_then(|it| it.get_mut("Events")) {
             for event in outline.events.iter().filter(|event| event.route.is_some()) {
                 let Some(mut event) = events.as_object_mut().and_then(|events| events.remove(&event.name)) else {
                     continue;
@@ -35,16 +35,16 @@ impl Rest {
             }
         }
         let limits =
-            properties(&mut elsewhere, &outline.api).and_then(|it| it.as_object_mut()?.remove("RouteSettings"));
+            properties(&mut outside_routes, &outline.api).and_then(|it| it.as_object_mut()?.remove("RouteSettings"));
         let limits =
             limits.and_then(|limits| Some(limits.as_object()?.values().cloned().collect())).unwrap_or_default();
-        Self { elsewhere, routes, limits }
+        Self { outside_routes, routes, limits }
     }
 
     /// Returns whether only routes differ from `before`: new routes have no other properties, old ones keep theirs.
     pub(super) fn comes_from(&self, before: &Self, outline: &Outline) -> bool {
         let new = json!({ "Type": "HttpApi", "Properties": { "ApiId": { "Ref": outline.api } } });
-        self.elsewhere == before.elsewhere
+        self.outside_routes == before.outside_routes
             && self.routes.iter().all(|route| *route == new || before.routes.contains(route))
             && self.limits.iter().all(|limit| before.limits.contains(limit))
     }

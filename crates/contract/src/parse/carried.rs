@@ -6,7 +6,7 @@
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 use serde_json::{Map, Value};
 
-use crate::{Body, BodySchema, Location, Parameter, Source, pointer};
+use crate::{Body, BodySchema, Location, Parameter, ValueSource, pointer};
 
 /// The longest attribute the envelope takes, in bytes.
 const BYTES_MAX: usize = 2_048;
@@ -30,7 +30,7 @@ pub(super) struct Request<'r> {
 }
 
 /// Returns why a value from `source` may not be fit for an attribute; nothing when every value is.
-pub(super) fn doubts(source: &Source, request: &Request<'_>) -> Vec<&'static str> {
+pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'static str> {
     let parameter = |location, name: &str| {
         let is_it = |parameter: &&crate::Parameter| parameter.location == location && parameter.name == name;
         let Some(parameter) = request.parameters.iter().find(is_it) else {
@@ -44,10 +44,10 @@ pub(super) fn doubts(source: &Source, request: &Request<'_>) -> Vec<&'static str
         known.doubts()
     };
     match source {
-        Source::Header(name) => parameter(Location::Header, name),
-        Source::Path(name) => parameter(Location::Path, name),
-        Source::Query(name) => parameter(Location::Query, name),
-        Source::Body(pointer) => {
+        ValueSource::Header(name) => parameter(Location::Header, name),
+        ValueSource::Path(name) => parameter(Location::Path, name),
+        ValueSource::Query(name) => parameter(Location::Query, name),
+        ValueSource::Body(pointer) => {
             let schemas = request.body.into_iter().flat_map(|body| &body.content);
             let mut doubts: Vec<_> = schemas.flat_map(|(_, schema)| in_body(schema, pointer)).collect();
             doubts.sort_unstable();
@@ -74,7 +74,7 @@ fn in_body(schema: &BodySchema, pointer: &str) -> Vec<&'static str> {
     known.doubts()
 }
 
-/// Returns the schema objects that all apply to one value: the schema itself, what it refers to, and `allOf`.
+/// Returns the schema objects that all apply to one value: the schema itself, those it references, and `allOf`.
 fn applied<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Map<String, Value>> {
     fn add<'s>(root: &'s Value, schema: &'s Value, depth: usize, all: &mut Vec<&'s Map<String, Value>>) {
         let Some(keywords) = schema.as_object().filter(|_| depth < DEPTH_MAX && all.len() < DEPTH_MAX) else { return };
@@ -174,7 +174,7 @@ fn is_plain(text: &str) -> bool {
     !text.contains(is_refused)
 }
 
-/// Control characters and noncharacters (CloudEvents 1.0.2, type system, String).
+/// Returns the refused characters: control characters and noncharacters (CloudEvents 1.0.2, type system, String).
 fn refused() -> ClassUnicode {
     let planes = (0..=0x10_u32).map(|plane| (plane * 0x1_0000 + 0xFFFE, plane * 0x1_0000 + 0xFFFF));
     let ranges = [(0x00, 0x1F), (0x7F, 0x9F), (0xFDD0, 0xFDEF)].into_iter().chain(planes);

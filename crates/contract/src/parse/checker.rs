@@ -8,7 +8,7 @@ use sluicegate_yaml::{Document, Node};
 
 use crate::SchemaText;
 
-pub(super) struct Checker<'d> {
+pub(super) struct ContractChecker<'d> {
     yaml: sluicegate_yaml::Checker<'d>,
     /// Bundled schemas by their pointer; `None` for one with a fault, which is noted.
     pub(super) bundled: HashMap<String, Option<SchemaText>>,
@@ -16,7 +16,7 @@ pub(super) struct Checker<'d> {
     pub(super) compiled: HashSet<String>,
 }
 
-impl<'d> Deref for Checker<'d> {
+impl<'d> Deref for ContractChecker<'d> {
     type Target = sluicegate_yaml::Checker<'d>;
 
     fn deref(&self) -> &Self::Target {
@@ -24,13 +24,13 @@ impl<'d> Deref for Checker<'d> {
     }
 }
 
-impl DerefMut for Checker<'_> {
+impl DerefMut for ContractChecker<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.yaml
     }
 }
 
-impl<'d> Checker<'d> {
+impl<'d> ContractChecker<'d> {
     pub(super) fn new(file: &'d str, document: &'d Document) -> Self {
         let yaml = sluicegate_yaml::Checker::new(file, document);
         Self { yaml, bundled: HashMap::new(), compiled: HashSet::new() }

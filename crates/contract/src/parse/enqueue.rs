@@ -3,16 +3,21 @@
 use sluicegate_yaml::Node;
 
 use super::carried::{self, Request};
-use super::checker::Checker;
+use super::checker::ContractChecker;
 use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
-    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, Source, Template,
+    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
+    ValueTemplate,
 };
 
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
 
-pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &'d Node, request: &Request<'_>) -> Option<Enqueue> {
+pub(super) fn enqueue<'d>(
+    checker: &mut ContractChecker<'d>,
+    operation: &'d Node,
+    request: &Request<'_>,
+) -> Option<Enqueue> {
     let at = checker.required(operation, "x-sluicegate")?;
     checker.fields(at, FIELDS)?;
 
@@ -39,7 +44,7 @@ pub(super) fn enqueue<'d>(checker: &mut Checker<'d>, operation: &'d Node, reques
 }
 
 /// Reads a queue name, which becomes part of an environment variable; see [`crate::binding_variable`].
-fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
+fn queue_name(checker: &mut ContractChecker<'_>, at: &Node) -> Option<String> {
     let well_formed = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
@@ -53,7 +58,7 @@ fn queue_name(checker: &mut Checker<'_>, at: &Node) -> Option<String> {
 
 /// Reads `payloadBytes`. More than SQS carries is a warning: RabbitMQ carries it, and the contract does not name the
 /// broker.
-fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
+fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
     let bytes = checker.integer(at, 1..=PAYLOAD_BYTES_MAX)?;
     let (what, most) = match request.body {
         Some(body) if !takes_json_only(Some(body)) => {
@@ -68,7 +73,7 @@ fn payload_bytes<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<
 }
 
 /// Reads a template for an attribute of the event.
-fn attribute<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Template> {
+fn attribute<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
     let template = template(checker, at, request)?;
     for source in template.sources() {
         for reason in carried::doubts(source, request) {
@@ -78,8 +83,8 @@ fn attribute<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>)
     Some(template)
 }
 
-fn template<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Template> {
-    let template = match checker.text(at)?.parse::<Template>() {
+fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
+    let template = match checker.text(at)?.parse::<ValueTemplate>() {
         Ok(template) => template,
         Err(error) => {
             checker.fault(at, error);
@@ -88,10 +93,10 @@ fn template<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) 
     };
     for source in template.sources() {
         match source {
-            Source::Path(name) if !request.path_names.contains(&name.as_str()) => {
+            ValueSource::Path(name) if !request.path_names.contains(&name.as_str()) => {
                 checker.fault(at, format!("the path has no {{{name}}}"));
             }
-            Source::Body(_) if !takes_json_only(request.body) => {
+            ValueSource::Body(_) if !takes_json_only(request.body) => {
                 checker.fault(at, format!("{{{source}}} needs a requestBody that is always JSON"));
             }
             _ => {}
@@ -104,7 +109,7 @@ fn takes_json_only(body: Option<&Body>) -> bool {
     body.is_some_and(|body| body.content.iter().all(|(media_type, _)| is_json(media_type)))
 }
 
-fn idempotency<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Idempotency> {
+fn idempotency<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Idempotency> {
     checker.fields(at, &["key", "required", "fingerprint"])?;
     let required = checker.flag(at, "required");
     let fingerprint = match at.get("fingerprint") {
@@ -122,7 +127,7 @@ fn idempotency<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_
     Some(Idempotency { key, fingerprint, required })
 }
 
-fn rate_limit<'d>(checker: &mut Checker<'d>, at: &'d Node, request: &Request<'_>) -> Option<RateLimit> {
+fn rate_limit<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<RateLimit> {
     checker.fields(at, &["limit", "window", "by"])?;
     let limit = checker.required(at, "limit").and_then(|f| checker.integer(f, 1..=RATE_LIMIT_REQUESTS_MAX));
     let window_s = checker.required(at, "window").and_then(|f| checker.duration_s(f, 1..=RATE_LIMIT_WINDOW_S_MAX));

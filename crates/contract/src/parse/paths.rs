@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sluicegate_yaml::Node;
 
 use super::carried;
-use super::checker::Checker;
+use super::checker::ContractChecker;
 use super::enqueue;
 use super::request;
 use super::security::{self, Schemes};
@@ -50,7 +50,7 @@ const OPERATION_FIELDS: &[&str] = &[
 type Routes<'d> = HashMap<Vec<Option<Cow<'d, str>>>, &'d str>;
 
 /// Returns the operations of the document; those with a fault may be left out.
-pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Operation> {
+pub(super) fn operations(checker: &mut ContractChecker<'_>, schemes: &Schemes) -> Vec<Operation> {
     let root = checker.root;
     let Some(paths) = checker.required(root, "paths") else { return Vec::new() };
     if checker.mapping(paths).is_none() {
@@ -92,7 +92,7 @@ pub(super) fn operations(checker: &mut Checker<'_>, schemes: &Schemes) -> Vec<Op
     operations
 }
 
-fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &'d Node, routes: &mut Routes<'d>) {
+fn check_path<'d>(checker: &mut ContractChecker<'d>, path: &'d str, at: &'d Node, routes: &mut Routes<'d>) {
     if !path.starts_with('/') || path.starts_with("//") {
         checker.fault(at, "a path starts with one `/`");
         return;
@@ -128,7 +128,7 @@ fn check_path<'d>(checker: &mut Checker<'d>, path: &'d str, at: &'d Node, routes
 }
 
 /// Notes a fault for a literal segment that no request can have.
-fn check_literal<'d>(checker: &mut Checker<'d>, segment: &str, at: &'d Node) {
+fn check_literal<'d>(checker: &mut ContractChecker<'d>, segment: &str, at: &'d Node) {
     let reason = match decode_segment(segment).as_deref() {
         None => "is not percent-encoded UTF-8",
         // RFC 3986, section 6.2.2.3.
@@ -157,7 +157,7 @@ struct Reading<'s, 'd> {
 impl<'d> Reading<'_, 'd> {
     fn operation(
         &mut self,
-        checker: &mut Checker<'d>,
+        checker: &mut ContractChecker<'d>,
         path: &'d str,
         method: &str,
         item: &'d Node,
@@ -184,7 +184,7 @@ impl<'d> Reading<'_, 'd> {
         Some(Operation { id: id?, method, path, security, parameters, body, enqueue })
     }
 
-    fn id(&mut self, checker: &mut Checker<'d>, at: &'d Node) -> Option<String> {
+    fn id(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<String> {
         let id = checker.required_text(at, "operationId")?;
         if let Some(other) = self.ids.insert(id.to_owned(), at.pointer().to_owned()) {
             checker.fault_at(&at.child_pointer("operationId"), format!("`{id}` is already the name of {other}"));
@@ -192,7 +192,7 @@ impl<'d> Reading<'_, 'd> {
         Some(id.to_owned())
     }
 
-    fn security(&mut self, checker: &mut Checker<'d>, at: &'d Node) -> Vec<Vec<Requirement>> {
+    fn security(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node) -> Vec<Vec<Requirement>> {
         match (at.get("security"), &self.security) {
             (Some(own), _) => security::requirements(checker, own, self.schemes),
             (None, Some(inherited)) => inherited.clone(),
@@ -204,7 +204,7 @@ impl<'d> Reading<'_, 'd> {
         }
     }
 
-    fn check_queue(&mut self, checker: &mut Checker<'d>, at: &'d Node, queue: &str) {
+    fn check_queue(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node, queue: &str) {
         let variable = binding_variable(queue);
         let first = self.queues.entry(variable.clone()).or_insert_with(|| queue.to_owned());
         if first != queue {

@@ -6,7 +6,7 @@
 use serde::{Serialize, Serializer};
 use sluicegate_yaml::{Data, Member, Node};
 
-use super::checker::{Checker, local_pointer};
+use super::checker::{ContractChecker, local_pointer};
 
 /// What the build and the ingress need and the public does not.
 const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
@@ -44,12 +44,12 @@ impl Position {
 }
 
 /// Notes a fault for every `$ref` that is not text, not local, or has no target.
-pub(super) fn check(checker: &mut Checker<'_>) {
+pub(super) fn check(checker: &mut ContractChecker<'_>) {
     let root = checker.root;
     check_below(checker, root, Position::Keywords);
 }
 
-fn check_below(checker: &mut Checker<'_>, at: &Node, position: Position) {
+fn check_below(checker: &mut ContractChecker<'_>, at: &Node, position: Position) {
     if position == Position::Data {
         return;
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sluicegate_yaml::Node;
 
-use super::checker::Checker;
+use super::checker::ContractChecker;
 use super::schema;
 use crate::template::is_header_name;
 use crate::{Body, BodySchema, Location, Parameter, is_json};
@@ -28,7 +28,7 @@ const NOT_PARAMETERS: &[&str] = &["accept", "authorization", "content-type"];
 
 /// Returns the parameters of the operation, and those of its path item that it does not replace.
 pub(super) fn parameters<'d>(
-    checker: &mut Checker<'d>,
+    checker: &mut ContractChecker<'d>,
     item: &'d Node,
     operation: &'d Node,
     path_names: &[&str],
@@ -46,7 +46,7 @@ fn same(a: &Parameter, b: &Parameter) -> bool {
     a.location == b.location && a.name == b.name
 }
 
-fn list<'d>(checker: &mut Checker<'d>, owner: &'d Node, path_names: &[&str]) -> Vec<Parameter> {
+fn list<'d>(checker: &mut ContractChecker<'d>, owner: &'d Node, path_names: &[&str]) -> Vec<Parameter> {
     let Some(at) = owner.get("parameters") else { return Vec::new() };
     let mut parameters: Vec<Parameter> = Vec::new();
     for entry in checker.list(at) {
@@ -59,7 +59,7 @@ fn list<'d>(checker: &mut Checker<'d>, owner: &'d Node, path_names: &[&str]) -> 
     parameters
 }
 
-fn parameter<'d>(checker: &mut Checker<'d>, entry: &'d Node, path_names: &[&str]) -> Option<Parameter> {
+fn parameter<'d>(checker: &mut ContractChecker<'d>, entry: &'d Node, path_names: &[&str]) -> Option<Parameter> {
     let at = checker.resolve(entry)?;
     if let Some(content) = at.get("content") {
         checker.fault(content, "a parameter with `content` is not supported; use `schema`");
@@ -112,7 +112,7 @@ fn parameter<'d>(checker: &mut Checker<'d>, entry: &'d Node, path_names: &[&str]
 }
 
 /// Notes a fault for a parameter that is a list or an object, which would need a style.
-fn check_one_value(checker: &mut Checker<'_>, at: &Node, schema: &str) {
+fn check_one_value(checker: &mut ContractChecker<'_>, at: &Node, schema: &str) {
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     let kinds = schema.get("type").cloned().unwrap_or_default();
     let is_many = |kind: &Value| kind == "array" || kind == "object";
@@ -122,7 +122,7 @@ fn check_one_value(checker: &mut Checker<'_>, at: &Node, schema: &str) {
 }
 
 /// Returns the request body of an operation, if it declares one.
-pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &'d Node) -> Option<Body> {
+pub(super) fn body<'d>(checker: &mut ContractChecker<'d>, operation: &'d Node) -> Option<Body> {
     let at = checker.resolve(operation.get("requestBody")?)?;
     checker.fields_and_extensions(at, &["description", "content", "required"])?;
     let required = checker.flag(at, "required");
@@ -151,7 +151,7 @@ pub(super) fn body<'d>(checker: &mut Checker<'d>, operation: &'d Node) -> Option
     Some(Body { required, content })
 }
 
-fn media_type(checker: &mut Checker<'_>, text: &str, at: &Node) -> Option<String> {
+fn media_type(checker: &mut ContractChecker<'_>, text: &str, at: &Node) -> Option<String> {
     let fault = match text.split_once('/') {
         _ if text.contains('*') => "media type ranges are not supported; name each media type",
         _ if text.contains(';') => "a media type has no parameters here",

@@ -14,7 +14,7 @@ use jsonschema::{Draft, draft202012};
 use serde_json::{Map, Value};
 use sluicegate_yaml::{Data, Node};
 
-use super::checker::{Checker, local_pointer};
+use super::checker::{ContractChecker, local_pointer};
 use crate::{BodySchema, SchemaText};
 
 /// Keywords whose value is a schema, or a list of schemas.
@@ -94,7 +94,7 @@ const DIALECTS: &[&str] =
     &["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
 
 /// Returns the schema at `at` as text that stands alone, or `None` after noting its faults.
-pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SchemaText> {
+pub(super) fn bundle<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<SchemaText> {
     let root = follow_bare_references(checker, at)?;
     if let Some(known) = checker.bundled.get(root.pointer()) {
         return known.clone();
@@ -105,7 +105,7 @@ pub(super) fn bundle<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<Sche
     schema
 }
 
-fn bundle_new<'d>(checker: &mut Checker<'d>, root: &'d Node) -> Option<SchemaText> {
+fn bundle_new<'d>(checker: &mut ContractChecker<'d>, root: &'d Node) -> Option<SchemaText> {
     let faults = checker.faults.len();
     let mut bundle = Bundle { checker, schemas: vec![root] };
     let mut rewritten = Vec::new();
@@ -132,7 +132,7 @@ fn with_definitions(mut schema: Value, definitions: Map<String, Value>) -> Value
 }
 
 /// Takes note of every fault in the schema at `at`, the first time it is seen.
-fn compile(checker: &mut Checker<'_>, at: &Node, schema: &Value) {
+fn compile(checker: &mut ContractChecker<'_>, at: &Node, schema: &Value) {
     if !checker.compiled.insert(at.pointer().to_owned()) {
         return;
     }
@@ -159,7 +159,7 @@ pub(super) fn of_body(schema: SchemaText) -> BodySchema {
 }
 
 /// Follows schemas that are only a `$ref`: the target becomes the top, which saves a hop at run time.
-fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<&'d Node> {
+fn follow_bare_references<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<&'d Node> {
     let mut target = at;
     let mut seen = HashSet::new();
     while let (Some(reference), [_]) = (target.get("$ref"), target.members()) {
@@ -173,7 +173,7 @@ fn follow_bare_references<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option
 }
 
 struct Bundle<'c, 'd> {
-    checker: &'c mut Checker<'d>,
+    checker: &'c mut ContractChecker<'d>,
     /// The schema asked for, then each one referred to; its index is its name in `$defs`.
     schemas: Vec<&'d Node>,
 }
@@ -263,7 +263,7 @@ fn copy(node: &Node) -> Value {
 }
 
 /// Checks every schema in `components`, used or not.
-pub(super) fn check_components(checker: &mut Checker<'_>) {
+pub(super) fn check_components(checker: &mut ContractChecker<'_>) {
     let schemas = checker.root.follow("/components/schemas");
     for (_, schema) in schemas.into_iter().flat_map(Node::entries) {
         // One that is compiled has been read with the schema that refers to it.
@@ -274,7 +274,7 @@ pub(super) fn check_components(checker: &mut Checker<'_>) {
 }
 
 /// Notes a fault for a `$schema` or `jsonSchemaDialect` other than JSON Schema 2020-12.
-pub(super) fn check_dialect(checker: &mut Checker<'_>, at: &Node) {
+pub(super) fn check_dialect(checker: &mut ContractChecker<'_>, at: &Node) {
     if at.text().is_none_or(|dialect| !DIALECTS.contains(&dialect)) {
         checker.fault(at, "only JSON Schema 2020-12 is supported");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sluicegate_yaml::Node;
 
-use super::checker::Checker;
+use super::checker::ContractChecker;
 use crate::template::is_header_name;
 use crate::{Requirement, SIGNATURE_PRESETS, SecurityScheme};
 
@@ -15,7 +15,7 @@ const SECRET_NAME_BYTES_MAX: usize = 128;
 /// The declared schemes; `None` for one that has a fault, so that its users are not blamed as well.
 pub(super) type Schemes = BTreeMap<String, Option<SecurityScheme>>;
 
-pub(super) fn schemes(checker: &mut Checker<'_>) -> Schemes {
+pub(super) fn schemes(checker: &mut ContractChecker<'_>) -> Schemes {
     let Some(declared) = checker.root.get("components").and_then(|components| components.get("securitySchemes")) else {
         return Schemes::new();
     };
@@ -33,7 +33,7 @@ pub(super) fn schemes(checker: &mut Checker<'_>) -> Schemes {
 
 /// Notes a fault for a list of the secret that is read in two ways: as keys and as signing secrets, or as those of two
 /// signature schemes.
-fn check_secret(checker: &mut Checker<'_>, at: &Node, scheme: Option<&SecurityScheme>, others: &Schemes) {
+fn check_secret(checker: &mut ContractChecker<'_>, at: &Node, scheme: Option<&SecurityScheme>, others: &Schemes) {
     let Some((secret, preset)) = scheme.map(list) else { return };
     let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != preset;
     if others.values().flatten().any(|other| differs(&other)) {
@@ -52,7 +52,7 @@ fn list(scheme: &SecurityScheme) -> (&str, Option<&str>) {
     }
 }
 
-fn scheme<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SecurityScheme> {
+fn scheme<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<SecurityScheme> {
     let at = checker.resolve(at)?;
     checker.mapping(at)?;
     let kind = checker.required_text(at, "type")?;
@@ -99,7 +99,11 @@ fn scheme<'d>(checker: &mut Checker<'d>, at: &'d Node) -> Option<SecurityScheme>
 }
 
 /// Returns the alternatives in a `security` field. An empty list, or an empty alternative, admits every request.
-pub(super) fn requirements<'d>(checker: &mut Checker<'d>, at: &'d Node, schemes: &Schemes) -> Vec<Vec<Requirement>> {
+pub(super) fn requirements<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    schemes: &Schemes,
+) -> Vec<Vec<Requirement>> {
     let mut alternatives = Vec::new();
     for alternative in checker.list(at) {
         if checker.mapping(alternative).is_none() {
@@ -112,7 +116,12 @@ pub(super) fn requirements<'d>(checker: &mut Checker<'d>, at: &'d Node, schemes:
     alternatives
 }
 
-fn requirement<'d>(checker: &mut Checker<'d>, name: &str, at: &'d Node, schemes: &Schemes) -> Option<Requirement> {
+fn requirement<'d>(
+    checker: &mut ContractChecker<'d>,
+    name: &str,
+    at: &'d Node,
+    schemes: &Schemes,
+) -> Option<Requirement> {
     let Some(scheme) = schemes.get(name) else {
         checker.fault(at, format!("`{name}` is not declared in components.securitySchemes"));
         return None;

@@ -1,4 +1,4 @@
-//! Filters, each against one message, and what is refused.
+//! Filters, each against one message, and invalid filters.
 
 use serde_json::json;
 use sluicegate_envelope::Envelope;
@@ -113,7 +113,7 @@ fn types_are_globs() {
 }
 
 #[test]
-fn times_are_those_of_giving_up_if_they_are_known() {
+fn since_and_until_compare_the_time_of_dead_lettering_if_known() {
     let filter = |since: Option<&str>, until: Option<&str>| Filter {
         since: since.map(|text| text.parse().unwrap()),
         until: until.map(|text| text.parse().unwrap()),
@@ -133,7 +133,7 @@ fn times_are_those_of_giving_up_if_they_are_known() {
 }
 
 #[test]
-fn so_long_ago_is_counted_from_now() {
+fn durations_count_back_from_now() {
     let ago = |text: &str| {
         let moment = text.parse::<TimeBound>().unwrap().0;
         OffsetDateTime::now_utc() - moment
@@ -163,7 +163,7 @@ fn reasons_are_searched() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_filters_are_refused() {
     for wrong in ["", "=x", "~x", "/pointer", "name", "/a~1b", "/a~("] {
         assert!(wrong.parse::<Condition>().is_err(), "{wrong:?}");
     }
@@ -176,7 +176,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_pattern_that_would_hang_others_takes_no_time() {
+fn a_pattern_with_nested_repetition_matches_in_linear_time() {
     let body = vec![b'a'; 1_048_576];
     let filter = Filter { body: Some("(a+)+$".parse().unwrap()), ..Filter::default() };
     let begun = std::time::Instant::now();
@@ -189,7 +189,7 @@ fn a_pattern_that_would_hang_others_takes_no_time() {
 }
 
 #[test]
-fn nothing_asked_for_is_everything() {
+fn an_empty_filter_matches_every_message() {
     assert!(Filter::default().is_empty() && Filter::default().matches(&DeadLetter::default()));
     assert!(!conditions(&["/a=1"]).is_empty());
 }

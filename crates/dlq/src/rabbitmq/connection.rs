@@ -7,7 +7,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind};
 use sluicegate_queue::chain;
-use sluicegate_queue::rabbitmq::{self, Broker, Config};
+use sluicegate_queue::rabbitmq::{self, Broker, BrokerConfig};
 use sluicegate_topology::Address;
 use tokio::time::error::Elapsed;
 
@@ -105,5 +105,5 @@ fn code(error: &lapin::Error) -> Option<u16> {
 pub(super) fn broker(address: &Address) -> Result<(Broker, String), Error> {
     let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
     let user = uri.authority.userinfo.username.clone();
-    Ok((Broker::new(Config::at(uri)), user))
+    Ok((Broker::new(BrokerConfig::at(uri)), user))
 }

@@ -26,13 +26,18 @@ const NOT_RECORDED: &str = "not recorded";
 
 /// The location of a dead letter.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct MessageLocation {
     pub(super) queue: String,
     pub(super) vhost: String,
 }
 
 /// Returns the message as a dead letter.
-pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperties, body: Vec<u8>) -> DeadLetter {
+pub(super) fn dead_letter(
+    place: &MessageLocation,
+    handle: u64,
+    properties: &BasicProperties,
+    body: Vec<u8>,
+) -> DeadLetter {
     let event = Event::read(properties, &body);
     let death = deaths_elsewhere(place, properties).next();
     let reason = match (display::text(properties, REASON), death.as_ref().map(words)) {
@@ -65,8 +70,8 @@ pub(super) fn dead_letter(place: &Place, handle: u64, properties: &BasicProperti
 ///
 /// # Errors
 /// The reason why it is not known.
-pub(super) fn source_queue(place: &Place, properties: &BasicProperties) -> Result<String, String> {
-    let Place { queue, vhost } = place;
+pub(super) fn source_queue(place: &MessageLocation, properties: &BasicProperties) -> Result<String, String> {
+    let MessageLocation { queue, vhost } = place;
     if let Some(source) = display::text(properties, SOURCE) {
         let ours = source.strip_suffix(vhost.as_str()).and_then(|rest| rest.strip_suffix("::"));
         return ours.map(str::to_owned).ok_or_else(|| format!("it came from {source}, which is another virtual host"));
@@ -82,7 +87,7 @@ pub(super) fn source_queue(place: &Place, properties: &BasicProperties) -> Resul
 }
 
 /// Returns the queues that the message left before it came here.
-fn deaths_elsewhere<'a>(place: &Place, properties: &'a BasicProperties) -> impl Iterator<Item = Death<'a>> {
+fn deaths_elsewhere<'a>(place: &MessageLocation, properties: &'a BasicProperties) -> impl Iterator<Item = Death<'a>> {
     display::deaths(properties).filter(move |death| death.queue != place.queue)
 }
 
@@ -211,12 +216,12 @@ mod tests {
         AMQPValue::FieldArray(FieldArray::from(entries.iter().map(entry).collect::<Vec<_>>()))
     }
 
-    fn place(queue: &str) -> Place {
-        Place { queue: queue.into(), vhost: "/a::b".into() }
+    fn place(queue: &str) -> MessageLocation {
+        MessageLocation { queue: queue.into(), vhost: "/a::b".into() }
     }
 
     #[test]
-    fn the_source_is_the_consumers_word_then_the_brokers_then_the_name() {
+    fn the_source_queue_is_read_from_the_consumers_header_then_x_death_then_the_queue_name() {
         let died = deaths(&[("here.dlq", "expired"), ("orders", "delivery_limit"), ("orders.retry.1s", "expired")]);
         for (headers, expected) in [
             (vec![(SOURCE, long("a::q::/a::b")), ("x-death", died.clone())], Ok("a::q")),
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_it_is_told_in_words() {
+    fn the_reason_names_why_a_message_was_dead_lettered() {
         let death = deaths(&[("q", "delivery_limit")]);
         let shown = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
         assert_eq!(shown.reason, "delivered more often than q allows");

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_can_be_reached_is_refused() {
+    fn a_delivery_limit_that_reading_can_reach_is_refused() {
         for (queue_type, delivery_limit, wrong) in [
             (QueueType::Classic, None, None),
             (QueueType::Quorum, None, None),

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_on_giving_up_goes_and_redrives_count_up() {
+    fn dead_letter_headers_are_removed_and_redrives_count_up() {
         let count = AMQPValue::LongLongInt(4);
         let own = [
             (REASON, long("bad")),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_id_is_published_by_its_user_only() {
+    fn a_user_id_is_kept_only_if_it_is_the_user_of_the_connection() {
         let once = (REDRIVES, AMQPValue::LongInt(1));
         let you = (USER_ID, long("you"));
         check(BasicProperties::default().with_user_id("you".into()), fresh(&[you.clone(), once.clone()]));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direct_reply_to_goes() {
+    fn a_direct_reply_to_is_removed() {
         let once = (REDRIVES, AMQPValue::LongInt(1));
         check(BasicProperties::default().with_reply_to(DIRECT_REPLY_TO.into()), fresh(&[once]));
     }

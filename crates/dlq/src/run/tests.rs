@@ -10,7 +10,7 @@ use super::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Fine,
-    /// Nothing happens, and the error says so.
+    /// Nothing happens, and the error is `NotSent`.
     NotSent,
     /// The copy is stored, and the original is not removed.
     Stored,
@@ -204,10 +204,10 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-fn quiet(_: Step<'_>) {}
+fn quiet(_: RunStep<'_>) {}
 
 #[test]
-fn everything_goes_and_nothing_is_sent_twice_when_it_fails_again() {
+fn a_redrive_sends_each_message_once_even_if_it_returns() {
     let memory = Memory { returns: true, ..Memory::new(&[None; 37], false) };
     let report = block_on(redrive(&memory, &order(&all()), &CancellationToken::default(), &quiet));
     assert_eq!((report.done, report.returned, report.unreached), (37, 37, Some(0)), "{report:?}");
@@ -235,7 +235,7 @@ fn a_group_goes_in_order_and_stops_behind_a_failure() {
 }
 
 #[test]
-fn what_is_behind_held_messages_is_told() {
+fn a_report_counts_the_messages_behind_a_blocked_group() {
     let memory = Memory::new(&[Some("a"); 25], true);
     let report = block_on(redrive(&memory, &order(&thirds()), &CancellationToken::default(), &quiet));
     // Ten are received, and six of those stay in flight: their group is blocked.
@@ -250,8 +250,8 @@ fn a_dry_run_moves_nothing_and_says_what_would_stay() {
     let memory = Memory::new(&[None; 12], false);
     memory.state.borrow_mut().fates = [Fate::NotSent].into();
     let planned = RefCell::new(0);
-    let tell = |step: Step<'_>| {
-        if let Step::Planned { destination, .. } = step {
+    let tell = |step: RunStep<'_>| {
+        if let RunStep::Planned { destination, .. } = step {
             assert_eq!(destination, "source");
             *planned.borrow_mut() += 1;
         }
@@ -279,7 +279,7 @@ fn a_limit_and_a_rate_are_kept() {
 }
 
 #[test]
-fn an_end_that_is_asked_for_leaves_the_rest() {
+fn a_cancelled_run_leaves_the_rest() {
     let memory = Memory::new(&[None; 40], false);
     let stop = CancellationToken::default();
     let filter = all();
@@ -305,7 +305,7 @@ fn many_failures_in_a_row_end_the_run() {
 }
 
 #[test]
-fn a_purge_deletes_what_is_meant_and_what_was_found_before() {
+fn a_purge_deletes_only_matches_that_the_scan_found() {
     let memory = Memory::new(&[None; 25], false);
     let (report, found) = block_on(async {
         let mut found = Vec::new();
@@ -331,7 +331,7 @@ proptest! {
     /// With any failure at any step, every message is in one place, or after an unknown failure in both, and never in
     /// none; groups keep their order; the counts are right.
     #[test]
-    fn no_message_is_ever_nowhere(
+    fn every_message_is_in_a_queue_after_any_failure(
         groups in prop::collection::vec(prop::option::of(0..3_u8), 0..40),
         fates in prop::collection::vec(
             prop::sample::select(vec![Fate::Fine, Fate::Fine, Fate::Fine, Fate::NotSent, Fate::Stored, Fate::NotStored, Fate::Broken]),

@@ -122,13 +122,13 @@ impl InFlight {
     /// # Errors
     /// The reason why the message is still there, or may be.
     pub(super) async fn delete(&self, handle: u64) -> Result<(), String> {
-        let entry = self.state().entries.get(&handle).cloned().ok_or("it is not held")?;
+        let entry = self.state().entries.get(&handle).cloned().ok_or("it is not in flight")?;
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&entry.receipt);
         request.send().await.map_err(|error| error_text(&error))?;
         // With an expired handle, a standard queue deletes nothing and reports success. A heartbeat after the deletion
         // found nothing to extend, so the time known before counts too.
         if entry.hidden_until <= Instant::now() && self.has_lapsed(handle) {
-            return Err("it could not be state hidden until then, and the deletion may have had no effect".to_owned());
+            return Err("it became visible before it was deleted, and the deletion may have had no effect".to_owned());
         }
         let mut state = self.state();
         state.entries.remove(&handle);

@@ -21,7 +21,7 @@ const REQUESTS_AT_ONCE: usize = 8;
 
 /// An existing queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
+pub struct SqsQueue {
     /// Its URL.
     pub url: String,
     /// Its ARN.
@@ -30,7 +30,7 @@ pub struct Queue {
     pub name: String,
 }
 
-impl Queue {
+impl SqsQueue {
     pub(super) fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
@@ -53,7 +53,7 @@ impl Counts {
 pub(super) struct Queues {
     client: Client,
     region: Option<String>,
-    known: Mutex<HashMap<String, Queue>>,
+    known: Mutex<HashMap<String, SqsQueue>>,
 }
 
 impl Queues {
@@ -65,7 +65,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`Error::NotSent`] if no such queue can be reached.
-    pub(super) async fn find(&self, reference: &str) -> Result<Queue, Error> {
+    pub(super) async fn find(&self, reference: &str) -> Result<SqsQueue, Error> {
         if let Some(queue) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(reference) {
             return Ok(queue.clone());
         }
@@ -74,7 +74,7 @@ impl Queues {
         Ok(queue)
     }
 
-    async fn look_up(&self, reference: &str) -> Result<Queue, Error> {
+    async fn look_up(&self, reference: &str) -> Result<SqsQueue, Error> {
         let missing = |reason: &str| Error::NotSent { id: reference.to_owned(), reason: reason.to_owned() };
         if reference.starts_with("http://") || reference.starts_with("https://") {
             return self.at(reference.to_owned()).await;
@@ -101,7 +101,7 @@ impl Queues {
         }
     }
 
-    async fn at(&self, url: String) -> Result<Queue, Error> {
+    async fn at(&self, url: String) -> Result<SqsQueue, Error> {
         let request = self.client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
         let answer = request.send().await.map_err(|error| match error.as_service_error() {
             Some(service) if service.is_queue_does_not_exist() => {
@@ -110,11 +110,11 @@ impl Queues {
             _ => broker(&error),
         })?;
         let arn = answer.attributes.unwrap_or_default().remove(&QueueAttributeName::QueueArn).unwrap_or_default();
-        Ok(Queue { name: name_in(&url).to_owned(), url, arn })
+        Ok(SqsQueue { name: name_in(&url).to_owned(), url, arn })
     }
 
     /// Returns the queues whose redrive policy names `queue`.
-    pub(super) async fn sources_of(&self, queue: &Queue) -> Result<Vec<Queue>, Error> {
+    pub(super) async fn sources_of(&self, queue: &SqsQueue) -> Result<Vec<SqsQueue>, Error> {
         let request = self.client.list_dead_letter_source_queues().queue_url(&queue.url).max_results(PAGE_ENTRIES_MAX);
         let pages: Result<Vec<_>, _> = request.into_paginator().send().try_collect().await;
         match pages {
@@ -162,7 +162,7 @@ pub async fn dead_letter_queues(config: &SdkConfig) -> Result<Vec<ListedQueue>, 
 }
 
 struct QueueInfo {
-    queue: Queue,
+    queue: SqsQueue,
     dead_letter_arn: Option<String>,
     depth: u64,
 }
@@ -188,7 +188,7 @@ async fn describe(client: &Client, url: String) -> Result<Option<QueueInfo>, Err
     };
     let arn = attributes.get(&QueueAttributeName::QueueArn).cloned().unwrap_or_default();
     Ok(Some(QueueInfo {
-        queue: Queue { name: name_in(&url).to_owned(), url, arn },
+        queue: SqsQueue { name: name_in(&url).to_owned(), url, arn },
         dead_letter_arn: attributes.get(&QueueAttributeName::RedrivePolicy).and_then(|policy| target(policy)),
         depth: counts(&attributes).all(),
     }))
@@ -211,10 +211,10 @@ fn counts(attributes: &HashMap<QueueAttributeName, String>) -> Counts {
 fn target(policy: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Policy {
+    struct RedrivePolicy {
         dead_letter_target_arn: String,
     }
-    serde_json::from_str::<Policy>(policy).ok().map(|policy| policy.dead_letter_target_arn)
+    serde_json::from_str::<RedrivePolicy>(policy).ok().map(|policy| policy.dead_letter_target_arn)
 }
 
 fn name_in(url: &str) -> &str {

@@ -8,14 +8,14 @@ use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, RawMessage, body_
 
 use super::{
     message::{redrives, system},
-    queues::Queue,
+    queues::SqsQueue,
 };
 
 /// Returns the copy of `message` for `queue`, with `edited` as its body if given.
 ///
 /// # Errors
 /// The reason for which SQS would not carry the copy.
-pub(super) fn copy(message: &Message, queue: &Queue, edited: Option<&[u8]>) -> Result<RawMessage, String> {
+pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -> Result<RawMessage, String> {
     let received = message.body.as_deref().unwrap_or_default();
     let announced = message.md5_of_body.as_deref().unwrap_or_default();
     if !announced.eq_ignore_ascii_case(&body_md5(received)) {
@@ -84,8 +84,8 @@ mod tests {
         builder.build()
     }
 
-    fn queue(name: &str) -> Queue {
-        Queue { url: format!("http://h/0/{name}"), arn: format!("arn:aws:sqs:r:0:{name}"), name: name.to_owned() }
+    fn queue(name: &str) -> SqsQueue {
+        SqsQueue { url: format!("http://h/0/{name}"), arn: format!("arn:aws:sqs:r:0:{name}"), name: name.to_owned() }
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqs_does_not_carry_is_not_sent() {
+    fn a_body_that_sqs_does_not_accept_is_refused() {
         for (edited, reason) in
             [(&b"\xff"[..], "text only"), (b"", "no empty message"), (b"a\0", "characters that SQS does not carry")]
         {

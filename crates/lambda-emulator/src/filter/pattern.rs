@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A place in the pattern and the rule broken there.
-type Fault = (String, String);
+type PatternFault = (String, String);
 
 /// The fields of a pattern's object; all must match.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ enum Comparison {
 }
 
 impl Fields {
-    pub(super) fn parse(pattern: &Value, path: &str) -> Result<Fields, Fault> {
+    pub(super) fn parse(pattern: &Value, path: &str) -> Result<Fields, PatternFault> {
         let object = pattern.as_object().ok_or_else(|| fault(path, "must be an object"))?;
         if object.is_empty() {
             return Err(fault(path, "must not be empty"));
@@ -92,7 +92,7 @@ impl Test {
 }
 
 impl Matcher {
-    fn parse(value: &Value, path: &str) -> Result<Matcher, Fault> {
+    fn parse(value: &Value, path: &str) -> Result<Matcher, PatternFault> {
         match value {
             Value::Array(_) => Err(fault(path, "must not be an array")),
             Value::Object(operator) => Matcher::operator(operator, path),
@@ -100,7 +100,7 @@ impl Matcher {
         }
     }
 
-    fn operator(operator: &Map<String, Value>, path: &str) -> Result<Matcher, Fault> {
+    fn operator(operator: &Map<String, Value>, path: &str) -> Result<Matcher, PatternFault> {
         let mut members = operator.iter();
         let (Some((name, operand)), None) = (members.next(), members.next()) else {
             return Err(fault(path, "must have exactly one operator"));
@@ -181,7 +181,7 @@ impl Comparison {
     }
 }
 
-/// One comparison, or a lower and an upper bound.
+/// Parses one comparison, or a lower and an upper bound.
 fn numeric(terms: &[Value]) -> Option<Vec<(Comparison, f64)>> {
     if !matches!(terms.len(), 2 | 4) {
         return None;
@@ -198,7 +198,7 @@ fn equal(wanted: &Value, value: &Value) -> bool {
     }
 }
 
-fn fault(path: &str, reason: &str) -> Fault {
+fn fault(path: &str, reason: &str) -> PatternFault {
     (path.to_owned(), reason.to_owned())
 }
 

@@ -103,7 +103,7 @@ async fn an_environment_is_reused() {
 }
 
 #[tokio::test]
-async fn more_than_the_cap_is_throttled() {
+async fn invocations_above_the_concurrency_limit_are_throttled() {
     let (function, log) = started(spec(&[])).await;
     let busy: Vec<_> = (0..2)
         .map(|_| {

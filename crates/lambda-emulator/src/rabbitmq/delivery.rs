@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_is_counted_from_what_was_noted() {
+    fn the_receive_count_is_read_from_headers_and_redelivered() {
         let check = |headers: &[(&str, AMQPValue)], redelivered: bool, expected: u32| {
             let mut table = FieldTable::default();
             for (name, value) in headers {

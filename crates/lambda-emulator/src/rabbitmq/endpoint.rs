@@ -1,6 +1,6 @@
 //! A broker's [`Address`] with credentials, and connections to it.
 //!
-//! [`Endpoint::url`] includes the credentials, for functions; `Display` leaves them out, for logs.
+//! [`BrokerEndpoint::url`] includes the credentials, for functions; `Display` leaves them out, for logs.
 
 use std::fmt;
 
@@ -17,15 +17,26 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// All characters except those that never need encoding in a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A failed attempt to connect.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The broker refused the connection, or was not reached.
+    #[error(transparent)]
+    Lapin(#[from] lapin::Error),
+    /// The broker did not answer in time.
+    #[error("no connection within {} s", CONNECT_TIME_MAX.as_secs())]
+    Timeout,
+}
+
 /// A virtual host of a broker, with the credentials to reach it.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct BrokerEndpoint {
     address: Address,
     uri: AMQPUri,
     management: Option<Management>,
 }
 
-impl Endpoint {
+impl BrokerEndpoint {
     /// Parses a URL as [`Address::parse`] does.
     ///
     /// # Errors
@@ -60,23 +71,23 @@ impl Endpoint {
         self.management.as_ref()
     }
 
-    /// Connects; `name` is what the broker shows for the connection.
+    /// Connects; the broker shows the connection under `name`.
     ///
     /// # Errors
-    /// The reason of the failure.
-    pub async fn connect(&self, name: &str) -> Result<Connection, String> {
+    /// The broker refused the connection, or did not answer in time.
+    pub async fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
         let mut uri = self.uri.clone();
         uri.query.heartbeat = Some(HEARTBEAT_S);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         match timeout(CONNECT_TIME_MAX, Connection::connect_uri(uri, properties)).await {
-            Ok(connection) => connection.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no connection within {} s", CONNECT_TIME_MAX.as_secs())),
+            Ok(connection) => connection.map_err(ConnectError::Lapin),
+            Err(_) => Err(ConnectError::Timeout),
         }
     }
 }
 
 /// Writes the URL without credentials.
-impl fmt::Display for Endpoint {
+impl fmt::Display for BrokerEndpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
         let vhost = utf8_percent_encode(vhost, ENCODED);
@@ -84,7 +95,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for BrokerEndpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
@@ -97,7 +108,7 @@ mod tests {
     #[test]
     fn a_url_is_read_and_shown_without_its_password() {
         let check = |url: &str, whole: &str, shown: &str, vhost: &str, management: Option<&str>| {
-            let endpoint = Endpoint::parse(url).unwrap();
+            let endpoint = BrokerEndpoint::parse(url).unwrap();
             assert_eq!((endpoint.url().as_str(), endpoint.to_string().as_str()), (whole, shown));
             assert_eq!(endpoint.vhost(), vhost);
             assert_eq!(endpoint.management().map(Management::url), management);
@@ -130,6 +141,6 @@ mod tests {
             "v",
             None,
         );
-        assert!(Endpoint::parse("amqp://host").is_err(), "guest is for this machine");
+        assert!(BrokerEndpoint::parse("amqp://host").is_err(), "guest is for this machine");
     }
 }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_with_everything_is_as_in_the_guide() {
+    fn a_message_with_every_property_matches_the_developer_guide() {
         let guide: Value = serde_json::from_str(include_str!("../../../../tests/events/rabbitmq-guide.json")).unwrap();
         let mut headers = FieldTable::default();
         headers.insert("header1".into(), AMQPValue::LongString("value1".into()));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_null() {
+    fn unset_properties_are_null() {
         let record = record(&BasicProperties::default(), true, b"Order ID: 12345");
         assert_eq!((&record["redelivered"], &record["data"]), (&true.into(), &"T3JkZXIgSUQ6IDEyMzQ1".into()));
         let properties = record["basicProperties"].as_object().unwrap();

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_means_what_aws_says() {
+    fn batch_responses_are_read_by_the_rules_of_lambda() {
         let (success, failure) = (|| Some(vec![]), || None);
         let cases: [(&str, Option<Vec<&str>>); 22] = [
             ("null", success()),

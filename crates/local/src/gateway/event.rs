@@ -22,7 +22,7 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// The fields that the gateway adds to a request.
 #[derive(Debug, Clone)]
-pub(crate) struct Arrival {
+pub(crate) struct GatewayContext {
     /// The time of arrival.
     pub time: OffsetDateTime,
     /// `requestContext.requestId`.
@@ -33,7 +33,7 @@ pub(crate) struct Arrival {
     pub port: u16,
 }
 
-impl Arrival {
+impl GatewayContext {
     /// Returns an arrival now, with new ids.
     pub(crate) fn now(port: u16, headers: &HeaderMap) -> Self {
         let time = OffsetDateTime::now_utc();
@@ -63,7 +63,7 @@ pub(crate) fn event(
     body: &Bytes,
     route_key: &str,
     path_parameters: BTreeMap<String, String>,
-    arrival: &Arrival,
+    arrival: &GatewayContext,
 ) -> Value {
     let query = parts.uri.query().unwrap_or_default();
     let host = text(&parts.headers, &header::HOST).unwrap_or_else(|| "localhost".to_owned());
@@ -145,7 +145,7 @@ fn is_text(content_type: Option<&str>) -> bool {
     media_type.starts_with("text/") || TEXT.contains(&media_type.as_str())
 }
 
-fn headers(parts: &Parts, body: &Bytes, arrival: &Arrival) -> BTreeMap<String, String> {
+fn headers(parts: &Parts, body: &Bytes, arrival: &GatewayContext) -> BTreeMap<String, String> {
     let mut joined: BTreeMap<String, String> = BTreeMap::new();
     for name in parts.headers.keys().filter(|name| **name != header::COOKIE) {
         joined.extend(text(&parts.headers, name).map(|value| (name.as_str().to_owned(), value)));

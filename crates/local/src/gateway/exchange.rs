@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     answer::answer,
-    event::{self, Arrival, event},
-    routes::{Found, RouteTable},
+    event::{self, GatewayContext, event},
+    routes::{RouteMatch, RouteTable},
 };
 
 /// Request line and headers together.
@@ -52,7 +52,7 @@ pub(crate) struct Integration {
 
 /// A request and its answer.
 #[derive(Debug)]
-pub struct Exchange<'a> {
+pub struct HttpExchange<'a> {
     /// The method, as sent.
     pub method: &'a Method,
     /// The path, as sent, without the query.
@@ -66,11 +66,11 @@ pub struct Exchange<'a> {
 }
 
 /// Receives every answered request.
-pub(crate) type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+pub(crate) type ExchangeObserver = Arc<dyn Fn(&HttpExchange<'_>) + Send + Sync>;
 
 pub(super) struct Gateway {
     pub(super) routes: RouteTable<Integration>,
-    pub(super) observer: Observer,
+    pub(super) observer: ExchangeObserver,
     pub(super) port: u16,
     pub(super) patience: Patience,
 }
@@ -79,14 +79,14 @@ impl Gateway {
     pub(super) async fn exchange(&self, request: http::Request<Incoming>) -> http::Response<Full<Bytes>> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let arrival = Arrival::now(self.port, &parts.headers);
+        let arrival = GatewayContext::now(self.port, &parts.headers);
         let mut answer = match self.invoke(&parts, body, &arrival).await {
             Ok(answer) | Err(answer) => answer,
         };
         if let Ok(id) = http::HeaderValue::from_str(&arrival.request_id) {
             answer.headers_mut().insert("apigw-requestid", id);
         }
-        (self.observer)(&Exchange {
+        (self.observer)(&HttpExchange {
             method: &parts.method,
             path: parts.uri.path(),
             status: answer.status(),
@@ -100,7 +100,7 @@ impl Gateway {
         &self,
         parts: &Parts,
         body: Incoming,
-        arrival: &Arrival,
+        arrival: &GatewayContext,
     ) -> Result<http::Response<Bytes>, http::Response<Bytes>> {
         if head_bytes(parts) > HEAD_BYTES_MAX {
             return Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large"));
@@ -111,7 +111,7 @@ impl Gateway {
         }
         let path = event::decoded_path(parts.uri.path()).ok_or_else(bad_request)?;
         let found = self.routes.find(parts.method.as_str(), &path);
-        let Some(Found { key, parameters, target }) = found else {
+        let Some(RouteMatch { key, parameters, target }) = found else {
             return Err(refusal(StatusCode::NOT_FOUND, "Not Found"));
         };
         let body = timeout(self.patience.body, Limited::new(body, PAYLOAD_BYTES_MAX).collect());

@@ -11,12 +11,12 @@ use percent_encoding::percent_decode_str;
 #[derive(Debug, Clone)]
 pub(crate) struct RouteTable<T> {
     /// The most specific first; `$default` last.
-    routes: Vec<(Pattern, T)>,
+    routes: Vec<(RoutePattern, T)>,
 }
 
 /// The route of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found<'a, T> {
+pub(crate) struct RouteMatch<'a, T> {
     /// The route's key, such as `POST /orders`.
     pub key: &'a str,
     /// The path's parameters.
@@ -26,7 +26,7 @@ pub(crate) struct Found<'a, T> {
 }
 
 #[derive(Debug, Clone)]
-struct Pattern {
+struct RoutePattern {
     key: String,
     /// The method; `None` is `ANY`.
     method: Option<String>,
@@ -45,21 +45,21 @@ enum Segment {
 impl<T> RouteTable<T> {
     /// Creates a table from route keys: `POST /orders`, `ANY /files/{proxy+}`, `$default`.
     pub(crate) fn new(keys: impl IntoIterator<Item = (String, T)>) -> Self {
-        let mut routes: Vec<_> = keys.into_iter().map(|(key, target)| (Pattern::parse(key), target)).collect();
+        let mut routes: Vec<_> = keys.into_iter().map(|(key, target)| (RoutePattern::parse(key), target)).collect();
         routes.sort_by_key(|(pattern, _)| pattern.precedence());
         Self { routes }
     }
 
     /// Returns the route for a decoded path.
-    pub(crate) fn find(&self, method: &str, path: &str) -> Option<Found<'_, T>> {
+    pub(crate) fn find(&self, method: &str, path: &str) -> Option<RouteMatch<'_, T>> {
         self.routes.iter().find_map(|(pattern, target)| {
             let parameters = pattern.matches(method, path)?;
-            Some(Found { key: &pattern.key, parameters, target })
+            Some(RouteMatch { key: &pattern.key, parameters, target })
         })
     }
 }
 
-impl Pattern {
+impl RoutePattern {
     fn parse(key: String) -> Self {
         let Some((method, path)) = key.split_once(' ') else { return Self { key, method: None, segments: None } };
         let method = (method != "ANY").then(|| method.to_owned());

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::answer::answer;
-use super::event::{Arrival, decoded_path, event};
-use super::routes::{Found, RouteTable};
+use super::event::{GatewayContext, decoded_path, event};
+use super::routes::{RouteMatch, RouteTable};
 use super::{HEAD_BYTES_MAX, Integration, Patience, serve};
 use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 
@@ -23,8 +23,8 @@ use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 const EVENTS: &str = include_str!("requests.json");
 
 /// An arrival at a fixed time with fixed ids.
-fn arrival(headers: &HeaderMap) -> Arrival {
-    let mut arrival = Arrival::now(3000, headers);
+fn arrival(headers: &HeaderMap) -> GatewayContext {
+    let mut arrival = GatewayContext::now(3000, headers);
     assert!(arrival.request_id.len() == 16 && arrival.request_id.ends_with('='), "{}", arrival.request_id);
     arrival.time = datetime!(2026-11-21 01:02:03.456 UTC);
     arrival.request_id = "AbCdEfGhIjKlMnO=".to_owned();
@@ -54,7 +54,7 @@ fn requests_become_payload_2_0() {
             (_, bytes) => serde_json::from_value(bytes.clone()).unwrap_or_default(),
         };
         let path = decoded_path(parts.uri.path()).expect("a path");
-        let Found { key, parameters, .. } = routes.find(parts.method.as_str(), &path).expect("a route");
+        let RouteMatch { key, parameters, .. } = routes.find(parts.method.as_str(), &path).expect("a route");
         let actual = event(&parts, &path, &Bytes::from(body), key, parameters, &arrival(&parts.headers));
         assert_eq!(actual, case["event"], "{}\n{actual:#}", case["name"]);
     }
@@ -96,7 +96,7 @@ fn the_most_specific_route_wins() {
     let check = |method: &str, path: &str, key: &str, parameters: &[(&str, &str)]| {
         let found = routes.find(method, path).expect("$default at least");
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        assert_eq!(found, Found { key, parameters, target: &() }, "{method} {path}");
+        assert_eq!(found, RouteMatch { key, parameters, target: &() }, "{method} {path}");
     };
     check("GET", "/pets/new", "GET /pets/new", &[]);
     check("GET", "/pets/7", "GET /pets/{id}", &[("id", "7")]);

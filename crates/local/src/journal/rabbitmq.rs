@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_lambda_emulator::{Endpoint, MappingEvent};
+use sluicegate_lambda_emulator::{BrokerEndpoint, MappingEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ pub(crate) struct RabbitmqFeed {
 
 impl RabbitmqFeed {
     /// Starts a feed into `journal`. Without a tracer it records less; the tracer's error is the second value.
-    pub(crate) async fn start(journal: Journal, endpoint: &Endpoint) -> (Self, Option<String>) {
+    pub(crate) async fn start(journal: Journal, endpoint: &BrokerEndpoint) -> (Self, Option<String>) {
         let observer = Arc::new({
             let journal = journal.clone();
             move |published: &_| journal.published(published)

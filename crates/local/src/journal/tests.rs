@@ -34,7 +34,7 @@ enum Happens {
 fn journal() -> (Journal, Arc<Mutex<Vec<String>>>) {
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let observed = lines.clone();
-    let observer = Arc::new(move |id: &str, step: &super::Step| {
+    let observer = Arc::new(move |id: &str, step: &super::MessageStep| {
         observed.lock().unwrap().push(format!("{} {id} {step}", step.name()));
     });
     (Journal::new(["dlq".to_owned()], observer), lines)
@@ -218,7 +218,7 @@ fn another_endpoints_message_was_accepted_first_even_if_the_gateways_answer_is_s
 }
 
 #[test]
-fn a_message_that_is_no_cloudevent_goes_by_its_message_id() {
+fn a_raw_message_is_tracked_by_its_message_id() {
     let check = |body: &str, id: &str| {
         let (journal, _) = journal();
         let (queue, message_id) = ("q".into(), "m-1".into());

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sluicegate_lambda_emulator::Endpoint;
+use sluicegate_lambda_emulator::BrokerEndpoint;
 use sluicegate_topology::{AddressError, Topology, apply};
 
-use super::node::{self, Node, NodeError};
+use super::node::{self, NodeError, RabbitmqNode};
 
 /// Attempts to remove the folder of a killed node.
 const REMOVE_ATTEMPTS: usize = 10;
@@ -30,35 +30,35 @@ pub enum BrokerError {
     Url(#[from] AddressError),
     /// The private node did not start.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    RabbitmqNode(#[from] NodeError),
     /// The topology is invalid, or conflicts with the broker's.
     #[error("{0}")]
     Topology(String),
 }
 
 /// A broker before its start, with a known address.
-pub(crate) struct Broker {
-    endpoint: Endpoint,
+pub(crate) struct PlannedBroker {
+    endpoint: BrokerEndpoint,
     private: Option<(u16, Folder)>,
 }
 
 /// A running broker.
 pub(crate) struct RunningBroker {
     /// The private node; `None` for a broker of the caller.
-    node: Option<(Node, Folder)>,
+    node: Option<(RabbitmqNode, Folder)>,
 }
 
-impl Broker {
+impl PlannedBroker {
     /// Reads the URL, or finds free ports.
     ///
     /// # Errors
     /// The URL is invalid, or no ports are free.
     pub(crate) fn choose(choice: &BrokerChoice) -> Result<Self, BrokerError> {
         match choice {
-            BrokerChoice::At(url) => Ok(Self { endpoint: Endpoint::parse(url)?, private: None }),
+            BrokerChoice::At(url) => Ok(Self { endpoint: BrokerEndpoint::parse(url)?, private: None }),
             BrokerChoice::Private => {
                 let port = node::free_port()?;
-                let endpoint = Endpoint::parse(&node::amqp_url(port))?;
+                let endpoint = BrokerEndpoint::parse(&node::amqp_url(port))?;
                 Ok(Self { endpoint, private: Some((port, Folder::new())) })
             }
         }
@@ -66,7 +66,7 @@ impl Broker {
 
     /// Returns its endpoint.
     #[must_use]
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &BrokerEndpoint {
         &self.endpoint
     }
 
@@ -88,7 +88,7 @@ impl Broker {
     /// The private node does not start.
     pub(crate) async fn start(self) -> Result<RunningBroker, BrokerError> {
         let Some((port, folder)) = self.private else { return Ok(RunningBroker { node: None }) };
-        let node = Node::start(&folder.0, Some(port)).await?;
+        let node = RabbitmqNode::start(&folder.0, Some(port)).await?;
         Ok(RunningBroker { node: Some((node, folder)) })
     }
 }
@@ -106,7 +106,7 @@ impl RunningBroker {
 ///
 /// # Errors
 /// The broker cannot be reached, refuses, or has a different object of the same name.
-pub(crate) async fn declare(topology: &Topology, endpoint: &Endpoint) -> Result<Vec<String>, BrokerError> {
+pub(crate) async fn declare(topology: &Topology, endpoint: &BrokerEndpoint) -> Result<Vec<String>, BrokerError> {
     let applied = apply(topology, endpoint.address()).await;
     let applied = applied.map_err(|error| BrokerError::Topology(format!("the topology: {error}")))?;
     Ok(applied.made().map(ToString::to_string).collect())

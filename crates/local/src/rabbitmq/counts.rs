@@ -1,7 +1,7 @@
 //! Message counts of the queues, from the management API. They may be some seconds old.
 
 use serde_json::{Value, json};
-use sluicegate_lambda_emulator::Endpoint;
+use sluicegate_lambda_emulator::BrokerEndpoint;
 use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX};
 use sluicegate_topology::Management;
 
@@ -16,7 +16,7 @@ pub(crate) struct QueueCounts {
 impl QueueCounts {
     /// Creates a counter for these queues of a virtual host and their dead-letter queues.
     #[must_use]
-    pub(crate) fn new(endpoint: &Endpoint, names: Vec<String>) -> Self {
+    pub(crate) fn new(endpoint: &BrokerEndpoint, names: Vec<String>) -> Self {
         Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management().cloned(), names }
     }
 

@@ -1,8 +1,8 @@
 //! A private RabbitMQ node: started in a folder, on its own loopback ports, ended with its handle.
 //!
 //! `node.sh` beside this file starts it. Neither the user's home nor the machine's own node is touched. The node's
-//! process, its port mapper and their children are one process group, which is killed when the [`Node`] is stopped or
-//! dropped, and also when this program dies. The data stays in the folder.
+//! process, its port mapper and their children are one process group, which is killed when the [`RabbitmqNode`] is
+//! stopped or dropped, and also when this program dies. The data stays in the folder.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -76,14 +76,14 @@ fn log_tail(log: &[String]) -> String {
 }
 
 /// A running node.
-pub struct Node {
+pub struct RabbitmqNode {
     folder: PathBuf,
     port: u16,
     process: Option<Process>,
     live: LiveEnvironments,
 }
 
-impl Node {
+impl RabbitmqNode {
     /// Starts a node with its data in `folder`, on `port` or free ports, and waits until it serves AMQP and management.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions,
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use serde_json::{Value, json};
-use sluicegate_lambda_emulator::Endpoint;
+use sluicegate_lambda_emulator::BrokerEndpoint;
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT};
 use sluicegate_topology::{Management, ManagementError};
 use tokio::sync::{Mutex, watch};
@@ -66,7 +66,7 @@ pub(crate) struct Tracer {
 }
 
 struct Shared {
-    endpoint: Endpoint,
+    endpoint: BrokerEndpoint,
     management: Management,
     observer: PublishedObserver,
     marks: Mutex<Marks>,
@@ -87,7 +87,7 @@ impl Tracer {
     ///
     /// # Errors
     /// The broker refuses or cannot be reached.
-    pub(crate) async fn start(endpoint: Endpoint, observer: PublishedObserver) -> Result<Self, String> {
+    pub(crate) async fn start(endpoint: BrokerEndpoint, observer: PublishedObserver) -> Result<Self, String> {
         let management = endpoint.management().cloned().ok_or("the broker has no management API")?;
         let shared =
             Arc::new(Shared { endpoint, management, observer, marks: Mutex::default(), seen: watch::Sender::new(0) });
@@ -152,7 +152,7 @@ impl Shared {
     }
 
     async fn connect(&self) -> Result<(Connection, Consumer), String> {
-        let connection = self.endpoint.connect("message timelines").await?;
+        let connection = self.endpoint.connect("message timelines").await.map_err(|error| error.to_string())?;
         let following = timeout(FOLLOW_TIME_MAX, self.follow(&connection)).await;
         let following = following.map_err(|_| format!("no answer within {} s", FOLLOW_TIME_MAX.as_secs()))?;
         let (channel, consumer) = following.map_err(|error| error.to_string())?;

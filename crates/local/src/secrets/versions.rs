@@ -28,14 +28,14 @@ const FIRST_VERSION: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A refused call, in the words of Secrets Manager.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SecretError {
+pub(crate) struct SecretsManagerError {
     /// The error's name in the API.
     pub(crate) code: &'static str,
     /// The text for the caller.
     pub(crate) message: String,
 }
 
-impl SecretError {
+impl SecretsManagerError {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
@@ -70,12 +70,15 @@ impl SecretVersions {
     /// # Errors
     /// `ResourceNotFoundException`, `ResourceExistsException` for a token used before with another value,
     /// `InvalidParameterException`, `MissingRequiredParameterException`.
-    pub(crate) fn call(&self, action: &str, input: &Value) -> Result<Value, SecretError> {
+    pub(crate) fn call(&self, action: &str, input: &Value) -> Result<Value, SecretsManagerError> {
         let id = input["SecretId"].as_str().ok_or_else(|| {
-            SecretError::new("MissingRequiredParameterException", "The request must contain the parameter SecretId.")
+            SecretsManagerError::new(
+                "MissingRequiredParameterException",
+                "The request must contain the parameter SecretId.",
+            )
         })?;
         let first = (self.lookup)(id).ok_or_else(|| {
-            SecretError::new("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+            SecretsManagerError::new("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
         })?;
         let name = name_of(id);
         let arn = if id.starts_with("arn:") {
@@ -114,7 +117,7 @@ fn name_of(id: &str) -> &str {
     }
 }
 
-fn get(versions: &[Version], input: &Value) -> Result<Value, SecretError> {
+fn get(versions: &[Version], input: &Value) -> Result<Value, SecretsManagerError> {
     let (id, stage) = (input["VersionId"].as_str(), input["VersionStage"].as_str());
     let stage = stage.or(if id.is_none() { Some(CURRENT) } else { None });
     let is_it = |version: &&Version| {
@@ -126,14 +129,14 @@ fn get(versions: &[Version], input: &Value) -> Result<Value, SecretError> {
             (None, stage) => format!("staging label: {}", stage.unwrap_or(CURRENT)),
         };
         let text = format!("Secrets Manager can't find the specified secret value for {what}");
-        SecretError::new("ResourceNotFoundException", text)
+        SecretsManagerError::new("ResourceNotFoundException", text)
     })?;
     Ok(json!({ "SecretString": version.text, "VersionId": version.id, "VersionStages": version.stages }))
 }
 
 /// Adds a version and moves its labels to it; `AWSPREVIOUS` goes to the version that loses `AWSCURRENT`.
-fn put(versions: &mut Vec<Version>, action: &str, input: &Value) -> Result<Value, SecretError> {
-    let refused = |text: &str| SecretError::new("InvalidParameterException", text);
+fn put(versions: &mut Vec<Version>, action: &str, input: &Value) -> Result<Value, SecretsManagerError> {
+    let refused = |text: &str| SecretsManagerError::new("InvalidParameterException", text);
     let text = input["SecretString"]
         .as_str()
         .ok_or_else(|| refused("SecretString is required: binary secrets are not kept."))?;
@@ -158,7 +161,7 @@ fn put(versions: &mut Vec<Version>, action: &str, input: &Value) -> Result<Value
             return Ok(json!({ "VersionId": id, "VersionStages": version.stages }));
         }
         let text = format!("You can't use ClientRequestToken {id}: it is in use for a version with another value.");
-        return Err(SecretError::new("ResourceExistsException", text));
+        return Err(SecretsManagerError::new("ResourceExistsException", text));
     }
     if stages.contains(CURRENT) {
         for version in versions.iter_mut() {

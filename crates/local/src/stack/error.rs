@@ -36,7 +36,7 @@ pub enum StackError {
     },
     /// The endpoint's URL cannot be used.
     #[error(transparent)]
-    Endpoint(#[from] EndpointError),
+    BrokerEndpoint(#[from] EndpointError),
     /// A queue or secret cannot be created.
     #[error("cannot create {name}: {reason}")]
     Create {

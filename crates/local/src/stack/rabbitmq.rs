@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sluicegate_lambda_emulator::{Endpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
+use sluicegate_lambda_emulator::{BrokerEndpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
 use sluicegate_sam::Plan;
 use sluicegate_topology::Topology;
 
 use super::error::StackError;
 use crate::{
     journal::{Journal, rabbitmq::RabbitmqFeed},
-    rabbitmq::{Broker, QueueCounts, RunningBroker, declare},
+    rabbitmq::{PlannedBroker, QueueCounts, RunningBroker, declare},
     terminal::Terminal,
 };
 
 /// The running parts for RabbitMQ.
 pub(super) struct Running {
-    endpoint: Endpoint,
+    endpoint: BrokerEndpoint,
     mappings: Vec<RabbitmqMapping>,
     feed: RabbitmqFeed,
     broker: RunningBroker,
@@ -24,7 +24,7 @@ pub(super) struct Running {
 
 /// Starts a private broker and declares the topology.
 pub(super) async fn start(
-    broker: Broker,
+    broker: PlannedBroker,
     topology: Option<&Topology>,
     terminal: &Terminal,
     journal: &Journal,
@@ -59,7 +59,7 @@ pub(super) async fn start(
 }
 
 /// Returns the counter for `/queues`: the queues of the topology and those with a mapping.
-pub(super) fn counts(endpoint: &Endpoint, topology: Option<&Topology>, plan: &Plan) -> QueueCounts {
+pub(super) fn counts(endpoint: &BrokerEndpoint, topology: Option<&Topology>, plan: &Plan) -> QueueCounts {
     let declared = topology.map(Topology::queues).unwrap_or_default().iter().map(|queue| queue.name.clone());
     let mapped = plan.mq_mappings.iter().map(|mapping| mapping.queue.clone());
     let mut names: Vec<_> = declared.collect();

@@ -16,7 +16,7 @@ use lapin::{BasicProperties, ErrorKind};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::config::{Config, Credentials, Login};
+use super::config::{BrokerConfig, Credentials, Login};
 use super::connection::{self, CONNECT_TIMEOUT, CONNECTION_NAME, Connection};
 use super::pending_confirms::{ConfirmResult, PublishRequest};
 use super::publisher::{PROBE_TIMEOUT, Publisher};
@@ -41,7 +41,7 @@ const NOT_ALLOWED: u16 = 530;
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    config: BrokerConfig,
     /// Locked while a connection is opened, so that only one is.
     slot: Mutex<ConnectionSlot>,
     /// The credentials last read from the secret.
@@ -72,7 +72,7 @@ pub struct Publication<'a> {
 impl Broker {
     /// Creates a broker that connects when first needed. Publishing needs a Tokio runtime with time and I/O.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: BrokerConfig) -> Self {
         Self(Arc::new(Inner {
             config,
             slot: Mutex::default(),
@@ -115,8 +115,8 @@ impl Broker {
             };
             let now = match conclude(result, &message) {
                 Ok(()) => return Ok(()),
-                Err(Verdict::Final(error)) => return Err(after(broken, error)),
-                Err(Verdict::Broken(now)) => now,
+                Err(AttemptError::Final(error)) => return Err(after(broken, error)),
+                Err(AttemptError::Broken(now)) => now,
             };
             let earlier = broken.take().is_some_and(|earlier| earlier.sent);
             let now = Broken { sent: now.sent || earlier, ..now };
@@ -273,7 +273,7 @@ impl<'a> Checked<'a> {
 }
 
 /// The conclusion from an attempt without a receipt.
-enum Verdict {
+enum AttemptError {
     /// A retry does not help.
     Final(SendError),
     /// The connection failed; a retry may succeed.
@@ -302,7 +302,7 @@ fn after(broken: Option<Broken>, error: SendError) -> SendError {
     }
 }
 
-fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), Verdict> {
+fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), AttemptError> {
     let error = match result {
         ConfirmResult::Stored => return Ok(()),
         ConfirmResult::Returned(reason) => {
@@ -313,7 +313,7 @@ fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), Verdict>
             SendError::NotSent { reason: "the broker rejected it (nack): the queue is full".to_owned() }
         }
         ConfirmResult::Blocked { reason, sent } => {
-            return Err(Verdict::Final(
+            return Err(AttemptError::Final(
                 Broken { reason: format!("the broker blocks publishers: {reason}"), sent }.into(),
             ));
         }
@@ -321,12 +321,12 @@ fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), Verdict>
             let refusal = error.as_ref().and_then(|error| refusal(error, message));
             let reason = error.map_or_else(|| "the broker fell silent".to_owned(), |error| chain(&error));
             return Err(match refusal {
-                Some(message_at_fault) => Verdict::Final(SendError::Refused { reason, message_at_fault }),
-                None => Verdict::Broken(Broken { reason, sent }),
+                Some(message_at_fault) => AttemptError::Final(SendError::Refused { reason, message_at_fault }),
+                None => AttemptError::Broken(Broken { reason, sent }),
             });
         }
     };
-    Err(Verdict::Final(error))
+    Err(AttemptError::Final(error))
 }
 
 /// Returns whether the message (`Some(true)`) or the configuration (`Some(false)`) made the broker close the channel,

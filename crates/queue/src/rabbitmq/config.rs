@@ -18,15 +18,15 @@ pub const HEARTBEAT_S_MAX: u16 = 170;
 
 /// The address of a broker, the credentials for it and its retry delays.
 #[derive(Clone)]
-pub struct Config {
-    pub(crate) address: Address,
+pub struct BrokerConfig {
+    pub(crate) address: BrokerAddress,
     pub(crate) login: Login,
     pub(crate) retry_delays: RetryDelays,
 }
 
 /// The broker's URL without the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(crate) struct BrokerAddress {
     pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -56,19 +56,19 @@ impl fmt::Debug for Credentials {
     }
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for BrokerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let login = match &self.login {
             Login::Fixed(_) => "in the URL",
             Login::Secret { arn, .. } => arn,
         };
-        f.debug_struct("Config").field("address", &self.address).field("login", &login).finish_non_exhaustive()
+        f.debug_struct("BrokerConfig").field("address", &self.address).field("login", &login).finish_non_exhaustive()
     }
 }
 
 /// An invalid broker environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
+pub enum BrokerConfigError {
     /// The URL is not a broker's.
     #[error("RABBITMQ_URL {0}; expected amqps://HOST:5671/VHOST")]
     Url(&'static str),
@@ -80,10 +80,10 @@ pub enum ConfigError {
     RetryDelays(#[from] crate::queue_names::RetryDelaysError),
     /// The environment lacks the AWS settings for Secrets Manager.
     #[error("for RABBITMQ_SECRET_ARN: {0}")]
-    Aws(#[from] aws::ConfigError),
+    Aws(#[from] aws::AwsConfigError),
 }
 
-impl Config {
+impl BrokerConfig {
     /// Reads `RABBITMQ_URL`, `RABBITMQ_SECRET_ARN` and `RABBITMQ_RETRY_DELAYS` through `lookup`; `None` if the first is
     /// not set.
     ///
@@ -95,17 +95,17 @@ impl Config {
     ///
     /// # Errors
     /// The first mistake. Its text contains no part of the URL.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BrokerConfigError> {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let Some(url) = get("RABBITMQ_URL") else { return Ok(None) };
-        let (address, user) = parse(&url).map_err(ConfigError::Url)?;
+        let (address, user) = parse(&url).map_err(BrokerConfigError::Url)?;
         let retry_delays =
             get("RABBITMQ_RETRY_DELAYS").map(|text| RetryDelays::parse(&text)).transpose()?.unwrap_or_default();
         let login = match (user, get("RABBITMQ_SECRET_ARN")) {
             (Some(credentials), _) => Login::Fixed(credentials),
-            (None, None) => return Err(ConfigError::NoCredentials),
+            (None, None) => return Err(BrokerConfigError::NoCredentials),
             (None, Some(_)) if !address.tls && !is_loopback(&address.host) => {
-                return Err(ConfigError::Url("would send the secret's password in the clear"));
+                return Err(BrokerConfigError::Url("would send the secret's password in the clear"));
             }
             (None, Some(arn)) => {
                 let endpoint = get("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| get("AWS_ENDPOINT_URL"));
@@ -115,7 +115,8 @@ impl Config {
         Ok(Some(Self { address, login, retry_delays }))
     }
 
-    /// The broker at this address, with the credentials that are in it and the retry_delays there is by default.
+    /// Returns the configuration for the broker at this address, with the credentials in it and the default retry
+    /// delays.
     #[must_use]
     pub fn at(uri: AMQPUri) -> Self {
         let AMQPUri { scheme, authority, vhost, query } = uri;
@@ -123,7 +124,7 @@ impl Config {
         let heartbeat_s = query.heartbeat.filter(|heartbeat| *heartbeat > 0).unwrap_or(HEARTBEAT_S);
         let tls = scheme == AMQPScheme::AMQPS;
         Self {
-            address: Address { tls, host, port, vhost, heartbeat_s: heartbeat_s.min(HEARTBEAT_S_MAX) },
+            address: BrokerAddress { tls, host, port, vhost, heartbeat_s: heartbeat_s.min(HEARTBEAT_S_MAX) },
             login: Login::Fixed(Credentials { username: user.username, password: user.password }),
             retry_delays: RetryDelays::default(),
         }
@@ -153,7 +154,7 @@ impl Config {
 }
 
 /// Parses the URL of a broker. The reason for a refusal contains no part of it.
-fn parse(url: &str) -> Result<(Address, Option<Credentials>), &'static str> {
+fn parse(url: &str) -> Result<(BrokerAddress, Option<Credentials>), &'static str> {
     let (tls, rest) = match (url.strip_prefix("amqps://"), url.strip_prefix("amqp://")) {
         (Some(rest), _) => (true, rest),
         (None, Some(rest)) => (false, rest),
@@ -203,7 +204,7 @@ fn parse(url: &str) -> Result<(Address, Option<Credentials>), &'static str> {
         let within = value.parse().ok().filter(|value| (1..=HEARTBEAT_S_MAX).contains(value));
         heartbeat_s = within.ok_or("has a heartbeat that is not a number of seconds from 1 to 170")?;
     }
-    Ok((Address { tls, host: host.to_owned(), port, vhost, heartbeat_s }, credentials))
+    Ok((BrokerAddress { tls, host: host.to_owned(), port, vhost, heartbeat_s }, credentials))
 }
 
 fn decode(text: &str) -> Result<String, &'static str> {
@@ -271,7 +272,7 @@ mod tests {
             ("amqp://u:p@h:5672/v?heartbeat=0", false, "v", 60),
             ("amqp://u:p@h:5672/%2f?heartbeat=600", false, "/", 170),
         ] {
-            let config = Config::at(url.parse().unwrap());
+            let config = BrokerConfig::at(url.parse().unwrap());
             let address = config.address;
             assert_eq!((address.tls, address.vhost.as_str(), address.heartbeat_s), (tls, vhost, heartbeat_s), "{url}");
             let Login::Fixed(user) = config.login else { panic!("{url}") };
@@ -286,16 +287,16 @@ mod tests {
                 let found = variables.iter().find(|(name, _)| *name == wanted);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            Config::from_env(lookup).map(|config| config.map(|config| format!("{config:?}")))
+            BrokerConfig::from_env(lookup).map(|config| config.map(|config| format!("{config:?}")))
         };
         assert_eq!(with(&[("RABBITMQ_URL", "")]), Ok(None));
         let shown = with(&[("RABBITMQ_URL", "amqps://me:pass-word@h/v"), ("RABBITMQ_SECRET_ARN", "arn")]);
         let shown = shown.unwrap().unwrap();
         assert!(shown.contains("in the URL") && !shown.contains("pass-word") && !shown.contains("me\""), "{shown}");
-        assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(ConfigError::NoCredentials));
+        assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(BrokerConfigError::NoCredentials));
         assert_eq!(
             with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_RETRY_DELAYS", "5,1")]),
-            Err(ConfigError::RetryDelays(crate::queue_names::RetryDelaysError))
+            Err(BrokerConfigError::RetryDelays(crate::queue_names::RetryDelaysError))
         );
         let missing = with(&[("RABBITMQ_URL", "amqps://h"), ("RABBITMQ_SECRET_ARN", "arn")]).unwrap_err();
         assert!(missing.to_string().starts_with("for RABBITMQ_SECRET_ARN: not set: AWS_REGION"), "{missing}");

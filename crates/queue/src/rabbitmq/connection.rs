@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::dispatcher::{self, Dispatch};
 
-use super::config::{Address, Credentials};
+use super::config::{BrokerAddress, Credentials};
 
 /// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take
 /// milliseconds.
@@ -29,7 +29,7 @@ pub(crate) const CONNECTION_NAME: &str = "sluicegate";
 
 /// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ConnectionState {
     Open,
     /// The broker blocks publishers for this reason, which it reports after the first published message.
     Blocked(String),
@@ -41,7 +41,7 @@ pub(crate) enum State {
 pub struct Connection {
     connection: lapin::Connection,
     socket: Arc<SocketHandle>,
-    state: watch::Sender<State>,
+    state: watch::Sender<ConnectionState>,
     heard: Mutex<(Instant, SystemTime)>,
     heartbeat: Duration,
 }
@@ -55,7 +55,7 @@ pub(crate) fn tls() -> io::Result<RustlsConnector> {
 impl Connection {
     /// Connects and logs in, within `limit`.
     pub(crate) async fn connect(
-        address: &Address,
+        address: &BrokerAddress,
         credentials: Credentials,
         tls: Option<RustlsConnector>,
         name: &str,
@@ -95,7 +95,7 @@ impl Connection {
         guard.0 = None;
         let connection = Self {
             socket,
-            state: watch::Sender::new(State::Open),
+            state: watch::Sender::new(ConnectionState::Open),
             heard: Mutex::new((Instant::now(), SystemTime::now())),
             heartbeat: Duration::from_secs(address.heartbeat_s.into()),
             connection,
@@ -113,13 +113,13 @@ impl Connection {
     }
 
     /// Subscribes to the connection's state.
-    pub(crate) fn state(&self) -> watch::Receiver<State> {
+    pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
     }
 
     /// Returns whether the connection looks open.
     pub(crate) fn is_up(&self) -> bool {
-        self.connection.status().connected() && *self.state.borrow() != State::Dead
+        self.connection.status().connected() && *self.state.borrow() != ConnectionState::Dead
     }
 
     /// Returns whether the broker was silent for longer than a heartbeat: the connection may have died during a freeze.
@@ -143,7 +143,7 @@ impl Connection {
     /// Closes the connection at the socket: nothing more is sent, and pending publishes are reported as lost.
     pub(crate) fn kill(&self) {
         self.socket.shut_down();
-        self.state.send_replace(State::Dead);
+        self.state.send_replace(ConnectionState::Dead);
     }
 
     /// Updates `state` until the connection ends.
@@ -152,12 +152,12 @@ impl Connection {
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 let now = match event {
-                    Event::ConnectionBlocked(reason) => State::Blocked(reason),
-                    Event::ConnectionUnblocked => State::Open,
+                    Event::ConnectionBlocked(reason) => ConnectionState::Blocked(reason),
+                    Event::ConnectionUnblocked => ConnectionState::Open,
                     _ => continue,
                 };
                 state.send_if_modified(|state| {
-                    let alive = *state != State::Dead;
+                    let alive = *state != ConnectionState::Dead;
                     if alive {
                         *state = now;
                     }
@@ -203,7 +203,7 @@ fn silence() {
     mem::forget(dispatcher::set_default(&Dispatch::none()));
 }
 
-fn uri(address: &Address, credentials: Credentials) -> AMQPUri {
+fn uri(address: &BrokerAddress, credentials: Credentials) -> AMQPUri {
     let userinfo = AMQPUserInfo { username: credentials.username, password: credentials.password };
     AMQPUri {
         scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },

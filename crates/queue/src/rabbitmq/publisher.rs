@@ -9,7 +9,7 @@ use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connection::{Connection, State};
+use super::connection::{Connection, ConnectionState};
 use super::pending_confirms::{ConfirmResult, PendingConfirms, PublishRequest};
 
 /// Silence of the broker, while confirms are due, after which it is probed.
@@ -29,7 +29,7 @@ pub(crate) struct Publisher {
     connection: Arc<Connection>,
     channel: Channel,
     requests: mpsc::UnboundedSender<PublishRequest>,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ConnectionState>,
 }
 
 impl Publisher {
@@ -60,7 +60,7 @@ impl Publisher {
         request: impl FnOnce(oneshot::Sender<ConfirmResult>) -> PublishRequest,
     ) -> ConfirmResult {
         let state = self.state.borrow().clone();
-        if let State::Blocked(reason) = state {
+        if let ConnectionState::Blocked(reason) = state {
             return ConfirmResult::Blocked { reason, sent: false };
         }
         let (sender, result) = oneshot::channel();
@@ -100,7 +100,7 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
             barrier =
                 Some(Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })).into();
         }
-        let waiting = !pending.is_empty() && *state.borrow() == State::Open;
+        let waiting = !pending.is_empty() && *state.borrow() == ConnectionState::Open;
         let idle_since = (Instant::now() + IDLE_MAX).checked_sub(connection.idle_for());
         let probe_at = idle_since.unwrap_or(last_probe).max(last_probe + IDLE_MAX);
         tokio::select! {
@@ -124,9 +124,9 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
             _ = state.changed() => {
                 let now = state.borrow_and_update().clone();
                 match now {
-                    State::Blocked(reason) => pending.answer_blocked(&reason),
-                    State::Dead => return pending.answer_lost(),
-                    State::Open => {}
+                    ConnectionState::Blocked(reason) => pending.answer_blocked(&reason),
+                    ConnectionState::Dead => return pending.answer_lost(),
+                    ConnectionState::Open => {}
                 }
             }
             () = sleep_until(probe_at), if waiting => {
@@ -141,7 +141,7 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 };
                 if alive {
                     connection.mark_alive();
-                } else if channel.status().connected() && *state.borrow() == State::Open {
+                } else if channel.status().connected() && *state.borrow() == ConnectionState::Open {
                     // The broker is silent. A channel that the broker closed reports its messages as lost by itself,
                     // and a blocked connection is not probed.
                     connection.kill();

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_secretsmanager::error::{DisplayErrorContext, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::Deserialize;
 
 use super::config::{Credentials, Login};
@@ -10,8 +12,19 @@ use super::config::{Credentials, Login};
 /// Longest wait for Secrets Manager, connection included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads the user name and the password. The error text is for operators and contains nothing of the secret.
-pub(crate) async fn read(login: &Login) -> Result<Credentials, String> {
+/// Credentials that could not be read. The text is for operators and contains nothing of the secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialsError {
+    #[error("Secrets Manager did not answer in time")]
+    Timeout,
+    #[error("{}", DisplayErrorContext(.0))]
+    Sdk(SdkError<GetSecretValueError>),
+    #[error(r#"the secret is not a JSON object with the texts "username" and "password""#)]
+    Malformed,
+}
+
+/// Reads the user name and the password.
+pub(crate) async fn read(login: &Login) -> Result<Credentials, CredentialsError> {
     let (arn, sdk, endpoint) = match login {
         Login::Fixed(credentials) => return Ok(credentials.clone()),
         Login::Secret { arn, sdk, endpoint } => (arn, sdk, endpoint),
@@ -21,21 +34,18 @@ pub(crate) async fn read(login: &Login) -> Result<Credentials, String> {
     config.set_endpoint_url(endpoint.clone());
     let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
     let answer = tokio::time::timeout(FETCH_TIMEOUT, client.get_secret_value().secret_id(arn).send()).await;
-    let answer = answer
-        .map_err(|_| "Secrets Manager did not answer in time".to_owned())?
-        .map_err(|error| aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string())?;
+    let answer = answer.map_err(|_| CredentialsError::Timeout)?.map_err(CredentialsError::Sdk)?;
     parse(answer.secret_string.as_deref().unwrap_or_default())
 }
 
-fn parse(text: &str) -> Result<Credentials, String> {
+fn parse(text: &str) -> Result<Credentials, CredentialsError> {
     #[derive(Deserialize)]
     struct Secret {
         username: String,
         password: String,
     }
     // The error of serde_json can quote the text.
-    let secret: Secret = serde_json::from_str(text)
-        .map_err(|_| r#"the secret is not a JSON object with the texts "username" and "password""#.to_owned())?;
+    let secret: Secret = serde_json::from_str(text).map_err(|_| CredentialsError::Malformed)?;
     Ok(Credentials { username: secret.username, password: secret.password })
 }
 
@@ -48,7 +58,7 @@ mod tests {
         let read = parse(r#"{"username": "u", "password": "p", "engine": "rabbitmq"}"#).unwrap();
         assert_eq!((read.username.as_str(), read.password.as_str()), ("u", "p"));
         for wrong in ["", "pass-word", r#"{"username": "u", "password": 7777}"#, r#"{"user": "pass-word"}"#] {
-            let error = parse(wrong).unwrap_err();
+            let error = parse(wrong).unwrap_err().to_string();
             assert!(!error.contains("pass-word") && !error.contains("7777"), "{error}");
         }
     }

@@ -75,7 +75,7 @@ fn unfit(reason: String) -> SendError {
     SendError::Refused { reason, message_at_fault: true }
 }
 
-/// The route sets the delay, not the message.
+/// Returns the refusal of a delay. The message is not at fault, because the route sets the delay.
 fn misconfigured(reason: String) -> SendError {
     SendError::Refused { reason, message_at_fault: false }
 }

@@ -4,7 +4,7 @@ mod server;
 
 use std::time::Duration;
 
-use super::{ConfigError, SqsProducer, sdk_config};
+use super::{AwsConfigError, SqsProducer, sdk_config};
 use crate::{Message, Producer, SendError};
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ async fn a_receipt_needs_the_right_md5_and_a_message_id() {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_tried_three_times() {
+async fn transient_errors_are_tried_three_times() {
     let throttled = Step::Error(400, "RequestThrottled");
     check(&[throttled, Step::Store], "receipt").await;
     check(&[Step::Error(500, "InternalFailure"), Step::Error(503, "ServiceUnavailable"), Step::Store], "receipt").await;
@@ -94,7 +94,7 @@ async fn a_lost_answer_is_never_forgotten_by_a_later_attempt() {
 }
 
 #[tokio::test]
-async fn what_never_changes_is_refused_at_once() {
+async fn permanent_errors_are_refused_without_a_retry() {
     check(&[Step::Error(400, "com.amazonaws.sqs#InvalidMessageContents")], "refused: message").await;
     let (code, long_code) = ("InvalidParameterValue", "com.amazonaws.sqs#InvalidParameterValueException");
     let too_large = "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.";
@@ -121,7 +121,7 @@ async fn what_never_changes_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_listening_means_surely_not_sent() {
+async fn a_refused_connection_means_not_sent() {
     let server = Server::start(&[]).await;
     let endpoint = server.endpoint();
     server.stop().await;
@@ -231,5 +231,5 @@ fn a_configuration_names_what_is_missing() {
     let missing = sdk_config(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "k".to_owned())).unwrap_err();
     assert_eq!(missing.to_string(), "not set: AWS_REGION, AWS_SECRET_ACCESS_KEY");
     let not_a_url = |name: &str| Some(if name == "AWS_ENDPOINT_URL_SQS" { "" } else { "localhost:4566" }.to_owned());
-    assert_eq!(sdk_config(not_a_url).unwrap_err(), ConfigError::Endpoint);
+    assert_eq!(sdk_config(not_a_url).unwrap_err(), AwsConfigError::Endpoint);
 }

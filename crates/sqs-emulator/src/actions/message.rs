@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
 use crate::limits::{ATTEMPT_ID_CHARS_MAX, DELAY_S, RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
-use crate::message::{Draft, Wanted, render, sequence_text};
+use crate::message::{Draft, RequestedAttributes, render, sequence_text};
 use crate::message_attribute::{AttributeInput, attributes_md5, check_attributes, check_system_attributes, text_of};
 use crate::queue::Receive;
 use crate::queue_attributes::unknown;
@@ -161,7 +161,7 @@ pub(crate) struct ReceiveCall {
     pub(crate) name: String,
     pub(crate) wait_s: u32,
     receive: Receive,
-    wanted: Wanted,
+    wanted: RequestedAttributes,
 }
 
 impl ReceiveCall {
@@ -198,7 +198,7 @@ impl ReceiveCall {
             name,
             wait_s,
             receive: Receive { messages_max, visibility_s, attempt_id: input.receive_request_attempt_id },
-            wanted: Wanted { system, user: input.message_attribute_names.unwrap_or_default() },
+            wanted: RequestedAttributes { system, user: input.message_attribute_names.unwrap_or_default() },
         })
     }
 

@@ -32,12 +32,12 @@ pub(super) fn start(engine: &mut Engine, input: StartInput, now: EpochMs) -> Res
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ListInput {
+pub(super) struct ListMoveTasksInput {
     source_arn: Option<String>,
     max_results: Option<i64>,
 }
 
-pub(super) fn list(engine: &mut Engine, input: &ListInput) -> Result<Value, ApiError> {
+pub(super) fn list(engine: &mut Engine, input: &ListMoveTasksInput) -> Result<Value, ApiError> {
     let source = required(input.source_arn.as_deref(), "SourceArn")?;
     let count = in_range("MaxResults", input.max_results.unwrap_or(1), &MOVE_TASKS_LISTED)?;
     let tasks = engine.list_move_tasks(source, usize::try_from(count).unwrap_or(1))?;

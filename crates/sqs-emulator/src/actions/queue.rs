@@ -55,20 +55,20 @@ pub(super) fn get_url(engine: &mut Engine, input: GetUrlInput) -> Result<Value, 
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ListInput {
+pub(super) struct ListQueuesInput {
     queue_url: Option<String>,
     queue_name_prefix: Option<String>,
     max_results: Option<i64>,
     next_token: Option<String>,
 }
 
-pub(super) fn list(engine: &mut Engine, input: ListInput) -> Result<Value, ApiError> {
+pub(super) fn list(engine: &mut Engine, input: ListQueuesInput) -> Result<Value, ApiError> {
     let prefix = input.queue_name_prefix.unwrap_or_default();
     let queues = engine.queues.values().filter(|queue| queue.name.starts_with(&prefix));
     page(engine, queues, "QueueUrls", input.max_results, input.next_token.as_deref())
 }
 
-pub(super) fn list_sources(engine: &mut Engine, input: ListInput) -> Result<Value, ApiError> {
+pub(super) fn list_sources(engine: &mut Engine, input: ListQueuesInput) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
     let arn = engine.queues.get(name.as_str()).map(|queue| queue.arn.clone()).unwrap_or_default();
     let is_source = |policy: &crate::redrive::RedrivePolicy| policy.target_arn == *arn;

@@ -1,7 +1,7 @@
 //! Message move tasks on the engine.
 //!
-//! A task is a step function of time: [`Engine::step_move_task`] moves what is due and returns when to call again. A
-//! moved message is a new message (new id, new sent time, receive count 0), as AWS documents.
+//! A task is a step function of time: [`Engine::step_move_task`] moves the due messages and returns when to call again.
+//! A moved message is a new message (new id, new sent time, receive count 0), as AWS documents.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub(crate) enum Declared {
     Differs(Difference),
 }
 
-/// Whether a declaration makes what is missing.
+/// The mode of a declaration: active or passive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Creates it.

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_the_broker_are_understood() {
+    fn error_texts_of_the_broker_are_parsed() {
         let start = "PRECONDITION_FAILED - inequivalent arg";
         for (text, shown) in [
             (

@@ -9,7 +9,7 @@ use sluicegate_yaml::{Checker, Data, Node};
 use super::checks;
 use crate::topology::{Policy, PolicyTarget};
 
-/// What a definition may set, and what it may be set to.
+/// The arguments that a definition may set, and the form of their values.
 /// Sources: <https://www.rabbitmq.com/docs/policies>, <https://www.rabbitmq.com/docs/quorum-queues>.
 const KNOWN: &[(&str, Form)] = &[
     ("alternate-exchange", Form::Name),

@@ -40,7 +40,7 @@ fn check(old: &str, new: &str, expected: &[&str]) {
 }
 
 #[test]
-fn a_valid_file_says_what_is_declared() {
+fn a_valid_file_gives_the_declared_objects() {
     let topology = Topology::parse("t.yaml", VALID).unwrap();
     let exchanges = topology.exchange_declarations();
     let names: Vec<_> = exchanges.iter().map(|each| (each.name.as_str(), each.exchange_type)).collect();
@@ -120,7 +120,7 @@ queues:
 }
 
 #[test]
-fn an_empty_section_and_a_file_that_is_no_yaml_are_faults() {
+fn an_empty_section_and_a_file_that_is_not_yaml_are_faults() {
     for (text, expected) in [
         ("", "t.yaml:1: #: the file is empty"),
         ("queues:\n", "t.yaml:1: /queues: must be an object"),
@@ -292,7 +292,7 @@ fn mistakes_in_policies() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn every_mistake_is_reported_at_once() {
     let text = "exchanges:\n  a: { type: x }\nqueues:\n  q: { retry: [], bindings: [{ exchange: b }], limit: 1 }\npolicy: {}\n";
     let faults = Topology::parse("t.yaml", text).expect_err("faults");
     let lines: Vec<_> = faults.iter().map(|fault| (fault.line, fault.pointer.as_str())).collect();

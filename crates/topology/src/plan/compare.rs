@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Plan;
 use crate::broker::management::Inventory;
-use crate::change::{Change, Difference, Kind, State};
+use crate::change::{Change, ChangeState, Difference, ObjectKind};
 use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 use crate::topology::{Policy, Topology};
 
@@ -18,16 +18,16 @@ pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Pl
         kind,
         name: name.to_owned(),
         state: match differences {
-            None => State::Missing,
-            Some(differences) if differences.is_empty() => State::Present,
-            Some(differences) => State::Differs { differences },
+            None => ChangeState::Missing,
+            Some(differences) if differences.is_empty() => ChangeState::Present,
+            Some(differences) => ChangeState::Differs { differences },
         },
     };
     for exchange in &exchanges {
-        changes.push(found(Kind::Exchange, &exchange.name, exchange_differences(exchange, there)));
+        changes.push(found(ObjectKind::Exchange, &exchange.name, exchange_differences(exchange, there)));
     }
     for queue in &queues {
-        changes.push(found(Kind::Queue, &queue.name, queue_differences(queue, there)));
+        changes.push(found(ObjectKind::Queue, &queue.name, queue_differences(queue, there)));
     }
     let bound: BTreeSet<BindingDeclaration> = there
         .bindings
@@ -36,16 +36,17 @@ pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Pl
         .map(|each| BindingDeclaration::new(&each.source, &each.destination, &each.routing_key, &each.arguments.0))
         .collect();
     for binding in &bindings {
-        changes.push(found(Kind::Binding, &binding.to_string(), bound.contains(binding).then(Vec::new)));
+        changes.push(found(ObjectKind::Binding, &binding.to_string(), bound.contains(binding).then(Vec::new)));
     }
     for policy in topology.policies() {
-        changes.push(found(Kind::Policy, &policy.name, policy_differences(policy, there)));
+        changes.push(found(ObjectKind::Policy, &policy.name, policy_differences(policy, there)));
     }
     changes.extend(foreign(topology, &exchanges, &queues, &bindings, there));
     Plan { vhost: vhost.to_owned(), changes, management_absent: None }
 }
 
-/// Returns what is on the broker and not in the file. Of bindings only those that touch what is in the file.
+/// Returns the objects that are on the broker and not in the file; of the bindings, only those of a queue or exchange
+/// in the file.
 fn foreign(
     topology: &Topology,
     exchanges: &[ExchangeDeclaration],
@@ -56,24 +57,24 @@ fn foreign(
     let exchanges: BTreeSet<_> = exchanges.iter().map(|each| each.name.as_str()).collect();
     let queues: BTreeSet<_> = queues.iter().map(|each| each.name.as_str()).collect();
     let policies: BTreeSet<_> = topology.policies().iter().map(|each| each.name.as_str()).collect();
-    let change = |kind, name: &str| Change { kind, name: name.to_owned(), state: State::Foreign };
+    let change = |kind, name: &str| Change { kind, name: name.to_owned(), state: ChangeState::Foreign };
     let mut changes = Vec::new();
     // The default exchange has no name, and `amq.` is RabbitMQ's own.
     let others = there.exchanges.iter().filter(|each| !each.name.is_empty() && !each.name.starts_with("amq."));
     let others = others.filter(|each| !exchanges.contains(each.name.as_str()));
-    changes.extend(others.map(|each| change(Kind::Exchange, &each.name)));
+    changes.extend(others.map(|each| change(ObjectKind::Exchange, &each.name)));
     let others = there.queues.iter().filter(|each| !queues.contains(each.name.as_str()));
-    changes.extend(others.map(|each| change(Kind::Queue, &each.name)));
+    changes.extend(others.map(|each| change(ObjectKind::Queue, &each.name)));
     for each in there.bindings.iter().filter(|each| !each.source.is_empty()) {
         let to_queue = each.destination_type == "queue";
         let of_ours = if to_queue { &queues } else { &exchanges }.contains(each.destination.as_str());
         let declared = BindingDeclaration::new(&each.source, &each.destination, &each.routing_key, &each.arguments.0);
         if (of_ours || exchanges.contains(each.source.as_str())) && !(to_queue && bindings.contains(&declared)) {
-            changes.push(change(Kind::Binding, &declared.to_string()));
+            changes.push(change(ObjectKind::Binding, &declared.to_string()));
         }
     }
     let others = there.policies.iter().filter(|each| !policies.contains(each.name.as_str()));
-    changes.extend(others.map(|each| change(Kind::Policy, &each.name)));
+    changes.extend(others.map(|each| change(ObjectKind::Policy, &each.name)));
     changes
 }
 

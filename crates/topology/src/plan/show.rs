@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Plan;
-use crate::change::{Change, Difference, Kind, State};
+use crate::change::{Change, ChangeState, Difference, ObjectKind};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,12 +16,12 @@ impl fmt::Display for Plan {
             let unseen = "Bindings, policies and what is not in the file were not looked at";
             writeln!(f, "{unseen}: no management API ({reason})")?;
         }
-        let missing = self.count(|change| change.state == State::Missing);
-        let present = self.count(|change| change.state == State::Present);
+        let missing = self.count(|change| change.state == ChangeState::Missing);
+        let present = self.count(|change| change.state == ChangeState::Present);
         let conflicts = self.count(Change::is_conflict);
-        let differing = self.count(|change| matches!(change.state, State::Differs { .. })) - conflicts;
-        let foreign = self.count(|change| change.state == State::Foreign);
-        let unseen = self.count(|change| change.state == State::Unseen);
+        let differing = self.count(|change| matches!(change.state, ChangeState::Differs { .. })) - conflicts;
+        let foreign = self.count(|change| change.state == ChangeState::Foreign);
+        let unseen = self.count(|change| change.state == ChangeState::Unseen);
         write!(f, "virtual host {}: {missing} to make, {differing} to change, {present} there already", self.vhost)?;
         for (count, words) in [
             (conflicts, "there otherwise and not to be changed in place"),
@@ -39,19 +39,19 @@ impl fmt::Display for Plan {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.state {
-            State::Missing => '+',
-            State::Present => '=',
-            State::Differs { .. } if self.is_conflict() => '!',
-            State::Differs { .. } => '~',
-            State::Foreign => '.',
-            State::Unseen => '?',
+            ChangeState::Missing => '+',
+            ChangeState::Present => '=',
+            ChangeState::Differs { .. } if self.is_conflict() => '!',
+            ChangeState::Differs { .. } => '~',
+            ChangeState::Foreign => '.',
+            ChangeState::Unseen => '?',
         };
         write!(f, "{sign} {} {}", self.kind, self.name)?;
         match &self.state {
-            State::Missing | State::Present => Ok(()),
-            State::Foreign => f.write_str(" (not in the file)"),
-            State::Unseen => f.write_str(" (not looked at)"),
-            State::Differs { differences } => {
+            ChangeState::Missing | ChangeState::Present => Ok(()),
+            ChangeState::Foreign => f.write_str(" (not in the file)"),
+            ChangeState::Unseen => f.write_str(" (not looked at)"),
+            ChangeState::Differs { differences } => {
                 for (index, difference) in differences.iter().enumerate() {
                     write!(f, "{}{difference}", if index == 0 { ": " } else { "; " })?;
                 }
@@ -61,7 +61,7 @@ impl fmt::Display for Change {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Exchange => "exchange",

@@ -92,14 +92,14 @@ struct Seen {
 
 /// The reported results of operations on one message.
 #[derive(Debug, Default)]
-struct Report {
+struct RunReport {
     redriven: bool,
     perhaps_redriven: bool,
     deleted: bool,
     perhaps_deleted: bool,
 }
 
-impl Report {
+impl RunReport {
     fn check(&self, there: usize, here: usize) {
         let state = format!("{there} there, {here} here, {self:?}");
         assert!(here <= 1, "the dead-letter queue gets no copies: {state}");
@@ -120,8 +120,8 @@ async fn work(vhost: &Vhost, random: &mut fastrand::Rng, seen: &mut Seen) {
     let proxy = Proxy::start(vhost.port()).await;
     let mut queue = open(vhost, &proxy).await;
     let mut held: Vec<DeadLetter> = Vec::new();
-    let mut reports: BTreeMap<String, Report> =
-        (0..MESSAGES).map(|number| (number.to_string(), Report::default())).collect();
+    let mut reports: BTreeMap<String, RunReport> =
+        (0..MESSAGES).map(|number| (number.to_string(), RunReport::default())).collect();
     for _ in 0..STEPS {
         let chosen = (!held.is_empty()).then(|| random.usize(..held.len()));
         let is_over = match (random.u8(..12), chosen) {

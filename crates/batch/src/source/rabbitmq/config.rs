@@ -1,13 +1,11 @@
 //! [`Settings`]: what a consumer of RabbitMQ can set, in its builder or the environment.
 
+use sluicegate_queue::dead_letter::RECEIVE_COUNT_MAX_DEFAULT;
 use sluicegate_queue::queue_names::RetryDelays;
-use sluicegate_queue::rabbitmq::{Broker, Config};
+use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
 
 use super::RabbitmqSource;
 use crate::source::environment::receive_count_max;
-
-/// Receives after which a message is dead-lettered by default, as on the SQS queues of `template.yaml`.
-const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
 
 /// The settings given to the builder. The others come from the environment.
 #[derive(Default)]
@@ -18,7 +16,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Creates the source if a broker is configured, and adds what is wrong to `mistakes`.
+    /// Creates the source if a broker is configured, and adds configuration errors to `mistakes`.
     pub(crate) fn source(
         self,
         lookup: impl Fn(&str) -> Option<String>,
@@ -26,7 +24,7 @@ impl Settings {
     ) -> Option<RabbitmqSource> {
         let config = match self.broker {
             Some(_) => Ok(None),
-            None => Config::from_env(&lookup),
+            None => BrokerConfig::from_env(&lookup),
         };
         let config = config.unwrap_or_else(|error| {
             mistakes.push(sluicegate_queue::chain(&error));

@@ -20,13 +20,13 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
-use sluicegate_envelope::{BuildError, DecodeError, Envelope};
+use sluicegate_envelope::{DecodeError, Envelope, EnvelopeBuildError};
 use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
 use sluicegate_queue::rabbitmq::types::AMQPValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::event::Message;
+use super::event::EventMessage;
 
 /// The type of a raw message without one.
 const RAW_TYPE: &str = "rabbitmq.message";
@@ -48,11 +48,11 @@ pub(crate) enum Undecodable {
     #[error(transparent)]
     Event(#[from] DecodeError),
     #[error(transparent)]
-    Raw(#[from] BuildError),
+    Raw(#[from] EnvelopeBuildError),
 }
 
 /// Returns the envelope of the message, with `id` for a raw message.
-pub(super) fn envelope(message: &Message, id: &str) -> Result<Envelope, Undecodable> {
+pub(super) fn envelope(message: &EventMessage, id: &str) -> Result<Envelope, Undecodable> {
     let data = message.data.as_deref().map_err(|unreadable| Undecodable::Unreadable(unreadable.reason))?;
     let content_type = message.properties.content_type().as_ref().map_or("", |text| text.as_str());
     let media_type = content_type.split(';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
@@ -119,7 +119,7 @@ fn json(value: &AMQPValue) -> Value {
     }
 }
 
-fn raw(message: &Message, id: &str, content_type: &str, data: &[u8]) -> Result<Envelope, Undecodable> {
+fn raw(message: &EventMessage, id: &str, content_type: &str, data: &[u8]) -> Result<Envelope, Undecodable> {
     let properties = &message.properties;
     let (vhost, queue) = (message.queue.vhost.as_deref().unwrap_or("/"), &message.queue.name);
     let source = format!("/rabbitmq/{}/{}", segment(vhost), segment(queue));

@@ -53,7 +53,7 @@ struct Fields<'a> {
 
 /// A queue of a virtual host.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Queue {
+pub(super) struct SourceQueue {
     pub(super) name: String,
     /// `None` if the event does not name it.
     pub(super) vhost: Option<String>,
@@ -61,8 +61,8 @@ pub(super) struct Queue {
 
 /// A message of the batch.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) queue: Arc<Queue>,
+pub(super) struct EventMessage {
+    pub(super) queue: Arc<SourceQueue>,
     /// With the headers. A property that AMQP cannot carry is left out.
     pub(super) properties: BasicProperties,
     pub(super) redelivered: bool,
@@ -77,7 +77,7 @@ pub(super) struct Unreadable {
     pub(super) kept: Vec<u8>,
 }
 
-impl Message {
+impl EventMessage {
     /// Returns the header `name`.
     pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
         queue_header::get(&self.properties, name)
@@ -94,7 +94,7 @@ pub(crate) enum EventError {
 }
 
 /// Reads the batch; `None` if the event is not one of RabbitMQ. `vhost` is the expected virtual host, if known.
-pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Message>, EventError>> {
+pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<EventMessage>, EventError>> {
     let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
     if event.messages_by_queue.is_none() && string(event.event_source).as_deref() != Some("aws:rmq") {
         return None;
@@ -102,7 +102,7 @@ pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<V
     Some(by_queue(event.messages_by_queue, vhost))
 }
 
-fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<Message>, EventError> {
+fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<EventMessage>, EventError> {
     let queues = queues.filter(|raw| raw.get().starts_with('{'));
     let queues = queues.ok_or(EventError::NoMessages)?;
     let mut messages = Vec::new();
@@ -117,15 +117,15 @@ fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<Messag
 
 /// Splits before the expected virtual host, or else at the last `::`: queue names may contain it, virtual hosts hardly
 /// do.
-fn queue(key: &str, vhost: Option<&str>) -> Queue {
+fn queue(key: &str, vhost: Option<&str>) -> SourceQueue {
     let expected = vhost.and_then(|vhost| Some((key.strip_suffix(vhost)?.strip_suffix("::")?, vhost)));
     match expected.or_else(|| key.rsplit_once("::")) {
-        Some((name, vhost)) => Queue { name: name.to_owned(), vhost: Some(vhost.to_owned()) },
-        None => Queue { name: key.to_owned(), vhost: None },
+        Some((name, vhost)) => SourceQueue { name: name.to_owned(), vhost: Some(vhost.to_owned()) },
+        None => SourceQueue { name: key.to_owned(), vhost: None },
     }
 }
 
-fn message(queue: &Arc<Queue>, raw: &RawValue) -> Message {
+fn message(queue: &Arc<SourceQueue>, raw: &RawValue) -> EventMessage {
     let fields = serde_json::from_str::<Fields<'_>>(raw.get());
     let data = match &fields {
         Ok(fields) => data(fields.data),
@@ -134,7 +134,7 @@ fn message(queue: &Arc<Queue>, raw: &RawValue) -> Message {
     let fields = fields.unwrap_or_default();
     let properties = properties(fields.basic_properties);
     let redelivered = fields.redelivered.is_some_and(|raw| raw.get() == "true");
-    Message { queue: Arc::clone(queue), properties, redelivered, data }
+    EventMessage { queue: Arc::clone(queue), properties, redelivered, data }
 }
 
 fn data(raw: Option<&RawValue>) -> Result<Vec<u8>, Unreadable> {

@@ -5,7 +5,7 @@ use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOU
 use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
 use sluicegate_queue::rabbitmq::{BasicProperties, header as queue_header, republish};
 
-use super::event::Message;
+use super::event::EventMessage;
 use super::header;
 
 /// Longest headers of a copy, in bytes. All properties must fit into one frame, 131,072 bytes by default, and the
@@ -14,7 +14,12 @@ const HEADERS_BYTES_MAX: usize = 120_000;
 
 /// Returns the properties for a copy of `message`, with the id `id` and the receive count `receive_count`. A reason is
 /// given for a dead-letter queue.
-pub(super) fn properties(message: &Message, id: &str, receive_count: u32, reason: Option<&str>) -> BasicProperties {
+pub(super) fn properties(
+    message: &EventMessage,
+    id: &str,
+    receive_count: u32,
+    reason: Option<&str>,
+) -> BasicProperties {
     let own = &message.properties;
     let mut copy = republish::properties(own, None).with_priority(own.priority().unwrap_or_default());
     if let Ok(id) = ShortString::try_new(id) {

@@ -19,7 +19,7 @@ use crate::{Consumer, Outcome};
 
 /// Reads the messages of an event.
 fn received(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<Received>, EventError>> {
-    let received = |messages: Vec<Message>| messages.into_iter().map(Received::new).collect();
+    let received = |messages: Vec<EventMessage>| messages.into_iter().map(Received::new).collect();
     event::messages(event, vhost).map(|messages| messages.map(received))
 }
 
@@ -119,7 +119,7 @@ impl Sent {
     }
 }
 
-/// Handlers that do what the event's type says; `slow` takes four of the ten seconds there are. They note what they
+/// Handlers that act by the event's type; `slow` takes four of the ten seconds there are. They note what they
 /// were given.
 fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
     let handled = Arc::clone(handled);

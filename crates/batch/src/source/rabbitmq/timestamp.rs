@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_for_people_are_read() {
+    fn formatted_timestamps_are_parsed() {
         for (text, expected) in [
             ("Jan 1, 1970, 12:33:41 AM", Some(2021)),
             ("Jan 1, 1970, 12:33:41\u{202F}AM", Some(2021)),

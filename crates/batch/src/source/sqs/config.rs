@@ -15,7 +15,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Creates the source, and adds what is wrong to `mistakes`.
+    /// Creates the source, and adds configuration errors to `mistakes`.
     pub(crate) fn source(
         self,
         lookup: impl Fn(&str) -> Option<String>,

@@ -15,10 +15,9 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::settlement::Tries;
+pub(crate) use sluicegate_queue::dead_letter::RECEIVE_COUNT_MAX_DEFAULT;
 
-/// Default receives of a failing message, from its first failure at the head of its group.
-pub(crate) const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
+use crate::settlement::Tries;
 
 /// Returns the receives in reserve for waiting messages: a tenth of the queue's `maxReceiveCount`, at least 1, and at
 /// most the 10 messages of a FIFO batch.

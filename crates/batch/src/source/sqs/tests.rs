@@ -157,7 +157,7 @@ fn a_messages_age_counts_from_what_sqs_says() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_reported_fails_the_invocation() {
+async fn events_without_distinct_message_ids_fail_the_invocation() {
     let (consumer, calls) = sqs(None, true).await;
     for text in [
         "[]",

@@ -23,7 +23,7 @@ fn processes(folder: &Path) -> usize {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_node_keeps_its_data_through_a_kill_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let mut node = Node::start(folder.path(), None).await.unwrap();
+    let mut node = RabbitmqNode::start(folder.path(), None).await.unwrap();
     assert!(processes(folder.path()) >= 2, "the node and its port mapper");
     let queue = ["queues", "/", "kept"];
     let declaration = json!({ "durable": true, "arguments": { "x-queue-type": "quorum" } });
@@ -37,7 +37,7 @@ async fn a_node_keeps_its_data_through_a_kill_and_leaves_nothing_behind() {
     node.restart().await.unwrap();
     assert_eq!(node.management().get::<Value>(&queue, "").await.unwrap()["type"], "quorum");
 
-    let error = Node::start(&folder.path().join("other"), Some(node.port())).await.err().unwrap();
+    let error = RabbitmqNode::start(&folder.path().join("other"), Some(node.port())).await.err().unwrap();
     assert!(error.to_string().contains("is taken"), "{error}");
 
     let port = node.port();
@@ -73,6 +73,6 @@ async fn a_node_that_does_not_start_says_why() {
     let folder = tempfile::tempdir().unwrap();
     // A file instead of the node's folder.
     std::fs::write(folder.path().join("mnesia"), "").unwrap();
-    let error = Node::start(folder.path(), None).await.err().unwrap().to_string();
+    let error = RabbitmqNode::start(folder.path(), None).await.err().unwrap().to_string();
     assert!(error.starts_with("RabbitMQ did not start: ") && error.contains("\n  | "), "{error}");
 }

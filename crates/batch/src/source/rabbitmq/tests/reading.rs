@@ -91,7 +91,7 @@ fn headers_have_their_types_back() {
 }
 
 #[test]
-fn other_events_are_not_taken() {
+fn events_of_other_sources_are_refused() {
     for (event, expected) in [
         (r#"{"Records":[]}"#, None),
         (r#"{"eventSource":"aws:mq","messages":[]}"#, None),
@@ -132,7 +132,7 @@ fn check(properties: &Value, data: &[u8], expected: Result<[&str; 5], &str>) {
 }
 
 #[test]
-fn what_is_an_event_is_read_as_one_and_the_rest_is_raw() {
+fn cloudevents_are_decoded_and_other_messages_are_raw() {
     let bytes = |text: &str| json!({ "bytes": text.as_bytes() });
     let event = br#"{"specversion":"1.0","id":"e-1","source":"/s","type":"t","data":{"a":1}}"#;
     let own = Ok(["e-1", "t", "/s", "", r#"{"a":1}"#]);
@@ -146,7 +146,7 @@ fn what_is_an_event_is_read_as_one_and_the_rest_is_raw() {
     check(&content_type("application/cloudevents+json"), b"\xFF", Err("not UTF-8"));
     let other = Err("a CloudEvent in the format application/cloudevents+avro cannot be read");
     check(&content_type("application/cloudevents+avro"), b"", other);
-    // An event though nothing says so.
+    // The body is a CloudEvent, although the content type is not that of CloudEvents.
     check(&Value::Null, event, own);
     check(&content_type("application/json"), event, own);
     check(&content_type("application/vnd.shop+json"), event, own);

@@ -194,7 +194,7 @@ async fn messages_of_another_virtual_host_are_not_touched() {
 }
 
 #[test]
-fn what_the_broker_wrote_is_left_out_and_everything_else_kept() {
+fn copies_keep_all_headers_but_those_of_the_broker() {
     let event = json!({ "rmqMessagesByQueue": { "a::b::v": [{ "basicProperties": {
         "contentType": "text/plain", "contentEncoding": "gzip", "deliveryMode": 1, "priority": 7, "correlationId": "c",
         "replyTo": "answers", "expiration": "60000", "messageId": "m", "timestamp": "Jan 1, 1970, 12:33:41 AM", "type": "t",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use sluicegate_envelope::BuildError;
+use sluicegate_envelope::EnvelopeBuildError;
 
 use super::super::fifo::{FailingMessages, RECEIVE_COUNT_MAX_DEFAULT};
 use super::super::*;
@@ -140,7 +140,7 @@ struct FifoQueue<'a> {
 }
 
 impl Source for FifoQueue<'_> {
-    type Undecodable = BuildError;
+    type Undecodable = EnvelopeBuildError;
     type Unsettled = Infallible;
 
     /// The test passes the messages.
@@ -148,7 +148,7 @@ impl Source for FifoQueue<'_> {
         Vec::new()
     }
 
-    fn decode(&self, index: usize) -> Result<Envelope, BuildError> {
+    fn decode(&self, index: usize) -> Result<Envelope, EnvelopeBuildError> {
         Envelope::builder(self.batch[index].id.to_string(), "/", "order.placed").build()
     }
 
@@ -210,7 +210,7 @@ fn check(plans: &[Plan], receive_count_max: u32, dead: &[usize], dropped: &[usiz
 }
 
 #[test]
-fn a_failing_message_dies_alone_and_its_group_goes_on() {
+fn a_failing_message_is_dead_lettered_alone_and_its_group_continues() {
     let mut plans = vec![good(0); 10];
     plans[1] = always(0);
     let queue = check(&plans, 100, &[1], &[]);
@@ -222,7 +222,7 @@ fn a_failing_message_dies_alone_and_its_group_goes_on() {
 }
 
 #[test]
-fn every_message_of_a_group_that_fails_as_a_whole_has_its_own_tries() {
+fn each_message_of_a_failing_group_gets_all_its_receives() {
     let queue = check(&[always(0); 10], 100, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[]);
     assert!(queue.calls.values().all(|calls| (5..=6).contains(calls)), "{:?}", queue.calls);
 }
