@@ -14,8 +14,12 @@ mod local;
 mod output;
 mod paths;
 mod rabbitmq;
+#[cfg(feature = "aws")]
+mod secrets;
 mod send;
 mod sync;
+#[cfg(feature = "aws")]
+mod text;
 mod topology;
 
 use std::process::ExitCode;
@@ -41,6 +45,8 @@ enum Command {
     Dlq(dlq::Arguments),
     #[cfg(feature = "aws")]
     Doctor(doctor::Arguments),
+    #[cfg(feature = "aws")]
+    Secrets(secrets::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
         Command::Dlq(arguments) => dlq::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Secrets(arguments) => secrets::run(&arguments),
     }
 }
 
