@@ -89,18 +89,22 @@ impl Document {
         match self.0.get(name) {
             None => Ok(&[]),
             Some(Value::Array(entries)) => Ok(entries),
-            Some(_) => {
-                Err(format!("its {name} is not a list: correct it in Secrets Manager first; nothing was changed"))
-            }
+            Some(_) => Err(format!("its {name:?} is not a list: nothing was changed. Is it another secret?")),
         }
+    }
+
+    /// Checks that there is a list under every name, which a secret of something else does not have.
+    fn check(&self) -> Result<(), String> {
+        self.names().try_for_each(|name| self.entries(name).map(|_| ()))
     }
 
     /// Adds an entry. An API key that is there already gets the new scopes. `replace` removes the other values: of an
     /// API key those of its principal, else the whole list.
     ///
     /// # Errors
-    /// The list is not one, or has the key under another principal.
+    /// A value is not a list, or the list has the key under another principal.
     pub(super) fn add(&mut self, name: &str, entry: Value, replace: bool) -> Result<Change, String> {
+        self.check()?;
         let (principal, own) = (principal(&entry), fingerprint(&entry));
         let before = self.entries(name)?.to_vec();
         let is_same = |other: &Value| fingerprint(other) == own;
@@ -125,14 +129,17 @@ impl Document {
     /// Removes the value with this fingerprint, or more of its digits.
     ///
     /// # Errors
-    /// It names no value, or several.
+    /// A value is not a list, or the fingerprint names no value, or several.
     pub(super) fn remove(&mut self, name: &str, wanted: &str) -> Result<Change, String> {
+        self.check()?;
         let mut entries = self.entries(name)?.to_vec();
         let is_it = |entry: &Value| fingerprint(entry).starts_with(wanted);
         match entries.iter().filter(|entry| is_it(entry)).count() {
             1 => {}
             0 => {
-                return Err(format!("{name} has no value with the fingerprint {wanted}: see `sluicegate secrets list`"));
+                return Err(format!(
+                    "{name} has no value with the fingerprint {wanted}: see `sluicegate secrets list`"
+                ));
             }
             several => {
                 return Err(format!("{several} values of {name} have the fingerprint {wanted}: pass more digits"));

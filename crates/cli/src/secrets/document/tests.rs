@@ -37,13 +37,14 @@ fn a_value_is_added_to_those_that_are_there_or_replaces_them() {
     };
     let keys = "api-keys";
     check(&json!({}), add(&new, keys, false), Ok(&json!({ "api-keys": [new] })));
-    let both = json!({ "api-keys": [acme, globex], "other": 7 });
-    check(&both, add(&new, keys, false), Ok(&json!({ "api-keys": [acme, globex, new], "other": 7 })));
-    check(&both, add(&new, keys, true), Ok(&json!({ "api-keys": [globex, new], "other": 7 })));
+    let both = json!({ "api-keys": [acme, globex], "other": [7] });
+    check(&both, add(&new, keys, false), Ok(&json!({ "api-keys": [acme, globex, new], "other": [7] })));
+    check(&both, add(&new, keys, true), Ok(&json!({ "api-keys": [globex, new], "other": [7] })));
     let wider = key(&ACME.to_uppercase(), "acme", &["a", "b"]);
-    check(&both, add(&wider, keys, false), Ok(&json!({ "api-keys": [wider, globex], "other": 7 })));
+    check(&both, add(&wider, keys, false), Ok(&json!({ "api-keys": [wider, globex], "other": [7] })));
     check(&both, add(&key(ACME, "globex", &[]), keys, true), Err("the key is acme's already"));
-    check(&json!({ "api-keys": {} }), add(&new, keys, true), Err("api-keys is not a list"));
+    check(&json!({ "username": "hush" }), add(&new, keys, true), Err("nothing was changed"));
+    check(&json!({ "api-keys": {} }), add(&new, keys, true), Err(r#""api-keys" is not a list"#));
     let unusable = json!({ "api-keys": [7, acme] });
     check(&unusable, add(&new, keys, true), Ok(&json!({ "api-keys": [7, new] })));
 
