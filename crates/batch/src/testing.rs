@@ -48,10 +48,9 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 /// Gives an event, as Lambda sends it, to a consumer with 30 s left, and returns the response to Lambda.
 ///
 /// Services that the builder has no configuration for do not answer. So with a batch of SQS, a message to retry is in
-/// the response, and so is a rejected one, because its dead-letter queue cannot be reached; pass
-/// [`sdk_config`](crate::Builder::sdk_config) with the endpoint of an emulator to see it there. With a batch of
-/// RabbitMQ the function succeeds if every message is done. Any other outcome needs the broker, which stores a copy:
-/// pass [`broker`](crate::Builder::broker), or the whole batch fails.
+/// the response, and so is a rejected one, because its dead-letter queue cannot be reached; pass `sdk_config` with the
+/// endpoint of an emulator to see it there. With a batch of RabbitMQ the function succeeds if every message is done.
+/// Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
 ///
 /// # Errors
 /// The event is not JSON, the consumer cannot be built, or Lambda would return the whole batch:
