@@ -1,6 +1,6 @@
 //! Operations on dead-letter queues: no message is lost, duplicated without need or sent to a wrong queue.
 
-mod binary;
+pub(crate) mod binary;
 mod faults;
 mod rabbitmq;
 mod sqs;

@@ -31,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lambda-emulator", &["sqs-emulator", "topology"]),
     ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
-    ("cli", &["contract", "dlq", "doctor", "local", "queue", "sam", "topology", "webhook", "yaml"]),
+    ("cli", &["contract", "dlq", "doctor", "envelope", "local", "queue", "sam", "topology", "webhook", "yaml"]),
     ("tests", &["*"]),
 ];
 
@@ -49,11 +49,20 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("aws_sdk_cloudformation", &["crates/doctor/src/stack"]),
     ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
-    ("aws_sdk_secretsmanager", &["crates/doctor/src/stack", "crates/ingress/src/secrets", "crates/queue/src/rabbitmq"]),
+    (
+        "aws_sdk_secretsmanager",
+        &[
+            "crates/cli/src/secrets/store",
+            "crates/doctor/src/stack",
+            "crates/ingress/src/secrets",
+            "crates/queue/src/rabbitmq",
+        ],
+    ),
     (
         "aws_config",
         &[
             "crates/cli/src/aws",
+            "crates/cli/src/secrets/store",
             "crates/dlq/src/sqs",
             "crates/doctor/src/stack",
             "crates/queue/src/aws",

@@ -17,6 +17,7 @@ mod ingress;
 mod metrics;
 mod proof;
 mod rabbitmq;
+mod secrets;
 mod sqs;
 mod template;
 mod tidy;

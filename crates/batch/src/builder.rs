@@ -150,6 +150,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Replaces the configurations that were not given by ones of services that do not answer, for
+    /// [`testing`](crate::testing).
+    pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
+        let mut mistakes = Vec::new();
+        self.sources.without_services(&mut mistakes);
+        if mistakes.is_empty() { Ok(self) } else { Err(ConsumerBuildError(mistakes)) }
+    }
+
     /// Creates the consumer. It connects and reads certificates in [`Consumer::run`], or when a message has to be
     /// delayed or dead-lettered.
     ///

@@ -26,7 +26,18 @@ pub(crate) struct Settings {
     pub(crate) rabbitmq: rabbitmq::Settings,
 }
 
+/// An address of this machine at which no service listens: discard, RFC 863.
+const NO_SERVICE: &str = "127.0.0.1:9";
+
 impl Settings {
+    /// Replaces the configurations that were not given by ones of services that do not answer.
+    pub(crate) fn without_services(&mut self, mistakes: &mut Vec<String>) {
+        #[cfg(feature = "sqs")]
+        self.sqs.without_service(&format!("http://{NO_SERVICE}"), mistakes);
+        #[cfg(feature = "rabbitmq")]
+        self.rabbitmq.without_service(&format!("amqp://none:none@{NO_SERVICE}"), mistakes);
+    }
+
     /// Creates the sources, and adds configuration errors to `mistakes`.
     pub(crate) fn sources(
         self,

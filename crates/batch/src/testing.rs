@@ -1,33 +1,85 @@
-//! Deliveries for tests of handlers.
+//! Deliveries for tests of handlers, and whole batches for tests of consumers.
 //!
 //! ```
-//! use sluicegate_batch::{Delivery, Envelope, Outcome, testing};
+//! use sluicegate_batch::{Delivery, Outcome, testing};
 //! use std::sync::Arc;
 //!
-//! async fn handle(delivery: Arc<Delivery>) -> Outcome {
-//!     if delivery.receive_count() > 2 { Outcome::Reject("tried often enough".to_owned()) } else { Outcome::Retry }
+//! #[derive(serde::Deserialize)]
+//! struct Order {
+//!     quantity: u32,
+//! }
+//!
+//! async fn handle(order: Order, delivery: Arc<Delivery>) -> Outcome {
+//!     match order.quantity {
+//!         0 => Outcome::Reject("nothing is ordered".to_owned()),
+//!         _ if delivery.receive_count() < 3 => Outcome::Retry,
+//!         _ => Outcome::Done,
+//!     }
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-//! let order = Envelope::builder("o-1", "/orders", "order.placed").payload(Some("application/json"), "{}").build()?;
-//! assert_eq!(handle(testing::delivery(order.clone()).build()).await, Outcome::Retry);
-//! let third = testing::delivery(order).receive_count(3).build();
-//! assert_eq!(handle(third).await, Outcome::Reject("tried often enough".to_owned()));
+//! let order = testing::json("order.placed", r#"{"quantity": 2}"#)?;
+//! assert_eq!(order.clone().call_json(handle).await, Outcome::Retry);
+//! assert_eq!(order.receive_count(3).call_json(handle).await, Outcome::Done);
+//! let none = testing::json("order.placed", r#"{"quantity": 0}"#)?;
+//! assert_eq!(none.call_json(handle).await, Outcome::Reject("nothing is ordered".to_owned()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`run`] gives a captured Lambda event to a whole consumer.
 
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use sluicegate_envelope::Envelope;
+use lambda_runtime::{Context, LambdaEvent};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sluicegate_envelope::{EnvelopeBuildError, Envelope};
 use tokio::time::Instant;
 
-use crate::Delivery;
+use crate::{BatchResponse, Delivery, Outcome, handlers};
 
-/// Default time until the deadline of a delivery.
+/// Default time until the deadline of a delivery, and of a function in [`run`].
 const DEADLINE_AFTER: Duration = Duration::from_secs(30);
+
+/// Gives an event, as Lambda sends it, to a consumer with 30 s left, and returns the response to Lambda.
+///
+/// Services that the builder has no configuration for do not answer. So with a batch of SQS, a message to retry is in
+/// the response, and so is a rejected one, because its dead-letter queue cannot be reached; pass `sdk_config` with the
+/// endpoint of an emulator to see it there. With a batch of RabbitMQ the function succeeds if every message is done.
+/// Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
+///
+/// # Errors
+/// The event is not JSON, the consumer cannot be built, or Lambda would return the whole batch:
+/// [`Consumer::handle`](crate::Consumer::handle).
+pub async fn run(consumer: crate::ConsumerBuilder, event: &str) -> Result<BatchResponse, lambda_runtime::Error> {
+    let consumer = consumer.without_services()?.build()?;
+    let event: Box<RawValue> = serde_json::from_str(event)?;
+    let mut context = Context::default();
+    let deadline = (SystemTime::now() + DEADLINE_AFTER).duration_since(SystemTime::UNIX_EPOCH)?;
+    context.deadline = u64::try_from(deadline.as_millis())?;
+    consumer.handle(LambdaEvent::new(event, context)).await
+}
+
+/// Starts building a delivery of a JSON payload, with the id `test` and the source `/test`. For other attributes make
+/// the envelope and use [`delivery`].
+///
+/// # Errors
+/// The type cannot be an event's.
+pub fn json(event_type: &str, payload: impl Into<Vec<u8>>) -> Result<DeliveryBuilder, EnvelopeBuildError> {
+    bytes(event_type, Some("application/json"), payload)
+}
+
+/// Starts building a delivery of a payload of any media type, as [`json`] does.
+///
+/// # Errors
+/// The type or the media type cannot be an event's.
+pub fn bytes(event_type: &str, content_type: Option<&str>, payload: impl Into<Vec<u8>>) -> Result<DeliveryBuilder, EnvelopeBuildError> {
+    Envelope::builder("test", "/test", event_type).payload(content_type, payload).build().map(delivery)
+}
 
 /// Builds a delivery: by default the first receive, from the queue `test`, in the envelope's own group, 30 s before the
 /// deadline.
@@ -67,9 +119,82 @@ impl DeliveryBuilder {
         self
     }
 
+    /// Calls a handler as a consumer does that has it from [`on`](crate::ConsumerBuilder::on).
+    pub async fn call<H, F>(self, handler: H) -> Outcome
+    where
+        H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        handlers::plain(handler)(self.build()).await
+    }
+
+    /// Calls a handler as a consumer does that has it from [`on_json`](crate::ConsumerBuilder::on_json): a payload that does
+    /// not fit is rejected.
+    pub async fn call_json<T, H, F>(self, handler: H) -> Outcome
+    where
+        T: DeserializeOwned + 'static,
+        H: Fn(T, Arc<Delivery>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        handlers::json(handler)(self.build()).await
+    }
+
     /// Returns the delivery.
     #[must_use]
     pub fn build(self) -> Arc<Delivery> {
         Arc::new(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Consumer;
+
+    #[derive(serde::Deserialize)]
+    struct Order {
+        #[serde(rename = "quantity")]
+        _quantity: u32,
+    }
+
+    #[tokio::test]
+    async fn a_payload_that_does_not_fit_is_rejected_and_other_bytes_arrive_as_they_are() {
+        let typed = async |_: Order, _: Arc<Delivery>| Outcome::Done;
+        for (payload, is_done) in [(r#"{"quantity": 2}"#, true), (r#"{"quantity": "2"}"#, false), ("{", false)] {
+            let outcome = json("order.placed", payload).unwrap().call_json(typed).await;
+            assert_eq!(outcome == Outcome::Done, is_done, "{payload}: {outcome:?}");
+            assert!(is_done || matches!(outcome, Outcome::Reject(_)), "{payload}: {outcome:?}");
+        }
+        let raw = bytes("legacy.order", None, b"\xff\x00".as_slice()).unwrap().queue("orders").group("g");
+        let outcome = raw.call(async |delivery: Arc<Delivery>| {
+            let is_it = *delivery.envelope().payload() == *b"\xff\x00" && delivery.group() == Some("g");
+            if is_it && delivery.queue() == "orders" { Outcome::Done } else { Outcome::Retry }
+        });
+        assert_eq!(outcome.await, Outcome::Done);
+        assert!(json("", "{}").is_err());
+    }
+
+    #[cfg(feature = "sqs")]
+    #[tokio::test]
+    async fn a_batch_of_sqs_returns_what_is_not_done() {
+        let event = include_str!("../../../tests/events/orders-placed.json");
+        for (outcome, returned) in [(Outcome::Done, 0), (Outcome::Retry, 2), (Outcome::Reject("no".to_owned()), 2)] {
+            let answers = outcome.clone();
+            let consumer = Consumer::builder().otherwise(move |_| std::future::ready(answers.clone()));
+            assert_eq!(run(consumer, event).await.unwrap().failures().count(), returned, "{outcome:?}");
+        }
+        assert!(run(Consumer::builder(), event).await.is_err(), "no handler");
+        assert!(run(Consumer::builder().otherwise(async |_| ()), "{").await.is_err(), "not JSON");
+    }
+
+    #[cfg(feature = "rabbitmq")]
+    #[tokio::test]
+    async fn a_batch_of_rabbitmq_needs_the_broker_for_what_is_not_done() {
+        let event = include_str!("../../../tests/events/rabbitmq-guide.json");
+        for (outcome, is_answered) in [(Outcome::Done, true), (Outcome::Retry, false)] {
+            let answers = outcome.clone();
+            let consumer = Consumer::builder().otherwise(move |_| std::future::ready(answers.clone()));
+            assert_eq!(run(consumer, event).await.is_ok(), is_answered, "{outcome:?}");
+        }
     }
 }

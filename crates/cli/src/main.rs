@@ -17,8 +17,12 @@ mod output;
 mod paths;
 mod rabbitmq;
 mod remove;
+#[cfg(feature = "aws")]
+mod secrets;
 mod send;
 mod sync;
+#[cfg(feature = "aws")]
+mod text;
 mod topology;
 
 use std::process::ExitCode;
@@ -46,6 +50,8 @@ enum Command {
     Dlq(dlq::Arguments),
     #[cfg(feature = "aws")]
     Doctor(doctor::Arguments),
+    #[cfg(feature = "aws")]
+    Secrets(secrets::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Command::Dlq(arguments) => dlq::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Secrets(arguments) => secrets::run(&arguments),
     }
 }
 

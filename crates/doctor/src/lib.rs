@@ -24,7 +24,7 @@ pub use crate::{
     error::Error,
     finding::{Check, Finding, Report, Severity},
     inventory::Inventory,
-    stack::deployed,
+    stack::{deployed, stack_outputs},
 };
 
 /// What the project says besides the template. What is left out is not compared.

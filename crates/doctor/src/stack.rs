@@ -41,6 +41,14 @@ pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<Inventory, Erro
     Ok(inventory)
 }
 
+/// Returns the outputs of a deployed stack, by its name or its ARN. It takes cloudformation:DescribeStacks.
+///
+/// # Errors
+/// The stack cannot be read.
+pub async fn stack_outputs(config: &SdkConfig, stack: &str) -> Result<BTreeMap<String, String>, Error> {
+    described(&Client::new(config), stack).await.map(|described| described.outputs)
+}
+
 type Read<'a> = Pin<Box<dyn Future<Output = Result<Deployed, Error>> + Send + 'a>>;
 
 /// Returns the stack and those nested in it. A nested one that cannot be read is left out.

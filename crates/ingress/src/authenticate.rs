@@ -3,7 +3,7 @@
 //! It uses the raw headers and body, before any parsing. Every live secret is compared in constant time, so that
 //! neither the answer nor its timing reveals how close a guess was.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use sha2::{Digest, Sha256};
 use sluicegate_contract::{Contract, Requirement, SecurityScheme};
@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     rejection::{Code, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     route::Routed,
-    secrets::{Keyring, Moment, SecretSource, Secrets},
+    secrets::{Keyring, ListError, Moment, SecretSource, Secrets},
 };
 
 /// The principal of a route without security requirements.
@@ -116,7 +116,7 @@ async fn verdict<S: SecretSource>(
             if !without_secrets.secrets_matter() {
                 return Ok(without_secrets);
             }
-            secrets.keyring(now).await.map_err(unavailable)?
+            secrets.keyring(now).await.map_err(|error| unavailable(&error))?
         }
     };
     let verdict = authorize(&keyring);
@@ -129,10 +129,16 @@ async fn verdict<S: SecretSource>(
     Ok(verdict)
 }
 
-fn unavailable(reason: impl ToString) -> Rejection {
-    Rejection::new(Code::SecretsUnavailable, "Try again in a moment.")
-        .header("retry-after", UNAVAILABLE_RETRY_AFTER_S)
-        .log(reason)
+fn unavailable(reason: &dyn Display) -> Rejection {
+    undecided(Code::SecretsUnavailable, reason)
+}
+
+fn undecided(code: Code, reason: &dyn Display) -> Rejection {
+    let detail = match code {
+        Code::SecretsMissing => "The operator has not set up the credentials of this route yet.",
+        _ => "Try again in a moment.",
+    };
+    Rejection::new(code, detail).header("retry-after", UNAVAILABLE_RETRY_AFTER_S).log(reason)
 }
 
 /// The caller of a satisfied requirement or alternative.
@@ -157,8 +163,8 @@ enum Why {
     Invalid { detail: Cow<'static, str>, log: String, secrets_matter: bool },
     /// The key is valid but lacks this scope.
     Scope { missing: String },
-    /// The secrets are not available; the text is for the operator.
-    Undecided { log: String },
+    /// The secrets are not available, for this reason; the text is for the operator.
+    Undecided { code: Code, log: String },
 }
 
 impl Why {
@@ -206,7 +212,7 @@ impl Alternatives {
             Some(Why::Scope { missing }) => {
                 Rejection::new(Code::ScopeMissing, format!("The credentials lack the scope {missing}."))
             }
-            Some(Why::Undecided { log }) => unavailable(log),
+            Some(Why::Undecided { code, log }) => undecided(*code, log),
             Some(Why::Invalid { detail, .. }) => {
                 self.challenge(Rejection::new(Code::CredentialsInvalid, detail.clone()).log(self.log()))
             }
@@ -303,7 +309,7 @@ impl Authorization<'_, '_> {
             Some(SecurityScheme::ApiKey { header, secret }) => self.api_key(header, secret, &requirement.scopes),
             Some(SecurityScheme::Signature { header, preset, secret }) => self.signature(header, preset, secret),
             // The build rejects contracts with an unknown scheme.
-            None => Err(Why::Undecided { log: format!("the contract has no security scheme {}", requirement.scheme) }),
+            None => Err(unavailable_because(format!("the contract has no security scheme {}", requirement.scheme))),
         }
     }
 
@@ -315,8 +321,7 @@ impl Authorization<'_, '_> {
             return Err(Why::Invalid { detail, log: "several API keys".to_owned(), secrets_matter: false });
         }
         let digest = Sha256::digest(sent.as_bytes());
-        let keys =
-            self.keyring.api_keys(secret, self.now).map_err(|error| Why::Undecided { log: error.to_string() })?;
+        let keys = self.keyring.api_keys(secret, self.now).map_err(|error| unusable(&error))?;
         let mut found = None;
         for key in keys {
             if bool::from(key.sha256.ct_eq(digest.as_slice())) {
@@ -332,9 +337,9 @@ impl Authorization<'_, '_> {
     }
 
     fn signature(&self, header: &str, preset: &str, secret: &str) -> Result<Satisfied, Why> {
-        let undecided = |reason: &dyn std::fmt::Display| Why::Undecided { log: reason.to_string() };
         // The build rejects contracts with an unknown scheme.
-        let scheme = Scheme::named(preset).ok_or_else(|| undecided(&format_args!("no signature scheme {preset}")))?;
+        let scheme =
+            Scheme::named(preset).ok_or_else(|| unavailable_because(format!("no signature scheme {preset}")))?;
         let headers = &self.routed.arrival().headers;
         // A request without a signature header is not a signed request, whatever other headers it has.
         if !scheme.signature_headers().iter().any(|name| headers.contains_key(*name)) {
@@ -347,11 +352,23 @@ impl Authorization<'_, '_> {
                 return Ok(Satisfied { caller: Caller::Signature { secret: secret.to_owned() }, scheme: Some(scheme) });
             }
             (Err(SignatureError::MissingHeader { header }), _) => Why::Missing { header: header.to_owned() },
-            (Err(SignatureError::Mismatch), Err(error)) => undecided(&error),
+            (Err(SignatureError::Mismatch), Err(error)) => unusable(&error),
             (Err(error), _) => invalid(error.to_string(), error == SignatureError::Mismatch),
         };
         Err(denied)
     }
+}
+
+fn unavailable_because(log: String) -> Why {
+    Why::Undecided { code: Code::SecretsUnavailable, log }
+}
+
+fn unusable(error: &ListError) -> Why {
+    let code = match error {
+        ListError::Missing { .. } => Code::SecretsMissing,
+        ListError::Unusable { .. } | ListError::TooOld { .. } => Code::SecretsUnavailable,
+    };
+    Why::Undecided { code, log: error.to_string() }
 }
 
 fn invalid(log: impl Into<String>, secrets_matter: bool) -> Why {

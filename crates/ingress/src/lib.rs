@@ -1,7 +1,7 @@
 //! Signed HTTPS in, durable queue out: a 202 means that the broker has stored the message.
 //!
 //! [`Ingress::admit`] runs the stages in order. Each stage is a type, in a separate file, that only the previous stage
-//! can construct.
+//! can construct. [`testing`] has an ingress for tests of a contract.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -25,6 +25,7 @@ mod route;
 mod schemas;
 mod secrets;
 mod serve;
+pub mod testing;
 mod validate;
 
 use std::{

@@ -73,6 +73,8 @@ pub enum Code {
     Unroutable,
     /// 503: the secrets could not be read.
     SecretsUnavailable,
+    /// 503: the secret has no list for this route's credentials until an operator adds one.
+    SecretsMissing,
     /// 500: an internal error; nothing was stored.
     Internal,
 }
@@ -102,6 +104,7 @@ impl Code {
             Self::QueueUnavailable => (S::SERVICE_UNAVAILABLE, "queue_unavailable"),
             Self::Unroutable => (S::SERVICE_UNAVAILABLE, "unroutable"),
             Self::SecretsUnavailable => (S::SERVICE_UNAVAILABLE, "secrets_unavailable"),
+            Self::SecretsMissing => (S::SERVICE_UNAVAILABLE, "secrets_missing"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -9,7 +9,8 @@
 //! While the store fails, or returns a text that is not a JSON object, the cached values stay in use for
 //! [`OUTAGE_GRACE`], and the store is called at most every [`RETRY_AFTER`]. The same applies to a list that is missing
 //! or has no usable entry, so that an editing error does not lock every caller out at once. After that, requests that
-//! need the list get 503. An empty list is valid and admits no caller.
+//! need the list get 503: `secrets_missing` if the secret has no list of that name, as after a first deployment, else
+//! `secrets_unavailable`. An empty list is valid and admits no caller.
 //!
 //! The secret is a JSON object: a list under each `x-secret` name of the contract. API keys are `{"sha256": "<hex>",
 //! "principal": "…", "scopes": ["…"]}`; signing secrets are strings in the form the provider displays.
@@ -49,6 +50,11 @@ pub const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 pub trait SecretSource: Send + Sync {
     /// Fetches the current text. The caller cancels it after [`FETCH_TIMEOUT`].
     fn fetch(&self) -> impl Future<Output = Result<String, FetchError>> + Send;
+
+    /// Returns the secret's ARN or name, for the log.
+    fn id(&self) -> &str {
+        "<SecretArn>"
+    }
 }
 
 /// The secret could not be read; the text is for the operator.
@@ -79,6 +85,10 @@ impl SecretSource for SecretsManager {
         let answer = answer
             .map_err(|error| FetchError(aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string()))?;
         answer.secret_string.ok_or_else(|| FetchError("it is binary; a JSON text is expected".to_owned()))
+    }
+
+    fn id(&self) -> &str {
+        &self.secret_id
     }
 }
 
@@ -158,6 +168,8 @@ pub(crate) struct Complaint {
     pub(crate) position: Option<usize>,
     /// The reason.
     pub(crate) reason: Reason,
+    /// For a missing list: the command that adds it, without the secret's id.
+    pub(crate) command: Option<String>,
 }
 
 /// The live values of one list.
@@ -174,12 +186,20 @@ type Lists<T> = BTreeMap<String, List<T>>;
 pub(crate) struct Keyring {
     api_keys: Lists<ApiKey>,
     signing: Lists<Secret>,
+    /// The names of the contract under which the secret has nothing.
+    missing: BTreeSet<String>,
 }
 
 /// A list that cannot be used to decide on credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ListError {
-    /// The list is missing, not a list, or without a usable entry.
+    /// The secret has no list of this name.
+    #[error("the secret has no list {name}; the error logged when it was read has the command that adds it")]
+    Missing {
+        /// The list's name.
+        name: String,
+    },
+    /// It is not a list, or has no usable entry.
     #[error("the secret has no usable list {name}; the errors logged when it was read say why")]
     Unusable {
         /// The list's name.
@@ -210,7 +230,7 @@ impl Keyring {
         // The message of serde_json can quote the text, which is secret.
         let document: BTreeMap<String, Value> =
             serde_json::from_str(text).map_err(|_| FetchError("it is not a JSON object".to_owned()))?;
-        let mut reading = Reading { document, now, complaints: Vec::new() };
+        let mut reading = Reading { document, now, complaints: Vec::new(), missing: BTreeSet::new() };
         let mut keyring = Self::default();
         let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
         let names: BTreeSet<&str> = requirements.map(|requirement| requirement.scheme.as_str()).collect();
@@ -218,7 +238,8 @@ impl Keyring {
             match scheme {
                 SecurityScheme::ApiKey { secret, .. } => {
                     let mut principals: BTreeMap<[u8; 32], String> = BTreeMap::new();
-                    let list = reading.list(secret, before.map(|before| &before.api_keys), |entry| {
+                    let arguments = " --principal NAME --scopes SCOPE";
+                    let list = reading.list(secret, arguments, before.map(|before| &before.api_keys), |entry| {
                         let key = ApiKey::read(entry)?;
                         let known = principals.entry(key.sha256).or_insert_with(|| key.principal.clone());
                         if *known == key.principal {
@@ -230,7 +251,7 @@ impl Keyring {
                     keyring.api_keys.extend(list);
                 }
                 SecurityScheme::Signature { secret, preset, .. } => {
-                    let list = reading.list(secret, before.map(|before| &before.signing), |entry| {
+                    let list = reading.list(secret, "", before.map(|before| &before.signing), |entry| {
                         let text = entry.as_str().ok_or("it is not a text")?;
                         let scheme = Scheme::named(preset).ok_or("its signature scheme is unknown")?;
                         scheme.secret(text).map_err(|error| error.to_string().into())
@@ -239,6 +260,7 @@ impl Keyring {
                 }
             }
         }
+        keyring.missing = reading.missing;
         Ok((keyring, reading.complaints))
     }
 
@@ -247,7 +269,7 @@ impl Keyring {
     /// # Errors
     /// The list is missing, or too old.
     pub(crate) fn api_keys(&self, name: &str, now: Moment) -> Result<&[ApiKey], ListError> {
-        live(&self.api_keys, name, now)
+        self.live(&self.api_keys, name, now)
     }
 
     /// Returns the live signing secrets of a list.
@@ -255,17 +277,18 @@ impl Keyring {
     /// # Errors
     /// The list is missing, or too old.
     pub(crate) fn signing(&self, name: &str, now: Moment) -> Result<&[Secret], ListError> {
-        live(&self.signing, name, now)
+        self.live(&self.signing, name, now)
     }
-}
 
-fn live<'k, T>(lists: &'k Lists<T>, name: &str, now: Moment) -> Result<&'k [T], ListError> {
-    let list = lists.get(name).ok_or_else(|| ListError::Unusable { name: name.to_owned() })?;
-    let age = list.read_at.age(now);
-    if age >= REFRESH_AFTER + OUTAGE_GRACE {
-        return Err(ListError::TooOld { name: name.to_owned(), age_s: age.as_secs() });
+    fn live<'k, T>(&self, lists: &'k Lists<T>, name: &str, now: Moment) -> Result<&'k [T], ListError> {
+        let age = |list: &List<T>| list.read_at.age(now);
+        match lists.get(name) {
+            Some(list) if age(list) < REFRESH_AFTER + OUTAGE_GRACE => Ok(&list.values),
+            _ if self.missing.contains(name) => Err(ListError::Missing { name: name.to_owned() }),
+            Some(list) => Err(ListError::TooOld { name: name.to_owned(), age_s: age(list).as_secs() }),
+            None => Err(ListError::Unusable { name: name.to_owned() }),
+        }
     }
-    Ok(&list.values)
 }
 
 /// The state of parsing the secret's document.
@@ -273,27 +296,30 @@ struct Reading {
     document: BTreeMap<String, Value>,
     now: Moment,
     complaints: Vec<Complaint>,
+    missing: BTreeSet<String>,
 }
 
 impl Reading {
     /// Returns the usable entries of a list, or the list of `before` if it is missing, not a list, or without usable
-    /// entries.
+    /// entries. `arguments` end the command that adds it.
     fn list<T: Clone>(
         &mut self,
         name: &str,
+        arguments: &str,
         before: Option<&Lists<T>>,
         mut read: impl FnMut(&Value) -> Result<T, Reason>,
     ) -> Option<(String, List<T>)> {
-        let mut complain = |position, reason| {
-            self.complaints.push(Complaint { list: name.to_owned(), position, reason });
+        let mut complain = |position, reason, command| {
+            self.complaints.push(Complaint { list: name.to_owned(), position, reason, command });
         };
+        let mut command = None;
         let fault = match self.document.get(name) {
             Some(Value::Array(entries)) => {
                 let mut values = Vec::with_capacity(entries.len());
                 for (position, entry) in entries.iter().enumerate() {
                     match read(entry) {
                         Ok(value) => values.push(value),
-                        Err(reason) => complain(Some(position), reason),
+                        Err(reason) => complain(Some(position), reason, None),
                     }
                 }
                 if entries.is_empty() || !values.is_empty() {
@@ -302,9 +328,13 @@ impl Reading {
                 "no entry of the list can be used"
             }
             Some(_) => "it is not a list",
-            None => "the secret has no list of this name",
+            None => {
+                self.missing.insert(name.to_owned());
+                command = Some(format!("sluicegate secrets put {name}{arguments}"));
+                "the secret has no list of this name"
+            }
         };
-        complain(None, fault.into());
+        complain(None, fault.into(), command);
         before?.get_key_value(name).map(|(name, list)| (name.clone(), list.clone()))
     }
 }
@@ -400,9 +430,10 @@ impl<S: SecretSource> Secrets<S> {
         let mut cache = self.cache();
         match read {
             Ok((keyring, complaints)) => {
-                for Complaint { list, position, reason } in complaints {
+                for Complaint { list, position, reason, command } in complaints {
                     let reason: &str = &reason;
-                    tracing::error!(secret = list, position, reason, "a part of the secret cannot be used");
+                    let command = command.map(|command| format!("{command} --secret-id {}", self.source.id()));
+                    tracing::error!(secret = list, position, reason, command, "a part of the secret cannot be used");
                 }
                 let keyring = Arc::new(keyring);
                 *cache = Cache { current: Some(Current { keyring: Arc::clone(&keyring), read_at: now }), failed: None };

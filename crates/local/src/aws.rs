@@ -25,8 +25,8 @@ const REQUEST_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// The end of the error text for a request to another service.
 const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0, or Action=<Action>, \
-                         AWS Query), secretsmanager.GetSecretValue, PutSecretValue and UpdateSecret, and STS \
-                         GetCallerIdentity.";
+                         AWS Query), secretsmanager.GetSecretValue, PutSecretValue, UpdateSecretVersionStage and \
+                         UpdateSecret, and STS GetCallerIdentity.";
 
 /// Answers requests until the listener fails or the future is dropped. A value written to a secret hides the one that
 /// `secrets` returns.

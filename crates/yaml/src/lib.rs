@@ -19,6 +19,7 @@
 //! Nesting, size and the number of values are bounded, so a hostile text ends in a fault. Without the feature `reader`
 //! the crate has [`mod@pointer`] only and no dependencies.
 
+#[cfg(feature = "reader")]
 mod checker;
 #[cfg(feature = "reader")]
 mod dialect;
@@ -42,4 +43,5 @@ pub use dialect::Dialect;
 pub use fault::{Fault, Faults};
 #[cfg(feature = "reader")]
 pub use node::{Data, Member, Node};
+#[cfg(feature = "reader")]
 pub use reader::{DEPTH_MAX, Document, NODES_MAX, TEXT_BYTES_MAX};

@@ -32,12 +32,24 @@ fn consumer(forward_url: &str) -> Result<ConsumerBuilder, UrlError> {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_batch::testing;
+
     use super::{consumer, handlers, log, registered};
 
     /// The code that docs/develop.md shows compiles in the files that the page names.
     #[test]
     fn the_handler_of_the_docs_is_registered_with_the_others() {
         drop(registered().on_json("order.placed", handlers::order_placed::handle).otherwise(log));
+    }
+
+    /// The second order is rejected. It stays on its queue, because a test reaches no dead-letter queue.
+    #[tokio::test]
+    async fn a_captured_batch_is_handled() {
+        let event = include_str!("../../../tests/events/orders-placed.json");
+        let consumer = registered().on_json("order.placed", handlers::order_placed::handle);
+        let response = testing::run(consumer, event).await.unwrap();
+        let returned: Vec<_> = response.failures().collect();
+        assert_eq!(returned, ["3c0ad1d4-6f6d-4a3c-9f0d-6b5d7f3c1e22"]);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use crate::support::{cargo, root};
 
 /// The result of a run.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// The path of the built binary, in the target folder of this test. Waits for Cargo's build lock.
-pub(super) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
     assert!(build.status().expect("cargo runs").success(), "the command is built");
@@ -26,9 +26,14 @@ pub(super) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Returns `sluicegate dlq` with these arguments, without the AWS settings of this machine.
-pub(super) fn dlq(arguments: &[&str]) -> Command {
+pub(crate) fn dlq(arguments: &[&str]) -> Command {
+    sluicegate("dlq", arguments)
+}
+
+/// Returns a subcommand with these arguments, without the AWS settings of this machine.
+pub(crate) fn sluicegate(subcommand: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(&*BINARY);
-    command.arg("dlq").args(arguments).current_dir(root()).kill_on_drop(true);
+    command.arg(subcommand).args(arguments).current_dir(root()).kill_on_drop(true);
     for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "RABBITMQ_URL", "EDITOR", "VISUAL"] {
         command.env_remove(name);
     }
@@ -37,7 +42,7 @@ pub(super) fn dlq(arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub(super) async fn ran(mut command: Command) -> Ran {
+pub(crate) async fn ran(mut command: Command) -> Ran {
     let output = command.output().await.expect("the command runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
@@ -45,7 +50,7 @@ pub(super) async fn ran(mut command: Command) -> Ran {
 
 impl Ran {
     /// Checks the exit code, and that each text is on stdout or stderr.
-    pub(super) fn expect(self, code: i32, says: &[&str]) -> Self {
+    pub(crate) fn expect(self, code: i32, says: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for text in says {
             assert!(self.out.contains(text) || self.err.contains(text), "the output lacks {text:?}: {self:#?}");

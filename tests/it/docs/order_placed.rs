@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+#[cfg(test)]
+use sluicegate_batch::testing;
 use sluicegate_batch::{Delivery, Outcome};
 
 /// What the warehouse wants to know of an order. Members that are not named here are left alone.
@@ -60,8 +62,9 @@ fn the_answer_of_the_warehouse_decides_the_outcome() {
 }
 
 #[tokio::test]
-async fn an_article_that_is_not_there_is_refused() {
-    let order =
-        serde_json::from_str(r#"{"order_id": "o-1", "items": [{"sku": "unicorn", "quantity": 1}]}"#).expect("an order");
-    assert!(matches!(outcome(ship(&order, "id").await), Outcome::Reject(_)));
+async fn an_article_that_is_not_there_is_rejected() {
+    let order = r#"{"order_id": "o-1", "items": [{"sku": "unicorn", "quantity": 1}]}"#;
+    let delivery = testing::json("order.placed", order).unwrap().receive_count(2);
+    let rejected = Outcome::Reject("the warehouse has no such article".to_owned());
+    assert_eq!(delivery.call_json(handle).await, rejected);
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -298,7 +298,8 @@ async fn an_unusable_list_is_a_503_and_does_not_affect_other_lists() {
         let ingress = ingress(&Broker::default(), &Store::holding(&edited("api-keys", list.clone())));
         let orders = answer(&ingress, &order("writer")).await;
         assert_eq!(orders["statusCode"], 503, "{list}: {orders}");
-        assert!(orders["body"].as_str().unwrap().contains("secrets_unavailable"), "{list}: {orders}");
+        let code = if list.is_null() { "secrets_missing" } else { "secrets_unavailable" };
+        assert!(orders["body"].as_str().unwrap().contains(code), "{list}: {orders}");
         let github = answer(&ingress, &http_api("POST", "/webhooks/github", &GITHUB_FORGED, "{}")).await;
         assert_eq!(github["statusCode"], 401, "{list}: {github}");
     }
@@ -310,6 +311,48 @@ async fn an_unusable_list_is_a_503_and_does_not_affect_other_lists() {
     }
     let ingress = ingress(&Broker::default(), &Store::holding(&edited("api-keys", json!([]))));
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 401, "an empty list admits no caller");
+}
+
+/// The template's secret is `{}` until an operator fills it.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_never_filled_has_its_own_code_until_it_is() {
+    let store = Store::holding("{}");
+    let ingress = ingress(&Broker::default(), &store);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let standard = [
+        ("webhook-id", "m-1"),
+        ("webhook-timestamp", now.as_str()),
+        ("webhook-signature", "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+    ];
+    let check = async |event: &Value, status: u16, code: &str| {
+        let answer = answer(&ingress, event).await;
+        assert_eq!(answer["statusCode"], status, "{answer}");
+        assert!(answer["body"].as_str().unwrap().contains(code), "{answer}");
+        assert_eq!(answer["headers"]["retry-after"].is_string(), status == 503, "{answer}");
+        for internal in ["api-keys", "sluicegate", "<SecretArn>"] {
+            assert!(!answer["body"].as_str().unwrap().contains(internal), "{answer}");
+        }
+    };
+    let github = http_api("POST", "/webhooks/github", &GITHUB_FORGED, "{}");
+    for _ in 0..100 {
+        check(&order("writer"), 503, "secrets_missing").await;
+        check(&github, 503, "secrets_missing").await;
+        check(&http_api("POST", "/webhooks/standard", &standard, "{}"), 503, "secrets_missing").await;
+    }
+    check(&http_api("POST", "/orders", &[], ORDER), 401, "credentials_missing").await;
+    check(&http_api("GET", "/nowhere", &[], ""), 404, "route_unknown").await;
+    assert_eq!(store.asked(), 1, "each read logs the missing lists, so a flood of requests does not flood the log");
+
+    store.set(Ok(
+        &json!({ "api-keys": serde_json::from_str::<Value>(&secret_text()).unwrap()["api-keys"] }).to_string()
+    ));
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "one list is enough for its routes");
+    check(&github, 503, "secrets_missing").await;
+
+    store.set(Err("down"));
+    advance(REFRESH_AFTER + OUTAGE_GRACE).await;
+    check(&order("writer"), 503, "secrets_unavailable").await;
 }
 
 const GITHUB_FORGED: [(&str, &str); 3] = [

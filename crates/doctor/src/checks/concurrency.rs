@@ -39,9 +39,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "concurrency-above-account",
         severity: Severity::Warning,
-        title: "consumers may start more environments than the account runs at once",
-        why: "A new account has a small quota (10 is common), not 1,000. Above it invocations are throttled, ingress's too: callers get a 503, and throttled deliveries use up receives.",
-        fix: "Ask for a higher quota of concurrent executions (Service Quotas), or lower MaximumConcurrency.",
+        title: "consumers may take every environment that the account runs at once",
+        why: "A new account has a small quota (10 is common), not 1,000. At it invocations are throttled, ingress's too: callers get a 503, and throttled deliveries use up receives.",
+        fix: "Ask for a higher quota of concurrent executions (Service Quotas), or lower MaximumConcurrency (the parameter ConsumerConcurrency; 2 is the least).",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html",
         find: concurrency_above_account,
     },
@@ -108,7 +108,7 @@ fn concurrency_above_account(model: &Model<'_>, findings: &mut Findings) {
         together = together.saturating_add(own);
         last = Some(function);
     }
-    if let Some(function) = last.filter(|_| together > quota) {
+    if let Some(function) = last.filter(|_| together >= quota) {
         let what = format!("consumers start up to {together} environments, and the account runs {quota} at once");
         findings.add(&function.origin, "", what);
     }

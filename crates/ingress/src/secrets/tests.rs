@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use sluicegate_contract::Contract;
 
-use super::{Keyring, Moment};
+use super::{Keyring, ListError, Moment};
 
 const DIGEST: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -127,6 +127,22 @@ fn usable_entries_have_no_complaints() {
     ] {
         check(&document, &[]);
     }
+}
+
+#[test]
+fn a_missing_list_comes_with_the_command_that_adds_it() {
+    let (keyring, complaints) = Keyring::parse(&contract(), "{}", Moment::now(0), None).unwrap();
+    let commands = complaints.iter().map(|complaint| complaint.command.as_deref());
+    let expected = ["api-keys --principal NAME --scopes SCOPE", "github", "standard-webhooks"];
+    let expected = expected.map(|arguments| format!("sluicegate secrets put {arguments}"));
+    assert!(commands.eq(expected.iter().map(|command| Some(command.as_str()))), "{complaints:?}");
+    let missing = |name: &str| ListError::Missing { name: name.to_owned() };
+    assert_eq!(keyring.api_keys("api-keys", Moment::now(0)).unwrap_err(), missing("api-keys"));
+    assert_eq!(keyring.signing("github", Moment::now(0)).unwrap_err(), missing("github"));
+    let (keyring, complaints) = Keyring::parse(&contract(), r#"{"github": 7}"#, Moment::now(0), None).unwrap();
+    assert_eq!(complaints.iter().filter(|complaint| complaint.command.is_some()).count(), 2, "{complaints:?}");
+    let unusable = ListError::Unusable { name: "github".to_owned() };
+    assert_eq!(keyring.signing("github", Moment::now(0)).unwrap_err(), unusable);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Versions of the development secrets, for rehearsing a rotation: `GetSecretValue`, `PutSecretValue` and
-//! `UpdateSecret`.
+//! Versions of the development secrets, for rehearsing a rotation: `GetSecretValue`, `PutSecretValue`,
+//! `UpdateSecretVersionStage` and `UpdateSecret`.
 //!
 //! Written values live until the process ends. A version without a staging label is removed at once, as Secrets
 //! Manager may do at any time.
@@ -62,7 +62,7 @@ impl SecretVersions {
 
     /// Returns whether the action is supported.
     pub(crate) fn has(action: &str) -> bool {
-        matches!(action, "GetSecretValue" | "PutSecretValue" | "UpdateSecret")
+        matches!(action, "GetSecretValue" | "PutSecretValue" | "UpdateSecretVersionStage" | "UpdateSecret")
     }
 
     /// Runs an action on its AWS JSON input.
@@ -97,7 +97,10 @@ impl SecretVersions {
             "UpdateSecret" if input["SecretString"].is_null() && input["SecretBinary"].is_null() => json!({}),
             _ => {
                 let mut versions = written.get(name).cloned().unwrap_or_else(start);
-                let answer = put(&mut versions, action, input)?;
+                let answer = match action {
+                    "UpdateSecretVersionStage" => move_stage(&mut versions, input)?,
+                    _ => put(&mut versions, action, input)?,
+                };
                 written.insert(name.to_owned(), versions);
                 answer
             }
@@ -163,6 +166,15 @@ fn put(versions: &mut Vec<Version>, action: &str, input: &Value) -> Result<Value
         let text = format!("You can't use ClientRequestToken {id}: it is in use for a version with another value.");
         return Err(SecretsManagerError::new("ResourceExistsException", text));
     }
+    take_off(versions, &stages);
+    versions.retain(|version| !version.stages.is_empty());
+    let answer = json!({ "VersionId": id, "VersionStages": stages });
+    versions.push(Version { id, text: text.to_owned(), stages });
+    Ok(answer)
+}
+
+/// Removes labels from the versions that have them. `AWSPREVIOUS` goes to the version that loses `AWSCURRENT`.
+fn take_off(versions: &mut [Version], stages: &BTreeSet<String>) {
     if stages.contains(CURRENT) {
         for version in versions.iter_mut() {
             version.stages.remove(PREVIOUS);
@@ -171,13 +183,47 @@ fn put(versions: &mut Vec<Version>, action: &str, input: &Value) -> Result<Value
             }
         }
     }
-    for version in versions.iter_mut() {
+    for version in versions {
         version.stages.retain(|stage| !stages.contains(stage));
     }
-    versions.retain(|version| !version.stages.is_empty());
-    let answer = json!({ "VersionId": id, "VersionStages": stages });
-    versions.push(Version { id, text: text.to_owned(), stages });
-    Ok(answer)
+}
+
+/// Moves a label from one version to another, if it is on the version that the caller names.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
+fn move_stage(versions: &mut Vec<Version>, input: &Value) -> Result<Value, SecretsManagerError> {
+    let stage = input["VersionStage"].as_str().ok_or_else(|| {
+        SecretsManagerError::new("MissingRequiredParameterException", "The request must contain the parameter VersionStage.")
+    })?;
+    let (from, to) = (input["RemoveFromVersionId"].as_str(), input["MoveToVersionId"].as_str());
+    let refused = |text: String| SecretsManagerError::new("InvalidParameterException", text);
+    for id in [from, to].into_iter().flatten() {
+        if !versions.iter().any(|version| version.id == id) {
+            let text = format!("Secrets Manager can't find the specified secret version: {id}");
+            return Err(SecretsManagerError::new("ResourceNotFoundException", text));
+        }
+    }
+    let at = versions.iter().find(|version| version.stages.contains(stage)).map(|version| version.id.as_str());
+    if at.is_some_and(|at| from.or(to) != Some(at)) {
+        return Err(refused(format!(
+            "Staging label {stage} is attached to version {}: RemoveFromVersionId must name it.",
+            at.unwrap_or_default()
+        )));
+    }
+    if from.is_some() && from != at {
+        return Err(refused(format!("Staging label {stage} is not attached to version {}.", from.unwrap_or_default())));
+    }
+    if to.is_none() && stage == CURRENT {
+        return Err(refused(format!("Staging label {CURRENT} can be moved and cannot be removed.")));
+    }
+    if to != at {
+        take_off(versions, &[stage.to_owned()].into());
+        let moved = versions.iter_mut().find(|version| Some(version.id.as_str()) == to);
+        if let Some(version) = moved {
+            version.stages.insert(stage.to_owned());
+        }
+        versions.retain(|version| !version.stages.is_empty());
+    }
+    Ok(json!({}))
 }
 
 #[cfg(test)]
@@ -229,6 +275,35 @@ mod tests {
         get(json!({ "VersionStage": PREVIOUS }), Ok("second"));
         check("UpdateSecret", json!({ "SecretId": "dev-one", "Description": "d" }), Ok(""));
         get(json!({}), Ok("third"));
+
+        // A label moves only from the version that has it: of two writers, one is refused.
+        let current = get(json!({}), Ok("third"))["VersionId"].clone();
+        let stage = |from: &Value, to: &Value| {
+            let mut input = json!({ "SecretId": ARN, "VersionStage": CURRENT });
+            for (name, id) in [("RemoveFromVersionId", from), ("MoveToVersionId", to)] {
+                if !id.is_null() {
+                    input[name] = id.clone();
+                }
+            }
+            input
+        };
+        let update = "UpdateSecretVersionStage";
+        let fourth = check("PutSecretValue", put("fourth", json!({ "VersionStages": ["MINE"] })), Ok(""));
+        let fourth = &fourth["VersionId"];
+        get(json!({}), Ok("third"));
+        check(update, stage(&Value::Null, fourth), Err(parameter));
+        check(update, stage(fourth, fourth), Err(parameter));
+        check(update, stage(&current, &Value::Null), Err(parameter));
+        check(update, stage(&current, &"gone".into()), Err(missing));
+        check(update, json!({ "SecretId": ARN }), Err("MissingRequiredParameterException"));
+        get(json!({}), Ok("third"));
+        check(update, stage(&current, fourth), Ok(""));
+        get(json!({}), Ok("fourth"));
+        get(json!({ "VersionStage": PREVIOUS }), Ok("third"));
+        check(update, stage(&current, fourth), Err(parameter));
+        check(update, stage(fourth, &current), Ok(""));
+        get(json!({}), Ok("third"));
+        get(json!({ "VersionStage": PREVIOUS }), Ok("fourth"));
 
         let long = "a".repeat(SECRET_BYTES_MAX + 1);
         for (input, error) in [

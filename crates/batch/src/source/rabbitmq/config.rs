@@ -16,6 +16,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Sets a broker at `url`, unless one was given.
+    pub(crate) fn without_service(&mut self, url: &str, mistakes: &mut Vec<String>) {
+        let lookup = |name: &str| (name == "RABBITMQ_URL").then(|| url.to_owned());
+        if self.broker.is_none() {
+            let config = BrokerConfig::from_env(lookup).map_err(|error| mistakes.push(sluicegate_queue::chain(&error)));
+            self.broker = config.ok().flatten().map(Broker::new);
+        }
+    }
+
     /// Creates the source if a broker is configured, and adds configuration errors to `mistakes`.
     pub(crate) fn source(
         self,

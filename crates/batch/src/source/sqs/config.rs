@@ -15,6 +15,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Sets a configuration for `endpoint`, unless one was given.
+    pub(crate) fn without_service(&mut self, endpoint: &str, mistakes: &mut Vec<String>) {
+        let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint } else { "none" }.to_owned());
+        if self.sdk_config.is_none() {
+            self.sdk_config = sdk_config(lookup).map_err(|error| mistakes.push(chain(&error))).ok();
+        }
+    }
+
     /// Creates the source, and adds configuration errors to `mistakes`.
     pub(crate) fn source(
         self,

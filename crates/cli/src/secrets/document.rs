@@ -1,0 +1,246 @@
+//! The secret's text: a JSON object with a list of live values under each name.
+//!
+//! An API key is `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`, a signing secret a string in the form that
+//! its provider shows. Errors do not quote the text. What a change does not name stays, unusable entries included.
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use sluicegate_envelope::Envelope;
+use sluicegate_webhook::Scheme;
+
+use super::names::Kind;
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+const SECRET_BYTES_MAX: usize = 65_536;
+/// Hexadecimal digits of a fingerprint that are shown.
+const FINGERPRINT_CHARS: usize = 12;
+/// Fewest digits that name a value.
+const FINGERPRINT_CHARS_MIN: usize = 8;
+/// Hexadecimal digits of a SHA-256.
+const SHA256_CHARS: usize = 64;
+
+/// The lists of a secret.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Document(Map<String, Value>);
+
+/// What a change did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Whether the document is another than before.
+    pub(super) is_new: bool,
+    /// The number of values that were removed.
+    pub(super) removed: usize,
+    /// The number of values in the list now.
+    pub(super) live: usize,
+}
+
+/// An entry of a list, without its value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// The first digits of the SHA-256 of the key or secret.
+    pub(super) fingerprint: String,
+    /// The principal of an API key.
+    pub(super) principal: Option<String>,
+    /// The scopes of an API key.
+    pub(super) scopes: Vec<String>,
+    /// The reason why ingress does not use the entry.
+    pub(super) fault: Option<String>,
+}
+
+impl Document {
+    /// Parses the text of the secret.
+    ///
+    /// # Errors
+    /// It is not a JSON object.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        // The message of serde_json can quote the text.
+        let parsed = serde_json::from_str(text).map(Self);
+        parsed.map_err(|_| {
+            "its value is not a JSON object with a list under each name: nothing was changed. Is it another secret?"
+                .to_owned()
+        })
+    }
+
+    /// Returns the text to store.
+    ///
+    /// # Errors
+    /// It is longer than Secrets Manager stores.
+    pub(super) fn text(&self) -> Result<String, String> {
+        let text = Value::Object(self.0.clone()).to_string();
+        if text.len() > SECRET_BYTES_MAX {
+            return Err(format!(
+                "the secret would have {} bytes, and Secrets Manager stores {SECRET_BYTES_MAX}: remove values first",
+                text.len()
+            ));
+        }
+        Ok(text)
+    }
+
+    /// Returns the names of the document.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Returns the entries under a name; none if the name is missing.
+    ///
+    /// # Errors
+    /// The value is not a list.
+    pub(super) fn entries(&self, name: &str) -> Result<&[Value], String> {
+        match self.0.get(name) {
+            None => Ok(&[]),
+            Some(Value::Array(entries)) => Ok(entries),
+            Some(_) => Err(format!("its {name:?} is not a list: nothing was changed. Is it another secret?")),
+        }
+    }
+
+    /// Checks that there is a list under every name, which a secret of something else does not have.
+    fn check(&self) -> Result<(), String> {
+        self.names().try_for_each(|name| self.entries(name).map(|_| ()))
+    }
+
+    /// Adds an entry. An API key that is there already gets the new scopes. `replace` removes the other values: of an
+    /// API key those of its principal, else the whole list.
+    ///
+    /// # Errors
+    /// A value is not a list, or the list has the key under another principal.
+    pub(super) fn add(&mut self, name: &str, entry: Value, replace: bool) -> Result<Change, String> {
+        self.check()?;
+        let (principal, own) = (principal(&entry), fingerprint(&entry));
+        let before = self.entries(name)?.to_vec();
+        let is_same = |other: &Value| fingerprint(other) == own;
+        let taken = |other: &&Value| is_same(other) && self::principal(other) != principal;
+        if let Some(owner) = before.iter().find(taken) {
+            let owner = self::principal(owner).unwrap_or("another principal");
+            return Err(format!("the key is {owner}'s already, and one key has one principal: generate another"));
+        }
+        let is_replaced = |other: &Value| replace && (principal.is_none() || self::principal(other) == principal);
+        let mut after: Vec<Value> =
+            before.iter().filter(|other| !is_replaced(other) || is_same(other)).cloned().collect();
+        let removed = before.len() - after.len();
+        match after.iter_mut().find(|other| is_same(other)) {
+            Some(known) => *known = entry,
+            None => after.push(entry),
+        }
+        let change = Change { is_new: after != before, removed, live: after.len() };
+        self.0.insert(name.to_owned(), after.into());
+        Ok(change)
+    }
+
+    /// Removes the value with this fingerprint, or more of its digits.
+    ///
+    /// # Errors
+    /// A value is not a list, or the fingerprint names no value, or several.
+    pub(super) fn remove(&mut self, name: &str, wanted: &str) -> Result<Change, String> {
+        self.check()?;
+        let mut entries = self.entries(name)?.to_vec();
+        let is_it = |entry: &Value| fingerprint(entry).starts_with(wanted);
+        match entries.iter().filter(|entry| is_it(entry)).count() {
+            1 => {}
+            0 => {
+                return Err(format!(
+                    "{name} has no value with the fingerprint {wanted}: see `sluicegate secrets list`"
+                ));
+            }
+            several => {
+                return Err(format!("{several} values of {name} have the fingerprint {wanted}: pass more digits"));
+            }
+        }
+        entries.retain(|entry| !is_it(entry));
+        let change = Change { is_new: true, removed: 1, live: entries.len() };
+        self.0.insert(name.to_owned(), entries.into());
+        Ok(change)
+    }
+}
+
+/// Returns the entry of an API key.
+///
+/// # Errors
+/// The principal cannot be an attribute of an event.
+pub(super) fn api_key(key: &str, principal: &str, scopes: &[String]) -> Result<Value, String> {
+    let entry = json!({ "sha256": hex(&Sha256::digest(key)), "principal": principal, "scopes": scopes });
+    match fault(&entry, &Kind::ApiKey { scopes: None }) {
+        None => Ok(entry),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// Returns what can be shown of an entry. Without a kind, only its form is checked.
+pub(super) fn summary(entry: &Value, kind: Option<&Kind>) -> Summary {
+    let guess = if entry.is_object() { Some(Kind::ApiKey { scopes: None }) } else { None };
+    let fault = kind.or(guess.as_ref()).and_then(|kind| fault(entry, kind));
+    let scopes = entry["scopes"].as_array().into_iter().flatten();
+    Summary {
+        fingerprint: shown(&fingerprint(entry)).to_owned(),
+        principal: principal(entry).map(str::to_owned),
+        scopes: scopes.filter_map(|scope| scope.as_str().map(str::to_owned)).collect(),
+        fault,
+    }
+}
+
+/// Returns the fingerprint of a key or a secret, as it is shown.
+pub(super) fn fingerprint_of(value: &str) -> String {
+    shown(&hex(&Sha256::digest(value))).to_owned()
+}
+
+/// Parses the fingerprint of the command line.
+pub(super) fn parse_fingerprint(text: &str) -> Result<String, String> {
+    let is_hex = text.chars().all(|c| c.is_ascii_hexdigit());
+    if is_hex && (FINGERPRINT_CHARS_MIN..=SHA256_CHARS).contains(&text.len()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(format!(
+        "expected are {FINGERPRINT_CHARS_MIN} to {SHA256_CHARS} hexadecimal digits, as `secrets list` shows them"
+    ))
+}
+
+fn principal(entry: &Value) -> Option<&str> {
+    entry["principal"].as_str()
+}
+
+/// Returns the SHA-256 of a key or secret in hexadecimal digits. An entry that is neither gets that of its JSON text,
+/// so that it can be removed too.
+fn fingerprint(entry: &Value) -> String {
+    match (entry, entry["sha256"].as_str()) {
+        (Value::String(secret), _) => hex(&Sha256::digest(secret)),
+        (_, Some(sha256)) if is_sha256(sha256) => sha256.to_ascii_lowercase(),
+        _ => hex(&Sha256::digest(entry.to_string())),
+    }
+}
+
+/// Returns the reason why ingress does not use an entry. It does not quote the entry.
+fn fault(entry: &Value, kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::ApiKey { .. } => {
+            if !entry["sha256"].as_str().is_some_and(is_sha256) {
+                return Some("sha256 is not 64 hexadecimal digits".to_owned());
+            }
+            let principal = principal(entry).filter(|principal| !principal.is_empty());
+            let Some(principal) = principal else { return Some("principal is not a text, or empty".to_owned()) };
+            let is_scopes = |scopes: &Value| scopes.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+            if entry.get("scopes").is_some_and(|scopes| !is_scopes(scopes)) {
+                return Some("scopes is not a list of texts".to_owned());
+            }
+            Envelope::builder("id", "/", "type").principal(principal).build().err().map(|error| error.to_string())
+        }
+        Kind::Signature { scheme } => {
+            let Some(secret) = entry.as_str() else { return Some("it is not a text".to_owned()) };
+            let Some(scheme) = Scheme::named(scheme) else { return Some("its signature scheme is unknown".to_owned()) };
+            scheme.secret(secret).err().map(|error| error.to_string())
+        }
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == SHA256_CHARS && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shown(fingerprint: &str) -> &str {
+    &fingerprint[..FINGERPRINT_CHARS.min(fingerprint.len())]
+}
+
+#[cfg(test)]
+mod tests;

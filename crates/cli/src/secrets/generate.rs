@@ -1,0 +1,53 @@
+//! New keys and signing secrets: 256 random bits of the operating system, in the form that their owner expects.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use sluicegate_webhook::Scheme;
+
+/// The length of a new value: as long as a SHA-256, the length that RFC 2104 advises for keys of its HMAC.
+const RANDOM_BYTES: usize = 32;
+
+/// Returns a new API key of 43 characters.
+///
+/// # Errors
+/// The operating system has no random numbers.
+pub(super) fn api_key() -> Result<String, String> {
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(random()?))
+}
+
+/// Returns a new signing secret, for the schemes whose receiver chooses it.
+///
+/// # Errors
+/// The sender chooses the secret, or the operating system has no random numbers.
+pub(super) fn signing_secret(scheme: &Scheme) -> Result<String, String> {
+    match scheme.name() {
+        "github" => Ok(random()?.iter().map(|byte| format!("{byte:02x}")).collect()),
+        "standard-webhooks" => Ok(format!("whsec_{}", BASE64_STANDARD.encode(random()?))),
+        name => {
+            Err(format!("the sender makes the secrets of {name}: copy the one it shows, and pass --value-file FILE"))
+        }
+    }
+}
+
+fn random() -> Result<[u8; RANDOM_BYTES], String> {
+    let mut bytes = [0; RANDOM_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_generated_has_the_form_of_its_scheme_and_never_repeats() {
+        for name in ["github", "standard-webhooks"] {
+            let scheme = Scheme::named(name).unwrap();
+            let (one, two) = (signing_secret(scheme).unwrap(), signing_secret(scheme).unwrap());
+            assert!(scheme.secret(&one).is_ok(), "{name}");
+            assert_ne!(one, two, "{name}");
+        }
+        let (one, two) = (api_key().unwrap(), api_key().unwrap());
+        assert_eq!((one.len(), one == two), (43, false));
+        assert!(http::HeaderValue::from_str(&one).is_ok());
+    }
+}
