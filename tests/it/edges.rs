@@ -170,7 +170,11 @@ fn the_template_has_exactly_the_routes_of_the_contract() {
         queue_url_base: "http://127.0.0.1:4566".into(),
         ..sluicegate_sam::Settings::default()
     };
-    let plan = sluicegate_sam::Plan::read("template.yaml", &read("template.yaml"), &settings);
+    let plan = sluicegate_sam::Plan::read(
+        &root().join("template.yaml").display().to_string(),
+        &read("template.yaml"),
+        &settings,
+    );
     let plan = plan.expect("the template is sound");
     let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
     assert_eq!(Drift::between(&contract, routes.iter().copied()), Drift::default());

@@ -111,7 +111,8 @@ fn plan(broker: &str) -> Plan {
         queue_url_base: "http://127.0.0.1:4566".into(),
         ..Settings::default()
     };
-    Plan::read("template.yaml", &read("template.yaml"), &settings).expect("the template is sound")
+    Plan::read(&root().join("template.yaml").display().to_string(), &read("template.yaml"), &settings)
+        .expect("the template is sound")
 }
 
 fn ingress(plan: &Plan) -> &FunctionPlan {

@@ -207,7 +207,7 @@ impl<'s> Loader<'s> {
                 stack.resolver.physical.insert(id.to_owned(), physical);
             }
             Ok(None) => drop(stack.resolver.remote.insert(id.to_owned())),
-            // Known in the cloud only, so that what refers to it is no fault as well.
+            // Known in the cloud only, so that no reference to it is a fault too.
             Err(fault) => {
                 self.faults.push(fault);
                 stack.resolver.remote.insert(id.to_owned());

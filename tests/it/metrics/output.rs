@@ -202,7 +202,7 @@ fn filter_of_the_template(level: &str) -> String {
         ..Settings::default()
     };
     let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    let plan = Plan::read("template.yaml", &text, &settings).unwrap();
+    let plan = Plan::read(&root().join("template.yaml").display().to_string(), &text, &settings).unwrap();
     plan.functions[0].environment["RUST_LOG"].clone()
 }
 

@@ -1,6 +1,9 @@
 //! Tests with a deployed stack on LocalStack that has planted faults, and with nested stacks.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudformation::types::{Parameter, StackStatus};
@@ -175,4 +178,51 @@ fn nested_stacks_are_looked_into_and_parameters_and_outputs_lead_from_one_to_the
     shop.nested.clear();
     let report = examine(&Inventory::of_deployed(&shop).expect("the stack"), &Project::default());
     assert_eq!(report.notes, ["Queues: the stack could not be read"]);
+}
+
+#[test]
+fn a_deployed_nested_queue_is_checked_with_the_role_and_the_alias_of_its_parent() {
+    let text = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:shop-consumer";
+    let url = |name: &str| format!("https://sqs.eu-west-1.amazonaws.com/123456789012/shop-orders{name}.fifo");
+    let found = |template: &str| {
+        let queue = Deployed {
+            name: "shop-OrdersQueue-1".to_owned(),
+            arn: "arn:aws:cloudformation:eu-west-1:123456789012:stack/shop-OrdersQueue-1/1".to_owned(),
+            template: template.to_owned(),
+            parameters: text(&[
+                ("Name", "orders"),
+                ("Stack", "shop"),
+                ("Roles", "shop-ingress,shop-consumer-role"),
+                ("Consumer", &format!("{arn}:live")),
+                ("AlarmTopicArn", ""),
+            ]),
+            physical: text(&[
+                ("Queue", url("").as_str()),
+                ("DeadLetterQueue", url("-dlq").as_str()),
+                ("Mapping", "uuid"),
+            ]),
+            ..Deployed::default()
+        };
+        let stack = Deployed {
+            name: "shop".to_owned(),
+            arn: "arn:aws:cloudformation:eu-west-1:123456789012:stack/shop/1".to_owned(),
+            template:
+                "{Resources: {OrdersQueue: {Type: 'AWS::CloudFormation::Stack'}, Role: {Type: 'AWS::IAM::Role'}, \
+                       Consumer: {Type: 'AWS::Lambda::Function', Properties: {Timeout: 10, Role: !GetAtt Role.Arn}}}}"
+                    .to_owned(),
+            physical: text(&[("Consumer", "shop-consumer"), ("Role", "shop-consumer-role"), ("OrdersQueue", "1")]),
+            nested: BTreeMap::from([("OrdersQueue".to_owned(), queue)]),
+            ..Deployed::default()
+        };
+        let report = examine(&Inventory::of_deployed(&stack).expect("the stack"), &Project::default());
+        let of_mapping = report.findings.iter().filter(|finding| finding.resource == "OrdersQueue/Mapping");
+        of_mapping.map(|finding| finding.check).collect::<Vec<_>>()
+    };
+    let template = include_str!("../../../../tests/nested/infra/queue.yaml");
+    assert_eq!(found(template), Vec::<&str>::new());
+    assert_eq!(found(&template.replace("sqs:ChangeMessageVisibility, ", "")), ["retry-permission"]);
+    assert_eq!(found(&template.replace("[ReportBatchItemFailures]", "[]")), ["no-partial-batch-response"]);
 }
