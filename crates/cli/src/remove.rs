@@ -187,7 +187,8 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     if let Some(source) = project.optional(&path)? {
         let contract = project.text(CONTRACT)?;
         let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
-        let mut written = written.iter().map(|handler| handler.source(CONTRACT, &contract));
+        let widths = add::widths(&mut project)?;
+        let mut written = written.iter().map(|handler| handler.source(CONTRACT, &contract, widths));
         if !force && !written.any(|written| written.as_ref() == Ok(&source)) {
             return Err(format!(
                 "{path} is not as `sluicegate add handler` writes it, or its schema changed: --force deletes it"
@@ -198,8 +199,8 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     let (handlers, main) = (project.text(HANDLERS)?, project.text(CONSUMER)?);
     let undeclared = register::with_unix_lines(&handlers, |text| Ok(register::undeclare(text, &module)))?;
     project.set(HANDLERS, Some(undeclared))?;
-    let width = add::chain_width(&mut project)?;
-    let unregistered = register::with_unix_lines(&main, |text| register::unregister(CONSUMER, text, &module, width))?;
+    let widths = add::widths(&mut project)?;
+    let unregistered = register::with_unix_lines(&main, |text| register::unregister(CONSUMER, text, &module, widths))?;
     project.set(CONSUMER, Some(unregistered))?;
     Ok(Ready { project, notes: Vec::new(), unchanged: format!("there is no handler of {event_type}") })
 }

@@ -24,8 +24,10 @@ pub(crate) struct NewRoute {
     pub summary: String,
 }
 
-/// The answers of a route: the status, the component, and when the route has it.
-const RESPONSES: &[(u16, &str, fn(&NewRoute) -> bool)] = &[
+/// An answer of a route: the status, the component, and when the route has it.
+type Response = (u16, &'static str, fn(&NewRoute) -> bool);
+
+const RESPONSES: &[Response] = &[
     (202, "Accepted", |_| true),
     (400, "BadRequest", |_| true),
     // API Gateway refuses tokens itself, without a problem document.

@@ -111,6 +111,24 @@ queues:
     retry: default
 ";
 
+const QUEUE: &str = "\
+Parameters:
+  Name: { Type: String }
+  Fifo: { Type: String, Default: 'false' }
+  Concurrency: { Type: Number, Default: 2 }
+  Stack: { Type: String, Default: s }
+Conditions:
+  IsFifo: !Equals [!Ref Fifo, 'true']
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: !Sub ['${Name}${Suffix}', { Suffix: !If [IsFifo, .fifo, ''] }]
+      FifoQueue: !If [IsFifo, true, !Ref AWS::NoValue]
+Outputs:
+  Target: { Value: !Ref Queue }
+";
+
 pub(super) const MAIN: &str = "\
 //! The consumer.
 
@@ -128,7 +146,7 @@ pub(super) fn project() -> Files {
         ("functions/ingress/openapi.yaml", CONTRACT),
         ("functions/consumer/src/main.rs", MAIN),
         ("functions/consumer/src/handlers.rs", "//! The handlers, one file each.\n"),
-        ("infra/queue.yaml", "Resources: {}\n"),
+        ("infra/queue.yaml", QUEUE),
         ("infra/topology.yaml", TOPOLOGY),
         ("samconfig.toml", "[default.deploy.parameters]\nstack_name = \"a-project-with-a-long-name\"\n"),
         ("template.yaml", TEMPLATE),
