@@ -185,11 +185,14 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     let module = names::snake(event_type);
     let path = add::handler_path(&module);
     if let Some(source) = project.optional(&path)? {
-        let contract = project.text(CONTRACT)?;
-        let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
+        // Its route may have gone before it, and the schema with that.
+        let contracts = [project.text(CONTRACT)?, contract::with_skeleton(event_type), "openapi: 3.1.1\n".to_owned()];
         let widths = add::widths(&mut project)?;
-        let mut written = written.iter().map(|handler| handler.source(CONTRACT, &contract, widths));
-        if !force && !written.any(|written| written.as_ref() == Ok(&source)) {
+        let is_as_added = |contract: &String| {
+            let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
+            written.iter().any(|handler| handler.source(CONTRACT, contract, widths).as_ref() == Ok(&source))
+        };
+        if !force && !contracts.iter().any(is_as_added) {
             return Err(format!(
                 "{path} is not as `sluicegate add handler` writes it, or its schema changed: --force deletes it"
             ));

@@ -117,6 +117,12 @@ Parameters:
   Fifo: { Type: String, Default: 'false' }
   Concurrency: { Type: Number, Default: 2 }
   Stack: { Type: String, Default: s }
+  # The other parameters of the shipped infra/queue.yaml.
+  Roles: { Type: CommaDelimitedList, Default: '' }
+  Consumer: { Type: String, Default: '' }
+  ConsumerTimeout: { Type: Number, Default: 30 }
+  AlarmTopicArn: { Type: String, Default: '' }
+  Rabbitmq: { Type: CommaDelimitedList, Default: '' }
 Conditions:
   IsFifo: !Equals [!Ref Fifo, 'true']
 Resources:
