@@ -7,6 +7,7 @@
 
 mod support;
 
+mod add;
 mod cli_clients;
 mod dlq;
 mod docs;

@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod processes;
+pub(crate) mod project;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod rabbitmq;

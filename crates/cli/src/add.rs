@@ -20,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use sluicegate_contract::Contract;
-use sluicegate_sam::{Plan, Settings};
+use sluicegate_sam::{Document, Faults, Node, Plan, Settings};
 
 use crate::{
     fail,
@@ -33,7 +33,7 @@ use handler::NewHandler;
 use names::RouteName;
 use project::{CONSUMER, HANDLER_FOLDER, HANDLERS, Project, QUEUE_TEMPLATE};
 use queue::State;
-use register::{Call, ChainWidth};
+use register::{Call, Widths};
 use scheme::Auth;
 
 /// Write a route, a queue or a handler into the files of the project
@@ -264,14 +264,15 @@ fn add_handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     }
     if is_new {
         let contract = project.text(CONTRACT)?;
-        project.set(&path, Some(handler.source(CONTRACT, &contract)?))?;
+        let widths = widths(&mut project)?;
+        project.set(&path, Some(handler.source(CONTRACT, &contract, widths)?))?;
     }
     let declared = register::with_unix_lines(&handlers, |text| register::declare(HANDLERS, text, &module))?;
     project.set(HANDLERS, Some(declared))?;
     let method = if handler.is_json { "on_json" } else { "on" };
     let call = Call { method, event_type: handler.event_type.clone(), module };
-    let (main, width) = (project.text(CONSUMER)?, chain_width(&mut project)?);
-    let registered = register::with_unix_lines(&main, |text| register::register(CONSUMER, text, &call, width))?;
+    let (main, widths) = (project.text(CONSUMER)?, widths(&mut project)?);
+    let registered = register::with_unix_lines(&main, |text| register::register(CONSUMER, text, &call, widths))?;
     project.set(CONSUMER, Some(registered))?;
     let mut notes = Vec::new();
     if is_new {
@@ -317,20 +318,35 @@ pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), S
     }
 }
 
-/// Reads the template as `cargo local` does.
+/// Reads the template, for either broker, as `cargo local` does.
 pub(crate) fn check(project: &mut Project) -> Result<(), String> {
-    let faulty = |file: &str, faults: &dyn std::fmt::Display| {
-        format!("nothing was written, because {file} would have faults\n{faults}")
-    };
-    let template = project.text(TEMPLATE)?;
-    Plan::read(TEMPLATE, &template, &Settings::default()).map_err(|faults| faulty(TEMPLATE, &faults))?;
+    let (before, after) = (project.before(TEMPLATE).unwrap_or_default().to_owned(), project.text(TEMPLATE)?);
+    // Nested templates are read beside it.
+    let file = project.root.join(TEMPLATE).display().to_string();
+    if let Err(faults) = planned(&file, &after) {
+        return Err(match planned(&file, &before) {
+            Err(faults) => format!("{TEMPLATE} has {} fault(s); correct them first\n{faults}", faults.len()),
+            Ok(()) => format!("nothing was written, because {TEMPLATE} would have faults\n{faults}"),
+        });
+    }
     Ok(())
+}
+
+fn planned(file: &str, template: &str) -> Result<(), Faults> {
+    let document = Document::parse(file, template)?;
+    let brokers = document.root.follow("/Parameters/Broker/AllowedValues").map_or(&[][..], Node::items);
+    let broker = |broker: &str| Settings {
+        parameters: [("Broker".to_owned(), broker.to_owned())].into(),
+        ..Settings::default()
+    };
+    let all = brokers.iter().filter_map(Node::text).map(broker).chain([Settings::default()]);
+    all.into_iter().try_for_each(|settings| Plan::read(file, template, &settings).map(drop))
 }
 
 pub(crate) fn handler_path(module: &str) -> String {
     format!("{HANDLER_FOLDER}/{module}.rs")
 }
 
-pub(crate) fn chain_width(project: &mut Project) -> Result<ChainWidth, String> {
-    Ok(ChainWidth::of(&project.optional("rustfmt.toml")?.unwrap_or_default()))
+pub(crate) fn widths(project: &mut Project) -> Result<Widths, String> {
+    Ok(Widths::of(&project.optional("rustfmt.toml")?.unwrap_or_default()))
 }

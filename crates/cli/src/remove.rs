@@ -175,10 +175,14 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     let module = names::snake(event_type);
     let path = add::handler_path(&module);
     if let Some(source) = project.optional(&path)? {
-        let contract = project.text(CONTRACT)?;
-        let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
-        let mut written = written.iter().map(|handler| handler.source(CONTRACT, &contract));
-        if !force && !written.any(|written| written.as_ref() == Ok(&source)) {
+        // Its route may have gone before it, and the schema with that.
+        let contracts = [project.text(CONTRACT)?, contract::with_skeleton(event_type), "openapi: 3.1.1\n".to_owned()];
+        let widths = add::widths(&mut project)?;
+        let is_as_added = |contract: &String| {
+            let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
+            written.iter().any(|handler| handler.source(CONTRACT, contract, widths).as_ref() == Ok(&source))
+        };
+        if !force && !contracts.iter().any(is_as_added) {
             return Err(format!(
                 "{path} is not as `sluicegate add handler` writes it, or its schema changed: --force deletes it"
             ));
@@ -188,8 +192,8 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     let (handlers, main) = (project.text(HANDLERS)?, project.text(CONSUMER)?);
     let undeclared = register::with_unix_lines(&handlers, |text| Ok(register::undeclare(text, &module)))?;
     project.set(HANDLERS, Some(undeclared))?;
-    let width = add::chain_width(&mut project)?;
-    let unregistered = register::with_unix_lines(&main, |text| register::unregister(CONSUMER, text, &module, width))?;
+    let widths = add::widths(&mut project)?;
+    let unregistered = register::with_unix_lines(&main, |text| register::unregister(CONSUMER, text, &module, widths))?;
     project.set(CONSUMER, Some(unregistered))?;
     Ok(Ready { project, notes: Vec::new(), unchanged: format!("there is no handler of {event_type}") })
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::page::{Command, Page};
-use super::shell::Shell;
+use super::shell::{Answer, Shell};
+use crate::support::project::Project;
 use crate::support::rabbitmq::Vhost;
 use crate::support::root;
 use crate::support::stack::Stack;
@@ -27,6 +28,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 enum Place {
     Local,
     Rabbitmq,
+    Project,
     Aws,
     Build,
 }
@@ -44,6 +46,7 @@ fn place(info: &str) -> Result<Option<Place>, String> {
     match (language, rest) {
         ("sh", "") => Ok(Some(Place::Local)),
         ("sh", "rabbitmq") => Ok(Some(Place::Rabbitmq)),
+        ("sh", "project") => Ok(Some(Place::Project)),
         ("sh", "aws") => Ok(Some(Place::Aws)),
         ("sh", "build") => Ok(Some(Place::Build)),
         ("rust" | "yaml" | "json" | "toml" | "text", _) => Ok(None),
@@ -95,6 +98,30 @@ async fn on_rabbitmq() {
             vhost.delete().await;
         }
     }
+}
+
+#[test]
+fn on_a_copy_of_the_project() {
+    let mut shown = 0;
+    for page in Page::all() {
+        let commands = commands(&page, Place::Project);
+        if commands.is_empty() {
+            continue;
+        }
+        let project = Project::copy();
+        // A project that took the example of the page for its own has them already.
+        for undo in ["handler invoice.submitted --force", "route 'POST /invoices' --force"] {
+            project.run(&format!("cargo sluicegate remove {undo}"));
+        }
+        for Command { text, expected, line } in &commands {
+            let (code, out) = project.run(text);
+            let answer = Answer { code, out, error: String::new() };
+            let reason = answer.differs(expected.as_deref());
+            assert!(reason.is_none(), "{}:{line}: {text}: {reason:?}; it printed\n{}", page.path, answer.out);
+            shown += 1;
+        }
+    }
+    assert!(shown > 0, "no page has a command for a copy");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,8 +24,10 @@ pub(crate) struct NewRoute {
     pub summary: String,
 }
 
-/// The answers of a route: the status, the component, and when the route has it.
-const RESPONSES: &[(u16, &str, fn(&NewRoute) -> bool)] = &[
+/// An answer of a route: the status, the component, and when the route has it.
+type Response = (u16, &'static str, fn(&NewRoute) -> bool);
+
+const RESPONSES: &[Response] = &[
     (202, "Accepted", |_| true),
     (400, "BadRequest", |_| true),
     // API Gateway refuses tokens itself, without a problem document.
@@ -338,14 +340,12 @@ pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> R
     for (section, name) in used.iter().rev().filter(|(section, _)| SECTIONS.contains(&section.as_str())) {
         let document = read(file, &out)?;
         let components = document.root.get("components");
-        let Some(component) = components.and_then(|all| all.get(section)).and_then(|section| section.get(name)) else {
-            continue;
-        };
-        if uses(&document.root).contains(&(section.clone(), name.clone())) {
+        let is_there = components.and_then(|all| all.get(section)).is_some_and(|section| section.get(name).is_some());
+        if !is_there || uses(&document.root).contains(&(section.clone(), name.clone())) {
             continue;
         }
         let without = members::remove(file, &out, Dialect::Strict, &["components", section, name], "")?;
-        if force || is_as_added(file, &out, &without, (section, name), component, &event_type)? {
+        if force || is_as_added(file, &out, &without, (section, name), &event_type)? {
             out = without;
         } else {
             left.push(format!("components/{section}/{name}"));
@@ -360,35 +360,51 @@ fn is_as_added(
     with: &str,
     without: &str,
     (section, name): (&str, &str),
-    component: &Node,
     event_type: &str,
 ) -> Result<bool, String> {
     let all = [Auth::ApiKey, Auth::Github, Auth::StandardWebhooks].map(Auth::scheme);
     let known = all.into_iter().flat_map(|scheme| scheme.security.iter().chain(&scheme.parameter));
     let known = known.map(|Component { section, name, lines }| (*section, *name, (*lines).to_owned()));
-    let skeleton = |auth| {
-        let route = NewRoute {
-            name: RouteName { method: String::new(), path: String::new() },
-            event_type: event_type.to_owned(),
-            queue: String::new(),
-            fifo: false,
-            auth,
-            scopes: Vec::new(),
-            operation_id: name.to_owned(),
-            summary: String::new(),
-        };
-        ("schemas", name, format!("{name}:\n{}", route.schema_lines().split_once('\n').unwrap_or_default().1))
-    };
-    let known = known.chain(match component.get("required") {
-        Some(_) => Some(skeleton(Auth::ApiKey)),
-        None => Some(skeleton(Auth::Github)),
-    });
+    let skeleton = |auth| ("schemas", name, skeleton(auth, name, event_type));
+    let known = known.chain([skeleton(Auth::ApiKey), skeleton(Auth::Github)]);
     for (of, called, lines) in known.filter(|(of, called, _)| (*of, *called) == (section, name)) {
         if with_component(file, without, of, called, &lines)? == with {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Returns the schema that `add` writes for an event type.
+fn skeleton(auth: Auth, name: &str, event_type: &str) -> String {
+    let route = NewRoute {
+        name: RouteName { method: String::new(), path: String::new() },
+        event_type: event_type.to_owned(),
+        queue: String::new(),
+        fifo: false,
+        auth,
+        scopes: Vec::new(),
+        operation_id: name.to_owned(),
+        summary: String::new(),
+    };
+    format!("{name}:\n{}", route.schema_lines().split_once('\n').unwrap_or_default().1)
+}
+
+/// Returns a contract in which an event type has the schema that `add` writes.
+pub(crate) fn with_skeleton(event_type: &str) -> String {
+    format!(
+        "\
+paths:
+  /skeleton:
+    post:
+      requestBody: {{ content: {{ application/json: {{ schema: {{ $ref: '#/components/schemas/Skeleton' }} }} }} }}
+      x-sluicegate: {{ type: {} }}
+components:
+  schemas:
+{}",
+        plain(event_type),
+        indented(&skeleton(Auth::ApiKey, "Skeleton", event_type), 4)
+    )
 }
 
 /// Returns the components that nodes refer to, security schemes included, each once and in order.

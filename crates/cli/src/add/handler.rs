@@ -5,6 +5,7 @@ use sluicegate_yaml::Document;
 use super::{
     contract, names,
     payload::{self, Types},
+    register::Widths,
 };
 
 /// A handler to write.
@@ -31,16 +32,16 @@ impl NewHandler {
     }
 
     /// Returns the source; the type follows the schema that the contract has for the event type.
-    pub(crate) fn source(&self, file: &str, contract: &str) -> Result<String, String> {
+    pub(crate) fn source(&self, file: &str, contract: &str, widths: Widths) -> Result<String, String> {
         if !self.is_json {
-            return Ok(self.with_bytes());
+            return Ok(self.with_bytes(widths));
         }
         let types = self.types(&contract::read(file, contract)?);
-        Ok(self.with_type(&names::type_name(&self.event_type), types.as_ref()))
+        Ok(self.with_type(&names::type_name(&self.event_type), types.as_ref(), widths))
     }
 
-    fn with_type(&self, name: &str, types: Option<&Types>) -> String {
-        let (event_type, example) = (&self.event_type, self.event_type.replace('*', "example"));
+    fn with_type(&self, name: &str, types: Option<&Types>, widths: Widths) -> String {
+        let event_type = &self.event_type;
         let name = types.map_or(name, |types| &types.name);
         let derive = "#[derive(Debug, Deserialize)]\n";
         let unread = "#[allow(dead_code, reason = \"remove this once the handler reads every field\")]\n";
@@ -51,7 +52,14 @@ impl NewHandler {
                  `id: String`.\n}}\n\n"
             ),
         };
-        let sample = literal(types.map_or("{}", |types| &types.sample));
+        let payload = bound("payload", &literal(types.map_or("{}", |types| &types.sample)), widths);
+        let envelope = self.envelope(widths);
+        let mut handle = format!("pub(crate) async fn handle(_payload: {name}, delivery: Arc<Delivery>) -> Outcome {{");
+        if handle.len() > widths.line {
+            handle = format!(
+                "pub(crate) async fn handle(\n    _payload: {name},\n    delivery: Arc<Delivery>,\n) -> Outcome {{"
+            );
+        }
         format!(
             "\
 //! Handles `{event_type}`.
@@ -63,7 +71,7 @@ use sluicegate_batch::{{Delivery, Outcome}};
 
 /// The payload. Members that are not named here are left alone.
 {structs}/// Handles one event. It may come twice, with the same id: make its effect once per id.
-pub(crate) async fn handle(_payload: {name}, delivery: Arc<Delivery>) -> Outcome {{
+{handle}
     tracing::info!(message_id = delivery.envelope().id(), \"handled\");
     // Your work comes here. `Retry` tries again later; `Reject(reason)` moves the message to the dead-letter queue.
     Outcome::Done
@@ -77,9 +85,10 @@ mod tests {{
 
     #[tokio::test]
     async fn an_event_is_done() {{
-        let payload = {sample};
-        let envelope = Envelope::builder(\"id-1\", \"/test\", {example:?}).payload(Some(\"application/json\"), payload);
-        let delivery = testing::delivery(envelope.build().expect(\"an envelope\")).build();
+        {payload}
+        {envelope}
+        let envelope = envelope.payload(Some(\"application/json\"), payload).build().expect(\"an envelope\");
+        let delivery = testing::delivery(envelope).build();
         let payload = delivery.envelope().json().expect(\"a payload that fits\");
         assert_eq!(handle(payload, delivery).await, Outcome::Done);
     }}
@@ -88,8 +97,13 @@ mod tests {{
         )
     }
 
-    fn with_bytes(&self) -> String {
-        let (event_type, example) = (&self.event_type, self.event_type.replace('*', "example"));
+    fn envelope(&self, widths: Widths) -> String {
+        let event_type = self.event_type.replace('*', "example");
+        bound("envelope", &format!("Envelope::builder(\"id-1\", \"/test\", {event_type:?})"), widths)
+    }
+
+    fn with_bytes(&self, widths: Widths) -> String {
+        let (event_type, envelope) = (&self.event_type, self.envelope(widths));
         format!(
             "\
 //! Handles `{event_type}`.
@@ -114,13 +128,24 @@ mod tests {{
 
     #[tokio::test]
     async fn an_event_is_done() {{
-        let envelope = Envelope::builder(\"id-1\", \"/test\", {example:?}).payload(Some(\"text/plain\"), \"payload\");
-        let delivery = testing::delivery(envelope.build().expect(\"an envelope\")).build();
+        {envelope}
+        let envelope = envelope.payload(Some(\"text/plain\"), \"text\").build().expect(\"an envelope\");
+        let delivery = testing::delivery(envelope).build();
         assert_eq!(handle(delivery).await, Outcome::Done);
     }}
 }}
 "
         )
+    }
+}
+
+/// Returns a `let` in the body of a test, on two lines if one is too short for it.
+fn bound(name: &str, value: &str, widths: Widths) -> String {
+    let on_one = format!("let {name} = {value};");
+    let [on_one_columns, on_two_columns] = [8 + on_one.len(), 12 + value.len() + 1];
+    match on_one_columns > widths.line && on_two_columns <= widths.line {
+        true => format!("let {name} =\n            {value};"),
+        false => on_one,
     }
 }
 

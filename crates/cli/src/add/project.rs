@@ -75,6 +75,11 @@ impl Project {
         self.optional(path)?.ok_or_else(|| format!("there is no {path}"))
     }
 
+    /// Returns the text of a file that was read, without the changes.
+    pub(crate) fn before(&self, path: &str) -> Option<&str> {
+        self.files.get(path)?.before.as_deref()
+    }
+
     /// Notes the new text of a file; `None` removes it.
     pub(crate) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), String> {
         self.optional(path)?;

@@ -23,12 +23,16 @@ ThisQueue:
     Parameters: &queue
       Name: this
       Stack: !Ref AWS::StackName
-      Roles: !Sub '${IngressRole},${ConsumerRole}'
-      Consumer: !Ref ConsumerFunction.Alias
-      ConsumerTimeout: !Ref ConsumerTimeout
+      IngressRole: !Ref IngressRole
+      ConsumerRole: !Ref ConsumerRole
+      ConsumerFunction: !Ref ConsumerFunction
+      ConsumerAlias: !Ref ConsumerFunction.Alias
+      VisibilityTimeout: !FindInMap [VisibilityTimeout, !Ref ConsumerTimeout, Seconds]
       Concurrency: !Ref ConsumerConcurrency
       AlarmTopicArn: !If [Monitors, !If [IsGivenAlarmTopic, !Ref AlarmTopicArn, !Ref AlarmTopic], '']
-      Rabbitmq: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.Queues, !Ref AWS::NoValue]
+      RabbitmqBroker: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.BrokerArn, '']
+      RabbitmqSecret: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.SecretArn, none]
+      RabbitmqVersion: !Ref RabbitmqEngineVersion
 ";
 
 /// The declaration when a queue of the template has parameters with an anchor.

@@ -9,24 +9,31 @@ const REGISTERED: &str = "fn registered() -> Builder {\n";
 /// What the chain of handlers starts with.
 const BUILDER: &str = "Consumer::builder()";
 
-/// The widest chain that stays on one line, as `rustfmt` has it.
+/// The widths that `rustfmt` keeps.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ChainWidth(usize);
+pub(crate) struct Widths {
+    /// The widest line.
+    pub line: usize,
+    /// The widest chain of calls that stays on one line.
+    chain: usize,
+}
 
-impl ChainWidth {
+impl Widths {
     /// Reads `max_width` and `use_small_heuristics` of a rustfmt.toml.
     pub(crate) fn of(config: &str) -> Self {
         let value = |name: &str| {
             let lines = config.lines().filter_map(|line| line.split_once('='));
             lines.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().trim_matches('"')).next_back()
         };
-        let max = value("max_width").and_then(|width| width.parse().ok()).unwrap_or(100);
-        match value("use_small_heuristics") {
-            Some("Max") => Self(max - 4),
-            Some("Off") => Self(0),
+        let line: usize = value("max_width").and_then(|width| width.parse().ok()).unwrap_or(100);
+        let chain = match value("use_small_heuristics") {
+            // The chain is indented by 4.
+            Some("Max") => line.saturating_sub(4),
+            Some("Off") => 0,
             // `chain_width` is 60 % of the line.
-            _ => Self(max * 3 / 5),
-        }
+            _ => line.saturating_mul(3) / 5,
+        };
+        Self { line, chain }
     }
 }
 
@@ -105,7 +112,7 @@ impl Call {
 }
 
 /// Returns `main` with a registered handler.
-pub(crate) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -> Result<String, String> {
+pub(crate) fn register(file: &str, text: &str, call: &Call, widths: Widths) -> Result<String, String> {
     let line = call.text();
     let refuse = |reason: &str| {
         Err(format!("{file}: {reason}. Write this where your handlers are registered, and run again:\n        {line}"))
@@ -134,7 +141,7 @@ pub(crate) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -
         false => match calls(chain) {
             Some(mut calls) => {
                 calls.push(&line);
-                laid_out(&calls, width)
+                laid_out(&calls, widths)
             }
             None => return refuse("`registered` is not one chain of handlers"),
         },
@@ -143,7 +150,7 @@ pub(crate) fn register(file: &str, text: &str, call: &Call, width: ChainWidth) -
 }
 
 /// Returns `main` without a handler.
-pub(crate) fn unregister(file: &str, text: &str, module: &str, width: ChainWidth) -> Result<String, String> {
+pub(crate) fn unregister(file: &str, text: &str, module: &str, widths: Widths) -> Result<String, String> {
     let name = format!("handlers::{module}::handle)");
     let Some((start, end)) = body(text).filter(|(start, end)| text[*start..*end].contains(&name)) else {
         return match text.contains(&name) {
@@ -154,7 +161,7 @@ pub(crate) fn unregister(file: &str, text: &str, module: &str, width: ChainWidth
     let chain = text[start..end].trim();
     let chain = if let Some(calls) = calls(chain) {
         let others: Vec<&str> = calls.into_iter().filter(|call| !call.ends_with(&name)).collect();
-        laid_out(&others, width)
+        laid_out(&others, widths)
     } else {
         // Comments between the calls: only the line goes.
         let lines = chain.lines().filter(|line| !line.trim_end().ends_with(&name));
@@ -206,9 +213,9 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn laid_out(calls: &[&str], ChainWidth(width): ChainWidth) -> String {
+fn laid_out(calls: &[&str], widths: Widths) -> String {
     let on_one = format!("{BUILDER}{}", calls.concat());
-    if calls.is_empty() || (on_one.len() <= width && !on_one.contains('\n')) {
+    if calls.is_empty() || (on_one.len() <= widths.chain && !on_one.contains('\n')) {
         return on_one;
     }
     let lines: String = calls.iter().map(|call| format!("\n        {call}")).collect();
@@ -217,7 +224,7 @@ fn laid_out(calls: &[&str], ChainWidth(width): ChainWidth) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Call, ChainWidth, declare, register, undeclare, unregister};
+    use super::{Call, Widths, declare, register, undeclare, unregister};
 
     fn call(event_type: &str) -> Call {
         Call { method: "on_json", event_type: event_type.to_owned(), module: event_type.replace('.', "_") }
@@ -241,7 +248,7 @@ mod tests {
             ("max_width = 80", narrow, "c.dd", &two),
             (max, commented, "c.dd", &other),
         ] {
-            let width = ChainWidth::of(config);
+            let width = Widths::of(config);
             let added = register("main.rs", &main(before), &call(event_type), width).expect("the shape is known");
             assert_eq!(added, main(after), "{config}");
             assert_eq!(register("main.rs", &added, &call(event_type), width).as_ref(), Ok(&added), "twice");
@@ -258,11 +265,11 @@ mod tests {
             "fn registered() -> Builder {\n    Consumer::builder().on(\"a\" /* ) */, a)b\n}\n",
             "fn registered() -> Builder {\n}\n",
         ] {
-            let error = register("main.rs", text, &call("a.b"), ChainWidth::of("")).expect_err("another shape");
+            let error = register("main.rs", text, &call("a.b"), Widths::of("")).expect_err("another shape");
             assert!(error.contains(".on_json(\"a.b\", handlers::a_b::handle)"), "{error}");
         }
         let taken = "fn registered() -> Builder {\n    Consumer::builder().on(\"a.b\", mine)\n}\n";
-        let error = register("main.rs", taken, &call("a.b"), ChainWidth::of("")).expect_err("taken");
+        let error = register("main.rs", taken, &call("a.b"), Widths::of("")).expect_err("taken");
         assert!(error.contains("another handler for a.b"), "{error}");
     }
 

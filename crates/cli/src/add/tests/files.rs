@@ -99,6 +99,34 @@ Resources:
     Type: AWS::SecretsManager::Secret
 ";
 
+const QUEUE: &str = "\
+Parameters:
+  Name: { Type: String }
+  Fifo: { Type: String, Default: 'false' }
+  Concurrency: { Type: Number, Default: 2 }
+  Stack: { Type: String, Default: s }
+  # The other parameters of the shipped infra/queue.yaml.
+  IngressRole: { Type: String, Default: '' }
+  ConsumerRole: { Type: String, Default: '' }
+  ConsumerFunction: { Type: String, Default: '' }
+  ConsumerAlias: { Type: String, Default: '' }
+  VisibilityTimeout: { Type: Number, Default: 30 }
+  AlarmTopicArn: { Type: String, Default: '' }
+  RabbitmqBroker: { Type: String, Default: '' }
+  RabbitmqSecret: { Type: String, Default: '' }
+  RabbitmqVersion: { Type: String, Default: '' }
+Conditions:
+  IsFifo: !Equals [!Ref Fifo, 'true']
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: !Sub ['${Name}${Suffix}', { Suffix: !If [IsFifo, .fifo, ''] }]
+      FifoQueue: !If [IsFifo, true, !Ref AWS::NoValue]
+Outputs:
+  Target: { Value: !Ref Queue }
+";
+
 pub(super) const MAIN: &str = "\
 //! The consumer.
 
@@ -116,7 +144,7 @@ pub(super) fn project() -> Files {
         ("functions/ingress/openapi.yaml", CONTRACT),
         ("functions/consumer/src/main.rs", MAIN),
         ("functions/consumer/src/handlers.rs", "//! The handlers, one file each.\n"),
-        ("infra/queue.yaml", "Resources: {}\n"),
+        ("infra/queue.yaml", QUEUE),
         ("samconfig.toml", "[default.deploy.parameters]\nstack_name = \"a-project-with-a-long-name\"\n"),
         ("template.yaml", TEMPLATE),
     ];

@@ -7,6 +7,31 @@ use super::{Files, Project, changed_lines, check_there_and_back, files, with};
 const CONTRACT: &str = "functions/ingress/openapi.yaml";
 const TEMPLATE: &str = "template.yaml";
 
+/// What the declaration of a template's first queue names: parts of the shipped template.
+const NAMED: &str = "  IngressRole: { Type: AWS::IAM::Role }
+  ConsumerRole: { Type: AWS::IAM::Role }
+  AlarmTopic: { Type: AWS::SNS::Topic }
+  ConsumerFunction:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildMethod: rust-cargolambda }
+    Properties: { CodeUri: functions/consumer, Runtime: provided.al2023, Handler: bootstrap, AutoPublishAlias: live }
+
+";
+
+/// The parameters and conditions of [`NAMED`].
+const NAMED_PARAMETERS: &str = "\
+Conditions:
+  Monitors: !Equals [a, a]
+  IsGivenAlarmTopic: !Equals [!Ref AlarmTopicArn, a]
+  UsesRabbitmq: !Equals [a, b]
+Parameters:
+  ConsumerTimeout: { Type: Number, Default: 30 }
+  ConsumerConcurrency: { Type: Number, Default: 10 }
+  AlarmTopicArn: { Type: String, Default: '' }
+  RabbitmqEngineVersion: { Type: String, Default: '4.2' }
+Mappings: { VisibilityTimeout: { '30': { Seconds: 180 } } }
+";
+
 #[test]
 fn a_route_on_a_new_queue_is_written_into_three_files() {
     let changed = check_there_and_back(
@@ -205,8 +230,10 @@ fn every_layout_stays_as_it_is() {
     let (start, end) = files::TEMPLATE.split_once("  OrdersQueue:").expect("queues");
     let (_, end) = end.split_once("  # ---- the rest").expect("the rest");
     let no_queues = start.replace("          QUEUE_ORDERS: !GetAtt OrdersQueue.Outputs.Target\n", "")
-        + "  Orders: { Type: AWS::SQS::Queue }\n  # ---- the rest"
+        + NAMED
+        + "  # ---- the rest"
         + end;
+    let no_queues = no_queues.replace("Parameters:\n", NAMED_PARAMETERS);
     let no_queues = with(project(), TEMPLATE, files::TEMPLATE, &no_queues);
     for (what, files) in [
         ("Windows line ends", windows),
@@ -232,6 +259,14 @@ fn every_layout_stays_as_it_is() {
             assert!(only_adds, "{what}:\n{changed}");
         }
     }
+}
+
+/// The handler goes after its route as well as before it.
+#[test]
+fn a_route_and_its_handler_go_in_either_order() {
+    let there = ["add route 'POST /in' --type a.thing --queue invoices", "add handler a.thing"];
+    check_there_and_back(&files::project(), &there, &["remove handler a.thing", "remove route 'POST /in'"]);
+    check_there_and_back(&files::project(), &there, &["remove route 'POST /in'", "remove handler a.thing"]);
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! `sluicegate add` and `remove` on a copy of the project: how much a new API changes, and that it works.
+
+use std::fs;
+use std::process::Command;
+
+use sluicegate_contract::Contract;
+use sluicegate_sam::{Plan, Settings};
+use sluicegate_topology::Topology;
+
+use crate::support::{like_a_shell, project, project::Project, root};
+
+/// The most lines that a new route on a new queue changes in files of the user besides contract and handlers.
+const LINES_MAX: usize = 15;
+
+/// A queue, a route on it and a handler that a user of this project hardly has.
+const ROUTE: &str = "cargo sluicegate add route 'POST /add-test/{customer}' --type add-test.submitted --queue add-test \
+                     --scope add-test.write";
+const HANDLER: &str = "cargo sluicegate add handler add-test.submitted";
+const UNDO: [&str; 2] =
+    ["cargo sluicegate remove handler add-test.submitted", "cargo sluicegate remove route 'POST /add-test/{customer}'"];
+
+/// Returns the lines that came and went, by file, and prints them.
+fn diff_stat(project: &Project) -> Vec<(String, usize)> {
+    let mut stat = Vec::new();
+    for name in ["functions", "infra", "samconfig.toml", "template.yaml"] {
+        // Git names both sides; a file that only one has is /dev/null on the other.
+        let output = {
+            let mut diff = Command::new("git");
+            diff.args(["diff", "--no-index", "--numstat", "--no-renames"]).current_dir(root());
+            diff.arg(name).arg(project.path().join(name)).output().expect("git")
+        };
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let mut parts = line.split('\t');
+            let count = |part: Option<&str>| part.and_then(|count| count.parse::<usize>().ok()).expect("a count");
+            let (more, less) = (count(parts.next()), count(parts.next()));
+            let file = parts.next().expect("a name").replace(['{', '}'], "");
+            let file = file.rsplit(" => ").next().unwrap_or(&file);
+            let folder = project.path().to_str().expect("UTF-8").trim_start_matches('/');
+            let file = file.split_once(folder).map_or(file, |(_, file)| file.trim_start_matches('/'));
+            println!("{file}: +{more} -{less}");
+            stat.push((file.to_owned(), more + less));
+        }
+    }
+    stat
+}
+
+#[test]
+fn a_route_and_a_handler_change_few_lines_and_fit_together() {
+    for flags in ["", "--fifo", "--auth github", "--auth standard-webhooks", "--auth none"] {
+        let project = Project::copy();
+        let route = match flags {
+            "" | "--fifo" => format!("{ROUTE} {flags}"),
+            _ => format!("{} {flags}", ROUTE.replace("--scope add-test.write", "")),
+        };
+        project.succeed(&route);
+        project.succeed(HANDLER);
+        println!("{route}");
+        let stat = diff_stat(&project);
+        let beside = |file: &str| !file.ends_with("openapi.yaml") && !file.contains("functions/consumer/");
+        let lines: usize = stat.iter().filter(|(file, _)| beside(file)).map(|(_, lines)| lines).sum();
+        assert!(lines > 0 && lines <= LINES_MAX, "{flags}: {lines} lines, of {LINES_MAX}: {stat:?}");
+
+        let checked = project.succeed("cargo sluicegate check");
+        assert!(!checked.contains("warning"), "{flags}: {checked}");
+        project.succeed("cargo sluicegate sync --check");
+        let bound = |broker: &str| {
+            let parameters = [("Broker".to_owned(), broker.to_owned())].into();
+            let settings = Settings { parameters, ..Settings::default() };
+            let file = project.path().join("template.yaml").display().to_string();
+            let plan = Plan::read(&file, &project.text("template.yaml"), &settings).expect("a plan");
+            assert!(plan.routes.iter().any(|route| route.key == "POST /add-test/{customer}"), "{broker}: {flags}");
+            let ingress = plan.functions.iter().find(|it| it.environment.contains_key("QUEUE_ADD_TEST"));
+            assert!(ingress.is_some(), "{broker}: {flags}");
+        };
+        bound("sqs");
+        bound("rabbitmq");
+        let topology = Topology::parse("topology.yaml", &project.text("infra/topology.yaml")).expect("a topology");
+        assert!(format!("{topology:?}").contains("\"add-test\""), "{flags}");
+        let contract = Contract::parse("openapi.yaml", &project.text("functions/ingress/openapi.yaml"));
+        assert!(contract.expect("a contract").queues().contains("add-test"), "{flags}");
+
+        // Again it changes nothing, and its counterpart undoes it.
+        for line in [route.as_str(), HANDLER] {
+            assert!(project.succeed(line).contains("nothing to change"), "{line}");
+        }
+        UNDO.iter().for_each(|line| drop(project.succeed(line)));
+        assert_eq!(diff_stat(&project), [], "{flags}: every file is as it was");
+    }
+}
+
+/// A handler of each kind compiles without a warning, is laid out as `rustfmt` has it, and passes its own test.
+#[test]
+fn new_handlers_compile_and_their_tests_pass() {
+    let project = Project::copy();
+    project.succeed(ROUTE);
+    project.succeed(HANDLER);
+    project.succeed("cargo sluicegate add handler 'add-test-hooks.*' --bytes");
+    project.succeed("cargo sluicegate add handler add-test-other");
+    let order = "    AddTestSubmitted:
+      type: object
+      required: [id, items, type]
+      properties:
+        id: { type: string }
+        type: { type: string, enum: [new] }
+        items: { type: array, items: { $ref: '#/components/schemas/AddTestItem' } }
+        paid: { type: [boolean, 'null'] }
+        totals: { type: object, additionalProperties: { type: number } }
+        meta: { type: object }
+    AddTestItem: { type: object, required: [quantity], properties: { quantity: { type: integer, minimum: 1 } } }
+    AddTestBefore:
+";
+    // Arrays, nested objects, optional members, and one without a type.
+    project.succeed("cargo sluicegate remove handler add-test.submitted");
+    let path = project.path().join("functions/ingress/openapi.yaml");
+    let contract = project.text("functions/ingress/openapi.yaml");
+    fs::write(path, contract.replace("    AddTestSubmitted:\n", order)).expect("written");
+    project.succeed(HANDLER);
+
+    // A workspace of the consumer alone, on the crates of this one.
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let (_, rest) = manifest.split_once("\n[workspace.package]").expect("the package");
+    let rest = rest.replace("path = \"crates/", &format!("path = \"{}/crates/", root().display()));
+    let workspace = format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [\"functions/consumer\"]\nexclude = [\"functions/ingress\", \
+         \"functions/rabbitmq\"]\n\n[workspace.package]{rest}"
+    );
+    fs::write(project.path().join("Cargo.toml"), workspace).expect("written");
+    fs::copy(root().join("Cargo.lock"), project.path().join("Cargo.lock")).expect("copied");
+    let shown = "tests/it/docs/order_placed.rs";
+    fs::create_dir_all(project.path().join("tests/it/docs")).expect("made");
+    fs::copy(root().join(shown), project.path().join(shown)).expect("copied");
+    let mut format = Command::new("cargo");
+    format.args(["fmt", "--check", "--package", "consumer"]).current_dir(project.path());
+    like_a_shell(&mut format);
+    let formatted = format.output().expect("cargo runs");
+    assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stdout));
+    let mut test = Command::new("cargo");
+    test.args(["test", "--offline", "--package", "consumer"]).current_dir(project.path());
+    like_a_shell(test.env("CARGO_TARGET_DIR", project::target()));
+    let output = test.output().expect("cargo runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
+    assert!(!printed.contains("warning: unused") && !printed.contains("generated"), "{printed}");
+    for module in ["add_test_submitted", "add_test_hooks", "add_test_other"] {
+        assert!(
+            printed.contains(&format!("handlers::{module}::tests::an_event_is_done ... ok")),
+            "{module}: {printed}"
+        );
+    }
+}
