@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use sluicegate_contract::Contract;
+use sluicegate_contract::{Contract, binding_variable};
 use sluicegate_queue::{Binding, queue_names};
 use sluicegate_sam::{FunctionPlan, Plan, Settings};
 use sluicegate_topology::Topology;
@@ -15,7 +15,8 @@ fn every_queue_of_the_contract_is_bound() {
         let plan = plan(broker);
         let queues = queues_of_the_contract();
         let lookup = |name: &str| ingress(&plan).environment.get(name).cloned();
-        let bindings = Binding::from_env(queues.iter().map(String::as_str), lookup).expect("every queue is bound");
+        let bindings = Binding::from_env(queues.iter().map(String::as_str), binding_variable, lookup)
+            .expect("every queue is bound");
         assert_eq!(bindings.keys().cloned().collect::<BTreeSet<_>>(), queues);
         assert!(bindings.values().all(is_right), "with Broker={broker}: {bindings:#?}");
     };
@@ -63,7 +64,8 @@ fn what_ingress_publishes_reaches_a_queue_that_is_consumed() {
     let (plan, topology) = (plan("rabbitmq"), topology());
     let queues = queues_of_the_contract();
     let lookup = |name: &str| ingress(&plan).environment.get(name).cloned();
-    let bindings = Binding::from_env(queues.iter().map(String::as_str), lookup).expect("every queue is bound");
+    let bindings =
+        Binding::from_env(queues.iter().map(String::as_str), binding_variable, lookup).expect("every queue is bound");
     let consumed: BTreeSet<_> = plan.mq_mappings.iter().map(|mapping| mapping.queue.as_str()).collect();
     for (name, binding) in bindings {
         let Binding::Rabbitmq { exchange, .. } = binding else { panic!("{name} is not on RabbitMQ") };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_contract::Contract;
+use sluicegate_contract::{Contract, binding_variable};
 use sluicegate_queue::{Binding, BindingError};
 
 /// The environment variable with the ARN or name of the Secrets Manager secret.
@@ -80,10 +80,11 @@ impl Config {
     /// Every configuration error, not only the first.
     pub fn from_env(contract: &Contract, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
-        let bindings = Binding::from_env(contract.queues().into_iter(), &lookup).unwrap_or_else(|wrong| {
-            errors.extend(wrong.into_iter().map(ConfigError::from));
-            BTreeMap::new()
-        });
+        let bindings =
+            Binding::from_env(contract.queues().into_iter(), binding_variable, &lookup).unwrap_or_else(|wrong| {
+                errors.extend(wrong.into_iter().map(ConfigError::from));
+                BTreeMap::new()
+            });
         for operation in contract.operations() {
             let queue = &operation.enqueue.queue;
             if operation.enqueue.delay_s > 0 && matches!(bindings.get(queue), Some(Binding::Sqs { fifo: true, .. })) {

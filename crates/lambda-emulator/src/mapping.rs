@@ -27,6 +27,30 @@ pub struct MappedMessage {
     pub receive_count: u32,
 }
 
+/// The names in every message of a mapping.
+#[derive(Debug)]
+pub(crate) struct MappingNames {
+    pub(crate) queue: Arc<str>,
+    pub(crate) function: Arc<str>,
+}
+
+impl MappingNames {
+    pub(crate) fn new(queue: &str, function: &str) -> Self {
+        Self { queue: queue.into(), function: function.into() }
+    }
+
+    /// Returns a message of the mapping.
+    pub(crate) fn message(&self, message_id: &Arc<str>, body: &Arc<str>, receive_count: u32) -> MappedMessage {
+        MappedMessage {
+            queue: Arc::clone(&self.queue),
+            function: Arc::clone(&self.function),
+            message_id: Arc::clone(message_id),
+            body: Arc::clone(body),
+            receive_count,
+        }
+    }
+}
+
 /// One step of a message through a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MappingEvent {

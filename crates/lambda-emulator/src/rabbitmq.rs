@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::environment::Invocation;
 use crate::filter::{FilterError, Filters};
-use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, Stop};
+use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, MappingNames, Stop};
 use delivery::{Batch, Delivery};
 pub use endpoint::{BrokerEndpoint, ConnectError};
 
@@ -99,7 +99,7 @@ impl RabbitmqMapping {
     ) -> Result<Self, FilterError> {
         let worker = Worker {
             filters: Filters::parse(&spec.filters)?,
-            names: (spec.queue.as_str().into(), spec.function.as_str().into()),
+            names: MappingNames::new(&spec.queue, &spec.function),
             head: event::head(&spec.broker_arn, &spec.queue, spec.endpoint.vhost()).into(),
             function,
             observer,
@@ -121,7 +121,7 @@ impl RabbitmqMapping {
 
 struct Worker<I> {
     spec: RabbitmqMappingSpec,
-    names: (Arc<str>, Arc<str>),
+    names: MappingNames,
     head: Arc<str>,
     filters: Filters,
     function: I,
@@ -319,13 +319,7 @@ impl<I: Invoke> Worker<I> {
     }
 
     fn message(&self, delivery: &Delivery) -> MappedMessage {
-        MappedMessage {
-            queue: Arc::clone(&self.names.0),
-            function: Arc::clone(&self.names.1),
-            message_id: Arc::clone(&delivery.message_id),
-            body: Arc::clone(&delivery.body),
-            receive_count: delivery.receive_count,
-        }
+        self.names.message(&delivery.message_id, &delivery.body, delivery.receive_count)
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::filter::{FilterError, Filters};
-use crate::mapping::{Invoke, MappingObserver, Stop};
+use crate::mapping::{Invoke, MappingNames, MappingObserver, Stop};
 use polled_queue::PolledQueue;
 pub use polled_queue::SqsApi;
 use shared::Shared;
@@ -48,7 +48,7 @@ impl SqsMapping {
         let shared = Arc::new(Shared {
             filters: Filters::parse(&spec.filters)?,
             queue: PolledQueue::new(queue, spec.queue_url.clone()),
-            names: (spec.queue_name.as_str().into(), spec.function.as_str().into()),
+            names: MappingNames::new(&spec.queue_name, &spec.function),
             concurrency: Arc::new(Semaphore::new(usize::from(concurrency))),
             function,
             observer,

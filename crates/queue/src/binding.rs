@@ -37,7 +37,7 @@ pub struct BindingError {
 }
 
 impl Binding {
-    /// Binds each logical queue by the variable `QUEUE_<NAME>`: the name upper-cased, `-` and `.` written as `_`.
+    /// Binds each logical queue by the environment variable that `variable` names.
     ///
     /// The value is an SQS queue URL, or `rabbitmq:EXCHANGE/ROUTING_KEY` with a percent-encoded exchange and a
     /// [`RoutingKey`] template. Without an exchange the routing key is the name of a queue: `rabbitmq:/orders`.
@@ -46,6 +46,7 @@ impl Binding {
     /// Every variable that is missing or invalid, or that two different names share.
     pub fn from_env<'a>(
         names: impl Iterator<Item = &'a str>,
+        variable: impl Fn(&str) -> String,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<BTreeMap<String, Self>, Vec<BindingError>> {
         let (mut bindings, mut owners, mut errors) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
@@ -60,7 +61,7 @@ impl Binding {
                 }
                 None => {}
             }
-            match Self::parse(lookup(&variable).as_deref().map(str::trim)) {
+            match Self::parse(lookup(&variable).as_deref().unwrap_or_default()) {
                 Ok(binding) => drop(bindings.insert(name.to_owned(), binding)),
                 Err(reason) => errors.push(BindingError { variable, reason: format!("{reason} (queue {name})") }),
             }
@@ -68,8 +69,15 @@ impl Binding {
         if errors.is_empty() { Ok(bindings) } else { Err(errors) }
     }
 
-    fn parse(value: Option<&str>) -> Result<Self, &'static str> {
-        let Some(url) = value.filter(|value| !value.is_empty()) else { return Err("is not set") };
+    /// Reads the value of such a variable.
+    ///
+    /// # Errors
+    /// The reason, without the value.
+    pub fn parse(value: &str) -> Result<Self, &'static str> {
+        let url = value.trim();
+        if url.is_empty() {
+            return Err("is not set");
+        }
         if let Some(rest) = url.strip_prefix("rabbitmq:") {
             return Self::parse_rabbitmq(rest);
         }
@@ -104,12 +112,6 @@ impl Binding {
 /// Longest name of an exchange, in bytes: an AMQP short string.
 const EXCHANGE_BYTES_MAX: usize = 255;
 
-/// Returns the name of the variable that binds the queue `name`.
-fn variable(name: &str) -> String {
-    let legal = |c: char| if matches!(c, '-' | '.') { '_' } else { c.to_ascii_uppercase() };
-    std::iter::once("QUEUE_").flat_map(str::chars).chain(name.chars().map(legal)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +121,7 @@ mod tests {
             let found = environment.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let bound = Binding::from_env(names.iter().copied(), lookup);
+        let bound = Binding::from_env(names.iter().copied(), |name| format!("V_{}", name.replace('.', "-")), lookup);
         let shown = |binding: &'_ Binding| match binding {
             Binding::Sqs { fifo: false, .. } => "standard",
             Binding::Sqs { fifo: true, .. } => "fifo",
@@ -139,16 +141,12 @@ mod tests {
         let fifo = "http://127.0.0.1:4566/000000000000/web-hooks.fifo";
         check(
             &["orders", "web-hooks.in", "orders"],
-            &[("QUEUE_ORDERS", url), ("QUEUE_WEB_HOOKS_IN", fifo)],
+            &[("V_orders", url), ("V_web-hooks-in", fifo)],
             &Ok(vec![("orders", "standard"), ("web-hooks.in", "fifo")]),
         );
         check(
             &["a", "b", "c"],
-            &[
-                ("QUEUE_A", "rabbitmq:orders/{type}"),
-                ("QUEUE_B", "rabbitmq:/orders"),
-                ("QUEUE_C", "rabbitmq:fan%2Fout/"),
-            ],
+            &[("V_a", "rabbitmq:orders/{type}"), ("V_b", "rabbitmq:/orders"), ("V_c", "rabbitmq:fan%2Fout/")],
             &Ok(vec![("a", "exchange"), ("b", "default exchange"), ("c", "exchange")]),
         );
         check(&[], &[], &Ok(vec![]));
@@ -156,7 +154,7 @@ mod tests {
 
     #[test]
     fn exchange_and_key_are_decoded() {
-        let bound = Binding::parse(Some("rabbitmq:fan%2Fout/a%2Fb/{group}"));
+        let bound = Binding::parse("rabbitmq:fan%2Fout/a%2Fb/{group}");
         let routing_key = RoutingKey::parse("a%2Fb/{group}").unwrap();
         assert_eq!(bound, Ok(Binding::Rabbitmq { exchange: "fan/out".to_owned(), routing_key }));
         for (value, reason) in [
@@ -166,7 +164,7 @@ mod tests {
             (&format!("rabbitmq:{}/k", "x".repeat(256)), "has an exchange of more than 255 bytes"),
             ("rabbitmq:orders/{kind}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
         ] {
-            assert_eq!(Binding::parse(Some(value)), Err(reason), "{value}");
+            assert_eq!(Binding::parse(value), Err(reason), "{value}");
         }
     }
 
@@ -175,18 +173,13 @@ mod tests {
         let form = "is not a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
         check(
             &["a", "b", "c", "d", "e-e", "e.e"],
-            &[
-                ("QUEUE_B", " "),
-                ("QUEUE_C", "arn:aws:sqs:x:1:c"),
-                ("QUEUE_D", "https://host/"),
-                ("QUEUE_E_E", "http://h/q"),
-            ],
+            &[("V_b", " "), ("V_c", "arn:aws:sqs:x:1:c"), ("V_d", "https://host/"), ("V_e-e", "http://h/q")],
             &Err(vec![
-                "QUEUE_A: is not set (queue a)",
-                "QUEUE_B: is not set (queue b)",
-                "QUEUE_C: is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY (queue c)",
-                &format!("QUEUE_D: {form} (queue d)"),
-                "QUEUE_E_E: queues e-e and e.e would share this variable; rename one",
+                "V_a: is not set (queue a)",
+                "V_b: is not set (queue b)",
+                "V_c: is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY (queue c)",
+                &format!("V_d: {form} (queue d)"),
+                "V_e-e: queues e-e and e.e would share this variable; rename one",
             ]),
         );
     }

@@ -37,12 +37,11 @@ impl Sender {
     pub(super) fn new(url: &str, queue: &str) -> Self {
         let lookup = |name: &str| match name {
             "RABBITMQ_URL" => Some(url.to_owned()),
-            "QUEUE_IT" => Some(format!("rabbitmq:/{queue}")),
             _ => None,
         };
         let config = BrokerConfig::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set");
-        let mut bindings = Binding::from_env(["it"].into_iter(), lookup).expect("a binding");
-        let Some(Binding::Rabbitmq { exchange, routing_key }) = bindings.remove("it") else { panic!("RabbitMQ") };
+        let binding = Binding::parse(&format!("rabbitmq:/{queue}")).expect("a binding");
+        let Binding::Rabbitmq { exchange, routing_key } = binding else { panic!("RabbitMQ") };
         Self(Arc::new(RabbitmqProducer::new(Broker::new(config), exchange, routing_key, RetryDelays::default())))
     }
 

@@ -36,8 +36,8 @@ fn broker_of(environment: &[(&str, &str)]) -> Broker {
 }
 
 fn producer(broker: &Broker, binding: &str) -> RabbitmqProducer {
-    let mut bindings = Binding::from_env(["q"].into_iter(), |_| Some(binding.to_owned())).expect("a binding");
-    let Some(Binding::Rabbitmq { exchange, routing_key }) = bindings.remove("q") else { panic!("{binding}") };
+    let parsed = Binding::parse(binding).expect("a binding");
+    let Binding::Rabbitmq { exchange, routing_key } = parsed else { panic!("{binding}") };
     RabbitmqProducer::new(broker.clone(), exchange, routing_key, RetryDelays::default())
 }
 

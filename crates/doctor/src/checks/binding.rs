@@ -79,7 +79,7 @@ fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>
         Setting::Unknown => Some("https://sqs.amazonaws.com/0/unknown".to_owned()),
         Setting::Absent => None,
     };
-    let bound = Binding::from_env(names.iter().copied(), lookup);
+    let bound = Binding::from_env(names.iter().copied(), binding_variable, lookup);
     bound.map_err(|errors| errors.into_iter().map(|error| (error.variable, error.reason)).collect())
 }
 

@@ -94,9 +94,7 @@ fn has_queue(topology: &Topology, name: &str) -> bool {
 
 /// Returns what the variable binds, if it is an exchange.
 fn exchange(function: &Function, variable: &str) -> Option<(String, RoutingKey)> {
-    let value = function.variable(variable).known()?;
-    let bound = Binding::from_env(std::iter::once("q"), |_| Some(value.clone())).ok()?.remove("q")?;
-    match bound {
+    match Binding::parse(&function.variable(variable).known()?).ok()? {
         Binding::Rabbitmq { exchange, routing_key } => Some((exchange, routing_key)),
         Binding::Sqs { .. } => None,
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lapin::message::Delivery as Received;
 use lapin::types::{AMQPValue, FieldTable};
+use sluicegate_topology::RECEIVE_COUNT;
 
 use super::event;
 
@@ -13,8 +14,6 @@ use super::event;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// Receives before the message was published here, as the consumer runtime counts them when it republishes.
-const RECEIVE_COUNT_HEADER: &str = "sluicegate-receive-count";
 /// Earlier deliveries by a quorum queue.
 const DELIVERY_COUNT_HEADER: &str = "x-delivery-count";
 
@@ -46,7 +45,7 @@ impl Delivery {
 /// Returns the receive count as the consumer runtime counts it: its header plus the deliveries from this queue.
 fn receive_count(headers: Option<&FieldTable>, redelivered: bool) -> u32 {
     let header = |name: &str| headers?.inner().get(name).and_then(number);
-    let before = header(RECEIVE_COUNT_HEADER).unwrap_or(0);
+    let before = header(RECEIVE_COUNT).unwrap_or(0);
     let here = header(DELIVERY_COUNT_HEADER).unwrap_or_else(|| u32::from(redelivered));
     before.saturating_add(here).saturating_add(1)
 }
@@ -161,7 +160,7 @@ mod tests {
             }
             assert_eq!(receive_count(Some(&table), redelivered), expected, "{headers:?}");
         };
-        let (ours, theirs) = (RECEIVE_COUNT_HEADER, DELIVERY_COUNT_HEADER);
+        let (ours, theirs) = (RECEIVE_COUNT, DELIVERY_COUNT_HEADER);
         assert_eq!((receive_count(None, false), receive_count(None, true)), (1, 2));
         check(&[], false, 1);
         check(&[(ours, AMQPValue::LongUInt(3))], false, 4);

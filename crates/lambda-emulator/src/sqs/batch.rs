@@ -99,7 +99,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
                 Ok(_) => WINDOW_PAUSE,
                 Err(error) => {
                     backoff.failed();
-                    tracing::warn!(queue = &*self.names.0, %error, "cannot receive messages");
+                    tracing::warn!(queue = &*self.names.queue, %error, "cannot receive messages");
                     backoff.pause()
                 }
             };
@@ -120,7 +120,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
             let delivery = match Delivery::new(message, &self.spec.queue_arn, now) {
                 Ok(delivery) => delivery,
                 Err(error) => {
-                    tracing::warn!(queue = &*self.names.0, %error, "the queue service sent a malformed message");
+                    tracing::warn!(queue = &*self.names.queue, %error, "the queue service sent a malformed message");
                     continue;
                 }
             };

@@ -8,12 +8,12 @@ use super::polled_queue::{PolledQueue, SqsApi};
 use super::record::Delivery;
 use super::spec::SqsMappingSpec;
 use crate::filter::Filters;
-use crate::mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
+use crate::mapping::{Invoke, MappedMessage, MappingEvent, MappingNames, MappingObserver};
 
 /// The shared state of a mapping's pollers.
 pub(super) struct Shared<Q, I> {
     pub(super) spec: SqsMappingSpec,
-    pub(super) names: (Arc<str>, Arc<str>),
+    pub(super) names: MappingNames,
     pub(super) filters: Filters,
     pub(super) queue: PolledQueue<Q>,
     pub(super) function: I,
@@ -35,13 +35,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     }
 
     pub(super) fn message(&self, delivery: &Delivery) -> MappedMessage {
-        MappedMessage {
-            queue: Arc::clone(&self.names.0),
-            function: Arc::clone(&self.names.1),
-            message_id: Arc::clone(&delivery.message_id),
-            body: Arc::clone(&delivery.body),
-            receive_count: delivery.receive_count,
-        }
+        self.names.message(&delivery.message_id, &delivery.body, delivery.receive_count)
     }
 
     pub(super) fn report(&self, event: &MappingEvent) {
