@@ -20,6 +20,7 @@ const NAMED: &str = "  IngressRole: { Type: AWS::IAM::Role }
 
 /// The parameters and conditions of [`NAMED`].
 const NAMED_PARAMETERS: &str = "\
+Mappings: { VisibilityTimeout: { '30': { Seconds: 180 } } }
 Conditions:
   Monitors: !Equals [a, a]
   IsGivenAlarmTopic: !Equals [!Ref AlarmTopicArn, a]
@@ -29,7 +30,6 @@ Parameters:
   ConsumerConcurrency: { Type: Number, Default: 10 }
   AlarmTopicArn: { Type: String, Default: '' }
   RabbitmqEngineVersion: { Type: String, Default: '4.2' }
-Mappings: { VisibilityTimeout: { '30': { Seconds: 180 } } }
 ";
 
 #[test]
