@@ -67,6 +67,10 @@ enum What {
 
 /// Add a route: its operation in the contract, its event in the template, and its queue if that is new
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  sluicegate add route 'POST /invoices' --type invoice.submitted --queue invoices --scope invoices.write
+  sluicegate add handler invoice.submitted")]
 struct RouteArguments {
     /// Method and path in one argument: 'POST /invoices'
     #[arg(value_name = "METHOD /path", value_parser = RouteName::parse)]
@@ -236,9 +240,15 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
         }
     }
     check(&mut project)?;
-    let module = names::snake(event_type);
-    if !event_type.contains('{') && project.optional(&handler_path(&module))?.is_none() {
-        notes.push(format!("next: `sluicegate add handler {event_type}`"));
+    // Of a type with values of the request, a handler takes the prefix.
+    let handled = match event_type.split_once('{') {
+        None => Some(event_type.clone()),
+        Some((prefix, _)) => prefix.strip_suffix('.').map(|prefix| format!("{prefix}.*")),
+    };
+    if let Some(handled) = handled.filter(|handled| names::handled_type(handled).is_ok())
+        && project.optional(&handler_path(&names::snake(&handled)))?.is_none()
+    {
+        notes.push(format!("next: `sluicegate add handler '{handled}'`"));
     }
     Ok(Ready { project, notes, unchanged: format!("{name} is there") })
 }

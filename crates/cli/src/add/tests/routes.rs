@@ -183,6 +183,21 @@ fn a_group_is_a_required_text_of_the_payload_or_a_parameter_of_the_path() {
 }
 
 #[test]
+fn the_next_step_is_the_handler_unless_it_is_there() {
+    let project = Project::new(&files::project());
+    for (event_type, next) in [
+        ("a.thing", "next: `sluicegate add handler 'a.thing'`"),
+        ("github.{header.x-github-event}", "next: `sluicegate add handler 'github.*'`"),
+    ] {
+        let add = format!("add route 'POST /in' --type {event_type} --queue orders --auth github");
+        assert!(project.succeed(&add).contains(next), "{event_type}");
+        project.succeed(&format!("add handler {}", event_type.replace("{header.x-github-event}", "*")));
+        assert!(!project.succeed(&add).contains("next"), "{event_type}");
+        project.succeed("remove route 'POST /in'");
+    }
+}
+
+#[test]
 fn a_route_on_an_existing_queue_leaves_the_queue_alone() {
     let changed = check_there_and_back(
         &files::project(),
