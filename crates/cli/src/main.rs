@@ -1,74 +1,7 @@
-//! The `sluicegate` command, one file for each subcommand. Exit codes: 0 success, 1 failure, 2 a wrong command line.
-
-#![allow(rustdoc::broken_intra_doc_links, reason = "the doc comments of arguments are help texts, not Markdown")]
-
-#[cfg(feature = "aws")]
-mod aws;
-mod check;
-#[cfg(feature = "aws")]
-mod dlq;
-#[cfg(feature = "aws")]
-mod doctor;
-mod input;
-mod local;
-mod output;
-mod paths;
-mod rabbitmq;
-mod send;
-mod sync;
-mod topology;
+//! The `sluicegate` command.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-/// Signed HTTPS in, durable queue out, nothing lost in between.
-#[derive(Parser)]
-#[command(name = "sluicegate", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Local(local::Arguments),
-    Check(check::Arguments),
-    Send(send::Arguments),
-    Sync(sync::Arguments),
-    Topology(topology::Arguments),
-    #[cfg(feature = "aws")]
-    Dlq(dlq::Arguments),
-    #[cfg(feature = "aws")]
-    Doctor(doctor::Arguments),
-}
-
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Local(arguments) => local::run(arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Send(arguments) => send::run(&arguments),
-        Command::Sync(arguments) => sync::run(&arguments),
-        Command::Topology(arguments) => topology::run(&arguments),
-        #[cfg(feature = "aws")]
-        Command::Dlq(arguments) => dlq::run(&arguments),
-        #[cfg(feature = "aws")]
-        Command::Doctor(arguments) => doctor::run(&arguments),
-    }
-}
-
-/// Prints the error and returns the exit code of a failure.
-fn fail(reason: impl std::fmt::Display) -> ExitCode {
-    eprintln!("error: {reason}");
-    ExitCode::FAILURE
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
-    }
+    sluicegate_cli::run()
 }
