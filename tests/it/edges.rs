@@ -31,7 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lambda-emulator", &["sqs-emulator", "topology"]),
     ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
-    ("cli", &["contract", "dlq", "doctor", "envelope", "local", "queue", "sam", "topology", "webhook", "yaml"]),
+    // Of batch and ingress it has only the features, so that their dependencies are compiled once.
+    ("cli", &["batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam", "topology", "webhook", "yaml"]),
     ("tests", &["*"]),
 ];
 

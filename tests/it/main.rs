@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod e2e;
 mod edges;
+mod features;
 mod ingress;
 mod metrics;
 mod proof;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, secrets};
+use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{fail, input, paths};
@@ -131,8 +131,21 @@ fn options(arguments: Arguments) -> Options {
         watch: true,
         parameters: BTreeMap::from_iter(arguments.parameters),
         environment: environment.collect(),
+        command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }
+}
+
+/// Returns the package that `cargo run` started. Cargo names it in the environment, but not its features: they are known
+/// of the package of this crate, and another's are its default ones.
+fn command_package() -> Option<CommandPackage> {
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;
+    let is_this = std::env::var_os("CARGO_PKG_NAME")? == env!("CARGO_PKG_NAME");
+    Some(CommandPackage {
+        manifest: PathBuf::from(folder).join("Cargo.toml"),
+        default_features: !is_this || cfg!(feature = "aws"),
+        features: if is_this && cfg!(feature = "functions") { vec!["functions".to_owned()] } else { Vec::new() },
+    })
 }
 
 fn print_ready(terminal: &Terminal, stack: &Stack, remote: bool, took: Duration) {

@@ -1,25 +1,21 @@
-//! Cargo builds of the functions, and the detection of changed sources.
+//! Cargo builds of the functions.
 //!
 //! Cargo's progress and diagnostics go to the terminal unchanged; the paths of the executables come from its JSON
 //! messages.
+
+mod workspace;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
 use tokio::process::Command;
 
-/// Pause between two scans of the sources.
-pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(500);
-
-/// File extensions of sources; `openapi.yaml` is compiled in.
-const SOURCE_EXTENSIONS: [&str; 4] = ["rs", "toml", "yaml", "yml"];
-/// Depth limit of a scan.
-const SOURCE_DEPTH_MAX: usize = 12;
+pub use workspace::CommandPackage;
+use workspace::Workspace;
 
 /// The failure of a build.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +54,7 @@ pub enum BuildError {
 /// # Errors
 /// Cargo does not start or cannot read the manifest, or the package does not have exactly one binary.
 pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
-    let mut command = cargo(folder);
-    command.args(["metadata", "--no-deps", "--format-version", "1"]);
-    let output = run(command).await?;
-    let manifest = folder.join("Cargo.toml").canonicalize().unwrap_or_default();
-    let mut binaries = binaries_of(&output, &manifest);
+    let mut binaries = Workspace::read(folder).await?.binaries();
     match (binaries.pop(), binaries.is_empty()) {
         (Some(binary), true) => Ok(binary),
         (last, _) => {
@@ -70,30 +62,6 @@ pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
             Err(BuildError::Ambiguous { folder: folder.to_owned(), binaries })
         }
     }
-}
-
-/// Reads from `cargo metadata` the binaries of the package with this manifest, or of all packages if none has it.
-fn binaries_of(metadata: &[u8], manifest: &Path) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        packages: Vec<Package>,
-    }
-    #[derive(Deserialize)]
-    struct Package {
-        manifest_path: PathBuf,
-        targets: Vec<Target>,
-    }
-    #[derive(Deserialize)]
-    struct Target {
-        name: String,
-        kind: Vec<String>,
-    }
-    let Ok(Metadata { mut packages }) = serde_json::from_slice(metadata) else { return Vec::new() };
-    if packages.iter().any(|package| package.manifest_path == manifest) {
-        packages.retain(|package| package.manifest_path == manifest);
-    }
-    let targets = packages.into_iter().flat_map(|package| package.targets);
-    targets.filter(|target| target.kind.iter().any(|kind| kind == "bin")).map(|target| target.name).collect()
 }
 
 /// A built binary.
@@ -107,14 +75,23 @@ pub struct Executable {
 
 /// Builds the named binaries in `folder`; returns the executables by name.
 ///
+/// A build with optimisation is the one that is deployed: in the folder alone, without the running command.
+///
 /// # Errors
 /// Cargo does not start or fails, or a name is not a binary.
-pub async fn build(folder: &Path, names: &[String], release: bool) -> Result<BTreeMap<String, Executable>, BuildError> {
+pub async fn build(
+    folder: &Path,
+    names: &[String],
+    release: bool,
+    running: Option<&CommandPackage>,
+) -> Result<BTreeMap<String, Executable>, BuildError> {
     let mut command = cargo(folder);
     command.arg("build").arg("--message-format=json-render-diagnostics");
     command.args(names.iter().flat_map(|name| ["--bin", name]));
-    if release {
-        command.arg("--release");
+    match running {
+        _ if release => drop(command.arg("--release")),
+        Some(running) => drop(command.args(Workspace::read(folder).await?.selection(names, running))),
+        None => {}
     }
     let built = executables(&run(command).await?);
     let found = names.iter().map(|name| match built.get(name) {
@@ -171,50 +148,6 @@ fn executables(messages: &[u8]) -> BTreeMap<String, Executable> {
     built.collect()
 }
 
-/// Returns the folder whose sources a build in `folder` may use: its cargo workspace, or the folder itself without one.
-#[must_use]
-pub(crate) fn root(folder: &Path) -> PathBuf {
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let is_root = |folder: &&Path| {
-        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
-        manifest.lines().any(|line| line.trim() == "[workspace]")
-    };
-    absolute.ancestors().find(is_root).map_or_else(|| folder.to_owned(), Path::to_owned)
-}
-
-/// The newest change among the sources under a folder, and their number, which a deletion changes.
-pub(crate) type Fingerprint = (Option<SystemTime>, usize);
-
-/// Scans every source under `folder`, except build output and hidden folders.
-pub(crate) fn fingerprint(folder: &Path) -> Fingerprint {
-    let mut found = (None, 0);
-    visit(folder, 0, &mut found);
-    found
-}
-
-fn visit(folder: &Path, depth: usize, found: &mut Fingerprint) {
-    // An unreadable folder is skipped: cargo reports it.
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if kind.is_dir() {
-            let skipped = name.starts_with('.') || name == "target" || name == "node_modules";
-            if !skipped && depth < SOURCE_DEPTH_MAX {
-                visit(&path, depth + 1, found);
-            }
-        } else if path.extension().is_some_and(|kind| SOURCE_EXTENSIONS.iter().any(|known| kind == *known)) {
-            let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            *found = (found.0.max(changed), found.1 + 1);
-        }
-    }
-}
-
-/// Returns the time a file was written.
-pub(crate) fn written(binary: &Path) -> Option<SystemTime> {
-    std::fs::metadata(binary).and_then(|metadata| metadata.modified()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,23 +161,6 @@ not JSON
 "#;
         let ingress = Executable { path: PathBuf::from("/t/ingress"), package: "p".to_owned() };
         assert_eq!(executables(messages), BTreeMap::from([("ingress".to_owned(), ingress)]));
-    }
-
-    #[test]
-    fn the_only_binary_of_the_package_or_workspace_is_run() {
-        let metadata = br#"{"packages":[
-            {"manifest_path":"/w/a/Cargo.toml","targets":[{"name":"a","kind":["lib"]},{"name":"handler","kind":["bin"]}]},
-            {"manifest_path":"/w/b/Cargo.toml","targets":[{"name":"one","kind":["bin"]},{"name":"two","kind":["bin"]}]},
-            {"manifest_path":"/w/c/Cargo.toml","targets":[{"name":"c","kind":["lib"]},{"name":"t","kind":["test"]}]}]}"#;
-        for (manifest, expected) in [
-            ("/w/a/Cargo.toml", &["handler"][..]),
-            ("/w/b/Cargo.toml", &["one", "two"]),
-            ("/w/c/Cargo.toml", &[]),
-            ("/w/Cargo.toml", &["handler", "one", "two"]),
-        ] {
-            assert_eq!(binaries_of(metadata, Path::new(manifest)), expected, "{manifest}");
-        }
-        assert!(binaries_of(b"not JSON", Path::new("/w/a/Cargo.toml")).is_empty());
     }
 
     #[tokio::test]
@@ -269,43 +185,5 @@ not JSON
         check("orders", &["src/bin/handler.rs"], Ok("handler")).await;
         check("orders", &["src/bin/a.rs", "src/bin/b.rs"], Err("several binaries (a, b)")).await;
         check("orders", &["src/lib.rs"], Err("no package with a binary; name one with Metadata")).await;
-    }
-
-    #[test]
-    fn a_build_uses_the_sources_of_its_whole_workspace() {
-        let folder = tempfile::tempdir().unwrap();
-        let member = folder.path().join("functions/one");
-        std::fs::create_dir_all(&member).unwrap();
-        std::fs::write(member.join("Cargo.toml"), "[package]\nname = \"one\"\n").unwrap();
-        assert_eq!(root(&member), member, "no workspace");
-        std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = []\n").unwrap();
-        assert_eq!(root(&member), folder.path());
-        assert_eq!(root(folder.path()), folder.path());
-    }
-
-    #[test]
-    fn a_change_an_addition_and_a_deletion_change_the_fingerprint() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, age_s: u64| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, "x").unwrap();
-            let file = std::fs::File::options().write(true).open(&path).unwrap();
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000 - age_s)).unwrap();
-        };
-        let look = || fingerprint(folder.path());
-        write("src/lib.rs", 100);
-        let first = look();
-        write("target/debug/x.rs", 0);
-        write(".git/x.rs", 0);
-        write("notes.txt", 0);
-        assert_eq!(look(), first, "a file that is not a source changes nothing");
-        write("src/lib.rs", 50);
-        let changed = look();
-        assert_ne!(changed, first);
-        write("openapi.yaml", 200);
-        assert_ne!(look(), changed);
-        std::fs::remove_file(folder.path().join("openapi.yaml")).unwrap();
-        assert_eq!(look(), changed);
     }
 }

@@ -27,6 +27,7 @@
 //!     watch: true,
 //!     parameters: BTreeMap::new(),
 //!     environment: BTreeMap::new(),
+//!     command: None,
 //!     terminal: Terminal::new(Arc::new(|line| println!("{line}")), false),
 //! };
 //! let stack = Stack::start(options).await?;
@@ -44,6 +45,7 @@ mod journal;
 mod metrics;
 mod rabbitmq;
 pub mod secrets;
+mod sources;
 mod stack;
 mod terminal;
 

@@ -31,12 +31,12 @@ pub use ports::Addresses;
 
 use crate::{
     admin::{self, Admin, Health},
-    aws, cargo_build,
+    aws,
     gateway::{self, Integration, Patience, RouteTable},
     journal::Journal,
     metrics::Metrics,
     rabbitmq::{PlannedBroker, read_topology},
-    secrets,
+    secrets, sources,
     terminal::Terminal,
 };
 use ports::Ports;
@@ -144,9 +144,8 @@ impl Stack {
             tasks.spawn(serve("aws", terminal.clone(), server));
         }
 
-        let sources = functions::folders(&options.template, &plan.functions).into_keys();
-        let seen =
-            sources.map(|folder| (folder.clone(), cargo_build::fingerprint(&cargo_build::root(&folder)))).collect();
+        let folders = functions::folders(&options.template, &plan.functions).into_keys();
+        let seen = folders.map(|folder| (folder.clone(), sources::fingerprint(&sources::root(&folder)))).collect();
         let starting = async {
             match broker {
                 Some(broker) => rabbitmq::start(broker, topology.as_ref(), &terminal, &journal).await.map(Some),

@@ -24,8 +24,9 @@ pub(super) struct Running {
 impl Running {
     /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
-        let built =
-            cargo_build::build(&root().join(folder), &[binary.to_owned()], false).await.expect("the workspace builds");
+        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, None)
+            .await
+            .expect("the workspace builds");
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let spec = FunctionSpec {
             name: name.to_owned(),

@@ -43,7 +43,7 @@ pub(super) async fn build(
     let mut package_of: BTreeMap<PathBuf, String> = BTreeMap::new();
     for (folder, names) in folders(&options.template, functions) {
         options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
-        let built = cargo_build::build(&folder, &names, options.release).await?;
+        let built = cargo_build::build(&folder, &names, options.release, options.command.as_ref()).await?;
         for Executable { path, package } in built.values() {
             if package_of.insert(path.clone(), package.clone()).is_some_and(|other| other != *package) {
                 return Err(BuildError::SamePath { path: path.clone() }.into());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::{rabbitmq::BrokerChoice, terminal::Terminal};
+use crate::{cargo_build::CommandPackage, rabbitmq::BrokerChoice, terminal::Terminal};
 
 /// The template to run, and how.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub struct Options {
     pub parameters: BTreeMap<String, String>,
     /// Values for variables that the functions declare; usually the caller's environment.
     pub environment: BTreeMap<String, String>,
+    /// The package of the running command, if `cargo run` started it.
+    pub command: Option<CommandPackage>,
     /// The terminal to print to.
     pub terminal: Terminal,
 }

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use sluicegate_lambda_emulator::Function;
@@ -18,8 +18,12 @@ use super::{
 };
 use crate::{
     admin::Health,
-    cargo_build::{self, Fingerprint, WATCH_INTERVAL},
+    cargo_build,
+    sources::{self, Fingerprint},
 };
+
+/// Pause between two scans of the sources.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Watches until aborted. `seen` holds the fingerprints from before the first build, so that no change is missed.
 pub(super) async fn watch(
@@ -32,21 +36,21 @@ pub(super) async fn watch(
 ) {
     let terminal = &options.terminal;
     let folders = folders(&options.template, &plans);
-    let mut template = cargo_build::written(&options.template);
+    let mut template = sources::written(&options.template);
     let mut running: BTreeMap<&str, Option<SystemTime>> = BTreeMap::new();
     for plan in &plans {
-        running.insert(&plan.name, executables.get(&plan.name).and_then(|path| cargo_build::written(path)));
+        running.insert(&plan.name, executables.get(&plan.name).and_then(|path| sources::written(path)));
     }
     loop {
         sleep(WATCH_INTERVAL).await;
         let mut rebuilt = false;
         for (folder, names) in &folders {
-            let now = look(&cargo_build::root(folder)).await;
+            let now = look(&sources::root(folder)).await;
             if seen.insert(folder.clone(), now) == Some(now) {
                 continue;
             }
             terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
-            match cargo_build::build(folder, names, options.release).await {
+            match cargo_build::build(folder, names, options.release, options.command.as_ref()).await {
                 Ok(built) => {
                     executables.extend(of_functions(&options.template, &plans, folder, &built));
                     rebuilt = true;
@@ -54,8 +58,8 @@ pub(super) async fn watch(
                 Err(error) => terminal.error(format_args!("{error}; the old functions keep running")),
             }
         }
-        if cargo_build::written(&options.template) != template {
-            template = cargo_build::written(&options.template);
+        if sources::written(&options.template) != template {
+            template = sources::written(&options.template);
             terminal.warn(format_args!("{} changed: restart to use it", options.template.display()));
         }
         if !rebuilt {
@@ -65,7 +69,7 @@ pub(super) async fn watch(
             let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
                 continue;
             };
-            let written = cargo_build::written(binary);
+            let written = sources::written(binary);
             if running.insert(&plan.name, written) != Some(written) {
                 restart(&options, &health, function, binary).await;
             }
@@ -89,5 +93,5 @@ async fn restart(options: &Options, health: &Health, function: &Function, binary
 
 async fn look(folder: &Path) -> Fingerprint {
     let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || cargo_build::fingerprint(&folder)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || sources::fingerprint(&folder)).await.unwrap_or_default()
 }

@@ -1,0 +1,116 @@
+//! The `sluicegate` command as a library, one file for each subcommand.
+//!
+//! A project that pins the command in its own lock file has a package with this main:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     sluicegate_cli::run()
+//! }
+//! ```
+//!
+//! ```toml
+//! [package]
+//! name = "sluicegate"
+//!
+//! [dependencies]
+//! sluicegate-cli = { version = "0.1", default-features = false, features = ["functions"] }
+//! ```
+//!
+//! and in `.cargo/config.toml` the alias `local = "run --package sluicegate --bin sluicegate -- local"`.
+//!
+//! The exit code is 0 on success, 1 on failure and 2 for a wrong command line.
+//!
+//! Features:
+//! - `aws` (default): the commands that speak to AWS. The AWS SDK takes most of the build.
+//! - `functions`: no code. The command is compiled with the dependencies and features of functions, so that a build of
+//!   functions in the same workspace finds their dependencies compiled.
+
+#![allow(rustdoc::broken_intra_doc_links, reason = "the doc comments of arguments are help texts, not Markdown")]
+
+mod add;
+#[cfg(feature = "aws")]
+mod aws;
+mod check;
+#[cfg(feature = "aws")]
+mod dlq;
+#[cfg(feature = "aws")]
+mod doctor;
+mod edit;
+mod input;
+mod local;
+mod output;
+mod paths;
+mod rabbitmq;
+mod remove;
+#[cfg(feature = "aws")]
+mod secrets;
+mod send;
+mod sync;
+#[cfg(feature = "aws")]
+mod text;
+mod topology;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Signed HTTPS in, durable queue out, nothing lost in between.
+#[derive(Parser)]
+#[command(name = "sluicegate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Local(local::Arguments),
+    Add(add::Arguments),
+    Remove(remove::Arguments),
+    Check(check::Arguments),
+    Send(send::Arguments),
+    Sync(sync::Arguments),
+    Topology(topology::Arguments),
+    #[cfg(feature = "aws")]
+    Dlq(dlq::Arguments),
+    #[cfg(feature = "aws")]
+    Doctor(doctor::Arguments),
+    #[cfg(feature = "aws")]
+    Secrets(secrets::Arguments),
+}
+
+/// Runs the command line of this process and returns its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Local(arguments) => local::run(arguments),
+        Command::Add(arguments) => add::run(&arguments),
+        Command::Remove(arguments) => remove::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Sync(arguments) => sync::run(&arguments),
+        Command::Topology(arguments) => topology::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Dlq(arguments) => dlq::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Secrets(arguments) => secrets::run(&arguments),
+    }
+}
+
+/// Prints the error and returns the exit code of a failure.
+fn fail(reason: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,193 @@
+//! The packages of a cargo workspace, and which of them a build selects.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{BuildError, cargo, run};
+
+/// The package of the running command, as `cargo run` names it. A build selects it beside the functions of the same
+/// workspace.
+///
+/// Cargo resolves the features of dependencies over all packages of a build. With the command among them, the
+/// functions find its dependencies compiled. Its own code is not compiled again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandPackage {
+    /// Its `Cargo.toml`.
+    pub manifest: PathBuf,
+    /// Whether it was built with its default features.
+    pub default_features: bool,
+    /// The other features that it was built with.
+    pub features: Vec<String>,
+}
+
+/// The workspace that a folder belongs to.
+pub(super) struct Workspace {
+    packages: Vec<Package>,
+    /// The manifest of the package in the folder, if there is one.
+    manifest: PathBuf,
+}
+
+/// A member of a workspace.
+struct Package {
+    /// Cargo's id, which `--package` accepts.
+    id: String,
+    name: String,
+    manifest: PathBuf,
+    binaries: Vec<String>,
+    has_default_features: bool,
+}
+
+impl Workspace {
+    /// Reads the workspace of `folder` from `cargo metadata`.
+    ///
+    /// # Errors
+    /// Cargo does not start or cannot read the manifests.
+    pub(super) async fn read(folder: &Path) -> Result<Self, BuildError> {
+        let mut command = cargo(folder);
+        command.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let output = run(command).await?;
+        let manifest = folder.join("Cargo.toml").canonicalize().unwrap_or_default();
+        Ok(Self { packages: packages(&output), manifest })
+    }
+
+    /// Returns the package in the folder, or all packages if the folder has none.
+    fn selected(&self) -> impl Iterator<Item = &Package> {
+        let has_package = self.packages.iter().any(|package| package.manifest == self.manifest);
+        self.packages.iter().filter(move |package| !has_package || package.manifest == self.manifest)
+    }
+
+    /// Returns the binaries that a build in the folder may make.
+    pub(super) fn binaries(&self) -> Vec<String> {
+        self.selected().flat_map(|package| package.binaries.clone()).collect()
+    }
+
+    /// Returns the arguments that select the packages of `binaries` and `command`. There are none if the command is
+    /// of another workspace, or has a binary of the same name.
+    pub(super) fn selection(&self, binaries: &[String], command: &CommandPackage) -> Vec<String> {
+        let has_any = |package: &&Package| package.binaries.iter().any(|binary| binaries.contains(binary));
+        let functions: Vec<_> = self.selected().filter(has_any).collect();
+        let manifest = command.manifest.canonicalize().unwrap_or_else(|_| command.manifest.clone());
+        let Some(running) = self.packages.iter().find(|package| package.manifest == manifest && !has_any(package))
+        else {
+            return Vec::new();
+        };
+        if functions.is_empty() {
+            return Vec::new();
+        }
+        let packages = functions.iter().copied().chain([running]);
+        let mut arguments: Vec<_> = packages.flat_map(|package| ["--package".to_owned(), package.id.clone()]).collect();
+        let mut features: Vec<_> = command.features.iter().map(|name| format!("{}/{name}", running.name)).collect();
+        if !command.default_features {
+            // It is one switch for all packages.
+            arguments.push("--no-default-features".to_owned());
+            let with_default = functions.iter().filter(|package| package.has_default_features);
+            features.extend(with_default.map(|package| format!("{}/default", package.name)));
+        }
+        arguments.extend(features.into_iter().flat_map(|feature| ["--features".to_owned(), feature]));
+        arguments
+    }
+}
+
+/// Reads the packages from the output of `cargo metadata`.
+fn packages(metadata: &[u8]) -> Vec<Package> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Member>,
+    }
+    #[derive(Deserialize)]
+    struct Member {
+        id: String,
+        name: String,
+        manifest_path: PathBuf,
+        targets: Vec<Target>,
+        #[serde(default)]
+        features: std::collections::BTreeMap<String, Vec<String>>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+        kind: Vec<String>,
+    }
+    let Ok(Metadata { packages }) = serde_json::from_slice(metadata) else { return Vec::new() };
+    let package = |member: Member| {
+        let binaries = member.targets.into_iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+        Package {
+            id: member.id,
+            name: member.name,
+            manifest: member.manifest_path,
+            binaries: binaries.map(|target| target.name).collect(),
+            has_default_features: member.features.contains_key("default"),
+        }
+    };
+    packages.into_iter().map(package).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A package's `Cargo.toml` is below `/w`; its id is its name in parentheses.
+    fn metadata() -> Vec<u8> {
+        let package = |name: &str, features: Value, targets: &[(&str, &str)]| {
+            let targets: Vec<_> = targets.iter().map(|(name, kind)| json!({ "name": name, "kind": [kind] })).collect();
+            let (id, manifest) = (format!("({name})"), format!("/w/{name}/Cargo.toml"));
+            json!({ "id": id, "name": name, "manifest_path": manifest, "features": features, "targets": targets })
+        };
+        let packages = json!({ "packages": [
+            package("a", json!({}), &[("a", "lib"), ("handler", "bin")]),
+            package("b", json!({ "default": ["x"], "x": [] }), &[("one", "bin"), ("two", "bin")]),
+            package("c", json!({}), &[("c", "lib"), ("t", "test")]),
+            package("tool", json!({}), &[("tool", "bin")]),
+        ] });
+        packages.to_string().into_bytes()
+    }
+
+    fn workspace(manifest: &str) -> Workspace {
+        Workspace { packages: packages(&metadata()), manifest: manifest.into() }
+    }
+
+    #[test]
+    fn the_binaries_of_a_folder_are_those_of_its_package_or_workspace() {
+        for (manifest, expected) in [
+            ("/w/a/Cargo.toml", &["handler"][..]),
+            ("/w/b/Cargo.toml", &["one", "two"]),
+            ("/w/c/Cargo.toml", &[]),
+            ("/w/Cargo.toml", &["handler", "one", "two", "tool"]),
+        ] {
+            assert_eq!(workspace(manifest).binaries(), expected, "{manifest}");
+        }
+        assert!(packages(b"not JSON").is_empty());
+    }
+
+    #[test]
+    fn the_packages_of_the_functions_and_of_the_command_are_selected() {
+        let check = |manifest: &str, binaries: &[&str], command: (&str, bool, &[&str]), expected: &str| {
+            let (path, default_features, features) = command;
+            let features = features.iter().map(|&name| name.to_owned()).collect();
+            let command = CommandPackage { manifest: path.into(), default_features, features };
+            let binaries: Vec<_> = binaries.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(
+                workspace(manifest).selection(&binaries, &command).join(" "),
+                expected,
+                "{manifest} {command:?}"
+            );
+        };
+        let plain = ("/w/tool/Cargo.toml", true, &[][..]);
+        check("/w/a/Cargo.toml", &["handler"], plain, "--package (a) --package (tool)");
+        check("/w/b/Cargo.toml", &["one"], plain, "--package (b) --package (tool)");
+        check("/w/Cargo.toml", &["handler", "two"], plain, "--package (a) --package (b) --package (tool)");
+        let trimmed = ("/w/tool/Cargo.toml", false, &["functions"][..]);
+        let expected = "--package (a) --package (tool) --no-default-features --features tool/functions";
+        check("/w/a/Cargo.toml", &["handler"], trimmed, expected);
+        let expected =
+            "--package (b) --package (tool) --no-default-features --features tool/functions --features b/default";
+        check("/w/b/Cargo.toml", &["one"], trimmed, expected);
+        // Of another workspace; with a binary of the same name; a binary that does not exist.
+        check("/w/a/Cargo.toml", &["handler"], ("/elsewhere/Cargo.toml", true, &[]), "");
+        check("/w/Cargo.toml", &["tool"], plain, "");
+        check("/w/a/Cargo.toml", &["wrong"], plain, "");
+    }
+}

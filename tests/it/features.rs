@@ -1,0 +1,75 @@
+//! The features of `cargo local`: the functions find their dependencies compiled.
+//!
+//! Cargo compiles a dependency once for each set of features. `cargo local` builds the command first, then the
+//! functions with the command selected beside them. Here `cargo tree` lists the features of both builds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::{cargo, root};
+
+/// The names and versions of packages, and the sets of features each is compiled with.
+type Compiled = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn the_functions_find_their_dependencies_compiled() {
+    let command = command();
+    let built = compiled(&command);
+    for (function, with_other_features) in [
+        ("ingress", &[][..]),
+        ("consumer", &[]),
+        // The code of the broker. The packages of third parties are those of the command.
+        ("rabbitmq", &["sluicegate-batch", "sluicegate-ingress", "sluicegate-queue"]),
+    ] {
+        let selection = [&["--package".to_owned(), function.to_owned()][..], &command].concat();
+        let again = compiled_again(&built, &compiled(&selection));
+        let names: Vec<_> = again.iter().filter_map(|package| package.split(' ').next()).collect();
+        assert_eq!(names, with_other_features, "{function}: {again:#?}");
+    }
+}
+
+#[test]
+fn without_its_feature_the_command_would_be_compiled_with_other_features() {
+    let bare = ["--package", "sluicegate-cli", "--no-default-features"].map(str::to_owned);
+    let both = [&bare[..], &["--package".to_owned(), "ingress".to_owned()]].concat();
+    let again = compiled_again(&compiled(&bare), &compiled(&both));
+    assert!(again.iter().any(|package| package.starts_with("tokio ")), "{again:#?}");
+}
+
+/// Returns the packages that both have, and `then` with a set of features that `first` does not have.
+fn compiled_again(first: &Compiled, then: &Compiled) -> Vec<String> {
+    let both = then.iter().filter_map(|(package, sets)| Some((package, first.get(package)?, sets)));
+    let again = both.filter(|(_, first, then)| !then.is_subset(first));
+    again.map(|(package, first, then)| format!("{package}: {then:?}, not {first:?}")).collect()
+}
+
+/// Returns the arguments of the alias `cargo local` that select packages and features.
+fn command() -> Vec<String> {
+    let config = std::fs::read_to_string(root().join(".cargo/config.toml")).expect("the aliases");
+    let alias = config.lines().find_map(|line| line.strip_prefix("local = \"run ")).expect("the alias `local`");
+    let arguments = alias.split(" -- ").next().expect("arguments").replace("--bin sluicegate ", "");
+    arguments.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Returns the target that the compiler runs on.
+fn host() -> String {
+    let mut rustc = std::process::Command::new("rustc");
+    let output = rustc.current_dir(root()).args(["--print", "host-tuple"]).output().expect("rustc runs");
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+/// Returns what a build of `selection` compiles.
+fn compiled(selection: &[String]) -> Compiled {
+    let mut tree = cargo();
+    tree.args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p} => {f}"]);
+    // Without a target, `cargo tree` shows a package once if host and target have it with the same features, and the
+    // packages below it once too.
+    tree.args(["--target", &host()]);
+    let output = tree.args(selection).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut compiled = Compiled::new();
+    for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+        let Some((package, features)) = line.trim_end_matches(" (*)").split_once(" => ") else { continue };
+        compiled.entry(package.to_owned()).or_default().insert(features.to_owned());
+    }
+    compiled
+}
