@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::config::{Credentials, Login};
+use super::config::Login;
+use crate::broker_url::Credentials;
 
 /// Longest wait for Secrets Manager, connection included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
