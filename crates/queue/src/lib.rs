@@ -35,6 +35,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 mod binding;
+pub mod broker_url;
 pub mod dead_letter;
 mod error;
 mod ordering;

@@ -17,6 +17,7 @@ mod secret;
 pub use lapin::{BasicProperties, types};
 
 pub use self::broker::{BODY_BYTES_MAX, Broker, Publication};
-pub use self::config::{BrokerConfig, BrokerConfigError, HEARTBEAT_S, HEARTBEAT_S_MAX};
+pub use self::config::{BrokerConfig, BrokerConfigError};
 pub use self::connection::Connection;
 pub use self::producer::RabbitmqProducer;
+pub use crate::broker_url::{HEARTBEAT_S, HEARTBEAT_S_MAX};

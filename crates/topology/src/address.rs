@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use lapin::uri::{AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use sluicegate_queue::broker_url::{BrokerUrl, HEARTBEAT_S, is_loopback};
 
-use crate::management::{Management, is_loopback};
+use crate::management::Management;
 
 /// RabbitMQ's management API listens this much above AMQP by convention: 5672 and 15672, 5671 and 15671
 /// (<https://www.rabbitmq.com/docs/networking#ports>).
@@ -48,25 +49,24 @@ impl Address {
     /// # Errors
     /// The URL is none of these.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
-        let rest = url.strip_prefix("amqp://").or_else(|| url.strip_prefix("amqps://"));
-        let rest = rest.ok_or_else(|| wrong("a broker's URL is amqp://HOST:PORT/VHOST or amqps://HOST:PORT/VHOST"))?;
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (user_info, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-        if host.is_empty() || host.starts_with(':') {
-            return Err(wrong("the broker's URL has no host"));
-        }
-        if host.starts_with('[') {
+        let BrokerUrl { tls, host, port, vhost, heartbeat_s, credentials } =
+            BrokerUrl::parse(url).map_err(|reason| wrong(format!("the broker's URL {reason}")))?;
+        if host.contains(':') {
             return Err(wrong("the broker's URL has an IPv6 address; give a name, or an IPv4 address"));
         }
-        let mut uri: AMQPUri = url.parse().map_err(|reason: String| wrong(format!("the broker's URL: {reason}")))?;
-        if uri.vhost.is_empty() {
-            uri.vhost = "/".into();
+        let credentials = credentials.map(|user| (user.username, user.password));
+        if credentials.as_ref().is_some_and(|(_, password)| password.is_empty()) {
+            return Err(wrong("the broker's URL has a username without a password"));
         }
-        let user = &uri.authority.userinfo;
-        let credentials = match user_info {
-            Some(text) if text.contains(':') => Some((user.username.clone(), user.password.clone())),
-            Some(_) => return Err(wrong("the broker's URL has a username without a password")),
-            None => None,
+        let uri = AMQPUri {
+            scheme: if tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+            authority: AMQPAuthority { userinfo: AMQPUserInfo::default(), host, port },
+            vhost,
+            // The default stays unwritten: queue reads a URI without one as the default.
+            query: AMQPQueryString {
+                heartbeat: (heartbeat_s != HEARTBEAT_S).then_some(heartbeat_s),
+                ..AMQPQueryString::default()
+            },
         };
         let management = derived(&uri).map_or(ManagementEndpoint::Disabled, ManagementEndpoint::Derived);
         Ok(Self { uri, credentials, management })

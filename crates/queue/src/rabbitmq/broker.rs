@@ -16,11 +16,12 @@ use lapin::{BasicProperties, ErrorKind};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::config::{BrokerConfig, Credentials, Login};
+use super::config::{BrokerConfig, Login};
 use super::connection::{self, CONNECT_TIMEOUT, CONNECTION_NAME, Connection};
 use super::pending_confirms::{ConfirmResult, PublishRequest};
 use super::publisher::{PROBE_TIMEOUT, Publisher};
 use super::{properties, secret};
+use crate::broker_url::Credentials;
 use crate::{SendError, chain};
 
 /// The largest accepted body, in bytes: the default limit of RabbitMQ 4 (3.13 takes 128 MiB)

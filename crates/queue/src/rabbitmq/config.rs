@@ -1,37 +1,20 @@
 //! Broker address and credentials, from the environment or given. `Debug` and error texts never contain the password.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
-use percent_encoding::percent_decode_str;
 
 use crate::aws::{self, SdkConfig};
+use crate::broker_url::{BrokerUrl, Credentials, HEARTBEAT_S, HEARTBEAT_S_MAX, is_loopback};
 use crate::queue_names::RetryDelays;
-
-/// Default seconds between heartbeats. A Network Load Balancer or a NAT gateway drops a connection after 350 s without
-/// traffic (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/update-idle-timeout.html>).
-pub const HEARTBEAT_S: u16 = 60;
-
-/// Longest accepted heartbeat, in seconds: two fit into 350 s.
-pub const HEARTBEAT_S_MAX: u16 = 170;
 
 /// The address of a broker, the credentials for it and its retry delays.
 #[derive(Clone)]
 pub struct BrokerConfig {
-    pub(crate) address: BrokerAddress,
+    /// Without the user, who is in `login`.
+    pub(crate) address: BrokerUrl,
     pub(crate) login: Login,
     pub(crate) retry_delays: RetryDelays,
-}
-
-/// The broker's URL without the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BrokerAddress {
-    pub(crate) tls: bool,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) vhost: String,
-    pub(crate) heartbeat_s: u16,
 }
 
 /// The origin of the credentials.
@@ -41,19 +24,6 @@ pub(crate) enum Login {
     Fixed(Credentials),
     /// A Secrets Manager secret contains them.
     Secret { arn: String, sdk: Box<SdkConfig>, endpoint: Option<String> },
-}
-
-/// A user name and a password. `Debug` shows neither.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    pub(crate) username: String,
-    pub(crate) password: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials")
-    }
 }
 
 impl fmt::Debug for BrokerConfig {
@@ -98,15 +68,18 @@ impl BrokerConfig {
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BrokerConfigError> {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let Some(url) = get("RABBITMQ_URL") else { return Ok(None) };
-        let (address, user) = parse(&url).map_err(BrokerConfigError::Url)?;
+        let mut address = BrokerUrl::parse(&url).map_err(BrokerConfigError::Url)?;
+        let user = address.credentials.take();
+        if user.is_none() && !address.tls && !is_loopback(&address.host) {
+            return Err(BrokerConfigError::Url(
+                "is not encrypted, which is for a loopback host, or a URL that holds the password itself",
+            ));
+        }
         let retry_delays =
             get("RABBITMQ_RETRY_DELAYS").map(|text| RetryDelays::parse(&text)).transpose()?.unwrap_or_default();
         let login = match (user, get("RABBITMQ_SECRET_ARN")) {
             (Some(credentials), _) => Login::Fixed(credentials),
             (None, None) => return Err(BrokerConfigError::NoCredentials),
-            (None, Some(_)) if !address.tls && !is_loopback(&address.host) => {
-                return Err(BrokerConfigError::Url("would send the secret's password in the clear"));
-            }
             (None, Some(arn)) => {
                 let endpoint = get("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| get("AWS_ENDPOINT_URL"));
                 Login::Secret { arn, sdk: Box::new(aws::sdk_config(&lookup)?), endpoint }
@@ -123,8 +96,9 @@ impl BrokerConfig {
         let AMQPAuthority { userinfo: user, host, port } = authority;
         let heartbeat_s = query.heartbeat.filter(|heartbeat| *heartbeat > 0).unwrap_or(HEARTBEAT_S);
         let tls = scheme == AMQPScheme::AMQPS;
+        let heartbeat_s = heartbeat_s.min(HEARTBEAT_S_MAX);
         Self {
-            address: BrokerAddress { tls, host, port, vhost, heartbeat_s: heartbeat_s.min(HEARTBEAT_S_MAX) },
+            address: BrokerUrl { tls, host, port, vhost, heartbeat_s, credentials: None },
             login: Login::Fixed(Credentials { username: user.username, password: user.password }),
             retry_delays: RetryDelays::default(),
         }
@@ -153,117 +127,9 @@ impl BrokerConfig {
     }
 }
 
-/// Parses the URL of a broker. The reason for a refusal contains no part of it.
-fn parse(url: &str) -> Result<(BrokerAddress, Option<Credentials>), &'static str> {
-    let (tls, rest) = match (url.strip_prefix("amqps://"), url.strip_prefix("amqp://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return Err("is neither amqps:// nor amqp://"),
-    };
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, vhost) = rest.split_once('/').unwrap_or((rest, ""));
-    let (user, host) = match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, authority),
-    };
-    let credentials = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-        Some((username, password)) => {
-            let credentials = Credentials { username: decode(username)?, password: decode(password)? };
-            if credentials.username.is_empty() {
-                return Err("has an empty user name");
-            }
-            Some(credentials)
-        }
-        None => None,
-    };
-    let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
-    };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("names no host");
-    }
-    let port = match port {
-        Some(port) => {
-            port.parse().ok().filter(|port| *port > 0).ok_or("has a port that is not a number from 1 to 65535")?
-        }
-        None if tls => 5671,
-        None => 5672,
-    };
-    if !tls && credentials.is_none() && !is_loopback(host) {
-        return Err("is not encrypted, which is for a loopback host, or a URL that holds the password itself");
-    }
-    let vhost = match decode(vhost)? {
-        // An endpoint that was copied with its final slash.
-        empty if empty.is_empty() => "/".to_owned(),
-        vhost => vhost,
-    };
-    let mut heartbeat_s = HEARTBEAT_S;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let Some(value) = pair.strip_prefix("heartbeat=") else { return Err("has a parameter other than heartbeat") };
-        let within = value.parse().ok().filter(|value| (1..=HEARTBEAT_S_MAX).contains(value));
-        heartbeat_s = within.ok_or("has a heartbeat that is not a number of seconds from 1 to 170")?;
-    }
-    Ok((BrokerAddress { tls, host: host.to_owned(), port, vhost, heartbeat_s }, credentials))
-}
-
-fn decode(text: &str) -> Result<String, &'static str> {
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| "is not percent-encoded UTF-8")?;
-    if decoded.len() > 255 { Err("has a part of more than 255 bytes") } else { Ok(decoded.into_owned()) }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    type Parsed<'a> = (&'a str, u16, &'a str, u16, Option<(&'a str, &'a str)>);
-
-    fn check(url: &str, expected: Result<Parsed<'_>, &str>) {
-        let parsed = parse(url);
-        let shown = parsed.as_ref().map_err(|reason| *reason).map(|(address, user)| {
-            let user = user.as_ref().map(|user| (user.username.as_str(), user.password.as_str()));
-            (address.host.as_str(), address.port, address.vhost.as_str(), address.heartbeat_s, user)
-        });
-        assert_eq!(shown, expected, "{url}");
-    }
-
-    #[test]
-    fn a_url_is_read() {
-        let host = "b-1.mq.eu-west-1.on.aws";
-        check("amqps://b-1.mq.eu-west-1.on.aws:5671", Ok((host, 5671, "/", 60, None)));
-        check("amqps://b-1.mq.eu-west-1.on.aws/", Ok((host, 5671, "/", 60, None)));
-        check("amqps://b-1.mq.eu-west-1.on.aws/orders?heartbeat=30", Ok((host, 5671, "orders", 30, None)));
-        check("amqp://localhost/%2Fa%20b", Ok(("localhost", 5672, "/a b", 60, None)));
-        check("amqp://[::1]:5000/v", Ok(("::1", 5000, "v", 60, None)));
-        check("amqp://a%40b:p%3A%2Fw@rabbit/v", Ok(("rabbit", 5672, "v", 60, Some(("a@b", "p:/w")))));
-    }
-
-    #[test]
-    fn a_mistake_is_reported_without_the_url() {
-        for (url, reason) in [
-            ("https://h", "is neither amqps:// nor amqp://"),
-            ("amqps://", "names no host"),
-            ("amqps://:5671/", "names no host"),
-            ("amqps://u:secret@/", "names no host"),
-            ("amqps://h:x", "has a port that is not a number from 1 to 65535"),
-            ("amqps://h:0", "has a port that is not a number from 1 to 65535"),
-            ("amqps://:secret@h", "has an empty user name"),
-            ("amqps://h/%FF", "is not percent-encoded UTF-8"),
-            ("amqps://h?heartbeat=0", "has a heartbeat that is not a number of seconds from 1 to 170"),
-            ("amqps://h?heartbeat=600", "has a heartbeat that is not a number of seconds from 1 to 170"),
-            ("amqps://h?channel_max=1", "has a parameter other than heartbeat"),
-            (
-                "amqp://rabbit",
-                "is not encrypted, which is for a loopback host, or a URL that holds the password itself",
-            ),
-        ] {
-            check(url, Err(reason));
-        }
-    }
 
     #[test]
     fn an_address_is_taken_with_a_heartbeat_that_keeps_it_alive() {
@@ -294,6 +160,15 @@ mod tests {
         let shown = shown.unwrap().unwrap();
         assert!(shown.contains("in the URL") && !shown.contains("pass-word") && !shown.contains("me\""), "{shown}");
         assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(BrokerConfigError::NoCredentials));
+        let reason = "is not encrypted, which is for a loopback host, or a URL that holds the password itself";
+        for arn in ["", "arn"] {
+            let lookup = |name: &str| match name {
+                "RABBITMQ_URL" => Some("amqp://rabbit".to_owned()),
+                "RABBITMQ_SECRET_ARN" => Some(arn.to_owned()),
+                _ => None,
+            };
+            assert_eq!(BrokerConfig::from_env(lookup).map(drop), Err(BrokerConfigError::Url(reason)));
+        }
         assert_eq!(
             with(&[("RABBITMQ_URL", "amqps://u:p@h"), ("RABBITMQ_RETRY_DELAYS", "5,1")]),
             Err(BrokerConfigError::RetryDelays(crate::queue_names::RetryDelaysError))

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::dispatcher::{self, Dispatch};
 
-use super::config::{BrokerAddress, Credentials};
+use crate::broker_url::{BrokerUrl, Credentials};
 
 /// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take
 /// milliseconds.
@@ -55,7 +55,7 @@ pub(crate) fn tls() -> io::Result<RustlsConnector> {
 impl Connection {
     /// Connects and logs in, within `limit`.
     pub(crate) async fn connect(
-        address: &BrokerAddress,
+        address: &BrokerUrl,
         credentials: Credentials,
         tls: Option<RustlsConnector>,
         name: &str,
@@ -203,7 +203,7 @@ fn silence() {
     mem::forget(dispatcher::set_default(&Dispatch::none()));
 }
 
-fn uri(address: &BrokerAddress, credentials: Credentials) -> AMQPUri {
+fn uri(address: &BrokerUrl, credentials: Credentials) -> AMQPUri {
     let userinfo = AMQPUserInfo { username: credentials.username, password: credentials.password };
     AMQPUri {
         scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },

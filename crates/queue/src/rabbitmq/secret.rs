@@ -7,7 +7,8 @@ use aws_sdk_secretsmanager::error::{DisplayErrorContext, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::Deserialize;
 
-use super::config::{Credentials, Login};
+use super::config::Login;
+use crate::broker_url::Credentials;
 
 /// Longest wait for Secrets Manager, connection included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
