@@ -4,6 +4,7 @@ mod admission;
 mod commands;
 mod kills;
 mod metrics;
+mod own_project;
 mod rabbitmq;
 mod retries;
 
