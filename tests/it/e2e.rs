@@ -5,6 +5,7 @@ mod commands;
 mod kills;
 mod metrics;
 mod nested;
+mod own_project;
 mod rabbitmq;
 mod retries;
 

@@ -32,7 +32,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
     // Of batch and ingress it has only the features, so that their dependencies are compiled once.
-    ("cli", &["batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam", "topology", "webhook", "yaml"]),
+    (
+        "cli",
+        &[
+            "batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam", "topology",
+            "webhook", "yaml",
+        ],
+    ),
     ("tests", &["*"]),
 ];
 

@@ -37,7 +37,7 @@ use std::time::{Duration, SystemTime};
 use lambda_runtime::{Context, LambdaEvent};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sluicegate_envelope::{EnvelopeBuildError, Envelope};
+use sluicegate_envelope::{Envelope, EnvelopeBuildError};
 use tokio::time::Instant;
 
 use crate::{BatchResponse, Delivery, Outcome, handlers};
@@ -77,7 +77,11 @@ pub fn json(event_type: &str, payload: impl Into<Vec<u8>>) -> Result<DeliveryBui
 ///
 /// # Errors
 /// The type or the media type cannot be an event's.
-pub fn bytes(event_type: &str, content_type: Option<&str>, payload: impl Into<Vec<u8>>) -> Result<DeliveryBuilder, EnvelopeBuildError> {
+pub fn bytes(
+    event_type: &str,
+    content_type: Option<&str>,
+    payload: impl Into<Vec<u8>>,
+) -> Result<DeliveryBuilder, EnvelopeBuildError> {
     Envelope::builder("test", "/test", event_type).payload(content_type, payload).build().map(delivery)
 }
 

@@ -136,8 +136,10 @@ fn options(arguments: Arguments) -> Options {
     }
 }
 
-/// Returns the package that `cargo run` started. Cargo names it in the environment, but not its features: they are known
-/// of the package of this crate, and another's are its default ones.
+/// Returns the package that `cargo run` started.
+///
+/// Cargo names it in the environment, but not its features: those of this crate are known, and a package that uses this
+/// crate is taken to have its default ones.
 fn command_package() -> Option<CommandPackage> {
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;
     let is_this = std::env::var_os("CARGO_PKG_NAME")? == env!("CARGO_PKG_NAME");

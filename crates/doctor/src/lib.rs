@@ -1,8 +1,37 @@
 //! Checks of a template or a deployed stack for what silently loses or delays messages.
 //!
 //! [`Inventory`] holds the resources, from a template's files or from a deployed stack ([`deployed`]); [`examine`]
-//! runs every check of [`checks()`] over them. A check is a pure function, reports nothing where a value is unknown,
-//! and has a reason, a fix and a reference. Nothing is changed.
+//! runs every check of [`checks()`] over them.
+//!
+//! ```
+//! use std::{collections::BTreeMap, path::Path};
+//!
+//! use sluicegate_doctor::{Inventory, Project, examine};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = std::env::temp_dir().join(format!("sluicegate-doctor-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let template = folder.join("template.yaml");
+//! # std::fs::write(&template, "Resources: { Orders: { Type: AWS::SQS::Queue } }")?;
+//! // template.yaml: a queue without a dead-letter queue.
+//! let inventory = Inventory::of_template(&template, &BTreeMap::new())?;
+//! let report = examine(&inventory, &Project::default());
+//! for finding in &report.findings {
+//!     println!("{} {}: {} {}", finding.severity, finding.resource, finding.what, finding.fix);
+//! }
+//! # assert!(report.findings.iter().any(|finding| finding.resource == "Orders"));
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the OpenAPI document and the RabbitMQ topology in [`Project`], the template is compared with them too.
+//!
+//! # Guarantees
+//!
+//! - A check is a pure function. It reports nothing where a value is unknown, such as one that only the cloud knows.
+//! - Every check has a reason, a fix and the page that documents the behaviour.
+//! - Nothing is changed: [`deployed`] only reads.
 
 mod checks;
 mod error;

@@ -1,7 +1,35 @@
-//! Signed HTTPS in, durable queue out: a 202 means that the broker has stored the message.
+//! The ingress of an AWS Lambda function: admits the HTTPS requests that an OpenAPI document describes onto a queue.
+//! A 202 means that the broker has stored the message.
+//!
+//! A function is its contract and a main:
+//!
+//! ```no_run
+//! # async fn run(contract: sluicegate_ingress::EmbeddedContract) -> std::process::ExitCode {
+//! // `contract` is `sluicegate_ingress::embedded_contract!()`.
+//! sluicegate_ingress::serve(contract).await
+//! # }
+//! ```
+//!
+//! Its `build.rs` is `sluicegate_contract::build("openapi.yaml")`: a fault in the document is a build error, and the
+//! function embeds the checked document. `QUEUE_<NAME>` in the environment says where a logical queue is, `SECRET_ARN`
+//! where the API keys and signing secrets are; [`serve()`] reports every configuration error at startup.
 //!
 //! [`Ingress::admit`] runs the stages in order. Each stage is a type, in a separate file, that only the previous stage
-//! can construct. [`testing`] has an ingress for tests of a contract.
+//! can construct: [`Arrival`], [`Routed`], [`Authenticated`], [`Validated`], then the envelope and its receipt.
+//! [`testing`] has an ingress for tests of a contract, without AWS.
+//!
+//! # Guarantees
+//!
+//! - A 202 needs the receipt of the broker. Otherwise the answer is a 503 with `Retry-After`, within the deadline.
+//! - Authentication is decided on the bytes that arrived, in constant time, before anything is parsed.
+//! - A refusal is an RFC 9457 problem with a stable [`Code`]; schema errors have the JSON pointer of each fault.
+//!   Answers and logs contain no payload, no secret and no internal detail.
+//! - The same request with the same idempotency key has the same message id.
+//! - The payload is enqueued byte for byte.
+//!
+//! # Features
+//!
+//! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");

@@ -36,6 +36,16 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Guarantees
+//!
+//! - The template and the binaries are those that are deployed. What is not run locally is named at the start.
+//! - Payload format, Runtime API, visibility, redrive, batches and partial batch responses follow AWS's rules;
+//!   `docs/local.md` lists service by service what is left out.
+//! - Every port is opened before any other work, so a conflict fails fast, and is closed with the [`Stack`]. No process
+//!   of a function outlives it.
+//! - With [`Options::watch`] a change of the sources rebuilds and restarts the functions; after a failed build the old
+//!   ones keep running.
 
 mod admin;
 mod aws;

@@ -7,48 +7,33 @@ mod concurrency;
 mod error;
 mod functions;
 mod options;
+mod planning;
 mod ports;
 mod provision;
 mod rabbitmq;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::StatusCode;
-use serde::Deserialize;
-use sluicegate_lambda_emulator::{Function, RemoteSqs, SqsClient, SqsMapping, SqsMappingSpec};
-use sluicegate_sam::{MappingPlan, Notice, Plan, REGION, Settings};
-use sqs_emulator::{Clock, Sqs, SqsConfig};
+use sluicegate_lambda_emulator::{Function, SqsMapping, SqsMappingSpec};
+use sluicegate_sam::{MappingPlan, Plan};
 use tokio::{net::TcpListener, task::JoinSet};
 
-pub(crate) use concurrency::concurrency_default;
 pub use concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN};
 pub use error::StackError;
 pub use options::Options;
 pub use ports::Addresses;
 
 use crate::{
-    admin::{self, Admin, Health},
-    aws,
     gateway::{self, Integration, Patience, RouteTable},
-    journal::Journal,
-    metrics::Metrics,
     rabbitmq::{PlannedBroker, read_topology},
-    secrets, sources,
-    terminal::Terminal,
 };
 use ports::Ports;
+use shared::Shared;
 
-/// The template's parameter that chooses the broker.
-pub(crate) const BROKER_PARAMETER: &str = "Broker";
-/// The environment variable with RabbitMQ's URL.
-const RABBITMQ_URL: &str = "RABBITMQ_URL";
-/// The environment variable with the ARN of the URL's secret in the cloud; functions prefer [`RABBITMQ_URL`].
-const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
-/// The broker's name in [`Health`].
-const RABBITMQ: &str = "RabbitMQ";
 /// Limit for invocations in flight when the stack stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -69,116 +54,48 @@ impl Stack {
     /// # Errors
     /// See [`StackError`]. Parts already started are stopped.
     pub async fn start(options: Options) -> Result<Self, StackError> {
-        let terminal = options.terminal.clone();
-        let text = std::fs::read_to_string(&options.template)
-            .map_err(|source| StackError::Template { path: options.template.clone(), source })?;
+        let text = planning::read(&options.template)?;
         let mut ports = Ports::open(&options).await?;
         let broker = options.rabbitmq.as_ref().map(PlannedBroker::choose).transpose()?;
         if let Some(broker) = &broker {
-            ports.addresses.rabbitmq = Some(broker.public_url());
-            let management = broker.endpoint().management();
-            ports.addresses.rabbitmq_management = management.map(|management| management.url().to_owned());
+            ports.addresses.add(broker);
         }
-        let file = options.template.display().to_string();
-        let mut settings = Settings {
-            parameters: options.parameters.clone(),
-            environment: options.environment.clone(),
-            queue_url_base: ports.addresses.aws.clone(),
-            physical: BTreeMap::new(),
-        };
-        if let Some(broker) = &broker {
-            settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
-            settings.environment.insert(RABBITMQ_URL.to_owned(), broker.endpoint().url());
-            settings.environment.entry(RABBITMQ_SECRET_ARN.to_owned()).or_insert_with(|| "none-is-needed".to_owned());
-        }
-        let mut plan = Plan::read(&file, &text, &settings)?;
-        if options.binaries.is_none() {
-            functions::name_binaries(&options.template, &mut plan.functions).await?;
-        }
-        print_notices(&terminal, &plan.notices);
-        if let (Some(mapping), None) = (plan.mq_mappings.first(), &broker) {
-            return Err(StackError::NoBroker { function: mapping.function.clone() });
-        }
+        let settings = planning::settings(&options, &ports.addresses.aws, broker.as_ref());
+        let plan = planning::plan(&options, &text, &settings, broker.as_ref()).await?;
         let topology = if broker.is_some() { read_topology(&options.template)? } else { None };
-        terminal.line(&ports.addresses);
+        options.terminal.line(&ports.addresses);
 
-        let journal = Journal::new(provision::dead_letter_queues(&plan), {
-            let terminal = terminal.clone();
-            Arc::new(move |id: &str, step: &_| terminal.step(id, step))
-        });
-        let client = match &options.endpoint_url {
-            Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
-            None => SqsClient::Emulated(emulated(&ports.addresses.aws, &journal)),
-        };
-        settings.physical = provision::create(&client, &plan, options.endpoint_url.as_deref()).await?;
-        let functions = std::mem::take(&mut plan.functions);
-        let mut plan = Plan::read(&file, &text, &settings)?;
-        for (function, named) in plan.functions.iter_mut().zip(functions) {
-            function.binary = named.binary;
-        }
-        provision::set_redrive(&client, &plan).await?;
-
-        let mut tasks = JoinSet::new();
-        let health = Health::default();
-        for function in &plan.functions {
-            health.down(&function.name, "being built");
-        }
-        if broker.is_some() {
-            health.down(RABBITMQ, "starting");
-        }
-        let queues = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
+        let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
+        let plan = planning::with_queues(&options, &text, settings, plan, &shared.client).await?;
+        shared.mark_down(&plan, broker.is_some());
         let counts = broker.as_ref().map(|broker| rabbitmq::counts(broker.endpoint(), topology.as_ref(), &plan));
-        let metrics = Metrics::default();
-        let admin = Admin {
-            health: health.clone(),
-            journal: journal.clone(),
-            client: client.clone(),
-            queues,
-            dead_letter_queues: provision::dead_letter_queues(&plan),
-            rabbitmq: counts,
-            metrics: metrics.clone(),
-        };
-        tasks.spawn(serve("admin", terminal.clone(), admin::serve(ports.admin, admin)));
-        if let (Some(listener), SqsClient::Emulated(sqs)) = (ports.aws, &client) {
-            let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));
-            tasks.spawn(serve("aws", terminal.clone(), server));
-        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(shared.admin(ports.admin, &plan, counts));
+        shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
 
-        let folders = functions::folders(&options.template, &plan.functions).into_keys();
-        let seen = folders.map(|folder| (folder.clone(), sources::fingerprint(&sources::root(&folder)))).collect();
-        let starting = async {
+        // Before the first build, so that no change is missed.
+        let seen = watch::fingerprints(&options.template, &plan.functions);
+        let node = async {
             match broker {
-                Some(broker) => rabbitmq::start(broker, topology.as_ref(), &terminal, &journal).await.map(Some),
+                Some(broker) => {
+                    rabbitmq::start(broker, topology.as_ref(), &shared.terminal, &shared.journal).await.map(Some)
+                }
                 None => Ok(None),
             }
         };
         // The node starts while cargo builds.
-        let (executables, rabbitmq) = tokio::try_join!(functions::build(&options, &plan.functions), starting)?;
-        health.up(RABBITMQ);
-        let concurrency = options.concurrency.unwrap_or_else(|| concurrency_default(plan.functions.len()));
-        let aws = &ports.addresses.aws;
-        let specs =
-            plan.functions.iter().map(|function| functions::spec(function, &executables, aws, &options, concurrency));
-        let functions = functions::start(specs.collect(), &terminal, &health, &metrics).await?;
+        let (executables, rabbitmq) = tokio::try_join!(functions::build(&options, &plan.functions), node)?;
+        shared.mark_broker_up();
+        let specs = functions::specs(&options, &plan.functions, &executables, &ports.addresses.aws)?;
+        let functions = functions::start(specs, &shared).await?;
+
         let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
         let mut stack = Self { addresses, routes, functions, mappings, rabbitmq, tasks };
-        for mapping in &plan.mappings {
-            stack.mappings.extend(stack.map(mapping, &plan, &client, &journal)?);
-        }
-        let answers = match &mut stack.rabbitmq {
-            Some(rabbitmq) => {
-                rabbitmq.map(&plan, &stack.functions, &terminal)?;
-                rabbitmq.answers()
-            }
-            None => {
-                let (journal, remote) = (journal.clone(), options.endpoint_url.clone());
-                Arc::new(move |id: &str| journal.answered(id, remote.as_deref()))
-            }
-        };
-        stack.open_gateway(ports.gateway, &plan, &terminal, observer(&terminal, answers));
+        stack.start_mappings(&plan, &shared)?;
+        stack.open_gateway(ports.gateway, &plan, &shared, options.endpoint_url.clone());
         if options.watch && options.binaries.is_none() {
-            let (functions, plans) = (stack.functions.clone(), plan.functions);
-            stack.tasks.spawn(watch::watch(options, plans, seen, functions, executables, health));
+            let functions = stack.functions.clone();
+            stack.tasks.spawn(watch::watch(options, plan.functions, seen, functions, executables, shared.health));
         }
         Ok(stack)
     }
@@ -213,12 +130,22 @@ impl Stack {
         }
     }
 
-    fn map(
+    /// Starts a mapping for each SQS and MQ event.
+    fn start_mappings(&mut self, plan: &Plan, shared: &Shared) -> Result<(), StackError> {
+        for mapping in &plan.mappings {
+            self.mappings.extend(self.sqs_mapping(mapping, plan, shared)?);
+        }
+        match &mut self.rabbitmq {
+            Some(rabbitmq) => rabbitmq.map(plan, &self.functions, &shared.terminal),
+            None => Ok(()),
+        }
+    }
+
+    fn sqs_mapping(
         &self,
         mapping: &MappingPlan,
         plan: &Plan,
-        client: &SqsClient,
-        journal: &Journal,
+        shared: &Shared,
     ) -> Result<Option<SqsMapping>, StackError> {
         let queue = plan.queues.iter().find(|queue| queue.name == mapping.queue);
         let (Some(queue), Some(function)) = (queue, self.functions.get(&mapping.function)) else { return Ok(None) };
@@ -234,75 +161,25 @@ impl Stack {
             filters: mapping.filters.clone(),
             fifo: queue.fifo,
         };
-        let journal = journal.clone();
+        let journal = shared.journal.clone();
         let observer = Arc::new(move |event: &_| journal.mapping_event(event));
-        let mapping = SqsMapping::start(spec, client.clone(), function.clone(), observer);
+        let mapping = SqsMapping::start(spec, shared.client.clone(), function.clone(), observer);
         mapping.map(Some).map_err(|error| StackError::Filter { queue: queue.name.clone(), error })
     }
 
-    fn open_gateway(
-        &mut self,
-        listener: TcpListener,
-        plan: &Plan,
-        terminal: &Terminal,
-        observer: gateway::ExchangeObserver,
-    ) {
+    /// Opens the gateway, which passes the ids of 202 answers to the logs of messages.
+    fn open_gateway(&mut self, listener: TcpListener, plan: &Plan, shared: &Shared, endpoint_url: Option<String>) {
         self.routes = plan.routes.iter().map(|route| route.key.clone()).collect();
         let integrations = plan.routes.iter().filter_map(|route| {
             let function = self.functions.get(&route.function)?.clone();
             Some((route.key.clone(), Integration { function, timeout: route.timeout }))
         });
         let routes = RouteTable::new(integrations);
-        self.tasks.spawn(serve(
-            "gateway",
-            terminal.clone(),
-            gateway::serve(listener, routes, observer, Patience::default()),
-        ));
-    }
-}
-
-/// Runs a server, which ends only if it cannot accept connections any more.
-async fn serve(name: &'static str, terminal: Terminal, server: impl Future<Output = std::io::Result<()>>) {
-    if let Err(error) = server.await {
-        terminal.error(format_args!("the {name} port: {error}"));
-    }
-}
-
-fn emulated(base_url: &str, journal: &Journal) -> Sqs {
-    let sqs = Sqs::new(Clock::system(), SqsConfig::default());
-    sqs.set_base_url(base_url);
-    let journal = journal.clone();
-    sqs.observe(Arc::new(move |event| journal.queue_event(event)));
-    sqs
-}
-
-/// Returns the gateway's observer: prints each answer and passes on the message id of a 202.
-fn observer(terminal: &Terminal, answers: Arc<dyn Fn(&str) + Send + Sync>) -> gateway::ExchangeObserver {
-    #[derive(Deserialize)]
-    struct Accepted {
-        id: String,
-    }
-    let terminal = terminal.clone();
-    Arc::new(move |exchange| {
-        terminal.request(exchange);
-        if exchange.status == StatusCode::ACCEPTED
-            && let Ok(Accepted { id }) = serde_json::from_slice(exchange.body)
-        {
-            answers(&id);
-        }
-    })
-}
-
-/// Prints one line per kind of resource that is not run, and one per property without effect.
-fn print_notices(terminal: &Terminal, notices: &[Notice]) {
-    let mut not_run: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for notice in notices {
-        match notice {
-            Notice::NotRun { kind, logical_id, .. } => not_run.entry(kind).or_default().push(logical_id),
-            Notice::Ignored { .. } | Notice::StandIn { .. } => terminal.warn(notice),
-        }
-    }
-    for (kind, names) in not_run {
-        terminal.line(format_args!("not run locally: {kind} ({})", names.join(", ")));
+        let answers = match &self.rabbitmq {
+            Some(rabbitmq) => rabbitmq.answers(),
+            None => shared.answers(endpoint_url),
+        };
+        let server = gateway::serve(listener, routes, shared.observer(answers), Patience::default());
+        self.tasks.spawn(shared::serve("gateway", shared.terminal.clone(), server));
     }
 }

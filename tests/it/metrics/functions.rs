@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec, Invocation};
-use sluicegate_local::cargo_build;
+use sluicegate_local::cargo_build::{self, CommandPackage};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::support::root;
@@ -21,10 +21,16 @@ pub(super) struct Running {
     lines: UnboundedReceiver<String>,
 }
 
+/// Returns the command of `cargo local`, so that the functions are built as there.
+fn command() -> CommandPackage {
+    let manifest = root().join("crates/cli/Cargo.toml");
+    CommandPackage { manifest, default_features: false, features: vec!["functions".to_owned()] }
+}
+
 impl Running {
     /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
-        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, None)
+        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command()))
             .await
             .expect("the workspace builds");
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

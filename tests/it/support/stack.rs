@@ -33,7 +33,11 @@ pub(crate) struct Stack {
 impl Stack {
     /// Starts `cargo local` with free ports, `arguments` and `environment`, and waits until it is healthy.
     pub(crate) async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::from(cargo());
+        Self::run(Command::from(cargo()), arguments, environment).await
+    }
+
+    /// Starts it with this cargo command, which has the folder to run in.
+    pub(crate) async fn run(mut command: Command, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         command.args(["local", "--port", "0", "--admin-port", "0", "--aws-port", "0"]).args(arguments);
         command.env_remove("FORWARD_URL").envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
@@ -100,6 +104,17 @@ impl Stack {
     pub(crate) fn printed(&self) -> String {
         let printed = self.printed.lock().expect("no panic while reading");
         printed[printed.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// Returns the lines that it printed after the first line with this start.
+    pub(crate) fn lines_since(&self, start: &str) -> Vec<String> {
+        let printed = self.printed.lock().expect("no panic while reading");
+        printed.iter().skip_while(|line| !line.starts_with(start)).skip(1).cloned().collect()
+    }
+
+    /// Returns the processor time of the processes that it started and that have ended, such as builds.
+    pub(crate) fn processor_time_of_children(&self) -> Duration {
+        processes::processor_time_of_children(self.child.id().expect("it runs"))
     }
 
     /// Returns the running function processes.

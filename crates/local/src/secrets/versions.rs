@@ -192,7 +192,10 @@ fn take_off(versions: &mut [Version], stages: &BTreeSet<String>) {
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
 fn move_stage(versions: &mut Vec<Version>, input: &Value) -> Result<Value, SecretsManagerError> {
     let stage = input["VersionStage"].as_str().ok_or_else(|| {
-        SecretsManagerError::new("MissingRequiredParameterException", "The request must contain the parameter VersionStage.")
+        SecretsManagerError::new(
+            "MissingRequiredParameterException",
+            "The request must contain the parameter VersionStage.",
+        )
     })?;
     let (from, to) = (input["RemoveFromVersionId"].as_str(), input["MoveToVersionId"].as_str());
     let refused = |text: String| SecretsManagerError::new("InvalidParameterException", text);

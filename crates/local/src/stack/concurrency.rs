@@ -12,7 +12,7 @@ pub const CONCURRENCY_MIN: usize = 50;
 /// Returns the limit for each of `functions` functions: the environments that fit into half of the free memory, from
 /// [`CONCURRENCY_MIN`] to [`CONCURRENCY_MAX`]. Without `/proc/meminfo`, as on macOS, 100.
 #[must_use]
-pub(crate) fn concurrency_default(functions: usize) -> usize {
+pub(super) fn concurrency_default(functions: usize) -> usize {
     let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|memory| available_bytes(&memory));
     available.map_or(100, |bytes| concurrency_in(bytes, functions))
 }

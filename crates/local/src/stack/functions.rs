@@ -10,13 +10,8 @@ use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 use sluicegate_sam::FunctionPlan;
 use tokio::task::JoinSet;
 
-use super::{error::StackError, options::Options};
-use crate::{
-    admin::Health,
-    cargo_build::{self, BuildError, Executable},
-    metrics::Metrics,
-    terminal::Terminal,
-};
+use super::{concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
+use crate::cargo_build::{self, BuildError, Executable};
 
 /// Sets the binary of each function without `Binary`, by SAM's rule.
 pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
@@ -81,11 +76,22 @@ pub(super) fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<P
     folders.into_iter().map(|(folder, names)| (folder, names.into_iter().collect())).collect()
 }
 
-pub(super) fn spec(
+/// Returns what the functions are started with.
+pub(super) fn specs(
+    options: &Options,
+    functions: &[FunctionPlan],
+    executables: &BTreeMap<String, PathBuf>,
+    aws: &str,
+) -> Result<Vec<FunctionSpec>, StackError> {
+    let unreserved = options.concurrency.unwrap_or_else(|| concurrency_default(functions.len()));
+    functions.iter().map(|function| spec(function, executables, aws, options.freeze, unreserved)).collect()
+}
+
+fn spec(
     function: &FunctionPlan,
     executables: &BTreeMap<String, PathBuf>,
     aws: &str,
-    options: &Options,
+    freeze: bool,
     unreserved: usize,
 ) -> Result<FunctionSpec, StackError> {
     let missing = || BuildError::Missing(function.binary.clone().unwrap_or_default());
@@ -104,20 +110,15 @@ pub(super) fn spec(
             Some(reserved) => Concurrency::Reserved(reserved),
             None => Concurrency::Unreserved(unreserved),
         },
-        freeze: options.freeze,
+        freeze,
     })
 }
 
 /// Starts all functions at once; the first failure stops the others.
-pub(super) async fn start(
-    specs: Vec<Result<FunctionSpec, StackError>>,
-    terminal: &Terminal,
-    health: &Health,
-    metrics: &Metrics,
-) -> Result<BTreeMap<String, Function>, StackError> {
+pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<BTreeMap<String, Function>, StackError> {
     let mut starting = JoinSet::new();
     for spec in specs {
-        let (spec, terminal, health, metrics) = (spec?, terminal.clone(), health.clone(), metrics.clone());
+        let (terminal, health, metrics) = (shared.terminal.clone(), shared.health.clone(), shared.metrics.clone());
         health.down(&spec.name, "starting");
         starting.spawn(async move {
             let name = spec.name.clone();

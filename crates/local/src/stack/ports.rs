@@ -8,6 +8,7 @@ use std::{
 use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options};
+use crate::rabbitmq::PlannedBroker;
 
 /// The addresses of a stack. `Display` writes one line for scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub struct Addresses {
     pub rabbitmq: Option<String>,
     /// RabbitMQ's management API and page at the conventional port; not in the line for scripts.
     pub rabbitmq_management: Option<String>,
+}
+
+impl Addresses {
+    /// Adds the addresses of the broker.
+    pub(super) fn add(&mut self, broker: &PlannedBroker) {
+        self.rabbitmq = Some(broker.public_url());
+        let management = broker.endpoint().management();
+        self.rabbitmq_management = management.map(|management| management.url().to_owned());
+    }
 }
 
 impl fmt::Display for Addresses {

@@ -25,6 +25,12 @@ use crate::{
 /// Pause between two scans of the sources.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Scans the sources of the functions; returns the fingerprints by the folder that is built.
+pub(super) fn fingerprints(template: &Path, plans: &[FunctionPlan]) -> BTreeMap<PathBuf, Fingerprint> {
+    let folders = folders(template, plans).into_keys();
+    folders.map(|folder| (folder.clone(), sources::fingerprint(&sources::root(&folder)))).collect()
+}
+
 /// Watches until aborted. `seen` holds the fingerprints from before the first build, so that no change is missed.
 pub(super) async fn watch(
     options: Options,
@@ -43,7 +49,6 @@ pub(super) async fn watch(
     }
     loop {
         sleep(WATCH_INTERVAL).await;
-        let mut rebuilt = false;
         for (folder, names) in &folders {
             let now = look(&sources::root(folder)).await;
             if seen.insert(folder.clone(), now) == Some(now) {
@@ -51,28 +56,26 @@ pub(super) async fn watch(
             }
             terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
             match cargo_build::build(folder, names, options.release, options.command.as_ref()).await {
-                Ok(built) => {
-                    executables.extend(of_functions(&options.template, &plans, folder, &built));
-                    rebuilt = true;
+                Ok(built) => executables.extend(of_functions(&options.template, &plans, folder, &built)),
+                Err(error) => {
+                    terminal.error(format_args!("{error}; the old functions keep running"));
+                    continue;
                 }
-                Err(error) => terminal.error(format_args!("{error}; the old functions keep running")),
+            }
+            // Before the next folder is built.
+            for plan in &plans {
+                let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
+                    continue;
+                };
+                let written = sources::written(binary);
+                if running.insert(&plan.name, written) != Some(written) {
+                    restart(&options, &health, function, binary).await;
+                }
             }
         }
         if sources::written(&options.template) != template {
             template = sources::written(&options.template);
             terminal.warn(format_args!("{} changed: restart to use it", options.template.display()));
-        }
-        if !rebuilt {
-            continue;
-        }
-        for plan in &plans {
-            let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
-                continue;
-            };
-            let written = sources::written(binary);
-            if running.insert(&plan.name, written) != Some(written) {
-                restart(&options, &health, function, binary).await;
-            }
         }
     }
 }

@@ -1,0 +1,86 @@
+//! The plan of a stack: the template, with the settings that the options and the broker give it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use sluicegate_lambda_emulator::SqsClient;
+use sluicegate_sam::{Notice, Plan, Settings};
+
+use super::{error::StackError, functions, options::Options, provision};
+use crate::{rabbitmq::PlannedBroker, terminal::Terminal};
+
+/// The template's parameter that chooses the broker.
+const BROKER_PARAMETER: &str = "Broker";
+/// The environment variable with RabbitMQ's URL.
+const RABBITMQ_URL: &str = "RABBITMQ_URL";
+/// The environment variable with the ARN of the URL's secret in the cloud; functions prefer [`RABBITMQ_URL`].
+const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
+
+/// Reads the text of a template.
+pub(super) fn read(template: &Path) -> Result<String, StackError> {
+    std::fs::read_to_string(template).map_err(|source| StackError::Template { path: template.to_owned(), source })
+}
+
+/// Returns the settings of the template before its queues exist.
+pub(super) fn settings(options: &Options, aws: &str, broker: Option<&PlannedBroker>) -> Settings {
+    let mut settings = Settings {
+        parameters: options.parameters.clone(),
+        environment: options.environment.clone(),
+        queue_url_base: aws.to_owned(),
+        physical: BTreeMap::new(),
+    };
+    if let Some(broker) = broker {
+        settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
+        settings.environment.insert(RABBITMQ_URL.to_owned(), broker.endpoint().url());
+        settings.environment.entry(RABBITMQ_SECRET_ARN.to_owned()).or_insert_with(|| "none-is-needed".to_owned());
+    }
+    settings
+}
+
+/// Returns the plan, with a binary for each function, and prints its notices.
+pub(super) async fn plan(
+    options: &Options,
+    text: &str,
+    settings: &Settings,
+    broker: Option<&PlannedBroker>,
+) -> Result<Plan, StackError> {
+    let mut plan = Plan::read(&options.template.display().to_string(), text, settings)?;
+    if options.binaries.is_none() {
+        functions::name_binaries(&options.template, &mut plan.functions).await?;
+    }
+    print_notices(&options.terminal, &plan.notices);
+    match (plan.mq_mappings.first(), broker) {
+        (Some(mapping), None) => Err(StackError::NoBroker { function: mapping.function.clone() }),
+        _ => Ok(plan),
+    }
+}
+
+/// Creates the queues of the first plan; returns the plan with their real names.
+pub(super) async fn with_queues(
+    options: &Options,
+    text: &str,
+    mut settings: Settings,
+    first: Plan,
+    client: &SqsClient,
+) -> Result<Plan, StackError> {
+    settings.physical = provision::create(client, &first, options.endpoint_url.as_deref()).await?;
+    let mut plan = Plan::read(&options.template.display().to_string(), text, &settings)?;
+    for (function, named) in plan.functions.iter_mut().zip(first.functions) {
+        function.binary = named.binary;
+    }
+    provision::set_redrive(client, &plan).await?;
+    Ok(plan)
+}
+
+/// Prints one line per kind of resource that is not run, and one per property without effect.
+fn print_notices(terminal: &Terminal, notices: &[Notice]) {
+    let mut not_run: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for notice in notices {
+        match notice {
+            Notice::NotRun { kind, logical_id, .. } => not_run.entry(kind).or_default().push(logical_id),
+            Notice::Ignored { .. } | Notice::StandIn { .. } => terminal.warn(notice),
+        }
+    }
+    for (kind, names) in not_run {
+        terminal.line(format_args!("not run locally: {kind} ({})", names.join(", ")));
+    }
+}

@@ -1,0 +1,133 @@
+//! The parts that the servers, functions and mappings of a stack share, and the servers that they feed.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Deserialize;
+use sluicegate_lambda_emulator::{RemoteSqs, SqsClient};
+use sluicegate_sam::{Plan, REGION};
+use sqs_emulator::{Clock, Sqs, SqsConfig};
+use tokio::net::TcpListener;
+
+use super::{error::StackError, options::Options, provision};
+use crate::{
+    admin::{self, Admin, Health},
+    aws, gateway,
+    journal::Journal,
+    metrics::Metrics,
+    rabbitmq::QueueCounts,
+    secrets,
+    terminal::Terminal,
+};
+
+/// The broker's name in [`Health`].
+const RABBITMQ: &str = "RabbitMQ";
+
+/// The shared parts; each is a handle.
+pub(super) struct Shared {
+    pub(super) terminal: Terminal,
+    pub(super) journal: Journal,
+    pub(super) client: SqsClient,
+    pub(super) health: Health,
+    pub(super) metrics: Metrics,
+}
+
+impl Shared {
+    /// Creates them for a plan, with an emulated SQS whose queues have URLs below `aws` unless the options have an
+    /// endpoint.
+    pub(super) fn new(options: &Options, plan: &Plan, aws: &str) -> Result<Self, StackError> {
+        let terminal = options.terminal.clone();
+        let journal = Journal::new(provision::dead_letter_queues(plan), {
+            let terminal = terminal.clone();
+            Arc::new(move |id: &str, step: &_| terminal.step(id, step))
+        });
+        let client = match &options.endpoint_url {
+            Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
+            None => SqsClient::Emulated(emulated(aws, &journal)),
+        };
+        Ok(Self { terminal, journal, client, health: Health::default(), metrics: Metrics::default() })
+    }
+
+    /// Marks everything that is still to start as down.
+    pub(super) fn mark_down(&self, plan: &Plan, has_broker: bool) {
+        for function in &plan.functions {
+            self.health.down(&function.name, "being built");
+        }
+        if has_broker {
+            self.health.down(RABBITMQ, "starting");
+        }
+    }
+
+    /// Marks the broker as up.
+    pub(super) fn mark_broker_up(&self) {
+        self.health.up(RABBITMQ);
+    }
+
+    /// Returns the server of the admin port.
+    pub(super) fn admin(
+        &self,
+        listener: TcpListener,
+        plan: &Plan,
+        rabbitmq: Option<QueueCounts>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let admin = Admin {
+            health: self.health.clone(),
+            journal: self.journal.clone(),
+            client: self.client.clone(),
+            queues: plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect(),
+            dead_letter_queues: provision::dead_letter_queues(plan),
+            rabbitmq,
+            metrics: self.metrics.clone(),
+        };
+        serve("admin", self.terminal.clone(), admin::serve(listener, admin))
+    }
+
+    /// Returns the server of the AWS port, if SQS is emulated.
+    pub(super) fn aws(
+        &self,
+        listener: Option<TcpListener>,
+        plan: &Plan,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
+        let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));
+        Some(serve("aws", self.terminal.clone(), server))
+    }
+
+    /// Returns the gateway's observer: prints each answer and passes on the message id of a 202.
+    pub(super) fn observer(&self, answers: Arc<dyn Fn(&str) + Send + Sync>) -> gateway::ExchangeObserver {
+        #[derive(Deserialize)]
+        struct Accepted {
+            id: String,
+        }
+        let terminal = self.terminal.clone();
+        Arc::new(move |exchange| {
+            terminal.request(exchange);
+            if exchange.status == StatusCode::ACCEPTED
+                && let Ok(Accepted { id }) = serde_json::from_slice(exchange.body)
+            {
+                answers(&id);
+            }
+        })
+    }
+
+    /// Returns the journal's function that takes the ids of 202 answers.
+    pub(super) fn answers(&self, endpoint_url: Option<String>) -> Arc<dyn Fn(&str) + Send + Sync> {
+        let journal = self.journal.clone();
+        Arc::new(move |id: &str| journal.answered(id, endpoint_url.as_deref()))
+    }
+}
+
+/// Runs a server, which ends only if it cannot accept connections any more.
+pub(super) async fn serve(name: &'static str, terminal: Terminal, server: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = server.await {
+        terminal.error(format_args!("the {name} port: {error}"));
+    }
+}
+
+fn emulated(base_url: &str, journal: &Journal) -> Sqs {
+    let sqs = Sqs::new(Clock::system(), SqsConfig::default());
+    sqs.set_base_url(base_url);
+    let journal = journal.clone();
+    sqs.observe(Arc::new(move |event| journal.queue_event(event)));
+    sqs
+}

@@ -1,0 +1,155 @@
+//! A project outside this workspace: it runs `cargo local` from a two-line package, and an edit of a handler runs soon.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::support::stack::Stack;
+use crate::support::{cargo, root};
+
+/// The processor time of a rebuild and restart: what two cores give in five seconds. The time on the clock depends on
+/// what else the machine does.
+const EDIT_TIME_MAX: Duration = Duration::from_secs(10);
+/// The time limit on the clock, for a machine that runs other tests too.
+const EDIT_WAIT_MAX: Duration = Duration::from_secs(180);
+
+const TEMPLATE: &str = "
+Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap } }
+Resources:
+  Orders: { Type: AWS::SQS::Queue, Properties: { QueueName: own-orders } }
+  Consumer:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildMethod: rust-cargolambda }
+    Properties:
+      CodeUri: consumer
+      Events:
+        Orders: { Type: SQS, Properties: { Queue: !GetAtt Orders.Arn, FunctionResponseTypes: [ReportBatchItemFailures] } }
+";
+
+const CONSUMER: &str = r#"mod handlers;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::process::ExitCode {
+    sluicegate_batch::serve(Ok::<_, std::convert::Infallible>(
+        sluicegate_batch::Consumer::builder().on("order.placed", handlers::order_placed),
+    ))
+    .await
+}
+"#;
+
+const COMMAND: &str = "fn main() -> std::process::ExitCode {
+    sluicegate_cli::run()
+}
+";
+
+/// Returns the source of a handler that prints `text`.
+fn handler(text: &str) -> String {
+    format!(
+        "use std::sync::Arc;
+
+use sluicegate_batch::{{Delivery, Outcome}};
+
+pub(crate) async fn order_placed(_: Arc<Delivery>) -> Outcome {{
+    println!(\"{text}\");
+    Outcome::Done
+}}
+"
+    )
+}
+
+/// Writes the project: its workspace has the dependencies, the profile and the lock file of this one. Its binaries have
+/// other names than those of this workspace, because both use one target folder.
+fn project() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("own-project");
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        std::fs::write(path, text).expect("written");
+    };
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let crates = format!("path = \"{}/crates/", root().display());
+    let workspace = manifest.lines().filter_map(|line| match line.split(" = ").next() {
+        Some("members") => Some("members = [\"consumer\", \"tools/sluicegate\"]".to_owned()),
+        Some("default-members") => None,
+        _ => Some(line.replace("path = \"crates/", &crates)),
+    });
+    write("Cargo.toml", &workspace.map(|line| line + "\n").collect::<String>());
+    std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
+    write("template.yaml", TEMPLATE);
+    write("consumer/src/main.rs", CONSUMER);
+    write("consumer/src/handlers.rs", &handler("the first handler"));
+    write(
+        "consumer/Cargo.toml",
+        "[package]
+name = \"own-consumer\"
+edition.workspace = true
+
+[dependencies]
+sluicegate-batch = { workspace = true, features = [\"sqs\"] }
+tokio = { workspace = true, features = [\"macros\", \"rt\"] }
+",
+    );
+    write("tools/sluicegate/src/main.rs", COMMAND);
+    let command = format!(
+        "[package]
+name = \"sluicegate\"
+edition.workspace = true
+
+[[bin]]
+name = \"own-sluicegate\"
+path = \"src/main.rs\"
+
+[dependencies]
+sluicegate-cli = {{ path = \"{}/crates/cli\", default-features = false, features = [\"functions\"] }}
+",
+        root().display()
+    );
+    write("tools/sluicegate/Cargo.toml", &command);
+    write(
+        ".cargo/config.toml",
+        "[alias]
+local = \"run --package sluicegate --bin own-sluicegate -- local\"
+",
+    );
+    folder
+}
+
+#[tokio::test]
+async fn an_edit_of_a_handler_runs_within_five_seconds() {
+    let project = project();
+    let mut command = Command::from(cargo());
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+    command.current_dir(&project).env("CARGO_TARGET_DIR", target);
+    let stack = Stack::run(command, &[], &[]).await;
+    let compiled = stack.lines_since("Building own-consumer in ");
+    let compiled: Vec<_> = compiled.iter().filter_map(|line| line.trim_start().strip_prefix("Compiling ")).collect();
+    let only_its_own = compiled.iter().all(|package| package.starts_with("own-consumer "));
+    assert!(only_its_own, "compiled again after the command was built: {compiled:#?}");
+
+    until_printed(&stack, "the first handler").await;
+    let (began, processor_time) = (Instant::now(), stack.processor_time_of_children());
+    std::fs::write(project.join("consumer/src/handlers.rs"), handler("the second handler")).expect("written");
+    until_printed(&stack, "the second handler").await;
+    let took = stack.processor_time_of_children() - processor_time;
+    println!("the edit runs after {:?}, with {took:?} of processor time", began.elapsed());
+    assert!(took < EDIT_TIME_MAX, "a rebuild takes {took:?} of processor time\n{}", stack.printed());
+    stack.stop().await;
+}
+
+/// Sends messages until a handler has printed `text`.
+async fn until_printed(stack: &Stack, text: &str) {
+    let message = json!({ "specversion": "1.0", "id": "o-1", "source": "/orders", "type": "order.placed" });
+    let queue = format!("{}/000000000000/own-orders", stack.aws);
+    let body = json!({ "QueueUrl": queue, "MessageBody": message.to_string() }).to_string();
+    stack
+        .until(&format!("{text:?} is printed"), EDIT_WAIT_MAX, async || {
+            let request = stack.http.post(&stack.aws).header("x-amz-target", "AmazonSQS.SendMessage");
+            let request = request.header("content-type", "application/x-amz-json-1.0").body(body.clone());
+            let answer = request.send().await.expect("SQS answers");
+            assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
+            stack.printed().contains(text).then_some(())
+        })
+        .await;
+}
