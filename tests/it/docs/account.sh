@@ -39,9 +39,9 @@ for queue in orders.fifo webhooks; do
     aws lambda create-event-source-mapping --function-name "$function:live" --no-enabled \
         --event-source-arn "arn:aws:sqs:us-east-1:000000000000:$stack-$queue" >&2
 done
-aws cloudwatch put-metric-alarm --alarm-name "$stack-OrdersDeadLetterAlarm" --namespace AWS/SQS --metric-name any \
+aws cloudwatch put-metric-alarm --alarm-name "$stack-OrdersQueue-DeadLetterAlarm" --namespace AWS/SQS --metric-name any \
     --statistic Maximum --period 60 --evaluation-periods 1 --threshold 0 --comparison-operator GreaterThanThreshold
-aws cloudwatch set-alarm-state --alarm-name "$stack-OrdersDeadLetterAlarm" --state-value ALARM --state-reason test
+aws cloudwatch set-alarm-state --alarm-name "$stack-OrdersQueue-DeadLetterAlarm" --state-value ALARM --state-reason test
 group=/aws/lambda/$stack-ingress
 aws logs create-log-stream --log-group-name "$group" --log-stream-name one
 aws logs put-log-events --log-group-name "$group" --log-stream-name one --log-events "timestamp=$(date +%s000),message='{

@@ -4,7 +4,7 @@
 //! the lines to paste.
 
 /// Opens the function that registers the handlers.
-const REGISTERED: &str = "fn registered() -> Builder {\n";
+const REGISTERED: &str = "fn registered() -> ConsumerBuilder {\n";
 
 /// What the chain of handlers starts with.
 const BUILDER: &str = "Consumer::builder()";
@@ -130,7 +130,7 @@ pub(crate) fn register(file: &str, text: &str, call: &Call, widths: Widths) -> R
         ));
     }
     let Some((start, end)) = body(text) else {
-        return refuse("has no `fn registered() -> Builder`");
+        return refuse("has no `fn registered() -> ConsumerBuilder`");
     };
     let chain = text[start..end].trim();
     if !chain.starts_with(BUILDER) || chain.ends_with(';') {
@@ -173,7 +173,7 @@ pub(crate) fn unregister(file: &str, text: &str, module: &str, widths: Widths) -
     Ok(format!("{}    {chain}{}", &text[..start], &text[end..]))
 }
 
-/// Returns the bytes between the lines `fn registered() -> Builder {` and `}`.
+/// Returns the bytes between the lines `fn registered() -> ConsumerBuilder {` and `}`.
 fn body(text: &str) -> Option<(usize, usize)> {
     let start = text.find(REGISTERED)? + REGISTERED.len();
     let end = start + text[start..].find("\n}\n")?;
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_handler_is_registered_as_rustfmt_lays_it_out() {
         let main =
-            |chain: &str| format!("use a;\n\nfn registered() -> Builder {{\n    {chain}\n}}\n\nfn other() {{\n}}\n");
+            |chain: &str| format!("use a;\n\nfn registered() -> ConsumerBuilder {{\n    {chain}\n}}\n\nfn other() {{\n}}\n");
         let wide = "Consumer::builder().on_json(\"a.b\", handlers::a_b::handle)";
         let narrow = "Consumer::builder()\n        .on_json(\"a.b\", handlers::a_b::handle)";
         let two = format!("{narrow}\n        .on_json(\"c.dd\", handlers::c_dd::handle)");
@@ -261,14 +261,14 @@ mod tests {
     fn another_shape_is_an_error_with_the_line_to_write() {
         for text in [
             "fn main() {}\n",
-            "fn registered() -> Builder {\n    let builder = Consumer::builder();\n    builder\n}\n",
-            "fn registered() -> Builder {\n    Consumer::builder().on(\"a\" /* ) */, a)b\n}\n",
-            "fn registered() -> Builder {\n}\n",
+            "fn registered() -> ConsumerBuilder {\n    let builder = Consumer::builder();\n    builder\n}\n",
+            "fn registered() -> ConsumerBuilder {\n    Consumer::builder().on(\"a\" /* ) */, a)b\n}\n",
+            "fn registered() -> ConsumerBuilder {\n}\n",
         ] {
             let error = register("main.rs", text, &call("a.b"), Widths::of("")).expect_err("another shape");
             assert!(error.contains(".on_json(\"a.b\", handlers::a_b::handle)"), "{error}");
         }
-        let taken = "fn registered() -> Builder {\n    Consumer::builder().on(\"a.b\", mine)\n}\n";
+        let taken = "fn registered() -> ConsumerBuilder {\n    Consumer::builder().on(\"a.b\", mine)\n}\n";
         let error = register("main.rs", taken, &call("a.b"), Widths::of("")).expect_err("taken");
         assert!(error.contains("another handler for a.b"), "{error}");
     }

@@ -18,8 +18,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) enum CredentialsError {
     #[error("Secrets Manager did not answer in time")]
     Timeout,
-    #[error("{}", DisplayErrorContext(.0))]
-    Sdk(SdkError<GetSecretValueError>),
+    #[error("{}", DisplayErrorContext(.0.as_ref()))]
+    Sdk(Box<SdkError<GetSecretValueError>>),
     #[error(r#"the secret is not a JSON object with the texts "username" and "password""#)]
     Malformed,
 }
@@ -35,7 +35,8 @@ pub(crate) async fn read(login: &Login) -> Result<Credentials, CredentialsError>
     config.set_endpoint_url(endpoint.clone());
     let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
     let answer = tokio::time::timeout(FETCH_TIMEOUT, client.get_secret_value().secret_id(arn).send()).await;
-    let answer = answer.map_err(|_| CredentialsError::Timeout)?.map_err(CredentialsError::Sdk)?;
+    let answer =
+        answer.map_err(|_| CredentialsError::Timeout)?.map_err(|error| CredentialsError::Sdk(Box::new(error)))?;
     parse(answer.secret_string.as_deref().unwrap_or_default())
 }
 

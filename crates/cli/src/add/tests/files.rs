@@ -133,7 +133,7 @@ pub(super) const MAIN: &str = "\
 mod handlers;
 
 /// Returns the handlers by event type.
-fn registered() -> Builder {
+fn registered() -> ConsumerBuilder {
     Consumer::builder()
 }
 ";

@@ -109,7 +109,7 @@ fn an_unexpected_shape_is_refused_with_what_to_do() {
         (braces(TEMPLATE, "  IngressFunction:", "  Api:"), route, "this key is already there"),
         (braces(TEMPLATE, "      Events:", "      Event:"), route, "has no Events"),
         (
-            braces(MAIN, "fn registered() -> Builder", "fn handlers() -> Builder"),
+            braces(MAIN, "fn registered() -> ConsumerBuilder", "fn handlers() -> ConsumerBuilder"),
             handler,
             ".on_json(\"a.b\", handlers::a_b::handle)",
         ),
