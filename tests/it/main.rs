@@ -17,6 +17,7 @@ mod edges;
 mod features;
 mod ingress;
 mod metrics;
+mod new;
 mod proof;
 mod rabbitmq;
 mod secrets;

@@ -38,6 +38,7 @@ mod doctor;
 mod edit;
 mod input;
 mod local;
+mod new;
 mod output;
 mod paths;
 mod rabbitmq;
@@ -64,6 +65,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::Arguments),
     Local(local::Arguments),
     Add(add::Arguments),
     Remove(remove::Arguments),
@@ -83,6 +85,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     match Cli::parse().command {
+        Command::New(arguments) => new::run(&arguments),
         Command::Local(arguments) => local::run(arguments),
         Command::Add(arguments) => add::run(&arguments),
         Command::Remove(arguments) => remove::run(&arguments),

@@ -37,6 +37,11 @@ impl Project {
         Self(folder)
     }
 
+    /// Makes an empty folder.
+    pub(crate) fn empty() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }

@@ -1,0 +1,219 @@
+//! The files of a new project: those of the repository, embedded and edited, and those in `project/`.
+
+use std::{fs, io, path::Path};
+
+use super::{Broker, NewProject, Source, text::Text};
+
+/// Embeds a file of the repository.
+macro_rules! ours {
+    ($path:literal) => {
+        Text::of($path, include_str!(concat!("../../../../", $path)))
+    };
+}
+
+/// Embeds a file that only new projects have.
+macro_rules! theirs {
+    ($path:literal) => {
+        Text::of($path, include_str!(concat!("project/", $path)))
+    };
+}
+
+/// The crates that a project names, and where they are in a checkout.
+const CRATES: &[(&str, &str)] = &[
+    ("sluicegate-batch", "crates/batch"),
+    ("sluicegate-cli", "crates/cli"),
+    ("sluicegate-contract", "crates/contract"),
+    ("sluicegate-ingress", "crates/ingress"),
+];
+
+/// The other dependencies of the functions.
+const OTHERS: &[&str] = &["serde", "serde_json", "tokio", "tracing"];
+
+/// The pages of the documentation that the files name.
+const PAGES: &[&str] = &["deploy.md", "develop.md"];
+
+/// A file to write.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    /// The path below the project's folder.
+    pub(super) path: &'static str,
+    pub(super) text: String,
+}
+
+impl File {
+    /// Writes the file and the folders above it.
+    pub(super) fn write(&self, project: &Path) -> io::Result<()> {
+        let path = project.join(self.path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, &self.text)?;
+        #[cfg(unix)]
+        if self.text.starts_with("#!") {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(())
+    }
+}
+
+impl NewProject {
+    /// Returns every file.
+    pub(super) fn files(&self) -> Result<Vec<File>, String> {
+        let texts = [
+            ("Cargo.toml", self.manifest()?),
+            // The versions that this project is tested with. Cargo leaves out the packages that are not needed.
+            ("Cargo.lock", ours!("Cargo.lock").into_text()),
+            (".cargo/config.toml", theirs!("cargo-config.toml").into_text()),
+            (".github/workflows/ci.yml", self.workflow()?),
+            (".gitignore", theirs!("gitignore").into_text()),
+            ("README.md", self.readme()?),
+            ("clippy.toml", ours!("clippy.toml").into_text()),
+            ("rust-toolchain.toml", ours!("rust-toolchain.toml").into_text()),
+            ("rustfmt.toml", ours!("rustfmt.toml").into_text()),
+            ("samconfig.toml", self.samconfig()?),
+            ("template.yaml", self.template()?),
+            ("functions/consumer/Cargo.toml", unlicensed(ours!("functions/consumer/Cargo.toml"))?),
+            ("functions/consumer/src/handlers.rs", handlers()?),
+            ("functions/consumer/src/main.rs", consumer()?),
+            ("functions/ingress/Cargo.toml", unlicensed(ours!("functions/ingress/Cargo.toml"))?),
+            ("functions/ingress/build.rs", ours!("functions/ingress/build.rs").into_text()),
+            ("functions/ingress/openapi.yaml", self.contract()?),
+            ("functions/ingress/src/main.rs", ours!("functions/ingress/src/main.rs").into_text()),
+            ("functions/rabbitmq/Cargo.toml", unlicensed(ours!("functions/rabbitmq/Cargo.toml"))?),
+            ("functions/rabbitmq/build.rs", ours!("functions/rabbitmq/build.rs").into_text()),
+            ("infra/broker.yaml", ours!("infra/broker.yaml").into_text()),
+            ("infra/grafana.json", ours!("infra/grafana.json").into_text()),
+            ("infra/jwt-authorizer.yaml", authorizer()?),
+            ("infra/monitoring.yaml", ours!("infra/monitoring.yaml").into_text()),
+            ("infra/queue.yaml", ours!("infra/queue.yaml").into_text()),
+            ("tests/events/place-order.json", ours!("tests/events/place-order.json").into_text()),
+            ("tests/run", self.checks()?),
+            ("tools/sluicegate/Cargo.toml", theirs!("command.toml").into_text()),
+            ("tools/sluicegate/src/main.rs", theirs!("command.rs").into_text()),
+        ];
+        Ok(texts.into_iter().map(|(path, text)| File { path, text: documented(&text) }).collect())
+    }
+
+    fn manifest(&self) -> Result<String, String> {
+        let ours = ours!("Cargo.toml");
+        let mut dependencies = String::new();
+        for (name, folder) in CRATES {
+            dependencies += &format!("{name} = {{ {}, default-features = false }}\n", self.source.dependency(folder));
+        }
+        for name in OTHERS {
+            dependencies += ours.line(&format!("{name} = "))?;
+            dependencies.push('\n');
+        }
+        let [edition, rust_version] = [ours.line("edition = ")?, ours.line("rust-version = ")?];
+        let manifest = theirs!("workspace.toml")
+            .replace("{{edition}}", edition)?
+            .replace("{{rust-version}}", rust_version)?
+            .replace("{{dependencies}}\n", &dependencies)?;
+        let rest = ours.starting_at("[workspace.lints.rust]")?.replace(" (tests/cold-start)", "")?;
+        Ok(manifest.into_text() + &rest.into_text())
+    }
+
+    fn workflow(&self) -> Result<String, String> {
+        let ours = ours!(".github/workflows/ci.yml");
+        let workflow = theirs!("ci.yml")
+            .replace("{{checkout}}", ours.line("- uses: actions/checkout@")?)?
+            .replace("{{cache}}", ours.line("- uses: actions/cache@")?)?;
+        Ok(workflow.into_text())
+    }
+
+    fn readme(&self) -> Result<String, String> {
+        let (local, broker) = match self.broker {
+            Broker::Sqs => ("cargo local", "SQS"),
+            Broker::Rabbitmq => ("cargo local --rabbitmq", "RabbitMQ"),
+        };
+        let readme = theirs!("README.md")
+            .replace("{{name}}", &self.name)?
+            .replace("{{local}}", local)?
+            .replace("{{broker}}", broker)?
+            .replace("{{repository}}", env!("CARGO_PKG_REPOSITORY"))?;
+        Ok(readme.into_text())
+    }
+
+    fn samconfig(&self) -> Result<String, String> {
+        let name = &self.name;
+        let mut text = ours!("samconfig.toml")
+            .replace("stack_name = \"sluicegate-", &format!("stack_name = \"{name}-"))?
+            .replace("s3_prefix = \"sluicegate-", &format!("s3_prefix = \"{name}-"))?
+            .replace("service=sluicegate\"", &format!("service={name}\""))?;
+        if let Some(region) = &self.region {
+            text = text.replace("resolve_s3 = true\n", &format!("region = \"{region}\"\nresolve_s3 = true\n"))?;
+        }
+        if self.broker == Broker::Rabbitmq {
+            // As in the environment `rabbitmq`.
+            text = text.replace("\"ConsumerConcurrency=2\",", "\"ConsumerTimeout=60\",")?;
+        }
+        Ok(text.into_text())
+    }
+
+    fn template(&self) -> Result<String, String> {
+        let mut text = ours!("template.yaml").replace("  Sluicegate: signed", &format!("  {}: signed", self.name))?;
+        if self.broker == Broker::Rabbitmq {
+            text = text.replace("Default: sqs\n", "Default: rabbitmq\n")?;
+        }
+        Ok(text.into_text())
+    }
+
+    fn contract(&self) -> Result<String, String> {
+        let title = format!("title: {}", self.name);
+        Ok(ours!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
+    }
+
+    fn checks(&self) -> Result<String, String> {
+        let steps = match self.broker {
+            Broker::Sqs => "format lints tests contract template doctor sam",
+            Broker::Rabbitmq => "format lints rabbitmq tests contract template doctor sam",
+        };
+        let region = self.region.as_deref().unwrap_or("us-east-1");
+        Ok(theirs!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?.into_text())
+    }
+}
+
+impl Source {
+    /// Returns what a dependency on the crate in `folder` says.
+    fn dependency(&self, folder: &str) -> String {
+        match self {
+            Self::Path(root) => format!("path = \"{root}/{folder}\""),
+            Self::Git { url, revision: None } => format!("git = \"{url}\""),
+            Self::Git { url, revision: Some(revision) } => format!("git = \"{url}\", rev = \"{revision}\""),
+        }
+    }
+}
+
+/// Returns a manifest of a function without the licence of this project.
+fn unlicensed(manifest: Text) -> Result<String, String> {
+    Ok(manifest.replace("license.workspace = true\n", "")?.into_text())
+}
+
+/// Returns the module of handlers without the one that the documentation shows.
+fn handlers() -> Result<String, String> {
+    let text = ours!("functions/consumer/src/handlers.rs");
+    Ok(text.line("//!")?.to_owned() + "\n")
+}
+
+/// Returns the consumer's main without the tests that read files of this repository.
+fn consumer() -> Result<String, String> {
+    let text = ours!("functions/consumer/src/main.rs")
+        .replace("    use sluicegate_batch::testing;\n\n", "")?
+        .replace("use super::{consumer, handlers, log, registered};", "use super::consumer;")?
+        .cut("    /// The code that docs/develop.md", "    #[test]\n    fn an_address_to_forward_to_is_a_url")?;
+    Ok(text.into_text())
+}
+
+fn authorizer() -> Result<String, String> {
+    let check = " tests/peers/sam/check.py merges it and validates the result.";
+    Ok(ours!("infra/jwt-authorizer.yaml").replace(check, "")?.into_text())
+}
+
+/// Returns the text with the address of each page of the documentation, which a project has no copy of.
+fn documented(text: &str) -> String {
+    PAGES.iter().fold(text.to_owned(), |text, page| {
+        let address = format!("{}/blob/main/docs/{page}", env!("CARGO_PKG_REPOSITORY"));
+        text.replace(&format!("docs/{page}"), &address)
+    })
+}

@@ -1,0 +1,5 @@
+//! The `sluicegate` command of this project.
+
+fn main() -> std::process::ExitCode {
+    sluicegate_cli::run()
+}
