@@ -126,9 +126,11 @@ fn new_handlers_compile_and_their_tests_pass() {
     );
     fs::write(project.path().join("Cargo.toml"), workspace).expect("written");
     fs::copy(root().join("Cargo.lock"), project.path().join("Cargo.lock")).expect("copied");
-    let shown = "tests/it/docs/order_placed.rs";
-    fs::create_dir_all(project.path().join("tests/it/docs")).expect("made");
-    fs::copy(root().join(shown), project.path().join(shown)).expect("copied");
+    for shown in ["tests/it/docs/order_placed.rs", "tests/events/orders-placed.json"] {
+        let copied = project.path().join(shown);
+        fs::create_dir_all(copied.parent().expect("a folder")).expect("made");
+        fs::copy(root().join(shown), copied).expect("copied");
+    }
     let mut format = Command::new("cargo");
     format.args(["fmt", "--check", "--package", "consumer"]).current_dir(project.path());
     like_a_shell(&mut format);

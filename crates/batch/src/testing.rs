@@ -132,8 +132,8 @@ impl DeliveryBuilder {
         handlers::plain(handler)(self.build()).await
     }
 
-    /// Calls a handler as a consumer does that has it from [`on_json`](crate::ConsumerBuilder::on_json): a payload that does
-    /// not fit is rejected.
+    /// Calls a handler as a consumer does that has it from [`on_json`](crate::ConsumerBuilder::on_json): a payload that
+    /// does not fit is rejected.
     pub async fn call_json<T, H, F>(self, handler: H) -> Outcome
     where
         T: DeserializeOwned + 'static,

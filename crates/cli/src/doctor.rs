@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// The OpenAPI document [default: functions/ingress/openapi.yaml beside the template]
     #[arg(long, value_name = "FILE")]
     contract: Option<PathBuf>,
-    /// What the RabbitMQ broker is to have [default: the template's queues, and infra/topology.yaml beside the template]
+    /// What the RabbitMQ broker is to have [default: the template's queues, and infra/topology.yaml beside it]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
     #[command(flatten)]

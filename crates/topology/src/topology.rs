@@ -19,8 +19,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Adds the queues that the topology does not have yet, each as most projects want it: a topic exchange of its name,
-    /// bound for every routing key, with the default delays and retry delays.
+    /// Adds the queues that the topology does not have yet, each as most projects want it: a topic exchange of its
+    /// name, bound for every routing key, with the default delays and retry delays.
     #[must_use]
     pub fn with_queues<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         for name in names {

@@ -232,8 +232,9 @@ mod tests {
 
     #[test]
     fn a_handler_is_registered_as_rustfmt_lays_it_out() {
-        let main =
-            |chain: &str| format!("use a;\n\nfn registered() -> ConsumerBuilder {{\n    {chain}\n}}\n\nfn other() {{\n}}\n");
+        let main = |chain: &str| {
+            format!("use a;\n\nfn registered() -> ConsumerBuilder {{\n    {chain}\n}}\n\nfn other() {{\n}}\n")
+        };
         let wide = "Consumer::builder().on_json(\"a.b\", handlers::a_b::handle)";
         let narrow = "Consumer::builder()\n        .on_json(\"a.b\", handlers::a_b::handle)";
         let two = format!("{narrow}\n        .on_json(\"c.dd\", handlers::c_dd::handle)");
