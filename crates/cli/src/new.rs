@@ -19,7 +19,7 @@ use clap::{Args, ValueEnum};
 use crate::{fail, output::say};
 use files::File;
 
-/// The longest name. Names of the stack's resources have the stack's name and more: an SQS queue's name has 80 characters.
+/// The longest name. Names of the stack's resources begin with it; an SQS queue's name has at most 80 characters.
 /// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 const NAME_CHARACTERS_MAX: usize = 40;
 
