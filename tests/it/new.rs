@@ -57,7 +57,7 @@ fn a_new_project_takes_a_route_and_a_handler_and_passes_its_tests() {
         packages.filter(is_member).map(|package| package["name"].as_str().expect("a name")).collect();
     names.sort_unstable();
     assert_eq!(names, ["consumer", "ingress", "rabbitmq", "sluicegate"]);
-    cargo(&project, "fmt --all --check");
+    cargo(&project, "fmt --check");
     let tested = cargo(&project, "test --offline --quiet --package consumer --package ingress -- --format pretty");
     for test in ["handlers::invoice_submitted::tests::an_event_is_done", "a_captured_order_is_enqueued"] {
         assert!(tested.contains(&format!("{test} ... ok")), "{test}: {tested}");
