@@ -36,14 +36,17 @@ pub(crate) struct Arguments {
     #[arg(value_name = "NAME", value_parser = name)]
     name: String,
     /// Take the crates from a checkout of Sluicegate
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["git", "rev"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["git", "rev", "branch"])]
     path: Option<PathBuf>,
     /// Take the crates from a Git repository
     #[arg(long, value_name = "URL", value_parser = quotable, default_value = env!("CARGO_PKG_REPOSITORY"))]
     git: String,
-    /// The commit, tag or branch of the Git repository [default: its default branch]
-    #[arg(long, value_name = "REVISION", value_parser = quotable)]
+    /// The commit or tag of the Git repository [default: the newest of its default branch]
+    #[arg(long, value_name = "REVISION", value_parser = quotable, conflicts_with = "branch")]
     rev: Option<String>,
+    /// The branch of the Git repository
+    #[arg(long, value_name = "NAME", value_parser = quotable)]
+    branch: Option<String>,
     /// The broker that the template uses by default
     #[arg(long, value_enum, default_value = "sqs")]
     broker: Broker,
@@ -66,8 +69,15 @@ enum Source {
     Path(String),
     Git {
         url: String,
-        revision: Option<String>,
+        revision: Option<Revision>,
     },
+}
+
+/// A revision of a Git repository. Cargo finds a branch by its own key alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Revision {
+    Rev(String),
+    Branch(String),
 }
 
 /// A project to write.
@@ -95,7 +105,11 @@ fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
         name: arguments.name.clone(),
         source: match &arguments.path {
             Some(path) => Source::Path(checkout(path)?),
-            None => Source::Git { url: arguments.git.clone(), revision: arguments.rev.clone() },
+            None => {
+                let rev = arguments.rev.clone().map(Revision::Rev);
+                let revision = rev.or_else(|| arguments.branch.clone().map(Revision::Branch));
+                Source::Git { url: arguments.git.clone(), revision }
+            }
         },
         broker: arguments.broker,
         region: arguments.region.clone(),

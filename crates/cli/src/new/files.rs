@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Broker, NewProject, Source, text::Text};
+use super::{Broker, NewProject, Revision, Source, text::Text};
 
 /// Embeds a file of the repository.
 macro_rules! ours {
@@ -180,7 +180,10 @@ impl Source {
         match self {
             Self::Path(root) => format!("path = \"{root}/{folder}\""),
             Self::Git { url, revision: None } => format!("git = \"{url}\""),
-            Self::Git { url, revision: Some(revision) } => format!("git = \"{url}\", rev = \"{revision}\""),
+            Self::Git { url, revision: Some(Revision::Rev(rev)) } => format!("git = \"{url}\", rev = \"{rev}\""),
+            Self::Git { url, revision: Some(Revision::Branch(branch)) } => {
+                format!("git = \"{url}\", branch = \"{branch}\"")
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::Parser;
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Plan, Settings};
 
-use super::{Broker, NewProject, Source, files::File, name, quotable, region, write};
+use super::{Broker, NewProject, Revision, Source, files::File, name, quotable, region, write};
 
 fn project(broker: Broker, source: &Source, region: Option<&str>) -> BTreeMap<&'static str, String> {
     let region = region.map(str::to_owned);
@@ -36,15 +36,15 @@ const FOREIGN: &[&str] = &[
     "license.workspace",
 ];
 
-fn git(revision: Option<&str>) -> Source {
-    Source::Git { url: "https://example.com/s".to_owned(), revision: revision.map(str::to_owned) }
+fn git(revision: Option<Revision>) -> Source {
+    Source::Git { url: "https://example.com/s".to_owned(), revision }
 }
 
 #[test]
 fn every_project_has_its_own_name_and_no_path_of_this_repository() {
     for (broker, source) in [
         (Broker::Sqs, git(None)),
-        (Broker::Rabbitmq, git(Some("v1"))),
+        (Broker::Rabbitmq, git(Some(Revision::Rev("v1".to_owned())))),
         (Broker::Sqs, Source::Path("/checkout".to_owned())),
     ] {
         for region in [None, Some("eu-west-1")] {
@@ -78,8 +78,12 @@ fn the_crates_come_from_where_the_command_line_says() {
     for (source, expected) in [
         (git(None), r#"sluicegate-cli = { git = "https://example.com/s", default-features = false }"#),
         (
-            git(Some("v1")),
+            git(Some(Revision::Rev("v1".to_owned()))),
             r#"sluicegate-cli = { git = "https://example.com/s", rev = "v1", default-features = false }"#,
+        ),
+        (
+            git(Some(Revision::Branch("main".to_owned()))),
+            r#"sluicegate-cli = { git = "https://example.com/s", branch = "main", default-features = false }"#,
         ),
         (
             Source::Path("/checkout".to_owned()),
@@ -187,7 +191,10 @@ fn what_is_given_is_checked() {
         ("new my_api", false),
         ("new my-api --broker kafka", false),
         ("new my-api --path . --git https://example.com/s", false),
+        ("new my-api --branch main", true),
         ("new my-api --path . --rev v1", false),
+        ("new my-api --path . --branch main", false),
+        ("new my-api --rev v1 --branch main", false),
     ] {
         let arguments = ["sluicegate"].into_iter().chain(line.split(' '));
         assert_eq!(crate::Cli::try_parse_from(arguments).is_ok(), is_good, "{line}");
