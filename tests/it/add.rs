@@ -5,7 +5,6 @@ use std::process::Command;
 
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Plan, Settings};
-use sluicegate_topology::Topology;
 
 use crate::support::{like_a_shell, project, project::Project, root};
 
@@ -74,7 +73,7 @@ fn a_route_and_a_handler_change_few_lines_and_fit_together() {
         };
         bound("sqs");
         bound("rabbitmq");
-        let topology = Topology::parse("topology.yaml", &project.text("infra/topology.yaml")).expect("a topology");
+        let topology = sluicegate_local::read_topology(&project.path().join("template.yaml")).expect("a topology");
         assert!(format!("{topology:?}").contains("\"add-test\""), "{flags}");
         let contract = Contract::parse("openapi.yaml", &project.text("functions/ingress/openapi.yaml"));
         assert!(contract.expect("a contract").queues().contains("add-test"), "{flags}");

@@ -4,16 +4,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{cargo, root};
+use crate::support::{command::BINARY, root};
 
 /// Returns the built command.
 fn command(arguments: &[&str]) -> Command {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
-    assert!(build.status().expect("cargo runs").success(), "the command is built");
-    let this = std::env::current_exe().expect("a path");
-    let binary = this.ancestors().nth(2).expect("target/debug").join("sluicegate");
-    let mut command = Command::new(binary);
+    let mut command = Command::new(&*BINARY);
     command.arg("doctor").args(arguments).current_dir(root()).env_remove("AWS_ENDPOINT_URL");
     command
 }

@@ -1,5 +1,6 @@
 //! Helpers of the integration tests.
 
+pub(crate) mod command;
 pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod processes;

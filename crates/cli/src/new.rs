@@ -20,7 +20,7 @@ use crate::{fail, output::say};
 use files::File;
 
 /// The longest name. Names of the stack's resources begin with it; an SQS queue's name has at most 80 characters.
-/// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
 const NAME_CHARACTERS_MAX: usize = 40;
 
 /// Write a project of your own: contract, handlers, template, checks
@@ -175,7 +175,7 @@ fn checkout(path: &Path) -> Result<String, String> {
 }
 
 /// Checks a name of a project. It is the start of stack names, so it has their letters:
-/// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html>
 fn name(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = text.starts_with(|first: char| first.is_ascii_lowercase())

@@ -1,12 +1,10 @@
 //! The `sluicegate` binary, run as a process.
 
-use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::LazyLock;
 
 use tokio::process::Command;
 
-use crate::support::{cargo, root};
+use crate::support::root;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -16,14 +14,7 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
-/// The path of the built binary, in the target folder of this test. Waits for Cargo's build lock.
-pub(crate) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
-    assert!(build.status().expect("cargo runs").success(), "the command is built");
-    let this = std::env::current_exe().expect("a path");
-    this.ancestors().nth(2).expect("target/debug").join("sluicegate")
-});
+pub(crate) use crate::support::command::BINARY;
 
 /// Returns `sluicegate dlq` with these arguments, without the AWS settings of this machine.
 pub(crate) fn dlq(arguments: &[&str]) -> Command {

@@ -47,10 +47,13 @@ impl Files {
         let template = std::fs::read_to_string(root().join("template.yaml")).expect("the template");
         let functions = root().join("functions");
         let template = template.replace("Folder: functions", &format!("Folder: {}", functions.display()));
-        let limit = "RABBITMQ_MAX_RECEIVE_COUNT: '5'\n";
+        let limit = "RABBITMQ_MAX_RECEIVE_COUNT: !If [UsesRabbitmq, '5', !Ref AWS::NoValue]\n";
         assert!(template.contains(limit), "the template says how often a message is received");
         let template = template.replace(limit, &format!("{limit}          RABBITMQ_RETRY_DELAYS: '1'\n"));
         std::fs::create_dir(folder.path().join("infra")).expect("a folder");
+        for nested in ["infra/broker.yaml", "infra/monitoring.yaml", "infra/queue.yaml"] {
+            std::fs::copy(root().join(nested), folder.path().join(nested)).expect("copied");
+        }
         std::fs::write(folder.path().join("infra/topology.yaml"), TOPOLOGY).expect("a file");
         let path = folder.path().join("template.yaml");
         std::fs::write(&path, template).expect("a file");

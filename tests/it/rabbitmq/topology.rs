@@ -1,8 +1,6 @@
 //! The topology file on a real broker: idempotent apply, delays, dead letters.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 use sluicegate_topology::{Address, ChangeState, Error, Plan, Topology, apply, plan};
 
 use crate::support::rabbitmq::{Message, PATIENCE, Vhost, until};
-use crate::support::{cargo, root};
+use crate::support::{command::BINARY, root};
 
 const FILE: &str = "
 exchanges:
@@ -302,7 +300,7 @@ async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
     );
     std::fs::write(file, FILE).expect("written");
     let shipped = file;
-    check(&["plan", "--url", &url], 0, &["+ queue orders.dlq", "+ queue webhooks.retry.1s"]);
+    check(&["plan", "--url", &url], 0, &["+ exchange webhooks", "+ queue webhooks.retry.1s"]);
     check(&["plan", "--file", "nowhere.yaml", "--url", &url], 1, &["cannot read nowhere.yaml"]);
     check(&["plan", "--file", shipped, "--url", "http://me:secret@h"], 2, &["amqps://HOST:PORT/VHOST"]);
     check(&["plan", "--file", shipped, "--url", &url, "--nonsense"], 2, &["--nonsense"]);
@@ -323,19 +321,9 @@ async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
 // ---- helpers
 // -----------------------------------------------------------------------------------------------------------
 
-/// The path of the built binary, in the target folder of this test.
-fn command() -> PathBuf {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
-    assert!(build.status().expect("cargo runs").success(), "the command is built");
-    let this = std::env::current_exe().expect("a path");
-    this.ancestors().nth(2).expect("target/debug").join("sluicegate")
-}
-
 /// Runs `sluicegate topology`. Returns its output.
 fn check(arguments: &[&str], code: i32, says: &[&str]) -> String {
-    static COMMAND: LazyLock<PathBuf> = LazyLock::new(command);
-    let mut command = Command::new(&*COMMAND);
+    let mut command = Command::new(&*BINARY);
     let output = command.arg("topology").args(arguments).current_dir(root()).output();
     let Output { status, stdout, stderr } = output.expect("the command runs");
     let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

@@ -3,20 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 
-use super::{cargo, like_a_shell, root};
+use super::{command::BINARY, like_a_shell, root};
 
 /// The files and folders of a user.
 const OWNED: &[&str] = &["functions", "infra", "rustfmt.toml", "samconfig.toml", "template.yaml"];
-
-/// The built `sluicegate`, in the target folder of this test.
-static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
-    assert!(build.status().expect("cargo runs").success(), "the command is built");
-    target().join("debug/sluicegate")
-});
 
 /// Returns the target folder of this test.
 pub(crate) fn target() -> PathBuf {

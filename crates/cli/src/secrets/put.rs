@@ -22,12 +22,13 @@ const KEY_CHARS_MAX: usize = 512;
 ///
 /// Values that are there stay live, so a rotation drops nothing. The value is printed on stdout, everything else on
 /// stderr.
-///
-///     sluicegate secrets put api-keys --principal acme --scopes orders.write --stack sluicegate-dev
-///     sluicegate secrets put github --stack sluicegate-dev
-///     sluicegate secrets put standard-webhooks --value-file - --stack sluicegate-dev <secret.txt
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Examples:
+  sluicegate secrets put api-keys --principal acme --scopes orders.write --stack sluicegate-dev
+  sluicegate secrets put github --stack sluicegate-dev
+  sluicegate secrets put standard-webhooks --value-file - --stack sluicegate-dev <secret.txt")]
 pub(super) struct Arguments {
     /// The name of the list, an x-secret of the contract
     name: String,
