@@ -50,7 +50,9 @@ impl Address {
     /// The URL is none of these.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let BrokerUrl { tls, host, port, vhost, heartbeat_s, credentials } =
-            BrokerUrl::parse(url).map_err(|reason| wrong(format!("the broker's URL {reason}")))?;
+            BrokerUrl::parse(url).map_err(|reason| {
+                wrong(format!("the broker's URL {reason}; it is amqp://HOST:PORT/VHOST or amqps://HOST:PORT/VHOST"))
+            })?;
         if host.contains(':') {
             return Err(wrong("the broker's URL has an IPv6 address; give a name, or an IPv4 address"));
         }
