@@ -1,8 +1,8 @@
 //! `sluicegate add`: writes a route, a queue or a handler into the files of the project.
 //!
 //! Files are edited by position: comments, order and line ends stay. Every edit is made in memory, and the contract and
-//! the template are read again as a build reads them, before the first file is written. Running a command
-//! twice changes nothing, and `sluicegate remove` takes out what it wrote.
+//! the template are read again as a build reads them, before the first file is written. Running a command twice
+//! changes nothing, and `sluicegate remove` takes out what it wrote.
 
 pub(crate) mod contract;
 pub(crate) mod handler;
@@ -38,9 +38,9 @@ use scheme::Auth;
 
 /// Write a route, a queue or a handler into the files of the project
 ///
-/// The contract (functions/ingress/openapi.yaml), the template (template.yaml) and the consumer's sources are
-/// edited in place; comments and layout stay. Nothing is written if
-/// a file would be faulty afterwards. Running a command twice changes nothing; `sluicegate remove` undoes it.
+/// The contract (functions/ingress/openapi.yaml), the template (template.yaml) and the consumer's sources are edited in
+/// place; comments and layout stay. Nothing is written if a file would be faulty afterwards. Running a command twice
+/// changes nothing; `sluicegate remove` undoes it.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -305,14 +305,14 @@ fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String
         return Err(format!("there is no {QUEUE_TEMPLATE}, which declares a queue: copy it from a new project"));
     }
     names::check_length(&project.root, name, fifo)?;
-    project.set(TEMPLATE, Some(queue::add(TEMPLATE, &template, name, fifo)?))?;
-    Ok(())
+    project.set(TEMPLATE, Some(queue::add(TEMPLATE, &template, name, fifo)?))
 }
 
 /// Reads the contract after an edit. Faults that were there before are reported as such.
 pub(crate) fn parsed(before: &str, after: &str) -> Result<Contract, String> {
     Contract::parse(CONTRACT, after).map_err(|faults| match Contract::parse(CONTRACT, before) {
-        Err(faults) if before == after || faults.iter().all(|fault| fault.reason != "there is no operation") => {
+        // A contract without an operation is faulty, and the first route mends it.
+        Err(faults) if before == after || contract::has_operations(CONTRACT, before).unwrap_or(true) => {
             format!("{CONTRACT} has {} fault(s); correct them first\n{faults}", faults.len())
         }
         _ => format!("nothing was written, because {CONTRACT} would have faults\n{faults}"),

@@ -97,14 +97,10 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
     let Some(removed) = contract::remove(CONTRACT, &before, name, *force)? else {
         return Ok(Ready { project, notes: Vec::new(), unchanged });
     };
-    let after = add::parsed(&before, &removed.text).map_err(|reason| {
-        let is_last = reason.contains("there is no operation");
-        if is_last {
-            format!("{name} is the last route, and a contract has one at least: add another first")
-        } else {
-            reason
-        }
-    })?;
+    if !contract::has_operations(CONTRACT, &removed.text)? {
+        return Err(format!("{name} is the last route, and a contract has one at least: add another first"));
+    }
+    let after = add::parsed(&before, &removed.text)?;
     project.set(CONTRACT, Some(removed.text.clone()))?;
     add::synced(&mut project, &after)?;
     let mut notes: Vec<String> = removed.left.iter().map(|left| left_over(CONTRACT, left)).collect();

@@ -51,9 +51,7 @@ impl NewRoute {
 
     /// Returns the `security` of the operation: the name of the scheme and its scopes, if there is one.
     fn security(&self, root: &Node) -> Value {
-        let scheme = self.auth.scheme();
-        let name = scheme.name_in(root).or(scheme.security.as_ref().map(|security| security.name));
-        name.map_or_else(|| json!([]), |name| json!([{ name: self.scopes }]))
+        self.auth.scheme().name_for(root).map_or_else(|| json!([]), |name| json!([{ name: self.scopes }]))
     }
 
     /// Returns the name of the payload's schema.
@@ -183,8 +181,7 @@ fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, S
 }
 
 fn operation(root: &Node, route: &NewRoute, scheme: &Scheme, group: Option<&str>) -> String {
-    let name = scheme.name_in(root).or(scheme.security.as_ref().map(|security| security.name));
-    let security = match name {
+    let security = match scheme.name_for(root) {
         Some(name) => format!(
             "security:\n  - {name}: [{}]\n",
             route.scopes.iter().map(|it| plain(it)).collect::<Vec<_>>().join(", ")
@@ -438,6 +435,11 @@ fn uses(node: &Node) -> Vec<(String, String)> {
 fn operations(root: &Node) -> impl Iterator<Item = &Node> {
     let items = root.get("paths").into_iter().flat_map(Node::entries);
     items.flat_map(|(_, item)| item.entries()).map(|(_, operation)| operation).filter(|it| it.is_map())
+}
+
+/// Returns whether the contract has an operation.
+pub(crate) fn has_operations(file: &str, text: &str) -> Result<bool, String> {
+    Ok(operations(&read(file, text)?.root).next().is_some())
 }
 
 /// Returns the routes that name a queue, each with its line.

@@ -237,3 +237,16 @@ fn text(node: &Node) -> String {
         _ => node.text().unwrap_or_default().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DECLARATION;
+    use crate::add::members::indented;
+
+    #[test]
+    fn the_first_queue_of_a_template_is_declared_as_the_shipped_one_is() {
+        let expected =
+            indented(DECLARATION, 2).replace("ThisQueue", "WebhooksQueue").replace("Name: this", "Name: webhooks");
+        assert!(include_str!("../../../../template.yaml").contains(&expected), "{expected}");
+    }
+}

@@ -59,7 +59,13 @@ impl Auth {
 }
 
 impl Scheme {
-    /// Returns the name of the security scheme in a contract: that of an equivalent one, or its own.
+    /// Returns the name that an operation refers to: that of the contract's equivalent scheme, or else its own. There is
+    /// none for a route without credentials at ingress.
+    pub(crate) fn name_for<'n>(&self, root: &'n Node) -> Option<&'n str> {
+        self.name_in(root).or(self.security.as_ref().map(|security| security.name))
+    }
+
+    /// Returns the name of the equivalent security scheme that the contract has.
     pub(crate) fn name_in<'n>(&self, root: &'n Node) -> Option<&'n str> {
         self.security.as_ref()?;
         let declared = root.get("components").and_then(|components| components.get("securitySchemes"));
