@@ -201,7 +201,7 @@ fn region(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err("a region is named as eu-west-1 is".to_owned()),
+        _ => Err("expected a region, such as eu-west-1".to_owned()),
     }
 }
 

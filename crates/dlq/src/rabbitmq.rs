@@ -18,7 +18,7 @@
 //!
 //! A quorum queue counts how often a message comes back, and drops it beyond its `delivery-limit` if it has no
 //! dead-letter queue. A queue with a limit that can be reached is refused, so the management API is needed. The limit
-//! of the dead-letter queues in `infra/topology.yaml` is out of reach.
+//! that `sluicegate topology` gives dead-letter queues is out of reach.
 
 mod connection;
 mod display;

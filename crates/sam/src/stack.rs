@@ -173,7 +173,8 @@ impl<'s> Loader<'s> {
         outputs
     }
 
-    /// Registers what `Ref` and `GetAtt` of a resource return, after those it is named by. `chain` leads here.
+    /// Registers what `Ref` and `GetAtt` of a resource return, after the resources that its name or its parameters refer
+    /// to. `chain` has the resources that are being registered.
     fn place(&mut self, stack: &mut Stack, document: &Document, id: &str, chain: &mut Vec<String>) {
         let is_placed = stack.resolver.physical.contains_key(id) || stack.resolver.remote.contains(id);
         let Some(resource) = document.resource(id).filter(|_| !is_placed && stack.existing.contains(id)) else {
@@ -192,7 +193,7 @@ impl<'s> Loader<'s> {
         identity(resource.kind).iter().for_each(|name| references(&stack.resolver, &properties[*name], &mut names));
         names.iter().for_each(|name| self.place(stack, document, name, chain));
         chain.pop();
-        // It may be one of the circle that was found meanwhile.
+        // A circle that was found meanwhile may contain it.
         if stack.resolver.remote.contains(id) {
             return;
         }
@@ -284,7 +285,7 @@ impl<'s> Loader<'s> {
         let mut resolver = resolver(Arc::clone(&document), &prefix);
         let faults = self.faults.len();
         self.given(stack, &format!("{pointer}/Parameters"), &properties["Parameters"], &mut resolver)?;
-        // What follows from a wrong parameter is not worth a fault.
+        // Faults that follow from a wrong parameter are not reported.
         if self.faults.len() > faults {
             return Ok(None);
         }

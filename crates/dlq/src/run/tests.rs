@@ -305,7 +305,7 @@ fn many_failures_in_a_row_end_the_run() {
 }
 
 #[test]
-fn a_purge_deletes_only_matches_that_the_scan_found() {
+fn a_purge_deletes_the_found_messages_and_other_matches() {
     let memory = Memory::new(&[None; 25], false);
     let (report, found) = block_on(async {
         let mut found = Vec::new();

@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         title: "an alarm watches a queue that is not of this stack, or not in the topology",
         why: "If the queue does not exist, its metric never gets a value, and the alarm stays where it is.",
-        fix: "Name a queue that exists: !GetAtt Queue.QueueName, or one of infra/topology.yaml.",
+        fix: "Name a queue that exists: !GetAtt Queue.QueueName, or one that sluicegate topology declares.",
         source: METRICS,
         find: alarm_unknown_queue,
     },

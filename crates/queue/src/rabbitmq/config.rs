@@ -11,7 +11,7 @@ use crate::queue_names::RetryDelays;
 /// The address of a broker, the credentials for it and its retry delays.
 #[derive(Clone)]
 pub struct BrokerConfig {
-    /// Without the user, who is in `login`.
+    /// Its `credentials` are moved to `login`.
     pub(crate) address: BrokerUrl,
     pub(crate) login: Login,
     pub(crate) retry_delays: RetryDelays,
