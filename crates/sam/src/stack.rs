@@ -173,8 +173,8 @@ impl<'s> Loader<'s> {
         outputs
     }
 
-    /// Registers what `Ref` and `GetAtt` of a resource return, after the resources that its name or its parameters refer
-    /// to. `chain` has the resources that are being registered.
+    /// Registers what `Ref` and `GetAtt` of a resource return, after the resources that its name or its parameters
+    /// refer to. `chain` has the resources that are being registered.
     fn place(&mut self, stack: &mut Stack, document: &Document, id: &str, chain: &mut Vec<String>) {
         let is_placed = stack.resolver.physical.contains_key(id) || stack.resolver.remote.contains(id);
         let Some(resource) = document.resource(id).filter(|_| !is_placed && stack.existing.contains(id)) else {

@@ -59,8 +59,8 @@ impl Auth {
 }
 
 impl Scheme {
-    /// Returns the name that an operation refers to: that of the contract's equivalent scheme, or else its own. There is
-    /// none for a route without credentials at ingress.
+    /// Returns the name that an operation refers to: that of the contract's equivalent scheme, or else its own.
+    /// A route without credentials at ingress has none.
     pub(crate) fn name_for<'n>(&self, root: &'n Node) -> Option<&'n str> {
         self.name_in(root).or(self.security.as_ref().map(|security| security.name))
     }
