@@ -56,9 +56,25 @@ impl Shell {
         self.replacements.push((written.to_owned(), here.to_owned()));
     }
 
-    /// Returns the command with every replacement applied.
+    /// Returns the command with every replacement applied, from left to right and the longest first. What replaced a
+    /// text is not replaced again: the test's port may be 30017, which begins with the written 3001.
     pub(super) fn here(&self, command: &str) -> String {
-        self.replacements.iter().fold(command.to_owned(), |text, (written, here)| text.replace(written, here))
+        let (mut done, mut rest) = (String::new(), command);
+        while let Some(next) = rest.chars().next() {
+            let written = self.replacements.iter().filter(|(written, _)| begins_with(rest, written));
+            let length = match written.max_by_key(|(written, _)| written.len()) {
+                Some((written, here)) => {
+                    done.push_str(here);
+                    written.len()
+                }
+                None => {
+                    done.push(next);
+                    next.len_utf8()
+                }
+            };
+            rest = &rest[length..];
+        }
+        done
     }
 
     /// Runs a command to its end.
@@ -85,6 +101,12 @@ impl Shell {
     }
 }
 
+/// Returns whether `text` begins with `written`, and not with a longer number.
+fn begins_with(text: &str, written: &str) -> bool {
+    let after = text.strip_prefix(written).map(|rest| rest.starts_with(|next: char| next.is_ascii_digit()));
+    after.is_some_and(|digit| !(digit && written.ends_with(|last: char| last.is_ascii_digit())))
+}
+
 impl Answer {
     /// Returns the difference from the documented output. `expected` has words, or `exits N` and words.
     pub(super) fn differs(&self, expected: Option<&str>) -> Option<String> {
@@ -106,5 +128,25 @@ impl Answer {
     pub(super) fn id(&self) -> Option<String> {
         let body: serde_json::Value = serde_json::from_str(self.out.lines().last()?).ok()?;
         Some(body["id"].as_str()?.to_owned())
+    }
+}
+
+#[test]
+fn each_address_is_replaced_once() {
+    let pairs = [
+        ("http://127.0.0.1:3000", "http://127.0.0.1:30017"),
+        ("http://127.0.0.1:3001", "http://127.0.0.1:39595"),
+        ("<Url>", "amqp://127.0.0.1:3000/a"),
+        ("<Url>/%2F", "amqp://127.0.0.1:5672/b"),
+    ];
+    let pairs = pairs.map(|(written, here)| (written.to_owned(), here.to_owned())).to_vec();
+    let shell = Shell { folder: tempfile::tempdir().expect("a folder"), replacements: pairs, variables: Vec::new() };
+    for (written, here) in [
+        ("curl http://127.0.0.1:3000/orders", "curl http://127.0.0.1:30017/orders"),
+        ("http://127.0.0.1:3001 http://127.0.0.1:3000", "http://127.0.0.1:39595 http://127.0.0.1:30017"),
+        ("http://127.0.0.1:30001/ä", "http://127.0.0.1:30001/ä"),
+        ("<Url>/%2F <Url>/c", "amqp://127.0.0.1:5672/b amqp://127.0.0.1:3000/a/c"),
+    ] {
+        assert_eq!(shell.here(written), here);
     }
 }
