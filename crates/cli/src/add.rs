@@ -12,11 +12,14 @@ mod payload;
 pub(crate) mod project;
 pub(crate) mod queue;
 pub(crate) mod register;
-mod scheme;
+pub(crate) mod scheme;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 use sluicegate_contract::Contract;
@@ -52,7 +55,7 @@ pub(crate) struct Arguments {
 pub(crate) struct Common {
     /// Print the changes as a unified diff and write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     /// The project's folder [default: the nearest one with a template.yaml]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) project: Option<PathBuf>,
@@ -200,6 +203,22 @@ pub(crate) fn print(lines: Result<Vec<String>, String>) -> ExitCode {
         }
         Err(reason) => fail(reason),
     }
+}
+
+/// Adds the route of a webhook to the project in this folder.
+pub(crate) fn webhook(folder: &Path, name: &str, event_type: &str, queue: &str, auth: Auth) -> Result<(), String> {
+    let arguments = RouteArguments {
+        route: RouteName::parse(name)?,
+        event_type: event_type.to_owned(),
+        queue: queue.to_owned(),
+        fifo: false,
+        auth,
+        scopes: Vec::new(),
+        operation_id: None,
+        summary: None,
+        common: Common { dry_run: false, project: Some(folder.to_owned()) },
+    };
+    route(&arguments)?.finish(&arguments.common).map(drop)
 }
 
 fn route(arguments: &RouteArguments) -> Result<Ready, String> {

@@ -9,10 +9,12 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_doctor::{Inventory, Project, Report, checks, deployed, examine};
+use sluicegate_doctor::{Inventory, Project, Report, checks, examine};
 use sluicegate_local::read_topology;
 
-use crate::{aws::Aws, input, output::say, paths};
+#[cfg(feature = "aws")]
+use crate::aws::Aws;
+use crate::{input, output::say, paths};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
 ///
@@ -34,6 +36,7 @@ pub(crate) struct Arguments {
     /// What the RabbitMQ broker is to have [default: the template's queues, and infra/topology.yaml beside it]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    #[cfg(feature = "aws")]
     #[command(flatten)]
     aws: Aws,
     /// Exit with 1 for warnings too
@@ -84,10 +87,22 @@ fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String
         let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
         return Inventory::of_template(template, &parameters).map_err(|error| error.to_string());
     };
+    deployed(arguments, stack).map_err(|error| format!("stack {stack}: {error}"))
+}
+
+#[cfg(feature = "aws")]
+fn deployed(arguments: &Arguments, stack: &str) -> Result<Inventory, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let inventory = runtime.block_on(async { deployed(&arguments.aws.load().await, stack).await });
-    inventory.map_err(|error| format!("stack {stack}: {error}"))
+    let inventory = async { sluicegate_doctor::deployed(&arguments.aws.load().await, stack).await };
+    runtime.block_on(inventory).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "aws"))]
+fn deployed(_: &Arguments, _: &str) -> Result<Inventory, String> {
+    Err("this command was built without the feature aws: in a project of `sluicegate new`, \
+         run `cargo sluicegate-aws doctor --stack NAME`"
+        .to_owned())
 }
 
 fn show(report: &Report, json: bool) -> Result<(), String> {

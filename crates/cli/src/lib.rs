@@ -21,7 +21,7 @@
 //! The exit code is 0 on success, 1 on failure and 2 for a wrong command line.
 //!
 //! Features:
-//! - `aws` (default): the commands that speak to AWS. The AWS SDK takes most of the build.
+//! - `aws` (default): `dlq`, `secrets` and `doctor --stack`, which speak to AWS. The AWS SDK takes most of the build.
 //! - `functions`: no code. The command is compiled with the dependencies and features of functions, so that a build of
 //!   functions in the same workspace finds their dependencies compiled.
 
@@ -33,7 +33,6 @@ mod aws;
 mod check;
 #[cfg(feature = "aws")]
 mod dlq;
-#[cfg(feature = "aws")]
 mod doctor;
 mod edit;
 mod input;
@@ -75,7 +74,6 @@ enum Command {
     Topology(topology::Arguments),
     #[cfg(feature = "aws")]
     Dlq(dlq::Arguments),
-    #[cfg(feature = "aws")]
     Doctor(doctor::Arguments),
     #[cfg(feature = "aws")]
     Secrets(secrets::Arguments),
@@ -95,7 +93,6 @@ pub fn run() -> ExitCode {
         Command::Topology(arguments) => topology::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Dlq(arguments) => dlq::run(&arguments),
-        #[cfg(feature = "aws")]
         Command::Doctor(arguments) => doctor::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Secrets(arguments) => secrets::run(&arguments),

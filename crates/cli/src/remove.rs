@@ -1,6 +1,6 @@
 //! `sluicegate remove`: takes out what `sluicegate add` wrote.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
@@ -87,6 +87,17 @@ pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
         What::Queue(arguments) => queue(arguments)?.finish(&arguments.common),
         What::Handler(arguments) => handler(arguments)?.finish(&arguments.common),
     }
+}
+
+/// Removes a route of the example from the new project in this folder, with all that only it used.
+pub(crate) fn example_route(folder: &Path, name: &str) -> Result<(), String> {
+    let arguments = RouteArguments {
+        route: names::RouteName::parse(name)?,
+        keep_queue: false,
+        force: true,
+        common: Common { dry_run: false, project: Some(folder.to_owned()) },
+    };
+    route(&arguments)?.finish(&arguments.common).map(drop)
 }
 
 fn route(arguments: &RouteArguments) -> Result<Ready, String> {

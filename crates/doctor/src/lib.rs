@@ -40,6 +40,12 @@
 //! - A check is a pure function. It reports nothing where a value is unknown, such as one that only the cloud knows.
 //! - Every check has a reason, a fix and the page that documents the behaviour.
 //! - Nothing is changed: [`deployed`] only reads.
+//!
+//! # Features
+//!
+//! - `aws` (default): [`deployed`], which needs the AWS SDK.
+
+#![cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only a deployed stack has an overlay"))]
 
 mod checks;
 mod error;
@@ -49,6 +55,7 @@ mod inventory;
 mod model;
 mod overlay;
 mod setting;
+#[cfg(feature = "aws")]
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -61,8 +68,9 @@ pub use crate::{
     error::Error,
     finding::{Check, Finding, Report, Severity},
     inventory::Inventory,
-    stack::{deployed, stack_outputs},
 };
+#[cfg(feature = "aws")]
+pub use crate::stack::{deployed, stack_outputs};
 
 /// What the project says besides the template. What is left out is not compared.
 #[derive(Debug, Default)]

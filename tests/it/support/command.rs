@@ -36,5 +36,5 @@ pub(crate) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fn has_all_commands(binary: &Path) -> bool {
     let help = Command::new(binary).arg("help").output().expect("the command runs");
-    String::from_utf8_lossy(&help.stdout).contains("doctor")
+    String::from_utf8_lossy(&help.stdout).contains("secrets")
 }

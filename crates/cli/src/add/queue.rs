@@ -247,6 +247,6 @@ mod tests {
     fn the_first_queue_of_a_template_is_declared_as_the_shipped_one_is() {
         let expected =
             indented(DECLARATION, 2).replace("ThisQueue", "WebhooksQueue").replace("Name: this", "Name: webhooks");
-        assert!(include_str!("../../../../template.yaml").contains(&expected), "{expected}");
+        assert!(include_str!("../new/repository/template.yaml").contains(&expected), "{expected}");
     }
 }

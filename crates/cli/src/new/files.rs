@@ -4,10 +4,15 @@ use std::{fs, io, path::Path};
 
 use super::{Broker, NewProject, Revision, Source, text::Text};
 
-/// Embeds a file of the repository.
+/// Embeds a file of the repository. `repository/` has a link to each, because `cargo package` takes what is below the
+/// crate, and puts the files in the place of the links. It leaves out a folder with a `Cargo.toml`: a manifest's link has
+/// another name.
 macro_rules! ours {
     ($path:literal) => {
-        Text::of($path, include_str!(concat!("../../../../", $path)))
+        ours!($path in $path)
+    };
+    ($path:literal in $link:literal) => {
+        Text::of($path, include_str!(concat!("repository/", $link)))
     };
 }
 
@@ -73,14 +78,23 @@ impl NewProject {
             ("rustfmt.toml", ours!("rustfmt.toml").into_text()),
             ("samconfig.toml", self.samconfig()?),
             ("template.yaml", self.template()?),
-            ("functions/consumer/Cargo.toml", unlicensed(ours!("functions/consumer/Cargo.toml"))?),
+            (
+                "functions/consumer/Cargo.toml",
+                unlicensed(ours!("functions/consumer/Cargo.toml" in "functions/consumer/manifest.toml"))?,
+            ),
             ("functions/consumer/src/handlers.rs", handlers()?),
             ("functions/consumer/src/main.rs", consumer()?),
-            ("functions/ingress/Cargo.toml", unlicensed(ours!("functions/ingress/Cargo.toml"))?),
+            (
+                "functions/ingress/Cargo.toml",
+                unlicensed(ours!("functions/ingress/Cargo.toml" in "functions/ingress/manifest.toml"))?,
+            ),
             ("functions/ingress/build.rs", ours!("functions/ingress/build.rs").into_text()),
             ("functions/ingress/openapi.yaml", self.contract()?),
             ("functions/ingress/src/main.rs", ours!("functions/ingress/src/main.rs").into_text()),
-            ("functions/rabbitmq/Cargo.toml", unlicensed(ours!("functions/rabbitmq/Cargo.toml"))?),
+            (
+                "functions/rabbitmq/Cargo.toml",
+                unlicensed(ours!("functions/rabbitmq/Cargo.toml" in "functions/rabbitmq/manifest.toml"))?,
+            ),
             ("functions/rabbitmq/build.rs", ours!("functions/rabbitmq/build.rs").into_text()),
             ("infra/broker.yaml", ours!("infra/broker.yaml").into_text()),
             ("infra/grafana.json", ours!("infra/grafana.json").into_text()),
@@ -96,7 +110,7 @@ impl NewProject {
     }
 
     fn manifest(&self) -> Result<String, String> {
-        let ours = ours!("Cargo.toml");
+        let ours = ours!("Cargo.toml" in "manifest.toml");
         let mut dependencies = String::new();
         for (name, folder) in CRATES {
             dependencies += &format!("{name} = {{ {}, default-features = false }}\n", self.source.dependency(folder));

@@ -6,11 +6,15 @@ use clap::Parser;
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Plan, Settings};
 
-use super::{Broker, NewProject, Revision, Source, files::File, name, quotable, region, write};
+use super::{
+    Broker, NewProject, Revision, Source, completed, files::File, name, questions::Questions, quotable, region,
+    webhooks::Webhooks, write,
+};
 
 fn project(broker: Broker, source: &Source, region: Option<&str>) -> BTreeMap<&'static str, String> {
     let region = region.map(str::to_owned);
-    let project = NewProject { name: "my-api".to_owned(), source: source.clone(), broker, region };
+    let webhooks = Webhooks::default();
+    let project = NewProject { name: "my-api".to_owned(), source: source.clone(), broker, webhooks, region };
     let files = project.files().expect("the repository's files have what is edited");
     files.into_iter().map(|file| (file.path, file.text)).collect()
 }
@@ -117,7 +121,7 @@ fn the_template_has_the_routes_of_the_contract_and_the_broker() {
 
 fn write_all(folder: &Path, files: &BTreeMap<&'static str, String>) {
     let files: Vec<_> = files.iter().map(|(path, text)| File { path, text: text.clone() }).collect();
-    write(folder, &files).expect("written");
+    write(folder, &files, |_| Ok(())).expect("written");
 }
 
 #[test]
@@ -127,9 +131,12 @@ fn a_folder_is_written_whole_or_left_as_it_was() {
     let folder = parent.path().join("my-api");
     let file = |path| File { path, text: "#!/bin/sh\n".to_owned() };
     // A file where another needs a folder.
+    let write = |folder: &Path, files: &[File]| write(folder, files, |_| Ok(()));
     let reason = write(&folder, &[file("a"), file("a/b")]).expect_err("a is a file");
     assert!(reason.contains("nothing was written"), "{reason}");
     assert_eq!(entries(), 0);
+    let reason = super::write(&folder, &[file("a")], |_| Err("an edit".to_owned())).expect_err("the edit fails");
+    assert_eq!((reason.as_str(), entries()), ("an edit", 0));
     fs::create_dir(&folder).expect("made");
     write(&folder, &[file("a"), file("b/c")]).expect("an empty folder is written to");
     assert_eq!(entries(), 1);
@@ -187,7 +194,10 @@ fn what_is_given_is_checked() {
         ("new my-api", true),
         ("new my-api --path . --broker rabbitmq --region eu-west-1", true),
         ("new my-api --git https://example.com/s --rev v1", true),
-        ("new", false),
+        ("new", true),
+        ("new my-api --webhook github --webhook standard-webhooks --yes", true),
+        ("new my-api --webhook none", true),
+        ("new my-api --webhook paypal", false),
         ("new my_api", false),
         ("new my-api --broker kafka", false),
         ("new my-api --path . --git https://example.com/s", false),
@@ -198,5 +208,78 @@ fn what_is_given_is_checked() {
     ] {
         let arguments = ["sluicegate"].into_iter().chain(line.split(' '));
         assert_eq!(crate::Cli::try_parse_from(arguments).is_ok(), is_good, "{line}");
+    }
+}
+
+/// The project of a command line, with what is typed at its terminal; and what was asked.
+fn asked(line: &str, typed: Option<&str>) -> (Result<NewProject, String>, String) {
+    let cli = crate::Cli::try_parse_from(["sluicegate", "new"].into_iter().chain(line.split_whitespace()));
+    let Ok(crate::Cli { command: crate::Command::New(arguments) }) = cli else { panic!("{line}") };
+    let mut printed = Vec::new();
+    let project = completed(&arguments, typed.map(|typed| Questions::new(typed.as_bytes(), &mut printed)));
+    (project, String::from_utf8(printed).expect("UTF-8"))
+}
+
+#[test]
+fn a_terminal_is_asked_what_the_flags_leave_open() {
+    const ALL: [&str; 4] = ["Name of the project", "Broker", "Webhooks", "AWS region"];
+    let given = "my-api --broker rabbitmq --webhook github --region eu-west-1";
+    for (line, typed, questions, expected) in [
+        ("my-api", None, &[][..], "my-api Sqs [] None"),
+        (given, None, &[], "my-api Rabbitmq [Github] eu-west-1"),
+        (given, Some(""), &[], "my-api Rabbitmq [Github] eu-west-1"),
+        ("", Some("my-api\n\n\n\n"), &ALL, "my-api Sqs [] None"),
+        ("", Some("my-api\nRabbitMQ\ngithub\neu-west-1\n"), &ALL, "my-api Rabbitmq [Github] eu-west-1"),
+        ("", Some("My Api\nmy-api\nkafka\nsqs\nx\nnone\nhere\n\n"), &ALL, "my-api Sqs [] None"),
+        ("my-api --webhook none --region eu-west-1", Some("\n"), &["Broker"], "my-api Sqs [] eu-west-1"),
+        ("my-api --broker sqs", Some("github\n\n"), &["Webhooks", "AWS region"], "my-api Sqs [Github] None"),
+    ] {
+        let (project, printed) = asked(line, typed);
+        let NewProject { name, broker, webhooks, region, .. } = project.expect(line);
+        let found = format!("{name} {broker:?} {:?} {}", webhooks.0, region.as_deref().unwrap_or("None"));
+        assert_eq!(found, expected, "{line} {typed:?}");
+        let asked: Vec<_> = ALL.into_iter().filter(|question| printed.contains(question)).collect();
+        assert_eq!(asked, questions, "{line} {typed:?}: {printed}");
+    }
+    for (line, typed, expected) in
+        [("", None, "pass one"), ("", Some("my-api\n"), "input ended"), ("", Some(""), "input ended")]
+    {
+        let reason = asked(line, typed).0.expect_err(line);
+        assert!(reason.contains(expected), "{line} {typed:?}: {reason}");
+    }
+}
+
+#[test]
+fn a_project_has_the_webhooks_that_were_chosen_and_no_others() {
+    for (chosen, expected) in [
+        ("none", &["POST /orders"][..]),
+        ("github", &["POST /orders", "POST /webhooks/github"]),
+        ("github,standard-webhooks", &["POST /orders", "POST /webhooks/github", "POST /webhooks/standard-webhooks"]),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("my-api");
+        let files = project(Broker::Sqs, &git(None), None);
+        let files: Vec<_> = files.into_iter().map(|(path, text)| File { path, text }).collect();
+        let webhooks = Webhooks::parse(chosen).expect("known");
+        write(&root, &files, |folder| webhooks.write(folder)).expect("written");
+        let contract = fs::read_to_string(root.join("functions/ingress/openapi.yaml")).expect("the contract");
+        let parsed = Contract::parse("openapi.yaml", &contract).expect("a contract");
+        let routes: Vec<_> = parsed.operations().iter().map(|each| format!("{} {}", each.method, each.path)).collect();
+        assert_eq!(routes, expected);
+        let template = fs::read_to_string(root.join("template.yaml")).expect("the template");
+        for (name, path, lines) in
+            [("github", "/webhooks/github", 1), ("standard-webhooks", "/webhooks/standard-webhooks", 1)]
+        {
+            let lines = if chosen.contains(name) { lines } else { 0 };
+            assert_eq!(contract.matches(&format!("x-secret: {name}\n")).count(), lines, "{chosen}: {name}");
+            assert_eq!(template.matches(&format!("Path: {path} ")).count(), lines, "{chosen}: {path}");
+        }
+        let has_queue = usize::from(!webhooks.0.is_empty());
+        assert_eq!(template.matches("QUEUE_WEBHOOKS:").count(), has_queue, "{chosen}");
+        assert_eq!(template.matches("  WebhooksQueue:\n").count(), has_queue, "{chosen}");
+        let plan = Plan::read(&root.join("template.yaml").display().to_string(), &template, &Settings::default());
+        let plan = plan.expect("a plan");
+        let drift = sluicegate_contract::Drift::between(&parsed, plan.routes.iter().map(|route| route.key.as_str()));
+        assert!(drift.is_none(), "{chosen}: {drift:?}");
     }
 }

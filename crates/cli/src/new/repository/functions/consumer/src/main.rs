@@ -1,0 +1,1 @@
+../../../../../../../../functions/consumer/src/main.rs

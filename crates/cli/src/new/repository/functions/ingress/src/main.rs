@@ -1,0 +1,1 @@
+../../../../../../../../functions/ingress/src/main.rs

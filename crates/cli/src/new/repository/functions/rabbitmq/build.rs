@@ -1,0 +1,1 @@
+../../../../../../../functions/rabbitmq/build.rs

@@ -1,0 +1,126 @@
+//! The webhooks of a new project: those of the example are taken out, and those chosen are added, by the code of
+//! `sluicegate remove route` and `sluicegate add route`.
+
+use std::{fs, path::Path};
+
+use clap::ValueEnum as _;
+use sluicegate_contract::{Contract, SecurityScheme};
+
+use crate::{
+    add::{self, scheme::Auth},
+    paths::CONTRACT,
+    remove,
+};
+
+/// The queue of the webhooks.
+const QUEUE: &str = "webhooks";
+
+/// What is typed for no webhooks.
+pub(super) const NONE: &str = "none";
+
+/// Webhooks to receive, by the signature schemes that `sluicegate add route` knows; each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Webhooks(pub(super) Vec<Auth>);
+
+impl Webhooks {
+    /// Returns the names of the schemes to choose from.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        Auth::value_variants().iter().filter_map(|auth| auth.scheme().signature)
+    }
+
+    /// Parses names with commas or spaces between; none, and the word `none`, are no webhooks.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut webhooks = Vec::new();
+        for name in text.split([',', ' ']).filter(|name| !name.is_empty() && *name != NONE) {
+            let is_it = |auth: &&Auth| auth.scheme().signature == Some(name);
+            let Some(auth) = Auth::value_variants().iter().find(is_it) else {
+                let known = Self::names().collect::<Vec<_>>().join(", ");
+                return Err(format!("there is no webhook {name:?}: choose of {known}, or {NONE}"));
+            };
+            if !webhooks.contains(auth) {
+                webhooks.push(*auth);
+            }
+        }
+        Ok(Self(webhooks))
+    }
+
+    /// Returns the webhooks of several flags.
+    pub(super) fn union(all: &[Self]) -> Self {
+        let mut union = Self::default();
+        for auth in all.iter().flat_map(|webhooks| &webhooks.0) {
+            if !union.0.contains(auth) {
+                union.0.push(*auth);
+            }
+        }
+        union
+    }
+
+    /// Returns the types of their events, as `sluicegate add handler` takes them.
+    pub(super) fn handled_types(&self) -> impl Iterator<Item = String> {
+        self.names_of().map(|name| match name {
+            "github" => "github.*".to_owned(),
+            name => event_type(name),
+        })
+    }
+
+    /// Writes the routes, the queue and the security schemes of the webhooks into the files of a new project.
+    pub(super) fn write(&self, project: &Path) -> Result<(), String> {
+        // Before the others are removed: a contract has a route at least.
+        let examples = examples(project)?;
+        for route in examples {
+            remove::example_route(project, &route)?;
+        }
+        for (auth, name) in self.0.iter().zip(self.names_of()) {
+            add::webhook(project, &format!("POST /webhooks/{name}"), &event_type(name), QUEUE, *auth)?;
+        }
+        Ok(())
+    }
+
+    fn names_of(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter_map(|auth| auth.scheme().signature)
+    }
+}
+
+fn event_type(name: &str) -> String {
+    match name {
+        "github" => "github.{header.x-github-event}".to_owned(),
+        name => format!("{name}.received"),
+    }
+}
+
+/// Returns the routes of the contract that a signature authenticates.
+fn examples(project: &Path) -> Result<Vec<String>, String> {
+    let text =
+        fs::read_to_string(project.join(CONTRACT)).map_err(|error| format!("cannot read {CONTRACT}: {error}"))?;
+    let contract = Contract::parse(CONTRACT, &text).map_err(|faults| faults.to_string())?;
+    let is_signed = |scheme: &str| matches!(contract.scheme(scheme), Some(SecurityScheme::Signature { .. }));
+    let operations = contract.operations().iter();
+    let signed = operations.filter(|operation| operation.security.iter().flatten().any(|each| is_signed(&each.scheme)));
+    Ok(signed.map(|operation| format!("{} {}", operation.method, operation.path)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Auth, Webhooks};
+
+    #[test]
+    fn webhooks_are_named_by_their_schemes() {
+        for (text, expected) in [
+            ("", Ok(&[][..])),
+            ("none", Ok(&[])),
+            ("github", Ok(&[Auth::Github])),
+            ("standard-webhooks, github,github", Ok(&[Auth::StandardWebhooks, Auth::Github])),
+            ("api-key", Err("github, standard-webhooks")),
+            ("github,x", Err("\"x\"")),
+        ] {
+            match (Webhooks::parse(text), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found.0, expected, "{text:?}"),
+                (Err(reason), Err(part)) => assert!(reason.contains(part), "{text:?}: {reason}"),
+                (found, expected) => panic!("{text:?}: {found:?}, not {expected:?}"),
+            }
+        }
+        let all =
+            [Webhooks::parse("github").expect("known"), Webhooks::parse("github,standard-webhooks").expect("known")];
+        assert_eq!(Webhooks::union(&all).0, [Auth::Github, Auth::StandardWebhooks]);
+    }
+}
