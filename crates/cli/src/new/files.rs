@@ -166,7 +166,15 @@ impl NewProject {
     }
 
     fn template(&self) -> Result<String, String> {
-        let mut text = ours!("template.yaml").replace("  Sluicegate: signed", &format!("  {}: signed", self.name))?;
+        // The queue of the example's webhooks goes with their routes. It has the parameters that all queues share.
+        let ours = ours!("template.yaml");
+        let shared = ours.between("        Name: webhooks\n", "\n  OrdersQueue:\n")?.to_owned();
+        let orders = format!("      Parameters: &queue\n        Name: orders\n{shared}");
+        let mut text = ours
+            .cut("  WebhooksQueue:\n", "  OrdersQueue:\n")?
+            .replace("      Parameters:\n        <<: *queue\n        Name: orders\n", &orders)?
+            .replace("          QUEUE_WEBHOOKS: !GetAtt WebhooksQueue.Outputs.Target\n", "")?
+            .replace("  Sluicegate: signed", &format!("  {}: signed", self.name))?;
         if self.broker == Broker::Rabbitmq {
             text = text.replace("Default: sqs\n", "Default: rabbitmq\n")?;
         }

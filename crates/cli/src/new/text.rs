@@ -29,6 +29,12 @@ impl Text {
         Ok(self)
     }
 
+    /// Returns the text between `start` and the next `end`.
+    pub(super) fn between(&self, start: &str, end: &str) -> Result<&str, String> {
+        let rest = self.text.split_once(start).ok_or_else(|| self.lacks(start))?.1;
+        rest.split_once(end).map(|(between, _)| between).ok_or_else(|| self.lacks(end))
+    }
+
     /// Keeps the text from `start` on.
     pub(super) fn starting_at(mut self, start: &str) -> Result<Self, String> {
         let first = self.text.find(start).ok_or_else(|| self.lacks(start))?;
@@ -62,6 +68,8 @@ mod tests {
             (done(text().replace("two", "2")), Ok("one 2\n  three 2\n")),
             (done(text().cut("one", "  three")), Ok("  three two\n")),
             (done(text().starting_at("three")), Ok("three two\n")),
+            (text().between("one ", " ").map(str::to_owned), Ok("two\n")),
+            (text().between("one", "four").map(str::to_owned), Err("\"four\"")),
             (text().line("three").map(str::to_owned), Ok("three two")),
             (done(text().replace("four", "")), Err("\"four\"")),
             (done(text().cut("four", "two")), Err("\"four\"")),
