@@ -1,31 +1,53 @@
-//! `sluicegate new`: the project builds, and the commands that edit and check one work in it.
+//! `sluicegate new`: the project passes its own tests, runs with a route and a handler of its own, and asks at a terminal
+//! what its flags leave open.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluicegate_sam::{Plan, Settings};
 
-use crate::support::{like_a_shell, project, project::Project, root};
+use crate::support::stack::{Stack, steps};
+use crate::support::{cargo, like_a_shell, project, project::Project, root};
 
-/// Runs cargo in the project with the packages that this workspace has, and returns its output.
-fn cargo(project: &Project, arguments: &str) -> String {
-    let mut command = Command::new("cargo");
-    command.args(arguments.split(' ')).current_dir(project.path().join("my-api"));
-    like_a_shell(command.env("CARGO_TARGET_DIR", project::target()));
-    let output = command.output().expect("cargo runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (printed, errors) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "cargo {arguments}: {printed}{errors}");
-    assert!(!errors.contains("warning"), "cargo {arguments}: {errors}");
-    printed
+/// The time limit for a message to be processed.
+const WAY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The folder of the files that the command embeds, and that of the links to the repository's files below it.
+const EMBEDDED: &str = "crates/cli/src/new";
+const LINKS: &str = "crates/cli/src/new/repository";
+
+/// Sets the folder and the environment of a command in a new project. It finds the dependencies that this workspace
+/// compiled; what it builds itself is below the project, because the packages of both have the same names.
+fn in_project<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    like_a_shell(command);
+    command.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    command.env("CARGO_BUILD_BUILD_DIR", project::target()).env("CARGO_NET_OFFLINE", "true")
 }
 
-#[test]
-fn a_new_project_takes_a_route_and_a_handler_and_passes_its_tests() {
+/// Runs a program in a new project and returns its output.
+fn run(folder: &Path, program: &str, arguments: &str) -> String {
+    let mut command = Command::new(program);
+    in_project(command.args(arguments.split_whitespace()), folder);
+    let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (printed, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments}: {printed}{errors}");
+    assert!(!errors.contains("warning"), "{program} {arguments}: {errors}");
+    printed + &errors
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     let project = Project::empty();
-    let printed = project.succeed(&format!("cargo sluicegate new my-api --path '{}'", root().display()));
+    let new = format!("cargo sluicegate new my-api --webhook github --path '{}'", root().display());
+    let printed = project.succeed(&new);
     assert!(printed.contains("cd my-api") && printed.contains("cargo local"), "{printed}");
-    let (code, printed) = project.run(&format!("cargo sluicegate new my-api --path '{}'", root().display()));
+    assert!(printed.contains("add handler 'github.*'"), "{printed}");
+    let (code, printed) = project.run(&new);
     assert!(code == 1 && printed.contains("my-api is not empty"), "{printed}");
 
     for line in [
@@ -33,8 +55,6 @@ fn a_new_project_takes_a_route_and_a_handler_and_passes_its_tests() {
         "sync --check",
         "add route 'POST /invoices' --type invoice.submitted --queue invoices",
         "add handler invoice.submitted",
-        "check",
-        "sync --check",
     ] {
         let printed = project.succeed(&format!("cd my-api && cargo sluicegate {line}"));
         assert!(!printed.contains("warning"), "{line}: {printed}");
@@ -44,22 +64,110 @@ fn a_new_project_takes_a_route_and_a_handler_and_passes_its_tests() {
         let parameters = [("Broker".to_owned(), broker.to_owned())].into();
         let settings = Settings { parameters, ..Settings::default() };
         let plan = Plan::read(&template, &project.text("my-api/template.yaml"), &settings).expect("a plan");
-        assert!(plan.routes.iter().any(|route| route.key == "POST /invoices"), "{broker}");
-        assert!(plan.functions.iter().any(|it| it.environment.contains_key("QUEUE_INVOICES")), "{broker}");
+        for (route, variable) in [("POST /invoices", "QUEUE_INVOICES"), ("POST /webhooks/github", "QUEUE_WEBHOOKS")] {
+            assert!(plan.routes.iter().any(|each| each.key == route), "{broker}: {route}");
+            assert!(plan.functions.iter().any(|it| it.environment.contains_key(variable)), "{broker}: {variable}");
+        }
     }
 
-    let metadata = cargo(&project, "metadata --offline --format-version 1");
-    let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
-    let members = metadata["workspace_members"].as_array().expect("members");
-    let is_member = |package: &&Value| members.contains(&package["id"]);
-    let packages = metadata["packages"].as_array().expect("packages").iter();
-    let mut names: Vec<_> =
-        packages.filter(is_member).map(|package| package["name"].as_str().expect("a name")).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["consumer", "ingress", "rabbitmq", "sluicegate"]);
-    cargo(&project, "fmt --check");
-    let tested = cargo(&project, "test --offline --quiet --package consumer --package ingress -- --format pretty");
-    for test in ["handlers::invoice_submitted::tests::an_event_is_done", "a_captured_order_is_enqueued"] {
-        assert!(tested.contains(&format!("{test} ... ok")), "{test}: {tested}");
+    let folder = project.path().join("my-api");
+    assert_eq!(members(&folder), ["consumer", "ingress", "rabbitmq", "sluicegate"]);
+    let tested = run(&folder, "tests/run", "");
+    assert!(tested.ends_with("passed: format lints tests contract template doctor sam\n"), "{tested}");
+    for part in [
+        "handlers::invoice_submitted::tests::an_event_is_done ... ok",
+        "a_captured_order_is_enqueued ... ok",
+        "\n0 error(s), ",
+    ] {
+        assert!(tested.contains(part), "{part}: {tested}");
     }
+
+    let mut local = cargo();
+    in_project(&mut local, &folder);
+    let stack = Stack::run(local.into(), &[], &[]).await;
+    let request = stack.http.post(format!("{}/invoices", stack.gateway)).header("content-type", "application/json");
+    let request = request.header("x-api-key", "dev-key").header("idempotency-key", "\"i-1\"");
+    let answer = request.body(json!({ "id": "i-1" }).to_string()).send().await.expect("answered");
+    let (status, body) = (answer.status(), answer.text().await.expect("text"));
+    assert_eq!(status, 202, "{body}\n{}", stack.printed());
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    let id = body["id"].as_str().expect("an id");
+    let timeline = stack.until_state(id, "done", WAY_TIME_MAX).await;
+    assert_eq!(steps(&timeline), ["accepted", "delivered", "done"]);
+    // The line that the handler logs.
+    let is_handled = |line: &str| line.contains("handled") && line.contains(id);
+    stack
+        .until("the handler's line is printed", WAY_TIME_MAX, async || {
+            stack.printed().lines().any(is_handled).then_some(())
+        })
+        .await;
+    stack.stop().await;
+}
+
+/// Returns the packages of the workspace in this folder.
+fn members(folder: &Path) -> Vec<String> {
+    let metadata = run(folder, "cargo", "metadata --quiet --format-version 1 --no-deps");
+    let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages").iter();
+    let mut names: Vec<_> = packages.map(|package| package["name"].as_str().expect("a name").to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// `script` runs a command at a terminal, and types what it reads.
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_it_asks_what_the_flags_leave_open() {
+    const ALL: [&str; 4] = ["Name of the project: ", "Broker: sqs or rabbitmq [sqs]: ", "Webhooks, ", "AWS region ["];
+    let project = Project::empty();
+    for (name, arguments, typed, questions) in [
+        ("asked", "", "asked\\nrabbitmq\\ngithub\\neu-west-1\\n", &ALL[..]),
+        ("given", "given --broker rabbitmq --webhook github --region eu-west-1", "", &[]),
+        ("some", "some --broker rabbitmq --region eu-west-1", "github\\n", &ALL[2..3]),
+        ("silent", "silent --broker rabbitmq --webhook github --region eu-west-1 --yes", "", &[]),
+    ] {
+        let printed = project.succeed(&format!(
+            "printf '{typed}' | script --quiet --return --command 'cargo sluicegate new {arguments}' /dev/null"
+        ));
+        let asked: Vec<_> = ALL.into_iter().filter(|question| printed.contains(question)).collect();
+        assert_eq!(asked, questions, "{arguments}: {printed}");
+        let has = |path: &str, part: &str| project.text(&format!("{name}/{path}")).contains(part);
+        assert!(has("template.yaml", "Default: rabbitmq\n"), "{arguments}");
+        assert!(has("samconfig.toml", "region = \"eu-west-1\"\n"), "{arguments}");
+        assert!(has("functions/ingress/openapi.yaml", "x-secret: github\n"), "{arguments}");
+        assert!(!has("functions/ingress/openapi.yaml", "x-secret: standard-webhooks\n"), "{arguments}");
+    }
+    // Standard input is not a terminal.
+    let printed = project.succeed("echo asked-not | cargo sluicegate new defaults");
+    assert!(ALL.iter().all(|question| !printed.contains(question)), "{printed}");
+    assert!(!project.text("defaults/functions/ingress/openapi.yaml").contains("/webhooks/"));
+    let (code, printed) = project.run("cargo sluicegate new </dev/null");
+    assert!(code == 1 && printed.contains("pass one"), "{printed}");
+}
+
+#[test]
+fn the_package_has_every_file_that_the_command_embeds() {
+    let mut package = cargo();
+    package.args(["package", "--package", "sluicegate-cli", "--list", "--allow-dirty", "--offline"]);
+    let output = package.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8(output.stdout).expect("UTF-8");
+    let listed: BTreeSet<_> = listed.lines().map(|line| format!("crates/cli/{line}")).collect();
+    let embedded = files(EMBEDDED);
+    assert!(embedded.len() > 30, "{embedded:?}");
+    let left_out: Vec<_> = embedded.difference(&listed).collect();
+    assert!(left_out.is_empty(), "cargo package leaves out {left_out:?}");
+    for link in files(LINKS) {
+        let path =
+            link.strip_prefix(LINKS).expect("below").trim_start_matches('/').replace("manifest.toml", "Cargo.toml");
+        let (target, file) = (fs::canonicalize(root().join(&link)), fs::canonicalize(root().join(&path)));
+        assert_eq!(target.expect(&link), file.expect(&path), "{link}");
+    }
+}
+
+/// Returns the paths of the files in a folder of the repository.
+fn files(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let paths = entries.map(|entry| format!("{folder}/{}", entry.expect("an entry").file_name().to_string_lossy()));
+    paths.flat_map(|path| if root().join(&path).is_dir() { files(&path) } else { [path].into() }).collect()
 }

@@ -16,6 +16,7 @@ mod model;
 #[cfg(feature = "parse")]
 mod parse;
 mod route;
+pub mod secret_entry;
 mod template;
 
 #[cfg(feature = "parse")]

@@ -63,14 +63,14 @@ mod tests;
 use sluicegate_contract::Contract;
 use sluicegate_topology::Topology;
 
+#[cfg(feature = "aws")]
+pub use crate::stack::{deployed, stack_outputs};
 pub use crate::{
     checks::checks,
     error::Error,
     finding::{Check, Finding, Report, Severity},
     inventory::Inventory,
 };
-#[cfg(feature = "aws")]
-pub use crate::stack::{deployed, stack_outputs};
 
 /// What the project says besides the template. What is left out is not compared.
 #[derive(Debug, Default)]

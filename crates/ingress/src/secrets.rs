@@ -12,8 +12,8 @@
 //! need the list get 503: `secrets_missing` if the secret has no list of that name, as after a first deployment, else
 //! `secrets_unavailable`. An empty list is valid and admits no caller.
 //!
-//! The secret is a JSON object: a list under each `x-secret` name of the contract. API keys are `{"sha256": "<hex>",
-//! "principal": "…", "scopes": ["…"]}`; signing secrets are strings in the form the provider displays.
+//! The secret is a JSON object: a list under each `x-secret` name of the contract. Its entries are read by
+//! [`secret_entry`](sluicegate_contract::secret_entry).
 
 use std::{
     borrow::Cow,
@@ -23,9 +23,12 @@ use std::{
 };
 
 use serde_json::Value;
-use sluicegate_contract::{Contract, SecurityScheme};
+use sluicegate_contract::{
+    Contract, SecurityScheme,
+    secret_entry::{ApiKey, signing_secret},
+};
 use sluicegate_envelope::Envelope;
-use sluicegate_webhook::{Scheme, Secret, decode_hex};
+use sluicegate_webhook::{Scheme, Secret};
 use tokio::time::Instant;
 
 use crate::rejection::UNAVAILABLE_RETRY_AFTER_S;
@@ -120,41 +123,12 @@ impl Moment {
     }
 }
 
-/// An API key, stored as a digest.
-#[derive(Debug, Clone)]
-pub(crate) struct ApiKey {
-    /// SHA-256 of the key.
-    pub(crate) sha256: [u8; 32],
-    /// The principal of the key, valid as an attribute of an event.
-    pub(crate) principal: String,
-    /// The scopes of the key; `*` is every scope.
-    pub(crate) scopes: Vec<String>,
-}
-
-impl ApiKey {
-    /// Parses an entry of the secret. Errors do not quote it.
-    fn read(entry: &Value) -> Result<Self, Reason> {
-        let entry = entry.as_object().ok_or("it is not an object with sha256, principal and scopes")?;
-        let text = |name| entry.get(name).and_then(Value::as_str);
-        let sha256 = text("sha256").and_then(digest).ok_or("sha256 is not 64 hexadecimal digits")?;
-        let principal = text("principal").filter(|text| !text.is_empty()).ok_or("principal is not a text, or empty")?;
-        // The envelope limits its attributes. A principal beyond the limits would fail every request.
-        Envelope::builder("id", "/", "type").principal(principal).build().map_err(|error| error.to_string())?;
-        let scopes = match entry.get("scopes") {
-            None => Some(Vec::new()),
-            Some(scopes) => scopes.as_array().and_then(|all| {
-                let texts = all.iter().map(|scope| scope.as_str().map(str::to_owned));
-                texts.collect()
-            }),
-        };
-        let scopes = scopes.ok_or("scopes is not a list of texts")?;
-        Ok(Self { sha256, principal: principal.to_owned(), scopes })
-    }
-}
-
-/// Parses 64 hexadecimal digits.
-fn digest(hex: &str) -> Option<[u8; 32]> {
-    decode_hex(hex.as_bytes())?.try_into().ok()
+/// Parses an API key. Errors do not quote it.
+fn api_key(entry: &Value) -> Result<ApiKey, Reason> {
+    let key = ApiKey::parse(entry).map_err(|fault| fault.to_string())?;
+    // The envelope limits its attributes. A principal beyond the limits would fail every request.
+    Envelope::builder("id", "/", "type").principal(&key.principal).build().map_err(|error| error.to_string())?;
+    Ok(key)
 }
 
 type Reason = Cow<'static, str>;
@@ -240,7 +214,7 @@ impl Keyring {
                     let mut principals: BTreeMap<[u8; 32], String> = BTreeMap::new();
                     let arguments = " --principal NAME --scopes SCOPE";
                     let list = reading.list(secret, arguments, before.map(|before| &before.api_keys), |entry| {
-                        let key = ApiKey::read(entry)?;
+                        let key = api_key(entry)?;
                         let known = principals.entry(key.sha256).or_insert_with(|| key.principal.clone());
                         if *known == key.principal {
                             Ok(key)
@@ -252,7 +226,7 @@ impl Keyring {
                 }
                 SecurityScheme::Signature { secret, preset, .. } => {
                     let list = reading.list(secret, "", before.map(|before| &before.signing), |entry| {
-                        let text = entry.as_str().ok_or("it is not a text")?;
+                        let text = signing_secret(entry).map_err(|fault| fault.to_string())?;
                         let scheme = Scheme::named(preset).ok_or("its signature scheme is unknown")?;
                         scheme.secret(text).map_err(|error| error.to_string().into())
                     });

@@ -27,7 +27,7 @@ use std::{
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Map, Value, json, value::RawValue};
 use sha2::{Digest as _, Sha256};
-use sluicegate_contract::Contract;
+use sluicegate_contract::{Contract, secret_entry::ApiKey};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
@@ -72,8 +72,9 @@ impl TestIngress {
     /// Adds an API key to the list of this `x-secret` name. Add values before the first request, which reads them.
     #[must_use]
     pub fn api_key(self, list: &str, key: &str, principal: &str, scopes: &[&str]) -> Self {
-        let sha256: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.secret.add(list, json!({ "sha256": sha256, "principal": principal, "scopes": scopes }));
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let key = ApiKey { sha256: Sha256::digest(key).into(), principal: principal.to_owned(), scopes };
+        self.secret.add(list, key.entry());
         self
     }
 

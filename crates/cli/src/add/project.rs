@@ -212,3 +212,71 @@ fn beside(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.sluicegate-new"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, path::Path};
+
+    use super::Project;
+
+    /// The files of a project before and after its changes, in the order in which they are written.
+    const CHANGES: &[(&str, Option<&str>, Option<&str>)] = &[
+        ("a.txt", Some("old"), Some("new")),
+        ("b/new.txt", None, Some("new")),
+        ("c.txt", Some("old"), None),
+        ("template.yaml", Some("old"), Some("new")),
+        ("z.txt", Some("old"), Some("new")),
+    ];
+
+    /// Returns every file and folder with its text; a folder has none.
+    fn everything(folder: &Path) -> BTreeMap<String, Option<String>> {
+        let mut all = BTreeMap::new();
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.path().is_dir() {
+                all.extend(everything(&entry.path()).into_iter().map(|(path, text)| (format!("{name}/{path}"), text)));
+                all.insert(name, None);
+            } else {
+                all.insert(name, Some(fs::read_to_string(entry.path()).expect("text")));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_change_that_fails_leaves_every_file_as_it_was() {
+        for fails in [None, Some("a.txt"), Some("c.txt"), Some("template.yaml"), Some("z.txt")] {
+            let folder = tempfile::tempdir().expect("a folder");
+            for (path, before, _) in CHANGES {
+                before.iter().for_each(|text| fs::write(folder.path().join(path), text).expect("written"));
+            }
+            let mut project = Project::open(Some(folder.path())).expect("a project");
+            for (path, _, after) in CHANGES {
+                project.set(path, after.map(str::to_owned)).expect("readable");
+            }
+            // A folder in the place of a file, which a rename does not replace and a removal does not remove, even for
+            // root.
+            if let Some(path) = fails {
+                fs::remove_file(folder.path().join(path)).expect("removed");
+                fs::create_dir(folder.path().join(path)).expect("made");
+            }
+            let before = everything(folder.path());
+            match (project.write(), fails) {
+                (Ok(()), None) => {
+                    let expected = CHANGES.iter().filter_map(|(path, _, after)| Some((*path, (*after)?)));
+                    let mut found = everything(folder.path());
+                    assert_eq!(found.remove("b"), Some(None));
+                    let found = found.iter().filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)));
+                    assert!(found.eq(expected), "{:?}", everything(folder.path()));
+                }
+                (Err(reason), Some(path)) => {
+                    assert!(reason.starts_with(&format!("cannot write {path}: ")), "{reason}");
+                    assert!(!reason.contains("cannot restore"), "{reason}");
+                    assert_eq!(everything(folder.path()), before, "{path}");
+                }
+                (result, _) => panic!("{fails:?}: {result:?}"),
+            }
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! The secret's text: a JSON object with a list of live values under each name.
 //!
-//! An API key is `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`, a signing secret a string in the form that
-//! its provider shows. Errors do not quote the text. What a change does not name stays, unusable entries included.
+//! The entries are those of [`secret_entry`](sluicegate_contract::secret_entry). Errors do not quote the text. What a
+//! change does not name stays, unusable entries included.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use sluicegate_contract::secret_entry::{ApiKey, signing_secret};
 use sluicegate_envelope::Envelope;
 use sluicegate_webhook::Scheme;
 
@@ -157,7 +158,8 @@ impl Document {
 /// # Errors
 /// The principal cannot be an attribute of an event.
 pub(super) fn api_key(key: &str, principal: &str, scopes: &[String]) -> Result<Value, String> {
-    let entry = json!({ "sha256": hex(&Sha256::digest(key)), "principal": principal, "scopes": scopes });
+    let key = ApiKey { sha256: Sha256::digest(key).into(), principal: principal.to_owned(), scopes: scopes.to_vec() };
+    let entry = key.entry();
     match fault(&entry, &Kind::ApiKey { scopes: None }) {
         None => Ok(entry),
         Some(fault) => Err(fault),
@@ -210,20 +212,17 @@ fn fingerprint(entry: &Value) -> String {
 /// Returns the reason why ingress does not use an entry. It does not quote the entry.
 fn fault(entry: &Value, kind: &Kind) -> Option<String> {
     match kind {
-        Kind::ApiKey { .. } => {
-            if !entry["sha256"].as_str().is_some_and(is_sha256) {
-                return Some("sha256 is not 64 hexadecimal digits".to_owned());
+        Kind::ApiKey { .. } => match ApiKey::parse(entry) {
+            Ok(ApiKey { principal, .. }) => {
+                Envelope::builder("id", "/", "type").principal(principal).build().err().map(|error| error.to_string())
             }
-            let principal = principal(entry).filter(|principal| !principal.is_empty());
-            let Some(principal) = principal else { return Some("principal is not a text, or empty".to_owned()) };
-            let is_scopes = |scopes: &Value| scopes.as_array().is_some_and(|all| all.iter().all(Value::is_string));
-            if entry.get("scopes").is_some_and(|scopes| !is_scopes(scopes)) {
-                return Some("scopes is not a list of texts".to_owned());
-            }
-            Envelope::builder("id", "/", "type").principal(principal).build().err().map(|error| error.to_string())
-        }
+            Err(fault) => Some(fault.to_string()),
+        },
         Kind::Signature { scheme } => {
-            let Some(secret) = entry.as_str() else { return Some("it is not a text".to_owned()) };
+            let secret = match signing_secret(entry) {
+                Ok(secret) => secret,
+                Err(fault) => return Some(fault.to_string()),
+            };
             let Some(scheme) = Scheme::named(scheme) else { return Some("its signature scheme is unknown".to_owned()) };
             scheme.secret(secret).err().map(|error| error.to_string())
         }

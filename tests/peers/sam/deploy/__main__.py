@@ -21,13 +21,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import cleanup
 from account import Account, eventually
 from emulator import EMULATORS
 from endpoint import Endpoint
 
 # A new name for each run, because the name of a deleted queue cannot be used for a minute.
 STACK = f"sluicegate-{uuid.uuid4().hex[:8]}"
-SAM_STACK = "aws-sam-cli-managed-default"
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 API_KEY, GITHUB_SECRET = "deploy-key", "deploy-github"
 SECRETS = {
@@ -59,7 +59,8 @@ def main(name, url, build, sluicegate):
         except BaseException:
             stack.abandon()
             raise
-    nothing_is_left(emulator.account, before)
+    cleanup.nothing_is_left(emulator.account, before)
+    say("deleted: nothing is left except SAM's bucket, which is now deleted")
     for each in emulator.NOT_SHOWN:
         say(f"not shown by {name}: {each}")
 
@@ -103,23 +104,7 @@ class Deployment:
         self.door = self.emulator.door(STACK)
 
     def delete(self):
-        """Deletes the stack. `sam delete` rejects the address of a nested template at an emulator as not an S3 URL."""
-        self.account("cloudformation").delete_stack(StackName=STACK)
-        eventually(lambda: self.account.status(STACK) in (None, "DELETE_COMPLETE", "DELETE_FAILED"), "the stack's deletion")
-        equal(self.account.status(STACK) in (None, "DELETE_COMPLETE"), True, "the stack is deleted")
-        self.delete_what_is_retained()
-
-    def delete_what_is_retained(self):
-        """Deletes the queues and the secret, which the template retains. Some emulators delete them with the stack."""
-        sqs, secrets = self.account("sqs"), self.account("secretsmanager")
-        urls = {value for name, value in self.resources.items() if name.endswith(("/Queue", "/DeadLetterQueue"))}
-        for url in urls & set(sqs.list_queues().get("QueueUrls", [])):
-            sqs.delete_queue(QueueUrl=url)
-        secret = self.resources.get("Secrets")
-        for each in secrets.list_secrets()["SecretList"]:
-            # The Ref of a secret is its name in one emulator and its ARN in the other.
-            if secret in (each["ARN"], each["Name"]):
-                secrets.delete_secret(SecretId=each["ARN"], ForceDeleteWithoutRecovery=True)
+        cleanup.delete(self.account, STACK, self.resources)
 
     def abandon(self):
         """Deletes what can be deleted after a failure, without hiding the failure."""
@@ -294,20 +279,6 @@ def failing_update_is_rolled_back(stack):
     equal(stack.functions(), old, "the functions after a failed update")
     order_is_consumed(stack, "/second")
     say("an update that fails is rolled back, and the old functions are unchanged")
-
-
-def nothing_is_left(account, before):
-    """Checks that nothing but SAM's bucket of uploads is left, which SAM shares between stacks, and deletes it."""
-    bucket = account.resources(SAM_STACK)["SamCliSourceBucket"]
-    left = account.everything() - before - {f"s3 Buckets: {bucket}", f"cloudformation Stacks: {SAM_STACK}"}
-    equal(left, set(), "left behind by the stack")
-    s3 = account("s3")
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for each in page.get("Versions", []) + page.get("DeleteMarkers", []):
-            s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
-    account("cloudformation").delete_stack(StackName=SAM_STACK)
-    eventually(lambda: account.everything() == before, "SAM's own stack and bucket to be gone")
-    say("deleted: nothing is left except SAM's bucket, which is now deleted")
 
 
 if __name__ == "__main__":

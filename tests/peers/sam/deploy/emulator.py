@@ -9,15 +9,15 @@ import tempfile
 from pathlib import Path
 
 from account import eventually
-from check import Stack, references
+from check import ROOT, Stack, references
 from door import Gateway, Invocation
-
-CONFIG = Path(__file__).resolve().parents[4] / "samconfig.toml"
 
 
 class Emulator:
-    def __init__(self, account):
+    def __init__(self, account, project=ROOT):
+        """`project` has the template and samconfig.toml."""
         self.account = account
+        self.project = project
 
     def sam(self, *arguments):
         """Runs the SAM CLI against the emulator with the settings of the dev stack. Returns its exit code and its last lines."""
@@ -28,7 +28,8 @@ class Emulator:
             "AWS_ENDPOINT_URL": self.account.url,
             "SAM_CLI_TELEMETRY": "0",
         }
-        command = [Path(sys.executable).parent / "sam", *arguments, "--config-file", CONFIG, "--config-env", "dev"]
+        config = ["--config-file", self.project / "samconfig.toml", "--config-env", "dev"]
+        command = [Path(sys.executable).parent / "sam", *arguments, *config]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line and "Uploading to" not in line]
         return done.returncode, "\n".join(lines[-40:])
@@ -94,7 +95,7 @@ class Ministack(Emulator):
         api = self.account("apigatewayv2")
         if api.get_routes(ApiId=api_id)["Items"]:
             return
-        body = Stack("template.yaml", parameters).resources["HttpApi"]["Properties"]["Body"]
+        body = Stack(self.project / "template.yaml", parameters).resources["HttpApi"]["Properties"]["Body"]
         made = []
         for path, methods in body["paths"].items():
             for method, operation in methods.items():

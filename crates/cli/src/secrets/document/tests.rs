@@ -1,5 +1,7 @@
 //! Tests of the changes to a secret's text.
 
+use serde_json::json;
+
 use super::*;
 
 const ACME: &str = "0000000000000000000000000000000000000000000000000000000000000001";
