@@ -24,6 +24,8 @@ const LINKS: &str = "crates/cli/src/new/repository";
 /// compiled; what it builds itself is below the project, because the packages of both have the same names.
 fn in_project<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     like_a_shell(command);
+    // Clippy runs this cargo, which may be of another toolchain.
+    command.env_remove("CARGO");
     command.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
     command.env("CARGO_BUILD_BUILD_DIR", project::target()).env("CARGO_NET_OFFLINE", "true")
 }
@@ -73,11 +75,11 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     let folder = project.path().join("my-api");
     assert_eq!(members(&folder), ["consumer", "ingress", "rabbitmq", "sluicegate"]);
     let tested = run(&folder, "tests/run", "");
-    assert!(tested.ends_with("passed: format lints tests contract template doctor sam\n"), "{tested}");
     for part in [
+        "\npassed: format lints tests contract template doctor sam\n",
         "handlers::invoice_submitted::tests::an_event_is_done ... ok",
         "a_captured_order_is_enqueued ... ok",
-        "\n0 error(s), ",
+        "\n0 error(s), 0 warning(s), ",
     ] {
         assert!(tested.contains(part), "{part}: {tested}");
     }
