@@ -12,7 +12,12 @@ use clap::Args;
 use sluicegate_doctor::{Inventory, Project, Report, checks, deployed, examine};
 use sluicegate_local::read_topology;
 
-use crate::{aws::Aws, input, output::say, paths};
+use crate::{
+    aws::{self, Aws},
+    input,
+    output::say,
+    paths,
+};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
 ///
@@ -81,13 +86,15 @@ fn examined(arguments: &Arguments) -> Result<Report, String> {
 
 fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String> {
     let Some(stack) = &arguments.stack else {
+        input::exists(template)?;
         let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
         return Inventory::of_template(template, &parameters).map_err(|error| error.to_string());
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let inventory = runtime.block_on(async { deployed(&arguments.aws.load().await, stack).await });
-    inventory.map_err(|error| format!("stack {stack}: {error}"))
+    let config = runtime.block_on(arguments.aws.load())?;
+    let inventory = runtime.block_on(deployed(&config, stack));
+    inventory.map_err(|error| format!("stack {stack}: {error}\nhelp: check the stack's name, and {}", aws::ADVICE))
 }
 
 fn show(report: &Report, json: bool) -> Result<(), String> {
