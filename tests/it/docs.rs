@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `sh` | a running `cargo local`; its ports replace 3000, 3001 and 4566 |
 //! | `sh rabbitmq` | the same, with a RabbitMQ that replaces `amqp://127.0.0.1:5672` |
-//! | `sh project` | a copy of the files of a user, one for each page |
+//! | `sh project` | a copy of the files of a user, one for each page; `cd` changes the folder of the later ones |
+//! | `sh route` | the same copy: an ingress in the test answers the request by the contract as it is there |
 //! | `sh aws` | an AWS account with a deployed stack, here LocalStack |
 //! | `sh build` | nowhere, because it takes minutes; a script that is run elsewhere contains the command |
 //!

@@ -8,6 +8,7 @@
 mod support;
 
 mod add;
+mod advice;
 mod cli_clients;
 mod dlq;
 mod docs;

@@ -1,10 +1,15 @@
 //! Options for AWS or a compatible endpoint: `--endpoint-url`, `--profile`, `--region`.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
+pub(crate) use aws_config::SdkConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use clap::Args;
 use http::Uri;
+use sluicegate_queue::chain;
+
+/// What to check when AWS refuses, or is not reached.
+pub(crate) const ADVICE: &str = "--region, --profile, --endpoint-url and the permissions of the credentials";
 
 /// Options of every command that calls AWS.
 #[derive(Args)]
@@ -23,7 +28,10 @@ pub(crate) struct Aws {
 impl Aws {
     /// Loads the configuration of the SDK's clients. Region and credentials come from the sources of the AWS CLI; an
     /// endpoint on this machine needs neither.
-    pub(crate) async fn load(&self) -> SdkConfig {
+    ///
+    /// # Errors
+    /// No Region or no credentials were found; the text says where they come from.
+    pub(crate) async fn load(&self) -> Result<SdkConfig, String> {
         let http_client =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client);
@@ -43,7 +51,22 @@ impl Aws {
                 loader = loader.region(Region::from_static("us-east-1"));
             }
         }
-        loader.load().await
+        let config = loader.load().await;
+        if config.region().is_none() {
+            return Err("no AWS Region: pass --region, set AWS_REGION, or run `aws configure`".to_owned());
+        }
+        // Asked for here, because an SDK's error lists every source it tried.
+        let found = match config.credentials_provider() {
+            Some(provider) => provider.provide_credentials().await.map(|_| ()).map_err(|error| chain(&error)),
+            None => Err("no source of credentials".to_owned()),
+        };
+        found.map_err(|reason| {
+            format!(
+                "no AWS credentials: {reason}\nhelp: run `aws configure` or `aws sso login`, set AWS_PROFILE, or pass --profile; \
+                 for the local stack pass --endpoint-url http://127.0.0.1:4566"
+            )
+        })?;
+        Ok(config)
     }
 
     /// Returns whether any of the options is given.

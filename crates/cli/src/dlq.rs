@@ -20,7 +20,14 @@ use sluicegate_dlq::{
     sqs::{SqsDeadLetterQueue, VISIBILITY_DEFAULT, VISIBILITY_MAX},
 };
 
-use crate::{aws::Aws, fail, rabbitmq};
+use crate::{
+    aws::{self, Aws, SdkConfig},
+    fail, fail_with_advice, rabbitmq,
+};
+
+/// What to check when RabbitMQ refuses, or is not reached.
+const RABBITMQ_ADVICE: &str = "check the queue's name, --rabbitmq-url (or RABBITMQ_URL), RABBITMQ_USERNAME and \
+    RABBITMQ_PASSWORD, and that the broker runs with its management plugin";
 
 /// The exit code that shells report for a process ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -103,13 +110,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
-    let work = async {
-        match address {
-            Some(address) => on_rabbitmq(&arguments.verb, &address).await,
-            None => on_sqs(&arguments.verb, &arguments.broker).await,
+    match address {
+        Some(address) => {
+            let done = runtime.block_on(on_rabbitmq(&arguments.verb, &address));
+            done.unwrap_or_else(|error| fail_with_advice(error, RABBITMQ_ADVICE))
         }
-    };
-    runtime.block_on(work).unwrap_or_else(fail)
+        None => match runtime.block_on(arguments.broker.aws.load()) {
+            Ok(config) => {
+                let done = runtime.block_on(on_sqs(&arguments.verb, &config, arguments.broker.visibility));
+                let advice = format!("check the queue's name (`sluicegate dlq list` has all), and {}", aws::ADVICE);
+                done.unwrap_or_else(|error| fail_with_advice(error, &advice))
+            }
+            Err(reason) => fail(reason),
+        },
+    }
 }
 
 impl Arguments {
@@ -120,13 +134,12 @@ impl Arguments {
     }
 }
 
-async fn on_sqs(verb: &Verb, broker: &BrokerOptions) -> Result<ExitCode, Error> {
-    let config = broker.aws.load().await;
+async fn on_sqs(verb: &Verb, config: &SdkConfig, visibility_s: u64) -> Result<ExitCode, Error> {
     let Some(queue) = verb.queue() else {
-        let queues = sluicegate_dlq::sqs::dead_letter_queues(&config).await?;
+        let queues = sluicegate_dlq::sqs::dead_letter_queues(config).await?;
         return Ok(list::queues(verb, &queues));
     };
-    let queue = SqsDeadLetterQueue::open(&config, queue, Duration::from_secs(broker.visibility)).await?;
+    let queue = SqsDeadLetterQueue::open(config, queue, Duration::from_secs(visibility_s)).await?;
     let stop = stop_at_ctrl_c();
     if let Verb::Redrive(arguments) = verb
         && let Some(code) = redrive::by_move_task(&queue, arguments, &stop).await?

@@ -13,7 +13,7 @@ use sluicegate_doctor::{Inventory, Project, Report, checks, examine};
 use sluicegate_local::read_topology;
 
 #[cfg(feature = "aws")]
-use crate::aws::Aws;
+use crate::aws::{self, Aws};
 use crate::{input, output::say, paths};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
@@ -84,6 +84,7 @@ fn examined(arguments: &Arguments) -> Result<Report, String> {
 
 fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String> {
     let Some(stack) = &arguments.stack else {
+        input::exists(template)?;
         let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
         return Inventory::of_template(template, &parameters).map_err(|error| error.to_string());
     };
@@ -94,8 +95,9 @@ fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String
 fn deployed(arguments: &Arguments, stack: &str) -> Result<Inventory, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let inventory = async { sluicegate_doctor::deployed(&arguments.aws.load().await, stack).await };
-    runtime.block_on(inventory).map_err(|error| error.to_string())
+    let config = runtime.block_on(arguments.aws.load())?;
+    let inventory = runtime.block_on(sluicegate_doctor::deployed(&config, stack));
+    inventory.map_err(|error| format!("{error}\nhelp: check the stack's name, and {}", aws::ADVICE))
 }
 
 #[cfg(not(feature = "aws"))]

@@ -1,9 +1,15 @@
 //! Input of the commands: files, the standard input, and values on the command line.
 
-use std::{fs, io::Read as _, path::Path};
+use std::{
+    fs,
+    io::{ErrorKind, Read as _},
+    path::Path,
+};
 
 use sluicegate_contract::{Contract, Fault, Faults};
 use sluicegate_topology::Topology;
+
+use crate::paths;
 
 /// Reads a whole file; `-` is the standard input.
 ///
@@ -14,6 +20,14 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let read =
         if file.as_os_str() == "-" { std::io::stdin().read_to_end(&mut bytes).map(|_| bytes) } else { fs::read(file) };
     read.map_err(|error| cannot_read(file, &error))
+}
+
+/// Checks that a file is there, before a library reads it.
+///
+/// # Errors
+/// The file does not exist; the text says what to do.
+pub(crate) fn exists(file: &Path) -> Result<(), String> {
+    fs::metadata(file).map(|_| ()).map_err(|error| cannot_read(file, &error))
 }
 
 /// Reads the text of a file.
@@ -56,7 +70,13 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn cannot_read(file: &Path, error: &std::io::Error) -> String {
-    format!("cannot read {}: {error}", file.display())
+    let is_default = [paths::CONTRACT, paths::TEMPLATE].iter().any(|default| file == Path::new(default));
+    let next = match error.kind() {
+        ErrorKind::NotFound if is_default => ": run this in the folder of a project, or name the file (see --help)",
+        ErrorKind::NotFound => ": check the path",
+        _ => "",
+    };
+    format!("cannot read {}: {error}{next}", file.display())
 }
 
 fn faulty(file: &Path, faults: &Faults) -> String {

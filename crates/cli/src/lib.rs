@@ -105,6 +105,13 @@ fn fail(reason: impl std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Prints the error and what to do next; returns the exit code of a failure.
+#[cfg(feature = "aws")]
+fn fail_with_advice(reason: impl std::fmt::Display, advice: &str) -> ExitCode {
+    eprintln!("error: {reason}\nhelp: {advice}");
+    ExitCode::FAILURE
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -92,6 +92,9 @@ async fn start(arguments: Arguments) -> ExitCode {
     };
     tokio::pin!(asked_to_stop);
     let options = options(arguments);
+    if let Err(reason) = input::exists(&options.template) {
+        return fail(reason);
+    }
     let (terminal, remote) = (options.terminal.clone(), options.endpoint_url.is_some());
     let stack = tokio::select! {
         () = &mut asked_to_stop => return ExitCode::SUCCESS,

@@ -17,7 +17,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use crate::{aws::Aws, fail, input, paths};
+use crate::{
+    aws::{self, Aws},
+    fail, input, paths,
+};
 use names::Names;
 use store::Store;
 
@@ -79,12 +82,14 @@ impl Where {
     }
 
     async fn open(&self) -> Result<Store, String> {
-        let config = self.aws.load().await;
+        let config = self.aws.load().await?;
         let id = match (&self.secret.secret_id, &self.secret.stack) {
             (Some(id), _) => id.clone(),
             (None, Some(stack)) => {
                 let outputs = sluicegate_doctor::stack_outputs(&config, stack).await;
-                let mut outputs = outputs.map_err(|error| format!("stack {stack}: {error}"))?;
+                let mut outputs = outputs.map_err(|error| {
+                    format!("stack {stack}: {error}\nhelp: check the stack's name, and {}", aws::ADVICE)
+                })?;
                 let none = || format!("stack {stack} has no output {SECRET_OUTPUT}: pass --secret-id");
                 outputs.remove(SECRET_OUTPUT).ok_or_else(none)?
             }

@@ -63,13 +63,17 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     let (method, target) = arguments.route.split_once(' ').ok_or("--route is a method and a path: 'POST /orders'")?;
     let (method, target) = (method.to_uppercase(), target.trim());
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    let found = contract.route(&method, path).map_err(|error| format!("{method} {path}: {error}"))?;
+    let found = contract.route(&method, path).map_err(|error| {
+        let known = contract.operations().iter().map(|known| format!("{} {}", known.method, known.path));
+        format!("{method} {path}: {error}; the contract has {}", known.collect::<Vec<_>>().join(", "))
+    })?;
     let body = input::read(&arguments.file)?;
     let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
     let headers = complete(&contract, &found, given, arguments.secret.as_deref(), &body)?;
 
     let url = format!("{}{target}", arguments.to.trim_end_matches('/'));
-    let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let uri: Uri =
+        url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))?;
     let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIMEOUT));
     if uri.host().is_some_and(|host| host == "localhost" || host.starts_with("127.")) {
         // A proxy from the environment cannot reach this machine.
@@ -81,7 +85,8 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     }
     let request = request.body(body).map_err(|error| error.to_string())?;
     let answer = config.build().new_agent().run(request);
-    let mut answer = answer.map_err(|error| format!("{url}: {error} (is `cargo local` running?)"))?;
+    let mut answer =
+        answer.map_err(|error| format!("{url}: {error}: start `cargo local`, or name the API's address with --to"))?;
     let text = answer.body_mut().read_to_string().map_err(|error| format!("{url}: {error}"))?;
     say(answer.status());
     for name in [header::RETRY_AFTER, header::ALLOW] {
@@ -138,7 +143,9 @@ fn complete(
 }
 
 fn sign(preset: &str, secret: Option<&str>, id: &str, body: &[u8]) -> Result<Vec<(&'static str, String)>, String> {
-    let scheme = Scheme::named(preset).ok_or_else(|| format!("no signature scheme `{preset}`"))?;
+    let scheme = Scheme::named(preset).ok_or_else(|| {
+        format!("no signature scheme `{preset}`: sign the body yourself, and pass the signature with --header")
+    })?;
     let secret = match (secret, preset) {
         (Some(secret), _) => secret,
         (None, "github") => secrets::GITHUB,

@@ -108,6 +108,7 @@ fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool
 }
 
 fn of_template(template: &Path) -> Result<Topology, String> {
+    input::exists(template)?;
     let topology = read_topology(template).map_err(|error| error.to_string())?;
     topology.ok_or_else(|| {
         format!(

@@ -13,9 +13,10 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     types::TemplateStage,
 };
+use sluicegate_queue::chain;
 
 use crate::{Error, Inventory, inventory::Deployed};
 
@@ -122,6 +123,6 @@ where
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        _ => DisplayErrorContext(error).to_string(),
+        _ => chain(error),
     }
 }

@@ -158,7 +158,10 @@ impl Address {
         match &self.credentials {
             Some(credentials) => Ok(credentials.clone()),
             None if is_loopback(&self.uri.authority.host) => Ok(("guest".into(), "guest".into())),
-            None => Err(wrong("there are no credentials: give them in the URL or in the environment")),
+            None => Err(wrong(
+                "there are no credentials: write them into the URL (amqp://USERNAME:PASSWORD@HOST), or set RABBITMQ_USERNAME and \
+                 RABBITMQ_PASSWORD",
+            )),
         }
     }
 

@@ -14,7 +14,9 @@ pub enum Error {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The broker was not reached, or stopped answering. A later attempt may succeed.
-    #[error("{place} cannot be reached: {reason}")]
+    #[error(
+        "{place} cannot be reached: {reason}; check the address, and that the broker runs and is reachable from here"
+    )]
     Unreachable {
         /// The broker, or its management API.
         place: String,

@@ -5,6 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+use sluicegate_contract::Contract;
+use sluicegate_ingress::testing::TestIngress;
+
 use super::account::Account;
 use super::page::{Command, Page};
 use super::shell::{Answer, Shell};
@@ -29,15 +33,28 @@ enum Place {
     Local,
     Rabbitmq,
     Project,
+    Route,
     Aws,
     Build,
 }
 
 /// Returns the commands of a page that run at `place`.
 fn commands(page: &Page, place: Place) -> Vec<Command> {
-    let blocks = page.blocks().into_iter().filter(|block| self::place(&block.info) == Ok(Some(place)));
-    let commands = blocks.flat_map(|block| block.commands());
-    commands.filter(|command| !EXCEPTIONS.iter().any(|(start, _)| command.text.starts_with(start))).collect()
+    commands_at(page, &[place]).into_iter().map(|(_, command)| command).collect()
+}
+
+/// Returns the commands of a page that run at one of `places`, in order.
+fn commands_at(page: &Page, places: &[Place]) -> Vec<(Place, Command)> {
+    let mut found = Vec::new();
+    for block in page.blocks() {
+        if let Ok(Some(place)) = place(&block.info)
+            && places.contains(&place)
+        {
+            found.extend(block.commands().into_iter().map(|command| (place, command)));
+        }
+    }
+    found.retain(|(_, command)| !EXCEPTIONS.iter().any(|(start, _)| command.text.starts_with(start)));
+    found
 }
 
 /// Parses the info string of a block; `None` if the block has no commands.
@@ -47,6 +64,7 @@ fn place(info: &str) -> Result<Option<Place>, String> {
         ("sh", "") => Ok(Some(Place::Local)),
         ("sh", "rabbitmq") => Ok(Some(Place::Rabbitmq)),
         ("sh", "project") => Ok(Some(Place::Project)),
+        ("sh", "route") => Ok(Some(Place::Route)),
         ("sh", "aws") => Ok(Some(Place::Aws)),
         ("sh", "build") => Ok(Some(Place::Build)),
         ("rust" | "yaml" | "json" | "toml" | "text", _) => Ok(None),
@@ -100,11 +118,11 @@ async fn on_rabbitmq() {
     }
 }
 
-#[test]
-fn on_a_copy_of_the_project() {
-    let mut shown = 0;
+#[tokio::test]
+async fn on_a_copy_of_the_project() {
+    let (mut shown, mut requested) = (0, 0);
     for page in Page::all() {
-        let commands = commands(&page, Place::Project);
+        let commands = commands_at(&page, &[Place::Project, Place::Route]);
         if commands.is_empty() {
             continue;
         }
@@ -113,15 +131,47 @@ fn on_a_copy_of_the_project() {
         for undo in ["handler invoice.submitted --force", "route 'POST /invoices' --force"] {
             project.run(&format!("cargo sluicegate remove {undo}"));
         }
-        for Command { text, expected, line } in &commands {
-            let (code, out) = project.run(text);
-            let answer = Answer { code, out, error: String::new() };
+        let mut folder = ".";
+        for (place, Command { text, expected, line }) in &commands {
+            let answer = if *place == Place::Route {
+                requested += 1;
+                request(&project.text(&format!("{folder}/functions/ingress/openapi.yaml")), text).await
+            } else {
+                let (code, out) = project.run(&format!("cd {folder} && {text}"));
+                Answer { code, out, error: String::new() }
+            };
             let reason = answer.differs(expected.as_deref());
             assert!(reason.is_none(), "{}:{line}: {text}: {reason:?}; it printed\n{}", page.path, answer.out);
+            folder = text.strip_prefix("cd ").unwrap_or(folder);
             shown += 1;
         }
     }
-    assert!(shown > 0, "no page has a command for a copy");
+    assert!(shown > requested && requested > 0, "no page has a command for a copy, or a request to its route");
+}
+
+/// Sends the request of a curl command to an ingress with this contract. The key `dev-key` has every scope, as on the
+/// local stack. Prints status and body.
+async fn request(contract: &str, curl: &str) -> Answer {
+    let contract = Contract::parse("openapi.yaml", contract).unwrap_or_else(|faults| panic!("{faults}"));
+    let ingress = TestIngress::new(contract).api_key("api-keys", "dev-key", "dev", &["*"]);
+    let event = fs::read_to_string(root().join("tests/events/place-order.json")).expect("the captured event");
+    let mut event: Value = serde_json::from_str(&event).expect("JSON");
+    let (_, path) = curl.split_once("http://127.0.0.1:3000").expect("the address of the local stack");
+    let path = path.split_whitespace().next().unwrap_or_default();
+    let mut headers = Map::new();
+    // Quoted arguments are the odd parts; the option is the last word before each.
+    let parts: Vec<&str> = curl.split('\'').collect();
+    for option in parts.chunks_exact(2) {
+        match (option[0].split_whitespace().last(), option[1].split_once(": ")) {
+            (Some("-H"), Some((name, value))) => drop(headers.insert(name.to_owned(), value.into())),
+            (Some("-d"), _) => event["body"] = option[1].into(),
+            (other, _) => panic!("{other:?} is an option that this test does not know"),
+        }
+    }
+    event["headers"] = headers.into();
+    (event["rawPath"], event["requestContext"]["http"]["path"]) = (path.into(), path.into());
+    let answer = ingress.handle(&event.to_string()).await.expect("an answer");
+    Answer { code: 0, out: format!("{}\n{}", answer["statusCode"], answer["body"]), error: String::new() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

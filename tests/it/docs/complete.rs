@@ -75,14 +75,23 @@ fn every_command_is_shown() {
 }
 
 #[test]
+fn the_topology_on_the_page_is_one() {
+    let blocks = Page::read("docs/rabbitmq.md").blocks();
+    let file = blocks.iter().find(|block| block.info == "yaml").expect("an example");
+    if let Err(faults) = sluicegate_topology::Topology::parse("docs/rabbitmq.md", &file.text) {
+        panic!("{faults}");
+    }
+}
+
+#[test]
 fn the_budgets_of_the_builds_are_those_that_are_checked() {
     let script = read("tests/artifacts");
     let budgets = script.split_once("BUDGETS = {").and_then(|(_, rest)| rest.split_once('}')).expect("budgets").0;
-    let page = Page::read("docs/deploy.md").text;
+    let page = Page::read("CONTRIBUTING.md").text;
     for budget in budgets.split(", ") {
         let (name, megabytes) = budget.split_once(": ").expect("a name and a number");
         let row = format!("| `{}` | {megabytes} MB |", name.trim_matches('"'));
-        assert!(page.contains(&row), "docs/deploy.md has no row {row}");
+        assert!(page.contains(&row), "CONTRIBUTING.md has no row {row}");
     }
 }
 

@@ -19,13 +19,15 @@ const POLLS_PER_MONTH_MILLIONS: f64 = 5.0 * HOURS_PER_MONTH * 3600.0 / 20.0 / 1e
 struct Inputs(BTreeMap<String, f64>);
 
 impl Inputs {
-    /// Reads the rows whose first cell is a name and whose second cell is a number.
+    /// Reads the tables of inputs: a name in code, a number and a text, twice in each row.
     fn read(page: &Page) -> Self {
-        let row = |line: &str| {
-            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            Some((cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?.to_owned(), cells.get(2)?.parse().ok()?))
+        let input =
+            |cells: &[&str]| Some((cells[0].strip_prefix('`')?.strip_suffix('`')?.to_owned(), cells[1].parse().ok()?));
+        let inputs = |line: &str| {
+            let cells: Vec<&str> = line.split('|').skip(1).map(str::trim).collect();
+            cells.chunks_exact(3).filter_map(input).collect::<Vec<_>>()
         };
-        Self(page.text.lines().filter_map(row).collect())
+        Self(page.text.lines().flat_map(inputs).collect())
     }
 
     fn get(&self, name: &str) -> f64 {
@@ -137,7 +139,11 @@ fn computed(page: &Page) -> String {
     let consumer = standard[1] + standard[2] + inputs.consumer();
     let direct = inputs.get("rest_request") + standard[0] + consumer;
     let ours = api + inputs.ingress() + standard[0] + consumer;
-    with_amounts(&text, "and the same consumer, $", &[direct, ours])
+    let text = with_amounts(&text, "and the same consumer, $", &[direct, ours]);
+    let sums: Vec<_> = inputs.rows().into_iter().filter(|(name, _)| name.starts_with("**")).collect();
+    let [(_, million), (_, month)] = sums.as_slice() else { panic!("{sums:?} are not two sums") };
+    let amounts: Option<Vec<f64>> = [million[0], million[2], month[0], month[1]].into_iter().collect();
+    with_amounts(&text, "A million accepted messages cost $", &amounts.expect("every sum has an amount"))
 }
 
 /// Replaces the amounts that follow `start`, in order.
@@ -206,6 +212,6 @@ fn the_broker_is_the_default_of_the_template_and_metrics_by_route_are_off() {
     let size = size.lines().next().unwrap_or_default();
     let page = Page::read(PAGE).text;
     let row = page.lines().find(|line| line.starts_with("| `broker_hour` |")).expect("the price of a broker");
-    assert!(row.contains(&format!("node of {size}, the default")), "{row} is not of {size}");
+    assert!(row.contains(&format!("node of {size}, the default size")), "{row} is not of {size}");
     assert!(!template.contains("DetailedMetricsEnabled: true"), "each route's metrics have a price");
 }

@@ -1,12 +1,15 @@
-//! The picture of the README, rendered from its source.
+//! The pictures of the pages, rendered from their sources.
 //!
-//! After a change of docs/path.pikchr: `UPDATE=1 cargo test -p sluicegate-tests docs::picture`, then review
-//! docs/path.svg.
+//! After a change of a docs/*.pikchr: `UPDATE=1 cargo test -p sluicegate-tests docs::picture`, then review the
+//! docs/*.svg.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use pikchr::{Pikchr, PikchrFlags};
 
+use super::page::Page;
 use crate::support::root;
 
 /// The font. Pikchr sets neither font nor size, and an SVG in a page inherits none.
@@ -20,13 +23,36 @@ fn render(source: &str) -> String {
     format!("{}\n", picture.replacen("<svg ", &opening, 1).trim_end())
 }
 
+/// Returns the files of docs whose names end with `.` and `extension`.
+fn files(extension: &str) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(root().join("docs")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
 #[test]
-fn the_picture_is_its_source_rendered() {
-    let (source, committed) = (root().join("docs/path.pikchr"), root().join("docs/path.svg"));
-    let rendered = render(&fs::read_to_string(source).expect("the source"));
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&committed, &rendered).expect("written");
+fn every_picture_is_its_source_rendered() {
+    let sources = files("pikchr");
+    for source in &sources {
+        let rendered = render(&fs::read_to_string(source).expect("the source"));
+        let picture = source.with_extension("svg");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&picture, &rendered).expect("written");
+        }
+        let committed = fs::read_to_string(&picture).unwrap_or_default();
+        let differs = format!("{}: UPDATE=1 cargo test -p sluicegate-tests docs::picture writes it", picture.display());
+        assert_eq!(committed, rendered, "{differs}");
     }
-    let committed = fs::read_to_string(committed).expect("the picture");
-    assert_eq!(committed, rendered, "UPDATE=1 cargo test -p sluicegate-tests docs::picture writes it anew");
+    let rendered: BTreeSet<_> = sources.iter().map(|source| source.with_extension("svg")).collect();
+    assert_eq!(files("svg"), rendered, "every picture has a source");
+}
+
+#[test]
+fn every_picture_is_on_a_page_with_a_text_for_those_who_do_not_see_it() {
+    let pages: String = Page::all().into_iter().map(|page| page.text).collect();
+    for picture in files("svg") {
+        let name = picture.file_name().expect("a name").display().to_string();
+        let shown = pages.lines().find(|line| line.starts_with("![") && line.contains(&format!("{name})")));
+        let text = shown.unwrap_or_else(|| panic!("no page shows {name}")).split("](").next().unwrap_or_default();
+        assert!(text.len() > 60, "{name}: {text:?} describes too little");
+    }
 }

@@ -93,7 +93,7 @@ pub(crate) fn queue(name: &str) -> Result<String, String> {
         );
     }
     if name.len() > QUEUE_BYTES_MAX {
-        return Err(format!("has {} characters, of {QUEUE_BYTES_MAX} allowed", name.len()));
+        return Err(format!("has {} characters, of {QUEUE_BYTES_MAX} allowed: choose a shorter name", name.len()));
     }
     if name.ends_with("-dlq") {
         return Err("-dlq is the end of a dead-letter queue's name; give the queue another".to_owned());

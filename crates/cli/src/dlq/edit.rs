@@ -80,7 +80,8 @@ async fn send<S: DeadLetterQueue>(
     }
     let now = DeadLetter { body: body.to_vec(), ..DeadLetter::default() };
     if letter.envelope().is_some() && now.envelope().is_none() {
-        return Err("the message has an envelope, and the corrected body is not one".to_owned());
+        return Err("the message has an envelope, and the corrected body is not one: write a CloudEvent in JSON with specversion, \
+             id, source and type".to_owned());
     }
     let to = arguments.to.as_deref();
     if arguments.dry_run {
@@ -107,7 +108,9 @@ async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFi
     let status = tokio::task::spawn_blocking(move || command.status()).await;
     let status = status.map_err(|error| error.to_string())?.map_err(|error| format!("{editor}: {error}"))?;
     if !status.success() {
-        return Err(format!("{editor} ended with {status}: nothing was sent"));
+        return Err(format!(
+            "{editor} ended with {status}: nothing was sent; set EDITOR to another editor, or pass --body FILE"
+        ));
     }
     let mut body = std::fs::read(&path).map_err(|error| error.to_string())?;
     // Editors add a newline at the end.

@@ -72,7 +72,9 @@ pub(super) async fn by_move_task(
             let left = if moved.cancelled { "; cancelled, the rest stays" } else { "" };
             say(format_args!("{} messages moved to {}{left}", moved.moved, destination.name));
             Ok(Some(match moved.failure {
-                Some(reason) => fail(format!("the move task failed: {reason}")),
+                Some(reason) => fail(format!(
+                    "the move task failed: {reason}; what was not moved is still a dead letter: run this again"
+                )),
                 None if moved.cancelled => ExitCode::from(INTERRUPTED),
                 None => ExitCode::SUCCESS,
             }))

@@ -70,7 +70,11 @@ pub(super) async fn find<S: DeadLetterQueue>(
     if let Some(line) = text::unreached(&report) {
         eprintln!("{line}");
     }
-    Err(fail(format!("no message {} among the {} that were reached", text::line(id), report.seen)))
+    Err(fail(format!(
+        "no message {} among the {} that were reached: `sluicegate dlq list QUEUE --each` has their ids",
+        text::line(id),
+        report.seen
+    )))
 }
 
 fn in_json(letter: &DeadLetter) -> serde_json::Value {

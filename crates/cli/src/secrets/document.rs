@@ -57,7 +57,7 @@ impl Document {
         // The message of serde_json can quote the text.
         let parsed = serde_json::from_str(text).map(Self);
         parsed.map_err(|_| {
-            "its value is not a JSON object with a list under each name: nothing was changed. Is it another secret?"
+            "its value is not a JSON object with a list under each name: nothing was changed; check that --stack or --secret-id is this API's"
                 .to_owned()
         })
     }
@@ -90,7 +90,9 @@ impl Document {
         match self.0.get(name) {
             None => Ok(&[]),
             Some(Value::Array(entries)) => Ok(entries),
-            Some(_) => Err(format!("its {name:?} is not a list: nothing was changed. Is it another secret?")),
+            Some(_) => Err(format!(
+                "its {name:?} is not a list: nothing was changed; check that --stack or --secret-id is this API's"
+            )),
         }
     }
 

@@ -69,9 +69,9 @@ impl Names {
         };
         let near = self.kinds.keys().map(|known| (strsim::jaro_winkler(name, known), known));
         let near = near.filter(|(likeness, _)| *likeness >= SIMILARITY_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = near.map(|(_, known)| format!(", did you mean {known:?}?")).unwrap_or_default();
+        let hint = near.map(|(_, known)| format!(" (did you mean {known:?}?)")).unwrap_or_default();
         let all = self.kinds.keys().cloned().collect::<Vec<_>>().join(", ");
-        Err(format!("{file} has no x-secret {name:?}{hint} (it has {all})"))
+        Err(format!("{file} has no x-secret {name:?}{hint}: use one of {all}"))
     }
 }
 
@@ -93,10 +93,13 @@ mod tests {
         check("github", Ok(&github));
         check(
             "api-key",
-            Err(r#"o.yaml has no x-secret "api-key", did you mean "api-keys"? (it has api-keys, github)"#),
+            Err(r#"o.yaml has no x-secret "api-key" (did you mean "api-keys"?): use one of api-keys, github"#),
         );
-        check("Github", Err(r#"o.yaml has no x-secret "Github", did you mean "github"? (it has api-keys, github)"#));
-        check("xyz", Err(r#"o.yaml has no x-secret "xyz" (it has api-keys, github)"#));
+        check(
+            "Github",
+            Err(r#"o.yaml has no x-secret "Github" (did you mean "github"?): use one of api-keys, github"#),
+        );
+        check("xyz", Err(r#"o.yaml has no x-secret "xyz": use one of api-keys, github"#));
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl Arguments {
             }
             Kind::Signature { scheme } => {
                 if self.principal.is_some() {
-                    return Err(format!("{name} are signing secrets of {scheme}, which have no principal"));
+                    return Err(format!(
+                        "{name} are signing secrets of {scheme}, which have no principal: leave out --principal"
+                    ));
                 }
                 let scheme = Scheme::named(scheme).ok_or_else(|| format!("the scheme {scheme} is unknown"))?;
                 let secret = given.map_or_else(|| generate::signing_secret(scheme), Ok)?;

@@ -9,10 +9,13 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 
+use sluicegate_queue::chain;
+
 use super::document::{Change, Document};
+use crate::aws;
 
 /// The label of a version that is not current yet. The next write moves it.
 const STAGE: &str = "SLUICEGATE";
@@ -93,7 +96,9 @@ impl Store {
     async fn current(&self) -> Result<Version, String> {
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer = answer.map_err(|error| self.failed("GetSecretValue", &error))?;
-        let text = answer.secret_string().ok_or_else(|| self.because("its value is binary: is it another secret?"))?;
+        let text = answer
+            .secret_string()
+            .ok_or_else(|| self.because("its value is binary: check that --stack or --secret-id is this API's"))?;
         let document = Document::parse(text).map_err(|reason| self.because(&reason))?;
         Ok(Version { document, id: answer.version_id().unwrap_or_default().to_owned() })
     }
@@ -111,9 +116,9 @@ impl Store {
         let reason = match (error.code(), error.message()) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(code), None) => code.to_owned(),
-            _ => DisplayErrorContext(error).to_string(),
+            _ => chain(error),
         };
-        self.because(&format!("{call}: {reason}"))
+        self.because(&format!("{call}: {reason}\nhelp: check --stack or --secret-id, and {}", aws::ADVICE))
     }
 }
 

@@ -36,9 +36,15 @@ pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[Str
         outline.events.iter().find(|event| event.route.as_ref().is_some_and(is_it))
     };
     let catch_all = event(DEFAULT_ROUTE).map(|event| event.name.clone());
-    let Some(event) = event(route) else { return Err(format!("{file}: has no event for {route}")) };
+    let Some(event) = event(route) else {
+        return Err(format!("{file}: has no event for {route}: run `sluicegate sync` first"));
+    };
     let properties = root.follow(&format!("{}/Properties", event.pointer)).ok().filter(|it| it.is_map());
-    let Some(properties) = properties else { return Err(format!("{file}: the event of {route} has no Properties")) };
+    let Some(properties) = properties else {
+        return Err(format!(
+            "{file}: the event of {route} has no Properties: remove the event, and run `sluicegate sync`"
+        ));
+    };
     if properties.get("Auth").is_some() {
         return Ok(Authorized { text: text.to_owned(), catch_all });
     }
