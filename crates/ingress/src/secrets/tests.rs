@@ -85,10 +85,19 @@ fn an_unusable_entry_is_reported_with_its_position_and_reason() {
         (json!({ "sha256": DIGEST }), principal),
         (json!({ "sha256": DIGEST, "principal": 7 }), principal),
         (key(DIGEST, ""), principal),
-        (key(DIGEST, "a\u{7}b"), "api-keys/1: attribute principal holds a character that events must not carry"),
-        (key(DIGEST, "acme\n"), "api-keys/1: attribute principal holds a character that events must not carry"),
-        (key(DIGEST, "\u{FDD0}"), "api-keys/1: attribute principal holds a character that events must not carry"),
-        (key(DIGEST, "\u{1FFFE}"), "api-keys/1: attribute principal holds a character that events must not carry"),
+        (
+            key(DIGEST, "a\u{7}b"),
+            "api-keys/1: attribute principal contains a character that CloudEvents does not allow",
+        ),
+        (key(DIGEST, "acme\n"), "api-keys/1: attribute principal contains a character that CloudEvents does not allow"),
+        (
+            key(DIGEST, "\u{FDD0}"),
+            "api-keys/1: attribute principal contains a character that CloudEvents does not allow",
+        ),
+        (
+            key(DIGEST, "\u{1FFFE}"),
+            "api-keys/1: attribute principal contains a character that CloudEvents does not allow",
+        ),
         (key(DIGEST, &"x".repeat(2_049)), "api-keys/1: attribute principal has 2049 bytes, more than 2048"),
         (json!({ "sha256": DIGEST, "principal": "a", "scopes": "*" }), "api-keys/1: scopes is not a list of texts"),
         (json!({ "sha256": DIGEST, "principal": "a", "scopes": [7] }), "api-keys/1: scopes is not a list of texts"),

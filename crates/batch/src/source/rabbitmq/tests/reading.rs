@@ -175,7 +175,7 @@ fn cloudevents_are_decoded_and_other_messages_are_raw() {
         let properties = |headers: &Value| json!({ "contentType": "text/csv", "headers": headers });
         check(&properties(&headers), b"a;\xFF", Ok(["e-2", "t", "/s", "text/csv", "a;\u{FFFD}"]));
         headers[header("shard")] = json!([1]);
-        check(&properties(&headers), b"", Err(r#"attribute "shard" is not of a type it can have"#));
+        check(&properties(&headers), b"", Err(r#"attribute "shard" has a value of the wrong type"#));
         headers[header("shard")] = Value::Null;
         headers[header("id")] = Value::Null;
         check(&properties(&headers), b"", Err("attribute id is missing"));
