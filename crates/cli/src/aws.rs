@@ -21,8 +21,8 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// Loads the configuration of the SDK's clients. Region and credentials come from the sources of the AWS CLI; an
-    /// endpoint on this machine needs neither.
+    /// Loads the configuration of the SDK's clients. Region and credentials come from the same sources as those of the
+    /// AWS CLI. For an endpoint on this machine they are optional.
     pub(crate) async fn load(&self) -> SdkConfig {
         let http_client =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
