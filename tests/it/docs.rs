@@ -9,7 +9,7 @@
 //! | `sh rabbitmq` | the same, with a RabbitMQ that replaces `amqp://127.0.0.1:5672` |
 //! | `sh project` | a copy of the files of a user, one for each page |
 //! | `sh aws` | an AWS account with a deployed stack, here LocalStack |
-//! | `sh build` | nowhere, because it takes minutes; a script that is run elsewhere contains the command |
+//! | `sh build` | not run here, because it takes minutes; a script of tests/run or CI contains the command |
 //!
 //! The comment below a command has words of its output, or starts with `exits 1`.
 

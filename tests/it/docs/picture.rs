@@ -21,12 +21,12 @@ fn render(source: &str) -> String {
 }
 
 #[test]
-fn the_picture_is_its_source_rendered() {
+fn the_picture_is_rendered_from_its_source() {
     let (source, committed) = (root().join("docs/path.pikchr"), root().join("docs/path.svg"));
     let rendered = render(&fs::read_to_string(source).expect("the source"));
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&committed, &rendered).expect("written");
     }
     let committed = fs::read_to_string(committed).expect("the picture");
-    assert_eq!(committed, rendered, "UPDATE=1 cargo test -p sluicegate-tests docs::picture writes it anew");
+    assert_eq!(committed, rendered, "UPDATE=1 cargo test -p sluicegate-tests docs::picture updates it");
 }
