@@ -1,4 +1,5 @@
-//! `sluicegate add` and `remove` on a copy of the project: how much a new API changes, and that it works.
+//! `sluicegate add` and `remove` on a copy of the project: the number of lines that a new API changes, and that it
+//! works.
 
 use std::fs;
 use std::process::Command;
@@ -8,17 +9,18 @@ use sluicegate_sam::{Plan, Settings};
 
 use crate::support::{like_a_shell, project, project::Project, root};
 
-/// The most lines that a new route on a new queue changes in files of the user besides contract and handlers.
+/// Largest number of lines that a new route on a new queue changes in files of the user other than contract and
+/// handlers.
 const LINES_MAX: usize = 15;
 
-/// A queue, a route on it and a handler that a user of this project hardly has.
+/// A route with a queue and a handler whose names do not occur in a user's project.
 const ROUTE: &str = "cargo sluicegate add route 'POST /add-test/{customer}' --type add-test.submitted --queue add-test \
                      --scope add-test.write";
 const HANDLER: &str = "cargo sluicegate add handler add-test.submitted";
 const UNDO: [&str; 2] =
     ["cargo sluicegate remove handler add-test.submitted", "cargo sluicegate remove route 'POST /add-test/{customer}'"];
 
-/// Returns the lines that came and went, by file, and prints them.
+/// Returns the number of added and removed lines by file, and prints the diff.
 fn diff_stat(project: &Project) -> Vec<(String, usize)> {
     let mut stat = Vec::new();
     for name in ["functions", "infra", "samconfig.toml", "template.yaml"] {
@@ -78,12 +80,12 @@ fn a_route_and_a_handler_change_few_lines_and_fit_together() {
         let contract = Contract::parse("openapi.yaml", &project.text("functions/ingress/openapi.yaml"));
         assert!(contract.expect("a contract").queues().contains("add-test"), "{flags}");
 
-        // Again it changes nothing, and its counterpart undoes it.
+        // Repeating the command changes nothing, and its counterpart undoes it.
         for line in [route.as_str(), HANDLER] {
             assert!(project.succeed(line).contains("nothing to change"), "{line}");
         }
         UNDO.iter().for_each(|line| drop(project.succeed(line)));
-        assert_eq!(diff_stat(&project), [], "{flags}: every file is as it was");
+        assert_eq!(diff_stat(&project), [], "{flags}: every file has its original text");
     }
 }
 

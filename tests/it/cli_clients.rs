@@ -17,7 +17,7 @@ const QUERY_BIN: &str = "SLUICEGATE_QUERY_BIN";
 
 #[test]
 #[ignore = "needs boto3, which ./tests/run installs"]
-fn boto3_works_through_the_life_of_a_message() {
+fn boto3_sends_receives_and_deletes_a_message() {
     let python = from_run(PYTHON_BIN).join("python");
     run(&python, &["tests/peers/boto3_life.py"], "speaks json");
 }
@@ -38,8 +38,8 @@ fn celery_works_over_the_query_protocol() {
 
 #[test]
 #[ignore = "needs the AWS CLI, which ./tests/run installs"]
-fn the_aws_cli_works_through_the_life_of_a_message() {
-    run(Path::new("bash"), &["tests/peers/aws_cli_life.sh"], "is content");
+fn the_aws_cli_sends_receives_and_deletes_a_message() {
+    run(Path::new("bash"), &["tests/peers/aws_cli_life.sh"], " works");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! | `sh project` | a copy of the files of a user, one for each page; `cd` changes the folder of the later ones |
 //! | `sh route` | the same copy: an ingress in the test answers the request by the contract as it is there |
 //! | `sh aws` | an AWS account with a deployed stack, here LocalStack |
-//! | `sh build` | nowhere, because it takes minutes; a script that is run elsewhere contains the command |
+//! | `sh build` | not run here, because it takes minutes; a script of tests/run or CI contains the command |
 //!
 //! The comment below a command has words of its output, or starts with `exits 1`.
 

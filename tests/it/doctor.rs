@@ -25,7 +25,7 @@ fn fixture(name: &str) -> String {
 }
 
 #[test]
-fn errors_end_with_1_and_warnings_only_if_asked() {
+fn errors_exit_with_1_and_warnings_only_if_requested() {
     for (arguments, code, says) in [
         (vec!["--template", &fixture("visibility-below-timeout")], 1, "error visibility-below-timeout\n"),
         (vec!["--template", &fixture("api-throttling")], 0, "warning api-throttling\n"),

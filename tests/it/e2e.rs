@@ -47,7 +47,7 @@ pub(crate) fn github_payload(event: &str) -> Vec<u8> {
     std::fs::read(file).expect("a captured payload").trim_ascii_end().to_vec()
 }
 
-/// Sends `body` with the signature of `signed`. They differ in tests of changed bodies.
+/// Sends `body` with the signature of `signed`. `signed` and `body` differ in tests of changed bodies.
 pub(crate) async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: &[u8], body: &[u8]) -> (u16, Value) {
     let github = Scheme::named("github").expect("the preset");
     let secret = github.secret("dev-github").expect("the development secret");

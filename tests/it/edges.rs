@@ -1,5 +1,5 @@
-//! Architecture rules: allowed imports between packages, the files that may name third parties, facts stated in two
-//! files.
+//! Architecture rules: allowed imports between packages, the files that may name third parties, and facts that are in
+//! two files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,8 @@ use sluicegate_contract::Drift;
 
 use crate::support::{files, root};
 
-/// The packages that each package may depend on, by folder without `crates/`. `*` means any package but the functions.
+/// The packages that each package may depend on, by folder without `crates/`. `*` means any package except the
+/// functions.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("contract", &["yaml"]),
@@ -31,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lambda-emulator", &["sqs-emulator", "topology"]),
     ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
-    // Of batch and ingress it has only the features, so that their dependencies are compiled once.
+    // Depends on batch and ingress only for their features, so that their dependencies are compiled once.
     (
         "cli",
         &[

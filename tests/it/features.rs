@@ -1,4 +1,4 @@
-//! The features of `cargo local`: the functions find their dependencies compiled.
+//! The features of `cargo local`: the functions use the dependencies compiled for the command.
 //!
 //! Cargo compiles a dependency once for each set of features. `cargo local` builds the command first, then the
 //! functions with the command selected beside them. Here `cargo tree` lists the features of both builds.
@@ -11,13 +11,13 @@ use crate::support::{cargo, root};
 type Compiled = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
-fn the_functions_find_their_dependencies_compiled() {
+fn the_functions_use_the_dependencies_of_the_command() {
     let command = command();
     let built = compiled(&command);
     for (function, with_other_features) in [
         ("ingress", &[][..]),
         ("consumer", &[]),
-        // The code of the broker. The packages of third parties are those of the command.
+        // Code of the broker feature. Third-party packages are those of the command.
         ("rabbitmq", &["sluicegate-batch", "sluicegate-ingress", "sluicegate-queue"]),
     ] {
         let selection = [&["--package".to_owned(), function.to_owned()][..], &command].concat();
@@ -35,7 +35,7 @@ fn without_its_feature_the_command_would_be_compiled_with_other_features() {
     assert!(again.iter().any(|package| package.starts_with("hyper ")), "{again:#?}");
 }
 
-/// Returns the packages that both have, and `then` with a set of features that `first` does not have.
+/// Returns the packages of both builds that `then` compiles with features that `first` does not use.
 fn compiled_again(first: &Compiled, then: &Compiled) -> Vec<String> {
     let both = then.iter().filter_map(|(package, sets)| Some((package, first.get(package)?, sets)));
     let again = both.filter(|(_, first, then)| !then.is_subset(first));
@@ -57,7 +57,7 @@ fn host() -> String {
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
-/// Returns what a build of `selection` compiles.
+/// Returns the packages that a build of `selection` compiles.
 fn compiled(selection: &[String]) -> Compiled {
     let mut tree = cargo();
     tree.args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p} => {f}"]);

@@ -58,26 +58,26 @@ impl Producer for Broker {
 #[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) text: Arc<Mutex<Result<String, String>>>,
-    pub(crate) asked: Arc<Mutex<usize>>,
+    pub(crate) calls: Arc<Mutex<usize>>,
 }
 
 impl Store {
-    pub(crate) fn holding(text: &str) -> Self {
-        Self { text: Arc::new(Mutex::new(Ok(text.to_owned()))), asked: Arc::default() }
+    pub(crate) fn with(text: &str) -> Self {
+        Self { text: Arc::new(Mutex::new(Ok(text.to_owned()))), calls: Arc::default() }
     }
 
     pub(crate) fn set(&self, text: Result<&str, &str>) {
         *self.text.lock().unwrap() = text.map(str::to_owned).map_err(str::to_owned);
     }
 
-    pub(crate) fn asked(&self) -> usize {
-        *self.asked.lock().unwrap()
+    pub(crate) fn calls(&self) -> usize {
+        *self.calls.lock().unwrap()
     }
 }
 
 impl SecretSource for Store {
     async fn fetch(&self) -> Result<String, FetchError> {
-        *self.asked.lock().unwrap() += 1;
+        *self.calls.lock().unwrap() += 1;
         self.text.lock().unwrap().clone().map_err(FetchError)
     }
 }

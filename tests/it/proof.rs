@@ -2,7 +2,7 @@
 //! slow network increases latency but does not reduce throughput.
 //!
 //! Each proof has a count for a test run. `tests/prove-rabbitmq` sets larger counts by the variables named here. Both
-//! print their figures. Cuts and kills come at random moments, so that each run tries other places.
+//! print their figures. Cuts and kills occur at random moments, so that each run tests different ones.
 
 mod cuts;
 mod freeze;

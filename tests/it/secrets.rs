@@ -14,7 +14,7 @@ use crate::support::stack::Stack;
 
 /// The name of the template's secret in the local stack.
 const LOCAL_SECRET: &str = "sluicegate/Secrets";
-/// The time limit until a killed function is up again.
+/// The time limit until a killed function has restarted.
 const RESTART_TIME_MAX: Duration = Duration::from_secs(20);
 const WRITERS: usize = 8;
 
@@ -40,7 +40,7 @@ impl Secret {
         Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// Stores a text, whatever its form.
+    /// Stores any text.
     async fn store(&self, text: &str) {
         self.call("PutSecretValue", &json!({ "SecretId": self.id, "SecretString": text })).await;
     }
@@ -85,7 +85,7 @@ async fn place_anew(stack: &Stack, key: &str) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_secret_says_how_to_fill_it_and_the_command_does() {
+async fn the_log_of_an_empty_secret_has_the_command_that_fills_it() {
     let stack = Stack::start(&[], &[]).await;
     let secret = Secret { endpoint: stack.aws.clone(), id: LOCAL_SECRET.to_owned() };
     secret.store("{}").await;
@@ -124,7 +124,7 @@ async fn values_are_put_listed_and_removed_on_the_local_stack() {
     let secret = Secret { endpoint: stack.aws.clone(), id: LOCAL_SECRET.to_owned() };
     live(&secret).await;
 
-    // No writer overwrites another.
+    // Concurrent writers do not overwrite each other.
     secret.store("{}").await;
     let writers = (0..WRITERS).map(|writer| {
         let secret = &secret;
@@ -149,7 +149,7 @@ async fn values_are_put_listed_and_removed_on_localstack() {
     live(&secret).await;
 }
 
-/// The life of a secret's values, from an empty secret.
+/// Adds, lists, replaces and removes values, starting with an empty secret.
 async fn live(secret: &Secret) {
     secret.store("{}").await;
     secret.run(&["list"]).await.expect(0, &["api-keys", "github", "standard-webhooks", "missing"]);
@@ -159,7 +159,7 @@ async fn live(secret: &Secret) {
     check(&["put", "api-key", "--principal", "acme"], 1, &["did you mean \"api-keys\"?"]).await;
     check(&["put", "api-keys"], 1, &["pass --principal NAME"]).await;
     check(&["put", "github", "--principal", "acme"], 1, &["have no principal"]).await;
-    check(&["put", "api-keys", "--principal", ""], 1, &["principal is not a text, or empty"]).await;
+    check(&["put", "api-keys", "--principal", ""], 1, &["principal is not a string, or is empty"]).await;
     check(&["remove", "api-keys", "--fingerprint", "00000000"], 1, &["no value with the fingerprint"]).await;
     check(&["remove", "api-keys", "--fingerprint", "hush"], 2, &["hexadecimal digits"]).await;
     for (name, value, says) in [

@@ -1,6 +1,6 @@
 //! The behaviour of SQS, as cases that run against sqs-emulator and against LocalStack.
 //!
-//! `cargo test` runs the half of the emulator and reports the LocalStack half as ignored; `tests/run` runs both. Each
+//! `cargo test` runs the cases on the emulator and reports those on LocalStack as ignored; `tests/run` runs both. Each
 //! case creates its own queues, so that cases can run concurrently.
 
 mod batches;
@@ -26,42 +26,42 @@ fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
 
 on_both_services! {
     queues:
-        creating_again_with_the_same_attributes_answers_the_same_queue
+        creating_a_queue_again_with_the_same_attributes_returns_it
         new_queues_have_the_documented_defaults
         attributes_can_be_changed
         queues_are_found_by_name_and_listed_by_prefix_in_pages
         tags_are_added_listed_and_removed
-        a_deleted_queue_is_gone_and_its_name_is_reserved_for_a_minute
+        the_name_of_a_deleted_queue_is_reserved_for_a_minute
         purge_empties_a_queue_once_a_minute
         counts_of_visible_delayed_and_in_flight_messages;
     messages:
         a_body_arrives_byte_for_byte_with_its_md5
         message_attributes_arrive_with_their_md5
         message_attributes_are_filtered_by_name_and_prefix
-        system_attributes_come_only_when_asked_for
-        the_trace_header_travels_as_a_system_attribute
-        a_group_on_a_standard_queue_is_a_tenant_and_locks_nothing
+        system_attributes_are_returned_only_if_requested
+        the_trace_header_is_a_system_attribute
+        a_group_on_a_standard_queue_is_a_tenant_without_a_lock
         a_long_poll_returns_as_soon_as_a_message_is_sent
-        a_long_poll_on_an_empty_queue_waits_its_time
+        a_long_poll_on_an_empty_queue_waits_as_long_as_requested
         a_delayed_message_is_hidden_until_its_delay_ends
         a_queue_wide_delay_is_the_default_of_its_messages
         one_mebibyte_fits_and_one_byte_more_does_not;
     visibility:
-        a_received_message_is_hidden_and_comes_back
-        receiving_counts
+        a_received_message_is_hidden_and_becomes_visible_again
+        receives_are_counted
         visibility_can_be_ended_and_extended
-        the_receive_can_say_how_long_messages_stay_hidden
+        a_receive_can_set_the_visibility_timeout
         a_change_of_visibility_needs_an_existing_message
         an_old_receipt_handle_deletes_nothing_once_the_message_was_received_again
         deleting_twice_succeeds;
     batches:
         a_batch_answers_every_entry
-        a_bad_entry_fails_alone
-        malformed_batches_are_refused_whole
+        an_invalid_entry_fails_alone
+        malformed_batches_are_refused_as_a_whole
         a_batch_shares_one_mebibyte
         visibility_and_deletion_in_batches_report_each_entry;
     faults:
-        operations_on_an_unknown_queue_say_so
+        operations_on_an_unknown_queue_are_refused
         bad_messages_are_refused_with_the_documented_error
         bad_attributes_of_a_message_are_refused
         bad_numbers_are_refused
@@ -69,27 +69,27 @@ on_both_services! {
     fifo:
         a_group_arrives_in_the_order_it_was_sent
         a_group_waits_while_one_of_its_messages_is_in_flight
-        a_returned_message_keeps_its_place
+        a_returned_message_keeps_its_position
         a_group_is_received_up_to_its_first_hidden_message
-        a_purge_forgets_deduplication_ids
+        a_purge_removes_deduplication_ids
         the_same_deduplication_id_is_stored_once_for_five_minutes
-        content_based_deduplication_looks_at_the_body_alone
+        content_based_deduplication_uses_only_the_body
         deduplication_can_be_per_group
         sequence_numbers_grow
         a_repeated_receive_attempt_answers_the_same_messages
         missing_fifo_parameters_are_refused;
     fifo_consumer:
-        good_messages_are_not_dead_lettered_behind_a_bad_one
-        a_low_max_receive_count_dead_letters_the_bad_message_one_receive_early
-        a_slow_group_loses_nothing;
+        messages_behind_a_failing_one_are_not_dead_lettered
+        a_low_max_receive_count_dead_letters_the_failing_message_one_receive_early
+        a_slow_group_loses_no_message;
     dead_letters:
         a_message_received_too_often_moves_to_the_dead_letter_queue
-        a_fifo_message_received_too_often_frees_its_group
+        a_dead_lettered_fifo_message_unlocks_its_group
         the_sources_of_a_dead_letter_queue_are_listed
         a_bad_redrive_policy_is_refused
         a_dead_letter_queue_can_refuse_sources;
     move_tasks:
-        dead_letters_go_back_to_where_they_came_from
+        dead_letters_return_to_their_source_queues
         dead_letters_go_to_the_named_queue
         only_a_dead_letter_queue_can_be_a_source
         a_slow_task_can_be_cancelled;

@@ -42,7 +42,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Removes the variables that cargo set for this package. Some build scripts, such as ring's, depend on them: with
-/// other values cargo would run them again and rebuild every crate above.
+/// other values cargo would run them again and rebuild every dependent crate.
 pub(crate) fn like_a_shell(command: &mut Command) {
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))

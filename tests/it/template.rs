@@ -31,7 +31,7 @@ fn the_routes_do_not_depend_on_the_broker() {
 }
 
 #[test]
-fn functions_without_rabbitmq_are_built_apart_from_those_with_it() {
+fn functions_with_and_without_rabbitmq_are_separate_builds() {
     let built = |broker: &str| {
         let functions = plan(broker).functions.into_iter();
         functions.map(|function| (function.code_uri, function.binary.expect("a name"))).collect::<BTreeSet<_>>()
@@ -43,7 +43,7 @@ fn functions_without_rabbitmq_are_built_apart_from_those_with_it() {
 }
 
 #[test]
-fn only_what_is_built_for_rabbitmq_carries_an_amqp_client() {
+fn only_rabbitmq_builds_contain_an_amqp_client() {
     let check = |broker: &str, expected: bool| {
         for function in plan(broker).functions {
             let mut tree = Command::new(env!("CARGO"));
@@ -60,7 +60,7 @@ fn only_what_is_built_for_rabbitmq_carries_an_amqp_client() {
 }
 
 #[test]
-fn what_ingress_publishes_reaches_a_queue_that_is_consumed() {
+fn published_messages_reach_a_consumed_queue() {
     let (plan, topology) = (plan("rabbitmq"), topology());
     let queues = queues_of_the_contract();
     let lookup = |name: &str| ingress(&plan).environment.get(name).cloned();
@@ -75,7 +75,7 @@ fn what_ingress_publishes_reaches_a_queue_that_is_consumed() {
             queue.bindings.iter().any(|binding| binding.exchange == exchange && binding.routing_key == "#")
         });
         let reached: Vec<_> = everything.map(|queue| queue.name.as_str()).collect();
-        assert!(!reached.is_empty(), "a queue takes all that {exchange} gets");
+        assert!(!reached.is_empty(), "a queue is bound to every message of {exchange}");
         assert!(reached.iter().all(|queue| consumed.contains(queue)), "{reached:?} are among {consumed:?}");
     }
 }

@@ -7,7 +7,7 @@ use crate::support::files;
 /// Columns of a line that is a comment, indentation included.
 const COMMENT_COLUMNS_MAX: usize = 120;
 
-/// Words that name persons or make a riddle of a fact, each with what to write instead.
+/// Words that name persons or obscure a fact, each with the words to write instead.
 const BANNED: &[(&str, &str)] = &[
     ("told", "say what happens: reported, printed, passed in"),
     ("tells", "say what happens: reports, prints, says"),
@@ -18,7 +18,7 @@ const BANNED: &[(&str, &str)] = &[
     ("is no", "is not"),
 ];
 
-/// Files that are read for their words, by the end of their names; scripts without an ending are found by their first
+/// Files whose words are checked, by the end of their names. Scripts without an extension are recognized by their first
 /// line.
 const PROSE: &[&str] = &[".rs", ".md", ".yaml", ".yml", ".toml", ".py", ".sh", ".mjs", ".js"];
 

@@ -35,4 +35,4 @@ for each in "$queue" "$dead" "$plain"; do sqs delete-queue --queue-url "$each"; 
 same "all are gone" "$(sqs list-queues --queue-name-prefix cli --query 'length(QueueUrls || `[]`)')" 0
 account=$(aws --endpoint-url "$url" --output text sts get-caller-identity --query Account)
 same "the account" "$account" 000000000000
-echo "$(aws --version) is content"
+echo "$(aws --version) works"

@@ -1,6 +1,6 @@
-//! [`BatchRun`]: the rules by which the messages of a batch are handled and settled, each exactly once.
+//! [`BatchRun`]: handles the messages of a batch and settles each exactly once.
 //!
-//! Ordering groups run side by side, and the messages of a group one after another. On a standard queue each message is
+//! Ordering groups run concurrently, and the messages of a group one after another. On a standard queue each message is
 //! a group by itself. The steps for a message: decode strictly, call the handler under the deadline and a panic guard,
 //! settle by the outcome, report.
 //!
@@ -38,7 +38,8 @@ pub(crate) struct BatchRun<'a> {
 }
 
 impl BatchRun<'_> {
-    /// Settles every message, while the source prepares. Returns the settlements in the order of the messages.
+    /// Settles every message. Meanwhile the source prepares its connection. Returns the settlements in the order of the
+    /// messages.
     pub(crate) async fn settle<S: Source>(&self, source: &S, messages: &[ReceivedMessage<'_>]) -> Vec<Settlement> {
         let preparing = async {
             source.prepare().await;
@@ -154,8 +155,8 @@ impl<S: Source> RunningBatch<'_, S> {
 
     /// Calls the handler. Returns the outcome, and its cause if the handler did not decide.
     async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str) {
-        // One async block, so that a panic is caught alike while the handler is called, polled or dropped. A panic
-        // leaves nothing shared half-changed: handlers are `Fn`, and guard their own shared state.
+        // One async block, so that a panic is caught while the handler is called, polled or dropped. Unwinding is safe:
+        // handlers are `Fn` and synchronize their own shared state.
         let deadline = self.run.deadlines.work_until;
         let work = async { timeout_at(deadline, self.run.handlers.call(Arc::clone(delivery))).await };
         match AssertUnwindSafe(work).catch_unwind().await {
@@ -181,7 +182,8 @@ impl<S: Source> RunningBatch<'_, S> {
     }
 }
 
-/// Returns the group as its sender named it. The broker's may be a token of it, because SQS does not accept every text.
+/// Returns the group from the envelope, or else the broker's. The broker's may be a hash, because SQS does not accept
+/// every text.
 fn group_of(envelope: &Envelope, message: &ReceivedMessage<'_>) -> Option<String> {
     envelope.group().or(message.group.as_deref()).map(str::to_owned)
 }
@@ -192,14 +194,14 @@ fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) 
         _ if !tries.last => return outcome,
         Outcome::Done | Outcome::Reject(_) => return outcome,
         Outcome::Failed(reason) => reason,
-        Outcome::Retry | Outcome::RetryAfter(_) if cause.is_empty() => "the handler asked for a retry",
+        Outcome::Retry | Outcome::RetryAfter(_) if cause.is_empty() => "the handler returned a retry",
         Outcome::Retry | Outcome::RetryAfter(_) => cause,
     };
     Outcome::Reject(format!("receives exhausted after {receive_count}: {cause}"))
 }
 
-/// Returns the ordering groups as indexes, those with the most receives first: a message that was not started in time
-/// has spent a receive, and starting with it in the next batch keeps the queue from dead-lettering it unhandled.
+/// Returns the ordering groups as indexes, those with the most receives first. A message that was not started in time
+/// has used up a receive; it starts first in the next batch, so that the queue does not dead-letter it unhandled.
 fn groups(messages: &[ReceivedMessage<'_>]) -> Vec<Vec<usize>> {
     let key = |index: &usize| {
         let message = messages.get(*index).filter(|message| message.ordered)?;

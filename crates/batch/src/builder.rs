@@ -150,8 +150,7 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Replaces the configurations that were not given by ones of services that do not answer, for
-    /// [`testing`](crate::testing).
+    /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
         self.sources.without_services(&mut mistakes);

@@ -19,7 +19,7 @@ pub struct Consumer {
     pub(crate) concurrency: usize,
     pub(crate) deadline_margin: Duration,
     pub(crate) retry: RetryPolicy,
-    /// None if metrics are not written.
+    /// `None` if metrics are not written.
     pub(crate) emitter: Option<Emitter>,
     pub(crate) sources: Sources,
 }
@@ -33,8 +33,9 @@ impl Consumer {
     /// queues.
     ///
     /// # Errors
-    /// Lambda returns the whole batch. Before any handler has run: the event is not a batch of a configured source, or
-    /// its messages cannot be distinguished. Afterwards, with RabbitMQ only: a copy of a message was not confirmed.
+    /// Lambda returns the whole batch to the queue. Before any handler runs: the event is not a batch of a configured
+    /// source, or its messages cannot be distinguished. After the handlers, with RabbitMQ only: a copy of a message was
+    /// not confirmed.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
         let deadlines = Deadlines::new(event.context.deadline(), self.deadline_margin);
         let report = Report::new(&event.context, self.emitter.as_ref());

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 pub(crate) struct Deadlines {
     /// Handlers are cancelled, and no further message is started.
     pub(crate) work_until: Instant,
-    /// Waiting for a dead-letter queue ends. The time that remains is for returning messages, so that a dead-letter
-    /// queue that does not answer costs no other message its delay.
+    /// Waiting for a dead-letter queue ends. The time that remains is for returning messages, so that the other
+    /// messages get their delays even if a dead-letter queue does not answer.
     pub(crate) dead_letter_until: Instant,
     /// Settling ends. The time that remains is for the response.
     pub(crate) settle_until: Instant,

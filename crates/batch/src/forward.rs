@@ -1,11 +1,11 @@
 //! [`Forward`]: a ready-made handler that posts events to an HTTP endpoint, as CloudEvents in structured mode. The body
-//! is the envelope exactly as it was on the queue, whatever its payload.
+//! is the envelope byte for byte as it was on the queue, for every payload.
 //!
 //! | answer | outcome |
 //! |---|---|
 //! | 2xx | done |
-//! | 408, 429, 5xx | retry, after the time `Retry-After` names if there is one |
-//! | 3xx | reject: redirects are not followed, as a POST would not survive most of them |
+//! | 408, 429, 5xx | retry, after the time in `Retry-After` if the answer has one |
+//! | 3xx | reject: redirects are not followed, because most turn a POST into a GET |
 //! | other 4xx | reject, with the status as reason |
 //! | no answer in time, or no connection | retry |
 
@@ -26,15 +26,15 @@ use time::format_description::well_known::Rfc2822;
 
 use crate::{Delivery, Envelope, Outcome, chain};
 
-/// Longest time for a request, connection and answer included. Well below the function's timeout, so that a silent
-/// endpoint costs one message a retry and not the batch.
+/// Longest time for a request, connection and answer included. It is well below the function's timeout, so an endpoint
+/// that does not answer delays only its own message.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection idle for longer is not used again: the peer may have forgotten it while the function was frozen.
+/// A connection that was idle for longer is not reused: the peer may have dropped it while the function was frozen.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The body of an answer is read and dropped, so that the connection can be used again; a longer body costs the
-/// connection.
+/// The largest answer body that is read and discarded so that the connection can be reused. After a larger body the
+/// connection is closed.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#32-structured-content-mode>
@@ -52,7 +52,7 @@ pub struct Forward {
     client: OnceLock<HttpClient>,
 }
 
-/// The URL is not an absolute http(s) URL. The text leaves it out, as it may hold a token.
+/// The URL is not an absolute http(s) URL. The text does not contain the URL, because it may contain a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("FORWARD_URL is not an http:// or https:// URL")]
 pub struct UrlError;
@@ -129,7 +129,7 @@ impl Forward {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        // The provider is named, because rustls panics when it has to choose between two linked providers.
+        // The crypto provider is explicit, because rustls panics if two providers are linked and none is chosen.
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
             .map_err(PostError::Roots)?;

@@ -26,7 +26,7 @@ impl Handlers {
     pub(crate) fn on(&mut self, pattern: &str, handler: Handler) {
         let (prefix, is_prefix) = pattern.strip_suffix('*').map_or((pattern, false), |prefix| (prefix, true));
         if pattern.is_empty() || prefix.contains('*') {
-            self.mistakes.push(format!("{pattern:?} matches no event type: a `*` may stand at the end only"));
+            self.mistakes.push(format!("{pattern:?} matches no event type: a `*` is allowed only at the end"));
         }
         let is_second = match is_prefix {
             false => self.exact.insert(pattern.to_owned(), handler).is_some(),
@@ -81,8 +81,8 @@ where
     })
 }
 
-/// Returns a handler of parsed payloads. A payload that does not fit is rejected: it would not fit the next time
-/// either.
+/// Returns a handler of parsed payloads. A payload that does not fit is rejected, because a retry would not change
+/// that.
 pub(crate) fn json<T, H, F>(handler: H) -> Handler
 where
     T: DeserializeOwned,
@@ -103,13 +103,13 @@ where
 enum HandlerPayloadError {
     #[error("payload is not JSON (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
-    #[error("payload goes on after its JSON value")]
+    #[error("payload has more text after its JSON value")]
     Trailing,
     #[error("payload does not fit at {path} (line {line}, column {column})")]
     DoesNotFit { path: String, line: usize, column: usize },
 }
 
-/// Parses a payload. If it does not fit, tries again with its integers written as integers.
+/// Parses a payload. If it does not fit, tries again with integers such as `1.0` rewritten as `1`.
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, HandlerPayloadError> {
     let again = || serde_json::from_value(sluicegate_envelope::with_integers(payload)?).ok();
     let mut deserializer = serde_json::Deserializer::from_slice(payload);

@@ -24,7 +24,7 @@
 //! - The outer event is decoded tolerantly, so one message cannot make another fail; each message is decoded strictly.
 //! - A handler returns an [`Outcome`]: done, retry after a backoff ([`RetryPolicy`]), or reject with a reason. A
 //!   rejected message is stored in the dead-letter queue before it is deleted.
-//! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], early enough to
+//! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], which leaves time to
 //!   settle.
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
 //! - A message may be delivered more than once, so handlers must tolerate repeats.
@@ -39,7 +39,7 @@
 //! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one,
 //! [`Envelope::event_type`] its property `type` or `rabbitmq.message`, and [`Envelope::source`] is
 //! `/rabbitmq/<vhost>/<queue>`. Its id is the property `message_id`. A message without one gets a new id, which its
-//! copies keep on a retry. If a whole batch comes back the message gets another id, so publishers should set
+//! copies keep on a retry. If the whole batch is returned, the message gets another id, so publishers should set
 //! `message_id`.
 //!
 //! # Logs and metrics
@@ -48,7 +48,7 @@
 //! `event_type`, `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`. Each queue of a batch
 //! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
-compile_error!("no source of messages: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
+compile_error!("no message source is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod batch_run;
 mod builder;

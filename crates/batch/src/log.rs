@@ -1,11 +1,11 @@
-//! [`log`]: a ready-made handler that logs the event and is done.
+//! [`log`]: a ready-made handler that logs the event and returns [`Outcome::Done`].
 
 use std::sync::Arc;
 
 use crate::{Delivery, Outcome};
 
-/// Logs the facts of the event that the log line of its delivery lacks; of the payload, only its size. A subject and a
-/// group are often made of the payload, so they are left out too.
+/// Logs the attributes of the event that the log line of its delivery does not have, and the size of the payload. The
+/// payload itself is not logged, nor are the subject and the group, which often come from it.
 pub async fn log(delivery: Arc<Delivery>) -> Outcome {
     let envelope = delivery.envelope();
     tracing::info!(

@@ -1,6 +1,6 @@
 //! [`Report`]: a log line for each delivery and a line of metrics for each queue of a batch.
 //!
-//! The counts of a queue are the numbers of its log lines by outcome. Payloads are never logged.
+//! The counts of a queue equal the number of its log lines for each outcome. Payloads are never logged.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,7 +29,8 @@ impl<'a> Report<'a> {
         Self { request_id: &context.request_id, xray: context.xray_trace_id.as_deref(), at: SystemTime::now(), emitter }
     }
 
-    /// Logs a delivery, with the trace id of its event, else of its sender, else of the invocation.
+    /// Logs a delivery, with the trace id of its event, or else of the message's X-Ray header, or else of the
+    /// invocation.
     pub(crate) fn log(
         &self,
         message: &ReceivedMessage<'_>,

@@ -7,18 +7,18 @@ use lambda_runtime::{Error, tracing};
 
 use crate::ConsumerBuilder;
 
-/// Serves Lambda with these handlers until the process ends. Logs what keeps the function from starting, an error of
-/// the caller's included, and then ends with a failure.
+/// Serves Lambda with these handlers until the process ends. If the function cannot start, or `consumer` is an error,
+/// logs the error and returns a failure.
 ///
-/// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` with what belongs to it.
-/// Without `RABBITMQ_URL` the function takes batches of SQS only.
+/// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` and its related
+/// variables. Without `RABBITMQ_URL` the function accepts SQS batches only.
 pub async fn serve<E: Display>(consumer: Result<ConsumerBuilder, E>) -> ExitCode {
     tracing::init_default_subscriber();
-    // Boxed, because the futures of a batch nest deeper than the compiler lays out in one piece.
+    // Boxed, because the nested futures of a batch exceed the layout depth of the compiler.
     match Box::pin(run(consumer)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the consumer cannot serve");
+            tracing::error!(%error, "the consumer cannot start");
             ExitCode::FAILURE
         }
     }

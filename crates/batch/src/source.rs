@@ -30,7 +30,7 @@ pub(crate) struct Settings {
 const NO_SERVICE: &str = "127.0.0.1:9";
 
 impl Settings {
-    /// Replaces the configurations that were not given by ones of services that do not answer.
+    /// Points each service that is not configured at [`NO_SERVICE`].
     pub(crate) fn without_services(&mut self, mistakes: &mut Vec<String>) {
         #[cfg(feature = "sqs")]
         self.sqs.without_service(&format!("http://{NO_SERVICE}"), mistakes);
@@ -57,11 +57,11 @@ impl Settings {
     }
 }
 
-/// The sources that are built in.
+/// The sources that this build contains.
 pub(crate) struct Sources {
     #[cfg(feature = "sqs")]
     sqs: sqs::SqsSource,
-    /// None if no broker is configured.
+    /// `None` if no broker is configured.
     #[cfg(feature = "rabbitmq")]
     rabbitmq: Option<rabbitmq::RabbitmqSource>,
 }
@@ -84,7 +84,7 @@ pub(crate) enum ReadError {
     #[error(transparent)]
     Rabbitmq(#[from] rabbitmq::ReadError),
     #[cfg(not(feature = "sqs"))]
-    #[error("the event is not from a source that is built in")]
+    #[error("the event is not from a source that this function is built with")]
     UnknownSource,
 }
 

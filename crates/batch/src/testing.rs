@@ -47,10 +47,10 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 
 /// Gives an event, as Lambda sends it, to a consumer with 30 s left, and returns the response to Lambda.
 ///
-/// Services that the builder has no configuration for do not answer. So with a batch of SQS, a message to retry is in
-/// the response, and so is a rejected one, because its dead-letter queue cannot be reached; pass `sdk_config` with the
-/// endpoint of an emulator to see it there. With a batch of RabbitMQ the function succeeds if every message is done.
-/// Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
+/// Services without a configuration in the builder do not answer. With an SQS batch, the response therefore contains
+/// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass `sdk_config`
+/// with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function succeeds if every
+/// message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
 ///
 /// # Errors
 /// The event is not JSON, the consumer cannot be built, or Lambda would return the whole batch:
@@ -64,11 +64,11 @@ pub async fn run(consumer: crate::ConsumerBuilder, event: &str) -> Result<BatchR
     consumer.handle(LambdaEvent::new(event, context)).await
 }
 
-/// Starts building a delivery of a JSON payload, with the id `test` and the source `/test`. For other attributes make
+/// Starts building a delivery of a JSON payload, with the id `test` and the source `/test`. For other attributes, build
 /// the envelope and use [`delivery`].
 ///
 /// # Errors
-/// The type cannot be an event's.
+/// The type is not valid for an event.
 pub fn json(event_type: &str, payload: impl Into<Vec<u8>>) -> Result<DeliveryBuilder, EnvelopeBuildError> {
     bytes(event_type, Some("application/json"), payload)
 }
@@ -76,7 +76,7 @@ pub fn json(event_type: &str, payload: impl Into<Vec<u8>>) -> Result<DeliveryBui
 /// Starts building a delivery of a payload of any media type, as [`json`] does.
 ///
 /// # Errors
-/// The type or the media type cannot be an event's.
+/// The type or the media type is not valid for an event.
 pub fn bytes(
     event_type: &str,
     content_type: Option<&str>,
@@ -123,7 +123,7 @@ impl DeliveryBuilder {
         self
     }
 
-    /// Calls a handler as a consumer does that has it from [`on`](crate::ConsumerBuilder::on).
+    /// Calls a handler as a consumer calls a handler registered with [`on`](crate::ConsumerBuilder::on).
     pub async fn call<H, F>(self, handler: H) -> Outcome
     where
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
@@ -132,8 +132,8 @@ impl DeliveryBuilder {
         handlers::plain(handler)(self.build()).await
     }
 
-    /// Calls a handler as a consumer does that has it from [`on_json`](crate::ConsumerBuilder::on_json): a payload that
-    /// does not fit is rejected.
+    /// Calls a handler as a consumer calls a handler registered with [`on_json`](crate::ConsumerBuilder::on_json): a
+    /// payload that does not fit is rejected.
     pub async fn call_json<T, H, F>(self, handler: H) -> Outcome
     where
         T: DeserializeOwned + 'static,

@@ -26,8 +26,8 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// Loads the configuration of the SDK's clients. Region and credentials come from the sources of the AWS CLI; an
-    /// endpoint on this machine needs neither.
+    /// Loads the configuration of the SDK's clients. Region and credentials come from the same sources as those of the
+    /// AWS CLI. For an endpoint on this machine they are optional.
     ///
     /// # Errors
     /// No Region or no credentials were found; the text says where they come from.

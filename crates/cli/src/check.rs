@@ -10,15 +10,15 @@ use sluicegate_contract::Contract;
 
 use crate::{fail, input, output::say, paths, sync};
 
-/// Check the OpenAPI document, every fault with its line, path and reason, and that the template has its routes
+/// Check the OpenAPI document and that the template has its routes; prints every fault with its line, path and reason
 ///
-/// A warning is a part of the document that is probably not meant; it fails neither this command nor a build.
+/// A warning is about a probable mistake. It does not fail this command or a build.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The document [default: functions/ingress/openapi.yaml]
     #[arg(value_name = "openapi.yaml")]
     contract: Option<PathBuf>,
-    /// The template [default: template.yaml; none for another document than the default one]
+    /// The template [default: template.yaml if --contract is not given, otherwise none]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
 }

@@ -35,13 +35,13 @@ const INTERRUPTED: u8 = 130;
 /// List, show, redrive, correct or delete the messages in dead-letter queues of SQS or RabbitMQ
 ///
 /// QUEUE is the dead-letter queue: a name, URL or ARN of SQS, or the name of a RabbitMQ queue. The broker is RabbitMQ
-/// if --rabbitmq-url is given, or if RABBITMQ_URL is set and nothing names SQS (an AWS option, a URL, an ARN);
-/// otherwise SQS.
+/// if --rabbitmq-url is given, or if RABBITMQ_URL is set and no argument is for SQS (an AWS option, a URL, an ARN);
+/// otherwise it is SQS.
 ///
-/// Messages are hidden from other readers while the command runs, and visible again afterwards. On SQS that raises
-/// their receive count, so a dead-letter queue with a dead-letter queue may move them there. On a FIFO queue, messages
-/// behind one in flight cannot be reached, which the command reports. If the command is killed, nothing is lost: its
-/// messages become visible again.
+/// Messages are hidden from other readers while the command runs, and visible again afterwards. On SQS this increments
+/// their receive count, so a dead-letter queue that has a dead-letter queue may move them to it. On a FIFO queue,
+/// messages behind one in flight cannot be reached; the command reports their number. If the command is killed, no
+/// message is lost: its messages become visible again.
 ///
 /// Exit codes: 0 done, 1 not all messages could be processed, 2 invalid command line, 130 interrupted by Ctrl-C.
 #[derive(Args)]
@@ -158,7 +158,7 @@ async fn on_rabbitmq(verb: &Verb, address: &sluicegate_topology::Address) -> Res
     Ok(work(verb, &queue, &stop_at_ctrl_c()).await)
 }
 
-/// Runs a command on an open queue, and releases the messages in flight however it ends.
+/// Runs a command on an open queue, and always releases the messages in flight.
 async fn work<S: DeadLetterQueue>(verb: &Verb, queue: &S, stop: &CancellationToken) -> ExitCode {
     let code = match verb {
         Verb::List(arguments) => list::list(queue, arguments, stop).await,

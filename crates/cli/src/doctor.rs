@@ -21,7 +21,7 @@ use crate::{input, output::say, paths};
 /// Errors lose or block messages, warnings delay or hide them. Nothing is changed.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A deployed stack, with what was changed by hand since [default: the template is looked at]
+    /// Check a deployed stack, including manual changes [default: check the template]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "parameter"])]
     stack: Option<String>,
     /// The template, with the templates nested in it [default: template.yaml]
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// The OpenAPI document [default: functions/ingress/openapi.yaml beside the template]
     #[arg(long, value_name = "FILE")]
     contract: Option<PathBuf>,
-    /// What the RabbitMQ broker is to have [default: the template's queues, and infra/topology.yaml beside it]
+    /// The topology of the RabbitMQ broker [default: the template's queues, and infra/topology.yaml beside it]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
     #[cfg(feature = "aws")]
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print what is looked for, and look for nothing
+    /// Print the list of checks without running them
     #[arg(long)]
     list: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn examined(arguments: &Arguments) -> Result<Report, String> {
     let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
-    // What belongs to a template lies beside it.
+    // The default paths are relative to the template's folder.
     let beside = |named: &Option<PathBuf>, usual: &str| match named {
         Some(named) => Some(named.clone()),
         None => Some(template.with_file_name(usual)).filter(|path| path.is_file()),

@@ -21,7 +21,7 @@ impl TextEdits {
     /// Removes the lines; comments above them stay.
     pub(crate) fn remove_lines(&mut self, text: &str, range: &Range<usize>) {
         let (mut start, end) = (line_start(text, range.start), line_end(text, range.end));
-        // The last line of a text that does not end with a line break takes the break before it along.
+        // If the last line has no line break, the line break before it is removed too.
         if !text[..end].ends_with('\n') {
             start = text[..start].trim_end_matches(['\r', '\n']).len();
         }
@@ -68,7 +68,7 @@ pub(crate) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }
 
-/// Returns a YAML scalar that may stand in braces too; quoted as it was before.
+/// Returns a YAML scalar that is also valid in a flow mapping, quoted like the previous one.
 pub(crate) fn scalar(value: &str, before: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/_.$~ -".contains(letter);
     match before.chars().next() {
@@ -84,7 +84,7 @@ mod tests {
     use super::TextEdits;
 
     #[test]
-    fn lines_come_and_go_with_their_breaks() {
+    fn lines_are_inserted_and_removed_with_their_line_breaks() {
         for (text, place, expected) in [
             ("a\nb\n", 2, "a\nnew\nb\n"),
             ("a\r\nb\r\n", 3, "a\r\nnew\r\nb\r\n"),

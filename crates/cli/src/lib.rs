@@ -21,9 +21,9 @@
 //! The exit code is 0 on success, 1 on failure and 2 for a wrong command line.
 //!
 //! Features:
-//! - `aws` (default): `dlq`, `secrets` and `doctor --stack`, which speak to AWS. The AWS SDK takes most of the build.
-//! - `functions`: no code. The command is compiled with the dependencies and features of functions, so that a build of
-//!   functions in the same workspace finds their dependencies compiled.
+//! - `aws` (default): `dlq`, `secrets` and `doctor --stack`, which call AWS. The AWS SDK is most of the compile time.
+//! - `functions`: adds no code. The command is compiled with the dependencies and features of functions, so that a
+//!   build of functions in the same workspace reuses the compiled dependencies.
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "the doc comments of arguments are help texts, not Markdown")]
 
@@ -117,7 +117,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         super::Cli::command().debug_assert();
     }
 }

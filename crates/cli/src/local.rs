@@ -15,15 +15,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{fail, input, paths};
 
-/// How long blocking tasks may delay the exit.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time that blocking tasks may delay the exit.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Build and run the whole stack on 127.0.0.1; Ctrl-C stops it
 ///
-/// Reads the SAM template, builds the functions and starts them, with an HTTP API in front and queues behind them. A
-/// function is rebuilt and restarted when its sources change. A variable that the template gives a function takes the
-/// value it has in your shell, if it has one there: FORWARD_URL=http://127.0.0.1:9000/ cargo local. A value that only
-/// the cloud knows, such as a table's name, is a stand-in otherwise, and a warning says so.
+/// Reads the SAM template, builds the functions and starts them with an HTTP API and queues. A function is rebuilt and
+/// restarted when its sources change. Variables of your shell override the variables that the template sets for a
+/// function: FORWARD_URL=http://127.0.0.1:9000/ cargo local. A value that is known only after a deployment, such as a
+/// table's name, is replaced by a placeholder, with a warning.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The API's port; 0 picks a free one, as for the other ports
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// rabbitmq-server
     #[arg(long)]
     rabbitmq: bool,
-    /// The same on a RabbitMQ that runs: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST
+    /// Queues on an existing RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST
     #[arg(long, value_name = "URL", conflicts_with = "rabbitmq")]
     rabbitmq_url: Option<String>,
     /// A value for one of the template's parameters; may be repeated
@@ -57,8 +57,8 @@ pub(crate) struct Arguments {
     /// Stop each function's process between invocations, as Lambda does
     #[arg(long)]
     freeze: bool,
-    /// Environments of a function at once, where the template reserves none; one more request is answered 503
-    /// [default: as many as half of the free memory has room for, from 50 to 1000]
+    /// Largest number of environments of a function, unless the template reserves a number; further requests are
+    /// answered with 503 [default: as many as fit into half of the free memory, from 50 to 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
 }
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(error),
     };
     let code = runtime.block_on(start(arguments));
-    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
     code
 }
 
@@ -141,8 +141,8 @@ fn options(arguments: Arguments) -> Options {
 
 /// Returns the package that `cargo run` started.
 ///
-/// Cargo names it in the environment, but not its features: those of this crate are known, and a package that uses this
-/// crate is taken to have its default ones.
+/// Cargo sets its name in the environment, but not its features. For this crate they are known; a package that uses
+/// this crate is assumed to have its default features.
 fn command_package() -> Option<CommandPackage> {
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;
     let is_this = std::env::var_os("CARGO_PKG_NAME")? == env!("CARGO_PKG_NAME");

@@ -1,4 +1,4 @@
-//! `sluicegate remove`: takes out what `sluicegate add` wrote.
+//! `sluicegate remove`: removes what `sluicegate add` wrote.
 
 use std::{path::Path, process::ExitCode};
 
@@ -16,9 +16,10 @@ use crate::{
     paths::{CONTRACT, TEMPLATE},
 };
 
-/// Take a route, a queue or a handler out of the files of the project
+/// Remove a route, a queue or a handler from the files of the project
 ///
-/// The files are as they were before `sluicegate add`. What was edited since is kept or refused, unless --force is set.
+/// The files get the content that they had before `sluicegate add`. Edited parts are kept or refused, unless --force is
+/// set.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -34,8 +35,8 @@ enum What {
 
 /// Remove a route, with the components that only it used, and its queue if that has no other route
 ///
-/// A component or a queue that is not as `add` writes it stays, and is named. A removed queue stays at SQS with its
-/// messages, which are not processed any more: docs/deploy.md says how to delete it.
+/// A component or a queue that differs from what `add` writes stays, and is reported. A removed queue stays at SQS with
+/// its messages, which are then not processed: docs/deploy.md says how to delete it.
 #[derive(Args)]
 struct RouteArguments {
     /// Method and path in one argument: 'POST /invoices'
@@ -66,10 +67,10 @@ struct QueueArguments {
 /// Remove a handler: its file, its module and its registration
 #[derive(Args)]
 struct HandlerArguments {
-    /// The type of the events, as it is registered
+    /// The event type for which the handler is registered
     #[arg(value_name = "TYPE", value_parser = names::handled_type)]
     event_type: String,
-    /// Delete a file that is not as `sluicegate add handler` writes it
+    /// Delete the file even if it differs from what `sluicegate add handler` writes
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -80,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     add::print(work(arguments))
 }
 
-/// Does what the command line says; returns the lines to print.
+/// Runs the command; returns the lines to print.
 pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
     match &arguments.what {
         What::Route(arguments) => route(arguments)?.finish(&arguments.common),
@@ -130,7 +131,7 @@ fn left_over(file: &str, what: &str) -> String {
     format!("{what} in {file} is not used any more and stays, because it was edited; --force removes it")
 }
 
-/// Removes a queue that has no route now. One that was edited stays, unless `force` is set.
+/// Removes a queue without a route. An edited queue stays, unless `force` is set.
 fn take_queue(project: &mut Project, name: &str, force: bool, notes: &mut Vec<String>) -> Result<(), String> {
     let template = project.text(TEMPLATE)?;
     let State::Declared { fifo } = queue::state(TEMPLATE, &template, name)? else { return Ok(()) };
@@ -182,7 +183,7 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     let module = names::snake(event_type);
     let path = add::handler_path(&module);
     if let Some(source) = project.optional(&path)? {
-        // Its route may have gone before it, and the schema with that.
+        // The route, and the schema with it, may have been removed before the handler.
         let contracts = [project.text(CONTRACT)?, contract::with_skeleton(event_type), "openapi: 3.1.1\n".to_owned()];
         let widths = add::widths(&mut project)?;
         let is_as_added = |contract: &String| {

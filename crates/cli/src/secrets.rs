@@ -1,7 +1,7 @@
 //! `sluicegate secrets put|list|remove`: the API keys and webhook secrets in the stack's Secrets Manager secret.
 //!
-//! A value is printed once, when it is generated. No other output, error or argument has one. A change keeps what it
-//! does not name, and one that another writer overtakes is applied again to the newer value.
+//! A value is printed once, when it is generated. No other output, error or argument contains a value. A change keeps
+//! all other entries. If another writer stores a newer version first, the change is applied to that version.
 //!
 //! Exit codes: 0 done, 1 failure, 2 a wrong command line.
 
@@ -32,7 +32,7 @@ const SECRET_OUTPUT: &str = "SecretArn";
 /// One Secrets Manager secret has a list of live values under each name of the contract's x-secret. A new value is live
 /// within 30 seconds of its first use, a removed one is refused within 5 minutes.
 ///
-/// It takes secretsmanager:GetSecretValue, PutSecretValue and UpdateSecretVersionStage, and with --stack
+/// Required permissions: secretsmanager:GetSecretValue, PutSecretValue and UpdateSecretVersionStage, and with --stack
 /// cloudformation:DescribeStacks.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -63,7 +63,7 @@ struct Where {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct SecretId {
-    /// A deployed stack; its output SecretArn names the secret
+    /// A deployed stack; its output SecretArn is the secret's ARN
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,
     /// The ARN or the name of the secret

@@ -28,10 +28,10 @@ pub(crate) struct Arguments {
     /// Method and path, such as 'POST /orders'
     #[arg(long, value_name = "METHOD PATH")]
     route: String,
-    /// Where the API is
+    /// The URL of the API
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
     to: String,
-    /// A header to send as it is; may be repeated
+    /// An additional header; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The API key or signing secret, instead of the development one
@@ -76,7 +76,7 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
         url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))?;
     let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIMEOUT));
     if uri.host().is_some_and(|host| host == "localhost" || host.starts_with("127.")) {
-        // A proxy from the environment cannot reach this machine.
+        // A proxy from the environment cannot reach a loopback host.
         config = config.proxy(None);
     }
     let mut request = Request::builder().method(method.as_str()).uri(uri);

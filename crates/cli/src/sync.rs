@@ -26,7 +26,7 @@ use template::Outline;
 /// Write the routes of the OpenAPI document into the template and leave the rest unchanged
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Write nothing; print what differs and exit with 1 if anything does
+    /// Write nothing; print the differences, and exit with 1 if there are any
     #[arg(long)]
     check: bool,
     /// The template [default: template.yaml]
@@ -76,14 +76,14 @@ pub(crate) struct Synced {
     changes: Vec<String>,
 }
 
-/// A template as it is edited: by the bytes of its text.
+/// A template to be edited, with its text.
 struct Template<'t> {
     text: &'t str,
     document: Document,
 }
 
 impl<'t> Template<'t> {
-    /// Reads a template. A key that stands twice is refused, because it is not clear which of the two to edit.
+    /// Reads a template. A duplicate key is refused, because it is not clear which of the two to edit.
     fn read(file: &str, text: &'t str) -> Result<Self, Faults> {
         let mut document = Document::parse(file, text)?;
         match std::mem::take(&mut document.duplicates) {
@@ -97,7 +97,7 @@ impl<'t> Template<'t> {
     }
 }
 
-/// Returns the template as the contract wants it; `None` if it is already.
+/// Returns the template with the routes of the contract; `None` if it has them already.
 pub(crate) fn sync(file: &str, text: &str, contract: &Contract) -> Result<Option<Synced>, Faults> {
     let template = Template::read(file, text)?;
     let outline = Outline::read(&template)?;
@@ -106,14 +106,14 @@ pub(crate) fn sync(file: &str, text: &str, contract: &Contract) -> Result<Option
         return Ok(None);
     }
     let synced = Synced { text: edits.apply(text), changes: edits.changes };
-    if is_unharmed(&synced.text, contract, &Rest::of(&template, &outline)) {
+    if only_routes_changed(&synced.text, contract, &Rest::of(&template, &outline)) {
         return Ok(Some(synced));
     }
     Err(template.fault("", "sync would damage this template, so it wrote nothing: change the routes by hand"))
 }
 
-/// Returns whether the routes are the contract's now, and the rest is as it was.
-fn is_unharmed(text: &str, contract: &Contract, before: &Rest) -> bool {
+/// Returns whether the routes are those of the contract, and the rest is unchanged.
+fn only_routes_changed(text: &str, contract: &Contract, before: &Rest) -> bool {
     let read = || {
         let template = Template::read("", text)?;
         let outline = Outline::read(&template)?;

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_commands_a_terminal_is_shown() {
+    fn control_characters_are_replaced() {
         assert_eq!(line("a\u{1b}[2Jb\nc\u{202e}d\u{9b}é"), "a\u{FFFD}[2Jb\u{FFFD}c\u{FFFD}d\u{FFFD}é");
         assert_eq!(lines("a\n\tb\r\u{7f}"), "a\n\tb\u{FFFD}\u{FFFD}");
     }

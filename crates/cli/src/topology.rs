@@ -1,5 +1,5 @@
-//! `sluicegate topology plan|apply|check`: gives a RabbitMQ virtual host the exchanges, queues and policies that the
-//! project's template and topology file declare.
+//! `sluicegate topology plan|apply|check`: compares a RabbitMQ virtual host with the exchanges, queues and policies
+//! that the project's template and topology file declare, and creates missing ones.
 //!
 //! Credentials come from the URL or the environment and are never printed. Nothing is ever deleted.
 
@@ -14,7 +14,7 @@ use sluicegate_topology::{Address, AddressError, Plan, Topology};
 
 use crate::{fail, input, output::say, paths, rabbitmq};
 
-/// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or make what is missing
+/// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or create missing objects
 ///
 /// Username and password come from the URL, or else from RABBITMQ_USERNAME and RABBITMQ_PASSWORD.
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show what apply would make, what is there already, what differs, and what is there besides
+    /// Show the objects that apply would create, those that exist, those that differ, and those not in the file
     Plan {
         #[command(flatten)]
         broker: TopologyOptions,
@@ -33,12 +33,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Make what is missing; repeat it at will. Never deletes, never changes exchanges or queues that are there
+    /// Create missing objects; can be repeated. Never deletes, never changes existing exchanges or queues
     Apply {
         #[command(flatten)]
         broker: TopologyOptions,
     },
-    /// Exit with 0 if the broker has what the file says, with 1 and a list if not
+    /// Exit with 0 if the broker has every object as in the file, otherwise with 1 and a list
     Check {
         #[command(flatten)]
         broker: TopologyOptions,
@@ -50,7 +50,7 @@ enum Verb {
 
 #[derive(Args)]
 struct TopologyOptions {
-    /// The template, whose queues are made, with infra/topology.yaml beside it [default: template.yaml]
+    /// The template whose queues are declared, with infra/topology.yaml beside it [default: template.yaml]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
     /// A topology file alone, without a template
@@ -59,7 +59,8 @@ struct TopologyOptions {
     /// amqp(s)://[USERNAME:PASSWORD@]HOST:PORT/VHOST [default: the variable RABBITMQ_URL, or amqp://127.0.0.1:5672]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The management API; `none` does without, and so without policies [default: where the broker would have it]
+    /// The URL of the management API; `none` disables it, and policies with it [default: the conventional port of the
+    /// broker]
     #[arg(long, value_name = "URL")]
     management_url: Option<String>,
     /// Another virtual host than the one in the URL

@@ -8,8 +8,8 @@ use std::{
 
 use crate::Contract;
 
-/// Checks the OpenAPI document at `path` (relative to the package) and writes what
-/// `sluicegate_ingress::embedded_contract!()` embeds into `OUT_DIR`. The whole `build.rs` of a function:
+/// Checks the OpenAPI document at `path` (relative to the package) and writes the files that
+/// `sluicegate_ingress::embedded_contract!()` embeds to `OUT_DIR`. The whole `build.rs` of a function:
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -54,7 +54,7 @@ fn embed(path: &Path) -> Result<Vec<String>, Vec<String>> {
     Ok(warnings.iter().map(ToString::to_string).collect())
 }
 
-/// Returns the path as seen from the folder of `Cargo.lock`, where Cargo's own messages start from.
+/// Returns the path relative to the folder of `Cargo.lock`, as in Cargo's own messages.
 fn shown(path: &Path) -> PathBuf {
     let relative = || -> io::Result<PathBuf> {
         let full = path.canonicalize()?;

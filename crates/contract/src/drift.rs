@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{Contract, DOCUMENT_PATH};
 
-/// The routes that only one of contract and template has, as API Gateway writes them: `POST /orders`.
+/// The routes that only one of contract and template has, as API Gateway route keys: `POST /orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     /// In the contract and not in the template: API Gateway answers 404.
@@ -14,9 +14,8 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Compares the two. Besides the contract's routes, a template has one for the contract itself, and may have the
-    /// catch-all
-    /// `$default`, without which API Gateway answers unknown routes itself.
+    /// Compares the two. Besides the contract's routes, a template has a route for the contract document, and may have
+    /// the catch-all `$default`, without which API Gateway answers unknown routes itself.
     pub fn between<'a>(contract: &Contract, template_routes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut expected: BTreeSet<String> =
             contract.operations().iter().map(|operation| format!("{} {}", operation.method, operation.path)).collect();

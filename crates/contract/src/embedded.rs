@@ -1,4 +1,4 @@
-//! [`EmbeddedContract`]: the contract as the build left it in the binary.
+//! [`EmbeddedContract`]: the contract that the build embedded in the binary.
 
 use crate::Contract;
 
@@ -11,7 +11,7 @@ pub struct EmbeddedContract {
 }
 
 impl EmbeddedContract {
-    /// Takes the two files that the build script has written: the contract and the document that the API serves.
+    /// Creates it from the two files that the build script writes: the contract and the document that the API serves.
     #[must_use]
     pub const fn new(contract: &'static str, public_document: &'static str) -> Self {
         Self { contract, public_document }
@@ -20,7 +20,7 @@ impl EmbeddedContract {
     /// Loads the contract.
     ///
     /// # Errors
-    /// The bytes are not what [`Contract`] serializes to: the binary was built with another version of this crate.
+    /// The text is not a serialized [`Contract`] of this version of the crate.
     pub fn load(self) -> Result<Contract, serde_json::Error> {
         let contract: Contract = serde_json::from_str(self.contract)?;
         Ok(contract.with_public_document(self.public_document))

@@ -1,12 +1,12 @@
 //! The OpenAPI document as routing table, validator, authentication policy and documentation.
 //!
-//! Two halves. [`Contract::parse`] (feature `parse`, for builds and tools) reads OpenAPI 3.1 YAML and reports *every*
-//! [`Fault`] with file, line, JSON pointer and reason; the ingress can serve every contract that it accepts. The
-//! runtime half is the [`Contract`] it returns: plain data that travels as JSON through serde, routes requests, renders
-//! templates, and needs neither a YAML reader nor a schema compiler to do so.
+//! [`Contract::parse`] (feature `parse`, for builds and tools) reads OpenAPI 3.1 YAML and reports *every* [`Fault`]
+//! with file, line, JSON pointer and reason; the ingress can serve every contract that it accepts. At run time, the
+//! [`Contract`] that it returns is plain data, serialized as JSON. It routes requests and renders templates without a
+//! YAML reader or a schema compiler.
 //!
-//! Absent on purpose: validating payloads against the schemas (the ingress compiles them on first use) and checking
-//! credentials (the contract only names the required ones).
+//! Not part of this crate: validating payloads against the schemas (the ingress compiles them on first use) and
+//! checking credentials (the contract only names the required ones).
 
 #[cfg(feature = "parse")]
 mod build;
@@ -33,7 +33,7 @@ pub use sluicegate_yaml::pointer;
 pub use sluicegate_yaml::{Fault, Faults};
 pub use template::{Missing, TemplateError, ValueSource, ValueTemplate};
 
-/// The path at which the ingress serves [`Contract::public_document`]; no operation may claim it.
+/// The path at which the ingress serves [`Contract::public_document`]; no operation may use it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
 
 /// Returns the environment variable that binds a logical queue: `QUEUE_WEB_HOOKS` for `web-hooks`. A contract has no
@@ -46,7 +46,7 @@ pub fn binding_variable(queue: &str) -> String {
 /// A signature scheme an `x-signature` may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignaturePreset {
-    /// What `x-signature` says.
+    /// The value of `x-signature`.
     pub name: &'static str,
     /// Every name, lower case, of the header the signature is read from; the security scheme's `name` is one of them.
     pub headers: &'static [&'static str],
@@ -67,16 +67,16 @@ pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;
 /// and the broker has its own limit (SQS: 1 MiB), so less may fit.
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The largest message that SQS carries, in bytes: 1 MiB.
+/// The largest message that SQS accepts, in bytes: 1 MiB.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The largest JSON payload that SQS surely carries: 24 KiB are left for the envelope around it. It travels as it is
-/// if nothing stands around the JSON value, and in base64 otherwise, as other media types do.
+/// The largest JSON payload that always fits into an SQS message: 24 KiB are left for the envelope. A payload with
+/// white space around the JSON value counts as another media type, because it is sent in base64.
 pub const SQS_JSON_BYTES_MAX: usize = SQS_MESSAGE_BYTES_MAX - 24 * 1024;
 
-/// The largest payload of another media type that SQS surely carries: base64 makes it a third longer.
+/// The largest payload of another media type that always fits into an SQS message: base64 makes it a third longer.
 pub const SQS_OTHER_BYTES_MAX: usize = SQS_JSON_BYTES_MAX / 4 * 3;
 
 /// The longest `delay`: SQS delays a message by 900 s at most.
@@ -84,8 +84,9 @@ pub const SQS_OTHER_BYTES_MAX: usize = SQS_JSON_BYTES_MAX / 4 * 3;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub const DELAY_S_MAX: u16 = 900;
 
-/// The highest `rateLimit.limit`, in requests per window. Ours: above it a limit in one process limits nothing.
+/// The highest `rateLimit.limit`, in requests per window. Chosen here: one process does not reach a higher rate.
 pub const RATE_LIMIT_REQUESTS_MAX: u32 = 1_000_000;
 
-/// The longest `rateLimit.window`. Ours: counts live in the process, and no execution environment lives for a day.
+/// The longest `rateLimit.window`. Chosen here: counts are kept in the process, and no execution environment runs for a
+/// day.
 pub const RATE_LIMIT_WINDOW_S_MAX: u32 = 86_400;

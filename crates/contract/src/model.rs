@@ -1,5 +1,4 @@
-//! A checked contract as plain data. Nothing here fails, and the function built with a contract reads what its build
-//! serialised.
+//! A checked contract as plain data. The build of a function serialises it, and the function reads it at startup.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ValueSource, ValueTemplate};
 
-/// A JSON Schema (2020-12) as JSON text that stands alone: referenced schemas are bundled under `$defs`.
+/// A self-contained JSON Schema (2020-12) as JSON text: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
 
-/// Everything the ingress knows about its API.
+/// The description of an API for the ingress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contract {
     pub(crate) operations: Vec<Operation>,
     pub(crate) schemes: BTreeMap<String, SecurityScheme>,
-    /// Apart from the rest: a function that starts need not read it, and JSON in JSON takes time to read.
+    /// Not serialised with the rest, because a starting function does not need it and would spend time parsing it.
     #[serde(skip)]
     pub(crate) public_document: Cow<'static, str>,
 }
@@ -35,7 +34,7 @@ impl Contract {
         self.schemes.get(name)
     }
 
-    /// Returns the logical names of the queues the operations put messages on.
+    /// Returns the logical names of the queues that the operations send messages to.
     #[must_use]
     pub fn queues(&self) -> BTreeSet<&str> {
         self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
@@ -66,20 +65,20 @@ pub struct Operation {
     pub path: String,
     /// Any one of these alternatives admits the request, if all of its requirements are met. Empty: public.
     pub security: Vec<Vec<Requirement>>,
-    /// Those of the path item and the operation together.
+    /// The parameters of the path item and the operation together.
     pub parameters: Vec<Parameter>,
     /// `None`: the operation declares no request body.
     pub body: Option<Body>,
-    /// What becomes of an admitted request.
+    /// The destination of an admitted request.
     pub enqueue: Enqueue,
 }
 
 impl Operation {
     /// Returns the path as a URI-reference (RFC 3986), with its parameters by name: `/orders/%7Border_id%7D`. It is the
-    /// CloudEvents `source` of the operation's messages, whichever host, stage and parameters a request came with.
+    /// CloudEvents `source` of the operation's messages, regardless of the host, stage and parameters of a request.
     #[must_use]
     pub fn source(&self) -> Cow<'_, str> {
-        // Of what a path of the contract may hold, these alone are not legal in a URI.
+        // The only characters that a path of the contract may have and a URI may not.
         const ILLEGAL: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'[').add(b']');
         utf8_percent_encode(&self.path, ILLEGAL).into()
     }
@@ -94,10 +93,10 @@ pub struct Requirement {
     pub scopes: Vec<String>,
 }
 
-/// How a caller proves who they are.
+/// The authentication method of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecurityScheme {
-    /// A key sent as it is.
+    /// A key in a header.
     ApiKey {
         /// Lower-case header name.
         header: String,
@@ -106,7 +105,7 @@ pub enum SecurityScheme {
     },
     /// A signature over the exact body.
     Signature {
-        /// Lower-case name of the header that carries the signature, one of those the preset reads.
+        /// Lower-case name of the signature's header, one of the preset's header names.
         header: String,
         /// The name of one of [`SIGNATURE_PRESETS`](crate::SIGNATURE_PRESETS).
         preset: String,
@@ -120,7 +119,7 @@ pub enum SecurityScheme {
 pub struct Parameter {
     /// Lower case for a header, as written otherwise.
     pub name: String,
-    /// Where it is.
+    /// Where the parameter is.
     pub location: Location,
     /// Always true for a path parameter.
     pub required: bool,
@@ -144,22 +143,22 @@ pub enum Location {
 pub struct Body {
     /// Whether a request without a body is refused.
     pub required: bool,
-    /// The media types taken (lower case, no parameters, never a range), each with the schema of its payload.
+    /// The accepted media types (lower case, no parameters, never a range), each with the schema of its payload.
     pub content: Vec<(String, BodySchema)>,
 }
 
-/// What a payload must be.
+/// The constraint on a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BodySchema {
-    /// Anything; of a JSON media type, any JSON. There is no schema, or one that every value fits.
+    /// Any payload; for a JSON media type, any JSON. There is no schema, or one that every value matches.
     Any,
     /// Any JSON object: the schema is `type: object`, with nothing but descriptions beside it.
     Object,
-    /// JSON that is valid by this schema.
+    /// JSON that matches this schema.
     Schema(SchemaText),
 }
 
-/// What `x-sluicegate` says: where an admitted request goes, and how.
+/// The content of `x-sluicegate`: the queue of an admitted request, and its delivery options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enqueue {
     /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time.
@@ -170,7 +169,7 @@ pub struct Enqueue {
     pub subject: Option<ValueTemplate>,
     /// FIFO message group, fair-queue tenant, or routing key suffix.
     pub group: Option<ValueTemplate>,
-    /// What makes two requests the same one.
+    /// How repeats of a request are recognized.
     pub idempotency: Option<Idempotency>,
     /// How many requests are admitted per caller.
     pub rate_limit: Option<RateLimit>,
@@ -181,7 +180,7 @@ pub struct Enqueue {
 }
 
 impl Enqueue {
-    /// Returns whether a template takes something from the body.
+    /// Returns whether a template uses a value of the body.
     #[must_use]
     pub fn reads_body(&self) -> bool {
         let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
@@ -194,10 +193,11 @@ impl Enqueue {
     }
 }
 
-/// What makes two requests the same one.
+/// How repeats of a request are recognized.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Idempotency {
-    /// The key. The same one from the same principal gives the same message id, unless `fingerprint` says otherwise.
+    /// The key. The same key from the same principal gives the same message id, unless `fingerprint` is set and the
+    /// requests differ.
     pub key: ValueTemplate,
     /// Whether another payload, or another value of a template or parameter, under the same key gives another message
     /// id: the idempotency fingerprint (draft-ietf-httpapi-idempotency-key-header-07, section 2.4). False where the
@@ -208,8 +208,7 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Returns the lower-case name of the header whose value is the key; `None` if the key is made of anything else or
-    /// more.
+    /// Returns the lower-case name of the header whose value is the key; `None` if the key has any other part.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self.key.as_source()? {
@@ -226,11 +225,11 @@ pub struct RateLimit {
     pub limit: u32,
     /// Seconds, 1 to [`RATE_LIMIT_WINDOW_S_MAX`](crate::RATE_LIMIT_WINDOW_S_MAX).
     pub window_s: u32,
-    /// Who is counted.
+    /// The identity that is counted.
     pub by: RateLimitBy,
 }
 
-/// Who a rate limit counts.
+/// The identity that a rate limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RateLimitBy {
     /// The authenticated caller. The operation is not public.

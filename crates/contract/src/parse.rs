@@ -1,11 +1,12 @@
 //! The reader of an OpenAPI document: returns a [`Contract`], or every fault of the document.
 //!
 //! `checker` collects the faults. `security`, `paths`, `request`, `schema` and `enqueue` each read one part of the
-//! document; `refs` checks what holds everywhere in it; `carried` warns of values that an event cannot carry.
+//! document; `refs` checks the references everywhere in it; `attribute_warnings` warns about values that an event
+//! attribute cannot have.
 //!
-//! Unknown fields are refused: a field that is ignored is a check that does not happen.
+//! Unknown fields are refused: ignoring a misspelt field would silently drop a check.
 
-mod carried;
+mod attribute_warnings;
 mod checker;
 mod enqueue;
 mod paths;
@@ -54,9 +55,9 @@ impl Contract {
         Self::parse_with_warnings(file, yaml).map(|(contract, _)| contract)
     }
 
-    /// Parses like [`Contract::parse`], and also returns warnings: a template that takes a value no event can carry, a
-    /// `payloadBytes` that SQS cannot carry, a misspelt `format`. The ingress refuses each such request; a schema can
-    /// say so beforehand.
+    /// Parses like [`Contract::parse`], and also returns warnings: a template whose value may be invalid in an event, a
+    /// `payloadBytes` above the limit of SQS, a misspelt `format`. The ingress refuses each request with such a value;
+    /// a schema can exclude the value beforehand.
     ///
     /// # Errors
     /// All faults, in the order of the document.
@@ -64,7 +65,7 @@ impl Contract {
         let document = Document::read(file, yaml, Dialect::Strict)?;
         let mut checker = ContractChecker::new(file, &document);
         let root = checker.root;
-        // Something that is not OpenAPI 3.1 at all deserves one fault, not a hundred.
+        // A document that is not OpenAPI 3.1 gets one fault, not one for each unknown field.
         if check_version(&mut checker, root).is_none() {
             return Err(std::mem::take(&mut checker.faults).into());
         }
@@ -74,7 +75,7 @@ impl Contract {
         let operations = paths::operations(&mut checker, &schemes);
         schema::check_components(&mut checker);
 
-        // What several operations share is checked for each of them, and reported once.
+        // Parts that several operations share are checked for each of them, and repeated faults are dropped.
         let faults = Faults::in_order(std::mem::take(&mut checker.faults));
         let warnings = Faults::in_order(std::mem::take(&mut checker.warnings));
         if !faults.is_empty() {

@@ -1,12 +1,12 @@
-//! Routing: the operation that takes a request.
+//! Routing: finds the operation of a request.
 //!
 //! The path decides first, the method second. Of the paths that match, the most specific wins: segment by segment from
-//! the left, a literal beats a parameter. So `POST /a/b` is a 405 when `/a/b` has only a GET, even if `/a/{x}` has a
-//! POST: as in OpenAPI, a concrete path hides a templated one.
+//! the left, a literal takes precedence over a parameter. So `POST /a/b` is a 405 when `/a/b` has only a GET, even if
+//! `/a/{x}` has a POST: as in OpenAPI, a concrete path hides a templated one.
 //!
 //! Segments are percent-decoded after splitting, so that `%2F` never starts a new one, and compared decoded:
-//! `/caf%C3%A9` and `/caf%c3%a9` are one path, as are `/new` and `/%6Eew` (RFC 3986, section 6.2.2). A parameter takes
-//! exactly one segment that is not empty. `/a` and `/a/` are different paths.
+//! `/caf%C3%A9` and `/caf%c3%a9` are one path, as are `/new` and `/%6Eew` (RFC 3986, section 6.2.2). A parameter
+//! matches exactly one segment that is not empty. `/a` and `/a/` are different paths.
 
 use std::borrow::Cow;
 
@@ -23,14 +23,14 @@ pub struct Match<'c> {
     pub path_params: Vec<(String, String)>,
 }
 
-/// Why no operation takes a request.
+/// The reason why a request has no operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// No path fits.
+    /// No path matches.
     #[error("no such path")]
     NotFound,
     /// The path exists without this method.
-    #[error("the path takes only {}", allow.join(", "))]
+    #[error("the path allows only {}", allow.join(", "))]
     MethodNotAllowed {
         /// The methods the contract has for this path, sorted. The caller adds OPTIONS, which it answers itself.
         allow: Vec<String>,
@@ -43,17 +43,17 @@ pub enum RouteError {
 impl Contract {
     /// Finds the operation for `method` (case-sensitive, as in HTTP) and the raw, percent-encoded `path` (no query).
     ///
-    /// HEAD and OPTIONS get no special treatment: HEAD is taken where the contract has it, and OPTIONS never is, so
-    /// that the caller answers it from [`RouteError::MethodNotAllowed`].
+    /// HEAD and OPTIONS get no special treatment: HEAD matches an operation with that method, and OPTIONS never
+    /// matches, so that the caller answers it from [`RouteError::MethodNotAllowed`].
     ///
     /// # Errors
-    /// See [`RouteError`]. A bad path is bad whether or not a route fits.
+    /// See [`RouteError`]. A malformed path is an error even if a route would match.
     pub fn route(&self, method: &str, path: &str) -> Result<Match<'_>, RouteError> {
         let decoded = decode_segments(path)?;
         let best = self
             .operations
             .iter()
-            .filter(|operation| fits(&operation.path, &decoded))
+            .filter(|operation| matches(&operation.path, &decoded))
             // Vec<bool> orders by the first difference, false (literal) first.
             .min_by_key(|operation| segments(&operation.path).map(|s| parameter(s).is_some()).collect::<Vec<_>>())
             .ok_or(RouteError::NotFound)?;
@@ -72,7 +72,7 @@ impl Contract {
     }
 }
 
-fn fits(template: &str, path: &[Cow<'_, str>]) -> bool {
+fn matches(template: &str, path: &[Cow<'_, str>]) -> bool {
     let mut path = path.iter();
     segments(template).all(|segment| {
         path.next().is_some_and(|decoded| match parameter(segment) {
@@ -101,7 +101,7 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
 
-/// Returns the segments of a path of the contract, without the one before the leading `/`.
+/// Returns the segments of a path of the contract, without the empty one before the leading `/`.
 pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').skip(1)
 }

@@ -26,13 +26,13 @@ pub enum EntryFault {
     #[error("sha256 is not 64 hexadecimal digits")]
     Sha256,
     /// An API key has no principal.
-    #[error("principal is not a text, or empty")]
+    #[error("principal is not a string, or is empty")]
     Principal,
-    /// The scopes of an API key are not texts.
-    #[error("scopes is not a list of texts")]
+    /// The scopes of an API key are not strings.
+    #[error("scopes is not a list of strings")]
     Scopes,
-    /// A signing secret is not a text.
-    #[error("it is not a text")]
+    /// A signing secret is not a string.
+    #[error("it is not a string")]
     Text,
 }
 
@@ -67,7 +67,7 @@ impl ApiKey {
 /// Returns the signing secret of an entry.
 ///
 /// # Errors
-/// The entry is not a text.
+/// The entry is not a string.
 pub fn signing_secret(entry: &Value) -> Result<&str, EntryFault> {
     entry.as_str().ok_or(EntryFault::Text)
 }

@@ -36,10 +36,10 @@ pub enum ValueSource {
     Body(String),
 }
 
-/// Why a text is not a template.
+/// The reason why a text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// Nothing in it.
+    /// The text is empty.
     #[error("a template cannot be empty")]
     Empty,
     /// `{` without `}`, `}` without `{`, or one `{` inside another.
@@ -50,7 +50,7 @@ pub enum TemplateError {
         "unknown placeholder {{{0}}}; known are {{header.NAME}}, {{path.NAME}}, {{query.NAME}} and {{body#/pointer}}"
     )]
     UnknownSource(String),
-    /// A header name with characters no header name has.
+    /// A header name with characters that are not allowed in one.
     #[error("`{0}` is not a header name")]
     BadHeader(String),
     /// Not RFC 6901.
@@ -79,7 +79,7 @@ impl ValueTemplate {
         Ok(text)
     }
 
-    /// Returns the placeholder, if the template is that and nothing else.
+    /// Returns the value's source, if the template is a single placeholder.
     #[must_use]
     pub fn as_source(&self) -> Option<&ValueSource> {
         match self.parts.as_slice() {

@@ -63,7 +63,8 @@ fn faults(yaml: &str) -> Vec<Fault> {
     Contract::parse("api.yaml", yaml).err().unwrap_or_default().to_vec()
 }
 
-/// One change, one fault. A pointer that does not start with `/` is below `x-sluicegate` of the first operation.
+/// Makes one change and expects one fault. A pointer that does not start with `/` is below `x-sluicegate` of the first
+/// operation.
 #[track_caller]
 fn check(from: &str, to: &str, pointer: &str, reason: &str) {
     assert_eq!(VALID.matches(from).count(), 1, "`{from}` must be in the contract once");
@@ -80,7 +81,7 @@ fn check(from: &str, to: &str, pointer: &str, reason: &str) {
 }
 
 #[test]
-fn the_contract_the_cases_start_from_is_valid() {
+fn the_base_contract_is_valid() {
     assert_eq!(faults(VALID), []);
 }
 
@@ -183,12 +184,12 @@ fn references_are_checked() {
         "/components/parameters/A/$ref",
         "leads nowhere",
     );
-    // A loop is caught where it is used; the parameter it should have been is then missing, too.
+    // A circular reference is reported where it is used; the parameter that it should define is missing too.
     let looped = VALID.replace(
         "ThingId: { name: thing_id, in: path, required: true, schema: { type: string } }",
         "ThingId: { $ref: '#/components/parameters/ThingId' }",
     );
-    assert!(faults(&looped).iter().any(|fault| fault.reason.contains("back to itself")));
+    assert!(faults(&looped).iter().any(|fault| fault.reason.contains("is circular")));
 }
 
 #[test]
@@ -227,7 +228,12 @@ fn routes_are_checked() {
 fn operations_are_checked() {
     let hook = "/paths/~1hooks/post";
     check("      operationId: takeHook\n", "", &format!("{hook}/operationId"), "is missing");
-    check("operationId: takeHook", "operationId: putThing", &format!("{hook}/operationId"), "already the name of");
+    check(
+        "operationId: takeHook",
+        "operationId: putThing",
+        &format!("{hook}/operationId"),
+        "already the operationId of",
+    );
     check("      security: [{ hook: [] }]\n", "", &format!("{hook}/security"), "security: []");
     check("[{ hook: [] }]", "[{ hok: [] }]", &format!("{hook}/security/0/hok"), "not declared");
     check("[{ hook: [] }]", "{ hook: [] }", &format!("{hook}/security"), "list");
@@ -239,8 +245,8 @@ fn operations_are_checked() {
         "unknown field",
     );
     check("  /hooks:\n", "  /hooks:\n    get_: {}\n", "/paths/~1hooks/get_", "unknown field");
-    check("  /hooks:\n", "  /hooks:\n    options: {}\n", "/paths/~1hooks/options", "not the contract's");
-    check("  /hooks:\n", "  /hooks:\n    trace: {}\n", "/paths/~1hooks/trace", "not the contract's");
+    check("  /hooks:\n", "  /hooks:\n    options: {}\n", "/paths/~1hooks/options", "operations are not supported");
+    check("  /hooks:\n", "  /hooks:\n    trace: {}\n", "/paths/~1hooks/trace", "operations are not supported");
 }
 
 #[test]
@@ -392,14 +398,14 @@ fn schemas_are_checked() {
 }
 
 #[test]
-fn a_schema_may_say_more_beside_its_reference() {
+fn a_schema_may_have_keywords_beside_its_reference() {
     let chain = "  schemas:\n    Alias: { $ref: '#/components/schemas/Narrow' }\n    Narrow: { $ref: '#/components/schemas/Thing', minProperties: 1 }\n";
     assert_eq!(faults(&VALID.replace("  schemas:\n", chain)), []);
     check(
         "  schemas:\n",
         "  schemas:\n    Loop: { $ref: '#/components/schemas/Loop' }\n",
         "/components/schemas/Loop/$ref",
-        "back to itself",
+        "is circular",
     );
 }
 
@@ -466,17 +472,17 @@ fn a_fault_reads_as_file_line_pointer_reason() {
 }
 
 proptest! {
-    // A failure prints its input, which belongs in a case above: no regression files.
+    // No regression files: a failure prints its input, which can be added above as a case.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any text may be given to `sluicegate check`.
+    /// `sluicegate check` accepts any text.
     #[test]
     fn parse_never_panics(start in 0..VALID.len(), length in 0..40_usize, with in "[ -~\n\t\u{0}é{}\\[\\]:#&*'\"-]{0,12}") {
         let end = (start + length).min(VALID.len());
         let _ = Contract::parse("api.yaml", &format!("{}{with}{}", &VALID[..start], &VALID[end..]));
     }
 
-    /// Mutations that stay YAML reach further: one line of the contract in another's place.
+    /// Replaces one line of the contract by another, which often remains valid YAML.
     #[test]
     fn parse_never_panics_on_misplaced_lines(from in 0..LINES, to in 0..LINES) {
         let mut lines: Vec<_> = VALID.lines().collect();

@@ -33,7 +33,7 @@ fn contract(operations: &[&str]) -> Contract {
     Contract::parse("routes.yaml", &yaml).unwrap()
 }
 
-/// A line of the vectors: `METHOD path` and what comes of it.
+/// A line of the vectors: `METHOD path` and the expected result.
 #[derive(serde::Deserialize)]
 struct Case {
     request: String,
@@ -98,7 +98,7 @@ fn templates_render_or_name_the_missing_value() {
         let rendered = template.render(lookup).map_err(|missing| missing.to_string());
         assert_eq!(rendered, expected.map(str::to_owned).map_err(str::to_owned), "{template}");
         let json = serde_json::to_string(&template).unwrap();
-        assert_eq!(serde_json::from_str::<ValueTemplate>(&json).unwrap(), template, "its text says all of it");
+        assert_eq!(serde_json::from_str::<ValueTemplate>(&json).unwrap(), template, "the text determines the template");
     };
     check("order.placed", Ok("order.placed"));
     check("github.{header.X-GitHub-Event}", Ok("github.push"));

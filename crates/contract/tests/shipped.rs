@@ -15,7 +15,7 @@ fn the_shipped_contract_has_no_fault_and_survives_being_embedded() {
     let contract = shipped();
     let json = serde_json::to_string(&contract).unwrap();
     let embedded: Contract = serde_json::from_str(&json).unwrap();
-    assert_eq!(embedded.public_document(), "", "it is embedded apart");
+    assert_eq!(embedded.public_document(), "", "it is embedded separately");
     assert_eq!(embedded.with_public_document(contract.public_document().to_owned()), contract);
 }
 

@@ -1,4 +1,4 @@
-//! Tests of warnings: what is probably not meant is a warning at its place.
+//! Tests of warnings: a probable mistake is reported with its place.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -46,7 +46,7 @@ const LONG: &str = "longer than the 2,048 bytes";
 const MISSING: &str = "may be missing";
 
 #[test]
-fn a_template_that_takes_what_no_event_carries_is_a_warning() {
+fn a_template_whose_value_may_be_invalid_is_a_warning() {
     let json = "application/json: {}";
     let header = |schema: &str| format!("{{ name: X-H, in: header, required: true, schema: {{ {schema} }} }}");
     let subject = "subject: '{header.x-h}'";
@@ -77,12 +77,12 @@ fn a_template_that_takes_what_no_event_carries_is_a_warning() {
     check("", json, subject, &["not a declared parameter"]);
     check("", json, "subject: '{path.p}'", &[]);
     check("{ name: q, in: query, schema: { type: integer } }", json, "group: '{query.q}'", &[MISSING]);
-    // A key that cannot be used has an answer of its own.
+    // An invalid idempotency key is refused separately.
     check("", json, "idempotency: { key: '{header.x-h}' }", &[]);
 }
 
 #[test]
-fn a_template_looks_into_the_schema_of_the_body() {
+fn a_template_is_checked_against_the_schema_of_the_body() {
     let body = |schema: &str| format!("application/json: {{ schema: {schema} }}");
     let named = "{ $ref: '#/components/schemas/Named' }";
     for (schema, pointer, expected) in [
@@ -102,14 +102,24 @@ fn a_template_looks_into_the_schema_of_the_body() {
 #[test]
 fn a_payload_limit_above_that_of_sqs_is_a_warning() {
     check("", "application/json: {}", "payloadBytes: 1024000", &[]);
-    check("", "application/json: {}", "payloadBytes: 1024001", &["SQS carries 1024000 bytes of a JSON payload"]);
+    check(
+        "",
+        "application/json: {}",
+        "payloadBytes: 1024001",
+        &["SQS accepts at most 1024000 bytes of a JSON payload"],
+    );
     check("", "text/csv: {}", "payloadBytes: 768000", &[]);
-    check("", "text/csv: {}", "payloadBytes: 768001", &["SQS carries 768000 bytes of a payload that is not JSON"]);
+    check(
+        "",
+        "text/csv: {}",
+        "payloadBytes: 768001",
+        &["SQS accepts at most 768000 bytes of a payload that is not JSON"],
+    );
     check("", "application/json: {}, text/csv: {}", "payloadBytes: 1000000", &["base64"]);
 }
 
 #[test]
-fn a_format_is_checked_where_the_contract_asks() {
+fn a_format_is_checked_where_the_contract_asserts_it() {
     let schema = |document: &str, beside: &str| {
         let content = format!("application/json: {{ schema: {{ type: string, format: uri{beside} }} }}");
         let yaml = self::document("", &content, "").replace("paths:\n", &format!("{document}paths:\n"));
@@ -120,7 +130,7 @@ fn a_format_is_checked_where_the_contract_asks() {
         Some(text.contains("format"))
     };
     let (whole, not_whole) = ("x-format-assertion: true\n", "x-format-assertion: false\n");
-    assert_eq!(schema("", ""), Some(false), "an annotation, as JSON Schema has it");
+    assert_eq!(schema("", ""), Some(false), "an annotation, as in JSON Schema");
     assert_eq!(schema(whole, ""), Some(true));
     assert_eq!(schema(not_whole, ""), Some(false));
     assert_eq!(schema("", ", x-format-assertion: true"), Some(true));
@@ -129,9 +139,9 @@ fn a_format_is_checked_where_the_contract_asks() {
     assert!(warnings(&unknown)[0].1.contains("not a known format"));
 }
 
-/// As many routes as GitHub has webhook events, on schemas that share most of what they refer to.
+/// One route for each of GitHub's webhook events, with schemas that share most of their references.
 #[test]
-fn a_large_contract_is_read_in_little_time_and_keeps_its_faults() {
+fn a_large_contract_is_read_quickly_and_its_faults_are_reported() {
     let mut yaml = "openapi: 3.1.1\ninfo: { title: t, version: v }\nsecurity: []\npaths:\n".to_owned();
     for route in 0..264 {
         yaml += &format!(

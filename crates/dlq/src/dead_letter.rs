@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sluicegate_envelope::Envelope;
 use time::OffsetDateTime;
 
-/// A message in a dead-letter queue. The attributes of the envelope are set if the body is an envelope; another body is
-/// listed, shown and redriven byte for byte all the same.
+/// A message in a dead-letter queue. The attributes of the envelope are set if the body is an envelope. Any other body
+/// is also listed, shown and redriven byte for byte.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetter {
     /// Identifies the message within the [`DeadLetterQueue`](crate::DeadLetterQueue) that took it.
@@ -21,11 +21,11 @@ pub struct DeadLetter {
     pub time: Option<OffsetDateTime>,
     /// When the message entered the dead-letter queue, if the broker records it.
     pub dead_lettered_at: Option<OffsetDateTime>,
-    /// The reason: the consumer's `sluicegate-reason`, or what the broker recorded.
+    /// The reason: the consumer's `sluicegate-reason`, or the broker's record.
     pub reason: String,
     /// The queue the message came from: a name on RabbitMQ, an ARN on SQS. `None` if not recorded.
     pub source_queue: Option<String>,
-    /// How often the message had been received there, if recorded.
+    /// How often the message was received from that queue, if recorded.
     pub receive_count: Option<u32>,
     /// How often the message was redriven before ([`REDRIVES`](crate::REDRIVES)).
     pub redrives: u32,

@@ -3,11 +3,11 @@
 use crate::{DeadLetter, Error};
 
 /// An open dead-letter queue. Messages that were taken are hidden from other readers until they are redriven, deleted
-/// or released; when the process dies, the broker returns them all.
+/// or released; when the process ends, the broker returns them all.
 ///
 /// Several redrives or deletes may be in progress at once. Only messages of the latest take can be redriven. Of earlier
-/// ones an implementation keeps what it needs to delete or release them, so its memory does not grow with the size of
-/// the queue.
+/// ones an implementation keeps only the handles to delete or release them, so that its memory does not grow with the
+/// size of the messages.
 pub trait DeadLetterQueue {
     /// Takes up to `max` messages that were not taken before. Returns none when no more can be reached now: the queue
     /// is empty, or the rest is hidden (held by another reader, or on FIFO behind messages of its group that are in
@@ -35,9 +35,9 @@ pub trait DeadLetterQueue {
     /// that it is stored, and routed.
     ///
     /// # Errors
-    /// [`Error::NotSent`]: the message is here, and only here. [`Error::Unknown`]: it is here, and may be stored at its
-    /// destination; or it is stored there and could not be removed here. [`Error::Broker`]: as `NotSent`, and a failure
-    /// that other messages share.
+    /// [`Error::NotSent`]: the message is only in this queue. [`Error::Unknown`]: it is in this queue, and may also be
+    /// stored at its destination; or it is stored there and could not be removed here. [`Error::Broker`]: as `NotSent`,
+    /// for a failure that affects other messages too.
     fn redrive(
         &self,
         letter: &DeadLetter,

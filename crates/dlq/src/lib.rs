@@ -23,8 +23,8 @@
 //! # }
 //! ```
 //!
-//! A message is deleted only after its broker has confirmed that the copy is stored. Whatever fails, and wherever the
-//! process is killed, each message is in the dead-letter queue, at its destination, or in both.
+//! A message is deleted only after its broker has confirmed that the copy is stored. After any failure, and if the
+//! process is killed at any point, each message is in the dead-letter queue, at its destination, or in both.
 
 mod dead_letter;
 mod dead_letter_queue;

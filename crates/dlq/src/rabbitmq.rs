@@ -3,22 +3,22 @@
 //!
 //! | operation | implementation |
 //! |---|---|
-//! | take | delivered to a consumer with a prefetch; only messages that were there when the queue was opened |
+//! | take | delivered to a consumer with a prefetch; only messages that were in the queue when it was opened |
 //! | redrive | published to its queue (default exchange), mandatory, confirmed and not returned; then acknowledged |
 //! | delete | acknowledged |
 //! | release | the channel is closed, and the queue returns all messages in order |
 //! | connection lost | as release; the open queue is unusable afterwards |
 //!
-//! Through the default exchange a redriven message reaches its queue only, and no other subscriber of the exchange that
-//! it was first published to. Messages that arrive during the work, such as one that failed again, are left for the
-//! next time.
+//! Through the default exchange a redriven message reaches only its queue, and no other queue bound to the exchange
+//! that it was first published to. Messages that arrive while the queue is open, such as one that failed again, are not
+//! taken.
 //!
 //! Publishing uses a separate connection: a broker that is short of memory stops reading from publishers, and must
 //! still receive the acknowledgements.
 //!
 //! A quorum queue counts how often a message comes back, and drops it beyond its `delivery-limit` if it has no
 //! dead-letter queue. A queue with a limit that can be reached is refused, so the management API is needed. The limit
-//! that `sluicegate topology` gives dead-letter queues is out of reach.
+//! that `sluicegate topology` sets on dead-letter queues is too high to be reached.
 
 mod connection;
 mod display;
@@ -43,7 +43,7 @@ use self::message::MessageLocation;
 pub use self::queues::dead_letter_queues;
 use crate::{DeadLetter, DeadLetterQueue, Error};
 
-/// Longest publish: 16 MiB take less over a line of 3 Mbit/s.
+/// Longest publish: enough for 16 MiB at 3 Mbit/s.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// An open dead-letter queue of RabbitMQ. It needs a Tokio runtime with time and I/O.
@@ -62,7 +62,7 @@ pub struct RabbitmqDeadLetterQueue {
 struct State {
     /// The properties of the messages of the latest take, except those being redriven.
     latest: HashMap<u64, BasicProperties>,
-    /// Queues that exist.
+    /// Queues that are known to exist.
     seen: HashSet<String>,
 }
 
@@ -163,7 +163,7 @@ impl DeadLetterQueue for RabbitmqDeadLetterQueue {
             .map_err(|error| Error::unknown(&letter.id, format!("it is perhaps still here: {error}")))
     }
 
-    /// Releases the messages. Nothing can be taken afterwards, because it would be the same messages again.
+    /// Releases the messages. No message can be taken afterwards, because the same ones would be delivered again.
     async fn release(&self) -> Result<(), Error> {
         self.state().latest.clear();
         self.in_flight.release().await

@@ -1,4 +1,4 @@
-//! [`Rate`], and the limiter that keeps to it.
+//! [`Rate`], and the limiter that enforces it.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Longest delay of a timer that is made up for, so that the rate is reached on average.
+/// Longest lateness of a timer that later turns compensate, so that the rate is reached on average.
 const LATENESS_MAX: Duration = Duration::from_millis(20);
 
 /// A positive number of messages per second: `50/s`, `50`, `0.5/s`, `30/m`.
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn turns_come_at_the_rate_whoever_asks() {
+    async fn turns_come_at_the_rate_for_concurrent_callers() {
         for (rate, turns, expected_ms) in [("10/s", 31, 3_000), ("0.5/s", 3, 4_000), ("200/s", 201, 1_000)] {
             let limiter = RateLimiter::new(Some(rate.parse().unwrap()));
             let begun = Instant::now();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_that_was_not_used_is_not_made_up_for() {
+    async fn unused_time_is_not_compensated() {
         let limiter = RateLimiter::new(Some("10/s".parse().unwrap()));
         limiter.turn().await;
         tokio::time::sleep(Duration::from_secs(60)).await;

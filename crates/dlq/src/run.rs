@@ -2,7 +2,7 @@
 //!
 //! Every message that is taken stays in flight until the run has ended, so each is seen once; the caller releases them.
 //! At most [`AT_ONCE`] messages are in memory. On a queue that keeps order, the messages of a group are redriven one
-//! after another, and a failure holds back the later ones. A message that fails again during the run and comes back is
+//! after another, and a failure holds back the later ones. A message that fails again and returns during the run is
 //! left for the next run.
 
 mod seen_again;
@@ -23,7 +23,7 @@ use crate::{
 /// Messages that are in memory and in progress at once, which is the maximum of one SQS receive.
 const AT_ONCE: usize = 10;
 
-/// Consecutive failures after which a run ends, because the messages are not at fault.
+/// Consecutive failures after which a run ends, because the cause is then not a single message.
 const FAILURES_MAX: u32 = 10;
 
 /// The order for a redrive.
@@ -31,11 +31,11 @@ const FAILURES_MAX: u32 = 10;
 pub struct Redrive<'a> {
     /// Selects the messages.
     pub filter: &'a Filter,
-    /// The destination; where each message came from if `None`.
+    /// The destination; the source queue of each message if `None`.
     pub to: Option<&'a str>,
-    /// The most messages per second.
+    /// The largest number of messages per second.
     pub rate: Option<Rate>,
-    /// The most messages.
+    /// The largest number of messages.
     pub limit: Option<u64>,
     /// Report the destinations without sending.
     pub dry_run: bool,
@@ -74,7 +74,7 @@ pub struct RunReport {
     pub unknown: u64,
     /// Messages that came back during the run.
     pub returned: u64,
-    /// Messages that were held back by an earlier message of their group.
+    /// Messages that were not sent because an earlier message of their group failed.
     pub behind: u64,
     /// Message groups that are blocked by a message in flight.
     pub groups_held: u64,
@@ -82,7 +82,7 @@ pub struct RunReport {
     pub unreached: Option<u64>,
     /// Whether the run was cancelled.
     pub interrupted: bool,
-    /// Why the run ended early, if it failed.
+    /// The error that ended the run early, if it failed.
     pub broke: Option<Error>,
 }
 
@@ -94,7 +94,7 @@ impl RunReport {
     }
 }
 
-/// Passes every message that can be reached to `each`, until that breaks.
+/// Passes every message that can be reached to `each`, until `each` returns `Break`.
 pub async fn scan<S: DeadLetterQueue>(
     queue: &S,
     stop: &CancellationToken,
@@ -112,12 +112,12 @@ pub async fn scan<S: DeadLetterQueue>(
     run.end().await
 }
 
-/// Sends messages to where they came from, or to another queue.
+/// Sends messages to their source queues, or to another queue.
 pub async fn redrive<S: DeadLetterQueue>(
     queue: &S,
     order: &Redrive<'_>,
     stop: &CancellationToken,
-    tell: &dyn Fn(RunStep<'_>),
+    observe: &dyn Fn(RunStep<'_>),
 ) -> RunReport {
     let run = Run::new(queue, stop);
     let limiter = RateLimiter::new(order.rate.filter(|_| !order.dry_run));
@@ -126,7 +126,7 @@ pub async fn redrive<S: DeadLetterQueue>(
     let begun = RefCell::new(0);
     let is_enough = || order.limit.is_some_and(|limit| *begun.borrow() >= limit);
     let one = async |letter: &DeadLetter| {
-        tell(RunStep::Seen);
+        observe(RunStep::Seen);
         if !order.filter.matches(letter) {
             return run.hold(letter);
         }
@@ -147,17 +147,17 @@ pub async fn redrive<S: DeadLetterQueue>(
         let result = if order.dry_run {
             run.hold(letter);
             let planned = queue.destination(letter, order.to).await;
-            planned.map(|destination| tell(RunStep::Planned { letter, destination: &destination }))
+            planned.map(|destination| observe(RunStep::Planned { letter, destination: &destination }))
         } else {
             tokio::select! {
                 () = limiter.turn() => {}
                 () = stop.cancelled() => return run.hold(letter),
             }
-            // Recorded before sending: the message may be back before the broker has answered.
+            // Recorded before sending, because the message may return before the broker has answered.
             seen_again.borrow_mut().sent(letter);
             let result = queue.redrive(letter, order.to, None).await;
             if result.is_ok() {
-                tell(RunStep::Done(letter));
+                observe(RunStep::Done(letter));
             } else {
                 run.hold(letter);
             }
@@ -168,7 +168,7 @@ pub async fn redrive<S: DeadLetterQueue>(
         {
             blocked.borrow_mut().insert(group.clone());
         }
-        run.settle(result, tell);
+        run.settle(result, observe);
     };
     while !is_enough()
         && let Some(batch) = run.take().await
@@ -193,7 +193,7 @@ pub async fn purge<S: DeadLetterQueue>(
     filter: &Filter,
     found: Vec<DeadLetter>,
     stop: &CancellationToken,
-    tell: &dyn Fn(RunStep<'_>),
+    observe: &dyn Fn(RunStep<'_>),
 ) -> RunReport {
     let run = Run::new(queue, stop);
     let one = async |letter: &DeadLetter| {
@@ -203,11 +203,11 @@ pub async fn purge<S: DeadLetterQueue>(
         }
         let result = queue.delete(letter).await;
         if result.is_ok() {
-            tell(RunStep::Done(letter));
+            observe(RunStep::Done(letter));
         } else {
             run.hold(letter);
         }
-        run.settle(result, tell);
+        run.settle(result, observe);
     };
     run.count(|report| report.seen = found.len() as u64);
     for chunk in found.chunks(AT_ONCE) {
@@ -215,7 +215,7 @@ pub async fn purge<S: DeadLetterQueue>(
     }
     while let Some(batch) = run.take().await {
         join_all(batch.iter().map(async |letter| {
-            tell(RunStep::Seen);
+            observe(RunStep::Seen);
             if filter.matches(letter) {
                 one(letter).await;
             } else {
@@ -284,12 +284,12 @@ impl<'a, S: DeadLetterQueue> Run<'a, S> {
         }
     }
 
-    fn settle(&self, result: Result<(), Error>, tell: &dyn Fn(RunStep<'_>)) {
+    fn settle(&self, result: Result<(), Error>, observe: &dyn Fn(RunStep<'_>)) {
         let Err(error) = result else {
             *self.failures.borrow_mut() = 0;
             return self.count(|report| report.done += 1);
         };
-        tell(RunStep::Failed(&error));
+        observe(RunStep::Failed(&error));
         *self.failures.borrow_mut() += 1;
         let is_hopeless = *self.failures.borrow() >= FAILURES_MAX;
         self.count(|report| {

@@ -1,9 +1,9 @@
 //! Amazon SQS, standard and FIFO, as a [`DeadLetterQueue`].
 //!
 //! A message in flight is hidden by a visibility timeout, which is extended while it is in flight and ended by a
-//! release. Taking a message raises its receive count and changes nothing else. A redrive stores a copy with the same
-//! body, message attributes, trace header and group, and deletes the original once SQS has proven that the copy is
-//! stored. The copy omits the consumer's notes about the last failure (`sluicegate-reason` and related attributes).
+//! release. Taking a message increments its receive count and changes nothing else. A redrive stores a copy with the
+//! same body, message attributes, trace header and group, and deletes the original once SQS has proven that the copy is
+//! stored. The copy does not have the attributes of the last failure (`sluicegate-reason` and related ones).
 //!
 //! The deduplication id of a copy for a FIFO queue consists of the original's message id and its redrives. A redrive
 //! that was interrupted and is repeated within five minutes is stored once; a later redrive of the same message does
@@ -62,7 +62,7 @@ const STORE_TIME_MAX: Duration = Duration::from_secs(90);
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
 const RECEIVE_WAIT_S: i32 = 1;
 
-/// Consecutive empty receives after which the visible messages in the counts are taken for unreachable.
+/// Consecutive empty receives after which the remaining visible messages in the counts are considered unreachable.
 const EMPTY_RECEIVES_MAX: u32 = 2;
 
 /// An open dead-letter queue of SQS.
@@ -80,7 +80,7 @@ pub struct SqsDeadLetterQueue {
 
 impl SqsDeadLetterQueue {
     /// Opens the queue with this name, URL or ARN. `visibility`, in whole seconds, is how long messages stay hidden if
-    /// this process dies; it grows with the time that they have been in flight.
+    /// this process ends; it grows with the time that they have been in flight.
     ///
     /// # Errors
     /// The queue does not exist, or SQS cannot be reached.
@@ -117,11 +117,11 @@ impl SqsDeadLetterQueue {
         })
     }
 
-    /// Most messages that [`Self::move_all`] moves per second.
+    /// Largest number of messages that [`Self::move_all`] moves per second.
     pub const MOVES_PER_S_MAX: u32 = move_task::MOVES_PER_S_MAX;
 
-    /// Lets SQS move all messages to `destination`, and passes `progress` the number of moved and of all messages.
-    /// Hidden messages stay. Attributes are not changed.
+    /// Makes SQS move all messages to `destination`, and passes to `progress` the number of moved messages and of all
+    /// messages. Messages in flight stay. Attributes are not changed.
     ///
     /// # Errors
     /// [`MoveError`].

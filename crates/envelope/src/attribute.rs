@@ -1,4 +1,4 @@
-//! The attributes that an envelope knows by name, and the rules of CloudEvents for names and values.
+//! The known attributes of an envelope, and the rules of CloudEvents for attribute names and values.
 
 /// Longest attribute value, in bytes, that `EnvelopeBuilder::build` accepts. CloudEvents
 /// intermediaries must forward events of up to 64 KiB: twelve attributes of this size leave 40 KiB for a payload.
@@ -12,13 +12,13 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 2_048;
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#naming-conventions>
 pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 
-/// Most extension attributes of one event; CloudEvents recommends to keep their number minimal.
+/// Largest number of extension attributes of one event. CloudEvents recommends keeping their number minimal.
 ///
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/primer.md#cloudevent-attribute-extensions>
 pub const EXTENSIONS_MAX: usize = 64;
 
-/// The known attributes in the order of writing. `Principal`, `Operation` and `IdempotencyKey` are Sluicegate's; the
-/// others belong to CloudEvents or its documented extensions (distributed tracing, partitioning).
+/// The known attributes, in the order in which they are written. `Principal`, `Operation` and `IdempotencyKey` are
+/// Sluicegate's; the others belong to CloudEvents or its documented extensions (distributed tracing, partitioning).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attribute {
     Id,

@@ -79,7 +79,7 @@ impl EnvelopeBuilder {
     ///
     /// # Errors
     /// The first attribute that is required and empty, is longer than [`ATTRIBUTE_BYTES_MAX`], or contains a control
-    /// character or a Unicode noncharacter; or a time that RFC 3339 cannot express.
+    /// character or a Unicode noncharacter; or a time that cannot be written as RFC 3339.
     pub fn build(mut self) -> Result<Envelope, EnvelopeBuildError> {
         if let Some(time) = self.time {
             self.values[Attribute::Time as usize] = time.format(&Rfc3339).map_err(|_| EnvelopeBuildError::Time)?;
@@ -125,7 +125,7 @@ pub enum EnvelopeBuildError {
         bytes: usize,
     },
     /// An attribute contains a control character or a Unicode noncharacter.
-    #[error("attribute {attribute} holds a character that events must not carry")]
+    #[error("attribute {attribute} contains a character that CloudEvents does not allow")]
     Character {
         /// Its name on the wire.
         attribute: &'static str,

@@ -117,7 +117,7 @@ fn scalar(name: &str, raw: &RawValue) -> Result<Option<Extension>, DecodeError> 
     Ok(Some(value))
 }
 
-/// Returns a name for an error message, limited in length.
+/// Returns a name shortened for an error message.
 fn shown(name: &str) -> String {
     name.chars().take(ATTRIBUTE_NAME_BYTES_MAX).collect()
 }
@@ -140,35 +140,35 @@ pub enum DecodeError {
     /// More attributes than the known ones and [`EXTENSIONS_MAX`] others.
     #[error("more than {EXTENSIONS_MAX} extension attributes")]
     TooMany,
-    /// `specversion` is there but not "1.0".
+    /// `specversion` is not "1.0".
     #[error("attribute specversion is not \"1.0\"")]
     SpecVersion,
-    /// A required attribute is not there.
+    /// A required attribute is missing.
     #[error("attribute {attribute} is missing")]
     Missing {
         /// Its name.
         attribute: &'static str,
     },
-    /// An attribute that must not be empty is.
+    /// An attribute that must not be empty is empty.
     #[error("attribute {attribute} is empty")]
     Empty {
         /// Its name.
         attribute: String,
     },
-    /// A value of a JSON type, or a number, that this attribute cannot have.
-    #[error("attribute {attribute:?} is not of a type it can have")]
+    /// A value of a JSON type that this attribute cannot have, or a number outside the range of a CloudEvents Integer.
+    #[error("attribute {attribute:?} has a value of the wrong type")]
     Type {
         /// Its name.
         attribute: String,
     },
     /// A control character, a Unicode noncharacter or half a surrogate pair.
-    #[error("{attribute:?} holds a character that events must not carry")]
+    #[error("{attribute:?} contains a character that CloudEvents does not allow")]
     Character {
         /// Its name.
         attribute: String,
     },
     /// A name that is not 1 to [`ATTRIBUTE_NAME_BYTES_MAX`] lower-case letters and digits.
-    #[error("{name:?} is not a name an attribute can have")]
+    #[error("{name:?} is not a valid attribute name")]
     Name {
         /// The name, cut if long.
         name: String,

@@ -11,8 +11,8 @@ use crate::payload::Payload;
 const MEMBER_BYTES: usize = 24;
 
 impl Envelope {
-    /// Returns the event in the CloudEvents 1.0 JSON format, within the alphabet of SQS. [`Envelope::decode`] returns
-    /// an equal envelope.
+    /// Returns the event in the CloudEvents 1.0 JSON format, in characters that SQS accepts. [`Envelope::decode`]
+    /// returns an equal envelope.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(self.encoded_bytes_guess());
         out.push_str(r#"{"specversion":"1.0""#);

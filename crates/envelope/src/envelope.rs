@@ -20,7 +20,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Returns `id`, unique within its `source` and equal for a repeat of the same message.
+    /// Returns `id`, unique within its `source`. A repeat of the same message has the same id.
     pub fn id(&self) -> &str {
         self.required(Attribute::Id)
     }
@@ -103,8 +103,8 @@ impl Envelope {
         })
     }
 
-    /// Returns every context attribute that is set, by its name on the wire, in the order of writing, `specversion`
-    /// first.
+    /// Returns every context attribute that is set, by its name on the wire, in the order in which they are written,
+    /// `specversion` first.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let known = Attribute::ALL.into_iter().filter_map(|attribute| {
             let value = self.optional(attribute)?;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Members expected in an object, to allocate once.
+/// Members that are allocated for an object at first.
 const MEMBERS_EXPECTED: usize = 16;
 
 /// A member's name and its raw value.

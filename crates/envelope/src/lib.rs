@@ -1,7 +1,7 @@
 //! The wire format of the queue: an [`Envelope`] is a CloudEvents 1.0 JSON event that keeps its payload byte for byte.
 //!
 //! - [`Envelope::payload`] returns exactly the bytes that arrived, for any media type.
-//! - [`Envelope::encode`] stays within the alphabet that SQS accepts, for every envelope.
+//! - [`Envelope::encode`] writes only characters that SQS accepts, for every envelope.
 //! - [`Envelope::decode`] reads everything that an older release wrote, and any other CloudEvents 1.0 JSON event. It
 //!   never panics, and its errors name the attribute at fault. Unknown extension attributes are kept and written again.
 //!

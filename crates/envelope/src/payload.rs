@@ -6,8 +6,8 @@ use serde_json::value::{RawValue, Value};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Payload {
-    /// Written verbatim as `data`: one JSON value other than `null`, without outer white space, within the alphabet of
-    /// SQS.
+    /// Written verbatim as `data`: one JSON value other than `null`, without outer white space, in characters that SQS
+    /// accepts.
     Json(String),
     /// Written as `data_base64`.
     Bytes(Vec<u8>),
@@ -100,7 +100,7 @@ impl PayloadError {
 
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.0.is_data() { "has another shape than expected" } else { "is not JSON" };
+        let what = if self.0.is_data() { "does not have the expected shape" } else { "is not JSON" };
         write!(f, "the payload {what} (line {}, column {})", self.0.line(), self.0.column())
     }
 }

@@ -1,11 +1,11 @@
-//! What holds for every envelope, whatever its payload and attributes.
+//! Properties that hold for every envelope, whatever its payload and attributes.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use sluicegate_envelope::{Envelope, deterministic_id};
 
-/// The body alphabet of SQS.
+/// Returns whether SQS accepts the character in a message body.
 fn sqs_accepts(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
 }
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn what_decodes_can_be_encoded_again(data in payload(), text in any::<String>(), number in any::<i64>()) {
+    fn a_decoded_event_can_be_encoded_again(data in payload(), text in any::<String>(), number in any::<i64>()) {
         let text = serde_json::to_string(&text).unwrap();
         for content_type in [r#""application/json""#, r#""text/plain""#, "null"] {
             let data = String::from_utf8_lossy(&data);

@@ -1,5 +1,5 @@
-//! Events on a queue outlive the release that wrote them. The vectors in `tests/vectors/envelope` decode for ever: add
-//! to them, never change them.
+//! Events on a queue outlive the release that wrote them, so every vector in `tests/vectors/envelope` must stay
+//! decodable. Add vectors; never change one.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -60,7 +60,7 @@ fn check(vector: &Decodes) {
     }
 }
 
-/// The attributes on the wire. The payload is kept out of the tree, which would not take every number.
+/// The attributes on the wire. The payload is left out, because `Value` does not hold every number.
 fn attributes(wire: &str) -> Map<String, Value> {
     let members: std::collections::BTreeMap<String, Box<serde_json::value::RawValue>> =
         serde_json::from_str(wire).unwrap();
@@ -77,7 +77,7 @@ fn envelopes_of_earlier_versions_decode() {
 }
 
 #[test]
-fn what_is_not_an_event_is_refused_by_name() {
+fn an_invalid_event_is_refused_with_its_reason() {
     for Refused { name, wire, error } in read(&vectors().join("envelope-refused.json")) {
         assert_eq!(Envelope::decode(&wire).map_err(|refusal| refusal.to_string()), Err(error), "{name}");
     }
@@ -86,7 +86,7 @@ fn what_is_not_an_event_is_refused_by_name() {
     assert_eq!(
         Envelope::decode(&(wire + "}")),
         Err(DecodeError::TooMany),
-        "many extensions cost no more than reading them"
+        "decoding stops after the allowed number of attributes"
     );
 }
 
@@ -126,7 +126,7 @@ fn every_getter_reads_its_attribute() {
 }
 
 #[test]
-fn building_refuses_what_an_attribute_cannot_hold() {
+fn building_refuses_invalid_attribute_values() {
     let build = |id: &str, subject: &str| Envelope::builder(id, "/s", "t").subject(subject).build().map(|_| ());
     assert_eq!(build("1", ""), Ok(()), "an empty optional attribute is not set");
     assert_eq!(build("1", &"é".repeat(1_024)), Ok(()));
@@ -149,7 +149,7 @@ fn a_payload_of_another_shape_is_an_error_that_does_not_quote_it() {
         assert!(!format!("{error:?}").contains("hush"));
         error.to_string()
     };
-    assert_eq!(fault("\"hush\""), "the payload has another shape than expected (line 1, column 6)");
+    assert_eq!(fault("\"hush\""), "the payload does not have the expected shape (line 1, column 6)");
     assert_eq!(fault("hush"), "the payload is not JSON (line 1, column 1)");
     assert_eq!(fault(""), "the payload is not JSON (line 1, column 0)");
 

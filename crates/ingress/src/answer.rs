@@ -12,7 +12,7 @@ use crate::event::Origin;
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// Each header once.
+    /// The headers, each name once.
     pub headers: Vec<(&'static str, String)>,
     /// The body, empty for none.
     pub body: String,

@@ -1,7 +1,7 @@
-//! Stage 2, [`Authenticated`]: a known sender sent exactly these bytes.
+//! Stage 2, [`Authenticated`]: a request whose credentials are verified, on its exact bytes.
 //!
-//! It uses the raw headers and body, before any parsing. Every live secret is compared in constant time, so that
-//! neither the answer nor its timing reveals how close a guess was.
+//! Verification uses the raw headers and body, before any parsing. Every live secret is compared in constant time, so
+//! that neither the answer nor its timing reveals how close a guess was.
 
 use std::{borrow::Cow, fmt::Display};
 
@@ -152,11 +152,11 @@ struct Denied {
     /// The challenge of each requirement, in order.
     challenges: Vec<String>,
     /// The reasons of the unsatisfied requirements.
-    reasons: Vec<Why>,
+    reasons: Vec<DenialReason>,
 }
 
 /// The reason why a requirement is not satisfied.
-enum Why {
+enum DenialReason {
     /// The request does not have this header.
     Missing { header: String },
     /// `secrets_matter`: another secret could satisfy the requirement.
@@ -167,7 +167,7 @@ enum Why {
     Undecided { code: Code, log: String },
 }
 
-impl Why {
+impl DenialReason {
     /// Ranks reasons. Within an alternative the lowest rank decides, because no secret replaces a missing header. The
     /// answer is for the alternative of the highest rank, which is closest to success.
     fn rank(&self) -> u8 {
@@ -198,7 +198,7 @@ struct Alternatives {
 impl Alternatives {
     /// Returns whether other secrets could satisfy a denied alternative.
     fn secrets_matter(&self) -> bool {
-        self.denied.iter().any(|denied| denied.reasons.iter().all(Why::secrets_matter))
+        self.denied.iter().any(|denied| denied.reasons.iter().all(DenialReason::secrets_matter))
     }
 
     fn into_result(self) -> Result<Satisfied, Rejection> {
@@ -209,14 +209,14 @@ impl Alternatives {
         // `max_by_key` returns the last of equals. Reversed, the first alternative of the contract wins.
         let shown = deciding.rev().max_by_key(|why| why.rank());
         Err(match shown {
-            Some(Why::Scope { missing }) => {
+            Some(DenialReason::Scope { missing }) => {
                 Rejection::new(Code::ScopeMissing, format!("The credentials lack the scope {missing}."))
             }
-            Some(Why::Undecided { code, log }) => undecided(*code, log),
-            Some(Why::Invalid { detail, .. }) => {
+            Some(DenialReason::Undecided { code, log }) => undecided(*code, log),
+            Some(DenialReason::Invalid { detail, .. }) => {
                 self.challenge(Rejection::new(Code::CredentialsInvalid, detail.clone()).log(self.log()))
             }
-            Some(Why::Missing { .. }) | None => {
+            Some(DenialReason::Missing { .. }) | None => {
                 let detail = format!("Send the header {}.", self.missing());
                 self.challenge(Rejection::new(Code::CredentialsMissing, detail))
             }
@@ -236,7 +236,7 @@ impl Alternatives {
 
     fn log(&self) -> String {
         let logs = self.denied.iter().flat_map(|denied| &denied.reasons).filter_map(|why| match why {
-            Why::Invalid { log, .. } => Some(log.as_str()),
+            DenialReason::Invalid { log, .. } => Some(log.as_str()),
             _ => None,
         });
         logs.collect::<Vec<_>>().join("; ")
@@ -246,7 +246,7 @@ impl Alternatives {
     fn missing(&self) -> String {
         let alternatives = self.denied.iter().map(|denied| {
             let headers = denied.reasons.iter().filter_map(|why| match why {
-                Why::Missing { header } => Some(header.as_str()),
+                DenialReason::Missing { header } => Some(header.as_str()),
                 _ => None,
             });
             headers.collect::<Vec<_>>().join(" and ")
@@ -282,8 +282,8 @@ impl Authorization<'_, '_> {
                 verdict.passed = Some(Satisfied { caller: caller.unwrap_or(Caller::Anonymous), scheme });
                 return verdict;
             }
-            // Challenges every requirement, satisfied ones too: whether they are may depend on secrets that were not
-            // needed to refuse the request.
+            // Every requirement is challenged, even a satisfied one: whether it is satisfied may depend on secrets that
+            // were not fetched.
             let challenges = all.iter().enumerate().filter_map(|(at, requirement)| {
                 let why = reasons.iter().find(|(of, _)| *of == at).map(|(_, why)| why);
                 self.challenge(requirement, why)
@@ -295,16 +295,16 @@ impl Authorization<'_, '_> {
     }
 
     /// Returns the challenge of a requirement, with the name of the missing header, if any.
-    fn challenge(&self, requirement: &Requirement, why: Option<&Why>) -> Option<String> {
+    fn challenge(&self, requirement: &Requirement, why: Option<&DenialReason>) -> Option<String> {
         let (kind, header) = match self.contract.scheme(&requirement.scheme)? {
             SecurityScheme::ApiKey { header, .. } => ("ApiKey", header),
             SecurityScheme::Signature { header, .. } => ("Signature", header),
         };
-        let header = if let Some(Why::Missing { header }) = why { header } else { header };
+        let header = if let Some(DenialReason::Missing { header }) = why { header } else { header };
         Some(format!("{kind} header=\"{header}\""))
     }
 
-    fn requirement(&self, requirement: &Requirement) -> Result<Satisfied, Why> {
+    fn requirement(&self, requirement: &Requirement) -> Result<Satisfied, DenialReason> {
         match self.contract.scheme(&requirement.scheme) {
             Some(SecurityScheme::ApiKey { header, secret }) => self.api_key(header, secret, &requirement.scopes),
             Some(SecurityScheme::Signature { header, preset, secret }) => self.signature(header, preset, secret),
@@ -313,12 +313,12 @@ impl Authorization<'_, '_> {
         }
     }
 
-    fn api_key(&self, header: &str, secret: &str, scopes: &[String]) -> Result<Satisfied, Why> {
+    fn api_key(&self, header: &str, secret: &str, scopes: &[String]) -> Result<Satisfied, DenialReason> {
         let mut values = self.routed.arrival().headers.get_all(header).iter();
-        let sent = values.next().ok_or_else(|| Why::Missing { header: header.to_owned() })?;
+        let sent = values.next().ok_or_else(|| DenialReason::Missing { header: header.to_owned() })?;
         if values.next().is_some() {
             let detail = format!("The header {header} is sent more than once.").into();
-            return Err(Why::Invalid { detail, log: "several API keys".to_owned(), secrets_matter: false });
+            return Err(DenialReason::Invalid { detail, log: "several API keys".to_owned(), secrets_matter: false });
         }
         let digest = Sha256::digest(sent.as_bytes());
         let keys = self.keyring.api_keys(secret, self.now).map_err(|error| unusable(&error))?;
@@ -331,19 +331,19 @@ impl Authorization<'_, '_> {
         let key = found.ok_or_else(|| invalid("unknown API key", true))?;
         let lacks = |scope: &&String| !key.scopes.iter().any(|have| have == "*" || have == *scope);
         match scopes.iter().find(lacks) {
-            Some(missing) => Err(Why::Scope { missing: missing.clone() }),
+            Some(missing) => Err(DenialReason::Scope { missing: missing.clone() }),
             None => Ok(Satisfied { caller: Caller::ApiKey { principal: key.principal.clone() }, scheme: None }),
         }
     }
 
-    fn signature(&self, header: &str, preset: &str, secret: &str) -> Result<Satisfied, Why> {
+    fn signature(&self, header: &str, preset: &str, secret: &str) -> Result<Satisfied, DenialReason> {
         // The build rejects contracts with an unknown scheme.
         let scheme =
             Scheme::named(preset).ok_or_else(|| unavailable_because(format!("no signature scheme {preset}")))?;
         let headers = &self.routed.arrival().headers;
-        // A request without a signature header is not a signed request, whatever other headers it has.
+        // A request without a signature header is not a signed request, even if it has the scheme's other headers.
         if !scheme.signature_headers().iter().any(|name| headers.contains_key(*name)) {
-            return Err(Why::Missing { header: header.to_owned() });
+            return Err(DenialReason::Missing { header: header.to_owned() });
         }
         let secrets = self.keyring.signing(secret, self.now);
         let live = secrets.as_ref().map_or(&[][..], |live| live);
@@ -351,7 +351,7 @@ impl Authorization<'_, '_> {
             (Ok(()), _) => {
                 return Ok(Satisfied { caller: Caller::Signature { secret: secret.to_owned() }, scheme: Some(scheme) });
             }
-            (Err(SignatureError::MissingHeader { header }), _) => Why::Missing { header: header.to_owned() },
+            (Err(SignatureError::MissingHeader { header }), _) => DenialReason::Missing { header: header.to_owned() },
             (Err(SignatureError::Mismatch), Err(error)) => unusable(&error),
             (Err(error), _) => invalid(error.to_string(), error == SignatureError::Mismatch),
         };
@@ -359,18 +359,22 @@ impl Authorization<'_, '_> {
     }
 }
 
-fn unavailable_because(log: String) -> Why {
-    Why::Undecided { code: Code::SecretsUnavailable, log }
+fn unavailable_because(log: String) -> DenialReason {
+    DenialReason::Undecided { code: Code::SecretsUnavailable, log }
 }
 
-fn unusable(error: &ListError) -> Why {
+fn unusable(error: &ListError) -> DenialReason {
     let code = match error {
         ListError::Missing { .. } => Code::SecretsMissing,
         ListError::Unusable { .. } | ListError::TooOld { .. } => Code::SecretsUnavailable,
     };
-    Why::Undecided { code, log: error.to_string() }
+    DenialReason::Undecided { code, log: error.to_string() }
 }
 
-fn invalid(log: impl Into<String>, secrets_matter: bool) -> Why {
-    Why::Invalid { detail: "The credentials do not fit this request.".into(), log: log.into(), secrets_matter }
+fn invalid(log: impl Into<String>, secrets_matter: bool) -> DenialReason {
+    DenialReason::Invalid {
+        detail: "The credentials are not valid for this request.".into(),
+        log: log.into(),
+        secrets_matter,
+    }
 }

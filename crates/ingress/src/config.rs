@@ -8,7 +8,7 @@ use sluicegate_queue::{Binding, BindingError};
 /// The environment variable with the ARN or name of the Secrets Manager secret.
 pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 
-/// The deploy-time half of the contract.
+/// The deploy-time configuration of a contract.
 #[derive(Debug)]
 pub struct Config {
     /// The binding of each logical queue of the contract.
@@ -30,7 +30,7 @@ pub enum ConfigError {
     #[error("{0} is not set; it names the secret that holds API keys and signing secrets")]
     Missing(&'static str),
     /// The contract requires a delay that the FIFO queue does not support.
-    #[error("operation {operation} asks for a delay, which FIFO queues do not take per message (queue {queue})")]
+    #[error("operation {operation} has a delay, but FIFO queues do not accept a delay per message (queue {queue})")]
     DelayOnFifo {
         /// The operation's id.
         operation: String,
@@ -53,7 +53,7 @@ pub enum ConfigError {
     Rabbitmq(#[from] sluicegate_queue::rabbitmq::BrokerConfigError),
     /// A queue is bound to RabbitMQ without a broker URL.
     #[cfg(feature = "rabbitmq")]
-    #[error("RABBITMQ_URL is not set; it says where the exchange of queue {queue} is")]
+    #[error("RABBITMQ_URL is not set; queue {queue} is bound to RabbitMQ and needs it")]
     NoBroker {
         /// The first such queue.
         queue: String,
@@ -61,7 +61,7 @@ pub enum ConfigError {
     /// The contract requires a delay that exceeds every retry delay.
     #[cfg(feature = "rabbitmq")]
     #[error(
-        "operation {operation} asks for a delay of {delay_s} s, longer than all of RABBITMQ_RETRY_DELAYS (queue {queue})"
+        "operation {operation} has a delay of {delay_s} s, longer than every delay of RABBITMQ_RETRY_DELAYS (queue {queue})"
     )]
     DelayBeyondRetryDelays {
         /// The operation's id.

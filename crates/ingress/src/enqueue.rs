@@ -2,7 +2,7 @@
 //!
 //! A request repeated by the same principal with the same idempotency key gives the same message id, without a store.
 //! Another request under the same key is another message, unless the contract sets `fingerprint: none`. Only a receipt
-//! is a success. Any other outcome, a timeout included, is a 503 that may be repeated.
+//! is a success. Any other outcome, including a timeout, is answered with 503, and the client may repeat the request.
 
 use std::borrow::Cow;
 
@@ -159,7 +159,8 @@ fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {
         Code::PayloadTooLarge => {
             let bytes = envelope.encode().len();
             let in_base64 = bytes > envelope.payload().len() / 4 * 5;
-            let why = if in_base64 { "; what is not plain JSON travels in base64, a third longer" } else { "" };
+            let why =
+                if in_base64 { "; a payload that is not plain JSON is sent in base64, a third longer" } else { "" };
             let detail = format!("{} It has {bytes} bytes with its envelope{why}.", error.client_text());
             Rejection { detail: detail.into(), ..rejection }
         }
@@ -230,7 +231,7 @@ pub(crate) fn is_traceparent(value: &str) -> bool {
 }
 
 /// Returns whether `value` is a valid `tracestate`: printable, within the 512 characters of W3C Trace Context, section
-/// 3.3.1.5. A bad one is dropped, because a trace must not cost the message.
+/// 3.3.1.5. An invalid one is dropped, because a tracing fault must not make the request fail.
 fn is_tracestate(value: &str) -> bool {
     value.len() <= 512 && value.bytes().all(|b| (b' '..=b'~').contains(&b))
 }

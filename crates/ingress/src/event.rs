@@ -3,8 +3,8 @@
 //!
 //! Parsing tolerates unknown and null fields. `lambda_http` is not used for it, because it drops repeated REST headers,
 //! adds a stage to paths, and panics on bad base64, an invalid `Host` or an empty parameter list. This module does not
-//! panic, keeps every header, and returns the exact bytes of the body. Another kind of event is an error that names the
-//! supported ones.
+//! panic, keeps every header, and returns the exact bytes of the body. Any other event is an error that lists the
+//! supported services.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -45,7 +45,7 @@ pub struct BodyError;
 
 impl From<BodyError> for Rejection {
     fn from(_: BodyError) -> Self {
-        Self::new(Code::BodyEncodingInvalid, "The body is marked as base64 and is not base64.")
+        Self::new(Code::BodyEncodingInvalid, "The body is marked as base64 but is not base64.")
     }
 }
 

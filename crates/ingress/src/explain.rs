@@ -2,8 +2,8 @@
 //!
 //! `jsonschema` collects every error before it returns the first, clones the value at each failed alternative and tries
 //! nested alternatives without a limit, which takes gigabytes for a hostile body. It is used only to decide whether a
-//! document is valid, and whether a value passes the keywords that do not look below it. The search for faults is
-//! bounded by [`FAULTS_MAX`] faults and [`STEPS_MAX`] steps. A document that needs more steps is refused without a
+//! document is valid, and whether a value passes the keywords that concern only the value itself. The search for faults
+//! is bounded by [`FAULTS_MAX`] faults and [`STEPS_MAX`] steps. A document that needs more steps is refused without a
 //! pointer.
 //!
 //! `unevaluatedProperties` and `unevaluatedItems` depend on the results of other keywords. Their faults name the value,
@@ -41,7 +41,7 @@ pub(crate) struct Explainer {
 struct Node {
     /// The schema `false`.
     never: bool,
-    /// The keywords that do not look below the value.
+    /// The keywords that concern only the value itself.
     checks: Option<Validator>,
     /// `allOf` and `$ref`.
     all_of: Vec<usize>,
@@ -66,7 +66,7 @@ struct Node {
 }
 
 impl Node {
-    fn looks_at_members(&self) -> bool {
+    fn has_member_keywords(&self) -> bool {
         let by_name = !self.properties.is_empty() || !self.patterns.is_empty();
         by_name || self.additional.is_some() || self.names.is_some()
     }
@@ -147,8 +147,8 @@ impl Explainer {
         search.visit(0, document, &At::ROOT, &mut found);
         if found.is_empty() {
             found.push(search.suspect.take().unwrap_or_else(|| {
-                let text = if search.gave_up { "; it is too large to say where" } else { "" };
-                Found::new(&At::ROOT, format!("the document breaks the schema{text}"))
+                let text = if search.gave_up { "; it is too large to locate the fault" } else { "" };
+                Found::new(&At::ROOT, format!("the document does not match the schema{text}"))
             }));
         }
         found.into_iter().map(|found| BodyFault::new(found.pointer, found.detail)).collect()
@@ -231,7 +231,7 @@ impl Search<'_> {
             return;
         }
         self.depth += 1;
-        self.look(node, value, at, found);
+        self.apply(node, value, at, found);
         self.depth -= 1;
     }
 
@@ -249,7 +249,7 @@ impl Search<'_> {
         !self.gave_up
     }
 
-    fn look(&mut self, node: &Node, value: &Value, at: &At<'_>, found: &mut Vec<Found>) {
+    fn apply(&mut self, node: &Node, value: &Value, at: &At<'_>, found: &mut Vec<Found>) {
         if node.never {
             found.push(Found::new(at, "is not allowed here"));
         }
@@ -260,7 +260,7 @@ impl Search<'_> {
         }
         match value {
             Value::Object(members) => {
-                if node.looks_at_members() {
+                if node.has_member_keywords() {
                     self.members(node, members, at, found);
                 }
                 for (_, schema) in node.dependents.iter().filter(|(name, _)| members.contains_key(name)) {
@@ -278,7 +278,7 @@ impl Search<'_> {
         if let Some(not) = node.not
             && self.satisfies(not, value, at)
         {
-            found.push(Found::new(at, "the value is what the schema's `not` excludes"));
+            found.push(Found::new(at, "the value matches the schema's `not`"));
         }
         if let Some(condition) = node.condition {
             let branch = if self.satisfies(condition, value, at) { node.then } else { node.otherwise };
@@ -344,7 +344,10 @@ impl Search<'_> {
             }
         }
         if count < node.contains_min || node.contains_max.is_some_and(|max| count > max) {
-            found.push(Found::new(at, format!("{count} of the items are what the schema's `contains` asks for")));
+            found.push(Found::new(
+                at,
+                format!("{count} of the items match the schema's `contains`: too few or too many"),
+            ));
         }
     }
 
@@ -378,7 +381,10 @@ impl Search<'_> {
         match valid {
             0 => found.extend(nearest.into_faults(at)),
             1 => {}
-            _ => found.push(Found::new(at, format!("the value fits {valid} alternatives of the schema's `oneOf`"))),
+            _ => found.push(Found::new(
+                at,
+                format!("the value matches {valid} alternatives of the schema's `oneOf` instead of one"),
+            )),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum KeyError {
     #[error("{SENT_TWICE}; send it once, and put a key that has a comma in double quotes")]
     Repeated,
     #[error(
-        "opens a double quote and is not a quoted string: escape `\"` and `\\` with `\\`, and end with a double quote"
+        "starts with a double quote but is not a quoted string: escape `\"` and `\\` with `\\`, and end with a double quote"
     )]
     Quotes,
     #[error("must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters")]

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! Its `build.rs` is `sluicegate_contract::build("openapi.yaml")`: a fault in the document is a build error, and the
-//! function embeds the checked document. `QUEUE_<NAME>` in the environment says where a logical queue is, `SECRET_ARN`
-//! where the API keys and signing secrets are; [`serve()`] reports every configuration error at startup.
+//! function embeds the checked document. The environment variable `QUEUE_<NAME>` binds a logical queue, and
+//! `SECRET_ARN` is the ARN of the secret with the API keys and signing secrets; [`serve()`] reports every configuration
+//! error at startup.
 //!
 //! [`Ingress::admit`] runs the stages in order. Each stage is a type, in a separate file, that only the previous stage
 //! can construct: [`Arrival`], [`Routed`], [`Authenticated`], [`Validated`], then the envelope and its receipt.
@@ -20,7 +21,7 @@
 //!
 //! # Guarantees
 //!
-//! - A 202 needs the receipt of the broker. Otherwise the answer is a 503 with `Retry-After`, within the deadline.
+//! - A 202 requires the receipt of the broker. Otherwise the answer is a 503 with `Retry-After`, within the deadline.
 //! - Authentication is decided on the bytes that arrived, in constant time, before anything is parsed.
 //! - A refusal is an RFC 9457 problem with a stable [`Code`]; schema errors have the JSON pointer of each fault.
 //!   Answers and logs contain no payload, no secret and no internal detail.
@@ -32,7 +33,7 @@
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
-compile_error!("nothing takes the messages: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
+compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
 
 mod answer;
 mod any_producer;
@@ -204,7 +205,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                 }
                 "OPTIONS" => Ok(allowed(DOCUMENT_ALLOW.to_owned())),
                 _ => {
-                    let detail = format!("This route takes {DOCUMENT_ALLOW}.");
+                    let detail = format!("This route accepts {DOCUMENT_ALLOW}.");
                     Err(Rejection::new(Code::MethodNotAllowed, detail).header("allow", DOCUMENT_ALLOW))
                 }
             });

@@ -25,9 +25,9 @@ use crate::{
     rejection::{Code, Rejection},
 };
 
-/// Callers remembered per route. A new caller starts with a full allowance. A caller is forgotten once half that number
-/// of other callers have called since its last request, so a caller that keeps calling stays limited among any number
-/// of others.
+/// Largest number of callers tracked per route. A new caller starts with a full allowance. A caller may be dropped once
+/// half that number of other callers have called since its last request, so a caller that keeps calling stays limited
+/// among any number of others.
 pub(crate) const CALLERS_MAX: usize = 10_000;
 
 type Limiter<C = DefaultClock> = RateLimiter<u64, Callers, C, NoOpMiddleware<<C as Clock>::Instant>>;
@@ -36,7 +36,8 @@ type Limiter<C = DefaultClock> = RateLimiter<u64, Callers, C, NoOpMiddleware<<C 
 #[derive(Default)]
 struct Callers(Mutex<Generations>);
 
-/// When `young` is full it replaces `old`. A call moves its caller to `young`.
+/// Two generations of callers. A call moves its caller to `young`. When `young` is full, it replaces `old`, whose
+/// callers are dropped.
 #[derive(Default)]
 struct Generations {
     young: HashMap<u64, Nanos>,
@@ -44,7 +45,7 @@ struct Generations {
 }
 
 impl StateStore for Callers {
-    /// A hash of the caller, so that keys have a constant size whatever text a proxy forwards.
+    /// A hash of the caller, so that keys have a constant size for any address text that a proxy forwards.
     type Key = u64;
 
     fn measure_and_replace<T, F, E>(&self, caller: &u64, measure: F) -> Result<T, E>
@@ -106,7 +107,7 @@ impl RateLimits {
         limiter.check_key(&self.hasher.hash_one(caller)).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Rejection::new(Code::RateLimited, "This route's rate limit is used up.").header("retry-after", wait_s)
+            Rejection::new(Code::RateLimited, "The rate limit of this route is exceeded.").header("retry-after", wait_s)
         })
     }
 }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_caller_is_forgotten_only_after_many_others() {
+    fn a_silent_caller_is_dropped_only_after_many_others() {
         let clock = FakeRelativeClock::default();
         for (others, allowed) in [(CALLERS_MAX as u64 / 2 - 1, false), (CALLERS_MAX as u64, true)] {
             let limiter = limiter(&clock);

@@ -14,7 +14,7 @@ use crate::pointer::Pointer;
 /// The limit of faults in one answer, which keeps it small.
 pub(crate) const FAULTS_MAX: usize = 32;
 
-/// The largest problem document, in bytes. Names and schemas chosen by others must not make an answer large.
+/// The largest problem document, in bytes. Names and texts from a request or a schema must not make an answer large.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest detail of one fault, in bytes.
@@ -24,7 +24,7 @@ const FAULT_DETAIL_BYTES_MAX: usize = 256;
 const DETAIL_BYTES_MAX: usize = 2 * 1024;
 
 /// The detail of [`Code::SchemaViolated`].
-pub(crate) const SCHEMA_VIOLATED: &str = "The body is JSON, and not what this route takes; see errors.";
+pub(crate) const SCHEMA_VIOLATED: &str = "The body is JSON but does not match the schema of this route; see errors.";
 
 /// Seconds a caller should wait when the queue or the secret store does not answer.
 pub(crate) const UNAVAILABLE_RETRY_AFTER_S: u64 = 5;
@@ -140,7 +140,7 @@ impl BodyFault {
 
     pub(crate) fn new(pointer: Pointer, mut detail: String) -> Self {
         if pointer.is_cut {
-            detail.insert_str(0, "in a place below, whose pointer is too long: ");
+            detail.insert_str(0, "below this pointer, at one that is too long to show: ");
         }
         cut(&mut detail, FAULT_DETAIL_BYTES_MAX);
         Self { pointer: pointer.text, detail }
@@ -192,8 +192,8 @@ impl Rejection {
         self
     }
 
-    /// Returns the `application/problem+json` body (RFC 9457), of at most [`ANSWER_BYTES_MAX`] bytes. `type` is omitted
-    /// and so about:blank, for which `title` is the phrase of the status.
+    /// Returns the `application/problem+json` body (RFC 9457), of at most [`ANSWER_BYTES_MAX`] bytes. `type` is
+    /// omitted, which means `about:blank`; `title` is therefore the reason phrase of the status.
     #[must_use]
     pub fn body(&self) -> String {
         let mut faults = self.faults.as_slice();

@@ -1,8 +1,8 @@
 //! The record of a request: one log line and one line of metrics per answer.
 //!
-//! Both functions use one set of field names. The line has no part of the body, no secret and no header except the
-//! trace; `reason` is the operator's text of a rejection. `route` is the path in the contract, so that the requests of
-//! a route can be grouped. For a path without a route it is the path of the request.
+//! The ingress and the consumer use the same field names. The line has no part of the body, no secret and no header
+//! except the trace; `reason` is the operator's text of a rejection. `route` is the path in the contract, so that the
+//! requests of a route can be grouped. For a path without a route it is the path of the request.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ impl<'c> Routed<'c> {
         let body = arrival.body.as_ref().map_err(|error| *error)?;
         let limit = operation.enqueue.payload_bytes_max;
         if body.len() > limit {
-            let detail = format!("The body has {} bytes; this route takes {limit}.", body.len());
+            let detail = format!("The body has {} bytes; this route accepts {limit}.", body.len());
             return Err(Rejection::new(Code::PayloadTooLarge, detail));
         }
         Ok(Self { arrival, operation, path_params })
@@ -82,7 +82,7 @@ impl From<RouteError> for Rejection {
             RouteError::NotFound => Self::new(Code::RouteUnknown, "No route of this API has that path."),
             RouteError::MethodNotAllowed { allow } => {
                 let allow = allow_header(&allow);
-                Self::new(Code::MethodNotAllowed, format!("This route takes {allow}.")).header("allow", allow)
+                Self::new(Code::MethodNotAllowed, format!("This route accepts {allow}.")).header("allow", allow)
             }
             RouteError::BadPath => Self::new(Code::PathInvalid, "The path is not percent-encoded UTF-8."),
         }

@@ -1,7 +1,7 @@
 //! API keys and signing secrets from one Secrets Manager secret, cached, with several live values each.
 //!
-//! The first request that needs them fetches them, and they are used for [`REFRESH_AFTER`]. The first request after
-//! that fetches them again before it is authorized, however long the execution environment was idle, so a removed value
+//! The first request that needs secrets fetches them, and they are used for [`REFRESH_AFTER`]. The first request after
+//! that time fetches them again before it is authorized, even if the execution environment was idle, so a removed value
 //! is refused from then on. Waiting requests share one fetch. If fresh secrets could admit a request, they are fetched
 //! again at most every [`UNKNOWN_REFRESH_AFTER`], so that a new value works at once and a flood of bad ones causes few
 //! fetches.
@@ -135,7 +135,7 @@ type Reason = Cow<'static, str>;
 
 /// A fault of the secret, for the log. It does not quote the secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Complaint {
+pub(crate) struct SecretFault {
     /// The name of the list.
     pub(crate) list: String,
     /// The position in the list, from 0; `None` for the list itself.
@@ -190,8 +190,9 @@ pub(crate) enum ListError {
 }
 
 impl Keyring {
-    /// Parses the secret's text for the schemes of the contract. Drops unusable entries with a complaint, so that a
-    /// typing error does not lock every caller out. Takes a list without usable entries from `before`.
+    /// Parses the secret's text for the schemes of the contract. Drops unusable entries and reports each as a fault, so
+    /// that a typing error does not lock every caller out. Keeps a list of `before` if the new one has no usable
+    /// entries.
     ///
     /// # Errors
     /// The text is not a JSON object.
@@ -200,11 +201,11 @@ impl Keyring {
         text: &str,
         now: Moment,
         before: Option<&Self>,
-    ) -> Result<(Self, Vec<Complaint>), FetchError> {
+    ) -> Result<(Self, Vec<SecretFault>), FetchError> {
         // The message of serde_json can quote the text, which is secret.
         let document: BTreeMap<String, Value> =
             serde_json::from_str(text).map_err(|_| FetchError("it is not a JSON object".to_owned()))?;
-        let mut reading = Reading { document, now, complaints: Vec::new(), missing: BTreeSet::new() };
+        let mut reading = Reading { document, now, faults: Vec::new(), missing: BTreeSet::new() };
         let mut keyring = Self::default();
         let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
         let names: BTreeSet<&str> = requirements.map(|requirement| requirement.scheme.as_str()).collect();
@@ -219,7 +220,7 @@ impl Keyring {
                         if *known == key.principal {
                             Ok(key)
                         } else {
-                            Err("its key has another principal already".into())
+                            Err("another entry has the same key with another principal".into())
                         }
                     });
                     keyring.api_keys.extend(list);
@@ -235,7 +236,7 @@ impl Keyring {
             }
         }
         keyring.missing = reading.missing;
-        Ok((keyring, reading.complaints))
+        Ok((keyring, reading.faults))
     }
 
     /// Returns the live API keys of a list.
@@ -269,13 +270,13 @@ impl Keyring {
 struct Reading {
     document: BTreeMap<String, Value>,
     now: Moment,
-    complaints: Vec<Complaint>,
+    faults: Vec<SecretFault>,
     missing: BTreeSet<String>,
 }
 
 impl Reading {
     /// Returns the usable entries of a list, or the list of `before` if it is missing, not a list, or without usable
-    /// entries. `arguments` end the command that adds it.
+    /// entries. `arguments` complete the command that adds it.
     fn list<T: Clone>(
         &mut self,
         name: &str,
@@ -284,7 +285,7 @@ impl Reading {
         mut read: impl FnMut(&Value) -> Result<T, Reason>,
     ) -> Option<(String, List<T>)> {
         let mut complain = |position, reason, command| {
-            self.complaints.push(Complaint { list: name.to_owned(), position, reason, command });
+            self.faults.push(SecretFault { list: name.to_owned(), position, reason, command });
         };
         let mut command = None;
         let fault = match self.document.get(name) {
@@ -403,8 +404,8 @@ impl<S: SecretSource> Secrets<S> {
         let read = text.and_then(|text| Keyring::parse(self.contract, &text, now, before.as_deref()));
         let mut cache = self.cache();
         match read {
-            Ok((keyring, complaints)) => {
-                for Complaint { list, position, reason, command } in complaints {
+            Ok((keyring, faults)) => {
+                for SecretFault { list, position, reason, command } in faults {
                     let reason: &str = &reason;
                     let command = command.map(|command| format!("{command} --secret-id {}", self.source.id()));
                     tracing::error!(secret = list, position, reason, command, "a part of the secret cannot be used");
@@ -414,7 +415,7 @@ impl<S: SecretSource> Secrets<S> {
                 Ok(keyring)
             }
             Err(error) => {
-                tracing::error!(reason = %error, cached = before.is_some(), "no newer secrets");
+                tracing::error!(reason = %error, cached = before.is_some(), "the secret could not be refreshed");
                 cache.failed = Some((error.clone(), now.later(started.elapsed())));
                 Err(error)
             }

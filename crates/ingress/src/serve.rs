@@ -12,7 +12,8 @@ use crate::{
     any_producer::{AnyProducer, Producers},
 };
 
-/// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects anyway.
+/// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects if
+/// needed.
 #[cfg(feature = "rabbitmq")]
 const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 

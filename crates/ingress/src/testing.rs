@@ -34,7 +34,7 @@ use tokio::time::Instant;
 
 use crate::{FetchError, Ingress, SecretSource};
 
-/// The time that a request has.
+/// The time limit of a request.
 const DEADLINE_AFTER: Duration = Duration::from_secs(10);
 
 /// A message that a queue has stored.
@@ -98,7 +98,7 @@ impl TestIngress {
         Ok(serde_json::to_value(self.ingress.handle(LambdaEvent::new(event, context)).await?)?)
     }
 
-    /// Returns the stored messages, the first first.
+    /// Returns the stored messages, the oldest first.
     #[must_use]
     pub fn stored(&self) -> Vec<Stored> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()

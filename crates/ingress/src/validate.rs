@@ -42,10 +42,10 @@ impl<'c> Validated<'c> {
         let document = match (&routed.operation().body, routed.body().is_empty()) {
             (Some(body), false) => check_body(routed, body, schemas)?,
             (Some(body), true) if body.required => {
-                return Err(Rejection::new(Code::BodyMissing, "This route takes a body, and none was sent."));
+                return Err(Rejection::new(Code::BodyMissing, "This route accepts a body, and none was sent."));
             }
             (None, false) => {
-                return Err(Rejection::new(Code::BodyUnexpected, "This route takes no body, and one was sent."));
+                return Err(Rejection::new(Code::BodyUnexpected, "This route accepts no body, and one was sent."));
             }
             (_, true) => None,
         };
@@ -121,7 +121,7 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     let Some((media_type, schema)) =
         body.content.iter().find(|(media_type, _)| media_type.eq_ignore_ascii_case(essence))
     else {
-        return Err(media_type_unsupported(body, format_args!("This route takes {}.", names(body))));
+        return Err(media_type_unsupported(body, format_args!("This route accepts {}.", names(body))));
     };
     if !is_json(media_type) {
         return Ok(None);

@@ -17,7 +17,7 @@ use sluicegate_queue::{Message, Producer, Receipt, SendError};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Bytes of memory for each byte of a body: `serde_json::Value` with objects of one member each is the worst.
+/// Bytes of memory for each byte of a body: `serde_json::Value` with objects of one member each is the worst case.
 const DOCUMENT_PER_BYTE: usize = 128;
 
 /// Bytes of memory for the faults.

@@ -1,6 +1,6 @@
 //! A function for tests: speaks the Lambda Runtime API with the standard library alone.
 //!
-//! `ON_INIT` chooses its behaviour before the first `next`: `exit`, `error`, `sleep`, or nothing. The payload chooses
+//! `ON_INIT` selects its behaviour before the first `next`: `exit`, `error`, `sleep`, or nothing. The payload selects
 //! its behaviour in an invocation: `"exit"`, `"error"`, `"sleep"`, `"large"`, `"twice"`, `"variables"`; any other
 //! payload is answered with the process id and the payload.
 

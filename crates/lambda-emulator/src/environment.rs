@@ -40,13 +40,13 @@ pub struct FunctionSpec {
     pub memory_mb: u32,
     /// Limit for one invocation.
     pub timeout: Duration,
-    /// The most environments at work at once; one more invocation is throttled.
+    /// The largest number of environments busy at the same time; one more invocation is throttled.
     pub concurrency: Concurrency,
     /// Whether the process is stopped between invocations, as Lambda does.
     pub freeze: bool,
 }
 
-/// The most environments of a function at work at once, and the origin of that limit.
+/// The largest number of environments of a function busy at the same time, and the origin of that limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concurrency {
     /// `ReservedConcurrentExecutions` of the template; 0 throttles every invocation.
@@ -80,7 +80,7 @@ pub enum Invocation {
     Response(Bytes),
     /// The function reported an error or its process ended: the error document `{"errorType", "errorMessage"}`.
     FunctionError {
-        /// JSON, from the function or in Lambda's words.
+        /// JSON, from the function or with Lambda's error texts.
         payload: Bytes,
     },
     /// The function did not answer within its timeout; its process was killed.
@@ -106,10 +106,10 @@ pub enum InitFailure {
         /// The error document it sent.
         document: Bytes,
     },
-    /// The process ended before it asked for an invocation.
+    /// The process ended before it requested an invocation.
     #[error("{0}")]
     Exited(String),
-    /// The process did not ask for an invocation in time.
+    /// The process did not request an invocation in time.
     #[error("init took longer than {:.2} seconds", .0.as_secs_f64())]
     TimedOut(Duration),
 }
@@ -126,7 +126,7 @@ impl InitFailure {
     }
 }
 
-/// Returns `{"errorType": …, "errorMessage": "RequestId: … Error: …"}`, as Lambda words its errors.
+/// Returns `{"errorType": …, "errorMessage": "RequestId: … Error: …"}`, in the form of Lambda's errors.
 pub(crate) fn error_document(error_type: &str, request_id: &str, reason: &str) -> Bytes {
     json!({ "errorType": error_type, "errorMessage": format!("RequestId: {request_id} Error: {reason}") })
         .to_string()
@@ -142,7 +142,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Starts `binary` and waits until it asks for its first invocation, at most `limit`. The error includes the last
+    /// Starts `binary` and waits until it requests its first invocation, at most `limit`. The error includes the last
     /// lines of its log.
     pub(crate) async fn start(
         spec: &FunctionSpec,
@@ -177,7 +177,7 @@ impl Environment {
         }
     }
 
-    /// Runs one invocation until the runtime asks for the next one, ends, or `limit` has passed. The second value is
+    /// Runs one invocation until the runtime requests the next one, ends, or `limit` has passed. The second value is
     /// whether the environment can be reused.
     pub(crate) async fn invoke(
         &mut self,
@@ -228,7 +228,7 @@ impl Environment {
         self.process.freeze();
     }
 
-    /// Returns false once the process has ended by itself.
+    /// Returns whether the process is running.
     pub(crate) fn is_alive(&self) -> bool {
         self.process.is_alive()
     }

@@ -1,8 +1,8 @@
 //! `FilterCriteria` of an event source mapping: which records reach the function.
 //!
-//! Patterns are checked in full before anything runs. Patterns are OR-ed, the fields within a pattern AND-ed, and the
-//! values of a field OR-ed. `body` (`data` for RabbitMQ) matches only if it and its pattern have the same format,
-//! JSON or text.
+//! All patterns are checked before the mapping starts. Patterns are OR-ed, the fields within a pattern AND-ed, and the
+//! values of a field OR-ed. `body` (`data` for RabbitMQ) matches only if it and its pattern have the same format, JSON
+//! or text.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq-filtering.html>
@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use pattern::{Fields, Subject};
 
-/// Filters per mapping: a quota of 5 that AWS raises to 10 on request.
+/// Largest number of filters of a mapping: a quota of 5 that AWS raises to 10 on request.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-basics>
 pub(crate) const FILTERS_MAX: usize = 10;
 
-/// Characters per pattern, without white space between its parts.
+/// Longest pattern, in characters, without white space between its parts.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Filter.html>
 pub(crate) const PATTERN_CHARS_MAX: usize = 4_096;
 

@@ -1,8 +1,8 @@
 //! AWS Lambda on one machine: the Runtime API, execution environments and event source mappings.
 //!
-//! A [`Function`] runs an unmodified function binary behind the Runtime API; it starts environments on demand,
-//! reuses and replaces them. [`SqsMapping`] feeds it from SQS, [`RabbitmqMapping`] from RabbitMQ, by AWS's rules for
-//! batches, windows, filters and partial batch responses.
+//! A [`Function`] runs an unmodified function binary behind the Runtime API; it starts environments on demand, reuses
+//! and replaces them. [`SqsMapping`] invokes it with messages of an SQS queue, [`RabbitmqMapping`] with those of a
+//! RabbitMQ queue, by AWS's rules for batches, windows, filters and partial batch responses.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_lambda_emulator::StartError> {
@@ -29,8 +29,8 @@
 //! # }
 //! ```
 //!
-//! Absent on purpose: layers, extensions, response streaming, SnapStart, and concurrency beyond the first five
-//! pollers of a mapping.
+//! Not implemented: layers, extensions, response streaming, SnapStart, and concurrency beyond the first five pollers of
+//! a mapping.
 
 mod environment;
 mod filter;

@@ -27,7 +27,7 @@ pub struct MappedMessage {
     pub receive_count: u32,
 }
 
-/// The names in every message of a mapping.
+/// The queue and function names, shared by every message of a mapping.
 #[derive(Debug)]
 pub(crate) struct MappingNames {
     pub(crate) queue: Arc<str>,
@@ -54,7 +54,7 @@ impl MappingNames {
 /// One step of a message through a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MappingEvent {
-    /// It goes to the function.
+    /// It was sent to the function.
     Delivered(MappedMessage),
     /// The function processed it and it is deleted.
     Done(MappedMessage),
@@ -62,14 +62,14 @@ pub enum MappingEvent {
     Returned(MappedMessage),
     /// No filter matches it and it is deleted.
     FilteredOut(MappedMessage),
-    /// It stays in the queue and becomes visible again because its whole batch failed, or its deletion.
+    /// It stays in the queue and becomes visible again, because its whole batch or its deletion failed.
     BatchFailed {
         /// The message.
         message: MappedMessage,
         /// The reason.
         reason: String,
     },
-    /// It fits into no event and is dropped.
+    /// It is too large for an event and is dropped.
     Dropped {
         /// The message.
         message: MappedMessage,

@@ -1,9 +1,9 @@
 //! A function's execution environments: started on demand, reused, limited and replaced.
 //!
-//! The most recently used idle environment is taken first, so that a burst's extra ones stay cold. Few environments
-//! start at the same time, because a machine has few cores: an invocation that waits for its turn takes one that
-//! became idle meanwhile. Each invocation runs in its own task, which outlives a caller that goes away. Every process
-//! ends with the [`Function`].
+//! The most recently used idle environment is taken first, so that a few environments serve most invocations. Few
+//! environments start at the same time, because a machine has few cores: an invocation that waits to start one takes
+//! one that became idle meanwhile. Each invocation runs in a separate task and completes even if the caller drops its
+//! future. Every process ends with the [`Function`].
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,7 +87,7 @@ struct Inner {
     spec: FunctionSpec,
     lines: LineSink,
     counts: FunctionCounts,
-    /// One permit per environment at work. Idle ones hold none and are used before a new one starts, so there are
+    /// One permit per busy environment. Idle ones hold no permit and are used before a new one starts, so there are
     /// never more environments than permits.
     permits: Arc<Semaphore>,
     /// One permit per environment that is starting.
@@ -109,7 +109,7 @@ impl Function {
     /// Starts the function and waits for its first environment.
     ///
     /// # Errors
-    /// The first environment does not come up within [`INIT_TIMEOUT`].
+    /// The first environment is not ready within [`INIT_TIMEOUT`].
     pub async fn start(spec: FunctionSpec, observer: FunctionObserver) -> Result<Function, StartError> {
         let name = spec.name.clone();
         let state = State { generation: 0, binary: spec.binary.clone(), idle: Vec::new() };
@@ -196,7 +196,7 @@ impl Function {
     /// throttled.
     pub async fn stop(&self) {
         self.inner.stopping.send_replace(true);
-        // Each environment at work holds a permit: with all permits taken, no more process can start.
+        // Each busy environment holds a permit: with all permits taken, no more process can start.
         let _ = self.inner.permits.acquire_many(permits(&self.inner.spec)).await;
         self.inner.permits.close();
         let idle = std::mem::take(&mut self.inner.state().idle);
@@ -226,7 +226,7 @@ impl Function {
     }
 }
 
-/// Semaphores count in `u32` where several permits are taken at once, and have a limit below that.
+/// `Semaphore::acquire_many` takes a `u32`, and a semaphore has a lower limit.
 fn permits(spec: &FunctionSpec) -> u32 {
     u32::try_from(spec.concurrency.max().min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
 }
@@ -336,7 +336,7 @@ impl Inner {
             state.idle.push(environment);
         }
         drop(state);
-        // After the environment is back: the next holder of the permit must find it.
+        // The permit is released last, so that its next holder finds the environment in the pool.
         drop(permit);
     }
 

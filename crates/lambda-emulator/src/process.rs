@@ -1,4 +1,4 @@
-//! A child process in its own process group, which never outlives its handle.
+//! A child process in a separate process group, which ends with its handle.
 //!
 //! Dropping a [`Process`] kills the whole group. A task reaps the child, so no zombie remains and the count of live
 //! processes can be awaited. Each printed line goes to the caller at once.
@@ -15,14 +15,15 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The longest log line kept in one piece, as CloudWatch Logs does.
+/// The longest log line that is not split, as in CloudWatch Logs, in bytes.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 const LOG_LINE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Lines kept for the report of a failed start.
 const LOG_TAIL_LINES: usize = 20;
 
-/// Limit for the end of the output after the process ended; only a process that left its group can hold it open.
+/// Longest wait for the end of the output after the process ended. Only a process that left the group can hold the
+/// output open.
 const LOG_END_WAIT: Duration = Duration::from_secs(1);
 
 /// Receives each line that the child prints, without its line end.
@@ -37,11 +38,11 @@ pub struct Process {
     exit: watch::Receiver<Option<Exit>>,
     readers: Vec<JoinHandle<()>>,
     tail: Arc<Mutex<VecDeque<String>>>,
-    /// Held open while this program runs, for a child that waits for its end.
-    _attendance: Option<ChildStdin>,
+    /// Kept open while this program runs, for a child that exits when it is closed.
+    _stdin: Option<ChildStdin>,
 }
 
-/// The end of a process, in the words of Lambda's `Runtime.ExitError`.
+/// The end of a process, in the format of Lambda's `Runtime.ExitError`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit(pub String);
 
@@ -56,7 +57,7 @@ impl Process {
     }
 
     /// Starts the command like [`spawn`](Self::spawn), with a standard input that is closed when this program ends,
-    /// however it ends.
+    /// even if it is killed.
     pub fn spawn_attended(mut command: Command, live: &LiveEnvironments, lines: &LineSink) -> std::io::Result<Process> {
         command.stdin(Stdio::piped());
         Process::spawn_with_stdin(command, live, lines)
@@ -80,7 +81,7 @@ impl Process {
         let (sender, exit) = watch::channel(None);
         live.send_modify(|count| *count += 1);
         tokio::spawn(reap(child, group, sender, Arc::clone(live)));
-        Ok(Process { group, exit, readers, tail, _attendance: attendance })
+        Ok(Process { group, exit, readers, tail, _stdin: attendance })
     }
 
     /// Waits for the end of the process. Cancel-safe.
@@ -96,8 +97,8 @@ impl Process {
         self.exit.borrow().is_none()
     }
 
-    /// Stops every process of the group with SIGSTOP, as Lambda freezes an environment. If this program dies
-    /// meanwhile, the kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not remain.
+    /// Stops every process of the group with SIGSTOP, as Lambda freezes an environment. If this program ends meanwhile,
+    /// the kernel sends SIGHUP and SIGCONT to the orphaned group, so a frozen child does not remain.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -139,7 +140,7 @@ impl Drop for Process {
 
 async fn reap(mut child: Child, group: Pid, exit: watch::Sender<Option<Exit>>, live: LiveEnvironments) {
     let status = child.wait().await;
-    // Processes that the child left behind.
+    // Ends processes that the child left behind.
     let _ = killpg(group, Signal::SIGKILL);
     exit.send_replace(Some(status.map_or_else(|_| unknown(), |status| describe(&status))));
     live.send_modify(|count| *count -= 1);

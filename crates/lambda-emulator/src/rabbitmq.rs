@@ -5,8 +5,8 @@
 //! record too large for any event is dropped), filters (a record that does not match is acknowledged and dropped).
 //! Batches are all or nothing: when the function fails, the whole batch returns to the queue and is delivered again,
 //! marked as redelivered, until it succeeds. Two things differ from Lambda: a pause grows with each failure in a row,
-//! and a throttled invocation is retried. A lost connection is made again without limit, and a missing queue is
-//! waited for.
+//! and a throttled invocation is retried. A lost connection is opened again without a limit of attempts, and the
+//! mapping waits for a missing queue.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 
 mod delivery;
@@ -56,7 +56,7 @@ pub struct RabbitmqMappingSpec {
     pub endpoint: BrokerEndpoint,
     /// The `eventSourceArn` of the event.
     pub broker_arn: String,
-    /// The most messages per invocation.
+    /// The largest number of messages per invocation.
     pub batch_size: usize,
     /// The time to gather messages after the first.
     pub batching_window: Duration,
@@ -67,9 +67,9 @@ pub struct RabbitmqMappingSpec {
 /// An event of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RabbitmqEvent {
-    /// A step in a message's life.
+    /// One step of a message.
     Message(MappingEvent),
-    /// The queue cannot be consumed, and the mapping retries. Reported once per reason.
+    /// The queue cannot be consumed, and the mapping retries. Each reason is reported once.
     Waiting {
         /// The reason.
         reason: String,
@@ -175,7 +175,7 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// Works off batches until the session ends.
+    /// Processes batches until the session ends.
     async fn work(&self, session: &mut Session, stop: &mut Stop, reconnects: &Backoff, failures: &Backoff) -> End {
         let mut waiting = VecDeque::new();
         loop {
@@ -201,8 +201,8 @@ impl<I: Invoke> Worker<I> {
         }
     }
 
-    /// Returns the next batch, never empty. `waiting` holds the messages that did not fit into the last batch, and
-    /// then those that do not fit into this one.
+    /// Returns the next batch, never empty. `waiting` contains the messages that did not fit into the last batch, and
+    /// afterwards those that did not fit into this one.
     async fn gather(
         &self,
         session: &mut Session,
@@ -227,7 +227,7 @@ impl<I: Invoke> Worker<I> {
             let next = tokio::select! {
                 biased;
                 () = stop.set() => return Err(End::Stopped),
-                // First, so that messages already here join the batch even without a window.
+                // First, so that messages that have arrived already join the batch even without a window.
                 next = session.consumer.next() => next,
                 () = window => return Ok(batch),
             };
@@ -264,7 +264,7 @@ impl<I: Invoke> Worker<I> {
         Ok(None)
     }
 
-    /// Invokes the function with the batch, again while it is throttled; the error is the reason of the failure.
+    /// Invokes the function with the batch, and retries while it is throttled. The error is the reason of the failure.
     async fn invoke(&self, batch: &Batch, stop: &mut Stop) -> Result<(), String> {
         let event = batch.event();
         let mut pause = THROTTLE_PAUSE_MIN;

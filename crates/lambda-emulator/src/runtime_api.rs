@@ -1,10 +1,10 @@
-//! The Lambda Runtime API of one execution environment, on its own loopback port.
+//! The Lambda Runtime API of one execution environment, on a separate loopback port.
 //!
-//! A runtime asks for the next invocation, answers it once, and asks again. Calls out of order are refused as Lambda
-//! refuses them: an unknown request id with 400 `InvalidRequestID`, a second answer with 403
-//! `InvalidStateTransition`. Each call becomes a `RuntimeCall` for the environment, in order, before the runtime gets
-//! its acknowledgement. Nothing here times out: a frozen runtime keeps its socket. Streaming responses, SnapStart and
-//! extensions are absent on purpose.
+//! A runtime requests the next invocation, answers it once, and requests the next. Calls out of order are refused as by
+//! Lambda: an unknown request id with 400 `InvalidRequestID`, a second answer with 403 `InvalidStateTransition`. Each
+//! call becomes a `RuntimeCall` for the environment, in order, before the runtime gets its acknowledgement. The server
+//! has no timeouts, so that a frozen runtime keeps its socket. Streaming responses, SnapStart and extensions are not
+//! implemented.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,7 +67,7 @@ struct Shared {
     events: mpsc::UnboundedSender<RuntimeCall>,
 }
 
-/// The runtime's place in its loop.
+/// The state of the runtime's loop.
 enum Phase {
     Initializing,
     Waiting(oneshot::Sender<Assignment>),
@@ -142,7 +142,7 @@ impl Shared {
     }
 
     fn report(&self, event: RuntimeCall) {
-        // The environment may be gone: nothing to report then.
+        // Fails only if the environment has ended.
         let _ = self.events.send(event);
     }
 
@@ -171,7 +171,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
                 *phase = Phase::Waiting(sender);
                 shared.report(RuntimeCall::Ready);
             }
-            // A second `next` comes on a new connection: the old one is dead.
+            // A second `next` comes on a new connection, so the old one is closed.
             Phase::Waiting(_) => *phase = Phase::Waiting(sender),
             Phase::Pending(assignment) => {
                 *phase = Phase::Running(assignment.request_id.clone());

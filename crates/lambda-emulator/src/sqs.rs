@@ -2,9 +2,8 @@
 //!
 //! It follows Lambda's pollers: batch size, batching window, payload limit, filters (a message that does not match is
 //! deleted), maximum concurrency, partial batch responses, backoff on failures, retries of throttled invocations. A
-//! message leaves the queue only after the function succeeded with it; after any failure in between it becomes
-//! visible again. All waiting follows tokio's clock. Scaling beyond the first five concurrent batches is absent on
-//! purpose.
+//! message is deleted only after the function succeeded with it; after any failure it becomes visible again. All
+//! waiting follows tokio's clock. Scaling beyond the first five concurrent batches is not implemented.
 
 mod batch;
 mod deliver;

@@ -72,7 +72,7 @@ impl RemoteSqs {
         let error = |reason| EndpointError { url: endpoint_url.to_owned(), reason };
         let url: Uri = endpoint_url.parse().map_err(|_| error("not a URL"))?;
         if url.scheme_str() != Some("http") {
-            return Err(error("only http:// endpoints work here"));
+            return Err(error("only http:// endpoints are supported"));
         }
         if url.authority().is_none() {
             return Err(error("no host"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_http_endpoints_are_taken() {
+    fn only_plain_http_endpoints_are_accepted() {
         for (url, taken) in [("http://127.0.0.1:4566", true), ("https://sqs.aws", false), ("4566", false), ("", false)]
         {
             assert_eq!(RemoteSqs::new(url, "us-east-1").is_ok(), taken, "{url}");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_endpoint_that_is_not_there_is_unavailable() {
+    async fn an_endpoint_that_does_not_answer_is_unavailable() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);

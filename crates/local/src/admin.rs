@@ -1,9 +1,8 @@
 //! The admin port: health, message logs, queue counts, metrics. Read-only, in JSON except for the metrics.
 //!
-//! `GET /healthz` is 200 once every function is up, else 503 with the reasons. `GET /messages/{id}` is the log of a
-//! message, `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues
-//! included; the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see
-//! [`crate::metrics`]).
+//! `GET /healthz` is 200 once every function has started, else 503 with the reasons. `GET /messages/{id}` is the log of
+//! a message, `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues
+//! included; the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,22 +26,22 @@ use crate::{
     rabbitmq::QueueCounts,
 };
 
-/// The most messages that `GET /messages` lists.
+/// Largest number of messages that `GET /messages` lists.
 const LATEST_MAX: usize = 100;
 
-/// The parts that are not up yet, with the reasons. Clones share the state.
+/// The parts that are not running, with the reasons. Clones share the state.
 #[derive(Clone, Default)]
 pub(crate) struct Health {
     waiting: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Health {
-    /// Marks a part as not up, for this reason.
+    /// Marks a part as not running, for this reason.
     pub(crate) fn down(&self, part: &str, reason: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), reason.to_owned());
     }
 
-    /// Marks a part as up.
+    /// Marks a part as running.
     pub(crate) fn up(&self, part: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }

@@ -28,13 +28,13 @@ const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<
                          AWS Query), secretsmanager.GetSecretValue, PutSecretValue, UpdateSecretVersionStage and \
                          UpdateSecret, and STS GetCallerIdentity.";
 
-/// Answers requests until the listener fails or the future is dropped. A value written to a secret hides the one that
-/// `secrets` returns.
+/// Answers requests until the listener fails or the future is dropped. A value written to a secret replaces the one
+/// that `secrets` returns.
 ///
 /// # Errors
 /// The error of accepting connections.
 pub async fn serve(listener: TcpListener, sqs: Sqs, secrets: SecretLookup) -> std::io::Result<()> {
-    // Answers are small and awaited one at a time: waiting to fill a packet only delays them.
+    // Disables Nagle's algorithm: answers are small, and clients wait for each of them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router(sqs, secrets)).await
 }

@@ -75,7 +75,8 @@ pub struct Executable {
 
 /// Builds the named binaries in `folder`; returns the executables by name.
 ///
-/// A build with optimisation is the one that is deployed: in the folder alone, without the running command.
+/// A build with optimisation is equal to the deployed one: it selects only the packages in the folder, not that of the
+/// running command.
 ///
 /// # Errors
 /// Cargo does not start or fails, or a name is not a binary.
@@ -122,8 +123,8 @@ async fn run(mut command: Command) -> Result<Vec<u8>, BuildError> {
     if output.status.success() { Ok(output.stdout) } else { Err(BuildError::Failed) }
 }
 
-/// Returns whether cargo sets this variable for the programs it runs. Build scripts such as ring's read it: passed
-/// on, it makes cargo rebuild them and their dependents whenever it is started in another way.
+/// Returns whether cargo sets this variable for the programs it runs. Build scripts such as ring's depend on it: if it
+/// were passed on, cargo would rebuild them and their dependents whenever the command is started differently.
 fn names_a_package(variable: &str) -> bool {
     ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| variable.starts_with(prefix))
 }

@@ -2,8 +2,8 @@
 //!
 //! Routes match as in an HTTP API, requests become payload 2.0 events, answers follow its inference rules, and its
 //! limits and error answers apply, such as `{"message": "Not Found"}`. The gateway's own answers are not RFC 9457
-//! problems. CORS, authorizers and named stages are absent, and so is HTTP/2, which API Gateway offers over TLS only.
-//! A client that is slow to send its request is disconnected; see [`Patience`].
+//! problems. CORS, authorizers and named stages are not implemented, nor is HTTP/2, which API Gateway offers over TLS
+//! only. A client that sends its request slowly is disconnected; see [`Patience`].
 
 mod answer;
 mod connection;

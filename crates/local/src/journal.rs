@@ -2,9 +2,9 @@
 //!
 //! A message is identified by its envelope's id, which stays the same through retries, the dead-letter queue and
 //! redrives. A message that is not a CloudEvent is identified by its SQS message id, or by RabbitMQ's property
-//! `message_id`. Logs are bounded in number and length. With the emulated queues every step is recorded; a remote
-//! endpoint hides the steps inside its queues, and RabbitMQ those that the broker takes by itself: dead-lettering,
-//! expiry, purge.
+//! `message_id`. Logs are bounded in number and length. With the emulated queues every step is recorded; steps inside
+//! the queues of a remote endpoint, and steps of the RabbitMQ broker itself (dead-lettering, expiry, purge), are not
+//! visible.
 
 pub(crate) mod rabbitmq;
 #[cfg(test)]
@@ -28,9 +28,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::rabbitmq::Published;
 
-/// The most messages with a log; the oldest are dropped.
+/// Largest number of messages with a log; the oldest are dropped.
 const MESSAGES_MAX: usize = 10_000;
-/// The most steps in one log: the first and the latest are kept.
+/// Largest number of steps in one log: the first and the latest are kept.
 const STEPS_MAX: usize = 200;
 
 /// A step of a message.
@@ -46,17 +46,17 @@ pub enum MessageStep {
     Delivered { queue: String, function: String, receive_count: u32 },
     /// The function processed it.
     Done,
-    /// The function asked for it again after this delay.
+    /// The function returned it to be retried after this delay.
     Retrying { visible_in_s: u32 },
     /// It returned to its queue and is visible again after its visibility timeout.
     Returned { reason: String },
-    /// It went to a dead-letter queue.
+    /// It was moved to a dead-letter queue.
     DeadLettered { queue: String, reason: String },
-    /// It went from a dead-letter queue back to a queue.
+    /// It was moved from a dead-letter queue back to a queue.
     Redriven { queue: String },
     /// No filter of the mapping matches, so it was deleted.
     FilteredOut { queue: String, function: String },
-    /// It fits into no event and was dropped.
+    /// It was too large for an event and was dropped.
     Dropped { queue: String, reason: String },
     /// Its retention period ended.
     Expired { queue: String },
@@ -93,7 +93,7 @@ impl fmt::Display for MessageStep {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted { queue } | Self::Redriven { queue } => write!(out, "into {queue}"),
-            Self::Repeated => write!(out, "is there already"),
+            Self::Repeated => write!(out, "is already on the queue"),
             Self::Delivered { queue, function, receive_count } => {
                 write!(out, "from {queue} to {function}, receive {receive_count}")
             }
@@ -184,7 +184,7 @@ impl Journal {
                     }
                 }
             }
-            // `sluicegate dlq` hides a dead letter while it shows it: not a retry.
+            // `sluicegate dlq` makes a dead letter invisible while it shows it, which is not a retry.
             QueueEvent::VisibilityChanged { queue, .. } if self.inner.dead_letter_queues.contains(&**queue) => {}
             QueueEvent::VisibilityChanged { message_id, body, timeout_s, .. } => {
                 self.record(&identify(body, message_id), MessageStep::Retrying { visible_in_s: *timeout_s });
@@ -231,7 +231,7 @@ impl Journal {
         self.record(&id, step);
     }
 
-    /// Records a new message, whose trace may come after its delivery, and before or after the sender's answer.
+    /// Records a new message. Its trace may arrive after its delivery, and before or after the sender's answer.
     fn published_new(&self, id: &str, queue: String) {
         let accepted = MessageStep::Accepted { queue };
         let mut state = self.state();

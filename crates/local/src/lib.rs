@@ -1,11 +1,11 @@
 //! The local stack: one SAM template's functions, HTTP API, queues and secrets on 127.0.0.1, from the unmodified
 //! binaries.
 //!
-//! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. In front
-//! stands a gateway that follows API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the
-//! functions and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the
-//! log of every message, queue counts and metrics. RabbitMQ is a private node or a broker of the caller's choice.
-//! Every server binds the loopback address only.
+//! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. A gateway
+//! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the functions and their
+//! event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message,
+//! queue counts and metrics. RabbitMQ is a private node or an existing broker. Every server binds the loopback address
+//! only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
@@ -39,9 +39,10 @@
 //!
 //! # Guarantees
 //!
-//! - The template and the binaries are those that are deployed. What is not run locally is named at the start.
+//! - The template and the binaries are those that are deployed. Resources that are not run locally are listed at the
+//!   start.
 //! - Payload format, Runtime API, visibility, redrive, batches and partial batch responses follow AWS's rules;
-//!   `docs/local.md` lists service by service what is left out.
+//!   `docs/local.md` lists the differences for each service.
 //! - Every port is opened before any other work, so a conflict fails fast, and is closed with the [`Stack`]. No process
 //!   of a function outlives it.
 //! - With [`Options::watch`] a change of the sources rebuilds and restarts the functions; after a failed build the old

@@ -12,9 +12,9 @@
 //! | Milliseconds and other units of time | the histogram `sluicegate_name_seconds`, without `_ms` |
 //! | any other | the summary `sluicegate_name`: sum and count |
 //!
-//! with its dimensions as labels. Two differ: the outcomes of deliveries are one counter with the label `outcome`,
-//! `sluicegate_deliveries_total`, and `oldest_ms` is a gauge of the latest batch. Counters start with the stack and
-//! outlive the functions' processes.
+//! with its dimensions as labels. There are two exceptions: the outcomes of deliveries are one counter with the label
+//! `outcome`, `sluicegate_deliveries_total`, and `oldest_ms` is a gauge of the latest batch. Counters start at zero
+//! with the stack and continue when a function's process is replaced.
 
 mod emf;
 mod page;
@@ -55,7 +55,7 @@ impl Metrics {
         true
     }
 
-    /// Adds a function that runs.
+    /// Adds a running function.
     pub fn function(&self, name: &str, counts: FunctionCounts) {
         self.inner().functions.insert(name.to_owned(), counts);
     }
@@ -100,7 +100,7 @@ fn functions_to(page: &mut Page, functions: &BTreeMap<String, FunctionCounts>) {
         (
             "sluicegate_function_environments",
             Kind::Gauge,
-            "Execution environments of a function that live now.",
+            "Execution environments of a function that are running.",
             FunctionCounts::environments,
         ),
         (
@@ -118,7 +118,7 @@ fn functions_to(page: &mut Page, functions: &BTreeMap<String, FunctionCounts>) {
         (
             "sluicegate_function_throttles_total",
             Kind::Counter,
-            "Invocations that found all environments busy and were not started.",
+            "Invocations that were not started because all environments were busy.",
             FunctionCounts::throttles,
         ),
     ];

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_uses_the_sources_of_its_whole_workspace() {
+    fn the_root_of_a_package_is_its_workspace() {
         let folder = tempfile::tempdir().unwrap();
         let member = folder.path().join("functions/one");
         std::fs::create_dir_all(&member).unwrap();

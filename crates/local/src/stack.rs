@@ -1,7 +1,7 @@
 //! The local stack: reads the template, creates the queues, builds and starts the functions, and opens the ports.
 //!
-//! Everything listens on the loopback address only and ends with the [`Stack`]: no process of a function outlives it.
-//! Ports are opened first, so a port conflict fails fast.
+//! All servers listen on the loopback address only and end with the [`Stack`], as do the functions' processes. Ports
+//! are opened first, so a port conflict fails fast.
 
 mod concurrency;
 mod error;
@@ -49,7 +49,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything and waits until every function is up.
+    /// Starts all parts and waits until every function has started.
     ///
     /// # Errors
     /// See [`StackError`]. Parts already started are stopped.

@@ -52,7 +52,7 @@ impl Terminal {
         self.line(format_args!("{} {text}", self.paint(Colour::Red, "error:")));
     }
 
-    /// Writes a line of a function's log, unless it repeats a request's or a step's line.
+    /// Writes a line of a function's log, unless it repeats the line of a request or a step.
     pub fn function(&self, name: &str, line: &str) {
         let (before, after) = without_runtime_span(line);
         let line = format!("{before}{after}");
@@ -115,8 +115,8 @@ fn without_runtime_span(line: &str) -> (&str, &str) {
     found.unwrap_or((line, ""))
 }
 
-/// Returns whether the line is about a request or a delivery and adds nothing to the stack's line. The reason of a
-/// refusal adds something: only the function has it.
+/// Returns whether the line is about a request or a delivery and repeats the stack's line. A line with the reason of a
+/// refusal is not a repetition, because the stack's line has no reason.
 fn is_repeated(line: &str) -> bool {
     let Some(event) = line.trim_start().strip_prefix("INFO ") else { return false };
     let starts = |text: &str| event.strip_prefix(text).is_some_and(|fields| fields.starts_with(" request_id="));

@@ -103,7 +103,7 @@ impl Binding {
         }
         let routing_key = RoutingKey::parse(template)?;
         if exchange.is_empty() && routing_key.is_empty() {
-            return Err("names neither exchange nor queue");
+            return Err("has neither an exchange nor a queue");
         }
         Ok(Self::Rabbitmq { exchange: exchange.into_owned(), routing_key })
     }
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(bound, Ok(Binding::Rabbitmq { exchange: "fan/out".to_owned(), routing_key }));
         for (value, reason) in [
             ("rabbitmq:orders", "has no slash between exchange and routing key, as in rabbitmq:orders/{type}"),
-            ("rabbitmq:/", "names neither exchange nor queue"),
+            ("rabbitmq:/", "has neither an exchange nor a queue"),
             ("rabbitmq:%FF/k", "is not percent-encoded UTF-8"),
             (&format!("rabbitmq:{}/k", "x".repeat(256)), "has an exchange of more than 255 bytes"),
             ("rabbitmq:orders/{kind}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),

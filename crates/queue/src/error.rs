@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 /// How long a client should wait after a temporary failure.
-const RETRY_AFTER_PASSING: Duration = Duration::from_secs(2);
+const RETRY_AFTER_TEMPORARY: Duration = Duration::from_secs(2);
 
 /// How long a client should wait when an operator must act first.
 const RETRY_AFTER_OPERATOR: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ pub enum SendError {
         /// For the log.
         reason: String,
     },
-    /// No queue is bound for the message, so it is on none. Sending it again is safe, and succeeds only after an
+    /// No queue is bound for the message, so it was not stored. Sending it again is safe, and succeeds only after an
     /// operator has bound a queue.
     #[error("unroutable: {reason}")]
     Unroutable {
@@ -54,9 +54,9 @@ impl SendError {
             Self::Unknown { .. } => {
                 "The message may not have been stored. Send it again with the same idempotency key."
             }
-            Self::Refused { message_at_fault: true, .. } => "The queue cannot carry this message.",
+            Self::Refused { message_at_fault: true, .. } => "The queue does not accept this message.",
             Self::Unroutable { .. } | Self::Refused { message_at_fault: false, .. } => {
-                "The queue does not take messages at the moment."
+                "The queue does not accept messages at the moment."
             }
         }
     }
@@ -65,7 +65,7 @@ impl SendError {
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         match self {
-            Self::NotSent { .. } | Self::Unknown { .. } => RETRY_AFTER_PASSING,
+            Self::NotSent { .. } | Self::Unknown { .. } => RETRY_AFTER_TEMPORARY,
             Self::Unroutable { .. } | Self::Refused { .. } => RETRY_AFTER_OPERATOR,
         }
     }

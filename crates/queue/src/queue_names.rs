@@ -1,13 +1,13 @@
 //! Names of the queues that belong to a RabbitMQ queue: its retry queues and its dead-letter queue.
 //!
-//! RabbitMQ expires messages only at the head of a queue, so a delay per message does not hold. Instead, each delay has
-//! a queue with one time to live for all messages, from which they are dead-lettered to their destination
-//! (<https://www.rabbitmq.com/docs/ttl>). The topology file, the producer, the consumer and the dead-letter tool share
-//! these names.
+//! RabbitMQ expires messages only at the head of a queue, so a short delay would wait behind a longer one in the same
+//! queue. Instead, each delay has a queue with one time to live for all messages, from which they are dead-lettered to
+//! their destination (<https://www.rabbitmq.com/docs/ttl>). The topology file, the producer, the consumer and the
+//! dead-letter tool share these names.
 
 use std::time::Duration;
 
-/// The end of every dead-letter queue's name.
+/// The suffix of every dead-letter queue's name.
 pub const DEAD_LETTER_QUEUE_SUFFIX: &str = ".dlq";
 
 /// The part of a retry queue's name between the queue and the delay.

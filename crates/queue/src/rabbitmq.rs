@@ -1,4 +1,4 @@
-//! RabbitMQ, on Amazon MQ or elsewhere. A receipt needs a publisher confirm without a return.
+//! RabbitMQ, on Amazon MQ or elsewhere. A receipt requires a publisher confirm without a `basic.return`.
 //!
 //! [`Broker`] publishes raw messages with that proof, over one connection with one channel in confirm mode that all
 //! publishers share; [`RabbitmqProducer`] turns an envelope into a raw message.

@@ -52,7 +52,7 @@ impl RoutingKey {
             let (name, after) = from
                 .strip_prefix('{')
                 .and_then(|inside| inside.split_once('}'))
-                .ok_or("has a brace without its other half; write %7B and %7D for braces")?;
+                .ok_or("has an unbalanced brace; write %7B and %7D for literal braces")?;
             parts.push(match name {
                 "type" => Part::Type,
                 "group" => Part::Group,
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_template_with_a_mistake_is_refused() {
-        let brace = "has a brace without its other half; write %7B and %7D for braces";
+        let brace = "has an unbalanced brace; write %7B and %7D for literal braces";
         for (template, reason) in [
             ("{type", brace),
             ("type}", brace),

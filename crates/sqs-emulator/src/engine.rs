@@ -3,7 +3,7 @@
 //! Callers of every account and Region share the queues: a queue's ARN and URL name those of the caller that created
 //! it.
 //!
-//! Every method takes the time. Events collect in `events` until the caller drains them.
+//! Every method takes the current time as an argument. Events are collected in `events` until the caller drains them.
 
 mod moves;
 
@@ -17,7 +17,7 @@ use crate::clock::EpochMs;
 use crate::config::SqsConfig;
 use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
-use crate::limits::{DELETED_NAME_REST_MS, PURGE_INTERVAL_MS};
+use crate::limits::{DELETED_NAME_BLOCKED_MS, PURGE_INTERVAL_MS};
 use crate::message::{Draft, Message};
 use crate::move_task::MoveTasks;
 use crate::queue::{Queue, Receive};
@@ -109,7 +109,7 @@ impl Engine {
             ));
         }
         let attributes = QueueAttributes::new(name, given)?;
-        self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_REST_MS);
+        self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_BLOCKED_MS);
         if self.deleted.contains_key(name) {
             return Err(ApiError::new(
                 ErrorKind::QueueDeletedRecently,
@@ -167,7 +167,7 @@ impl Engine {
         let mut queue = self.queues.remove(name).ok_or_else(ApiError::no_such_queue)?;
         self.events.extend(queue.clear().iter().map(|message| QueueEvent::purged(&queue.name, message)));
         queue.changed.notify_waiters();
-        self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_REST_MS);
+        self.deleted.retain(|_, at| now.saturating_sub(*at) < DELETED_NAME_BLOCKED_MS);
         self.deleted.insert(queue.name, now);
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Engine {
         Ok(Sent { message_id, sequence })
     }
 
-    /// Receives messages; those received too often go to the dead-letter queue instead.
+    /// Receives messages; those that reached `maxReceiveCount` go to the dead-letter queue instead.
     pub(crate) fn receive(
         &mut self,
         name: &str,
@@ -278,8 +278,9 @@ impl Engine {
         let Some(queue) = self.queues.get_mut(target) else { return };
         self.events.push(QueueEvent::dead_lettered(name, &message, target));
         message.dead_letter_source = Some(arn.clone());
-        // Two messages that share a deduplication id must both arrive, so it becomes the message id; and only on
-        // standard queues does retention go on from the first send. Guide sqs-configure-dead-letter-queue-redrive.
+        // The deduplication id becomes the message id, so that two messages with the same deduplication id both arrive.
+        // Retention continues from the first send on standard queues only. Guide
+        // sqs-configure-dead-letter-queue-redrive.
         if queue.attributes.fifo {
             message.deduplication_id = Some(message.id.clone());
             message.sent_at = now;

@@ -21,7 +21,8 @@ pub enum QueueEvent {
     Deleted { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32 },
     /// A consumer changed its visibility timeout to `timeout_s` from now.
     VisibilityChanged { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32, timeout_s: u32 },
-    /// It was received too often and went from `queue` to the dead-letter queue `target`, with its id and count.
+    /// It reached `maxReceiveCount` and was moved from `queue` to the dead-letter queue `target`, with its id and
+    /// count.
     DeadLettered { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, receive_count: u32, target: Arc<str> },
     /// A message move task moved it from `queue` to `target`, where it has the id `new_message_id`.
     Moved { queue: Arc<str>, message_id: Arc<str>, body: Arc<str>, target: Arc<str>, new_message_id: Arc<str> },

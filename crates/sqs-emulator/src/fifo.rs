@@ -11,8 +11,8 @@ use crate::limits::DEDUPLICATION_WINDOW_MS;
 /// The message groups of one queue. A message is identified by its serial, which grows in order of arrival.
 ///
 /// A group delivers its messages in order, up to the first hidden one (delayed or in flight). A group whose oldest
-/// message becomes visible again goes to the end of the line. Both are recorded on AWS. Every change costs the
-/// logarithm of the group's and the queue's size.
+/// message becomes visible again goes to the end of the order of groups. Both are recorded on AWS. Every change costs
+/// the logarithm of the group's and the queue's size.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: HashMap<Arc<str>, Group>,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_window_forgets_after_five_minutes_and_not_before() {
+    fn window_entries_expire_after_five_minutes() {
         let mut window = Window::default();
         window.put("a", 1, 1_000);
         assert_eq!(window.get(&"a", 300_999), Some(&1));
@@ -129,6 +129,6 @@ mod tests {
         window.put("a", 2, 301_000);
         window.put("b", 3, 301_500);
         assert_eq!(window.get(&"a", 301_500), Some(&2));
-        assert_eq!((window.entries.len(), window.by_age.len()), (2, 2), "what is over is dropped");
+        assert_eq!((window.entries.len(), window.by_age.len()), (2, 2), "expired entries are dropped");
     }
 }

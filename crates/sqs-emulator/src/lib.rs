@@ -12,11 +12,9 @@
 //!
 //! let sqs = Sqs::new(Clock::system(), SqsConfig::default());
 //!
-//! // For an AWS SDK: its endpoint URL is `url`, and any credentials do.
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let url = format!("http://{}", listener.local_addr()?);
-//! sqs.set_base_url(&url);
-//! tokio::spawn(serve(listener, sqs.clone()));
+//! // For an AWS SDK: its endpoint URL is `url`, and any credentials are accepted. let listener =
+//! tokio::net::TcpListener::bind("127.0.0.1:0").await?; let url = format!("http://{}", listener.local_addr()?);
+//! sqs.set_base_url(&url); tokio::spawn(serve(listener, sqs.clone()));
 //!
 //! // Or without HTTP:
 //! let queue = sqs.call("CreateQueue", json!({ "QueueName": "orders" })).await?;
@@ -35,10 +33,10 @@
 //! # Limits
 //!
 //! Messages live in memory until the process ends. Every error has Amazon's name and every quota in [`limits`] its
-//! source. Absent on purpose: propagation delays, throttling, access control (`Policy` is stored without effect,
-//! `AddPermission` and `RemovePermission` are refused), encryption (its attributes are stored without effect), a set
-//! of queues per account and Region (a queue's ARN and URL name those of the caller that created it, and every caller
-//! sees it), and empty answers to short polls of queues that have messages.
+//! source. Not implemented: propagation delays, throttling, access control (`Policy` is stored but has no effect,
+//! `AddPermission` and `RemovePermission` are refused), encryption (its attributes are stored without effect), a set of
+//! queues per account and Region (a queue's ARN and URL name those of the caller that created it, and every caller sees
+//! it), and empty answers to short polls of queues that have messages.
 
 mod actions;
 mod caller;

@@ -16,10 +16,10 @@ struct Arguments {
     /// The port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 4566)]
     port: u16,
-    /// The Region in the ARNs of queues whose creator names none
+    /// The Region in the ARNs of queues whose creator sends none
     #[arg(long, default_value = "us-east-1")]
     region: String,
-    /// The account in the ARNs and URLs of queues whose creator names none
+    /// The account in the ARNs and URLs of queues whose creator sends none
     #[arg(long, default_value = "000000000000")]
     account: String,
 }

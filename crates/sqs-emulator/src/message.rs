@@ -10,7 +10,7 @@ use crate::clock::EpochMs;
 use crate::error::{ApiError, ErrorKind};
 use crate::limits::FIFO_ID_CHARS_MAX;
 use crate::message_attribute::{MessageAttributes, attributes_md5};
-use crate::text::{is_in_alphabet, md5_hex};
+use crate::text::{is_allowed, md5_hex};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub(crate) struct Message {
     pub(crate) first_received_at: Option<EpochMs>,
     /// `ApproximateReceiveCount`, dead-letter queues included.
     pub(crate) receive_count: u32,
-    /// `DeadLetterQueueSourceArn`: the queue it was received from too often.
+    /// `DeadLetterQueueSourceArn`: the queue that dead-lettered it.
     pub(crate) dead_letter_source: Option<Arc<str>>,
 }
 
@@ -69,13 +69,13 @@ impl Draft {
     /// Checks the rules that do not depend on the queue.
     ///
     /// # Errors
-    /// `MissingParameter` for an empty body, `InvalidMessageContents` for characters outside the SQS alphabet,
+    /// `MissingParameter` for an empty body, `InvalidMessageContents` for characters that SQS does not allow,
     /// `InvalidParameterValue` for a bad group or deduplication id.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
         if self.body.is_empty() {
             return Err(ApiError::missing("MessageBody"));
         }
-        if !self.body.chars().all(is_in_alphabet) {
+        if !self.body.chars().all(is_allowed) {
             return Err(ApiError::new(
                 ErrorKind::InvalidMessageContents,
                 "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | \

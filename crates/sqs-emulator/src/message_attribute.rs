@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::limits::{MESSAGE_ATTRIBUTE_NAME_CHARS_MAX, MESSAGE_ATTRIBUTES_MAX, NUMBER_DIGITS_MAX};
-use crate::text::{hex, is_in_alphabet};
+use crate::text::{hex, is_allowed};
 
 /// User attributes by name.
 pub(crate) type MessageAttributes = BTreeMap<String, MessageAttribute>;
@@ -156,7 +156,7 @@ fn check_attribute(name: &str, input: AttributeInput) -> Result<MessageAttribute
     }
     let data_type = input.data_type.unwrap_or_default();
     let base = data_type.split('.').next().unwrap_or_default();
-    if data_type.len() > MESSAGE_ATTRIBUTE_NAME_CHARS_MAX || !data_type.chars().all(is_in_alphabet) {
+    if data_type.len() > MESSAGE_ATTRIBUTE_NAME_CHARS_MAX || !data_type.chars().all(is_allowed) {
         return Err(invalid(name, "has an invalid message attribute type: at most 256 valid characters."));
     }
     let empty = || {
@@ -167,7 +167,7 @@ fn check_attribute(name: &str, input: AttributeInput) -> Result<MessageAttribute
     let value = match base {
         "String" | "Number" => {
             let text = input.string_value.filter(|text| !text.is_empty()).ok_or_else(empty)?;
-            if !text.chars().all(is_in_alphabet) {
+            if !text.chars().all(is_allowed) {
                 return Err(invalid(name, "contains characters that are not allowed in a message."));
             }
             if base == "Number" && !is_number(&text) {

@@ -1,4 +1,4 @@
-//! The state machine of one queue: every method takes the time, nothing waits.
+//! The state machine of one queue: every method takes the current time as an argument and returns without waiting.
 //!
 //! A message is delayed, ready or in flight. Each state has an index ordered by the time it ends, so that no
 //! operation scans the queue: its cost is the logarithm of the number of messages. The engine calls `advance` to
@@ -184,7 +184,7 @@ impl Queue {
         sequence
     }
 
-    /// Receives messages. A message already received `receive_count_max` times is dead instead of delivered.
+    /// Receives messages. A message already received `receive_count_max` times is dead-lettered instead of delivered.
     ///
     /// # Errors
     /// `OverLimit` if a standard queue has too many messages in flight; a FIFO queue returns no messages then.

@@ -25,8 +25,8 @@ use query::Query;
 
 /// The largest request: a batch of 1 MiB, each character escaped as six, and room for the rest.
 const REQUEST_BYTES_MAX: usize = 8 * 1_024 * 1_024;
-/// The part of a larger request that is read and dropped, because many clients read the answer only after they have
-/// sent everything.
+/// The part of a larger request that is read and discarded, because many clients read the answer only after they have
+/// sent the whole request.
 const DROPPED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Digits of an account.
 const ACCOUNT_DIGITS: usize = 12;
@@ -45,7 +45,7 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// # Errors
 /// The error of accepting connections.
 pub async fn serve(listener: TcpListener, sqs: Sqs) -> std::io::Result<()> {
-    // Answers are small and awaited one at a time: waiting to fill a packet only delays them.
+    // Disables Nagle's algorithm: answers are small, and clients wait for each of them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router(sqs)).await
 }
@@ -154,7 +154,7 @@ async fn answer_query(
     (status, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
 }
 
-/// Answers STS's `GetCallerIdentity`, which tools call for the account.
+/// Answers STS's `GetCallerIdentity`, which tools call to get the account.
 fn identity(sqs: &Sqs, caller: &Caller) -> Value {
     let account = caller.account.clone().unwrap_or_else(|| sqs.account());
     json!({ "Account": account, "Arn": format!("arn:aws:iam::{account}:root"), "UserId": account })
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_credential_scope_and_the_path_say_where_a_queue_is() {
+    async fn the_credential_scope_and_the_path_locate_a_queue() {
         let scope = |scope: &str| format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
         let create = "Action=CreateQueue&QueueName=q";
         for (url, authorization, expected) in [

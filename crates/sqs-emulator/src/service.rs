@@ -1,5 +1,5 @@
-//! The service: the lock, the waiting and the observers around the engine, a pure state machine that takes the time as
-//! an argument.
+//! The service: locking, long polls and observers around the engine, a pure state machine that takes the current time
+//! as an argument.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -87,7 +87,7 @@ impl Sqs {
         Ok(answer)
     }
 
-    /// Tries at once and after each change of the queue, until there is a message or the wait is over.
+    /// Tries immediately and after each change of the queue, until there is a message or the wait time has passed.
     async fn receive(&self, input: Value) -> Result<Value, ApiError> {
         let (call, begun) = self.with_engine(|engine, now| Ok((ReceiveCall::check(engine, input, now)?, now)))?;
         let deadline = begun.saturating_add(EpochMs::from(call.wait_s) * 1_000);
@@ -150,7 +150,7 @@ impl Sqs {
     }
 }
 
-/// Locks a mutex, even after a panic of another holder.
+/// Locks a mutex, even if it is poisoned.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,7 +17,7 @@ use crate::{ApiError, Caller, Clock, QueueEvent, Sqs, SqsConfig};
 
 const NOW: u64 = 1_700_000_000_000;
 
-/// A service at a known time, with shorthands. Time is tokio's: tests run paused.
+/// A service at a known time, with helpers. Tests run on paused tokio time.
 struct Fixture {
     sqs: Sqs,
     events: Arc<Mutex<Vec<String>>>,

@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 
 /// Returns whether SQS allows this character in bodies and string attributes. API SendMessage.
-pub(crate) fn is_in_alphabet(c: char) -> bool {
+pub(crate) fn is_allowed(c: char) -> bool {
     matches!(c, '\u{9}' | '\u{A}' | '\u{D}' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 

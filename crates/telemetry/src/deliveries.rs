@@ -21,7 +21,7 @@ pub struct Deliveries {
     pub undecodable: u64,
     /// Returned to the queue without a call of a handler.
     pub returned: u64,
-    /// Age of the oldest message, if any carries the time at which it was sent.
+    /// Age of the oldest message, if any message has the time at which it was sent.
     pub oldest: Option<Duration>,
     /// Duration of each call of a handler.
     pub handlers: Vec<Duration>,

@@ -1,4 +1,4 @@
-//! [`Emitter`]: writes the metric lines to the standard output, from which Lambda takes them.
+//! [`Emitter`]: writes the metric lines to the standard output, which Lambda sends to CloudWatch Logs.
 
 use std::io::{Write, stdout};
 use std::time::SystemTime;

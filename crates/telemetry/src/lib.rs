@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | `accepted` | Count | function | 1 for a request whose message is stored |
 //! | `refused` | Count | function; function, code | 1 for any other answer of a route |
-//! | `enqueue_ms` | Milliseconds | as the count beside it | from the send to the broker's answer, if a send was tried |
+//! | `enqueue_ms` | Milliseconds | same as the count | from the send to the broker's answer, if a send was tried |
 //! | `received` | Count | function, queue | messages of the batch: the sum of the next five |
 //! | `done` | Count | function, queue | handled |
 //! | `retried` | Count | function, queue | returned to the queue with a delay |
@@ -13,7 +13,7 @@
 //! | `undecodable` | Count | function, queue | dead-lettered because they could not be decoded |
 //! | `returned` | Count | function, queue | returned to the queue without a call of a handler |
 //! | `oldest_ms` | Milliseconds | function, queue | age of the oldest message of the batch |
-//! | `handler_ms` | Milliseconds | function, queue | of each handler that was called |
+//! | `handler_ms` | Milliseconds | function, queue | duration of each handler call |
 //!
 //! CloudWatch extracts the metrics from these lines: nothing is sent, nothing has to be flushed, and nothing is lost
 //! when Lambda freezes the process. Outside Lambda the lines are on the standard output.

@@ -9,15 +9,15 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "Sluicegate";
-/// Metrics of one line (specification, "MetricDirective object").
+/// Largest number of metrics in one line (specification, "MetricDirective object").
 pub const METRICS_MAX: usize = 100;
-/// Values of one metric in one line (specification, "Target members").
+/// Largest number of values of one metric in one line (specification, "Target members").
 pub const VALUES_MAX: usize = 100;
-/// Dimensions of one set (specification, "DimensionSet array").
+/// Largest number of dimensions in one set (specification, "DimensionSet array").
 pub const DIMENSIONS_MAX: usize = 30;
-/// Characters of a dimension's value (specification, "DimensionSet array").
+/// Longest value of a dimension, in characters (specification, "DimensionSet array").
 const DIMENSION_CHARS_MAX: usize = 1_024;
-/// Bytes of a log event.
+/// Largest log event, in bytes.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 pub const LINE_BYTES_MAX: usize = 1_048_576;
 

@@ -1,4 +1,4 @@
-//! The trace id of a log line: the same from the request to the handler, whichever header carries it.
+//! The trace id of a log line: the same from the request to the handler, for both kinds of trace header.
 
 /// Returns the trace id of a W3C `traceparent`, else the root of an X-Ray trace header (`Root=1-…;Parent=…`), in
 /// X-Ray's own notation so that a search in X-Ray finds it.

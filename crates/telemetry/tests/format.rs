@@ -110,11 +110,11 @@ fn lines_that_cloudwatch_would_drop_are_not_written() {
     let fine: (&[(&str, &str)], &[&[&str]]) = (&[("f", "v")], &[&["f"]]);
     let one = |value| vec![Metric { name: "m", value }];
     for (what, (dimensions, sets), metrics, writes) in [
-        ("all is well", fine, one(Is::Millis(0.5)), true),
-        ("as many as there may be", fine, metrics(METRICS_MAX), true),
+        ("within every limit", fine, one(Is::Millis(0.5)), true),
+        ("the largest number of metrics", fine, metrics(METRICS_MAX), true),
         ("too many metrics", fine, metrics(METRICS_MAX + 1), false),
         ("too many values", fine, one(Is::MillisEach(&many)), false),
-        ("as many values as there may be", fine, one(Is::MillisEach(&many[1..])), true),
+        ("the largest number of values", fine, one(Is::MillisEach(&many[1..])), true),
         ("not a number", fine, one(Is::Millis(f64::NAN)), false),
         ("infinite", fine, one(Is::Millis(f64::INFINITY)), false),
         ("infinite among others", fine, one(Is::MillisEach(&[1.0, f64::NEG_INFINITY])), false),
@@ -122,11 +122,11 @@ fn lines_that_cloudwatch_would_drop_are_not_written() {
         ("a blank dimension", (&[("f", " ")], fine.1), metrics(1), false),
         ("a dimension that is not ASCII", (&[("f", "ö")], fine.1), metrics(1), false),
         ("a long dimension", (&[("f", &long)], fine.1), metrics(1), false),
-        ("a set of dimensions that are not there", (fine.0, &[&["f", "q"]]), metrics(1), false),
+        ("a set with a missing dimension", (fine.0, &[&["f", "q"]]), metrics(1), false),
         ("too many dimensions", (fine.0, &[&wide]), metrics(1), false),
-        ("a metric called as a dimension", (&[("m0", "v")], &[&["m0"]]), metrics(1), false),
-        ("a metric that is there twice", fine, [metrics(1), metrics(1)].concat(), false),
-        ("a metric called as the metadata", fine, vec![Metric { name: "_aws", value: Is::Count(1) }], false),
+        ("a metric named like a dimension", (&[("m0", "v")], &[&["m0"]]), metrics(1), false),
+        ("a duplicate metric", fine, [metrics(1), metrics(1)].concat(), false),
+        ("a metric named like the metadata", fine, vec![Metric { name: "_aws", value: Is::Count(1) }], false),
     ] {
         let mut out = Vec::new();
         let written = Line { at: at(), dimensions, sets, metrics: &metrics }.write_to(&mut out);
@@ -151,7 +151,7 @@ proptest! {
 
     /// For any queue name and any results: valid lines with the right sums.
     #[test]
-    fn deliveries_are_always_sound_lines(
+    fn deliveries_are_always_valid_lines(
         queue in "\\PC{0,80}",
         counts in prop::array::uniform5(0..10_000u64),
         oldest_ms in prop::option::of(any::<u64>()),

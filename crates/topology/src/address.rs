@@ -7,7 +7,7 @@ use sluicegate_queue::broker_url::{BrokerUrl, HEARTBEAT_S, is_loopback};
 
 use crate::management::Management;
 
-/// RabbitMQ's management API listens this much above AMQP by convention: 5672 and 15672, 5671 and 15671
+/// The offset of the management API's port from AMQP's, by convention: 5672 and 15672, 5671 and 15671
 /// (<https://www.rabbitmq.com/docs/networking#ports>).
 const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 
@@ -43,8 +43,8 @@ impl Address {
     /// Reads `amqp://` or `amqps://`, `USERNAME:PASSWORD@` if they are to be part of it, host, port, and the virtual
     /// host percent-encoded (`%2F` or nothing is `/`).
     ///
-    /// The management API is looked for on the same host: at port 443 of an Amazon MQ broker, else 10,000 above AMQP;
-    /// with TLS if AMQP has it.
+    /// The management API is expected on the same host: at port 443 of an Amazon MQ broker, else 10,000 above the AMQP
+    /// port; with TLS if AMQP uses it.
     ///
     /// # Errors
     /// The URL is none of these.
@@ -54,7 +54,7 @@ impl Address {
                 wrong(format!("the broker's URL {reason}; it is amqp://HOST:PORT/VHOST or amqps://HOST:PORT/VHOST"))
             })?;
         if host.contains(':') {
-            return Err(wrong("the broker's URL has an IPv6 address; give a name, or an IPv4 address"));
+            return Err(wrong("the broker's URL has an IPv6 address; use a host name or an IPv4 address"));
         }
         let credentials = credentials.map(|user| (user.username, user.password));
         if credentials.as_ref().is_some_and(|(_, password)| password.is_empty()) {
@@ -64,7 +64,7 @@ impl Address {
             scheme: if tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
             authority: AMQPAuthority { userinfo: AMQPUserInfo::default(), host, port },
             vhost,
-            // The default stays unwritten: queue reads a URI without one as the default.
+            // The default is left out: a URI without a heartbeat means the default.
             query: AMQPQueryString {
                 heartbeat: (heartbeat_s != HEARTBEAT_S).then_some(heartbeat_s),
                 ..AMQPQueryString::default()
@@ -77,11 +77,11 @@ impl Address {
     /// Sets the credentials, unless the URL has some.
     ///
     /// # Errors
-    /// They would travel in clear text to another machine, which is allowed only for credentials in the URL itself.
+    /// They would be sent in clear text to another machine, which is allowed only for credentials in the URL itself.
     pub fn or_credentials(mut self, username: &str, password: &str) -> Result<Self, AddressError> {
         if self.credentials.is_none() {
             if !self.is_private() {
-                return Err(wrong("amqp:// would show the password to the network; use amqps://"));
+                return Err(wrong("amqp:// would send the password in clear text; use amqps://"));
             }
             self.credentials = Some((username.to_owned(), password.to_owned()));
         }
@@ -95,7 +95,7 @@ impl Address {
         self
     }
 
-    /// Sets the management API's URL to this `http://` or `https://` URL; the API must answer there.
+    /// Sets the management API's URL to this `http://` or `https://` URL; the API must answer.
     ///
     /// # Errors
     /// The URL has another scheme, contains credentials, or would send them in clear text although AMQP uses TLS.
@@ -111,13 +111,13 @@ impl Address {
         }
         let host = authority.split(':').next().unwrap_or_default();
         if url.starts_with("http://") && self.uri.scheme == AMQPScheme::AMQPS && !is_loopback(host) {
-            return Err(wrong("http:// would show the password to the network; use https://"));
+            return Err(wrong("http:// would send the password in clear text; use https://"));
         }
         self.management = ManagementEndpoint::Given(url.to_owned());
         Ok(self)
     }
 
-    /// Disables the management API: what AMQP cannot do is left out, and reported.
+    /// Disables the management API: operations that AMQP does not support are left out, and reported.
     #[must_use]
     pub fn without_management(mut self) -> Self {
         self.management = ManagementEndpoint::Disabled;
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_do_not_travel_in_clear_text_unless_the_url_says_so() {
+    fn credentials_are_sent_in_clear_text_only_if_the_url_contains_them() {
         let parse = |url| Address::parse(url).unwrap();
         assert_eq!(parse("amqp://localhost").credentials().unwrap().0, "guest");
         assert!(parse("amqps://h").credentials().is_err());

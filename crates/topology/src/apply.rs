@@ -1,4 +1,5 @@
-//! Creates what a broker lacks of a topology. Never deletes, never changes an exchange or a queue, and can be repeated.
+//! Creates the objects of a topology that a broker does not have. Never deletes, never changes an exchange or a queue,
+//! and can be repeated.
 
 use std::fmt;
 
@@ -13,12 +14,12 @@ use crate::topology::{Policy, Topology};
 /// The result of [`apply`]. Displayed one change a line, with a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What was found before anything was made.
+    /// The comparison before any change.
     pub before: Plan,
 }
 
 impl Applied {
-    /// Exchanges, queues and bindings that were made, and policies that were made or changed, in that order.
+    /// Exchanges, queues and bindings that were created, and policies that were created or changed, in that order.
     pub fn made(&self) -> impl Iterator<Item = &Change> {
         self.before
             .changes
@@ -70,10 +71,10 @@ async fn declare(
     wanted: impl Fn(ObjectKind, &str) -> bool,
 ) -> Result<(), Error> {
     for exchange in topology.exchange_declarations().iter().filter(|each| wanted(ObjectKind::Exchange, &each.name)) {
-        unless_differs(ObjectKind::Exchange, &exchange.name, session.exchange(exchange, Mode::Make).await?)?;
+        unless_differs(ObjectKind::Exchange, &exchange.name, session.exchange(exchange, Mode::Create).await?)?;
     }
     for queue in topology.queue_declarations().iter().filter(|each| wanted(ObjectKind::Queue, &each.name)) {
-        unless_differs(ObjectKind::Queue, &queue.name, session.queue(queue, Mode::Make).await?)?;
+        unless_differs(ObjectKind::Queue, &queue.name, session.queue(queue, Mode::Create).await?)?;
     }
     for binding in topology.binding_declarations().iter().filter(|each| wanted(ObjectKind::Binding, &each.to_string()))
     {
@@ -94,18 +95,15 @@ fn unless_differs(kind: ObjectKind, name: &str, declared: Declared) -> Result<()
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for change in self.made() {
-            let done = if change.state == ChangeState::Missing { "made" } else { "changed" };
+            let done = if change.state == ChangeState::Missing { "created" } else { "changed" };
             writeln!(f, "{done} {} {}", change.kind, change.name)?;
         }
         if let Some(reason) = &self.before.management_absent {
-            writeln!(
-                f,
-                "Bindings are there, whether from before or from now on; policies were not looked at: no management API ({reason})"
-            )?;
+            writeln!(f, "All bindings exist; policies were not checked: no management API ({reason})")?;
         }
         match self.made().count() {
-            0 => write!(f, "virtual host {}: nothing was changed, everything is there", self.before.vhost),
-            count => write!(f, "virtual host {}: {count} made or changed", self.before.vhost),
+            0 => write!(f, "virtual host {}: nothing was changed, every object exists", self.before.vhost),
+            count => write!(f, "virtual host {}: {count} created or changed", self.before.vhost),
         }
     }
 }

@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::Value;
 
-/// One object, and whether file and broker agree about it.
+/// One object of the file or the broker, and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Its kind.
     pub kind: ObjectKind,
     /// Its name; of a binding `exchange -> queue (routing key)`.
     pub name: String,
-    /// How file and broker agree.
+    /// The state on the broker.
     #[serde(flatten)]
     pub state: ChangeState,
 }
@@ -29,22 +29,22 @@ pub enum ObjectKind {
     Policy,
 }
 
-/// How file and broker agree about an object.
+/// The state of an object on the broker compared with the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum ChangeState {
     /// In the file, not on the broker: `apply` creates it.
     Missing,
-    /// On the broker as the file says.
+    /// On the broker, as in the file.
     Present,
-    /// On the broker, but not as the file says. `apply` changes policies; exchanges and queues cannot be changed.
+    /// On the broker, but different from the file. `apply` changes policies; exchanges and queues cannot be changed.
     Differs {
         /// The differences; never empty. Without the management API, RabbitMQ names the first only.
         differences: Vec<Difference>,
     },
     /// On the broker, not in the file. Never touched.
     Foreign,
-    /// In the file. Without the management API it is unknown whether it is on the broker.
+    /// In the file. It was not checked on the broker, because there is no management API.
     Unseen,
 }
 
@@ -56,7 +56,7 @@ pub struct Difference {
     /// The value in the file; `None` if it has none.
     pub wanted: Option<Value>,
     /// The value on the broker; `None` if it has none.
-    pub there: Option<Value>,
+    pub actual: Option<Value>,
 }
 
 impl Change {

@@ -4,7 +4,7 @@
 //! Dead-lettering is at least once, which RabbitMQ does only for quorum queues that refuse publishers when full
 //! (<https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering>).
 //!
-//! Only arguments that RabbitMQ 3.10 knows and later versions still accept.
+//! Only arguments that RabbitMQ 3.10 supports and later versions still accept are used.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use sluicegate_queue::queue_names::{dead_letter_queue, delay_exchange, retry_que
 use crate::topology::{Exchange, ExchangeType, Queue, Topology};
 
 /// The delivery limit of queues without a consumer, which must not drop a message that was inspected often. RabbitMQ 4
-/// defaults to 20. This large number stands for no limit, because 3.10 drops a message at its first return if the limit
-/// is -1 (seen on 3.10.8).
+/// defaults to 20. This large number is used instead of -1 (no limit), because 3.10 drops a message at its first return
+/// if the limit is -1 (seen on 3.10.8).
 const DELIVERY_LIMIT_NONE: u32 = 1_000_000_000;
 
 /// An exchange to declare. It is durable.
@@ -47,7 +47,7 @@ pub struct BindingDeclaration {
     pub queue: String,
     /// The routing key.
     pub routing_key: String,
-    /// The arguments, as JSON text: so that bindings can be put in order.
+    /// The arguments as JSON text, so that bindings can be ordered.
     arguments: String,
 }
 

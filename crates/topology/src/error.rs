@@ -7,7 +7,7 @@ use crate::address::AddressError;
 use crate::change::Change;
 use crate::management::ManagementError;
 
-/// A broker could not be compared with a topology, or made to have it.
+/// A broker could not be compared with a topology, or the topology could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No credentials are known.
@@ -20,7 +20,7 @@ pub enum Error {
     Unreachable {
         /// The broker, or its management API.
         place: String,
-        /// What was seen.
+        /// The observed failure.
         reason: String,
     },
     /// The broker refused: wrong credentials, no permission, no such virtual host, a full broker.
@@ -28,7 +28,7 @@ pub enum Error {
     Refused {
         /// The broker, or its management API, and the request.
         place: String,
-        /// Its words.
+        /// The broker's reply.
         reason: String,
     },
     /// Exchanges or queues exist with other arguments, which cannot be changed.
@@ -48,11 +48,11 @@ fn explain(changes: &[Change]) -> String {
         text.push_str(&format!("{change}\n"));
     }
     text.push_str(
-        "These are there with other arguments, and RabbitMQ cannot change arguments in place (406 PRECONDITION_FAILED). \
+        "These exist with other arguments, and RabbitMQ cannot change arguments in place (406 PRECONDITION_FAILED). \
          Nothing is deleted here. Either\n\
          - let consumers drain the queue, stop its publishers, delete it by hand (rabbitmqctl delete_queue, or the management \
-         page; exchanges there, too) and apply again;\n\
-         - or write into the file what is there;\n\
+         page, which deletes exchanges too) and apply again;\n\
+         - or write the broker's arguments into the file;\n\
          - or, for limits and times to live only, leave the argument as it is and set a lower value with a policy: the lower \
          of the two counts.",
     );

@@ -1,7 +1,7 @@
 //! The reader of a topology file: returns a [`Topology`], or every fault of the file.
 //!
-//! `checks` has the checks of names and delays, `policy` reads the policies. Unknown fields are refused: a field that
-//! is ignored is a guarantee that does not hold.
+//! `checks` has the checks of names and delays, `policy` reads the policies. Unknown fields are refused: ignoring a
+//! misspelt field would silently drop a guarantee.
 
 mod checks;
 mod policy;
@@ -25,8 +25,8 @@ const PREDECLARED: &[(&str, ExchangeType)] = &[
     ("amq.match", ExchangeType::Headers),
 ];
 
-/// The largest delivery limit. Ours: the receive count the consumer keeps is what parks a message, this is the net
-/// below it.
+/// The largest delivery limit. Chosen here: the consumer dead-letters by its own receive count, and this limit is only
+/// a safety net.
 const DELIVERY_LIMIT_MAX: u32 = 1_000_000;
 
 impl Topology {
@@ -63,8 +63,8 @@ fn read(checker: &mut Checker<'_>, root: &Node) -> Topology {
     checker.fields(root, &["exchanges", "queues", "policies"]);
     let section = |name| root.get(name);
     let mut topology = Topology { exchanges: Vec::new(), queues: Vec::new(), policies: Vec::new() };
-    // What exchanges there are, before anything refers to one. A type that cannot be read does not make
-    // bindings faulty.
+    // All exchanges are collected first, because bindings refer to them. An exchange whose type cannot be read causes
+    // no faults in its bindings.
     let mut types: BTreeMap<&str, Option<ExchangeType>> = PREDECLARED.iter().map(|(n, t)| (*n, Some(*t))).collect();
     if let Some(node) = section("exchanges").filter(|node| checker.mapping(node).is_some()) {
         let known = ExchangeType::ALL.map(|each| (each.name(), each));
@@ -109,8 +109,7 @@ fn exchange(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_
 fn known_exchange<'n>(checker: &mut Checker<'_>, node: &'n Node, types: &Types<'_>) -> Option<&'n str> {
     let name = checker.text(node)?;
     if !types.contains_key(name) {
-        checker
-            .fault(node, format!("there is no exchange `{name}` in this file; declare it here with the type it has"));
+        checker.fault(node, format!("there is no exchange `{name}` in this file; declare it with its type"));
         return None;
     }
     Some(name)
@@ -146,7 +145,7 @@ fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<
     let exchange_type = exchange.and_then(|name| *types.get(name)?);
     let routing_key = match node.get("routing-key") {
         Some(node) => checks::routing_key(checker, node),
-        // Only these two look at it.
+        // Only these two types use the routing key.
         None if matches!(exchange_type, Some(ExchangeType::Topic | ExchangeType::Direct)) => {
             checker.required(node, "routing-key");
             None

@@ -39,7 +39,7 @@ pub use error::Error;
 pub use management::{Management, ManagementError};
 pub use plan::{Plan, plan};
 pub use queues::{QueueFate, QueueType, queues};
-/// The header with the receives before a message was published to its queue.
+/// The header with the number of receives before a message was published to its queue.
 pub use sluicegate_queue::dead_letter::RECEIVE_COUNT;
 pub use sluicegate_yaml::{Fault, Faults};
 pub use topology::{Exchange, ExchangeBinding, ExchangeType, Policy, PolicyTarget, Queue, Topology};

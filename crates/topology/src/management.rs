@@ -16,22 +16,22 @@ use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// How long one answer may take: lists of thousands of queues take seconds.
+/// Longest wait for one answer: lists of thousands of queues take seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may take. A private broker's port is often dropped silently.
+/// Longest wait for a connection. A private broker's port is often dropped silently.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer read.
+/// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The management API refused, or did not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the management API at {url}: {reason}")]
 pub struct ManagementError {
-    /// What was asked, without credentials.
+    /// The requested URL, without credentials.
     pub url: String,
     /// The status of the answer; `None` if there was none.
     pub status: Option<u16>,
-    /// What came of it.
+    /// The reason of the failure.
     pub reason: String,
 }
 
@@ -50,12 +50,12 @@ impl Management {
     pub fn at(url: &str, user: &str, password: &str) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            // A redirection would take the password along.
+            // A redirect would send the password to another address.
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(ANSWER_TIMEOUT));
         if url.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback)) {
-            // A proxy of the environment cannot reach this machine.
+            // A proxy from the environment cannot reach a loopback host.
             config = config.proxy(None);
         }
         if url.starts_with("https://") {
@@ -128,10 +128,10 @@ impl Management {
         if !status.is_success() {
             return Err(fail(Some(status), refusal(status, &body)));
         }
-        // Who makes something is answered without a word.
+        // A successful PUT is answered without a body.
         let json = if body.is_empty() { b"null" } else { body.as_slice() };
         serde_json::from_slice(json)
-            .map_err(|error| fail(Some(status), format!("the answer is not the management API's: {error}")))
+            .map_err(|error| fail(Some(status), format!("the answer is not from the management API: {error}")))
     }
 }
 

@@ -28,17 +28,17 @@ pub struct Plan {
 
 /// Compares a topology with what a broker has. Nothing is changed.
 ///
-/// Without the management API each exchange and queue is checked by a passive declaration. Existing ones are
-/// then declared once more as the file has them, which changes nothing and shows whether they differ.
+/// Without the management API each exchange and queue is checked by a passive declaration. Existing ones are then
+/// declared as in the file, which changes nothing and fails if they differ.
 ///
 /// # Errors
-/// The broker cannot be asked.
+/// The broker cannot be reached, or refuses.
 pub async fn plan(topology: &Topology, address: &Address) -> Result<Plan, Error> {
     match management::inventory(address).await? {
         Listing::Complete(inventory) => Ok(compare::compare(topology, address.vhost(), &inventory)),
         Listing::Unavailable(reason) => {
             let mut session = Session::open(address).await?;
-            let changes = ask(topology, &mut session).await;
+            let changes = compare_over_amqp(topology, &mut session).await;
             session.close().await;
             let changes = changes?;
             Ok(Plan { vhost: address.vhost().to_owned(), changes, management_absent: Some(reason) })
@@ -47,14 +47,14 @@ pub async fn plan(topology: &Topology, address: &Address) -> Result<Plan, Error>
 }
 
 impl Plan {
-    /// Returns whether the broker has everything as the file says. Objects that could not be compared count as
-    /// present; further objects on the broker do not matter.
+    /// Returns whether the broker has every object as in the file. Objects that could not be compared count as present;
+    /// further objects on the broker do not matter.
     #[must_use]
     pub fn is_met(&self) -> bool {
         !self.changes.iter().any(|change| matches!(change.state, ChangeState::Missing | ChangeState::Differs { .. }))
     }
 
-    /// Exchanges and queues that differ: these cannot be changed in place.
+    /// Returns the exchanges and queues that differ; these cannot be changed in place.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Change> {
         self.changes.iter().filter(|change| change.is_conflict()).cloned().collect()
@@ -76,19 +76,19 @@ impl Serialize for Plan {
     }
 }
 
-async fn ask(topology: &Topology, session: &mut Session) -> Result<Vec<Change>, Error> {
+async fn compare_over_amqp(topology: &Topology, session: &mut Session) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     for exchange in topology.exchange_declarations() {
-        let mut answer = session.exchange(&exchange, Mode::Ask).await?;
+        let mut answer = session.exchange(&exchange, Mode::Check).await?;
         if matches!(answer, Declared::Done) {
-            answer = session.exchange(&exchange, Mode::Make).await?;
+            answer = session.exchange(&exchange, Mode::Create).await?;
         }
         changes.push(Change { kind: ObjectKind::Exchange, name: exchange.name, state: answer.into() });
     }
     for queue in topology.queue_declarations() {
-        let mut answer = session.queue(&queue, Mode::Ask).await?;
+        let mut answer = session.queue(&queue, Mode::Check).await?;
         if matches!(answer, Declared::Done) {
-            answer = session.queue(&queue, Mode::Make).await?;
+            answer = session.queue(&queue, Mode::Create).await?;
         }
         changes.push(Change { kind: ObjectKind::Queue, name: queue.name, state: answer.into() });
     }

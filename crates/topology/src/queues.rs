@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The delivery limit of a quorum queue that sets none.
 /// <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
 const DELIVERY_LIMIT_DEFAULT: u64 = 20;
-/// The first major version with such a default. Same page.
+/// The first major version with that default. Same page.
 const DELIVERY_LIMIT_DEFAULT_SINCE: u32 = 4;
 
 /// How a queue keeps its messages.
@@ -34,7 +34,7 @@ pub struct QueueFate {
     pub queue_type: QueueType,
     /// How often a message may be returned before the queue dead-letters it; `None` means without limit.
     pub delivery_limit: Option<u64>,
-    /// The queues that its dead letters can reach with any routing key; `None` if it drops them.
+    /// The queues that its dead letters can reach, for any routing key; `None` if they are dropped.
     pub dead_letter_queues: Option<Vec<String>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a virtual host is to have: what a topology file says, and the queues of a template.
+//! The desired objects of a virtual host: those of a topology file, and the queues of a template.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use serde_json::Value;
 use sluicegate_queue::queue_names::RetryDelays;
 
 /// How often a message of a quorum queue may be delivered before RabbitMQ itself dead-letters it, unless the file says
-/// otherwise. It is what RabbitMQ 4.0 and later take by default
+/// otherwise. The default of RabbitMQ 4.0 and later
 /// (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 pub(crate) const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
-/// The objects that one virtual host is to have. Each list is in the order of the file.
+/// The desired objects of one virtual host. Each list is in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     pub(crate) exchanges: Vec<Exchange>,
@@ -19,8 +19,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Adds the queues that the topology does not have yet, each as most projects want it: a topic exchange of its
-    /// name, bound for every routing key, with the default delays and retry delays.
+    /// Adds the queues that the topology does not have yet, each with a topic exchange of the same name, bound for
+    /// every routing key, and the default delays and retry delays.
     #[must_use]
     pub fn with_queues<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         for name in names {
@@ -73,9 +73,9 @@ pub struct Exchange {
     pub name: String,
     /// How it routes.
     pub exchange_type: ExchangeType,
-    /// Where messages go that it can route nowhere.
+    /// The exchange for messages that this one cannot route.
     pub alternate_exchange: Option<String>,
-    /// The delays there is a queue for, if there are any.
+    /// The delays that have a queue, if there are any.
     pub delays: Option<RetryDelays>,
 }
 
@@ -86,7 +86,7 @@ pub enum ExchangeType {
     Topic,
     /// To every queue bound to it.
     Fanout,
-    /// By the very routing key.
+    /// To the queues bound with exactly the routing key.
     Direct,
     /// By the message's headers.
     Headers,
@@ -142,13 +142,13 @@ pub struct Policy {
     pub pattern: String,
     /// The kind of objects it applies to.
     pub apply_to: PolicyTarget,
-    /// Of several that match, the one with the highest priority counts, alone.
+    /// If several policies match a name, only the one with the highest priority applies.
     pub priority: u32,
     /// The arguments it sets. Texts and whole numbers.
     pub definition: BTreeMap<String, Value>,
 }
 
-/// What a policy is about.
+/// The objects that a policy can apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyTarget {
     /// Exchanges and queues.

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // You hold that secret and the next one: while secrets rotate, either signature passes.
     let live = [scheme.secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")?, secret];
     scheme.verify(&headers, body, &live, now)?;
-    println!("the signature fits");
+    println!("the signature matches");
 
     let changed = br#"{"type": "invoice.paid", "data": {"id": "in_2"}}"#;
     let error = scheme.verify(&headers, changed, &live, now).err().ok_or("another body must not pass")?;

@@ -7,7 +7,7 @@
 //! - An accepted id or timestamp is the signed one. A request that also has another value for it is refused, so that a
 //!   replay cannot bypass deduplication under a second id.
 //!
-//! The crate does not remember requests. Schemes without a timestamp, such as GitHub's, accept replays forever:
+//! The crate does not store requests. Schemes without a timestamp, such as GitHub's, accept replays forever:
 //! deduplicate on the delivery id.
 //!
 //! ```

@@ -8,7 +8,7 @@ use crate::codec::Encoding;
 /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/rust/src/lib.rs>
 const STANDARD_TOLERANCE_S: u64 = 300;
 
-/// The way a provider signs its requests with HMAC-SHA256.
+/// A provider's format of HMAC-SHA256 request signatures.
 #[derive(Debug)]
 pub struct Scheme {
     pub(crate) name: &'static str,
@@ -48,16 +48,16 @@ pub(crate) struct Timestamp {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignedPart {
-    /// The id in the form of its header; empty for a scheme without an id.
+    /// The id as sent in its header; empty for a scheme without an id.
     Id,
-    /// The timestamp in the form of its header; empty for a scheme without a timestamp.
+    /// The timestamp as sent in its header; empty for a scheme without a timestamp.
     Timestamp,
     /// A fixed text.
     Literal(&'static str),
 }
 
-/// The mark of this scheme's signatures in a header. The value is split at spaces and commas, because a gateway joins
-/// repeated headers with commas.
+/// The marker before each signature of this scheme in a header value. The value is split at spaces and commas, because
+/// a gateway joins repeated headers with commas.
 #[derive(Debug)]
 pub(crate) enum Mark {
     /// A prefix of the word: `sha256=<signature>`.
@@ -69,8 +69,8 @@ pub(crate) enum Mark {
 static SCHEMES: [Scheme; 2] = [
     // https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     Scheme::new("github", &["x-hub-signature-256"]).prefix("sha256="),
-    // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md; Svix, where it
-    // originates, uses other header names.
+    // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md; Svix, where the
+    // specification originates, uses other header names.
     Scheme::new("standard-webhooks", &["webhook-signature", "svix-signature"])
         .after_word("v1")
         .base64()

@@ -22,7 +22,8 @@ const SECRET_BYTES: RangeInclusive<usize> = SECRET_BYTES_MIN..=SECRET_BYTES_MAX;
 /// A signing secret of one [`Scheme`]. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Secret {
-    /// The HMAC state after its key, so that the key is not kept and its set-up is not repeated for each request.
+    /// The HMAC state after the key was absorbed: the key itself is not kept, and the key setup is not repeated for
+    /// each request.
     pub(crate) keyed: Hmac<Sha256>,
 }
 
@@ -59,18 +60,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A text that cannot be a secret of its scheme. The text is not repeated.
+/// A text that cannot be a secret of its scheme. The error does not contain the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// An empty secret, with which anyone could sign.
     #[error("the secret is empty")]
     Empty,
     /// White space at the beginning or the end, most often a copied line break.
-    #[error("the secret begins or ends with white space: store it without, and set it at the provider without")]
+    #[error("the secret begins or ends with white space: remove the white space here and at the provider")]
     WhiteSpace,
     /// The text is not base64: a line break within it, a repeated prefix, a public key, or the secret of another
     /// scheme.
-    #[error("the secret is not base64, after {prefix} or alone: paste it as the provider shows it")]
+    #[error("the secret is not base64, with or without the prefix {prefix}: paste it as the provider shows it")]
     Base64 {
         /// The prefix that may precede the base64.
         prefix: &'static str,

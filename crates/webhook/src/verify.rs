@@ -88,7 +88,7 @@ impl Timestamp {
     }
 }
 
-/// Returns the id as signed. A full stop in it would make the split of the signed text into id, timestamp and body
+/// Returns the id as signed. A full stop in the id would make the split of the signed text into id, timestamp and body
 /// ambiguous; the specification warns of it, and no known sender uses one.
 fn id(headers: &HeaderMap, names: Names) -> Result<&[u8], SignatureError> {
     let (header, value) = only(headers, names)?;
@@ -165,6 +165,6 @@ pub enum SignatureError {
         ahead_s: u64,
     },
     /// The secret is wrong, or the bytes are not the signed ones.
-    #[error("no signature fits")]
+    #[error("no signature matches")]
     Mismatch,
 }

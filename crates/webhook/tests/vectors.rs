@@ -84,7 +84,7 @@ fn a_secret_is_parsed_in_the_form_its_provider_shows() {
 }
 
 #[test]
-fn a_secret_never_shows() {
+fn debug_does_not_show_the_secret() {
     for (scheme, text) in [("github", "hush"), ("standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")] {
         let secret = Scheme::named(scheme).unwrap().secret(text).unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(..)");

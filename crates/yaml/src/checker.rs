@@ -1,21 +1,21 @@
 //! Typed access to a document that collects faults, so that one error does not hide the next.
 //!
-//! Every method that expects something notes a fault itself and returns `None`; callers go on.
+//! Every method that expects something notes a fault itself and returns `None`, and the caller continues.
 
 use std::{fmt::Display, ops::RangeInclusive};
 
 use crate::{Data, Document, Fault, Node};
 
-/// Reads the values of one document and collects what is wrong with them.
+/// Reads the values of one document and collects their faults.
 #[derive(Debug)]
 pub struct Checker<'d> {
     /// The file's name, for faults.
     pub file: &'d str,
     /// The value of the document.
     pub root: &'d Node,
-    /// What is wrong.
+    /// The faults found so far.
     pub faults: Vec<Fault>,
-    /// What is allowed and probably not meant.
+    /// Probable mistakes in valid input.
     pub warnings: Vec<Fault>,
 }
 

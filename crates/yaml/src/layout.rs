@@ -1,7 +1,7 @@
-//! The text as the parser reads it, and the way back to the bytes of the file.
+//! The text as the parser reads it, and the mapping of its positions to the bytes of the file.
 //!
-//! YAML 1.2 wants the lines of a flow collection indented further than the block around them. PyYAML, and so SAM, does
-//! not:
+//! YAML 1.2 requires the lines of a flow collection to be indented further than the block around them. PyYAML, and so
+//! SAM, does not:
 //!
 //! ```yaml
 //! Variables: !Join ['', [
@@ -9,19 +9,19 @@
 //! ]]
 //! ```
 //!
-//! The parser refuses such a line. It is then indented in a copy of the text, where that changes nothing, and read
-//! again.
+//! The parser refuses such a line. The line is then indented in a copy of the text, which does not change its meaning,
+//! and the copy is parsed.
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use saphyr_parser::{Marker, ScalarStyle, ScanError, Span};
 
-/// How many lines of one file may start too far left: each costs one more pass over the text.
+/// Largest number of lines that start too far left: each costs one more pass over the text.
 pub(crate) const OUTDENTED_LINES_MAX: usize = 200;
-/// How far such a line is indented at most, in columns.
+/// Largest indentation of such a line, in columns.
 const INDENT_MAX: usize = 1_000;
 
-/// What the parser says of a line inside a flow collection that starts too far left.
+/// The parser's errors about a line inside a flow collection that starts too far left.
 const OUTDENTED: [&str; 2] = ["invalid indentation", "invalid indentation in flow construct"];
 
 /// Returns whether the error is about a line inside a flow collection that starts too far left.
@@ -73,7 +73,8 @@ impl<'t> Layout<'t> {
         byte.saturating_sub(above + here)
     }
 
-    /// Returns the bytes of a scalar alone: the parser counts blanks and a comment after a quoted scalar to it.
+    /// Returns the bytes of a scalar alone: the parser's span of a quoted scalar includes blanks and a comment after
+    /// it.
     pub(crate) fn scalar(&self, range: Range<usize>, style: ScalarStyle) -> Range<usize> {
         let Some(slice) = self.original.get(range.clone()) else { return range };
         let quote = match style {

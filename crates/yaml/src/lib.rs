@@ -1,8 +1,8 @@
-//! YAML with positions, for files whose errors a person must find and correct.
+//! YAML with positions, so that an error can name the line and the value at fault.
 //!
-//! [`Document::read`] turns a text into a tree of [`Node`]s. Each node knows the line and the bytes it is written in
-//! and the JSON pointer to it. A [`Checker`] reads the tree and collects every [`Fault`] instead of stopping at the
-//! first one. A fault is displayed as `file:line: pointer: reason`, which editors and terminals turn into a link.
+//! [`Document::read`] turns a text into a tree of [`Node`]s. Each node has its line, its byte range and its JSON
+//! pointer. A [`Checker`] reads the tree and collects every [`Fault`] instead of stopping at the first one. A fault is
+//! displayed as `file:line: pointer: reason`, which editors and terminals turn into a link.
 //!
 //! ```
 //! use sluicegate_yaml::{Checker, Dialect, Document};

@@ -98,7 +98,7 @@ impl Node {
         &self.data
     }
 
-    /// Returns the text of a text without a tag.
+    /// Returns the text of a string without a tag.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match (&self.data, &self.tag) {
@@ -151,7 +151,7 @@ impl Node {
     /// Follows a JSON pointer from here.
     ///
     /// # Errors
-    /// The last node on the way, when the pointer leads no further.
+    /// The last existing node on the path of the pointer.
     pub fn follow(&self, pointer: &str) -> Result<&Node, &Node> {
         let mut node = self;
         for key in pointer::keys(pointer) {
@@ -161,13 +161,13 @@ impl Node {
         Ok(node)
     }
 
-    /// Returns how many nodes there are, this one included.
+    /// Returns the number of nodes, this one included.
     pub(crate) fn count(&self) -> usize {
         let items = self.items().iter().map(Self::count).sum::<usize>();
         1 + items + self.entries().map(|(_, value)| value.count()).sum::<usize>()
     }
 
-    /// Returns how deep nodes nest below this one.
+    /// Returns the depth of the nesting below this node.
     pub(crate) fn depth(&self) -> usize {
         let items = self.items().iter().map(Self::depth);
         items.chain(self.entries().map(|(_, value)| value.depth())).max().map_or(0, |below| below + 1)

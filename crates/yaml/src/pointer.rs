@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901): the escape of one token, and the way back.
+//! JSON pointers (RFC 6901): escaping and unescaping of tokens.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! From a text to a document.
+//! Reads a text into a document.
 //!
-//! Reads the parser's events, because a loaded tree lacks what a fault needs: every duplicate key, a limit on nesting
-//! instead of a stack overflow, keys as they are written.
+//! Uses the parser's events instead of its tree, because faults need every duplicate key, a limit on nesting (instead
+//! of a stack overflow), and keys as they are written.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -10,11 +10,12 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use crate::layout::{Layout, OUTDENTED_LINES_MAX, is_outdented};
 use crate::{Data, Dialect, Fault, Faults, Member, Node, pointer, scalar};
 
-/// How deep collections may nest. Ours: real files stay below 30, and what walks the tree recurses.
+/// Deepest nesting of collections. Chosen here: real files stay below 30, and code that walks the tree is recursive.
 pub const DEPTH_MAX: usize = 100;
-/// How many values a document may have, those that aliases repeat included. Ours: real files stay below a tenth of it.
+/// Largest number of values of a document, those that aliases repeat included. Chosen here: real files stay below a
+/// tenth of it.
 pub const NODES_MAX: usize = 500_000;
-/// How long a text may be. Ours: CloudFormation takes 1 MB, and real API descriptions stay below 15 MB.
+/// Largest text, in bytes. Chosen here: CloudFormation accepts 1 MB, and real API descriptions stay below 15 MB.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A document, read to its end.
@@ -24,7 +25,7 @@ pub struct Document {
     pub root: Node,
     /// Faults that leave a tree to check. The node at fault is [`Data::Null`].
     pub faults: Vec<Fault>,
-    /// Keys that stand twice in one mapping, where that is not a fault.
+    /// Duplicate keys, in a dialect in which they are not a fault.
     pub duplicates: Vec<Fault>,
 }
 
@@ -61,7 +62,7 @@ impl Document {
             }
             if line <= last || indented == OUTDENTED_LINES_MAX {
                 let reason =
-                    "starts further left than what is around it: indent the lines between its braces or brackets";
+                    "starts further left than the block around it: indent the lines between its braces or brackets";
                 return Err(fault(line, reason.to_owned()).into());
             }
             layout.indent(line);
@@ -70,7 +71,7 @@ impl Document {
     }
 }
 
-/// Why the text cannot be read to its end.
+/// The reason why the text cannot be read to its end.
 enum Stop {
     Syntax(ScanError),
     Fault(Fault),
@@ -214,7 +215,7 @@ impl<'t> Reader<'t> {
             let key_range = self.layout.scalar(self.layout.bytes(&key_span), style);
             let (event, span) = self.next()?;
             let mut value = self.value(event, span, line, child, depth + 1)?;
-            // The parser may place a value that is not written beyond the line of its key.
+            // The parser may report an omitted value on a line after its key.
             if value.data == Data::Null && value.range.is_empty() {
                 value.range = key_range.end..key_range.end;
             }
@@ -266,7 +267,7 @@ impl<'t> Reader<'t> {
                 let data = self.refuse(line, &pointer, "YAML aliases are not supported; write the value out");
                 return Ok(Node { line, range, pointer, tag: None, is_flow: false, data });
             }
-            None => return Err(self.stop(line, &pointer, "this alias stands within its own anchor")),
+            None => return Err(self.stop(line, &pointer, "this alias is inside its own anchor")),
             Some(node) => node,
         };
         self.count(node.count(), line, &pointer)?;
@@ -319,7 +320,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Notes a fault; returns what stands in the place of the refused value.
+    /// Notes a fault; returns the replacement of the refused value.
     fn refuse(&mut self, line: usize, pointer: &str, reason: &str) -> Data {
         let fault = self.fault(line, pointer, reason);
         self.faults.push(fault);

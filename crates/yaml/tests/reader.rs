@@ -1,4 +1,4 @@
-//! What the reader makes of a text, case by case: a tree, or faults.
+//! Texts, and the tree or the faults that the reader returns for each.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -74,7 +74,7 @@ fn flow_collections_may_close_anywhere() {
     let lines = |count: usize| format!("a:\n  b: [\n{}]\n", "x,\n".repeat(count));
     assert_eq!(Document::read("f", &lines(150), Dialect::Strict).unwrap().root.count_texts(), 150);
     let faults = Document::read("f", &lines(300), Dialect::Strict).expect_err("a bounded number of passes").to_string();
-    assert!(faults.contains("f:203: #: starts further left than what is around it"), "{faults}");
+    assert!(faults.contains("f:203: #: starts further left than the block around it"), "{faults}");
 }
 
 trait CountTexts {
@@ -133,7 +133,7 @@ fn aliases_and_merge_keys_are_expanded_for_cloudformation_only() {
     check_cloudformation("d: { <<: [{ a: 1 }, { a: 2, b: 3 }] }\n", r#"{"d": {"a": 1, "b": 3}}"#);
     check_cloudformation("d: { '<<': 1 }\n", r#"{"d": {"<<": 1}}"#);
     check_cloudformation("a: { <<: 1 }", "f:1: /a/<<: a merge key takes a mapping or a list of mappings");
-    check_cloudformation("a: &a [*a]\n", "f:1: /a/0: this alias stands within its own anchor");
+    check_cloudformation("a: &a [*a]\n", "f:1: /a/0: this alias is inside its own anchor");
     check(&[Dialect::Strict], "a: &a 1\nb: *a\n", "f:2: /b: YAML aliases are not supported; write the value out");
     check(&[Dialect::Strict], "a: { <<: 1 }", "f:1: /a/<<: YAML merge keys are not supported");
     check(&BOTH, "a: *b\n", "f:1: #: not YAML: while parsing node, found unknown anchor");
@@ -149,7 +149,7 @@ fn aliases_and_merge_keys_are_expanded_for_cloudformation_only() {
 }
 
 #[test]
-fn what_is_not_one_document_is_a_fault() {
+fn a_text_that_is_not_one_document_is_a_fault() {
     for (text, expected) in [
         ("", "f:1: #: the file is empty"),
         ("# nothing\n", "f:2: #: the file is empty"),
@@ -167,7 +167,7 @@ fn what_is_not_one_document_is_a_fault() {
 }
 
 #[test]
-fn a_node_knows_where_it_is_written() {
+fn a_node_has_its_pointer_line_and_range() {
     /// Every value: its pointer, its line and its text.
     fn places(node: &Node, text: &str, found: &mut Vec<String>) {
         found.push(format!("{} {} {:?}", node.pointer(), node.line(), &text[node.range()]));
@@ -206,7 +206,7 @@ fn a_node_knows_where_it_is_written() {
 }
 
 #[test]
-fn a_pointer_leads_to_a_node_or_to_the_last_one_on_the_way() {
+fn a_pointer_leads_to_a_node_or_to_the_last_existing_one() {
     let root = Document::read("f", "a/b: [x, { '~': 1 }]\n", Dialect::Strict).unwrap().root;
     let check = |pointer: &str, expected: Result<&str, &str>| {
         let found = root.follow(pointer);

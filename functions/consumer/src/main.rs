@@ -20,8 +20,8 @@ fn registered() -> ConsumerBuilder {
 
 /// Adds the handler of all other events: forwards them to `forward_url`, or logs them if that is empty.
 ///
-/// Messages of RabbitMQ go the same way. One that is not a CloudEvent (a plain `basic_publish` of `Order ID: 12345`)
-/// has the type its publisher set, or `rabbitmq.message`, and its bytes as payload. Its handler is registered with
+/// RabbitMQ messages are handled the same. One that is not a CloudEvent (a plain `basic_publish` of `Order ID: 12345`)
+/// has the type that its publisher set, or `rabbitmq.message`, and its bytes as payload. Its handler is registered with
 /// `.on("rabbitmq.message", handlers::legacy_order::handle)`.
 fn consumer(forward_url: &str) -> Result<ConsumerBuilder, UrlError> {
     if forward_url.is_empty() {
@@ -42,7 +42,7 @@ mod tests {
         drop(registered().on_json("order.placed", handlers::order_placed::handle).otherwise(log));
     }
 
-    /// The second order is rejected. It stays on its queue, because a test reaches no dead-letter queue.
+    /// The second order is rejected. It is returned to its queue, because a test has no dead-letter queue.
     #[tokio::test]
     async fn a_captured_batch_is_handled() {
         let event = include_str!("../../../tests/events/orders-placed.json");

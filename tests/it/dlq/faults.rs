@@ -1,4 +1,4 @@
-//! An HTTP proxy before SQS that loses requests and answers. The test decides the fate of each call.
+//! An HTTP proxy before SQS that loses requests and answers. The test selects the fate of each call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

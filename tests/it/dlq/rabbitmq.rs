@@ -41,8 +41,8 @@ async fn declare(vhost: &Vhost, queue: &str, arguments: Value) {
     vhost.manage(Method::PUT, &queue, Some(json!({ "durable": true, "arguments": arguments }))).await;
 }
 
-/// Publishes messages `0`, `1`, … to `q.dlq` as the consumer dead-letters them.
-async fn park(vhost: &Vhost, count: usize) {
+/// Publishes messages `0`, `1`, … to `q.dlq` in the form of the consumer's dead letters.
+async fn dead_letter(vhost: &Vhost, count: usize) {
     let channel = vhost.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     for number in 0..count {
@@ -98,7 +98,7 @@ async fn reading_leaves_messages_unchanged_and_in_order() {
     for queue_type in ["quorum", "classic"] {
         let vhost = vhost(queue_type).await;
         let count = 150;
-        park(&vhost, count).await;
+        dead_letter(&vhost, count).await;
         vhost.until_ready("q.dlq", 150).await;
         for _ in 0..2 {
             let queue = open(&vhost, "q.dlq").await.expect("open");
@@ -129,7 +129,7 @@ async fn reading_leaves_messages_unchanged_and_in_order() {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_dropped_queue_returns_its_messages_and_later_messages_are_for_the_next_reader() {
     let vhost = vhost("quorum").await;
-    park(&vhost, 5).await;
+    dead_letter(&vhost, 5).await;
     let queue = open(&vhost, "q.dlq").await.expect("open");
     assert_eq!(queue.take(2).await.expect("taken").len(), 2);
     vhost.publish("", "q.dlq", BasicProperties::default(), b"late").await;
@@ -155,7 +155,7 @@ async fn dead_letters_of_the_consumer_and_of_the_broker_are_retried() {
     // The consumer fails each delivery until the broker reaches the delivery limit.
     let (properties, body) = consumer::envelope("killer", "done");
     vhost.publish("", "q", properties, &body).await;
-    until("the broker gives it up", PATIENCE, async || {
+    until("the broker dead-letters it", PATIENCE, async || {
         if let Some(message) = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("q is there") {
             let requeue = BasicNackOptions { requeue: true, multiple: false };
             channel.basic_nack(message.delivery_tag, requeue).await.expect("returned");
@@ -269,7 +269,7 @@ async fn a_redriven_message_keeps_its_properties_and_reaches_its_queue_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() {
+async fn a_message_whose_queue_is_missing_or_unknown_stays_until_a_queue_is_given() {
     let vhost = vhost("quorum").await;
     vhost.declare_queue("letters").await;
     let other_source = [("sluicegate-reason", long("x")), ("sluicegate-source", long("q::another"))];
@@ -307,9 +307,9 @@ async fn a_message_whose_queue_is_missing_or_unknown_stays_until_one_is_named() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_thousand_messages_go_back_while_their_consumer_works() {
+async fn a_thousand_messages_are_redriven_while_their_consumer_runs() {
     let vhost = vhost("quorum").await;
-    park(&vhost, 1_000).await;
+    dead_letter(&vhost, 1_000).await;
     let body = vec![b'x'; 16 * 1024 * 1024];
     vhost.publish("", "q.dlq", properties(&vhost).with_message_id("big".into()), &body).await;
     let queue = open(&vhost, "q.dlq").await.expect("open");
@@ -384,15 +384,15 @@ async fn a_queue_that_would_lose_messages_by_reading_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn dead_letter_queues_are_found_by_name_and_by_the_queues_that_name_them() {
+async fn dead_letter_queues_are_found_by_name_and_by_dead_letter_arguments() {
     let vhost = consumer::vhost().await;
     vhost.declare_exchange("dlx", "fanout").await;
     vhost.declare_queue_with("late", json!({})).await;
     vhost.declare_queue("letters").await;
     vhost.bind("dlx", "letters", "").await;
     vhost.set_policy("dead", "^late$", json!({ "dead-letter-exchange": "dlx" })).await;
-    park_in(&vhost, "letters", 2).await;
-    park_in(&vhost, "q.dlq", 3).await;
+    dead_letter_in(&vhost, "letters", 2).await;
+    dead_letter_in(&vhost, "q.dlq", 3).await;
     let address = Address::parse(&vhost.url()).expect("an address");
     let found = dead_letter_queues(&address).await.expect("listed");
     let found: Vec<_> = found.into_iter().map(|queue| (queue.name, queue.depth)).collect();
@@ -400,7 +400,7 @@ async fn dead_letter_queues_are_found_by_name_and_by_the_queues_that_name_them()
     vhost.delete().await;
 }
 
-async fn park_in(vhost: &Vhost, queue: &str, count: usize) {
+async fn dead_letter_in(vhost: &Vhost, queue: &str, count: usize) {
     for _ in 0..count {
         vhost.publish("", queue, BasicProperties::default(), b"dead").await;
     }

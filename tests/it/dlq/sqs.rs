@@ -3,8 +3,8 @@
 mod edits;
 mod fifo;
 mod interruptions;
-mod looks;
 mod moves;
+mod reading;
 mod redrives;
 
 use std::collections::{BTreeSet, HashMap};
@@ -29,23 +29,23 @@ fn run(kind: Kind, case: impl AsyncFnOnce(&Service)) {
 }
 
 on_both_services! {
-    looks:
+    reading:
         dead_letter_queues_are_listed_with_their_depth_and_sources
         reading_leaves_messages_unchanged
         messages_are_grouped_by_reason_and_listed_each
-        one_message_is_shown_whole
+        one_message_is_shown_completely
         impossible_requests_are_errors;
     redrives:
         a_redriven_message_keeps_its_attributes
-        a_message_goes_to_its_source_or_to_the_named_queue
+        a_message_goes_to_its_source_or_to_the_given_queue
         only_matching_messages_are_redriven
-        what_cannot_be_sent_stays
-        a_message_that_fails_again_is_left_for_the_next_time
+        messages_that_cannot_be_sent_stay
+        a_message_that_fails_again_is_left_for_the_next_redrive
         taken_messages_stay_hidden_until_released;
     fifo:
-        groups_go_back_in_order
+        groups_are_redriven_in_order
         a_filter_that_blocks_a_group_is_reported
-        a_redrive_that_was_cut_off_stores_a_message_once;
+        an_interrupted_redrive_stores_a_message_once;
     moves:
         a_move_task_moves_every_message
         a_move_is_cancelled_by_ctrl_c
@@ -56,8 +56,8 @@ on_both_services! {
         a_purge_asks_and_deletes_only_what_matches;
     interruptions:
         ctrl_c_completes_messages_in_flight_and_releases_the_rest
-        nothing_is_lost_by_a_kill
-        nothing_is_lost_by_lost_answers;
+        a_kill_loses_no_message
+        lost_answers_lose_no_message;
 }
 
 /// A queue and its dead-letter queue, by URL.
@@ -117,17 +117,22 @@ fn rejected(reason: &str, source_arn: &str) -> HashMap<String, MessageAttributeV
 }
 
 /// Sends a message to the dead-letter queue as the consumer does.
-async fn park(service: &Service, queues: &Queues, body: &str, attributes: HashMap<String, MessageAttributeValue>) {
+async fn dead_letter(
+    service: &Service,
+    queues: &Queues,
+    body: &str,
+    attributes: HashMap<String, MessageAttributeValue>,
+) {
     let request = service.sqs.send_message().queue_url(&queues.dead).message_body(body);
     request.set_message_attributes(Some(attributes)).send().await.expect("stored");
 }
 
 /// Sends orders 0, 1, … to the dead-letter queue.
-async fn park_orders(service: &Service, queues: &Queues, count: usize) {
+async fn dead_letter_orders(service: &Service, queues: &Queues, count: usize) {
     let arn = service.arn(&queues.source).await;
     for number in 0..count {
         let reason = if number.is_multiple_of(2) { "no stock" } else { "bad card" };
-        park(service, queues, &order(number), rejected(reason, &arn)).await;
+        dead_letter(service, queues, &order(number), rejected(reason, &arn)).await;
     }
 }
 
@@ -165,7 +170,7 @@ async fn depth(service: &Service, url: &str) -> u64 {
     [visible, hidden].iter().map(|digits| digits.parse::<u64>().expect("a number")).sum()
 }
 
-/// Returns a name that no queue has.
+/// Returns the name of a queue that does not exist.
 fn nowhere() -> String {
     unique("nowhere", "")
 }

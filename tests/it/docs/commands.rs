@@ -20,7 +20,7 @@ use crate::support::stack::Stack;
 /// Prefixes of commands that cannot run in a test, each with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[(
     "cargo sluicegate doctor --stack",
-    "finds much in the stand-in, which has little of the template; crates/doctor/src/stack/tests.rs deploys a stack for it",
+    "the stand-in account lacks most of the template's resources; crates/doctor/src/stack/tests.rs deploys a stack for it",
 )];
 
 /// The time limit for a message to arrive.
@@ -127,7 +127,7 @@ async fn on_a_copy_of_the_project() {
             continue;
         }
         let project = Project::copy();
-        // A project that took the example of the page for its own has them already.
+        // A project that has added the example of the page has these already.
         for undo in ["handler invoice.submitted --force", "route 'POST /invoices' --force"] {
             project.run(&format!("cargo sluicegate remove {undo}"));
         }

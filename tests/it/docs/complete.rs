@@ -33,7 +33,7 @@ fn every_parameter_of_the_template_is_explained() {
 }
 
 #[test]
-fn every_alarm_says_what_to_do() {
+fn every_alarm_has_instructions() {
     let files = ["template.yaml", "infra/queue.yaml", "infra/monitoring.yaml", "infra/broker.yaml"];
     let resources = files.iter().flat_map(|file| section(file, "Resources"));
     check("docs/operate.md", "alarm", resources.filter(|name| name.ends_with("Alarm")));
@@ -95,7 +95,8 @@ fn the_budgets_of_the_builds_are_those_that_are_checked() {
     }
 }
 
-/// SAM names the folder of a binary after its function, and the budgets have no entry of that name.
+/// SAM names the folder of a binary after its function. The budgets have no entry with that name, so the error lists
+/// the accepted names.
 #[test]
 fn artifacts_names_the_binaries_it_accepts() {
     let artifacts = |argument: &str| {
@@ -111,7 +112,7 @@ fn artifacts_names_the_binaries_it_accepts() {
     assert_eq!(error.trim(), "no-such-folder/IngressFunction/bootstrap was not built");
 }
 
-/// A tag can be moved to other code; a commit cannot.
+/// A tag can be moved to another commit; a commit id cannot.
 #[test]
 fn every_action_is_pinned_to_a_commit() {
     let mut pinned = 0;
@@ -130,7 +131,7 @@ fn every_action_is_pinned_to_a_commit() {
     assert!(pinned > 0, "no action was found: fix how the test reads them");
 }
 
-/// Messages and secrets outlive the stack that made them.
+/// Deleting a stack must not delete messages and secrets.
 #[test]
 fn queues_and_secrets_are_retained() {
     for (file, kinds) in [("template.yaml", 1), ("infra/queue.yaml", 2), ("infra/broker.yaml", 1)] {

@@ -163,13 +163,13 @@ fn with_amounts(text: &str, start: &str, amounts: &[f64]) -> String {
 }
 
 #[test]
-fn every_figure_is_what_the_inputs_give() {
+fn every_figure_is_computed_from_the_inputs() {
     let page = Page::read(PAGE);
     let computed = computed(&page);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(root().join(PAGE), &computed).expect("written");
     }
-    assert_eq!(Page::read(PAGE).text, computed, "UPDATE=1 cargo test -p sluicegate-tests docs::cost writes it anew");
+    assert_eq!(Page::read(PAGE).text, computed, "UPDATE=1 cargo test -p sluicegate-tests docs::cost updates it");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! docs/develop.md: the excerpts are in the files they name, and the example code works.
+//! docs/develop.md: each excerpt is in the file that it names, and the example code works.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -33,7 +33,7 @@ fn excerpts_are_in_their_files() {
 
 /// Every integer that the contract accepts fits into the `u32` of the handler.
 #[tokio::test]
-async fn the_example_handler_takes_what_the_contract_takes() {
+async fn the_example_handler_accepts_every_order_of_the_contract() {
     let contract = crate::support::contract();
     let order = contract.route("POST", "/orders").expect("the route").operation.body.as_ref().expect("a body");
     let BodySchema::Schema(schema) = &order.content[0].1 else { panic!("{order:?}") };

@@ -27,7 +27,7 @@ fn every_link_has_a_target() {
 }
 
 #[test]
-fn the_readme_is_short_and_leads_to_every_page() {
+fn the_readme_is_short_and_links_to_every_page() {
     let readme = Page::read("README.md");
     let lines = readme.text.lines().count();
     assert!(lines <= README_LINES_MAX, "README.md has {lines} lines");

@@ -53,7 +53,7 @@ Resources:
 }
 
 #[test]
-fn resources_are_run_as_the_page_says() {
+fn resources_are_run_as_documented() {
     let nested = |location: &str| {
         let given = "Name: a, Stack: s, Roles: 'a,b', Consumer: c";
         format!(", Properties: {{ {location}: tests/nested/infra/queue.yaml, Parameters: {{ {given} }} }}")
@@ -82,7 +82,7 @@ fn resources_are_run_as_the_page_says() {
 }
 
 #[test]
-fn events_are_run_as_the_page_says() {
+fn events_are_run_as_documented() {
     for (kinds, here) in table("event of a function") {
         for kind in kinds.iter().filter(|kind| !kind.starts_with("--")) {
             let properties = match kind.as_str() {
@@ -101,7 +101,7 @@ fn events_are_run_as_the_page_says() {
 }
 
 #[tokio::test]
-async fn actions_are_answered_as_the_page_says() {
+async fn actions_are_answered_as_documented() {
     let endpoint = service::emulator().await;
     for (service, target) in [("SQS", "AmazonSQS"), ("Secrets Manager", "secretsmanager")] {
         let actions = actions(service);

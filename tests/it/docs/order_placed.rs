@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sluicegate_batch::testing;
 use sluicegate_batch::{Delivery, Outcome};
 
-/// What the warehouse wants to know of an order. Members that are not named here are left alone.
+/// The members of an order that the warehouse needs. Other members are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Order {
     order_id: String,
@@ -21,7 +21,7 @@ struct Item {
     quantity: u32,
 }
 
-/// Why the warehouse did not take an order.
+/// The reason why the warehouse did not accept an order.
 enum Refusal {
     Closed { opens_in: Duration },
     Unreachable,

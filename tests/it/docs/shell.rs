@@ -56,8 +56,8 @@ impl Shell {
         self.replacements.push((written.to_owned(), here.to_owned()));
     }
 
-    /// Returns the command with every replacement applied, from left to right and the longest first. What replaced a
-    /// text is not replaced again: the test's port may be 30017, which begins with the written 3001.
+    /// Returns the command with every replacement applied, from left to right and the longest first. A replacement is
+    /// not replaced again: the test's port may be 30017, which begins with the documented 3001.
     pub(super) fn here(&self, command: &str) -> String {
         let (mut done, mut rest) = (String::new(), command);
         while let Some(next) = rest.chars().next() {

@@ -66,7 +66,7 @@ fn sync_writes_what_check_finds_missing() {
 }
 
 #[test]
-fn send_without_a_stack_and_local_on_a_taken_port_say_what_to_do() {
+fn errors_of_send_without_a_stack_and_local_on_a_taken_port_have_the_fix() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();
     check(&["local", "--port", &port, "--admin-port", "0", "--aws-port", "0"], false, &[&port, "--port"]);

@@ -105,7 +105,7 @@ async fn every_request_and_every_message_is_counted_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn requests_and_messages_on_rabbitmq_are_counted_alike() {
+async fn requests_and_messages_on_rabbitmq_are_counted_the_same() {
     let forward = ForwardServer::start(|event| match event.says("unwanted") {
         true => StatusCode::UNPROCESSABLE_ENTITY,
         false => StatusCode::OK,

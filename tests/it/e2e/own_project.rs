@@ -1,4 +1,5 @@
-//! A project outside this workspace: it runs `cargo local` from a two-line package, and an edit of a handler runs soon.
+//! A project outside this workspace: it runs `cargo local` from a two-line package, and an edited handler runs within
+//! seconds.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use tokio::process::Command;
 use crate::support::stack::Stack;
 use crate::support::{cargo, root};
 
-/// The processor time of a rebuild and restart: what two cores give in five seconds. The time on the clock depends on
-/// what else the machine does.
+/// Limit for the processor time of a rebuild and restart: five seconds on two cores. The elapsed time depends on the
+/// load of the machine.
 const EDIT_TIME_MAX: Duration = Duration::from_secs(10);
-/// The time limit on the clock, for a machine that runs other tests too.
+/// Limit for the elapsed time, on a machine that runs other tests too.
 const EDIT_WAIT_MAX: Duration = Duration::from_secs(180);
 
 const TEMPLATE: &str = "

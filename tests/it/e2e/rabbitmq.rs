@@ -80,7 +80,7 @@ async fn counts(stack: &Stack, queue: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_poison_message_is_dead_lettered_after_five_receives_and_its_batch_mates_are_done_once() {
+async fn a_poison_message_is_dead_lettered_after_five_receives_and_the_others_are_done_once() {
     let vhost = Vhost::create().await;
     let forward = ForwardServer::start(|event| match event.says("poison") {
         true => StatusCode::INTERNAL_SERVER_ERROR,
@@ -96,7 +96,7 @@ async fn a_poison_message_is_dead_lettered_after_five_receives_and_its_batch_mat
     );
     for mate in &mates {
         let timeline = stack.until_state(mate, "done", WAY_TIME_MAX).await;
-        assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "a mate is delivered once");
+        assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "another message is delivered once");
         assert_eq!(timeline["steps"][0]["queue"], "orders");
     }
     let timeline = stack.until_state(&poison, "dead-lettered", GIVE_UP_TIME_MAX).await;
@@ -154,11 +154,11 @@ async fn connections_closed_while_the_functions_were_frozen_cost_no_request() {
         let timeline = stack.until_state(&id, "done", WAY_TIME_MAX).await;
         let delivered = steps(&timeline).into_iter().filter(|step| *step == "delivered").count();
         assert_eq!(delivered, 2, "{timeline:#}");
-        // No invocation is in progress: the frozen functions do not notice the end of their connections.
+        // No invocation is in progress, so the frozen functions do not notice that their connections are closed.
         stack
             .until("every connection is listed", WAY_TIME_MAX, async || {
-                // The ingress, the consumer, two mappings and the tracer. Listed before any is closed: the stopped ones
-                // do not come back, so a part of them closed would never be five again.
+                // The ingress, the consumer, two mappings and the tracer. All five must be listed before any is closed,
+                // because the frozen functions do not reconnect.
                 (vhost.connections("").await.len() >= 5).then_some(())
             })
             .await;
@@ -170,7 +170,7 @@ async fn connections_closed_while_the_functions_were_frozen_cost_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_private_broker_comes_and_goes_with_the_stack() {
+async fn a_private_broker_starts_and_ends_with_the_stack() {
     let forward = ForwardServer::start(|_| StatusCode::OK).await;
     let stack = Stack::start(&["--rabbitmq"], &[("FORWARD_URL", &forward.url)]).await;
     let printed = stack.printed();

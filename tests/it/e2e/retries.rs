@@ -1,4 +1,5 @@
-//! A failing receiver: growing retry delays, then the dead-letter queue, without an effect on the batch-mates.
+//! A failing receiver: growing retry delays, then the dead-letter queue, without an effect on other messages of the
+//! batch.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const ENVIRONMENTS_MAX: usize = 5;
 const OVERHEAD_S: f64 = 4.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_mates_are_done() {
+async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_the_others_are_done() {
     let forward = ForwardServer::start(|event| match event.says("poison") {
         true => StatusCode::INTERNAL_SERVER_ERROR,
         false => StatusCode::OK,
@@ -34,7 +35,7 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_its_ma
     );
     for mate in &mates {
         let timeline = stack.until_state(mate, "done", WAY_TIME_MAX).await;
-        assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "a mate is delivered once");
+        assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "another message is delivered once");
     }
     let timeline = stack.until_state(&poison, "dead-lettered", GIVE_UP_TIME_MAX).await;
     let all = timeline["steps"].as_array().expect("steps");

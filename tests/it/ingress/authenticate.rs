@@ -41,7 +41,7 @@ fn event(path: &str, headers: &[(String, String)], body: &str) -> Value {
 }
 
 async fn authenticated(contract: &'static Contract, event: &Value) -> Authenticated<'static> {
-    let secrets = Secrets::new(Store::holding(&secret_text()), contract);
+    let secrets = Secrets::new(Store::with(&secret_text()), contract);
     let arrival = Arrival::from_event(&serde_json::value::to_raw_value(event).unwrap()).unwrap();
     let routed = Routed::new(contract, arrival).unwrap();
     Authenticated::new(routed, contract, &secrets, NOW_UNIX_S).await.unwrap()
@@ -66,7 +66,7 @@ async fn a_principal_has_a_kind() {
 
 /// Sends POST /orders with these headers and checks status, code, detail and challenge.
 async fn check(security: &str, headers: &[(String, String)], status: u16, code: &str, detail: &str, challenge: &str) {
-    let ingress = ingress(contract(security), &Broker::default(), &Store::holding(&secret_text()));
+    let ingress = ingress(contract(security), &Broker::default(), &Store::with(&secret_text()));
     let answer = answer(&ingress, &event("/orders", headers, ORDER)).await;
     let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     let found = (answer["statusCode"].as_u64().unwrap(), problem["code"].as_str().unwrap(), problem["detail"].as_str());
@@ -94,7 +94,7 @@ fn key(value: &str) -> (String, String) {
 
 #[tokio::test]
 async fn a_refusal_has_the_challenges_of_all_alternatives_in_the_order_of_the_contract() {
-    let no_fit = "The credentials do not fit this request.";
+    let not_valid = "The credentials are not valid for this request.";
     let stale = signed("webhook-", "m-1", 0, ORDER);
     let with_key = |value, mut headers: Vec<_>| {
         headers.push(key(value));
@@ -109,7 +109,7 @@ async fn a_refusal_has_the_challenges_of_all_alternatives_in_the_order_of_the_co
         };
         check(security, &[], 401, "credentials_missing", missing, &both).await;
         for headers in [vec![key("guess")], stale.clone(), with_key("guess", stale.clone())] {
-            check(security, &headers, 401, "credentials_invalid", no_fit, &both).await;
+            check(security, &headers, 401, "credentials_invalid", not_valid, &both).await;
         }
         let lacks = "The credentials lack the scope orders.write.";
         for headers in [vec![key("reader")], with_key("reader", stale.clone())] {
@@ -122,8 +122,8 @@ async fn a_refusal_has_the_challenges_of_all_alternatives_in_the_order_of_the_co
         (vec![], "credentials_missing", "Send the header x-api-key and webhook-signature."),
         (vec![key("guess")], "credentials_missing", missing),
         (vec![key("writer")], "credentials_missing", missing),
-        (with_key("reader", stale.clone()), "credentials_invalid", no_fit),
-        (with_key("writer", stale), "credentials_invalid", no_fit),
+        (with_key("reader", stale.clone()), "credentials_invalid", not_valid),
+        (with_key("writer", stale), "credentials_invalid", not_valid),
     ] {
         check(KEY_AND_WEBHOOK, &headers, 401, code, detail, &both).await;
     }
@@ -150,9 +150,9 @@ async fn the_header_that_is_missing_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_counts_at_once_whatever_is_wrong_with_another_alternative() {
+async fn a_new_key_is_accepted_at_once_even_if_another_alternative_fails() {
     for security in [KEY_OR_WEBHOOK, WEBHOOK_OR_KEY] {
-        let store = Store::holding(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);
+        let store = Store::with(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);
         let ingress = ingress(contract(security), &Broker::default(), &store);
         let mut headers = signed("webhook-", "m-1", 0, ORDER);
         headers.extend(ORDER_HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -161,7 +161,7 @@ async fn a_new_key_counts_at_once_whatever_is_wrong_with_another_alternative() {
         store.set(Ok(&secret_text()));
         tokio::time::advance(Duration::from_secs(31)).await;
         assert_eq!(answer(&ingress, &event).await["statusCode"], 202, "{security}");
-        assert_eq!(store.asked(), 2, "{security}");
+        assert_eq!(store.calls(), 2, "{security}");
     }
 }
 
@@ -218,7 +218,7 @@ async fn a_key_sent_twice_is_refused_and_one_with_a_comma_is_one_key() {
         }
         event["body"] = ORDER.into();
         event["isBase64Encoded"] = false.into();
-        let ingress = super::ingress(&Broker::default(), &Store::holding(&secret));
+        let ingress = super::ingress(&Broker::default(), &Store::with(&secret));
         let answer = answer(&ingress, &event).await;
         assert_eq!(answer["statusCode"], status, "{keys:?}: {answer}");
         let said = answer["body"].as_str().unwrap();
@@ -227,11 +227,11 @@ async fn a_key_sent_twice_is_refused_and_one_with_a_comma_is_one_key() {
 }
 
 #[tokio::test]
-async fn a_webhook_under_the_names_of_svix_is_the_same_webhook() {
+async fn a_webhook_under_the_header_names_of_svix_is_the_same_webhook() {
     let mut ids = Vec::new();
     for names in ["webhook-", "svix-"] {
         let broker = Broker::default();
-        let ingress = super::ingress(&broker, &Store::holding(&secret_text()));
+        let ingress = super::ingress(&broker, &Store::with(&secret_text()));
         let mut headers = signed(names, "msg_1", now_unix_s(), "{}");
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
         let answer = answer(&ingress, &event("/webhooks/standard", &headers, "{}")).await;
@@ -244,7 +244,7 @@ async fn a_webhook_under_the_names_of_svix_is_the_same_webhook() {
 }
 
 #[tokio::test]
-async fn names_stand_for_each_other_only_where_the_signature_passed() {
+async fn header_names_are_interchangeable_only_after_the_signature_passed() {
     let headers = [signed("svix-", "m-1", NOW_UNIX_S, "{}"), vec![key("writer")]].concat();
     let event = event("/orders", &headers, "{}");
     for (security, id) in [(WEBHOOK, Some("m-1")), (KEY_AND_WEBHOOK, Some("m-1")), (KEY_OR_WEBHOOK, None)] {
@@ -256,7 +256,7 @@ async fn names_stand_for_each_other_only_where_the_signature_passed() {
 
 #[tokio::test]
 async fn secrets_also_expire_by_the_wall_clock() {
-    let store = Store::holding(&secret_text());
+    let store = Store::with(&secret_text());
     let contract = contract("        - apiKey: []");
     let secrets = Secrets::new(store.clone(), contract);
     let passes = async |now_unix_s: i64| {
@@ -270,5 +270,5 @@ async fn secrets_also_expire_by_the_wall_clock() {
     assert!(passes(NOW_UNIX_S + 299).await, "cached");
     assert!(passes(NOW_UNIX_S - 36_000).await, "a clock that is set back does not cause a fetch");
     assert!(!passes(NOW_UNIX_S + 300).await, "the process was frozen in between");
-    assert_eq!(store.asked(), 2);
+    assert_eq!(store.calls(), 2);
 }

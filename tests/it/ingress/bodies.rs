@@ -36,7 +36,7 @@ fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Store> {
     });
     let contract = Contract::parse("openapi.yaml", &document.to_string()).unwrap();
     let producers = BTreeMap::from([("q".to_owned(), broker.clone())]);
-    Ingress::new(Box::leak(Box::new(contract)), producers, Store::holding(&secret_text()))
+    Ingress::new(Box::leak(Box::new(contract)), producers, Store::with(&secret_text()))
 }
 
 /// Returns an operation with a JSON body of this schema.
@@ -165,7 +165,7 @@ async fn the_faults_of_a_document_have_their_pointers() {
         )
         .await;
     }
-    check(json!({ "oneOf": [{ "type": "integer" }, { "minimum": 0 }] }), json!(1), &[("", "fits 2 alternatives")])
+    check(json!({ "oneOf": [{ "type": "integer" }, { "minimum": 0 }] }), json!(1), &[("", "matches 2 alternatives")])
         .await;
     // At most 32 faults.
     let wrong = vec![json!("x"); 100];
@@ -176,7 +176,7 @@ async fn the_faults_of_a_document_have_their_pointers() {
 
 /// The size of an answer is bounded, and long values of the request are not in it.
 #[tokio::test]
-async fn an_answer_is_short_whatever_was_sent() {
+async fn an_answer_is_short_for_any_request() {
     let long = "n".repeat(100_000);
     let strict = json!({ "type": "object", "additionalProperties": false, "propertyNames": { "maxLength": 3 } });
     let nested = json!({ "type": "object", "additionalProperties": { "additionalProperties": false } });
@@ -238,7 +238,7 @@ async fn an_answer_is_short_whatever_was_sent() {
 }
 
 #[tokio::test]
-async fn a_body_is_for_a_route_that_declares_one() {
+async fn a_body_is_accepted_only_by_a_route_that_declares_one() {
     let broker = Broker::default();
     let ingress = taking(&json!({}), &broker);
     for (content_type, sent, expected) in [
@@ -339,9 +339,9 @@ async fn a_value_unfit_for_an_event_is_reported_at_its_source() {
 }
 
 #[tokio::test]
-async fn the_shipped_contract_refuses_what_could_not_be_handled() {
+async fn the_shipped_contract_refuses_orders_that_the_handler_could_not_parse() {
     let check = async |from: &str, to: &str, expected: (u64, &str), pointer: Option<&str>| {
-        let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+        let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
         let sent = ORDER.replacen(from, to, 1);
         assert_ne!(sent, ORDER);
         let (status, code, faults) = refusal(&ingress, &http_api("POST", "/orders", &ORDER_HEADERS, &sent)).await;
@@ -366,7 +366,7 @@ async fn the_shipped_contract_refuses_what_could_not_be_handled() {
 #[tokio::test]
 async fn a_delivery_id_with_a_tab_is_refused_by_its_name() {
     let broker = Broker::default();
-    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let ingress = ingress(&broker, &Store::with(&secret_text()));
     let right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let headers = [("x-hub-signature-256", right), ("x-github-event", "push"), ("x-github-delivery", "a\tb")];
     let answer = answer(&ingress, &event("/webhooks/github", &headers, "Hello, World!")).await;
@@ -375,7 +375,7 @@ async fn a_delivery_id_with_a_tab_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_body_is_taken_as_the_bytes_it_is() {
+async fn a_body_is_stored_byte_for_byte() {
     let operation = json!({ "requestBody": { "required": true, "content": {
         "application/json": { "schema": { "type": "object" } }, "text/plain": {} } } });
     let ingress_and_broker = || {
@@ -411,7 +411,7 @@ async fn a_body_is_taken_as_the_bytes_it_is() {
         }
     }
     // Authentication uses the raw bytes, before the content coding is checked.
-    let shipped = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let shipped = ingress(&Broker::default(), &Store::with(&secret_text()));
     let right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     for (signature, status) in [(right, 415), ("sha256=00", 401)] {
         let headers = [
@@ -425,9 +425,9 @@ async fn a_body_is_taken_as_the_bytes_it_is() {
     }
 }
 
-/// With about:blank, the title is the phrase of the status (RFC 9457, section 4.2.1).
+/// With about:blank, the title is the reason phrase of the status (RFC 9457, section 4.2.1).
 #[tokio::test]
-async fn a_title_is_the_phrase_of_the_status() {
+async fn a_title_is_the_reason_phrase_of_the_status() {
     let ingress = taking(&body(json!({ "type": "array" })), &Broker::default());
     for (path, sent, title) in
         [("/nowhere", "[]", "Not Found"), ("/take/a", "{", "Bad Request"), ("/take/a", "{}", "Unprocessable Entity")]
@@ -441,7 +441,7 @@ async fn a_title_is_the_phrase_of_the_status() {
 /// The example answers of the contract are real answers.
 #[tokio::test]
 async fn the_examples_of_the_contract_are_real_answers() {
-    let shipped = || ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let shipped = || ingress(&Broker::default(), &Store::with(&secret_text()));
     let document: Value = serde_json::from_str(crate::support::contract().public_document()).unwrap();
     let order = |headers: &[(&str, &str)], body: &str| {
         let headers = [&ORDER_HEADERS[..], headers].concat();
@@ -466,8 +466,8 @@ async fn the_examples_of_the_contract_are_real_answers() {
         let sick = Broker { sick: Some(SendError::NotSent { reason: String::new() }), ..Broker::default() };
         let (ingress, times) = match *name {
             "TooManyRequests" => (shipped(), 9_000),
-            "Unavailable" => (ingress(&sick, &Store::holding(&secret_text())), 1),
-            _ => (ingress(&broker, &Store::holding(&secret_text())), 1),
+            "Unavailable" => (ingress(&sick, &Store::with(&secret_text())), 1),
+            _ => (ingress(&broker, &Store::with(&secret_text())), 1),
         };
         let mut last = Value::Null;
         for _ in 0..times {
@@ -492,7 +492,7 @@ async fn the_examples_of_the_contract_are_real_answers() {
 }
 
 #[tokio::test]
-async fn a_message_the_queue_cannot_carry_is_refused_with_its_size() {
+async fn a_message_larger_than_the_queues_limit_is_refused_with_its_size() {
     let operation = json!({ "requestBody": { "content": { "text/plain": {} } } });
     let sick = Some(SendError::Refused { reason: String::new(), message_at_fault: true });
     let ingress = taking(&operation, &Broker { sick, ..Broker::default() });

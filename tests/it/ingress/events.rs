@@ -50,7 +50,7 @@ fn github_headers() -> [(&'static str, String); 4] {
 }
 
 #[tokio::test]
-async fn every_service_brings_the_exact_bytes_and_gets_its_own_form_of_answer() {
+async fn every_service_delivers_the_exact_bytes_and_gets_its_form_of_answer() {
     let events = [
         ("http-api-v2", include_str!("../../events/http-api-v2.json"), "headers"),
         ("http-api-sam-local", include_str!("../../events/http-api-sam-local.json"), "headers"),
@@ -64,7 +64,7 @@ async fn every_service_brings_the_exact_bytes_and_gets_its_own_form_of_answer() 
     for (name, file, answer_headers) in events {
         for base64 in [false, true] {
             let broker = Broker::default();
-            let ingress = ingress(&broker, &Store::holding(&secret_text()));
+            let ingress = ingress(&broker, &Store::with(&secret_text()));
             let body = if base64 { BASE64_STANDARD.encode(BODY) } else { BODY.to_owned() };
             let event = with_request(event(file), "/webhooks/github", &headers, body.into(), base64);
             let answer = answer(&ingress, &event).await;
@@ -84,7 +84,7 @@ async fn every_service_brings_the_exact_bytes_and_gets_its_own_form_of_answer() 
 #[tokio::test]
 async fn a_second_signature_header_of_a_rest_event_is_not_lost() {
     let broker = Broker::default();
-    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let ingress = ingress(&broker, &Store::with(&secret_text()));
     let headers = github_headers();
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut event = with_request(
@@ -103,7 +103,7 @@ async fn a_second_signature_header_of_a_rest_event_is_not_lost() {
 #[tokio::test]
 async fn a_named_stage_is_not_part_of_the_route() {
     let broker = Broker::default();
-    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let ingress = ingress(&broker, &Store::with(&secret_text()));
     for (path, status) in
         [("/prod/webhooks/github", 202), ("/webhooks/github", 202), ("/production/webhooks/github", 404)]
     {
@@ -130,7 +130,7 @@ paths:
       x-sluicegate: { queue: q, type: t, subject: '{path.item_id}' }
 ";
     let contract = Box::leak(Box::new(Contract::parse("items.yaml", ITEMS).unwrap()));
-    Ingress::new(contract, [("q".to_owned(), broker.clone())].into(), Store::holding(&secret_text()))
+    Ingress::new(contract, [("q".to_owned(), broker.clone())].into(), Store::with(&secret_text()))
 }
 
 const SOURCE: &str = "/items/%7Bitem_id%7D/caf%C3%A9";
@@ -186,7 +186,7 @@ async fn a_path_is_decoded_once_whether_or_not_the_service_did() {
 }
 
 #[tokio::test]
-async fn the_source_is_the_route_whatever_the_host_and_the_parameters() {
+async fn the_source_is_the_route_for_any_host_and_parameters() {
     for (path, stage) in [("/items/x/café", "$default"), ("/prod/items/x/café", "prod"), ("/items/y z/café", "prod")]
     {
         let broker = Broker::default();
@@ -200,7 +200,7 @@ async fn the_source_is_the_route_whatever_the_host_and_the_parameters() {
 
 #[tokio::test]
 async fn malformed_events_are_answered_without_a_panic() {
-    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
     let file = event(include_str!("../../events/http-api-v2.json"));
     let bad_base64 = with_request(file.clone(), "/webhooks/github", &[], "%%%".into(), true);
     assert_eq!(answer(&ingress, &bad_base64).await["statusCode"], 400);
@@ -209,15 +209,15 @@ async fn malformed_events_are_answered_without_a_panic() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_service_is_an_error_that_says_what_is_expected() {
-    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+async fn an_event_of_another_service_is_an_error_with_the_expected_services() {
+    let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
     let error = ingress.handle(lambda(&json!({ "Records": [] }))).await.unwrap_err();
     assert!(error.to_string().contains("API Gateway"), "{error}");
 }
 
 #[tokio::test]
-async fn json_that_is_not_utf_8_is_refused_after_its_signature_held() {
-    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+async fn json_that_is_not_utf_8_is_refused_after_its_signature_is_verified() {
+    let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
     let body = b"{\"zen\": \"\xff\"}";
     let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
     let signature = scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, body).unwrap().remove(0).1;
@@ -242,7 +242,7 @@ async fn no_changed_event_causes_a_panic() {
             found.push(pointer);
         }
     }
-    let ingress = ingress(&Broker::default(), &Store::holding(&secret_text()));
+    let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
     for file in [
         include_str!("../../events/http-api-v2.json"),
         include_str!("../../events/rest-api-v1.json"),

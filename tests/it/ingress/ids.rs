@@ -58,7 +58,7 @@ fn ingress(broker: &Broker) -> Ingress<Broker, Store> {
     let producers = contract.queues().into_iter().map(|queue| (queue.to_owned(), broker.clone())).collect();
     let mut secrets: Value = serde_json::from_str(&secret_text()).unwrap();
     secrets["acme"] = secrets["github"].clone();
-    Ingress::new(contract, producers, Store::holding(&secrets.to_string()))
+    Ingress::new(contract, producers, Store::with(&secrets.to_string()))
 }
 
 #[derive(Clone)]
@@ -98,7 +98,7 @@ async fn id(ingress: &Ingress<Broker, Store>, request: &Request) -> String {
 }
 
 #[tokio::test]
-async fn a_key_names_one_request_of_one_caller() {
+async fn a_key_identifies_one_request_of_one_caller() {
     let ingress = ingress(&Broker::default());
     let headers = [
         ("x-api-key", "reader"),
@@ -156,7 +156,7 @@ async fn a_fifo_queue_keeps_both_payloads_of_one_key() {
     let producer = SqsProducer::new(&sdk_config(lookup).unwrap(), &queue);
     let contract = crate::support::contract();
     let producers = contract.queues().into_iter().map(|name| (name.to_owned(), producer.clone())).collect();
-    let ingress = Ingress::new(contract, producers, Store::holding(&secret_text()));
+    let ingress = Ingress::new(contract, producers, Store::with(&secret_text()));
     for order_id in ["o-1", "o-2", "o-1"] {
         let order = json!({ "order_id": order_id, "customer_id": "c", "items": [{ "sku": "tea", "quantity": 1 }] });
         let event = http_api("POST", "/orders", &ORDER_HEADERS, &order.to_string());

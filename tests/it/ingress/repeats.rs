@@ -71,7 +71,7 @@ async fn check<'a>(
 #[tokio::test]
 async fn an_idempotency_key_is_one_value_quoted_or_bare() {
     let broker = Broker::default();
-    let ingress = ingress(&broker, &Store::holding(&secret_text()));
+    let ingress = ingress(&broker, &Store::with(&secret_text()));
     let (longest, longer) = ("k".repeat(255), "k".repeat(256));
     let (quoted, quoted_longer) = (format!("\"{longest}\""), format!("\"{longer}\""));
     let escaped = format!("\"{}\"", "\\\\".repeat(255));
@@ -143,7 +143,7 @@ async fn repeated_values_of_single_parameters_are_refused() {
     let contract = Box::leak(Box::new(Contract::parse("reading.yaml", READING).unwrap()));
     let broker = Broker::default();
     let producers = [("q".to_owned(), broker.clone())].into();
-    let ingress = Ingress::new(contract, producers, Store::holding(&secret_text()));
+    let ingress = Ingress::new(contract, producers, Store::with(&secret_text()));
     let (one, two): (&[&str], &[&str]) = (&["push"], &["push", "ping"]);
     let (once, twice) = ("page=1", "page=1&other=2&page=3");
     // HTTP APIs and Function URLs join two headers to one value.

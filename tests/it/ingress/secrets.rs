@@ -20,29 +20,29 @@ fn order(key: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn the_store_is_called_once_then_on_expiry_and_rarely_for_unknown_keys() {
-    let store = Store::holding(&secret_text());
+    let store = Store::with(&secret_text());
     let ingress = ingress(&Broker::default(), &store);
     for _ in 0..3 {
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
     }
-    assert_eq!(store.asked(), 1, "cached");
+    assert_eq!(store.calls(), 1, "cached");
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("guess")).await["statusCode"], 401);
     }
-    assert_eq!(store.asked(), 1, "a flood right after a fetch does not cause another");
+    assert_eq!(store.calls(), 1, "a flood right after a fetch does not cause another");
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("guess")).await["statusCode"], 401);
     }
-    assert_eq!(store.asked(), 2, "a later flood causes one fetch");
+    assert_eq!(store.calls(), 2, "a later flood causes one fetch");
     tokio::time::advance(sluicegate_ingress::REFRESH_AFTER).await;
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
-    assert_eq!(store.asked(), 3, "old values are fetched again before they are used");
+    assert_eq!(store.calls(), 3, "old values are fetched again before they are used");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_key_works_at_once_and_an_outage_keeps_the_old_ones() {
-    let store = Store::holding(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);
+    let store = Store::with(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);
     let ingress = ingress(&Broker::default(), &store);
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 401);
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
@@ -56,7 +56,7 @@ async fn a_new_key_works_at_once_and_an_outage_keeps_the_old_ones() {
 
 #[tokio::test]
 async fn without_secrets_no_request_passes_and_the_answer_is_a_503() {
-    let store = Store::holding("");
+    let store = Store::with("");
     let ingress = ingress(&Broker::default(), &store);
     for text in [Err("arn:aws:secretsmanager:eu-west-1:1:secret:x is denied"), Ok("not json"), Ok("[]")] {
         store.set(text);
@@ -68,11 +68,11 @@ async fn without_secrets_no_request_passes_and_the_answer_is_a_503() {
 }
 
 #[tokio::test]
-async fn one_bad_entry_does_not_shut_the_others_out() {
+async fn one_invalid_entry_does_not_affect_the_others() {
     let mut secrets: Value = serde_json::from_str(&secret_text()).unwrap();
     secrets["api-keys"][0]["sha256"] = "zz".into();
     secrets["github"][0] = 7.into();
-    let ingress = ingress(&Broker::default(), &Store::holding(&secrets.to_string()));
+    let ingress = ingress(&Broker::default(), &Store::with(&secrets.to_string()));
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
 }
 
@@ -119,24 +119,24 @@ fn edited(list: &str, value: Value) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_removed_key_is_refused_by_the_first_request_after_any_idle_time() {
     for idle in [REFRESH_AFTER, Duration::from_secs(330), Duration::from_secs(36_000)] {
-        let (store, broker) = (Store::holding(&secret_text()), Broker::default());
+        let (store, broker) = (Store::with(&secret_text()), Broker::default());
         let ingress = ingress(&broker, &store);
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
         store.set(Ok(&edited("api-keys", json!([]))));
         advance(idle).await;
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 401, "after {idle:?}");
-        assert_eq!((store.asked(), broker.len()), (2, 1), "after {idle:?}");
+        assert_eq!((store.calls(), broker.len()), (2, 1), "after {idle:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removed_key_is_refused_though_no_request_reaches_the_broker() {
+async fn a_removed_key_is_refused_even_if_no_request_reaches_the_broker() {
     for (event, status) in [
         (http_api("POST", "/orders", &ORDER_HEADERS, "{}"), 422),
         (http_api("POST", "/orders", &ORDER_HEADERS, "{"), 400),
         (order("reader"), 403),
     ] {
-        let store = Store::holding(&secret_text());
+        let store = Store::with(&secret_text());
         let ingress = ingress(&Broker::default(), &store);
         assert_eq!(answer(&ingress, &event).await["statusCode"], status);
         store.set(Ok(&edited("api-keys", json!([]))));
@@ -151,7 +151,7 @@ async fn a_removed_key_is_refused_though_no_request_reaches_the_broker() {
 
 #[tokio::test(start_paused = true)]
 async fn all_requests_that_wait_share_one_fetch() {
-    let store = Store::holding(&secret_text());
+    let store = Store::with(&secret_text());
     let ingress = slow(&store, Duration::from_secs(1), &Clocked::default());
     for (round, text) in [Ok(secret_text()), Ok(secret_text()), Err("down")].iter().enumerate() {
         store.set(text.as_deref().map_err(|error| *error));
@@ -159,14 +159,14 @@ async fn all_requests_that_wait_share_one_fetch() {
         let event = order("writer");
         let answers = futures_util::future::join_all((0..50).map(|_| answer(&ingress, &event))).await;
         assert!(answers.iter().all(|answer| answer["statusCode"] == 202), "round {round}");
-        assert_eq!((store.asked(), started.elapsed().as_secs()), (round + 1, 1), "round {round}");
+        assert_eq!((store.calls(), started.elapsed().as_secs()), (round + 1, 1), "round {round}");
         advance(REFRESH_AFTER).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_does_not_delay_an_accepted_request() {
-    let (store, broker) = (Store::holding(&secret_text()), Clocked::default());
+    let (store, broker) = (Store::with(&secret_text()), Clocked::default());
     let ingress = slow(&store, Duration::from_secs(2), &broker);
     for _ in 0..2 {
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
@@ -174,12 +174,12 @@ async fn a_slow_store_does_not_delay_an_accepted_request() {
         assert_eq!(sent_at.elapsed(), Duration::ZERO, "time from the confirm to the answer");
         advance(REFRESH_AFTER).await;
     }
-    assert_eq!(store.asked(), 2);
+    assert_eq!(store.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_hangs_old_secrets_serve_for_a_time_and_few_requests_wait() {
-    let store = Store::holding(&secret_text());
+async fn while_the_store_hangs_old_secrets_are_used_for_a_time_and_few_requests_wait() {
+    let store = Store::with(&secret_text());
     let ingress = ingress(&Broker::default(), &store);
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
     store.set(Err("down"));
@@ -195,21 +195,21 @@ async fn while_the_store_hangs_old_secrets_serve_for_a_time_and_few_requests_wai
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "the store is back");
 
     // A store that never answers delays one request, not each.
-    let store = Store::holding(&secret_text());
+    let store = Store::with(&secret_text());
     let ingress = slow(&store, Duration::from_secs(3_600), &Clocked::default());
     let started = Instant::now();
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 503);
     }
-    assert_eq!((store.asked(), started.elapsed().as_secs()), (1, FETCH_TIMEOUT.as_secs()));
+    assert_eq!((store.calls(), started.elapsed().as_secs()), (1, FETCH_TIMEOUT.as_secs()));
     advance(Duration::from_secs(6)).await;
     answer(&ingress, &order("writer")).await;
-    assert_eq!(store.asked(), 2, "the store is called again after a pause");
+    assert_eq!(store.calls(), 2, "the store is called again after a pause");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_credentials_the_answer_does_not_wait_for_the_store() {
-    let store = Store::holding(&secret_text());
+    let store = Store::with(&secret_text());
     let ingress = slow(&store, Duration::from_secs(3_600), &Clocked::default());
     let started = Instant::now();
     let path = "/webhooks/standard";
@@ -228,19 +228,19 @@ async fn without_credentials_the_answer_does_not_wait_for_the_store() {
         let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         assert_eq!((&answer["statusCode"], &problem["code"]), (&json!(401), &json!(code)), "{answer}");
     }
-    assert_eq!((store.asked(), started.elapsed()), (0, Duration::ZERO));
+    assert_eq!((store.calls(), started.elapsed()), (0, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_added_scope_counts_at_once_and_a_flood_without_it_rarely_calls_the_store() {
-    let store = Store::holding(&secret_text());
+async fn an_added_scope_is_effective_at_once_and_a_flood_without_it_rarely_calls_the_store() {
+    let store = Store::with(&secret_text());
     let ingress = ingress(&Broker::default(), &store);
     assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 403);
     advance(Duration::from_secs(31)).await;
     for _ in 0..100 {
         assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 403);
     }
-    assert_eq!(store.asked(), 2, "a flood causes one fetch");
+    assert_eq!(store.calls(), 2, "a flood causes one fetch");
     store.set(Ok(&secret_text().replace(r#""scopes":[]"#, r#""scopes":["orders.write"]"#)));
     advance(Duration::from_secs(31)).await;
     assert_eq!(answer(&ingress, &order("reader")).await["statusCode"], 202);
@@ -258,7 +258,7 @@ async fn an_edit_that_loses_a_list_keeps_the_cached_one_for_a_time() {
         "[]".to_owned(),
         "{}".to_owned(),
     ] {
-        let store = Store::holding(&secret_text());
+        let store = Store::with(&secret_text());
         let ingress = ingress(&Broker::default(), &store);
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
         store.set(Ok(&text));
@@ -295,7 +295,7 @@ async fn an_unusable_list_is_a_503_and_does_not_affect_other_lists() {
         entry(writer, "\u{FDD0}"),
         entry(writer, &"x".repeat(2_049)),
     ] {
-        let ingress = ingress(&Broker::default(), &Store::holding(&edited("api-keys", list.clone())));
+        let ingress = ingress(&Broker::default(), &Store::with(&edited("api-keys", list.clone())));
         let orders = answer(&ingress, &order("writer")).await;
         assert_eq!(orders["statusCode"], 503, "{list}: {orders}");
         let code = if list.is_null() { "secrets_missing" } else { "secrets_unavailable" };
@@ -304,19 +304,19 @@ async fn an_unusable_list_is_a_503_and_does_not_affect_other_lists() {
         assert_eq!(github["statusCode"], 401, "{list}: {github}");
     }
     for (list, secrets) in [("github", json!(["a\n"])), ("github", json!([""])), ("github", json!([7]))] {
-        let ingress = ingress(&Broker::default(), &Store::holding(&edited(list, secrets.clone())));
+        let ingress = ingress(&Broker::default(), &Store::with(&edited(list, secrets.clone())));
         let github = answer(&ingress, &http_api("POST", "/webhooks/github", &GITHUB_FORGED, "{}")).await;
         assert_eq!(github["statusCode"], 503, "{secrets}: {github}");
         assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{secrets}");
     }
-    let ingress = ingress(&Broker::default(), &Store::holding(&edited("api-keys", json!([]))));
+    let ingress = ingress(&Broker::default(), &Store::with(&edited("api-keys", json!([]))));
     assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 401, "an empty list admits no caller");
 }
 
 /// The template's secret is `{}` until an operator fills it.
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_was_never_filled_has_its_own_code_until_it_is() {
-    let store = Store::holding("{}");
+async fn an_empty_secret_has_a_separate_code() {
+    let store = Store::with("{}");
     let ingress = ingress(&Broker::default(), &store);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string();
     let standard = [
@@ -341,7 +341,7 @@ async fn a_secret_that_was_never_filled_has_its_own_code_until_it_is() {
     }
     check(&http_api("POST", "/orders", &[], ORDER), 401, "credentials_missing").await;
     check(&http_api("GET", "/nowhere", &[], ""), 404, "route_unknown").await;
-    assert_eq!(store.asked(), 1, "each read logs the missing lists, so a flood of requests does not flood the log");
+    assert_eq!(store.calls(), 1, "each read logs the missing lists, so a flood of requests does not flood the log");
 
     store.set(Ok(
         &json!({ "api-keys": serde_json::from_str::<Value>(&secret_text()).unwrap()["api-keys"] }).to_string()

@@ -305,7 +305,7 @@ async fn the_consumer_writes_one_log_line_for_each_delivery_and_one_metric_line_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_of_rabbitmq_are_logged_and_counted_alike() {
+async fn batches_of_rabbitmq_are_logged_and_counted_the_same() {
     // The address is unused: a batch without failures needs no broker.
     let environment = [("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:9/%2F"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")];
     let consumer = Running::start("my-consumer", "functions/rabbitmq", "consumer-rabbitmq", &environment).await;

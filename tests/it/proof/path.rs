@@ -38,12 +38,12 @@ struct Seen {
 }
 
 /// The receives by event id.
-type Sight = Arc<Mutex<BTreeMap<String, Seen>>>;
+type Receives = Arc<Mutex<BTreeMap<String, Seen>>>;
 
 /// The path and its clients.
 pub(super) struct Path {
     pub(super) stack: Arc<Stack>,
-    sight: Sight,
+    receives: Receives,
     _receiver: ForwardServer,
     busy: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
@@ -73,10 +73,10 @@ impl Path {
     /// Starts `cargo local` on the broker at `url` and the clients. The receiver fails every tenth order once, and
     /// refuses every twentieth, which makes it a dead letter.
     pub(super) async fn start(url: &str, arguments: &[&str]) -> Self {
-        let sight = Sight::default();
+        let receives = Receives::default();
         let receiver = ForwardServer::start({
-            let sight = sight.clone();
-            move |event| receive(&mut sight.lock().expect("no panic"), &event.body)
+            let receives = receives.clone();
+            move |event| receive(&mut receives.lock().expect("no panic"), &event.body)
         })
         .await;
         let arguments = [&["--rabbitmq-url", url], arguments].concat();
@@ -86,7 +86,7 @@ impl Path {
         for client in 0..CLIENTS {
             clients.spawn(place_orders(stack.clone(), client, busy.clone(), accepted.clone()));
         }
-        Self { stack, sight, _receiver: receiver, busy, accepted, clients }
+        Self { stack, receives, _receiver: receiver, busy, accepted, clients }
     }
 
     /// Waits until `count` more orders have been accepted, which shows that the path works again.
@@ -109,7 +109,7 @@ impl Path {
             answered_repeats += placed.repeats;
             slowest = slowest.max(placed.slowest);
         }
-        let (stack, sight) = (&self.stack, &self.sight);
+        let (stack, receives) = (&self.stack, &self.receives);
         let mut dead = BTreeMap::<String, usize>::new();
         let (mut last_printed, mut open) = (0, orders.values().cloned().collect::<BTreeSet<_>>());
         stack
@@ -118,7 +118,7 @@ impl Path {
                     *dead.entry(event(&body.body).0).or_default() += 1;
                 }
                 {
-                    let seen = sight.lock().expect("no panic");
+                    let seen = receives.lock().expect("no panic");
                     open.retain(|id| !dead.contains_key(id) && seen.get(id).is_none_or(|seen| seen.handled == 0));
                 }
                 if open.len() <= LAST && open.len() != last_printed {
@@ -140,7 +140,7 @@ impl Path {
             })
             .await;
 
-        let seen = std::mem::take(&mut *sight.lock().expect("no panic"));
+        let seen = std::mem::take(&mut *receives.lock().expect("no panic"));
         let mut ids = BTreeMap::new();
         for (id, each) in &seen {
             let first = ids.entry(each.order.clone()).or_insert_with(|| id.clone());
@@ -169,9 +169,9 @@ impl Path {
 }
 
 /// Records a receive. Returns the status of the answer.
-fn receive(sight: &mut BTreeMap<String, Seen>, body: &[u8]) -> StatusCode {
+fn receive(receives: &mut BTreeMap<String, Seen>, body: &[u8]) -> StatusCode {
     let (id, order) = event(body);
-    let seen = sight.entry(id).or_default();
+    let seen = receives.entry(id).or_default();
     let kind = order.split('-').next().unwrap_or_default();
     let status = match kind {
         "refused" => StatusCode::UNPROCESSABLE_ENTITY,

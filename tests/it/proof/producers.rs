@@ -24,7 +24,7 @@ const REST_TIME_MAX: Duration = Duration::from_millis(60);
 /// The deadline of a send, as in the ingress.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
 /// The interval at which the count is read.
-const ASK_INTERVAL: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The time limit for messages to arrive again after a fault.
 const BREAK_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -93,12 +93,12 @@ impl Load {
         let wanted = self.shared.confirmed.load(Ordering::Relaxed) + count;
         let all = async {
             while self.shared.confirmed.load(Ordering::Relaxed) < wanted {
-                pause(ASK_INTERVAL).await;
+                pause(POLL_INTERVAL).await;
             }
         };
         if tokio::time::timeout(BREAK_TIME_MAX, all).await.is_err() {
             let last = self.shared.last_failure.lock().expect("no panic");
-            panic!("nothing gets through for {BREAK_TIME_MAX:?}, last because of: {last}");
+            panic!("no message was confirmed for {BREAK_TIME_MAX:?}; the last error: {last}");
         }
     }
 

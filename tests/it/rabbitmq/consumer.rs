@@ -1,7 +1,7 @@
 //! The consumer runtime on a real broker: retries through the delay queues, dead letters, receive counts.
 //!
-//! A simulated event source mapping takes messages off a queue, makes an Amazon MQ event of them, acknowledges them all
-//! if the invocation succeeded, and returns them all if it failed.
+//! A simulated event source mapping takes messages from a queue, converts them to an Amazon MQ event, acknowledges all
+//! of them if the invocation succeeded, and returns all of them if it failed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -63,7 +63,7 @@ pub(crate) async fn vhost() -> Vhost {
     vhost
 }
 
-/// One turn of the mapping: invokes the consumer with the ready messages of `q`. `None` if there are none.
+/// Runs the mapping once: invokes the consumer with the ready messages of `q`. `None` if there are none.
 pub(crate) async fn turn(vhost: &Vhost, channel: &Channel, consumer: &Consumer) -> Option<Result<(), Error>> {
     let (mut messages, mut last) = (Vec::new(), None);
     while let Some(message) = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("q is there") {
@@ -158,7 +158,7 @@ pub(crate) fn envelope(id: &str, event_type: &str) -> (BasicProperties, Vec<u8>)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_poison_message_is_dead_lettered_after_its_receives_and_its_batch_mates_are_done_once() {
+async fn a_poison_message_is_dead_lettered_after_its_receives_and_the_others_are_done_once() {
     let vhost = vhost().await;
     for (id, event_type) in
         [("good-1", "done"), ("poison", "retry"), ("bomb", "panic"), ("bad", "reject"), ("good-2", "done")]
@@ -210,7 +210,7 @@ async fn a_poison_message_is_dead_lettered_after_its_receives_and_its_batch_mate
     }
     raw_ids.sort();
     raw_ids.dedup();
-    assert_eq!((orders, raw_ids.len()), (2, 2), "two equal orders are two messages");
+    assert_eq!((orders, raw_ids.len()), (2, 2), "equal messages get different ids");
     let expected = [
         ("bad", vec![1]),
         ("bomb", vec![1, 2, 3, 4]),
@@ -236,7 +236,7 @@ async fn a_poison_message_is_dead_lettered_after_its_receives_and_its_batch_mate
         .collect();
     let expected = [
         ("bad card", 1),
-        ("receives exhausted after 4: the handler asked for a retry", 4),
+        ("receives exhausted after 4: the handler returned a retry", 4),
         ("receives exhausted after 4: the handler panicked", 4),
         ("undecodable: not UTF-8", 1),
     ];
@@ -259,7 +259,7 @@ async fn a_batch_is_returned_until_its_queues_exist() {
     let consumer = consumer(&vhost.url(), &handled);
     for receive_count in 1..=3 {
         let error = turn(&vhost, &channel, &consumer).await.expect("a message").expect_err("neither queue is there");
-        assert!(error.to_string().starts_with("the batch comes back: 1 of 1 messages"), "{error}");
+        assert!(error.to_string().starts_with("the batch is returned: 1 of 1 messages"), "{error}");
         assert_eq!(handled.lock().unwrap().last().unwrap().receive_count(), receive_count, "x-delivery-count counts");
     }
     vhost.declare_queue("q.dlq").await;
@@ -269,14 +269,14 @@ async fn a_batch_is_returned_until_its_queues_exist() {
     assert_eq!(
         dead[0].header_number("x-delivery-count"),
         Some(0),
-        "the count of the queue it is in, not of the one it was in"
+        "the count of the present queue, not of the previous one"
     );
     vhost.delete().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn republished_messages_reach_only_their_queue_whatever_properties_the_original_has() {
+async fn republished_messages_reach_only_their_queue_for_any_properties_of_the_original() {
     let vhost = vhost().await;
     vhost.declare_queue("other").await;
     let mut headers = FieldTable::default();
@@ -313,7 +313,7 @@ async fn a_full_failed_batch_is_settled_within_the_deadline_margin() {
     let started = Instant::now();
     handle(&consumer, &event(vhost.name(), &vec![message; 1_000])).await.expect("settled");
     let taken = started.elapsed();
-    println!("1,000 messages given back in {} ms", taken.as_millis());
+    println!("1,000 messages returned in {} ms", taken.as_millis());
     assert!(taken < Duration::from_secs(4), "beyond the deadline margin: {taken:?}");
     vhost.until_drained("q", 1_000).await;
     vhost.delete().await;
@@ -330,6 +330,6 @@ async fn without_a_broker_a_batch_that_needs_none_succeeds_and_another_fails_in_
     let started = Instant::now();
     let error =
         handle(&consumer, &event("/", &[message("done"), message("retry")])).await.expect_err("nothing to publish to");
-    assert!(error.to_string().starts_with("the batch comes back: 1 of 2 messages"), "{error}");
+    assert!(error.to_string().starts_with("the batch is returned: 1 of 2 messages"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(20), "within the deadline");
 }

@@ -1,4 +1,4 @@
-//! Publish and subscribe: one route and two consumer functions, each with its own queue on the same exchange, for a
+//! Publish and subscribe: one route and two consumer functions, each with a separate queue on the same exchange, for a
 //! topic and a fanout exchange. Each consumer gets every message, and failures of one do not affect the other.
 //!
 //! The stack is `tests/fanout/template.yaml` with `tests/fanout/infra/topology.yaml`.
@@ -70,7 +70,7 @@ fn is_poison(event: &Forwarded) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn each_of_two_consumers_gets_every_message_whatever_the_other_does() {
+async fn each_of_two_consumers_gets_every_message_independently_of_the_other() {
     let all = Subscribers::start().await;
     let mut fine = Vec::new();
     for n in 0..5 {

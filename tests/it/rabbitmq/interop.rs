@@ -51,7 +51,7 @@ async fn a_plain_pika_consumer_reads_what_ingress_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ and pika, which ./tests/run brings"]
-async fn a_plain_pika_producer_feeds_a_consumer_which_handles_the_bytes() {
+async fn a_consumer_handles_the_bytes_of_a_plain_pika_producer() {
     let all = Subscribers::start().await;
     Program::start("send.py", &[&all.vhost.url(), "stock-orders", "Order ID: 12345"]).end().await;
     let events = all

@@ -22,7 +22,7 @@ const QUEUE: &str = "orders";
 
 type Answer = Pin<Box<dyn Future<Output = Invocation> + Send>>;
 
-/// A function whose answers the test decides, by the event and the number of earlier invocations.
+/// A function with scripted answers, which depend on the event and the number of earlier invocations.
 #[derive(Clone)]
 struct Script {
     answer: Arc<dyn Fn(Value, usize) -> Answer + Send + Sync>,
@@ -226,7 +226,7 @@ async fn a_failed_batch_is_redelivered_whole_until_it_succeeds() {
     let mapping = bench.start(bench.spec(), &function);
     bench.until_event("done", 3).await;
     let batch = |redelivered| ["a", "b", "c"].map(|body| (body.to_owned(), redelivered)).to_vec();
-    // The mapping keeps the batch on a throttle and returns it on a failure or timeout.
+    // A throttled batch is kept by the mapping; a failed or timed-out one is returned to the queue.
     assert_eq!(function.batches(), [batch(false), batch(true), batch(true), batch(true), batch(true)]);
     let names: Vec<_> = bench.steps().iter().map(|(name, _)| *name).collect();
     let expected = ["delivered", "failed", "delivered", "failed", "delivered", "done"];
@@ -367,7 +367,7 @@ async fn a_cut_connection_is_reopened_and_the_batch_is_redelivered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_missing_queue_is_reported_once_and_waited_for() {
+async fn a_missing_queue_is_reported_once_and_consumed_when_it_exists() {
     let bench = Bench::new().await;
     bench.vhost.delete_queue(QUEUE).await;
     let function = Script::new(|_, _| async { success() });
@@ -394,7 +394,7 @@ async fn a_missing_queue_is_reported_once_and_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_killed_broker_is_waited_for_and_nothing_is_lost() {
+async fn after_a_kill_of_the_broker_the_mapping_continues_and_no_message_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut node = RabbitmqNode::start(folder.path(), None).await.expect("a private node");
     let bench = Bench { vhost: Vhost::at(node.amqp_url()).await, events: Arc::default() };

@@ -71,7 +71,7 @@ fn ids(messages: &[crate::support::rabbitmq::Message]) -> Vec<&str> {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn what_is_stored_carries_the_envelope_and_its_properties() {
+async fn a_stored_message_has_the_envelope_and_its_properties() {
     let vhost = Vhost::create().await;
     vhost.declare_exchange("orders", "topic").await;
     vhost.declare_queue("orders").await;
@@ -180,7 +180,7 @@ const CHILD_URL: &str = "SLUICEGATE_TEST_UNROUTABLE_URL";
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn nothing_of_a_returned_message_is_logged() {
+async fn a_returned_message_is_not_logged() {
     if let Ok(url) = std::env::var(CHILD_URL) {
         lambda_http::tracing::init_default_subscriber();
         let broker = broker(&url);
@@ -193,7 +193,7 @@ async fn nothing_of_a_returned_message_is_logged() {
         return;
     }
     let vhost = Vhost::create().await;
-    let test = concat!(module_path!(), "::nothing_of_a_returned_message_is_logged");
+    let test = concat!(module_path!(), "::a_returned_message_is_not_logged");
     let said = child::run(test, &[(CHILD_URL, &vhost.url()), ("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
     assert!(said.contains("conclusion: unroutable"), "{said}");
     // As text, and as the debug output of its bytes.
@@ -343,7 +343,7 @@ async fn a_closed_connection_is_reopened_once_for_all_waiting_sends() {
 
     proxy.cut(Cut::Now).await;
     send(&producer, "after").await.unwrap();
-    // The confirm is cut off: the message is published again under the same id.
+    // The connection is cut before the confirm: the message is published again under the same id.
     let ((), again) = tokio::join!(biased; proxy.cut(Cut::BeforeAnswer), send(&producer, "again"));
     again.unwrap();
     let stored = vhost.drain("orders").await;

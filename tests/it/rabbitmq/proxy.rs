@@ -1,4 +1,5 @@
-//! Tests of the proxy: for each place of a cut, what the broker stores and what the client learns.
+//! Tests of the proxy: for each place of a cut, the messages that the broker stores and the result that the client
+//! gets.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ async fn a_cut_before_the_answer_leaves_the_message_and_no_confirm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_cut_within_a_write_and_one_at_once_leave_nothing() {
+async fn a_cut_within_a_write_and_an_immediate_cut_store_no_message() {
     let setting = Setting::make().await;
     let ((), confirmed) = tokio::join!(biased; setting.proxy.cut(Cut::InWrite), setting.publish());
     assert!(!confirmed);
@@ -96,7 +97,7 @@ async fn a_cut_before_the_acknowledgement_redelivers_the_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_slow_network_takes_its_time_and_a_silent_one_answers_nothing() {
+async fn a_slow_network_delays_answers_and_a_silent_one_has_none() {
     let setting = Setting::make().await;
     let latency = Duration::from_millis(100);
     setting.proxy.delay(latency);

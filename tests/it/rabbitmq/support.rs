@@ -8,7 +8,7 @@ use crate::support::rabbitmq::Vhost;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_virtual_host_keeps_what_is_published_and_goes_with_its_test() {
+async fn a_virtual_host_keeps_published_messages_and_is_deleted_with_its_test() {
     let vhost = Vhost::create().await;
     vhost.declare_exchange("news", "topic").await;
     vhost.declare_queue_with("all", json!({ "x-overflow": "reject-publish" })).await;

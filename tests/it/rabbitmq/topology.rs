@@ -56,7 +56,7 @@ const ALL: usize = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn missing_objects_are_created_once_and_foreign_ones_left_alone() {
+async fn missing_objects_are_created_once_and_foreign_ones_are_unchanged() {
     let vhost = Vhost::create().await;
     vhost.declare_exchange("theirs", "topic").await;
     vhost.declare_queue("theirs").await;
@@ -85,7 +85,7 @@ async fn missing_objects_are_created_once_and_foreign_ones_left_alone() {
     // A policy is changed in place.
     vhost.set_policy("short", "^nothing$", json!({ "max-length": 11 })).await;
     let changed = plan(&topology, &address).await.expect("a plan");
-    let shown = "~ policy short: priority wanted 1, there 0; definition max-length wanted 10, there 11";
+    let shown = "~ policy short: priority wanted 1, actual 0; definition max-length wanted 10, actual 11";
     assert!(changed.to_string().contains(shown), "{changed}");
     let applied = apply(&topology, &address).await.expect("applied");
     assert!(applied.to_string().contains("changed policy short"), "{applied}");
@@ -116,7 +116,7 @@ async fn every_queue_that_dead_letters_does_so_at_least_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_queue_with_other_arguments_is_explained_and_nothing_is_made() {
+async fn a_queue_with_other_arguments_is_explained_and_nothing_is_created() {
     let vhost = Vhost::create().await;
     let classic = json!({ "durable": true, "arguments": { "x-max-length": 9, "x-max-priority": 3 } });
     vhost.manage(Method::PUT, &format!("queues/{}/orders", vhost.name()), Some(classic)).await;
@@ -128,17 +128,17 @@ async fn a_queue_with_other_arguments_is_explained_and_nothing_is_made() {
         (
             with.clone(),
             &[
-                "! exchange orders: type wanted topic, there direct; alternate-exchange wanted lost, there none",
+                "! exchange orders: type wanted topic, actual direct; alternate-exchange wanted lost, actual none",
                 "! queue orders: ",
-                "x-max-length wanted 3, there 9",
-                "x-max-priority wanted none, there 3",
-                "x-queue-type wanted quorum, there none",
+                "x-max-length wanted 3, actual 9",
+                "x-max-priority wanted none, actual 3",
+                "x-queue-type wanted quorum, actual none",
             ][..],
         ),
         // RabbitMQ's error names only the first argument.
         (
             with.without_management(),
-            &["! exchange orders: type wanted topic, there direct", "! queue orders: x-", "wanted"][..],
+            &["! exchange orders: type wanted topic, actual direct", "! queue orders: x-", "wanted"][..],
         ),
     ] {
         let error = apply(&topology(), &address).await.expect_err("a conflict");
@@ -148,7 +148,7 @@ async fn a_queue_with_other_arguments_is_explained_and_nothing_is_made() {
         for part in shown.iter().chain(&["406 PRECONDITION_FAILED", "drain", "by hand", "policy"]) {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
-        assert_eq!(definitions(&vhost).await, before, "nothing was made or changed");
+        assert_eq!(definitions(&vhost).await, before, "nothing was created or changed");
     }
     assert_eq!(vhost.until_drained("orders", 1).await[0].text(), "kept");
     vhost.delete().await;
@@ -174,7 +174,7 @@ async fn without_a_management_api_everything_but_policies_is_created_and_reporte
     assert!(before.to_string().contains("no management API"), "{before}");
     assert_eq!(definitions(&vhost).await["queues"], json!([]), "a plan creates nothing");
     let applied = apply(&topology, &private).await.expect("applied");
-    assert!(applied.to_string().contains("policies were not looked at"), "{applied}");
+    assert!(applied.to_string().contains("policies were not checked"), "{applied}");
     let after = plan(&topology, &private).await.expect("a plan");
     assert_eq!((states(&after), after.is_met()), ([0, 11, 0, 0, 5], true), "{after}");
     assert_eq!(apply(&topology, &private).await.expect("applied").made().count(), 0);
@@ -274,13 +274,9 @@ async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
     let url = vhost.url();
     check(&["plan", "--file", file, "--url", &url], 0, &["+ queue orders.dlq", "16 to make"]);
     check(&["check", "--file", file, "--url", &url], 1, &["+ queue orders.dlq"]);
-    check(&["apply", "--file", file, "--url", &url], 0, &["made queue orders.retry.1s", "16 made or changed"]);
+    check(&["apply", "--file", file, "--url", &url], 0, &["created queue orders.retry.1s", "16 created or changed"]);
     check(&["apply", "--file", file, "--url", &url], 0, &["nothing was changed"]);
-    check(
-        &["check", "--file", file, "--url", &url],
-        0,
-        &["= policy short", "0 to make, 0 to change, 16 there already"],
-    );
+    check(&["check", "--file", file, "--url", &url], 0, &["= policy short", "0 to create, 0 to change, 16 unchanged"]);
     let printed = check(&["check", "--json", "--file", file, "--url", &url], 0, &[]);
     let plan: Value = serde_json::from_str(&printed).expect("JSON");
     assert_eq!(

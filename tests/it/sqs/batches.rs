@@ -1,4 +1,4 @@
-//! Batches: every entry is answered, a bad entry fails alone, a malformed batch is refused whole.
+//! Batches: every entry is answered, an invalid entry fails alone, a malformed batch is refused as a whole.
 
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
@@ -31,7 +31,7 @@ pub(super) async fn a_batch_answers_every_entry(service: &Service) {
     }
 }
 
-pub(super) async fn a_bad_entry_fails_alone(service: &Service) {
+pub(super) async fn an_invalid_entry_fails_alone(service: &Service) {
     let queue = service.queue(&[]).await;
     let entries = vec![entry("good", "fine"), entry("bad", "bell \u{7}"), entry("also-good", "fine too")];
     let answer = service.sqs.send_message_batch().queue_url(&queue).set_entries(Some(entries)).send().await;
@@ -49,7 +49,7 @@ pub(super) async fn a_bad_entry_fails_alone(service: &Service) {
     service.check("what arrives", arrived, vec!["fine", "fine too"]);
 }
 
-pub(super) async fn malformed_batches_are_refused_whole(service: &Service) {
+pub(super) async fn malformed_batches_are_refused_as_a_whole(service: &Service) {
     let queue = service.queue(&[]).await;
     let eleven = (0..11).map(|n| entry(&n.to_string(), "x")).collect();
     let long_id = "a".repeat(81);

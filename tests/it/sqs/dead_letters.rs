@@ -28,7 +28,7 @@ pub(super) async fn a_message_received_too_often_moves_to_the_dead_letter_queue(
     service.check("where it came from", source, service.arn(&queue).await);
 }
 
-pub(super) async fn a_fifo_message_received_too_often_frees_its_group(service: &Service) {
+pub(super) async fn a_dead_lettered_fifo_message_unlocks_its_group(service: &Service) {
     let dead = service.queue(&[(Attribute::FifoQueue, "true")]).await;
     let policy = policy(&service.arn(&dead).await, 1);
     let queue = service.queue(&[(Attribute::FifoQueue, "true"), (Attribute::RedrivePolicy, &policy)]).await;

@@ -11,7 +11,7 @@ const RECEIVE_MESSAGE: &str =
 const MESSAGE_METADATA: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html";
 
-pub(super) async fn operations_on_an_unknown_queue_say_so(service: &Service) {
+pub(super) async fn operations_on_an_unknown_queue_are_refused(service: &Service) {
     let queue = service.queue(&[]).await;
     let (base, _) = queue.rsplit_once('/').expect("a URL");
     let unknown = format!("{base}/{}", unique("nowhere", ""));

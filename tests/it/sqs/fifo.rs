@@ -28,7 +28,7 @@ pub(super) async fn a_group_waits_while_one_of_its_messages_is_in_flight(service
     service.check("then the next of the group", bodies(&service.receive(&queue, 2).await), vec!["a2"]);
 }
 
-pub(super) async fn a_returned_message_keeps_its_place(service: &Service) {
+pub(super) async fn a_returned_message_keeps_its_position(service: &Service) {
     let queue = service.queue(&[FIFO]).await;
     for body in ["1", "2", "3"] {
         service.send_fifo(&queue, "g", body, body).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_group_is_received_up_to_its_first_hidden_message(service: 
     }
 }
 
-pub(super) async fn a_purge_forgets_deduplication_ids(service: &Service) {
+pub(super) async fn a_purge_removes_deduplication_ids(service: &Service) {
     let queue = service.queue(&[FIFO]).await;
     service.send_fifo(&queue, "g", "d", "one").await;
     service.sqs.purge_queue().queue_url(&queue).send().await.expect("purged");
@@ -86,7 +86,7 @@ pub(super) async fn the_same_deduplication_id_is_stored_once_for_five_minutes(se
     service.check("also after its deletion", service.receive(&queue, 1).await.len(), 0);
 }
 
-pub(super) async fn content_based_deduplication_looks_at_the_body_alone(service: &Service) {
+pub(super) async fn content_based_deduplication_uses_only_the_body(service: &Service) {
     let queue = service.queue(&[FIFO, (Attribute::ContentBasedDeduplication, "true")]).await;
     let send = |body: &'static str, id: Option<&'static str>| {
         let request = service.sqs.send_message().queue_url(&queue).message_body(body).message_group_id("g");

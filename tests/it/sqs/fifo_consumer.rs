@@ -29,7 +29,7 @@ struct Orders<'a> {
     arn: String,
     dead_letter_url: String,
     /// The ids that a handler was called with, in order.
-    heard: Arc<Mutex<Vec<String>>>,
+    called: Arc<Mutex<Vec<String>>>,
     /// The ids it has handled.
     done: Arc<Mutex<Vec<String>>>,
 }
@@ -50,17 +50,17 @@ impl<'a> Orders<'a> {
             service.send_fifo(&url, "c-1", &n.to_string(), &envelope.expect("an envelope").encode()).await;
         }
         let arn = service.arn(&url).await;
-        Self { service, url, arn, dead_letter_url, heard: Arc::default(), done: Arc::default() }
+        Self { service, url, arn, dead_letter_url, called: Arc::default(), done: Arc::default() }
     }
 
     /// Returns a consumer whose handler takes this long and fails on `poison`.
     fn consumer(&self, handler_time: Duration, poison: Option<&'static str>) -> Consumer {
-        let (heard, done) = (Arc::clone(&self.heard), Arc::clone(&self.done));
+        let (called, done) = (Arc::clone(&self.called), Arc::clone(&self.done));
         let handler = move |delivery: Arc<Delivery>| {
-            let (heard, done) = (Arc::clone(&heard), Arc::clone(&done));
+            let (called, done) = (Arc::clone(&called), Arc::clone(&done));
             async move {
                 let id = delivery.envelope().id().to_owned();
-                heard.lock().expect("no panic").push(id.clone());
+                called.lock().expect("no panic").push(id.clone());
                 tokio::time::sleep(handler_time).await;
                 if poison == Some(id.as_str()) {
                     return Outcome::Retry;
@@ -86,7 +86,7 @@ impl<'a> Orders<'a> {
     }
 
     /// Polls, invokes and deletes as Lambda does, until the queue is empty.
-    async fn work_off(&self, consumer: &Consumer, function_timeout: Duration) {
+    async fn process_all(&self, consumer: &Consumer, function_timeout: Duration) {
         loop {
             let messages = self.service.receive(&self.url, 1).await;
             if messages.is_empty() && self.is_empty().await {
@@ -138,8 +138,8 @@ impl<'a> Orders<'a> {
         messages.iter().map(dead_letter).collect()
     }
 
-    fn heard(&self, id: &str) -> usize {
-        self.heard.lock().expect("no panic").iter().filter(|heard| *heard == id).count()
+    fn called(&self, id: &str) -> usize {
+        self.called.lock().expect("no panic").iter().filter(|called| *called == id).count()
     }
 
     fn done(&self) -> Vec<String> {
@@ -151,7 +151,7 @@ fn invocation(event: Box<RawValue>, function_timeout: Duration) -> LambdaEvent<B
     let deadline = SystemTime::now() + function_timeout;
     let deadline_ms = deadline.duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
     let mut context = Context::default();
-    context.deadline = u64::try_from(deadline_ms).expect("a date of our time");
+    context.deadline = u64::try_from(deadline_ms).expect("a date that fits");
     LambdaEvent::new(event, context)
 }
 
@@ -159,33 +159,33 @@ fn all_but(poison: Option<&str>) -> Vec<String> {
     (0..ORDERS).map(|n| n.to_string()).filter(|id| Some(id.as_str()) != poison).collect()
 }
 
-pub(super) async fn good_messages_are_not_dead_lettered_behind_a_bad_one(service: &Service) {
+pub(super) async fn messages_behind_a_failing_one_are_not_dead_lettered(service: &Service) {
     let orders = Orders::of_one_customer(service, RECEIVE_COUNT_MAX).await;
     let consumer = orders.consumer(Duration::ZERO, Some("2"));
-    orders.work_off(&consumer, Duration::from_secs(10)).await;
+    orders.process_all(&consumer, Duration::from_secs(10)).await;
     service.check("worked off, in order", orders.done(), all_but(Some("2")));
-    service.check("tries of the bad one: behind others, then at the head of its group", orders.heard("2"), 6);
-    let reason = "receives exhausted after 6: the handler asked for a retry".to_owned();
+    service.check("tries of the failing message: behind others, then at the head of its group", orders.called("2"), 6);
+    let reason = "receives exhausted after 6: the handler returned a retry".to_owned();
     service.check("dead letters", orders.dead_letters().await, vec![("2".to_owned(), Some(reason))]);
 }
 
 /// With a low limit the last receive is reserved for the waiting messages.
-pub(super) async fn a_low_max_receive_count_dead_letters_the_bad_message_one_receive_early(service: &Service) {
+pub(super) async fn a_low_max_receive_count_dead_letters_the_failing_message_one_receive_early(service: &Service) {
     let orders = Orders::of_one_customer(service, 3).await;
     let consumer = orders.consumer(Duration::ZERO, Some("0"));
-    orders.work_off(&consumer, Duration::from_secs(10)).await;
+    orders.process_all(&consumer, Duration::from_secs(10)).await;
     service.check("worked off, in order", orders.done(), all_but(Some("0")));
-    let reason = "receives exhausted after 2: the handler asked for a retry".to_owned();
+    let reason = "receives exhausted after 2: the handler returned a retry".to_owned();
     service.check("dead letters", orders.dead_letters().await, vec![("0".to_owned(), Some(reason))]);
 }
 
-pub(super) async fn a_slow_group_loses_nothing(service: &Service) {
+pub(super) async fn a_slow_group_loses_no_message(service: &Service) {
     let orders = Orders::of_one_customer(service, RECEIVE_COUNT_MAX).await;
     // Handlers have three quarters of the timeout: enough for one message, not for two.
     let consumer = orders.consumer(Duration::from_millis(500), None);
-    orders.work_off(&consumer, Duration::from_millis(1_000)).await;
+    orders.process_all(&consumer, Duration::from_millis(1_000)).await;
     service.check("worked off, in order", orders.done(), all_but(None));
     service.check("dead letters", orders.dead_letters().await, Vec::new());
-    let receives = orders.heard.lock().expect("no panic").len();
+    let receives = orders.called.lock().expect("no panic").len();
     service.check("some were received more than once", receives > ORDERS, true);
 }

@@ -77,7 +77,7 @@ pub(super) async fn message_attributes_are_filtered_by_name_and_prefix(service: 
     }
 }
 
-pub(super) async fn system_attributes_come_only_when_asked_for(service: &Service) {
+pub(super) async fn system_attributes_are_returned_only_if_requested(service: &Service) {
     let queue = service.queue(&[(Attribute::VisibilityTimeout, "0")]).await;
     service.send(&queue, "one").await;
     let ask = async |names: Vec<System>| -> Message {
@@ -96,7 +96,7 @@ pub(super) async fn system_attributes_come_only_when_asked_for(service: &Service
     service.check("a sender", system(&all, System::SenderId).is_empty(), false);
 }
 
-pub(super) async fn the_trace_header_travels_as_a_system_attribute(service: &Service) {
+pub(super) async fn the_trace_header_is_a_system_attribute(service: &Service) {
     let queue = service.queue(&[]).await;
     let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let value =
@@ -111,7 +111,7 @@ pub(super) async fn the_trace_header_travels_as_a_system_attribute(service: &Ser
     service.check("the header", system(&received, System::AwsTraceHeader), header.into());
 }
 
-pub(super) async fn a_group_on_a_standard_queue_is_a_tenant_and_locks_nothing(service: &Service) {
+pub(super) async fn a_group_on_a_standard_queue_is_a_tenant_without_a_lock(service: &Service) {
     let queue = service.queue(&[]).await;
     for body in ["one", "two"] {
         let request = service.sqs.send_message().queue_url(&queue).message_body(body).message_group_id("tenant-1");
@@ -137,7 +137,7 @@ pub(super) async fn a_long_poll_returns_as_soon_as_a_message_is_sent(service: &S
     service.check("at once", started.elapsed() < Duration::from_secs(5), true);
 }
 
-pub(super) async fn a_long_poll_on_an_empty_queue_waits_its_time(service: &Service) {
+pub(super) async fn a_long_poll_on_an_empty_queue_waits_as_long_as_requested(service: &Service) {
     let queue = service.queue(&[(Attribute::ReceiveMessageWaitTimeSeconds, "1")]).await;
     let started = Instant::now();
     let received = service.sqs.receive_message().queue_url(&queue).send().await.expect("answered");

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{ListMessageMoveTasksResultEntry, QueueAttributeName as 
 use super::dead_letters::policy;
 use crate::support::service::{Service, bodies, fault, unique};
 
-pub(super) async fn dead_letters_go_back_to_where_they_came_from(service: &Service) {
+pub(super) async fn dead_letters_return_to_their_source_queues(service: &Service) {
     let (queue, dead) = with_dead_letters(service, &["one", "two"]).await;
     let dead_arn = service.arn(&dead).await;
     let started = service.sqs.start_message_move_task().source_arn(&dead_arn).send().await.expect("started");

@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
 use crate::support::service::{Service, fault, unique};
 
-pub(super) async fn creating_again_with_the_same_attributes_answers_the_same_queue(service: &Service) {
+pub(super) async fn creating_a_queue_again_with_the_same_attributes_returns_it(service: &Service) {
     let name = unique("again", "");
     let create = |timeout: &'static str| {
         let request = service.sqs.create_queue().queue_name(&name);
@@ -100,7 +100,7 @@ pub(super) async fn tags_are_added_listed_and_removed(service: &Service) {
     service.check("removed", tags().await, "team=gate".into());
 }
 
-pub(super) async fn a_deleted_queue_is_gone_and_its_name_is_reserved_for_a_minute(service: &Service) {
+pub(super) async fn the_name_of_a_deleted_queue_is_reserved_for_a_minute(service: &Service) {
     let name = unique("gone", "");
     let queue = service.sqs.create_queue().queue_name(&name).send().await.expect("created").queue_url.expect("a URL");
     service.sqs.delete_queue().queue_url(&queue).send().await.expect("deleted");

@@ -11,7 +11,7 @@ const CHANGE_VISIBILITY: &str =
 const DELETE_MESSAGE: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html";
 
-pub(super) async fn a_received_message_is_hidden_and_comes_back(service: &Service) {
+pub(super) async fn a_received_message_is_hidden_and_becomes_visible_again(service: &Service) {
     let queue = service.queue(&[(Attribute::VisibilityTimeout, "1")]).await;
     let sent = service.send(&queue, "again").await;
     let first = service.receive_one(&queue).await;
@@ -23,7 +23,7 @@ pub(super) async fn a_received_message_is_hidden_and_comes_back(service: &Servic
     service.check("a receipt handle per receive", second.receipt_handle() == first.receipt_handle(), false);
 }
 
-pub(super) async fn receiving_counts(service: &Service) {
+pub(super) async fn receives_are_counted(service: &Service) {
     let queue = service.queue(&[(Attribute::VisibilityTimeout, "0")]).await;
     service.send(&queue, "counted").await;
     for count in ["1", "2", "3"] {
@@ -42,7 +42,7 @@ pub(super) async fn visibility_can_be_ended_and_extended(service: &Service) {
     service.check("visible at once", service.receive(&queue, 0).await.len(), 1);
 }
 
-pub(super) async fn the_receive_can_say_how_long_messages_stay_hidden(service: &Service) {
+pub(super) async fn a_receive_can_set_the_visibility_timeout(service: &Service) {
     let queue = service.queue(&[]).await;
     service.send(&queue, "short").await;
     let request = service.sqs.receive_message().queue_url(&queue).visibility_timeout(1).wait_time_seconds(2);

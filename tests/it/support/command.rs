@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::{cargo, project};
 
-/// Attempts to take the binary that was built before another build replaces it.
+/// Attempts to link the built binary before another build replaces it.
 const ATTEMPTS: usize = 20;
 
 /// The path of the binary. `cargo local` builds the command with other features into the same file, at any time, so the
@@ -19,7 +19,7 @@ pub(crate) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
         let mut build = cargo();
         build.args(["build", "--quiet", "--package", "sluicegate-cli"]);
         assert!(build.status().expect("cargo runs").success(), "the command is built");
-        // Cargo replaces the file and does not write into it, so a link keeps what was built.
+        // Cargo replaces the file instead of writing into it, so a hard link keeps the built binary.
         std::fs::hard_link(&built, &link).expect("a link");
         let is_whole = has_all_commands(&link);
         if is_whole {

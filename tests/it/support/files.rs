@@ -1,11 +1,11 @@
-//! The text files of the repository, for the tests that hold all of them against a rule.
+//! The text files of the repository, for tests that check all of them against a rule.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::root;
 
-/// Folders that hold no sources: build output, installed packages, version control.
+/// Folders without sources: build output, installed packages, version control.
 const SKIPPED: &[&str] = &["target", "node_modules", ".git", ".hypothesis", "__pycache__"];
 
 /// Returns the path, relative to the root, and the text of each file that is UTF-8.

@@ -1,4 +1,4 @@
-//! The HTTP server behind `FORWARD_URL`: records events and answers as the test decides.
+//! The HTTP server behind `FORWARD_URL`: records events and answers with a status that the test selects.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

@@ -38,7 +38,7 @@ pub(crate) fn runs(process: &Process) -> bool {
 pub(crate) fn processor_time_of_children(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
     let fields = stat[stat.rfind(')').expect("a name") + 1..].split_whitespace();
-    // In ticks of a hundredth of a second, whatever the kernel's own ticks are.
+    // In ticks of a hundredth of a second (`USER_HZ`), independent of the kernel's timer frequency.
     let ticks: u64 = fields.skip(13).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
     Duration::from_millis(ticks * 10)
 }

@@ -21,21 +21,21 @@ impl Page {
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let (mut page, mut helped, mut current) = (Self::default(), BTreeSet::new(), String::new());
         if !text.ends_with('\n') {
-            return Err("the last line has no end".to_owned());
+            return Err("the last line has no line feed".to_owned());
         }
         for line in text.lines() {
             let fault = |what: &str| format!("{what}: {line:?}");
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, _) = rest.split_once(' ').ok_or_else(|| fault("no text"))?;
                 if !is_name(name, true) || !helped.insert(name.to_owned()) {
-                    return Err(fault("not a name, or helped twice"));
+                    return Err(fault("not a name, or a second HELP"));
                 }
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').ok_or_else(|| fault("no kind"))?;
                 let known = ["counter", "gauge", "histogram", "summary", "untyped"].contains(&kind);
                 let twice = page.families.insert(name.to_owned(), kind.to_owned()).is_some();
                 if !helped.contains(name) || !known || twice || (kind == "counter") != name.ends_with("_total") {
-                    return Err(fault("no help, an unknown kind, a kind twice, or not a counter's name"));
+                    return Err(fault("no HELP, an unknown kind, a second TYPE, or an invalid name of a counter"));
                 }
                 name.clone_into(&mut current);
             } else {
@@ -50,7 +50,7 @@ impl Page {
                 let fits = (kind == "histogram" && name.ends_with("_bucket")) == labels.contains_key("le");
                 let twice = page.samples.iter().any(|(known, set, _)| *known == name && *set == labels);
                 if !belongs || !fits || twice || (kind != "gauge" && value < 0.0) {
-                    return Err(fault("not of the family before it, there twice, or below nothing"));
+                    return Err(fault("not of the preceding family, a duplicate, or without a family"));
                 }
                 page.samples.push((name, labels, value));
             }
@@ -96,13 +96,13 @@ fn sample(line: &str) -> Result<(String, BTreeMap<String, String>, f64), String>
     if let Some(mut list) = rest.strip_prefix('{') {
         loop {
             let (label, value) = list.split_once("=\"").ok_or("no label")?;
-            let (value, after) = quoted(value).ok_or("a value without end, or a wrong escape")?;
+            let (value, after) = quoted(value).ok_or("a value without a closing quote, or an invalid escape")?;
             if !is_name(label, false) || labels.insert(label.to_owned(), value).is_some() {
                 return Err(format!("the label {label:?}"));
             }
             match after.strip_prefix(',') {
                 Some(next) => list = next,
-                None => break rest = after.strip_prefix('}').ok_or("labels without end")?,
+                None => break rest = after.strip_prefix('}').ok_or("labels without a closing brace")?,
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A TCP proxy before the broker that simulates a bad network: slow, silent, or cut at a chosen place.
+//! A TCP proxy before the broker that simulates network faults: slow, silent, or cut at a chosen place.
 //!
 //! It parses AMQP frames only to detect publishes and acknowledgements
 //! (<https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, 2.3.5), and does not change them.

@@ -25,7 +25,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The interval at which a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The name of the test's connection, which distinguishes it from the product's connections.
-const OUR_NAME: &str = "tests";
+const CONNECTION_NAME: &str = "tests";
 /// The offset from the AMQP port to the port of the management API.
 pub(crate) const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 
@@ -225,7 +225,7 @@ impl Vhost {
         let connections = connections.as_array().expect("a list of connections");
         let name =
             |connection: &Value| connection["client_properties"]["connection_name"].as_str().unwrap_or("").to_owned();
-        let wanted = connections.iter().filter(|each| name(each) != OUR_NAME && name(each).contains(client));
+        let wanted = connections.iter().filter(|each| name(each) != CONNECTION_NAME && name(each).contains(client));
         wanted.filter_map(|each| Some(each["name"].as_str()?.to_owned())).collect()
     }
 
@@ -265,7 +265,7 @@ impl Vhost {
     pub(crate) async fn channel(&self) -> Channel {
         let mut connection = self.connection.lock().await;
         if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
-            let properties = ConnectionProperties::default().with_connection_name(OUR_NAME.into());
+            let properties = ConnectionProperties::default().with_connection_name(CONNECTION_NAME.into());
             *connection = Some(Connection::connect(&self.url(), properties).await.expect("the broker is reached"));
         }
         connection.as_ref().expect("just made").create_channel().await.expect("a channel")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # start.sh VENV PORT DIR: runs ministack on 127.0.0.1:PORT, with all files under DIR.
-# The caller waits for http://127.0.0.1:PORT/_ministack/health and ends the process, and with its group what it started.
+# The caller waits for http://127.0.0.1:PORT/_ministack/health and ends the process group.
 set -euo pipefail
 venv=$1 port=$2 dir=$3
 mkdir -p "$dir/tmp"

@@ -2,14 +2,14 @@
 """Checks the templates with both brokers and every way to deploy.
 
 usage: check.py          compares; run by tests/run, in the environment of requirements.txt
-       check.py --write  writes what each role may do (permissions-*.txt) anew, to be read before it is committed
+       check.py --write  updates the permissions of each role (permissions-*.txt); review them before a commit
 
-`sam validate --lint` and cfn-lint look at each template. Then the SAM translator transforms template.yaml, conditions are
-evaluated for each setting (stack.py), and what is left is looked at: which resources there are and how they are set, what each
-role may do, that nothing refers to what does not exist or waits for itself, that a changed parameter reaches the functions,
-and that every metric that is watched exists and moves (watching.py). The Rules of infra/broker.yaml are evaluated for each
-version and size. `sam build` runs with a stand-in for cargo-lambda, which shows what would be built, and where. Nothing is asked
-of AWS.
+`sam validate --lint` and cfn-lint check each template. Then the SAM translator transforms template.yaml, conditions are
+evaluated for each setting (stack.py), and the result is checked: the resources and their settings, the permissions of each
+role, that every reference has a target and there is no circular dependency, that a changed parameter reaches the functions,
+and that every metric of an alarm or dashboard exists and changes (watching.py). The Rules of infra/broker.yaml are evaluated
+for each version and size. `sam build` runs with a stand-in for cargo-lambda, which records what would be built, and where. AWS
+is not called.
 """
 
 import difflib

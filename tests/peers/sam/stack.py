@@ -32,7 +32,7 @@ class Stack:
         if "Transform" in template:
             template = copy.deepcopy(template)
             for resource in template["Resources"].values():
-                # As `sam package` would, unless it has run.
+                # As `sam package` does, unless it has run.
                 code = resource.get("Properties", {}).get("CodeUri")
                 if code and not str(code).startswith("s3:"):
                     resource["Properties"]["CodeUri"] = {"Bucket": "bucket", "Key": "key"}
@@ -83,7 +83,7 @@ class Stack:
         if list(value) == ["Ref"]:
             return None if value["Ref"] == "AWS::NoValue" else self.parameter(value["Ref"], value)
         if list(value) == ["Fn::FindInMap"]:
-            # Parameters may be numbers; what a mapping is looked up by is text.
+            # Parameters may be numbers; the keys of a mapping are text.
             first, second, third = (str(self.resolve(each)) for each in value["Fn::FindInMap"])
             return self.mappings[first][second][third]
         if list(value) == ["Fn::Select"]:
@@ -102,7 +102,7 @@ class Stack:
         return value.split(",") if is_list and isinstance(value, str) else value
 
     def text(self, value):
-        """What a resolved value comes to, as text; what only AWS knows stands there as `<Name>` or `<Name.Attribute>`."""
+        """Returns a resolved value as text. A value that only AWS can resolve is `<Name>` or `<Name.Attribute>`."""
         if not isinstance(value, dict):
             return str(value)
         [(function, argument)] = value.items()
@@ -126,7 +126,7 @@ class Stack:
         raise ValueError(f"{function} is not a text function")
 
     def named(self, text):
-        """The resource and the attribute that `text` stands for, if it is one reference and nothing else."""
+        """Returns the resource and the attribute of `text`, if it is a single reference."""
         found = re.fullmatch(r"<([^.<>]+)(?:\.([^<>]+))?>", text)
         return (found[1], found[2]) if found else (None, None)
 

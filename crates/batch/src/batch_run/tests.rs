@@ -1,4 +1,4 @@
-//! The engine against an in-memory source, on paused time.
+//! Batches of an in-memory source, on paused time.
 
 use std::sync::Mutex;
 
@@ -16,7 +16,7 @@ struct Memory {
     dead_letters: Mutex<Vec<(usize, String)>>,
     delays: Mutex<Vec<(usize, Duration)>>,
     broken: bool,
-    /// Sending to the dead-letter queue never ends.
+    /// A send to the dead-letter queue never completes.
     silent: bool,
 }
 
@@ -37,7 +37,7 @@ impl Source for Memory {
         u64::try_from(index).ok()
     }
 
-    /// The broker counts.
+    /// Counts as a broker does that dead-letters by itself.
     async fn failed(&self, _: usize, _: bool) -> Tries {
         Tries { count: 1, last: false }
     }
@@ -89,7 +89,7 @@ fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> Batch
     BatchRun { handlers, retry, concurrency, deadlines, report }
 }
 
-/// Handlers that act by the event's type, and note the ids of their events.
+/// Handlers that act by the event's type and record the ids of their events.
 fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
     let mut handlers = Handlers::default();
     let started = Arc::clone(started);
@@ -175,7 +175,7 @@ async fn check(messages: &[(&str, Option<&str>)], expected: &str) -> Ran {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_bad_message_never_touches_its_batch_mates() {
+async fn a_failing_message_does_not_affect_the_others() {
     let types = ["done", "panic", "garbage", "panic.early", "reject", "hang", "retry", "after", "done", "failed"];
     let ran = check(&types.map(|event_type| (event_type, None)), "drxrxrrrdr").await;
     let dead: Vec<_> = ran.memory.dead_letters.into_inner().unwrap();
@@ -184,7 +184,7 @@ async fn one_bad_message_never_touches_its_batch_mates() {
     assert!(dead.contains(&(4, "said so".to_owned())));
     let delays = ran.memory.delays.into_inner().unwrap();
     assert_eq!(delays.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 9]);
-    assert!(delays.contains(&(7, Duration::from_secs(77))), "a time the handler chose is kept exactly");
+    assert!(delays.contains(&(7, Duration::from_secs(77))), "a delay that the handler chose is used exactly");
     assert!(delays.iter().all(|(index, delay)| *index == 7 || *delay <= Duration::from_secs(2)));
 }
 
@@ -210,7 +210,7 @@ async fn a_group_is_handled_in_order_and_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_started_before_the_deadline_is_returned_untouched() {
+async fn messages_not_started_before_the_deadline_are_returned_untouched() {
     let ran = run(&[("slow", None); 8], 2, false).await;
     assert_eq!(shown(&ran.settled), "ddddrruu");
     assert_eq!(ran.started.len(), 6, "two at a time");
@@ -218,23 +218,23 @@ async fn what_is_not_started_before_the_deadline_is_returned_untouched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reject_that_cannot_be_stored_goes_back() {
+async fn a_reject_that_cannot_be_stored_is_returned() {
     let (a, b) = (Some("a"), Some("b"));
     let ran = run(&[("reject", a), ("done", a), ("garbage", b), ("done", None)], 10, true).await;
     assert_eq!(shown(&ran.settled), "rrrd");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_queue_that_does_not_answer_takes_no_delay_from_the_others() {
+async fn a_dead_letter_queue_that_does_not_answer_leaves_time_to_return_the_others() {
     let ran = run_with(&[("reject", None), ("after", None)], 10, Memory { silent: true, ..Memory::default() }).await;
     assert_eq!(shown(&ran.settled), "rr");
     let delays = ran.memory.delays.into_inner().unwrap();
     assert_eq!(delays.iter().find(|(index, _)| *index == 1), Some(&(1, Duration::from_secs(77))));
 }
 
-/// What was not started in time spent a receive: it comes first in the next batch.
+/// A message that was not started in time used up a receive, so it starts first in the next batch.
 #[test]
-fn the_most_often_received_come_first() {
+fn messages_with_the_most_receives_start_first() {
     let message = |receive_count| ReceivedMessage {
         id: "m".into(),
         queue: "queue",
@@ -267,7 +267,7 @@ async fn handlers_are_found_by_type() {
         ("order", "[1,2]", "order [1, 2]"),
         ("order", "[1,\"secret\"]", "payload does not fit at [1] (line 1, column 11)"),
         ("order", "[1", "payload is not JSON (line 1, column 2)"),
-        ("order", "[1] x", "payload goes on after its JSON value"),
+        ("order", "[1] x", "payload has more text after its JSON value"),
     ] {
         let envelope = Envelope::builder("1", "/", event_type).payload(Some("text/plain"), payload).build().unwrap();
         let (receive_count, queue, group, deadline) = (1, String::new(), None, Instant::now());
@@ -283,8 +283,8 @@ async fn handlers_are_found_by_type() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the handlers do: one settlement for each message, one copy for each that is dead-lettered, a delay for
-    /// each that is returned after a start, and within a group nothing is handled after a failure.
+    /// For any outcomes of the handlers: one settlement for each message, one copy for each that is dead-lettered, a
+    /// delay for each that is returned after a start, and within a group nothing is handled after a failure.
     #[test]
     fn every_delivery_is_settled_exactly_once(
         picks in prop::collection::vec((0..9usize, 0..4usize), 0..25),
@@ -314,7 +314,7 @@ proptest! {
             let of_group = || settled.iter().zip(&messages).filter(|(_, message)| message.1 == Some(group));
             let handled = of_group().take_while(|(how, _)| !matches!(how, Observed::Returned(_))).count();
             let returned = of_group().skip(handled).all(|(how, _)| matches!(how, Observed::Returned(_)));
-            prop_assert!(returned, "after a failure of {group} everything of it goes back: {settled:?}");
+            prop_assert!(returned, "after a failure, the rest of group {group} is returned: {settled:?}");
         }
         for (ended, settled) in ended.iter().zip(&settled) {
             let fits = match ended.disposition {
@@ -333,7 +333,7 @@ proptest! {
 }
 
 #[test]
-fn a_handler_is_shown_the_group_that_the_sender_named() {
+fn a_handler_gets_the_group_of_the_envelope() {
     let token = "sha256-5f9b1b4c";
     for (named, of_the_broker, shown) in [
         (Some("two words"), Some(token), Some("two words")),

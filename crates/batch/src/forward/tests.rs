@@ -1,4 +1,4 @@
-//! Outcomes by the answer of an endpoint on a loopback socket.
+//! The outcome for each answer of an endpoint on a loopback socket.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ struct Seen {
     connections: usize,
 }
 
-/// Answers every request with the same text; with an empty one, never.
+/// Answers every request with the same text, or never if it is empty.
 async fn endpoint(answer: &'static str) -> (String, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/events?x=1", listener.local_addr().unwrap());
@@ -131,7 +131,7 @@ async fn a_timeout_and_a_refused_connection_are_retried() {
     let (url, seen) = endpoint("").await;
     let mut forward = Forward::to(&url).unwrap();
     forward.timeout = Duration::from_millis(100);
-    forward.client().unwrap(); // Reading the root certificates is not what is timed here.
+    forward.client().unwrap(); // Reads the root certificates outside the measured time.
     assert_eq!(forward.handle(&envelope()).await, Outcome::Retry);
     assert_eq!(seen.lock().unwrap().bodies.len(), 1);
 

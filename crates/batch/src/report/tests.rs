@@ -1,4 +1,4 @@
-//! The counts of a batch, whatever became of its messages.
+//! The counts of a batch for any dispositions of its messages.
 
 use proptest::prelude::*;
 
@@ -27,9 +27,9 @@ fn now() -> SystemTime {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every message is counted once, in its own queue, and the oldest is the oldest.
+    /// Every message is counted once, in its own queue, and `oldest` is the greatest age.
     #[test]
-    fn received_is_the_sum_of_what_became_of_them(
+    fn received_is_the_sum_of_the_dispositions(
         picks in prop::collection::vec(
             (0..3usize, 0..6usize, prop::option::of(0..2_000_000u64), prop::option::of(0..900_000u64)),
             0..200,
@@ -66,7 +66,7 @@ proptest! {
 }
 
 #[test]
-fn a_message_from_a_clock_that_is_ahead_is_not_old() {
+fn a_message_sent_in_the_future_has_age_zero() {
     let ended = Settlement { disposition: Disposition::Done, handler: None, sent_unix_ms: Some(NOW_UNIX_MS + 5_000) };
     let queues = by_queue(&[message("orders")], &[ended], now());
     assert_eq!(queues["orders"].oldest, Some(Duration::ZERO));

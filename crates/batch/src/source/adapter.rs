@@ -29,9 +29,9 @@ pub(crate) struct ReceivedMessage<'a> {
 /// All rules of handling and settling are in `BatchRun`; a source decodes, stores and
 /// returns.
 pub(crate) trait Source {
-    /// Why a message cannot be decoded.
+    /// The reason why a message cannot be decoded.
     type Undecodable: Error;
-    /// Why the whole batch comes back.
+    /// The reason why the whole batch is returned.
     type Unsettled: Error + Send + Sync + 'static;
 
     /// Returns the messages of the batch.
@@ -60,13 +60,13 @@ pub(crate) trait Source {
     /// The copy is not stored, or may not be.
     fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), SendError>>;
 
-    /// Returns messages to their queue: with a delay those that were started, the others untouched. Called once with
-    /// all of them, if there are any. An implementation tolerates being cancelled at the deadline.
+    /// Returns messages to their queue: started ones with a delay, the others untouched. It is called at most once,
+    /// with all of them, and may be cancelled at the deadline.
     fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
 
     /// Returns the response to Lambda.
     ///
     /// # Errors
-    /// A message could not be settled, and the whole batch comes back.
+    /// A message could not be settled, and the whole batch is returned.
     fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, Self::Unsettled>;
 }

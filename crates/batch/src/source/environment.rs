@@ -1,7 +1,7 @@
 //! Settings of the sources in environment variables.
 
-/// Reads how many receives a message has. A variable that is absent or blank is `None`; one that is not a whole number
-/// of at least 1 is added to `mistakes`.
+/// Reads the largest number of receives of a message. A variable that is absent or blank is `None`; one that is not a
+/// whole number of at least 1 is added to `mistakes`.
 pub(crate) fn receive_count_max(
     name: &str,
     lookup: impl Fn(&str) -> Option<String>,

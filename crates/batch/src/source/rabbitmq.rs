@@ -1,9 +1,10 @@
-//! RabbitMQ as a source: failed messages are published again by the runtime, because Lambda has no partial response
-//! here.
+//! RabbitMQ as a source: the runtime publishes failed messages again, because Lambda has no partial batch response for
+//! RabbitMQ.
 //!
-//! A failed invocation returns the whole batch at once and indefinitely; a successful one acknowledges all of it
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>). Each message is therefore settled alone. All copies
-//! are published concurrently through the default exchange, mandatory, persistent and with a publisher confirm:
+//! Lambda repeats a failed invocation with the whole batch, without delay and without a limit; it acknowledges the
+//! whole batch after a successful one (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>). Each message is
+//! therefore settled alone. All copies are published concurrently through the default exchange, mandatory, persistent
+//! and with a publisher confirm:
 //!
 //! | message | settlement |
 //! |---|---|
@@ -13,21 +14,22 @@
 //! | rejected, or undecodable | copied to `<queue>.dlq` byte for byte, with the reason |
 //! | not started before the deadline margin | copied to the end of its queue, as if it had not been received |
 //!
-//! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and comes back as a whole.
-//! Nothing is lost then; handled messages and published copies are duplicated under the same message id (a message
+//! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and is returned as a whole. No
+//! message is lost then; handled messages and published copies are duplicated under the same message id (a message
 //! without one gets one with its first copy). After a failed publish to a dead-letter queue nothing more is published,
-//! so that a batch that comes back gets no further copies.
+//! which avoids further duplicates.
 //!
-//! A missing queue is an operator's fault and must neither lose a message nor stop the others. Without its retry queue
-//! a message is dead-lettered with a reason that says so. Without its dead-letter queue it goes to a retry queue again
-//! and again, each time with an error in the log. Without both, the batch fails. A queue name that is too long to have
-//! them (RabbitMQ allows 255 bytes) counts as missing.
+//! A missing queue is a configuration error, which must neither lose a message nor stop the others. Without its retry
+//! queue a message is dead-lettered, and the reason says so. Without its dead-letter queue it is published to a retry
+//! queue after every receive, each time with an error in the log. Without both, the batch fails. If the name of a retry
+//! or dead-letter queue would exceed the 255 bytes that RabbitMQ allows, that queue counts as missing.
 //!
 //! The receive count is the header `sluicegate-receive-count`, plus `x-delivery-count` if the queue writes it and
-//! otherwise one for a redelivered message, plus one. It starts again for a message from a dead-letter queue, however
-//! it was moved. It is read after a handler has failed, not before: a batch may come back because the broker could not
-//! store copies, and no message is at fault for that. A message that kills the function's process is ended by the
-//! queue's own delivery limit (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
+//! otherwise one for a redelivered message, plus one. It starts again for a message from a dead-letter queue, whether
+//! redriven by the tool or moved otherwise. It is checked only after a handler has failed: a batch may be returned
+//! because the broker could not store copies, and that must not dead-letter healthy messages. A message that kills the
+//! function's process is dead-lettered by the queue's own delivery limit
+//! (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 
 mod config;
 mod envelope;
@@ -64,7 +66,8 @@ use crate::source::adapter::{ReceivedMessage, Source};
 /// <https://www.rabbitmq.com/docs/queues#names>
 const QUEUE_NAME_BYTES_MAX: usize = 255;
 
-/// Copies published concurrently when messages are returned: enough to hide the latency, and a bound on their memory.
+/// Copies published concurrently when messages are returned: enough to hide the latency, and few enough to bound
+/// memory.
 const PUBLISHES_MAX: usize = 100;
 
 /// Longest wait for the broker at the start of the function; a connection is opened again when it is needed.
@@ -79,7 +82,7 @@ pub(crate) struct RabbitmqSource<P = Broker> {
     receive_count_max: u32,
 }
 
-/// A broker, or a double of one in tests.
+/// A broker, or a fake in tests.
 pub(crate) trait Publish {
     /// Publishes a message as mandatory. `Ok` means that the broker has confirmed it and not returned it.
     fn publish(
@@ -102,20 +105,20 @@ impl Publish for Broker {
     }
 }
 
-/// An event whose messages cannot be settled. All of them come back.
+/// An event whose messages cannot be settled. All of them are returned.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
     Event(#[from] EventError),
-    #[error("a batch of RabbitMQ, and RABBITMQ_URL is not set")]
+    #[error("the batch is from RabbitMQ, but RABBITMQ_URL is not set")]
     NoBroker,
-    #[error("messages of the virtual host {theirs:?}, and RABBITMQ_URL names {ours:?}")]
+    #[error("the messages are from the virtual host {theirs:?}, but RABBITMQ_URL has {ours:?}")]
     VirtualHost { theirs: String, ours: String },
 }
 
-/// A batch that comes back as a whole.
+/// A batch that is returned as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the batch comes back: {left} of {messages} messages could not be settled: {reason}")]
+#[error("the batch is returned: {left} of {messages} messages could not be settled: {reason}")]
 pub(crate) struct Unsettled {
     left: usize,
     messages: usize,
@@ -139,7 +142,7 @@ pub(crate) fn read<'a, P: Publish>(
 /// A message with its id.
 pub(crate) struct Received {
     message: EventMessage,
-    /// The message's own id, else the id of its event, else a new one. Copies have it too.
+    /// The property `message_id`, or else the id of the event, or else a new id. Copies have the same id.
     id: String,
 }
 
@@ -183,7 +186,8 @@ impl<P: Publish> RabbitmqSource<P> {
         }
     }
 
-    /// Returns the batch, unless its copies would go to another virtual host, where the source queue does not exist.
+    /// Returns the batch. Refuses messages of another virtual host, because their copies could not be published to the
+    /// source queue.
     fn batch(&self, received: Vec<Received>, deadlines: Deadlines) -> Result<Batch<'_, P>, ReadError> {
         let mut theirs = received.iter().filter_map(|received| received.message.queue.vhost.as_ref());
         if let Some(ours) = &self.vhost
@@ -215,7 +219,7 @@ impl<P: Publish> Source for Batch<'_, P> {
         self.received.iter().map(Received::received_message).collect()
     }
 
-    /// Opens a connection if the last one was lost, so that it is there when a copy has to be published.
+    /// Opens a connection if the last one was lost, so that it is ready when a copy has to be published.
     async fn prepare(&self) {
         // The publish reports the error.
         let _ = self.source.broker.connect(self.deadlines.settle_until).await;
@@ -267,7 +271,7 @@ impl<P: Publish> Source for Batch<'_, P> {
             return Ok(BatchResponse::of(std::iter::empty()));
         }
         let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
-        tracing::error!(messages = settlements.len(), left, reason, "the batch comes back");
+        tracing::error!(messages = settlements.len(), left, reason, "the batch is returned");
         Err(Unsettled { left, messages: settlements.len(), reason })
     }
 }
@@ -281,7 +285,7 @@ impl<P: Publish> Batch<'_, P> {
                 let step_s = self.source.retry_delays.nearest_s(delay);
                 (Cow::Owned(retry_queue(&message.queue.name, step_s)), receive_count)
             }
-            // A receive without a start does not count.
+            // A receive in which the message was not started does not count.
             None => (Cow::Borrowed(message.queue.name.as_str()), receive_count - 1),
         };
         let properties = republish::properties(message, id, receive_count, None);

@@ -4,10 +4,10 @@
 //! A rejected message is copied to the dead-letter queue of its queue with the same body and message attributes, plus
 //! `sluicegate-reason`, `sluicegate-receive-count` and `sluicegate-source` (the ARN of the source queue). Once SQS has
 //! proven that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy
-//! of the source queue at the first reject. A queue without one gets its rejected messages back.
+//! of the source queue at the first reject. Without a dead-letter queue, a rejected message is returned to its queue.
 //!
-//! SQS itself dead-letters what a standard queue has delivered `maxReceiveCount` times. On a FIFO queue the runtime
-//! does it earlier, for the reasons in `sqs/fifo.rs`.
+//! SQS itself dead-letters a message of a standard queue after `maxReceiveCount` receives. On a FIFO queue the runtime
+//! dead-letters it earlier; `sqs/fifo.rs` has the reasons.
 
 mod config;
 mod dead_letter;
@@ -44,7 +44,7 @@ use crate::source::adapter::{ReceivedMessage, Source};
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-batch-api-actions.html>
 const BATCH_ENTRIES_MAX: usize = 10;
 
-/// Concurrent calls that hide returned messages: a batch may have 10,000 of them, and each call takes a connection.
+/// Concurrent `ChangeMessageVisibilityBatch` calls. A batch may have 10,000 messages, and each call needs a connection.
 const CALLS_MAX: usize = 16;
 
 /// Longest delay requested, in seconds. SQS allows a message to be hidden for 43,200 s from its receive and refuses
@@ -53,7 +53,7 @@ const CALLS_MAX: usize = 16;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
 const DELAY_S_MAX: u64 = 43_200 - 300 - 900;
 
-/// The SQS of an account, with the redrive policies read so far.
+/// The SQS client, and the redrive policies read so far.
 pub(crate) struct SqsSource {
     config: SdkConfig,
     /// Created on first use: most batches need no call, and a client reads the system's root certificates.
@@ -138,7 +138,7 @@ impl Source for Batch<'_> {
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
         let record = &self.records[index];
         let Some(source_arn) = record.source_arn.as_deref() else {
-            let reason = "the record names no queue".to_owned();
+            let reason = "the record has no queue ARN".to_owned();
             return Err(SendError::Refused { reason, message_at_fault: true });
         };
         let url = self.source.redrive_policy(source_arn).await?.dead_letter_url;
@@ -164,7 +164,7 @@ impl Source for Batch<'_> {
                 .id(index.to_string())
                 .receipt_handle(handle)
                 .visibility_timeout(whole_seconds(delay));
-            // Fails only without an id or a receipt handle.
+            // Fails only without an id or a receipt handle, which are set.
             by_queue.entry(arn).or_default().extend(entry.build());
         }
         let chunks = by_queue

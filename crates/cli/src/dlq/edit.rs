@@ -11,11 +11,11 @@ use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Edit, edite
 use super::{show, text};
 use crate::{fail, input, output::say};
 
-/// Correct a message and send it back
+/// Correct a message and redrive it
 ///
-/// Without --set and --body the body as it is stored is opened in $VISUAL or $EDITOR; what is saved is sent. The
-/// message then goes where redrive would send it, and is removed here once the broker has confirmed it. An envelope
-/// must still be one.
+/// Without --set and --body the stored body is opened in $VISUAL or $EDITOR, and the saved text is sent. The message is
+/// sent to the queue that redrive would select, and removed here once the broker has confirmed it. If the body is an
+/// envelope, the corrected body must be one too.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -24,16 +24,17 @@ pub(super) struct Arguments {
     /// The message's id, its own or the broker's
     id: String,
     /// Set a member of the payload, /json/pointer=JSON, or an attribute of the envelope, name=JSON (text in quotes);
-    /// may be repeated. Nothing else changes
+    /// may be repeated. No other byte changes
     #[arg(long = "set", value_name = "PLACE=JSON", conflicts_with = "body")]
     sets: Vec<Edit>,
-    /// Send this file as the body, envelope and all; - reads the standard input (`show --body` writes it)
+    /// Send this file as the body, envelope included; - reads the standard input (`show --body` prints the present
+    /// body)
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// Where to: a queue's name, URL or ARN [default: where the message came from]
+    /// The destination: a queue's name, URL or ARN [default: the queue that the message came from]
     #[arg(long, value_name = "QUEUE")]
     to: Option<String>,
-    /// Print the corrected body and do nothing
+    /// Print the corrected body without sending it
     #[arg(long)]
     dry_run: bool,
 }

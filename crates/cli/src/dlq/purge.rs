@@ -1,7 +1,7 @@
 //! `sluicegate dlq purge`: deletes messages.
 //!
-//! It does not use `PurgeQueue`, which also deletes messages that arrive within the next minute and those of other
-//! readers, unseen.
+//! It does not use `PurgeQueue`, which also deletes messages that arrive within the next minute and messages in flight
+//! at other readers.
 
 use std::{
     cell::RefCell,
@@ -24,10 +24,10 @@ use crate::{fail, output::say};
 pub(super) struct Arguments {
     /// The dead-letter queue
     pub(super) queue: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Print what would be deleted, and do nothing
+    /// Print the number of messages that would be deleted, without deleting them
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, 
     report.broke.map_or(code, |error| fail(text::line(&error.to_string())))
 }
 
-/// Takes the matching messages, and keeps only what identifies them.
+/// Takes the matching messages, and keeps only their handles and ids.
 async fn find<S: DeadLetterQueue>(
     queue: &S,
     filter: &Filter,

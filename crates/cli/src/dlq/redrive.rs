@@ -14,9 +14,9 @@ use crate::{fail, output::say};
 /// Send messages back to the queue they came from, or to another
 ///
 /// Each message is sent with its attributes and its body byte for byte, and removed here only after the broker has
-/// confirmed that it is stored. Nothing is lost on a failure. A message may be stored twice if the command is killed or
-/// an answer is lost (on a FIFO queue not within five minutes). The attribute sluicegate-redrives counts the redrives.
-/// A message that fails again while the command runs is left for the next time.
+/// confirmed that it is stored. No message is lost on a failure. A message may be stored twice if the command is killed
+/// or an answer is lost (on a FIFO queue not within five minutes). The attribute sluicegate-redrives counts the
+/// redrives. A message that fails again while the command runs is left for the next run.
 ///
 /// The destination is --to; or the queue in sluicegate-source or DeadLetterQueueSourceArn; or the only queue that has
 /// this one as its dead-letter queue. A message without a destination stays.
@@ -28,33 +28,33 @@ use crate::{fail, output::say};
 pub(super) struct Arguments {
     /// The dead-letter queue
     pub(super) queue: String,
-    /// Where to: a queue's name, URL or ARN [default: where each message came from]
+    /// The destination: a queue's name, URL or ARN [default: the queue that each message came from]
     #[arg(long, value_name = "QUEUE")]
     to: Option<String>,
-    /// How many in a second at most, such as 50/s (or in a minute: 30/m)
+    /// The largest number of messages per second, such as 50/s (or per minute: 30/m)
     #[arg(long, value_name = "N/s")]
     rate: Option<Rate>,
-    /// How many at most
+    /// The largest number of messages
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Print what would be sent where, and do nothing
+    /// Print each message and its destination without sending
     #[arg(long)]
     dry_run: bool,
-    /// SQS: do not let SQS move the messages by itself
+    /// SQS: send each message instead of a message move task of SQS
     #[arg(long)]
     one_by_one: bool,
     #[command(flatten)]
     filter: filter::Which,
 }
 
-/// Lets SQS move the messages. Returns `None` if it cannot.
+/// Makes SQS move the messages. Returns `None` if it cannot.
 pub(super) async fn by_move_task(
     queue: &SqsDeadLetterQueue,
     arguments: &Arguments,
     stop: &CancellationToken,
 ) -> Result<Option<ExitCode>, Error> {
     if let Some(to) = &arguments.to {
-        // Reports a missing queue once, and not for every message.
+        // Reports a missing queue once instead of for every message.
         queue.only_destination(Some(to)).await?;
     }
     let is_selective = !arguments.filter.filter().is_empty() || arguments.limit.is_some();

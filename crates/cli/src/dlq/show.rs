@@ -16,7 +16,7 @@ pub(super) struct Arguments {
     pub(super) queue: String,
     /// The message's id, its own or the broker's
     id: String,
-    /// Print nothing but the body as it is stored, byte for byte (for `edit --body`)
+    /// Print only the stored body, byte for byte (for `edit --body`)
     #[arg(long, conflicts_with = "json")]
     body: bool,
     /// Print JSON
@@ -34,7 +34,7 @@ pub(super) async fn show<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
     } else if arguments.json {
         writeln!(std::io::stdout(), "{:#}", in_json(&letter))
     } else {
-        std::io::stdout().write_all(for_people(&letter).as_bytes())
+        std::io::stdout().write_all(as_text(&letter).as_bytes())
     };
     printed.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
@@ -87,7 +87,7 @@ fn in_json(letter: &DeadLetter) -> serde_json::Value {
     shown
 }
 
-fn for_people(letter: &DeadLetter) -> String {
+fn as_text(letter: &DeadLetter) -> String {
     let optional = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), text::line);
     let count = letter.receive_count.map(|count| count.to_string());
     let rows = [

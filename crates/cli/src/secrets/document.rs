@@ -13,21 +13,21 @@ use super::names::Kind;
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const SECRET_BYTES_MAX: usize = 65_536;
-/// Hexadecimal digits of a fingerprint that are shown.
+/// Number of hexadecimal digits of a displayed fingerprint.
 const FINGERPRINT_CHARS: usize = 12;
-/// Fewest digits that name a value.
+/// Smallest number of digits that identify a value.
 const FINGERPRINT_CHARS_MIN: usize = 8;
-/// Hexadecimal digits of a SHA-256.
+/// Number of hexadecimal digits of a SHA-256.
 const SHA256_CHARS: usize = 64;
 
 /// The lists of a secret.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Document(Map<String, Value>);
 
-/// What a change did.
+/// The result of a change.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Whether the document is another than before.
+    /// Whether the document has changed.
     pub(super) is_new: bool,
     /// The number of values that were removed.
     pub(super) removed: usize,
@@ -65,7 +65,7 @@ impl Document {
     /// Returns the text to store.
     ///
     /// # Errors
-    /// It is longer than Secrets Manager stores.
+    /// It is longer than the limit of Secrets Manager.
     pub(super) fn text(&self) -> Result<String, String> {
         let text = Value::Object(self.0.clone()).to_string();
         if text.len() > SECRET_BYTES_MAX {
@@ -96,13 +96,13 @@ impl Document {
         }
     }
 
-    /// Checks that there is a list under every name, which a secret of something else does not have.
+    /// Checks that there is a list under every name, which a secret for another purpose does not have.
     fn check(&self) -> Result<(), String> {
         self.names().try_for_each(|name| self.entries(name).map(|_| ()))
     }
 
-    /// Adds an entry. An API key that is there already gets the new scopes. `replace` removes the other values: of an
-    /// API key those of its principal, else the whole list.
+    /// Adds an entry. An existing API key gets the new scopes. `replace` removes the other values: of an API key those
+    /// of its principal, else the whole list.
     ///
     /// # Errors
     /// A value is not a list, or the list has the key under another principal.
@@ -132,7 +132,7 @@ impl Document {
     /// Removes the value with this fingerprint, or more of its digits.
     ///
     /// # Errors
-    /// A value is not a list, or the fingerprint names no value, or several.
+    /// A value is not a list, or the fingerprint matches no value or several.
     pub(super) fn remove(&mut self, name: &str, wanted: &str) -> Result<Change, String> {
         self.check()?;
         let mut entries = self.entries(name)?.to_vec();
@@ -168,7 +168,7 @@ pub(super) fn api_key(key: &str, principal: &str, scopes: &[String]) -> Result<V
     }
 }
 
-/// Returns what can be shown of an entry. Without a kind, only its form is checked.
+/// Returns the parts of an entry that may be shown. Without a kind, only its form is checked.
 pub(super) fn summary(entry: &Value, kind: Option<&Kind>) -> Summary {
     let guess = if entry.is_object() { Some(Kind::ApiKey { scopes: None }) } else { None };
     let fault = kind.or(guess.as_ref()).and_then(|kind| fault(entry, kind));

@@ -1,9 +1,10 @@
-//! New keys and signing secrets: 256 random bits of the operating system, in the form that their owner expects.
+//! New keys and signing secrets: 256 random bits of the operating system, in the format of their scheme.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use sluicegate_webhook::Scheme;
 
-/// The length of a new value: as long as a SHA-256, the length that RFC 2104 advises for keys of its HMAC.
+/// The length of a new value: the length of a SHA-256 digest, the minimum that RFC 2104, section 3, recommends for
+/// keys.
 const RANDOM_BYTES: usize = 32;
 
 /// Returns a new API key of 43 characters.
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_generated_has_the_form_of_its_scheme_and_never_repeats() {
+    fn generated_values_have_the_form_of_their_scheme_and_differ() {
         for name in ["github", "standard-webhooks"] {
             let scheme = Scheme::named(name).unwrap();
             let (one, two) = (signing_secret(scheme).unwrap(), signing_secret(scheme).unwrap());

@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Signature { scheme: String },
 }
 
-/// The names of a contract. The default is that of a folder without a contract.
+/// The names of a contract. The default is for a folder without a contract.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     file: Option<String>,
@@ -53,7 +53,7 @@ impl Names {
     /// Returns the kind of the values under a name. Without a contract, `is_api_key` or the name of a scheme decides.
     ///
     /// # Errors
-    /// The contract has no such name, or nothing says what the values are.
+    /// The contract does not have the name, or the kind of its values is unknown.
     pub(super) fn kind(&self, name: &str, is_api_key: bool) -> Result<Kind, String> {
         if let Some(kind) = self.kinds.get(name) {
             return Ok(kind.clone());
@@ -63,7 +63,7 @@ impl Names {
                 _ if is_api_key => Ok(Kind::ApiKey { scopes: None }),
                 Some(scheme) => Ok(Kind::Signature { scheme: scheme.name().to_owned() }),
                 None => Err(format!(
-                    "cannot tell what {name:?} is without the contract: run this in the project's folder, or pass --contract FILE"
+                    "the kind of {name:?} is unknown without the contract: run this in the project's folder, or pass --contract FILE"
                 )),
             };
         };

@@ -12,15 +12,15 @@ use sluicegate_webhook::Scheme;
 use super::{Where, document, generate, names::Kind};
 use crate::output::say;
 
-/// A longer file is not a key or a secret.
+/// Largest file with a key or a secret, in bytes.
 const VALUE_BYTES_MAX: usize = 4_096;
 /// Shorter keys can be guessed from their digests.
 const KEY_CHARS_MIN: usize = 16;
 const KEY_CHARS_MAX: usize = 512;
 
-/// Add a live value: generate an API key or a webhook secret and print it once, or store one that you have
+/// Add a live value: generate an API key or a webhook secret and print it once, or store an existing one
 ///
-/// Values that are there stay live, so a rotation drops nothing. The value is printed on stdout, everything else on
+/// Existing values stay live, so a rotation refuses no request. The value is printed on stdout, everything else on
 /// stderr.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -32,7 +32,7 @@ Examples:
 pub(super) struct Arguments {
     /// The name of the list, an x-secret of the contract
     name: String,
-    /// An API key's principal: who its owner is to handlers, and whose its idempotency keys are
+    /// An API key's principal: the identity of its owner in events, to which idempotency keys belong
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
     /// An API key's scopes; `*` is every scope [default: none]

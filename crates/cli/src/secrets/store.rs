@@ -20,9 +20,9 @@ use crate::aws;
 /// The label of a version that is not current yet. The next write moves it.
 const STAGE: &str = "SLUICEGATE";
 const CURRENT: &str = "AWSCURRENT";
-/// Attempts of a write that other writers overtake.
+/// Attempts of a write while other writers are first.
 const ATTEMPTS_MAX: u32 = 20;
-/// The pause after the n-th attempt is up to n times as long.
+/// The pause after the n-th attempt is a random time of up to n times this.
 const PAUSE_MS: u64 = 25;
 
 /// One secret.
@@ -80,7 +80,7 @@ impl Store {
             let stage = stage.remove_from_version_id(&before).move_to_version_id(stored);
             match stage.send().await {
                 Ok(_) => return Ok(changed),
-                // The answer of a first attempt of the SDK may be lost.
+                // The move may have succeeded in an earlier attempt of the SDK whose answer was lost.
                 Err(_) if self.current().await?.id == stored => return Ok(changed),
                 Err(error) if is_overtaken(&error) => {
                     overtaken = self.failed("UpdateSecretVersionStage", &error);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::edit::{TextEdits, line_end, line_start, scalar};
 
-/// The longest line that an event is written on.
+/// Longest line of an event, in columns.
 const COLUMNS_MAX: usize = 120;
 
 /// A route that the template should have.
@@ -25,7 +25,7 @@ struct Wanted {
     name: String,
     /// Method and path; `None` is the route of every other request.
     route: Option<(String, String)>,
-    /// Whether the name is the contract's to give.
+    /// Whether the contract determines the name.
     is_named: bool,
 }
 
@@ -95,7 +95,7 @@ impl Edits {
             return Err(template.fault(&event.pointer, reason));
         };
         self.changes.push(format!("~ {key} becomes {} ({})", wanted.key(), wanted.name));
-        // `post` may stay `post`.
+        // The case of a method is kept.
         if key.split(' ').next().is_none_or(|old| old != method) {
             self.replace(method_range.clone(), scalar(method, &text[method_range.clone()]));
         }
@@ -202,7 +202,7 @@ fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Re
         wanted.push(Wanted { name, route, is_named: true });
     }
     let mut besides = |name: &str, route| {
-        // Known by its route alone; a new one must not take the name of another.
+        // These two are identified by their route; a new one must not use the name of another event.
         let taken = |name: &str, wanted: &[Wanted]| {
             let by_events = outline.events.iter().any(|event| event.route.is_none() && event.name == name);
             by_events || wanted.iter().any(|wanted| wanted.name == name)

@@ -1,15 +1,15 @@
-//! The part of a template that sync does not write, to prove that it is unchanged.
+//! The part of a template that sync must not change, compared before and after.
 
 use serde_json::{Value, json};
 
 use super::{Template, template::Outline};
 
-/// What the template says besides its routes.
+/// The content of a template except its routes.
 #[derive(Debug)]
 pub(super) struct Rest {
-    /// Without the events that are routes, and without the limits of single routes.
+    /// The template without the events that are routes, and without the limits of single routes.
     outside_routes: Value,
-    /// What each of those events says besides Method and Path.
+    /// The properties of each of those events except Method and Path.
     routes: Vec<Value>,
     /// The limits of single routes, without the routes.
     limits: Vec<Value>,
@@ -29,7 +29,7 @@ impl Rest {
                 }
                 routes.push(event);
             }
-            // A function that had no event but routes, or none at all.
+            // The function had no events, or only routes.
             if events == &json!({}) {
                 *events = Value::Null;
             }

@@ -34,7 +34,7 @@ pub(super) struct Event {
     pub name: String,
     pub name_range: Range<usize>,
     pub pointer: String,
-    /// From the name to the end of what belongs to it.
+    /// From the name to the end of the event.
     pub range: Range<usize>,
     /// `None`: an event of another kind than HttpApi.
     pub route: Option<Route>,
@@ -43,9 +43,9 @@ pub(super) struct Event {
 /// The route of an event.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
-    /// As API Gateway writes it.
+    /// The route key, in API Gateway's form.
     pub key: String,
-    /// Where `Method` and `Path` have their values.
+    /// The byte ranges of the values of `Method` and `Path`.
     pub written: Option<(Range<usize>, Range<usize>)>,
 }
 
@@ -103,7 +103,7 @@ impl Outline {
         let routes = events.value.members().iter().filter(|event| Event::read(event).route.is_some());
         let mut in_braces = routes.map(|event| event.value.is_flow() && !template.text[event.range()].contains('\n'));
         Ok(Self {
-            // The first route of a template is written on lines of its own.
+            // The first route of a template is written in block style.
             is_in_braces: in_braces.next().unwrap_or(false) && in_braces.all(|in_braces| in_braces),
             api: api.logical_id.to_owned(),
             function: function.logical_id.to_owned(),
@@ -121,7 +121,7 @@ impl Event {
         let written = |name: &str| Some(value(name)?.range());
         let is_route = entry.value.get("Type").and_then(Node::text) == Some("HttpApi");
         let text = |name: &str| value(name).and_then(Node::text);
-        // A Method without a Path is SAM's to refuse.
+        // SAM refuses a Method without a Path.
         let key = route_key(text("Method"), text("Path")).unwrap_or_else(|| DEFAULT_ROUTE.to_owned());
         Self {
             name: entry.key.clone(),
@@ -144,7 +144,7 @@ fn routes_of(function: &Node) -> Vec<String> {
     routes.map(|route| route.key).collect()
 }
 
-/// Refuses entries that share a line with something else, because taking one out would take the other along.
+/// Refuses entries that share a line with another one, because removing the line would remove both.
 fn line_by_line(template: &Template<'_>, written: &Member) -> Result<(), Faults> {
     if written.value.is_flow() && !written.value.members().is_empty() {
         let reason = format!("{} is in braces: write one entry a line, indented, and sync again", written.key);

@@ -5,7 +5,7 @@ use sluicegate_contract::Contract;
 
 use super::{drift, sync};
 
-/// The project's own.
+/// The template of this project.
 const TEMPLATE: &str = include_str!("../../../../template.yaml");
 /// See [`TEMPLATE`].
 const CONTRACT: &str = include_str!("../../../../functions/ingress/openapi.yaml");
@@ -79,7 +79,7 @@ fn difference(before: &str, after: &str) -> String {
     gone.chain(come).collect()
 }
 
-/// What sync makes of [`ODD`]; the same with Windows line ends.
+/// Checks the result of sync for [`ODD`], also with Windows line ends.
 fn check(operations: &[(&str, &str, &str)], expected: &str) {
     let contract = contract(operations);
     let after = synced(ODD, &contract);
@@ -89,7 +89,7 @@ fn check(operations: &[(&str, &str, &str)], expected: &str) {
 }
 
 #[test]
-fn the_projects_own_template_has_the_routes_of_its_contract() {
+fn the_template_of_this_project_has_the_routes_of_its_contract() {
     let contract = Contract::parse("openapi.yaml", CONTRACT).expect("a contract");
     assert!(sync("t.yaml", TEMPLATE, &contract).expect("is read").is_none());
     assert!(drift("t.yaml", TEMPLATE, &contract).expect("is read").is_none());
@@ -99,7 +99,7 @@ fn the_projects_own_template_has_the_routes_of_its_contract() {
 fn only_the_lines_of_a_route_change_with_it() {
     let (a, b) = (("a", "post", "/a"), ("b", "post", "/b"));
     assert!(sync("t.yaml", ODD, &contract(&[a, b])).expect("is read").is_none(), "post and POST are one");
-    // It comes, after those before it.
+    // An added route is inserted after the preceding ones.
     check(
         &[a, b, ("b-second", "put", "/b/{id}"), ("z", "post", "/z")],
         "+            BSecond:
@@ -117,9 +117,9 @@ fn only_the_lines_of_a_route_change_with_it() {
 +               Properties: { ApiId: !Ref Api, Method: POST, Path: /first }
 ",
     );
-    // It goes; the comment above stays.
+    // The event of a removed route is removed; the comment above stays.
     check(&[a], "-            B: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, Path: '/b' } }   # b\n");
-    // It moves; what else the event says stays.
+    // A moved route keeps the other properties of its event.
     check(
         &[("a", "post", "/new"), b],
         "-                  Path: \"/a\"   # where\n+                  Path: \"/new\"   # where\n",
@@ -130,7 +130,7 @@ fn only_the_lines_of_a_route_change_with_it() {
 +            B: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: PUT, Path: '/b/{c}' } }   # b
 ",
     );
-    // Its operation has another id.
+    // The operation has another id.
     check(&[("placeOrder", "post", "/a"), b], "-            A:\n+            PlaceOrder:\n");
 }
 
@@ -149,7 +149,7 @@ fn lines_in_brackets_that_start_too_far_left_stay_as_they_are() {
 }
 
 #[test]
-fn operations_that_change_places_keep_their_events() {
+fn operations_that_swap_routes_keep_their_events() {
     check(
         &[("b", "post", "/a"), ("a", "post", "/b")],
         "-                  Path: \"/a\"   # where
@@ -190,7 +190,7 @@ fn the_first_routes_of_a_template_are_written() {
 }
 
 #[test]
-fn a_catch_all_that_was_taken_out_does_not_come_back() {
+fn a_removed_catch_all_is_not_added_again() {
     let without = ODD.replace("            Rest: { Type: HttpApi, Properties: { ApiId: !Ref Api } }\n", "");
     assert_ne!(without, ODD);
     let contract = contract(&[("a", "post", "/a"), ("b", "post", "/b")]);
@@ -231,7 +231,7 @@ fn limits_of_single_routes_follow_them() {
 }
 
 #[test]
-fn what_cannot_be_edited_by_lines_is_refused_with_its_line() {
+fn a_template_that_cannot_be_edited_by_lines_is_refused_with_the_line() {
     let check = |from: &str, to: &str, operations: &[(&str, &str, &str)], expected: &str| {
         let template = ODD.replacen(from, to, 1);
         assert_ne!(template, ODD, "{from} is in the template");

@@ -10,7 +10,7 @@ use crate::SchemaText;
 
 pub(super) struct ContractChecker<'d> {
     yaml: sluicegate_yaml::Checker<'d>,
-    /// Bundled schemas by their pointer; `None` for one with a fault, which is noted.
+    /// Bundled schemas by their pointer; `None` for one with a fault, which is reported.
     pub(super) bundled: HashMap<String, Option<SchemaText>>,
     /// Pointers of the schemas that have been compiled.
     pub(super) compiled: HashSet<String>,
@@ -52,8 +52,8 @@ impl<'d> ContractChecker<'d> {
         value
     }
 
-    /// Returns the target of a Reference Object; another value is its own target. Returns `None` without a fault for a
-    /// reference that leads nowhere, because [`super::refs::check`] reports each of these once.
+    /// Returns the target of a Reference Object, or any other value unchanged. Returns `None` without a fault for a
+    /// reference without a target, because [`super::refs::check`] reports each of these once.
     pub(super) fn resolve(&mut self, at: &'d Node) -> Option<&'d Node> {
         let mut target = at;
         let mut seen = HashSet::new();
@@ -64,7 +64,7 @@ impl<'d> ContractChecker<'d> {
                 }
             }
             if !seen.insert(target.pointer()) {
-                self.fault(reference, "this $ref leads back to itself");
+                self.fault(reference, "this $ref is circular");
                 return None;
             }
             target = self.root.follow(&local_pointer(reference.text()?)?).ok()?;

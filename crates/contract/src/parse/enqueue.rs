@@ -2,7 +2,7 @@
 
 use sluicegate_yaml::Node;
 
-use super::carried::{self, Request};
+use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
 use crate::is_json;
 use crate::{
@@ -56,18 +56,21 @@ fn queue_name(checker: &mut ContractChecker<'_>, at: &Node) -> Option<String> {
     name
 }
 
-/// Reads `payloadBytes`. More than SQS carries is a warning: RabbitMQ carries it, and the contract does not name the
-/// broker.
+/// Reads `payloadBytes`. A size above the limit of SQS is a warning: RabbitMQ accepts it, and the contract does not say
+/// which broker is used.
 fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
     let bytes = checker.integer(at, 1..=PAYLOAD_BYTES_MAX)?;
     let (what, most) = match request.body {
         Some(body) if !takes_json_only(Some(body)) => {
-            ("a payload that is not JSON (it travels in base64)", SQS_OTHER_BYTES_MAX)
+            ("a payload that is not JSON (it is sent in base64)", SQS_OTHER_BYTES_MAX)
         }
         _ => ("a JSON payload", SQS_JSON_BYTES_MAX),
     };
     if bytes > most {
-        checker.warn(at, format!("SQS carries {most} bytes of {what}; a larger one is answered 413 there"));
+        checker.warn(
+            at,
+            format!("SQS accepts at most {most} bytes of {what}; with SQS, a larger one is answered with 413"),
+        );
     }
     Some(bytes)
 }
@@ -76,7 +79,7 @@ fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &
 fn attribute<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
     let template = template(checker, at, request)?;
     for source in template.sources() {
-        for reason in carried::doubts(source, request) {
+        for reason in attribute_warnings::doubts(source, request) {
             checker.warn(at, format!("{{{source}}} {reason}"));
         }
     }

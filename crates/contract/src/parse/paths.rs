@@ -1,11 +1,11 @@
-//! `paths`: the operations, each on its own route.
+//! `paths`: the operations, each with a unique route.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use sluicegate_yaml::Node;
 
-use super::carried;
+use super::attribute_warnings;
 use super::checker::ContractChecker;
 use super::enqueue;
 use super::request;
@@ -57,7 +57,7 @@ pub(super) fn operations(checker: &mut ContractChecker<'_>, schemes: &Schemes) -
         return Vec::new();
     }
     let mut reading = Reading {
-        // Read once, and so reported once.
+        // Read once, so that its faults are reported once.
         security: root.get("security").map(|at| security::requirements(checker, at, schemes)),
         schemes,
         routes: HashMap::new(),
@@ -77,7 +77,7 @@ pub(super) fn operations(checker: &mut ContractChecker<'_>, schemes: &Schemes) -
         }
         for method in ["options", "trace"] {
             if let Some(at) = item.get(method) {
-                checker.fault(at, format!("{method} is not the contract's to take"));
+                checker.fault(at, format!("{method} operations are not supported"));
             }
         }
         for &method in METHODS {
@@ -104,7 +104,7 @@ fn check_path<'d>(checker: &mut ContractChecker<'d>, path: &'d str, at: &'d Node
             None => (segment, |b| b.is_ascii_graphic() && !b"{}?#\"<>\\^`|".contains(&b)),
         };
         if parameter(segment).is_some_and(|name| name.is_empty() || names.contains(&name)) {
-            checker.fault(at, format!("`{segment}` has no name, or one that is already there"));
+            checker.fault(at, format!("`{segment}` has no name, or the name of an earlier parameter"));
         } else if !text.bytes().all(well_formed) {
             checker.fault(at, format!("`{segment}` is neither a percent-encoded segment nor one {{parameter}}"));
         } else if parameter(segment).is_none() {
@@ -142,7 +142,7 @@ fn check_literal<'d>(checker: &mut ContractChecker<'d>, segment: &str, at: &'d N
     checker.fault(at, format!("no request has this path: `{segment}` {reason}"));
 }
 
-/// What is kept from one operation to the next.
+/// The state that all operations of the document share.
 struct Reading<'s, 'd> {
     /// The document's own `security`, for operations that have none.
     security: Option<Vec<Vec<Requirement>>>,
@@ -176,8 +176,12 @@ impl<'d> Reading<'_, 'd> {
         }
         let body = request::body(checker, at);
         let public = security.iter().any(Vec::is_empty) || security.is_empty();
-        let request =
-            carried::Request { path_names: &path_names, body: body.as_ref(), parameters: &parameters, public };
+        let request = attribute_warnings::Request {
+            path_names: &path_names,
+            body: body.as_ref(),
+            parameters: &parameters,
+            public,
+        };
         let enqueue = enqueue::enqueue(checker, at, &request)?;
         self.check_queue(checker, at, &enqueue.queue);
         let (method, path) = (method.to_ascii_uppercase(), path.to_owned());
@@ -187,7 +191,7 @@ impl<'d> Reading<'_, 'd> {
     fn id(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<String> {
         let id = checker.required_text(at, "operationId")?;
         if let Some(other) = self.ids.insert(id.to_owned(), at.pointer().to_owned()) {
-            checker.fault_at(&at.child_pointer("operationId"), format!("`{id}` is already the name of {other}"));
+            checker.fault_at(&at.child_pointer("operationId"), format!("`{id}` is already the operationId of {other}"));
         }
         Some(id.to_owned())
     }
@@ -197,7 +201,8 @@ impl<'d> Reading<'_, 'd> {
             (Some(own), _) => security::requirements(checker, own, self.schemes),
             (None, Some(inherited)) => inherited.clone(),
             (None, None) => {
-                // OpenAPI allows every request then; a forgotten line must not.
+                // In OpenAPI, a missing `security` admits every request. It is required here, so that an omission does
+                // not make a route public.
                 checker.missing(at, "security", "is missing; write `security: []` to admit every request");
                 Vec::new()
             }

@@ -1,4 +1,4 @@
-//! References and the public document: every `$ref` has a target, and the public copy has none of our extensions.
+//! References and the public document: every `$ref` has a target, and the public copy has no Sluicegate extensions.
 //!
 //! Both distinguish keywords from names that look like keywords: a header called `x-signature`, a property called
 //! `$ref`, an example that contains either.
@@ -8,17 +8,17 @@ use sluicegate_yaml::{Data, Member, Node};
 
 use super::checker::{ContractChecker, local_pointer};
 
-/// What the build and the ingress need and the public does not.
-const OUR_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
+/// Extensions for the build and the ingress, left out of the public document.
+const PRIVATE_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
 
-/// What the members of an object are.
+/// The kind of an object's members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// Keywords of OpenAPI or JSON Schema, extensions among them.
     Keywords,
-    /// Freely chosen names, each of an object of keywords.
+    /// User-chosen names, each with an object of keywords as its value.
     Names,
-    /// Data of the user, which is left as it is.
+    /// Data of the user, such as an example, which is copied unchanged.
     Data,
 }
 
@@ -73,7 +73,7 @@ fn check_below(checker: &mut ContractChecker<'_>, at: &Node, position: Position)
     }
 }
 
-/// Returns the document without our extensions, its order kept.
+/// Returns the document without Sluicegate's extensions, in the same order.
 pub(super) fn public_document(root: &Node) -> String {
     // A tree of null, booleans, finite numbers, text, lists and objects with text keys always serialises.
     serde_json::to_string(&Public { node: root, position: Position::Keywords }).unwrap_or_default()
@@ -91,7 +91,7 @@ impl Serialize for Public<'_> {
         match node.data() {
             Data::List(items) => serializer.collect_seq(items.iter().map(|node| Self { node, position })),
             Data::Map(members) => {
-                let is_public = |key: &str| position != Position::Keywords || !OUR_EXTENSIONS.contains(&key);
+                let is_public = |key: &str| position != Position::Keywords || !PRIVATE_EXTENSIONS.contains(&key);
                 let members = members.iter().filter(|member| is_public(&member.key));
                 serializer.collect_map(members.map(|Member { key, value, .. }| {
                     (key, Self { node: value, position: position.of_member(key, value) })

@@ -23,7 +23,7 @@ const PARAMETER_FIELDS: &[&str] = &[
     "examples",
 ];
 
-/// Headers that OpenAPI says are not parameters.
+/// Headers whose parameter definitions OpenAPI ignores (OpenAPI 3.1, Parameter Object).
 const NOT_PARAMETERS: &[&str] = &["accept", "authorization", "content-type"];
 
 /// Returns the parameters of the operation, and those of its path item that it does not replace.
@@ -66,7 +66,7 @@ fn parameter<'d>(checker: &mut ContractChecker<'d>, entry: &'d Node, path_names:
         return None;
     }
     checker.fields_and_extensions(at, PARAMETER_FIELDS)?;
-    // A schema with a fault becomes None; the fault is noted, and the contract will not be used.
+    // A schema with a fault becomes `None`. A contract with a fault is not used.
     let schema = at.get("schema").and_then(|at| {
         let schema = schema::bundle(checker, at)?;
         check_one_value(checker, at, &schema);
@@ -102,7 +102,7 @@ fn parameter<'d>(checker: &mut ContractChecker<'d>, entry: &'d Node, path_names:
         checker.fault_at(&name_at, format!("OpenAPI ignores a header parameter `{name}`"));
     }
     if location == Location::Path && !path_names.contains(&name.as_str()) {
-        // At the entry: a shared parameter is right elsewhere.
+        // Reported at the entry, because a shared parameter may be valid on another path.
         checker.fault(entry, format!("the path has no {{{name}}}"));
     }
     if location == Location::Path && !required {

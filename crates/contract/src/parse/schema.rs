@@ -1,12 +1,12 @@
 //! Self-contained schemas: the targets of references are bundled under `$defs`. Each schema of the document is compiled
-//! once, to prove it, however often it is used.
+//! once to check it, regardless of how often it is used.
 //!
 //! A bundled schema has its own content at the top, each referenced schema as `$defs/1`, `$defs/2` … and every `$ref`
 //! rewritten to match; a schema that contains itself refers to `#`. Unknown keywords are faults, because a misspelt
 //! `minimum` admits everything.
 //!
-//! `format` is an annotation, as JSON Schema 2020-12 has it (Validation, section 7), and left out like the others.
-//! `x-format-assertion: true` beside it, or at the top of the document for all of them, makes it a check.
+//! `format` is an annotation, as in JSON Schema 2020-12 (Validation, section 7), and left out like the other
+//! annotations. `x-format-assertion: true` beside it, or at the top of the document for all of them, makes it a check.
 
 use std::collections::HashSet;
 
@@ -66,8 +66,8 @@ const CHECKS: &[&str] = &[
     "uniqueItems",
 ];
 
-/// Keywords for readers; left out, as the ingress reads its schemas on a cold start. The last four are
-/// OpenAPI's own.
+/// Annotations, which are left out because the ingress reads its schemas on a cold start. The last four are OpenAPI's
+/// own.
 const ANNOTATIONS: &[&str] = &[
     "$comment",
     "default",
@@ -89,11 +89,11 @@ pub(super) const FORMAT_ASSERTION: &str = "x-format-assertion";
 /// Formats that OpenAPI adds; they describe a type and check nothing.
 const OPENAPI_FORMATS: &[&str] = &["binary", "byte", "double", "float", "int32", "int64", "password"];
 
-/// The only `$schema` and `jsonSchemaDialect` there are.
+/// The accepted values of `$schema` and `jsonSchemaDialect`.
 const DIALECTS: &[&str] =
     &["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
 
-/// Returns the schema at `at` as text that stands alone, or `None` after noting its faults.
+/// Returns the schema at `at` as self-contained text, or `None` after reporting its faults.
 pub(super) fn bundle<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<SchemaText> {
     let root = follow_bare_references(checker, at)?;
     if let Some(known) = checker.bundled.get(root.pointer()) {
@@ -114,7 +114,8 @@ fn bundle_new<'d>(checker: &mut ContractChecker<'d>, root: &'d Node) -> Option<S
     }
     let number = |index: usize| index.to_string();
     for (schema, at) in rewritten.iter().zip(bundle.schemas) {
-        // What it refers to is compiled by itself, so that each schema of the document is compiled once.
+        // Its references are replaced by `true` and compiled separately, so that each schema of the document is
+        // compiled once.
         let references = (1..rewritten.len()).map(|index| (number(index), Value::Bool(true))).collect();
         compile(checker, at, &with_definitions(schema.clone(), references));
     }
@@ -131,7 +132,7 @@ fn with_definitions(mut schema: Value, definitions: Map<String, Value>) -> Value
     schema
 }
 
-/// Takes note of every fault in the schema at `at`, the first time it is seen.
+/// Reports every fault in the schema at `at`, the first time it is called for it.
 fn compile(checker: &mut ContractChecker<'_>, at: &Node, schema: &Value) {
     if !checker.compiled.insert(at.pointer().to_owned()) {
         return;
@@ -139,7 +140,7 @@ fn compile(checker: &mut ContractChecker<'_>, at: &Node, schema: &Value) {
     let meta = draft202012::meta::validator();
     let mut errors = meta.iter_errors(schema).map(|error| error.to_owned()).collect::<Vec<_>>();
     if errors.is_empty() {
-        // What the meta-schema cannot see, such as a broken regular expression.
+        // Finds faults that the meta-schema does not, such as an invalid regular expression.
         let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).offline();
         errors.extend(options.build(schema).err());
     }
@@ -149,7 +150,7 @@ fn compile(checker: &mut ContractChecker<'_>, at: &Node, schema: &Value) {
     }
 }
 
-/// Returns a bundled schema as that of a body. Descriptions are left out of it already.
+/// Returns a bundled schema as that of a body. Its descriptions were left out before.
 pub(super) fn of_body(schema: SchemaText) -> BodySchema {
     match schema.as_str() {
         "true" | "{}" => BodySchema::Any,
@@ -158,13 +159,13 @@ pub(super) fn of_body(schema: SchemaText) -> BodySchema {
     }
 }
 
-/// Follows schemas that are only a `$ref`: the target becomes the top, which saves a hop at run time.
+/// Follows schemas that are only a `$ref`: the target becomes the top, which avoids a lookup at run time.
 fn follow_bare_references<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<&'d Node> {
     let mut target = at;
     let mut seen = HashSet::new();
     while let (Some(reference), [_]) = (target.get("$ref"), target.members()) {
         if !seen.insert(target.pointer().to_owned()) {
-            checker.fault(reference, "this $ref leads back to itself");
+            checker.fault(reference, "this $ref is circular");
             return None;
         }
         target = checker.root.follow(&local_pointer(reference.text()?)?).ok()?;
@@ -174,7 +175,7 @@ fn follow_bare_references<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -
 
 struct Bundle<'c, 'd> {
     checker: &'c mut ContractChecker<'d>,
-    /// The schema asked for, then each one referred to; its index is its name in `$defs`.
+    /// The requested schema, then each referenced one, whose index is its name in `$defs`.
     schemas: Vec<&'d Node>,
 }
 
@@ -203,7 +204,7 @@ impl<'d> Bundle<'_, 'd> {
                     self.checker.fault(member, "is OpenAPI 3.0; write `type: [..., 'null']`");
                     continue;
                 }
-                // Only a $ref reaches into $defs, and each schema one reaches is bundled by itself.
+                // Schemas in `$defs` are used only through a `$ref`, which bundles its target.
                 "$defs" => {
                     self.rewrite_named(member);
                     continue;
@@ -232,7 +233,7 @@ impl<'d> Bundle<'_, 'd> {
         at.entries().map(|(name, member)| (name.to_owned(), self.rewrite(member))).collect()
     }
 
-    /// Returns the reference to the bundled copy. One that leads nowhere is [`super::refs::check`]'s to report.
+    /// Returns the reference to the bundled copy. [`super::refs::check`] reports a reference without a target.
     fn reference(&mut self, at: &'d Node) -> Value {
         let target = at.text().and_then(local_pointer).and_then(|pointer| self.checker.root.follow(&pointer).ok());
         let Some(target) = target else { return Value::from("#") };
@@ -266,7 +267,7 @@ fn copy(node: &Node) -> Value {
 pub(super) fn check_components(checker: &mut ContractChecker<'_>) {
     let schemas = checker.root.follow("/components/schemas");
     for (_, schema) in schemas.into_iter().flat_map(Node::entries) {
-        // One that is compiled has been read with the schema that refers to it.
+        // A compiled schema was already checked through a reference.
         if !checker.compiled.contains(schema.pointer()) {
             bundle(checker, schema);
         }

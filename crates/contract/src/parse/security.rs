@@ -8,11 +8,11 @@ use super::checker::ContractChecker;
 use crate::template::is_header_name;
 use crate::{Requirement, SIGNATURE_PRESETS, SecurityScheme};
 
-/// Longest `x-secret`. Ours: the name of a signing secret is the principal of its messages, so it must be fit for an
-/// attribute of an event.
+/// Longest `x-secret`. Chosen here: the name of a signing secret is the principal of its messages, so it must be valid
+/// as an attribute of an event.
 const SECRET_NAME_BYTES_MAX: usize = 128;
 
-/// The declared schemes; `None` for one that has a fault, so that its users are not blamed as well.
+/// The declared schemes; `None` for one that has a fault, so that the operations that use it get no further fault.
 pub(super) type Schemes = BTreeMap<String, Option<SecurityScheme>>;
 
 pub(super) fn schemes(checker: &mut ContractChecker<'_>) -> Schemes {
@@ -31,20 +31,20 @@ pub(super) fn schemes(checker: &mut ContractChecker<'_>) -> Schemes {
     schemes
 }
 
-/// Notes a fault for a list of the secret that is read in two ways: as keys and as signing secrets, or as those of two
-/// signature schemes.
+/// Notes a fault if two schemes use one list of the secret for different kinds: API keys and signing secrets, or
+/// secrets of two signature schemes.
 fn check_secret(checker: &mut ContractChecker<'_>, at: &Node, scheme: Option<&SecurityScheme>, others: &Schemes) {
     let Some((secret, preset)) = scheme.map(list) else { return };
     let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != preset;
     if others.values().flatten().any(|other| differs(&other)) {
         let reason = format!(
-            "`{secret}` is already the list of another kind of secret; give this scheme a list with a name of its own"
+            "`{secret}` is already the list of another kind of secret; give this scheme a list with another name"
         );
         checker.fault_at(&at.child_pointer("x-secret"), reason);
     }
 }
 
-/// Returns the list of the secret that a scheme reads, and as the secrets of which preset; keys are of none.
+/// Returns the name of the list that a scheme uses, and its signature preset; `None` for API keys.
 fn list(scheme: &SecurityScheme) -> (&str, Option<&str>) {
     match scheme {
         SecurityScheme::ApiKey { secret, .. } => (secret, None),
@@ -60,7 +60,7 @@ fn scheme<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<Securit
         checker.fault_at(&at.child_pointer("type"), format!("`{kind}` is not supported; use apiKey, in a header"));
         return None;
     }
-    // Strict: a misspelt `x-signature` would turn a signature into a key.
+    // Unknown extensions are refused here: a misspelt `x-signature` would turn a signature scheme into an API key.
     checker.fields(at, &["type", "description", "name", "in", "x-secret", "x-signature"])?;
     let header = checker.required_text(at, "name");
     if let Some(name) = header.filter(|name| !is_header_name(name)) {
@@ -69,7 +69,7 @@ fn scheme<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<Securit
     }
     let location = checker.required_text(at, "in");
     if let Some(other) = location.filter(|location| *location != "header") {
-        checker.fault_at(&at.child_pointer("in"), format!("`{other}` is not supported; a key travels in a header"));
+        checker.fault_at(&at.child_pointer("in"), format!("`{other}` is not supported; a key is sent in a header"));
         return None;
     }
     let secret = checker.required_text(at, "x-secret")?;

@@ -1,4 +1,4 @@
-//! Filters, each against one message, and invalid filters.
+//! Tests of filters against one message, and of invalid filters.
 
 use serde_json::json;
 use sluicegate_envelope::Envelope;
@@ -36,7 +36,7 @@ fn conditions(texts: &[&str]) -> Filter {
 }
 
 #[test]
-fn conditions_look_into_the_payload_and_at_attributes() {
+fn conditions_match_payload_members_and_attributes() {
     for (condition, expected) in [
         ("/order_id=o-1", true),
         (r#"/order_id="o-1""#, true),
@@ -129,7 +129,10 @@ fn since_and_until_compare_the_time_of_dead_lettering_if_known() {
     }
     let unknown = DeadLetter { dead_lettered_at: None, ..order() };
     assert!(filter(Some("2026-11-21T08:00:00Z"), Some("2026-11-21T09:00:00Z")).matches(&unknown));
-    assert!(!filter(Some("1w"), None).matches(&DeadLetter { time: None, ..unknown }), "no time at all passes no limit");
+    assert!(
+        !filter(Some("1w"), None).matches(&DeadLetter { time: None, ..unknown }),
+        "a message without a time matches no limit"
+    );
 }
 
 #[test]

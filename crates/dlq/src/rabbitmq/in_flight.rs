@@ -25,12 +25,12 @@ use crate::Error;
 /// The prefetch of the first consumer. It doubles with each further consumer.
 const PREFETCH_MIN: u16 = 16;
 const PREFETCH_MAX: u16 = 1_024;
-/// Bytes that a prefetch may hold, estimated by the largest message so far.
+/// Largest size of the prefetched messages, in bytes, estimated from the largest message so far.
 const PREFETCH_BYTES: usize = 32 * 1024 * 1024;
 
-/// Silence after which the broker is asked for the number of ready messages.
+/// Time without a delivery after which the number of ready messages is read.
 const QUIET_MAX: Duration = Duration::from_millis(500);
-/// Silence after which ready messages are taken for another consumer's.
+/// Time without a delivery after which ready messages are assumed to be reserved for another consumer.
 const HANDOUT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The messages in flight of one queue.
@@ -44,7 +44,7 @@ pub(super) struct InFlight {
 }
 
 struct Intake {
-    /// Whether everything was released.
+    /// Whether all messages were released.
     is_over: bool,
     /// Messages that may still be taken: as many as there were at first, so that redriven messages that come back are
     /// not taken forever.
@@ -122,7 +122,7 @@ impl InFlight {
             taken.push(delivery);
         }
         if intake.left == 0 {
-            // Later messages are for other consumers.
+            // Ends the consumer, so that later messages go to other consumers.
             self.unsubscribe(&mut intake).await?;
         }
         Ok(taken)
@@ -135,7 +135,7 @@ impl InFlight {
         self.settled().await
     }
 
-    /// Releases everything. Nothing can be taken afterwards, because it would be the same messages again.
+    /// Releases all messages. No message can be taken afterwards, because the same ones would be delivered again.
     pub(super) async fn release(&self) -> Result<(), Error> {
         let mut intake = self.intake.lock().await;
         intake.is_over = true;

@@ -1,8 +1,8 @@
 //! A RabbitMQ message as a [`DeadLetter`]: its event, its source queue and its reason.
 //!
-//! An event is recognised as the consumer does: by content type, by `cloudEvents:` headers, or by the body. The source
-//! queue is what the consumer recorded (`sluicegate-source`), or else the last queue in `x-death`, or else the queue
-//! whose dead-letter queue has this name.
+//! An event is recognised by the consumer's rules: by content type, by `cloudEvents:` headers, or by the body. The
+//! source queue is the one that the consumer recorded (`sluicegate-source`), or else the last queue in `x-death`, or
+//! else the queue whose dead-letter queue has this name.
 
 use std::collections::BTreeMap;
 
@@ -147,11 +147,10 @@ impl Event {
     }
 }
 
-/// Returns an identifier for a message without an id, equal each time the message is read. Messages that are equal in
-/// every part share it.
+/// Returns an identifier for a message without an id. It is the same on each read, and equal for identical messages.
 fn digest(properties: &BasicProperties, body: &[u8]) -> String {
     let mut hash = Sha256::new();
-    // The queue's own counts differ each time.
+    // Headers that the queue updates on each delivery are left out.
     for (name, value) in attributes(properties).iter().filter(|(name, _)| !name.starts_with("x-")) {
         for part in [name, value] {
             hash.update(part.len().to_be_bytes());

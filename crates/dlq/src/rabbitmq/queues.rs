@@ -8,7 +8,7 @@ use sluicegate_topology::{Address, QueueFate, QueueType};
 use super::connection::{Connection, broker};
 use crate::{Error, ListedQueue};
 
-/// The delivery limit from which on it is out of reach: each take of a message counts as a delivery.
+/// The lowest delivery limit that counts as unreachable. Each take of a message counts as a delivery.
 const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
 
 /// Returns every dead-letter queue of the virtual host by name, with its ready messages: queues that end in `.dlq`, and

@@ -1,7 +1,7 @@
 //! The properties of a dead letter that is redriven.
 //!
-//! A redriven message starts again: notes of the consumer and of RabbitMQ about the failure are left out, its receives
-//! count from one, and [`REDRIVES`] counts up.
+//! A redriven message starts again: the headers of the consumer and of RabbitMQ about the failure are removed, its
+//! receives count from one, and [`REDRIVES`] is incremented.
 
 use lapin::BasicProperties;
 use sluicegate_queue::dead_letter::REDRIVES;

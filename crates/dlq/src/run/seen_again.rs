@@ -8,7 +8,7 @@ use std::{
 use crate::DeadLetter;
 
 /// The redriven messages, in a few bytes each. A message is identified by its envelope's id, or else by its body,
-/// because no id of a broker survives every way back.
+/// because a broker's id may change when a message returns.
 #[derive(Default)]
 pub(super) struct SeenAgain {
     hasher: RandomState,

@@ -1,4 +1,4 @@
-//! Runs on a queue in memory with planned failures.
+//! Runs on a queue in memory with scripted failures.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -14,7 +14,7 @@ enum Fate {
     NotSent,
     /// The copy is stored, and the original is not removed.
     Stored,
-    /// Nothing happens, and the error leaves that open.
+    /// Nothing happens, and the error is `Unknown`.
     NotStored,
     /// The broker cannot be reached.
     Broken,
@@ -222,7 +222,7 @@ fn a_redrive_sends_each_message_once_even_if_it_returns() {
 }
 
 #[test]
-fn a_group_goes_in_order_and_stops_behind_a_failure() {
+fn a_group_is_redriven_in_order_and_stops_at_a_failure() {
     let (a, b) = (Some("a"), Some("b"));
     let memory = Memory::new(&[a, b, a, b, a, b], true);
     // The first two groups take their results in turn: a fails at once.
@@ -246,7 +246,7 @@ fn a_report_counts_the_messages_behind_a_blocked_group() {
 }
 
 #[test]
-fn a_dry_run_moves_nothing_and_says_what_would_stay() {
+fn a_dry_run_moves_nothing_and_reports_what_would_stay() {
     let memory = Memory::new(&[None; 12], false);
     memory.state.borrow_mut().fates = [Fate::NotSent].into();
     let planned = RefCell::new(0);
@@ -328,7 +328,7 @@ fn a_purge_deletes_the_found_messages_and_other_matches() {
 }
 
 proptest! {
-    /// With any failure at any step, every message is in one place, or after an unknown failure in both, and never in
+    /// After any failure at any step, every message is in one queue, or after an unknown failure in both, and never in
     /// none; groups keep their order; the counts are right.
     #[test]
     fn every_message_is_in_a_queue_after_any_failure(
@@ -357,7 +357,7 @@ proptest! {
             prop_assert!(here || there, "{number} is nowhere: {report:?}");
             both += u64::from(here && there);
             prop_assert!(arrived.iter().filter(|each| **each == number).count() <= 1, "{number} was sent twice");
-            prop_assert!(!only_thirds || !there || number % 3 == 0, "{number} is not meant");
+            prop_assert!(!only_thirds || !there || number % 3 == 0, "{number} does not match the filter");
         }
         let moved_back = if returns { report.done } else { 0 };
         prop_assert!(both <= report.unknown + moved_back, "{both} in both places: {report:?}");
@@ -369,6 +369,6 @@ proptest! {
                 prop_assert!(of_group.is_sorted(), "group {group} arrived as {of_group:?}");
             }
         }
-        prop_assert!(memory.state.borrow().queue.iter().all(|message| message.taken.is_none()), "something is still held");
+        prop_assert!(memory.state.borrow().queue.iter().all(|message| message.taken.is_none()), "a message is still in flight");
     }
 }

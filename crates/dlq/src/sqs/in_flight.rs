@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 use crate::Error;
 
-/// Messages of one `ReceiveMessage`, and entries of one batch call.
+/// Largest number of messages of one `ReceiveMessage`, and of entries of one batch call.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(super) const BATCH_ENTRIES_MAX: usize = 10;
 
-/// Default time for which messages stay hidden when this process dies soon after it took them.
+/// Default time for which messages stay hidden if this process ends soon after it took them.
 pub const VISIBILITY_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Longest time for which a message can be hidden, counted from its receive; SQS refuses a longer one.
@@ -29,7 +29,7 @@ pub const VISIBILITY_DEFAULT: Duration = Duration::from_secs(60);
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
 pub const VISIBILITY_MAX: Duration = Duration::from_secs(43_200);
 
-/// Margin before [`VISIBILITY_MAX`]: the clocks of this process and of SQS started at different moments.
+/// Margin before [`VISIBILITY_MAX`]: SQS counts the time from an earlier moment than this process.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(60);
 
 /// Concurrent batch calls: 120,000 messages, the maximum in flight of a queue, are 12,000 calls.
@@ -100,7 +100,7 @@ impl InFlight {
             state.deleted.contains(&broker_id)
         };
         if was_deleted {
-            // If this fails, the message becomes visible again, as one that was redriven or deleted and still exists.
+            // If this fails, the deleted or redriven message becomes visible again.
             let _ = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
             return None;
         }

@@ -21,7 +21,8 @@ pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
     let sent_at = system(message, &System::SentTimestamp).and_then(from_ms);
     let reason = match (attribute(message, REASON), moved_from) {
         (Some(reason), None) => reason.to_owned(),
-        // The recorded reason is older: a consumer that records one stores the message here itself.
+        // The recorded reason is from an earlier dead-lettering, because a consumer that records a reason stores the
+        // message in the dead-letter queue itself.
         (Some(reason), Some(_)) => format!("{RECEIVED_TOO_OFTEN}; before that: {reason}"),
         (None, Some(_)) => RECEIVED_TOO_OFTEN.to_owned(),
         (None, None) => NOT_RECORDED.to_owned(),

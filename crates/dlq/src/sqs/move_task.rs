@@ -41,7 +41,7 @@ pub enum MoveError {
     Other(#[from] Error),
 }
 
-/// Most messages that a task moves per second.
+/// Largest number of messages that a task moves per second.
 pub(super) const MOVES_PER_S_MAX: u32 = 500;
 
 /// The tasks of a source queue.

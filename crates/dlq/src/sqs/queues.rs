@@ -13,7 +13,8 @@ use sluicegate_queue::sqs::SdkConfig;
 use super::error::{broker, is_unknown_operation};
 use crate::{Error, ListedQueue};
 
-/// Queues of one page. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html>
+/// Largest number of queues of one page.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html>
 const PAGE_ENTRIES_MAX: i32 = 1_000;
 
 /// Concurrent requests when every queue of an account is read.
@@ -49,7 +50,7 @@ impl Counts {
     }
 }
 
-/// Looks up queues, each once.
+/// Looks up queues, and caches the results.
 pub(super) struct Queues {
     client: Client,
     region: Option<String>,

@@ -1,4 +1,4 @@
-//! Tests of parsing: usable entries and complaints.
+//! Tests of parsing: usable entries and faults.
 
 use serde_json::{Value, json};
 
@@ -39,8 +39,8 @@ fn key(sha256: &str, principal: &str) -> Value {
     json!({ "sha256": sha256, "principal": principal, "scopes": ["*"] })
 }
 
-/// Parses the document. Returns the keyring and the complaints as `list/position: reason`. Lists that the document
-/// omits have valid values.
+/// Parses the document. Returns the keyring and the faults as `list/position: reason`. Lists that the document omits
+/// have valid values.
 fn read(document: &Value, before: Option<&Keyring>) -> (Keyring, Vec<String>) {
     let mut whole = json!({ "api-keys": [key(DIGEST, "acme")], "github": ["first"], "standard-webhooks": [WHSEC] });
     for (name, list) in document.as_object().unwrap() {
@@ -49,27 +49,27 @@ fn read(document: &Value, before: Option<&Keyring>) -> (Keyring, Vec<String>) {
             list => whole.as_object_mut().unwrap().insert(name.clone(), list.clone()),
         };
     }
-    let (keyring, complaints) = Keyring::parse(&contract(), &whole.to_string(), Moment::now(0), before).unwrap();
-    let shown = complaints.iter().map(|complaint| {
-        let position = complaint.position.map(|position| format!("/{position}")).unwrap_or_default();
-        format!("{}{position}: {}", complaint.list, complaint.reason)
+    let (keyring, faults) = Keyring::parse(&contract(), &whole.to_string(), Moment::now(0), before).unwrap();
+    let shown = faults.iter().map(|fault| {
+        let position = fault.position.map(|position| format!("/{position}")).unwrap_or_default();
+        format!("{}{position}: {}", fault.list, fault.reason)
     });
     (keyring, shown.collect())
 }
 
-fn check(document: &Value, complaints: &[&str]) {
+fn check(document: &Value, faults: &[&str]) {
     let (_, found) = read(document, None);
-    assert_eq!(found, complaints, "{document}");
+    assert_eq!(found, faults, "{document}");
     let text = found.join(" ");
-    assert!(!text.contains("hush") && !text.contains("7571"), "a complaint quotes the secret: {text}");
+    assert!(!text.contains("hush") && !text.contains("7571"), "a fault quotes the secret: {text}");
 }
 
 #[test]
 fn an_unusable_entry_is_reported_with_its_position_and_reason() {
     let digest = "api-keys/1: sha256 is not 64 hexadecimal digits";
-    let principal = "api-keys/1: principal is not a text, or empty";
+    let principal = "api-keys/1: principal is not a string, or is empty";
     let good = key("00".repeat(32).as_str(), "good");
-    for (entry, complaint) in [
+    for (entry, fault) in [
         (json!("hush"), "api-keys/1: it is not an object with sha256, principal and scopes"),
         (json!({}), digest),
         (json!({ "sha256": 7, "principal": "acme" }), digest),
@@ -85,38 +85,47 @@ fn an_unusable_entry_is_reported_with_its_position_and_reason() {
         (json!({ "sha256": DIGEST }), principal),
         (json!({ "sha256": DIGEST, "principal": 7 }), principal),
         (key(DIGEST, ""), principal),
-        (key(DIGEST, "a\u{7}b"), "api-keys/1: attribute principal holds a character that events must not carry"),
-        (key(DIGEST, "acme\n"), "api-keys/1: attribute principal holds a character that events must not carry"),
-        (key(DIGEST, "\u{FDD0}"), "api-keys/1: attribute principal holds a character that events must not carry"),
-        (key(DIGEST, "\u{1FFFE}"), "api-keys/1: attribute principal holds a character that events must not carry"),
+        (
+            key(DIGEST, "a\u{7}b"),
+            "api-keys/1: attribute principal contains a character that CloudEvents does not allow",
+        ),
+        (key(DIGEST, "acme\n"), "api-keys/1: attribute principal contains a character that CloudEvents does not allow"),
+        (
+            key(DIGEST, "\u{FDD0}"),
+            "api-keys/1: attribute principal contains a character that CloudEvents does not allow",
+        ),
+        (
+            key(DIGEST, "\u{1FFFE}"),
+            "api-keys/1: attribute principal contains a character that CloudEvents does not allow",
+        ),
         (key(DIGEST, &"x".repeat(2_049)), "api-keys/1: attribute principal has 2049 bytes, more than 2048"),
-        (json!({ "sha256": DIGEST, "principal": "a", "scopes": "*" }), "api-keys/1: scopes is not a list of texts"),
-        (json!({ "sha256": DIGEST, "principal": "a", "scopes": [7] }), "api-keys/1: scopes is not a list of texts"),
-        (key("00".repeat(32).as_str(), "other"), "api-keys/1: its key has another principal already"),
+        (json!({ "sha256": DIGEST, "principal": "a", "scopes": "*" }), "api-keys/1: scopes is not a list of strings"),
+        (json!({ "sha256": DIGEST, "principal": "a", "scopes": [7] }), "api-keys/1: scopes is not a list of strings"),
+        (key("00".repeat(32).as_str(), "other"), "api-keys/1: another entry has the same key with another principal"),
     ] {
-        check(&json!({ "api-keys": [good, entry, key(DIGEST, "acme")] }), &[complaint]);
+        check(&json!({ "api-keys": [good, entry, key(DIGEST, "acme")] }), &[fault]);
     }
-    for (list, entry, complaint) in [
-        ("github", json!(7), "github/1: it is not a text"),
+    for (list, entry, fault) in [
+        ("github", json!(7), "github/1: it is not a string"),
         ("github", json!(""), "github/1: the secret is empty"),
         (
             "github",
             json!("hush\n"),
-            "github/1: the secret begins or ends with white space: store it without, and set it at the provider without",
+            "github/1: the secret begins or ends with white space: remove the white space here and at the provider",
         ),
         (
             "standard-webhooks",
             json!("whpk_hush"),
-            "standard-webhooks/1: the secret is not base64, after whsec_ or alone: paste it as the provider shows it",
+            "standard-webhooks/1: the secret is not base64, with or without the prefix whsec_: paste it as the provider shows it",
         ),
         ("standard-webhooks", json!("whsec_aaaa"), "standard-webhooks/1: the secret has 3 bytes, not 24 to 64"),
     ] {
-        check(&json!({ list: [WHSEC, entry] }), &[complaint]);
+        check(&json!({ list: [WHSEC, entry] }), &[fault]);
     }
 }
 
 #[test]
-fn usable_entries_have_no_complaints() {
+fn usable_entries_have_no_faults() {
     for document in [
         json!({}),
         json!({ "api-keys": [] }),
@@ -131,16 +140,16 @@ fn usable_entries_have_no_complaints() {
 
 #[test]
 fn a_missing_list_comes_with_the_command_that_adds_it() {
-    let (keyring, complaints) = Keyring::parse(&contract(), "{}", Moment::now(0), None).unwrap();
-    let commands = complaints.iter().map(|complaint| complaint.command.as_deref());
+    let (keyring, faults) = Keyring::parse(&contract(), "{}", Moment::now(0), None).unwrap();
+    let commands = faults.iter().map(|fault| fault.command.as_deref());
     let expected = ["api-keys --principal NAME --scopes SCOPE", "github", "standard-webhooks"];
     let expected = expected.map(|arguments| format!("sluicegate secrets put {arguments}"));
-    assert!(commands.eq(expected.iter().map(|command| Some(command.as_str()))), "{complaints:?}");
+    assert!(commands.eq(expected.iter().map(|command| Some(command.as_str()))), "{faults:?}");
     let missing = |name: &str| ListError::Missing { name: name.to_owned() };
     assert_eq!(keyring.api_keys("api-keys", Moment::now(0)).unwrap_err(), missing("api-keys"));
     assert_eq!(keyring.signing("github", Moment::now(0)).unwrap_err(), missing("github"));
-    let (keyring, complaints) = Keyring::parse(&contract(), r#"{"github": 7}"#, Moment::now(0), None).unwrap();
-    assert_eq!(complaints.iter().filter(|complaint| complaint.command.is_some()).count(), 2, "{complaints:?}");
+    let (keyring, faults) = Keyring::parse(&contract(), r#"{"github": 7}"#, Moment::now(0), None).unwrap();
+    assert_eq!(faults.iter().filter(|fault| fault.command.is_some()).count(), 2, "{faults:?}");
     let unusable = ListError::Unusable { name: "github".to_owned() };
     assert_eq!(keyring.signing("github", Moment::now(0)).unwrap_err(), unusable);
 }
@@ -148,7 +157,7 @@ fn a_missing_list_comes_with_the_command_that_adds_it() {
 #[test]
 fn an_unusable_list_keeps_the_previous_one() {
     let (before, _) = read(&json!({}), None);
-    for (list, complaints) in [
+    for (list, faults) in [
         (Value::Null, &["the secret has no list of this name"][..]),
         (json!({ "sha256": DIGEST }), &["it is not a list"]),
         (json!("hush"), &["it is not a list"]),
@@ -162,8 +171,8 @@ fn an_unusable_list_keeps_the_previous_one() {
                 _ => keyring.signing(name, now).map(<[_]>::len).ok(),
             };
             let (alone, found) = read(&document, None);
-            assert_eq!(found.len(), complaints.len(), "{document}: {found:?}");
-            assert!(found.last().unwrap().ends_with(complaints.last().unwrap()), "{document}: {found:?}");
+            assert_eq!(found.len(), faults.len(), "{document}: {found:?}");
+            assert!(found.last().unwrap().ends_with(faults.last().unwrap()), "{document}: {found:?}");
             assert_eq!(usable(&alone), None, "{document}");
             let (kept, again) = read(&document, Some(&before));
             assert_eq!((usable(&kept), again), (Some(1), found), "{document}");

@@ -152,7 +152,7 @@ impl Matcher {
             Matcher::Numeric(terms) => value
                 .as_f64()
                 .is_some_and(|number| terms.iter().all(|(comparison, limit)| comparison.holds(number, *limit))),
-            // Only leaves exist: an object is not a value.
+            // `exists` applies to leaf values only; an object is not one.
             Matcher::Exists(wanted) => *wanted != value.is_object(),
         }
     }

@@ -1,4 +1,4 @@
-//! Which messages a pattern lets through, which patterns are refused, and when a body is read as JSON.
+//! Tests of patterns: matching, refused patterns, and bodies read as JSON or text.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn passes(patterns: &[Value], record: &Value) -> bool {
 }
 
 #[test]
-fn a_pattern_matches_as_the_rule_syntax_says() {
+fn a_pattern_matches_by_the_rule_syntax() {
     let body = |field: Value| json!({ "body": field });
     let cases = [
         (json!({ "messageId": ["m-1"] }), true),
@@ -82,7 +82,7 @@ fn body_and_pattern_must_have_the_same_format() {
 }
 
 #[test]
-fn one_of_several_filters_is_enough_and_none_lets_all_pass() {
+fn one_matching_filter_is_enough_and_without_filters_all_records_pass() {
     let (no, yes) = (json!({ "messageId": ["x"] }), json!({ "messageId": ["m-1"] }));
     assert!(passes(&[no.clone(), yes], &order()));
     assert!(!passes(&[no.clone(), no], &order()));
@@ -118,7 +118,7 @@ fn a_bad_pattern_is_refused_with_its_place() {
 }
 
 #[test]
-fn data_of_rabbitmq_is_looked_into_after_decoding() {
+fn data_of_rabbitmq_is_matched_after_decoding() {
     let check = |pattern: Value, data: &[u8], expected: bool| {
         let filters = Filters::parse(std::slice::from_ref(&pattern)).unwrap();
         let record = json!({ "basicProperties": { "type": "t" }, "redelivered": false, "data": "encoded" });

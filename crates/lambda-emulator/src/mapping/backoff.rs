@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The pause after the first failure. It doubles with each further one.
-/// Lambda lowers its concurrency instead, by an algorithm it does not publish:
+/// The pause after the first failure. It doubles with each further failure. Lambda lowers its concurrency instead, by
+/// an unpublished algorithm:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-backoff-strategy>
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 

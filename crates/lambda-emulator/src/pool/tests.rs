@@ -55,7 +55,7 @@ async fn seen(log: &Log, line: &str) {
     assert!(seen, "no line {line:?} in {:?}", log.borrow());
 }
 
-/// Waits until so many processes live.
+/// Waits until this number of processes is running.
 async fn living(function: &Function, processes: usize) {
     let mut living = function.inner.counts.live.subscribe();
     timeout(PATIENCE, living.wait_for(|count| *count == processes)).await.unwrap().unwrap();
@@ -144,7 +144,7 @@ async fn a_burst_is_not_throttled_and_starts_few_environments_at_a_time() {
         environments.insert(call.await.unwrap());
     }
     assert_eq!(function.counts().throttles(), 0);
-    assert!(environments.len() < 200, "those that waited took idle environments");
+    assert!(environments.len() < 200, "waiting invocations took idle environments");
     function.stop().await;
 }
 
@@ -231,7 +231,7 @@ async fn a_frozen_process_is_stopped_between_invocations_and_works_again() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_does_not_corrupt_the_environment() {
+async fn a_dropped_invoke_does_not_corrupt_the_environment() {
     let (function, log) = started(spec(&[])).await;
     let first = pid(&function).await;
     let mut call = Box::pin(function.invoke(Bytes::from_static(b"2"), None));
@@ -242,7 +242,7 @@ async fn a_caller_that_goes_away_does_not_corrupt_the_environment() {
         .await
         .unwrap()
         .unwrap();
-    // The permit comes back after the environment.
+    // The permit is released after the environment was returned.
     timeout(PATIENCE, async { drop(function.inner.permits.acquire_many(2).await.unwrap()) }).await.unwrap();
     assert_eq!(first, pid(&function).await);
     function.stop().await;
@@ -257,7 +257,7 @@ async fn futures_poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Opti
 }
 
 #[tokio::test]
-async fn the_runtime_api_refuses_what_lambda_refuses() {
+async fn the_runtime_api_refuses_the_calls_that_lambda_refuses() {
     let (function, log) = started(spec(&[])).await;
     assert_eq!(invoke(&function, "\"twice\"").await, Invocation::Response(Bytes::from_static(b"{}")));
     seen(&log, "unknown 400, first 202, second 403").await;
@@ -267,7 +267,7 @@ async fn the_runtime_api_refuses_what_lambda_refuses() {
 }
 
 #[tokio::test]
-async fn the_function_sees_lambdas_variables_and_its_own_only() {
+async fn the_function_gets_only_lambdas_variables_and_its_own() {
     let own = [("FORWARD_URL", "http://127.0.0.1:1/"), ("AWS_REGION", "mars-1")];
     let (function, _) = started(spec(&own)).await;
     let Invocation::Response(body) = invoke(&function, "\"variables\"").await else { panic!("no response") };
@@ -282,7 +282,7 @@ async fn the_function_sees_lambdas_variables_and_its_own_only() {
 }
 
 #[tokio::test]
-async fn dropping_the_function_leaves_no_process() {
+async fn dropping_the_function_ends_its_processes() {
     let (function, _) = started(spec(&[])).await;
     let mut living = function.inner.counts.live.subscribe();
     let first = pid(&function).await;

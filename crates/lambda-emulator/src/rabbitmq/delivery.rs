@@ -33,7 +33,7 @@ impl Delivery {
         let id = received.properties.message_id().as_ref().map(|id| id.as_str()).filter(|id| !id.is_empty());
         Self {
             tag: received.delivery_tag,
-            // Messages without an id are never the same message.
+            // Each message without an id gets a new one.
             message_id: id.map_or_else(|| uuid::Uuid::now_v7().to_string().into(), Into::into),
             body: String::from_utf8_lossy(&received.data).into(),
             receive_count: receive_count(received.properties.headers().as_ref(), received.redelivered),
@@ -42,7 +42,7 @@ impl Delivery {
     }
 }
 
-/// Returns the receive count as the consumer runtime counts it: its header plus the deliveries from this queue.
+/// Returns the receive count by the rule of the consumer runtime: its header plus the deliveries from this queue.
 fn receive_count(headers: Option<&FieldTable>, redelivered: bool) -> u32 {
     let header = |name: &str| headers?.inner().get(name).and_then(number);
     let before = header(RECEIVE_COUNT).unwrap_or(0);
@@ -50,7 +50,7 @@ fn receive_count(headers: Option<&FieldTable>, redelivered: bool) -> u32 {
     before.saturating_add(here).saturating_add(1)
 }
 
-/// Returns a header's count, whatever integer type the publisher chose.
+/// Returns a header's count from any integer type.
 fn number(value: &AMQPValue) -> Option<u32> {
     let number = match value {
         AMQPValue::ShortShortInt(number) => i64::from(*number),

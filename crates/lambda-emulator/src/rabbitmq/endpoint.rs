@@ -141,6 +141,6 @@ mod tests {
             "v",
             None,
         );
-        assert!(BrokerEndpoint::parse("amqp://host").is_err(), "guest is for this machine");
+        assert!(BrokerEndpoint::parse("amqp://host").is_err(), "the default user is for loopback hosts only");
     }
 }

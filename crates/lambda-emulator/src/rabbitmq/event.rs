@@ -81,8 +81,8 @@ fn signed(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| Value::from(byte.cast_signed())).collect()
 }
 
-/// Formats a time as `Jan 1, 1970, 12:33:41 AM`, in UTC. Returns `None` beyond the year 9999, which a timestamp in
-/// milliseconds is.
+/// Formats a time as `Jan 1, 1970, 12:33:41 AM`, in UTC. Returns `None` beyond the year 9999, which is the case for a
+/// timestamp in milliseconds.
 fn human_time(seconds: u64) -> Option<String> {
     let format = format_description!(
         "[month repr:short] [day padding:none], [year padding:none], [hour repr:12 padding:none]:[minute]:[second] [period]"

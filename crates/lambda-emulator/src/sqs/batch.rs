@@ -15,7 +15,7 @@ use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// Pause between receives while a window is open. Long polling could overshoot the window's end.
+/// Pause between receives while a window is open. A long poll could last longer than the window.
 const WINDOW_PAUSE: Duration = Duration::from_millis(200);
 
 const HEAD: &str = "{\"Records\":[";

@@ -13,7 +13,7 @@ use crate::mapping::{Backoff, Invoke, Stop};
 impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Polls until stopped: takes a slot, gathers a batch, delivers it in a task, and starts again.
     ///
-    /// The slot comes first: `MaximumConcurrency` pauses the polling instead of holding messages in flight.
+    /// The slot is taken first, so that `MaximumConcurrency` pauses the polling and holds no messages in flight.
     pub(super) async fn poll(self: Arc<Self>, mut stop: Stop) {
         let backoff = Arc::new(Backoff::default());
         let mut surplus = VecDeque::new();
@@ -40,7 +40,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
                 });
             }
             if self.spec.fifo && !surplus.is_empty() {
-                // Surplus messages wait for those before them, and return to the queue with them if these fail.
+                // Surplus messages of a FIFO queue wait for those before them, and return to the queue if those fail.
                 while let Some(clean) = deliveries.join_next().await {
                     if !clean.unwrap_or(false) {
                         surplus.clear();

@@ -11,11 +11,11 @@ use super::record::Delivery;
 use crate::sqs_client::SqsClient;
 use sqs_emulator::ApiError;
 
-/// The most messages of one receive and of one batch delete.
+/// Largest number of messages of one receive and of one batch delete.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
 pub(super) const RECEIVE_MESSAGES_MAX: usize = 10;
 
-/// The long poll's wait: the most that SQS allows. Same page.
+/// The wait of a long poll, in seconds: the longest that SQS allows. Same page.
 pub(super) const LONG_POLL_S: u64 = 20;
 
 /// Attempts of a delete that fails on the service's side.

@@ -1,7 +1,7 @@
 //! The record of a received message in the event.
 //!
-//! It has all the fields that Lambda sends and no others; `attributes` are strings. The record keeps its JSON text,
-//! so that a batch is measured and joined without serializing twice.
+//! It has all the fields that Lambda sends and no others; `attributes` are strings. The record keeps its JSON text, so
+//! that each record is serialized once, to measure the batch and to send it.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event>
 
 use std::collections::BTreeMap;

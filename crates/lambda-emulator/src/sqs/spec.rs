@@ -19,11 +19,11 @@ pub struct SqsMappingSpec {
     pub queue_arn: String,
     /// Its URL.
     pub queue_url: String,
-    /// The most messages per invocation.
+    /// The largest number of messages per invocation.
     pub batch_size: usize,
     /// The time to gather messages after the first; zero for a FIFO queue.
     pub batching_window: Duration,
-    /// The most concurrent batches; [`CONCURRENT_BATCHES_START`] if not set.
+    /// The largest number of concurrent batches; [`CONCURRENT_BATCHES_START`] if not set.
     pub maximum_concurrency: Option<u16>,
     /// `FunctionResponseTypes: [ReportBatchItemFailures]`; otherwise the response is ignored.
     pub report_batch_item_failures: bool,

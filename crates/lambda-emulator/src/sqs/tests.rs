@@ -16,14 +16,14 @@ use crate::mapping::MappingEvent;
 use crate::sqs_client::SqsClient;
 use sqs_emulator::{ApiError, Clock, Sqs, SqsConfig};
 
-/// On the paused clock; long enough for every back-off.
+/// An upper bound on the paused clock, longer than every backoff.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
 const ARN: &str = "arn:aws:sqs:us-east-1:000000000000:orders";
 
 type Run = Pin<Box<dyn Future<Output = Invocation> + Send>>;
 
-/// A function as a closure. It receives the event and the number of invocations before.
+/// A function as a closure, called with the event and the number of earlier invocations.
 #[derive(Clone)]
 struct Script {
     run: Arc<dyn Fn(Value, usize) -> Run + Send + Sync>,
@@ -126,7 +126,7 @@ impl Stack {
         SqsMapping::start(spec, queue, function.clone(), observer).unwrap()
     }
 
-    /// Waits until so many steps of this kind have been taken.
+    /// Waits until this number of steps of this kind has occurred.
     async fn seen(&self, step: &str, count: usize) {
         let mut steps = self.steps.subscribe();
         let enough =
@@ -145,7 +145,7 @@ fn step(step: &'static str, body: &str, receive_count: u32) -> (&'static str, St
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_event_is_the_one_lambda_makes() {
+async fn the_event_equals_lambdas() {
     let stack = Stack::new(json!({})).await;
     let attributes = json!({
         "tenant": { "DataType": "String", "StringValue": "blue" },
@@ -229,7 +229,7 @@ async fn the_answer_decides_what_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_reported_as_failed_comes_back_until_it_is_done() {
+async fn a_message_reported_as_failed_is_delivered_again_until_it_is_done() {
     let stack = Stack::new(json!({})).await;
     stack.send("poison").await;
     let function = script(|event, before| async move {
@@ -290,7 +290,7 @@ async fn batches_end_by_size_window_or_payload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_filter_matches_is_deleted_unseen() {
+async fn messages_that_no_filter_matches_are_deleted() {
     let stack = Stack::new(json!({})).await;
     stack.send("{\"kind\":\"a\"}").await;
     stack.send("{\"kind\":\"b\"}").await;
@@ -321,7 +321,7 @@ async fn a_throttled_batch_is_tried_until_its_messages_become_visible() {
     assert_eq!(stack.steps(), [step("delivered", "order", 1), step("done", "order", 1)]);
     assert!(function.invoked.load(Ordering::SeqCst) > 5);
 
-    // Throttled for too long: the receive is spent.
+    // Throttled for too long: the receive is used up.
     let stack = Stack::new(json!({ "VisibilityTimeout": "60" })).await;
     stack.send("order").await;
     let start = Instant::now();
@@ -336,7 +336,7 @@ async fn a_throttled_batch_is_tried_until_its_messages_become_visible() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_batches_at_a_time_than_allowed() {
+async fn concurrent_batches_are_limited() {
     for (maximum, expected) in [(None, 5), (Some(2), 2), (Some(7), 7)] {
         let stack = Stack::new(json!({ "VisibilityTimeout": "3600" })).await;
         for _ in 0..20 {
@@ -365,7 +365,7 @@ async fn no_more_batches_at_a_time_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_slow_the_polling_down_unless_items_are_reported() {
+async fn failures_slow_down_polling_unless_items_are_reported() {
     let mut invoked = [0, 0];
     for (index, report) in [false, true].into_iter().enumerate() {
         let stack = Stack::new(json!({ "VisibilityTimeout": "1" })).await;
@@ -381,7 +381,7 @@ async fn failures_slow_the_polling_down_unless_items_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_is_prompt_and_finishes_what_is_in_flight() {
+async fn stopping_finishes_the_invocations_in_flight() {
     let stack = Stack::new(json!({})).await;
     let function = script(|_, _| async {
         sleep(Duration::from_secs(3)).await;
@@ -405,11 +405,11 @@ async fn stopping_is_prompt_and_finishes_what_is_in_flight() {
     let mapping = stack.start(stack.spec(), &function);
     stack.seen("done", 2).await;
     mapping.stop().await;
-    assert!(start.elapsed() < Duration::from_secs(4), "what was not polled is still there");
+    assert!(start.elapsed() < Duration::from_secs(4), "the other messages were not polled");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_group_is_worked_off_in_order_and_alone() {
+async fn a_fifo_group_is_processed_in_order_one_batch_at_a_time() {
     let stack = Stack::new(json!({ "FifoQueue": "true", "ContentBasedDeduplication": "true" })).await;
     for number in 0..6 {
         for group in ["a", "b"] {
@@ -455,7 +455,7 @@ async fn a_fifo_receive_too_large_for_one_event_stays_in_order() {
     assert_eq!(*seen.lock().unwrap(), "012345012345678");
 }
 
-/// Answers the first batch deletes itself.
+/// Answers the first batch deletes with errors.
 #[derive(Clone)]
 struct Flaky {
     queue: SqsClient,
@@ -496,7 +496,7 @@ async fn a_failed_delete_is_tried_again_and_an_expired_receipt_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_does_not_exist_yet_is_polled_patiently() {
+async fn a_queue_that_does_not_exist_yet_is_polled_until_it_does() {
     let stack = Stack::new(json!({})).await;
     stack.call("DeleteQueue", json!({})).await;
     let function = script(|_, _| async { answer("{}") });

@@ -1,4 +1,4 @@
-//! Partial batch responses, by AWS's exact rules.
+//! Partial batch responses, interpreted by the rules of AWS.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>
 
 use std::collections::BTreeSet;

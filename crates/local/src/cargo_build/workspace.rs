@@ -1,4 +1,4 @@
-//! The packages of a cargo workspace, and which of them a build selects.
+//! The packages of a cargo workspace, and the selection for a build.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use super::{BuildError, cargo, run};
 /// The package of the running command, as `cargo run` names it. A build selects it beside the functions of the same
 /// workspace.
 ///
-/// Cargo resolves the features of dependencies over all packages of a build. With the command among them, the
-/// functions find its dependencies compiled. Its own code is not compiled again.
+/// Cargo resolves the features of dependencies over all packages of a build. If the command is among them, the
+/// functions use its compiled dependencies. The command itself is not compiled again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandPackage {
     /// Its `Cargo.toml`.
@@ -79,7 +79,7 @@ impl Workspace {
         let mut arguments: Vec<_> = packages.flat_map(|package| ["--package".to_owned(), package.id.clone()]).collect();
         let mut features: Vec<_> = command.features.iter().map(|name| format!("{}/{name}", running.name)).collect();
         if !command.default_features {
-            // It is one switch for all packages.
+            // The flag applies to all packages of the build.
             arguments.push("--no-default-features".to_owned());
             let with_default = functions.iter().filter(|package| package.has_default_features);
             features.extend(with_default.map(|package| format!("{}/default", package.name)));
@@ -185,7 +185,7 @@ mod tests {
         let expected =
             "--package (b) --package (tool) --no-default-features --features tool/functions --features b/default";
         check("/w/b/Cargo.toml", &["one"], trimmed, expected);
-        // Of another workspace; with a binary of the same name; a binary that does not exist.
+        // A command of another workspace, one with a binary of the same name, and a binary that does not exist.
         check("/w/a/Cargo.toml", &["handler"], ("/elsewhere/Cargo.toml", true, &[]), "");
         check("/w/Cargo.toml", &["tool"], plain, "");
         check("/w/a/Cargo.toml", &["wrong"], plain, "");

@@ -1,7 +1,7 @@
 //! A function's result as an HTTP answer, by the inference rules of payload 2.0.
 //!
-//! An object with `statusCode` is the answer. Any other JSON is the body of a 200: a handler that forgets the status
-//! answers 200, as in the cloud.
+//! An object with `statusCode` is the answer. Any other JSON is the body of a 200: a result without a status is
+//! answered with 200, as in the cloud.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use serde_json::Value;
 #[error("the function's result is not an answer: {0}")]
 pub(crate) struct Malformed(&'static str);
 
-/// Headers that the function cannot set: the gateway owns the connection.
+/// Headers that the function cannot set, because the gateway manages the connection.
 const HOP_BY_HOP: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
 
 /// Returns the answer to a request with this method.
@@ -42,7 +42,7 @@ pub(crate) fn answer(payload: &[u8], method: &Method) -> Result<Response<Bytes>,
             other => other.to_string(),
         };
         let name = HeaderName::try_from(name).map_err(|_| Malformed("a header's name"))?;
-        // An answer to HEAD has no body to measure, so the function sets the length.
+        // An answer to HEAD has no body, so the function sets the length.
         let is_length_of_head = method == Method::HEAD && name == header::CONTENT_LENGTH;
         if is_length_of_head || !HOP_BY_HOP.contains(&name.as_str()) {
             headers.insert(name, HeaderValue::try_from(value).map_err(|_| Malformed("a header's value"))?);

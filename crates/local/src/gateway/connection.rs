@@ -15,12 +15,13 @@ use super::exchange::{Gateway, HEAD_BYTES_MAX};
 
 /// The shortest header is `a:` and a line end, so more of them never fit into [`HEAD_BYTES_MAX`].
 const HEADERS_MAX: usize = HEAD_BYTES_MAX / 4;
-/// What an HTTP/2 client with prior knowledge sends first. <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
+/// The first bytes of an HTTP/2 client with prior knowledge. <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const HTTP2_REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: application/json\r\ncontent-length: 56\r\nconnection: close\r\n\r\n\
     {\"message\":\"HTTP/2 is not supported here: use HTTP/1.1\"}";
-/// Limits for reading on after a refusal: closing a connection with unread bytes resets it, which may lose the answer.
+/// Limits for reading after a refusal: closing a connection with unread bytes resets it, and the client may not receive
+/// the answer.
 const REFUSED_BYTES_MAX: u64 = 64 * 1024;
 const REFUSED_TIME_MAX: Duration = Duration::from_secs(1);
 

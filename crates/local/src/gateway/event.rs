@@ -1,9 +1,9 @@
 //! Requests as payload 2.0 events.
 //!
-//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>, and where it
-//! is silent what people captured: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers and
-//! parameters are joined with commas, cookies leave the headers, a body that is not text is base64, and so is one
-//! without a content type. Headers that concern the connection to the client stay with it.
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
+//! and published captures where it has no details: `rawPath` is decoded, `rawQueryString` is verbatim, repeated headers
+//! and parameters are joined with commas, cookies are moved out of the headers, and a body that is not text or has no
+//! content type is in base64. Headers of the client connection are not passed on.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -137,7 +137,7 @@ pub(super) fn decoded_path(path: &str) -> Option<String> {
 const OF_THE_CONNECTION: [&str; 8] =
     ["connection", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// Text types are passed on as they are.
+/// Returns whether bodies of this type are passed on as text.
 fn is_text(content_type: Option<&str>) -> bool {
     const TEXT: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
     let Some(content_type) = content_type else { return false };
@@ -152,7 +152,7 @@ fn headers(parts: &Parts, body: &Bytes, arrival: &GatewayContext) -> BTreeMap<St
     }
     joined.entry("content-length".to_owned()).or_insert_with(|| body.len().to_string());
     let named = joined.get("connection").map(|names| names.to_ascii_lowercase()).unwrap_or_default();
-    // Never a header of the message itself.
+    // `Content-Length` and `Host` belong to the message and are passed on.
     let named = named.split(',').map(str::trim).filter(|name| !["content-length", "host"].contains(name));
     for name in named.chain(OF_THE_CONNECTION) {
         joined.remove(name);

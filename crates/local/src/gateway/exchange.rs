@@ -15,12 +15,13 @@ use super::{
     routes::{RouteMatch, RouteTable},
 };
 
-/// Request line and headers together.
+/// Largest request line and headers together, in bytes.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub const HEAD_BYTES_MAX: usize = 10_240;
-/// The request's body. Same page.
+/// Largest body of a request, in bytes. Same page.
 pub const PAYLOAD_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// The event as JSON, and the answer too. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+/// Largest event as JSON, and largest answer, in bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const INVOKE_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// Limits for receiving a request; the connection is closed after them.

@@ -1,6 +1,7 @@
 //! Route selection of an HTTP API: a full match, then a greedy `{proxy+}`, then `$default`.
 //!
-//! Among full matches a literal segment beats a `{parameter}`, from left to right, and a method beats `ANY`.
+//! Among full matches a literal segment takes precedence over a `{parameter}`, from left to right, and a method over
+//! `ANY`.
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
 
 use std::collections::BTreeMap;

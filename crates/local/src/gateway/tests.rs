@@ -1,4 +1,4 @@
-//! Routes, events and answers of the gateway, as API Gateway makes them.
+//! Routes, events and answers of the gateway, compared with those of API Gateway.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -60,7 +60,8 @@ fn requests_become_payload_2_0() {
     }
 }
 
-/// What was sent and what an HTTP API made of it, captured on 10 July 2026: <https://github.com/hotsock/voker/pull/8>.
+/// Requests and the events that an HTTP API made of them, captured on 10 July 2026:
+/// <https://github.com/hotsock/voker/pull/8>.
 #[test]
 fn paths_are_decoded_as_http_apis_do() {
     for (sent, decoded) in [
@@ -80,7 +81,7 @@ fn paths_are_decoded_as_http_apis_do() {
 }
 
 #[test]
-fn the_most_specific_route_wins() {
+fn the_most_specific_route_matches() {
     let keys = [
         "$default",
         "ANY /{proxy+}",
@@ -196,7 +197,7 @@ async fn exchange(address: std::net::SocketAddr, sent: &str) -> String {
 }
 
 #[tokio::test]
-async fn requests_are_refused_as_api_gateway_refuses_them() {
+async fn requests_are_refused_as_by_api_gateway() {
     let address = gateway(Patience::default()).await;
     let check = async |sent: String, status: u16, part: &str| {
         let answer = exchange(address, &sent).await;
@@ -247,7 +248,7 @@ async fn requests_are_refused_as_api_gateway_refuses_them() {
 }
 
 #[tokio::test]
-async fn a_slow_client_is_cut_off() {
+async fn a_slow_client_is_disconnected() {
     let short = Duration::from_millis(200);
     let check = async |patience: Patience, sent: &str, expected: &str| {
         let answer = exchange(gateway(patience).await, sent).await;

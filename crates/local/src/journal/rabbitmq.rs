@@ -53,7 +53,7 @@ impl RabbitmqFeed {
         })
     }
 
-    /// Returns a function that takes the ids of 202 answers.
+    /// Returns a function that records the ids of 202 answers.
     pub(crate) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
         let late = self.late.clone();
         Arc::new(move |id| drop(late.send(Late::Answered(id.to_owned()))))

@@ -1,4 +1,4 @@
-//! The journal records each step once and the right state, in whatever order the sources report.
+//! The journal records each step once and the right state, for every order of the sources' reports.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::rabbitmq::Published;
 const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 
 /// A step of the message, as its source reports it.
-enum Happens {
+enum Reported {
     Sent(&'static str),
     Rejected(Option<&'static str>),
     Answered,
@@ -23,7 +23,7 @@ enum Happens {
     BatchFailed,
     VisibleIn(u32),
     /// A dead letter was shown.
-    LookedAt,
+    Shown,
     GivenUp,
     Redriven,
     /// To RabbitMQ, into this queue: by ingress to an exchange, or republished by the consumer.
@@ -45,11 +45,11 @@ fn mapped(receive_count: u32) -> MappedMessage {
     MappedMessage { queue: "q".into(), function, message_id: "m-1".into(), body: BODY.into(), receive_count }
 }
 
-fn happen(journal: &Journal, happens: &Happens) {
+fn report(journal: &Journal, reported: &Reported) {
     let (queue, message_id, body): (Arc<str>, Arc<str>, Arc<str>) = ("q".into(), "m-1".into(), BODY.into());
     let (target, receive_count): (Arc<str>, u32) = ("dlq".into(), 5);
-    match happens {
-        Happens::Sent(queue) => {
+    match reported {
+        Reported::Sent(queue) => {
             journal.queue_event(&QueueEvent::Sent {
                 queue: (*queue).into(),
                 message_id,
@@ -57,33 +57,33 @@ fn happen(journal: &Journal, happens: &Happens) {
                 attributes: BTreeMap::new(),
             });
         }
-        Happens::Rejected(reason) => {
+        Reported::Rejected(reason) => {
             let attributes =
                 reason.map(|reason| ("sluicegate-reason".to_owned(), reason.to_owned())).into_iter().collect();
             journal.queue_event(&QueueEvent::Sent { queue: target, message_id, body, attributes });
         }
-        Happens::Answered => journal.answered("e-1", None),
-        Happens::AnsweredByRemote => journal.answered("e-1", Some("http://there")),
-        Happens::Delivered(count) => journal.mapping_event(&MappingEvent::Delivered(mapped(*count))),
-        Happens::Done => journal.mapping_event(&MappingEvent::Done(mapped(1))),
-        Happens::Returned => journal.mapping_event(&MappingEvent::Returned(mapped(1))),
-        Happens::BatchFailed => {
+        Reported::Answered => journal.answered("e-1", None),
+        Reported::AnsweredByRemote => journal.answered("e-1", Some("http://there")),
+        Reported::Delivered(count) => journal.mapping_event(&MappingEvent::Delivered(mapped(*count))),
+        Reported::Done => journal.mapping_event(&MappingEvent::Done(mapped(1))),
+        Reported::Returned => journal.mapping_event(&MappingEvent::Returned(mapped(1))),
+        Reported::BatchFailed => {
             let reason = "timed out".to_owned();
             journal.mapping_event(&MappingEvent::BatchFailed { message: mapped(1), reason });
         }
-        Happens::VisibleIn(timeout_s) => {
+        Reported::VisibleIn(timeout_s) => {
             let timeout_s = *timeout_s;
             journal.queue_event(&QueueEvent::VisibilityChanged { queue, message_id, body, receive_count, timeout_s });
         }
-        Happens::LookedAt => {
+        Reported::Shown => {
             let (queue, timeout_s) = (target, 0);
             journal.queue_event(&QueueEvent::VisibilityChanged { queue, message_id, body, receive_count, timeout_s });
         }
-        Happens::GivenUp => {
+        Reported::GivenUp => {
             journal.queue_event(&QueueEvent::DeadLettered { queue, message_id, body, receive_count, target });
         }
-        Happens::Published(queue) | Happens::Copied(queue) => {
-            let is_copy = matches!(happens, Happens::Copied(_));
+        Reported::Published(queue) | Reported::Copied(queue) => {
+            let is_copy = matches!(reported, Reported::Copied(_));
             journal.published(&Published {
                 exchange: if is_copy { "" } else { "orders" }.to_owned(),
                 queues: vec![(*queue).to_owned()],
@@ -93,7 +93,7 @@ fn happen(journal: &Journal, happens: &Happens) {
                 is_copy,
             });
         }
-        Happens::Redriven => {
+        Reported::Redriven => {
             let (queue, target) = ("dlq".into(), "q".into());
             journal.queue_event(&QueueEvent::Moved { queue, message_id, body, target, new_message_id: "m-2".into() });
         }
@@ -102,10 +102,10 @@ fn happen(journal: &Journal, happens: &Happens) {
 
 #[test]
 fn a_log_has_each_step_once_and_the_right_state() {
-    use Happens::*;
-    let check = |life: &[Happens], state: &str, expected: &[&str]| {
+    use Reported::*;
+    let check = |life: &[Reported], state: &str, expected: &[&str]| {
         let (journal, lines) = journal();
-        life.iter().for_each(|happens| happen(&journal, happens));
+        life.iter().for_each(|reported| report(&journal, reported));
         assert_eq!(*lines.lock().unwrap(), expected);
         let log = journal.log_of("e-1").expect("a log");
         assert_eq!((&log["id"], &log["state"]), (&"e-1".into(), &state.into()), "{log:#}");
@@ -119,14 +119,14 @@ fn a_log_has_each_step_once_and_the_right_state() {
     let (accepted, delivered) = ("accepted e-1 into q", "delivered e-1 from q to consumer, receive 1");
     check(&[Sent("q"), Answered, Delivered(1), Done], "done", &[accepted, delivered, "done e-1 "]);
     check(
-        &[Sent("q"), Answered, GivenUp, LookedAt],
+        &[Sent("q"), Answered, GivenUp, Shown],
         "dead-lettered",
         &[accepted, "dead-lettered e-1 into dlq: receives exhausted (5)"],
     );
     check(
         &[Sent("q"), Answered, Delivered(1), Done, Answered],
         "done",
-        &[accepted, delivered, "done e-1 ", "repeated e-1 is there already"],
+        &[accepted, delivered, "done e-1 ", "repeated e-1 is already on the queue"],
     );
     check(
         &[Sent("q"), Delivered(1), VisibleIn(7), Returned, Delivered(2), Returned],
@@ -159,16 +159,16 @@ fn a_log_has_each_step_once_and_the_right_state() {
     let remote = "accepted e-1 into http://there";
     let life = [remote, delivered, "done e-1 "];
     check(&[AnsweredByRemote, Delivered(1), Done], "done", &life);
-    let repeated = [life.as_slice(), &["repeated e-1 is there already"]].concat();
+    let repeated = [life.as_slice(), &["repeated e-1 is already on the queue"]].concat();
     check(&[AnsweredByRemote, Delivered(1), Done, AnsweredByRemote], "done", &repeated);
 }
 
 #[test]
 fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
-    use Happens::{AnsweredByRemote, BatchFailed, Copied, Delivered, Done, Published};
-    let check = |life: &[Happens], expected: &[&str]| {
+    use Reported::{AnsweredByRemote, BatchFailed, Copied, Delivered, Done, Published};
+    let check = |life: &[Reported], expected: &[&str]| {
         let (journal, _) = journal();
-        life.iter().for_each(|happens| happen(&journal, happens));
+        life.iter().for_each(|reported| report(&journal, reported));
         let log = journal.log_of("e-1").expect("a log");
         let steps = log["steps"].as_array().expect("steps");
         let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
@@ -199,15 +199,15 @@ fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
 }
 
 #[test]
-fn another_endpoints_message_was_accepted_first_even_if_the_gateways_answer_is_seen_after_its_delivery() {
-    use Happens::*;
+fn a_remote_endpoints_message_is_accepted_first_even_if_the_answer_is_seen_after_the_delivery() {
+    use Reported::*;
     for life in [
         [AnsweredByRemote, Delivered(1), Done, AnsweredByRemote],
         [Delivered(1), AnsweredByRemote, Done, AnsweredByRemote],
         [Delivered(1), Done, AnsweredByRemote, AnsweredByRemote],
     ] {
         let (journal, _) = journal();
-        life.iter().for_each(|happens| happen(&journal, happens));
+        life.iter().for_each(|reported| report(&journal, reported));
         let log = journal.log_of("e-1").expect("a log");
         assert_eq!(log["state"], "done");
         let steps = log["steps"].as_array().expect("steps");
@@ -223,7 +223,7 @@ fn a_raw_message_is_tracked_by_its_message_id() {
         let (journal, _) = journal();
         let (queue, message_id) = ("q".into(), "m-1".into());
         journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into(), attributes: BTreeMap::new() });
-        assert!(journal.log_of(id).is_some(), "{body} goes by {id}");
+        assert!(journal.log_of(id).is_some(), "{body} is identified by {id}");
     };
     check(BODY, "e-1");
     check("plain", "m-1");
@@ -237,10 +237,10 @@ fn the_journal_is_bounded() {
     for index in 0..=MESSAGES_MAX {
         journal.answered(&format!("id-{index}"), Some("q"));
     }
-    assert_eq!(journal.log_of("id-0"), None, "the oldest is forgotten");
+    assert_eq!(journal.log_of("id-0"), None, "the oldest is dropped");
     assert_eq!(journal.latest(1)[0]["id"], format!("id-{MESSAGES_MAX}"));
     for count in 0..STEPS_MAX + 10 {
-        happen(&journal, &Happens::Delivered(u32::try_from(count).unwrap()));
+        report(&journal, &Reported::Delivered(u32::try_from(count).unwrap()));
     }
     let log = journal.log_of("e-1").expect("a log");
     let steps = log["steps"].as_array().expect("steps");

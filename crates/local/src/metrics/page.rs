@@ -51,7 +51,7 @@ impl Page {
     }
 }
 
-/// Makes a metric's name of any text.
+/// Converts any text to a valid metric name.
 /// <https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels>
 pub(super) fn metric_name(text: &str) -> String {
     let mut name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
@@ -61,8 +61,8 @@ pub(super) fn metric_name(text: &str) -> String {
     name
 }
 
-/// Makes a label's name of any text. Reserved names (`le`, `quantile`, and names with two leading underscores) get
-/// the prefix that Prometheus gives to conflicting labels.
+/// Converts any text to a valid label name. Reserved names (`le`, `quantile`, and names with two leading underscores)
+/// get the prefix that Prometheus gives to conflicting labels.
 pub(super) fn label_name(text: &str) -> String {
     let name = metric_name(text);
     let reserved = name == "le" || name == "quantile" || name.starts_with("__");

@@ -9,13 +9,13 @@ use super::page::{Kind, Page, label_name, metric_name};
 const BOUNDS_S: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// The most series kept, as a dimension with unbounded values must not fill the memory.
+/// Largest number of series, so that a dimension with unbounded values cannot fill the memory.
 const SERIES_MAX: usize = 10_000;
 
-/// The namespace of the functions that come with the project.
-const OURS: &str = "Sluicegate";
+/// The namespace of the metrics of `sluicegate-telemetry`.
+const NAMESPACE: &str = "Sluicegate";
 
-/// Metrics of [`OURS`] that become one counter with the label `outcome`, in the log's words.
+/// Metrics of [`NAMESPACE`] that become one counter with the label `outcome`, whose values are those of the log field.
 const OUTCOMES: [(&str, &str); 5] = [
     ("done", "done"),
     ("retried", "retry"),
@@ -24,12 +24,12 @@ const OUTCOMES: [(&str, &str); 5] = [
     ("returned", "returned"),
 ];
 
-/// The families of [`OURS`], listed on the page before they have samples.
+/// The families of [`NAMESPACE`], listed on the page before they have samples.
 const KNOWN: [(&str, Kind, &str); 7] = [
     ("sluicegate_accepted_total", Kind::Counter, "Requests that were answered with 202: their messages are stored."),
-    ("sluicegate_deliveries_total", Kind::Counter, "Messages that functions received, by what became of them."),
-    ("sluicegate_enqueue_seconds", Kind::Histogram, "From the send of a message to the broker's word."),
-    ("sluicegate_handler_seconds", Kind::Histogram, "How long handlers took."),
+    ("sluicegate_deliveries_total", Kind::Counter, "Messages that functions received, by outcome."),
+    ("sluicegate_enqueue_seconds", Kind::Histogram, "From the send of a message to the broker's answer."),
+    ("sluicegate_handler_seconds", Kind::Histogram, "Duration of handler calls."),
     ("sluicegate_oldest_seconds", Kind::Gauge, "Age of the oldest message of a queue's latest batch."),
     ("sluicegate_received_total", Kind::Counter, "Messages that functions received."),
     ("sluicegate_refused_total", Kind::Counter, "Requests that were refused, by the code of the answer."),
@@ -66,7 +66,7 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Adds the values. A metric that had another kind before, and a series beyond the limit, are left out.
+    /// Adds the values. A metric that changes its kind, and a series beyond the limit, are left out.
     pub(super) fn add(&mut self, point: &Point) {
         let (name, kind, scale) = place(point);
         let mut labels: Labels =
@@ -153,7 +153,7 @@ fn place(point: &Point) -> (String, Kind, f64) {
     let stem = ["_ms", "_us", "_s"].iter().find_map(|end| name.strip_suffix(end)).filter(|_| scale.is_some());
     let kind = match scale {
         None => Kind::Counter,
-        Some(_) if point.namespace == OURS && name == "oldest_ms" => Kind::Gauge,
+        Some(_) if point.namespace == NAMESPACE && name == "oldest_ms" => Kind::Gauge,
         Some(_) => Kind::Histogram,
     };
     let end = if kind == Kind::Counter { "total" } else { "seconds" };
@@ -162,6 +162,6 @@ fn place(point: &Point) -> (String, Kind, f64) {
 }
 
 fn outcome(point: &Point) -> Option<&'static str> {
-    let found = OUTCOMES.iter().find(|(name, _)| point.namespace == OURS && *name == point.name);
+    let found = OUTCOMES.iter().find(|(name, _)| point.namespace == NAMESPACE && *name == point.name);
     found.map(|(_, outcome)| *outcome)
 }

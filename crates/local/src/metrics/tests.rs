@@ -1,4 +1,4 @@
-//! The page for given lines.
+//! The Prometheus page for given metric lines.
 
 use serde_json::json;
 
@@ -84,7 +84,7 @@ fn deliveries_are_counted_by_outcome() {
 }
 
 #[test]
-fn metrics_of_others_are_served_whatever_they_are_called() {
+fn metrics_of_other_namespaces_are_served_under_any_name() {
     let metrics = Metrics::default();
     let all = [
         ("sales.eu", "Count", json!(2)),
@@ -114,7 +114,7 @@ fn metrics_of_others_are_served_whatever_they_are_called() {
 }
 
 #[test]
-fn only_lines_of_metrics_are_taken() {
+fn only_metric_lines_are_collected() {
     let metrics = Metrics::default();
     for line in [
         "",
@@ -130,7 +130,7 @@ fn only_lines_of_metrics_are_taken() {
 }
 
 #[test]
-fn every_queue_is_counted_and_one_that_cannot_be_asked_is_left_out() {
+fn every_queue_is_counted_and_an_unreachable_one_is_left_out() {
     let queues = [
         json!({ "name": "orders", "url": "http://x", "dead_letters": false, "visible": 3, "in_flight": 1, "delayed": 0 }),
         json!({ "name": "orders.dlq", "broker": "rabbitmq", "dead_letters": true, "visible": 2, "in_flight": 0 }),

@@ -1,4 +1,4 @@
-//! The broker of a stack: a private node or one that runs already, with the template's topology.
+//! The broker of a stack: a private node or an existing broker, with the template's topology.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(crate) struct PlannedBroker {
 
 /// A running broker.
 pub(crate) struct RunningBroker {
-    /// The private node; `None` for a broker of the caller.
+    /// The private node; `None` for an existing broker.
     node: Option<(RabbitmqNode, Folder)>,
 }
 
@@ -123,7 +123,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A dying node may still write for a moment. Leftovers are harmless.
+        // A node that is ending may still write files. Files that remain are harmless.
         for _ in 0..REMOVE_ATTEMPTS {
             if std::fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
                 return;

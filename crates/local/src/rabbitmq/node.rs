@@ -1,8 +1,8 @@
-//! A private RabbitMQ node: started in a folder, on its own loopback ports, ended with its handle.
+//! A private RabbitMQ node: runs in a folder, on separate loopback ports, and ends with its handle.
 //!
-//! `node.sh` beside this file starts it. Neither the user's home nor the machine's own node is touched. The node's
-//! process, its port mapper and their children are one process group, which is killed when the [`RabbitmqNode`] is
-//! stopped or dropped, and also when this program dies. The data stays in the folder.
+//! `node.sh` beside this file starts it. It does not use the user's home folder and does not affect another node of the
+//! machine. The node's process, its port mapper and their children are one process group, which is killed when the
+//! [`RabbitmqNode`] is stopped or dropped, and also when this program ends. The data stays in the folder.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -38,11 +38,11 @@ const START_TIME_MAX: Duration = Duration::from_secs(120);
 /// Limit for an orderly stop.
 const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 /// Limit for the kernel to close the ports of killed processes.
-const GONE_TIME_MAX: Duration = Duration::from_secs(5);
+const EXIT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pause between two readiness checks.
-const ASK_INTERVAL: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Limit for one readiness check.
-const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The failure of a node.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +87,13 @@ impl RabbitmqNode {
     /// Starts a node with its data in `folder`, on `port` or free ports, and waits until it serves AMQP and management.
     ///
     /// # Errors
-    /// See [`NodeError`]. Nothing keeps running then.
+    /// See [`NodeError`]. No process remains after an error.
     pub async fn start(folder: &Path, port: Option<u16>) -> Result<Self, NodeError> {
         let port = match port {
             Some(port) if port > PORT_MAX => {
-                return Err(NodeError::Port(format!("port {port} leaves no room for the others: at most {PORT_MAX}")));
+                return Err(NodeError::Port(format!(
+                    "port {port} leaves no room for the node's other ports: at most {PORT_MAX}"
+                )));
             }
             Some(port) => port,
             None => free_port()?,
@@ -105,7 +107,7 @@ impl RabbitmqNode {
         Ok(node)
     }
 
-    /// Starts it again on the same ports with its data; a running node is killed first.
+    /// Starts the node again on the same ports with its data; a running node is killed first.
     ///
     /// # Errors
     /// See [`NodeError`].
@@ -143,7 +145,7 @@ impl RabbitmqNode {
         Err(NodeError::Ended { reason, log })
     }
 
-    /// Kills it with SIGKILL, like a crash of the machine, and returns when its processes have ended.
+    /// Kills the node with SIGKILL, like a crash of the machine, and returns when its processes have ended.
     pub async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             drop(process);
@@ -151,7 +153,8 @@ impl RabbitmqNode {
         }
     }
 
-    /// Stops it in order, which takes some seconds, and returns when its processes have ended. Dropping it is quicker.
+    /// Shuts the node down cleanly, which takes some seconds, and returns when its processes have ended. Dropping it is
+    /// quicker.
     pub async fn stop(mut self) {
         if let Some(process) = &mut self.process {
             process.terminate();
@@ -164,16 +167,16 @@ impl RabbitmqNode {
     async fn gone(&self) {
         // Cannot fail: `self` holds the sender.
         let _ = self.live.subscribe().wait_for(|count| *count == 0).await;
-        // The port mapper ends by the same signal, but is not a child to wait for.
-        let _ = timeout(GONE_TIME_MAX, async {
+        // The same signal ends the port mapper, which is not a child of this process and cannot be waited for.
+        let _ = timeout(EXIT_TIME_MAX, async {
             while taken(self.port).is_some() {
-                sleep(ASK_INTERVAL / 10).await;
+                sleep(CHECK_INTERVAL / 10).await;
             }
         })
         .await;
     }
 
-    /// Returns whether it runs.
+    /// Returns whether the node is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.process.as_ref().is_some_and(Process::is_alive)
@@ -203,7 +206,7 @@ impl RabbitmqNode {
         management(self.port)
     }
 
-    /// Runs `rabbitmqctl` for it and returns its output.
+    /// Runs `rabbitmqctl` for this node and returns its output.
     ///
     /// # Errors
     /// The output of a failed command.
@@ -221,7 +224,7 @@ impl RabbitmqNode {
     fn command(&self, word: &str) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", SCRIPT, "node.sh", word]).arg(&self.folder).arg(self.port.to_string());
-        // RabbitMQ variables of the user's shell are for another node.
+        // RabbitMQ variables of the user's shell would configure another node.
         let inherited = std::env::vars_os().map(|(name, _)| name);
         for name in inherited.filter(|name| name.to_string_lossy().starts_with("RABBITMQ_")) {
             command.env_remove(name);
@@ -245,7 +248,7 @@ fn management(port: u16) -> Management {
 async fn serves(port: u16, last: Arc<Mutex<String>>) {
     let management = management(port);
     loop {
-        let answer = match timeout(ASK_TIME_MAX, speaks_amqp(port)).await {
+        let answer = match timeout(CHECK_TIME_MAX, speaks_amqp(port)).await {
             Ok(Ok(())) => {
                 let overview = management.get::<IgnoredAny>(&["overview"], "").await;
                 overview.map(drop).map_err(|error| error.to_string())
@@ -257,7 +260,7 @@ async fn serves(port: u16, last: Arc<Mutex<String>>) {
             Ok(()) => return,
             Err(reason) => *last.lock().unwrap_or_else(PoisonError::into_inner) = reason,
         }
-        sleep(ASK_INTERVAL).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
@@ -286,7 +289,7 @@ pub(crate) fn free_port() -> Result<u16, NodeError> {
     let count = PORTS.end - PORTS.start;
     // The last bytes of a UUIDv7 are random.
     let random = uuid::Uuid::now_v7().as_bytes()[14..].iter().fold(0, |sum, byte| (sum << 8) | u16::from(*byte));
-    // Steps of two: the port mapper has the next port.
+    // Steps of two, because the port mapper uses the next port.
     let candidates = (0..count / 2).map(|step| PORTS.start + (random % count + step * 2) % count);
     let mut free = candidates.filter(|port| taken(*port).is_none());
     free.next().ok_or_else(|| NodeError::Port(format!("no free ports from {} to {}", PORTS.start, PORTS.end)))

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A private RabbitMQ node for development and tests: no root, no service manager, nothing outside its folder, no listener
-# beyond the loopback address.
+# A private RabbitMQ node for development and tests: no root, no service manager, no files outside its folder, and listeners
+# only on the loopback address.
 #
 #   node.sh run FOLDER PORT         runs it until SIGTERM (orderly) or SIGKILL to the process group; its data is in FOLDER
 #   node.sh attend FOLDER PORT      the same, and kills the whole process group when its standard input ends
 #   node.sh ctl FOLDER PORT WORD…   rabbitmqctl for it
 #
 # AMQP is on PORT, the port mapper on PORT + 1, the management API on PORT + 10000, distribution on PORT + 20000; user and
-# password are guest. The script replaces itself with the Erlang machine, so both have the same process id. Run it in its own
+# password are guest. The script replaces itself with the Erlang machine, so both have the same process id. Run it in a new
 # process group, which its port mapper joins.
 set -euo pipefail
 

@@ -26,8 +26,8 @@ pub enum TopologyError {
     Faulty(#[from] Faults),
 }
 
-/// Returns what the template's broker is to have, or `None` if the template declares no queue and has no topology file
-/// beside it. A queue of the file is as the file says; the others have the defaults of [`Topology::with_queues`].
+/// Returns the topology of the template's broker, or `None` if the template declares no queue and has no topology file
+/// beside it. Queues of the file have the file's settings; the others have the defaults of [`Topology::with_queues`].
 ///
 /// # Errors
 /// A file cannot be read or has faults.

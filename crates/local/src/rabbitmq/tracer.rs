@@ -1,10 +1,10 @@
-//! A tracer of all messages published to a virtual host, on the broker's firehose.
+//! A tracer of all messages published to a virtual host, based on RabbitMQ's firehose tracer.
 //!
-//! Reading a retry or dead-letter queue would disturb it, and the default exchange cannot be bound to. While tracing
-//! is on for the virtual host, the broker copies every publish to the exchange `amq.rabbitmq.trace`; an exclusive
-//! queue of the tracer receives these copies. Tracing is switched on when the tracer starts, again after the broker
-//! returns, and off when it stops, unless it was on before. Only publishes of clients are traced: messages that the
-//! broker moves (expiry, its own dead-lettering) are missing, and a message returned as unroutable looks like a
+//! Consuming from a retry or dead-letter queue would change it, and no queue can be bound to the default exchange.
+//! While tracing is on for the virtual host, the broker copies every publish to the exchange `amq.rabbitmq.trace`; an
+//! exclusive queue of the tracer receives these copies. Tracing is switched on when the tracer starts, again after the
+//! broker returns, and off when it stops, unless it was on before. Only publishes of clients are traced: messages that
+//! the broker moves (expiry, its own dead-lettering) are missing, and a message returned as unroutable looks like a
 //! stored one.
 //! <https://www.rabbitmq.com/docs/firehose>
 
@@ -35,7 +35,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 const OFF_TIME_MAX: Duration = Duration::from_secs(5);
 /// Limit for declaring the queue of copies.
 const FOLLOW_TIME_MAX: Duration = Duration::from_secs(5);
-/// Limit for waiting for a mark; without the mark, publishes may be recorded late.
+/// Limit for waiting for a mark; if it does not arrive, publishes may be recorded late.
 const MARK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A publish of a client.

@@ -1,4 +1,4 @@
-//! Versions of the development secrets, for rehearsing a rotation: `GetSecretValue`, `PutSecretValue`,
+//! Versions of the development secrets, so that a rotation can be tested: `GetSecretValue`, `PutSecretValue`,
 //! `UpdateSecretVersionStage` and `UpdateSecret`.
 //!
 //! Written values live until the process ends. A version without a staging label is removed at once, as Secrets
@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 /// Maps a secret's id or ARN to its value.
 pub type SecretLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// A secret's value. <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+/// Largest value of a secret, in bytes.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const SECRET_BYTES_MAX: usize = 65_536;
-/// Staging labels of one call. API PutSecretValue.
+/// Largest number of staging labels of one call. API PutSecretValue.
 const STAGES_MAX: usize = 20;
-/// `ClientRequestToken`, which becomes the version's id. API PutSecretValue.
+/// Length of `ClientRequestToken`, in characters. It becomes the version's id. API PutSecretValue.
 const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 32..=64;
 /// Random characters at the end of a secret's ARN.
 const ARN_END_CHARS: usize = 6;
@@ -26,7 +27,7 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 /// Id of the first version, which the lookup returns.
 const FIRST_VERSION: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A refused call, in the words of Secrets Manager.
+/// A refused call, with the error texts of Secrets Manager.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SecretsManagerError {
     /// The error's name in the API.
@@ -188,7 +189,7 @@ fn take_off(versions: &mut [Version], stages: &BTreeSet<String>) {
     }
 }
 
-/// Moves a label from one version to another, if it is on the version that the caller names.
+/// Moves a label from one version to another, if it is on the version given by the caller.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
 fn move_stage(versions: &mut Vec<Version>, input: &Value) -> Result<Value, SecretsManagerError> {
     let stage = input["VersionStage"].as_str().ok_or_else(|| {
@@ -237,7 +238,7 @@ mod tests {
     const ARN: &str = "arn:aws:secretsmanager:us-east-1:000000000000:secret:dev-one-AbCdEf";
 
     #[test]
-    fn a_rotation_can_be_rehearsed() {
+    fn a_rotation_can_be_tested() {
         let secrets = SecretVersions::new(Arc::new(|id| id.contains("dev-one").then(|| "first".to_owned())));
         let check = |action: &str, input: Value, expected: Result<&str, &str>| {
             let answer = secrets.call(action, &input);
@@ -263,7 +264,7 @@ mod tests {
             (&second["VersionId"], &second["Name"], &second["ARN"]),
             (&TOKEN.into(), &"dev-one".into(), &ARN.into())
         );
-        assert_eq!(get(json!({}), Ok("second"))["VersionId"], TOKEN, "by name what was put by ARN");
+        assert_eq!(get(json!({}), Ok("second"))["VersionId"], TOKEN, "a value that was put by ARN is read by name");
         get(json!({ "VersionStage": PREVIOUS }), Ok("first"));
         get(json!({ "VersionId": TOKEN }), Ok("second"));
         get(json!({ "VersionId": TOKEN, "VersionStage": PREVIOUS }), Err(missing));
@@ -279,7 +280,7 @@ mod tests {
         check("UpdateSecret", json!({ "SecretId": "dev-one", "Description": "d" }), Ok(""));
         get(json!({}), Ok("third"));
 
-        // A label moves only from the version that has it: of two writers, one is refused.
+        // A label moves only from the version that has it, so one of two concurrent writers is refused.
         let current = get(json!({}), Ok("third"))["VersionId"].clone();
         let stage = |from: &Value, to: &Value| {
             let mut input = json!({ "SecretId": ARN, "VersionStage": CURRENT });
@@ -322,6 +323,6 @@ mod tests {
             check("PutSecretValue", input, Err(error));
         }
         get(json!({}), Ok("third"));
-        assert_eq!(secrets.written.lock().unwrap()["dev-one"].len(), 3, "versions without a label are forgotten");
+        assert_eq!(secrets.written.lock().unwrap()["dev-one"].len(), 3, "versions without a label are removed");
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<P
     folders.into_iter().map(|(folder, names)| (folder, names.into_iter().collect())).collect()
 }
 
-/// Returns what the functions are started with.
+/// Returns the settings of the functions.
 pub(super) fn specs(
     options: &Options,
     functions: &[FunctionPlan],
@@ -141,7 +141,7 @@ pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<B
     }
     let mut functions = BTreeMap::new();
     while let Some(started) = starting.join_next().await {
-        // A panicked task leaves its function out; its routes and mappings then report it.
+        // The function of a panicked task is left out; its routes and mappings then report the missing function.
         if let Ok(started) = started {
             functions.extend([started?]);
         }

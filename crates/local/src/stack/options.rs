@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{cargo_build::CommandPackage, rabbitmq::BrokerChoice, terminal::Terminal};
 
-/// The template to run, and how.
+/// The template to run, and the options.
 #[derive(Clone)]
 pub struct Options {
     /// The SAM template.
@@ -23,8 +23,8 @@ pub struct Options {
     pub release: bool,
     /// Whether to stop processes between invocations, as Lambda does.
     pub freeze: bool,
-    /// The most environments of a function at work at once, unless the template reserves a number. `None` derives
-    /// it from the free memory.
+    /// The largest number of busy environments of a function, unless the template reserves a number. `None` derives it
+    /// from the free memory.
     pub concurrency: Option<usize>,
     /// Executables by the name of their binary, instead of a build.
     pub binaries: Option<BTreeMap<String, PathBuf>>,

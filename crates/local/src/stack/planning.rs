@@ -1,4 +1,4 @@
-//! The plan of a stack: the template, with the settings that the options and the broker give it.
+//! The plan of a stack: the template with the settings from the options and the broker.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -71,7 +71,7 @@ pub(super) async fn with_queues(
     Ok(plan)
 }
 
-/// Prints one line per kind of resource that is not run, and one per property without effect.
+/// Prints one line for each kind of resource that is not run, and one for each property without effect.
 fn print_notices(terminal: &Terminal, notices: &[Notice]) {
     let mut not_run: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for notice in notices {

@@ -62,7 +62,7 @@ async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedR
     let input = json!({ "QueueUrl": created["QueueUrl"], "AttributeNames": ["QueueArn"] });
     let answer = client.call("GetQueueAttributes", input).await.map_err(|error| error.to_string())?;
     let (url, arn) = (created["QueueUrl"].as_str(), answer["Attributes"]["QueueArn"].as_str());
-    let (Some(url), Some(arn)) = (url, arn) else { return Err("the answer names no QueueUrl or QueueArn".to_owned()) };
+    let (Some(url), Some(arn)) = (url, arn) else { return Err("the answer has no QueueUrl or QueueArn".to_owned()) };
     let attributes = [("Arn", arn), ("QueueName", queue.name.as_str()), ("QueueUrl", url)];
     Ok(ResolvedResource::new(url.to_owned(), attributes.map(|(name, value)| (name, value.to_owned()))))
 }

@@ -106,7 +106,7 @@ impl Running {
         Ok(())
     }
 
-    /// Returns a function that takes the ids of 202 answers.
+    /// Returns a function that records the ids of 202 answers.
     pub(super) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
         self.feed.answers()
     }

@@ -1,4 +1,4 @@
-//! The parts that the servers, functions and mappings of a stack share, and the servers that they feed.
+//! The parts that the servers, functions and mappings of a stack share, and the servers that use them.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
 /// The broker's name in [`Health`].
 const RABBITMQ: &str = "RabbitMQ";
 
-/// The shared parts; each is a handle.
+/// The shared parts. Each of them is a cheap clone.
 pub(super) struct Shared {
     pub(super) terminal: Terminal,
     pub(super) journal: Journal,
@@ -33,8 +33,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Creates them for a plan, with an emulated SQS whose queues have URLs below `aws` unless the options have an
-    /// endpoint.
+    /// Creates the shared parts for a plan. Unless the options have an endpoint, SQS is emulated and queue URLs start
+    /// with `aws`.
     pub(super) fn new(options: &Options, plan: &Plan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let journal = Journal::new(provision::dead_letter_queues(plan), {
@@ -48,7 +48,7 @@ impl Shared {
         Ok(Self { terminal, journal, client, health: Health::default(), metrics: Metrics::default() })
     }
 
-    /// Marks everything that is still to start as down.
+    /// Marks every part that has not started as not running.
     pub(super) fn mark_down(&self, plan: &Plan, has_broker: bool) {
         for function in &plan.functions {
             self.health.down(&function.name, "being built");
@@ -58,7 +58,7 @@ impl Shared {
         }
     }
 
-    /// Marks the broker as up.
+    /// Marks the broker as running.
     pub(super) fn mark_broker_up(&self) {
         self.health.up(RABBITMQ);
     }
@@ -110,14 +110,14 @@ impl Shared {
         })
     }
 
-    /// Returns the journal's function that takes the ids of 202 answers.
+    /// Returns the journal's function that records the ids of 202 answers.
     pub(super) fn answers(&self, endpoint_url: Option<String>) -> Arc<dyn Fn(&str) + Send + Sync> {
         let journal = self.journal.clone();
         Arc::new(move |id: &str| journal.answered(id, endpoint_url.as_deref()))
     }
 }
 
-/// Runs a server, which ends only if it cannot accept connections any more.
+/// Runs a server, which ends only when it cannot accept connections.
 pub(super) async fn serve(name: &'static str, terminal: Terminal, server: impl Future<Output = std::io::Result<()>>) {
     if let Err(error) = server.await {
         terminal.error(format_args!("the {name} port: {error}"));

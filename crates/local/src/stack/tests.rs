@@ -122,7 +122,7 @@ async fn two_packages_that_build_one_path_are_refused() {
 }
 
 #[test]
-fn the_default_concurrency_is_what_half_of_the_free_memory_has_room_for() {
+fn the_default_concurrency_fits_into_half_of_the_free_memory() {
     let meminfo = "MemTotal:       24576000 kB\nMemFree:         100 kB\nMemAvailable:   16777216 kB\n";
     let gib: u64 = 1024 * 1024 * 1024;
     assert_eq!(available_bytes(meminfo), Some(16 * gib));

@@ -62,7 +62,7 @@ pub(super) async fn watch(
                     continue;
                 }
             }
-            // Before the next folder is built.
+            // Restarts the functions of this folder before the next folder is built.
             for plan in &plans {
                 let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
                     continue;

@@ -1,8 +1,8 @@
 //! [`Broker`]: one connection that is reopened on demand, and the retry policy of a publish.
 //!
 //! A connection is opened when it is first needed. After it was idle for a heartbeat, the broker is probed before the
-//! connection is used. When the connection breaks during a publish, or the broker falls silent, one new connection is
-//! opened and the message is published once more under the same id, within the deadline. A message may therefore be
+//! connection is used. When the connection breaks during a publish, or the broker stops answering, one new connection
+//! is opened and the message is published once more under the same id, within the deadline. A message may therefore be
 //! stored twice, and the result is [`SendError::Unknown`] whenever it may have been sent. Concurrent publishers share
 //! one attempt to connect, and its failure.
 
@@ -24,7 +24,7 @@ use super::{properties, secret};
 use crate::broker_url::Credentials;
 use crate::{SendError, chain};
 
-/// The largest accepted body, in bytes: the default limit of RabbitMQ 4 (3.13 takes 128 MiB)
+/// The largest accepted body, in bytes: the default limit of RabbitMQ 4 (128 MiB in 3.13)
 /// (<https://www.rabbitmq.com/docs/configure>, `max_message_size`).
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -43,7 +43,7 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     config: BrokerConfig,
-    /// Locked while a connection is opened, so that only one is.
+    /// Locked while a connection is opened, so that concurrent publishers open only one.
     slot: Mutex<ConnectionSlot>,
     /// The credentials last read from the secret.
     credentials: StdMutex<Option<Credentials>>,
@@ -320,7 +320,7 @@ fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), AttemptE
         }
         ConfirmResult::Lost { error, sent } => {
             let refusal = error.as_ref().and_then(|error| refusal(error, message));
-            let reason = error.map_or_else(|| "the broker fell silent".to_owned(), |error| chain(&error));
+            let reason = error.map_or_else(|| "the broker stopped answering".to_owned(), |error| chain(&error));
             return Err(match refusal {
                 Some(message_at_fault) => AttemptError::Final(SendError::Refused { reason, message_at_fault }),
                 None => AttemptError::Broken(Broken { reason, sent }),

@@ -1,4 +1,5 @@
-//! Broker address and credentials, from the environment or given. `Debug` and error texts never contain the password.
+//! Broker address and credentials, from the environment or an `AMQPUri`. `Debug` and error texts never contain the
+//! password.
 
 use std::fmt;
 
@@ -72,7 +73,7 @@ impl BrokerConfig {
         let user = address.credentials.take();
         if user.is_none() && !address.tls && !is_loopback(&address.host) {
             return Err(BrokerConfigError::Url(
-                "is not encrypted, which is for a loopback host, or a URL that holds the password itself",
+                "is not encrypted: use amqps:// unless the host is loopback or the URL contains the password",
             ));
         }
         let retry_delays =
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_with_a_heartbeat_that_keeps_it_alive() {
+    fn the_heartbeat_of_an_address_is_used_and_limited() {
         for (url, tls, vhost, heartbeat_s) in [
             ("amqps://u:p@h:5671/v", true, "v", 60),
             ("amqp://u:p@h:5672/v?heartbeat=0", false, "v", 60),
@@ -160,7 +161,7 @@ mod tests {
         let shown = shown.unwrap().unwrap();
         assert!(shown.contains("in the URL") && !shown.contains("pass-word") && !shown.contains("me\""), "{shown}");
         assert_eq!(with(&[("RABBITMQ_URL", "amqps://h")]), Err(BrokerConfigError::NoCredentials));
-        let reason = "is not encrypted, which is for a loopback host, or a URL that holds the password itself";
+        let reason = "is not encrypted: use amqps:// unless the host is loopback or the URL contains the password";
         for arn in ["", "arn"] {
             let lookup = |name: &str| match name {
                 "RABBITMQ_URL" => Some("amqp://rabbit".to_owned()),

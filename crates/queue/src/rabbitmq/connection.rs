@@ -1,8 +1,8 @@
-//! [`Connection`]: an AMQP connection that can be closed at the socket and records when the broker was last heard.
+//! [`Connection`]: an AMQP connection that can be closed at the socket and records when the broker last answered.
 //!
-//! A connection whose peer disappeared looks open until heartbeats are missed, and a process that was frozen does not
-//! miss them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket, which also
-//! ends lapin's thread and drops its unsent data.
+//! A connection whose peer disappeared looks open until heartbeats are missed, and a process that was frozen meanwhile
+//! has not counted them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket,
+//! which also ends lapin's thread and drops its unsent data.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;

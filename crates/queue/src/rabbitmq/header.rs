@@ -3,7 +3,7 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 
-/// The prefixes of a header that holds a CloudEvents attribute. The underscore serves brokers that do not allow the
+/// The prefixes of a header that holds a CloudEvents attribute. The underscore is for brokers that do not allow the
 /// colon (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
 pub const ATTRIBUTE_PREFIXES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
 
@@ -39,7 +39,7 @@ pub fn count(value: &AMQPValue) -> Option<u32> {
     Some(u32::try_from(number.max(0)).unwrap_or(u32::MAX))
 }
 
-/// Returns the count as a header value. It is signed, because that is the one integer type that every client reads.
+/// Returns the count as a header value. It is signed, because every client reads that integer type.
 #[must_use]
 pub fn from_count(count: u32) -> AMQPValue {
     AMQPValue::LongInt(i32::try_from(count).unwrap_or(i32::MAX))

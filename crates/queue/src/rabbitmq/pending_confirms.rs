@@ -8,9 +8,9 @@
 //! RabbitMQ sends the return before the acknowledgement (<https://www.rabbitmq.com/docs/confirms>), so the confirm that
 //! carries a return completes before, or together with, the confirm of the returned message. Results are concluded in
 //! two steps: first every completed confirm is taken, then each return is assigned to its own message by exchange,
-//! routing key and message id. A confirm that carried the return of another message may have passed its own return to a
-//! confirm that is not complete yet. It is held until the broker has answered a later request, because the broker
-//! answers in order.
+//! routing key and message id. When a confirm carries the return of another message, its own return may be attached to
+//! a confirm that is not complete yet. Such a confirm is held until the broker has answered a later request: the broker
+//! answers in order, so the missing return has arrived by then.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) struct PublishRequest {
 pub(crate) struct PendingConfirms {
     confirms: FuturesUnordered<BoxFuture<'static, (u64, End)>>,
     open: HashMap<u64, Pending>,
-    /// Ended, but not concluded until [`Self::release`].
+    /// Publishes that ended and whose result is not reported until [`Self::release`].
     held: Vec<(u64, End)>,
     published: u64,
     wake_flag: Arc<WakeFlag>,
@@ -68,7 +68,7 @@ struct Pending {
     key: MessageKey,
     body_bytes: usize,
     returned: Option<String>,
-    /// Taken when an answer was sent before the end.
+    /// `None` once a result was reported before the publish ended.
     result: Option<oneshot::Sender<ConfirmResult>>,
 }
 
@@ -156,7 +156,8 @@ impl PendingConfirms {
             match self.confirms.poll_next_unpin(&mut Context::from_waker(&waker)) {
                 Poll::Ready(Some(end)) => ended.push(end),
                 Poll::Ready(None) => break,
-                // It yields early after many polls and then sets the flag, as a confirm does that arrived meanwhile.
+                // `FuturesUnordered` yields after many polls and sets the flag; a confirm that arrived meanwhile sets
+                // it too.
                 Poll::Pending if self.wake_flag.again.load(Ordering::SeqCst) => {}
                 Poll::Pending => break,
             }
@@ -175,7 +176,7 @@ impl PendingConfirms {
             }
         }
         for (id, end) in ended {
-            // A message that was returned itself is marked by now.
+            // All returns of this round are assigned, so a message that was itself returned is marked.
             let is_known = self.open.get(&id).is_none_or(|pending| pending.returned.is_some());
             if carriers.contains(&id) && !is_known {
                 self.held.push((id, end));
@@ -209,7 +210,7 @@ impl PendingConfirms {
         }
     }
 
-    /// Reports to every waiting caller that the connection was given up.
+    /// Reports to every waiting caller that the connection was lost.
     pub(crate) fn answer_lost(&mut self) {
         for pending in self.open.values_mut() {
             pending.answer(ConfirmResult::Lost { error: None, sent: true });

@@ -23,8 +23,8 @@ const APP_ID: &str = "sluicegate";
 /// The longest AMQP short string, in bytes (AMQP 0-9-1, section 4.2.5.3).
 pub(crate) const SHORT_BYTES_MAX: usize = 255;
 
-/// Returns the properties of an envelope. A value that is too long for a short string is left out; the headers and the
-/// body hold it.
+/// Returns the properties of an envelope. A value that is too long for a short string is left out of the properties;
+/// the headers and the body contain it.
 pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let seconds = envelope.time().and_then(|time| u64::try_from(time.unix_timestamp()).ok()).unwrap_or(sent_at);
@@ -53,7 +53,7 @@ pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
 const HEADER_BYTES_MAX: usize = 4_096;
 const HEADERS_BYTES_MAX: usize = 65_536;
 
-/// The prefix that is written; both are read.
+/// The prefix that is written. Consumers read both prefixes.
 const ATTRIBUTE_PREFIX: &str = ATTRIBUTE_PREFIXES[0];
 
 fn headers(envelope: &Envelope) -> FieldTable {

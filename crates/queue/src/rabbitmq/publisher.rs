@@ -12,15 +12,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::connection::{Connection, ConnectionState};
 use super::pending_confirms::{ConfirmResult, PendingConfirms, PublishRequest};
 
-/// Silence of the broker, while confirms are due, after which it is probed.
+/// Time without an answer, while confirms are due, after which the broker is probed.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// Longest wait for the answer to a probe; without one the connection is closed. Together with [`IDLE_MAX`] this is the
 /// cost of one attempt on a dead connection.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Bytes that a slow network carries in one second: the probe's timeout grows by one second for each such amount
-/// pending.
+/// Throughput assumed for a slow network. The probe's timeout grows by the time that the pending bytes take at this
+/// rate.
 const SLOW_BYTES_PER_S: usize = 2 * 1024 * 1024;
 
 /// A handle to one channel. Clones share the channel, which closes when the last is dropped and no message is pending.
@@ -91,7 +91,7 @@ async fn probe(channel: &Channel, within: Duration) -> bool {
 async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc::UnboundedReceiver<PublishRequest>) {
     let (mut pending, mut state, mut closed) = (PendingConfirms::default(), connection.state(), false);
     let mut last_probe = Instant::now();
-    // The request whose answer releases held results, and their number.
+    // A request whose answer releases the held results, and the number of results it releases.
     let (mut barrier, mut awaited) = (OptionFuture::default(), 0);
     while !(closed && pending.is_empty()) {
         if awaited == 0 && pending.held() > 0 {
@@ -107,7 +107,7 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
             request = requests.recv(), if !closed => match request {
                 Some(request) => {
                     if pending.is_empty() {
-                        // The broker owed no answer until now.
+                        // No answer was due before this request.
                         last_probe = Instant::now();
                     }
                     pending.publish(&channel, request);
@@ -115,12 +115,12 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 None => closed = true,
             },
             () = pending.concluded() => connection.mark_alive(),
-            // An error proves it as well: nothing more arrives on the channel.
+            // An error releases them too: nothing more arrives on the channel.
             Some(_) = &mut barrier, if awaited > 0 => {
                 pending.release(awaited);
                 awaited = 0;
             }
-            // Does not fail: the sender is in the connection, which is held here.
+            // Cannot fail: `connection` owns the sender.
             _ = state.changed() => {
                 let now = state.borrow_and_update().clone();
                 match now {
@@ -134,7 +134,7 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 let slow_s = pending.body_bytes() / SLOW_BYTES_PER_S;
                 let within = PROBE_TIMEOUT + Duration::from_secs(u64::try_from(slow_s).unwrap_or_default());
                 let answer = probe(&channel, within);
-                // A confirm proves as much as an answer.
+                // A confirm proves that the broker is alive, as an answer to the probe does.
                 let alive = tokio::select! {
                     alive = answer => alive,
                     () = pending.concluded() => true,
@@ -142,8 +142,8 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 if alive {
                     connection.mark_alive();
                 } else if channel.status().connected() && *state.borrow() == ConnectionState::Open {
-                    // The broker is silent. A channel that the broker closed reports its messages as lost by itself,
-                    // and a blocked connection is not probed.
+                    // The broker does not answer. Neither a closed channel, whose confirms fail by themselves, nor a
+                    // blocked connection gets here.
                     connection.kill();
                 }
             }

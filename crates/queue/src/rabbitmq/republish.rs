@@ -1,6 +1,6 @@
 //! Properties of a message that is published again to another queue: the consumer's copies and redriven dead letters.
 //!
-//! A copy keeps every property and header except those that would change its way or its treatment:
+//! A copy keeps every property and header except those that would change its routing or handling:
 //!
 //! - Headers that RabbitMQ wrote about earlier queues. An `x-death` that names the queue makes RabbitMQ see a cycle and
 //!   drop the message on its way back from a retry queue
@@ -33,8 +33,8 @@ pub const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// The delivery mode of a message that survives a restart of the broker, on a classic queue too.
 pub const PERSISTENT: u8 = 2;
 
-/// Returns the properties for a copy of a message with the properties `own`, published by `publisher`; by a user that
-/// is not known if `None`.
+/// Returns the properties for a copy of a message with the properties `own`, published by the user `publisher`, or by
+/// an unknown user if `None`.
 #[must_use]
 pub fn properties(own: &BasicProperties, publisher: Option<&str>) -> BasicProperties {
     let header = || header::get(own, USER_ID).and_then(header::text);

@@ -20,7 +20,7 @@ pub(crate) enum CredentialsError {
     Timeout,
     #[error("{}", DisplayErrorContext(.0.as_ref()))]
     Sdk(Box<SdkError<GetSecretValueError>>),
-    #[error(r#"the secret is not a JSON object with the texts "username" and "password""#)]
+    #[error(r#"the secret is not a JSON object with the strings "username" and "password""#)]
     Malformed,
 }
 

@@ -1,8 +1,8 @@
 //! [`Attempts`]: records whether any attempt of one send can have stored the message.
 //!
-//! The SDK reports only the error of the last attempt, and "connection refused" on the third says nothing about the
-//! first, whose answer may have been lost. An attempt is harmless if it had no connection, or if SQS answered with a
-//! refusal.
+//! The SDK reports only the error of the last attempt. A "connection refused" on the third attempt does not show
+//! whether the first, whose answer may have been lost, stored the message. An attempt is harmless if it had no
+//! connection, or if SQS answered with a refusal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

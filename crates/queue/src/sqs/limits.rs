@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub const MESSAGE_BYTES_MAX: usize = 1_048_576;
 
-/// Most message attributes of one message.
+/// Largest number of message attributes of one message.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
 pub const ATTRIBUTES_MAX: usize = 10;
@@ -25,8 +25,8 @@ pub const DELAY_S_MAX: u16 = 900;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub const TOKEN_CHARS_MAX: usize = 128;
 
-/// Returns a group or deduplication id in the alphabet of SQS. Allowed text is unchanged; other text becomes `sha256-`
-/// and the 64 hexadecimal digits of its SHA-256, so equal texts stay equal and different ones stay different.
+/// Returns a group or deduplication id in the characters that SQS allows. Allowed text is unchanged; other text becomes
+/// `sha256-` and the 64 hexadecimal digits of its SHA-256, so equal texts stay equal and different ones stay different.
 pub(super) fn token(text: &str) -> String {
     let legal = (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if legal { text.to_owned() } else { format!("sha256-{}", hex(&Sha256::digest(text.as_bytes()))) }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_alphabet_is_that_of_the_api() {
+    fn sendable_characters_are_those_of_the_api() {
         for (text, expected) in [
             ("", true),
             ("\t\n\r ~\u{7f}\u{85}\u{D7FF}\u{E000}\u{FFFD}\u{10000}\u{10FFFF}", true),

@@ -41,11 +41,11 @@ impl SqsProducer {
             return Err(unfit(format!("the envelope has {} bytes, more than {MESSAGE_BYTES_MAX}", body.len())));
         }
         if !limits::is_sendable(body) {
-            return Err(unfit("the envelope holds characters that SQS does not carry".to_owned()));
+            return Err(unfit("the envelope contains characters that SQS does not accept".to_owned()));
         }
         match limits::delay_s(message.delay) {
             Some(0) => Ok(None),
-            Some(_) if self.fifo => Err(misconfigured("a FIFO queue takes no delay per message".to_owned())),
+            Some(_) if self.fifo => Err(misconfigured("a FIFO queue does not accept a delay per message".to_owned())),
             Some(seconds) => Ok(Some(seconds)),
             None => Err(misconfigured(format!("the delay {:?} is longer than {DELAY_S_MAX} s", message.delay))),
         }

@@ -27,11 +27,12 @@ pub struct RawMessage {
     pub attributes: HashMap<String, MessageAttributeValue>,
     /// The delay in seconds; FIFO queues accept none.
     pub delay_s: Option<u16>,
-    /// The message group, in the alphabet of SQS.
+    /// The message group, in the characters that SQS allows.
     pub group: Option<String>,
     /// The deduplication id, for FIFO queues only.
     pub deduplication_id: Option<String>,
-    /// An X-Ray trace header. One that SQS would refuse is left out: tracing must not cost the message.
+    /// An X-Ray trace header. An invalid header, which SQS would refuse, is left out: a tracing fault must not prevent
+    /// the send.
     pub trace_header: Option<String>,
 }
 
@@ -101,7 +102,7 @@ fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
     }
     match answer.message_id {
         Some(id) if !id.is_empty() => Ok(id),
-        _ => Err(SendError::Unknown { reason: "the answer names no message id".to_owned() }),
+        _ => Err(SendError::Unknown { reason: "the answer has no message id".to_owned() }),
     }
 }
 
@@ -122,8 +123,8 @@ fn conclude(error: &SdkError<SendMessageError>) -> SendError {
 /// that of SQS.
 ///
 /// SQS reports every invalid parameter as `InvalidParameterValue`, and only the text names the cause: "One or more
-/// parameters are invalid. Reason: Message must be shorter than 262144 bytes." The other causes (endpoint, queue,
-/// attribute) are an operator's to fix.
+/// parameters are invalid. Reason: Message must be shorter than 262144 bytes." An operator must fix the other causes
+/// (endpoint, queue, attribute).
 fn is_too_large(error: &ErrorMetadata) -> bool {
     let is_parameter = error.code().is_some_and(|code| code.starts_with("InvalidParameterValue"));
     is_parameter && error.message().is_some_and(|text| text.contains("shorter than") && text.contains("bytes"))

@@ -1,4 +1,4 @@
-//! What a send concludes from everything a server can do to it, on real sockets.
+//! The result of a send for each behaviour of a server, on real sockets.
 
 mod server;
 
@@ -24,8 +24,8 @@ fn config(endpoint: &str) -> aws_config::SdkConfig {
     sdk_config(lookup).unwrap()
 }
 
-/// An attempt that hangs is given up after a tenth of a second.
-fn impatient_config(endpoint: &str) -> aws_config::SdkConfig {
+/// A configuration whose attempts time out after 100 ms.
+fn short_timeout_config(endpoint: &str) -> aws_config::SdkConfig {
     let config = config(endpoint);
     let timeouts = config.timeout_config().unwrap().to_builder().operation_attempt_timeout(Duration::from_millis(100));
     config.into_builder().timeout_config(timeouts.build()).build()
@@ -57,7 +57,7 @@ fn conclusion(result: &Result<String, SendError>) -> &'static str {
 /// Sends once to a server that does `steps` in turn, one to each attempt, and uses up all of them.
 async fn check(steps: &[Step], expected: &str) {
     let server = Server::start(steps).await;
-    let result = send(&SqsProducer::new(&impatient_config(&server.endpoint()), "http://q/1/orders"), AMPLE).await;
+    let result = send(&SqsProducer::new(&short_timeout_config(&server.endpoint()), "http://q/1/orders"), AMPLE).await;
     assert_eq!(conclusion(&result), expected, "{steps:?} gave {result:?}");
     assert_eq!(server.requests().len(), steps.len(), "{steps:?}: {result:?}");
 }
@@ -83,7 +83,7 @@ async fn transient_errors_are_tried_three_times() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_never_forgotten_by_a_later_attempt() {
+async fn a_later_attempt_does_not_hide_a_lost_answer() {
     let throttled = Step::Error(400, "RequestThrottled");
     check(&[Step::Close, Step::Close, Step::Close], "unknown").await;
     check(&[Step::Error(500, "InternalFailure"); 3], "unknown").await;
@@ -100,7 +100,7 @@ async fn permanent_errors_are_refused_without_a_retry() {
     let too_large = "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.";
     check(&[Step::Refusal(code, too_large)], "refused: message").await;
     check(&[Step::Refusal(long_code, too_large)], "refused: message").await;
-    // What else an operator gets wrong has the same code.
+    // Other mistakes of an operator have the same code.
     for text in [
         "Value c-1 for parameter MessageGroupId is invalid. Reason: The request include parameter that is not valid.",
         "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
@@ -158,7 +158,8 @@ async fn connections_are_reused_and_a_dead_one_costs_one_quick_retry() {
     server.closed().await;
     let started = Instant::now();
     send(&producer, AMPLE).await.unwrap();
-    // The fourth step closes the connection under the request, as a peer does that forgot it during a freeze.
+    // The fourth step closes the connection during the request, like a peer that dropped it while the function was
+    // frozen.
     send(&producer, AMPLE).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!((server.requests().len(), server.connections()), (5, 3));

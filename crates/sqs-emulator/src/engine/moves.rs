@@ -12,7 +12,7 @@ use crate::event::QueueEvent;
 use crate::message::fresh_id;
 use crate::move_task::{MoveTask, Status};
 
-/// Ended tasks kept per source queue, the most that can be listed. API ListMessageMoveTasks.
+/// Ended tasks kept per source queue: the largest number that can be listed. API ListMessageMoveTasks.
 const TASKS_KEPT_MAX: usize = 10;
 
 impl Engine {

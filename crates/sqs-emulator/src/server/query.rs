@@ -1,4 +1,5 @@
-//! The AWS Query protocol: forms with `Action=…` in, XML out. SQS had no other until 2023; STS still has none.
+//! The AWS Query protocol: forms with `Action=…` in, XML out. It was the only protocol of SQS until 2023, and is still
+//! the only one of STS.
 //!
 //! A form becomes the JSON input of the same action and a JSON output becomes XML, so both protocols share the engine.
 //! Names are those of the API's version 2012-11-05, with flattened lists (`AttributeName.1`) and maps
@@ -10,9 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{ApiError, ErrorKind};
 
-/// Fields of one form. A full batch with ten attributes per message has about 400.
+/// Largest number of fields of one form. A full batch with ten attributes per message has about 400.
 const FIELDS_MAX: usize = 5_000;
-/// Segments of a field's name: `SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.StringListValue.1` has seven.
+/// Largest number of segments of a field's name:
+/// `SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.StringListValue.1` has seven.
 const SEGMENTS_MAX: usize = 8;
 
 const SQS_NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
@@ -46,7 +48,7 @@ pub(super) fn is_query(form: &[u8]) -> bool {
     form.starts_with(&FIELD[1..]) || form.windows(FIELD.len()).any(|window| window == FIELD)
 }
 
-/// Reads a request from the URL's query and the body; a field of the body wins.
+/// Reads a request from the URL's query and the body; a field of the body takes precedence.
 ///
 /// # Errors
 /// `MalformedQueryString` for a form that cannot be read, `InvalidParameterValue` for a malformed number,
@@ -87,7 +89,7 @@ fn put(tree: &mut Map<String, Value>, name: &str, value: String) -> Result<(), A
         if !member.is_object() {
             *member = Map::new().into();
         }
-        let Some(members) = member.as_object_mut() else { return Err(malformed("a name that is a value, too")) };
+        let Some(members) = member.as_object_mut() else { return Err(malformed("a name that also has a value")) };
         place = members;
     }
     place.insert(last.to_owned(), value.into());
@@ -145,7 +147,7 @@ fn list(value: Value, item: impl Fn(Value) -> Result<Value, ApiError>) -> Result
     };
     let mut numbered = Vec::with_capacity(members.len());
     for (number, value) in members {
-        let number: u32 = number.parse().map_err(|_| malformed(&format!("{number:?} where a number belongs")))?;
+        let number: u32 = number.parse().map_err(|_| malformed(&format!("{number:?} is not a number")))?;
         numbered.push((number, item(value)?));
     }
     numbered.sort_by_key(|(number, _)| *number);

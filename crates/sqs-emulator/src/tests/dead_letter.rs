@@ -8,7 +8,7 @@ fn policy(target: &str, count: u32) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_moves_when_it_would_be_received_more_often_than_allowed() {
+async fn a_message_is_dead_lettered_at_the_receive_after_its_last() {
     let t = Fixture::new();
     let dlq = t.queue("dlq", json!({})).await;
     let url = t.queue("q", policy("dlq", 2)).await;
@@ -24,7 +24,7 @@ async fn a_message_moves_when_it_would_be_received_more_often_than_allowed() {
     let dead = &t.receive(&dlq).await[0];
     assert_eq!(dead["MessageId"], sent["MessageId"]);
     let attributes = &dead["Attributes"];
-    assert_eq!(attributes["ApproximateReceiveCount"], "3", "the count goes on");
+    assert_eq!(attributes["ApproximateReceiveCount"], "3", "the count continues");
     assert_eq!(attributes["SentTimestamp"], NOW.to_string());
     assert_eq!(attributes["DeadLetterQueueSourceArn"], "arn:aws:sqs:us-east-1:000000000000:q");
     assert!(t.events().contains(&"dead poison 2 dlq".to_owned()));
@@ -47,7 +47,7 @@ async fn retention_counts_from_the_first_send_on_standard_queues() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_group_goes_on_after_a_dead_message_and_keeps_its_order() {
+async fn a_fifo_group_continues_in_order_after_a_dead_letter() {
     let t = Fixture::new();
     let dlq = t.queue("dlq.fifo", json!({})).await;
     let url = t.queue("q.fifo", policy("dlq.fifo", 1)).await;
@@ -60,7 +60,10 @@ async fn a_fifo_group_goes_on_after_a_dead_message_and_keeps_its_order() {
     let dead = t.receive(&dlq).await;
     assert_eq!(bodies(&dead), ["1", "2"]);
     assert_eq!(dead[0]["Attributes"]["MessageGroupId"], "g");
-    assert_eq!(dead[0]["Attributes"]["MessageDeduplicationId"], dead[0]["MessageId"], "no two can collide there");
+    assert_eq!(
+        dead[0]["Attributes"]["MessageDeduplicationId"], dead[0]["MessageId"],
+        "dead letters are never deduplicated"
+    );
     assert_eq!(dead[0]["Attributes"]["SentTimestamp"], (NOW + 1_000).to_string());
 }
 
@@ -78,7 +81,7 @@ async fn a_chain_counts_the_receives_of_each_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_its_dead_letter_queue_a_message_is_delivered_on() {
+async fn without_its_dead_letter_queue_a_message_is_delivered_again() {
     let t = Fixture::new();
     let dlq = t.queue("dlq", json!({})).await;
     let url = t.queue("q", policy("dlq", 1)).await;
@@ -90,7 +93,7 @@ async fn without_its_dead_letter_queue_a_message_is_delivered_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_allow_policy_decides_who_may_use_a_queue() {
+async fn the_allow_policy_lists_the_allowed_source_queues() {
     let t = Fixture::new();
     let allow = |policy: Value| json!({ "RedriveAllowPolicy": policy.to_string() });
     let me = "arn:aws:sqs:us-east-1:000000000000:me";

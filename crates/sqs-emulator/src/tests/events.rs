@@ -2,16 +2,16 @@
 
 use super::*;
 
-/// Long enough for another thread to receive the message first, if that were possible.
-const OBSERVER_IS_SLOW: Duration = Duration::from_millis(5);
+/// Long enough for another thread to receive the message before the observer returns, if that were possible.
+const OBSERVER_DELAY: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn observers_have_heard_of_a_send_before_anyone_receives_it_and_before_the_sender_is_answered() {
+async fn observers_get_a_send_before_a_consumer_receives_it_and_before_the_sender_is_answered() {
     let sqs = Sqs::new(Clock::system(), SqsConfig::default());
     let log: Arc<Mutex<Vec<String>>> = Arc::default();
     let heard = log.clone();
     sqs.observe(Arc::new(move |event| {
-        std::thread::sleep(OBSERVER_IS_SLOW);
+        std::thread::sleep(OBSERVER_DELAY);
         heard.lock().unwrap().push(describe(event));
     }));
     let url = sqs.call("CreateQueue", json!({ "QueueName": "q" })).await.unwrap()["QueueUrl"].clone();
@@ -52,7 +52,7 @@ async fn observers_have_heard_of_a_send_before_anyone_receives_it_and_before_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sent_event_carries_the_attributes_that_are_text() {
+async fn a_sent_event_has_the_string_and_number_attributes() {
     let t = Fixture::new();
     let url = t.queue("q", json!({})).await;
     let reasons: Arc<Mutex<Vec<Option<String>>>> = Arc::default();

@@ -18,7 +18,7 @@ async fn a_group_is_locked_while_one_of_its_messages_is_in_flight() {
     t.delete(&url, &first[0]).await;
     assert!(t.receive(&url).await.is_empty(), "a2 is in flight still");
     advance_s(10).await;
-    assert_eq!(bodies(&t.receive_with(&url, one(1)).await), ["a2"], "in its old place, before a3");
+    assert_eq!(bodies(&t.receive_with(&url, one(1)).await), ["a2"], "before a3, as sent");
     let expired = json!({ "QueueUrl": url, "ReceiptHandle": first[1]["ReceiptHandle"] });
     t.check("DeleteMessage", expired, "InvalidParameterValueException").await;
     assert_eq!(t.counts(&url).await, "1/0/1");
@@ -57,7 +57,7 @@ async fn duplicates_within_five_minutes_answer_the_first_id_and_are_not_stored()
     assert_eq!((&first["MessageId"], &first["SequenceNumber"]), (&again["MessageId"], &again["SequenceNumber"]));
     send(&content, "g", "x", Some("own")).await;
     send(&content, "g", "y", Some("own")).await;
-    assert_eq!(t.counts(&content).await, "2/0/0", "an explicit id beats the content");
+    assert_eq!(t.counts(&content).await, "2/0/0", "an explicit id takes precedence over the content");
     let received = t.receive(&content).await;
     t.delete(&content, &received[0]).await;
     send(&content, "g", "x", None).await;
@@ -104,7 +104,7 @@ async fn messages_carry_group_id_and_a_growing_sequence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_are_the_queues_and_hold_the_group_back() {
+async fn the_queues_delay_applies_and_blocks_the_group() {
     let t = Fixture::new();
     let url = t.queue("q.fifo", json!({ "DelaySeconds": "10" })).await;
     let own = json!({
@@ -118,7 +118,7 @@ async fn delays_are_the_queues_and_hold_the_group_back() {
     let set = |delay: &str| json!({ "QueueUrl": url, "Attributes": { "DelaySeconds": delay } });
     t.call("SetQueueAttributes", set("20")).await;
     advance_s(14).await;
-    assert!(t.receive(&url).await.is_empty(), "a changed delay holds for waiting messages");
+    assert!(t.receive(&url).await.is_empty(), "a changed delay applies to waiting messages");
     advance_s(1).await;
     assert_eq!(bodies(&t.receive(&url).await), ["1"]);
 }
@@ -134,9 +134,12 @@ async fn a_repeated_receive_attempt_gives_the_same_messages_with_the_same_handle
     advance_s(9).await;
     assert_eq!(t.receive_with(&url, attempt.clone()).await, first);
     advance_s(9).await;
-    assert_eq!(t.counts(&url).await, "0/0/2", "the repeat began the timeout anew");
+    assert_eq!(t.counts(&url).await, "0/0/2", "the repeat restarted the timeout");
     t.delete(&url, &first[0]).await;
-    assert!(t.receive_with(&url, attempt.clone()).await.is_empty(), "one was deleted: an attempt like any other");
+    assert!(
+        t.receive_with(&url, attempt.clone()).await.is_empty(),
+        "one message was deleted, so the attempt id has no effect"
+    );
     advance_s(1).await;
     let again = t.receive_with(&url, attempt).await;
     assert_eq!(bodies(&again), ["2"]);
@@ -145,10 +148,10 @@ async fn a_repeated_receive_attempt_gives_the_same_messages_with_the_same_handle
     t.check("ReceiveMessage", bad, "InvalidParameterValueException").await;
 }
 
-/// Receives three messages of a group and makes some visible again: the group delivers, in order, the messages before
+/// Receives three messages of a group and makes some visible again: the group delivers its messages, in order, up to
 /// the first hidden one. Recorded on AWS in November 2025.
 #[tokio::test(start_paused = true)]
-async fn a_group_gives_its_messages_up_to_the_first_hidden_one() {
+async fn a_group_delivers_its_messages_up_to_the_first_hidden_one() {
     for (returned, delivered) in [
         (vec![], vec![]),
         (vec![0], vec!["1"]),
@@ -174,9 +177,9 @@ async fn a_group_gives_its_messages_up_to_the_first_hidden_one() {
     }
 }
 
-/// A group whose messages become visible again goes behind the groups that waited. Recorded on AWS.
+/// A group whose messages become visible again comes after the groups that waited. Recorded on AWS.
 #[tokio::test(start_paused = true)]
-async fn a_returned_group_goes_to_the_end_of_the_line() {
+async fn a_returned_group_comes_after_the_waiting_groups() {
     let t = Fixture::new();
     let url = t.queue("q.fifo", json!({})).await;
     for (group, body) in [("a", "a1"), ("b", "b1"), ("b", "b2"), ("c", "c1"), ("a", "a2")] {

@@ -59,7 +59,7 @@ async fn visibility_can_be_changed_up_to_12_hours_from_the_receive() {
     t.check("ChangeMessageVisibility", change(0), "").await;
     assert_eq!(t.counts(&url).await, "1/0/0");
     t.check("ChangeMessageVisibility", change(5), "").await;
-    assert_eq!(t.counts(&url).await, "1/0/0", "what is visible stays so");
+    assert_eq!(t.counts(&url).await, "1/0/0", "a visible message stays visible");
     t.receive(&url).await;
     t.check("ChangeMessageVisibility", change(0), "").await;
     assert_eq!(t.counts(&url).await, "1/0/0", "an older handle works");
@@ -87,7 +87,7 @@ async fn delays_of_queue_and_message_hide_and_retention_removes() {
     assert_eq!(bodies(&t.receive(&url).await), ["queue's delay"]);
     t.events();
     advance_s(55).await;
-    assert_eq!(t.counts(&url).await, "0/0/0", "delayed and in flight or not, after 60 s all are gone");
+    assert_eq!(t.counts(&url).await, "0/0/0", "after 60 s all messages are removed, delayed or in flight");
     assert_eq!(t.events(), ["expired queue's delay", "expired none", "expired long"]);
 }
 
@@ -121,7 +121,7 @@ async fn a_long_poll_ends_on_a_send_on_a_visibility_timeout_and_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queues_visibility_timeout_is_the_one_of_the_hand_out_not_of_the_polls_beginning() {
+async fn the_queues_visibility_timeout_applies_as_of_the_delivery_not_the_start_of_the_poll() {
     for name in ["q", "q.fifo"] {
         let check = async |more: Value, hidden_s: u64| {
             let t = Fixture::new();
@@ -165,7 +165,7 @@ async fn concurrent_long_polls_share_messages_without_repeats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn digests_are_amazons() {
+async fn digests_match_amazons() {
     let t = Fixture::new();
     let url = t.queue("q", json!({})).await;
     let sent = t
@@ -196,7 +196,10 @@ async fn digests_are_amazons() {
     assert_eq!(all["Attributes"]["AWSTraceHeader"], "Root=1-5759e988-bd862e3fe1be46a994272793");
     let wanted = json!({ "VisibilityTimeout": 0, "MessageAttributeNames": ["n"], "MessageSystemAttributeNames": [] });
     let one = &t.receive_with(&url, wanted).await[0];
-    assert_eq!(one["MD5OfMessageAttributes"], "fb15aa095c960d23a9b4b638d9dccc6f", "of what is in the answer");
+    assert_eq!(
+        one["MD5OfMessageAttributes"], "fb15aa095c960d23a9b4b638d9dccc6f",
+        "the digest covers the returned attributes"
+    );
     assert_eq!(one["MessageAttributes"], json!({ "n": { "DataType": "Number", "StringValue": "12" } }));
     assert_eq!(one.get("Attributes"), None);
 }
@@ -302,7 +305,7 @@ async fn message_rules_are_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn batches_report_every_entry_and_refuse_bad_calls_whole() {
+async fn batches_report_every_entry_and_invalid_calls_are_refused_as_a_whole() {
     let t = Fixture::new();
     let url = t.queue("q", json!({})).await;
     let send = |entries: Value| json!({ "QueueUrl": url, "Entries": entries });
@@ -381,7 +384,7 @@ async fn too_many_in_flight_is_over_limit_on_standard_queues_and_nothing_on_fifo
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_trace_goes_with_messages_sent_without_one() {
+async fn messages_without_a_trace_header_get_the_callers() {
     let t = Fixture::new();
     let url = t.queue("q", json!({})).await;
     let caller = Caller { trace_header: Some("Root=1-a-b".to_owned()), ..Caller::default() };
@@ -402,7 +405,7 @@ async fn the_callers_trace_goes_with_messages_sent_without_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attributes_have_names_in_any_alphabet_and_a_star_asks_for_all() {
+async fn attribute_names_may_be_in_any_script_and_a_star_requests_all() {
     let t = Fixture::new();
     let url = t.queue("q", json!({ "VisibilityTimeout": "0" })).await;
     let attributes = json!({

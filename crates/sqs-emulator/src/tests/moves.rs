@@ -35,7 +35,7 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_go_back_to_where_they_came_from_as_new_messages() {
+async fn messages_return_to_their_source_queues_as_new_messages() {
     let t = Fixture::new();
     let (a, b, dlq) = with_dead_messages(&t, 2).await;
     let before = t.receive_with(&dlq, json!({ "VisibilityTimeout": 0 })).await;
@@ -47,7 +47,7 @@ async fn messages_go_back_to_where_they_came_from_as_new_messages() {
         let back = t.receive(url).await;
         assert_eq!(bodies(&back), ["0", "1"]);
         let attributes = &back[0]["Attributes"];
-        assert_eq!(attributes["ApproximateReceiveCount"], "1", "with all its receives again");
+        assert_eq!(attributes["ApproximateReceiveCount"], "1", "with the receive count reset");
         assert_eq!(attributes.get("DeadLetterQueueSourceArn"), None);
         assert_ne!(attributes["SentTimestamp"], NOW.to_string());
         assert!(before.iter().all(|old| old["MessageId"] != back[0]["MessageId"]));
@@ -103,7 +103,7 @@ async fn a_message_sent_to_the_dlq_directly_needs_a_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_queue_that_is_gone_fails_the_task_and_keeps_the_message() {
+async fn a_deleted_source_queue_fails_the_task_and_keeps_the_message() {
     let t = Fixture::new();
     let (a, _, dlq) = with_dead_messages(&t, 1).await;
     t.call("DeleteQueue", json!({ "QueueUrl": a })).await;

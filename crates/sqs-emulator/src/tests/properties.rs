@@ -1,4 +1,4 @@
-//! Properties under any sequence of calls: no message is lost or doubled, and FIFO order holds per group.
+//! Properties under any sequence of calls: no message is lost or duplicated, and FIFO order holds per group.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// A queue and its dead-letter queue, driven without waiting. Bodies are numbers in order of sending.
+/// A queue and its dead-letter queue, called without waiting. Bodies are numbers in order of sending.
 struct Model {
     engine: Engine,
     now: u64,
@@ -205,12 +205,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_standard_queue_loses_and_doubles_nothing(steps in steps()) {
+    fn a_standard_queue_neither_loses_nor_duplicates_messages(steps in steps()) {
         check(false, &steps)?;
     }
 
     #[test]
-    fn a_fifo_queue_loses_and_doubles_nothing_and_keeps_order(steps in steps()) {
+    fn a_fifo_queue_neither_loses_nor_duplicates_messages_and_keeps_order(steps in steps()) {
         check(true, &steps)?;
     }
 }

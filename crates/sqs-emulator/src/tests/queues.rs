@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn creating_again_is_the_same_queue_unless_attributes_differ() {
+async fn creating_a_queue_again_returns_it_unless_attributes_differ() {
     let t = Fixture::new();
     let url = t.queue("q", json!({ "VisibilityTimeout": "5" })).await;
     assert_eq!(url, "http://127.0.0.1:4566/000000000000/q");
@@ -134,7 +134,7 @@ async fn queues_are_found_by_name_and_by_the_end_of_any_url() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lists_go_by_prefix_and_page() {
+async fn lists_filter_by_prefix_and_have_pages() {
     let t = Fixture::new();
     for name in ["a1", "a2", "a3", "b1"] {
         t.queue(name, json!({})).await;
@@ -156,7 +156,7 @@ async fn lists_go_by_prefix_and_page() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_come_and_go() {
+async fn tags_are_added_listed_and_removed() {
     let t = Fixture::new();
     let created = t.call("CreateQueue", json!({ "QueueName": "q", "tags": { "a": "1" } })).await;
     let url = &created["QueueUrl"];
@@ -212,7 +212,7 @@ async fn a_deleted_queue_is_gone_and_its_handles_do_not_work_on_a_new_one() {
 
 /// Error texts, each recorded on AWS.
 #[tokio::test(start_paused = true)]
-async fn errors_have_the_words_of_aws() {
+async fn error_texts_are_those_of_aws() {
     let t = Fixture::new();
     let url = t.queue("q", json!({ "DelaySeconds": "1" })).await;
     let fifo = t.queue("q.fifo", json!({})).await;

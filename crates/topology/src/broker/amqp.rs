@@ -16,20 +16,19 @@ use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclarati
 use crate::error::Error;
 use crate::topology::ExchangeType;
 
-/// How long each answer of the broker is waited for. A cluster under load takes seconds to elect a quorum queue's
-/// leader.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for an answer of the broker. A cluster under load takes seconds to elect a quorum queue's leader.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reply codes of AMQP 0-9-1 (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
-/// How long closing a connection may take.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time for closing a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the broker answered to a declaration.
+/// The broker's answer to a declaration.
 pub(crate) enum Declared {
-    /// It exists as declared, already or from now on.
+    /// It exists as declared; an active declaration may have created it.
     Done,
     /// It does not exist; the declaration was passive.
     Absent,
@@ -40,10 +39,10 @@ pub(crate) enum Declared {
 /// The mode of a declaration: active or passive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Creates it.
-    Make,
+    /// Active: creates the object.
+    Create,
     /// Passive: checks the name only, not the arguments.
-    Ask,
+    Check,
 }
 
 /// One connection and its present channel.
@@ -67,13 +66,13 @@ impl Session {
 
     pub(crate) async fn close(self) {
         // A failure to close does not matter: every answer has arrived.
-        drop(tokio::time::timeout(CLOSE_PATIENCE, self.connection.close(200, "done".into())).await);
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, self.connection.close(200, "done".into())).await);
     }
 
     pub(crate) async fn exchange(&mut self, exchange: &ExchangeDeclaration, mode: Mode) -> Result<Declared, Error> {
         let doing = format!("exchange {}", exchange.name);
         let options =
-            ExchangeDeclareOptions { passive: mode == Mode::Ask, durable: true, ..ExchangeDeclareOptions::default() };
+            ExchangeDeclareOptions { passive: mode == Mode::Check, durable: true, ..ExchangeDeclareOptions::default() };
         let kind = match exchange.exchange_type {
             ExchangeType::Topic => ExchangeKind::Topic,
             ExchangeType::Fanout => ExchangeKind::Fanout,
@@ -88,7 +87,7 @@ impl Session {
 
     pub(crate) async fn queue(&mut self, queue: &QueueDeclaration, mode: Mode) -> Result<Declared, Error> {
         let doing = format!("queue {}", queue.name);
-        let options = QueueDeclareOptions { passive: mode == Mode::Ask, ..QueueDeclareOptions::durable() };
+        let options = QueueDeclareOptions { passive: mode == Mode::Check, ..QueueDeclareOptions::durable() };
         let (name, arguments) = (self.short(&queue.name)?, self.table(&queue.arguments)?);
         let channel = self.channel().await?;
         let answer = within(channel.queue_declare(name, options, arguments)).await;
@@ -119,7 +118,7 @@ impl Session {
         let Err(error) = answer else { return Ok(Declared::Done) };
         self.channel = None;
         match error.code() {
-            Some(NOT_FOUND) if mode == Mode::Ask => Ok(Declared::Absent),
+            Some(NOT_FOUND) if mode == Mode::Check => Ok(Declared::Absent),
             Some(PRECONDITION_FAILED) => Ok(Declared::Differs(mismatch::read(&error.to_string()))),
             _ => Err(failure(format!("{}, {doing}", self.place), &error)),
         }
@@ -137,7 +136,7 @@ impl Session {
                 Value::Bool(value) => AMQPValue::Boolean(*value),
                 Value::Number(value) => AMQPValue::LongLongInt(value.as_i64().unwrap_or(i64::MAX)),
                 Value::String(text) => AMQPValue::LongString(text.as_bytes().into()),
-                // Declarations hold none of the others.
+                // Declarations have no values of these types.
                 Value::Null | Value::Array(_) | Value::Object(_) => continue,
             };
             table.insert(self.short(name)?, value);
@@ -149,14 +148,14 @@ impl Session {
 /// A failed call to the broker.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("no answer within {} s", PATIENCE.as_secs())]
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Silence,
     #[error("{}", words(.0))]
     Lapin(lapin::Error),
 }
 
 impl Failure {
-    /// Returns the broker's reply code, if it was the broker who said no.
+    /// Returns the broker's reply code, if the broker refused.
     fn code(&self) -> Option<u16> {
         match self {
             Self::Lapin(error) => match error.kind() {
@@ -176,7 +175,7 @@ fn words(error: &lapin::Error) -> String {
 }
 
 async fn within<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
-    match tokio::time::timeout(PATIENCE, question).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, question).await {
         Ok(answer) => answer.map_err(Failure::Lapin),
         Err(_) => Err(Failure::Silence),
     }

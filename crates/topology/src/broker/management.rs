@@ -71,7 +71,7 @@ pub(crate) struct ActualPolicy {
     pub(crate) definition: Arguments,
 }
 
-/// A queue, as far as it decides the fate of its messages.
+/// The properties of a queue that decide the fate of its messages.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListedQueue {
     pub(crate) name: String,
@@ -82,12 +82,12 @@ pub(crate) struct ListedQueue {
     /// The name of the policy that applies; immediate, without operator policies.
     #[serde(default)]
     pub(crate) policy: Option<String>,
-    /// The merged policies; on some versions a few seconds late.
+    /// The merged policies; some versions report a change a few seconds late.
     #[serde(default)]
     pub(crate) effective_policy_definition: Arguments,
 }
 
-/// The queues with everything that decides the fate of their messages.
+/// The queues, and everything else that decides the fate of their messages.
 #[derive(Debug)]
 pub(crate) struct QueueListing {
     pub(crate) version: String,
@@ -112,13 +112,13 @@ impl From<Value> for Arguments {
 
 /// The answer of an API that may be absent.
 pub(crate) enum Listing {
-    /// Everything that the virtual host has.
+    /// All objects of the virtual host.
     Complete(Inventory),
     /// The API is disabled, or does not listen at its derived URL; the reason.
     Unavailable(String),
 }
 
-/// Lists everything that the virtual host has.
+/// Lists all objects of the virtual host.
 pub(crate) async fn inventory(address: &Address) -> Result<Listing, Error> {
     let Some(client) = ManagementClient::of(address)? else { return Ok(Listing::Unavailable("disabled".into())) };
     match client.inventory().await {
@@ -171,7 +171,7 @@ impl<'a> ManagementClient<'a> {
             rabbitmq_version: String,
         }
         let overview: Overview = self.api.get(&["overview"], "columns=rabbitmq_version").await?;
-        // Without its statistics the API knows of a queue, and of its policy, from the first moment on.
+        // Without statistics, the API lists a new queue and its policy immediately.
         let columns = "disable_stats=true&columns=name,type,arguments,policy,effective_policy_definition";
         Ok(QueueListing {
             version: overview.rabbitmq_version,

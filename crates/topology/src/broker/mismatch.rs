@@ -13,10 +13,10 @@ pub(crate) fn read(text: &str) -> Difference {
         let (_, rest) = text.split_once("inequivalent arg '")?;
         let (argument, rest) = rest.split_once('\'')?;
         let (_, rest) = rest.split_once("received ")?;
-        let (wanted, there) = rest.split_once(" but current is ")?;
-        Some(Difference { argument: argument.to_owned(), wanted: value(wanted), there: value(there) })
+        let (wanted, actual) = rest.split_once(" but current is ")?;
+        Some(Difference { argument: argument.to_owned(), wanted: value(wanted), actual: value(actual) })
     };
-    read().unwrap_or_else(|| Difference { argument: text.to_owned(), wanted: None, there: None })
+    read().unwrap_or_else(|| Difference { argument: text.to_owned(), wanted: None, actual: None })
 }
 
 /// Reads `none`, `'true'`, or `the value '5' of type 'signedint'`.
@@ -43,21 +43,21 @@ mod tests {
                 format!(
                     "{start} 'x-message-ttl' for queue 'q' in vhost '/': received the value '5000' of type 'signedint' but current is the value '1000' of type 'long'"
                 ),
-                "x-message-ttl wanted 5000, there 1000",
+                "x-message-ttl wanted 5000, actual 1000",
             ),
             (
                 format!(
                     "{start} 'x-queue-type' for queue 'it''s' in vhost 'v': received the value 'quorum' of type 'longstr' but current is none"
                 ),
-                "x-queue-type wanted quorum, there none",
+                "x-queue-type wanted quorum, actual none",
             ),
             (
                 format!("{start} 'durable' for exchange 'e' in vhost '/': received 'true' but current is 'false'"),
-                "durable wanted true, there false",
+                "durable wanted true, actual false",
             ),
             (
                 format!("{start} 'type' for exchange 'e' in vhost '/': received 'topic' but current is 'fanout'"),
-                "type wanted topic, there fanout",
+                "type wanted topic, actual fanout",
             ),
             ("something else".to_owned(), "something else"),
         ] {

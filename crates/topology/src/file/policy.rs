@@ -1,5 +1,5 @@
-//! Policies: only settings that RabbitMQ 3.10 knows and every later version still accepts; each refused setting has a
-//! reason.
+//! Policies: only settings that RabbitMQ 3.10 supports and every later version still accepts; each refused setting has
+//! a reason.
 
 use std::collections::BTreeMap;
 
@@ -24,20 +24,20 @@ const KNOWN: &[(&str, Form)] = &[
     ("queue-leader-locator", Form::OneOf(&["client-local", "balanced"])),
 ];
 
-/// What is refused, by the start of its name, and why.
+/// Refused settings by prefix, with the reason.
 const REFUSED: &[(&str, &str)] = &[
     ("ha-", "classic queue mirroring was removed in RabbitMQ 4.0; quorum queues are replicated as they are"),
     ("queue-mode", "lazy queues have no effect since RabbitMQ 3.12, and never had any on quorum queues"),
-    ("queue-version", "it is about classic queues only, and this file makes none"),
+    ("queue-version", "it applies to classic queues only, and this file declares none"),
     ("queue-master-locator", "it was removed with classic queue mirroring; use queue-leader-locator"),
     ("max-in-memory-", "it has no effect on quorum queues since RabbitMQ 3.10"),
-    ("expires", "a queue that expires takes its messages with it"),
-    ("delayed-retry-", "only RabbitMQ 4.3 knows it; retry queues do this on every version"),
+    ("expires", "an expired queue is deleted with its messages"),
+    ("delayed-retry-", "only RabbitMQ 4.3 supports it; retry queues work on every version"),
     ("federation-", "RabbitMQ refuses it where the federation plugin is not enabled"),
-    ("consumer-timeout", "RabbitMQ 3.10 does not know it"),
+    ("consumer-timeout", "RabbitMQ 3.10 does not support it"),
 ];
 
-/// The longest count: Ours: RabbitMQ takes more, which is never meant.
+/// The largest count. Chosen here: RabbitMQ accepts more, but such a value is a mistake.
 const COUNT_MAX: u64 = 1_000_000_000_000;
 
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ fn policy(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Policy> 
 
 fn target(checker: &mut Checker<'_>, node: &Node) -> Option<PolicyTarget> {
     if let Some(text) = node.text().filter(|text| ["classic_queues", "quorum_queues", "streams"].contains(text)) {
-        checker.fault(node, format!("RabbitMQ before 3.12 does not know `{text}`; use queues and a pattern"));
+        checker.fault(node, format!("RabbitMQ before 3.12 does not support `{text}`; use queues and a pattern"));
         return None;
     }
     checker.choice(node, &PolicyTarget::ALL.map(|target| (target.name(), target)))
@@ -81,7 +81,7 @@ fn target(checker: &mut Checker<'_>, node: &Node) -> Option<PolicyTarget> {
 fn definition(checker: &mut Checker<'_>, node: &Node) -> Option<BTreeMap<String, Value>> {
     checker.mapping(node)?;
     if node.members().is_empty() {
-        checker.fault(node, "must set something");
+        checker.fault(node, "must not be empty");
     }
     Some(node.entries().filter_map(|(key, node)| Some((key.to_owned(), setting(checker, key, node)?))).collect())
 }

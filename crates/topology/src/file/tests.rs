@@ -258,7 +258,7 @@ fn mistakes_in_policies() {
     check(
         "apply-to: queues",
         "apply-to: quorum_queues",
-        &["19: /policies/short/apply-to: RabbitMQ before 3.12 does not know"],
+        &["19: /policies/short/apply-to: RabbitMQ before 3.12 does not support"],
     );
     check(
         "apply-to: queues",
@@ -266,11 +266,7 @@ fn mistakes_in_policies() {
         &["19: /policies/short/apply-to: `queue` is not known; must be all, queues or exchanges"],
     );
     check("priority: 3", "priority: high", &["20: /policies/short/priority: must be an integer"]);
-    check(
-        "{ max-length: 99, overflow: reject-publish }",
-        "{}",
-        &["21: /policies/short/definition: must set something"],
-    );
+    check("{ max-length: 99, overflow: reject-publish }", "{}", &["21: /policies/short/definition: must not be empty"]);
     check("max-length: 99", "max-length: ten", &["21: /policies/short/definition/max-length: must be an integer"]);
     check(
         "overflow: reject-publish",

@@ -10,7 +10,7 @@ use crate::change::{Change, ChangeState, Difference, ObjectKind};
 use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 use crate::topology::{Policy, Topology};
 
-pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Plan {
+pub(super) fn compare(topology: &Topology, vhost: &str, actual: &Inventory) -> Plan {
     let (exchanges, queues) = (topology.exchange_declarations(), topology.queue_declarations());
     let bindings = topology.binding_declarations();
     let mut changes = Vec::new();
@@ -24,12 +24,12 @@ pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Pl
         },
     };
     for exchange in &exchanges {
-        changes.push(found(ObjectKind::Exchange, &exchange.name, exchange_differences(exchange, there)));
+        changes.push(found(ObjectKind::Exchange, &exchange.name, exchange_differences(exchange, actual)));
     }
     for queue in &queues {
-        changes.push(found(ObjectKind::Queue, &queue.name, queue_differences(queue, there)));
+        changes.push(found(ObjectKind::Queue, &queue.name, queue_differences(queue, actual)));
     }
-    let bound: BTreeSet<BindingDeclaration> = there
+    let bound: BTreeSet<BindingDeclaration> = actual
         .bindings
         .iter()
         .filter(|each| each.destination_type == "queue")
@@ -39,9 +39,9 @@ pub(super) fn compare(topology: &Topology, vhost: &str, there: &Inventory) -> Pl
         changes.push(found(ObjectKind::Binding, &binding.to_string(), bound.contains(binding).then(Vec::new)));
     }
     for policy in topology.policies() {
-        changes.push(found(ObjectKind::Policy, &policy.name, policy_differences(policy, there)));
+        changes.push(found(ObjectKind::Policy, &policy.name, policy_differences(policy, actual)));
     }
-    changes.extend(foreign(topology, &exchanges, &queues, &bindings, there));
+    changes.extend(foreign(topology, &exchanges, &queues, &bindings, actual));
     Plan { vhost: vhost.to_owned(), changes, management_absent: None }
 }
 
@@ -52,7 +52,7 @@ fn foreign(
     exchanges: &[ExchangeDeclaration],
     queues: &[QueueDeclaration],
     bindings: &[BindingDeclaration],
-    there: &Inventory,
+    actual: &Inventory,
 ) -> Vec<Change> {
     let exchanges: BTreeSet<_> = exchanges.iter().map(|each| each.name.as_str()).collect();
     let queues: BTreeSet<_> = queues.iter().map(|each| each.name.as_str()).collect();
@@ -60,12 +60,12 @@ fn foreign(
     let change = |kind, name: &str| Change { kind, name: name.to_owned(), state: ChangeState::Foreign };
     let mut changes = Vec::new();
     // The default exchange has no name, and `amq.` is RabbitMQ's own.
-    let others = there.exchanges.iter().filter(|each| !each.name.is_empty() && !each.name.starts_with("amq."));
+    let others = actual.exchanges.iter().filter(|each| !each.name.is_empty() && !each.name.starts_with("amq."));
     let others = others.filter(|each| !exchanges.contains(each.name.as_str()));
     changes.extend(others.map(|each| change(ObjectKind::Exchange, &each.name)));
-    let others = there.queues.iter().filter(|each| !queues.contains(each.name.as_str()));
+    let others = actual.queues.iter().filter(|each| !queues.contains(each.name.as_str()));
     changes.extend(others.map(|each| change(ObjectKind::Queue, &each.name)));
-    for each in there.bindings.iter().filter(|each| !each.source.is_empty()) {
+    for each in actual.bindings.iter().filter(|each| !each.source.is_empty()) {
         let to_queue = each.destination_type == "queue";
         let of_ours = if to_queue { &queues } else { &exchanges }.contains(each.destination.as_str());
         let declared = BindingDeclaration::new(&each.source, &each.destination, &each.routing_key, &each.arguments.0);
@@ -73,13 +73,13 @@ fn foreign(
             changes.push(change(ObjectKind::Binding, &declared.to_string()));
         }
     }
-    let others = there.policies.iter().filter(|each| !policies.contains(each.name.as_str()));
+    let others = actual.policies.iter().filter(|each| !policies.contains(each.name.as_str()));
     changes.extend(others.map(|each| change(ObjectKind::Policy, &each.name)));
     changes
 }
 
-fn exchange_differences(wanted: &ExchangeDeclaration, there: &Inventory) -> Option<Vec<Difference>> {
-    let found = there.exchanges.iter().find(|each| each.name == wanted.name)?;
+fn exchange_differences(wanted: &ExchangeDeclaration, actual: &Inventory) -> Option<Vec<Difference>> {
+    let found = actual.exchanges.iter().find(|each| each.name == wanted.name)?;
     let mut differences = Vec::new();
     differ(&mut differences, "type", wanted.exchange_type.name(), found.exchange_type.as_str());
     differ(&mut differences, "durable", true, found.durable);
@@ -89,8 +89,8 @@ fn exchange_differences(wanted: &ExchangeDeclaration, there: &Inventory) -> Opti
     Some(differences)
 }
 
-fn queue_differences(wanted: &QueueDeclaration, there: &Inventory) -> Option<Vec<Difference>> {
-    let found = there.queues.iter().find(|each| each.name == wanted.name)?;
+fn queue_differences(wanted: &QueueDeclaration, actual: &Inventory) -> Option<Vec<Difference>> {
+    let found = actual.queues.iter().find(|each| each.name == wanted.name)?;
     let mut differences = Vec::new();
     differ(&mut differences, "durable", true, found.durable);
     differ(&mut differences, "auto-delete", false, found.auto_delete);
@@ -99,8 +99,8 @@ fn queue_differences(wanted: &QueueDeclaration, there: &Inventory) -> Option<Vec
     Some(differences)
 }
 
-fn policy_differences(wanted: &Policy, there: &Inventory) -> Option<Vec<Difference>> {
-    let found = there.policies.iter().find(|each| each.name == wanted.name)?;
+fn policy_differences(wanted: &Policy, actual: &Inventory) -> Option<Vec<Difference>> {
+    let found = actual.policies.iter().find(|each| each.name == wanted.name)?;
     let mut differences = Vec::new();
     differ(&mut differences, "pattern", wanted.pattern.as_str(), found.pattern.as_str());
     differ(&mut differences, "apply-to", wanted.apply_to.name(), found.apply_to.as_str());
@@ -109,9 +109,13 @@ fn policy_differences(wanted: &Policy, there: &Inventory) -> Option<Vec<Differen
     Some(differences)
 }
 
-fn differ<T: Into<Value> + PartialEq>(differences: &mut Vec<Difference>, name: &str, wanted: T, there: T) {
-    if wanted != there {
-        differences.push(Difference { argument: name.into(), wanted: Some(wanted.into()), there: Some(there.into()) });
+fn differ<T: Into<Value> + PartialEq>(differences: &mut Vec<Difference>, name: &str, wanted: T, actual: T) {
+    if wanted != actual {
+        differences.push(Difference {
+            argument: name.into(),
+            wanted: Some(wanted.into()),
+            actual: Some(actual.into()),
+        });
     }
 }
 
@@ -119,13 +123,13 @@ fn differ_in(
     differences: &mut Vec<Difference>,
     prefix: &str,
     wanted: &BTreeMap<String, Value>,
-    there: &BTreeMap<String, Value>,
+    actual: &BTreeMap<String, Value>,
 ) {
-    let names: BTreeSet<_> = wanted.keys().chain(there.keys()).collect();
+    let names: BTreeSet<_> = wanted.keys().chain(actual.keys()).collect();
     for name in names {
-        let (wanted, there) = (wanted.get(name).cloned(), there.get(name).cloned());
-        if wanted != there {
-            differences.push(Difference { argument: format!("{prefix}{name}"), wanted, there });
+        let (wanted, actual) = (wanted.get(name).cloned(), actual.get(name).cloned());
+        if wanted != actual {
+            differences.push(Difference { argument: format!("{prefix}{name}"), wanted, actual });
         }
     }
 }

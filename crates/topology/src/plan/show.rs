@@ -1,4 +1,4 @@
-//! A plan as text: a sign, a name and the differences.
+//! A plan as text: for each object a sign, its name and the differences.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ impl fmt::Display for Plan {
             writeln!(f, "{change}")?;
         }
         if let Some(reason) = &self.management_absent {
-            let unseen = "Bindings, policies and what is not in the file were not looked at";
+            let unseen = "Bindings, policies and objects that are not in the file were not checked";
             writeln!(f, "{unseen}: no management API ({reason})")?;
         }
         let missing = self.count(|change| change.state == ChangeState::Missing);
@@ -22,10 +22,10 @@ impl fmt::Display for Plan {
         let differing = self.count(|change| matches!(change.state, ChangeState::Differs { .. })) - conflicts;
         let foreign = self.count(|change| change.state == ChangeState::Foreign);
         let unseen = self.count(|change| change.state == ChangeState::Unseen);
-        write!(f, "virtual host {}: {missing} to make, {differing} to change, {present} there already", self.vhost)?;
+        write!(f, "virtual host {}: {missing} to create, {differing} to change, {present} unchanged", self.vhost)?;
         for (count, words) in [
-            (conflicts, "there otherwise and not to be changed in place"),
-            (unseen, "not looked at"),
+            (conflicts, "different, and cannot be changed in place"),
+            (unseen, "not checked"),
             (foreign, "not in the file and not touched"),
         ] {
             if count > 0 {
@@ -50,7 +50,7 @@ impl fmt::Display for Change {
         match &self.state {
             ChangeState::Missing | ChangeState::Present => Ok(()),
             ChangeState::Foreign => f.write_str(" (not in the file)"),
-            ChangeState::Unseen => f.write_str(" (not looked at)"),
+            ChangeState::Unseen => f.write_str(" (not checked)"),
             ChangeState::Differs { differences } => {
                 for (index, difference) in differences.iter().enumerate() {
                     write!(f, "{}{difference}", if index == 0 { ": " } else { "; " })?;
@@ -81,10 +81,10 @@ impl fmt::Display for Difference {
             Some(value) => value.to_string(),
         };
         f.write_str(&self.argument)?;
-        // A text of the broker that was not understood is shown whole.
-        if self.wanted.is_none() && self.there.is_none() {
+        // An error text of the broker in an unknown form is shown whole.
+        if self.wanted.is_none() && self.actual.is_none() {
             return Ok(());
         }
-        write!(f, " wanted {}, there {}", shown(&self.wanted), shown(&self.there))
+        write!(f, " wanted {}, actual {}", shown(&self.wanted), shown(&self.actual))
     }
 }

@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use serde_json::Value;
 
 use super::super::binary::{dlq, ran};
-use super::{long, park, table, vhost};
+use super::{dead_letter, long, table, vhost};
 use crate::rabbitmq::consumer;
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
@@ -59,10 +59,10 @@ async fn dead_letters_are_listed_redriven_by_a_filter_corrected_and_purged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_redrive_that_is_killed_again_and_again_loses_nothing() {
+async fn a_redrive_that_is_killed_repeatedly_loses_no_message() {
     let vhost = vhost("quorum").await;
     let count = 1_000;
-    park(&vhost, count).await;
+    dead_letter(&vhost, count).await;
     let mut killed = 0;
     loop {
         let before = vhost.ready("q").await;
@@ -80,7 +80,7 @@ async fn a_redrive_that_is_killed_again_and_again_loses_nothing() {
         }
         command.kill().await.expect("killed");
         killed += 1;
-        until("the broker has given back what it held", PATIENCE, async || {
+        until("the broker has returned the messages in flight", PATIENCE, async || {
             vhost.connections("sluicegate").await.is_empty().then_some(())
         })
         .await;

@@ -7,7 +7,7 @@ use sluicegate_dlq::rabbitmq::RabbitmqDeadLetterQueue;
 use sluicegate_dlq::{DeadLetter, DeadLetterQueue, Error};
 use sluicegate_topology::Address;
 
-use super::{park, vhost};
+use super::{dead_letter, vhost};
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
@@ -36,10 +36,10 @@ async fn ids(vhost: &Vhost, queue: &str) -> BTreeMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_cut_before_the_acknowledgement_leaves_the_message_in_both() {
+async fn a_cut_before_the_acknowledgement_leaves_the_message_in_both_queues() {
     for place in [Cut::BeforeAnswer, Cut::BeforeAck] {
         let vhost = vhost("quorum").await;
-        park(&vhost, 3).await;
+        dead_letter(&vhost, 3).await;
         let proxy = Proxy::start(vhost.port()).await;
         let queue = open(&vhost, &proxy).await;
         let seen = queue.take(3).await.expect("taken");
@@ -62,14 +62,14 @@ async fn a_cut_before_the_acknowledgement_leaves_the_message_in_both() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn random_operations_with_random_cuts_lose_nothing() {
+async fn random_operations_with_random_cuts_lose_no_message() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut seen = Seen::default();
     for round in 0..ROUNDS {
         let vhost = vhost(if round % 2 == 0 { "quorum" } else { "classic" }).await;
-        park(&vhost, MESSAGES).await;
+        dead_letter(&vhost, MESSAGES).await;
         work(&vhost, &mut random, &mut seen).await;
         vhost.delete().await;
     }

@@ -31,7 +31,7 @@ pub(super) async fn a_member_is_corrected_and_the_message_redriven(service: &Ser
 
 pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 2).await;
+    dead_letter_orders(service, &queues, 2).await;
     let dead = name(&queues.dead);
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
@@ -60,7 +60,7 @@ pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Servi
 
 pub(super) async fn a_purge_asks_and_deletes_only_what_matches(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 25).await;
+    dead_letter_orders(service, &queues, 25).await;
     let dead = name(&queues.dead);
     on(service, &["purge", dead]).await.expect(2, &["--yes"]);
     let no = at_a_terminal(service, &["purge", dead, "--match", "."], "n\n").await;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::dlq::faults::{Fate, Faults};
 
-async fn park_fifo(service: &Service, queues: &Queues, group: &str, numbers: impl IntoIterator<Item = usize>) {
+async fn dead_letter_fifo(service: &Service, queues: &Queues, group: &str, numbers: impl IntoIterator<Item = usize>) {
     let arn = service.arn(&queues.source).await;
     for number in numbers {
         let request = service.sqs.send_message().queue_url(&queues.dead).message_body(order(number));
@@ -12,10 +12,10 @@ async fn park_fifo(service: &Service, queues: &Queues, group: &str, numbers: imp
     }
 }
 
-pub(super) async fn groups_go_back_in_order(service: &Service) {
+pub(super) async fn groups_are_redriven_in_order(service: &Service) {
     let queues = Queues::create(service, true).await;
     for number in 0..60 {
-        park_fifo(service, &queues, ["a", "b", "c"][number % 3], [number]).await;
+        dead_letter_fifo(service, &queues, ["a", "b", "c"][number % 3], [number]).await;
     }
     let redriven = on(service, &["redrive", name(&queues.dead), "--one-by-one"]).await;
     redriven.expect(0, &["60 redriven of 60 that match, 60 looked at"]);
@@ -31,8 +31,8 @@ pub(super) async fn groups_go_back_in_order(service: &Service) {
 
 pub(super) async fn a_filter_that_blocks_a_group_is_reported(service: &Service) {
     let queues = Queues::create(service, true).await;
-    park_fifo(service, &queues, "a", 0..15).await;
-    park_fifo(service, &queues, "b", [100]).await;
+    dead_letter_fifo(service, &queues, "a", 0..15).await;
+    dead_letter_fifo(service, &queues, "b", [100]).await;
     let redriven = on(service, &["redrive", name(&queues.dead), "--where", "/number~^(3|100)$"]).await;
     redriven.expect(0, &["2 redriven of 2", "could not be reached", "FIFO"]);
     assert_eq!(bodies(&drained(service, &queues.source).await), orders([3, 100]));
@@ -42,9 +42,9 @@ pub(super) async fn a_filter_that_blocks_a_group_is_reported(service: &Service) 
 }
 
 /// A deletion fails after the message was sent: the next redrive does not store it twice.
-pub(super) async fn a_redrive_that_was_cut_off_stores_a_message_once(service: &Service) {
+pub(super) async fn an_interrupted_redrive_stores_a_message_once(service: &Service) {
     let queues = Queues::create(service, true).await;
-    park_fifo(service, &queues, "a", 0..3).await;
+    dead_letter_fifo(service, &queues, "a", 0..3).await;
     let faults = Faults::start(&service.url, |operation, _| match operation {
         "DeleteMessage" => Fate::Refused,
         _ => Fate::Fine,

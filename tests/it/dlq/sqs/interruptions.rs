@@ -9,7 +9,7 @@ use crate::support::processes;
 const MESSAGES: usize = 300;
 
 /// Few messages: each fault costs a pause, and a FIFO group waits for each of its messages.
-const MESSAGES_ON_A_BAD_NETWORK: usize = 100;
+const MESSAGES_WITH_FAULTS: usize = 100;
 
 /// Fills the dead-letter queue in batches of ten.
 async fn fill(service: &Service, queues: &Queues, fifo: bool, count: usize) {
@@ -75,7 +75,7 @@ pub(super) async fn ctrl_c_completes_messages_in_flight_and_releases_the_rest(se
     }
 }
 
-pub(super) async fn nothing_is_lost_by_a_kill(service: &Service) {
+pub(super) async fn a_kill_loses_no_message(service: &Service) {
     for fifo in [false, true] {
         let queues = Queues::create(service, fifo).await;
         fill(service, &queues, fifo, MESSAGES).await;
@@ -92,10 +92,10 @@ pub(super) async fn nothing_is_lost_by_a_kill(service: &Service) {
 }
 
 /// Some calls of each operation fail, before or after they take effect, and some are throttled.
-pub(super) async fn nothing_is_lost_by_lost_answers(service: &Service) {
+pub(super) async fn lost_answers_lose_no_message(service: &Service) {
     for fifo in [false, true] {
         let queues = Queues::create(service, fifo).await;
-        fill(service, &queues, fifo, MESSAGES_ON_A_BAD_NETWORK).await;
+        fill(service, &queues, fifo, MESSAGES_WITH_FAULTS).await;
         let lost = std::sync::Arc::new(AtomicUsize::new(0));
         let faults = Faults::start(&service.url, {
             let lost = lost.clone();
@@ -115,7 +115,7 @@ pub(super) async fn nothing_is_lost_by_lost_answers(service: &Service) {
         let arguments = ["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2"];
         ran(dlq(&[&arguments[..], &["--endpoint-url", &faults.url]].concat())).await;
         assert!(lost.load(Ordering::Relaxed) > 10, "enough answers were lost");
-        let counts = finish(service, &queues, MESSAGES_ON_A_BAD_NETWORK).await;
+        let counts = finish(service, &queues, MESSAGES_WITH_FAULTS).await;
         assert!(counts.iter().all(|count| *count >= 1), "fifo: {fifo}: {counts:?}");
         assert!(!fifo || counts.iter().all(|count| *count == 1), "{counts:?}");
     }

@@ -6,7 +6,7 @@ use crate::support::processes;
 
 pub(super) async fn a_move_task_moves_every_message(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 30).await;
+    dead_letter_orders(service, &queues, 30).await;
     let moved = on(service, &["redrive", name(&queues.dead), "--rate", "500/s"]).await;
     moved.expect(0, &["SQS moves the messages", &format!("30 messages moved to {}", name(&queues.source))]);
     let arrived = drained(service, &queues.source).await;
@@ -14,18 +14,18 @@ pub(super) async fn a_move_task_moves_every_message(service: &Service) {
     assert_eq!(attribute(&arrived[0], "sluicegate-redrives"), None);
     // To a named queue.
     let other = service.queue(&[]).await;
-    park_orders(service, &queues, 3).await;
+    dead_letter_orders(service, &queues, 3).await;
     on(service, &["redrive", name(&queues.dead), "--to", name(&other)]).await.expect(0, &["3 messages moved to"]);
     assert_eq!(drained(service, &other).await.len(), 3);
     // A queue that no redrive policy names cannot be the source of a move.
-    park(service, &Queues { dead: other.clone(), ..queues }, "one", HashMap::new()).await;
+    dead_letter(service, &Queues { dead: other.clone(), ..queues }, "one", HashMap::new()).await;
     let to = service.queue(&[]).await;
     on(service, &["redrive", name(&other), "--to", &to]).await.expect(0, &["one by one instead", "1 redriven of 1"]);
 }
 
 pub(super) async fn a_move_is_cancelled_by_ctrl_c(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 20).await;
+    dead_letter_orders(service, &queues, 20).await;
     let arguments = ["redrive", name(&queues.dead), "--rate", "1/s", "--endpoint-url", &service.url];
     let child = dlq(&arguments).spawn().expect("it starts");
     while depth(service, &queues.source).await == 0 {
@@ -41,7 +41,7 @@ pub(super) async fn a_move_is_cancelled_by_ctrl_c(service: &Service) {
 
 pub(super) async fn an_endpoint_without_move_tasks_is_redriven_one_by_one(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 3).await;
+    dead_letter_orders(service, &queues, 3).await;
     let faults = Faults::start(&service.url, |operation, _| match operation {
         // ministack supports neither operation.
         "StartMessageMoveTask" | "ListDeadLetterSourceQueues" => Fate::Unknown,

@@ -60,7 +60,7 @@ pub(super) async fn a_redriven_message_keeps_its_attributes(service: &Service) {
     }
 }
 
-pub(super) async fn a_message_goes_to_its_source_or_to_the_named_queue(service: &Service) {
+pub(super) async fn a_message_goes_to_its_source_or_to_the_given_queue(service: &Service) {
     let queues = Queues::create(service, false).await;
     let policy = service.attribute(&queues.source, Attribute::RedrivePolicy).await;
     let second = service.queue(&[(Attribute::RedrivePolicy, &policy)]).await;
@@ -69,8 +69,8 @@ pub(super) async fn a_message_goes_to_its_source_or_to_the_named_queue(service: 
     // SQS records the source of what it moved, the consumer that of what it rejected; the third message has no source.
     service.send(&second, "moved").await;
     fail(service, &Queues { source: second.clone(), dead: queues.dead.clone() }, 1).await;
-    park(service, &queues, "rejected", rejected("r", &service.arn(&queues.source).await)).await;
-    park(service, &queues, "of no source", HashMap::new()).await;
+    dead_letter(service, &queues, "rejected", rejected("r", &service.arn(&queues.source).await)).await;
+    dead_letter(service, &queues, "of no source", HashMap::new()).await;
     let redriven = on(service, &["redrive", dead]).await;
     redriven.expect(1, &["2 redriven of 3", "1 stay as they are", "name the queue to send it to", name(&second)]);
     assert_eq!(bodies(&drained(service, &second).await), ["moved".to_owned()].into());
@@ -79,22 +79,28 @@ pub(super) async fn a_message_goes_to_its_source_or_to_the_named_queue(service: 
     on(service, &only_of_no_source).await.expect(0, &["1 redriven of 1"]);
     assert_eq!(bodies(&drained(service, &other).await), ["of no source".to_owned()].into());
     // A message whose source was deleted stays.
-    park(service, &queues, "orphan", rejected("r", &format!("arn:aws:sqs:us-east-1:000000000000:{}", nowhere()))).await;
+    dead_letter(
+        service,
+        &queues,
+        "orphan",
+        rejected("r", &format!("arn:aws:sqs:us-east-1:000000000000:{}", nowhere())),
+    )
+    .await;
     on(service, &["redrive", dead]).await.expect(1, &["0 redriven of 1", "the queue does not exist"]);
     let abroad = "arn:aws:sqs:mars-north-1:000000000000:q";
-    park(service, &queues, "abroad", rejected("r", abroad)).await;
+    dead_letter(service, &queues, "abroad", rejected("r", abroad)).await;
     on(service, &["redrive", dead, "--match", "abroad"]).await.expect(1, &["in the Region mars-north-1"]);
     assert_eq!(drained(service, &queues.dead).await.len(), 2);
     // A single queue names it as its dead-letter queue, which is then the destination.
     let only = Queues::create(service, false).await;
-    park(service, &only, "of no source", HashMap::new()).await;
+    dead_letter(service, &only, "of no source", HashMap::new()).await;
     on(service, &["redrive", name(&only.dead), "--one-by-one"]).await.expect(0, &["1 redriven of 1"]);
     assert_eq!(drained(service, &only.source).await.len(), 1);
 }
 
 pub(super) async fn only_matching_messages_are_redriven(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 30).await;
+    dead_letter_orders(service, &queues, 30).await;
     let dead = name(&queues.dead);
     let filters = ["--type", "*.placed", "--reason", "^no", "--where", "/number~^(6|12|13)$", "--since", "1h"];
     let redriven = on(service, &[&["redrive", dead][..], &filters].concat()).await;
@@ -106,12 +112,12 @@ pub(super) async fn only_matching_messages_are_redriven(service: &Service) {
     assert_eq!(drained(service, &queues.dead).await.len(), 23);
 }
 
-pub(super) async fn what_cannot_be_sent_stays(service: &Service) {
+pub(super) async fn messages_that_cannot_be_sent_stay(service: &Service) {
     let queues = Queues::create(service, false).await;
     let full: HashMap<_, _> = (0..10).map(|number| (format!("a{number}"), text("x"))).collect();
-    park(service, &queues, "full", full.clone()).await;
+    dead_letter(service, &queues, "full", full.clone()).await;
     let large = "x".repeat(1_048_576);
-    park(service, &queues, &large, HashMap::new()).await;
+    dead_letter(service, &queues, &large, HashMap::new()).await;
     let dead = name(&queues.dead);
     let redriven = on(service, &["redrive", dead, "--one-by-one"]).await;
     redriven.expect(1, &["0 redriven of 2", "2 stay", "10 attributes", "more than 1048576"]);
@@ -121,19 +127,19 @@ pub(super) async fn what_cannot_be_sent_stays(service: &Service) {
     assert_eq!(depth(service, &queues.source).await, 0);
 }
 
-pub(super) async fn a_message_that_fails_again_is_left_for_the_next_time(service: &Service) {
+pub(super) async fn a_message_that_fails_again_is_left_for_the_next_redrive(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 12).await;
+    dead_letter_orders(service, &queues, 12).await;
     // Rejected without an envelope, as by a consumer that cannot read it: each copy has a new id.
     let arn = service.arn(&queues.source).await;
-    park(service, &queues, "no envelope", rejected("undecodable", &arn)).await;
+    dead_letter(service, &queues, "no envelope", rejected("undecodable", &arn)).await;
     let dead = queues.dead.clone();
     let consumer = async {
         loop {
             for message in service.receive(&queues.source, 1).await {
                 let mut attributes = rejected("again", &arn);
                 attributes.extend(message.message_attributes().cloned().unwrap_or_default());
-                park(service, &queues, message.body().expect("a body"), attributes).await;
+                dead_letter(service, &queues, message.body().expect("a body"), attributes).await;
                 service.delete(&queues.source, &message).await;
             }
         }
@@ -152,7 +158,7 @@ pub(super) async fn a_message_that_fails_again_is_left_for_the_next_time(service
 
 pub(super) async fn taken_messages_stay_hidden_until_released(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 25).await;
+    dead_letter_orders(service, &queues, 25).await;
     let config = aws_config::SdkConfig::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
         .region(aws_config::Region::new("us-east-1"))

@@ -4,8 +4,8 @@
 usage: deploy EMULATOR URL BUILD SLUICEGATE
 
 EMULATOR is ministack or localstack, and URL its endpoint; BUILD is the output of `sam build` with Broker=sqs for the architecture
-of this machine; SLUICEGATE is the command. The behaviour must be that of AWS. At the end it prints what the emulator cannot
-show.
+of this machine; SLUICEGATE is the command. The behaviour must be that of AWS. At the end it prints what the emulator does not
+support.
 """
 
 import hashlib

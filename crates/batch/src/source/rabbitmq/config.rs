@@ -1,4 +1,4 @@
-//! [`Settings`]: what a consumer of RabbitMQ can set, in its builder or the environment.
+//! [`Settings`]: the settings of a RabbitMQ consumer, from its builder or the environment.
 
 use sluicegate_queue::dead_letter::RECEIVE_COUNT_MAX_DEFAULT;
 use sluicegate_queue::queue_names::RetryDelays;
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn the_environment_is_read_and_every_mistake_is_reported() {
         let url = ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672");
-        assert_eq!(check(&[]), (None, Vec::new()), "nothing to do with RabbitMQ");
+        assert_eq!(check(&[]), (None, Vec::new()), "not a RabbitMQ consumer");
         assert_eq!(check(&[url]), (Some((RetryDelays::default(), 5)), Vec::new()));
         let (source, mistakes) = check(&[url, ("RABBITMQ_RETRY_DELAYS", "1,5"), ("RABBITMQ_MAX_RECEIVE_COUNT", " 3 ")]);
         assert_eq!((source, mistakes), (Some((RetryDelays::new(vec![1, 5]).unwrap(), 3)), Vec::new()));

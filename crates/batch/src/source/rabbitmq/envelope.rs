@@ -1,4 +1,4 @@
-//! The envelope of a RabbitMQ message: of the event in it, or created for a raw message.
+//! The envelope of a RabbitMQ message: decoded from the event it contains, or created for a raw message.
 //!
 //! | message | envelope |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! A message that claims to be a CloudEvent and is not one is undecodable. The envelope of a raw message has the id of
 //! the message, its type (or `rabbitmq.message`), the source `/rabbitmq/<vhost>/<queue>`, its content type and time,
 //! and the header `traceparent`. A message without an id gets a new one, not one derived from its bytes: two equal
-//! orders are two.
+//! messages are two events.
 //!
 //! The modes:
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3-amqp-message-mapping>.
@@ -106,7 +106,7 @@ fn binary(attributes: &[(&str, &AMQPValue)], content_type: &str, data: &[u8]) ->
     decode(Value::Object(event).to_string().as_bytes())
 }
 
-/// Returns the value as JSON. A value that an attribute cannot have becomes a list, which is refused.
+/// Returns the value as JSON. A value of a type that attributes do not have becomes a list, which decoding refuses.
 fn json(value: &AMQPValue) -> Value {
     let time = |unix_s| OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()?.format(&Rfc3339).ok();
     match *value {
@@ -131,7 +131,7 @@ fn raw(message: &EventMessage, id: &str, content_type: &str, data: &[u8]) -> Res
     if let Some(time) = time.and_then(|unix_s| OffsetDateTime::from_unix_timestamp(unix_s).ok()) {
         builder = builder.time(time);
     }
-    // An invalid trace header is left out: tracing must not cost the message.
+    // An invalid trace header is left out: a tracing fault must not make the message fail.
     let trace = message.header("traceparent").and_then(header::text).filter(|text| text.len() == TRACEPARENT_BYTES);
     if let Some(trace) = trace.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) {
         builder = builder.traceparent(trace);

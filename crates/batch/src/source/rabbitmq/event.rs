@@ -55,7 +55,7 @@ struct Fields<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SourceQueue {
     pub(super) name: String,
-    /// `None` if the event does not name it.
+    /// `None` if the event does not contain it.
     pub(super) vhost: Option<String>,
 }
 
@@ -63,17 +63,17 @@ pub(super) struct SourceQueue {
 #[derive(Debug)]
 pub(super) struct EventMessage {
     pub(super) queue: Arc<SourceQueue>,
-    /// With the headers. A property that AMQP cannot carry is left out.
+    /// The properties, headers included. A property that AMQP cannot express is left out.
     pub(super) properties: BasicProperties,
     pub(super) redelivered: bool,
     pub(super) data: Result<Vec<u8>, Unreadable>,
 }
 
-/// A message whose bytes the event does not hold.
+/// A message whose bytes cannot be read from the event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
     pub(super) reason: &'static str,
-    /// What the event holds instead of the bytes.
+    /// The text that the event has in place of the bytes, kept for the dead-letter queue.
     pub(super) kept: Vec<u8>,
 }
 
@@ -87,13 +87,13 @@ impl EventMessage {
 /// An event whose messages cannot be distinguished.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EventError {
-    #[error("the event of RabbitMQ has no object rmqMessagesByQueue")]
+    #[error("the RabbitMQ event has no object rmqMessagesByQueue")]
     NoMessages,
     #[error("the messages of the queue {queue:?} are not a list")]
     NotAList { queue: String },
 }
 
-/// Reads the batch; `None` if the event is not one of RabbitMQ. `vhost` is the expected virtual host, if known.
+/// Reads the batch; `None` if the event is not from RabbitMQ. `vhost` is the expected virtual host, if known.
 pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<EventMessage>, EventError>> {
     let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
     if event.messages_by_queue.is_none() && string(event.event_source).as_deref() != Some("aws:rmq") {
@@ -115,8 +115,8 @@ fn by_queue(queues: Option<&RawValue>, vhost: Option<&str>) -> Result<Vec<EventM
     Ok(messages)
 }
 
-/// Splits before the expected virtual host, or else at the last `::`: queue names may contain it, virtual hosts hardly
-/// do.
+/// Splits before the expected virtual host, or else at the last `::`, which queue names may contain and virtual hosts
+/// rarely do.
 fn queue(key: &str, vhost: Option<&str>) -> SourceQueue {
     let expected = vhost.and_then(|vhost| Some((key.strip_suffix(vhost)?.strip_suffix("::")?, vhost)));
     match expected.or_else(|| key.rsplit_once("::")) {

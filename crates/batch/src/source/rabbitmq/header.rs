@@ -1,8 +1,8 @@
 //! Header values of the Lambda event, converted back to AMQP values.
 //!
-//! Strings come as `{"bytes":[…]}`, their bytes as Java's, which may be negative; tables as objects; arrays, and byte
-//! arrays, as arrays; times as texts. Types that the event does not distinguish become the nearest one: integers have
-//! 32 bits, or 64 if necessary, and decimals become doubles.
+//! In the event, a string is `{"bytes":[…]}` with Java's signed bytes, a table is an object, an array or byte array is
+//! an array, and a time is a text. Types that the event does not distinguish become the nearest one: integers have 32
+//! bits, or 64 if necessary, and decimals become doubles.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
 
 use super::timestamp;
 
-/// Returns the headers of an object. Names that AMQP cannot carry are left out.
+/// Returns the headers of an object. Names that are too long for AMQP are left out.
 pub(super) fn table(members: impl IntoIterator<Item = (String, Value)>) -> FieldTable {
     let member = |(name, value)| Some((ShortString::try_new(name).ok()?, amqp(value)));
     members.into_iter().filter_map(member).collect::<BTreeMap<_, _>>().into()

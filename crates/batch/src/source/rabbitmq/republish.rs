@@ -34,7 +34,7 @@ pub(super) fn properties(
     queue_header::with(copy, SOURCE, AMQPValue::LongString(source.into()))
 }
 
-/// Leaves out the largest headers while they exceed one frame. They arrived in one frame, so that is rare.
+/// Leaves out the largest headers while they exceed one frame. This is rare, because they arrived in one frame.
 fn shorten(properties: BasicProperties, id: &str) -> BasicProperties {
     let fits = |headers: &FieldTable| header::table_bytes(headers) <= HEADERS_BYTES_MAX;
     let Some(headers) = properties.headers().as_ref().filter(|headers| !fits(headers)) else { return properties };

@@ -1,4 +1,4 @@
-//! Events, the publishes that follow from them, and whether the batch comes back. The broker is a double with given
+//! Events, the publishes that follow from them, and whether the batch is returned. The broker is a fake with scripted
 //! results.
 
 mod reading;
@@ -32,7 +32,7 @@ const FIXTURES: [(&str, &str, usize); 4] = [
 
 const REPORT: Report<'_> = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
 
-/// What becomes of a publish.
+/// The result of a publish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Confirmed,
@@ -42,8 +42,8 @@ enum Fate {
     Silent,
 }
 
-/// A broker that has every queue, but for the fates it is given: those of a queue's publishes in turn, the last for
-/// ever.
+/// A broker on which every publish succeeds, except to queues with scripted results: one for each publish in turn, the
+/// last one repeated.
 #[derive(Default)]
 struct Fake {
     fates: Mutex<HashMap<String, Vec<Fate>>>,
@@ -119,8 +119,7 @@ impl Sent {
     }
 }
 
-/// Handlers that act by the event's type; `slow` takes four of the ten seconds there are. They note what they
-/// were given.
+/// Handlers that act by the event's type; `slow` takes four of the ten seconds. They record their deliveries.
 fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
     let handled = Arc::clone(handled);
     let builder = Consumer::builder().otherwise(move |delivery: Arc<crate::Delivery>| {

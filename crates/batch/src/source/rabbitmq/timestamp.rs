@@ -1,7 +1,7 @@
-//! Times as Lambda writes them into an Amazon MQ event: `Jan 1, 1970, 12:33:41 AM`, a text for people, in UTC.
+//! Times as Lambda writes them into an Amazon MQ event: `Jan 1, 1970, 12:33:41 AM`, in UTC.
 //!
-//! Newer Java runtimes put a narrow no-break space (U+202F) before AM and PM, older ones no comma after the year; both
-//! are read (<https://bugs.openjdk.org/browse/JDK-8284840>). A time that cannot be read is dropped.
+//! Newer Java runtimes write a narrow no-break space (U+202F) before AM and PM, older ones omit the comma after the
+//! year. Both forms are read (<https://bugs.openjdk.org/browse/JDK-8284840>). A time that cannot be read is dropped.
 
 use time::{Date, Month, Time};
 

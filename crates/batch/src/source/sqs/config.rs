@@ -1,4 +1,4 @@
-//! [`Settings`]: what a consumer of SQS can set, in its builder or the environment.
+//! [`Settings`]: the settings of an SQS consumer, from its builder or the environment.
 
 use sluicegate_queue::chain;
 use sluicegate_queue::sqs::{SdkConfig, sdk_config};

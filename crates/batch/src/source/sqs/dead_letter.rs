@@ -27,7 +27,7 @@ pub(super) async fn send(
     deadline: Instant,
 ) -> Result<(), SendError> {
     let Some(body) = record.body.as_deref().filter(|body| !body.is_empty()) else {
-        let reason = "the message has no body to keep".to_owned();
+        let reason = "the message has no body".to_owned();
         return Err(SendError::Refused { reason, message_at_fault: true });
     };
     let fifo = url.ends_with(".fifo");
@@ -36,7 +36,8 @@ pub(super) async fn send(
         body: body.to_owned(),
         attributes: attributes(record, body, source, reason),
         group: group.map(str::to_owned),
-        // Unique for each delivery: a repeat of this send is stored once, a later reject of the same message again.
+        // Unique for each delivery: a repeat of this send is stored once, and a later reject of the same message is
+        // stored again.
         deduplication_id: fifo.then(|| format!("{}-{}", record.message_id, record.receive_count)),
         trace_header: record.trace_header.as_deref().map(str::to_owned),
         delay_s: None,
@@ -104,7 +105,7 @@ fn value(attribute: &Attribute) -> Option<(MessageAttributeValue, usize)> {
     Some((builder.build().ok()?, size + data_type.len()))
 }
 
-/// Returns the reason within the length and the alphabet of an attribute, never empty.
+/// Returns the reason shortened to the limit and without characters that SQS refuses; never empty.
 fn shown(reason: &str) -> String {
     if reason.is_empty() {
         return "no reason given".to_owned();

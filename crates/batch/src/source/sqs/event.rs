@@ -79,7 +79,7 @@ impl Record<'_> {
         self.source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
     }
 
-    /// Returns the message in the form that all sources share.
+    /// Returns the message as a [`ReceivedMessage`].
     pub(super) fn received_message(&self) -> ReceivedMessage<'_> {
         let arn = self.source_arn.as_deref().unwrap_or_default();
         ReceivedMessage {
@@ -93,12 +93,12 @@ impl Record<'_> {
     }
 }
 
-/// An event whose messages cannot be reported. All of them come back.
+/// An event whose messages cannot be reported. All of them are returned.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    #[error("the event is not one of SQS")]
+    #[error("the event is not an SQS event")]
     NotSqs,
-    #[error("the event has no Records: it is not one of SQS")]
+    #[error("the event has no Records: it is not an SQS event")]
     NoRecords,
     #[error("a record has no messageId, so it cannot be reported")]
     NoMessageId,

@@ -1,16 +1,18 @@
-//! [`FailingMessages`]: decides when a failing message of a FIFO queue has had its last receive.
+//! [`FailingMessages`]: decides when a failing message of a FIFO queue is dead-lettered.
 //!
-//! On a FIFO queue the receive count includes receives that a message spent waiting: when an earlier message of its
-//! group fails, or when time runs out before its turn, it goes back untouched, and SQS counts that too. If only
+//! On a FIFO queue the receive count includes receives without a call of the handler: when an earlier message of its
+//! group fails, or when time runs out, a message is returned untouched, and SQS counts that receive too. If only
 //! `maxReceiveCount` counted, one failing message or slow handlers would dead-letter healthy messages that no handler
 //! has received (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>). Three rules apply:
 //!
 //! - A message is dead-lettered when its handler fails at the head of its group, [`RECEIVE_COUNT_MAX_DEFAULT`] receives
 //!   after the first such failure. Then its group continues.
 //! - Receives are counted from the first failure that this execution environment saw. Another environment may have seen
-//!   an earlier one, so a message may get more tries, but not fewer: about 4 more with 10 environments on the queue.
-//! - Near the queue's own `maxReceiveCount`, the first failure at the head of the group is the last. The receives in
-//!   reserve are for the waiting messages: each of them handles at least one, so all of a batch are handled.
+//!   an earlier one, so a message may get more tries than configured, but not fewer: about 4 more with 10 environments
+//!   on the queue.
+//! - Near the queue's own `maxReceiveCount`, the first failure at the head of the group is the last try. The remaining
+//!   receives are reserved for the messages behind it: each receive handles at least one message, so every message of a
+//!   batch is handled.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -23,11 +25,11 @@ use crate::settlement::Tries;
 /// most the 10 messages of a FIFO batch.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
-fn kept_back(queue_receive_count_max: u32) -> u32 {
+fn reserved_receives(queue_receive_count_max: u32) -> u32 {
     (queue_receive_count_max / 10).clamp(1, 10)
 }
 
-/// Most failing messages that are remembered. The oldest is forgotten first, and may be tried more often.
+/// Largest number of failing messages that are tracked. Beyond it the oldest is dropped, and may get more tries.
 const MESSAGES_MAX: usize = 1_000;
 
 /// The failing messages of FIFO queues that this execution environment has seen.
@@ -57,7 +59,7 @@ impl FailingMessages {
             return Tries { count: 1, last: receive_count >= queue_receive_count_max };
         }
         let count = receive_count.saturating_sub(self.first_failure(id, receive_count)).saturating_add(1);
-        let near_the_end = queue_receive_count_max.saturating_sub(kept_back(queue_receive_count_max));
+        let near_the_end = queue_receive_count_max.saturating_sub(reserved_receives(queue_receive_count_max));
         Tries { count, last: count >= self.receive_count_max || receive_count >= near_the_end }
     }
 
@@ -96,9 +98,10 @@ mod tests {
         let head = |receives: std::ops::RangeInclusive<u32>| receives.map(|n| (n, true)).collect::<Vec<_>>();
         check(Some(100), &head(1..=4), "1 2 3! 4!");
         check(None, &head(7..=9), "1 2 3!");
-        // It waited, failed behind others, and was lost in a crash once.
+        // The message waited, failed behind others, and lost one receive in a crash.
         check(Some(100), &[(6, false), (7, false), (8, true), (10, true)], "1 1 1 3!");
-        // Near the queue's own limit, one failure is enough; behind others, only the queue's last receive is.
+        // Near the queue's own limit one failure at the head is enough; behind others, only the queue's last receive
+        // counts.
         check(Some(100), &[(89, true)], "1");
         check(Some(100), &[(90, true)], "1!");
         check(Some(100), &[(99, false), (100, false)], "1 1!");
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_message_is_forgotten_first() {
+    fn the_oldest_message_is_dropped_first() {
         let failing = FailingMessages::new(5);
         for n in 0..=MESSAGES_MAX {
             failing.failed(&n.to_string(), 1, true, None);

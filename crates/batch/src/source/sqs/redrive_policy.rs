@@ -1,4 +1,4 @@
-//! [`RedrivePolicies`]: the dead-letter queue and the `maxReceiveCount` of each queue, asked once and cached.
+//! [`RedrivePolicies`]: the dead-letter queue and the `maxReceiveCount` of each queue, fetched once and cached.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ pub(super) enum RedrivePolicyError {
     NoDeadLetterQueue,
     #[error("the redrive policy is not JSON")]
     NotJson,
-    #[error("the redrive policy names no dead-letter queue")]
+    #[error("the redrive policy has no dead-letter queue ARN")]
     NoTarget,
 }
 
@@ -65,7 +65,7 @@ impl RedrivePolicies {
         Ok(policy)
     }
 
-    /// Forgets the policy of a queue, so that it is asked again: it may have been replaced.
+    /// Removes the policy of a queue from the cache, because it may have been replaced.
     pub(super) fn forget(&self, source_arn: &str) {
         self.known().remove(source_arn);
     }
@@ -78,15 +78,16 @@ impl RedrivePolicies {
 fn parse(policy: &str, endpoint: Option<&str>) -> Result<RedrivePolicy, RedrivePolicyError> {
     let policy: serde_json::Value = serde_json::from_str(policy).map_err(|_| RedrivePolicyError::NotJson)?;
     let arn = policy["deadLetterTargetArn"].as_str().ok_or(RedrivePolicyError::NoTarget)?;
-    // A number; some tools that create queues write text, and SQS keeps it.
+    // SQS returns the value as it was set: a number, or a string from some tools.
     let receives = &policy["maxReceiveCount"];
     let receives = receives.as_u64().or_else(|| receives.as_str()?.parse().ok());
     let receive_count_max = receives.and_then(|receives| receives.try_into().ok());
     Ok(RedrivePolicy { dead_letter_url: queue_url(endpoint, arn)?, receive_count_max })
 }
 
-/// Returns the URL of the queue with this ARN. It is composed, because `GetQueueUrl` costs a call and a permission that
-/// SAM's policies for pollers and senders do not grant. SQS reads account and name from the path alone.
+/// Returns the URL of the queue with this ARN. The URL is composed locally, because `GetQueueUrl` needs a call and a
+/// permission that SAM's policies for pollers and senders do not grant. SQS takes the account and the name from the
+/// path alone.
 pub(super) fn queue_url(endpoint: Option<&str>, arn: &str) -> Result<String, RedrivePolicyError> {
     let mut parts = arn.splitn(6, ':');
     let mut part = || parts.next().filter(|part| !part.is_empty());

@@ -1,4 +1,4 @@
-//! Real events in, the exact response out, and what SQS is asked on the way, on a loopback socket.
+//! The exact response to real events, and the calls to SQS, served on a loopback socket.
 
 mod fifo;
 
@@ -25,7 +25,7 @@ const FIXTURES: [(&str, &str); 6] = [
 
 type Calls = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// An SQS whose queues have the dead-letter queue `dead_letter`, and that gets the MD5 right if it is `honest`.
+/// Starts an SQS whose queues have the dead-letter queue `dead_letter`, and whose MD5s are right if `honest`.
 async fn sqs(dead_letter: Option<&'static str>, honest: bool) -> (Consumer, Calls) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -118,7 +118,7 @@ async fn response(consumer: &Consumer, event: LambdaEvent<Box<RawValue>>) -> Str
 async fn every_shape_of_event_is_read_and_answered_exactly() {
     let none = r#"{"batchItemFailures":[]}"#;
     for (name, text) in FIXTURES {
-        // None of the bodies is an envelope: all go to the dead-letter queue, but for those that name no queue.
+        // None of the bodies is an envelope: all go to the dead-letter queue, except records without a queue ARN.
         let expected = match name {
             "null-attributes" => r#"{"batchItemFailures":[{"itemIdentifier":"m-2"},{"itemIdentifier":"m-3"}]}"#,
             _ => none,
@@ -127,7 +127,7 @@ async fn every_shape_of_event_is_read_and_answered_exactly() {
         assert_eq!(response(&consumer, event(text)).await, expected, "{name}");
         let calls = calls.lock().unwrap();
         let sent: Vec<_> = calls.iter().filter(|(action, _)| action == "SendMessage").map(|(_, body)| body).collect();
-        assert!(sent.iter().all(|body| body["MessageBody"] == "Test message."), "{name}: the body as it came");
+        assert!(sent.iter().all(|body| body["MessageBody"] == "Test message."), "{name}: the body is unchanged");
         match name {
             "null-lists" => {
                 let attributes = &sent[0]["MessageAttributes"];
@@ -146,7 +146,7 @@ async fn every_shape_of_event_is_read_and_answered_exactly() {
 }
 
 #[test]
-fn a_messages_age_counts_from_what_sqs_says() {
+fn a_messages_age_counts_from_the_time_sqs_recorded() {
     let sent = |name: &str| -> Vec<_> {
         let (_, text) = FIXTURES.iter().find(|(known, _)| *known == name).unwrap();
         let event = RawValue::from_string((*text).to_owned()).unwrap();
@@ -174,7 +174,7 @@ async fn events_without_distinct_message_ids_fail_the_invocation() {
 }
 
 #[tokio::test]
-async fn retries_are_delayed_in_tens_and_a_refused_delay_fails_nothing() {
+async fn retries_are_delayed_in_batches_of_ten_and_a_refused_delay_is_ignored() {
     let (consumer, calls) = sqs(None, true).await;
     let types: Vec<_> = ["after", "late"].into_iter().chain(std::iter::repeat_n("after", 10)).chain(["done"]).collect();
     let response = consumer.handle(records("orders", &types, &json!({}))).await.unwrap();
@@ -195,7 +195,7 @@ async fn retries_are_delayed_in_tens_and_a_refused_delay_fails_nothing() {
 }
 
 #[tokio::test]
-async fn a_reject_is_copied_with_its_reason_and_the_dead_letter_queue_is_asked_for_once() {
+async fn a_reject_is_copied_with_its_reason_and_the_redrive_policy_is_fetched_once() {
     let (consumer, calls) = sqs(Some("arn:aws:sqs:eu-west-1:123456789012:orders-dlq.fifo"), true).await;
     let own: serde_json::Map<_, _> =
         (0..9).map(|n| (format!("a{n}"), json!({ "stringValue": "v", "dataType": "String" }))).collect();
@@ -213,7 +213,7 @@ async fn a_reject_is_copied_with_its_reason_and_the_dead_letter_queue_is_asked_f
     assert_eq!(sent[0]["MessageBody"], body("reject"));
     assert_eq!((&sent[0]["MessageGroupId"], &sent[0]["MessageDeduplicationId"]), (&json!("c-1"), &json!("m-0-2")));
     let attributes = sent[0]["MessageAttributes"].as_object().unwrap();
-    assert_eq!(attributes.len(), 10, "three of ours and the first seven");
+    assert_eq!(attributes.len(), 10, "three that the runtime adds and the first seven of the message");
     assert_eq!(attributes["sluicegate-reason"]["StringValue"], "bad\u{FFFD} card");
     assert_eq!(attributes["sluicegate-source"]["StringValue"], "arn:aws:sqs:eu-west-1:123456789012:orders.fifo");
     assert!(attributes.contains_key("a6") && !attributes.contains_key("a7"));
@@ -221,7 +221,7 @@ async fn a_reject_is_copied_with_its_reason_and_the_dead_letter_queue_is_asked_f
 }
 
 #[tokio::test]
-async fn a_reject_that_is_not_provably_stored_goes_back() {
+async fn a_reject_that_is_not_provably_stored_is_returned() {
     for (dead_letter, honest) in
         [(None, true), (Some("arn:aws:sqs:eu-west-1:123456789012:dlq"), false), (Some("no arn"), true)]
     {

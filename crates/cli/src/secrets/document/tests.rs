@@ -15,7 +15,7 @@ fn document(value: &Value) -> Document {
     Document::parse(&value.to_string()).unwrap()
 }
 
-/// Checks the document after a change, or its error, which leaves the document as it was.
+/// Checks the document after a change, or its error, after which the document is unchanged.
 fn check(before: &Value, change: impl Fn(&mut Document) -> Result<Change, String>, expected: Result<&Value, &str>) {
     let mut after = document(before);
     let changed = change(&mut after);
@@ -30,7 +30,7 @@ fn check(before: &Value, change: impl Fn(&mut Document) -> Result<Change, String
 }
 
 #[test]
-fn a_value_is_added_to_those_that_are_there_or_replaces_them() {
+fn a_value_is_added_to_the_existing_ones_or_replaces_them() {
     let (acme, globex) = (key(ACME, "acme", &["a"]), key(GLOBEX, "globex", &[]));
     let new = key(&"f".repeat(64), "acme", &["b"]);
     let add = |entry: &Value, name: &'static str, replace: bool| {
@@ -98,7 +98,7 @@ fn an_entry_is_shown_without_its_value() {
     for (entry, kind, fault) in [
         (json!("hush"), Some(&signature), None),
         (json!("hush\n"), Some(&signature), Some("white space")),
-        (json!(7), Some(&signature), Some("not a text")),
+        (json!(7), Some(&signature), Some("not a string")),
         (key(ACME, "acme", &["a"]), None, None),
         (key("hush", "acme", &[]), None, Some("64 hexadecimal digits")),
         (json!({ "sha256": ACME }), None, Some("principal")),

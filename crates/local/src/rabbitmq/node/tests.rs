@@ -1,4 +1,4 @@
-//! A node from start to end. The tests need RabbitMQ on the machine, so plain `cargo test` leaves them out.
+//! Tests of a node. They need RabbitMQ on the machine, so plain `cargo test` ignores them.
 
 use std::process::Stdio;
 
@@ -21,7 +21,7 @@ fn processes(folder: &Path) -> usize {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_node_keeps_its_data_through_a_kill_and_leaves_nothing_behind() {
+async fn a_node_keeps_its_data_through_a_kill_and_leaves_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = RabbitmqNode::start(folder.path(), None).await.unwrap();
     assert!(processes(folder.path()) >= 2, "the node and its port mapper");
@@ -47,7 +47,7 @@ async fn a_node_keeps_its_data_through_a_kill_and_leaves_nothing_behind() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_node_dies_with_the_program_that_started_it() {
+async fn a_node_ends_with_the_program_that_started_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("bash");
     command.args(["-c", SCRIPT, "node.sh", "attend"]).arg(folder.path()).arg(free_port().unwrap().to_string());
@@ -60,7 +60,7 @@ async fn a_node_dies_with_the_program_that_started_it() {
     assert!(!status.success());
     timeout(Duration::from_secs(5), async {
         while processes(folder.path()) > 0 {
-            sleep(ASK_INTERVAL).await;
+            sleep(CHECK_INTERVAL).await;
         }
     })
     .await
@@ -69,7 +69,7 @@ async fn a_node_dies_with_the_program_that_started_it() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_node_that_does_not_start_says_why() {
+async fn a_node_that_does_not_start_reports_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     // A file instead of the node's folder.
     std::fs::write(folder.path().join("mnesia"), "").unwrap();

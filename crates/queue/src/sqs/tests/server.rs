@@ -1,4 +1,4 @@
-//! A scripted SQS on a loopback socket: does one step for each request that arrives, whatever the connection.
+//! A scripted SQS on a loopback socket: does one step for each request that arrives, on any connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
-/// What to do with one request once it was read.
+/// The reaction to one request, after it was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     Store,

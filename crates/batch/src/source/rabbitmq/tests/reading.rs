@@ -1,4 +1,4 @@
-//! Events and messages as they are read.
+//! Reading of events and messages.
 
 use proptest::prelude::*;
 
@@ -73,7 +73,7 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
 }
 
 #[test]
-fn headers_have_their_types_back() {
+fn headers_are_converted_back_to_amqp_types() {
     let queues = fixture("queues");
     let orders = &queues[0].message;
     let Some(AMQPValue::FieldArray(deaths)) = orders.header("x-death") else { panic!("x-death is an array of tables") };
@@ -175,7 +175,7 @@ fn cloudevents_are_decoded_and_other_messages_are_raw() {
         let properties = |headers: &Value| json!({ "contentType": "text/csv", "headers": headers });
         check(&properties(&headers), b"a;\xFF", Ok(["e-2", "t", "/s", "text/csv", "a;\u{FFFD}"]));
         headers[header("shard")] = json!([1]);
-        check(&properties(&headers), b"", Err(r#"attribute "shard" is not of a type it can have"#));
+        check(&properties(&headers), b"", Err(r#"attribute "shard" has a value of the wrong type"#));
         headers[header("shard")] = Value::Null;
         headers[header("id")] = Value::Null;
         check(&properties(&headers), b"", Err("attribute id is missing"));
@@ -199,7 +199,7 @@ fn a_raw_message_keeps_its_time_and_trace() {
     }
 }
 
-/// All of a message but the id made up for it.
+/// Everything of a message except a generated id.
 fn shown(received: &Received) -> String {
     format!("{:?}", received.message)
 }
@@ -218,9 +218,9 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whatever one field of one message is changed to, the other messages are read as before, and the batch is settled.
+/// A change of one field of one message does not affect how the others are read, and the batch is settled.
 #[tokio::test(start_paused = true)]
-async fn a_changed_field_hurts_its_own_message_only() {
+async fn a_changed_field_affects_its_own_message_only() {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     let changes = [
         Value::Null,
@@ -310,7 +310,7 @@ proptest! {
     /// Any JSON as the event, as the messages and as one message beside a good one: no panic, and the good one is
     /// handled.
     #[test]
-    fn any_json_is_endured(garbage in any_json(), vhost: String) {
+    fn any_json_is_handled(garbage in any_json(), vhost: String) {
         let _ = read(&garbage.to_string());
         let _ = read(&json!({ "rmqMessagesByQueue": garbage }).to_string());
         let _ = read(&json!({ "rmqMessagesByQueue": { vhost.clone(): garbage } }).to_string());

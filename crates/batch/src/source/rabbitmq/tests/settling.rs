@@ -1,4 +1,4 @@
-//! Each message is settled exactly once, or the batch comes back.
+//! Each message is settled exactly once, or the batch is returned.
 
 use proptest::prelude::*;
 
@@ -28,11 +28,11 @@ async fn each_outcome_has_its_queue() {
     assert_eq!(rejected.text("sluicegate-source"), Some("q::/"));
     assert!(confirmed[1].header("sluicegate-reason").is_none(), "a reason is for the dead-letter queue");
     assert_eq!(confirmed[1].body, b"body of m-retry");
-    assert_eq!(ran.fake.in_flight_max.load(Ordering::Relaxed), 5, "those that go back are in flight together");
+    assert_eq!(ran.fake.in_flight_max.load(Ordering::Relaxed), 5, "copies are published concurrently");
 }
 
 #[tokio::test(start_paused = true)]
-async fn receives_are_counted_and_come_to_an_end() {
+async fn receives_are_counted_up_to_the_limit() {
     let with = |event_type: &str, headers: Value, redelivered: bool| {
         let mut message = message(event_type, "m");
         message["basicProperties"]["headers"] = headers;
@@ -71,7 +71,7 @@ async fn receives_are_counted_and_come_to_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_started_goes_to_the_end_of_its_queue_uncounted() {
+async fn messages_not_started_go_to_the_end_of_their_queue_uncounted() {
     // Ten at a time, four seconds each, ten seconds: thirty start and ten of these are cancelled.
     let mut messages: Vec<_> = (0..33).map(|n| message("slow", &format!("m-{n}"))).collect();
     for message in &mut messages {
@@ -91,22 +91,22 @@ async fn what_was_not_started_goes_to_the_end_of_its_queue_uncounted() {
 
     let ran = run(&batch(&messages), &[("q", &[Fate::Unroutable])]).await;
     assert!(
-        ran.answer.unwrap_err().to_string().starts_with("the batch comes back: 3 of 33 messages"),
-        "untouched means untouched"
+        ran.answer.unwrap_err().to_string().starts_with("the batch is returned: 3 of 33 messages"),
+        "untouched messages have no copy"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_is_not_confirmed_brings_the_batch_back() {
+async fn a_copy_that_is_not_confirmed_returns_the_batch() {
     let messages = [message("done", "1"), message("retry", "2"), message("reject", "3"), message("retry", "4")];
     for fate in [Fate::Nacked, Fate::Cut, Fate::Silent] {
         let ran = run(&batch(&messages), &[("q.retry.1s", &[Fate::Confirmed, fate])]).await;
         let error = ran.answer.clone().unwrap_err().to_string();
-        assert!(error.starts_with("the batch comes back: 1 of 4 messages could not be settled: "), "{error}");
+        assert!(error.starts_with("the batch is returned: 1 of 4 messages could not be settled: "), "{error}");
         assert!(ran.took <= Duration::from_secs(11), "never past the deadline");
         let ran = run(&batch(&messages), &[("q.dlq", &[fate])]).await;
         assert!(ran.answer.is_err());
-        assert_eq!(ran.queues(), [""; 0], "what comes back anyway is not copied");
+        assert_eq!(ran.queues(), [""; 0], "a batch that is returned has no copies");
     }
 }
 
@@ -129,7 +129,7 @@ async fn a_missing_queue_neither_loses_a_message_nor_stops_the_others() {
         ran.answer
             .unwrap_err()
             .to_string()
-            .starts_with("the batch comes back: 2 of 3 messages could not be settled: unroutable")
+            .starts_with("the batch is returned: 2 of 3 messages could not be settled: unroutable")
     );
 
     let name = "n".repeat(252);
@@ -141,7 +141,7 @@ async fn a_missing_queue_neither_loses_a_message_nor_stops_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_undecodable_keep_their_bytes_and_their_mates_go_on() {
+async fn undecodable_messages_keep_their_bytes_and_the_others_are_handled() {
     let mut claims = message("", "m-1");
     claims["basicProperties"]["contentType"] = "application/cloudevents+json".into();
     claims["data"] = STANDARD.encode(b"Order \xFF ID").into();
@@ -165,7 +165,7 @@ async fn the_undecodable_keep_their_bytes_and_their_mates_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_an_id_gets_one_that_stays() {
+async fn a_message_without_an_id_gets_one_that_its_copies_keep() {
     let raw = |event_type: &str| json!({ "basicProperties": { "type": event_type }, "data": STANDARD.encode("Order ID: 12345") });
     let event = Envelope::builder("e-1", "/orders", "retry").build().unwrap().encode();
     let ran = run(&batch(&[raw("retry"), raw("retry"), json!({ "data": STANDARD.encode(event) })]), &[]).await;
@@ -174,10 +174,10 @@ async fn a_message_without_an_id_gets_one_that_stays() {
     let mut seen: Vec<_> = ran.handled.iter().map(|delivery| delivery.envelope().id()).collect();
     ids.sort_unstable();
     seen.sort_unstable();
-    assert_eq!(ids, seen, "the copy is called what the handler saw");
+    assert_eq!(ids, seen, "the copy has the id that the handler saw");
     assert!(ids.contains(&"e-1"));
     ids.dedup();
-    assert_eq!(ids.len(), 3, "two equal orders are two");
+    assert_eq!(ids.len(), 3, "equal messages get different ids");
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,10 @@ async fn messages_of_another_virtual_host_are_not_touched() {
     };
     let source = RabbitmqSource { vhost: Some("prod".to_owned()), ..source(Fake::default()) };
     let answer = source.batch(received, deadlines).map(drop);
-    assert_eq!(answer.unwrap_err().to_string(), r#"messages of the virtual host "/", and RABBITMQ_URL names "prod""#);
+    assert_eq!(
+        answer.unwrap_err().to_string(),
+        r#"the messages are from the virtual host "/", but RABBITMQ_URL has "prod""#
+    );
 }
 
 #[test]
@@ -223,7 +226,7 @@ fn copies_keep_all_headers_but_those_of_the_broker() {
     assert_eq!(kept, expected.map(|text| Some(text.to_owned())));
     assert_eq!((properties.delivery_mode(), properties.priority()), (&Some(2), &Some(7)));
     assert_eq!((properties.timestamp(), properties.expiration()), (&Some(2_021), &None));
-    assert_eq!(properties.user_id(), &None, "only its owner may publish it");
+    assert_eq!(properties.user_id(), &None, "only the user itself may publish it");
     let headers = properties.headers().as_ref().unwrap();
     let names: Vec<_> = headers.into_iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
@@ -258,10 +261,10 @@ fn headers_stay_within_one_frame() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the handlers and the broker do, the invocation ends in time, no message has two confirmed copies, and
-    /// on success each is either done without a copy or has exactly one.
+    /// For any behaviour of the handlers and the broker, the invocation ends in time, no message has two confirmed
+    /// copies, and on success each is either done without a copy or has exactly one.
     #[test]
-    fn each_message_is_settled_exactly_once_or_the_batch_comes_back(
+    fn each_message_is_settled_exactly_once_or_the_batch_is_returned(
         picks in prop::collection::vec((0..9usize, 0..5u32), 0..30),
         retry in prop::collection::vec(0..5usize, 1..6),
         dead in prop::collection::vec(0..5usize, 1..6),

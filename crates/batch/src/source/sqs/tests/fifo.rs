@@ -1,4 +1,5 @@
-//! FIFO queues in memory, on paused time: whatever fails, is slow or crashes, no message is dead-lettered unhandled.
+//! FIFO queues in memory, on paused time: despite failures, slow handlers and crashes, no message is dead-lettered
+//! unhandled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use crate::handlers::{Handlers, plain};
 use crate::report::Report;
 use crate::{Delivery, Outcome, RetryPolicy};
 
-/// What the runtime has for the handlers of a batch.
+/// The time for the handlers of a batch.
 const WORK_TIME: Duration = Duration::from_millis(7_500);
 
 /// Messages in a batch of a FIFO queue.
@@ -36,16 +37,16 @@ struct Stored {
     receive_count: u32,
 }
 
-/// A FIFO queue, and what became of its messages.
+/// A FIFO queue, and the dispositions of its messages.
 struct Queue {
     plans: Vec<Plan>,
     stored: Vec<Stored>,
     receive_count_max: u32,
-    /// Dead-lettered by the queue itself, which no handler may have seen.
+    /// Messages that the queue itself dead-lettered, possibly unhandled.
     dropped: Vec<usize>,
-    /// Dead-lettered by the runtime.
+    /// Messages that the runtime dead-lettered.
     dead: Vec<usize>,
-    /// Handled, in this order.
+    /// Handled messages, in order.
     done: Vec<usize>,
     /// Calls of the handler, by message.
     calls: BTreeMap<usize, u32>,
@@ -58,7 +59,8 @@ impl Queue {
         Self { plans: plans.to_vec(), stored, receive_count_max, dropped, dead, done, calls }
     }
 
-    /// The first messages, each received once more; what was received too often is dead-lettered, as SQS does.
+    /// Returns the first messages with their receive counts incremented. Dead-letters those over the limit, as SQS
+    /// does.
     fn receive(&mut self) -> Vec<Stored> {
         let mut batch = Vec::new();
         while batch.len() < BATCH_MESSAGES
@@ -75,7 +77,7 @@ impl Queue {
         batch
     }
 
-    /// One invocation.
+    /// Runs one invocation.
     async fn invoke(&mut self, batch: &[Stored], failing: &FailingMessages) {
         let name = |message: &Stored| message.id.to_string();
         let received_message = batch.iter().map(|message| ReceivedMessage {
@@ -186,7 +188,7 @@ fn run(plans: &[Plan], receive_count_max: u32, environments: usize, crashes: &[u
             break;
         }
         if !crashes.contains(&invocation) {
-            // Not one after the other: that would be one environment for each try.
+            // Not round robin, which would give each try another environment.
             runtime.block_on(queue.invoke(&batch, &failing[invocation * 7 % environments]));
         }
     }
@@ -201,7 +203,7 @@ fn good(group: usize) -> Plan {
     Plan { group, failures: 0, handler_ms: 1 }
 }
 
-/// The messages of `group` stand for customers; the answer is what the runtime and the queue itself dead-lettered.
+/// Checks which messages the runtime (`dead`) and the queue itself (`dropped`) dead-letter.
 #[track_caller]
 fn check(plans: &[Plan], receive_count_max: u32, dead: &[usize], dropped: &[usize]) -> Queue {
     let queue = run(plans, receive_count_max, 1, &[]);
@@ -215,9 +217,9 @@ fn a_failing_message_is_dead_lettered_alone_and_its_group_continues() {
     plans[1] = always(0);
     let queue = check(&plans, 100, &[1], &[]);
     assert_eq!(queue.done, [0, 2, 3, 4, 5, 6, 7, 8, 9], "in order");
-    assert_eq!(queue.calls[&1], 6, "once behind another, then five deadlines at the head");
+    assert_eq!(queue.calls[&1], 6, "once behind another message, then five times at the head");
     assert!(queue.calls.iter().all(|(id, calls)| *id == 1 || *calls == 1), "the others once each: {:?}", queue.calls);
-    // With the queue's limit at the number of tries, one receive is kept back.
+    // If the queue's limit equals the number of tries, one receive is reserved.
     check(&plans, 5, &[1], &[]);
 }
 
@@ -228,22 +230,22 @@ fn each_message_of_a_failing_group_gets_all_its_receives() {
 }
 
 #[test]
-fn a_slow_group_waits_and_loses_nothing() {
+fn a_slow_group_waits_without_losing_messages() {
     let slow = Plan { group: 0, failures: 0, handler_ms: 5_000 };
     let queue = check(&[slow; 10], 100, &[], &[]);
     assert_eq!(queue.done, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    // What SQS alone allows to happen, if maxReceiveCount leaves no room for waiting.
+    // Without receives in reserve for waiting messages, the queue dead-letters unhandled messages.
     let queue = run(&[slow; 10], 5, 1, &[]);
-    assert!(!queue.dropped.is_empty(), "the room is needed");
+    assert!(!queue.dropped.is_empty(), "the reserve is needed");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// With the template's `maxReceiveCount`: the queue itself dead-letters nothing, every message is handled, only one
-    /// whose own handler failed is given up, and a group stays in order.
+    /// With the template's `maxReceiveCount`: the queue itself dead-letters nothing, every message is handled, only
+    /// messages whose own handler failed are dead-lettered, and a group stays in order.
     #[test]
-    fn no_message_is_dead_lettered_unheard(
+    fn no_message_is_dead_lettered_unhandled(
         picks in prop::collection::vec((0..3usize, 0..8u32, 0..90u64), 1..30),
         environments in 1..6usize,
         crashes in prop::collection::vec(0..60usize, 0..12),
@@ -251,7 +253,7 @@ proptest! {
         let failures = |pick: u32| if pick == 7 { u32::MAX } else { pick.saturating_sub(3) };
         let plans: Vec<_> = picks
             .iter()
-            // Never just as long as there is time.
+            // One millisecond more, so that no duration equals the time limit.
             .map(|&(group, pick, tenths)| Plan { group, failures: failures(pick), handler_ms: tenths * 100 + 1 })
             .collect();
         let queue = run(&plans, 100, environments, &crashes);
@@ -264,7 +266,7 @@ proptest! {
             prop_assert_eq!(fails && queue.done.contains(&id), false);
             if queue.dead.contains(&id) && crashes.is_empty() {
                 let own_failures = if fails { calls } else { plan.failures };
-                prop_assert!(own_failures >= RECEIVE_COUNT_MAX_DEFAULT, "{plan:?} was given up after {calls} calls");
+                prop_assert!(own_failures >= RECEIVE_COUNT_MAX_DEFAULT, "{plan:?} was dead-lettered after {calls} calls");
             }
             prop_assert!(queue.dead.contains(&id) != queue.done.contains(&id), "message {id} ended once");
         }

@@ -10,7 +10,7 @@ pub(super) async fn dead_letter_queues_are_listed_with_their_depth_and_sources(s
     let queues = Queues::create(service, false).await;
     let fifo = Queues::create(service, true).await;
     let lonely = service.queue(&[]).await;
-    park_orders(service, &queues, 3).await;
+    dead_letter_orders(service, &queues, 3).await;
     let listed = on(service, &["list", "--json"]).await.expect(0, &[]);
     let listed: Vec<Value> = serde_json::from_str(&listed.out).expect("JSON");
     let find = |url: &str| listed.iter().find(|each| each["queue"] == name(url)).cloned();
@@ -23,7 +23,7 @@ pub(super) async fn dead_letter_queues_are_listed_with_their_depth_and_sources(s
 
 pub(super) async fn reading_leaves_messages_unchanged(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 23).await;
+    dead_letter_orders(service, &queues, 23).await;
     let dead = name(&queues.dead);
     on(service, &["list", dead]).await.expect(0, &["23 of the 23 messages"]);
     on(service, &["list", &service.arn(&queues.dead).await, "--each"]).await.expect(0, &["23 of the 23 messages"]);
@@ -39,8 +39,8 @@ pub(super) async fn reading_leaves_messages_unchanged(service: &Service) {
 
 pub(super) async fn messages_are_grouped_by_reason_and_listed_each(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 5).await;
-    park(service, &queues, "no envelope", HashMap::new()).await;
+    dead_letter_orders(service, &queues, 5).await;
+    dead_letter(service, &queues, "no envelope", HashMap::new()).await;
     let listed = on(service, &["list", name(&queues.dead), "--json"]).await.expect(0, &["6 of the 6 messages"]);
     let groups: Vec<Value> = serde_json::from_str(&listed.out).expect("JSON");
     let facts: Vec<_> = groups.iter().map(|group| (&group["reason"], &group["count"], &group["types"])).collect();
@@ -62,11 +62,11 @@ pub(super) async fn messages_are_grouped_by_reason_and_listed_each(service: &Ser
     on(service, &["list", name(&queues.dead), "--each"]).await.expect(0, &["id-4  order.changed", "(no envelope)"]);
 }
 
-pub(super) async fn one_message_is_shown_whole(service: &Service) {
+pub(super) async fn one_message_is_shown_completely(service: &Service) {
     let queues = Queues::create(service, false).await;
     let mut attributes = rejected("bad card", &service.arn(&queues.source).await);
     attributes.insert("raw".into(), binary(&[0, 255]));
-    park(service, &queues, &order(7), attributes).await;
+    dead_letter(service, &queues, &order(7), attributes).await;
     let dead = name(&queues.dead);
     let shown = on(service, &["show", dead, "id-7"]).await;
     let payload = r#"{"number": 7, "price": 1.10, "note": "größe 😀"}"#;
@@ -81,7 +81,7 @@ pub(super) async fn one_message_is_shown_whole(service: &Service) {
 
 pub(super) async fn impossible_requests_are_errors(service: &Service) {
     let queues = Queues::create(service, false).await;
-    park_orders(service, &queues, 1).await;
+    dead_letter_orders(service, &queues, 1).await;
     let dead = name(&queues.dead);
     on(service, &["show", dead, "id-8"]).await.expect(1, &["no message id-8 among the 1"]);
     on(service, &["list", &nowhere()]).await.expect(1, &["the queue does not exist"]);

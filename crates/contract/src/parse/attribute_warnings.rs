@@ -1,4 +1,4 @@
-//! Warnings about templates whose values an event may be unable to carry.
+//! Warnings about templates whose values may be invalid as attributes of an event.
 //!
 //! An attribute of a CloudEvent has no control characters and no Unicode noncharacters, and the envelope allows 2,048
 //! bytes. The ingress refuses a request with another value; a schema can exclude such values beforehand.
@@ -8,19 +8,19 @@ use serde_json::{Map, Value};
 
 use crate::{Body, BodySchema, Location, Parameter, ValueSource, pointer};
 
-/// The longest attribute the envelope takes, in bytes.
+/// The longest attribute that the envelope accepts, in bytes.
 const BYTES_MAX: usize = 2_048;
 
-/// The most bytes of a character in UTF-8.
+/// The longest UTF-8 encoding of a character, in bytes.
 const CHARACTER_BYTES_MAX: usize = 4;
 
 /// Formats whose values are short and plain.
 const PLAIN_FORMATS: &[&str] = &["date", "date-time", "duration", "ipv4", "ipv6", "time", "uuid"];
 
-/// References and `allOf` that are followed in search of what a schema says.
+/// The depth to which references and `allOf` are followed.
 const DEPTH_MAX: usize = 64;
 
-/// What a template of an operation can draw on.
+/// The parts of a request that the templates of an operation can use.
 pub(super) struct Request<'r> {
     pub(super) path_names: &'r [&'r str],
     pub(super) body: Option<&'r Body>,
@@ -29,12 +29,12 @@ pub(super) struct Request<'r> {
     pub(super) public: bool,
 }
 
-/// Returns why a value from `source` may not be fit for an attribute; nothing when every value is.
+/// Returns the reasons why a value from `source` may be invalid as an attribute; empty if every value is valid.
 pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'static str> {
     let parameter = |location, name: &str| {
         let is_it = |parameter: &&crate::Parameter| parameter.location == location && parameter.name == name;
         let Some(parameter) = request.parameters.iter().find(is_it) else {
-            return vec!["is not a declared parameter: nothing says what it may be"];
+            return vec!["is not a declared parameter, so any value is possible"];
         };
         let schema = parameter.schema.as_deref().and_then(|schema| serde_json::from_str(schema).ok());
         let mut known = Known { is_required: parameter.required, ..Known::default() };
@@ -89,7 +89,7 @@ fn applied<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Map<String, Value>
     all
 }
 
-/// What schemas say of one value.
+/// The constraints of schemas on one value.
 #[derive(Default)]
 struct Known {
     is_required: bool,
@@ -122,7 +122,7 @@ impl Known {
             let pattern = keywords.get("pattern").and_then(Value::as_str);
             if let Some(pattern) = pattern.and_then(|pattern| regex_syntax::parse(pattern).ok()) {
                 let of = pattern.properties();
-                // Unless both ends are held, anything may stand before or after.
+                // Unless the pattern is anchored at both ends, any text may precede or follow the match.
                 let is_whole = of.look_set_prefix().contains(Look::Start) && of.look_set_suffix().contains(Look::End);
                 self.holds(is_whole && matches_plain(&pattern), of.maximum_len().filter(|_| is_whole));
             }
@@ -139,18 +139,18 @@ impl Known {
             (!self.is_required, "may be missing, which is refused: make it required"),
             (
                 !self.is_plain,
-                "may have control characters, which an event cannot carry: give it a `pattern` from ^ to $ without them",
+                "may have control characters, which an event must not have: give it a `pattern` from ^ to $ that excludes them",
             ),
             (
                 self.bytes_max.is_none_or(|bytes| bytes > BYTES_MAX),
-                "may be longer than the 2,048 bytes an event carries: give it a `maxLength` of 512 at most",
+                "may be longer than the 2,048 bytes of an event attribute: give it a `maxLength` of at most 512",
             ),
         ];
         all.into_iter().filter_map(|(is_doubt, reason)| is_doubt.then_some(reason)).collect()
     }
 }
 
-/// Returns whether the pattern matches no character an event cannot carry.
+/// Returns whether every character that the pattern matches is allowed in an event.
 fn matches_plain(pattern: &Hir) -> bool {
     match pattern.kind() {
         HirKind::Empty | HirKind::Look(_) => true,
@@ -167,14 +167,15 @@ fn matches_plain(pattern: &Hir) -> bool {
     }
 }
 
-/// Returns whether a text has no character an event cannot carry.
+/// Returns whether every character of a text is allowed in an event.
 fn is_plain(text: &str) -> bool {
     let refused = refused();
     let is_refused = |c: char| refused.ranges().iter().any(|range| (range.start()..=range.end()).contains(&c));
     !text.contains(is_refused)
 }
 
-/// Returns the refused characters: control characters and noncharacters (CloudEvents 1.0.2, type system, String).
+/// Returns the characters that are not allowed: control characters and noncharacters (CloudEvents 1.0.2, type system,
+/// String).
 fn refused() -> ClassUnicode {
     let planes = (0..=0x10_u32).map(|plane| (plane * 0x1_0000 + 0xFFFE, plane * 0x1_0000 + 0xFFFF));
     let ranges = [(0x00, 0x1F), (0x7F, 0x9F), (0xFDD0, 0xFDEF)].into_iter().chain(planes);
