@@ -23,4 +23,5 @@ mod local;
 mod order_placed;
 mod page;
 mod picture;
+mod schemes;
 mod shell;

@@ -25,10 +25,10 @@ use std::{
 use serde_json::Value;
 use sluicegate_contract::{Contract, SecurityScheme};
 use sluicegate_envelope::Envelope;
-use sluicegate_webhook::{Scheme, Secret, decode_hex};
+use sluicegate_webhook::{Secret, decode_hex};
 use tokio::time::Instant;
 
-use crate::rejection::UNAVAILABLE_RETRY_AFTER_S;
+use crate::rejection::{Code, UNAVAILABLE_RETRY_AFTER_S};
 
 /// Age at which cached secrets are fetched again before they are used.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
@@ -215,6 +215,16 @@ pub(crate) enum ListError {
     },
 }
 
+impl ListError {
+    /// Returns the code of the answer.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Missing { .. } => Code::SecretsMissing,
+            Self::Unusable { .. } | Self::TooOld { .. } => Code::SecretsUnavailable,
+        }
+    }
+}
+
 impl Keyring {
     /// Parses the secret's text for the schemes of the contract. Drops unusable entries with a complaint, so that a
     /// typing error does not lock every caller out. Takes a list without usable entries from `before`.
@@ -250,10 +260,9 @@ impl Keyring {
                     });
                     keyring.api_keys.extend(list);
                 }
-                SecurityScheme::Signature { secret, preset, .. } => {
+                SecurityScheme::Signature { secret, scheme, .. } => {
                     let list = reading.list(secret, "", before.map(|before| &before.signing), |entry| {
                         let text = entry.as_str().ok_or("it is not a text")?;
-                        let scheme = Scheme::named(preset).ok_or("its signature scheme is unknown")?;
                         scheme.secret(text).map_err(|error| error.to_string().into())
                     });
                     keyring.signing.extend(list);

@@ -27,6 +27,7 @@
 mod catalog;
 mod codec;
 mod error;
+mod handshake;
 mod request;
 mod scheme;
 mod secret;
@@ -40,6 +41,7 @@ mod verify;
 pub use catalog::{Provider, Source};
 pub use codec::{Encoding, decode_hex};
 pub use error::SignatureError;
+pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, HandshakeAnswer, HandshakeError, When};
 pub use request::Request;
 pub use scheme::{
     Algorithm, Assurance, Claim, KeyEncoding, Names, Scheme, SecretForm, Signature, SignedTexts, TimeUnit, Timestamp,

@@ -38,6 +38,13 @@ impl<'r> Request<'r> {
         values.next().is_none().then_some(value)
     }
 
+    /// Returns the first value of a parameter of the query, decoded.
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let found = form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
+        found.map(|(_, value)| value.into_owned())
+    }
+
     /// Returns the headers that the header `name` lists, which must include itself and `required`, unless that is empty.
     pub(crate) fn listed(&self, name: &str, required: &str) -> Option<String> {
         let list = std::str::from_utf8(self.header(name)??).ok()?.to_ascii_lowercase();

@@ -1,8 +1,13 @@
 //! [`Scheme`]: how a provider signs its requests, as data.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Encoding;
+use crate::handshake::Handshake;
 use crate::signed_text::SignedText;
 
 /// The way a provider signs its requests. It is data: a contract may define one, and [`Provider`](crate::Provider)
@@ -18,7 +23,7 @@ use crate::signed_text::SignedText;
 /// let slack: Scheme = serde_json::from_str(r#"{
 ///     "signature": {"header": "x-slack-signature", "prefix": "v0="},
 ///     "signed": "v0:{timestamp}:{body}",
-///     "timestamp": {"header": "x-slack-request-timestamp", "unit": "s", "past": 300, "future": 300}
+///     "timestamp": {"header": "x-slack-request-timestamp", "unit": "s", "pastSeconds": 300, "futureSeconds": 300}
 /// }"#)?;
 /// let secrets = [slack.secret("8f742231b10e8888abcd99yyyzzz85a5")?];
 /// let mut headers = http::HeaderMap::new();
@@ -57,6 +62,9 @@ pub struct Scheme {
     /// What a valid signature proves.
     #[serde(default)]
     pub assurance: Assurance,
+    /// The requests by which the provider checks an endpoint. The first that fits is answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handshakes: Vec<Handshake>,
 }
 
 /// The names of a header, in lower case. The first is used for signing and in errors. A name with `{n}` stands for the
@@ -70,11 +78,40 @@ pub struct Names(Vec<String>);
 #[serde(from = "OneOrMany<SignedText>", into = "OneOrMany<SignedText>")]
 pub struct SignedTexts(pub(crate) Vec<SignedText>);
 
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(untagged)]
 enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),
+}
+
+/// Not derived: an untagged enum hides what is wrong with its text.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(text.into_deserializer()).map(OneOrMany::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
+    }
 }
 
 impl<T> From<OneOrMany<T>> for Vec<T> {
@@ -143,10 +180,16 @@ impl Names {
         self.0.first().map_or("", String::as_str)
     }
 
-    /// Returns whether this is one of the names. A header numbered from 1 has the name with `{n}`.
+    /// Returns whether this is one of the names, in lower case; a number may be in the place of `{n}`.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.iter().any(|known| known == name)
+        self.iter().any(|known| match known.split_once("{n}") {
+            None => known == name,
+            Some((before, after)) => {
+                let number = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+            }
+        })
     }
 }
 
@@ -284,10 +327,10 @@ pub struct Timestamp {
     pub unit: TimeUnit,
     /// The longest time in the past, in seconds; `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub past: Option<u64>,
+    pub past_seconds: Option<u64>,
     /// The longest time in the future, in seconds; `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub future: Option<u64>,
+    pub future_seconds: Option<u64>,
 }
 
 /// The unit of a timestamp.
@@ -323,6 +366,18 @@ impl Scheme {
         let timestamp = self.timestamp.as_ref().map(|timestamp| &timestamp.header);
         let mut known = [Some(&self.signature.header), Some(&self.id), timestamp].into_iter().flatten();
         known.find(|names| names.contains(header)).into_iter().flat_map(Names::iter)
+    }
+
+    /// Returns whether a request has a header of the signature.
+    #[must_use]
+    pub fn is_signed(&self, headers: &http::HeaderMap) -> bool {
+        self.signature.header.iter().any(|name| headers.contains_key(name.replacen("{n}", "1", 1)))
+    }
+
+    /// Returns whether the URL that the provider called is signed.
+    #[must_use]
+    pub fn signs_url(&self) -> bool {
+        self.signed.0.iter().any(SignedText::has_url)
     }
 
     /// Returns the faults of a scheme that was written by hand: the JSON pointer of each within the scheme, and the

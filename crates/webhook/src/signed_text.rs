@@ -160,8 +160,7 @@ impl SignedText {
     }
 
     /// Returns whether the signed text depends on the URL that the provider called.
-    #[must_use]
-    pub fn has_url(&self) -> bool {
+    pub(crate) fn has_url(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Url | Part::UrlWithPort | Part::Path))
     }
 

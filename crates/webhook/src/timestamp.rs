@@ -47,8 +47,10 @@ impl Timestamp {
         let signed_unix_s = self.unit.unix_s(text).ok_or_else(malformed)?;
         let off_s = signed_unix_s.abs_diff(now_unix_s);
         match signed_unix_s < now_unix_s {
-            true if self.past.is_some_and(|past| off_s > past) => Err(SignatureError::TimestampTooOld { age_s: off_s }),
-            false if self.future.is_some_and(|future| off_s > future) => {
+            true if self.past_seconds.is_some_and(|past| off_s > past) => {
+                Err(SignatureError::TimestampTooOld { age_s: off_s })
+            }
+            false if self.future_seconds.is_some_and(|future| off_s > future) => {
                 Err(SignatureError::TimestampTooNew { ahead_s: off_s })
             }
             _ => Ok(()),

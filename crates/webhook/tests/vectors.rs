@@ -154,7 +154,7 @@ fn no_altered_request_passes() {
             }
         }
         if let Some(timestamp) = &scheme.timestamp {
-            let limits = [(timestamp.past, 1), (timestamp.future, -1)];
+            let limits = [(timestamp.past_seconds, 1), (timestamp.future_seconds, -1)];
             for (limit, direction) in limits.into_iter().filter_map(|(limit, direction)| Some((limit?, direction))) {
                 let limit = i64::try_from(limit).unwrap();
                 let late = verify(&headers, &body, &secrets, now + direction * (limit + 600));

@@ -176,8 +176,14 @@ impl<'d> Reading<'_, 'd> {
         }
         let body = request::body(checker, at);
         let public = security.iter().any(Vec::is_empty) || security.is_empty();
-        let request =
-            carried::Request { path_names: &path_names, body: body.as_ref(), parameters: &parameters, public };
+        let provider = security::provider(&security, self.schemes);
+        let request = carried::Request {
+            path_names: &path_names,
+            body: body.as_ref(),
+            parameters: &parameters,
+            provider,
+            public,
+        };
         let enqueue = enqueue::enqueue(checker, at, &request)?;
         self.check_queue(checker, at, &enqueue.queue);
         let (method, path) = (method.to_ascii_uppercase(), path.to_owned());
