@@ -24,4 +24,5 @@ mod local;
 mod order_placed;
 mod page;
 mod picture;
+mod schemes;
 mod shell;

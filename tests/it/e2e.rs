@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use sluicegate_webhook::Scheme;
 
 use crate::support::root;
 use crate::support::stack::Stack;
+use crate::support::webhook;
 
 /// The time limit from a request to the end of its handler.
 const WAY_TIME_MAX: Duration = Duration::from_secs(20);
@@ -49,12 +49,10 @@ pub(crate) fn github_payload(event: &str) -> Vec<u8> {
 
 /// Sends `body` with the signature of `signed`. `signed` and `body` differ in tests of changed bodies.
 pub(crate) async fn deliver(stack: &Stack, event: &str, delivery: &str, signed: &[u8], body: &[u8]) -> (u16, Value) {
-    let github = Scheme::named("github").expect("the preset");
-    let secret = github.secret("dev-github").expect("the development secret");
     let mut request = stack.http.post(format!("{}/webhooks/github", stack.gateway)).body(body.to_vec());
     request = request.header("content-type", "application/json").header("x-github-event", event);
     request = request.header("x-github-delivery", delivery);
-    for (name, value) in github.sign(&secret, delivery, 0, signed).expect("an id") {
+    for (name, value) in webhook::signed("github", "dev-github", delivery, 0, signed) {
         request = request.header(name, value);
     }
     let answer = request.send().await.expect("the gateway answers");

@@ -10,6 +10,7 @@ pub(crate) mod proxy;
 pub(crate) mod rabbitmq;
 pub(crate) mod service;
 pub(crate) mod stack;
+pub(crate) mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

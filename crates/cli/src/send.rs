@@ -13,7 +13,7 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use sluicegate_contract::{Contract, Match, SecurityScheme, ValueSource};
 use sluicegate_local::secrets;
-use sluicegate_webhook::Scheme;
+use sluicegate_webhook::{self as webhook, Scheme};
 
 use crate::{fail, input, output::say, paths};
 
@@ -69,9 +69,9 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     })?;
     let body = input::read(&arguments.file)?;
     let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
-    let headers = complete(&contract, &found, given, arguments.secret.as_deref(), &body)?;
-
     let url = format!("{}{target}", arguments.to.trim_end_matches('/'));
+    let headers = complete(&contract, &found, given, arguments.secret.as_deref(), (&method, &url), &body)?;
+
     let uri: Uri =
         url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))?;
     let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIMEOUT));
@@ -104,6 +104,7 @@ fn complete(
     found: &Match<'_>,
     mut headers: HeaderMap,
     secret: Option<&str>,
+    (method, url): (&str, &str),
     body: &[u8],
 ) -> Result<HeaderMap, String> {
     let operation = found.operation;
@@ -127,9 +128,10 @@ fn complete(
             Some(SecurityScheme::ApiKey { header, .. }) => {
                 add(&mut headers, header, secret.unwrap_or(secrets::API_KEY))?;
             }
-            Some(SecurityScheme::Signature { header, preset, .. }) if !headers.contains_key(header) => {
-                for (name, value) in sign(preset, secret, &id, body)? {
-                    add(&mut headers, name, &value)?;
+            Some(SecurityScheme::Signature { header, provider, scheme, .. }) if !headers.contains_key(header) => {
+                let request = webhook::Request::new(&headers, body).at(method, url);
+                for (name, value) in sign((provider, scheme), secret, &id, &request)? {
+                    add(&mut headers, &name, &value)?;
                 }
             }
             _ => {}
@@ -142,19 +144,21 @@ fn complete(
     Ok(headers)
 }
 
-fn sign(preset: &str, secret: Option<&str>, id: &str, body: &[u8]) -> Result<Vec<(&'static str, String)>, String> {
-    let scheme = Scheme::named(preset).ok_or_else(|| {
-        format!("no signature scheme `{preset}`: sign the body yourself, and pass the signature with --header")
-    })?;
-    let secret = match (secret, preset) {
+fn sign(
+    (provider, scheme): (&str, &Scheme),
+    secret: Option<&str>,
+    id: &str,
+    request: &webhook::Request<'_>,
+) -> Result<Vec<(String, String)>, String> {
+    let secret = match (secret, provider) {
         (Some(secret), _) => secret,
         (None, "github") => secrets::GITHUB,
         (None, "standard-webhooks") => secrets::STANDARD_WEBHOOKS,
-        (None, _) => return Err(format!("no development secret for `{preset}`: pass --secret")),
+        (None, _) => return Err(format!("there is no development secret of {provider}: pass --secret")),
     };
     let secret = scheme.secret(secret).map_err(|error| format!("--secret: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let signed = scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), body);
+    let signed = scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), request);
     signed.map_err(|error| format!("this message cannot be signed: {error}"))
 }
 

@@ -24,7 +24,7 @@ pub use build::build;
 pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
-    Body, BodySchema, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
+    Body, BodySchema, CUSTOM, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
     Requirement, SchemaText, SecurityScheme, is_json,
 };
 pub use route::{Match, RouteError, decode_segment};
@@ -42,21 +42,6 @@ pub const DOCUMENT_PATH: &str = "/openapi.json";
 pub fn binding_variable(queue: &str) -> String {
     format!("QUEUE_{}", queue.replace(['-', '.'], "_").to_ascii_uppercase())
 }
-
-/// A signature scheme an `x-signature` may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignaturePreset {
-    /// The value of `x-signature`.
-    pub name: &'static str,
-    /// Every name, lower case, of the header the signature is read from; the security scheme's `name` is one of them.
-    pub headers: &'static [&'static str],
-}
-
-/// The signature schemes an `x-signature` may name; each is a preset of the webhook crate.
-pub const SIGNATURE_PRESETS: &[SignaturePreset] = &[
-    SignaturePreset { name: "github", headers: &["x-hub-signature-256"] },
-    SignaturePreset { name: "standard-webhooks", headers: &["webhook-signature", "svix-signature"] },
-];
 
 /// The largest payload of a route without `payloadBytes`: 256 KiB.
 pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;

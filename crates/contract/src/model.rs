@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use sluicegate_webhook::Scheme;
 
 use crate::{ValueSource, ValueTemplate};
 
@@ -93,6 +94,9 @@ pub struct Requirement {
     pub scopes: Vec<String>,
 }
 
+/// The name of a provider whose scheme the contract itself describes.
+pub const CUSTOM: &str = "custom";
+
 /// The authentication method of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecurityScheme {
@@ -105,10 +109,12 @@ pub enum SecurityScheme {
     },
     /// A signature over the exact body.
     Signature {
-        /// Lower-case name of the signature's header, one of the preset's header names.
+        /// Lower-case name of the signature's header, one of those the scheme reads.
         header: String,
-        /// The name of one of [`SIGNATURE_PRESETS`](crate::SIGNATURE_PRESETS).
-        preset: String,
+        /// The provider's slug in the catalog of `sluicegate-webhook`, or [`CUSTOM`].
+        provider: String,
+        /// How the provider signs.
+        scheme: Box<Scheme>,
         /// Logical name of the secret that lists the live signing secrets.
         secret: String,
     },

@@ -14,6 +14,7 @@ mod refs;
 mod request;
 mod schema;
 mod security;
+mod signature;
 
 use sluicegate_yaml::{Dialect, Document, Fault, Faults, Node};
 

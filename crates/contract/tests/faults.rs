@@ -304,7 +304,31 @@ fn requests_are_checked() {
 #[test]
 fn security_schemes_are_checked() {
     let hook = "/components/securitySchemes/hook";
-    check("x-signature: github", "x-signature: githb", &format!("{hook}/x-signature"), "known are github");
+    let signature = format!("{hook}/x-signature");
+    check("x-signature: github", "x-signature: githb", &signature, "did you mean `github`?");
+    check("x-signature: github", "x-signature: {scheme: githb}", &format!("{signature}/scheme"), "not a known");
+    check("x-signature: github", "x-signature: okta", &signature, "write `{ scheme: okta, accept: token }`");
+    check(
+        "x-signature: github",
+        "x-signature: {scheme: adyen, accept: full}",
+        &format!("{signature}/accept"),
+        "partial",
+    );
+    let limits = "x-signature: {scheme: github, pastSeconds: 5}";
+    check("x-signature: github", limits, &format!("{signature}/pastSeconds"), "signs no time");
+    for (own, at, reason) in [
+        ("{signature: {header: x-hub-signature-256, encoding: hax}}", "/signature/encoding", "unknown variant `hax`"),
+        ("{signature: {heder: x-hub-signature-256}}", "/signature/heder", "unknown field `heder`"),
+        ("{signature: {}}", "/signature", "set either `header` or `body`"),
+        ("{signature: {header: x-hub-signature-256}, signed: '{boddy}'}", "/signed", "{boddy} is not a part"),
+        ("{signature: {header: x-hub-signature-256}, algorithm: token}", "/assurance", "write `token`"),
+        ("{signature: {header: x-hub-signature-256}, signed: a}", "/assurance", "not the whole body is signed"),
+        ("{signature: {header: x-hub-signature-256}, timestamp: {header: x-t, unit: s}}", "/signed", "add {timestamp}"),
+        ("{signature: {header: x-hub-signature-256}, id: x-i}", "/id", "the id is not signed"),
+    ] {
+        let own = format!("x-signature: {own}");
+        check("x-signature: github", &own, &format!("{signature}{at}"), reason);
+    }
     check("x-signature: github", "x-signatur: github", &format!("{hook}/x-signatur"), "unknown field");
     check(", x-secret: hooks", "", &format!("{hook}/x-secret"), "is missing");
     check("name: x-hub-signature-256", "name: x hub", &format!("{hook}/name"), "not a header name");

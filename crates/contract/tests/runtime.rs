@@ -185,3 +185,60 @@ components:
     let public: String = public.lines().map(str::trim_start).collect();
     assert_eq!(contract.public_document(), public);
 }
+
+/// A contract with one webhook route: its scheme, its request body and the rest of its `x-sluicegate`.
+fn webhook(header: &str, signature: &str, media_type: &str, enqueue: &str) -> Result<Contract, String> {
+    let yaml = format!(
+        "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /hook:\n    post:\n      operationId: hook\n      \
+         security: [{{ s: [] }}]\n      requestBody: {{ content: {{ {media_type}: {{}} }} }}\n      \
+         x-sluicegate: {{ queue: q{enqueue} }}\ncomponents:\n  securitySchemes:\n    \
+         s: {{ type: apiKey, in: header, name: {header}, x-secret: s, x-signature: {signature} }}\n"
+    );
+    Contract::parse("hook.yaml", &yaml).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn a_provider_brings_its_type_and_its_key() {
+    let check = |header: &str, signature: &str, enqueue: &str, event_type: &str, key: Option<(&str, bool)>| {
+        let contract = webhook(header, signature, "application/json", enqueue).unwrap();
+        let enqueue = &contract.operations()[0].enqueue;
+        assert_eq!(enqueue.event_type.to_string(), event_type, "{signature}");
+        let found = enqueue.idempotency.as_ref().map(|found| (found.key.to_string(), found.fingerprint));
+        assert_eq!(found, key.map(|(key, fingerprint)| (key.to_owned(), fingerprint)), "{signature}");
+    };
+    check("stripe-signature", "stripe", "", "stripe.{body#/type}", Some(("{body#/id}", false)));
+    let github = Some(("{header.x-github-delivery}", false));
+    check("x-hub-signature-256", "github", "", "github.{header.x-github-event}", github);
+    check("x-hub-signature-256", "github", ", type: mine", "mine", github);
+    let own = ", idempotency: { key: '{body#/mine}' }";
+    check("stripe-signature", "stripe", own, "stripe.{body#/type}", Some(("{body#/mine}", true)));
+    check("x-dropbox-signature", "dropbox", "", "dropbox.changed", None);
+    let paddle = "{ scheme: paddle, pastSeconds: 60 }";
+    check("paddle-signature", paddle, "", "paddle.{body#/event_type}", Some(("{body#/event_id}", false)));
+
+    let custom = "{ signature: { header: x-acme } }";
+    let fault = webhook("x-acme", custom, "application/json", "").unwrap_err();
+    assert!(fault.contains("/x-sluicegate/type: is missing"), "{fault}");
+    let fault = webhook("x-slack-signature", "slack", "application/x-www-form-urlencoded", "").unwrap_err();
+    assert!(fault.contains("needs a requestBody that is always JSON"), "{fault}");
+    let form = webhook("x-slack-signature", "slack", "application/x-www-form-urlencoded", ", type: slack.command");
+    assert_eq!(form.unwrap().operations()[0].enqueue.idempotency, None);
+}
+
+#[test]
+fn every_provider_can_be_named() {
+    for provider in sluicegate_webhook::Provider::all() {
+        let header = provider.scheme.signature.header.first().replace("{n}", "2");
+        let header = if header.is_empty() { "x-any" } else { &header };
+        let signature = match provider.scheme.assurance {
+            sluicegate_webhook::Assurance::Signed => provider.slug.clone(),
+            sluicegate_webhook::Assurance::Partial => format!("{{ scheme: {}, accept: partial }}", provider.slug),
+            sluicegate_webhook::Assurance::Token => format!("{{ scheme: {}, accept: token }}", provider.slug),
+        };
+        let contract = webhook(&format!("'{header}'"), &signature, "application/json", "");
+        let contract = contract.unwrap_or_else(|fault| panic!("{}: {fault}", provider.slug));
+        // What the build embeds is what the ingress reads.
+        let embedded: Contract = serde_json::from_str(&serde_json::to_string(&contract).unwrap()).unwrap();
+        assert_eq!(embedded.scheme("s"), contract.scheme("s"), "{}", provider.slug);
+    }
+}

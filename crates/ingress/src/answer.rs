@@ -1,6 +1,6 @@
 //! HTTP answers, in the form of the service that sent the event.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use http::StatusCode;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers, each name once.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body, empty for none.
     pub body: String,
 }
@@ -22,14 +22,14 @@ impl Answer {
     /// Returns an answer with a body of this media type.
     #[must_use]
     pub fn new(status: StatusCode, content_type: &str, body: String) -> Self {
-        Self { status, headers: vec![("content-type", content_type.to_owned())], body }
+        Self { status, headers: vec![("content-type".into(), content_type.to_owned())], body }
     }
 
     /// Returns the answer to HEAD: the headers of the answer to GET, with the length of the omitted body (RFC 9110,
     /// section 9.3.2).
     #[must_use]
     pub fn without_body(mut self) -> Self {
-        self.headers.push(("content-length", self.body.len().to_string()));
+        self.headers.push(("content-length".into(), self.body.len().to_string()));
         self.body.clear();
         self
     }
@@ -66,9 +66,9 @@ pub struct LambdaAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     status_description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<BTreeMap<&'static str, String>>,
+    headers: Option<BTreeMap<Cow<'static, str>, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    multi_value_headers: Option<BTreeMap<&'static str, [String; 1]>>,
+    multi_value_headers: Option<BTreeMap<Cow<'static, str>, [String; 1]>>,
     body: String,
     is_base64_encoded: bool,
 }

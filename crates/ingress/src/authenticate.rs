@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt::Display};
 
 use sha2::{Digest, Sha256};
 use sluicegate_contract::{Contract, Requirement, SecurityScheme};
-use sluicegate_webhook::{Scheme, SignatureError};
+use sluicegate_webhook::{Assurance, Handshake, Request, Scheme, Secret, SignatureError, Verified};
 use subtle::ConstantTimeEq;
 
 use crate::{
@@ -25,7 +25,7 @@ pub struct Authenticated<'c> {
     routed: Routed<'c>,
     caller: Caller,
     /// The scheme of the accepted signature, if any.
-    scheme: Option<&'static Scheme>,
+    scheme: Option<&'c Scheme>,
 }
 
 /// The authenticated caller.
@@ -33,8 +33,9 @@ pub struct Authenticated<'c> {
 enum Caller {
     /// The principal of an API key.
     ApiKey { principal: String },
-    /// The name of the list with the matching signing secret.
-    Signature { secret: String },
+    /// The name of the list with the signing secret that fits, its position in the list, and the secret itself if an
+    /// answer is signed with it.
+    Signature { secret: String, position: usize, key: Option<Secret> },
     /// The route has no security requirements.
     Anonymous,
 }
@@ -50,14 +51,16 @@ impl<'c> Authenticated<'c> {
     /// 401 for missing or invalid credentials, 403 for a missing scope, 503 for secrets that cannot be read.
     pub async fn new<S: SecretSource>(
         routed: Routed<'c>,
-        contract: &Contract,
+        contract: &'c Contract,
         secrets: &Secrets<S>,
+        public_url: Option<&str>,
         now_unix_s: i64,
     ) -> Result<Self, Rejection> {
         let Satisfied { caller, scheme } = if routed.operation().security.is_empty() {
             Satisfied { caller: Caller::Anonymous, scheme: None }
         } else {
-            verdict(&routed, contract, secrets, now_unix_s).await?.into_result()?
+            let checks = Checks { contract, secrets, url: signed_url(&routed, contract, public_url), now_unix_s };
+            checks.verdict(&routed).await?.into_result()?
         };
         Ok(Self { routed, caller, scheme })
     }
@@ -73,7 +76,7 @@ impl<'c> Authenticated<'c> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let arrival = self.routed.arrival();
-        let alias = || self.scheme?.aliases(name).iter().find_map(|alias| arrival.header(alias));
+        let alias = || self.scheme?.aliases(name).find_map(|alias| arrival.header(alias));
         arrival.header(name).or_else(alias)
     }
 
@@ -83,9 +86,38 @@ impl<'c> Authenticated<'c> {
     pub fn principal(&self) -> &str {
         match &self.caller {
             Caller::ApiKey { principal } => principal,
-            Caller::Signature { secret } => secret,
+            Caller::Signature { secret, .. } => secret,
             Caller::Anonymous => ANONYMOUS,
         }
+    }
+
+    /// Returns the position, in its list, of the signing secret that fits; `None` for another kind of caller. During a
+    /// rotation it shows whether the sender still signs with the older secret.
+    #[must_use]
+    pub fn secret_position(&self) -> Option<usize> {
+        match self.caller {
+            Caller::Signature { position, .. } => Some(position),
+            Caller::ApiKey { .. } | Caller::Anonymous => None,
+        }
+    }
+
+    /// Returns the scheme of the accepted signature.
+    pub(crate) fn scheme(&self) -> Option<&'c Scheme> {
+        self.scheme
+    }
+
+    /// Returns the signing secret that fits, if an answer of its scheme is signed.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        match &self.caller {
+            Caller::Signature { key, .. } => key.as_ref(),
+            Caller::ApiKey { .. } | Caller::Anonymous => None,
+        }
+    }
+
+    /// Returns what the accepted signature proves; `None` for another kind of caller. The contract has accepted it.
+    #[must_use]
+    pub fn assurance(&self) -> Option<Assurance> {
+        self.scheme.map(|scheme| scheme.assurance)
     }
 
     /// Returns the kind of [`principal`](Self::principal): `api-key`, `signature` or `anonymous`. Message ids depend on
@@ -100,33 +132,74 @@ impl<'c> Authenticated<'c> {
     }
 }
 
-/// Authorizes with the cached secrets while they are fresh, and fetches secrets only if the decision depends on them.
-async fn verdict<S: SecretSource>(
-    routed: &Routed<'_>,
-    contract: &Contract,
-    secrets: &Secrets<S>,
+/// The inputs of the decision besides the request.
+struct Checks<'s, 'c, S> {
+    contract: &'c Contract,
+    secrets: &'s Secrets<S>,
+    url: Option<String>,
     now_unix_s: i64,
-) -> Result<Alternatives, Rejection> {
-    let now = Moment::now(now_unix_s);
-    let authorize = |keyring: &Keyring| Authorization { routed, contract, keyring, now, now_unix_s }.verdict();
-    let keyring = match secrets.fresh(now) {
-        Some(keyring) => keyring,
-        None => {
-            let without_secrets = authorize(&Keyring::default());
-            if !without_secrets.secrets_matter() {
-                return Ok(without_secrets);
+}
+
+impl<'c, S: SecretSource> Checks<'_, 'c, S> {
+    /// Authorizes with the cached secrets while they are fresh, and fetches secrets only if the decision depends on
+    /// them.
+    async fn verdict(&self, routed: &Routed<'_>) -> Result<Alternatives<'c>, Rejection> {
+        let Self { contract, secrets, ref url, now_unix_s } = *self;
+        let (now, url) = (Moment::now(now_unix_s), url.as_deref().unwrap_or_default());
+        let authorize = |keyring: &Keyring| Authorization { routed, contract, keyring, url, now, now_unix_s }.verdict();
+        let keyring = match secrets.fresh(now) {
+            Some(keyring) => keyring,
+            None => {
+                let without_secrets = authorize(&Keyring::default());
+                if !without_secrets.secrets_matter() {
+                    return Ok(without_secrets);
+                }
+                secrets.keyring(now).await.map_err(|error| unavailable(&error))?
             }
-            secrets.keyring(now).await.map_err(|error| unavailable(&error))?
+        };
+        let verdict = authorize(&keyring);
+        if verdict.passed.is_none()
+            && verdict.secrets_matter()
+            && let Some(newer) = secrets.newer(&keyring, now).await
+        {
+            return Ok(authorize(&newer));
         }
-    };
-    let verdict = authorize(&keyring);
-    if verdict.passed.is_none()
-        && verdict.secrets_matter()
-        && let Some(newer) = secrets.newer(&keyring, now).await
-    {
-        return Ok(authorize(&newer));
+        Ok(verdict)
     }
-    Ok(verdict)
+}
+
+/// Returns the URL that the provider called, if a scheme of the operation signs it: `public_url` or, without it, the
+/// host of the request, with the path and the query.
+fn signed_url(routed: &Routed<'_>, contract: &Contract, public_url: Option<&str>) -> Option<String> {
+    let mut requirements = routed.operation().security.iter().flatten();
+    let signs = requirements.any(|requirement| match contract.scheme(&requirement.scheme) {
+        Some(SecurityScheme::Signature { scheme, .. }) => scheme.signs_url(),
+        _ => false,
+    });
+    signs.then(|| {
+        let arrival = routed.arrival();
+        let base = match public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("https://{}", arrival.header("host").unwrap_or_default()),
+        };
+        let query = if arrival.query.is_empty() { String::new() } else { format!("?{}", arrival.query) };
+        format!("{base}{}{query}", arrival.path)
+    })
+}
+
+/// Returns the live signing secrets of a list, for an answer that is signed.
+///
+/// # Errors
+/// 503 if the secrets cannot be read, or have no such list.
+pub(crate) async fn signing_secrets<S: SecretSource>(
+    secrets: &Secrets<S>,
+    list: &str,
+    now_unix_s: i64,
+) -> Result<Vec<Secret>, Rejection> {
+    let now = Moment::now(now_unix_s);
+    let keyring = secrets.keyring(now).await.map_err(|error| unavailable(&error))?;
+    let live = keyring.signing(list, now).map_err(|error| undecided(error.code(), &error))?;
+    Ok(live.to_vec())
 }
 
 fn unavailable(reason: &dyn Display) -> Rejection {
@@ -142,9 +215,9 @@ fn undecided(code: Code, reason: &dyn Display) -> Rejection {
 }
 
 /// The caller of a satisfied requirement or alternative.
-struct Satisfied {
+struct Satisfied<'c> {
     caller: Caller,
-    scheme: Option<&'static Scheme>,
+    scheme: Option<&'c Scheme>,
 }
 
 /// An alternative that is not satisfied.
@@ -190,18 +263,18 @@ impl DenialReason {
 
 /// The first satisfied alternative, and the unsatisfied ones before it.
 #[derive(Default)]
-struct Alternatives {
-    passed: Option<Satisfied>,
+struct Alternatives<'c> {
+    passed: Option<Satisfied<'c>>,
     denied: Vec<Denied>,
 }
 
-impl Alternatives {
+impl<'c> Alternatives<'c> {
     /// Returns whether other secrets could satisfy a denied alternative.
     fn secrets_matter(&self) -> bool {
         self.denied.iter().any(|denied| denied.reasons.iter().all(DenialReason::secrets_matter))
     }
 
-    fn into_result(self) -> Result<Satisfied, Rejection> {
+    fn into_result(self) -> Result<Satisfied<'c>, Rejection> {
         if let Some(satisfied) = self.passed {
             return Ok(satisfied);
         }
@@ -256,16 +329,18 @@ impl Alternatives {
 }
 
 /// The inputs of an authorization.
-struct Authorization<'a, 'c> {
-    routed: &'a Routed<'c>,
-    contract: &'a Contract,
+struct Authorization<'a, 'r, 'c> {
+    routed: &'a Routed<'r>,
+    contract: &'c Contract,
     keyring: &'a Keyring,
+    /// Empty unless a scheme signs it.
+    url: &'a str,
     now: Moment,
     now_unix_s: i64,
 }
 
-impl Authorization<'_, '_> {
-    fn verdict(&self) -> Alternatives {
+impl<'c> Authorization<'_, '_, 'c> {
+    fn verdict(&self) -> Alternatives<'c> {
         let mut verdict = Alternatives::default();
         for all in &self.routed.operation().security {
             let (mut caller, mut scheme, mut reasons) = (None, None, Vec::new());
@@ -304,16 +379,16 @@ impl Authorization<'_, '_> {
         Some(format!("{kind} header=\"{header}\""))
     }
 
-    fn requirement(&self, requirement: &Requirement) -> Result<Satisfied, DenialReason> {
+    fn requirement(&self, requirement: &Requirement) -> Result<Satisfied<'c>, DenialReason> {
         match self.contract.scheme(&requirement.scheme) {
             Some(SecurityScheme::ApiKey { header, secret }) => self.api_key(header, secret, &requirement.scopes),
-            Some(SecurityScheme::Signature { header, preset, secret }) => self.signature(header, preset, secret),
+            Some(SecurityScheme::Signature { scheme, secret, .. }) => self.signature(scheme, secret),
             // The build rejects contracts with an unknown scheme.
             None => Err(unavailable_because(format!("the contract has no security scheme {}", requirement.scheme))),
         }
     }
 
-    fn api_key(&self, header: &str, secret: &str, scopes: &[String]) -> Result<Satisfied, DenialReason> {
+    fn api_key(&self, header: &str, secret: &str, scopes: &[String]) -> Result<Satisfied<'c>, DenialReason> {
         let mut values = self.routed.arrival().headers.get_all(header).iter();
         let sent = values.next().ok_or_else(|| DenialReason::Missing { header: header.to_owned() })?;
         if values.next().is_some() {
@@ -336,23 +411,26 @@ impl Authorization<'_, '_> {
         }
     }
 
-    fn signature(&self, header: &str, preset: &str, secret: &str) -> Result<Satisfied, DenialReason> {
-        // The build rejects contracts with an unknown scheme.
-        let scheme =
-            Scheme::named(preset).ok_or_else(|| unavailable_because(format!("no signature scheme {preset}")))?;
-        let headers = &self.routed.arrival().headers;
-        // A request without a signature header is not a signed request, even if it has the scheme's other headers.
-        if !scheme.signature_headers().iter().any(|name| headers.contains_key(*name)) {
-            return Err(DenialReason::Missing { header: header.to_owned() });
-        }
+    fn signature(&self, scheme: &'c Scheme, secret: &str) -> Result<Satisfied<'c>, DenialReason> {
+        let arrival = self.routed.arrival();
+        let headers = &arrival.headers;
         let secrets = self.keyring.signing(secret, self.now);
         let live = secrets.as_ref().map_or(&[][..], |live| live);
-        let denied = match (scheme.verify(headers, self.routed.body(), live, self.now_unix_s), secrets) {
-            (Ok(()), _) => {
-                return Ok(Satisfied { caller: Caller::Signature { secret: secret.to_owned() }, scheme: Some(scheme) });
+        let request = Request::new(headers, self.routed.body()).at(&arrival.method, self.url);
+        let denied = match (scheme.verify(&request, live, self.now_unix_s), secrets) {
+            (Ok(Verified { secret: position }), _) => {
+                let signs_answers = scheme.handshakes.iter().any(Handshake::needs_secret);
+                let key = live.get(position).filter(|_| signs_answers).cloned();
+                let caller = Caller::Signature { secret: secret.to_owned(), position, key };
+                return Ok(Satisfied { caller, scheme: Some(scheme) });
             }
-            (Err(SignatureError::MissingHeader { header }), _) => DenialReason::Missing { header: header.to_owned() },
+            // A request without a signature header is not a signed request, even if it has the scheme's other headers.
+            (Err(SignatureError::MissingHeader { .. }), _) if !scheme.is_signed(headers) => {
+                DenialReason::Missing { header: scheme.signature.header.first().to_owned() }
+            }
+            (Err(SignatureError::MissingHeader { header }), _) => DenialReason::Missing { header },
             (Err(SignatureError::Mismatch), Err(error)) => unusable(&error),
+            (Err(SignatureError::Mismatch), Ok([])) => invalid("there is no live secret", true),
             (Err(error), _) => invalid(error.to_string(), error == SignatureError::Mismatch),
         };
         Err(denied)
@@ -364,11 +442,7 @@ fn unavailable_because(log: String) -> DenialReason {
 }
 
 fn unusable(error: &ListError) -> DenialReason {
-    let code = match error {
-        ListError::Missing { .. } => Code::SecretsMissing,
-        ListError::Unusable { .. } | ListError::TooOld { .. } => Code::SecretsUnavailable,
-    };
-    DenialReason::Undecided { code, log: error.to_string() }
+    DenialReason::Undecided { code: error.code(), log: error.to_string() }
 }
 
 fn invalid(log: impl Into<String>, secrets_matter: bool) -> DenialReason {

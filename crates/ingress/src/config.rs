@@ -8,6 +8,9 @@ use sluicegate_queue::{Binding, BindingError};
 /// The environment variable with the ARN or name of the Secrets Manager secret.
 pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 
+/// The environment variable with the URL under which providers know this API.
+pub(crate) const PUBLIC_URL: &str = "PUBLIC_URL";
+
 /// The deploy-time configuration of a contract.
 #[derive(Debug)]
 pub struct Config {
@@ -15,6 +18,8 @@ pub struct Config {
     pub bindings: BTreeMap<String, Binding>,
     /// The secret's ARN or name.
     pub secret_arn: String,
+    /// The URL under which providers know this API, which some sign; see [`crate::Ingress::with_public_url`].
+    pub public_url: Option<String>,
     /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
     pub rabbitmq: Option<sluicegate_queue::rabbitmq::BrokerConfig>,
@@ -99,6 +104,7 @@ impl Config {
             Some(secret_arn) if errors.is_empty() => Ok(Self {
                 bindings,
                 secret_arn,
+                public_url: lookup(PUBLIC_URL).filter(|url| !url.is_empty()),
                 #[cfg(feature = "rabbitmq")]
                 rabbitmq,
             }),

@@ -43,6 +43,7 @@ mod config;
 mod enqueue;
 mod event;
 mod explain;
+mod handshake;
 mod idempotency_key;
 mod json;
 mod limit;
@@ -110,6 +111,7 @@ pub struct Ingress<P, S> {
     schemas: Schemas,
     limits: RateLimits,
     emitter: Option<Emitter>,
+    public_url: Option<String>,
 }
 
 impl<P: Producer, S: SecretSource> Ingress<P, S> {
@@ -122,6 +124,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             schemas: Schemas::new(contract),
             limits: RateLimits::new(contract),
             emitter: None,
+            public_url: None,
         }
     }
 
@@ -129,6 +132,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     #[must_use]
     pub fn with_metrics(mut self, emitter: Option<Emitter>) -> Self {
         self.emitter = emitter;
+        self
+    }
+
+    /// Sets the URL under which providers know this API, such as `https://api.example.com`, for schemes that sign the
+    /// URL. Without it, it is made of the host of the request.
+    #[must_use]
+    pub fn with_public_url(mut self, url: Option<String>) -> Self {
+        self.public_url = url;
         self
     }
 
@@ -152,7 +163,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                 return answer;
             }
             Some(Err(rejection)) => Err(rejection),
-            None => self.admit(arrival, context, &mut record).await,
+            None => match self.admit(arrival, context, &mut record).await {
+                Ok(Admitted::Stored(receipt)) => Ok(receipt),
+                Ok(Admitted::Handshake(answer)) => {
+                    record.handshake_answered(answer.status);
+                    return answer;
+                }
+                Err(rejection) => Err(rejection),
+            },
         };
         record.emit(&result, self.emitter.as_ref());
         match result {
@@ -161,7 +179,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
     }
 
-    /// Admits a request, from its route to the receipt of the broker. Each stage adds to `record`.
+    /// Admits a request, from its route to the receipt of the broker, or answers the handshake that it is. Each stage
+    /// adds to `record`.
     ///
     /// # Errors
     /// The [`Rejection`] of the first stage that refuses.
@@ -170,15 +189,31 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         arrival: Arrival,
         context: &Context,
         record: &mut RequestRecord,
-    ) -> Result<Receipt, Rejection> {
+    ) -> Result<Admitted, Rejection> {
         let now = SystemTime::now();
         let deadline = Instant::now() + time_left(context, now);
 
+        if let Some(handshake) = handshake::unsigned(self.contract, &arrival) {
+            self.limits.check_handshake(&arrival)?;
+            let secrets = match handshake.needs_secret() {
+                true => {
+                    let now_unix_s = OffsetDateTime::from(now).unix_timestamp();
+                    authenticate::signing_secrets(&self.secrets, handshake.secret, now_unix_s).await?
+                }
+                false => Vec::new(),
+            };
+            return handshake.answer(&arrival, &secrets).map(Admitted::Handshake);
+        }
         let routed = Routed::new(self.contract, arrival)?;
         let operation = routed.operation();
         record.routed(operation);
         let now = OffsetDateTime::from(now);
-        let authenticated = Authenticated::new(routed, self.contract, &self.secrets, now.unix_timestamp()).await?;
+        let (public_url, now_unix_s) = (self.public_url.as_deref(), now.unix_timestamp());
+        let authenticated = Authenticated::new(routed, self.contract, &self.secrets, public_url, now_unix_s).await?;
+        record.authenticated(&authenticated);
+        if let Some(answer) = handshake::signed(&authenticated) {
+            return answer.map(Admitted::Handshake);
+        }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
         let envelope = enqueue::envelope(&validated, now)?;
@@ -192,7 +227,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let trace_header = context.xray_trace_id.as_deref();
         let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
         record.sent(started.elapsed());
-        receipt
+        receipt.map(Admitted::Stored)
     }
 
     /// Answers a request for the API document or for the methods of a route; `None` for any other request.
@@ -220,6 +255,15 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     }
 }
 
+/// An admitted request.
+#[derive(Debug)]
+pub enum Admitted {
+    /// The broker stored its message.
+    Stored(Receipt),
+    /// It is a provider's check of the endpoint, with this answer; nothing is enqueued.
+    Handshake(Answer),
+}
+
 fn time_left(context: &Context, now: SystemTime) -> Duration {
     context.deadline().duration_since(now).unwrap_or_default().saturating_sub(DEADLINE_MARGIN)
 }
@@ -235,10 +279,10 @@ fn accepted(receipt: &Receipt) -> Answer {
 
 fn refused(rejection: &Rejection) -> Answer {
     let mut answer = Answer::new(rejection.code.status(), "application/problem+json", rejection.body());
-    answer.headers.extend(rejection.headers.iter().cloned());
+    answer.headers.extend(rejection.headers.iter().map(|(name, value)| ((*name).into(), value.clone())));
     answer
 }
 
 fn allowed(allow: String) -> Answer {
-    Answer { status: StatusCode::NO_CONTENT, headers: vec![("allow", allow)], body: String::new() }
+    Answer { status: StatusCode::NO_CONTENT, headers: vec![("allow".into(), allow)], body: String::new() }
 }

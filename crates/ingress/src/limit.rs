@@ -22,6 +22,7 @@ use sluicegate_contract::{Contract, RateLimitBy};
 
 use crate::{
     authenticate::Authenticated,
+    event::Arrival,
     rejection::{Code, Rejection},
 };
 
@@ -67,9 +68,13 @@ impl StateStore for Callers {
     }
 }
 
+/// The unsigned handshakes that one address may send in a minute. Ours: providers send a few in an hour.
+const HANDSHAKES_PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
+
 /// The limiters of the routes with a limit.
 pub(crate) struct RateLimits {
     by_operation: BTreeMap<&'static str, (RateLimitBy, Limiter)>,
+    handshakes: Limiter,
     clock: DefaultClock,
     hasher: RandomState,
 }
@@ -90,7 +95,17 @@ impl RateLimits {
                 Some((operation.id.as_str(), (limit.by, limiter)))
             })
             .collect();
-        Self { by_operation, clock, hasher: RandomState::new() }
+        let handshakes = Limiter::new(Quota::per_minute(HANDSHAKES_PER_MINUTE), Callers::default(), clock.clone());
+        Self { by_operation, handshakes, clock, hasher: RandomState::new() }
+    }
+
+    /// Takes one unsigned handshake from the allowance of the caller's address.
+    ///
+    /// # Errors
+    /// As for [`RateLimits::check`].
+    pub(crate) fn check_handshake(&self, arrival: &Arrival) -> Result<(), Rejection> {
+        let address = arrival.source_ip.as_deref().unwrap_or_default();
+        self.take(&self.handshakes, ("address", address))
     }
 
     /// Takes one request from the allowance of the caller.
@@ -104,6 +119,10 @@ impl RateLimits {
             RateLimitBy::Principal => (request.principal_domain(), request.principal()),
             RateLimitBy::Address => ("address", request.routed().arrival().source_ip.as_deref().unwrap_or_default()),
         };
+        self.take(limiter, caller)
+    }
+
+    fn take(&self, limiter: &Limiter, caller: (&str, &str)) -> Result<(), Rejection> {
         limiter.check_key(&self.hasher.hash_one(caller)).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -12,7 +12,7 @@ use sluicegate_contract::Operation;
 use sluicegate_queue::Receipt;
 use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
 
-use crate::{enqueue::is_traceparent, event::Arrival, rejection::Rejection};
+use crate::{authenticate::Authenticated, enqueue::is_traceparent, event::Arrival, rejection::Rejection};
 
 /// The facts of a request so far. Each stage that passes adds to them.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct RequestRecord {
     trace_id: Option<String>,
     route: String,
     queue: Option<&'static str>,
+    secret_position: Option<usize>,
     event_type: Option<String>,
     enqueue: Option<Duration>,
 }
@@ -35,6 +36,7 @@ impl RequestRecord {
             trace_id: trace_id(traceparent, context.xray_trace_id.as_deref()).map(str::to_owned),
             route: format!("{} {}", arrival.method, arrival.path),
             queue: None,
+            secret_position: None,
             event_type: None,
             enqueue: None,
         }
@@ -44,6 +46,10 @@ impl RequestRecord {
         self.route.clear();
         self.route.extend([&operation.method, " ", &operation.path]);
         self.queue = Some(&operation.enqueue.queue);
+    }
+
+    pub(crate) fn authenticated(&mut self, request: &Authenticated<'_>) {
+        self.secret_position = request.secret_position();
     }
 
     pub(crate) fn typed(&mut self, event_type: &str) {
@@ -58,6 +64,12 @@ impl RequestRecord {
     pub(crate) fn described(&self, status: StatusCode) {
         let (request_id, route, trace_id) = (self.request_id.as_str(), self.route.as_str(), self.trace_id.as_deref());
         tracing::info!(request_id, route, status = status.as_u16(), trace_id, "described");
+    }
+
+    /// Logs the answer to a provider's check of the endpoint. Metrics count admissions only.
+    pub(crate) fn handshake_answered(&self, status: StatusCode) {
+        let (request_id, route, trace_id) = (self.request_id.as_str(), self.route.as_str(), self.trace_id.as_deref());
+        tracing::info!(request_id, route, status = status.as_u16(), trace_id, "handshake answered");
     }
 
     /// Emits the log line of the result, and its metrics if they are enabled.
@@ -84,7 +96,8 @@ impl RequestRecord {
                 let (status, message_id) = (202, receipt.id.as_str());
                 // RabbitMQ assigns no message id.
                 let broker_id = Some(receipt.broker_id.as_str()).filter(|id| !id.is_empty());
-                line!(info, "accepted", status, message_id, broker_id);
+                let secret_position = self.secret_position;
+                line!(info, "accepted", status, message_id, broker_id, secret_position);
             }
             Err(rejection) => {
                 let (status, code) = (rejection.code.status(), rejection.code.as_str());

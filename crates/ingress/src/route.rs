@@ -65,8 +65,17 @@ impl<'c> Routed<'c> {
 /// Finds the operation of the path, with and without its stage: a named stage is part of the path on the execute-api
 /// host name and absent on a custom domain.
 pub(crate) fn find<'c>(contract: &'c Contract, arrival: &Arrival) -> Result<Match<'c>, RouteError> {
-    match (contract.route(&arrival.method, &arrival.path), arrival.unstaged_path()) {
-        (Err(RouteError::NotFound), Some(path)) => contract.route(&arrival.method, path),
+    find_method(contract, arrival, &arrival.method)
+}
+
+/// Finds the operation of the path with another method than that of the request.
+pub(crate) fn find_method<'c>(
+    contract: &'c Contract,
+    arrival: &Arrival,
+    method: &str,
+) -> Result<Match<'c>, RouteError> {
+    match (contract.route(method, &arrival.path), arrival.unstaged_path()) {
+        (Err(RouteError::NotFound), Some(path)) => contract.route(method, path),
         (found, _) => found,
     }
 }

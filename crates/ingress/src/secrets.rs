@@ -28,10 +28,10 @@ use sluicegate_contract::{
     secret_entry::{ApiKey, signing_secret},
 };
 use sluicegate_envelope::Envelope;
-use sluicegate_webhook::{Scheme, Secret};
+use sluicegate_webhook::Secret;
 use tokio::time::Instant;
 
-use crate::rejection::UNAVAILABLE_RETRY_AFTER_S;
+use crate::rejection::{Code, UNAVAILABLE_RETRY_AFTER_S};
 
 /// Age at which cached secrets are fetched again before they are used.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
@@ -189,6 +189,16 @@ pub(crate) enum ListError {
     },
 }
 
+impl ListError {
+    /// Returns the code of the answer.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Missing { .. } => Code::SecretsMissing,
+            Self::Unusable { .. } | Self::TooOld { .. } => Code::SecretsUnavailable,
+        }
+    }
+}
+
 impl Keyring {
     /// Parses the secret's text for the schemes of the contract. Drops unusable entries and reports each as a fault, so
     /// that a typing error does not lock every caller out. Keeps a list of `before` if the new one has no usable
@@ -225,10 +235,9 @@ impl Keyring {
                     });
                     keyring.api_keys.extend(list);
                 }
-                SecurityScheme::Signature { secret, preset, .. } => {
+                SecurityScheme::Signature { secret, scheme, .. } => {
                     let list = reading.list(secret, "", before.map(|before| &before.signing), |entry| {
                         let text = signing_secret(entry).map_err(|fault| fault.to_string())?;
-                        let scheme = Scheme::named(preset).ok_or("its signature scheme is unknown")?;
                         scheme.secret(text).map_err(|error| error.to_string().into())
                     });
                     keyring.signing.extend(list);

@@ -87,5 +87,6 @@ pub async fn from_env(
     }
     let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
     let secrets = SecretsManager::new(&sdk, config.secret_arn, endpoint);
-    Ok(Ingress::new(contract, by_queue, secrets).with_metrics(Emitter::from_env(lookup)))
+    let ingress = Ingress::new(contract, by_queue, secrets).with_public_url(config.public_url);
+    Ok(ingress.with_metrics(Emitter::from_env(lookup)))
 }

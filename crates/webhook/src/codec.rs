@@ -1,33 +1,49 @@
-//! Decoding of hex, and of base64 with or without padding.
+//! Decoding of hex, and of base64 in both alphabets, with or without padding.
 
 use base64::Engine;
-use base64::alphabet::STANDARD;
+use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::{Deserialize, Serialize};
+
+const ANY_PADDING: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 /// Padding is optional, because a copied secret often lacks its `=`.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, ANY_PADDING);
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Encoding {
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, ANY_PADDING.with_encode_padding(false));
+
+/// An encoding of bytes as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// Hexadecimal digits; written in lower case, read in either.
+    #[default]
     Hex,
+    /// Base64, RFC 4648, section 4; written with padding, read with or without.
     Base64,
+    /// Base64 with the alphabet for URLs, RFC 4648, section 5; written without padding, read with or without.
+    Base64url,
 }
 
 impl Encoding {
-    pub(crate) fn encode(self, bytes: &[u8]) -> String {
+    /// Returns the text of these bytes.
+    #[must_use]
+    pub fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
             Self::Base64 => BASE64.encode(bytes),
+            Self::Base64url => BASE64_URL.encode(bytes),
         }
     }
 
-    pub(crate) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+    /// Returns the bytes of this text; `None` if it is not in this encoding.
+    #[must_use]
+    pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Hex => decode_hex(text),
             Self::Base64 => BASE64.decode(text).ok(),
+            Self::Base64url => BASE64_URL.decode(text).ok(),
         }
     }
 }

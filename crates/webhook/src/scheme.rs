@@ -1,203 +1,460 @@
-//! [`Scheme`] and the table of known schemes. A new provider needs only an entry.
+//! [`Scheme`]: how a provider signs its requests, as data.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use crate::codec::Encoding;
+use crate::handshake::Handshake;
+use crate::signed_text::SignedText;
 
-/// The tolerance, in seconds, of a signed timestamp in the past and in the future: the five minutes of the Standard
-/// Webhooks libraries.
+/// The way a provider signs its requests. It is data: a contract may define one, and [`Provider`](crate::Provider)
+/// lists those of known providers.
 ///
-/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/rust/src/lib.rs>
-const STANDARD_TOLERANCE_S: u64 = 300;
-
-/// A provider's format of HMAC-SHA256 request signatures.
-#[derive(Debug)]
+/// Only `signature` is required. The rest defaults to the most common way: HMAC-SHA256 over the body, keyed with the
+/// text of the secret, in hexadecimal digits.
+///
+/// ```
+/// use sluicegate_webhook::{Request, Scheme};
+///
+/// // https://docs.slack.dev/authentication/verifying-requests-from-slack
+/// let slack: Scheme = serde_json::from_str(r#"{
+///     "signature": {"header": "x-slack-signature", "prefix": "v0="},
+///     "signed": "v0:{timestamp}:{body}",
+///     "timestamp": {"header": "x-slack-request-timestamp", "unit": "s", "pastSeconds": 300, "futureSeconds": 300}
+/// }"#)?;
+/// let secrets = [slack.secret("8f742231b10e8888abcd99yyyzzz85a5")?];
+/// let mut headers = http::HeaderMap::new();
+/// for (name, value) in slack.sign(&secrets[0], "", 1_531_420_618, &Request::new(&headers, b"token=xyz"))? {
+///     headers.insert(http::HeaderName::try_from(name)?, value.parse()?);
+/// }
+/// let request = Request::new(&headers, b"token=xyz");
+/// assert!(slack.verify(&request, &secrets, 1_531_420_618 + 300).is_ok());
+/// assert!(slack.verify(&request, &secrets, 1_531_420_618 + 301).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Scheme {
-    pub(crate) name: &'static str,
-    /// Each header by all its names, in lower case. The first name is used for signing.
-    pub(crate) signature: &'static [&'static str],
-    pub(crate) id: Option<&'static [&'static str]>,
-    pub(crate) timestamp: Option<Timestamp>,
-    /// The signed parts before the body, in order.
-    pub(crate) signed_before_body: &'static [SignedPart],
-    pub(crate) mark: Mark,
-    pub(crate) encoding: Encoding,
-    pub(crate) key: KeyText,
+    /// Where the signature is, and its form.
+    pub signature: Signature,
+    /// The algorithm of the signature.
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// What is signed: one text, or several of which any may be the signed one.
+    #[serde(default)]
+    pub signed: SignedTexts,
+    /// The form of the secret, or of the provider's public key.
+    #[serde(default)]
+    pub secret: SecretForm,
+    /// The time of signing; `None` for a scheme without one, which accepts a replay at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// The headers of a signed id, by all their names. The first is used for signing.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub id: Names,
+    /// For a body of several items with a signature each: the JSON pointer of their list. Pointers in the body are
+    /// relative to an item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// What a valid signature proves.
+    #[serde(default)]
+    pub assurance: Assurance,
+    /// The requests by which the provider checks an endpoint. The first that fits is answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handshakes: Vec<Handshake>,
 }
 
-/// The encoding of the key in the text that a provider shows.
-#[derive(Debug)]
-pub(crate) enum KeyText {
-    /// The text itself is the key.
-    Raw,
-    /// The key is in base64, after an optional version and an optional prefix: `v1,whsec_<base64>`.
-    Base64 {
-        /// The version of the signatures, which some providers show before the secret.
-        version: &'static str,
-        /// The prefix.
-        prefix: &'static str,
-    },
+/// The names of a header, in lower case. The first is used for signing and in errors. A name with `{n}` stands for the
+/// headers numbered from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "OneOrMany<String>", into = "OneOrMany<String>")]
+pub struct Names(Vec<String>);
+
+/// The texts of which any may be the signed one. The first is used for signing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "OneOrMany<SignedText>", into = "OneOrMany<SignedText>")]
+pub struct SignedTexts(pub(crate) Vec<SignedText>);
+
+#[derive(Clone, Serialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
 }
 
-/// The header of the signing time: whole seconds since 1970.
-#[derive(Debug)]
-pub(crate) struct Timestamp {
-    pub(crate) headers: &'static [&'static str],
-    pub(crate) tolerance_s: u64,
+/// Not derived: an untagged enum hides what is wrong with its text.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(text.into_deserializer()).map(OneOrMany::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
+    }
 }
 
-/// A part that a [`Scheme`] signs before the body.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SignedPart {
-    /// The id as sent in its header; empty for a scheme without an id.
-    Id,
-    /// The timestamp as sent in its header; empty for a scheme without a timestamp.
-    Timestamp,
-    /// A fixed text.
-    Literal(&'static str),
+impl<T> From<OneOrMany<T>> for Vec<T> {
+    fn from(values: OneOrMany<T>) -> Self {
+        match values {
+            OneOrMany::One(value) => vec![value],
+            OneOrMany::Many(values) => values,
+        }
+    }
 }
 
-/// The marker before each signature of this scheme in a header value. The value is split at spaces and commas, because
-/// a gateway joins repeated headers with commas.
-#[derive(Debug)]
-pub(crate) enum Mark {
-    /// A prefix of the word: `sha256=<signature>`.
-    Prefix(&'static str),
-    /// The previous word: `v1,<signature>`.
-    WordBefore(&'static str),
+impl<T> From<Vec<T>> for OneOrMany<T> {
+    fn from(mut values: Vec<T>) -> Self {
+        match values.pop() {
+            Some(only) if values.is_empty() => Self::One(only),
+            last => Self::Many(values.into_iter().chain(last).collect()),
+        }
+    }
 }
 
-static SCHEMES: [Scheme; 2] = [
-    // https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
-    Scheme::new("github", &["x-hub-signature-256"]).prefix("sha256="),
-    // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md; Svix, where the
-    // specification originates, uses other header names.
-    Scheme::new("standard-webhooks", &["webhook-signature", "svix-signature"])
-        .after_word("v1")
-        .base64()
-        .base64_secret("v1,", "whsec_")
-        .id(&["webhook-id", "svix-id"])
-        .timestamp(&["webhook-timestamp", "svix-timestamp"], STANDARD_TOLERANCE_S)
-        .signed_before_body(&[
-            SignedPart::Id,
-            SignedPart::Literal("."),
-            SignedPart::Timestamp,
-            SignedPart::Literal("."),
-        ]),
-];
+impl From<OneOrMany<String>> for Names {
+    fn from(names: OneOrMany<String>) -> Self {
+        Self(Vec::from(names).into_iter().map(|name| name.to_ascii_lowercase()).collect())
+    }
+}
 
-impl Scheme {
-    /// Returns a custom scheme: HMAC-SHA256 over the body, with the text of the secret as its key, in hexadecimal
-    /// digits in a header. Pass all names of the header in lower case; other names are never found. The first is used
-    /// for signing.
-    ///
-    /// ```
-    /// use sluicegate_webhook::{SignedPart, Scheme};
-    ///
-    /// // https://docs.slack.dev/authentication/verifying-requests-from-slack
-    /// static SLACK: Scheme = Scheme::new("slack", &["x-slack-signature"])
-    ///     .prefix("v0=")
-    ///     .timestamp(&["x-slack-request-timestamp"], 300)
-    ///     .signed_before_body(&[SignedPart::Literal("v0:"), SignedPart::Timestamp, SignedPart::Literal(":")]);
-    ///
-    /// let secrets = [SLACK.secret("8f742231b10e8888abcd99yyyzzz85a5")?];
-    /// let mut headers = http::HeaderMap::new();
-    /// for (name, value) in SLACK.sign(&secrets[0], "", 1_531_420_618, b"token=xyz")? {
-    ///     headers.insert(name, value.parse()?);
-    /// }
-    /// assert!(SLACK.verify(&headers, b"token=xyz", &secrets, 1_531_420_618 + 300).is_ok());
-    /// assert!(SLACK.verify(&headers, b"token=xyz", &secrets, 1_531_420_618 + 301).is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+impl From<Names> for OneOrMany<String> {
+    fn from(names: Names) -> Self {
+        names.0.into()
+    }
+}
+
+impl From<OneOrMany<SignedText>> for SignedTexts {
+    fn from(texts: OneOrMany<SignedText>) -> Self {
+        Self(texts.into())
+    }
+}
+
+impl From<SignedTexts> for OneOrMany<SignedText> {
+    fn from(texts: SignedTexts) -> Self {
+        texts.0.into()
+    }
+}
+
+impl Default for SignedTexts {
+    fn default() -> Self {
+        Self(vec![SignedText::body()])
+    }
+}
+
+impl Names {
+    /// Returns whether there is no name.
     #[must_use]
-    pub const fn new(name: &'static str, signature_headers: &'static [&'static str]) -> Self {
-        Self {
-            name,
-            signature: signature_headers,
-            id: None,
-            timestamp: None,
-            signed_before_body: &[],
-            mark: Mark::Prefix(""),
-            encoding: Encoding::Hex,
-            key: KeyText::Raw,
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the names, in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Returns the first name, which errors and signing use; empty if there is none.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// Returns whether this is one of the names, in lower case; a number may be in the place of `{n}`.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.iter().any(|known| match known.split_once("{n}") {
+            None => known == name,
+            Some((before, after)) => {
+                let number = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+            }
+        })
+    }
+}
+
+/// Where the signature is, and its form there. Exactly one of `header`, `body` and `form` is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Signature {
+    /// The header, by all its names.
+    #[serde(skip_serializing_if = "Names::is_empty")]
+    pub header: Names,
+    /// The JSON pointer (RFC 6901) of the signature in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The text before the signature, exactly: `sha256=`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// For a list of signatures separated by spaces: the word before the comma, `v1` for `v1,<signature>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// For a list of `name=value`: the name of a signature in it. Every value of that name is a signature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The separator of the list of `name=value`; spaces around it are ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// The encoding of the signature.
+    pub encoding: Encoding,
+    /// For a JSON Web Token (RFC 7519): the claim with the SHA-256 of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+}
+
+/// The claim of a token that binds the body to it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The claim's name.
+    pub name: String,
+    /// The encoding of the SHA-256 of the body in it.
+    #[serde(default)]
+    pub encoding: Encoding,
+}
+
+/// The algorithm of a signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// HMAC with SHA-1. SHA-1 collisions do not break HMAC; RFC 6194, section 3.3.
+    HmacSha1,
+    /// HMAC with SHA-256.
+    #[default]
+    HmacSha256,
+    /// HMAC with SHA-512.
+    HmacSha512,
+    /// Ed25519, RFC 8032.
+    Ed25519,
+    /// ECDSA on P-256 with SHA-256; the signature is ASN.1 DER.
+    EcdsaP256Der,
+    /// ECDSA on P-256 with SHA-256; the signature is both numbers of 32 bytes, as in RFC 7518, section 3.4.
+    EcdsaP256Fixed,
+    /// RSA PKCS#1 1.5 with SHA-256, with a key of 2,048 to 8,192 bits.
+    RsaPkcs1Sha256,
+    /// RSA-PSS with SHA-512, with a key of 2,048 to 8,192 bits.
+    RsaPssSha512,
+    /// No signature: the secret itself is sent.
+    Token,
+}
+
+impl Algorithm {
+    /// Returns the length of a signature in bytes; `None` if it varies.
+    pub(crate) fn signature_bytes(self) -> Option<usize> {
+        match self {
+            Self::HmacSha1 => Some(20),
+            Self::HmacSha256 => Some(32),
+            Self::HmacSha512 | Self::Ed25519 | Self::EcdsaP256Fixed => Some(64),
+            Self::EcdsaP256Der | Self::RsaPkcs1Sha256 | Self::RsaPssSha512 | Self::Token => None,
         }
     }
 
-    /// Sets the prefix of each signature: `sha256=<signature>`.
+    /// Returns whether the provider signs with a private key, so that the configured secret is its public key.
     #[must_use]
-    pub const fn prefix(mut self, prefix: &'static str) -> Self {
-        self.mark = Mark::Prefix(prefix);
-        self
+    pub fn has_public_key(self) -> bool {
+        !matches!(self, Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha512 | Self::Token)
     }
+}
 
-    /// Sets the word before each signature, separated by a comma or a space: `v1,<signature>`.
-    #[must_use]
-    pub const fn after_word(mut self, word: &'static str) -> Self {
-        self.mark = Mark::WordBefore(word);
-        self
-    }
+/// The form of a configured secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct SecretForm {
+    /// The encoding of the key in the text of the secret.
+    pub encoding: KeyEncoding,
+    /// Texts before the encoded key, which may be left out: `whsec_`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
+    /// The shortest key, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_min: Option<usize>,
+    /// The longest key, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<usize>,
+}
 
-    /// Encodes signatures in base64.
-    #[must_use]
-    pub const fn base64(mut self) -> Self {
-        self.encoding = Encoding::Base64;
-        self
-    }
+/// The encoding of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyEncoding {
+    /// The bytes of the text are the key.
+    #[default]
+    Text,
+    /// Hexadecimal digits.
+    Hex,
+    /// Base64.
+    Base64,
+    /// Base64 after one of the prefixes; a text without a prefix is itself the key.
+    Base64OrText,
+    /// A public key: base64 of its DER (SubjectPublicKeyInfo, RFC 5280), or PEM.
+    Spki,
+}
 
-    /// Reads the secret as base64 of its key, after an optional `version` and an optional `prefix`.
-    #[must_use]
-    pub const fn base64_secret(mut self, version: &'static str, prefix: &'static str) -> Self {
-        self.key = KeyText::Base64 { version, prefix };
-        self
-    }
+/// The time of signing. Exactly one of `header`, `field` and `body` is set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Timestamp {
+    /// The header, by all its names.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub header: Names,
+    /// The name in the list of the signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The JSON pointer (RFC 6901) in the body. It is read after the signature was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The unit.
+    pub unit: TimeUnit,
+    /// The longest time in the past, in seconds; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_seconds: Option<u64>,
+    /// The longest time in the future, in seconds; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub future_seconds: Option<u64>,
+}
 
-    /// Sets the header of the id, by all its names in lower case.
-    #[must_use]
-    pub const fn id(mut self, headers: &'static [&'static str]) -> Self {
-        self.id = Some(headers);
-        self
-    }
+/// The unit of a timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeUnit {
+    /// Whole seconds since 1970.
+    S,
+    /// Whole milliseconds since 1970.
+    Ms,
+    /// A date and time, RFC 3339.
+    Rfc3339,
+}
 
-    /// Sets the header of the signing time in seconds since 1970, by all its names in lower case. The time may differ
-    /// from now by `tolerance_s` seconds.
-    #[must_use]
-    pub const fn timestamp(mut self, headers: &'static [&'static str], tolerance_s: u64) -> Self {
-        self.timestamp = Some(Timestamp { headers, tolerance_s });
-        self
-    }
+/// What a valid signature proves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assurance {
+    /// The sender has the secret. Nothing of the request is signed.
+    Token,
+    /// Some of the body is signed.
+    Partial,
+    /// Every byte of the body is signed.
+    #[default]
+    Signed,
+}
 
-    /// Sets the signed parts before the body, in order. An id or a timestamp outside these parts can be forged.
-    #[must_use]
-    pub const fn signed_before_body(mut self, parts: &'static [SignedPart]) -> Self {
-        self.signed_before_body = parts;
-        self
-    }
-
-    /// Returns every known scheme.
-    pub fn all() -> &'static [Self] {
-        &SCHEMES
-    }
-
-    /// Returns the scheme of this name: `github` or `standard-webhooks`.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        SCHEMES.iter().find(|scheme| scheme.name == name)
-    }
-
-    /// Returns the name.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Returns every name, in lower case, of the signature header.
-    pub fn signature_headers(&self) -> &'static [&'static str] {
-        self.signature
-    }
-
+impl Scheme {
     /// Returns every name of a header of the scheme, by any of its names in lower case; empty for other headers.
     /// [`verify`](Self::verify) accepts an id or a timestamp only if all its names in the request have the same value,
     /// so the names are interchangeable.
-    pub fn aliases(&self, header: &str) -> &'static [&'static str] {
-        let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.headers);
-        let mut known = [Some(self.signature), self.id, timestamp].into_iter().flatten();
-        known.find(|names| names.contains(&header)).unwrap_or_default()
+    pub fn aliases(&self, header: &str) -> impl Iterator<Item = &str> {
+        let timestamp = self.timestamp.as_ref().map(|timestamp| &timestamp.header);
+        let mut known = [Some(&self.signature.header), Some(&self.id), timestamp].into_iter().flatten();
+        known.find(|names| names.contains(header)).into_iter().flat_map(Names::iter)
+    }
+
+    /// Returns whether a request has a header of the signature.
+    #[must_use]
+    pub fn is_signed(&self, headers: &http::HeaderMap) -> bool {
+        self.signature.header.iter().any(|name| headers.contains_key(name.replacen("{n}", "1", 1)))
+    }
+
+    /// Returns whether the URL that the provider called is signed.
+    #[must_use]
+    pub fn signs_url(&self) -> bool {
+        self.signed.0.iter().any(SignedText::has_url)
+    }
+
+    /// Returns the faults of a scheme that was written by hand: the JSON pointer of each within the scheme, and the
+    /// reason.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        let mut fault = |pointer: &str, reason: &str| faults.push((pointer.to_owned(), reason.to_owned()));
+        let Signature { header, body, tag, field, separator, claim, prefix, .. } = &self.signature;
+        if header.is_empty() == body.is_none() {
+            fault("/signature", "set either `header` or `body`");
+        }
+        if tag.is_some() && field.is_some() {
+            fault("/signature/tag", "`tag` and `field` are two kinds of lists; set one");
+        }
+        if field.is_some() != separator.is_some() {
+            fault("/signature/field", "a list of `name=value` has a `field` and a `separator`; set both");
+        }
+        if body.is_some() && (tag.is_some() || field.is_some()) {
+            fault("/signature/body", "a list of signatures is read from a header alone");
+        }
+        if claim.is_some() && (header.is_empty() || tag.is_some() || field.is_some()) {
+            fault("/signature/claim", "a token with claims is read from a header, and is not in a list");
+        }
+        if !prefix.is_empty() && (tag.is_some() || field.is_some()) {
+            fault("/signature/prefix", "a list has no prefix; the `tag` or `field` stands before the signature");
+        }
+        let names = [("/signature/header", header), ("/id", &self.id)];
+        let timestamp = self.timestamp.as_ref().map(|timestamp| ("/timestamp/header", &timestamp.header));
+        for (pointer, names) in names.into_iter().chain(timestamp) {
+            for name in names.iter() {
+                if http::HeaderName::try_from(name.replacen("{n}", "1", 1)).is_err() {
+                    fault(pointer, &format!("`{name}` is not a header name"));
+                }
+            }
+        }
+        if let Some(timestamp) = &self.timestamp {
+            let set = [!timestamp.header.is_empty(), timestamp.field.is_some(), timestamp.body.is_some()];
+            if set.into_iter().filter(|set| *set).count() != 1 {
+                fault("/timestamp", "set one of `header`, `field` and `body`");
+            }
+            if timestamp.field.is_some() && field.is_none() {
+                fault("/timestamp/field", "the signature is not in a list with fields");
+            }
+            let signs_time = self.signed.0.iter().all(SignedText::has_timestamp);
+            if timestamp.body.is_none() && !signs_time {
+                fault("/signed", "the timestamp is not signed, so anyone can change it; add {timestamp}");
+            }
+        }
+        let signs = |wanted: fn(&SignedText) -> bool| self.signed.0.iter().all(wanted);
+        if self.signed.0.is_empty() {
+            fault("/signed", "the list of signed texts is empty");
+        }
+        if !self.id.is_empty() && !signs(SignedText::has_id) {
+            fault("/id", "the id is not signed, so anyone can change it; add {id} to `signed`");
+        }
+        if self.id.is_empty() && self.signed.0.iter().any(SignedText::has_id) {
+            fault("/signed", "{id} needs the header of the id in `id`");
+        }
+        if self.timestamp.as_ref().is_none_or(|timestamp| timestamp.body.is_some())
+            && self.signed.0.iter().any(SignedText::has_timestamp)
+        {
+            fault("/signed", "{timestamp} needs a `timestamp` in a header or a field");
+        }
+        let binds_body = claim.is_some() || signs(SignedText::has_body);
+        match self.assurance {
+            Assurance::Signed if self.algorithm == Algorithm::Token => {
+                fault("/assurance", "the secret itself is sent and nothing is signed; write `token`");
+            }
+            Assurance::Signed if !binds_body => {
+                fault("/assurance", "not the whole body is signed; write `partial`, or add {body} to `signed`");
+            }
+            _ => {}
+        }
+        if self.algorithm.has_public_key() && self.secret.encoding == KeyEncoding::Text {
+            fault("/secret/encoding", "a public key is hex, base64 or spki");
+        }
+        faults
     }
 }

@@ -1,57 +1,138 @@
-//! [`Secret`]: a shared signing secret, prepared for use.
+//! [`Secret`]: a shared signing secret, or a provider's public key, prepared for use.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::RangeInclusive;
 
-use hmac::{Hmac, KeyInit};
-use sha2::Sha256;
+use ring::{digest, hmac, signature};
+use subtle::ConstantTimeEq;
 
 use crate::codec::Encoding;
-use crate::scheme::{KeyText, Scheme};
+use crate::scheme::{Algorithm, KeyEncoding, Scheme};
 
-/// Shortest Standard Webhooks secret, in bytes.
-///
-/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme>
-pub const SECRET_BYTES_MIN: usize = 24;
-
-/// Longest Standard Webhooks secret, in bytes; same source.
-pub const SECRET_BYTES_MAX: usize = 64;
-
-const SECRET_BYTES: RangeInclusive<usize> = SECRET_BYTES_MIN..=SECRET_BYTES_MAX;
-
-/// A signing secret of one [`Scheme`]. `Debug` does not show it.
+/// A secret of one [`Scheme`]: a shared key, a public key or a token. `Debug` does not show it.
 #[derive(Clone)]
-pub struct Secret {
-    /// The HMAC state after the key was absorbed: the key itself is not kept, and the key setup is not repeated for
-    /// each request.
-    pub(crate) keyed: Hmac<Sha256>,
+pub struct Secret(pub(crate) Key);
+
+#[derive(Clone)]
+pub(crate) enum Key {
+    /// The HMAC state after its key, so that the set-up is not repeated for each request.
+    Hmac(hmac::Key),
+    Public {
+        algorithm: &'static dyn signature::VerificationAlgorithm,
+        key: Vec<u8>,
+    },
+    /// The SHA-256 of the token, so that all tokens compare in the same time.
+    Token([u8; 32], String),
 }
 
 impl Scheme {
-    /// Parses a secret in the form its provider shows. White space around base64 is ignored. Around a text secret it
-    /// could be part of the key, so such a secret is refused: the signatures would most likely not match.
+    /// Parses a secret in the form its provider shows. White space around an encoded key is ignored. Around a text
+    /// secret it could be part of the key, so such a secret is refused: the signatures would most likely not match.
     ///
     /// # Errors
     /// The text is not a secret of this scheme.
     pub fn secret(&self, text: &str) -> Result<Secret, SecretError> {
-        let key = match self.key {
-            _ if text.trim().is_empty() => return Err(SecretError::Empty),
-            KeyText::Raw if text.trim() != text => return Err(SecretError::WhiteSpace),
-            KeyText::Raw => text.as_bytes().to_vec(),
-            KeyText::Base64 { version, prefix } => {
-                let text = text.trim();
-                let text = text.strip_prefix(version).unwrap_or(text);
-                let text = text.strip_prefix(prefix).unwrap_or(text);
-                let key = Encoding::Base64.decode(text.as_bytes()).ok_or(SecretError::Base64 { prefix })?;
-                if !SECRET_BYTES.contains(&key.len()) {
-                    return Err(SecretError::Length { bytes: key.len() });
-                }
-                key
+        if text.trim().is_empty() {
+            return Err(SecretError::Empty);
+        }
+        let key = self.key(text)?;
+        let (min, max) = (self.secret.bytes_min.unwrap_or(1), self.secret.bytes_max.unwrap_or(usize::MAX));
+        if !(min..=max).contains(&key.len()) {
+            return Err(SecretError::Length { bytes: key.len(), min, max: self.secret.bytes_max });
+        }
+        let public = |algorithm| Key::Public { algorithm, key: key.to_vec() };
+        Ok(Secret(match self.algorithm {
+            Algorithm::HmacSha1 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key)),
+            Algorithm::HmacSha256 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &key)),
+            Algorithm::HmacSha512 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA512, &key)),
+            Algorithm::Ed25519 => public(&signature::ED25519),
+            Algorithm::EcdsaP256Der => public(&signature::ECDSA_P256_SHA256_ASN1),
+            Algorithm::EcdsaP256Fixed => public(&signature::ECDSA_P256_SHA256_FIXED),
+            Algorithm::RsaPkcs1Sha256 => public(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Algorithm::RsaPssSha512 => public(&signature::RSA_PSS_2048_8192_SHA512),
+            Algorithm::Token => {
+                let token = String::from_utf8(key.to_vec()).map_err(|_| SecretError::WhiteSpace)?;
+                Key::Token(sha256(&key), token)
+            }
+        }))
+    }
+
+    fn key<'t>(&self, text: &'t str) -> Result<Cow<'t, [u8]>, SecretError> {
+        let form = &self.secret;
+        let trimmed = text.trim();
+        // Some providers show a version before the prefix; each prefix is taken off once, in order.
+        let bare =
+            form.prefixes.iter().fold(trimmed, |text, prefix| text.strip_prefix(prefix.as_str()).unwrap_or(text));
+        let prefix = || form.prefixes.last().cloned().unwrap_or_default();
+        let base64 = |text: &str| Encoding::Base64.decode(text.as_bytes());
+        let decoded = match form.encoding {
+            KeyEncoding::Base64OrText if bare.len() < trimmed.len() => base64(bare),
+            KeyEncoding::Text | KeyEncoding::Base64OrText if trimmed.len() < text.len() => {
+                return Err(SecretError::WhiteSpace);
+            }
+            KeyEncoding::Text | KeyEncoding::Base64OrText => return Ok(Cow::Borrowed(text.as_bytes())),
+            KeyEncoding::Hex => {
+                return Encoding::Hex.decode(bare.as_bytes()).map(Cow::Owned).ok_or(SecretError::Hex);
+            }
+            KeyEncoding::Base64 => base64(bare),
+            KeyEncoding::Spki => {
+                return public_key(bare).map(Cow::Owned).ok_or(SecretError::PublicKey);
             }
         };
-        let keyed = Hmac::new_from_slice(&key).map_err(|_| SecretError::Length { bytes: key.len() })?;
-        Ok(Secret { keyed })
+        decoded.map(Cow::Owned).ok_or_else(|| SecretError::Base64 { prefix: prefix() })
     }
+}
+
+/// Returns the key in a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7), in PEM or as base64 of its DER: the content
+/// of its BIT STRING.
+fn public_key(text: &str) -> Option<Vec<u8>> {
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let base64: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
+    let der = Encoding::Base64.decode(base64.as_bytes())?;
+    let (0x30, content, []) = element(&der)? else { return None };
+    let (0x30, _algorithm, rest) = element(content)? else { return None };
+    let (0x03, [0, key @ ..], []) = element(rest)? else { return None };
+    Some(key.to_vec())
+}
+
+/// Splits DER into the tag and the content of its first element, and the rest (X.690, section 8.1).
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[tag, length], rest) = der.split_first_chunk()?;
+    let (length, rest) = if length < 0x80 {
+        (usize::from(length), rest)
+    } else {
+        let bytes = usize::from(length & 0x7f);
+        let (digits, rest) = rest.split_at_checked(bytes).filter(|_| (1..=3).contains(&bytes))?;
+        (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+impl Key {
+    /// Returns whether `signature` is that of the text made of `pieces`. Compares in constant time.
+    pub(crate) fn fits(&self, pieces: &[Cow<'_, [u8]>], signature: &[u8]) -> bool {
+        match self {
+            Self::Hmac(key) => bool::from(mac(key, pieces).as_ref().ct_eq(signature)),
+            Self::Public { algorithm, key } => {
+                signature::UnparsedPublicKey::new(*algorithm, key).verify(&pieces.concat(), signature).is_ok()
+            }
+            Self::Token(digest, _) => bool::from(digest.ct_eq(&sha256(signature))),
+        }
+    }
+}
+
+/// Returns the HMAC of the text made of `pieces`.
+pub(crate) fn mac(key: &hmac::Key, pieces: &[Cow<'_, [u8]>]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    pieces.iter().for_each(|piece| context.update(piece));
+    context.sign()
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
 }
 
 impl fmt::Debug for Secret {
@@ -60,26 +141,36 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A text that cannot be a secret of its scheme. The error does not contain the text.
+/// A text that cannot be a secret of its scheme. The text is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// An empty secret, with which anyone could sign.
     #[error("the secret is empty")]
     Empty,
     /// White space at the beginning or the end, most often a copied line break.
-    #[error("the secret begins or ends with white space: remove the white space here and at the provider")]
+    #[error("the secret begins or ends with white space: store it without, and set it at the provider without")]
     WhiteSpace,
     /// The text is not base64: a line break within it, a repeated prefix, a public key, or the secret of another
     /// scheme.
-    #[error("the secret is not base64, with or without the prefix {prefix}: paste it as the provider shows it")]
+    #[error("the secret is not base64{}: paste it as the provider shows it", if prefix.is_empty() { String::new() } else { format!(", after {prefix} or alone") })]
     Base64 {
         /// The prefix that may precede the base64.
-        prefix: &'static str,
+        prefix: String,
     },
-    /// Outside [`SECRET_BYTES_MIN`] to [`SECRET_BYTES_MAX`].
-    #[error("the secret has {bytes} bytes, not {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}")]
+    /// The text is not made of hexadecimal digits.
+    #[error("the secret is not made of pairs of hexadecimal digits: paste it as the provider shows it")]
+    Hex,
+    /// The text is not a public key.
+    #[error("the secret is not a public key in PEM or base64 of its DER: paste the provider's public key")]
+    PublicKey,
+    /// Outside the limits of the scheme.
+    #[error("the secret has {bytes} bytes, not {}", match max { Some(max) if max == min => min.to_string(), Some(max) => format!("{min} to {max}"), None => format!("{min} or more") })]
     Length {
         /// The number of decoded bytes.
         bytes: usize,
+        /// The fewest.
+        min: usize,
+        /// The most.
+        max: Option<usize>,
     },
 }

@@ -1,65 +1,107 @@
 //! Signature computation, and the headers of a signed request.
 
-use hmac::Mac;
-use hmac::digest::CtOutput;
 use http::HeaderValue;
-use sha2::Sha256;
 
-use crate::scheme::{Mark, Scheme, SignedPart};
-use crate::secret::Secret;
-use crate::verify::{SignatureError, is_id};
+use crate::codec::Encoding;
+use crate::request::{Item, Request};
+use crate::scheme::{Algorithm, Scheme};
+use crate::secret::{Key, Secret, mac, sha256};
+use crate::signed_text::Signed;
+
+/// The reason why a request cannot be signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The id is empty, is not the value of a header, or has the text that follows it in the signed text.
+    #[error("the id cannot be signed: {0:?}")]
+    Id(String),
+    /// The time is before 1970 or after the year 9999.
+    #[error("the time cannot be written: {0} s")]
+    Time(i64),
+    /// The provider signs with a private key; a public key cannot sign.
+    #[error("the provider signs with a private key, which only it has")]
+    PublicKey,
+    /// The signature stands in the body.
+    #[error("the provider writes the signature into the body; send a body that it signed")]
+    InBody,
+    /// The request lacks something that is signed.
+    #[error("the request lacks a header, or the URL, that is signed")]
+    NoText,
+}
 
 impl Scheme {
-    /// Returns the headers that sign `body` as message `id` at this time, in seconds since 1970. Schemes without an id
-    /// or a timestamp omit it.
+    /// Returns the headers that sign a request as message `id` at this time, in seconds since 1970. Schemes without an
+    /// id or a timestamp omit it.
     ///
     /// # Errors
-    /// [`Scheme::verify`] would refuse the id or the time: an id that is empty, has a full stop or is not a header
-    /// value, or a time before 1970.
+    /// [`SignError`]: the scheme signs with a private key or in the body, or [`Scheme::verify`] would refuse the
+    /// request.
     pub fn sign(
         &self,
         secret: &Secret,
         id: &str,
         now_unix_s: i64,
-        body: &[u8],
-    ) -> Result<Vec<(&'static str, String)>, SignatureError> {
-        if let Some(header) = self.id.and_then(|names| names.first()) {
-            let fits = is_id(id.as_bytes()) && HeaderValue::from_str(id).is_ok();
-            fits.then_some(()).ok_or(SignatureError::Malformed { header })?;
+        request: &Request<'_>,
+    ) -> Result<Vec<(String, String)>, SignError> {
+        if self.signature.body.is_some() {
+            return Err(SignError::InBody);
         }
-        if let Some(header) = self.timestamp.as_ref().and_then(|timestamp| timestamp.headers.first()) {
-            (now_unix_s >= 0).then_some(()).ok_or(SignatureError::TimestampMalformed { header })?;
+        let mut signed = Vec::new();
+        if !self.id.is_empty() {
+            let fits = self.is_id(id.as_bytes()) && HeaderValue::from_str(id).is_ok();
+            fits.then_some(()).ok_or_else(|| SignError::Id(id.to_owned()))?;
+            signed.push((self.id.first().to_owned(), id.to_owned()));
         }
-        let timestamp = now_unix_s.to_string();
-        let mac = self.mac(secret, id.as_bytes(), timestamp.as_bytes(), body).into_bytes();
-        let encoded = self.encoding.encode(&mac);
-        let signature = match self.mark {
-            Mark::Prefix(prefix) => format!("{prefix}{encoded}"),
-            Mark::WordBefore(word) => format!("{word},{encoded}"),
+        let timestamp = match &self.timestamp {
+            Some(timestamp) if timestamp.body.is_none() => {
+                let text = timestamp.unit.write(now_unix_s).ok_or(SignError::Time(now_unix_s))?;
+                if !timestamp.header.is_empty() {
+                    signed.push((timestamp.header.first().to_owned(), text.clone()));
+                }
+                text
+            }
+            _ => String::new(),
         };
-        let first = |names: &'static [&'static str]| names.first().copied();
-        let id = self.id.and_then(first).map(|name| (name, id.to_owned()));
-        let timestamp = self.timestamp.as_ref().and_then(|header| first(header.headers)).map(|name| (name, timestamp));
-        let signature = first(self.signature).map(|name| (name, signature));
-        Ok([id, timestamp, signature].into_iter().flatten().collect())
+        let value = match &secret.0 {
+            Key::Public { .. } => return Err(SignError::PublicKey),
+            Key::Token(_, token) => format!("{}{token}", self.signature.prefix),
+            Key::Hmac(key) => match &self.signature.claim {
+                Some(claim) => {
+                    let header = serde_json::json!({"alg": self.algorithm.token_name(), "typ": "JWT"});
+                    let claims = serde_json::json!({claim.name.as_str(): claim.encoding.encode(&sha256(request.body))});
+                    let segment = |json: serde_json::Value| Encoding::Base64url.encode(json.to_string().as_bytes());
+                    let text = format!("{}.{}", segment(header), segment(claims));
+                    let tag = mac(key, &[text.as_bytes().into()]);
+                    format!("{}{text}.{}", self.signature.prefix, Encoding::Base64url.encode(tag.as_ref()))
+                }
+                None => {
+                    let parts = Signed { timestamp: timestamp.as_bytes(), id: id.as_bytes(), timestamp_header: "" };
+                    let text = self.signed.0.first().and_then(|text| text.pieces(request, Item(None), parts));
+                    let tag = mac(key, &text.ok_or(SignError::NoText)?);
+                    self.value(&self.signature.encoding.encode(tag.as_ref()), &timestamp)
+                }
+            },
+        };
+        signed.push((self.signature.header.first().replacen("{n}", "1", 1), value));
+        Ok(signed)
     }
 
-    pub(crate) fn mac(
-        &self,
-        secret: &Secret,
-        id: &[u8],
-        timestamp: &[u8],
-        body: &[u8],
-    ) -> CtOutput<hmac::Hmac<Sha256>> {
-        let mut mac = secret.keyed.clone();
-        for part in self.signed_before_body {
-            mac.update(match part {
-                SignedPart::Id => id,
-                SignedPart::Timestamp => timestamp,
-                SignedPart::Literal(text) => text.as_bytes(),
-            });
+    /// Returns the value of the header with this signature.
+    fn value(&self, signature: &str, timestamp: &str) -> String {
+        let form = &self.signature;
+        match (&form.tag, &form.field, form.separator) {
+            (Some(tag), ..) => format!("{tag},{signature}"),
+            (None, Some(field), Some(separator)) => {
+                let time = self.timestamp.as_ref().and_then(|timestamp| timestamp.field.as_ref());
+                let time = time.map(|name| format!("{name}={timestamp}{separator}")).unwrap_or_default();
+                format!("{time}{field}={signature}")
+            }
+            _ => format!("{}{signature}", form.prefix),
         }
-        mac.update(body);
-        mac.finalize()
+    }
+
+    /// Returns whether [`sign`](Self::sign) can sign for this scheme.
+    #[must_use]
+    pub fn can_sign(&self) -> bool {
+        self.signature.body.is_none() && !self.algorithm.has_public_key() || self.algorithm == Algorithm::Token
     }
 }

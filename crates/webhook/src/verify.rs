@@ -1,170 +1,256 @@
 //! Signature verification against the live secrets.
 
-use hmac::digest::CtOutput;
-use http::{HeaderMap, HeaderValue};
+use std::borrow::Cow;
 
-use crate::scheme::{Mark, Scheme, Timestamp};
+use serde_json::Value;
+
+use crate::error::SignatureError;
+use crate::request::{Item, Request};
+use crate::scheme::{Algorithm, Names, Scheme, Signature};
 use crate::secret::Secret;
+use crate::signed_text::Signed;
+use crate::token;
 
-/// The limit of signatures in a request. Rotation needs one for each live key, two or three; the specification sets no
+/// The limit of signatures in a request. Rotation needs one for each live key, two or three; no provider documents a
 /// limit.
-///
-/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#webhook-headers-sending-metadata-to-consumers>
 pub const SIGNATURES_MAX: usize = 16;
 
-/// The length of HMAC-SHA256, in bytes.
-type Signature = [u8; 32];
+/// The most items with a signature each in one body. Adyen sends up to six.
+const ITEMS_MAX: usize = 100;
 
-/// A header by all its names. Errors use the first.
-type Names = &'static [&'static str];
+/// A verified request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The position, in the live secrets, of the one that fits; the first, if several do.
+    pub secret: usize,
+}
+
+/// The signatures, and the other fields of their list.
+#[derive(Default)]
+struct Found<'r> {
+    signatures: Vec<Vec<u8>>,
+    timestamp: Option<&'r [u8]>,
+}
 
 impl Scheme {
-    /// Verifies that the request is signed with one of `secrets`, at a time close to `now_unix_s` (seconds since 1970).
-    /// Compares every secret with every signature, in constant time.
+    /// Verifies that the request is signed with one of `secrets`, at a time within the limits of the scheme around
+    /// `now_unix_s` (seconds since 1970). Compares every secret with every signature, in constant time.
+    ///
+    /// The body is parsed only for a scheme that needs a value from it. A timestamp in the body is read after the
+    /// signature was verified.
     ///
     /// # Errors
-    /// The first fault found; [`SignatureError::Mismatch`] comes last.
+    /// The first fault found; [`SignatureError::Mismatch`] comes after all but a fault of the body's timestamp.
     pub fn verify(
         &self,
-        headers: &HeaderMap,
-        body: &[u8],
+        request: &Request<'_>,
         secrets: &[Secret],
         now_unix_s: i64,
-    ) -> Result<(), SignatureError> {
-        let id = self.id.map_or(Ok(&[][..]), |names| id(headers, names))?;
-        let timestamp = self.timestamp.as_ref().map_or(Ok(&[][..]), |header| header.read(headers, now_unix_s))?;
-        let signatures = self.signatures(headers)?;
-        let mut fits = false;
-        for secret in secrets {
-            let expected = self.mac(secret, id, timestamp, body);
-            for signature in &signatures {
-                // `CtOutput` compares in constant time, and `|=` does not stop at the first match.
-                fits |= expected == CtOutput::new((*signature).into());
-            }
+    ) -> Result<Verified, SignatureError> {
+        let id = self.read_id(request)?;
+        let header = self.timestamp.as_ref().filter(|timestamp| !timestamp.header.is_empty());
+        let timestamp = header.map(|timestamp| only(request, &timestamp.header)).transpose()?;
+        if let (Some(limits), Some(text)) = (header, timestamp) {
+            limits.check(text, now_unix_s)?;
         }
-        if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
-    }
-
-    fn signatures(&self, headers: &HeaderMap) -> Result<Vec<Signature>, SignatureError> {
-        let header = self.signature.first().copied().unwrap_or_default();
-        let mut values = all(headers, self.signature).peekable();
-        if values.peek().is_none() {
-            return Err(SignatureError::MissingHeader { header });
+        if let Some(claim) = &self.signature.claim {
+            return token::verify(self, claim, self.header_value(request)?, request.body, secrets, now_unix_s);
         }
-        let mut signatures = Vec::new();
-        for value in values {
-            let mut words = value.as_bytes().split(|byte| b" \t,".contains(byte)).filter(|word| !word.is_empty());
-            while let Some(word) = words.next() {
-                let marked = match self.mark {
-                    Mark::Prefix(prefix) => word.strip_prefix(prefix.as_bytes()),
-                    Mark::WordBefore(mark) if word == mark.as_bytes() => words.next(),
-                    Mark::WordBefore(_) => None,
-                };
-                let decoded = marked.and_then(|text| self.encoding.decode(text));
-                let Some(signature) = decoded.and_then(|bytes| bytes.try_into().ok()) else { continue };
-                if signatures.len() == SIGNATURES_MAX {
-                    return Err(SignatureError::TooMany { header });
+        let document = self.reads_body().then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
+        let timestamp_header = header.map_or("", |timestamp| timestamp.header.first());
+        let mut verified = None;
+        for item in self.items(document.as_ref())? {
+            let found = self.found(request, item)?;
+            let timestamp = match self.timestamp.as_ref().filter(|timestamp| timestamp.field.is_some()) {
+                Some(limits) => {
+                    let text = found.timestamp.ok_or_else(|| SignatureError::Missing { place: limits.place() })?;
+                    limits.check(text, now_unix_s)?;
+                    text
                 }
-                signatures.push(signature);
+                None => timestamp.unwrap_or_default(),
+            };
+            let fits =
+                self.fitting(request, item, Signed { timestamp, id, timestamp_header }, &found.signatures, secrets)?;
+            verified.get_or_insert(fits);
+        }
+        if let Some((limits, pointer)) =
+            self.timestamp.as_ref().and_then(|limits| Some((limits, limits.body.as_ref()?)))
+        {
+            let document: Option<Value> = document.or_else(|| serde_json::from_slice(request.body).ok());
+            let text = Item(document.as_ref()).text(pointer);
+            let text = text.ok_or_else(|| SignatureError::Missing { place: limits.place() })?;
+            limits.check(text.as_bytes(), now_unix_s)?;
+        }
+        verified.ok_or(SignatureError::Mismatch)
+    }
+
+    /// Returns the secret that fits.
+    fn fitting(
+        &self,
+        request: &Request<'_>,
+        item: Item<'_>,
+        signed: Signed<'_>,
+        signatures: &[Vec<u8>],
+        secrets: &[Secret],
+    ) -> Result<Verified, SignatureError> {
+        let texts: Vec<_> = self.signed.0.iter().filter_map(|text| text.pieces(request, item, signed)).collect();
+        if texts.is_empty() {
+            return Err(SignatureError::NoText { reason: "a header, the URL or the hash of the body is missing" });
+        }
+        let mut fits = None;
+        for (position, Secret(key)) in secrets.iter().enumerate() {
+            for pieces in &texts {
+                for signature in signatures {
+                    // The loops do not stop at a match: the time does not depend on which secret fits.
+                    if key.fits(pieces, signature) && fits.is_none() {
+                        fits = Some(Verified { secret: position });
+                    }
+                }
             }
         }
-        if signatures.is_empty() { Err(SignatureError::Malformed { header }) } else { Ok(signatures) }
+        fits.ok_or(SignatureError::Mismatch)
     }
-}
 
-impl Timestamp {
-    /// Returns the timestamp as signed, if it is within the tolerance of `now_unix_s`.
-    fn read<'h>(&self, headers: &'h HeaderMap, now_unix_s: i64) -> Result<&'h [u8], SignatureError> {
-        let (header, value) = only(headers, self.headers)?;
-        let malformed = SignatureError::TimestampMalformed { header };
-        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let signed_unix_s: i64 = digits.and_then(|digits| digits.parse().ok()).ok_or(malformed)?;
-        let off_s = signed_unix_s.abs_diff(now_unix_s);
-        match signed_unix_s < now_unix_s {
-            _ if off_s <= self.tolerance_s => Ok(value.as_bytes()),
-            true => Err(SignatureError::TimestampTooOld { age_s: off_s }),
-            false => Err(SignatureError::TimestampTooNew { ahead_s: off_s }),
+    /// Returns whether the signature, or what it signs, is read from the parsed body.
+    fn reads_body(&self) -> bool {
+        self.signature.body.is_some() || self.each.is_some()
+    }
+
+    /// Returns the items with a signature each; the body as the only one, unless the scheme has `each`.
+    fn items<'j>(&self, document: Option<&'j Value>) -> Result<Vec<Item<'j>>, SignatureError> {
+        let Some(pointer) = &self.each else { return Ok(vec![Item(document)]) };
+        let list = document.and_then(|document| document.pointer(pointer)).and_then(Value::as_array);
+        match list {
+            Some(items) if (1..=ITEMS_MAX).contains(&items.len()) => {
+                Ok(items.iter().map(|item| Item(Some(item))).collect())
+            }
+            _ => Err(SignatureError::Missing { place: format!("the list {pointer} in the body") }),
+        }
+    }
+
+    /// Returns the id as signed. With the text that follows it in the signed text, the split of that text into id,
+    /// timestamp and body would be ambiguous; the Standard Webhooks specification warns of it.
+    fn read_id<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], SignatureError> {
+        if self.id.is_empty() {
+            return Ok(&[]);
+        }
+        let id = only(request, &self.id)?;
+        if self.is_id(id) { Ok(id) } else { Err(SignatureError::Malformed { header: self.id.first().to_owned() }) }
+    }
+
+    /// Returns whether a text can be signed as an id.
+    pub(crate) fn is_id(&self, id: &[u8]) -> bool {
+        let after = self.signed.0.iter().filter_map(|text| text.after_id());
+        !id.is_empty() && after.map(str::as_bytes).all(|after| !id.windows(after.len()).any(|part| part == after))
+    }
+
+    fn header_value<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], SignatureError> {
+        let Signature { header, prefix, .. } = &self.signature;
+        let value = only(request, header)?;
+        value
+            .strip_prefix(prefix.as_bytes())
+            .ok_or_else(|| SignatureError::Malformed { header: header.first().to_owned() })
+    }
+
+    /// Returns the signatures of the request, or of an item of its body.
+    fn found<'r>(&self, request: &Request<'r>, item: Item<'_>) -> Result<Found<'r>, SignatureError> {
+        if let Some(pointer) = &self.signature.body {
+            let place = || format!("the signature at {pointer} in the body");
+            let text = item.text(pointer).ok_or_else(|| SignatureError::Missing { place: place() })?;
+            let signature = self.signature.decode(text.as_bytes(), self.algorithm);
+            let signature = signature.ok_or_else(|| SignatureError::MalformedPart { place: place() })?;
+            return Ok(Found { signatures: vec![signature], timestamp: None });
+        }
+        let header = || self.signature.header.first().to_owned();
+        let time_field = self.timestamp.as_ref().and_then(|timestamp| timestamp.field.as_deref());
+        let (mut found, mut headers) = (Found::default(), 0);
+        for name in self.signature.header.iter().flat_map(numbered) {
+            let value = request.header(&name).ok_or_else(|| SignatureError::Ambiguous { header: header() })?;
+            let Some(value) = value else { continue };
+            headers += 1;
+            let read = self.signature.read(value, time_field, self.algorithm, &mut found);
+            read.ok_or_else(|| SignatureError::Ambiguous { header: header() })?;
+            if found.signatures.len() > SIGNATURES_MAX {
+                return Err(SignatureError::TooMany { header: header() });
+            }
+        }
+        match headers {
+            0 => Err(SignatureError::MissingHeader { header: header() }),
+            _ if found.signatures.is_empty() => Err(SignatureError::Malformed { header: header() }),
+            _ => Ok(found),
         }
     }
 }
 
-/// Returns the id as signed. A full stop in the id would make the split of the signed text into id, timestamp and body
-/// ambiguous; the specification warns of it, and no known sender uses one.
-fn id(headers: &HeaderMap, names: Names) -> Result<&[u8], SignatureError> {
-    let (header, value) = only(headers, names)?;
-    if !is_id(value.as_bytes()) {
-        return Err(SignatureError::Malformed { header });
+impl Signature {
+    /// Adds the signatures in a value of the header, and the timestamp named `time_field` in its list. Skips what is
+    /// not in the form of the scheme: a list may have signatures of other versions. Returns `None` if the list has two
+    /// timestamps.
+    fn read<'r>(
+        &self,
+        value: &'r [u8],
+        time_field: Option<&str>,
+        algorithm: Algorithm,
+        found: &mut Found<'r>,
+    ) -> Option<()> {
+        if let Some(tag) = &self.tag {
+            for entry in value.split(|byte| *byte == b' ').filter(|entry| !entry.is_empty()) {
+                let signature = entry.strip_prefix(tag.as_bytes()).and_then(|rest| rest.strip_prefix(b","));
+                found.add(signature.and_then(|text| self.decode(text, algorithm)));
+            }
+        } else if let (Some(field), Some(separator)) = (&self.field, self.separator) {
+            let separator = u8::try_from(separator).ok()?;
+            for entry in value.split(|byte| *byte == separator).map(<[u8]>::trim_ascii) {
+                let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
+                let (name, text) = (&entry[..at], &entry[at + 1..]);
+                if name == field.as_bytes() {
+                    found.add(self.decode(text, algorithm));
+                } else if time_field.is_some_and(|field| name == field.as_bytes())
+                    && found.timestamp.replace(text).is_some()
+                {
+                    return None;
+                }
+            }
+        } else if let Some(text) = value.strip_prefix(self.prefix.as_bytes()) {
+            found.add(self.decode(text, algorithm));
+        }
+        Some(())
     }
-    Ok(value.as_bytes())
-}
 
-/// Returns whether a text can be signed as an id.
-pub(crate) fn is_id(id: &[u8]) -> bool {
-    !id.is_empty() && !id.contains(&b'.')
-}
-
-/// Returns the single value of a header, which may be repeated, also under several names, only with that value.
-fn only(headers: &HeaderMap, names: Names) -> Result<(&'static str, &HeaderValue), SignatureError> {
-    let header = names.first().copied().unwrap_or_default();
-    let mut values = all(headers, names);
-    let value = values.next().ok_or(SignatureError::MissingHeader { header })?;
-    if values.any(|other| other != value) {
-        return Err(SignatureError::Ambiguous { header });
+    /// Returns the bytes of a signature; `None` if they cannot be one of this algorithm.
+    fn decode(&self, text: &[u8], algorithm: Algorithm) -> Option<Vec<u8>> {
+        let decoded = if algorithm == Algorithm::Token { Some(text.to_vec()) } else { self.encoding.decode(text) };
+        decoded.filter(|signature| match algorithm.signature_bytes() {
+            Some(length) => signature.len() == length,
+            None => !signature.is_empty(),
+        })
     }
-    Ok((header, value))
 }
 
-fn all(headers: &HeaderMap, names: Names) -> impl Iterator<Item = &HeaderValue> {
-    names.iter().flat_map(|name| headers.get_all(*name))
+impl Found<'_> {
+    /// Adds a signature. Keeps one more than the limit, which is then refused.
+    fn add(&mut self, signature: Option<Vec<u8>>) {
+        self.signatures.extend(signature.filter(|_| self.signatures.len() <= SIGNATURES_MAX));
+    }
 }
 
-/// The reason why a request is not authenticated. It is not secret, but the details are for the log, not for the
-/// caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SignatureError {
-    /// The request has no signature.
-    #[error("the header {header} is missing")]
-    MissingHeader {
-        /// Its name, the first one of the scheme.
-        header: &'static str,
-    },
-    /// The header has no value in the form of the scheme.
-    #[error("the header {header} is malformed")]
-    Malformed {
-        /// Its name, the first one of the scheme.
-        header: &'static str,
-    },
-    /// The header has two values, so the signed one is unknown.
-    #[error("the header {header} has several values")]
-    Ambiguous {
-        /// Its name, the first one of the scheme.
-        header: &'static str,
-    },
-    /// The request has more than [`SIGNATURES_MAX`] signatures.
-    #[error("the header {header} has more than {SIGNATURES_MAX} signatures")]
-    TooMany {
-        /// Its name, the first one of the scheme.
-        header: &'static str,
-    },
-    /// The timestamp is not in whole seconds since 1970.
-    #[error("the header {header} is not a time in seconds")]
-    TimestampMalformed {
-        /// Its name, the first one of the scheme.
-        header: &'static str,
-    },
-    /// The timestamp is too old: a replay or a wrong clock.
-    #[error("signed {age_s} s ago")]
-    TimestampTooOld {
-        /// Its age, in seconds.
-        age_s: u64,
-    },
-    /// The timestamp is in the future: a wrong clock.
-    #[error("signed {ahead_s} s in the future")]
-    TimestampTooNew {
-        /// How far ahead, in seconds.
-        ahead_s: u64,
-    },
-    /// The secret is wrong, or the bytes are not the signed ones.
-    #[error("no signature matches")]
-    Mismatch,
+/// Returns the headers of this name; those numbered from 1 for a name with `{n}`.
+fn numbered(name: &str) -> Vec<Cow<'_, str>> {
+    if !name.contains("{n}") {
+        return vec![Cow::Borrowed(name)];
+    }
+    (1..=SIGNATURES_MAX).map(|number| Cow::Owned(name.replacen("{n}", &number.to_string(), 1))).collect()
+}
+
+/// Returns the single value of a header. Each of its names may have it once, and with the same value.
+fn only<'r>(request: &Request<'r>, names: &Names) -> Result<&'r [u8], SignatureError> {
+    let ambiguous = || SignatureError::Ambiguous { header: names.first().to_owned() };
+    let mut only: Option<&[u8]> = None;
+    for name in names.iter() {
+        match (only, request.header(name).ok_or_else(ambiguous)?) {
+            (Some(before), Some(value)) if before != value => return Err(ambiguous()),
+            (_, value) => only = only.or(value),
+        }
+    }
+    only.ok_or_else(|| SignatureError::MissingHeader { header: names.first().to_owned() })
 }

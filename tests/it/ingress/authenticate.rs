@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use sluicegate_contract::Contract;
 use sluicegate_ingress::{Arrival, Authenticated, Ingress, Routed, Secrets};
-use sluicegate_webhook::Scheme;
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text};
+use crate::support::webhook;
 
 /// 2023-11-14: the time of requests in tests that set it.
 const NOW_UNIX_S: i64 = 1_700_000_000;
@@ -29,10 +29,9 @@ fn ingress(contract: &'static Contract, broker: &Broker, store: &Store) -> Ingre
 
 /// Returns the headers of a signed request, under the names that begin with `webhook-` or `svix-`.
 fn signed(names: &str, id: &str, at_unix_s: i64, body: &str) -> Vec<(String, String)> {
-    let scheme = Scheme::named("standard-webhooks").unwrap();
-    let secret = scheme.secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let headers = scheme.sign(&secret, id, at_unix_s, body.as_bytes()).unwrap().into_iter();
-    headers.map(|(name, value)| (name.replace("webhook-", names), value)).collect()
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let headers = webhook::signed("standard-webhooks", secret, id, at_unix_s, body.as_bytes());
+    headers.into_iter().map(|(name, value)| (name.replace("webhook-", names), value)).collect()
 }
 
 fn event(path: &str, headers: &[(String, String)], body: &str) -> Value {
@@ -44,15 +43,12 @@ async fn authenticated(contract: &'static Contract, event: &Value) -> Authentica
     let secrets = Secrets::new(Store::with(&secret_text()), contract);
     let arrival = Arrival::from_event(&serde_json::value::to_raw_value(event).unwrap()).unwrap();
     let routed = Routed::new(contract, arrival).unwrap();
-    Authenticated::new(routed, contract, &secrets, NOW_UNIX_S).await.unwrap()
+    Authenticated::new(routed, contract, &secrets, None, NOW_UNIX_S).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_principal_has_a_kind() {
-    let github = [("x-hub-signature-256".to_owned(), {
-        let scheme = Scheme::named("github").unwrap();
-        scheme.sign(&scheme.secret("first-secret").unwrap(), "", 0, b"{}").unwrap().remove(0).1
-    })];
+    let github = webhook::signed("github", "first-secret", "", 0, b"{}");
     let key = ORDER_HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned()));
     for (security, path, headers, principal, domain) in [
         ("        - apiKey: []", "/orders", &key[..], "acme", "api-key"),
@@ -263,7 +259,7 @@ async fn secrets_also_expire_by_the_wall_clock() {
         let event = event("/orders", &[key("writer")], "{}");
         let arrival = Arrival::from_event(&serde_json::value::to_raw_value(&event).unwrap()).unwrap();
         let routed = Routed::new(contract, arrival).unwrap();
-        Authenticated::new(routed, contract, &secrets, now_unix_s).await.is_ok()
+        Authenticated::new(routed, contract, &secrets, None, now_unix_s).await.is_ok()
     };
     assert!(passes(NOW_UNIX_S).await);
     store.set(Ok(r#"{"api-keys": []}"#));

@@ -8,14 +8,13 @@ use sluicegate_ingress::{AnyProducer, Ingress, SecretsManager, from_env};
 use super::{ORDER, ORDER_HEADERS, answer, http_api, secret_text};
 use crate::support::rabbitmq::Vhost;
 use crate::support::service::{Service, emulator_with};
+use crate::support::webhook;
 
 const PING: &str = r#"{"zen": "Keep it logically awesome.", "hook_id": 1}"#;
 
 /// Returns a signed GitHub ping.
 fn ping() -> Value {
-    let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
-    let signature =
-        scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, PING.as_bytes()).unwrap().remove(0).1;
+    let signature = webhook::github_signature("first-secret", PING.as_bytes());
     let headers = [
         ("content-type", "application/json"),
         ("x-github-event", "ping"),

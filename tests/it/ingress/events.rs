@@ -6,6 +6,7 @@ use sluicegate_contract::Contract;
 use sluicegate_ingress::Ingress;
 
 use super::{Broker, Store, answer, ingress, lambda, secret_text};
+use crate::support::webhook;
 
 const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
@@ -38,9 +39,7 @@ fn with_request(mut event: Value, path: &str, headers: &[(&str, &str)], body: Va
 const BODY: &str = r#"{"zen": "Keep it logically awesome."}"#;
 
 fn github_headers() -> [(&'static str, String); 4] {
-    let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
-    let secret = scheme.secret("It's a Secret to Everybody").unwrap();
-    let signature = scheme.sign(&secret, "d-1", 0, BODY.as_bytes()).unwrap().remove(0).1;
+    let signature = webhook::github_signature("It's a Secret to Everybody", BODY.as_bytes());
     [
         ("X-Hub-Signature-256", signature),
         ("X-GitHub-Event", "ping".to_owned()),
@@ -219,8 +218,7 @@ async fn an_event_of_another_service_is_an_error_with_the_expected_services() {
 async fn json_that_is_not_utf_8_is_refused_after_its_signature_is_verified() {
     let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
     let body = b"{\"zen\": \"\xff\"}";
-    let scheme = sluicegate_webhook::Scheme::named("github").unwrap();
-    let signature = scheme.sign(&scheme.secret("first-secret").unwrap(), "d-1", 0, body).unwrap().remove(0).1;
+    let signature = webhook::github_signature("first-secret", body);
     let mut headers = github_headers();
     headers[0].1 = signature;
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

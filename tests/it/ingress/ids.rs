@@ -6,10 +6,10 @@ use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
 use sluicegate_ingress::Ingress;
 use sluicegate_queue::sqs::{SqsProducer, sdk_config};
-use sluicegate_webhook::Scheme;
 
 use super::{Broker, ORDER_HEADERS, Store, answer, http_api, secret_text};
 use crate::support::service::{Service, emulator};
+use crate::support::webhook;
 
 /// The client chooses the key of `putItem`, the provider that of `hook`. Both accept an API key, or a signature whose
 /// secret has the name of a principal.
@@ -79,9 +79,7 @@ impl Request {
     /// Whether to sign with the secret `acme` instead of sending the key of the principal `acme`.
     fn signed(mut self) -> Self {
         self.headers.retain(|(name, _)| *name != "x-api-key");
-        let github = Scheme::named("github").unwrap();
-        let secret = github.secret("first-secret").unwrap();
-        self.headers.extend(github.sign(&secret, "", 0, self.body.as_bytes()).unwrap());
+        self.headers.push(("x-hub-signature-256", webhook::github_signature("first-secret", self.body.as_bytes())));
         self
     }
 }

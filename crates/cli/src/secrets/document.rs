@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sluicegate_contract::secret_entry::{ApiKey, signing_secret};
 use sluicegate_envelope::Envelope;
-use sluicegate_webhook::Scheme;
 
 use super::names::Kind;
 
@@ -220,12 +219,11 @@ fn fault(entry: &Value, kind: &Kind) -> Option<String> {
             }
             Err(fault) => Some(fault.to_string()),
         },
-        Kind::Signature { scheme } => {
+        Kind::Signature { scheme, .. } => {
             let secret = match signing_secret(entry) {
                 Ok(secret) => secret,
                 Err(fault) => return Some(fault.to_string()),
             };
-            let Some(scheme) = Scheme::named(scheme) else { return Some("its signature scheme is unknown".to_owned()) };
             scheme.secret(secret).err().map(|error| error.to_string())
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sluicegate_contract::{Contract, SecurityScheme};
-use sluicegate_webhook::Scheme;
+use sluicegate_webhook::{Provider, Scheme};
 
 /// A name at least this similar to a misspelt one is suggested, as clap does.
 const SIMILARITY_MIN: f64 = 0.7;
@@ -13,8 +13,15 @@ const SIMILARITY_MIN: f64 = 0.7;
 pub(super) enum Kind {
     /// API keys, stored as digests. `scopes` are those that operations require; `None` without a contract.
     ApiKey { scopes: Option<BTreeSet<String>> },
-    /// Signing secrets of this scheme.
-    Signature { scheme: String },
+    /// Signing secrets of this provider.
+    Signature { provider: String, scheme: Box<Scheme> },
+}
+
+impl Kind {
+    /// Returns the kind of a provider of the catalog.
+    pub(super) fn of(provider: &Provider) -> Self {
+        Self::Signature { provider: provider.slug.clone(), scheme: Box::new(provider.scheme.clone()) }
+    }
 }
 
 /// The names of a contract. The default is for a folder without a contract.
@@ -36,8 +43,9 @@ impl Names {
                         scopes.extend(requirement.scopes.iter().cloned());
                     }
                 }
-                Some(SecurityScheme::Signature { secret, preset, .. }) => {
-                    kinds.insert(secret.clone(), Kind::Signature { scheme: preset.clone() });
+                Some(SecurityScheme::Signature { secret, provider, scheme, .. }) => {
+                    let (provider, scheme) = (provider.clone(), scheme.clone());
+                    kinds.insert(secret.clone(), Kind::Signature { provider, scheme });
                 }
                 None => {}
             }
@@ -59,9 +67,9 @@ impl Names {
             return Ok(kind.clone());
         }
         let Some(file) = &self.file else {
-            return match Scheme::named(name) {
+            return match Provider::named(name) {
                 _ if is_api_key => Ok(Kind::ApiKey { scopes: None }),
-                Some(scheme) => Ok(Kind::Signature { scheme: scheme.name().to_owned() }),
+                Some(found) => Ok(Kind::of(found)),
                 None => Err(format!(
                     "the kind of {name:?} is unknown without the contract: run this in the project's folder, or pass --contract FILE"
                 )),
@@ -82,7 +90,7 @@ mod tests {
     #[test]
     fn a_misspelt_name_is_refused_with_the_nearest_one() {
         let key = Kind::ApiKey { scopes: Some(BTreeSet::new()) };
-        let github = Kind::Signature { scheme: "github".to_owned() };
+        let github = Kind::of(Provider::named("github").unwrap());
         let kinds = [("api-keys", key.clone()), ("github", github.clone())];
         let kinds = kinds.map(|(name, kind)| (name.to_owned(), kind)).into();
         let names = Names { file: Some("o.yaml".to_owned()), kinds };
@@ -106,7 +114,7 @@ mod tests {
     fn without_a_contract_the_options_or_a_schemes_name_decide() {
         let none = Names::default();
         assert_eq!(none.kind("partners", true), Ok(Kind::ApiKey { scopes: None }));
-        assert_eq!(none.kind("github", false), Ok(Kind::Signature { scheme: "github".to_owned() }));
+        assert_eq!(none.kind("github", false), Ok(Kind::of(Provider::named("github").unwrap())));
         assert!(none.kind("partners", false).unwrap_err().contains("--contract"));
     }
 }

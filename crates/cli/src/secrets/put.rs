@@ -7,7 +7,6 @@ use std::{
 
 use clap::Args;
 use serde_json::Value;
-use sluicegate_webhook::Scheme;
 
 use super::{Where, document, generate, names::Kind};
 use crate::output::say;
@@ -99,14 +98,13 @@ impl Arguments {
                 let entry = document::api_key(&key, principal, &self.scopes)?;
                 (key, entry)
             }
-            Kind::Signature { scheme } => {
+            Kind::Signature { provider, scheme } => {
                 if self.principal.is_some() {
                     return Err(format!(
-                        "{name} are signing secrets of {scheme}, which have no principal: leave out --principal"
+                        "{name} are signing secrets of {provider}, which have no principal: leave out --principal"
                     ));
                 }
-                let scheme = Scheme::named(scheme).ok_or_else(|| format!("the scheme {scheme} is unknown"))?;
-                let secret = given.map_or_else(|| generate::signing_secret(scheme), Ok)?;
+                let secret = given.map_or_else(|| generate::signing_secret(provider), Ok)?;
                 scheme.secret(&secret).map_err(|error| format!("{name}: {error}"))?;
                 (secret.clone(), Value::String(secret))
             }

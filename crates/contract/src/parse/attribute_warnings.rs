@@ -5,6 +5,7 @@
 
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 use serde_json::{Map, Value};
+use sluicegate_webhook::Provider;
 
 use crate::{Body, BodySchema, Location, Parameter, ValueSource, pointer};
 
@@ -25,6 +26,8 @@ pub(super) struct Request<'r> {
     pub(super) path_names: &'r [&'r str],
     pub(super) body: Option<&'r Body>,
     pub(super) parameters: &'r [Parameter],
+    /// The provider that signs every request.
+    pub(super) provider: Option<&'r Provider>,
     /// Whether a request without credentials may be admitted.
     pub(super) public: bool,
 }

@@ -23,10 +23,13 @@ pub(super) fn enqueue<'d>(
 
     // Each field is read before any `?`, so that all their faults are reported.
     let queue = checker.required(at, "queue").and_then(|queue| queue_name(checker, queue));
-    let event_type = checker.required(at, "type").and_then(|field| attribute(checker, field, request));
+    let event_type = event_type(checker, at, request);
     let subject = at.get("subject").and_then(|field| attribute(checker, field, request));
     let group = at.get("group").and_then(|field| attribute(checker, field, request));
-    let idempotency = at.get("idempotency").and_then(|field| idempotency(checker, field, request));
+    let idempotency = match at.get("idempotency") {
+        Some(field) => idempotency(checker, field, request),
+        None => provider_key(request),
+    };
     let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, field, request));
     let delay_s = at.get("delay").and_then(|field| checker.duration_s(field, 0..=DELAY_S_MAX.into()));
     let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request));
@@ -41,6 +44,34 @@ pub(super) fn enqueue<'d>(
         delay_s: delay_s.and_then(|s| s.try_into().ok()).unwrap_or(0),
         payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
     })
+}
+
+/// Reads `type`. Without it, the type is that of the provider that signs the requests.
+fn event_type<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
+    let (None, Some(provider)) = (at.get("type"), request.provider) else {
+        return checker.required(at, "type").and_then(|field| attribute(checker, field, request));
+    };
+    let template = provider.event_type.parse().ok().filter(|template| is_available(template, request));
+    if template.is_none() {
+        let reason = format!(
+            "is missing: the type of {}, {}, needs a requestBody that is always JSON",
+            provider.slug, provider.event_type
+        );
+        checker.missing(at, "type", reason);
+    }
+    template
+}
+
+/// Returns the idempotency key of the provider that signs the requests. Its retries may differ in their bytes, so the
+/// key alone names the message; and a request without the key is admitted, because the provider would only repeat it.
+fn provider_key(request: &Request<'_>) -> Option<Idempotency> {
+    let key: ValueTemplate = request.provider?.key.as_ref()?.parse().ok()?;
+    is_available(&key, request).then_some(Idempotency { key, fingerprint: false, required: false })
+}
+
+/// Returns whether the operation's requests have what the template takes.
+fn is_available(template: &ValueTemplate, request: &Request<'_>) -> bool {
+    template.sources().all(|source| !matches!(source, ValueSource::Body(_)) || takes_json_only(request.body))
 }
 
 /// Reads a queue name, which becomes part of an environment variable; see [`crate::binding_variable`].

@@ -176,10 +176,12 @@ impl<'d> Reading<'_, 'd> {
         }
         let body = request::body(checker, at);
         let public = security.iter().any(Vec::is_empty) || security.is_empty();
+        let provider = security::provider(&security, self.schemes);
         let request = attribute_warnings::Request {
             path_names: &path_names,
             body: body.as_ref(),
             parameters: &parameters,
+            provider,
             public,
         };
         let enqueue = enqueue::enqueue(checker, at, &request)?;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_webhook::Provider;
 use sluicegate_yaml::Node;
 
 use super::checker::ContractChecker;
 use crate::template::is_header_name;
-use crate::{Requirement, SIGNATURE_PRESETS, SecurityScheme};
+use crate::{Requirement, SecurityScheme};
 
 /// Longest `x-secret`. Chosen here: the name of a signing secret is the principal of its messages, so it must be valid
 /// as an attribute of an event.
@@ -34,8 +35,8 @@ pub(super) fn schemes(checker: &mut ContractChecker<'_>) -> Schemes {
 /// Notes a fault if two schemes use one list of the secret for different kinds: API keys and signing secrets, or
 /// secrets of two signature schemes.
 fn check_secret(checker: &mut ContractChecker<'_>, at: &Node, scheme: Option<&SecurityScheme>, others: &Schemes) {
-    let Some((secret, preset)) = scheme.map(list) else { return };
-    let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != preset;
+    let Some((secret, provider)) = scheme.map(list) else { return };
+    let differs = |other: &&SecurityScheme| list(other).0 == secret && list(other).1 != provider;
     if others.values().flatten().any(|other| differs(&other)) {
         let reason = format!(
             "`{secret}` is already the list of another kind of secret; give this scheme a list with another name"
@@ -44,11 +45,11 @@ fn check_secret(checker: &mut ContractChecker<'_>, at: &Node, scheme: Option<&Se
     }
 }
 
-/// Returns the name of the list that a scheme uses, and its signature preset; `None` for API keys.
+/// Returns the name of the list that a scheme uses, and its provider; `None` for API keys.
 fn list(scheme: &SecurityScheme) -> (&str, Option<&str>) {
     match scheme {
         SecurityScheme::ApiKey { secret, .. } => (secret, None),
-        SecurityScheme::Signature { secret, preset, .. } => (secret, Some(preset)),
+        SecurityScheme::Signature { secret, provider, .. } => (secret, Some(provider)),
     }
 }
 
@@ -83,19 +84,14 @@ fn scheme<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<Securit
     let Some(signature) = at.get("x-signature") else {
         return Some(SecurityScheme::ApiKey { header, secret });
     };
-    let name = checker.text(signature)?;
-    let Some(preset) = SIGNATURE_PRESETS.iter().find(|preset| preset.name == name) else {
-        let known = SIGNATURE_PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
-        checker.fault(signature, format!("`{name}` is not a known signature scheme; known are {known}"));
-        return None;
-    };
-    if !preset.headers.contains(&header.as_str()) {
-        let read = preset.headers.join(" or ");
-        let reason = format!("a {name} signature is not read from `{header}`; write {read}");
+    let (provider, scheme) = super::signature::scheme(checker, signature)?;
+    if !scheme.signature.header.contains(&header) && scheme.signature.body.is_none() {
+        let read = scheme.signature.header.iter().collect::<Vec<_>>().join(" or ");
+        let reason = format!("a {provider} signature is not read from `{header}`; write {read}");
         checker.fault_at(&at.child_pointer("name"), reason);
         return None;
     }
-    Some(SecurityScheme::Signature { header, preset: name.to_owned(), secret })
+    Some(SecurityScheme::Signature { header, provider, scheme: Box::new(scheme), secret })
 }
 
 /// Returns the alternatives in a `security` field. An empty list, or an empty alternative, admits every request.
@@ -132,4 +128,17 @@ fn requirement<'d>(
         checker.fault(at, "a signature has no scopes; write []");
     }
     Some(Requirement { scheme: name.to_owned(), scopes })
+}
+
+/// Returns the provider of the catalog that signs every request of an operation with this `security`.
+pub(super) fn provider(security: &[Vec<Requirement>], schemes: &Schemes) -> Option<&'static Provider> {
+    let slug = |alternative: &Vec<Requirement>| {
+        alternative.iter().find_map(|requirement| match schemes.get(&requirement.scheme) {
+            Some(Some(SecurityScheme::Signature { provider, .. })) => Some(provider.clone()),
+            _ => None,
+        })
+    };
+    let first = slug(security.first()?)?;
+    let is_only = security.iter().all(|alternative| slug(alternative).as_ref() == Some(&first));
+    Provider::named(&first).filter(|_| is_only)
 }

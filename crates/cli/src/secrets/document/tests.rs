@@ -94,7 +94,7 @@ fn a_value_of_another_form_is_refused_and_not_quoted() {
 
 #[test]
 fn an_entry_is_shown_without_its_value() {
-    let signature = Kind::Signature { scheme: "github".to_owned() };
+    let signature = Kind::of(sluicegate_webhook::Provider::named("github").unwrap());
     for (entry, kind, fault) in [
         (json!("hush"), Some(&signature), None),
         (json!("hush\n"), Some(&signature), Some("white space")),

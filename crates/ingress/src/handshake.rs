@@ -1,0 +1,98 @@
+//! Handshakes: requests by which a provider checks an endpoint. They are answered, and nothing is enqueued.
+//!
+//! A handshake that the provider signs is answered after its signature was verified. Others are answered to anyone, but
+//! only so often to one address, and never with something that could be a signature of a webhook
+//! ([`sluicegate_webhook::Handshake::answer`]).
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use sluicegate_contract::{Contract, SecurityScheme};
+use sluicegate_webhook::{Handshake, HandshakeAnswer, HandshakeError, Request, Scheme, Secret};
+
+use crate::{
+    answer::Answer,
+    authenticate::Authenticated,
+    event::Arrival,
+    rejection::{Code, Rejection},
+    route,
+};
+
+/// The method of webhooks. A provider checks the path of its webhooks, also with other methods.
+const WEBHOOK_METHOD: &str = "POST";
+
+/// A handshake that is not signed.
+pub(crate) struct Unsigned<'c> {
+    handshake: &'c Handshake,
+    /// The name of the list of the scheme's secrets.
+    pub(crate) secret: &'c str,
+}
+
+/// Returns the unsigned handshake that a request is.
+pub(crate) fn unsigned<'c>(contract: &'c Contract, arrival: &Arrival) -> Option<Unsigned<'c>> {
+    let operation = route::find_method(contract, arrival, WEBHOOK_METHOD).ok()?.operation;
+    let requirements = operation.security.iter().flatten();
+    requirements.filter_map(|requirement| contract.scheme(&requirement.scheme)).find_map(|scheme| {
+        let SecurityScheme::Signature { scheme, secret, .. } = scheme else { return None };
+        let url = url(arrival);
+        let handshake = find(scheme, false, &request(arrival, &url))?;
+        Some(Unsigned { handshake, secret })
+    })
+}
+
+impl Unsigned<'_> {
+    /// Returns whether the answer is signed with a secret.
+    pub(crate) fn needs_secret(&self) -> bool {
+        self.handshake.needs_secret()
+    }
+
+    /// Returns the answer.
+    ///
+    /// # Errors
+    /// 400 for a value that no provider sends, 503 without a secret to sign the answer with.
+    pub(crate) fn answer(&self, arrival: &Arrival, secrets: &[Secret]) -> Result<Answer, Rejection> {
+        let url = url(arrival);
+        answer(self.handshake.answer(&request(arrival, &url), secrets))
+    }
+}
+
+/// Returns the answer to a signed handshake, if the request is one.
+///
+/// # Errors
+/// As for [`Unsigned::answer`].
+pub(crate) fn signed(request: &Authenticated<'_>) -> Option<Result<Answer, Rejection>> {
+    let scheme = request.scheme()?;
+    let arrival = request.routed().arrival();
+    let url = url(arrival);
+    let received = self::request(arrival, &url);
+    let handshake = find(scheme, true, &received)?;
+    Some(answer(handshake.answer(&received, request.secret().map(std::slice::from_ref).unwrap_or_default())))
+}
+
+fn find<'c>(scheme: &'c Scheme, signed: bool, request: &Request<'_>) -> Option<&'c Handshake> {
+    scheme.handshakes.iter().filter(|handshake| handshake.signed == signed).find(|handshake| handshake.is(request))
+}
+
+/// Returns the path with the query: handshakes read no host.
+fn url(arrival: &Arrival) -> String {
+    format!("{}?{}", arrival.path, arrival.query)
+}
+
+fn request<'r>(arrival: &'r Arrival, url: &'r str) -> Request<'r> {
+    Request::new(&arrival.headers, arrival.body.as_deref().unwrap_or_default()).at(&arrival.method, url)
+}
+
+fn answer(answer: Result<HandshakeAnswer, HandshakeError>) -> Result<Answer, Rejection> {
+    match answer {
+        Ok(HandshakeAnswer { status, headers, body }) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            let headers = headers.into_iter().map(|(name, value)| (Cow::Owned(name.as_str().to_owned()), value));
+            Ok(Answer { status, headers: headers.collect(), body })
+        }
+        Err(error @ HandshakeError::Value) => Err(Rejection::new(Code::ParameterInvalid, error.to_string())),
+        Err(error @ HandshakeError::NoSecret) => {
+            let detail = "The operator has not set up the credentials of this route yet.";
+            Err(Rejection::new(Code::SecretsMissing, detail).log(error))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Webhooks of providers: admitted, refused, and the handshakes that are answered instead.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use sluicegate_contract::Contract;
+use sluicegate_ingress::testing::TestIngress;
+use sluicegate_webhook::{Provider, Request};
+
+/// A signing secret that every provider of these tests accepts.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Returns an ingress with one route, which this provider signs.
+fn ingress(slug: &str, accept: Option<&str>) -> TestIngress {
+    let header = Provider::named(slug).unwrap().scheme.signature.header.first().to_owned();
+    let signature = match accept {
+        Some(word) => format!("{{ scheme: {slug}, accept: {word} }}"),
+        None => slug.to_owned(),
+    };
+    let yaml = format!(
+        "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /hook:\n    post:\n      operationId: hook\n      \
+         security: [{{ s: [] }}]\n      requestBody: {{ content: {{ application/json: {{}} }} }}\n      \
+         x-sluicegate: {{ queue: hooks }}\ncomponents:\n  securitySchemes:\n    \
+         s: {{ type: apiKey, in: header, name: {header}, x-secret: s, x-signature: {signature} }}\n"
+    );
+    TestIngress::new(Contract::parse("hook.yaml", &yaml).unwrap())
+        .signing_secret("s", "an older secret of the provider")
+}
+
+fn now_unix_s() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
+
+/// Returns the headers of a signed body.
+fn signed(slug: &str, at_unix_s: i64, body: &str) -> Vec<(String, String)> {
+    let scheme = &Provider::named(slug).unwrap().scheme;
+    let url = "https://api.example.com/hook?a=1";
+    let request = HeaderMap::new();
+    let request = Request::new(&request, body.as_bytes()).at("POST", url);
+    scheme.sign(&scheme.secret(SECRET).unwrap(), "msg-1", at_unix_s, &request).unwrap()
+}
+
+/// Sends a request; returns the status, the headers and the body of the answer.
+async fn send(
+    ingress: &TestIngress,
+    method: &str,
+    query: &str,
+    headers: &[(String, String)],
+    body: &str,
+) -> (u64, Value, String) {
+    let mut all: serde_json::Map<String, Value> =
+        headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    all.insert("host".to_owned(), "api.example.com".into());
+    all.insert("content-type".to_owned(), "application/json".into());
+    let event = json!({
+        "version": "2.0", "rawPath": "/hook", "rawQueryString": query, "headers": all, "body": body,
+        "isBase64Encoded": false,
+        "requestContext": {
+            "domainName": "api.example.com", "requestId": "r-1", "stage": "$default",
+            "http": { "method": method, "path": "/hook", "sourceIp": "192.0.2.1" },
+        },
+    });
+    let answer = ingress.handle(&event.to_string()).await.unwrap();
+    let text = answer["body"].as_str().unwrap_or_default().to_owned();
+    (answer["statusCode"].as_u64().unwrap(), answer["headers"].clone(), text)
+}
+
+#[tokio::test]
+async fn a_provider_is_admitted_by_its_name_alone() {
+    let linear = format!(r#"{{"type":"Issue","action":"create","webhookTimestamp":{}000}}"#, now_unix_s());
+    for (slug, extra, body, event_type) in [
+        ("stripe", None, r#"{"id":"evt_1","type":"invoice.paid"}"#, "stripe.invoice.paid"),
+        ("slack", None, r#"{"event_id":"Ev1","event":{"type":"app_mention"}}"#, "slack.app_mention"),
+        ("square", None, r#"{"event_id":"1","type":"payment.created"}"#, "square.payment.created"),
+        ("hubspot", None, r#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#, "hubspot.contact.creation"),
+        ("linear", Some(("linear-delivery", "d-1")), &linear, "linear.Issue.create"),
+        ("svix", None, r#"{"type":"user.created1"}"#, "user.created1"),
+        ("netlify", Some(("x-netlify-event", "deploy")), r#"{"id":"1","state":"ready"}"#, "netlify.deploy"),
+    ] {
+        let ingress = ingress(slug, None).signing_secret("s", SECRET);
+        let mut headers = signed(slug, now_unix_s(), body);
+        headers.extend(extra.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let (status, _, text) = send(&ingress, "POST", "a=1", &headers, body).await;
+        assert_eq!(status, 202, "{slug}: {text}");
+        let stored = ingress.stored();
+        assert_eq!((stored.len(), stored[0].envelope.event_type()), (1, event_type), "{slug}");
+
+        // The same delivery is the same message; an altered or unsigned one is none.
+        let (_, _, again) = send(&ingress, "POST", "a=1", &headers, body).await;
+        assert_eq!(again, text, "{slug}");
+        let altered = body.replacen('1', "2", 1);
+        let refused =
+            [send(&ingress, "POST", "a=1", &headers, &altered).await, send(&ingress, "POST", "a=1", &[], body).await];
+        for (status, _, text) in refused {
+            assert_eq!(status, 401, "{slug}: {text}");
+        }
+        assert_eq!(ingress.stored().len(), 2, "{slug}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_of_another_day_is_refused() {
+    let (ingress, body) = (ingress("stripe", None).signing_secret("s", SECRET), r#"{"id":"evt_1","type":"a"}"#);
+    for (off_s, expected) in [(-301, 401), (-299, 202), (3_600, 202)] {
+        let headers = signed("stripe", now_unix_s() + off_s, body);
+        assert_eq!(send(&ingress, "POST", "", &headers, body).await.0, expected, "{off_s} s");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_header_is_named() {
+    let (ingress, body) = (ingress("slack", None).signing_secret("s", SECRET), r#"{"event":{"type":"a"}}"#);
+    let mut headers = signed("slack", now_unix_s(), body);
+    headers.retain(|(name, _)| name != "x-slack-request-timestamp");
+    let (status, _, text) = send(&ingress, "POST", "", &headers, body).await;
+    assert!(status == 401 && text.contains("Send the header x-slack-request-timestamp."), "{status} {text}");
+    let (status, _, text) = send(&ingress, "POST", "", &[], body).await;
+    assert!(status == 401 && text.contains("Send the header x-slack-signature."), "{status} {text}");
+}
+
+#[tokio::test]
+async fn handshakes_are_answered_and_nothing_is_enqueued() {
+    // Signed: refused without a signature.
+    let (ingress, body) =
+        (ingress("slack", None).signing_secret("s", SECRET), r#"{"type":"url_verification","challenge":"c-1"}"#);
+    let headers = signed("slack", now_unix_s(), body);
+    let (status, headers_of, text) = send(&ingress, "POST", "", &headers, body).await;
+    assert_eq!((status, headers_of["content-type"].as_str(), text.as_str()), (200, Some("text/plain"), "c-1"));
+    assert_eq!(send(&ingress, "POST", "", &[], body).await.0, 401);
+    assert!(ingress.stored().is_empty());
+
+    // Not signed, with a signed answer.
+    let ingress = self::ingress("x", None);
+    let (status, _, text) = send(&ingress, "GET", "crc_token=t-1", &[], "").await;
+    assert!(status == 200 && text.starts_with(r#"{"response_token":"sha256="#), "{status} {text}");
+    // It is no oracle: what could be the body of a webhook is not signed.
+    assert_eq!(send(&ingress, "GET", "crc_token=%7B%22a%22%3A1%7D", &[], "").await.0, 400);
+    // And it is limited by address.
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        statuses.push(send(&ingress, "GET", "crc_token=t", &[], "").await.0);
+    }
+    assert!(statuses.contains(&429) && statuses[0] == 200, "{statuses:?}");
+    assert!(ingress.stored().is_empty());
+    // Without its sign, another method stays another method.
+    assert_eq!(send(&ingress, "GET", "", &[], "").await.0, 405);
+}
+
+#[tokio::test]
+async fn a_token_is_admitted_where_the_contract_accepts_one() {
+    let (ingress, body) =
+        (ingress("gitlab-token", Some("token")).signing_secret("s", SECRET), r#"{"object_kind":"push"}"#);
+    let header = |value: &str| [("x-gitlab-token".to_owned(), value.to_owned())];
+    assert_eq!(send(&ingress, "POST", "", &header(SECRET), body).await.0, 202);
+    assert_eq!(send(&ingress, "POST", "", &header("whsec_other"), body).await.0, 401);
+    assert_eq!(ingress.stored()[0].envelope.event_type(), "gitlab.push");
+}

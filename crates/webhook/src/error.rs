@@ -1,0 +1,81 @@
+//! [`SignatureError`]: why a request is not authenticated.
+
+use crate::scheme::TimeUnit;
+use crate::verify::SIGNATURES_MAX;
+
+/// The reason why a request is not authenticated. It is not secret, but the details are for the log, not for the
+/// caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// The request has no signature, id or timestamp.
+    #[error("the header {header} is missing")]
+    MissingHeader {
+        /// The header's first name in the scheme.
+        header: String,
+    },
+    /// A part in the body, or in the list of the signature, is missing.
+    #[error("{place} is missing")]
+    Missing {
+        /// The part and where it should be.
+        place: String,
+    },
+    /// The header has no value in the form of the scheme.
+    #[error("the header {header} is malformed")]
+    Malformed {
+        /// The header's first name in the scheme.
+        header: String,
+    },
+    /// The signature in the body is not in the form of the scheme.
+    #[error("{place} is malformed")]
+    MalformedPart {
+        /// The part and where it is.
+        place: String,
+    },
+    /// The header has two values, so the signed one is unknown.
+    #[error("the header {header} has several values")]
+    Ambiguous {
+        /// The header's first name in the scheme.
+        header: String,
+    },
+    /// The request has more than [`SIGNATURES_MAX`] signatures.
+    #[error("the header {header} has more than {SIGNATURES_MAX} signatures")]
+    TooMany {
+        /// The header's first name in the scheme.
+        header: String,
+    },
+    /// The timestamp is not in the unit of the scheme.
+    #[error("{place} is not a time in {}", match unit { TimeUnit::S => "seconds", TimeUnit::Ms => "milliseconds", TimeUnit::Rfc3339 => "the form of RFC 3339" })]
+    TimestampMalformed {
+        /// Where the timestamp is.
+        place: String,
+        /// The unit of the scheme.
+        unit: TimeUnit,
+    },
+    /// The timestamp is too old: a replay or a wrong clock.
+    #[error("signed {age_s} s ago")]
+    TimestampTooOld {
+        /// Its age, in seconds.
+        age_s: u64,
+    },
+    /// The timestamp is in the future: a wrong clock.
+    #[error("signed {ahead_s} s in the future")]
+    TimestampTooNew {
+        /// How far ahead, in seconds.
+        ahead_s: u64,
+    },
+    /// The request lacks something that is signed: a header that is listed, or the hash of the body in the query.
+    #[error("the signed text cannot be made: {reason}")]
+    NoText {
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// The token's claims do not allow this request.
+    #[error("the token {reason}")]
+    Claims {
+        /// What is wrong with the token.
+        reason: &'static str,
+    },
+    /// The secret is wrong, or the bytes are not the signed ones.
+    #[error("no signature fits")]
+    Mismatch,
+}
