@@ -78,17 +78,17 @@ struct RouteArguments {
     /// Method and path in one argument: 'POST /invoices'
     #[arg(value_name = "METHOD /path", value_parser = RouteName::parse)]
     route: RouteName,
-    /// The type of the event, by which the consumer finds the handler: invoice.submitted
+    /// The type of the event, by which the consumer finds the handler: invoice.submitted [default: a provider's own]
     #[arg(long = "type", value_name = "TYPE", value_parser = names::route_type)]
-    event_type: String,
+    event_type: Option<String>,
     /// The queue; it is declared if the template does not have it
     #[arg(long, value_name = "NAME", value_parser = names::queue)]
     queue: String,
     /// The new queue is FIFO: messages of one ordering group are processed in their order
     #[arg(long)]
     fifo: bool,
-    /// How callers prove who they are
-    #[arg(long, value_enum, default_value = "api-key")]
+    /// How callers prove who they are: api-key, jwt, none, or a provider of docs/schemes.md, such as stripe
+    #[arg(long, default_value = "api-key", value_parser = Auth::parse)]
     auth: Auth,
     /// A scope that the caller must have, with api-key or jwt; repeat for several
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
@@ -206,10 +206,16 @@ pub(crate) fn print(lines: Result<Vec<String>, String>) -> ExitCode {
 }
 
 /// Adds the route of a webhook to the project in this folder.
-pub(crate) fn webhook(folder: &Path, name: &str, event_type: &str, queue: &str, auth: Auth) -> Result<(), String> {
+pub(crate) fn webhook(
+    folder: &Path,
+    name: &str,
+    event_type: Option<&str>,
+    queue: &str,
+    auth: Auth,
+) -> Result<(), String> {
     let arguments = RouteArguments {
         route: RouteName::parse(name)?,
-        event_type: event_type.to_owned(),
+        event_type: event_type.map(str::to_owned),
         queue: queue.to_owned(),
         fifo: false,
         auth,
@@ -226,6 +232,9 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
     if !scopes.is_empty() && !auth.scheme().has_scopes {
         return Err("--scope goes with --auth api-key or jwt: a signature and a public route have no scopes".to_owned());
     }
+    let Some(event_type) = event_type.clone().or_else(|| auth.event_type().map(str::to_owned)) else {
+        return Err("--type is needed, unless --auth is a provider of webhooks".to_owned());
+    };
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let fifo = match queue::state(TEMPLATE, &project.text(TEMPLATE)?, queue)? {
         // An existing queue is what it is.

@@ -76,7 +76,7 @@ async fn a_provider_is_admitted_by_its_name_alone() {
         ("square", None, r#"{"event_id":"1","type":"payment.created"}"#, "square.payment.created"),
         ("hubspot", None, r#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#, "hubspot.contact.creation"),
         ("linear", Some(("linear-delivery", "d-1")), &linear, "linear.Issue.create"),
-        ("svix", None, r#"{"type":"user.created1"}"#, "user.created1"),
+        ("svix", None, r#"{"type":"user.created1"}"#, "svix.user.created1"),
         ("netlify", Some(("x-netlify-event", "deploy")), r#"{"id":"1","state":"ready"}"#, "netlify.deploy"),
     ] {
         let ingress = ingress(slug, None).signing_secret("s", SECRET);

@@ -109,7 +109,7 @@ pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, Str
     let scheme = route.auth.scheme();
     for component in scheme.security.iter().chain(&scheme.parameter) {
         if component.section != "securitySchemes" || scheme.name_in(&document.root).is_none() {
-            text = with_component(file, &text, component.section, component.name, component.lines)?;
+            text = with_component(file, &text, component.section, &component.name, &component.lines)?;
         }
     }
     if route.has_body() {
@@ -125,7 +125,7 @@ pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, Str
             route.name
         ));
     }
-    let operation = operation(&document.root, route, scheme, group.as_deref());
+    let operation = operation(&document.root, route, &scheme, group.as_deref());
     let (path, method) = (route.name.path.as_str(), route.name.method.to_ascii_lowercase());
     let operation = format!("{method}:\n{}", indented(&operation, 2));
     let is_known_path = document.root.get("paths").and_then(|paths| paths.get(path)).is_some();
@@ -359,13 +359,13 @@ fn is_as_added(
     (section, name): (&str, &str),
     event_type: &str,
 ) -> Result<bool, String> {
-    let all = [Auth::ApiKey, Auth::Github, Auth::StandardWebhooks].map(Auth::scheme);
-    let known = all.into_iter().flat_map(|scheme| scheme.security.iter().chain(&scheme.parameter));
-    let known = known.map(|Component { section, name, lines }| (*section, *name, (*lines).to_owned()));
-    let skeleton = |auth| ("schemas", name, skeleton(auth, name, event_type));
-    let known = known.chain([skeleton(Auth::ApiKey), skeleton(Auth::Github)]);
-    for (of, called, lines) in known.filter(|(of, called, _)| (*of, *called) == (section, name)) {
-        if with_component(file, without, of, called, &lines)? == with {
+    let all = Auth::providers().map(Auth::Provider).chain([Auth::ApiKey]).map(Auth::scheme);
+    let known = all.flat_map(|scheme| scheme.security.into_iter().chain(scheme.parameter));
+    let known = known.map(|Component { section, name, lines }| (section, name, lines));
+    let skeleton = |auth| ("schemas", name.to_owned().into(), skeleton(auth, name, event_type).into());
+    let known = known.chain([skeleton(Auth::ApiKey), skeleton(Auth::Provider("github"))]);
+    for (of, called, lines) in known.filter(|(of, called, _)| (*of, called.as_ref()) == (section, name)) {
+        if with_component(file, without, of, &called, &lines)? == with {
             return Ok(true);
         }
     }

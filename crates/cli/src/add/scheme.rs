@@ -2,21 +2,26 @@
 //!
 //! The texts are those of the shipped contract.
 
-use clap::ValueEnum;
+use std::borrow::Cow;
+
+use sluicegate_webhook::{Assurance, Provider};
 use sluicegate_yaml::Node;
 
+use super::names::pascal;
+
+/// A provider at least this similar to a misspelt one is suggested.
+const SIMILARITY_MIN: f64 = 0.7;
+
 /// How callers of a route prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Auth {
-    /// A key in the header x-api-key, with scopes
+    /// A key in the header x-api-key, with scopes.
     ApiKey,
-    /// A token that API Gateway checks: the template needs the authorizer of infra/jwt-authorizer.yaml
+    /// A token that API Gateway checks: the template needs the authorizer of infra/jwt-authorizer.yaml.
     Jwt,
-    /// A signature of GitHub in the header x-hub-signature-256
-    Github,
-    /// A signature by standardwebhooks.com
-    StandardWebhooks,
-    /// Nothing: every request is admitted
+    /// A signature of this provider of the catalog.
+    Provider(&'static str),
+    /// Nothing: every request is admitted.
     None,
 }
 
@@ -24,8 +29,8 @@ pub(crate) enum Auth {
 pub(crate) struct Component {
     /// The section of `components`.
     pub section: &'static str,
-    pub name: &'static str,
-    pub lines: &'static str,
+    pub name: Cow<'static, str>,
+    pub lines: Cow<'static, str>,
 }
 
 /// What a way to authenticate writes.
@@ -47,22 +52,76 @@ pub(crate) struct Scheme {
 }
 
 impl Auth {
-    pub(crate) fn scheme(self) -> &'static Scheme {
+    /// Parses `api-key`, `jwt`, `none` or the slug of a provider.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "api-key" => Ok(Self::ApiKey),
+            "jwt" => Ok(Self::Jwt),
+            "none" => Ok(Self::None),
+            slug => match Provider::named(slug) {
+                Some(provider) => Ok(Self::Provider(&provider.slug)),
+                None => {
+                    let near = Self::providers().map(|known| (strsim::jaro_winkler(slug, known), known));
+                    let near = near.filter(|(likeness, _)| *likeness >= SIMILARITY_MIN);
+                    let near = near.max_by(|a, b| a.0.total_cmp(&b.0));
+                    let hint = near.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+                    Err(format!("expected api-key, jwt, none or a provider of docs/schemes.md, such as stripe{hint}"))
+                }
+            },
+        }
+    }
+
+    /// Returns the slugs of the providers.
+    pub(crate) fn providers() -> impl Iterator<Item = &'static str> {
+        Provider::all().iter().map(|provider| provider.slug.as_str())
+    }
+
+    /// Returns the event type of a provider's webhooks, as a template.
+    pub(crate) fn event_type(self) -> Option<&'static str> {
+        let Self::Provider(slug) = self else { return None };
+        Provider::named(slug).map(|provider| provider.event_type.as_str())
+    }
+
+    pub(crate) fn scheme(self) -> Scheme {
         match self {
-            Self::ApiKey => &API_KEY,
-            Self::Jwt => &JWT,
-            Self::Github => &GITHUB,
-            Self::StandardWebhooks => &STANDARD_WEBHOOKS,
-            Self::None => &NONE,
+            Self::ApiKey => API_KEY,
+            Self::Jwt => JWT,
+            Self::Provider("github") => GITHUB,
+            Self::Provider("standard-webhooks") => STANDARD_WEBHOOKS,
+            Self::Provider(slug) => Provider::named(slug).map_or(NONE, Scheme::of_provider),
+            Self::None => NONE,
         }
     }
 }
 
 impl Scheme {
+    /// Returns the scheme of a provider. Its event type and its idempotency key are known from its name.
+    fn of_provider(provider: &'static Provider) -> Self {
+        let Provider { slug, name: provider_name, docs, scheme, .. } = provider;
+        let mut name = pascal(slug);
+        name[..1].make_ascii_lowercase();
+        let header = match scheme.signature.header.first() {
+            "" => "x-signature".to_owned(),
+            header => header.replacen("{n}", "1", 1),
+        };
+        let signature = match scheme.assurance {
+            Assurance::Signed => slug.clone(),
+            Assurance::Partial => format!("{{ scheme: {slug}, accept: partial }}"),
+            Assurance::Token => format!("{{ scheme: {slug}, accept: token }}"),
+        };
+        let lines = format!(
+            "{name}:\n  type: apiKey\n  in: header\n  name: {header}\n  description: 'The signature of {provider_name}: \
+             {docs}'\n  x-signature: {signature}\n  x-secret: {slug}\n"
+        );
+        let security = Component { section: "securitySchemes", name: name.into(), lines: lines.into() };
+        Self { security: Some(security), signature: Some(slug), is_own_client: false, ..NONE }
+    }
+
     /// Returns the name that an operation refers to: that of the contract's equivalent scheme, or else its own.
     /// A route without credentials at ingress has none.
-    pub(crate) fn name_for<'n>(&self, root: &'n Node) -> Option<&'n str> {
-        self.name_in(root).or(self.security.as_ref().map(|security| security.name))
+    pub(crate) fn name_for(&self, root: &Node) -> Option<String> {
+        let own = || self.security.as_ref().map(|security| security.name.clone().into_owned());
+        self.name_in(root).map(str::to_owned).or_else(own)
     }
 
     /// Returns the name of the equivalent security scheme that the contract has.
@@ -71,17 +130,20 @@ impl Scheme {
         let declared = root.get("components").and_then(|components| components.get("securitySchemes"));
         let is_same = |scheme: &Node| {
             let is_key = scheme.get("type").and_then(Node::text) == Some("apiKey");
-            is_key && scheme.get("x-signature").and_then(Node::text) == self.signature
+            let signature = scheme.get("x-signature");
+            let slug = signature.and_then(|signature| signature.get("scheme").unwrap_or(signature).text());
+            is_key && slug == self.signature
         };
         declared?.entries().find(|(_, scheme)| is_same(scheme)).map(|(name, _)| name)
     }
 }
 
-static API_KEY: Scheme = Scheme {
+const API_KEY: Scheme = Scheme {
     security: Some(Component {
         section: "securitySchemes",
-        name: "apiKey",
-        lines: "\
+        name: Cow::Borrowed("apiKey"),
+        lines: Cow::Borrowed(
+            "\
 apiKey:
   type: apiKey
   in: header
@@ -89,6 +151,7 @@ apiKey:
   description: A key that was issued to you. It identifies you and has scopes.
   x-secret: api-keys
 ",
+        ),
     }),
     signature: None,
     has_scopes: true,
@@ -98,7 +161,7 @@ apiKey:
     enqueue: IDEMPOTENCY,
 };
 
-static JWT: Scheme = Scheme {
+const JWT: Scheme = Scheme {
     security: None,
     signature: None,
     has_scopes: true,
@@ -108,11 +171,12 @@ static JWT: Scheme = Scheme {
     enqueue: IDEMPOTENCY,
 };
 
-static GITHUB: Scheme = Scheme {
+const GITHUB: Scheme = Scheme {
     security: Some(Component {
         section: "securitySchemes",
-        name: "github",
-        lines: "\
+        name: Cow::Borrowed("github"),
+        lines: Cow::Borrowed(
+            "\
 github:
   type: apiKey
   in: header
@@ -121,6 +185,7 @@ github:
   x-signature: github
   x-secret: github
 ",
+        ),
     }),
     signature: Some("github"),
     has_scopes: false,
@@ -155,11 +220,12 @@ idempotency:
 ",
 };
 
-static STANDARD_WEBHOOKS: Scheme = Scheme {
+const STANDARD_WEBHOOKS: Scheme = Scheme {
     security: Some(Component {
         section: "securitySchemes",
-        name: "standardWebhooks",
-        lines: "\
+        name: Cow::Borrowed("standardWebhooks"),
+        lines: Cow::Borrowed(
+            "\
 standardWebhooks:
   type: apiKey
   in: header
@@ -168,6 +234,7 @@ standardWebhooks:
   x-signature: standard-webhooks
   x-secret: standard-webhooks
 ",
+        ),
     }),
     signature: Some("standard-webhooks"),
     has_scopes: false,
@@ -200,7 +267,7 @@ idempotency:
 ",
 };
 
-static NONE: Scheme = Scheme {
+const NONE: Scheme = Scheme {
     security: None,
     signature: None,
     has_scopes: false,
@@ -214,8 +281,9 @@ const IDEMPOTENCY_KEY_PARAMETER: &str = "- $ref: '#/components/parameters/Idempo
 
 const IDEMPOTENCY_KEY: Component = Component {
     section: "parameters",
-    name: "IdempotencyKey",
-    lines: "\
+    name: Cow::Borrowed("IdempotencyKey"),
+    lines: Cow::Borrowed(
+        "\
 IdempotencyKey:
   name: Idempotency-Key
   in: header
@@ -229,6 +297,7 @@ IdempotencyKey:
     maxLength: 255
   example: 8e03978e-40d5-43dd-bc93-6894a57f9324
 ",
+    ),
 };
 
 const IDEMPOTENCY: &str = "\

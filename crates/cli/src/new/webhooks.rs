@@ -3,7 +3,6 @@
 
 use std::{fs, path::Path};
 
-use clap::ValueEnum as _;
 use sluicegate_contract::{Contract, SecurityScheme};
 
 use crate::{
@@ -25,20 +24,19 @@ pub(super) struct Webhooks(pub(super) Vec<Auth>);
 impl Webhooks {
     /// Returns the names of the schemes to choose from.
     pub(super) fn names() -> impl Iterator<Item = &'static str> {
-        Auth::value_variants().iter().filter_map(|auth| auth.scheme().signature)
+        Auth::providers()
     }
 
     /// Parses names with commas or spaces between; none, and the word `none`, are no webhooks.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut webhooks = Vec::new();
         for name in text.split([',', ' ']).filter(|name| !name.is_empty() && *name != NONE) {
-            let is_it = |auth: &&Auth| auth.scheme().signature == Some(name);
-            let Some(auth) = Auth::value_variants().iter().find(is_it) else {
-                let known = Self::names().collect::<Vec<_>>().join(", ");
-                return Err(format!("there is no webhook {name:?}: choose of {known}, or {NONE}"));
+            let Some(known) = Self::names().find(|known| *known == name) else {
+                let reason = "choose a provider of docs/schemes.md, such as github, stripe or standard-webhooks";
+                return Err(format!("there is no webhook {name:?}: {reason}, or {NONE}"));
             };
-            if !webhooks.contains(auth) {
-                webhooks.push(*auth);
+            if !webhooks.contains(&Auth::Provider(known)) {
+                webhooks.push(Auth::Provider(known));
             }
         }
         Ok(Self(webhooks))
@@ -57,9 +55,9 @@ impl Webhooks {
 
     /// Returns the types of their events, as `sluicegate add handler` takes them.
     pub(super) fn handled_types(&self) -> impl Iterator<Item = String> {
-        self.names_of().map(|name| match name {
-            "github" => "github.*".to_owned(),
-            name => event_type(name),
+        self.0.iter().filter_map(|auth| auth.event_type()).map(|event_type| match event_type.split_once('{') {
+            None => event_type.to_owned(),
+            Some((prefix, _)) => format!("{prefix}*"),
         })
     }
 
@@ -71,20 +69,13 @@ impl Webhooks {
             remove::example_route(project, &route)?;
         }
         for (auth, name) in self.0.iter().zip(self.names_of()) {
-            add::webhook(project, &format!("POST /webhooks/{name}"), &event_type(name), QUEUE, *auth)?;
+            add::webhook(project, &format!("POST /webhooks/{name}"), None, QUEUE, *auth)?;
         }
         Ok(())
     }
 
     fn names_of(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().filter_map(|auth| auth.scheme().signature)
-    }
-}
-
-fn event_type(name: &str) -> String {
-    match name {
-        "github" => "github.{header.x-github-event}".to_owned(),
-        name => format!("{name}.received"),
     }
 }
 
@@ -108,9 +99,9 @@ mod tests {
         for (text, expected) in [
             ("", Ok(&[][..])),
             ("none", Ok(&[])),
-            ("github", Ok(&[Auth::Github])),
-            ("standard-webhooks, github,github", Ok(&[Auth::StandardWebhooks, Auth::Github])),
-            ("api-key", Err("github, standard-webhooks")),
+            ("github", Ok(&[Auth::Provider("github")])),
+            ("standard-webhooks, github,github", Ok(&[Auth::Provider("standard-webhooks"), Auth::Provider("github")])),
+            ("api-key", Err("such as github")),
             ("github,x", Err("\"x\"")),
         ] {
             match (Webhooks::parse(text), expected) {
@@ -121,6 +112,6 @@ mod tests {
         }
         let all =
             [Webhooks::parse("github").expect("known"), Webhooks::parse("github,standard-webhooks").expect("known")];
-        assert_eq!(Webhooks::union(&all).0, [Auth::Github, Auth::StandardWebhooks]);
+        assert_eq!(Webhooks::union(&all).0, [Auth::Provider("github"), Auth::Provider("standard-webhooks")]);
     }
 }
