@@ -6,11 +6,11 @@ mod load;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::Value;
-use sluicegate_sam::Document;
+use sluicegate_sam::{Document, Props};
 
 pub(crate) use load::Deployed;
 
-use crate::{Error, setting::Props};
+use crate::Error;
 
 /// The resources to check.
 #[derive(Debug, Default)]

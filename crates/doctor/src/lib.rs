@@ -48,7 +48,6 @@ mod identity;
 mod inventory;
 mod model;
 mod overlay;
-mod setting;
 mod stack;
 #[cfg(test)]
 mod tests;

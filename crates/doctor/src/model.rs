@@ -11,11 +11,11 @@ mod queue;
 mod resources;
 
 use sluicegate_contract::{Contract, binding_variable};
+use sluicegate_sam::Setting;
 
 use crate::{
     Project,
     inventory::{Inventory, Origin},
-    setting::Setting,
 };
 
 pub(crate) use access::{Access, Policies};
@@ -24,7 +24,7 @@ pub(crate) use api::{Api, Url};
 pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
 pub(crate) use mapping::{BATCH_SIZE_DEFAULT, Mapping, Source};
 pub(crate) use network::{Group, Network};
-pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive};
+pub(crate) use queue::Queue;
 pub(crate) use resources::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
 /// The input of the checks.
@@ -126,7 +126,7 @@ impl<'a> Model<'a> {
     }
 
     /// Returns each queue with its dead-letter queue, where both are known.
-    pub(crate) fn redriven(&self) -> impl Iterator<Item = (&Queue, &Redrive, &Queue)> {
+    pub(crate) fn redriven(&self) -> impl Iterator<Item = (&Queue, &sluicegate_sam::Redrive, &Queue)> {
         self.queues.iter().filter_map(|queue| {
             let Setting::Known(redrive) = &queue.redrive else { return None };
             Some((queue, redrive, self.queue(redrive.target.as_ref().known()?)?))

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use sluicegate_sam::is_known;
 
 use crate::{
     inventory::{Inventory, Origin, Resource},
     model::{DAYS_UNCHANGED, VERSIONS},
-    setting::is_known,
 };
 
 /// The current state. Where it could not be read, the template's values stay.

@@ -124,10 +124,10 @@ impl Reader<'_> {
             return Err(self.fault(path.trim_end_matches("/Properties"), reason));
         }
         let physical = self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
-        let timeout_s = self.number(&properties, "Timeout", path, TIMEOUT_S_DEFAULT, 1..=TIMEOUT_S_MAX)?;
-        let memory = self.number(&properties, "MemorySize", path, MEMORY_MB_DEFAULT, 128..=32_768)?;
+        let timeout_s = self.number_in(&properties, "Timeout", path, TIMEOUT_S_DEFAULT, 1..=TIMEOUT_S_MAX)?;
+        let memory = self.number_in(&properties, "MemorySize", path, MEMORY_MB_DEFAULT, 128..=32_768)?;
         let reserved = match properties.contains_key("ReservedConcurrentExecutions") {
-            true => Some(self.number(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?),
+            true => Some(self.number_in(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?),
             false => None,
         };
         let code_uri = properties.get("CodeUri").and_then(Value::as_str).unwrap_or(".");
@@ -251,7 +251,7 @@ impl Reader<'_> {
         if properties.get("PayloadFormatVersion").is_some_and(|version| version != "2.0") {
             return Err(self.fault(&path, "PayloadFormatVersion: only 2.0 is made here"));
         }
-        let timeout_ms = self.number(
+        let timeout_ms = self.number_in(
             &properties,
             "TimeoutInMillis",
             &path,
@@ -273,7 +273,7 @@ impl Reader<'_> {
     }
 
     /// Returns a whole number within its limits; numbers may be written as strings.
-    pub(super) fn number(
+    pub(super) fn number_in(
         &self,
         properties: &Map<String, Value>,
         name: &str,

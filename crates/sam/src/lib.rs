@@ -20,7 +20,7 @@
 //!   Orders: { Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: 60 } }
 //! ";
 //! let plan = Plan::read("template.yaml", template, &Settings::default())?;
-//! assert_eq!((plan.queues[0].name.as_str(), plan.queues[0].visibility_s()), ("Orders", 60));
+//! assert_eq!((plan.queues[0].name.as_str(), plan.queues[0].visibility_s), ("Orders", 60));
 //! # Ok::<(), sluicegate_sam::Faults>(())
 //! ```
 
@@ -34,11 +34,14 @@ mod queues;
 mod resolve;
 mod resource;
 mod route;
+mod setting;
 mod stack;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+
+use serde_json::Value;
 
 pub use document::Document;
 pub use functions::{FunctionPlan, Route};
@@ -46,10 +49,11 @@ pub use mapping::{MappingPlan, function_of};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
 pub use parameters::{parameter_value, refusal};
-pub use queues::{QueuePlan, VISIBILITY_S_DEFAULT};
+pub use queues::{Queue, QueuePlan, RETENTION_S_DEFAULT, Redrive, RedriveAllow, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
 pub use resource::Resource;
 pub use route::{DEFAULT_ROUTE, route_key};
+pub use setting::{Props, Reason, Setting, is_known, text, unknown};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
 pub use stack::is_nested;
 use stack::{Loader, Stack};
@@ -241,6 +245,50 @@ impl<'a> Reader<'a> {
         let properties = resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys);
         self.notice_cloud_only(resource, properties.filter(|name| CLOUD_ONLY.contains(&name.as_str())));
         Ok(())
+    }
+
+    /// Returns what `Ref` and `GetAtt` of the resource give; nothing if there is a fault in its name.
+    fn resolved(&self, resource: &Resource<'_>) -> ResolvedResource {
+        self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default()
+    }
+
+    /// Returns properties with functions resolved, and marked where a value is unknown.
+    fn settings(&self, properties: &Value, path: &str) -> Value {
+        self.stack.resolver.settings(properties, path).unwrap_or_default()
+    }
+
+    /// Returns a value, with stand-ins for what only the cloud knows.
+    fn required(&self, value: &Value, path: &str) -> Result<Value, Fault> {
+        Ok(match (Setting::of(value), value) {
+            (Setting::Unknown(reason), _) => self.stand_in(reason, path)?,
+            (_, Value::Array(items)) => {
+                let items = items.iter().map(|item| self.required(item, path));
+                Value::Array(items.collect::<Result<_, Fault>>()?)
+            }
+            (_, Value::Object(members)) => {
+                let members = members.iter().map(|(name, value)| Ok((name.clone(), self.required(value, path)?)));
+                Value::Object(members.collect::<Result<_, Fault>>()?)
+            }
+            _ => value.clone(),
+        })
+    }
+
+    /// Returns what stands in for an unknown value, or the fault that it is.
+    fn stand_in(&self, reason: Reason, path: &str) -> Result<Value, Fault> {
+        match reason {
+            Reason::StandIn(value) => Ok(value),
+            Reason::Unresolved { pointer, fault, .. } => Err(self.fault(&pointer, fault)),
+            Reason::Form => Err(self.fault(path, "must be a string")),
+        }
+    }
+
+    /// Returns a whole number within its limits.
+    fn number(&self, number: &Setting<u64>, path: &str, limits: RangeInclusive<u64>) -> Result<u64, Fault> {
+        match number {
+            Setting::Known(number) if limits.contains(number) => Ok(*number),
+            Setting::Unknown(Reason::Unresolved { pointer, fault, .. }) => Err(self.fault(pointer, fault.as_str())),
+            _ => Err(self.fault(path, format!("must be a whole number from {} to {}", limits.start(), limits.end()))),
+        }
     }
 
     /// Returns a property as text, if it is there and is not `AWS::NoValue`.

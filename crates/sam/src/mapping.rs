@@ -116,8 +116,8 @@ impl Reader<'_> {
         };
         let (queue, fifo) = (queue.name.clone(), queue.fifo);
         let window_s =
-            self.number(&properties, "MaximumBatchingWindowInSeconds", path, 0, 0..=BATCHING_WINDOW_S_MAX)?;
-        let batch = self.number(&properties, "BatchSize", path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
+            self.number_in(&properties, "MaximumBatchingWindowInSeconds", path, 0, 0..=BATCHING_WINDOW_S_MAX)?;
+        let batch = self.number_in(&properties, "BatchSize", path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
         if fifo && window_s > 0 {
             return Err(self.fault(path, "a FIFO queue has no batching window"));
         }
@@ -126,7 +126,7 @@ impl Reader<'_> {
             return Err(self.fault(path, reason));
         }
         let scaling = properties.get("ScalingConfig").and_then(Value::as_object).cloned().unwrap_or_default();
-        let concurrency = self.number(&scaling, "MaximumConcurrency", path, 0, 2..=1_000)?;
+        let concurrency = self.number_in(&scaling, "MaximumConcurrency", path, 0, 2..=1_000)?;
         let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
         let mapping = MappingPlan {
             function: function.to_owned(),

@@ -66,10 +66,10 @@ impl Reader<'_> {
             let reason = format!("a function with an MQ event has a Timeout of at most {TIMEOUT_S_MAX} s");
             return Err(self.fault(path, reason));
         }
-        let batch = self.number(&properties, "BatchSize", path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
+        let batch = self.number_in(&properties, "BatchSize", path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
         let window = "MaximumBatchingWindowInSeconds";
         let batching_window = match properties.contains_key(window) {
-            true => Duration::from_secs(self.number(&properties, window, path, 0, 0..=BATCHING_WINDOW_S_MAX)?),
+            true => Duration::from_secs(self.number_in(&properties, window, path, 0, 0..=BATCHING_WINDOW_S_MAX)?),
             false => BATCHING_WINDOW_DEFAULT,
         };
         let mapping = MqMappingPlan {

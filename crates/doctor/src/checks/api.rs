@@ -1,11 +1,11 @@
 //! Checks of the HTTP side: routes, limits, function URLs.
 
 use sluicegate_contract::Drift;
+use sluicegate_sam::Setting;
 
 use crate::{
     finding::{Check, Findings, Severity},
     model::{Api, Model, TIMEOUT_S_DEFAULT},
-    setting::Setting,
 };
 
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>

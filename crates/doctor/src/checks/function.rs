@@ -1,9 +1,10 @@
 //! Checks of functions: runtime, logs, versions, and settings without effect on queues.
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
     model::{Model, Source},
-    setting::Setting,
 };
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html>

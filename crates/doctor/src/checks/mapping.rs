@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
     model::{Mapping, Model, Source},
-    setting::Setting,
 };
 
 /// Beyond this many messages Lambda wants a batching window. Same page as [`MAPPING`].
@@ -167,7 +168,7 @@ fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.fifo) {
+    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.is_fifo()) {
         let size = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
         if let (Some(size), Some(0)) = (size, mapping.window_s.clone().or(0)) {
             findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}, without a window", queue.origin.id));
@@ -176,7 +177,7 @@ fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn fifo_batch(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.fifo) {
+    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.is_fifo()) {
         if let Some(size) = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED) {
             findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}", queue.origin.id));
         }

@@ -1,5 +1,6 @@
 //! Checks of RabbitMQ on Amazon MQ: event source mappings and brokers.
 
+use sluicegate_sam::Setting;
 use sluicegate_topology::Address;
 
 use super::permissions::at;
@@ -8,7 +9,6 @@ use sluicegate_contract::binding_variable;
 use crate::{
     finding::{Check, Findings, Severity},
     model::{Function, Mapping, Model, Source, TIMEOUT_S_DEFAULT},
-    setting::Setting,
 };
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>

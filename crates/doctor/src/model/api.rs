@@ -1,12 +1,9 @@
 //! HTTP APIs with their routes, and function URLs.
 
 use serde_json::Value;
-use sluicegate_sam::{DEFAULT_ROUTE, function_of, pointer, route_key};
+use sluicegate_sam::{DEFAULT_ROUTE, Props, Setting, function_of, pointer, route_key};
 
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// One HTTP API.
 #[derive(Debug)]
@@ -91,12 +88,12 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props:
     let id = match props.text("ApiId") {
         Setting::Known(id) => id,
         Setting::Absent => IMPLICIT.to_owned(),
-        Setting::Unknown => return,
+        Setting::Unknown(_) => return,
     };
     let (method, path) = (props.text("Method"), props.text("Path"));
     let default = path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
     // A path that is not known may be any route.
-    if path == Setting::Unknown || method == Setting::Unknown && !default {
+    if path.is_unknown() || method.is_unknown() && !default {
         return;
     }
     let Some(key) = route_key(method.known().as_deref(), path.known().as_deref()) else { return };
@@ -108,9 +105,9 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props:
             origin: origin.clone(),
             id,
             routes: vec![route],
-            throttled: Setting::Unknown,
+            throttled: Setting::unknown(),
             closed: Vec::new(),
-            access_logs: Setting::Unknown,
+            access_logs: Setting::unknown(),
         }),
         None => {}
     }
@@ -124,7 +121,7 @@ fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item =
     let single = |stage: &&Props<'_>| stage.object("RouteSettings").members().next().is_some();
     let logs = |stage: &&Props<'_>| stage.get("AccessLogSettings").is_written();
     // Without a stage it cannot be called, or the stage is elsewhere.
-    let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::Unknown };
+    let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::unknown() };
     Api {
         origin: resource.origin.clone(),
         id: resource.reference.clone(),

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_sam::function_of;
+use sluicegate_sam::{Props, Setting, function_of, text};
 
 use super::{Access, Policies};
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting, text},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>
 pub(crate) const TIMEOUT_S_DEFAULT: u64 = 3;
@@ -91,7 +88,7 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
     let dead_letters = if sam { "DeadLetterQueue" } else { "DeadLetterConfig" };
     let on_failure = props.object("EventInvokeConfig").object("DestinationConfig").get("OnFailure");
     let variables = props.object("Environment").object("Variables").members();
-    let read = |value| text(value).map_or(Setting::Unknown, Setting::Known);
+    let read = |value| text(value).map_or(Setting::unknown(), Setting::Known);
     Function {
         origin: resource.origin.clone(),
         name: resource.reference.clone(),
@@ -115,7 +112,7 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
         in_network: match props.get("VpcConfig") {
             Setting::Absent => Setting::Known(false),
             Setting::Known(_) => Setting::Known(true),
-            Setting::Unknown => Setting::Unknown,
+            Setting::Unknown(_) => Setting::unknown(),
         },
         security_groups: listed(props.object("VpcConfig"), "SecurityGroupIds"),
         role: props.text("Role"),
@@ -141,7 +138,7 @@ pub(super) fn deployments(inventory: &Inventory, policies: &Policies) -> Vec<(Or
 }
 
 fn listed(props: Props<'_>, name: &str) -> Vec<Setting<String>> {
-    props.texts(name).or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown])
+    props.listed(name)
 }
 
 fn shifts(props: Props<'_>) -> bool {

@@ -1,12 +1,9 @@
 //! Event source mappings: `AWS::Lambda::EventSourceMapping`, and the SQS and MQ events of `AWS::Serverless::Function`.
 
 use serde_json::Value;
-use sluicegate_sam::function_of;
+use sluicegate_sam::{Props, Setting, function_of};
 
-use crate::{
-    inventory::{Inventory, Origin},
-    setting::{Props, Setting},
-};
+use crate::inventory::{Inventory, Origin};
 
 /// Of SQS. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 pub(crate) const BATCH_SIZE_DEFAULT: u64 = 10;
@@ -97,7 +94,7 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Mapping> {
             _ if props.get("Queues").is_written() => "MQ",
             Setting::Known(arn) if service(arn).is_some_and(|service| service != "sqs") => continue,
             // Every mapping from a stream says where to start.
-            Setting::Unknown if props.get("StartingPosition").is_written() => continue,
+            Setting::Unknown(_) if props.get("StartingPosition").is_written() => continue,
             Setting::Absent => continue,
             _ => "SQS",
         };
@@ -132,10 +129,12 @@ fn mapping(
         batch_size: props.number("BatchSize"),
         window_s: props.number("MaximumBatchingWindowInSeconds"),
         partial_batch: match props.texts("FunctionResponseTypes") {
-            Setting::Known(types) if !reports(types.clone()) && types.contains(&Setting::Unknown) => Setting::Unknown,
+            Setting::Known(types) if !reports(types.clone()) && types.iter().any(Setting::is_unknown) => {
+                Setting::unknown()
+            }
             Setting::Known(types) => Setting::Known(reports(types)),
             Setting::Absent => Setting::Absent,
-            Setting::Unknown => Setting::Unknown,
+            Setting::Unknown(_) => Setting::unknown(),
         },
         concurrency_max: props.object("ScalingConfig").number("MaximumConcurrency"),
         provisioned: props.get("ProvisionedPollerConfig").known().is_some(),
@@ -165,11 +164,11 @@ fn source(kind: &str, props: Props<'_>) -> Option<Source> {
                     of_type(&items, "VIRTUAL_HOST").pop().unwrap_or_default(),
                 ),
                 Setting::Absent => (Setting::Absent, Setting::Absent),
-                Setting::Unknown => (Setting::Unknown, Setting::Unknown),
+                Setting::Unknown(_) => (Setting::unknown(), Setting::unknown()),
             };
             Some(Source::Mq {
                 broker: props.text(if props.get("Broker").is_written() { "Broker" } else { "EventSourceArn" }),
-                queues: props.texts("Queues").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]),
+                queues: props.listed("Queues"),
                 logins,
                 virtual_host,
                 policy_named: props.flag("DynamicPolicyName"),

@@ -1,11 +1,9 @@
 //! The network around a private broker, as far as the templates define it.
 
 use serde_json::Value;
+use sluicegate_sam::{Props, Setting};
 
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// The parts of a VPC that decide which connections are possible.
 #[derive(Debug, Default)]
@@ -56,7 +54,7 @@ pub(super) fn network(inventory: &Inventory) -> Network {
             .of_kind("AWS::EC2::VPCEndpoint")
             .map(|endpoint| match endpoint.props().text("ServiceName") {
                 Setting::Known(name) => Setting::Known(name.rsplit('.').next().unwrap_or_default().to_owned()),
-                _ => Setting::Unknown,
+                _ => Setting::unknown(),
             })
             .collect(),
         groups: inventory.of_kind("AWS::EC2::SecurityGroup").map(|resource| group(inventory, resource)).collect(),
@@ -69,7 +67,7 @@ fn group(inventory: &Inventory, resource: &Resource) -> Group {
         let own = match resource.props().items(property) {
             Setting::Known(rules) => rules.into_iter().map(ports).collect::<Option<Vec<_>>>(),
             Setting::Absent => Some(Vec::new()),
-            Setting::Unknown => None,
+            Setting::Unknown(_) => None,
         };
         let beside = inventory
             .of_kind(kind)

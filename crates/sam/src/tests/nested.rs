@@ -135,7 +135,7 @@ fn a_nested_queue_is_part_of_the_plan() {
     );
     let plan = read(&[("t.yaml", &template)], &[]).unwrap_or_else(|faults| panic!("{faults}"));
     let queues = plan.queues.iter().map(|queue| {
-        format!("{} {} {} {}", queue.logical_id, queue.name, queue.visibility_s(), queue.redrive_attributes.len())
+        format!("{} {} {} {}", queue.logical_id, queue.name, queue.visibility_s, queue.redrive_attributes.len())
     });
     let expected = [
         "Jobs/Dead Jobs-Dead 30 0",
