@@ -25,36 +25,39 @@
 //! ```
 
 mod document;
+mod events;
 mod functions;
 mod mapping;
 mod mq;
 mod notice;
 mod parameters;
 mod queues;
+mod require;
 mod resolve;
 mod resource;
 mod route;
 mod setting;
+mod sqs;
 mod stack;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
-
-use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use document::Document;
-pub use functions::{FunctionPlan, Route};
-pub use mapping::{MappingPlan, function_of};
+pub use events::{Event, EventKind, events};
+pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
+pub use mapping::{BATCH_SIZE_DEFAULT, MQ_BATCH_SIZE_DEFAULT, Mapping, Source, SourceAccess, function_of};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
 pub use parameters::{parameter_value, refusal};
 pub use queues::{Queue, QueuePlan, RETENTION_S_DEFAULT, Redrive, RedriveAllow, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
 pub use resource::Resource;
-pub use route::{DEFAULT_ROUTE, route_key};
+pub use route::{DEFAULT_ROUTE, Route, RoutePlan, route_key};
 pub use setting::{Props, Reason, Setting, is_known, text, unknown};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
+pub use sqs::MappingPlan;
 pub use stack::is_nested;
 use stack::{Loader, Stack};
 
@@ -96,7 +99,7 @@ pub struct Plan {
     /// The functions.
     pub functions: Vec<FunctionPlan>,
     /// The HTTP API's routes.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RoutePlan>,
     /// The queues, dead-letter queues included.
     pub queues: Vec<QueuePlan>,
     /// The event source mappings from SQS.
@@ -228,11 +231,12 @@ impl<'a> Reader<'a> {
     }
 
     fn secret(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let name = self.optional_text(resource, "Name")?;
-        let arn = self.stack.resolver.physical.get(resource.logical_id).map(|physical| physical.reference.clone());
+        let path = resource.properties_pointer();
+        let name = self.text(&Props(&self.properties(&resource.body["Properties"], &path)).text("Name"), &path)?;
+        let arn = self.resolved(resource).reference;
         let default = || format!("{}/{}", Stack::name(&self.stack.prefix), resource.logical_id);
         let (logical_id, name) = (self.id(resource), name.unwrap_or_else(default));
-        self.plan.secrets.push(SecretPlan { logical_id, name, arn: arn.unwrap_or_default() });
+        self.plan.secrets.push(SecretPlan { logical_id, name, arn });
         Ok(())
     }
 
@@ -241,61 +245,10 @@ impl<'a> Reader<'a> {
         /// terminal.
         const CLOUD_ONLY: [&str; 4] = ["AccessLogSettings", "Auth", "DefaultRouteSettings", "RouteSettings"];
         let known = ["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"];
-        self.notice_others(resource, &[&known[..], &CLOUD_ONLY].concat());
-        let properties = resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys);
-        self.notice_cloud_only(resource, properties.filter(|name| CLOUD_ONLY.contains(&name.as_str())));
+        let props = Props(&resource.body["Properties"]);
+        self.notice_others(props, &resource.properties_pointer(), &[&known[..], &CLOUD_ONLY].concat());
+        self.notice_cloud_only(resource, props, &CLOUD_ONLY);
         Ok(())
-    }
-
-    /// Returns what `Ref` and `GetAtt` of the resource give; nothing if there is a fault in its name.
-    fn resolved(&self, resource: &Resource<'_>) -> ResolvedResource {
-        self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default()
-    }
-
-    /// Returns properties with functions resolved, and marked where a value is unknown.
-    fn settings(&self, properties: &Value, path: &str) -> Value {
-        self.stack.resolver.settings(properties, path).unwrap_or_default()
-    }
-
-    /// Returns a value, with stand-ins for what only the cloud knows.
-    fn required(&self, value: &Value, path: &str) -> Result<Value, Fault> {
-        Ok(match (Setting::of(value), value) {
-            (Setting::Unknown(reason), _) => self.stand_in(reason, path)?,
-            (_, Value::Array(items)) => {
-                let items = items.iter().map(|item| self.required(item, path));
-                Value::Array(items.collect::<Result<_, Fault>>()?)
-            }
-            (_, Value::Object(members)) => {
-                let members = members.iter().map(|(name, value)| Ok((name.clone(), self.required(value, path)?)));
-                Value::Object(members.collect::<Result<_, Fault>>()?)
-            }
-            _ => value.clone(),
-        })
-    }
-
-    /// Returns what stands in for an unknown value, or the fault that it is.
-    fn stand_in(&self, reason: Reason, path: &str) -> Result<Value, Fault> {
-        match reason {
-            Reason::StandIn(value) => Ok(value),
-            Reason::Unresolved { pointer, fault, .. } => Err(self.fault(&pointer, fault)),
-            Reason::Form => Err(self.fault(path, "must be a string")),
-        }
-    }
-
-    /// Returns a whole number within its limits.
-    fn number(&self, number: &Setting<u64>, path: &str, limits: RangeInclusive<u64>) -> Result<u64, Fault> {
-        match number {
-            Setting::Known(number) if limits.contains(number) => Ok(*number),
-            Setting::Unknown(Reason::Unresolved { pointer, fault, .. }) => Err(self.fault(pointer, fault.as_str())),
-            _ => Err(self.fault(path, format!("must be a whole number from {} to {}", limits.start(), limits.end()))),
-        }
-    }
-
-    /// Returns a property as text, if it is there and is not `AWS::NoValue`.
-    fn optional_text(&self, resource: &Resource<'_>, property: &str) -> Result<Option<String>, Fault> {
-        let path = format!("{}/{property}", resource.properties_pointer());
-        let Some(value) = resource.body["Properties"].get(property) else { return Ok(None) };
-        self.stack.resolver.optional_text(value, &path)
     }
 
     fn fault(&self, path: &str, reason: impl Into<String>) -> Fault {
@@ -317,19 +270,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes the properties of a resource without a local counterpart, in one notice.
-    fn notice_cloud_only<'n>(&mut self, resource: &Resource<'_>, names: impl Iterator<Item = &'n String>) {
-        let names: Vec<&str> = names.map(String::as_str).collect();
+    fn notice_cloud_only(&mut self, resource: &Resource<'_>, props: Props<'_>, cloud_only: &[&str]) {
+        let names: Vec<&str> = props.members().map(|(name, _)| name).filter(|name| cloud_only.contains(name)).collect();
         if !names.is_empty() {
             self.not_run(resource, format!("{} {}", resource.kind, names.join(", ")));
         }
     }
 
-    /// Notes the properties of a resource that are not in `known`.
-    fn notice_others(&mut self, resource: &Resource<'_>, known: &[&str]) {
-        for property in resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
-            if !known.contains(&property.as_str()) {
-                self.notice(&format!("{}/{property}", resource.properties_pointer()), "has no effect locally");
-            }
+    /// Notes the properties that are not in `known`.
+    fn notice_others(&mut self, props: Props<'_>, path: &str, known: &[&str]) {
+        for (property, _) in props.members().filter(|(name, _)| !known.contains(name)) {
+            self.notice(&format!("{path}/{property}"), "has no effect locally");
         }
     }
 }

@@ -142,7 +142,7 @@ const REDRIVE_ATTRIBUTES: [&str; 2] = ["RedrivePolicy", "RedriveAllowPolicy"];
 impl Reader<'_> {
     pub(super) fn queue(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
         let path = resource.properties_pointer();
-        let properties = self.settings(&resource.body["Properties"], &path);
+        let properties = self.properties(&resource.body["Properties"], &path);
         let resolved = self.resolved(resource);
         let queue = Queue::read(&resolved.reference, &resolved.arn(), Props(&properties));
         let (mut attributes, mut redrive_attributes) = (BTreeMap::new(), BTreeMap::new());

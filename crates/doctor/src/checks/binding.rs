@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use sluicegate_queue::Binding;
-use sluicegate_sam::Setting;
+use sluicegate_sam::{Setting, Source};
 
 use super::permissions::at;
 use sluicegate_contract::binding_variable;
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model, Source},
+    model::{Function, Mapping, Model},
 };
 
 const CONFIGURATION: &str = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html";

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_sam::Setting;
+use sluicegate_sam::{Setting, Source};
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Mapping, Model, Source},
+    model::{Mapping, Model},
 };
 
 /// Beyond this many messages Lambda wants a batching window. Same page as [`MAPPING`].
@@ -117,14 +117,18 @@ fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &
 fn no_partial_batch_response(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in from_queues(model) {
         let single = mapping.batch_size == Setting::Known(1);
-        if mapping.partial_batch.clone().or(false) == Some(false) && !single {
+        if mapping.partial_batch == Setting::Known(false) && !single {
             findings.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
         }
     }
 }
 
+fn filters(mapping: &Mapping) -> bool {
+    mapping.filters.as_ref().known().is_some_and(|filters| !filters.is_empty())
+}
+
 fn filter_deletes(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| mapping.filtered) {
+    for mapping in model.mappings.iter().filter(|mapping| filters(mapping)) {
         findings.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
     }
 }
@@ -140,8 +144,7 @@ fn mappings_compete(model: &Model<'_>, findings: &mut Findings) {
         _ => None,
     };
     // Of two whose conditions cannot be decided, perhaps only one exists.
-    let certain =
-        model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled.clone().or(true) == Some(true));
+    let certain = model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled == Setting::Known(true));
     let mut first = BTreeMap::new();
     for mapping in certain {
         let Some(queue) = queue(mapping) else { continue };

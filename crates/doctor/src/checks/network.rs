@@ -1,11 +1,11 @@
 //! Checks of RabbitMQ in a private network: whether functions and event source mappings reach what they call.
 
-use sluicegate_sam::Setting;
+use sluicegate_sam::{Setting, Source};
 
 use super::permissions::at;
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Function, Group, Model, Source},
+    model::{Function, Group, Model},
 };
 
 const AMQPS: u64 = 5671;

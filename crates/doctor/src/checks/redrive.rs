@@ -4,7 +4,7 @@ use sluicegate_sam::Setting;
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{BATCH_SIZE_DEFAULT, Model},
+    model::Model,
 };
 
 /// What Lambda advises. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
@@ -136,7 +136,7 @@ fn fifo_max_receive_count(model: &Model<'_>, findings: &mut Findings) {
             Setting::Known(text) => text.trim().parse().ok(),
             Setting::Unknown(_) => None,
         };
-        let batch = mapping.batch_size.clone().or(BATCH_SIZE_DEFAULT);
+        let batch = mapping.batch_size.clone().known();
         if let (Some(receives), Some(own), Some(batch)) = (receives, own, batch.filter(|size| *size > 1)) {
             let advised = batch.saturating_mul(own).saturating_add(FIFO_RECEIVES_SPARE);
             if receives < advised {

@@ -7,7 +7,7 @@ use sluicegate_queue::{
     Binding, RoutingKey,
     queue_names::{RetryDelays, delay_exchange, retry_queue},
 };
-use sluicegate_sam::Setting;
+use sluicegate_sam::{Setting, Source};
 use sluicegate_topology::Topology;
 
 use super::permissions::at;
@@ -16,7 +16,7 @@ use sluicegate_contract::binding_variable;
 use crate::{
     finding::{Check, Findings, Severity},
     inventory::Origin,
-    model::{Function, Mapping, Model, Source},
+    model::{Function, Mapping, Model},
 };
 
 /// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/config.rs`.

@@ -2,7 +2,7 @@
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Model, TIMEOUT_S_DEFAULT},
+    model::Model,
 };
 
 /// What Lambda advises.
@@ -62,7 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
 fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         let visibility_s = queue.visibility_s.clone().known();
-        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        let timeout_s = function.timeout_s.clone().known();
         let window_s = mapping.window_s.clone().or(0).unwrap_or(0);
         if let (Some(visibility_s), Some(timeout_s)) = (visibility_s, timeout_s)
             && visibility_s < timeout_s.saturating_add(window_s)
@@ -80,7 +80,7 @@ fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
 fn visibility_below_six_timeouts(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         let visibility_s = queue.visibility_s.clone().known();
-        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        let timeout_s = function.timeout_s.clone().known();
         let window_s = mapping.window_s.clone().or(0);
         if let (Some(visibility_s), Some(timeout_s), Some(window_s)) = (visibility_s, timeout_s, window_s) {
             let advised_s = timeout_s.saturating_mul(TIMEOUTS_PER_VISIBILITY).saturating_add(window_s);

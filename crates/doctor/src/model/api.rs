@@ -1,7 +1,7 @@
 //! HTTP APIs with their routes, and function URLs.
 
 use serde_json::Value;
-use sluicegate_sam::{DEFAULT_ROUTE, Props, Setting, function_of, pointer, route_key};
+use sluicegate_sam::{DEFAULT_ROUTE, EventKind, Props, Setting, events, function_of, pointer, route_key};
 
 use crate::inventory::{Inventory, Origin, Resource};
 
@@ -60,11 +60,10 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
         apis.push(api(resource, routes, stages.iter()));
     }
     for resource in inventory.of_kind("AWS::Serverless::Function") {
-        for (name, event) in resource.props().object("Events").members() {
-            if Props(event).text("Type").known().as_deref() == Some("HttpApi") {
-                let props = Props(event).object("Properties");
-                let origin = resource.origin.part(name, &format!("Events/{name}/Properties"));
-                event_route(&mut apis, resource, &origin, props);
+        for event in events(&resource.reference, resource.props()) {
+            if let EventKind::Route(route) = event.kind {
+                let origin = resource.origin.part(event.name, &format!("Events/{}/Properties", event.name));
+                event_route(&mut apis, resource, &origin, &route);
             }
         }
     }
@@ -84,19 +83,9 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
     apis
 }
 
-fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props: Props<'_>) {
-    let id = match props.text("ApiId") {
-        Setting::Known(id) => id,
-        Setting::Absent => IMPLICIT.to_owned(),
-        Setting::Unknown(_) => return,
-    };
-    let (method, path) = (props.text("Method"), props.text("Path"));
-    let default = path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
-    // A path that is not known may be any route.
-    if path.is_unknown() || method.is_unknown() && !default {
-        return;
-    }
-    let Some(key) = route_key(method.known().as_deref(), path.known().as_deref()) else { return };
+fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route: &sluicegate_sam::Route) {
+    let id = route.api.clone().or(IMPLICIT.to_owned());
+    let (Some(id), Some(key)) = (id, route.key()) else { return };
     let route = Route { origin: origin.clone(), key, function: Some(resource.reference.clone()) };
     match apis.iter_mut().find(|api| api.id == id) {
         Some(api) => api.routes.push(route),
