@@ -1,8 +1,9 @@
 //! Values of a template: absent, known, or unknown for a reason.
 //!
-//! [`Resolver::settings`](crate::Resolver::settings) makes them. A caller either requires a value to be known, and
+//! They are made by [`Resolver::settings`](crate::Resolver::settings). A caller either requires a value to be known, and
 //! reports the reason as a fault, or goes on without it: nothing here guesses.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The key that marks a value that is not known; the reason is its value.
@@ -21,7 +22,7 @@ pub enum Setting<T> {
 }
 
 /// Why a value is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// It has another form than the property, or is part of a value that is unknown.
     #[default]
@@ -40,31 +41,17 @@ pub enum Reason {
 }
 
 /// Returns the marker of a value that is unknown.
-#[must_use]
 pub fn unknown(reason: Reason) -> Value {
-    match reason {
-        Reason::Form => json!({ UNKNOWN: null }),
-        Reason::Unresolved { pointer, fault, remote } => json!({ UNKNOWN: [pointer, fault, remote] }),
-        Reason::StandIn(value) => json!({ UNKNOWN: { "StandIn": value } }),
-    }
+    json!({ UNKNOWN: reason })
 }
 
 /// Returns the reason that the marker of an unknown value carries.
 fn reason(value: &Value) -> Option<Reason> {
-    Some(match value.as_object()?.get(UNKNOWN)? {
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::String(pointer), Value::String(fault), Value::Bool(remote)] => {
-                Reason::Unresolved { pointer: pointer.clone(), fault: fault.clone(), remote: *remote }
-            }
-            _ => Reason::Form,
-        },
-        Value::Object(stand_in) => Reason::StandIn(stand_in["StandIn"].clone()),
-        _ => Reason::Form,
-    })
+    let reason = value.as_object()?.get(UNKNOWN)?;
+    Some(Reason::deserialize(reason).unwrap_or_default())
 }
 
 /// Returns whether nothing in this value is unknown.
-#[must_use]
 pub fn is_known(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().all(is_known),
@@ -74,7 +61,6 @@ pub fn is_known(value: &Value) -> bool {
 }
 
 /// Returns a scalar as it is written.
-#[must_use]
 pub fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -86,7 +72,6 @@ pub fn text(value: &Value) -> Option<String> {
 
 impl<T> Setting<T> {
     /// Returns an unknown value of no particular reason.
-    #[must_use]
     pub fn unknown() -> Self {
         Self::Unknown(Reason::Form)
     }
@@ -97,7 +82,6 @@ impl<T> Setting<T> {
     }
 
     /// Returns the setting with the service's default in place of a value that is left out.
-    #[must_use]
     pub fn or_default(self, default: T) -> Self {
         if self.is_absent() { Self::Known(default) } else { self }
     }
@@ -146,13 +130,11 @@ impl<T> Setting<T> {
 
 impl<'a> Setting<&'a Value> {
     /// Returns a value of a template as a setting.
-    #[must_use]
     pub fn of(value: &'a Value) -> Self {
         reason(value).map_or(Self::Known(value), Self::Unknown)
     }
 
     /// Returns it as text; numbers and booleans as they are written.
-    #[must_use]
     pub fn text(self) -> Setting<String> {
         self.and_then(text)
     }
@@ -164,7 +146,6 @@ pub struct Props<'a>(pub &'a Value);
 
 impl<'a> Props<'a> {
     /// Returns a member as it is.
-    #[must_use]
     pub fn get(self, name: &str) -> Setting<&'a Value> {
         match (reason(self.0), self.0.get(name)) {
             (Some(reason), _) => Setting::Unknown(reason),
@@ -174,38 +155,32 @@ impl<'a> Props<'a> {
     }
 
     /// Returns an object within; an empty one if it is left out. All of an unknown object is unknown.
-    #[must_use]
     pub fn object(self, name: &str) -> Props<'a> {
         static NOTHING: Value = Value::Null;
         if reason(self.0).is_some() { self } else { Props(self.0.get(name).unwrap_or(&NOTHING)) }
     }
 
     /// Returns a member as text.
-    #[must_use]
     pub fn text(self, name: &str) -> Setting<String> {
         self.get(name).text()
     }
 
     /// Returns a member as a whole number, which may be written as text.
-    #[must_use]
     pub fn number(self, name: &str) -> Setting<u64> {
         self.get(name).and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()))
     }
 
     /// Returns a member as a number.
-    #[must_use]
     pub fn decimal(self, name: &str) -> Setting<f64> {
         self.get(name).and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()))
     }
 
     /// Returns a member as true or false.
-    #[must_use]
     pub fn flag(self, name: &str) -> Setting<bool> {
         self.get(name).and_then(|value| value.as_bool().or_else(|| value.as_str()?.to_ascii_lowercase().parse().ok()))
     }
 
     /// Returns a list; a single value is a list of one, as policies have it.
-    #[must_use]
     pub fn items(self, name: &str) -> Setting<Vec<&'a Value>> {
         self.get(name).and_then(|value| match value {
             Value::Array(items) => Some(items.iter().collect()),
@@ -214,19 +189,16 @@ impl<'a> Props<'a> {
     }
 
     /// Returns a list of texts, of which each may be unknown.
-    #[must_use]
     pub fn texts(self, name: &str) -> Setting<Vec<Setting<String>>> {
         self.items(name).and_then(|items| Some(items.into_iter().map(|item| Setting::of(item).text()).collect()))
     }
 
     /// Returns a list of texts that is empty if it is left out, and has one unknown text if it is unknown.
-    #[must_use]
     pub fn listed(self, name: &str) -> Vec<Setting<String>> {
         self.texts(name).or(Vec::new()).unwrap_or_else(|| vec![Setting::unknown()])
     }
 
     /// Returns an object that may be written as JSON text, as a queue's policies may, read by `read`.
-    #[must_use]
     pub fn parsed<T>(self, name: &str, read: impl FnOnce(Props<'_>) -> T) -> Setting<T> {
         self.get(name).and_then(|value| match value {
             Value::Object(_) => Some(read(Props(value))),

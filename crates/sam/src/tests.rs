@@ -81,6 +81,7 @@ fn values_resolve_as_in_cloudformation() {
     check("!GetAtt FRole.Arn", "FRole.Arn-is-not-known-locally");
     check("!Sub 'https://${ServerlessHttpApi}.example'", "https://ServerlessHttpApi-is-not-known-locally.example");
     check("'{{resolve:ssm:/name}}'", "{{resolve:ssm:/name}}");
+    check("!Sub '{{resolve:ssm:/${Stage}}}'", "{{resolve:ssm:/dev}}");
     check("!GetAtt Q.Nothing", &format!("{v}: `Q.Nothing` is not known locally"));
     check("!GetAtt Topic.Outputs.Url", "Topic.Outputs.Url-is-not-known-locally");
     check("!Sub 'x/${Topic.Outputs.Url}'", "x/Topic.Outputs.Url-is-not-known-locally");
@@ -122,6 +123,15 @@ fn faults_name_line_path_and_reason() {
         "QueueName: q.fifo",
         "t.yaml:13: /Resources/Q/Properties/QueueName: the name of a FIFO queue",
     );
+    let visibility = "t.yaml:13: /Resources/Q/Properties/VisibilityTimeout: ";
+    for (value, reason) in [
+        ("abc", "must be a whole number from 0 to 43200"),
+        ("43201", "must be a whole number from 0 to 43200"),
+        ("!Ref Nothing", "`Nothing` is neither a parameter nor a resource"),
+        ("!ImportValue other", "Fn::ImportValue cannot be resolved locally"),
+    ] {
+        check("QueueName: q", &format!("VisibilityTimeout: {value}"), &format!("{visibility}{reason}"));
+    }
     check(
         "      Environment:",
         "      Timeout: 901\n      Environment:",
