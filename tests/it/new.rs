@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use sluicegate_sam::{Plan, Settings};
+use sluicegate_sam::{Settings, StackPlan};
 
 use crate::support::{like_a_shell, project, project::Project, root};
 
@@ -43,7 +43,7 @@ fn a_new_project_takes_a_route_and_a_handler_and_passes_its_tests() {
     for broker in ["sqs", "rabbitmq"] {
         let parameters = [("Broker".to_owned(), broker.to_owned())].into();
         let settings = Settings { parameters, ..Settings::default() };
-        let plan = Plan::read(&template, &project.text("my-api/template.yaml"), &settings).expect("a plan");
+        let plan = StackPlan::read(&template, &project.text("my-api/template.yaml"), &settings).expect("a plan");
         assert!(plan.routes.iter().any(|route| route.key == "POST /invoices"), "{broker}");
         assert!(plan.functions.iter().any(|it| it.environment.contains_key("QUEUE_INVOICES")), "{broker}");
     }

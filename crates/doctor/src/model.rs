@@ -23,7 +23,7 @@ pub(crate) use alarm::{Alarm, Metric, Topic};
 pub(crate) use api::{Api, Url};
 pub(crate) use function::Function;
 pub(crate) use mapping::Mapping;
-pub(crate) use network::{Group, Network};
+pub(crate) use network::{Network, SecurityGroup};
 pub(crate) use queue::Queue;
 pub(crate) use resources::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 

@@ -1,25 +1,31 @@
 //! The SAM template, read once for the local stack, doctor and sync.
 //!
-//! [`Document`] is the template as it is written: a tree with lines, bytes and pointers, and the same as JSON.
-//! [`Document::resources`] walks its resources and a [`Resolver`] resolves intrinsic functions. [`Plan`] is what the
-//! local stack runs: functions, routes, queues, mappings and secrets. It has those of nested templates too, which are
-//! files in the template's folder; their ids begin with that of the nested stack (`OrdersQueue/Queue`).
+//! [`TemplateDocument`] is the template as it is written: a tree with lines, bytes and pointers, and the same as JSON.
+//! [`TemplateDocument::resources`] walks its resources, and a [`Resolver`] resolves intrinsic functions.
 //!
-//! A plan is strict: every property it acts on is checked, and all faults are reported with file, line, pointer and
-//! reason. Everything else in the template is named in a [`Notice`], never skipped in silence.
+//! [`Queue`], [`Function`], [`Mapping`] and [`Route`] are the settings of one resource or event. Each property is read
+//! in one place, with the service's default, and is a [`Setting`]: absent, known, or unknown for a reason. The doctor
+//! goes on without what is unknown, and reads the attributes of deployed resources in the same way.
+//!
+//! [`StackPlan`] is what the local stack runs: functions, routes, queues, mappings and secrets. It has those of nested
+//! templates too, which are files in the template's folder; their ids begin with that of the nested stack
+//! (`OrdersQueue/Queue`).
+//!
+//! A plan is strict: it requires the settings that it acts on to be known, checks them, and reports all faults with
+//! file, line, pointer and reason. Everything else in the template is named in a [`Notice`], never skipped in silence.
 //!
 //! An environment variable that a function declares takes its value from the caller's shell if it is set there
 //! (`FORWARD_URL=http://… cargo local`), as in `sam local`. Otherwise a value that only the cloud knows (`!Ref Table`)
 //! gets a stand-in, named in a [`Notice`]. A parameter needs a value only if the plan refers to it.
 //!
 //! ```
-//! use sluicegate_sam::{Plan, Settings};
+//! use sluicegate_sam::{Settings, StackPlan};
 //!
 //! let template = "
 //! Resources:
 //!   Orders: { Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: 60 } }
 //! ";
-//! let plan = Plan::read("template.yaml", template, &Settings::default())?;
+//! let plan = StackPlan::read("template.yaml", template, &Settings::default())?;
 //! assert_eq!((plan.queues[0].name.as_str(), plan.queues[0].visibility_s), ("Orders", 60));
 //! # Ok::<(), sluicegate_sam::Faults>(())
 //! ```
@@ -44,7 +50,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use document::Document;
+pub use document::TemplateDocument;
 pub use events::{Event, EventKind, events};
 pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
 pub use mapping::{BATCH_SIZE_DEFAULT, MQ_BATCH_SIZE_DEFAULT, Mapping, Source, SourceAccess, function_of};
@@ -95,7 +101,7 @@ pub struct SecretPlan {
 
 /// What the local stack runs.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct StackPlan {
     /// The functions.
     pub functions: Vec<FunctionPlan>,
     /// The HTTP API's routes.
@@ -112,13 +118,13 @@ pub struct Plan {
     pub notices: Vec<Notice>,
 }
 
-impl Plan {
+impl StackPlan {
     /// Reads the template's text; `file` is how faults call it. Nested templates are read from files, relative to it.
     ///
     /// # Errors
     /// Every fault found.
     pub fn read(file: &str, text: &str, settings: &Settings) -> Result<Self, Faults> {
-        let document = Arc::new(Document::parse(file, text)?);
+        let document = Arc::new(TemplateDocument::parse(file, text)?);
         let Loader { stacks, mut faults, .. } = Loader::load(document, settings);
         let mut plan = Self::default();
         // Every queue before the first mapping, and every function before the mappings that are resources.
@@ -146,12 +152,12 @@ struct Reader<'a> {
     /// Those nested in it are among these.
     stacks: &'a [Stack],
     settings: &'a Settings,
-    plan: &'a mut Plan,
+    plan: &'a mut StackPlan,
     faults: &'a mut Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
-    fn document(&self) -> &'a Document {
+    fn document(&self) -> &'a TemplateDocument {
         &self.stack.resolver.document
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fault, Plan, Props, Reader, Resource, Setting, Stack, text};
+use super::{Fault, Props, Reader, Resource, Setting, Stack, StackPlan, text};
 
 /// The visibility timeout of a queue that sets none.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
@@ -185,7 +185,7 @@ impl Reader<'_> {
     }
 }
 
-impl Plan {
+impl StackPlan {
     /// Notes a fault where a function may run longer than a message stays hidden: Lambda refuses such a mapping.
     pub(super) fn check_visibility(&self, stacks: &[Stack], faults: &mut Vec<Fault>) {
         for mapping in &self.mappings {

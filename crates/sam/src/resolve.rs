@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use sluicegate_yaml::{Fault, pointer};
 
-use super::{Document, Reason, setting::unknown};
+use super::{Reason, TemplateDocument, setting::unknown};
 
 /// The values of `Ref` and `GetAtt` of a resource.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +58,7 @@ impl ResolvedResource {
 #[derive(Debug)]
 pub struct Resolver {
     /// The template: conditions and mappings are looked up here.
-    pub document: Arc<Document>,
+    pub document: Arc<TemplateDocument>,
     /// The values of the parameters.
     pub parameters: BTreeMap<String, Value>,
     /// Pseudo parameters, such as `AWS::Region`.

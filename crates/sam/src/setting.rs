@@ -1,7 +1,7 @@
 //! Values of a template: absent, known, or unknown for a reason.
 //!
-//! They are made by [`Resolver::settings`](crate::Resolver::settings). A caller either requires a value to be known, and
-//! reports the reason as a fault, or goes on without it: nothing here guesses.
+//! [`Resolver::settings`](crate::Resolver::settings) marks what is unknown. A caller either requires a value to be
+//! known and reports the reason as a fault, or goes on without it: nothing here guesses.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

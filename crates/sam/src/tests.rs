@@ -4,7 +4,7 @@ mod nested;
 
 use std::collections::BTreeMap;
 
-use super::{Notice, Plan, Settings};
+use super::{Notice, Settings, StackPlan};
 
 /// Returns a template whose function has one variable `V` with this value.
 fn with_variable(value: &str) -> String {
@@ -42,7 +42,7 @@ fn settings() -> Settings {
 
 #[test]
 fn values_resolve_as_in_cloudformation() {
-    let check = |value: &str, expected: &str| match Plan::read("t.yaml", &with_variable(value), &settings()) {
+    let check = |value: &str, expected: &str| match StackPlan::read("t.yaml", &with_variable(value), &settings()) {
         Ok(plan) => assert_eq!(plan.functions[0].environment["V"], expected, "{value}"),
         Err(faults) => assert_eq!(faults.to_string(), format!("t.yaml:22: {expected}"), "{value}"),
     };
@@ -105,7 +105,7 @@ fn faults_name_line_path_and_reason() {
     let check = |from: &str, to: &str, expected: &str| {
         let text = base.replacen(from, to, 1);
         assert_ne!(text, base, "{from} is in the template");
-        let faults = Plan::read("t.yaml", &text, &settings()).expect_err(expected);
+        let faults = StackPlan::read("t.yaml", &text, &settings()).expect_err(expected);
         assert!(faults.to_string().contains(expected), "{faults}\nshould say\n{expected}");
     };
     check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: is test, and AllowedValues are dev, prod");
@@ -174,7 +174,8 @@ fn the_rust_samples_of_serverless_patterns_are_plans() {
     assert_eq!(samples.len(), 18);
     for sample in samples {
         let expected = sample.lines().filter_map(|line| line.strip_prefix("# ")).rfind(|line| line.contains(": "));
-        let plan = Plan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
+        let plan =
+            StackPlan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
         let stand_ins = plan.notices.iter().filter_map(|notice| match notice {
             Notice::StandIn { variable, .. } => Some(format!(" {variable}")),
             _ => None,
@@ -202,7 +203,7 @@ fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
             function("B")
         );
         let environment = shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let plan = match Plan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
+        let plan = match StackPlan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
             Ok(plan) => plan,
             Err(faults) => return assert_eq!(vec![faults.to_string()], notices, "{value}"),
         };
@@ -250,7 +251,7 @@ fn what_pyyaml_reads_is_read() {
     let check = |from: &str, to: &str, notice: Option<&str>, value: &str| {
         let text = base.replacen(from, to, 1);
         assert_ne!(text, base, "{from} is in the template");
-        let plan = Plan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
+        let plan = StackPlan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
         let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
         assert_eq!(notices.first().filter(|first| first.contains("already there")).map(String::as_str), notice, "{to}");
         assert_eq!(plan.functions[0].environment["V"], value, "{to}");
@@ -263,7 +264,7 @@ fn what_pyyaml_reads_is_read() {
     let many = format!("V: !Join ['', [\n{}]]", "a,\n".repeat(150));
     check("V: x", &many, None, &"a".repeat(150));
     let endless = base.replacen("V: x", &format!("V: !Join ['', [\n{}]]", "a,\n".repeat(300)), 1);
-    let faults = Plan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
+    let faults = StackPlan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
     assert!(faults.to_string().contains("indent the lines between its braces or brackets"), "{faults}");
 }
 
@@ -273,7 +274,7 @@ fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
         let event =
             format!("      Events: {{ E: {{ Type: SQS, Properties: {{ Queue: {queue} }} }} }}\n      Environment:");
         let text = with_variable("x").replace("      Environment:", &event);
-        match (Plan::read("t.yaml", &text, &settings()), expected) {
+        match (StackPlan::read("t.yaml", &text, &settings()), expected) {
             (Ok(plan), Ok(expected)) => {
                 assert!(plan.mappings.is_empty() && plan.functions.len() == 1, "{queue}");
                 assert!(plan.notices.iter().any(|notice| notice.to_string().contains(expected)), "{:?}", plan.notices);
@@ -300,7 +301,7 @@ fn no_reserved_concurrency_is_not_a_reserved_concurrency_of_0() {
         ("      ReservedConcurrentExecutions: '5'\n", Some(5)),
     ] {
         let text = with_variable("x").replace("      Environment:", &format!("{property}      Environment:"));
-        let plan = Plan::read("t.yaml", &text, &settings()).expect("a plan");
+        let plan = StackPlan::read("t.yaml", &text, &settings()).expect("a plan");
         assert_eq!(plan.functions[0].reserved_concurrency, expected, "{property}");
     }
 }
@@ -313,7 +314,7 @@ fn parameters_and_the_callers_environment_override_the_template() {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         let settings = Settings { parameters: map(parameters), environment: map(environment), ..settings() };
-        match Plan::read("t.yaml", &template, &settings) {
+        match StackPlan::read("t.yaml", &template, &settings) {
             Ok(plan) => assert_eq!(plan.functions[0].environment, map(&[("V", expected)])),
             Err(faults) => assert!(faults.to_string().contains(expected), "{faults}"),
         }
@@ -329,7 +330,7 @@ fn what_is_not_run_is_named() {
     let template = with_variable("x")
         .replace("QueueName: q", "QueueName: q, Nonsense: 1")
         .replace("      Environment:", "      Layers: []\n      Policies: []\n      Environment:");
-    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
     let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
     let expected = [
         "t.yaml:13: /Resources/Q/Properties/Nonsense: has no effect locally",
@@ -364,7 +365,7 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
     let template = with_variable("x")
         .replace("  Topic: { Type: AWS::SNS::Topic }\n", api)
         .replace("      Environment:", &function);
-    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
     assert_eq!(plan.routes.iter().map(|route| route.key.as_str()).collect::<Vec<_>>(), ["POST /a"]);
     let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
     let expected = [
@@ -377,10 +378,10 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
 }
 
 /// Returns the plan of the project's own template.
-fn own(settings: &Settings) -> Plan {
+fn own(settings: &Settings) -> StackPlan {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
     let text = std::fs::read_to_string(file).expect("the template");
-    Plan::read(file, &text, settings).unwrap_or_else(|faults| panic!("{faults}"))
+    StackPlan::read(file, &text, settings).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 #[test]
@@ -446,7 +447,7 @@ fn an_mq_event_is_a_mapping() {
             format!("{{ Type: MQ, Properties: {{ Broker: 'arn:b', Queues: [!Ref Stage], {secret}, {properties} }} }}");
         let template = with_variable("x")
             .replace("      Environment:", &format!("      Events: {{ E: {event} }}\n      Environment:"));
-        let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+        let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
         let mapping = plan.mq_mappings.first().map(|mapping| {
             assert_eq!((mapping.queue.as_str(), mapping.broker_arn.as_str()), ("dev", "arn:b"));
             (mapping.batch_size, mapping.batching_window.as_secs(), mapping.filters.len())

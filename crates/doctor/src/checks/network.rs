@@ -5,7 +5,7 @@ use sluicegate_sam::{Setting, Source};
 use super::permissions::at;
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Function, Group, Model},
+    model::{Function, Model, SecurityGroup},
 };
 
 const AMQPS: u64 = 5671;
@@ -74,7 +74,7 @@ fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
 }
 
 /// Returns the groups with these ids; `None` if one of them is not in the templates.
-fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m Group>> {
+fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m SecurityGroup>> {
     ids.iter().map(|id| model.network.groups.iter().find(|group| Setting::Known(group.id.clone()) == *id)).collect()
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 use sluicegate_sam::{
-    ACCOUNT, Document, REGION, Reason, ResolvedResource, Resolver, Resource as Written, STACK_NAME, is_known,
+    ACCOUNT, REGION, Reason, ResolvedResource, Resolver, Resource as Written, STACK_NAME, TemplateDocument, is_known,
     is_nested, parameter_value, pseudo_parameters, refusal, text, unknown,
 };
 
@@ -92,7 +92,7 @@ impl Stack<'_> {
             Source::File(file) => file.display().to_string().into(),
             Source::Stack(stack) => format!("stack {}", stack.name).into(),
         };
-        let document = Arc::new(Document::parse(&file, template)?);
+        let document = Arc::new(TemplateDocument::parse(&file, template)?);
         let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
         for fault in &document.duplicates {
             let path = &fault.pointer;
@@ -151,7 +151,7 @@ impl Stack<'_> {
         &self,
         inventory: &mut Inventory,
         file: &str,
-        document: &Arc<Document>,
+        document: &Arc<TemplateDocument>,
         given: &BTreeMap<String, Value>,
     ) -> Result<BTreeMap<String, Value>, Error> {
         let declared = document.value["Parameters"].as_object();

@@ -14,12 +14,12 @@ pub(crate) struct Network {
     pub(crate) leads_out: bool,
     /// The services of interface endpoints, such as `sts`; an unknown one may be any.
     pub(crate) endpoints: Vec<Setting<String>>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Vec<SecurityGroup>,
 }
 
 /// A security group.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct SecurityGroup {
     pub(crate) origin: Origin,
     pub(crate) id: String,
     /// The allowed outbound ports; `None` where all are allowed, or a rule cannot be read.
@@ -28,7 +28,7 @@ pub(crate) struct Group {
     pub(crate) ingress: Option<Vec<(u64, u64)>>,
 }
 
-impl Group {
+impl SecurityGroup {
     pub(crate) fn lets_out(&self, port: u64) -> bool {
         covers(self.egress.as_deref(), port)
     }
@@ -61,7 +61,7 @@ pub(super) fn network(inventory: &Inventory) -> Network {
     }
 }
 
-fn group(inventory: &Inventory, resource: &Resource) -> Group {
+fn group(inventory: &Inventory, resource: &Resource) -> SecurityGroup {
     let id = resource.reference.clone();
     let rules = |property: &str, kind: &'static str| {
         let own = match resource.props().items(property) {
@@ -80,7 +80,7 @@ fn group(inventory: &Inventory, resource: &Resource) -> Group {
     let restricts = resource.props().get("SecurityGroupEgress").is_written();
     let egress = if restricts { rules("SecurityGroupEgress", "AWS::EC2::SecurityGroupEgress") } else { None };
     let ingress = rules("SecurityGroupIngress", "AWS::EC2::SecurityGroupIngress");
-    Group { origin: resource.origin.clone(), id, egress, ingress }
+    SecurityGroup { origin: resource.origin.clone(), id, egress, ingress }
 }
 
 /// Returns the range of TCP ports of a rule, empty for other protocols; `None` if that is not known.
