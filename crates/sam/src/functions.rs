@@ -97,11 +97,8 @@ impl Function {
 
     /// Returns the variables of its environment, as far as they are known.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
-        let known = match &self.environment {
-            Setting::Known(variables) => Some(variables),
-            Setting::Absent | Setting::Unknown(_) => None,
-        };
-        known.into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+        let known = self.environment.as_ref().known().into_iter().flatten();
+        known.map(|(name, value)| (name.as_str(), value))
     }
 }
 

@@ -56,7 +56,7 @@ pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
 pub use mapping::{BATCH_SIZE_DEFAULT, MQ_BATCH_SIZE_DEFAULT, Mapping, Source, SourceAccess, function_of};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
-pub use parameters::{parameter_value, refusal};
+pub use parameters::{is_stored, parameter_value, refusal};
 pub use queues::{Queue, QueuePlan, RETENTION_S_DEFAULT, Redrive, RedriveAllow, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
 pub use resource::Resource;
@@ -64,8 +64,8 @@ pub use route::{DEFAULT_ROUTE, Route, RoutePlan, route_key};
 pub use setting::{Props, Reason, Setting, is_known, text, unknown};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
 pub use sqs::MappingPlan;
-pub use stack::is_nested;
 use stack::{Loader, Stack};
+pub use stack::{NESTED_DEPTH_MAX, is_nested};
 
 /// Region and account of the local stack: what LocalStack, awslocal and most examples use.
 pub const REGION: &str = "us-east-1";
@@ -238,7 +238,10 @@ impl<'a> Reader<'a> {
 
     fn secret(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
         let path = resource.properties_pointer();
-        let name = self.text(&Props(&self.properties(&resource.body["Properties"], &path)).text("Name"), &path)?;
+        let name = self.text(
+            &Props(&self.properties(&resource.body["Properties"], &path)).text("Name"),
+            &format!("{path}/Name"),
+        )?;
         let arn = self.resolved(resource).reference;
         let default = || format!("{}/{}", Stack::name(&self.stack.prefix), resource.logical_id);
         let (logical_id, name) = (self.id(resource), name.unwrap_or_else(default));

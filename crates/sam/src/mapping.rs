@@ -133,8 +133,10 @@ impl Mapping {
     }
 
     fn read(target: Setting<String>, function: Setting<String>, source: Source, props: Props<'_>) -> Self {
-        let of_mq = matches!(source, Source::Mq { .. });
-        let of_others = if of_mq { &NOT_OF_MQ[..] } else { &[] };
+        let (of_others, batch_size_default) = match source {
+            Source::Sqs { .. } => (&[][..], BATCH_SIZE_DEFAULT),
+            Source::Mq { .. } => (&NOT_OF_MQ[..], MQ_BATCH_SIZE_DEFAULT),
+        };
         let reports = |types: &Vec<Setting<String>>| types.contains(&Setting::Known("ReportBatchItemFailures".into()));
         let types = props.texts("FunctionResponseTypes");
         Self {
@@ -143,10 +145,7 @@ impl Mapping {
             qualifier: None,
             source,
             enabled: props.flag("Enabled").or_default(true),
-            batch_size: props.number("BatchSize").or_default(match of_mq {
-                true => MQ_BATCH_SIZE_DEFAULT,
-                false => BATCH_SIZE_DEFAULT,
-            }),
+            batch_size: props.number("BatchSize").or_default(batch_size_default),
             window_s: props.number("MaximumBatchingWindowInSeconds"),
             partial_batch: match types.or_default(Vec::new()) {
                 Setting::Known(types) if reports(&types) => Setting::Known(true),

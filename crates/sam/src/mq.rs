@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    ACCOUNT, Fault, FunctionPlan, Mapping, Props, REGION, Reader, Setting, Source, SourceAccess, sqs::BATCH_SIZE_MAX,
+    ACCOUNT, Fault, FunctionPlan, Mapping, REGION, Reader, Setting, Source, SourceAccess, sqs::BATCH_SIZE_MAX,
 };
 
 /// A RabbitMQ event source mapping.
@@ -37,30 +37,9 @@ const BATCHING_WINDOW_DEFAULT: Duration = Duration::from_millis(500);
 const TIMEOUT_S_MAX: u64 = 14 * 60;
 
 impl Reader<'_> {
-    pub(super) fn mq_mapping(
-        &mut self,
-        function: &FunctionPlan,
-        mapping: &Mapping,
-        props: Props<'_>,
-        path: &str,
-    ) -> Result<(), Fault> {
+    pub(super) fn mq_mapping(&mut self, function: &FunctionPlan, mapping: &Mapping, path: &str) -> Result<(), Fault> {
         let Source::Mq { broker, queues, access, .. } = &mapping.source else { return Ok(()) };
         let source = if mapping.is_event { "Broker" } else { "EventSourceArn" };
-        self.notice_others(
-            props,
-            path,
-            &[
-                "BatchSize",
-                "DynamicPolicyName",
-                "Enabled",
-                "FilterCriteria",
-                "FunctionName",
-                "MaximumBatchingWindowInSeconds",
-                "Queues",
-                "SourceAccessConfigurations",
-                source,
-            ],
-        );
         let at = |property: &str| format!("{path}/{property}");
         let Some(broker) = self.remote_text(broker, &at(source))? else {
             return Err(self.fault(&at(source), "must be the broker's ARN"));

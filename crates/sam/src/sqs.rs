@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Fault, Mapping, Props, Reader, Resource, Setting, Source, function_of};
+use super::{Fault, FunctionPlan, Mapping, Props, Reader, Resource, Setting, Source, function_of};
 
 /// An SQS event source mapping.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,10 @@ pub(super) const BATCH_SIZE_MAX: u64 = 10_000;
 /// Same page: FIFO queues, and standard ones without a batching window.
 const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
 /// Same page.
-pub(super) const BATCHING_WINDOW_S_MAX: u64 = 300;
+const BATCHING_WINDOW_S_MAX: u64 = 300;
+/// Properties of every mapping that are read.
+const KNOWN: [&str; 6] =
+    ["BatchSize", "Enabled", "EventSourceArn", "FilterCriteria", "FunctionName", "MaximumBatchingWindowInSeconds"];
 
 impl Reader<'_> {
     /// Reads an `AWS::Lambda::EventSourceMapping`.
@@ -55,17 +58,22 @@ impl Reader<'_> {
         self.mapping(&function, &mapping, Props(&properties), &path)
     }
 
-    /// Reads a mapping, as far as the local stack runs its source.
+    /// Reads a mapping of a function, and names the properties without effect.
     pub(super) fn mapping(
         &mut self,
-        function: &super::FunctionPlan,
+        function: &FunctionPlan,
         mapping: &Mapping,
         props: Props<'_>,
         path: &str,
     ) -> Result<(), Fault> {
+        let of_source: &[&str] = match &mapping.source {
+            Source::Sqs { .. } => &["FunctionResponseTypes", "MetricsConfig", "Queue", "ScalingConfig"],
+            Source::Mq { .. } => &["Broker", "DynamicPolicyName", "Queues", "SourceAccessConfigurations"],
+        };
+        self.notice_others(props, path, &[&KNOWN[..], of_source].concat());
         match &mapping.source {
-            Source::Sqs { queue } => self.sqs_mapping(&function.name, mapping, queue, props, path),
-            Source::Mq { .. } => self.mq_mapping(function, mapping, props, path),
+            Source::Sqs { queue } => self.sqs_mapping(&function.name, mapping, queue, path),
+            Source::Mq { .. } => self.mq_mapping(function, mapping, path),
         }
     }
 
@@ -74,29 +82,12 @@ impl Reader<'_> {
         function: &str,
         mapping: &Mapping,
         queue: &Setting<String>,
-        props: Props<'_>,
         path: &str,
     ) -> Result<(), Fault> {
-        let source = if mapping.is_event { "Queue" } else { "EventSourceArn" };
-        self.notice_others(
-            props,
-            path,
-            &[
-                "BatchSize",
-                "Enabled",
-                "FilterCriteria",
-                "FunctionName",
-                "FunctionResponseTypes",
-                "MaximumBatchingWindowInSeconds",
-                "MetricsConfig",
-                "ScalingConfig",
-                source,
-            ],
-        );
         if self.is_disabled(mapping, path) {
             return Ok(());
         }
-        let at = format!("{path}/{source}");
+        let at = format!("{path}/{}", if mapping.is_event { "Queue" } else { "EventSourceArn" });
         let arn = self.remote_text(queue, &at)?.unwrap_or_default();
         let Some(queue) = self.plan.queues.iter().find(|known| known.arn == arn) else {
             if queue.is_unknown() || arn.starts_with("arn:") {

@@ -16,7 +16,7 @@ use sluicegate_yaml::{Fault, pointer};
 
 use super::{
     ACCOUNT, REGION, ResolvedResource, Resolver, Resource, STACK_NAME, Settings, TemplateDocument,
-    parameters::{parameter_value, refusal, written},
+    parameters::{is_stored, parameter_value, refusal, written},
     pseudo_parameters,
     resolve::{is_stand_in, references, stand_in},
 };
@@ -34,8 +34,9 @@ const RUN: [&str; 6] = [
     "AWS::Serverless::Function",
     "AWS::Serverless::HttpApi",
 ];
-/// A file that nests itself ends here. CloudFormation has no such limit.
-const NESTED_DEPTH_MAX: usize = 8;
+/// Templates nested deeper than this are not read, because a file that nests itself has no end. CloudFormation has no
+/// such limit.
+pub const NESTED_DEPTH_MAX: usize = 8;
 /// The limit of resources of one template, for all stacks together.
 const STACKS_MAX: usize = 500;
 /// A longer chain of names made of names is not read.
@@ -375,11 +376,6 @@ fn resolver(document: Arc<TemplateDocument>, prefix: &str) -> Resolver {
     let remote = BTreeSet::from(SAM_MADE.map(str::to_owned));
     let (parameters, physical, met_unknown) = (BTreeMap::new(), BTreeMap::new(), Cell::new(false));
     Resolver { document, parameters, pseudo, physical, remote, met_unknown }
-}
-
-/// Returns whether the parameter's value is in Systems Manager, under the name that it is given.
-fn is_stored(parameter: &Value) -> bool {
-    parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"))
 }
 
 /// Returns the properties that `Ref` and `GetAtt` of a resource depend on.

@@ -2,9 +2,15 @@
 
 mod nested;
 
-use std::collections::BTreeMap;
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Notice, Settings, StackPlan};
+use serde_json::{Value, json};
+
+use super::{Notice, Props, Reason, Resolver, Setting, Settings, StackPlan, TemplateDocument};
 
 /// Returns a template whose function has one variable `V` with this value.
 fn with_variable(value: &str) -> String {
@@ -97,6 +103,38 @@ fn values_resolve_as_in_cloudformation() {
     check("*alias", "#: not YAML: while parsing node, found unknown anchor");
     check("!If [IsDev, &anchor x, *anchor]", "x");
     check("!If [IsProd, &anchor x, *anchor]", "x");
+}
+
+#[test]
+fn what_is_unknown_has_its_reason() {
+    let document = TemplateDocument::parse("t.yaml", &with_variable("x")).expect("a template");
+    let resolver = Resolver {
+        document: Arc::new(document),
+        parameters: BTreeMap::from([("Stage".to_owned(), "dev".into())]),
+        pseudo: BTreeMap::new(),
+        physical: BTreeMap::new(),
+        remote: BTreeSet::from(["Topic".to_owned()]),
+        met_unknown: Cell::new(false),
+    };
+    let check = |value: Value, expected: Setting<&str>| {
+        let settings = resolver.settings(&json!({ "V": value }), "/p").expect("an object");
+        assert_eq!(Props(&settings).text("V"), expected.and_then(|text| Some(text.to_owned())), "{value}");
+    };
+    let stand_in = |text: &str| Setting::Unknown(Reason::StandIn(text.into()));
+    let unresolved = |fault: &str, remote: bool| {
+        Setting::Unknown(Reason::Unresolved { pointer: "/p/V".to_owned(), fault: fault.to_owned(), remote })
+    };
+    check(json!("x"), Setting::Known("x"));
+    check(json!(7), Setting::Known("7"));
+    check(json!({ "Ref": "Stage" }), Setting::Known("dev"));
+    check(json!({ "Fn::If": ["IsDev", "x", { "Fn::ImportValue": "x" }] }), Setting::Known("x"));
+    check(json!({ "Ref": "AWS::NoValue" }), Setting::Absent);
+    check(json!(["x"]), Setting::Unknown(Reason::Form));
+    check(json!({ "Ref": "Topic" }), stand_in("Topic-is-not-known-locally"));
+    check(json!({ "Fn::Sub": "{{resolve:ssm:/${Stage}}}" }), stand_in("{{resolve:ssm:/dev}}"));
+    check(json!({ "Fn::ImportValue": "x" }), unresolved("Fn::ImportValue cannot be resolved locally", true));
+    check(json!({ "Fn::If": ["Nothing", "x", "y"] }), unresolved("no condition `Nothing`", false));
+    check(json!({ "Ref": "No" }), unresolved("`No` is neither a parameter nor a resource of this template", false));
 }
 
 #[test]
@@ -461,4 +499,5 @@ fn an_mq_event_is_a_mapping() {
         Some((100, 0, 1)),
     );
     check("Enabled: false", None);
+    check("Enabled: 'false'", None);
 }

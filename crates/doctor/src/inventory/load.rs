@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::Value;
 use sluicegate_sam::{
-    ACCOUNT, REGION, Reason, ResolvedResource, Resolver, Resource as Written, STACK_NAME, TemplateDocument, is_known,
-    is_nested, parameter_value, pseudo_parameters, refusal, text, unknown,
+    ACCOUNT, NESTED_DEPTH_MAX, REGION, Reason, ResolvedResource, Resolver, Resource as Written, STACK_NAME,
+    TemplateDocument, is_known, is_nested, is_stored, parameter_value, pseudo_parameters, refusal, text, unknown,
 };
 
 use super::{Inventory, Origin, Resource};
@@ -18,10 +18,6 @@ use crate::{
     Error,
     identity::{StackIdentity, name_property},
 };
-
-/// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no
-/// end.
-const NESTED_DEPTH_MAX: usize = 8;
 
 /// A stack as CloudFormation describes it.
 #[derive(Clone, Debug, Default)]
@@ -133,8 +129,8 @@ impl Stack<'_> {
             inventory.resources.push(Resource {
                 origin: Origin { id: format!("{}{id}", self.prefix), path, file: lines.clone() },
                 kind: written.kind.to_owned(),
+                arn: physical.arn(),
                 reference: physical.reference,
-                arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
                 properties,
                 certain: written.condition().is_none_or(|name| resolver.condition(name, "", 0).is_ok()),
                 update_policy: written.body["UpdatePolicy"].clone(),
@@ -162,11 +158,9 @@ impl Stack<'_> {
         }
         let mut parameters = BTreeMap::new();
         for (name, parameter) in declared.into_iter().flatten() {
-            // The value of these is the name of what holds the value.
-            let remote = parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"));
             let value = given.get(name).or_else(|| parameter.get("Default"));
             if let Some(value) = value.filter(|value| is_known(value))
-                && (!remote || matches!(self.source, Source::Stack(_)))
+                && (!is_stored(parameter) || matches!(self.source, Source::Stack(_)))
             {
                 if let (Some(what), Source::File(_)) = (refusal(parameter, value), &self.source) {
                     let file = Some((Arc::from(file), Arc::clone(document)));
@@ -236,7 +230,7 @@ impl Stack<'_> {
             };
             let next = waiting.iter().position(|nested| is_known(&parameters(nested))).unwrap_or(0);
             let given = match parameters(waiting[next]) {
-                Value::Object(given) => given.into_iter().map(|(name, value)| (name, joined(value))).collect(),
+                Value::Object(given) => given.into_iter().collect(),
                 _ => BTreeMap::new(),
             };
             let Written { logical_id: id, body, .. } = *waiting.remove(next);
@@ -289,15 +283,5 @@ impl Stack<'_> {
                 Stack { source: Source::File(path), prefix, name, identity, depth }.load(inventory, &text, given)
             }
         }
-    }
-}
-
-/// Joins a list into the one text that a nested stack receives.
-fn joined(value: Value) -> Value {
-    match value {
-        Value::Array(items) if is_known(&Value::Array(items.clone())) => {
-            Value::from(items.iter().filter_map(text).collect::<Vec<_>>().join(","))
-        }
-        other => other,
     }
 }
