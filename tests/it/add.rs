@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use sluicegate_contract::Contract;
-use sluicegate_sam::{Plan, Settings};
+use sluicegate_sam::{Settings, StackPlan};
 
 use crate::support::{like_a_shell, project, project::Project, root};
 
@@ -68,7 +68,7 @@ fn a_route_and_a_handler_change_few_lines_and_fit_together() {
             let parameters = [("Broker".to_owned(), broker.to_owned())].into();
             let settings = Settings { parameters, ..Settings::default() };
             let file = project.path().join("template.yaml").display().to_string();
-            let plan = Plan::read(&file, &project.text("template.yaml"), &settings).expect("a plan");
+            let plan = StackPlan::read(&file, &project.text("template.yaml"), &settings).expect("a plan");
             assert!(plan.routes.iter().any(|route| route.key == "POST /add-test/{customer}"), "{broker}: {flags}");
             let ingress = plan.functions.iter().find(|it| it.environment.contains_key("QUEUE_ADD_TEST"));
             assert!(ingress.is_some(), "{broker}: {flags}");

@@ -171,7 +171,7 @@ fn the_template_has_exactly_the_routes_of_the_contract() {
         queue_url_base: "http://127.0.0.1:4566".into(),
         ..sluicegate_sam::Settings::default()
     };
-    let plan = sluicegate_sam::Plan::read(
+    let plan = sluicegate_sam::StackPlan::read(
         &root().join("template.yaml").display().to_string(),
         &read("template.yaml"),
         &settings,

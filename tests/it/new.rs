@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluicegate_sam::{Plan, Settings};
+use sluicegate_sam::{Settings, StackPlan};
 
 use crate::support::stack::{Stack, steps};
 use crate::support::{cargo, like_a_shell, project, project::Project, root};
@@ -65,7 +65,7 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     for broker in ["sqs", "rabbitmq"] {
         let parameters = [("Broker".to_owned(), broker.to_owned())].into();
         let settings = Settings { parameters, ..Settings::default() };
-        let plan = Plan::read(&template, &project.text("my-api/template.yaml"), &settings).expect("a plan");
+        let plan = StackPlan::read(&template, &project.text("my-api/template.yaml"), &settings).expect("a plan");
         for (route, variable) in [("POST /invoices", "QUEUE_INVOICES"), ("POST /webhooks/github", "QUEUE_WEBHOOKS")] {
             assert!(plan.routes.iter().any(|each| each.key == route), "{broker}: {route}");
             assert!(plan.functions.iter().any(|it| it.environment.contains_key(variable)), "{broker}: {variable}");

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, process::Command};
 
 use sluicegate_contract::{Contract, binding_variable};
 use sluicegate_queue::{Binding, queue_names};
-use sluicegate_sam::{FunctionPlan, Plan, Settings};
+use sluicegate_sam::{FunctionPlan, Settings, StackPlan};
 use sluicegate_topology::Topology;
 
 use crate::support::root;
@@ -107,17 +107,17 @@ fn both_functions_and_the_mappings_use_one_virtual_host() {
     assert!(read("infra/queue.yaml").contains("Type: VIRTUAL_HOST, URI: / }"));
 }
 
-fn plan(broker: &str) -> Plan {
+fn plan(broker: &str) -> StackPlan {
     let settings = Settings {
         parameters: [("Broker".to_owned(), broker.to_owned())].into(),
         queue_url_base: "http://127.0.0.1:4566".into(),
         ..Settings::default()
     };
-    Plan::read(&root().join("template.yaml").display().to_string(), &read("template.yaml"), &settings)
+    StackPlan::read(&root().join("template.yaml").display().to_string(), &read("template.yaml"), &settings)
         .expect("the template is sound")
 }
 
-fn ingress(plan: &Plan) -> &FunctionPlan {
+fn ingress(plan: &StackPlan) -> &FunctionPlan {
     plan.functions.iter().find(|function| function.logical_id == "IngressFunction").expect("there is an ingress")
 }
 

@@ -23,7 +23,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use sluicegate_contract::Contract;
-use sluicegate_sam::{Document, Faults, Node, Plan, Settings};
+use sluicegate_sam::{Faults, Node, Settings, StackPlan, TemplateDocument};
 
 use crate::{
     fail,
@@ -371,14 +371,14 @@ pub(crate) fn check(project: &mut Project) -> Result<(), String> {
 }
 
 fn planned(file: &str, template: &str) -> Result<(), Faults> {
-    let document = Document::parse(file, template)?;
+    let document = TemplateDocument::parse(file, template)?;
     let brokers = document.root.follow("/Parameters/Broker/AllowedValues").map_or(&[][..], Node::items);
     let broker = |broker: &str| Settings {
         parameters: [("Broker".to_owned(), broker.to_owned())].into(),
         ..Settings::default()
     };
     let all = brokers.iter().filter_map(Node::text).map(broker).chain([Settings::default()]);
-    all.into_iter().try_for_each(|settings| Plan::read(file, template, &settings).map(drop))
+    all.into_iter().try_for_each(|settings| StackPlan::read(file, template, &settings).map(drop))
 }
 
 pub(crate) fn handler_path(module: &str) -> String {

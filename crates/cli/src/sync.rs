@@ -15,7 +15,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use sluicegate_contract::{Contract, Drift};
-use sluicegate_sam::{Document, Faults};
+use sluicegate_sam::{Faults, TemplateDocument};
 
 use crate::{fail, input, output::say, paths};
 pub(crate) use authorizer::with_authorizer;
@@ -79,13 +79,13 @@ pub(crate) struct Synced {
 /// A template to be edited, with its text.
 struct Template<'t> {
     text: &'t str,
-    document: Document,
+    document: TemplateDocument,
 }
 
 impl<'t> Template<'t> {
     /// Reads a template. A duplicate key is refused, because it is not clear which of the two to edit.
     fn read(file: &str, text: &'t str) -> Result<Self, Faults> {
-        let mut document = Document::parse(file, text)?;
+        let mut document = TemplateDocument::parse(file, text)?;
         match std::mem::take(&mut document.duplicates) {
             none if none.is_empty() => Ok(Self { text, document }),
             duplicates => Err(duplicates.into()),

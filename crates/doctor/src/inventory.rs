@@ -6,11 +6,11 @@ mod load;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::Value;
-use sluicegate_sam::Document;
+use sluicegate_sam::{Props, TemplateDocument};
 
 pub(crate) use load::Deployed;
 
-use crate::{Error, setting::Props};
+use crate::Error;
 
 /// The resources to check.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct Origin {
     /// `/Resources/Name/Properties`
     path: String,
     /// `None` for a deployed resource: its template is not a file.
-    file: Option<(Arc<str>, Arc<Document>)>,
+    file: Option<(Arc<str>, Arc<TemplateDocument>)>,
 }
 
 impl Origin {
@@ -58,7 +58,7 @@ impl Origin {
     }
 
     /// Returns the origin of a value at a path, such as a parameter.
-    pub(crate) fn at(id: String, path: String, file: Option<(Arc<str>, Arc<Document>)>) -> Self {
+    pub(crate) fn at(id: String, path: String, file: Option<(Arc<str>, Arc<TemplateDocument>)>) -> Self {
         Self { id, path, file }
     }
 

@@ -54,7 +54,6 @@ mod identity;
 mod inventory;
 mod model;
 mod overlay;
-mod setting;
 #[cfg(feature = "aws")]
 mod stack;
 #[cfg(test)]

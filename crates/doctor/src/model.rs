@@ -11,20 +11,20 @@ mod queue;
 mod resources;
 
 use sluicegate_contract::{Contract, binding_variable};
+use sluicegate_sam::{Setting, Source};
 
 use crate::{
     Project,
     inventory::{Inventory, Origin},
-    setting::Setting,
 };
 
 pub(crate) use access::{Access, Policies};
 pub(crate) use alarm::{Alarm, Metric, Topic};
 pub(crate) use api::{Api, Url};
-pub(crate) use function::{Function, TIMEOUT_S_DEFAULT};
-pub(crate) use mapping::{BATCH_SIZE_DEFAULT, Mapping, Source};
-pub(crate) use network::{Group, Network};
-pub(crate) use queue::{MESSAGE_BYTES_DEFAULT, Queue, RETENTION_S_DEFAULT, Redrive};
+pub(crate) use function::Function;
+pub(crate) use mapping::Mapping;
+pub(crate) use network::{Network, SecurityGroup};
+pub(crate) use queue::Queue;
 pub(crate) use resources::{Broker, DAYS_UNCHANGED, LogGroup, Secret, VERSIONS};
 
 /// The input of the checks.
@@ -126,7 +126,7 @@ impl<'a> Model<'a> {
     }
 
     /// Returns each queue with its dead-letter queue, where both are known.
-    pub(crate) fn redriven(&self) -> impl Iterator<Item = (&Queue, &Redrive, &Queue)> {
+    pub(crate) fn redriven(&self) -> impl Iterator<Item = (&Queue, &sluicegate_sam::Redrive, &Queue)> {
         self.queues.iter().filter_map(|queue| {
             let Setting::Known(redrive) = &queue.redrive else { return None };
             Some((queue, redrive, self.queue(redrive.target.as_ref().known()?)?))
@@ -175,10 +175,10 @@ impl<'a> Model<'a> {
 /// value of a binding, except `QUEUE_URL`, which many functions use for another purpose.
 fn binds(function: &Function, contract: Option<&Contract>) -> Vec<String> {
     let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(binding_variable).collect();
-    let is_binding = |name: &&String| {
+    let is_binding = |name: &String| {
         let value = function.variable(name).known();
         let looks = value.is_some_and(|value| value.contains("://") || value.starts_with("rabbitmq:"));
-        contracted.contains(name) || (looks && name.starts_with("QUEUE_") && *name != "QUEUE_URL")
+        contracted.contains(name) || (looks && name.starts_with("QUEUE_") && name != "QUEUE_URL")
     };
-    function.environment.keys().filter(is_binding).cloned().collect()
+    function.variables().map(|(name, _)| name.to_owned()).filter(is_binding).collect()
 }

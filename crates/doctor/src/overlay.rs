@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use sluicegate_sam::{
+    BATCH_SIZE_DEFAULT, MQ_BATCH_SIZE_DEFAULT, RETENTION_S_DEFAULT, TIMEOUT_S_DEFAULT, VISIBILITY_S_DEFAULT, is_known,
+};
 
 use crate::{
     inventory::{Inventory, Origin, Resource},
     model::{DAYS_UNCHANGED, VERSIONS},
-    setting::is_known,
 };
 
 /// The current state. Where it could not be read, the template's values stay.
@@ -39,42 +41,55 @@ pub(crate) struct SecretState {
     pub(crate) days_unchanged: u64,
 }
 
-/// The properties that are compared, with their defaults; `None` if that depends on when it was made, so that only
-/// what is written is compared.
-type Defaults = &'static [(&'static str, Option<&'static str>)];
+/// The value of a property that is left out.
+#[derive(Clone, Copy)]
+enum Unset {
+    Number(u64),
+    Text(&'static str),
+    /// It depends on when the resource was made, so that only what is written is compared.
+    ByAge,
+}
 
+/// The properties that are compared.
+type Defaults = &'static [(&'static str, Unset)];
+
+const NOTHING: Unset = Unset::Text("");
 const OF_QUEUES: Defaults = &[
-    ("ContentBasedDeduplication", Some("false")),
-    ("DeduplicationScope", Some("queue")),
-    ("DelaySeconds", Some("0")),
-    ("FifoThroughputLimit", Some("perQueue")),
-    ("KmsMasterKeyId", Some("")),
-    ("MaximumMessageSize", None),
-    ("MessageRetentionPeriod", Some("345600")),
-    ("RedriveAllowPolicy", Some("")),
-    ("RedrivePolicy", Some("")),
-    ("SqsManagedSseEnabled", None),
-    ("VisibilityTimeout", Some("30")),
+    ("ContentBasedDeduplication", Unset::Text("false")),
+    ("DeduplicationScope", Unset::Text("queue")),
+    ("DelaySeconds", Unset::Number(0)),
+    ("FifoThroughputLimit", Unset::Text("perQueue")),
+    ("KmsMasterKeyId", NOTHING),
+    ("MaximumMessageSize", Unset::ByAge),
+    ("MessageRetentionPeriod", Unset::Number(RETENTION_S_DEFAULT)),
+    ("RedriveAllowPolicy", NOTHING),
+    ("RedrivePolicy", NOTHING),
+    ("SqsManagedSseEnabled", Unset::ByAge),
+    ("VisibilityTimeout", Unset::Number(VISIBILITY_S_DEFAULT)),
 ];
 const OF_FUNCTIONS: Defaults = &[
-    ("Environment", Some("")),
-    ("ReservedConcurrentExecutions", Some("")),
-    ("Runtime", Some("")),
-    ("Timeout", Some("3")),
+    ("Environment", NOTHING),
+    ("ReservedConcurrentExecutions", NOTHING),
+    ("Runtime", NOTHING),
+    ("Timeout", Unset::Number(TIMEOUT_S_DEFAULT)),
 ];
 const OF_MAPPINGS: Defaults = &[
-    ("BatchSize", Some("10")),
-    ("Enabled", Some("true")),
-    ("FilterCriteria", Some("")),
-    ("FunctionResponseTypes", Some("")),
-    ("MaximumBatchingWindowInSeconds", Some("0")),
-    ("ProvisionedPollerConfig", Some("")),
-    ("ScalingConfig", Some("")),
+    ("BatchSize", Unset::Number(BATCH_SIZE_DEFAULT)),
+    ("Enabled", Unset::Text("true")),
+    ("FilterCriteria", NOTHING),
+    ("FunctionResponseTypes", NOTHING),
+    ("MaximumBatchingWindowInSeconds", Unset::Number(0)),
+    ("ProvisionedPollerConfig", NOTHING),
+    ("ScalingConfig", NOTHING),
 ];
 
 /// The batching window is left out: for one that is not set, Lambda reports another value than half a second.
-const OF_MQ_MAPPINGS: Defaults =
-    &[("BatchSize", Some("100")), ("Enabled", Some("true")), ("FilterCriteria", Some("")), ("Queues", Some(""))];
+const OF_MQ_MAPPINGS: Defaults = &[
+    ("BatchSize", Unset::Number(MQ_BATCH_SIZE_DEFAULT)),
+    ("Enabled", Unset::Text("true")),
+    ("FilterCriteria", NOTHING),
+    ("Queues", NOTHING),
+];
 
 fn is_of_broker(mapping: &Resource) -> bool {
     mapping.props().get("Queues").is_written()
@@ -141,9 +156,13 @@ fn replace(resource: &mut Resource, mut now: Map<String, Value>, defaults: Defau
     let Some(written) = resource.properties.as_object_mut() else { return changes };
     for (name, default) in defaults {
         let (was, is) = (written.remove(*name), now.remove(*name));
-        let comparable = was.as_ref().map_or(default.is_some(), is_known);
-        let default = default.unwrap_or_default();
-        let (before, after) = (normal(was.as_ref(), default), normal(is.as_ref(), default));
+        let comparable = was.as_ref().map_or(!matches!(default, Unset::ByAge), is_known);
+        let default = match default {
+            Unset::Number(number) => number.to_string(),
+            Unset::Text(text) => (*text).to_owned(),
+            Unset::ByAge => String::new(),
+        };
+        let (before, after) = (normal(was.as_ref(), &default), normal(is.as_ref(), &default));
         if comparable && before != after {
             // Variables may be secrets.
             let shown = match *name {

@@ -18,10 +18,9 @@ use aws_sdk_cloudformation::{
 };
 use sluicegate_queue::chain;
 
-use crate::{Error, Inventory, inventory::Deployed};
+use sluicegate_sam::NESTED_DEPTH_MAX;
 
-/// Stacks nested deeper than this are not read.
-const NESTED_DEPTH_MAX: usize = 8;
+use crate::{Error, Inventory, inventory::Deployed};
 
 /// Reads a deployed stack, by its name or its ARN.
 ///

@@ -252,6 +252,11 @@ fn what_was_planted_is_found_and_its_neighbours_are_not() {
     check(&two("", ""), &["error mappings-compete", denied]);
     check(&two(", Enabled: false", ""), &["warning mapping-disabled", denied]);
     check(&two("", "\n    Condition: Unknown"), &[denied]);
+    let broker =
+        two("", "").replace("EventSourceArn: !GetAtt Orders.Arn", "EventSourceArn: 'arn:aws:mq:r:1:broker:b:b-1'");
+    let errors =
+        ["mq-login", "mq-one-queue", "mq-permissions", "settings-of-other-sources"].map(|id| format!("error {id}"));
+    check(&broker, &errors.each_ref().map(String::as_str));
     let filter = ", FilterCriteria: { Filters: [{ Pattern: '{}' }] }";
     check(&fed("", &format!("{REPORTS}{filter}"), ""), &["warning filter-deletes"]);
     assert!(fed("", REPORTS, "").contains(orders));

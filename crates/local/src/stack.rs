@@ -19,7 +19,7 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sluicegate_lambda_emulator::{Function, SqsMapping, SqsMappingSpec};
-use sluicegate_sam::{MappingPlan, Plan};
+use sluicegate_sam::{MappingPlan, StackPlan};
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN};
@@ -131,7 +131,7 @@ impl Stack {
     }
 
     /// Starts a mapping for each SQS and MQ event.
-    fn start_mappings(&mut self, plan: &Plan, shared: &Shared) -> Result<(), StackError> {
+    fn start_mappings(&mut self, plan: &StackPlan, shared: &Shared) -> Result<(), StackError> {
         for mapping in &plan.mappings {
             self.mappings.extend(self.sqs_mapping(mapping, plan, shared)?);
         }
@@ -144,7 +144,7 @@ impl Stack {
     fn sqs_mapping(
         &self,
         mapping: &MappingPlan,
-        plan: &Plan,
+        plan: &StackPlan,
         shared: &Shared,
     ) -> Result<Option<SqsMapping>, StackError> {
         let queue = plan.queues.iter().find(|queue| queue.name == mapping.queue);
@@ -168,7 +168,7 @@ impl Stack {
     }
 
     /// Opens the gateway, which passes the ids of 202 answers to the logs of messages.
-    fn open_gateway(&mut self, listener: TcpListener, plan: &Plan, shared: &Shared, endpoint_url: Option<String>) {
+    fn open_gateway(&mut self, listener: TcpListener, plan: &StackPlan, shared: &Shared, endpoint_url: Option<String>) {
         self.routes = plan.routes.iter().map(|route| route.key.clone()).collect();
         let integrations = plan.routes.iter().filter_map(|route| {
             let function = self.functions.get(&route.function)?.clone();

@@ -8,7 +8,7 @@ use sluicegate_yaml::{Data, Dialect, Fault, Faults, Node};
 
 /// A parsed template.
 #[derive(Debug)]
-pub struct Document {
+pub struct TemplateDocument {
     /// The template's file name, for faults.
     pub file: String,
     /// The template as it is written.
@@ -19,7 +19,7 @@ pub struct Document {
     pub duplicates: Vec<Fault>,
 }
 
-impl Document {
+impl TemplateDocument {
     /// Reads one YAML or JSON document; `file` is the name that faults give.
     ///
     /// # Errors

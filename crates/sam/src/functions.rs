@@ -1,14 +1,106 @@
-//! `AWS::Serverless::Function` and its HttpApi events.
+//! `AWS::Serverless::Function` and `AWS::Lambda::Function`.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{
-    Fault, Notice, Reader, Resource,
-    resolve::{call, stand_in},
-    route::{DEFAULT_ROUTE, route_key},
-};
+use super::{EventKind, Fault, Notice, Props, Reader, Resource, Setting, Source, events};
+
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>
+pub const TIMEOUT_S_DEFAULT: u64 = 3;
+/// Same page.
+const TIMEOUT_S_MAX: u64 = 900;
+/// Same page.
+const MEMORY_MB_DEFAULT: u64 = 128;
+
+/// The settings of a function. Where Lambda has a default, it stands for what is left out.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// The function's name.
+    pub name: String,
+    /// `Runtime`
+    pub runtime: Setting<String>,
+    /// The folder that SAM builds.
+    pub code_uri: Setting<String>,
+    /// How long one invocation may take.
+    pub timeout_s: Setting<u64>,
+    /// `MemorySize`
+    pub memory_mb: Setting<u64>,
+    /// `ReservedConcurrentExecutions`
+    pub reserved: Setting<u64>,
+    /// The variables of its environment.
+    pub environment: Setting<BTreeMap<String, Setting<String>>>,
+    /// `LoggingConfig: LogFormat`
+    pub log_format: Setting<String>,
+    /// `LoggingConfig: LogGroup`
+    pub log_group: Setting<String>,
+    /// `LoggingConfig: ApplicationLogLevel`
+    pub application_log_level: Setting<String>,
+    /// The property that names a destination of failed asynchronous invocations.
+    pub async_failures: Option<&'static str>,
+    /// Traffic moves from version to version, by CodeDeploy.
+    pub shifts_traffic: bool,
+    /// An alias is kept at the newest version.
+    pub alias: Setting<String>,
+    /// `ProvisionedConcurrencyConfig` is written.
+    pub provisioned: bool,
+    /// SAM generates its role.
+    pub role_is_made: bool,
+    /// `VpcConfig` is written.
+    pub in_network: Setting<bool>,
+    /// `VpcConfig: SecurityGroupIds`
+    pub security_groups: Vec<Setting<String>>,
+    /// Its role's ARN; absent where SAM generates the role.
+    pub role: Setting<String>,
+}
+
+impl Function {
+    /// Reads the properties of the function with this name; `sam` is whether SAM generates its version, alias and role.
+    #[must_use]
+    pub fn read(name: &str, props: Props<'_>, sam: bool) -> Self {
+        let dead_letters = if sam { "DeadLetterQueue" } else { "DeadLetterConfig" };
+        let on_failure = props.object("EventInvokeConfig").object("DestinationConfig").get("OnFailure");
+        let logging = props.object("LoggingConfig");
+        let preference = props.object("DeploymentPreference");
+        let shifts = preference.flag("Enabled").or(true) == Some(true) && preference.members().next().is_some();
+        let variables = |variables: &Value| {
+            variables.is_object().then(|| {
+                let read = |(name, value): (&str, _)| (name.to_owned(), Setting::of(value).text());
+                Props(variables).members().map(read).collect()
+            })
+        };
+        Self {
+            name: name.to_owned(),
+            runtime: props.text("Runtime"),
+            code_uri: props.text("CodeUri").or_default(".".to_owned()),
+            timeout_s: props.number("Timeout").or_default(TIMEOUT_S_DEFAULT),
+            memory_mb: props.number("MemorySize").or_default(MEMORY_MB_DEFAULT),
+            reserved: props.number("ReservedConcurrentExecutions"),
+            environment: props.object("Environment").get("Variables").and_then(variables),
+            log_format: logging.text("LogFormat").or_default("Text".to_owned()),
+            log_group: logging.text("LogGroup"),
+            application_log_level: logging.text("ApplicationLogLevel"),
+            async_failures: match () {
+                () if props.get(dead_letters).is_written() => Some(dead_letters),
+                () if on_failure.is_written() => Some("EventInvokeConfig"),
+                () => None,
+            },
+            shifts_traffic: sam && shifts,
+            alias: if sam { props.text("AutoPublishAlias") } else { Setting::Absent },
+            provisioned: sam && props.get("ProvisionedConcurrencyConfig").is_written(),
+            role_is_made: sam && props.get("Role").is_absent(),
+            in_network: props.get("VpcConfig").and_then(|_| Some(true)).or_default(false),
+            security_groups: props.object("VpcConfig").listed("SecurityGroupIds"),
+            role: props.text("Role"),
+        }
+    }
+
+    /// Returns the variables of its environment, as far as they are known.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
+        let known = self.environment.as_ref().known().into_iter().flatten();
+        known.map(|(name, value)| (name.as_str(), value))
+    }
+}
 
 /// A function to build and run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,25 +126,6 @@ pub struct FunctionPlan {
     pub reserved_concurrency: Option<usize>,
 }
 
-/// A route of the HTTP API: `POST /orders`, `ANY /files/{proxy+}` or `$default`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// As API Gateway writes it.
-    pub key: String,
-    /// The function's name.
-    pub function: String,
-    /// How long the integration may take.
-    pub timeout: Duration,
-}
-
-/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>
-const MEMORY_MB_DEFAULT: u64 = 128;
-/// Same page.
-const TIMEOUT_S_DEFAULT: u64 = 3;
-/// Same page.
-const TIMEOUT_S_MAX: u64 = 900;
-/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
-const INTEGRATION_TIMEOUT_MS_MAX: u64 = 30_000;
 /// Properties that are read here, or say nothing about how a function runs: which version of it an alias points to,
 /// above all.
 const KNOWN: [&str; 21] = [
@@ -81,211 +154,110 @@ const KNOWN: [&str; 21] = [
 /// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, logs go
 /// to the terminal as text, and traces are not collected.
 const CLOUD_ONLY: [&str; 5] = ["LoggingConfig", "Policies", "Role", "Tracing", "VpcConfig"];
-/// Known properties that only SAM and CloudFormation ask for, so they are not resolved.
-const UNREAD: [&str; 9] = [
-    "Architectures",
-    "AutoPublishAlias",
-    "AutoPublishAliasAllProperties",
-    "DeploymentPreference",
-    "Description",
-    "Events",
-    "Handler",
-    "Tags",
-    "VersionDescription",
-];
 
 impl Reader<'_> {
     pub(super) fn function(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let path = &*resource.properties_pointer();
-        let properties = self.with_globals(resource)?;
-        for name in properties.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
-            self.notice(&format!("{path}/{name}"), "has no effect locally");
+        let (path, resolved) = (&*resource.properties_pointer(), self.resolved(resource));
+        // A fault in its name is reported where it is resolved.
+        if resolved.reference.is_empty() {
+            return Ok(());
         }
-        self.notice_cloud_only(resource, properties.keys().filter(|name| CLOUD_ONLY.contains(&name.as_str())));
-        let runtime = properties.get("Runtime").and_then(Value::as_str).unwrap_or_default();
+        let properties = self.properties(&resource.properties(self.document()), path);
+        let props = Props(&properties);
+        let function = Function::read(&resolved.reference, props, true);
+        self.notice_others(props, path, &KNOWN);
+        self.notice_cloud_only(resource, props, &CLOUD_ONLY);
+        let at = |property: &str| format!("{path}/{property}");
+        let runtime = self.text(&function.runtime, &at("Runtime"))?.unwrap_or_default();
         if !runtime.starts_with("provided.") {
             let reason = format!("Runtime `{runtime}`: only provided.al2023 functions written in Rust are run");
             return Err(self.fault(path, reason));
         }
-        let metadata = &resource.body["Metadata"];
         // SAM resolves functions here too, so a parameter may choose the binary.
-        let at = format!("{}/Metadata/BuildProperties/Binary", path.trim_end_matches("/Properties"));
-        let binary = match &metadata["BuildProperties"]["Binary"] {
-            Value::Null => None,
-            name => match self.stack.resolver.resolve(name, &at)? {
-                Some(Value::String(name)) => Some(name),
-                Some(_) => return Err(self.fault(&at, "must be a string")),
-                None => None,
-            },
-        };
-        if metadata["BuildMethod"] != "rust-cargolambda" {
+        let around = path.trim_end_matches("/Properties");
+        let metadata = self.properties(&resource.body["Metadata"], &format!("{around}/Metadata"));
+        let binary = Props(&metadata).object("BuildProperties").text("Binary");
+        let binary = self.text(&binary, &format!("{around}/Metadata/BuildProperties/Binary"))?;
+        if resource.body["Metadata"]["BuildMethod"] != "rust-cargolambda" {
             let reason =
                 "needs Metadata: BuildMethod: rust-cargolambda, which is what builds a function written in Rust";
-            return Err(self.fault(path.trim_end_matches("/Properties"), reason));
+            return Err(self.fault(around, reason));
         }
-        let physical = self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
-        let timeout_s = self.number(&properties, "Timeout", path, TIMEOUT_S_DEFAULT, 1..=TIMEOUT_S_MAX)?;
-        let memory = self.number(&properties, "MemorySize", path, MEMORY_MB_DEFAULT, 128..=32_768)?;
-        let reserved = match properties.contains_key("ReservedConcurrentExecutions") {
-            true => Some(self.number(&properties, "ReservedConcurrentExecutions", path, 0, 0..=1_000_000)?),
-            false => None,
+        let timeout_s = self.number(&function.timeout_s, &at("Timeout"), 1..=TIMEOUT_S_MAX)?;
+        let memory_mb = self.number(&function.memory_mb, &at("MemorySize"), 128..=32_768)?;
+        let reserved = match &function.reserved {
+            Setting::Absent => None,
+            reserved => Some(self.number(reserved, &at("ReservedConcurrentExecutions"), 0..=1_000_000)?),
         };
-        let code_uri = properties.get("CodeUri").and_then(Value::as_str).unwrap_or(".");
-        let function = FunctionPlan {
+        let code_uri = self.text(&function.code_uri, &at("CodeUri"))?.unwrap_or_default();
+        let plan = FunctionPlan {
             logical_id: self.id(resource),
-            name: physical.reference.clone(),
-            arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
+            name: resolved.reference.clone(),
+            arn: resolved.arn(),
             binary,
             code_uri: self.stack.folder.join(code_uri).display().to_string(),
-            environment: self.environment(&properties, path)?,
-            memory_mb: u32::try_from(memory).unwrap_or(u32::MAX),
+            environment: self.environment(&function, &at("Environment/Variables"))?,
+            memory_mb: u32::try_from(memory_mb).unwrap_or(u32::MAX),
             timeout: Duration::from_secs(timeout_s),
             reserved_concurrency: reserved.and_then(|reserved| usize::try_from(reserved).ok()),
         };
-        for (name, event) in resource.body["Properties"]["Events"].as_object().into_iter().flatten() {
-            let path = format!("{path}/Events/{name}");
-            let read = match event["Type"].as_str() {
-                Some("HttpApi") => self.http_event(&function.name, event, &path),
-                Some("SQS") => self.sqs_event(&function.name, &event["Properties"], &format!("{path}/Properties")),
-                Some("MQ") => self.mq_event(&function, &event["Properties"], &format!("{path}/Properties")),
-                other => {
-                    let kind = other.unwrap_or("without a Type");
+        let mut unnamed = 0;
+        for event in events(&plan.name, props) {
+            let path = at(&format!("Events/{}", event.name));
+            let properties = format!("{path}/Properties");
+            let read = match &event.kind {
+                EventKind::Route(route) => self.route(&plan.name, route, event.props, &properties),
+                EventKind::Mapping(mapping) => {
+                    let named = |named: &Setting<bool>| *named == Setting::Known(true);
+                    unnamed +=
+                        usize::from(matches!(&mapping.source, Source::Mq { policy_named, .. } if !named(policy_named)));
+                    self.mapping(&plan, mapping, event.props, &properties)
+                }
+                EventKind::Other(kind) => {
+                    let kind = kind.clone().known().unwrap_or_else(|| "without a Type".to_owned());
                     self.notice(&path, &format!("an event {kind} is not run locally"));
                     Ok(())
                 }
             };
             self.faults.extend(read.err());
         }
-        self.faults.extend(self.check_policy_names(resource).err());
-        self.plan.functions.push(function);
+        // SAM puts a policy for each MQ event into the function's role, and gives all the same name unless
+        // DynamicPolicyName is set: the second replaces the first, or the deployment fails.
+        if function.role_is_made && unnamed > 1 {
+            let reason = "more than one MQ event needs DynamicPolicyName: true, or a Role of its own for the function";
+            self.faults.push(self.fault(&at("Events"), reason));
+        }
+        self.plan.functions.push(plan);
         Ok(())
     }
 
-    /// Returns the function's properties over the globals, resolved as far as they are needed.
-    fn with_globals(&self, resource: &Resource<'_>) -> Result<Map<String, Value>, Fault> {
-        let merged = resource.properties(self.document());
-        let mut resolved = Map::new();
-        for (name, value) in merged.as_object().into_iter().flatten() {
-            // Each variable is resolved by itself, and only if the caller's shell has none of that name.
-            if name == "Environment" {
-                resolved.insert(name.clone(), value.clone());
-                continue;
-            }
-            // Policies, networks and events name what only the cloud knows; events are read one by one.
-            let name_is_in = |names: &[&str]| names.contains(&name.as_str());
-            let needed = name_is_in(&KNOWN) && !name_is_in(&CLOUD_ONLY) && !name_is_in(&UNREAD);
-            let path = format!("{}/{name}", resource.properties_pointer());
-            let value = match self.stack.resolver.resolve(value, &path) {
-                resolved if needed => resolved?,
-                // `AWS::NoValue`: the property is not there.
-                Ok(None) => None,
-                _ => Some(Value::Null),
-            };
-            resolved.extend(value.map(|value| (name.clone(), value)));
+    /// Returns the variables. The value of the caller's shell wins, so the template's own is not even needed then.
+    fn environment(&mut self, function: &Function, path: &str) -> Result<BTreeMap<String, String>, Fault> {
+        if let Setting::Unknown(reason) = &function.environment {
+            self.stand_in(reason, path, "must be a mapping")?;
         }
-        Ok(resolved)
-    }
-
-    /// Returns the variables. The value of the caller's shell wins, so the template's own is not even resolved then.
-    fn environment(&mut self, properties: &Map<String, Value>, path: &str) -> Result<BTreeMap<String, String>, Fault> {
-        let path = format!("{path}/Environment");
         let mut environment = BTreeMap::new();
-        let Some(all) = properties.get("Environment") else { return Ok(environment) };
-        let Some(all) = self.chosen(all, &path)? else { return Ok(environment) };
-        let path = format!("{path}/Variables");
-        let Some(variables) = all.get("Variables") else { return Ok(environment) };
-        let Some(variables) = self.chosen(variables, &path)? else { return Ok(environment) };
-        let variables = variables.as_object().ok_or_else(|| self.fault(&path, "must be a mapping"))?;
-        for (name, value) in variables {
+        for (name, value) in function.variables() {
             let value = match self.settings.environment.get(name) {
                 Some(theirs) => Some(theirs.clone()),
                 None => self.variable(name, value, &format!("{path}/{name}"))?,
             };
-            environment.extend(value.map(|value| (name.clone(), value)));
+            environment.extend(value.map(|value| (name.to_owned(), value)));
         }
         Ok(environment)
     }
 
-    /// Returns a variable's value, a stand-in if only the cloud knows it, or none if it is `AWS::NoValue`.
-    fn variable(&mut self, name: &str, value: &Value, path: &str) -> Result<Option<String>, Fault> {
-        /// CloudFormation looks these up in Systems Manager and Secrets Manager.
-        const DYNAMIC_REFERENCE: &str = "{{resolve:";
-        self.stack.resolver.met_unknown.set(false);
-        let text = match self.stack.resolver.resolve(value, path) {
-            Ok(None) => return Ok(None),
-            Ok(Some(value)) => self.stack.resolver.text(&value, path),
-            Err(fault) => Err(fault),
-        };
-        let text = match text {
-            Err(_) if self.stack.resolver.met_unknown.get() => stand_in(name),
-            text => text?,
-        };
-        if self.stack.resolver.met_unknown.get() || text.contains(DYNAMIC_REFERENCE) {
+    /// Returns a variable's value, or a stand-in, which is noted, if only the cloud knows it.
+    fn variable(&mut self, name: &str, value: &Setting<String>, path: &str) -> Result<Option<String>, Fault> {
+        let text = self.remote_text(value, path)?;
+        if let (Some(text), true) = (&text, value.is_unknown()) {
             // Many functions may have the same variable, from the globals or not.
-            let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && *value == text);
+            let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && value == text);
             if !self.plan.notices.iter().any(is_known) {
                 let (file, line) = (self.document().file.clone(), self.document().line(path));
                 self.plan.notices.push(Notice::StandIn { file, line, variable: name.to_owned(), value: text.clone() });
             }
         }
-        Ok(Some(text))
-    }
-
-    /// Returns the mapping that `Fn::If` chooses, with what is in it not resolved; none if it is `AWS::NoValue`.
-    fn chosen(&self, value: &Value, path: &str) -> Result<Option<Value>, Fault> {
-        let mut value = value;
-        while let Some(("Fn::If", Value::Array(branches))) = value.as_object().and_then(call) {
-            let [Value::String(condition), yes, no] = branches.as_slice() else { break };
-            value = if self.stack.resolver.condition(condition, path, 0)? { yes } else { no };
-        }
-        match value.as_object().and_then(call) {
-            Some(_) => self.stack.resolver.resolve(value, path),
-            None => Ok(Some(value.clone())),
-        }
-    }
-
-    fn http_event(&mut self, function: &str, event: &Value, path: &str) -> Result<(), Fault> {
-        let path = format!("{path}/Properties");
-        let known = ["ApiId", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
-        let properties = self.known_properties(&event["Properties"], &path, &known)?;
-        if properties.get("PayloadFormatVersion").is_some_and(|version| version != "2.0") {
-            return Err(self.fault(&path, "PayloadFormatVersion: only 2.0 is made here"));
-        }
-        let timeout_ms = self.number(
-            &properties,
-            "TimeoutInMillis",
-            &path,
-            INTEGRATION_TIMEOUT_MS_MAX,
-            50..=INTEGRATION_TIMEOUT_MS_MAX,
-        )?;
-        let text = |name: &str| properties.get(name).and_then(Value::as_str);
-        let is_path = |route: &str| route.starts_with('/') || route == DEFAULT_ROUTE;
-        let key = route_key(text("Method"), text("Path")).filter(|_| text("Path").is_none_or(is_path));
-        let Some(key) = key else {
-            return Err(self.fault(&path, "needs Method and a Path that starts with /, or neither"));
-        };
-        if let Some(other) = self.plan.routes.iter().find(|other| other.key == key) {
-            return Err(self.fault(&path, format!("{key} goes to {} already", other.function)));
-        }
-        let timeout = Duration::from_millis(timeout_ms);
-        self.plan.routes.push(Route { key, function: function.to_owned(), timeout });
-        Ok(())
-    }
-
-    /// Returns a whole number within its limits; numbers may be written as strings.
-    pub(super) fn number(
-        &self,
-        properties: &Map<String, Value>,
-        name: &str,
-        path: &str,
-        default: u64,
-        limits: std::ops::RangeInclusive<u64>,
-    ) -> Result<u64, Fault> {
-        let Some(value) = properties.get(name) else { return Ok(default) };
-        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-        number.filter(|number| limits.contains(number)).ok_or_else(|| {
-            let reason = format!("must be a whole number from {} to {}", limits.start(), limits.end());
-            self.fault(&format!("{path}/{name}"), reason)
-        })
+        Ok(text)
     }
 }

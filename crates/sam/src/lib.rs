@@ -1,58 +1,71 @@
 //! The SAM template, read once for the local stack, doctor and sync.
 //!
-//! [`Document`] is the template as it is written: a tree with lines, bytes and pointers, and the same as JSON.
-//! [`Document::resources`] walks its resources and a [`Resolver`] resolves intrinsic functions. [`Plan`] is what the
-//! local stack runs: functions, routes, queues, mappings and secrets. It has those of nested templates too, which are
-//! files in the template's folder; their ids begin with that of the nested stack (`OrdersQueue/Queue`).
+//! [`TemplateDocument`] is the template as it is written: a tree with lines, bytes and pointers, and the same as JSON.
+//! [`TemplateDocument::resources`] walks its resources, and a [`Resolver`] resolves intrinsic functions.
 //!
-//! A plan is strict: every property it acts on is checked, and all faults are reported with file, line, pointer and
-//! reason. Everything else in the template is named in a [`Notice`], never skipped in silence.
+//! [`Queue`], [`Function`], [`Mapping`] and [`Route`] are the settings of one resource or event. Each property is read
+//! in one place, with the service's default, and is a [`Setting`]: absent, known, or unknown for a reason. The doctor
+//! goes on without what is unknown, and reads the attributes of deployed resources in the same way.
+//!
+//! [`StackPlan`] is what the local stack runs: functions, routes, queues, mappings and secrets. It has those of nested
+//! templates too, which are files in the template's folder; their ids begin with that of the nested stack
+//! (`OrdersQueue/Queue`).
+//!
+//! A plan is strict: it requires the settings that it acts on to be known, checks them, and reports all faults with
+//! file, line, pointer and reason. Everything else in the template is named in a [`Notice`], never skipped in silence.
 //!
 //! An environment variable that a function declares takes its value from the caller's shell if it is set there
 //! (`FORWARD_URL=http://… cargo local`), as in `sam local`. Otherwise a value that only the cloud knows (`!Ref Table`)
 //! gets a stand-in, named in a [`Notice`]. A parameter needs a value only if the plan refers to it.
 //!
 //! ```
-//! use sluicegate_sam::{Plan, Settings};
+//! use sluicegate_sam::{Settings, StackPlan};
 //!
 //! let template = "
 //! Resources:
 //!   Orders: { Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: 60 } }
 //! ";
-//! let plan = Plan::read("template.yaml", template, &Settings::default())?;
-//! assert_eq!((plan.queues[0].name.as_str(), plan.queues[0].visibility_s()), ("Orders", 60));
+//! let plan = StackPlan::read("template.yaml", template, &Settings::default())?;
+//! assert_eq!((plan.queues[0].name.as_str(), plan.queues[0].visibility_s), ("Orders", 60));
 //! # Ok::<(), sluicegate_sam::Faults>(())
 //! ```
 
 mod document;
+mod events;
 mod functions;
 mod mapping;
 mod mq;
 mod notice;
 mod parameters;
 mod queues;
+mod require;
 mod resolve;
 mod resource;
 mod route;
+mod setting;
+mod sqs;
 mod stack;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use document::Document;
-pub use functions::{FunctionPlan, Route};
-pub use mapping::{MappingPlan, function_of};
+pub use document::TemplateDocument;
+pub use events::{Event, EventKind, events};
+pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
+pub use mapping::{BATCH_SIZE_DEFAULT, MQ_BATCH_SIZE_DEFAULT, Mapping, Source, SourceAccess, function_of};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
-pub use parameters::{parameter_value, refusal};
-pub use queues::{QueuePlan, VISIBILITY_S_DEFAULT};
+pub use parameters::{is_stored, parameter_value, refusal};
+pub use queues::{Queue, QueuePlan, RETENTION_S_DEFAULT, Redrive, RedriveAllow, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
 pub use resource::Resource;
-pub use route::{DEFAULT_ROUTE, route_key};
+pub use route::{DEFAULT_ROUTE, Route, RoutePlan, route_key};
+pub use setting::{Props, Reason, Setting, is_known, text, unknown};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
-pub use stack::is_nested;
+pub use sqs::MappingPlan;
 use stack::{Loader, Stack};
+pub use stack::{NESTED_DEPTH_MAX, is_nested};
 
 /// Region and account of the local stack: what LocalStack, awslocal and most examples use.
 pub const REGION: &str = "us-east-1";
@@ -88,11 +101,11 @@ pub struct SecretPlan {
 
 /// What the local stack runs.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct StackPlan {
     /// The functions.
     pub functions: Vec<FunctionPlan>,
     /// The HTTP API's routes.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RoutePlan>,
     /// The queues, dead-letter queues included.
     pub queues: Vec<QueuePlan>,
     /// The event source mappings from SQS.
@@ -105,13 +118,13 @@ pub struct Plan {
     pub notices: Vec<Notice>,
 }
 
-impl Plan {
+impl StackPlan {
     /// Reads the template's text; `file` is how faults call it. Nested templates are read from files, relative to it.
     ///
     /// # Errors
     /// Every fault found.
     pub fn read(file: &str, text: &str, settings: &Settings) -> Result<Self, Faults> {
-        let document = Arc::new(Document::parse(file, text)?);
+        let document = Arc::new(TemplateDocument::parse(file, text)?);
         let Loader { stacks, mut faults, .. } = Loader::load(document, settings);
         let mut plan = Self::default();
         // Every queue before the first mapping, and every function before the mappings that are resources.
@@ -139,12 +152,12 @@ struct Reader<'a> {
     /// Those nested in it are among these.
     stacks: &'a [Stack],
     settings: &'a Settings,
-    plan: &'a mut Plan,
+    plan: &'a mut StackPlan,
     faults: &'a mut Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
-    fn document(&self) -> &'a Document {
+    fn document(&self) -> &'a TemplateDocument {
         &self.stack.resolver.document
     }
 
@@ -224,11 +237,15 @@ impl<'a> Reader<'a> {
     }
 
     fn secret(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let name = self.optional_text(resource, "Name")?;
-        let arn = self.stack.resolver.physical.get(resource.logical_id).map(|physical| physical.reference.clone());
+        let path = resource.properties_pointer();
+        let name = self.text(
+            &Props(&self.properties(&resource.body["Properties"], &path)).text("Name"),
+            &format!("{path}/Name"),
+        )?;
+        let arn = self.resolved(resource).reference;
         let default = || format!("{}/{}", Stack::name(&self.stack.prefix), resource.logical_id);
         let (logical_id, name) = (self.id(resource), name.unwrap_or_else(default));
-        self.plan.secrets.push(SecretPlan { logical_id, name, arn: arn.unwrap_or_default() });
+        self.plan.secrets.push(SecretPlan { logical_id, name, arn });
         Ok(())
     }
 
@@ -237,17 +254,10 @@ impl<'a> Reader<'a> {
         /// terminal.
         const CLOUD_ONLY: [&str; 4] = ["AccessLogSettings", "Auth", "DefaultRouteSettings", "RouteSettings"];
         let known = ["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"];
-        self.notice_others(resource, &[&known[..], &CLOUD_ONLY].concat());
-        let properties = resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys);
-        self.notice_cloud_only(resource, properties.filter(|name| CLOUD_ONLY.contains(&name.as_str())));
+        let props = Props(&resource.body["Properties"]);
+        self.notice_others(props, &resource.properties_pointer(), &[&known[..], &CLOUD_ONLY].concat());
+        self.notice_cloud_only(resource, props, &CLOUD_ONLY);
         Ok(())
-    }
-
-    /// Returns a property as text, if it is there and is not `AWS::NoValue`.
-    fn optional_text(&self, resource: &Resource<'_>, property: &str) -> Result<Option<String>, Fault> {
-        let path = format!("{}/{property}", resource.properties_pointer());
-        let Some(value) = resource.body["Properties"].get(property) else { return Ok(None) };
-        self.stack.resolver.optional_text(value, &path)
     }
 
     fn fault(&self, path: &str, reason: impl Into<String>) -> Fault {
@@ -269,19 +279,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes the properties of a resource without a local counterpart, in one notice.
-    fn notice_cloud_only<'n>(&mut self, resource: &Resource<'_>, names: impl Iterator<Item = &'n String>) {
-        let names: Vec<&str> = names.map(String::as_str).collect();
+    fn notice_cloud_only(&mut self, resource: &Resource<'_>, props: Props<'_>, cloud_only: &[&str]) {
+        let names: Vec<&str> = props.members().map(|(name, _)| name).filter(|name| cloud_only.contains(name)).collect();
         if !names.is_empty() {
             self.not_run(resource, format!("{} {}", resource.kind, names.join(", ")));
         }
     }
 
-    /// Notes the properties of a resource that are not in `known`.
-    fn notice_others(&mut self, resource: &Resource<'_>, known: &[&str]) {
-        for property in resource.body["Properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
-            if !known.contains(&property.as_str()) {
-                self.notice(&format!("{}/{property}", resource.properties_pointer()), "has no effect locally");
-            }
+    /// Notes the properties that are not in `known`.
+    fn notice_others(&mut self, props: Props<'_>, path: &str, known: &[&str]) {
+        for (property, _) in props.members().filter(|(name, _)| !known.contains(name)) {
+            self.notice(&format!("{path}/{property}"), "has no effect locally");
         }
     }
 }

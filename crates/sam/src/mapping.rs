@@ -1,49 +1,87 @@
-//! Event source mappings from SQS: `AWS::Lambda::EventSourceMapping`, and the SQS events of functions.
+//! Event source mappings from SQS and Amazon MQ: `AWS::Lambda::EventSourceMapping`, and the events of functions.
 
-use std::time::Duration;
+use super::{Props, Setting};
 
-use serde_json::{Map, Value};
+/// Of SQS. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+pub const BATCH_SIZE_DEFAULT: u64 = 10;
+/// Of Amazon MQ. <https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html>
+pub const MQ_BATCH_SIZE_DEFAULT: u64 = 100;
 
-use super::{Fault, Reader, Resource, resolve::stand_in};
-
-/// An SQS event source mapping.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MappingPlan {
+/// The settings of an event source mapping. Where Lambda has one default, it stands for what is left out.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// The name or the ARN of the function, or of an alias or a version of it.
+    pub target: Setting<String>,
     /// The function's name.
-    pub function: String,
-    /// The queue's name.
-    pub queue: String,
+    pub function: Setting<String>,
+    /// The alias or version the messages go to.
+    pub qualifier: Option<String>,
+    /// Where the messages come from.
+    pub source: Source,
+    /// It fetches messages.
+    pub enabled: Setting<bool>,
     /// Most messages in one invocation.
-    pub batch_size: usize,
-    /// How long to gather them.
-    pub batching_window: Duration,
-    /// `ScalingConfig: MaximumConcurrency`.
-    pub maximum_concurrency: Option<u16>,
-    /// `FunctionResponseTypes: [ReportBatchItemFailures]`.
-    pub report_batch_item_failures: bool,
-    /// The patterns of `FilterCriteria`, parsed.
-    pub filters: Vec<Value>,
+    pub batch_size: Setting<u64>,
+    /// How long to gather them. The default is 0 for SQS and half a second for Amazon MQ.
+    pub window_s: Setting<u64>,
+    /// `ReportBatchItemFailures`
+    pub partial_batch: Setting<bool>,
+    /// `ScalingConfig: MaximumConcurrency`
+    pub concurrency_max: Setting<u64>,
+    /// `ProvisionedPollerConfig` is written.
+    pub provisioned: bool,
+    /// The patterns of `FilterCriteria`.
+    pub filters: Setting<Vec<Setting<String>>>,
+    /// Properties of other kinds of sources.
+    pub misplaced: Vec<&'static str>,
+    /// It is an event of a SAM function.
+    pub is_event: bool,
 }
 
-/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
-const BATCH_SIZE_DEFAULT: u64 = 10;
-/// Same page: standard queues.
-const BATCH_SIZE_MAX: u64 = 10_000;
-/// Same page: FIFO queues, and standard ones without a batching window.
-const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
-/// Same page.
-pub(super) const BATCHING_WINDOW_S_MAX: u64 = 300;
+/// The source of the messages.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A queue of SQS.
+    Sqs {
+        /// The value in the place of the queue's ARN.
+        queue: Setting<String>,
+    },
+    /// A RabbitMQ broker on Amazon MQ.
+    Mq {
+        /// The broker's ARN.
+        broker: Setting<String>,
+        /// The names of its queues.
+        queues: Vec<Setting<String>>,
+        /// `SourceAccessConfigurations`
+        access: Setting<Vec<SourceAccess>>,
+        /// `DynamicPolicyName`: SAM gives each policy a distinct name.
+        policy_named: Setting<bool>,
+    },
+}
 
-/// Properties that SQS events of functions and mappings share.
-const KNOWN: [&str; 7] = [
-    "BatchSize",
-    "Enabled",
-    "FilterCriteria",
-    "FunctionResponseTypes",
-    "MaximumBatchingWindowInSeconds",
-    "MetricsConfig",
-    "ScalingConfig",
+/// One of `SourceAccessConfigurations`.
+#[derive(Debug, Clone)]
+pub struct SourceAccess {
+    /// `BASIC_AUTH` for a secret with credentials, `VIRTUAL_HOST` for a virtual host.
+    pub kind: Setting<String>,
+    /// The secret's ARN, or the virtual host.
+    pub uri: Setting<String>,
+}
+
+/// Properties of streams only.
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+const OF_STREAMS: [&str; 8] = [
+    "BisectBatchOnFunctionError",
+    "DestinationConfig",
+    "MaximumRecordAgeInSeconds",
+    "MaximumRetryAttempts",
+    "ParallelizationFactor",
+    "StartingPosition",
+    "StartingPositionTimestamp",
+    "TumblingWindowInSeconds",
 ];
+/// Properties of SQS only. Same page.
+const NOT_OF_MQ: [&str; 3] = ["FunctionResponseTypes", "ProvisionedPollerConfig", "ScalingConfig"];
 
 /// Returns name and qualifier of a function, from its name, its ARN, or the ARN of an alias or a version.
 #[must_use]
@@ -55,125 +93,98 @@ pub fn function_of(reference: &str) -> (String, Option<String>) {
     }
 }
 
-impl Reader<'_> {
-    /// Reads an `AWS::Lambda::EventSourceMapping`.
-    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-eventsourcemapping.html>
-    pub(super) fn mapping_resource(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let (path, properties) = (resource.properties_pointer(), &resource.body["Properties"]);
-        let resolver = &self.stack.resolver;
-        let known_text = |name: &str| {
-            let at = format!("{path}/{name}");
-            resolver.met_unknown.set(false);
-            let value = properties.get(name).map(|value| resolver.optional_text(value, &at));
-            match value.transpose() {
-                Err(_) if resolver.met_unknown.get() => Ok(stand_in(name)),
-                value => value.map(|value| value.flatten().unwrap_or_default()),
-            }
+impl Mapping {
+    /// Reads an event of a SAM function; `None` if its source is neither SQS nor Amazon MQ.
+    #[must_use]
+    pub fn of_event(kind: &str, function: &str, alias: Option<String>, props: Props<'_>) -> Option<Self> {
+        let source = match kind {
+            "SQS" => Source::Sqs { queue: props.text("Queue") },
+            "MQ" => Source::mq(props, "Broker"),
+            _ => return None,
         };
-        let source = known_text("EventSourceArn")?;
-        let is_mq = properties.get("Queues").is_some() || source.split(':').nth(2) == Some("mq");
-        let of_other = properties.get("StartingPosition").is_some() || source.is_empty();
-        if !is_mq && (of_other || source.starts_with("arn:") && source.split(':').nth(2) != Some("sqs")) {
-            self.not_run(resource, resource.kind.to_owned());
-            return Ok(());
-        }
-        let reference = known_text("FunctionName")?;
-        let name = function_of(&reference).0;
-        let Some(function) = self.plan.functions.iter().find(|function| function.name == name).cloned() else {
-            let at = format!("{path}/FunctionName");
-            if name.is_empty() {
-                return Err(self.fault(&at, "must be the name or the ARN of a function"));
-            }
-            self.notice(&at, &format!("`{reference}` is not run locally, so nothing is fetched for it"));
-            return Ok(());
-        };
-        match is_mq {
-            true => self.mq_event(&function, properties, &path),
-            false => self.sqs_event(&function.name, properties, &path),
-        }
+        let own = || Setting::Known(function.to_owned());
+        Some(Self { qualifier: alias, is_event: true, ..Self::read(own(), own(), source, props) })
     }
 
-    /// Reads the properties of an SQS event, or those of a mapping.
-    pub(super) fn sqs_event(&mut self, function: &str, properties: &Value, path: &str) -> Result<(), Fault> {
-        let source = if properties.get("EventSourceArn").is_some() { "EventSourceArn" } else { "Queue" };
-        let known = [&KNOWN[..], &[source, "FunctionName"]].concat();
-        let properties = self.known_properties(properties, path, &known)?;
-        if properties.get("Enabled") == Some(&Value::Bool(false)) {
-            self.notice(path, "Enabled: false, so no messages are fetched from this queue");
-            return Ok(());
-        }
-        let arn = properties.get(source).and_then(Value::as_str).unwrap_or_default();
-        let Some(queue) = self.plan.queues.iter().find(|queue| queue.arn == arn) else {
-            if self.stack.resolver.met_unknown.get() || arn.starts_with("arn:") {
-                self.notice(
-                    &format!("{path}/{source}"),
-                    &format!("`{arn}` is not run locally, so nothing is fetched from it"),
-                );
-                return Ok(());
+    /// Reads an `AWS::Lambda::EventSourceMapping`; `None` if its source is neither SQS nor Amazon MQ.
+    #[must_use]
+    pub fn of_resource(props: Props<'_>) -> Option<Self> {
+        let arn = props.text("EventSourceArn");
+        let service =
+            |arn: &String| arn.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(1).map(str::to_owned));
+        let source = match arn.as_ref().known().and_then(service).as_deref() {
+            _ if props.get("Queues").is_written() => Source::mq(props, "EventSourceArn"),
+            Some("mq") => Source::mq(props, "EventSourceArn"),
+            Some(service) if service != "sqs" => return None,
+            _ if arn.is_absent() => return None,
+            // Every mapping from a stream says where to start.
+            _ if arn.is_unknown() && props.get("StartingPosition").is_written() => return None,
+            _ => Source::Sqs { queue: arn },
+        };
+        let target = props.text("FunctionName");
+        let (function, qualifier) = match target.clone() {
+            Setting::Known(reference) => {
+                let (name, qualifier) = function_of(&reference);
+                (Setting::Known(name), qualifier)
             }
-            let reason = format!("`{arn}` is the ARN of no queue of this template (use !GetAtt Queue.Arn)");
-            return Err(self.fault(&format!("{path}/{source}"), reason));
+            other => (other, None),
         };
-        let (queue, fifo) = (queue.name.clone(), queue.fifo);
-        let window_s =
-            self.number(&properties, "MaximumBatchingWindowInSeconds", path, 0, 0..=BATCHING_WINDOW_S_MAX)?;
-        let batch = self.number(&properties, "BatchSize", path, BATCH_SIZE_DEFAULT, 1..=BATCH_SIZE_MAX)?;
-        if fifo && window_s > 0 {
-            return Err(self.fault(path, "a FIFO queue has no batching window"));
-        }
-        if batch > BATCH_SIZE_MAX_UNWINDOWED && (fifo || window_s == 0) {
-            let reason = "BatchSize: at most 10, for FIFO queues and without MaximumBatchingWindowInSeconds";
-            return Err(self.fault(path, reason));
-        }
-        let scaling = properties.get("ScalingConfig").and_then(Value::as_object).cloned().unwrap_or_default();
-        let concurrency = self.number(&scaling, "MaximumConcurrency", path, 0, 2..=1_000)?;
-        let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
-        let mapping = MappingPlan {
-            function: function.to_owned(),
-            queue,
-            batch_size: usize::try_from(batch).unwrap_or(usize::MAX),
-            batching_window: Duration::from_secs(window_s),
-            maximum_concurrency: u16::try_from(concurrency).ok().filter(|concurrency| *concurrency > 0),
-            report_batch_item_failures: types.is_some_and(|types| types.contains(&"ReportBatchItemFailures".into())),
-            filters: self.filters(&properties, path)?,
-        };
-        self.plan.mappings.push(mapping);
-        Ok(())
+        Some(Self { qualifier, ..Self::read(target, function, source, props) })
     }
 
-    /// Returns the parsed patterns of `FilterCriteria`.
-    pub(super) fn filters(&self, properties: &Map<String, Value>, path: &str) -> Result<Vec<Value>, Fault> {
-        let filters = properties.get("FilterCriteria").and_then(|criteria| criteria["Filters"].as_array());
-        let filters = filters.into_iter().flatten().map(|filter| {
-            let pattern = filter["Pattern"].as_str().unwrap_or_default();
-            serde_json::from_str(pattern)
-                .map_err(|error| self.fault(&format!("{path}/FilterCriteria"), format!("Pattern: {error}")))
-        });
-        filters.collect()
-    }
-
-    /// Returns the properties that are read, resolved; the others are named. Whether one of them is known in the cloud
-    /// only is in `met_unknown` afterwards.
-    pub(super) fn known_properties(
-        &mut self,
-        properties: &Value,
-        path: &str,
-        known: &[&str],
-    ) -> Result<Map<String, Value>, Fault> {
-        self.stack.resolver.met_unknown.set(false);
-        let mut resolved = Map::new();
-        for (name, value) in properties.as_object().into_iter().flatten() {
-            let path = format!("{path}/{name}");
-            if !known.contains(&name.as_str()) {
-                self.notice(&path, "has no effect locally");
-                continue;
-            }
-            let value = match self.stack.resolver.resolve(value, &path) {
-                Err(_) if self.stack.resolver.met_unknown.get() => Some(Value::from(stand_in(name))),
-                value => value?,
-            };
-            resolved.extend(value.map(|value| (name.clone(), value)));
+    fn read(target: Setting<String>, function: Setting<String>, source: Source, props: Props<'_>) -> Self {
+        let (of_others, batch_size_default) = match source {
+            Source::Sqs { .. } => (&[][..], BATCH_SIZE_DEFAULT),
+            Source::Mq { .. } => (&NOT_OF_MQ[..], MQ_BATCH_SIZE_DEFAULT),
+        };
+        let reports = |types: &Vec<Setting<String>>| types.contains(&Setting::Known("ReportBatchItemFailures".into()));
+        let types = props.texts("FunctionResponseTypes");
+        Self {
+            target,
+            function,
+            qualifier: None,
+            source,
+            enabled: props.flag("Enabled").or_default(true),
+            batch_size: props.number("BatchSize").or_default(batch_size_default),
+            window_s: props.number("MaximumBatchingWindowInSeconds"),
+            partial_batch: match types.or_default(Vec::new()) {
+                Setting::Known(types) if reports(&types) => Setting::Known(true),
+                Setting::Known(types) if types.iter().any(Setting::is_unknown) => Setting::unknown(),
+                types => types.and_then(|_| Some(false)),
+            },
+            concurrency_max: props.object("ScalingConfig").number("MaximumConcurrency"),
+            provisioned: props.get("ProvisionedPollerConfig").known().is_some(),
+            filters: props
+                .object("FilterCriteria")
+                .items("Filters")
+                .or_default(Vec::new())
+                .and_then(|filters| Some(filters.into_iter().map(|filter| Props(filter).text("Pattern")).collect())),
+            misplaced: OF_STREAMS
+                .iter()
+                .chain(of_others)
+                .copied()
+                .filter(|name| props.get(name).is_written())
+                .collect(),
+            is_event: false,
         }
-        Ok(resolved)
+    }
+}
+
+impl Source {
+    fn mq(props: Props<'_>, broker: &str) -> Self {
+        let queues = props.get("Queues").and_then(|queues| queues.as_array().map(Vec::as_slice));
+        let access = |items: Vec<_>| {
+            let each = items.into_iter().map(Props);
+            Some(each.map(|each| SourceAccess { kind: each.text("Type"), uri: each.text("URI") }).collect())
+        };
+        Self::Mq {
+            broker: props.text(broker),
+            queues: match queues.or_default(&[]) {
+                Setting::Known(queues) => queues.iter().map(|queue| Setting::of(queue).text()).collect(),
+                Setting::Absent | Setting::Unknown(_) => vec![Setting::unknown()],
+            },
+            access: props.items("SourceAccessConfigurations").and_then(access),
+            policy_named: props.flag("DynamicPolicyName"),
+        }
     }
 }

@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+/// Returns whether the parameter's value is in Systems Manager, under the name that it is given.
+pub fn is_stored(parameter: &Value) -> bool {
+    parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"))
+}
+
 /// Returns what `Ref` gives for a parameter that was given `value`: text, or a list of texts.
 pub fn parameter_value(parameter: &Value, value: &Value) -> Value {
     match parameter["Type"].as_str() {

@@ -1,10 +1,105 @@
-//! `AWS::SQS::Queue`: CloudFormation's properties as the attributes of CreateQueue.
+//! `AWS::SQS::Queue`: its settings, and CloudFormation's properties as the attributes of CreateQueue.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use super::{Fault, Props, Reader, Resource, Setting, Stack, StackPlan, text};
 
-use super::{Fault, Plan, Reader, Resource, Stack};
+/// The visibility timeout of a queue that sets none.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
+pub const VISIBILITY_S_DEFAULT: u64 = 30;
+/// Same page.
+const VISIBILITY_S_MAX: u64 = 43_200;
+/// Same page: four days.
+pub const RETENTION_S_DEFAULT: u64 = 345_600;
+/// Same page: 1 MiB.
+const MESSAGE_BYTES_DEFAULT: u64 = 1_048_576;
+
+/// The settings of a queue, of a template or as deployed: SQS gives attributes the names of CloudFormation's
+/// properties. Where SQS has a default, it stands for what is left out.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// The queue's name.
+    pub name: String,
+    /// What `Ref` gives.
+    pub url: String,
+    /// What `GetAtt Arn` gives.
+    pub arn: String,
+    /// `FifoQueue`
+    pub fifo: Setting<bool>,
+    /// How long a received message stays hidden.
+    pub visibility_s: Setting<u64>,
+    /// How long a message is kept.
+    pub retention_s: Setting<u64>,
+    /// The size of the largest message.
+    pub message_bytes_max: Setting<u64>,
+    /// How long each message waits before its first delivery.
+    pub delay_s: Setting<u64>,
+    /// `RedrivePolicy`
+    pub redrive: Setting<Redrive>,
+    /// `RedriveAllowPolicy`
+    pub redrive_allow: Setting<RedriveAllow>,
+    /// `DeduplicationScope`
+    pub deduplication_scope: Setting<String>,
+    /// `FifoThroughputLimit`
+    pub throughput_limit: Setting<String>,
+    /// `SqsManagedSseEnabled`
+    pub managed_encryption: Setting<bool>,
+    /// The key's id, ARN or alias.
+    pub kms_key: Setting<String>,
+}
+
+/// `RedrivePolicy`
+#[derive(Debug, Clone)]
+pub struct Redrive {
+    /// The dead-letter queue's ARN.
+    pub target: Setting<String>,
+    /// `maxReceiveCount`
+    pub receives_max: Setting<u64>,
+}
+
+/// `RedriveAllowPolicy`
+#[derive(Debug, Clone)]
+pub struct RedriveAllow {
+    /// `redrivePermission`
+    pub permission: Setting<String>,
+    /// The sources' ARNs.
+    pub sources: Vec<Setting<String>>,
+}
+
+impl Queue {
+    /// Reads the properties of the queue with this URL and ARN.
+    #[must_use]
+    pub fn read(url: &str, arn: &str, props: Props<'_>) -> Self {
+        Self {
+            name: url.rsplit('/').next().unwrap_or_default().to_owned(),
+            url: url.to_owned(),
+            arn: arn.to_owned(),
+            fifo: props.flag("FifoQueue").or_default(false),
+            visibility_s: props.number("VisibilityTimeout").or_default(VISIBILITY_S_DEFAULT),
+            retention_s: props.number("MessageRetentionPeriod").or_default(RETENTION_S_DEFAULT),
+            message_bytes_max: props.number("MaximumMessageSize").or_default(MESSAGE_BYTES_DEFAULT),
+            delay_s: props.number("DelaySeconds").or_default(0),
+            redrive: props.parsed("RedrivePolicy", |policy| Redrive {
+                target: policy.text("deadLetterTargetArn"),
+                receives_max: policy.number("maxReceiveCount"),
+            }),
+            redrive_allow: props.parsed("RedriveAllowPolicy", |policy| RedriveAllow {
+                permission: policy.text("redrivePermission"),
+                sources: policy.listed("sourceQueueArns"),
+            }),
+            deduplication_scope: props.text("DeduplicationScope").or_default("queue".to_owned()),
+            throughput_limit: props.text("FifoThroughputLimit").or_default("perQueue".to_owned()),
+            managed_encryption: props.flag("SqsManagedSseEnabled"),
+            kms_key: props.text("KmsMasterKeyId"),
+        }
+    }
+
+    /// Returns whether it is first in, first out; its name says so too.
+    #[must_use]
+    pub fn is_fifo(&self) -> bool {
+        self.fifo == Setting::Known(true) || self.name.ends_with(".fifo")
+    }
+}
 
 /// A queue to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +114,8 @@ pub struct QueuePlan {
     pub arn: String,
     /// First in, first out.
     pub fifo: bool,
+    /// How long a received message stays hidden.
+    pub visibility_s: u64,
     /// Attributes for CreateQueue, as SQS writes them.
     pub attributes: BTreeMap<String, String>,
     /// Attributes that name other queues, so they are set after every queue is created.
@@ -42,31 +139,18 @@ const ATTRIBUTES: [&str; 12] = [
 ];
 const REDRIVE_ATTRIBUTES: [&str; 2] = ["RedrivePolicy", "RedriveAllowPolicy"];
 
-/// The visibility timeout of a queue that sets none.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
-pub const VISIBILITY_S_DEFAULT: u64 = 30;
-
-impl QueuePlan {
-    /// Returns how long a received message stays hidden.
-    pub fn visibility_s(&self) -> u64 {
-        let set = self.attributes.get("VisibilityTimeout").and_then(|seconds| seconds.parse().ok());
-        set.unwrap_or(VISIBILITY_S_DEFAULT)
-    }
-}
-
 impl Reader<'_> {
     pub(super) fn queue(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        let physical = self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default();
-        let attribute = |name: &str| physical.attributes.get(name).cloned().unwrap_or_default();
+        let path = resource.properties_pointer();
+        let properties = self.properties(&resource.body["Properties"], &path);
+        let resolved = self.resolved(resource);
+        let queue = Queue::read(&resolved.reference, &resolved.arn(), Props(&properties));
         let (mut attributes, mut redrive_attributes) = (BTreeMap::new(), BTreeMap::new());
-        for (property, value) in resource.body["Properties"].as_object().into_iter().flatten() {
-            let path = format!("{}/{property}", resource.properties_pointer());
-            let Some(value) = self.stack.resolver.resolve(value, &path)? else { continue };
-            let written = match &value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            match property.as_str() {
+        for (property, value) in Props(&properties).members() {
+            let path = format!("{path}/{property}");
+            let value = self.required(value, &path)?;
+            let written = text(&value).unwrap_or_else(|| value.to_string());
+            match property {
                 "QueueName" | "Tags" => {}
                 // AWS refuses `FifoQueue: false`; CloudFormation leaves it out.
                 "FifoQueue" if written == "false" => {}
@@ -75,21 +159,25 @@ impl Reader<'_> {
                 _ => self.notice(&path, "has no effect locally"),
             }
         }
-        let (name, fifo) = (attribute("QueueName"), attributes.contains_key("FifoQueue"));
+        let visibility = format!("{path}/VisibilityTimeout");
+        let visibility_s = self.number(&queue.visibility_s, &visibility, 0..=VISIBILITY_S_MAX)?;
+        let (name, fifo) = (queue.name, queue.fifo == Setting::Known(true));
         if fifo != name.ends_with(".fifo") {
             let reason = "the name of a FIFO queue, and no other, ends with .fifo";
-            return Err(self.fault(&format!("{}/QueueName", resource.properties_pointer()), reason));
+            return Err(self.fault(&format!("{path}/QueueName"), reason));
         }
         if let Some(other) = self.plan.queues.iter().find(|other| other.name == name) {
             let reason = format!("`{name}` is also the name of {}", other.logical_id);
-            return Err(self.fault(&format!("{}/QueueName", resource.properties_pointer()), reason));
+            return Err(self.fault(&format!("{path}/QueueName"), reason));
         }
+        let (logical_id, url, arn) = (self.id(resource), queue.url, queue.arn);
         self.plan.queues.push(QueuePlan {
-            logical_id: self.id(resource),
+            logical_id,
             name,
-            url: physical.reference.clone(),
-            arn: attribute("Arn"),
+            url,
+            arn,
             fifo,
+            visibility_s,
             attributes,
             redrive_attributes,
         });
@@ -97,20 +185,20 @@ impl Reader<'_> {
     }
 }
 
-impl Plan {
+impl StackPlan {
     /// Notes a fault where a function may run longer than a message stays hidden: Lambda refuses such a mapping.
     pub(super) fn check_visibility(&self, stacks: &[Stack], faults: &mut Vec<Fault>) {
         for mapping in &self.mappings {
             let queue = self.queues.iter().find(|queue| queue.name == mapping.queue);
             let function = self.functions.iter().find(|function| function.name == mapping.function);
             let (Some(queue), Some(function)) = (queue, function) else { continue };
-            if queue.visibility_s() < function.timeout.as_secs() {
+            if queue.visibility_s < function.timeout.as_secs() {
                 let id = queue.logical_id.rsplit('/').next().unwrap_or_default();
                 let prefix = queue.logical_id.strip_suffix(id).unwrap_or_default();
                 let path = format!("/Resources/{id}/Properties/VisibilityTimeout");
                 let reason = format!(
                     "the visibility timeout of {} s is shorter than the {} s {} may run; Lambda refuses that",
-                    queue.visibility_s(),
+                    queue.visibility_s,
                     function.timeout.as_secs(),
                     function.name
                 );

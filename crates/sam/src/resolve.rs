@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use sluicegate_yaml::{Fault, pointer};
 
-use super::Document;
+use super::{Reason, TemplateDocument, setting::unknown};
 
 /// The values of `Ref` and `GetAtt` of a resource.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,12 @@ impl ResolvedResource {
     pub fn new<const N: usize>(reference: String, attributes: [(&str, String); N]) -> Self {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { reference, attributes }
+    }
+
+    /// Returns what `GetAtt Arn` gives, or an empty text.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        self.attributes.get("Arn").cloned().unwrap_or_default()
     }
 
     /// Returns what `Ref` and `GetAtt` of a SAM function give, with the alias and version that SAM makes.
@@ -52,7 +58,7 @@ impl ResolvedResource {
 #[derive(Debug)]
 pub struct Resolver {
     /// The template: conditions and mappings are looked up here.
-    pub document: Arc<Document>,
+    pub document: Arc<TemplateDocument>,
     /// The values of the parameters.
     pub parameters: BTreeMap<String, Value>,
     /// Pseudo parameters, such as `AWS::Region`.
@@ -61,7 +67,8 @@ pub struct Resolver {
     pub physical: BTreeMap<String, ResolvedResource>,
     /// Resources and parameters whose values only the cloud knows; `Ref` and `GetAtt` return a stand-in.
     pub remote: BTreeSet<String>,
-    /// Set when a value was requested that only the cloud knows, with or without a stand-in. Never reset here.
+    /// Set when a value was requested that only the cloud knows, with or without a stand-in. [`Resolver::resolve`]
+    /// never resets it.
     pub met_unknown: Cell<bool>,
 }
 
@@ -84,6 +91,11 @@ pub fn pseudo_parameters(
         ("AWS::URLSuffix", "amazonaws.com"),
     ];
     pseudo.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+/// Returns whether CloudFormation looks the value up in Systems Manager or Secrets Manager.
+fn is_dynamic(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains("{{resolve:"))
 }
 
 /// The end of a stand-in. A value made of one has it too.
@@ -170,6 +182,44 @@ impl Resolver {
                 }
             },
             plain => Ok(Some(plain.clone())),
+        }
+    }
+
+    /// Returns the value with every function replaced by what it stands for, and marked where that is unknown, with the
+    /// reason. `None` is `AWS::NoValue`.
+    pub fn settings(&self, value: &Value, path: &str) -> Option<Value> {
+        let unresolved = |fault: Fault| {
+            unknown(Reason::Unresolved { pointer: fault.pointer, fault: fault.reason, remote: self.met_unknown.get() })
+        };
+        self.met_unknown.set(false);
+        match value {
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                Some(items.filter_map(|(index, item)| self.settings(item, &format!("{path}/{index}"))).collect())
+            }
+            Value::Object(entries) => match call(entries) {
+                Some(("Fn::If", Value::Array(branches))) if branches.len() == 3 && branches[0].is_string() => {
+                    match self.condition(branches[0].as_str().unwrap_or_default(), path, 0) {
+                        Ok(holds) => self.settings(&branches[if holds { 1 } else { 2 }], path),
+                        Err(fault) => Some(unresolved(fault)),
+                    }
+                }
+                Some(_) => match self.resolve(value, path) {
+                    Ok(Some(value)) if self.met_unknown.get() || is_dynamic(&value) => {
+                        Some(unknown(Reason::StandIn(value)))
+                    }
+                    Ok(value) => value,
+                    Err(fault) => Some(unresolved(fault)),
+                },
+                None => {
+                    let member = |(name, item): (&String, &Value)| {
+                        Some((name.clone(), self.settings(item, &pointer::child(path, name))?))
+                    };
+                    Some(Value::Object(entries.iter().filter_map(member).collect()))
+                }
+            },
+            dynamic if is_dynamic(dynamic) => Some(unknown(Reason::StandIn(dynamic.clone()))),
+            plain => Some(plain.clone()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use sluicegate_yaml::Node;
 
-use crate::{Document, resolve::call};
+use crate::{TemplateDocument, resolve::call};
 
 /// A resource: its name, its type and what is written about it.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub struct Resource<'a> {
     pub node: &'a Node,
 }
 
-impl Document {
+impl TemplateDocument {
     /// Returns every resource, ordered by name, whether its condition holds or not.
     pub fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
         let nodes = self.root.get("Resources");
@@ -67,7 +67,7 @@ impl Resource<'_> {
     /// Returns the properties over those of `Globals`, as SAM merges them: maps are merged, lists are appended to, the
     /// rest is replaced. Only functions and HTTP APIs have globals.
     #[must_use]
-    pub fn properties(&self, document: &Document) -> Value {
+    pub fn properties(&self, document: &TemplateDocument) -> Value {
         let globals = match self.kind {
             "AWS::Serverless::Function" => &document.value["Globals"]["Function"],
             "AWS::Serverless::HttpApi" => &document.value["Globals"]["HttpApi"],

@@ -1,4 +1,8 @@
-//! The key of an HTTP API's route, from the Method and Path of an event.
+//! The routes of HTTP APIs, from the HttpApi events of functions.
+
+use std::time::Duration;
+
+use super::{Fault, Props, Reader, Setting};
 
 /// The route of every request that no other route takes.
 pub const DEFAULT_ROUTE: &str = "$default";
@@ -13,6 +17,89 @@ pub fn route_key(method: Option<&str>, path: Option<&str>) -> Option<String> {
         (None | Some("ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD"), Some(path)) => Some(format!("ANY {path}")),
         (Some(method), Some(path)) => Some(format!("{method} {path}")),
         (Some(_), None) => None,
+    }
+}
+
+/// The settings of an HttpApi event.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What `Ref` of its API gives.
+    pub api: Setting<String>,
+    /// Its method.
+    pub method: Setting<String>,
+    /// Its path.
+    pub path: Setting<String>,
+    /// How long the integration may take.
+    pub timeout_ms: Setting<u64>,
+    /// The version of the function's event.
+    pub payload_version: Setting<String>,
+}
+
+/// A route of the HTTP API: `POST /orders`, `ANY /files/{proxy+}` or `$default`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutePlan {
+    /// As API Gateway writes it.
+    pub key: String,
+    /// The function's name.
+    pub function: String,
+    /// How long the integration may take.
+    pub timeout: Duration,
+}
+
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const TIMEOUT_MS_MAX: u64 = 30_000;
+/// The version that API Gateway makes for SAM, and the one that is made here.
+const PAYLOAD_VERSION: &str = "2.0";
+
+impl Route {
+    /// Reads the properties of an event.
+    #[must_use]
+    pub fn read(props: Props<'_>) -> Self {
+        Self {
+            api: props.text("ApiId"),
+            method: props.text("Method"),
+            path: props.text("Path"),
+            timeout_ms: props.number("TimeoutInMillis").or_default(TIMEOUT_MS_MAX),
+            payload_version: props.text("PayloadFormatVersion").or_default(PAYLOAD_VERSION.to_owned()),
+        }
+    }
+
+    /// Returns the route key; `None` if it is unknown, or one that SAM refuses.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        let default = self.path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
+        // A path that is unknown may be any route.
+        if self.path.is_unknown() || self.method.is_unknown() && !default {
+            return None;
+        }
+        let text = |setting: &Setting<String>| setting.clone().known();
+        route_key(text(&self.method).as_deref(), text(&self.path).as_deref())
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn route(&mut self, function: &str, route: &Route, props: Props<'_>, path: &str) -> Result<(), Fault> {
+        self.notice_others(props, path, &["ApiId", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"]);
+        let at = |property: &str| format!("{path}/{property}");
+        self.remote_text(&route.api, &at("ApiId"))?;
+        let version = self.remote_text(&route.payload_version, &at("PayloadFormatVersion"))?;
+        if version.is_some_and(|version| version != PAYLOAD_VERSION) {
+            return Err(self.fault(path, "PayloadFormatVersion: only 2.0 is made here"));
+        }
+        let timeout_ms = self.number(&route.timeout_ms, &at("TimeoutInMillis"), 50..=TIMEOUT_MS_MAX)?;
+        let method = self.remote_text(&route.method, &at("Method"))?;
+        let written = self.remote_text(&route.path, &at("Path"))?;
+        let is_path = |route: &str| route.starts_with('/') || route == DEFAULT_ROUTE;
+        let key = route_key(method.as_deref(), written.as_deref()).filter(|_| written.as_deref().is_none_or(is_path));
+        let Some(key) = key else {
+            return Err(self.fault(path, "needs Method and a Path that starts with /, or neither"));
+        };
+        if let Some(other) = self.plan.routes.iter().find(|other| other.key == key) {
+            return Err(self.fault(path, format!("{key} goes to {} already", other.function)));
+        }
+        let timeout = Duration::from_millis(timeout_ms);
+        self.plan.routes.push(RoutePlan { key, function: function.to_owned(), timeout });
+        Ok(())
     }
 }
 

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use sluicegate_yaml::{Fault, pointer};
 
 use super::{
-    ACCOUNT, Document, REGION, ResolvedResource, Resolver, Resource, STACK_NAME, Settings,
-    parameters::{parameter_value, refusal, written},
+    ACCOUNT, REGION, ResolvedResource, Resolver, Resource, STACK_NAME, Settings, TemplateDocument,
+    parameters::{is_stored, parameter_value, refusal, written},
     pseudo_parameters,
     resolve::{is_stand_in, references, stand_in},
 };
@@ -34,8 +34,9 @@ const RUN: [&str; 6] = [
     "AWS::Serverless::Function",
     "AWS::Serverless::HttpApi",
 ];
-/// A file that nests itself ends here. CloudFormation has no such limit.
-const NESTED_DEPTH_MAX: usize = 8;
+/// Templates nested deeper than this are not read, because a file that nests itself has no end. CloudFormation has no
+/// such limit.
+pub const NESTED_DEPTH_MAX: usize = 8;
 /// The limit of resources of one template, for all stacks together.
 const STACKS_MAX: usize = 500;
 /// A longer chain of names made of names is not read.
@@ -83,14 +84,14 @@ pub(super) struct Loader<'s> {
     /// The folder of the outermost template.
     root: PathBuf,
     /// The nested templates, by their paths from there.
-    documents: BTreeMap<PathBuf, Arc<Document>>,
+    documents: BTreeMap<PathBuf, Arc<TemplateDocument>>,
     pub stacks: Vec<Stack>,
     pub faults: Vec<Fault>,
 }
 
 impl<'s> Loader<'s> {
     /// Reads the tree under a template.
-    pub(super) fn load(document: Arc<Document>, settings: &'s Settings) -> Self {
+    pub(super) fn load(document: Arc<TemplateDocument>, settings: &'s Settings) -> Self {
         let root = Path::new(&document.file).parent().unwrap_or(Path::new("")).to_owned();
         let mut loader = Self { settings, root, documents: BTreeMap::new(), stacks: Vec::new(), faults: Vec::new() };
         for name in settings.parameters.keys() {
@@ -175,7 +176,7 @@ impl<'s> Loader<'s> {
 
     /// Registers what `Ref` and `GetAtt` of a resource return, after the resources that its name or its parameters
     /// refer to. `chain` has the resources that are being registered.
-    fn place(&mut self, stack: &mut Stack, document: &Document, id: &str, chain: &mut Vec<String>) {
+    fn place(&mut self, stack: &mut Stack, document: &TemplateDocument, id: &str, chain: &mut Vec<String>) {
         let is_placed = stack.resolver.physical.contains_key(id) || stack.resolver.remote.contains(id);
         let Some(resource) = document.resource(id).filter(|_| !is_placed && stack.existing.contains(id)) else {
             return;
@@ -296,7 +297,7 @@ impl<'s> Loader<'s> {
         Ok(Some(ResolvedResource { reference: id, attributes }))
     }
 
-    fn document(&mut self, path: &Path, stack: &Stack, at: &str) -> Result<Arc<Document>, Fault> {
+    fn document(&mut self, path: &Path, stack: &Stack, at: &str) -> Result<Arc<TemplateDocument>, Fault> {
         if let Some(document) = self.documents.get(path) {
             return Ok(Arc::clone(document));
         }
@@ -307,7 +308,7 @@ impl<'s> Loader<'s> {
         let limit = sluicegate_yaml::TEXT_BYTES_MAX as u64 + 1;
         let read = std::fs::File::open(&file).and_then(|file| file.take(limit).read_to_string(&mut text));
         read.map_err(|error| stack.fault(at, format!("cannot read {shown}: {error}")))?;
-        let document = match Document::parse(&shown, &text) {
+        let document = match TemplateDocument::parse(&shown, &text) {
             Ok(document) => Arc::new(document),
             Err(faults) => {
                 self.faults.extend(faults.iter().cloned());
@@ -368,18 +369,13 @@ impl<'s> Loader<'s> {
 }
 
 /// Returns a resolver of a stack's template, which knows no parameter and no resource yet.
-fn resolver(document: Arc<Document>, prefix: &str) -> Resolver {
+fn resolver(document: Arc<TemplateDocument>, prefix: &str) -> Resolver {
     let name = Stack::name(prefix);
     let id = format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/local");
     let pseudo = pseudo_parameters("aws", REGION, ACCOUNT, &name, &id);
     let remote = BTreeSet::from(SAM_MADE.map(str::to_owned));
     let (parameters, physical, met_unknown) = (BTreeMap::new(), BTreeMap::new(), Cell::new(false));
     Resolver { document, parameters, pseudo, physical, remote, met_unknown }
-}
-
-/// Returns whether the parameter's value is in Systems Manager, under the name that it is given.
-fn is_stored(parameter: &Value) -> bool {
-    parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"))
 }
 
 /// Returns the properties that `Ref` and `GetAtt` of a resource depend on.

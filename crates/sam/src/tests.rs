@@ -2,9 +2,15 @@
 
 mod nested;
 
-use std::collections::BTreeMap;
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Notice, Plan, Settings};
+use serde_json::{Value, json};
+
+use super::{Notice, Props, Reason, Resolver, Setting, Settings, StackPlan, TemplateDocument};
 
 /// Returns a template whose function has one variable `V` with this value.
 fn with_variable(value: &str) -> String {
@@ -42,7 +48,7 @@ fn settings() -> Settings {
 
 #[test]
 fn values_resolve_as_in_cloudformation() {
-    let check = |value: &str, expected: &str| match Plan::read("t.yaml", &with_variable(value), &settings()) {
+    let check = |value: &str, expected: &str| match StackPlan::read("t.yaml", &with_variable(value), &settings()) {
         Ok(plan) => assert_eq!(plan.functions[0].environment["V"], expected, "{value}"),
         Err(faults) => assert_eq!(faults.to_string(), format!("t.yaml:22: {expected}"), "{value}"),
     };
@@ -81,6 +87,7 @@ fn values_resolve_as_in_cloudformation() {
     check("!GetAtt FRole.Arn", "FRole.Arn-is-not-known-locally");
     check("!Sub 'https://${ServerlessHttpApi}.example'", "https://ServerlessHttpApi-is-not-known-locally.example");
     check("'{{resolve:ssm:/name}}'", "{{resolve:ssm:/name}}");
+    check("!Sub '{{resolve:ssm:/${Stage}}}'", "{{resolve:ssm:/dev}}");
     check("!GetAtt Q.Nothing", &format!("{v}: `Q.Nothing` is not known locally"));
     check("!GetAtt Topic.Outputs.Url", "Topic.Outputs.Url-is-not-known-locally");
     check("!Sub 'x/${Topic.Outputs.Url}'", "x/Topic.Outputs.Url-is-not-known-locally");
@@ -99,12 +106,44 @@ fn values_resolve_as_in_cloudformation() {
 }
 
 #[test]
+fn what_is_unknown_has_its_reason() {
+    let document = TemplateDocument::parse("t.yaml", &with_variable("x")).expect("a template");
+    let resolver = Resolver {
+        document: Arc::new(document),
+        parameters: BTreeMap::from([("Stage".to_owned(), "dev".into())]),
+        pseudo: BTreeMap::new(),
+        physical: BTreeMap::new(),
+        remote: BTreeSet::from(["Topic".to_owned()]),
+        met_unknown: Cell::new(false),
+    };
+    let check = |value: Value, expected: Setting<&str>| {
+        let settings = resolver.settings(&json!({ "V": value }), "/p").expect("an object");
+        assert_eq!(Props(&settings).text("V"), expected.and_then(|text| Some(text.to_owned())), "{value}");
+    };
+    let stand_in = |text: &str| Setting::Unknown(Reason::StandIn(text.into()));
+    let unresolved = |fault: &str, remote: bool| {
+        Setting::Unknown(Reason::Unresolved { pointer: "/p/V".to_owned(), fault: fault.to_owned(), remote })
+    };
+    check(json!("x"), Setting::Known("x"));
+    check(json!(7), Setting::Known("7"));
+    check(json!({ "Ref": "Stage" }), Setting::Known("dev"));
+    check(json!({ "Fn::If": ["IsDev", "x", { "Fn::ImportValue": "x" }] }), Setting::Known("x"));
+    check(json!({ "Ref": "AWS::NoValue" }), Setting::Absent);
+    check(json!(["x"]), Setting::Unknown(Reason::Form));
+    check(json!({ "Ref": "Topic" }), stand_in("Topic-is-not-known-locally"));
+    check(json!({ "Fn::Sub": "{{resolve:ssm:/${Stage}}}" }), stand_in("{{resolve:ssm:/dev}}"));
+    check(json!({ "Fn::ImportValue": "x" }), unresolved("Fn::ImportValue cannot be resolved locally", true));
+    check(json!({ "Fn::If": ["Nothing", "x", "y"] }), unresolved("no condition `Nothing`", false));
+    check(json!({ "Ref": "No" }), unresolved("`No` is neither a parameter nor a resource of this template", false));
+}
+
+#[test]
 fn faults_name_line_path_and_reason() {
     let base = with_variable("x");
     let check = |from: &str, to: &str, expected: &str| {
         let text = base.replacen(from, to, 1);
         assert_ne!(text, base, "{from} is in the template");
-        let faults = Plan::read("t.yaml", &text, &settings()).expect_err(expected);
+        let faults = StackPlan::read("t.yaml", &text, &settings()).expect_err(expected);
         assert!(faults.to_string().contains(expected), "{faults}\nshould say\n{expected}");
     };
     check("Default: dev", "Default: test", "t.yaml:3: /Parameters/Stage: is test, and AllowedValues are dev, prod");
@@ -122,6 +161,15 @@ fn faults_name_line_path_and_reason() {
         "QueueName: q.fifo",
         "t.yaml:13: /Resources/Q/Properties/QueueName: the name of a FIFO queue",
     );
+    let visibility = "t.yaml:13: /Resources/Q/Properties/VisibilityTimeout: ";
+    for (value, reason) in [
+        ("abc", "must be a whole number from 0 to 43200"),
+        ("43201", "must be a whole number from 0 to 43200"),
+        ("!Ref Nothing", "`Nothing` is neither a parameter nor a resource"),
+        ("!ImportValue other", "Fn::ImportValue cannot be resolved locally"),
+    ] {
+        check("QueueName: q", &format!("VisibilityTimeout: {value}"), &format!("{visibility}{reason}"));
+    }
     check(
         "      Environment:",
         "      Timeout: 901\n      Environment:",
@@ -164,7 +212,8 @@ fn the_rust_samples_of_serverless_patterns_are_plans() {
     assert_eq!(samples.len(), 18);
     for sample in samples {
         let expected = sample.lines().filter_map(|line| line.strip_prefix("# ")).rfind(|line| line.contains(": "));
-        let plan = Plan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
+        let plan =
+            StackPlan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
         let stand_ins = plan.notices.iter().filter_map(|notice| match notice {
             Notice::StandIn { variable, .. } => Some(format!(" {variable}")),
             _ => None,
@@ -192,7 +241,7 @@ fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
             function("B")
         );
         let environment = shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let plan = match Plan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
+        let plan = match StackPlan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
             Ok(plan) => plan,
             Err(faults) => return assert_eq!(vec![faults.to_string()], notices, "{value}"),
         };
@@ -240,7 +289,7 @@ fn what_pyyaml_reads_is_read() {
     let check = |from: &str, to: &str, notice: Option<&str>, value: &str| {
         let text = base.replacen(from, to, 1);
         assert_ne!(text, base, "{from} is in the template");
-        let plan = Plan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
+        let plan = StackPlan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
         let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
         assert_eq!(notices.first().filter(|first| first.contains("already there")).map(String::as_str), notice, "{to}");
         assert_eq!(plan.functions[0].environment["V"], value, "{to}");
@@ -253,7 +302,7 @@ fn what_pyyaml_reads_is_read() {
     let many = format!("V: !Join ['', [\n{}]]", "a,\n".repeat(150));
     check("V: x", &many, None, &"a".repeat(150));
     let endless = base.replacen("V: x", &format!("V: !Join ['', [\n{}]]", "a,\n".repeat(300)), 1);
-    let faults = Plan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
+    let faults = StackPlan::read("t.yaml", &endless, &settings()).expect_err("a bounded number of passes");
     assert!(faults.to_string().contains("indent the lines between its braces or brackets"), "{faults}");
 }
 
@@ -263,7 +312,7 @@ fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
         let event =
             format!("      Events: {{ E: {{ Type: SQS, Properties: {{ Queue: {queue} }} }} }}\n      Environment:");
         let text = with_variable("x").replace("      Environment:", &event);
-        match (Plan::read("t.yaml", &text, &settings()), expected) {
+        match (StackPlan::read("t.yaml", &text, &settings()), expected) {
             (Ok(plan), Ok(expected)) => {
                 assert!(plan.mappings.is_empty() && plan.functions.len() == 1, "{queue}");
                 assert!(plan.notices.iter().any(|notice| notice.to_string().contains(expected)), "{:?}", plan.notices);
@@ -290,7 +339,7 @@ fn no_reserved_concurrency_is_not_a_reserved_concurrency_of_0() {
         ("      ReservedConcurrentExecutions: '5'\n", Some(5)),
     ] {
         let text = with_variable("x").replace("      Environment:", &format!("{property}      Environment:"));
-        let plan = Plan::read("t.yaml", &text, &settings()).expect("a plan");
+        let plan = StackPlan::read("t.yaml", &text, &settings()).expect("a plan");
         assert_eq!(plan.functions[0].reserved_concurrency, expected, "{property}");
     }
 }
@@ -303,7 +352,7 @@ fn parameters_and_the_callers_environment_override_the_template() {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         let settings = Settings { parameters: map(parameters), environment: map(environment), ..settings() };
-        match Plan::read("t.yaml", &template, &settings) {
+        match StackPlan::read("t.yaml", &template, &settings) {
             Ok(plan) => assert_eq!(plan.functions[0].environment, map(&[("V", expected)])),
             Err(faults) => assert!(faults.to_string().contains(expected), "{faults}"),
         }
@@ -319,7 +368,7 @@ fn what_is_not_run_is_named() {
     let template = with_variable("x")
         .replace("QueueName: q", "QueueName: q, Nonsense: 1")
         .replace("      Environment:", "      Layers: []\n      Policies: []\n      Environment:");
-    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
     let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
     let expected = [
         "t.yaml:13: /Resources/Q/Properties/Nonsense: has no effect locally",
@@ -354,7 +403,7 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
     let template = with_variable("x")
         .replace("  Topic: { Type: AWS::SNS::Topic }\n", api)
         .replace("      Environment:", &function);
-    let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+    let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
     assert_eq!(plan.routes.iter().map(|route| route.key.as_str()).collect::<Vec<_>>(), ["POST /a"]);
     let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
     let expected = [
@@ -367,10 +416,10 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
 }
 
 /// Returns the plan of the project's own template.
-fn own(settings: &Settings) -> Plan {
+fn own(settings: &Settings) -> StackPlan {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
     let text = std::fs::read_to_string(file).expect("the template");
-    Plan::read(file, &text, settings).unwrap_or_else(|faults| panic!("{faults}"))
+    StackPlan::read(file, &text, settings).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 #[test]
@@ -436,7 +485,7 @@ fn an_mq_event_is_a_mapping() {
             format!("{{ Type: MQ, Properties: {{ Broker: 'arn:b', Queues: [!Ref Stage], {secret}, {properties} }} }}");
         let template = with_variable("x")
             .replace("      Environment:", &format!("      Events: {{ E: {event} }}\n      Environment:"));
-        let plan = Plan::read("t.yaml", &template, &settings()).expect("a plan");
+        let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
         let mapping = plan.mq_mappings.first().map(|mapping| {
             assert_eq!((mapping.queue.as_str(), mapping.broker_arn.as_str()), ("dev", "arn:b"));
             (mapping.batch_size, mapping.batching_window.as_secs(), mapping.filters.len())
@@ -450,4 +499,5 @@ fn an_mq_event_is_a_mapping() {
         Some((100, 0, 1)),
     );
     check("Enabled: false", None);
+    check("Enabled: 'false'", None);
 }

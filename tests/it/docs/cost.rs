@@ -195,7 +195,7 @@ fn watched(file: &str, exists: &[&str]) -> usize {
 fn the_alarms_are_those_of_the_templates() {
     let inputs = Inputs::read(&Page::read(PAGE));
     let template = fs::read_to_string(root().join("template.yaml")).expect("the template");
-    let template = sluicegate_sam::Document::parse("template.yaml", &template).expect("the template is sound");
+    let template = sluicegate_sam::TemplateDocument::parse("template.yaml", &template).expect("the template is sound");
     let queues = template.declared_queues().count();
     let of_queues = |exists: &str| queues * watched("infra/queue.yaml", &["HasAlarms", exists]);
     // Alarms on deployments need a canary, alarms on single queues of a broker need RabbitMQ 3.13.

@@ -8,7 +8,7 @@ use sluicegate_lambda_emulator::INIT_TIMEOUT;
 use sluicegate_local::{
     CONCURRENCY_MAX, CONCURRENCY_MIN, HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience,
 };
-use sluicegate_sam::{Notice, Plan, Settings};
+use sluicegate_sam::{Notice, Settings, StackPlan};
 
 use super::page::Page;
 use crate::support::{cargo, root, service};
@@ -41,7 +41,7 @@ fn actions(service: &str) -> Vec<(String, String)> {
     rows.collect()
 }
 
-fn plan(resource: &str) -> Plan {
+fn plan(resource: &str) -> StackPlan {
     let text = format!(
         "Parameters: {{ Arn: {{ Type: String, Default: 'arn:aws:mq:a' }} }}
 Resources:
@@ -49,7 +49,7 @@ Resources:
   {resource}"
     );
     let file = root().join("t.yaml").display().to_string();
-    Plan::read(&file, &text, &Settings::default()).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+    StackPlan::read(&file, &text, &Settings::default()).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 
 #[test]

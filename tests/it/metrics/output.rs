@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
-use sluicegate_sam::{Plan, Settings};
+use sluicegate_sam::{Settings, StackPlan};
 
 use super::functions::{Running, XRAY_TRACE};
 use crate::ingress::http_api;
@@ -201,7 +201,7 @@ fn filter_of_the_template(level: &str) -> String {
         ..Settings::default()
     };
     let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    let plan = Plan::read(&root().join("template.yaml").display().to_string(), &text, &settings).unwrap();
+    let plan = StackPlan::read(&root().join("template.yaml").display().to_string(), &text, &settings).unwrap();
     plan.functions[0].environment["RUST_LOG"].clone()
 }
 

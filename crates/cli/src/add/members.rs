@@ -1,6 +1,6 @@
 //! Members of YAML mappings that come and go as whole lines.
 
-use sluicegate_sam::Document as Template;
+use sluicegate_sam::TemplateDocument;
 use sluicegate_yaml::{Dialect, Document, Member, Node};
 
 use crate::edit::{TextEdits, line_end, line_start};
@@ -15,8 +15,8 @@ pub(crate) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document,
 }
 
 /// Reads a template for editing.
-pub(crate) fn read_template(file: &str, text: &str) -> Result<Template, String> {
-    let template = Template::parse(file, text).map_err(|faults| faults.to_string())?;
+pub(crate) fn read_template(file: &str, text: &str) -> Result<TemplateDocument, String> {
+    let template = TemplateDocument::parse(file, text).map_err(|faults| faults.to_string())?;
     match template.duplicates.first() {
         Some(fault) => Err(fault.to_string()),
         None => Ok(template),

@@ -1,7 +1,7 @@
 //! The declaration of a queue in the template: one nested stack, and one variable of the ingress function.
 
 use sluicegate_contract::binding_variable;
-use sluicegate_sam::Document;
+use sluicegate_sam::TemplateDocument;
 use sluicegate_yaml::{Dialect, Member, Node};
 
 use super::{
@@ -213,7 +213,7 @@ pub(crate) fn remove(file: &str, text: &str, name: &str) -> Result<String, Strin
 }
 
 /// Returns the queues of the template, in its order.
-fn declared(document: &Document) -> Vec<Declared<'_>> {
+fn declared(document: &TemplateDocument) -> Vec<Declared<'_>> {
     let resources = document.root.get("Resources").map_or(&[][..], Node::members);
     let queue = |resource| {
         let resource: &Member = resource;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser;
 use sluicegate_contract::Contract;
-use sluicegate_sam::{Plan, Settings};
+use sluicegate_sam::{Settings, StackPlan};
 
 use super::{
     Broker, NewProject, Revision, Source, completed, files::File, name, questions::Questions, quotable, region,
@@ -112,7 +112,7 @@ fn the_template_has_the_routes_of_the_contract_and_the_broker() {
         let folder = tempfile::tempdir().expect("a folder");
         write_all(&folder.path().join("my-api"), &files);
         let template = folder.path().join("my-api/template.yaml").display().to_string();
-        let plan = Plan::read(&template, &files["template.yaml"], &Settings::default()).expect("a plan");
+        let plan = StackPlan::read(&template, &files["template.yaml"], &Settings::default()).expect("a plan");
         let contract = Contract::parse("openapi.yaml", &files["functions/ingress/openapi.yaml"]).expect("a contract");
         let routes = plan.routes.iter().map(|route| route.key.as_str());
         assert!(sluicegate_contract::Drift::between(&contract, routes).is_none());

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use sluicegate_sam::{DEFAULT_ROUTE, Document, Faults, Member, Node, Resource, route_key};
+use sluicegate_sam::{DEFAULT_ROUTE, Faults, Member, Node, Resource, TemplateDocument, route_key};
 
 use super::Template;
 use crate::edit::line_start;
@@ -134,7 +134,7 @@ impl Event {
 }
 
 /// Returns the routes of all functions of the template.
-pub(super) fn routes(document: &Document) -> Vec<String> {
+pub(super) fn routes(document: &TemplateDocument) -> Vec<String> {
     document.resources().flat_map(|resource| routes_of(resource.node)).collect()
 }
 

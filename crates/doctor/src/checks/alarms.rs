@@ -1,9 +1,10 @@
 //! Checks of alarms: whether they can fire, and whether they notify.
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Alarm, Metric, Model, Queue, RETENTION_S_DEFAULT},
-    setting::Setting,
+    model::{Alarm, Metric, Model, Queue},
 };
 
 const SQS: &str = "AWS/SQS";
@@ -247,7 +248,7 @@ fn never_fires(model: &Model<'_>, alarm: &Alarm) -> Option<String> {
     }
     if !below && namespace == SQS && name == "ApproximateAgeOfOldestMessage" {
         let queue = model.queues.iter().find(of)?;
-        let retention_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT)? as f64;
+        let retention_s = queue.retention_s.clone().known()? as f64;
         if threshold > retention_s || (threshold == retention_s && !with_equal) {
             return Some(format!(
                 "{} deletes its messages after {retention_s} s, before {threshold} s",

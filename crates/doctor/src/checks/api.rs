@@ -1,11 +1,11 @@
 //! Checks of the HTTP side: routes, limits, function URLs.
 
 use sluicegate_contract::Drift;
+use sluicegate_sam::Setting;
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Api, Model, TIMEOUT_S_DEFAULT},
-    setting::Setting,
+    model::{Api, Model},
 };
 
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
@@ -90,8 +90,7 @@ fn integration_timeout(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let routed =
             model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
-        let timeout_s =
-            function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout| *timeout >= INTEGRATION_S_MAX);
+        let timeout_s = function.timeout_s.clone().known().filter(|timeout| *timeout >= INTEGRATION_S_MAX);
         if let (true, Some(timeout_s)) = (routed, timeout_s) {
             findings.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use sluicegate_queue::Binding;
+use sluicegate_sam::{Setting, Source};
 
 use super::permissions::at;
 use sluicegate_contract::binding_variable;
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model, Source},
-    setting::Setting,
+    model::{Function, Mapping, Model},
 };
 
 const CONFIGURATION: &str = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html";
@@ -76,7 +76,7 @@ pub(super) const CHECKS: &[Check] = &[
 fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>, Vec<(String, String)>> {
     let lookup = |variable: &str| match function.variable(variable) {
         Setting::Known(value) => Some(value),
-        Setting::Unknown => Some("https://sqs.amazonaws.com/0/unknown".to_owned()),
+        Setting::Unknown(_) => Some("https://sqs.amazonaws.com/0/unknown".to_owned()),
         Setting::Absent => None,
     };
     let bound = Binding::from_env(names.iter().copied(), binding_variable, lookup);
@@ -130,7 +130,7 @@ fn binding_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
 fn delay_on_fifo(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     for operation in contract.operations().iter().filter(|operation| operation.enqueue.delay_s > 0) {
-        for queue in model.bound(&operation.enqueue.queue).into_iter().filter(|queue| queue.fifo) {
+        for queue in model.bound(&operation.enqueue.queue).into_iter().filter(|queue| queue.is_fifo()) {
             let what = format!("{} asks for a delay of {} s", operation.id, operation.enqueue.delay_s);
             findings.add(&queue.origin, "FifoQueue", what);
         }
@@ -146,8 +146,8 @@ fn binding_dead_letter(model: &Model<'_>, findings: &mut Findings) {
 fn queue_not_consumed(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     let unknown = model.mappings.iter().any(|mapping| match &mapping.source {
-        Source::Sqs { queue } => *queue == Setting::Unknown,
-        Source::Mq { queues, .. } => queues.contains(&Setting::Unknown),
+        Source::Sqs { queue } => queue.is_unknown(),
+        Source::Mq { queues, .. } => queues.iter().any(Setting::is_unknown),
     });
     // What cannot be seen may consume it.
     if unknown || model.hidden {

@@ -1,9 +1,10 @@
 //! Checks of concurrency: throttled deliveries use up receives.
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
     model::{Function, Mapping, Model},
-    setting::Setting,
 };
 
 const SCALING: &str = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html";

@@ -1,9 +1,10 @@
 //! Checks that need a deployed stack.
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
     model::Model,
-    setting::Setting,
 };
 
 pub(super) const CHECKS: &[Check] = &[

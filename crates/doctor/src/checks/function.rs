@@ -1,9 +1,10 @@
 //! Checks of functions: runtime, logs, versions, and settings without effect on queues.
 
+use sluicegate_sam::{Setting, Source};
+
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Model, Source},
-    setting::Setting,
+    model::Model,
 };
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html>
@@ -103,7 +104,7 @@ fn log_retention(model: &Model<'_>, findings: &mut Findings) {
 
 fn log_format(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        if function.log_format.clone().or("Text".to_owned()).is_some_and(|format| format == "Text") {
+        if function.log_format == Setting::Known("Text".to_owned()) {
             findings.add(&function.origin, "LoggingConfig", "logs as text");
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_sam::{Setting, Source};
+
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Mapping, Model, Source},
-    setting::Setting,
+    model::{Mapping, Model},
 };
 
 /// Beyond this many messages Lambda wants a batching window. Same page as [`MAPPING`].
@@ -116,14 +117,18 @@ fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &
 fn no_partial_batch_response(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in from_queues(model) {
         let single = mapping.batch_size == Setting::Known(1);
-        if mapping.partial_batch.clone().or(false) == Some(false) && !single {
+        if mapping.partial_batch == Setting::Known(false) && !single {
             findings.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
         }
     }
 }
 
+fn filters(mapping: &Mapping) -> bool {
+    mapping.filters.as_ref().known().is_some_and(|filters| !filters.is_empty())
+}
+
 fn filter_deletes(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| mapping.filtered) {
+    for mapping in model.mappings.iter().filter(|mapping| filters(mapping)) {
         findings.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
     }
 }
@@ -139,8 +144,7 @@ fn mappings_compete(model: &Model<'_>, findings: &mut Findings) {
         _ => None,
     };
     // Of two whose conditions cannot be decided, perhaps only one exists.
-    let certain =
-        model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled.clone().or(true) == Some(true));
+    let certain = model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled == Setting::Known(true));
     let mut first = BTreeMap::new();
     for mapping in certain {
         let Some(queue) = queue(mapping) else { continue };
@@ -167,7 +171,7 @@ fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.fifo) {
+    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.is_fifo()) {
         let size = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
         if let (Some(size), Some(0)) = (size, mapping.window_s.clone().or(0)) {
             findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}, without a window", queue.origin.id));
@@ -176,7 +180,7 @@ fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn fifo_batch(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.fifo) {
+    for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.is_fifo()) {
         if let Some(size) = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED) {
             findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}", queue.origin.id));
         }

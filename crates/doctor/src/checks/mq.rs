@@ -1,5 +1,6 @@
 //! Checks of RabbitMQ on Amazon MQ: event source mappings and brokers.
 
+use sluicegate_sam::{Setting, Source};
 use sluicegate_topology::Address;
 
 use super::permissions::at;
@@ -7,8 +8,7 @@ use sluicegate_contract::binding_variable;
 
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model, Source, TIMEOUT_S_DEFAULT},
-    setting::Setting,
+    model::{Function, Mapping, Model},
 };
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
@@ -130,8 +130,10 @@ fn mq_permissions(model: &Model<'_>, findings: &mut Findings) {
 
 fn mq_login(model: &Model<'_>, findings: &mut Findings) {
     for mapping in &model.mappings {
-        let Source::Mq { logins, .. } = &mapping.source else { continue };
-        if let Some(count) = logins.clone().or(0).filter(|count| *count != 1) {
+        let Source::Mq { access, .. } = &mapping.source else { continue };
+        let Some(access) = access.clone().or(Vec::new()) else { continue };
+        let count = access.iter().filter(|one| one.kind == Setting::Known("BASIC_AUTH".to_owned())).count();
+        if count != 1 {
             findings.add(
                 &mapping.origin,
                 "SourceAccessConfigurations",
@@ -180,7 +182,11 @@ fn mq_virtual_host(model: &Model<'_>, findings: &mut Findings) {
 
 fn read_from(mapping: &Mapping) -> Option<String> {
     match &mapping.source {
-        Source::Mq { virtual_host, .. } => virtual_host.clone().or("/".to_owned()),
+        Source::Mq { access, .. } => {
+            let virtual_host = Setting::Known("VIRTUAL_HOST".to_owned());
+            let named = access.clone().or(Vec::new())?.into_iter().rfind(|one| one.kind == virtual_host);
+            named.map(|one| one.uri).unwrap_or_default().or("/".to_owned())
+        }
         Source::Sqs { .. } => None,
     }
 }
@@ -199,7 +205,7 @@ fn mq_batching_window(model: &Model<'_>, findings: &mut Findings) {
 fn mq_timeout(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let fed = model.fed_by_brokers().any(|(_, by)| by.name == function.name);
-        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT).filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
+        let timeout_s = function.timeout_s.clone().known().filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
         if let (true, Some(timeout_s)) = (fed, timeout_s) {
             findings.add(&function.origin, "Timeout", format!("is {timeout_s}"));
         }

@@ -1,10 +1,11 @@
 //! Checks of RabbitMQ in a private network: whether functions and event source mappings reach what they call.
 
+use sluicegate_sam::{Setting, Source};
+
 use super::permissions::at;
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Function, Group, Model, Source},
-    setting::Setting,
+    model::{Function, Model, SecurityGroup},
 };
 
 const AMQPS: u64 = 5671;
@@ -62,7 +63,7 @@ fn is_private(model: &Model<'_>) -> bool {
 fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
     let Some(vpc) = model.network.vpc.as_ref().filter(|_| is_private(model) && !model.hidden) else { return };
     let mapped = model.mappings.iter().any(|mapping| matches!(mapping.source, Source::Mq { .. }));
-    if !mapped || model.network.leads_out || model.network.endpoints.contains(&Setting::Unknown) {
+    if !mapped || model.network.leads_out || model.network.endpoints.iter().any(Setting::is_unknown) {
         return;
     }
     let has = |service: &str| model.network.endpoints.contains(&Setting::Known(service.to_owned()));
@@ -73,7 +74,7 @@ fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
 }
 
 /// Returns the groups with these ids; `None` if one of them is not in the templates.
-fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m Group>> {
+fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m SecurityGroup>> {
     ids.iter().map(|id| model.network.groups.iter().find(|group| Setting::Known(group.id.clone()) == *id)).collect()
 }
 

@@ -1,9 +1,10 @@
 //! Checks of queues: type, size, encryption.
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{MESSAGE_BYTES_DEFAULT, Model},
-    setting::Setting,
+    model::Model,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -47,9 +48,9 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn fifo_throughput(model: &Model<'_>, findings: &mut Findings) {
     let dead_letters: Vec<&str> = model.dead_letter_queues().iter().map(|queue| queue.arn.as_str()).collect();
-    for queue in model.queues.iter().filter(|queue| queue.fifo && !dead_letters.contains(&queue.arn.as_str())) {
-        let scope = queue.deduplication_scope.clone().or("queue".to_owned());
-        let limit = queue.throughput_limit.clone().or("perQueue".to_owned());
+    for queue in model.queues.iter().filter(|queue| queue.is_fifo() && !dead_letters.contains(&queue.arn.as_str())) {
+        let scope = queue.deduplication_scope.clone().known();
+        let limit = queue.throughput_limit.clone().known();
         if let (Some(scope), Some(limit)) = (scope, limit)
             && (scope != "messageGroup" || limit != "perMessageGroupId")
         {
@@ -60,7 +61,7 @@ fn fifo_throughput(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn fifo_dead_letter_order(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.fifo && target.fifo) {
+    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.is_fifo() && target.is_fifo()) {
         findings.add(&queue.origin, "RedrivePolicy", format!("messages leave their group for {}", target.origin.id));
     }
 }
@@ -70,7 +71,7 @@ fn message_size(model: &Model<'_>, findings: &mut Findings) {
     for operation in contract.operations() {
         for queue in model.bound(&operation.enqueue.queue) {
             let admitted = operation.enqueue.payload_bytes_max as u64;
-            let Some(stored) = queue.message_bytes_max.clone().or(MESSAGE_BYTES_DEFAULT) else { continue };
+            let Some(stored) = queue.message_bytes_max.clone().known() else { continue };
             // The envelope around the payload takes some bytes more.
             if stored <= admitted {
                 let what = format!("takes {stored} bytes, {} admits payloads of {admitted}", operation.id);

@@ -1,9 +1,10 @@
 //! Checks of dead-letter queues: whether messages arrive there and stay there.
 
+use sluicegate_sam::Setting;
+
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{BATCH_SIZE_DEFAULT, Model, RETENTION_S_DEFAULT},
-    setting::Setting,
+    model::Model,
 };
 
 /// What Lambda advises. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
@@ -128,14 +129,14 @@ fn receives(model: &Model<'_>, findings: &mut Findings, is_bad: impl Fn(u64) -> 
 }
 
 fn fifo_max_receive_count(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, function) in model.consumed().filter(|(queue, ..)| queue.fifo) {
+    for (queue, mapping, function) in model.consumed().filter(|(queue, ..)| queue.is_fifo()) {
         let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
         let own = match function.variable("FIFO_MAX_RECEIVE_COUNT") {
             Setting::Absent => Some(FIFO_RECEIVES_DEFAULT),
             Setting::Known(text) => text.trim().parse().ok(),
-            Setting::Unknown => None,
+            Setting::Unknown(_) => None,
         };
-        let batch = mapping.batch_size.clone().or(BATCH_SIZE_DEFAULT);
+        let batch = mapping.batch_size.clone().known();
         if let (Some(receives), Some(own), Some(batch)) = (receives, own, batch.filter(|size| *size > 1)) {
             let advised = batch.saturating_mul(own).saturating_add(FIFO_RECEIVES_SPARE);
             if receives < advised {
@@ -150,9 +151,13 @@ fn fifo_max_receive_count(model: &Model<'_>, findings: &mut Findings) {
 
 fn dead_letter_queue_type(model: &Model<'_>, findings: &mut Findings) {
     let named = |fifo: bool| if fifo { "FIFO" } else { "standard" };
-    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.fifo != target.fifo) {
-        let what =
-            format!("is {}, its dead-letter queue {} is {}", named(queue.fifo), target.origin.id, named(target.fifo));
+    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| queue.is_fifo() != target.is_fifo()) {
+        let what = format!(
+            "is {}, its dead-letter queue {} is {}",
+            named(queue.is_fifo()),
+            target.origin.id,
+            named(target.is_fifo())
+        );
         findings.add(&queue.origin, "RedrivePolicy", what);
     }
 }
@@ -169,9 +174,10 @@ fn dead_letter_target(model: &Model<'_>, findings: &mut Findings) {
 
 fn dead_letter_retention(model: &Model<'_>, findings: &mut Findings) {
     // A FIFO queue's dead letters begin a new life: same page.
-    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| !queue.fifo && queue.arn != target.arn) {
-        let source_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT);
-        let target_s = target.retention_s.clone().or(RETENTION_S_DEFAULT);
+    for (queue, _, target) in model.redriven().filter(|(queue, _, target)| !queue.is_fifo() && queue.arn != target.arn)
+    {
+        let source_s = queue.retention_s.clone().known();
+        let target_s = target.retention_s.clone().known();
         if let (Some(source_s), Some(target_s)) = (source_s, target_s)
             && target_s <= source_s
         {
@@ -219,7 +225,7 @@ fn redrive_denied(model: &Model<'_>, findings: &mut Findings) {
     for (queue, _, target) in model.redriven() {
         let Setting::Known(allow) = &target.redrive_allow else { continue };
         let lists = |arn: &str| {
-            allow.sources.iter().any(|source| *source == Setting::Unknown || *source == Setting::Known(arn.to_owned()))
+            allow.sources.iter().any(|source| source.is_unknown() || *source == Setting::Known(arn.to_owned()))
         };
         let what = match allow.permission.as_ref().known().map(String::as_str) {
             Some("denyAll") => "denies every queue",

@@ -7,6 +7,7 @@ use sluicegate_queue::{
     Binding, RoutingKey,
     queue_names::{RetryDelays, delay_exchange, retry_queue},
 };
+use sluicegate_sam::{Setting, Source};
 use sluicegate_topology::Topology;
 
 use super::permissions::at;
@@ -15,8 +16,7 @@ use sluicegate_contract::binding_variable;
 use crate::{
     finding::{Check, Findings, Severity},
     inventory::Origin,
-    model::{Function, Mapping, Model, Source},
-    setting::Setting,
+    model::{Function, Mapping, Model},
 };
 
 /// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/config.rs`.
@@ -125,7 +125,7 @@ fn topology_exchange(model: &Model<'_>, findings: &mut Findings) {
 fn retry_delays(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
     match function.variable("RABBITMQ_RETRY_DELAYS") {
         Setting::Absent => Some(RetryDelays::default()),
-        Setting::Unknown => None,
+        Setting::Unknown(_) => None,
         Setting::Known(text) => match RetryDelays::parse(&text) {
             Ok(delays) => Some(delays),
             Err(error) => {
@@ -190,7 +190,7 @@ fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
         let receives = match function.variable(variable) {
             Setting::Absent => Some(RECEIVE_COUNT_MAX_DEFAULT),
             Setting::Known(text) => text.trim().parse().ok(),
-            Setting::Unknown => None,
+            Setting::Unknown(_) => None,
         };
         let queue = topology.queues().iter().find(|queue| queue.name == name);
         if let (Some(receives), Some(queue)) = (receives, queue)

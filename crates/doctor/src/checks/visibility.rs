@@ -1,10 +1,8 @@
 //! Checks of visibility timeouts and retention.
 
-use sluicegate_sam::VISIBILITY_S_DEFAULT;
-
 use crate::{
     finding::{Check, Findings, Severity},
-    model::{Model, RETENTION_S_DEFAULT, TIMEOUT_S_DEFAULT},
+    model::Model,
 };
 
 /// What Lambda advises.
@@ -63,8 +61,8 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
-        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        let visibility_s = queue.visibility_s.clone().known();
+        let timeout_s = function.timeout_s.clone().known();
         let window_s = mapping.window_s.clone().or(0).unwrap_or(0);
         if let (Some(visibility_s), Some(timeout_s)) = (visibility_s, timeout_s)
             && visibility_s < timeout_s.saturating_add(window_s)
@@ -81,8 +79,8 @@ fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
 
 fn visibility_below_six_timeouts(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
-        let timeout_s = function.timeout_s.clone().or(TIMEOUT_S_DEFAULT);
+        let visibility_s = queue.visibility_s.clone().known();
+        let timeout_s = function.timeout_s.clone().known();
         let window_s = mapping.window_s.clone().or(0);
         if let (Some(visibility_s), Some(timeout_s), Some(window_s)) = (visibility_s, timeout_s, window_s) {
             let advised_s = timeout_s.saturating_mul(TIMEOUTS_PER_VISIBILITY).saturating_add(window_s);
@@ -100,8 +98,8 @@ fn visibility_below_six_timeouts(model: &Model<'_>, findings: &mut Findings) {
 fn retention_before_dead_letter(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
         let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
-        let visibility_s = queue.visibility_s.clone().or(VISIBILITY_S_DEFAULT);
-        let retention_s = queue.retention_s.clone().or(RETENTION_S_DEFAULT);
+        let visibility_s = queue.visibility_s.clone().known();
+        let retention_s = queue.retention_s.clone().known();
         if let (Some(receives), Some(visibility_s), Some(retention_s)) = (receives, visibility_s, retention_s) {
             let tries_s = receives.saturating_mul(visibility_s);
             if retention_s <= tries_s {

@@ -9,20 +9,15 @@ use std::{
 
 use serde_json::Value;
 use sluicegate_sam::{
-    ACCOUNT, Document, REGION, ResolvedResource, Resolver, Resource as Written, STACK_NAME, call, is_nested,
-    parameter_value, pseudo_parameters, refusal,
+    ACCOUNT, NESTED_DEPTH_MAX, REGION, Reason, ResolvedResource, Resolver, Resource as Written, STACK_NAME,
+    TemplateDocument, is_known, is_nested, is_stored, parameter_value, pseudo_parameters, refusal, text, unknown,
 };
 
 use super::{Inventory, Origin, Resource};
 use crate::{
     Error,
     identity::{StackIdentity, name_property},
-    setting::{is_known, text, unknown},
 };
-
-/// Templates nested deeper than this are not looked into: CloudFormation has no such limit, a circle of files has no
-/// end.
-const NESTED_DEPTH_MAX: usize = 8;
 
 /// A stack as CloudFormation describes it.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +88,7 @@ impl Stack<'_> {
             Source::File(file) => file.display().to_string().into(),
             Source::Stack(stack) => format!("stack {}", stack.name).into(),
         };
-        let document = Arc::new(Document::parse(&file, template)?);
+        let document = Arc::new(TemplateDocument::parse(&file, template)?);
         let lines = matches!(self.source, Source::File(_)).then(|| (Arc::clone(&file), Arc::clone(&document)));
         for fault in &document.duplicates {
             let path = &fault.pointer;
@@ -130,12 +125,12 @@ impl Stack<'_> {
         for written in existing {
             let (id, path) = (written.logical_id, written.properties_pointer());
             let physical = resolver.physical.get(id).cloned().unwrap_or_default();
-            let properties = lenient(&resolver, &written.properties(&document), &path).unwrap_or_default();
+            let properties = resolver.settings(&written.properties(&document), &path).unwrap_or_default();
             inventory.resources.push(Resource {
                 origin: Origin { id: format!("{}{id}", self.prefix), path, file: lines.clone() },
                 kind: written.kind.to_owned(),
+                arn: physical.arn(),
                 reference: physical.reference,
-                arn: physical.attributes.get("Arn").cloned().unwrap_or_default(),
                 properties,
                 certain: written.condition().is_none_or(|name| resolver.condition(name, "", 0).is_ok()),
                 update_policy: written.body["UpdatePolicy"].clone(),
@@ -143,7 +138,7 @@ impl Stack<'_> {
         }
         let outputs = document.value["Outputs"].as_object().into_iter().flatten();
         let outputs = outputs.map(|(name, output)| {
-            (name.clone(), lenient(&resolver, &output["Value"], "/Outputs").unwrap_or_else(unknown))
+            (name.clone(), resolver.settings(&output["Value"], "/Outputs").unwrap_or_else(|| unknown(Reason::Form)))
         });
         Ok(outputs.collect())
     }
@@ -152,7 +147,7 @@ impl Stack<'_> {
         &self,
         inventory: &mut Inventory,
         file: &str,
-        document: &Arc<Document>,
+        document: &Arc<TemplateDocument>,
         given: &BTreeMap<String, Value>,
     ) -> Result<BTreeMap<String, Value>, Error> {
         let declared = document.value["Parameters"].as_object();
@@ -163,11 +158,9 @@ impl Stack<'_> {
         }
         let mut parameters = BTreeMap::new();
         for (name, parameter) in declared.into_iter().flatten() {
-            // The value of these is the name of what holds the value.
-            let remote = parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"));
             let value = given.get(name).or_else(|| parameter.get("Default"));
             if let Some(value) = value.filter(|value| is_known(value))
-                && (!remote || matches!(self.source, Source::Stack(_)))
+                && (!is_stored(parameter) || matches!(self.source, Source::Stack(_)))
             {
                 if let (Some(what), Source::File(_)) = (refusal(parameter, value), &self.source) {
                     let file = Some((Arc::from(file), Arc::clone(document)));
@@ -194,7 +187,7 @@ impl Stack<'_> {
     fn physical(&self, resolver: &Resolver, resource: &Written<'_>) -> ResolvedResource {
         let (id, kind) = (resource.logical_id, resource.kind);
         let property = |name: &str| {
-            let value = lenient(resolver, &resource.body["Properties"][name], "")?;
+            let value = resolver.settings(&resource.body["Properties"][name], "")?;
             text(&value)
         };
         let deployed = match &self.source {
@@ -214,7 +207,7 @@ impl Stack<'_> {
         let physical = self.identity.physical(kind, &name);
         let alias = match kind {
             "AWS::Serverless::Function" => {
-                lenient(resolver, &resource.properties(&resolver.document)["AutoPublishAlias"], "")
+                resolver.settings(&resource.properties(&resolver.document)["AutoPublishAlias"], "")
             }
             _ => None,
         };
@@ -233,11 +226,11 @@ impl Stack<'_> {
     ) -> Result<(), Error> {
         while !waiting.is_empty() {
             let parameters = |nested: &Written<'_>| {
-                lenient(resolver, &nested.body["Properties"]["Parameters"], "").unwrap_or_default()
+                resolver.settings(&nested.body["Properties"]["Parameters"], "").unwrap_or_default()
             };
             let next = waiting.iter().position(|nested| is_known(&parameters(nested))).unwrap_or(0);
             let given = match parameters(waiting[next]) {
-                Value::Object(given) => given.into_iter().map(|(name, value)| (name, joined(value))).collect(),
+                Value::Object(given) => given.into_iter().collect(),
                 _ => BTreeMap::new(),
             };
             let Written { logical_id: id, body, .. } = *waiting.remove(next);
@@ -277,7 +270,7 @@ impl Stack<'_> {
             Source::File(file) => {
                 let properties = &body["Properties"];
                 let location = properties.get("TemplateURL").or_else(|| properties.get("Location"));
-                let location = location.and_then(|location| lenient(resolver, location, "")).as_ref().and_then(text);
+                let location = location.and_then(|location| resolver.settings(location, "")).as_ref().and_then(text);
                 let path = location.map(|location| file.parent().unwrap_or(Path::new("")).join(location));
                 let read = path.filter(|path| path.is_file() && depth < NESTED_DEPTH_MAX);
                 let read = read.and_then(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
@@ -290,42 +283,5 @@ impl Stack<'_> {
                 Stack { source: Source::File(path), prefix, name, identity, depth }.load(inventory, &text, given)
             }
         }
-    }
-}
-
-/// Joins a list into the one text that a nested stack receives.
-fn joined(value: Value) -> Value {
-    match value {
-        Value::Array(items) if is_known(&Value::Array(items.clone())) => {
-            Value::from(items.iter().filter_map(text).collect::<Vec<_>>().join(","))
-        }
-        other => other,
-    }
-}
-
-/// Returns the value with every function replaced by what it stands for, and marked unknown where it cannot be
-/// resolved. `None` is `AWS::NoValue`.
-fn lenient(resolver: &Resolver, value: &Value, path: &str) -> Option<Value> {
-    match value {
-        Value::Array(items) => Some(items.iter().filter_map(|item| lenient(resolver, item, path)).collect()),
-        Value::Object(entries) => match call(entries) {
-            Some(("Fn::If", Value::Array(branches))) if branches.len() == 3 => {
-                let holds = branches[0].as_str().map(|name| resolver.condition(name, path, 0));
-                match holds {
-                    Some(Ok(true)) => lenient(resolver, &branches[1], path),
-                    Some(Ok(false)) => lenient(resolver, &branches[2], path),
-                    _ => Some(unknown()),
-                }
-            }
-            Some(_) => resolver.resolve(value, path).unwrap_or_else(|_| Some(unknown())),
-            None => {
-                let each =
-                    entries.iter().filter_map(|(name, item)| Some((name.clone(), lenient(resolver, item, path)?)));
-                Some(Value::Object(each.collect()))
-            }
-        },
-        // A dynamic reference is filled in by CloudFormation.
-        Value::String(text) if text.contains("{{resolve:") => Some(unknown()),
-        plain => Some(plain.clone()),
     }
 }

@@ -4,11 +4,9 @@
 //! anything. Only a certain no is a finding.
 
 use serde_json::Value;
+use sluicegate_sam::{Props, Setting, text};
 
-use crate::{
-    inventory::{Inventory, Resource},
-    setting::{Props, Setting, text},
-};
+use crate::inventory::{Inventory, Resource};
 
 /// The statements of one role.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +38,7 @@ impl Access {
                 })
         };
         let denied = |statement: &Statement| {
-            let sure = statement.resources.iter().all(|resource| *resource != Setting::Unknown);
+            let sure = statement.resources.iter().all(|resource| !resource.is_unknown());
             statement.denies && !statement.conditional && sure && resource.is_some()
         };
         let fitting: Vec<&Statement> = self.statements.iter().filter(fits).collect();
@@ -82,7 +80,7 @@ impl Access {
                 access
             }
             Setting::Absent => Self::default(),
-            Setting::Unknown => Self::unreadable(),
+            Setting::Unknown(_) => Self::unreadable(),
         }
     }
 }
@@ -96,7 +94,7 @@ fn statement_of(props: Props<'_>) -> Option<Statement> {
     Some(Statement {
         denies: props.text("Effect").known()? == "Deny",
         actions,
-        resources: props.texts("Resource").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]),
+        resources: props.listed("Resource"),
         conditional: props.get("Condition").is_written(),
     })
 }
@@ -177,22 +175,22 @@ impl Policies {
             match role.props().items("ManagedPolicyArns") {
                 Setting::Known(policies) => policies.into_iter().map(managed).for_each(|policy| access.extend(policy)),
                 Setting::Absent => {}
-                Setting::Unknown => access.open = true,
+                Setting::Unknown(_) => access.open = true,
             }
             match role.props().items("Policies") {
                 Setting::Known(policies) => policies
                     .into_iter()
                     .for_each(|policy| access.extend(Access::of_document(Props(policy).object("PolicyDocument")))),
                 Setting::Absent => {}
-                Setting::Unknown => access.open = true,
+                Setting::Unknown(_) => access.open = true,
             }
             for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
                 for policy in inventory.of_kind(kind) {
                     let props = policy.props();
-                    let listed = props.texts("Roles").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+                    let listed = props.listed("Roles");
                     let names = listed.into_iter().chain(Some(props.text("RoleName")).filter(Setting::is_written));
                     let mut names = names.collect::<Vec<_>>().into_iter();
-                    if names.any(|name| name == Setting::Known(role.reference.clone()) || name == Setting::Unknown) {
+                    if names.any(|name| name == Setting::Known(role.reference.clone()) || name.is_unknown()) {
                         access.extend(Access::of_document(props.object("PolicyDocument")));
                     }
                 }
@@ -252,7 +250,7 @@ fn made(props: Props<'_>) -> Access {
     match props.items("Policies") {
         Setting::Known(policies) => policies.into_iter().for_each(|policy| access.extend(of_sam(policy))),
         Setting::Absent => {}
-        Setting::Unknown => access.open = true,
+        Setting::Unknown(_) => access.open = true,
     }
     access
 }
@@ -272,7 +270,7 @@ fn of_sam(policy: &Value) -> Access {
     let Some((name, parameters)) = props.members().next() else { return Access::unreadable() };
     let made = |parameter: &str, arn: &dyn Fn(String) -> String| match Props(parameters).text(parameter) {
         Setting::Known(value) => Setting::Known(arn(value)),
-        _ => Setting::Unknown,
+        _ => Setting::unknown(),
     };
     // The name of a queue is the last part of its ARN.
     let queue = || made("QueueName", &|name| format!("arn:*:sqs:*:*:{name}"));

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use sluicegate_sam::{Props, Setting};
 
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// One alarm.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ fn alarm(resource: &Resource) -> Alarm {
         }
     }
     let acts = props.items("AlarmActions").or(Vec::new()).is_none_or(|actions| !actions.is_empty());
-    let actions = props.texts("AlarmActions").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+    let actions = props.listed("AlarmActions");
     Alarm {
         origin: resource.origin.clone(),
         metrics,
@@ -84,8 +82,7 @@ pub(super) fn topics(inventory: &Inventory) -> Vec<Topic> {
         inventory.of_kind("AWS::SNS::Subscription").map(|each| each.props().text("TopicArn")).collect();
     let topic = |resource: &Resource| {
         let own = resource.props().items("Subscription").or(Vec::new()).is_none_or(|listed| !listed.is_empty());
-        let named =
-            |arn: &Setting<String>| *arn == Setting::Unknown || *arn == Setting::Known(resource.reference.clone());
+        let named = |arn: &Setting<String>| arn.is_unknown() || *arn == Setting::Known(resource.reference.clone());
         Topic {
             origin: resource.origin.clone(),
             arn: resource.reference.clone(),
@@ -97,7 +94,7 @@ pub(super) fn topics(inventory: &Inventory) -> Vec<Topic> {
 
 fn metric(props: Props<'_>) -> Metric {
     let items = props.items("Dimensions");
-    let hidden = items == Setting::Unknown;
+    let hidden = items.is_unknown();
     let dimension = |item: &Value| {
         let props = Props(item);
         Some((props.text("Name").known()?, props.text("Value")))

@@ -1,12 +1,9 @@
 //! HTTP APIs with their routes, and function URLs.
 
 use serde_json::Value;
-use sluicegate_sam::{DEFAULT_ROUTE, function_of, pointer, route_key};
+use sluicegate_sam::{DEFAULT_ROUTE, EventKind, Props, Setting, events, function_of, pointer, route_key};
 
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// One HTTP API.
 #[derive(Debug)]
@@ -63,11 +60,10 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
         apis.push(api(resource, routes, stages.iter()));
     }
     for resource in inventory.of_kind("AWS::Serverless::Function") {
-        for (name, event) in resource.props().object("Events").members() {
-            if Props(event).text("Type").known().as_deref() == Some("HttpApi") {
-                let props = Props(event).object("Properties");
-                let origin = resource.origin.part(name, &format!("Events/{name}/Properties"));
-                event_route(&mut apis, resource, &origin, props);
+        for event in events(&resource.reference, resource.props()) {
+            if let EventKind::Route(route) = event.kind {
+                let origin = resource.origin.part(event.name, &format!("Events/{}/Properties", event.name));
+                event_route(&mut apis, resource, &origin, &route);
             }
         }
     }
@@ -87,19 +83,9 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
     apis
 }
 
-fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props: Props<'_>) {
-    let id = match props.text("ApiId") {
-        Setting::Known(id) => id,
-        Setting::Absent => IMPLICIT.to_owned(),
-        Setting::Unknown => return,
-    };
-    let (method, path) = (props.text("Method"), props.text("Path"));
-    let default = path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
-    // A path that is not known may be any route.
-    if path == Setting::Unknown || method == Setting::Unknown && !default {
-        return;
-    }
-    let Some(key) = route_key(method.known().as_deref(), path.known().as_deref()) else { return };
+fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route: &sluicegate_sam::Route) {
+    let id = route.api.clone().or(IMPLICIT.to_owned());
+    let (Some(id), Some(key)) = (id, route.key()) else { return };
     let route = Route { origin: origin.clone(), key, function: Some(resource.reference.clone()) };
     match apis.iter_mut().find(|api| api.id == id) {
         Some(api) => api.routes.push(route),
@@ -108,9 +94,9 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, props:
             origin: origin.clone(),
             id,
             routes: vec![route],
-            throttled: Setting::Unknown,
+            throttled: Setting::unknown(),
             closed: Vec::new(),
-            access_logs: Setting::Unknown,
+            access_logs: Setting::unknown(),
         }),
         None => {}
     }
@@ -124,7 +110,7 @@ fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item =
     let single = |stage: &&Props<'_>| stage.object("RouteSettings").members().next().is_some();
     let logs = |stage: &&Props<'_>| stage.get("AccessLogSettings").is_written();
     // Without a stage it cannot be called, or the stage is elsewhere.
-    let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::Unknown };
+    let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::unknown() };
     Api {
         origin: resource.origin.clone(),
         id: resource.reference.clone(),

@@ -1,65 +1,44 @@
 //! `AWS::Serverless::Function` and `AWS::Lambda::Function`.
 
-use std::collections::BTreeMap;
+use std::ops::Deref;
 
-use sluicegate_sam::function_of;
+use sluicegate_sam::{Setting, function_of};
 
 use super::{Access, Policies};
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting, text},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
-/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>
-pub(crate) const TIMEOUT_S_DEFAULT: u64 = 3;
-
-/// One function.
+/// One function: its settings, its place, and its permissions.
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) origin: Origin,
-    pub(crate) name: String,
-    pub(crate) runtime: Setting<String>,
-    pub(crate) timeout_s: Setting<u64>,
-    /// `ReservedConcurrentExecutions`
-    pub(crate) reserved: Setting<u64>,
-    pub(crate) environment: BTreeMap<String, Setting<String>>,
+    settings: sluicegate_sam::Function,
     /// The names of its variables that bind logical queues.
     pub(crate) binds: Vec<String>,
-    pub(crate) log_format: Setting<String>,
-    pub(crate) log_group: Setting<String>,
-    pub(crate) application_log_level: Setting<String>,
-    /// The property that names a destination of failed asynchronous invocations.
-    pub(crate) async_failures: Option<&'static str>,
-    /// Traffic moves from version to version, by CodeDeploy.
-    pub(crate) shifts_traffic: bool,
-    /// An alias is kept at the newest version.
-    pub(crate) alias: Setting<String>,
-    pub(crate) provisioned: bool,
-    /// SAM generates its role.
-    pub(crate) role_is_made: bool,
-    /// `VpcConfig` is written.
-    pub(crate) in_network: Setting<bool>,
-    pub(crate) security_groups: Vec<Setting<String>>,
-    /// Its role's ARN; absent where SAM generates the role.
-    pub(crate) role: Setting<String>,
     /// The permissions of its role.
     pub(crate) access: Access,
+}
+
+impl Deref for Function {
+    type Target = sluicegate_sam::Function;
+
+    fn deref(&self) -> &Self::Target {
+        &self.settings
+    }
 }
 
 impl Function {
     /// Returns a variable of its environment that is not empty.
     pub(crate) fn variable(&self, name: &str) -> Setting<String> {
-        match self.environment.get(name) {
-            Some(Setting::Known(text)) if text.is_empty() => Setting::Absent,
-            Some(value) => value.clone(),
+        match self.variables().find(|(own, _)| *own == name) {
+            Some((_, Setting::Known(text))) if text.is_empty() => Setting::Absent,
+            Some((_, value)) => value.clone(),
             None => Setting::Absent,
         }
     }
 
     /// Returns each variable `QUEUE_<NAME>` with its value.
     pub(crate) fn bindings(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
-        let variables = self.environment.iter().map(|(name, value)| (name.as_str(), value));
-        variables.filter(|(name, _)| self.binds.iter().any(|bound| bound == name))
+        self.variables().filter(|(name, _)| self.binds.iter().any(|bound| bound == name))
     }
 }
 
@@ -71,8 +50,8 @@ pub(super) fn all(inventory: &Inventory, policies: &Policies) -> Vec<Function> {
         let props = resource.props();
         let owner = props.text("FunctionName").known().map(|reference| function_of(&reference).0);
         if let Some(function) = found.iter_mut().find(|function| Some(&function.name) == owner.as_ref()) {
-            function.alias = props.text("Name");
-            function.shifts_traffic |= resource.update_policy.get("CodeDeployLambdaAliasUpdate").is_some();
+            function.settings.alias = props.text("Name");
+            function.settings.shifts_traffic |= resource.update_policy.get("CodeDeployLambdaAliasUpdate").is_some();
         }
     }
     for resource in inventory.of_kind("AWS::Lambda::EventInvokeConfig") {
@@ -80,45 +59,17 @@ pub(super) fn all(inventory: &Inventory, policies: &Policies) -> Vec<Function> {
         let owner = props.text("FunctionName").known().map(|reference| function_of(&reference).0);
         let fails = props.object("DestinationConfig").get("OnFailure").is_written();
         if let Some(function) = found.iter_mut().find(|function| Some(&function.name) == owner.as_ref() && fails) {
-            function.async_failures.get_or_insert("DestinationConfig");
+            function.settings.async_failures.get_or_insert("DestinationConfig");
         }
     }
     found
 }
 
 fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
-    let props = resource.props();
-    let dead_letters = if sam { "DeadLetterQueue" } else { "DeadLetterConfig" };
-    let on_failure = props.object("EventInvokeConfig").object("DestinationConfig").get("OnFailure");
-    let variables = props.object("Environment").object("Variables").members();
-    let read = |value| text(value).map_or(Setting::Unknown, Setting::Known);
     Function {
         origin: resource.origin.clone(),
-        name: resource.reference.clone(),
-        runtime: props.text("Runtime"),
-        timeout_s: props.number("Timeout"),
-        reserved: props.number("ReservedConcurrentExecutions"),
-        environment: variables.map(|(name, value)| (name.to_owned(), read(value))).collect(),
+        settings: sluicegate_sam::Function::read(&resource.reference, resource.props(), sam),
         binds: Vec::new(),
-        log_format: props.object("LoggingConfig").text("LogFormat"),
-        log_group: props.object("LoggingConfig").text("LogGroup"),
-        application_log_level: props.object("LoggingConfig").text("ApplicationLogLevel"),
-        async_failures: match () {
-            () if props.get(dead_letters).is_written() => Some(dead_letters),
-            () if on_failure.is_written() => Some("EventInvokeConfig"),
-            () => None,
-        },
-        shifts_traffic: sam && shifts(props),
-        alias: if sam { props.text("AutoPublishAlias") } else { Setting::Absent },
-        provisioned: sam && props.get("ProvisionedConcurrencyConfig").is_written(),
-        role_is_made: sam && props.get("Role").is_absent(),
-        in_network: match props.get("VpcConfig") {
-            Setting::Absent => Setting::Known(false),
-            Setting::Known(_) => Setting::Known(true),
-            Setting::Unknown => Setting::Unknown,
-        },
-        security_groups: listed(props.object("VpcConfig"), "SecurityGroupIds"),
-        role: props.text("Role"),
         access: policies.of_function(resource, sam),
     }
 }
@@ -126,8 +77,10 @@ fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {
 /// Returns the deployments that move an alias with a role of the template, with the property that names the role and
 /// its permissions.
 pub(super) fn deployments(inventory: &Inventory, policies: &Policies) -> Vec<(Origin, &'static str, Access)> {
-    let sam = inventory.of_kind("AWS::Serverless::Function").filter(|resource| shifts(resource.props()));
-    let sam = sam.map(|resource| {
+    let shifts = |resource: &&Resource| {
+        sluicegate_sam::Function::read(&resource.reference, resource.props(), true).shifts_traffic
+    };
+    let sam = inventory.of_kind("AWS::Serverless::Function").filter(shifts).map(|resource| {
         let role = resource.props().object("DeploymentPreference").text("Role");
         (resource.origin.clone(), "DeploymentPreference/Role", role)
     });
@@ -138,14 +91,4 @@ pub(super) fn deployments(inventory: &Inventory, policies: &Policies) -> Vec<(Or
         Some((origin, property, policies.of_role(&role.known()?)))
     };
     sam.chain(plain).filter_map(known).collect()
-}
-
-fn listed(props: Props<'_>, name: &str) -> Vec<Setting<String>> {
-    props.texts(name).or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown])
-}
-
-fn shifts(props: Props<'_>) -> bool {
-    let preference = props.object("DeploymentPreference");
-    let enabled = preference.flag("Enabled").or(true) == Some(true);
-    enabled && preference.members().next().is_some()
 }

@@ -1,11 +1,9 @@
 //! The network around a private broker, as far as the templates define it.
 
 use serde_json::Value;
+use sluicegate_sam::{Props, Setting};
 
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting},
-};
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// The parts of a VPC that decide which connections are possible.
 #[derive(Debug, Default)]
@@ -16,12 +14,12 @@ pub(crate) struct Network {
     pub(crate) leads_out: bool,
     /// The services of interface endpoints, such as `sts`; an unknown one may be any.
     pub(crate) endpoints: Vec<Setting<String>>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Vec<SecurityGroup>,
 }
 
 /// A security group.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct SecurityGroup {
     pub(crate) origin: Origin,
     pub(crate) id: String,
     /// The allowed outbound ports; `None` where all are allowed, or a rule cannot be read.
@@ -30,7 +28,7 @@ pub(crate) struct Group {
     pub(crate) ingress: Option<Vec<(u64, u64)>>,
 }
 
-impl Group {
+impl SecurityGroup {
     pub(crate) fn lets_out(&self, port: u64) -> bool {
         covers(self.egress.as_deref(), port)
     }
@@ -56,20 +54,20 @@ pub(super) fn network(inventory: &Inventory) -> Network {
             .of_kind("AWS::EC2::VPCEndpoint")
             .map(|endpoint| match endpoint.props().text("ServiceName") {
                 Setting::Known(name) => Setting::Known(name.rsplit('.').next().unwrap_or_default().to_owned()),
-                _ => Setting::Unknown,
+                _ => Setting::unknown(),
             })
             .collect(),
         groups: inventory.of_kind("AWS::EC2::SecurityGroup").map(|resource| group(inventory, resource)).collect(),
     }
 }
 
-fn group(inventory: &Inventory, resource: &Resource) -> Group {
+fn group(inventory: &Inventory, resource: &Resource) -> SecurityGroup {
     let id = resource.reference.clone();
     let rules = |property: &str, kind: &'static str| {
         let own = match resource.props().items(property) {
             Setting::Known(rules) => rules.into_iter().map(ports).collect::<Option<Vec<_>>>(),
             Setting::Absent => Some(Vec::new()),
-            Setting::Unknown => None,
+            Setting::Unknown(_) => None,
         };
         let beside = inventory
             .of_kind(kind)
@@ -82,7 +80,7 @@ fn group(inventory: &Inventory, resource: &Resource) -> Group {
     let restricts = resource.props().get("SecurityGroupEgress").is_written();
     let egress = if restricts { rules("SecurityGroupEgress", "AWS::EC2::SecurityGroupEgress") } else { None };
     let ingress = rules("SecurityGroupIngress", "AWS::EC2::SecurityGroupIngress");
-    Group { origin: resource.origin.clone(), id, egress, ingress }
+    SecurityGroup { origin: resource.origin.clone(), id, egress, ingress }
 }
 
 /// Returns the range of TCP ports of a rule, empty for other protocols; `None` if that is not known.

@@ -1,9 +1,8 @@
 //! Log groups, secrets and brokers, with the few properties that matter to messages.
 
-use crate::{
-    inventory::{Inventory, Origin, Resource},
-    setting::{Props, Setting},
-};
+use sluicegate_sam::{Props, Setting};
+
+use crate::inventory::{Inventory, Origin, Resource};
 
 /// `AWS::Logs::LogGroup`
 #[derive(Debug)]
@@ -77,11 +76,7 @@ pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
         instance_type: resource.props().text("HostInstanceType"),
         engine_version: resource.props().text("EngineVersion"),
         public: resource.props().flag("PubliclyAccessible"),
-        security_groups: resource
-            .props()
-            .texts("SecurityGroups")
-            .or(Vec::new())
-            .unwrap_or_else(|| vec![Setting::Unknown]),
+        security_groups: resource.props().listed("SecurityGroups"),
         limits_are_defaults: resource.props().get("Configuration").is_absent(),
     };
     inventory.of_kind("AWS::AmazonMQ::Broker").map(broker).collect()
@@ -94,12 +89,12 @@ pub(super) fn keys_opened(inventory: &Inventory) -> bool {
     let opens = |key: &Resource| match key.props().object("KeyPolicy").items("Statement") {
         Setting::Known(statements) => statements.into_iter().any(|statement| {
             let principal = Props(statement).object("Principal");
-            let named = principal.texts("AWS").or(Vec::new()).unwrap_or_else(|| vec![Setting::Unknown]);
+            let named = principal.listed("AWS");
             let root = |name: &Setting<String>| name.as_ref().known().is_some_and(|name| name.ends_with(":root"));
             !named.iter().all(root)
         }),
         Setting::Absent => false,
-        Setting::Unknown => true,
+        Setting::Unknown(_) => true,
     };
     inventory.of_kind("AWS::KMS::Key").any(opens)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sluicegate_sam::Document;
+use sluicegate_sam::TemplateDocument;
 use sluicegate_topology::{Faults, Topology};
 
 /// The path of the topology file, relative to the template's folder. A project needs it for exchanges, bindings, delays
@@ -33,7 +33,7 @@ pub enum TopologyError {
 /// A file cannot be read or has faults.
 pub fn read_topology(template: &Path) -> Result<Option<Topology>, TopologyError> {
     let text = read(template)?.unwrap_or_default();
-    let document = Document::parse(&template.display().to_string(), &text)?;
+    let document = TemplateDocument::parse(&template.display().to_string(), &text)?;
     let file = template.with_file_name(TOPOLOGY_FILE);
     let written = match read(&file)? {
         Some(text) => Some(Topology::parse(&file.display().to_string(), &text)?),

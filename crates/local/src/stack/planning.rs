@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use sluicegate_lambda_emulator::SqsClient;
-use sluicegate_sam::{Notice, Plan, Settings};
+use sluicegate_sam::{Notice, Settings, StackPlan};
 
 use super::{error::StackError, functions, options::Options, provision};
 use crate::{rabbitmq::PlannedBroker, terminal::Terminal};
@@ -42,8 +42,8 @@ pub(super) async fn plan(
     text: &str,
     settings: &Settings,
     broker: Option<&PlannedBroker>,
-) -> Result<Plan, StackError> {
-    let mut plan = Plan::read(&options.template.display().to_string(), text, settings)?;
+) -> Result<StackPlan, StackError> {
+    let mut plan = StackPlan::read(&options.template.display().to_string(), text, settings)?;
     if options.binaries.is_none() {
         functions::name_binaries(&options.template, &mut plan.functions).await?;
     }
@@ -59,11 +59,11 @@ pub(super) async fn with_queues(
     options: &Options,
     text: &str,
     mut settings: Settings,
-    first: Plan,
+    first: StackPlan,
     client: &SqsClient,
-) -> Result<Plan, StackError> {
+) -> Result<StackPlan, StackError> {
     settings.physical = provision::create(client, &first, options.endpoint_url.as_deref()).await?;
-    let mut plan = Plan::read(&options.template.display().to_string(), text, &settings)?;
+    let mut plan = StackPlan::read(&options.template.display().to_string(), text, &settings)?;
     for (function, named) in plan.functions.iter_mut().zip(first.functions) {
         function.binary = named.binary;
     }

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::SqsClient;
-use sluicegate_sam::{Plan, QueuePlan, ResolvedResource};
+use sluicegate_sam::{QueuePlan, ResolvedResource, StackPlan};
 
 use super::error::StackError;
 use crate::secrets;
 
 /// Returns the names of the queues that are the target of a redrive policy.
-pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
+pub(super) fn dead_letter_queues(plan: &StackPlan) -> BTreeSet<String> {
     let policies = plan.queues.iter().filter_map(|queue| queue.redrive_attributes.get("RedrivePolicy"));
     let targets = policies.filter_map(|policy| {
         let policy: Value = serde_json::from_str(policy).ok()?;
@@ -25,7 +25,7 @@ pub(super) fn dead_letter_queues(plan: &Plan) -> BTreeSet<String> {
 /// Creates the queues, and the secrets at a remote endpoint; returns their real names.
 pub(super) async fn create(
     client: &SqsClient,
-    plan: &Plan,
+    plan: &StackPlan,
     endpoint_url: Option<&str>,
 ) -> Result<BTreeMap<String, ResolvedResource>, StackError> {
     let mut physical = BTreeMap::new();
@@ -68,7 +68,7 @@ async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedR
 }
 
 /// Sets the redrive policies.
-pub(super) async fn set_redrive(client: &SqsClient, plan: &Plan) -> Result<(), StackError> {
+pub(super) async fn set_redrive(client: &SqsClient, plan: &StackPlan) -> Result<(), StackError> {
     for queue in plan.queues.iter().filter(|queue| !queue.redrive_attributes.is_empty()) {
         let input = json!({ "QueueUrl": queue.url, "Attributes": queue.redrive_attributes });
         client.call("SetQueueAttributes", input).await.map_err(|error| StackError::Create {

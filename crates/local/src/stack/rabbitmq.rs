@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluicegate_lambda_emulator::{BrokerEndpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
-use sluicegate_sam::Plan;
+use sluicegate_sam::StackPlan;
 use sluicegate_topology::Topology;
 
 use super::error::StackError;
@@ -59,7 +59,7 @@ pub(super) async fn start(
 }
 
 /// Returns the counter for `/queues`: the queues of the topology and those with a mapping.
-pub(super) fn counts(endpoint: &BrokerEndpoint, topology: Option<&Topology>, plan: &Plan) -> QueueCounts {
+pub(super) fn counts(endpoint: &BrokerEndpoint, topology: Option<&Topology>, plan: &StackPlan) -> QueueCounts {
     let declared = topology.map(Topology::queues).unwrap_or_default().iter().map(|queue| queue.name.clone());
     let mapped = plan.mq_mappings.iter().map(|mapping| mapping.queue.clone());
     let mut names: Vec<_> = declared.collect();
@@ -75,7 +75,7 @@ impl Running {
     /// Starts a mapping for each MQ event.
     pub(super) fn map(
         &mut self,
-        plan: &Plan,
+        plan: &StackPlan,
         functions: &BTreeMap<String, Function>,
         terminal: &Terminal,
     ) -> Result<(), StackError> {

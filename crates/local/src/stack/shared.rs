@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde::Deserialize;
 use sluicegate_lambda_emulator::{RemoteSqs, SqsClient};
-use sluicegate_sam::{Plan, REGION};
+use sluicegate_sam::{REGION, StackPlan};
 use sqs_emulator::{Clock, Sqs, SqsConfig};
 use tokio::net::TcpListener;
 
@@ -35,7 +35,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Creates the shared parts for a plan. Unless the options have an endpoint, SQS is emulated and queue URLs start
     /// with `aws`.
-    pub(super) fn new(options: &Options, plan: &Plan, aws: &str) -> Result<Self, StackError> {
+    pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let journal = Journal::new(provision::dead_letter_queues(plan), {
             let terminal = terminal.clone();
@@ -49,7 +49,7 @@ impl Shared {
     }
 
     /// Marks every part that has not started as not running.
-    pub(super) fn mark_down(&self, plan: &Plan, has_broker: bool) {
+    pub(super) fn mark_down(&self, plan: &StackPlan, has_broker: bool) {
         for function in &plan.functions {
             self.health.down(&function.name, "being built");
         }
@@ -67,7 +67,7 @@ impl Shared {
     pub(super) fn admin(
         &self,
         listener: TcpListener,
-        plan: &Plan,
+        plan: &StackPlan,
         rabbitmq: Option<QueueCounts>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let admin = Admin {
@@ -86,7 +86,7 @@ impl Shared {
     pub(super) fn aws(
         &self,
         listener: Option<TcpListener>,
-        plan: &Plan,
+        plan: &StackPlan,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
         let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Notice, Plan, Settings};
+use crate::{Notice, Settings, StackPlan};
 
 /// A queue with its dead-letter queue and its mapping.
 const QUEUE: &str = "
@@ -100,7 +100,7 @@ fn queue(id: &str, parameters: &str) -> String {
     stack(id, "infra/queue.yaml", &format!("Consumer: !Ref F.Alias, {parameters}"))
 }
 
-fn read(files: &[(&str, &str)], parameters: &[(&str, &str)]) -> Result<Plan, String> {
+fn read(files: &[(&str, &str)], parameters: &[(&str, &str)]) -> Result<StackPlan, String> {
     let folder = tempfile::tempdir().expect("a folder");
     for (file, text) in [("infra/queue.yaml", QUEUE), ("infra/broker.yaml", BROKER)].iter().chain(files) {
         let path = folder.path().join(file);
@@ -112,10 +112,10 @@ fn read(files: &[(&str, &str)], parameters: &[(&str, &str)]) -> Result<Plan, Str
     let file = folder.path().join("t.yaml").display().to_string();
     let text = files.iter().find(|(file, _)| *file == "t.yaml").expect("a template").1;
     let base = format!("{}/", folder.path().display());
-    Plan::read(&file, text, &settings).map_err(|faults| faults.to_string().replace(&base, ""))
+    StackPlan::read(&file, text, &settings).map_err(|faults| faults.to_string().replace(&base, ""))
 }
 
-fn notices(plan: &Plan) -> Vec<String> {
+fn notices(plan: &StackPlan) -> Vec<String> {
     let shown = plan.notices.iter().filter(|notice| !notice.to_string().contains("AWS::SNS::Topic")).map(|notice| {
         let shown = notice.to_string();
         match notice {
@@ -135,7 +135,7 @@ fn a_nested_queue_is_part_of_the_plan() {
     );
     let plan = read(&[("t.yaml", &template)], &[]).unwrap_or_else(|faults| panic!("{faults}"));
     let queues = plan.queues.iter().map(|queue| {
-        format!("{} {} {} {}", queue.logical_id, queue.name, queue.visibility_s(), queue.redrive_attributes.len())
+        format!("{} {} {} {}", queue.logical_id, queue.name, queue.visibility_s, queue.redrive_attributes.len())
     });
     let expected = [
         "Jobs/Dead Jobs-Dead 30 0",
@@ -338,7 +338,8 @@ fn real_names_of_nested_queues_reach_the_parent() {
     );
     let physical = BTreeMap::from([("Orders/Queue".to_owned(), real)]);
     let settings = Settings { physical, ..Settings::default() };
-    let plan = Plan::read(&folder.path().join("t.yaml").display().to_string(), &template, &settings).expect("a plan");
+    let plan =
+        StackPlan::read(&folder.path().join("t.yaml").display().to_string(), &template, &settings).expect("a plan");
     assert_eq!(plan.functions[0].environment["V"], "http://real/orders");
     assert_eq!(plan.mappings[0].queue, "orders");
 }
