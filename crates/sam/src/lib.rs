@@ -48,7 +48,7 @@ pub use notice::Notice;
 pub use parameters::{parameter_value, refusal};
 pub use queues::{QueuePlan, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
-pub use resource::Resource;
+pub use resource::{QUEUE_TEMPLATE, Resource};
 pub use route::{DEFAULT_ROUTE, route_key};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};
 pub use stack::is_nested;
