@@ -2,12 +2,10 @@
 //! two files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sluicegate_contract::Drift;
 
 use crate::support::{files, root};
 
@@ -163,24 +161,6 @@ fn no_server_binds_more_than_loopback() {
 }
 
 #[test]
-fn the_template_has_exactly_the_routes_of_the_contract() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).expect(path);
-    let yaml = read("functions/ingress/openapi.yaml");
-    let contract = sluicegate_contract::Contract::parse("openapi.yaml", &yaml).expect("the contract is sound");
-    let settings = sluicegate_sam::Settings {
-        queue_url_base: "http://127.0.0.1:4566".into(),
-        ..sluicegate_sam::Settings::default()
-    };
-    let plan = sluicegate_sam::StackPlan::read(
-        &root().join("template.yaml").display().to_string(),
-        &read("template.yaml"),
-        &settings,
-    );
-    let plan = plan.expect("the template is sound");
-    let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
-    assert_eq!(Drift::between(&contract, routes.iter().copied()), Drift::default());
-    // Requests without a route reach ingress too, which answers 404 and 405 as problem documents.
-    assert!(routes.contains(&"$default"), "{routes:?}");
 }
 
 /// Returns the dependencies that the map does not have.

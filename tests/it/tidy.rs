@@ -63,7 +63,7 @@ fn a_planted_fault_of_each_kind_is_found() {
 }
 
 /// Returns what is wrong with one file, each as `path:line: what`.
-fn faults(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn faults(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.ends_with(".rs") {

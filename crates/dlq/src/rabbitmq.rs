@@ -37,7 +37,7 @@ use sluicegate_queue::rabbitmq::{Broker, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
 
-use self::connection::{Connection, broker};
+use self::connection::{TimedConnection, broker};
 use self::in_flight::InFlight;
 use self::message::MessageLocation;
 pub use self::queues::dead_letter_queues;
@@ -75,7 +75,7 @@ impl RabbitmqDeadLetterQueue {
     pub async fn open(address: &Address, queue: &str) -> Result<Self, Error> {
         queues::check(address, queue).await?;
         let (broker, user) = broker(address)?;
-        let in_flight = InFlight::open(Connection::open(address, &broker).await?, queue).await?;
+        let in_flight = InFlight::open(TimedConnection::open(address, &broker).await?, queue).await?;
         Ok(Self {
             place: MessageLocation { queue: queue.to_owned(), vhost: address.vhost().to_owned() },
             user,
@@ -102,7 +102,7 @@ impl RabbitmqDeadLetterQueue {
         match to {
             Some(to) => Ok(to.to_owned()),
             None => message::source_queue(&self.place, properties)
-                .map_err(|reason| Error::not_sent(&letter.id, format!("{reason}; name the queue to send it to"))),
+                .map_err(|error| Error::not_sent(&letter.id, format!("{error}; name the queue to send it to"))),
         }
     }
 }

@@ -188,7 +188,7 @@ impl SqsDeadLetterQueue {
         let message = self.latest(letter)?;
         let queue = self.queue_for(&letter.id, &message, to).await?;
         let copy = redrive_message::copy(&message, &queue, body)
-            .map_err(|reason| Error::NotSent { id: letter.id.clone(), reason })?;
+            .map_err(|error| Error::not_sent(&letter.id, error.to_string()))?;
         Ok((queue, copy))
     }
 
@@ -254,9 +254,8 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
 
     async fn redrive(&self, letter: &DeadLetter, to: Option<&str>, body: Option<&[u8]>) -> Result<(), Error> {
         let (queue, copy) = self.prepare(letter, to, body).await?;
-        let id = || letter.id.clone();
         if self.in_flight.has_lapsed(letter.handle) {
-            return Err(Error::NotSent { id: id(), reason: "its visibility timeout ended".to_owned() });
+            return Err(Error::not_sent(&letter.id, "its visibility timeout ended"));
         }
         let stored = store(&self.client, &queue.url, copy, Instant::now() + STORE_TIME_MAX).await;
         let stored = stored.map_err(|error| match error {
@@ -265,15 +264,15 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
                 Error::not_sent(&letter.id, reason)
             }
         })?;
-        self.in_flight.delete(letter.handle).await.map_err(|reason| Error::Unknown {
-            id: id(),
-            reason: format!("stored in {} as {stored}, but perhaps not removed here: {reason}", queue.name),
+        self.in_flight.delete(letter.handle).await.map_err(|error| {
+            let reason = format!("stored in {} as {stored}, but perhaps not removed here: {error}", queue.name);
+            Error::unknown(&letter.id, reason)
         })
     }
 
     async fn delete(&self, letter: &DeadLetter) -> Result<(), Error> {
         let deleted = self.in_flight.delete(letter.handle).await;
-        deleted.map_err(|reason| Error::Unknown { id: letter.id.clone(), reason })
+        deleted.map_err(|error| Error::unknown(&letter.id, error.to_string()))
     }
 
     async fn release(&self) -> Result<(), Error> {

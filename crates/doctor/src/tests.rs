@@ -73,28 +73,6 @@ fn checks_are_named_once_and_say_where_they_are_written() {
     assert!(ids.len() >= 25);
 }
 
-/// Returns the project's own template and all it needs.
-fn project(broker: &str) -> Report {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text = |path: &str| read(&root.join(path)).expect(path);
-    let parameters = BTreeMap::from([("Broker".to_owned(), broker.to_owned())]);
-    let inventory = Inventory::of_template(&root.join("template.yaml"), &parameters).expect("the template");
-    let project = Project {
-        contract: Some(Contract::parse("openapi.yaml", &text("functions/ingress/openapi.yaml")).expect("the contract")),
-        topology: Some(Topology::default().with_queues(["orders", "webhooks"])),
-    };
-    examine(&inventory, &project)
-}
-
-#[test]
-fn the_project_s_own_template_has_nothing_to_mend_on_either_broker() {
-    for broker in ["sqs", "rabbitmq"] {
-        let report = project(broker);
-        assert_eq!((report.errors, report.warnings), (0, 0), "{broker}\n{report}");
-        assert!(report.notes.is_empty(), "{:?}", report.notes);
-    }
-}
-
 #[test]
 fn a_finding_names_file_and_line_and_the_report_puts_the_worst_first() {
     let report = examined("visibility-below-timeout");

@@ -24,7 +24,7 @@ pub(crate) const PATTERN_CHARS_MAX: usize = 4_096;
 /// A pattern that Lambda rejects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("filter {}{}: {reason}", index + 1, path)]
-pub struct FilterError {
+pub struct FilterCriteriaError {
     /// The filter's index, from 0.
     pub index: usize,
     /// The place in its pattern, as a JSON pointer.
@@ -44,9 +44,9 @@ impl Filters {
     ///
     /// # Errors
     /// The first pattern that breaks a rule.
-    pub(crate) fn parse(patterns: &[Value]) -> Result<Filters, FilterError> {
+    pub(crate) fn parse(patterns: &[Value]) -> Result<Filters, FilterCriteriaError> {
         let parse = |(index, pattern): (usize, &Value)| {
-            let fail = |(path, reason)| FilterError { index, path, reason };
+            let fail = |(path, reason)| FilterCriteriaError { index, path, reason };
             if index >= FILTERS_MAX {
                 return Err(fail((String::new(), format!("a mapping has at most {FILTERS_MAX} filters"))));
             }

@@ -43,7 +43,7 @@ mod sqs;
 mod sqs_client;
 
 pub use environment::{Concurrency, FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
-pub use filter::FilterError;
+pub use filter::FilterCriteriaError;
 pub use mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
 pub use pool::{Function, FunctionCounts, FunctionObserver, StartError};
 pub use process::{Exit, LineSink, LiveEnvironments, Process};

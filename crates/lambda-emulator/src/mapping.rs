@@ -1,4 +1,4 @@
-//! The common parts of event source mappings: the events they report, the function they invoke, their shutdown.
+//! The common parts of event source mappings: the events they report, the function they invoke.
 
 mod backoff;
 
@@ -6,7 +6,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use crate::environment::Invocation;
 use crate::pool::Function;
@@ -105,21 +104,5 @@ pub trait Invoke: Clone + Send + Sync + 'static {
 impl Invoke for Function {
     async fn invoke(&self, event: Bytes) -> Invocation {
         Function::invoke(self, event, None).await
-    }
-}
-
-/// The stop signal of a mapping's tasks.
-#[derive(Clone)]
-pub(crate) struct Stop(pub(crate) watch::Receiver<bool>);
-
-impl Stop {
-    pub(crate) fn is_set(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Waits for the signal. Cancel-safe.
-    pub(crate) async fn set(&mut self) {
-        // An error means that the mapping was dropped, which stops it too.
-        let _ = self.0.wait_for(|stop| *stop).await;
     }
 }

@@ -24,13 +24,13 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, Bas
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::environment::Invocation;
-use crate::filter::{FilterError, Filters};
-use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, MappingNames, Stop};
+use crate::filter::{FilterCriteriaError, Filters};
+use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, MappingNames};
 use delivery::{Batch, Delivery};
 pub use endpoint::{BrokerEndpoint, ConnectError};
 
@@ -83,7 +83,7 @@ pub type RabbitmqObserver = Arc<dyn Fn(&RabbitmqEvent) + Send + Sync>;
 
 /// A running mapping. Dropping it aborts the invocation in flight; the messages return to their queue.
 pub struct RabbitmqMapping {
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     worker: JoinSet<()>,
 }
 
@@ -96,7 +96,7 @@ impl RabbitmqMapping {
         spec: RabbitmqMappingSpec,
         function: I,
         observer: RabbitmqObserver,
-    ) -> Result<Self, FilterError> {
+    ) -> Result<Self, FilterCriteriaError> {
         let worker = Worker {
             filters: Filters::parse(&spec.filters)?,
             names: MappingNames::new(&spec.queue, &spec.function),
@@ -105,16 +105,16 @@ impl RabbitmqMapping {
             observer,
             spec,
         };
-        let (stop, receiver) = watch::channel(false);
+        let stop = CancellationToken::new();
         let mut set = JoinSet::new();
-        set.spawn(async move { worker.run(Stop(receiver)).await });
+        set.spawn(worker.run(stop.clone()));
         Ok(Self { stop, worker: set })
     }
 
     /// Stops consuming at once and waits for the invocation in flight and its settlement, at most the function's
     /// timeout. All other messages return to the queue.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         while self.worker.join_next().await.is_some() {}
     }
 }
@@ -135,20 +135,51 @@ struct Session {
     consumer: Consumer,
 }
 
+/// Why the queue is not consumed.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    /// The broker cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker does not start a consumer.
+    #[error("the queue does not answer within {} s", CONSUME_TIME_MAX.as_secs())]
+    NoAnswer,
+    /// The broker ended the consumer.
+    #[error("the broker ended the consumer, as it does when the queue is deleted")]
+    ConsumerEnded,
+    /// The broker refuses, or the connection is lost.
+    #[error(transparent)]
+    Amqp(#[from] lapin::Error),
+}
+
+/// Why a batch returns to the queue.
+#[derive(Debug, thiserror::Error)]
+enum InvokeError {
+    /// The function reported an error.
+    #[error("the function failed: {0}")]
+    Function(String),
+    /// The function did not answer within its timeout.
+    #[error("the function timed out")]
+    TimedOut,
+    /// The mapping was stopped while the function was throttled.
+    #[error("the function was throttled")]
+    Throttled,
+}
+
 /// The reason a session ended.
 enum End {
     Stopped,
-    Lost(String),
+    Lost(SessionError),
 }
 
 impl<I: Invoke> Worker<I> {
-    async fn run(self, mut stop: Stop) {
+    async fn run(self, stop: CancellationToken) {
         let (reconnects, failures) = (Backoff::default(), Backoff::default());
         let mut waits_for: Option<String> = None;
         loop {
             let opened = tokio::select! {
                 biased;
-                () = stop.set() => return,
+                () = stop.cancelled() => return,
                 opened = async {
                     sleep(reconnects.pause().min(RECONNECT_PAUSE_MAX)).await;
                     Session::open(&self.spec).await
@@ -159,15 +190,16 @@ impl<I: Invoke> Worker<I> {
                 Ok(mut session) => {
                     waits_for = None;
                     (self.observer)(&RabbitmqEvent::Consuming);
-                    let end = self.work(&mut session, &mut stop, &reconnects, &failures).await;
+                    let end = self.work(&mut session, &stop, &reconnects, &failures).await;
                     session.close().await;
                     match end {
                         End::Stopped => return,
-                        End::Lost(reason) => reason,
+                        End::Lost(error) => error,
                     }
                 }
-                Err(reason) => reason,
+                Err(error) => error,
             };
+            let reason = reason.to_string();
             if waits_for.as_ref() != Some(&reason) {
                 (self.observer)(&RabbitmqEvent::Waiting { reason: reason.clone() });
                 waits_for = Some(reason);
@@ -176,12 +208,18 @@ impl<I: Invoke> Worker<I> {
     }
 
     /// Processes batches until the session ends.
-    async fn work(&self, session: &mut Session, stop: &mut Stop, reconnects: &Backoff, failures: &Backoff) -> End {
+    async fn work(
+        &self,
+        session: &mut Session,
+        stop: &CancellationToken,
+        reconnects: &Backoff,
+        failures: &Backoff,
+    ) -> End {
         let mut waiting = VecDeque::new();
         loop {
             tokio::select! {
                 biased;
-                () = stop.set() => return End::Stopped,
+                () = stop.cancelled() => return End::Stopped,
                 () = sleep(failures.pause()) => {}
             }
             let batch = match self.gather(session, &mut waiting, stop).await {
@@ -196,7 +234,7 @@ impl<I: Invoke> Worker<I> {
                 Err(_) => failures.failed(),
             }
             if let Err(error) = self.settle(session, &batch, outcome).await {
-                return End::Lost(error.to_string());
+                return End::Lost(error.into());
             }
         }
     }
@@ -207,7 +245,7 @@ impl<I: Invoke> Worker<I> {
         &self,
         session: &mut Session,
         waiting: &mut VecDeque<Delivery>,
-        stop: &mut Stop,
+        stop: &CancellationToken,
     ) -> Result<Batch, End> {
         let mut batch = Batch::new(Arc::clone(&self.head), self.spec.batch_size);
         let mut window_end = None;
@@ -226,7 +264,7 @@ impl<I: Invoke> Worker<I> {
             };
             let next = tokio::select! {
                 biased;
-                () = stop.set() => return Err(End::Stopped),
+                () = stop.cancelled() => return Err(End::Stopped),
                 // First, so that messages that have arrived already join the batch even without a window.
                 next = session.consumer.next() => next,
                 () = window => return Ok(batch),
@@ -234,14 +272,10 @@ impl<I: Invoke> Worker<I> {
             match next {
                 Some(Ok(received)) => {
                     let accepted = self.accept(session, &received).await;
-                    waiting.extend(accepted.map_err(|error| End::Lost(error.to_string()))?);
+                    waiting.extend(accepted.map_err(|error| End::Lost(error.into()))?);
                 }
-                Some(Err(error)) => return Err(End::Lost(error.to_string())),
-                None => {
-                    return Err(End::Lost(
-                        "the broker ended the consumer, as it does when the queue is deleted".to_owned(),
-                    ));
-                }
+                Some(Err(error)) => return Err(End::Lost(error.into())),
+                None => return Err(End::Lost(SessionError::ConsumerEnded)),
             }
         }
     }
@@ -264,21 +298,21 @@ impl<I: Invoke> Worker<I> {
         Ok(None)
     }
 
-    /// Invokes the function with the batch, and retries while it is throttled. The error is the reason of the failure.
-    async fn invoke(&self, batch: &Batch, stop: &mut Stop) -> Result<(), String> {
+    /// Invokes the function with the batch, and retries while it is throttled.
+    async fn invoke(&self, batch: &Batch, stop: &CancellationToken) -> Result<(), InvokeError> {
         let event = batch.event();
         let mut pause = THROTTLE_PAUSE_MIN;
         loop {
             return match self.function.invoke(event.clone()).await {
                 Invocation::Response(_) => Ok(()),
                 Invocation::FunctionError { payload } => {
-                    Err(format!("the function failed: {}", String::from_utf8_lossy(&payload)))
+                    Err(InvokeError::Function(String::from_utf8_lossy(&payload).into_owned()))
                 }
-                Invocation::TimedOut => Err("the function timed out".to_owned()),
+                Invocation::TimedOut => Err(InvokeError::TimedOut),
                 Invocation::Throttled => {
                     tokio::select! {
                         biased;
-                        () = stop.set() => Err("the function was throttled".to_owned()),
+                        () = stop.cancelled() => Err(InvokeError::Throttled),
                         () = sleep(pause) => {
                             pause = (pause * 2).min(THROTTLE_PAUSE_MAX);
                             continue;
@@ -290,7 +324,7 @@ impl<I: Invoke> Worker<I> {
     }
 
     /// Acknowledges or requeues the whole batch. All tags up to the batch's last belong to it or are settled already.
-    async fn settle(&self, session: &Session, batch: &Batch, outcome: Result<(), String>) -> lapin::Result<()> {
+    async fn settle(&self, session: &Session, batch: &Batch, outcome: Result<(), InvokeError>) -> lapin::Result<()> {
         let last = batch.deliveries.last().map_or(0, |delivery| delivery.tag);
         let result = match &outcome {
             Ok(()) => session.channel.basic_ack(last, BasicAckOptions { multiple: true }).await,
@@ -302,7 +336,7 @@ impl<I: Invoke> Worker<I> {
                 return Ok(());
             }
             (Ok(()), Err(error)) => format!("not acknowledged: {error}"),
-            (Err(reason), _) => reason,
+            (Err(error), _) => error.to_string(),
         };
         self.report_each(batch, |message| MappingEvent::BatchFailed { message, reason: reason.clone() });
         result
@@ -324,18 +358,18 @@ impl<I: Invoke> Worker<I> {
 }
 
 impl Session {
-    async fn open(spec: &RabbitmqMappingSpec) -> Result<Self, String> {
+    async fn open(spec: &RabbitmqMappingSpec) -> Result<Self, SessionError> {
         let name = format!("mapping of {} to {}", spec.queue, spec.function);
-        let connection = spec.endpoint.connect(&name).await.map_err(|error| error.to_string())?;
+        let connection = spec.endpoint.connect(&name).await?;
         // A broker that has just started may never answer a consumer.
         let consumes = timeout(CONSUME_TIME_MAX, Self::consume(&connection, spec)).await;
-        let reason = match consumes {
+        let error = match consumes {
             Ok(Ok((channel, consumer))) => return Ok(Self { connection, channel, consumer }),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("the queue does not answer within {} s", CONSUME_TIME_MAX.as_secs()),
+            Ok(Err(error)) => error.into(),
+            Err(_) => SessionError::NoAnswer,
         };
         close(&connection).await;
-        Err(reason)
+        Err(error)
     }
 
     /// Prefetches no more messages than fit into a batch, so that the others stay visible in the queue.

@@ -16,11 +16,12 @@ mod verdict;
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::filter::{FilterError, Filters};
-use crate::mapping::{Invoke, MappingNames, MappingObserver, Stop};
+use crate::filter::{FilterCriteriaError, Filters};
+use crate::mapping::{Invoke, MappingNames, MappingObserver};
 use polled_queue::PolledQueue;
 pub use polled_queue::SqsApi;
 use shared::Shared;
@@ -28,7 +29,7 @@ pub use spec::{CONCURRENT_BATCHES_START, SqsMappingSpec};
 
 /// A running mapping. Dropping it aborts the invocations in flight; the messages become visible again.
 pub struct SqsMapping {
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     pollers: JoinSet<()>,
 }
 
@@ -42,7 +43,7 @@ impl SqsMapping {
         queue: Q,
         function: I,
         observer: MappingObserver,
-    ) -> Result<SqsMapping, FilterError> {
+    ) -> Result<SqsMapping, FilterCriteriaError> {
         let concurrency = spec.maximum_concurrency.unwrap_or(CONCURRENT_BATCHES_START);
         let shared = Arc::new(Shared {
             filters: Filters::parse(&spec.filters)?,
@@ -53,10 +54,10 @@ impl SqsMapping {
             observer,
             spec,
         });
-        let (stop, _) = watch::channel(false);
+        let stop = CancellationToken::new();
         let mut pollers = JoinSet::new();
         for _ in 0..concurrency.min(CONCURRENT_BATCHES_START) {
-            pollers.spawn(Arc::clone(&shared).poll(Stop(stop.subscribe())));
+            pollers.spawn(Arc::clone(&shared).poll(stop.clone()));
         }
         Ok(SqsMapping { stop, pollers })
     }
@@ -64,7 +65,7 @@ impl SqsMapping {
     /// Stops polling at once and waits for the invocations in flight and their settlement, at most the function's
     /// timeout.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         while self.pollers.join_next().await.is_some() {}
     }
 }

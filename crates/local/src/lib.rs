@@ -64,5 +64,6 @@ pub use aws::serve as serve_aws;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
 pub use metrics::Metrics;
 pub use rabbitmq::{BrokerChoice, BrokerError, NodeError, RabbitmqNode, TOPOLOGY_FILE, TopologyError, read_topology};
-pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, Options, Stack, StackError};
+pub use secrets::{CallError, SecretError};
+pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, CreateError, Options, Stack, StackError};
 pub use terminal::{LineSink, Terminal};

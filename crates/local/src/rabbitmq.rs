@@ -11,4 +11,4 @@ pub(crate) use broker::{PlannedBroker, RunningBroker, declare};
 pub(crate) use counts::QueueCounts;
 pub use node::{NodeError, RabbitmqNode};
 pub use topology::{TOPOLOGY_FILE, TopologyError, read_topology};
-pub(crate) use tracer::{Published, Tracer};
+pub(crate) use tracer::{Published, Tracer, TracerError};

@@ -52,26 +52,76 @@ pub(crate) fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
     })
 }
 
+/// Why a secret is not created at a remote endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The endpoint does not answer.
+    #[error("{endpoint_url}: {action}: {source}")]
+    Call {
+        /// The endpoint.
+        endpoint_url: String,
+        /// What was asked.
+        action: &'static str,
+        /// The reason.
+        source: CallError,
+    },
+    /// The endpoint answers without an ARN.
+    #[error("secret {name}: {message}")]
+    Refused {
+        /// The secret's name.
+        name: String,
+        /// What the endpoint says.
+        message: String,
+    },
+}
+
+/// Why a call to a remote endpoint has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The URL cannot be called.
+    #[error(transparent)]
+    Request(#[from] http::Error),
+    /// The endpoint cannot be reached.
+    #[error(transparent)]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    /// The answer cannot be read, or is too large.
+    #[error(transparent)]
+    Body(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is not from Secrets Manager.
+    #[error("the answer is not JSON")]
+    NotJson,
+    /// The endpoint took too long.
+    #[error("no answer within {} s", CALL_S_MAX)]
+    NoAnswer,
+}
+
 /// Creates the secret at a remote endpoint unless it exists, and returns its ARN. An existing value stays.
 ///
 /// # Errors
-/// The endpoint's error, or the reason for a missing answer.
-pub(crate) async fn create_remote(endpoint_url: &str, name: &str) -> Result<String, String> {
+/// The endpoint does not answer, or refuses.
+pub(crate) async fn create_remote(endpoint_url: &str, name: &str) -> Result<String, SecretError> {
     let input = json!({
         "Name": name,
         "SecretString": secret_string(),
         "Description": "Development secrets",
         "ClientRequestToken": uuid::Uuid::now_v7().to_string(),
     });
-    let mut answer = call(endpoint_url, "CreateSecret", &input).await?;
+    let call = async |action: &'static str, input: &Value| {
+        let answer = call(endpoint_url, action, input).await;
+        answer.map_err(|source| SecretError::Call { endpoint_url: endpoint_url.to_owned(), action, source })
+    };
+    let mut answer = call("CreateSecret", &input).await?;
     if answer["__type"].as_str().is_some_and(|kind| kind.ends_with("ResourceExistsException")) {
-        answer = call(endpoint_url, "DescribeSecret", &json!({ "SecretId": name })).await?;
+        answer = call("DescribeSecret", &json!({ "SecretId": name })).await?;
     }
     let arn = answer["ARN"].as_str().map(str::to_owned);
-    arn.ok_or_else(|| format!("secret {name}: {}", answer["message"].as_str().unwrap_or("no ARN in the answer")))
+    arn.ok_or_else(|| {
+        let message = answer["message"].as_str().unwrap_or("no ARN in the answer");
+        SecretError::Refused { name: name.to_owned(), message: message.to_owned() }
+    })
 }
 
-async fn call(endpoint_url: &str, action: &str, input: &Value) -> Result<Value, String> {
+async fn call(endpoint_url: &str, action: &str, input: &Value) -> Result<Value, CallError> {
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/secretsmanager/aws4_request, SignedHeaders=host, Signature=0"
     );
@@ -79,17 +129,13 @@ async fn call(endpoint_url: &str, action: &str, input: &Value) -> Result<Value, 
         .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
         .header(header::AUTHORIZATION, authorization)
         .header("x-amz-target", format!("secretsmanager.{action}"))
-        .body(Full::<Bytes>::from(input.to_string()));
-    let request = request.map_err(|error| error.to_string())?;
+        .body(Full::<Bytes>::from(input.to_string()))?;
     let exchange = async {
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request).await.map_err(|error| error.to_string())?;
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        serde_json::from_slice(&body).map_err(|_| "the answer is not JSON".to_owned())
+        let response = client.request(request).await?;
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
+        serde_json::from_slice(&body).map_err(|_| CallError::NotJson)
     };
     let answer = tokio::time::timeout(Duration::from_secs(CALL_S_MAX), exchange).await;
-    answer
-        .unwrap_or_else(|_| Err(format!("no answer within {CALL_S_MAX} s")))
-        .map_err(|reason: String| format!("{endpoint_url}: {action}: {reason}"))
+    answer.unwrap_or(Err(CallError::NoAnswer))
 }

@@ -23,7 +23,7 @@ use sluicegate_sam::{MappingPlan, StackPlan};
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN};
-pub use error::StackError;
+pub use error::{CreateError, StackError};
 pub use options::Options;
 pub use ports::Addresses;
 

@@ -59,7 +59,7 @@ pub use notice::Notice;
 pub use parameters::{is_stored, parameter_value, refusal};
 pub use queues::{Queue, QueuePlan, RETENTION_S_DEFAULT, Redrive, RedriveAllow, VISIBILITY_S_DEFAULT};
 pub use resolve::{ResolvedResource, Resolver, call, pseudo_parameters};
-pub use resource::Resource;
+pub use resource::{QUEUE_TEMPLATE, Resource};
 pub use route::{DEFAULT_ROUTE, Route, RoutePlan, route_key};
 pub use setting::{Props, Reason, Setting, is_known, text, unknown};
 pub use sluicegate_yaml::{Fault, Faults, Member, Node, pointer};

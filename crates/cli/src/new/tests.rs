@@ -277,7 +277,7 @@ fn a_project_has_the_webhooks_that_were_chosen_and_no_others() {
         let has_queue = usize::from(!webhooks.0.is_empty());
         assert_eq!(template.matches("QUEUE_WEBHOOKS:").count(), has_queue, "{chosen}");
         assert_eq!(template.matches("  WebhooksQueue:\n").count(), has_queue, "{chosen}");
-        let plan = Plan::read(&root.join("template.yaml").display().to_string(), &template, &Settings::default());
+        let plan = StackPlan::read(&root.join("template.yaml").display().to_string(), &template, &Settings::default());
         let plan = plan.expect("a plan");
         let drift = sluicegate_contract::Drift::between(&parsed, plan.routes.iter().map(|route| route.key.as_str()));
         assert!(drift.is_none(), "{chosen}: {drift:?}");

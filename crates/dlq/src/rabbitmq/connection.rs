@@ -1,5 +1,5 @@
-//! [`Connection`]: the connection of the messages in flight. Every answer has a time limit. A lost connection is not
-//! opened again, because its messages are back in the queue.
+//! [`TimedConnection`]: the connection of the messages in flight. Every answer has a time limit. A lost connection is
+//! not opened again, because its messages are back in the queue.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ const NOT_FOUND: u16 = 404;
 /// The name of the connection in the broker's list.
 const CONNECTION_NAME: &str = "sluicegate dlq";
 
-/// A connection to the broker.
-pub(super) struct Connection {
+/// A connection to the broker that waits a limited time for each answer.
+pub(super) struct TimedConnection {
     /// The broker, for display.
     place: String,
     connection: rabbitmq::Connection,
 }
 
-impl Connection {
+impl TimedConnection {
     pub(super) async fn open(address: &Address, broker: &Broker) -> Result<Self, Error> {
         let place = address.to_string();
         let connection = broker.open_connection(CONNECTION_NAME, PATIENCE).await;

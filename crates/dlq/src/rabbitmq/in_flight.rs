@@ -19,7 +19,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout};
 
-use super::connection::Connection;
+use super::connection::TimedConnection;
 use crate::Error;
 
 /// The prefetch of the first consumer. It doubles with each further consumer.
@@ -35,7 +35,7 @@ const HANDOUT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The messages in flight of one queue.
 pub(super) struct InFlight {
-    connection: Connection,
+    connection: TimedConnection,
     queue: ShortString,
     channel: Channel,
     /// The delivery tags of the messages in flight.
@@ -72,7 +72,7 @@ impl InFlight {
     ///
     /// # Errors
     /// The queue does not exist, or the broker does not answer.
-    pub(super) async fn open(connection: Connection, queue: &str) -> Result<Self, Error> {
+    pub(super) async fn open(connection: TimedConnection, queue: &str) -> Result<Self, Error> {
         let queue = connection.name(queue)?;
         let channel = connection.channel().await?;
         let left = connection.ready(&channel, &queue).await?.into();
@@ -89,7 +89,7 @@ impl InFlight {
     }
 
     /// Returns the connection.
-    pub(super) fn connection(&self) -> &Connection {
+    pub(super) fn connection(&self) -> &TimedConnection {
         &self.connection
     }
 

@@ -66,15 +66,29 @@ pub(super) fn dead_letter(
     }
 }
 
+/// Why the queue that a message came from is not known. The user can name one.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SourceError {
+    /// It is out of reach of this connection.
+    #[error("it came from {queue}, which is another virtual host")]
+    OtherVirtualHost {
+        /// The queue and its virtual host, as the consumer wrote them.
+        queue: String,
+    },
+    /// Neither the message nor the name of the dead-letter queue says it.
+    #[error("the queue it came from is not recorded")]
+    NotRecorded,
+}
+
 /// Returns the queue that the message came from.
 ///
 /// # Errors
-/// The reason why it is not known.
-pub(super) fn source_queue(place: &MessageLocation, properties: &BasicProperties) -> Result<String, String> {
+/// It is not known, or in another virtual host.
+pub(super) fn source_queue(place: &MessageLocation, properties: &BasicProperties) -> Result<String, SourceError> {
     let MessageLocation { queue, vhost } = place;
     if let Some(source) = display::text(properties, SOURCE) {
         let ours = source.strip_suffix(vhost.as_str()).and_then(|rest| rest.strip_suffix("::"));
-        return ours.map(str::to_owned).ok_or_else(|| format!("it came from {source}, which is another virtual host"));
+        return ours.map(str::to_owned).ok_or_else(|| SourceError::OtherVirtualHost { queue: source.to_owned() });
     }
     if let Some(death) = deaths_elsewhere(place, properties).next() {
         return Ok(death.queue.to_owned());
@@ -83,7 +97,7 @@ pub(super) fn source_queue(place: &MessageLocation, properties: &BasicProperties
         return Ok(first.to_owned());
     }
     let by_name = queue.strip_suffix(DEAD_LETTER_QUEUE_SUFFIX).filter(|name| !name.is_empty());
-    by_name.map(str::to_owned).ok_or_else(|| "the queue it came from is not recorded".to_owned())
+    by_name.map(str::to_owned).ok_or(SourceError::NotRecorded)
 }
 
 /// Returns the queues that the message left before it came here.
@@ -231,11 +245,11 @@ mod tests {
             (vec![("x-death", long("nonsense"))], Ok("here")),
         ] {
             let source = source_queue(&place("here.dlq"), &with(&headers));
-            assert_eq!(source.as_deref().map_err(String::as_str), expected);
+            assert_eq!(source.map_err(|error| error.to_string()), expected.map(str::to_owned).map_err(str::to_owned));
         }
         for nameless in [".dlq", "letters"] {
             let error = source_queue(&place(nameless), &BasicProperties::default()).unwrap_err();
-            assert_eq!(error, "the queue it came from is not recorded", "{nameless}");
+            assert_eq!(error, SourceError::NotRecorded, "{nameless}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_topology::{Address, QueueFate, QueueType};
 
-use super::connection::{Connection, broker};
+use super::connection::{TimedConnection, broker};
 use crate::{Error, ListedQueue};
 
 /// The lowest delivery limit that counts as unreachable. Each take of a message counts as a delivery.
@@ -18,7 +18,7 @@ const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
 /// The broker or its management API cannot be reached or refuses.
 pub async fn dead_letter_queues(address: &Address) -> Result<Vec<ListedQueue>, Error> {
     let queues = there(address).await?;
-    let connection = Connection::open(address, &broker(address)?.0).await?;
+    let connection = TimedConnection::open(address, &broker(address)?.0).await?;
     let channel = connection.channel().await?;
     let mut found = Vec::new();
     for name in names(&queues) {
@@ -55,19 +55,39 @@ fn names(queues: &[QueueFate]) -> BTreeSet<&str> {
     queues.iter().filter(last).map(|queue| queue.name.as_str()).collect()
 }
 
+/// Why messages cannot be taken from a queue.
+#[derive(Debug, thiserror::Error)]
+enum UnfitError {
+    /// A stream keeps its messages.
+    #[error("{name} is a stream, from which nothing can be taken")]
+    Stream {
+        /// The queue.
+        name: String,
+    },
+    /// The broker drops or moves a message after this many deliveries.
+    #[error(
+        "{name} loses what comes back more than {limit} times (delivery-limit), and each look at a message counts. Set a \
+         policy with \"delivery-limit\": {} on it; if the limit is among its arguments, which cannot be \
+         changed, move its messages to a queue that has none",
+        DELIVERY_LIMIT_FAR
+    )]
+    DeliveryLimit {
+        /// The queue.
+        name: String,
+        /// Its delivery limit.
+        limit: u64,
+    },
+}
+
 /// Checks that messages can be taken and returned without being lost.
 ///
 /// # Errors
-/// The reason why they could be lost.
-fn fit(queue: &QueueFate) -> Result<(), String> {
-    let name = &queue.name;
+/// They could be lost.
+fn fit(queue: &QueueFate) -> Result<(), UnfitError> {
+    let name = || queue.name.clone();
     match (queue.queue_type, queue.delivery_limit) {
-        (QueueType::Stream, _) => Err(format!("{name} is a stream, from which nothing can be taken")),
-        (_, Some(limit)) if limit < DELIVERY_LIMIT_FAR => Err(format!(
-            "{name} loses what comes back more than {limit} times (delivery-limit), and each look at a message counts. Set a \
-             policy with \"delivery-limit\": {DELIVERY_LIMIT_FAR} on it; if the limit is among its arguments, which cannot be \
-             changed, move its messages to a queue that has none"
-        )),
+        (QueueType::Stream, _) => Err(UnfitError::Stream { name: name() }),
+        (_, Some(limit)) if limit < DELIVERY_LIMIT_FAR => Err(UnfitError::DeliveryLimit { name: name(), limit }),
         _ => Ok(()),
     }
 }
@@ -110,7 +130,7 @@ mod tests {
             let shown = fit(&QueueFate { queue_type, delivery_limit, ..queue("q.dlq", None) });
             match (shown, wrong) {
                 (Ok(()), None) => {}
-                (Err(shown), Some(part)) => assert!(shown.contains(part), "{shown}"),
+                (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{error}"),
                 (shown, _) => panic!("{queue_type:?} {delivery_limit:?}: {shown:?}"),
             }
         }

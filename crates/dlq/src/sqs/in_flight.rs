@@ -66,6 +66,20 @@ struct Entry {
     hidden_until: Instant,
 }
 
+/// Why a message is still in the queue, or may be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeleteError {
+    /// It was deleted or released before.
+    #[error("it is not in flight")]
+    NotInFlight,
+    /// SQS refused, or could not be reached.
+    #[error("{0}")]
+    Broker(String),
+    /// Its visibility timeout ended.
+    #[error("it became visible before it was deleted, and the deletion may have had no effect")]
+    Lapsed,
+}
+
 impl InFlight {
     pub(super) fn new(client: Client, url: String, visibility: Duration) -> Self {
         let visibility = visibility.clamp(Duration::from_secs(1), VISIBILITY_MAX - VISIBILITY_MARGIN);
@@ -120,15 +134,15 @@ impl InFlight {
     /// Deletes a message in flight.
     ///
     /// # Errors
-    /// The reason why the message is still there, or may be.
-    pub(super) async fn delete(&self, handle: u64) -> Result<(), String> {
-        let entry = self.state().entries.get(&handle).cloned().ok_or("it is not in flight")?;
+    /// The message is still in the queue, or may be.
+    pub(super) async fn delete(&self, handle: u64) -> Result<(), DeleteError> {
+        let entry = self.state().entries.get(&handle).cloned().ok_or(DeleteError::NotInFlight)?;
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&entry.receipt);
-        request.send().await.map_err(|error| error_text(&error))?;
+        request.send().await.map_err(|error| DeleteError::Broker(error_text(&error)))?;
         // With an expired handle, a standard queue deletes nothing and reports success. A heartbeat after the deletion
         // found nothing to extend, so the time known before counts too.
         if entry.hidden_until <= Instant::now() && self.has_lapsed(handle) {
-            return Err("it became visible before it was deleted, and the deletion may have had no effect".to_owned());
+            return Err(DeleteError::Lapsed);
         }
         let mut state = self.state();
         state.entries.remove(&handle);

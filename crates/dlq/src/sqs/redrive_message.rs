@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, RawMessage, body_md5, is_sendable};
@@ -11,31 +12,60 @@ use super::{
     queues::SqsQueue,
 };
 
+/// Why a dead letter is not sent again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// The received body is damaged: a new take may bring it whole.
+    #[error("the body that was received is not the one that SQS announced")]
+    Damaged,
+    /// The body is not text.
+    #[error("SQS carries text only, in UTF-8")]
+    NotText,
+    /// The body is empty.
+    #[error("SQS carries no empty message")]
+    Empty,
+    /// The body has characters outside the range of SQS.
+    #[error("the body holds characters that SQS does not carry")]
+    NotSendable,
+    /// Body and attributes are larger than SQS allows.
+    #[error("with {} it has {bytes} bytes, more than {}", REDRIVES, MESSAGE_BYTES_MAX)]
+    TooLarge {
+        /// Their size together.
+        bytes: usize,
+    },
+    /// Every attribute that SQS allows is in use.
+    #[error("it has {} attributes, and none is left for {}", ATTRIBUTES_MAX, REDRIVES)]
+    TooManyAttributes,
+    /// The SDK refuses to build an attribute.
+    #[error(transparent)]
+    Attribute(#[from] BuildError),
+}
+
 /// Returns the copy of `message` for `queue`, with `edited` as its body if given.
 ///
 /// # Errors
-/// The reason for which SQS would not carry the copy.
-pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -> Result<RawMessage, String> {
+/// SQS would not carry the copy.
+pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -> Result<RawMessage, CopyError> {
     let received = message.body.as_deref().unwrap_or_default();
     let announced = message.md5_of_body.as_deref().unwrap_or_default();
     if !announced.eq_ignore_ascii_case(&body_md5(received)) {
-        return Err("the body that was received is not the one that SQS announced".to_owned());
+        return Err(CopyError::Damaged);
     }
     let body = match edited {
         None => received,
-        Some(bytes) => std::str::from_utf8(bytes).map_err(|_| "SQS carries text only, in UTF-8")?,
+        Some(bytes) => std::str::from_utf8(bytes).map_err(|_| CopyError::NotText)?,
     };
     if body.is_empty() {
-        return Err("SQS carries no empty message".to_owned());
+        return Err(CopyError::Empty);
     }
     if !is_sendable(body) {
-        return Err("the body holds characters that SQS does not carry".to_owned());
+        return Err(CopyError::NotSendable);
     }
     let redrives = redrives(message).saturating_add(1);
     let attributes = attributes(message, redrives)?;
     let bytes = body.len() + attributes.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
     if bytes > MESSAGE_BYTES_MAX {
-        return Err(format!("with {REDRIVES} it has {bytes} bytes, more than {MESSAGE_BYTES_MAX}"));
+        return Err(CopyError::TooLarge { bytes });
     }
     let broker_id = message.message_id.as_deref().unwrap_or_default();
     // The edited body must not count as a repeat of the previous one.
@@ -52,15 +82,15 @@ pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -
     })
 }
 
-fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, MessageAttributeValue>, String> {
+fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, MessageAttributeValue>, CopyError> {
     let mut attributes = message.message_attributes.clone().unwrap_or_default();
     for name in [REASON, RECEIVE_COUNT, SOURCE] {
         attributes.remove(name);
     }
     let count = MessageAttributeValue::builder().data_type("Number").string_value(redrives.to_string()).build();
-    attributes.insert(REDRIVES.to_owned(), count.map_err(|error| error.to_string())?);
+    attributes.insert(REDRIVES.to_owned(), count?);
     if attributes.len() > ATTRIBUTES_MAX {
-        return Err(format!("it has {ATTRIBUTES_MAX} attributes, and none is left for {REDRIVES}"));
+        return Err(CopyError::TooManyAttributes);
     }
     Ok(attributes)
 }
@@ -108,10 +138,10 @@ mod tests {
         for (edited, reason) in
             [(&b"\xff"[..], "text only"), (b"", "no empty message"), (b"a\0", "characters that SQS does not carry")]
         {
-            let error = copy(&message(0), &queue("q"), Some(edited)).expect_err(reason);
+            let error = copy(&message(0), &queue("q"), Some(edited)).expect_err(reason).to_string();
             assert!(error.contains(reason), "{error}");
         }
         let damaged = Message::builder().message_id("m").body("body").md5_of_body(body_md5("other")).build();
-        assert!(copy(&damaged, &queue("q"), None).expect_err("damaged").contains("announced"));
+        assert!(matches!(copy(&damaged, &queue("q"), None), Err(CopyError::Damaged)));
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::polled_queue::{LONG_POLL_S, SqsApi};
 use super::record::Delivery;
 use super::shared::Shared;
-use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
+use crate::mapping::{Backoff, Invoke, MappingEvent};
 
 /// The largest event of a synchronous invocation.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
@@ -66,7 +67,7 @@ impl Batch {
 impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Returns the next batch. `surplus` holds the messages that did not fit into the last one. When stopped, returns
     /// the messages gathered so far.
-    pub(super) async fn gather(&self, surplus: &mut VecDeque<Delivery>, stop: &mut Stop) -> Batch {
+    pub(super) async fn gather(&self, surplus: &mut VecDeque<Delivery>, stop: &CancellationToken) -> Batch {
         let backoff = Backoff::default();
         let mut batch = Batch::new();
         let mut window_end = None;
@@ -87,7 +88,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
             let wait_s = if batch.is_empty() { LONG_POLL_S } else { 0 };
             let received = tokio::select! {
                 biased;
-                () = stop.set() => return batch,
+                () = stop.cancelled() => return batch,
                 received = self.queue.receive(room.max(1), wait_s) => received,
             };
             let pause = match received {
@@ -106,7 +107,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
             let end = window_end.unwrap_or_else(|| Instant::now() + pause);
             tokio::select! {
                 biased;
-                () = stop.set() => return batch,
+                () = stop.cancelled() => return batch,
                 () = sleep(pause.min(end.saturating_duration_since(Instant::now()))) => {}
             }
         }

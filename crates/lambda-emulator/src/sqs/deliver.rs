@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::polled_queue::SqsApi;
 use super::shared::Shared;
 use super::verdict::{Verdict, interpret};
 use crate::environment::Invocation;
-use crate::mapping::{Backoff, Invoke, MappingEvent, Stop};
+use crate::mapping::{Backoff, Invoke, MappingEvent};
 
 /// The first pause before a throttled invocation is retried. It doubles.
 const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -20,11 +21,11 @@ const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Delivers the batch; returns whether the function processed every message.
-    pub(super) async fn deliver(&self, batch: Batch, stop: Stop, backoff: &Backoff) -> bool {
+    pub(super) async fn deliver(&self, batch: Batch, stop: CancellationToken, backoff: &Backoff) -> bool {
         for delivery in &batch.deliveries {
             self.report(&MappingEvent::Delivered(self.message(delivery)));
         }
-        let invocation = self.invoke(&batch, stop).await;
+        let invocation = self.invoke(&batch, &stop).await;
         let verdict = self.judge(invocation, &batch);
         match &verdict {
             Verdict::Failure(reason) => {
@@ -47,7 +48,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
 
     /// Invokes the function. A throttled invocation is retried until the first message of the batch becomes visible
     /// again, which uses up the receive.
-    async fn invoke(&self, batch: &Batch, mut stop: Stop) -> Invocation {
+    async fn invoke(&self, batch: &Batch, stop: &CancellationToken) -> Invocation {
         let event: Bytes = batch.event();
         let mut pause = THROTTLE_PAUSE_MIN;
         let mut visible = None;
@@ -64,12 +65,12 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
                     *visible.insert(received.unwrap_or_else(Instant::now) + timeout)
                 }
             };
-            if stop.is_set() || Instant::now() + pause >= visible {
+            if stop.is_cancelled() || Instant::now() + pause >= visible {
                 return invocation;
             }
             tokio::select! {
                 biased;
-                () = stop.set() => return invocation,
+                () = stop.cancelled() => return invocation,
                 () = sleep(pause) => pause = (pause * 2).min(THROTTLE_PAUSE_MAX),
             }
         }

@@ -5,32 +5,33 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::polled_queue::SqsApi;
 use super::shared::Shared;
-use crate::mapping::{Backoff, Invoke, Stop};
+use crate::mapping::{Backoff, Invoke};
 
 impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     /// Polls until stopped: takes a slot, gathers a batch, delivers it in a task, and starts again.
     ///
     /// The slot is taken first, so that `MaximumConcurrency` pauses the polling and holds no messages in flight.
-    pub(super) async fn poll(self: Arc<Self>, mut stop: Stop) {
+    pub(super) async fn poll(self: Arc<Self>, stop: CancellationToken) {
         let backoff = Arc::new(Backoff::default());
         let mut surplus = VecDeque::new();
         let mut deliveries = JoinSet::new();
-        while !stop.is_set() {
+        while !stop.is_cancelled() {
             let slot = tokio::select! {
                 biased;
-                () = stop.set() => break,
+                () = stop.cancelled() => break,
                 slot = Arc::clone(&self.concurrency).acquire_owned() => slot,
             };
             let Ok(slot) = slot else { break };
             tokio::select! {
                 biased;
-                () = stop.set() => break,
+                () = stop.cancelled() => break,
                 () = sleep(backoff.pause()) => {}
             }
-            let batch = self.gather(&mut surplus, &mut stop).await;
+            let batch = self.gather(&mut surplus, &stop).await;
             if !batch.is_empty() {
                 let (shared, stop, backoff) = (Arc::clone(&self), stop.clone(), Arc::clone(&backoff));
                 deliveries.spawn(async move {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::Journal;
-use crate::rabbitmq::Tracer;
+use crate::rabbitmq::{Tracer, TracerError};
 
 /// A step that waits for the tracer.
 enum Late {
@@ -29,7 +29,7 @@ pub(crate) struct RabbitmqFeed {
 
 impl RabbitmqFeed {
     /// Starts a feed into `journal`. Without a tracer it records less; the tracer's error is the second value.
-    pub(crate) async fn start(journal: Journal, endpoint: &BrokerEndpoint) -> (Self, Option<String>) {
+    pub(crate) async fn start(journal: Journal, endpoint: &BrokerEndpoint) -> (Self, Option<TracerError>) {
         let observer = Arc::new({
             let journal = journal.clone();
             move |published: &_| journal.published(published)

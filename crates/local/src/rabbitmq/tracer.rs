@@ -17,7 +17,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions,
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use serde_json::{Value, json};
-use sluicegate_lambda_emulator::BrokerEndpoint;
+use sluicegate_lambda_emulator::{BrokerEndpoint, ConnectError};
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT};
 use sluicegate_topology::{Management, ManagementError};
 use tokio::sync::{Mutex, watch};
@@ -37,6 +37,26 @@ const OFF_TIME_MAX: Duration = Duration::from_secs(5);
 const FOLLOW_TIME_MAX: Duration = Duration::from_secs(5);
 /// Limit for waiting for a mark; if it does not arrive, publishes may be recorded late.
 const MARK_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Why the publishes of a virtual host are not traced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TracerError {
+    /// Tracing is switched on by the management API.
+    #[error("the broker has no management API")]
+    NoManagement,
+    /// The management API cannot be reached or refuses.
+    #[error(transparent)]
+    Management(#[from] ManagementError),
+    /// The broker cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker does not declare the queue of copies.
+    #[error("no answer within {} s", FOLLOW_TIME_MAX.as_secs())]
+    NoAnswer,
+    /// The broker refuses the queue of copies.
+    #[error(transparent)]
+    Amqp(#[from] lapin::Error),
+}
 
 /// A publish of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +107,11 @@ impl Tracer {
     ///
     /// # Errors
     /// The broker refuses or cannot be reached.
-    pub(crate) async fn start(endpoint: BrokerEndpoint, observer: PublishedObserver) -> Result<Self, String> {
-        let management = endpoint.management().cloned().ok_or("the broker has no management API")?;
+    pub(crate) async fn start(endpoint: BrokerEndpoint, observer: PublishedObserver) -> Result<Self, TracerError> {
+        let management = endpoint.management().cloned().ok_or(TracerError::NoManagement)?;
         let shared =
             Arc::new(Shared { endpoint, management, observer, marks: Mutex::default(), seen: watch::Sender::new(0) });
-        let was_on = shared.switch(true).await.map_err(|error| error.to_string())?;
+        let was_on = shared.switch(true).await?;
         let session = shared.connect().await?;
         let mut task = JoinSet::new();
         task.spawn(Arc::clone(&shared).run(session));
@@ -151,11 +171,10 @@ impl Shared {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, Consumer), String> {
-        let connection = self.endpoint.connect("message timelines").await.map_err(|error| error.to_string())?;
+    async fn connect(&self) -> Result<(Connection, Consumer), TracerError> {
+        let connection = self.endpoint.connect("message timelines").await?;
         let following = timeout(FOLLOW_TIME_MAX, self.follow(&connection)).await;
-        let following = following.map_err(|_| format!("no answer within {} s", FOLLOW_TIME_MAX.as_secs()))?;
-        let (channel, consumer) = following.map_err(|error| error.to_string())?;
+        let (channel, consumer) = following.map_err(|_| TracerError::NoAnswer)??;
         self.marks.lock().await.channel = Some((channel, consumer.queue()));
         Ok((connection, consumer))
     }

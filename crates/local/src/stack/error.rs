@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use sluicegate_lambda_emulator::{EndpointError, FilterError, StartError};
+use sluicegate_lambda_emulator::{EndpointError, FilterCriteriaError, StartError};
 use sluicegate_sam::Faults;
+use sqs_emulator::ApiError;
 
 use crate::{
     cargo_build::BuildError,
     rabbitmq::{BrokerError, TopologyError},
+    secrets::SecretError,
 };
 
 /// The failure of a stack's start.
@@ -38,12 +40,12 @@ pub enum StackError {
     #[error(transparent)]
     BrokerEndpoint(#[from] EndpointError),
     /// A queue or secret cannot be created.
-    #[error("cannot create {name}: {reason}")]
+    #[error("cannot create {name}: {source}")]
     Create {
         /// Its kind and name.
         name: String,
         /// The error of the service.
-        reason: String,
+        source: CreateError,
     },
     /// The functions do not build.
     #[error(transparent)]
@@ -72,8 +74,22 @@ pub enum StackError {
         /// The queue's name.
         queue: String,
         /// The error in the filter.
-        error: FilterError,
+        error: FilterCriteriaError,
     },
+}
+
+/// Why a queue or secret is not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The queue service refuses or cannot be reached.
+    #[error(transparent)]
+    Sqs(#[from] ApiError),
+    /// The queue service does not say where the queue is.
+    #[error("the answer names no QueueUrl or QueueArn")]
+    Nameless,
+    /// The secret is not created at the remote endpoint.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 fn log_tail(log: &[String]) -> String {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sluicegate_lambda_emulator::SqsClient;
 use sluicegate_sam::{QueuePlan, ResolvedResource, StackPlan};
 
-use super::error::StackError;
-use crate::secrets;
+use super::error::{CreateError, StackError};
+use crate::secrets::{self, SecretError};
 
 /// Returns the names of the queues that are the target of a redrive policy.
 pub(super) fn dead_letter_queues(plan: &StackPlan) -> BTreeSet<String> {
@@ -30,13 +30,16 @@ pub(super) async fn create(
 ) -> Result<BTreeMap<String, ResolvedResource>, StackError> {
     let mut physical = BTreeMap::new();
     for queue in &plan.queues {
-        let error = |reason| StackError::Create { name: format!("queue {}", queue.name), reason };
+        let error = |source| StackError::Create { name: format!("queue {}", queue.name), source };
         physical.insert(queue.logical_id.clone(), create_queue(client, queue).await.map_err(error)?);
     }
     // The emulated Secrets Manager reads the template's secrets itself.
     if let Some(url) = endpoint_url {
         for secret in &plan.secrets {
-            let error = |reason| StackError::Create { name: format!("secret {}", secret.name), reason };
+            let error = |error: SecretError| StackError::Create {
+                name: format!("secret {}", secret.name),
+                source: error.into(),
+            };
             let arn = secrets::create_remote(url, &secret.name).await.map_err(error)?;
             physical.insert(secret.logical_id.clone(), ResolvedResource::new(arn.clone(), [("Id", arn)]));
         }
@@ -44,25 +47,25 @@ pub(super) async fn create(
     Ok(physical)
 }
 
-async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedResource, String> {
+async fn create_queue(client: &SqsClient, queue: &QueuePlan) -> Result<ResolvedResource, CreateError> {
     let input = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
     let created = match client.call("CreateQueue", input).await {
         Ok(created) => created,
         // The queue probably exists with other attributes. If not, the error of creating it is the useful one.
         Err(error) => {
             let found = client.call("GetQueueUrl", json!({ "QueueName": queue.name })).await;
-            let found = found.map_err(|_| error.to_string())?;
+            let Ok(found) = found else { return Err(error.into()) };
             let mut attributes = queue.attributes.clone();
             attributes.remove("FifoQueue");
             let input = json!({ "QueueUrl": found["QueueUrl"], "Attributes": attributes });
-            client.call("SetQueueAttributes", input).await.map_err(|error| error.to_string())?;
+            client.call("SetQueueAttributes", input).await?;
             found
         }
     };
     let input = json!({ "QueueUrl": created["QueueUrl"], "AttributeNames": ["QueueArn"] });
-    let answer = client.call("GetQueueAttributes", input).await.map_err(|error| error.to_string())?;
+    let answer = client.call("GetQueueAttributes", input).await?;
     let (url, arn) = (created["QueueUrl"].as_str(), answer["Attributes"]["QueueArn"].as_str());
-    let (Some(url), Some(arn)) = (url, arn) else { return Err("the answer has no QueueUrl or QueueArn".to_owned()) };
+    let (Some(url), Some(arn)) = (url, arn) else { return Err(CreateError::Nameless) };
     let attributes = [("Arn", arn), ("QueueName", queue.name.as_str()), ("QueueUrl", url)];
     Ok(ResolvedResource::new(url.to_owned(), attributes.map(|(name, value)| (name, value.to_owned()))))
 }
@@ -73,7 +76,7 @@ pub(super) async fn set_redrive(client: &SqsClient, plan: &StackPlan) -> Result<
         let input = json!({ "QueueUrl": queue.url, "Attributes": queue.redrive_attributes });
         client.call("SetQueueAttributes", input).await.map_err(|error| StackError::Create {
             name: format!("redrive policy of queue {}", queue.name),
-            reason: error.to_string(),
+            source: error.into(),
         })?;
     }
     Ok(())

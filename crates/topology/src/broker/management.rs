@@ -73,7 +73,7 @@ pub(crate) struct ActualPolicy {
 
 /// The properties of a queue that decide the fate of its messages.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ListedQueue {
+pub(crate) struct QueueWithPolicies {
     pub(crate) name: String,
     #[serde(rename = "type", default)]
     pub(crate) queue_type: String,
@@ -91,7 +91,7 @@ pub(crate) struct ListedQueue {
 #[derive(Debug)]
 pub(crate) struct QueueListing {
     pub(crate) version: String,
-    pub(crate) queues: Vec<ListedQueue>,
+    pub(crate) queues: Vec<QueueWithPolicies>,
     pub(crate) bindings: Vec<ActualBinding>,
     pub(crate) policies: Vec<ActualPolicy>,
 }
