@@ -24,6 +24,10 @@ fn the_functions_use_the_dependencies_of_the_command() {
         let again = compiled_again(&built, &compiled(&selection));
         let names: Vec<_> = again.iter().filter_map(|package| package.split(' ').next()).collect();
         assert_eq!(names, with_other_features, "{function}: {again:#?}");
+        // A build script compiles for the host what the function compiles for its target, which is the same compilation
+        // if the features are the same.
+        let twice: Vec<_> = compiled(&selection).into_iter().filter(|(_, sets)| sets.len() > 1).collect();
+        assert!(twice.is_empty(), "{function}: for host and target with other features: {twice:#?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::page::Page;
-use crate::support::root;
+use crate::support::{cargo, root};
 
 fn check(page: &str, what: &str, names: impl IntoIterator<Item = String>) {
     let text = Page::read(page).text;
@@ -62,8 +62,7 @@ fn every_metric_is_explained() {
 
 #[test]
 fn every_command_is_shown() {
-    let mut help = Command::new(env!("CARGO"));
-    let help = help.args(["sluicegate", "help"]).current_dir(root()).output().expect("cargo runs");
+    let help = cargo().args(["sluicegate", "help"]).output().expect("cargo runs");
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let (_, commands) = help.split_once("Commands:\n").expect("commands");
     let names = commands.lines().map_while(|line| line.strip_prefix("  ")?.split(' ').next());

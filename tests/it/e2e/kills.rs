@@ -17,8 +17,9 @@ const REQUESTS: usize = 1_000;
 const CLIENTS: usize = 8;
 /// The time between two kills.
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
-/// A batch whose consumer was killed waits for its visibility timeout. The test shortens the timeout, but a poll in
-/// progress may still use the 180 s of the template.
+/// The shortest visibility timeout of the template, 60 s. A batch whose consumer was killed waits for its visibility
+/// timeout. The test shortens it further, but a poll in progress may still use that of the template.
+const SHORTEST_TIMEOUT: &[&str] = &["--parameter", "ConsumerTimeout=10"];
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
 /// When at most this many messages are open, the test prints their timelines.
 const LAST: usize = 3;
@@ -27,7 +28,7 @@ const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_accepted_message_is_lost_on_the_sqs_emulator() {
-    let stack = Stack::start(&[], &[]).await;
+    let stack = Stack::start(SHORTEST_TIMEOUT, &[]).await;
     let queue = Service::at(&stack.aws);
     survive(stack, queue).await;
 }
@@ -36,7 +37,7 @@ async fn no_accepted_message_is_lost_on_the_sqs_emulator() {
 #[ignore = "needs LocalStack, which ./tests/run starts"]
 async fn no_accepted_message_is_lost_on_localstack() {
     let url = std::env::var(LOCALSTACK_URL).expect("./tests/run starts LocalStack and sets its URL");
-    let stack = Stack::start(&["--endpoint-url", &url], &[]).await;
+    let stack = Stack::start(&[SHORTEST_TIMEOUT, &["--endpoint-url", &url]].concat(), &[]).await;
     survive(stack, Service::at(&url)).await;
 }
 

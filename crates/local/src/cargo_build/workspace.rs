@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use super::{BuildError, cargo, run};
 
+/// The default feature of a function that only its deployed build has.
+const DEPLOY: &str = "deploy";
+
 /// The package of the running command, as `cargo run` names it. A build selects it beside the functions of the same
 /// workspace.
 ///
@@ -35,7 +38,29 @@ struct Package {
     name: String,
     manifest: PathBuf,
     binaries: Vec<String>,
-    has_default_features: bool,
+    /// What the feature `default` enables; `None` if there is no such feature.
+    default_features: Option<Vec<String>>,
+}
+
+impl Package {
+    /// Returns whether [`DEPLOY`] is a default feature. The others are features too, which `--features` accepts: not
+    /// `dep:name` or `name/feature`.
+    fn has_deploy(&self) -> bool {
+        let default = self.default_features.as_deref().unwrap_or_default();
+        default.iter().any(|name| name == DEPLOY) && !default.iter().any(|name| name.contains([':', '/']))
+    }
+
+    /// Returns the arguments for the default features, without [`DEPLOY`].
+    fn default_features(&self) -> Vec<String> {
+        let names: Vec<&str> = match &self.default_features {
+            Some(features) if self.has_deploy() => {
+                features.iter().map(String::as_str).filter(|&name| name != DEPLOY).collect()
+            }
+            Some(_) => vec!["default"],
+            None => Vec::new(),
+        };
+        names.into_iter().map(|name| format!("{}/{name}", self.name)).collect()
+    }
 }
 
 impl Workspace {
@@ -78,11 +103,13 @@ impl Workspace {
         let packages = functions.iter().copied().chain([running]);
         let mut arguments: Vec<_> = packages.flat_map(|package| ["--package".to_owned(), package.id.clone()]).collect();
         let mut features: Vec<_> = command.features.iter().map(|name| format!("{}/{name}", running.name)).collect();
-        if !command.default_features {
+        if !command.default_features || functions.iter().any(|package| package.has_deploy()) {
             // The flag applies to all packages of the build.
             arguments.push("--no-default-features".to_owned());
-            let with_default = functions.iter().filter(|package| package.has_default_features);
-            features.extend(with_default.map(|package| format!("{}/default", package.name)));
+            features.extend(functions.iter().flat_map(|package| package.default_features()));
+            if command.default_features {
+                features.extend(running.default_features());
+            }
         }
         arguments.extend(features.into_iter().flat_map(|feature| ["--features".to_owned(), feature]));
         arguments
@@ -117,7 +144,7 @@ fn packages(metadata: &[u8]) -> Vec<Package> {
             name: member.name,
             manifest: member.manifest_path,
             binaries: binaries.map(|target| target.name).collect(),
-            has_default_features: member.features.contains_key("default"),
+            default_features: member.features.get("default").cloned(),
         }
     };
     packages.into_iter().map(package).collect()
@@ -140,7 +167,8 @@ mod tests {
             package("a", json!({}), &[("a", "lib"), ("handler", "bin")]),
             package("b", json!({ "default": ["x"], "x": [] }), &[("one", "bin"), ("two", "bin")]),
             package("c", json!({}), &[("c", "lib"), ("t", "test")]),
-            package("tool", json!({}), &[("tool", "bin")]),
+            package("d", json!({ "default": ["deploy", "x"], "deploy": [], "x": [] }), &[("deployed", "bin")]),
+            package("tool", json!({ "default": ["y"], "y": [] }), &[("tool", "bin")]),
         ] });
         packages.to_string().into_bytes()
     }
@@ -155,7 +183,7 @@ mod tests {
             ("/w/a/Cargo.toml", &["handler"][..]),
             ("/w/b/Cargo.toml", &["one", "two"]),
             ("/w/c/Cargo.toml", &[]),
-            ("/w/Cargo.toml", &["handler", "one", "two", "tool"]),
+            ("/w/Cargo.toml", &["handler", "one", "two", "deployed", "tool"]),
         ] {
             assert_eq!(workspace(manifest).binaries(), expected, "{manifest}");
         }
@@ -185,6 +213,10 @@ mod tests {
         let expected =
             "--package (b) --package (tool) --no-default-features --features tool/functions --features b/default";
         check("/w/b/Cargo.toml", &["one"], trimmed, expected);
+        let expected = "--package (d) --package (tool) --no-default-features --features tool/functions --features d/x";
+        check("/w/d/Cargo.toml", &["deployed"], trimmed, expected);
+        let expected = "--package (d) --package (tool) --no-default-features --features d/x --features tool/default";
+        check("/w/d/Cargo.toml", &["deployed"], plain, expected);
         // A command of another workspace, one with a binary of the same name, and a binary that does not exist.
         check("/w/a/Cargo.toml", &["handler"], ("/elsewhere/Cargo.toml", true, &[]), "");
         check("/w/Cargo.toml", &["tool"], plain, "");
