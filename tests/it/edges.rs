@@ -160,9 +160,6 @@ fn no_server_binds_more_than_loopback() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-#[test]
-}
-
 /// Returns the dependencies that the map does not have.
 fn forbidden_imports(metadata: &Value) -> Vec<String> {
     let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
