@@ -31,6 +31,7 @@ mod add;
 #[cfg(feature = "aws")]
 mod aws;
 mod check;
+mod development;
 #[cfg(feature = "aws")]
 mod dlq;
 mod doctor;

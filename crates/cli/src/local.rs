@@ -3,17 +3,18 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::Args;
+use serde_json::{Map, Value};
 use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{fail, input, paths};
+use crate::{development::signing_secrets, fail, input, paths};
 
 /// Longest time that blocking tasks may delay the exit.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
@@ -96,6 +97,7 @@ async fn start(arguments: Arguments) -> ExitCode {
         return fail(reason);
     }
     let (terminal, remote) = (options.terminal.clone(), options.endpoint_url.is_some());
+    let secrets = options.secrets.clone();
     let stack = tokio::select! {
         () = &mut asked_to_stop => return ExitCode::SUCCESS,
         started = Stack::start(options) => match started {
@@ -103,7 +105,7 @@ async fn start(arguments: Arguments) -> ExitCode {
             Err(error) => return fail(error),
         },
     };
-    print_ready(&terminal, &stack, remote, began.elapsed());
+    print_ready(&terminal, &stack, &secrets, remote, began.elapsed());
     asked_to_stop.await;
     terminal.line("Stopping");
     stack.stop().await;
@@ -134,6 +136,8 @@ fn options(arguments: Arguments) -> Options {
         watch: true,
         parameters: BTreeMap::from_iter(arguments.parameters),
         environment: environment.collect(),
+        // The build reports the faults of a contract.
+        secrets: input::contract(Path::new(paths::CONTRACT)).map_or_else(|_| Map::new(), |it| signing_secrets(&it)),
         command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }
@@ -153,7 +157,7 @@ fn command_package() -> Option<CommandPackage> {
     })
 }
 
-fn print_ready(terminal: &Terminal, stack: &Stack, remote: bool, took: Duration) {
+fn print_ready(terminal: &Terminal, stack: &Stack, lists: &Map<String, Value>, remote: bool, took: Duration) {
     let addresses = stack.addresses();
     let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
@@ -170,8 +174,10 @@ fn print_ready(terminal: &Terminal, stack: &Stack, remote: bool, took: Duration)
     terminal.line("");
     terminal.line("  Development secrets:");
     terminal.line(format_args!("    API key {} (principal dev, every scope)", secrets::API_KEY));
-    terminal.line(format_args!("    GitHub {}", secrets::GITHUB));
-    terminal.line(format_args!("    Standard Webhooks {}\n", secrets::STANDARD_WEBHOOKS));
+    for (name, list) in lists {
+        terminal.line(format_args!("    {name} {}", list[0].as_str().unwrap_or_default()));
+    }
+    terminal.line("");
     if stack.routes().iter().any(|route| route == "POST /orders") {
         terminal.line(format_args!(
             r#"  curl -i {gateway}/orders -H 'x-api-key: {}' -H 'idempotency-key: first-order' \"#,

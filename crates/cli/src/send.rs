@@ -15,7 +15,7 @@ use sluicegate_contract::{Contract, Match, SecurityScheme, ValueSource};
 use sluicegate_local::secrets;
 use sluicegate_webhook::{self as webhook, Scheme};
 
-use crate::{fail, input, output::say, paths};
+use crate::{development, fail, input, output::say, paths};
 
 /// The gateway answers within 30 s, with an error at the latest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -150,13 +150,11 @@ fn sign(
     id: &str,
     request: &webhook::Request<'_>,
 ) -> Result<Vec<(String, String)>, String> {
-    let secret = match (secret, provider) {
-        (Some(secret), _) => secret,
-        (None, "github") => secrets::GITHUB,
-        (None, "standard-webhooks") => secrets::STANDARD_WEBHOOKS,
-        (None, _) => return Err(format!("there is no development secret of {provider}: pass --secret")),
+    let secret = match secret.map(str::to_owned).or_else(|| development::signing_secret(provider, scheme)) {
+        Some(secret) => secret,
+        None => return Err(format!("there is no development secret of {provider}: pass --secret")),
     };
-    let secret = scheme.secret(secret).map_err(|error| format!("--secret: {error}"))?;
+    let secret = scheme.secret(&secret).map_err(|error| format!("--secret: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let signed = scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), request);
     signed.map_err(|error| format!("this message cannot be signed: {error}"))

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use sluicegate_sam::{REGION, SecretPlan};
 
@@ -30,25 +30,29 @@ const CALL_S_MAX: u64 = 30;
 /// A secret is 64 KiB at most. <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
 
-/// Returns the secret's value.
-pub(crate) fn secret_string() -> String {
+/// Returns the secret's value, with the lists that the options add.
+pub(crate) fn secret_string(lists: &Map<String, Value>) -> String {
     let hash: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({
+    let mut value = json!({
         "api-keys": [{ "sha256": hash, "principal": "dev", "scopes": ["*"] }],
         "github": [GITHUB],
         "standard-webhooks": [STANDARD_WEBHOOKS],
-    })
-    .to_string()
+    });
+    for (name, list) in lists {
+        value[name.as_str()] = list.clone();
+    }
+    value.to_string()
 }
 
 /// Returns a lookup of the template's secrets by name, ARN, or ARN without its random end.
-pub(crate) fn lookup(secrets: &[SecretPlan]) -> SecretLookup {
+pub(crate) fn lookup(secrets: &[SecretPlan], lists: &Map<String, Value>) -> SecretLookup {
+    let value = secret_string(lists);
     let known: Vec<_> = secrets.iter().map(|secret| (secret.name.clone(), secret.arn.clone())).collect();
     Arc::new(move |id| {
         let is = |(name, arn): &(String, String)| {
             id == name || id == arn || arn.rsplit_once('-').is_some_and(|(partial, _)| id == partial)
         };
-        known.iter().any(is).then(secret_string)
+        known.iter().any(is).then(|| value.clone())
     })
 }
 
@@ -99,10 +103,14 @@ pub enum CallError {
 ///
 /// # Errors
 /// The endpoint does not answer, or refuses.
-pub(crate) async fn create_remote(endpoint_url: &str, name: &str) -> Result<String, SecretError> {
+pub(crate) async fn create_remote(
+    endpoint_url: &str,
+    name: &str,
+    lists: &Map<String, Value>,
+) -> Result<String, SecretError> {
     let input = json!({
         "Name": name,
-        "SecretString": secret_string(),
+        "SecretString": secret_string(lists),
         "Description": "Development secrets",
         "ClientRequestToken": uuid::Uuid::now_v7().to_string(),
     });

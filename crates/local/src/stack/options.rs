@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde_json::{Map, Value};
+
 use crate::{cargo_build::CommandPackage, rabbitmq::BrokerChoice, terminal::Terminal};
 
 /// The template to run, and the options.
@@ -34,6 +36,8 @@ pub struct Options {
     pub parameters: BTreeMap<String, String>,
     /// Values for variables that the functions declare; usually the caller's environment.
     pub environment: BTreeMap<String, String>,
+    /// Lists of development secrets besides those of every stack, by their logical names.
+    pub secrets: Map<String, Value>,
     /// The package of the running command, if `cargo run` started it.
     pub command: Option<CommandPackage>,
     /// The terminal to print to.

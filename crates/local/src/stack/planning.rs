@@ -62,7 +62,7 @@ pub(super) async fn with_queues(
     first: StackPlan,
     client: &SqsClient,
 ) -> Result<StackPlan, StackError> {
-    settings.physical = provision::create(client, &first, options.endpoint_url.as_deref()).await?;
+    settings.physical = provision::create(client, &first, options).await?;
     let mut plan = StackPlan::read(&options.template.display().to_string(), text, &settings)?;
     for (function, named) in plan.functions.iter_mut().zip(first.functions) {
         function.binary = named.binary;

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use sluicegate_lambda_emulator::SqsClient;
 use sluicegate_sam::{QueuePlan, ResolvedResource, StackPlan};
 
-use super::error::{CreateError, StackError};
+use super::{
+    error::{CreateError, StackError},
+    options::Options,
+};
 use crate::secrets::{self, SecretError};
 
 /// Returns the names of the queues that are the target of a redrive policy.
@@ -26,7 +29,7 @@ pub(super) fn dead_letter_queues(plan: &StackPlan) -> BTreeSet<String> {
 pub(super) async fn create(
     client: &SqsClient,
     plan: &StackPlan,
-    endpoint_url: Option<&str>,
+    options: &Options,
 ) -> Result<BTreeMap<String, ResolvedResource>, StackError> {
     let mut physical = BTreeMap::new();
     for queue in &plan.queues {
@@ -34,13 +37,13 @@ pub(super) async fn create(
         physical.insert(queue.logical_id.clone(), create_queue(client, queue).await.map_err(error)?);
     }
     // The emulated Secrets Manager reads the template's secrets itself.
-    if let Some(url) = endpoint_url {
+    if let Some(url) = &options.endpoint_url {
         for secret in &plan.secrets {
             let error = |error: SecretError| StackError::Create {
                 name: format!("secret {}", secret.name),
                 source: error.into(),
             };
-            let arn = secrets::create_remote(url, &secret.name).await.map_err(error)?;
+            let arn = secrets::create_remote(url, &secret.name, &options.secrets).await.map_err(error)?;
             physical.insert(secret.logical_id.clone(), ResolvedResource::new(arn.clone(), [("Id", arn)]));
         }
     }

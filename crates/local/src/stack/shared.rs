@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use sluicegate_lambda_emulator::{RemoteSqs, SqsClient};
 use sluicegate_sam::{REGION, StackPlan};
 use sqs_emulator::{Clock, Sqs, SqsConfig};
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) client: SqsClient,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
+    secrets: Map<String, Value>,
 }
 
 impl Shared {
@@ -45,7 +47,14 @@ impl Shared {
             Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
             None => SqsClient::Emulated(emulated(aws, &journal)),
         };
-        Ok(Self { terminal, journal, client, health: Health::default(), metrics: Metrics::default() })
+        Ok(Self {
+            terminal,
+            journal,
+            client,
+            health: Health::default(),
+            metrics: Metrics::default(),
+            secrets: options.secrets.clone(),
+        })
     }
 
     /// Marks every part that has not started as not running.
@@ -89,7 +98,7 @@ impl Shared {
         plan: &StackPlan,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
-        let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets));
+        let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets, &self.secrets));
         Some(serve("aws", self.terminal.clone(), server))
     }
 
