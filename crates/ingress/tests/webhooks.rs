@@ -135,7 +135,7 @@ async fn handshakes_are_answered_and_nothing_is_enqueued() {
     let ingress = self::ingress("x", None);
     let (status, _, text) = send(&ingress, "GET", "crc_token=t-1", &[], "").await;
     assert!(status == 200 && text.starts_with(r#"{"response_token":"sha256="#), "{status} {text}");
-    // It is no oracle: what could be the body of a webhook is not signed.
+    // What could be the body of a webhook is not signed.
     assert_eq!(send(&ingress, "GET", "crc_token=%7B%22a%22%3A1%7D", &[], "").await.0, 400);
     // And it is limited by address.
     let mut statuses = Vec::new();

@@ -45,7 +45,7 @@ impl<'r> Request<'r> {
         found.map(|(_, value)| value.into_owned())
     }
 
-    /// Returns the headers that the header `name` lists, which must include itself and `required`, unless that is empty.
+    /// Returns the headers that the header `name` lists. It must list itself, and `required` unless that is empty.
     pub(crate) fn listed(&self, name: &str, required: &str) -> Option<String> {
         let list = std::str::from_utf8(self.header(name)??).ok()?.to_ascii_lowercase();
         let names: BTreeSet<&str> = list.split(',').map(str::trim).collect();

@@ -14,7 +14,7 @@ use crate::request::{Item, Request};
 /// | `{body}` | every byte of the body |
 /// | `{body.escaped}` | the body with each character outside ASCII as `\uxxxx` in lower case |
 /// | `{body#/pointer}` | the text at this JSON pointer (RFC 6901); empty if absent |
-/// | `{form}` | for a body of media type application/x-www-form-urlencoded: each name and its value, sorted by name; for another body: nothing, and the query's `bodySHA256` must be its SHA-256 in hex |
+/// | `{form}` | each name and value of a form, sorted by name; see below |
 /// | `{timestamp}` | the timestamp as received |
 /// | `{id}` | the id as received |
 /// | `{header.NAME}` | the value of a header; empty if absent |
@@ -23,6 +23,9 @@ use crate::request::{Item, Request};
 /// | `{url}` | the URL that the provider called |
 /// | `{url.port}` | the same with the default port of its scheme |
 /// | `{path}` | its path and query |
+///
+/// `{form}` is empty for a body of another media type than `application/x-www-form-urlencoded`. The parameter
+/// `bodySHA256` of the query must then be the SHA-256 of the body in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SignedText(Vec<Part>);
