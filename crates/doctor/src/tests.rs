@@ -458,7 +458,7 @@ fn what_is_no_template_is_an_error_with_its_line() {
         ("", "t.yaml:1: #: the file is empty"),
         ("a: 1", "t.yaml:1: #: is not a template: it has no Resources"),
         ("Resources:\n  a: 1\n  b: *x", "t.yaml:3: #: not YAML: while parsing node, found unknown anchor"),
-        ("Resources:\n  a: &x [*x]", "t.yaml:2: /Resources/a/0: this alias stands within its own anchor"),
+        ("Resources:\n  a: &x [*x]", "t.yaml:2: /Resources/a/0: this alias is inside its own anchor"),
     ] {
         assert_eq!(read(text).map_err(|error| error.to_string()), Err(expected.to_owned()));
     }

@@ -76,6 +76,6 @@ pub enum SignatureError {
         reason: &'static str,
     },
     /// The secret is wrong, or the bytes are not the signed ones.
-    #[error("no signature fits")]
+    #[error("no signature matches")]
     Mismatch,
 }

@@ -148,11 +148,11 @@ pub enum SecretError {
     #[error("the secret is empty")]
     Empty,
     /// White space at the beginning or the end, most often a copied line break.
-    #[error("the secret begins or ends with white space: store it without, and set it at the provider without")]
+    #[error("the secret begins or ends with white space: remove the white space here and at the provider")]
     WhiteSpace,
     /// The text is not base64: a line break within it, a repeated prefix, a public key, or the secret of another
     /// scheme.
-    #[error("the secret is not base64{}: paste it as the provider shows it", if prefix.is_empty() { String::new() } else { format!(", after {prefix} or alone") })]
+    #[error("the secret is not base64{}: paste it as the provider shows it", if prefix.is_empty() { String::new() } else { format!(", with or without the prefix {prefix}") })]
     Base64 {
         /// The prefix that may precede the base64.
         prefix: String,

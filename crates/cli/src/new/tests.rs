@@ -226,13 +226,18 @@ fn a_terminal_is_asked_what_the_flags_leave_open() {
     let given = "my-api --broker rabbitmq --webhook github --region eu-west-1";
     for (line, typed, questions, expected) in [
         ("my-api", None, &[][..], "my-api Sqs [] None"),
-        (given, None, &[], "my-api Rabbitmq [Github] eu-west-1"),
-        (given, Some(""), &[], "my-api Rabbitmq [Github] eu-west-1"),
+        (given, None, &[], "my-api Rabbitmq [Provider(\"github\")] eu-west-1"),
+        (given, Some(""), &[], "my-api Rabbitmq [Provider(\"github\")] eu-west-1"),
         ("", Some("my-api\n\n\n\n"), &ALL, "my-api Sqs [] None"),
-        ("", Some("my-api\nRabbitMQ\ngithub\neu-west-1\n"), &ALL, "my-api Rabbitmq [Github] eu-west-1"),
-        ("", Some("My Api\nmy-api\nkafka\nsqs\nx\nnone\nhere\n\n"), &ALL, "my-api Sqs [] None"),
+        ("", Some("my-api\nRabbitMQ\ngithub\neu-west-1\n"), &ALL, "my-api Rabbitmq [Provider(\"github\")] eu-west-1"),
+        ("", Some("My Api\nmy-api\nkafka\nsqs\nxyz\nnone\nhere\n\n"), &ALL, "my-api Sqs [] None"),
         ("my-api --webhook none --region eu-west-1", Some("\n"), &["Broker"], "my-api Sqs [] eu-west-1"),
-        ("my-api --broker sqs", Some("github\n\n"), &["Webhooks", "AWS region"], "my-api Sqs [Github] None"),
+        (
+            "my-api --broker sqs",
+            Some("github\n\n"),
+            &["Webhooks", "AWS region"],
+            "my-api Sqs [Provider(\"github\")] None",
+        ),
     ] {
         let (project, printed) = asked(line, typed);
         let NewProject { name, broker, webhooks, region, .. } = project.expect(line);

@@ -102,7 +102,7 @@ mod tests {
             ("github", Ok(&[Auth::Provider("github")])),
             ("standard-webhooks, github,github", Ok(&[Auth::Provider("standard-webhooks"), Auth::Provider("github")])),
             ("api-key", Err("such as github")),
-            ("github,x", Err("\"x\"")),
+            ("github,xyz", Err("\"xyz\"")),
         ] {
             match (Webhooks::parse(text), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found.0, expected, "{text:?}"),
