@@ -1,7 +1,7 @@
 //! Entries of the secret: what stands in the list under an `x-secret` name.
 //!
-//! An API key is `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`; a signing secret is a string, in the form that
-//! its provider shows. The ingress reads entries, and `sluicegate secrets` writes them.
+//! An API key is `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`; a signing secret is a string, in the form
+//! that its provider shows. The ingress reads entries, and `sluicegate secrets` writes them.
 
 use serde_json::{Value, json};
 
