@@ -5,8 +5,8 @@ use std::{fs, io, path::Path};
 use super::{Broker, NewProject, Revision, Source, text::Text};
 
 /// Embeds a file of the repository. `repository/` has a link to each, because `cargo package` takes what is below
-/// the crate, and puts the files in the place of the links. It leaves out a folder with a `Cargo.toml`: a manifest's link has
-/// another name.
+/// the crate, and puts the files in the place of the links. It leaves out a folder with a `Cargo.toml`, so the link of
+/// a manifest has another name.
 macro_rules! ours {
     ($path:literal) => {
         ours!($path in $path)
