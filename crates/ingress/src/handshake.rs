@@ -28,6 +28,16 @@ pub(crate) struct Unsigned<'c> {
     pub(crate) secret: &'c str,
 }
 
+/// Returns whether a provider of the contract sends unsigned handshakes. Without one, requests are not searched for them.
+pub(crate) fn any_unsigned(contract: &Contract) -> bool {
+    let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
+    let mut schemes = requirements.filter_map(|requirement| contract.scheme(&requirement.scheme));
+    schemes.any(|scheme| match scheme {
+        SecurityScheme::Signature { scheme, .. } => scheme.handshakes.iter().any(|handshake| !handshake.signed),
+        SecurityScheme::ApiKey { .. } => false,
+    })
+}
+
 /// Returns the unsigned handshake that a request is.
 pub(crate) fn unsigned<'c>(contract: &'c Contract, arrival: &Arrival) -> Option<Unsigned<'c>> {
     let operation = route::find_method(contract, arrival, WEBHOOK_METHOD).ok()?.operation;
@@ -61,7 +71,7 @@ impl Unsigned<'_> {
 /// # Errors
 /// As for [`Unsigned::answer`].
 pub(crate) fn signed(request: &Authenticated<'_>) -> Option<Result<Answer, Rejection>> {
-    let scheme = request.scheme()?;
+    let scheme = request.scheme().filter(|scheme| !scheme.handshakes.is_empty())?;
     let arrival = request.routed().arrival();
     let url = url(arrival);
     let received = self::request(arrival, &url);

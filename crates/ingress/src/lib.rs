@@ -112,6 +112,7 @@ pub struct Ingress<P, S> {
     limits: RateLimits,
     emitter: Option<Emitter>,
     public_url: Option<String>,
+    has_unsigned_handshakes: bool,
 }
 
 impl<P: Producer, S: SecretSource> Ingress<P, S> {
@@ -125,6 +126,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             limits: RateLimits::new(contract),
             emitter: None,
             public_url: None,
+            has_unsigned_handshakes: handshake::any_unsigned(contract),
         }
     }
 
@@ -193,7 +195,9 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let now = SystemTime::now();
         let deadline = Instant::now() + time_left(context, now);
 
-        if let Some(handshake) = handshake::unsigned(self.contract, &arrival) {
+        if self.has_unsigned_handshakes
+            && let Some(handshake) = handshake::unsigned(self.contract, &arrival)
+        {
             self.limits.check_handshake(&arrival)?;
             let secrets = match handshake.needs_secret() {
                 true => {
