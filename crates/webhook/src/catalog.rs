@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::scheme::Scheme;
 
+/// A slug at least this similar to a misspelt one is suggested, as clap does.
+const SIMILARITY_MIN: f64 = 0.7;
+
 static PROVIDERS: LazyLock<Result<Vec<Provider>, serde_json::Error>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../providers.json")));
 
@@ -58,5 +61,13 @@ impl Provider {
     #[must_use]
     pub fn named(slug: &str) -> Option<&'static Self> {
         Self::all().iter().find(|provider| provider.slug == slug)
+    }
+
+    /// Returns the provider whose slug is most similar to a misspelt one; `None` if none is similar.
+    #[must_use]
+    pub fn similar(slug: &str) -> Option<&'static Self> {
+        let near = Self::all().iter().map(|provider| (strsim::jaro_winkler(slug, &provider.slug), provider));
+        let near = near.filter(|(likeness, _)| *likeness >= SIMILARITY_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
+        near.map(|(_, provider)| provider)
     }
 }

@@ -9,9 +9,6 @@ use sluicegate_yaml::Node;
 
 use super::names::pascal;
 
-/// A provider at least this similar to a misspelt one is suggested.
-const SIMILARITY_MIN: f64 = 0.7;
-
 /// How callers of a route prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Auth {
@@ -61,10 +58,8 @@ impl Auth {
             slug => match Provider::named(slug) {
                 Some(provider) => Ok(Self::Provider(&provider.slug)),
                 None => {
-                    let near = Self::providers().map(|known| (strsim::jaro_winkler(slug, known), known));
-                    let near = near.filter(|(likeness, _)| *likeness >= SIMILARITY_MIN);
-                    let near = near.max_by(|a, b| a.0.total_cmp(&b.0));
-                    let hint = near.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+                    let similar = Provider::similar(slug);
+                    let hint = similar.map(|known| format!("; did you mean {}?", known.slug)).unwrap_or_default();
                     Err(format!("expected api-key, jwt, none or a provider of docs/schemes.md, such as stripe{hint}"))
                 }
             },

@@ -7,9 +7,6 @@ use sluicegate_yaml::{Node, pointer};
 use super::checker::ContractChecker;
 use crate::CUSTOM;
 
-/// A provider at least this similar to a misspelt one is suggested.
-const SIMILARITY_MIN: f64 = 0.7;
-
 /// Returns the provider and its scheme.
 pub(super) fn scheme(checker: &mut ContractChecker<'_>, at: &Node) -> Option<(String, Scheme)> {
     let (name, scheme, accept) = if let Some(slug) = at.text() {
@@ -66,9 +63,8 @@ const ACCEPTED: &[(&str, Assurance)] =
 fn provider(checker: &mut ContractChecker<'_>, at: &Node, slug: &str) -> Option<&'static Provider> {
     let found = Provider::named(slug);
     if found.is_none() {
-        let near = Provider::all().iter().map(|provider| (strsim::jaro_winkler(slug, &provider.slug), provider));
-        let near = near.filter(|(likeness, _)| *likeness >= SIMILARITY_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = near.map(|(_, provider)| format!(", did you mean `{}`?", provider.slug)).unwrap_or_default();
+        let similar = Provider::similar(slug);
+        let hint = similar.map(|provider| format!(", did you mean `{}`?", provider.slug)).unwrap_or_default();
         let reason = format!("`{slug}` is not a known signature scheme{hint} (docs/schemes.md lists them)");
         checker.fault(at, reason);
     }
