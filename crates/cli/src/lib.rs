@@ -50,6 +50,7 @@ mod sync;
 #[cfg(feature = "aws")]
 mod text;
 mod topology;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,7 @@ enum Command {
     Send(send::Arguments),
     Sync(sync::Arguments),
     Topology(topology::Arguments),
+    Webhook(webhook::Arguments),
     #[cfg(feature = "aws")]
     Dlq(dlq::Arguments),
     Doctor(doctor::Arguments),
@@ -92,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Send(arguments) => send::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Topology(arguments) => topology::run(&arguments),
+        Command::Webhook(arguments) => webhook::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Dlq(arguments) => dlq::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

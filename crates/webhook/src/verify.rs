@@ -84,6 +84,26 @@ impl Scheme {
         verified.ok_or(SignatureError::Mismatch)
     }
 
+    /// Returns the texts of which any may be the signed one, to find out why a signature does not match; of a body with
+    /// several items, those of the first.
+    ///
+    /// # Errors
+    /// The request lacks what is signed.
+    pub fn signed_texts(&self, request: &Request<'_>) -> Result<Vec<Vec<u8>>, SignatureError> {
+        let id = self.read_id(request)?;
+        let document = self.reads_body().then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
+        let item = self.items(document.as_ref())?.into_iter().next().unwrap_or_default();
+        let header = self.timestamp.as_ref().filter(|timestamp| !timestamp.header.is_empty());
+        let timestamp = match header {
+            Some(timestamp) => Some(only(request, &timestamp.header)?),
+            None => self.found(request, item)?.timestamp,
+        };
+        let timestamp_header = header.map_or("", |timestamp| timestamp.header.first());
+        let signed = Signed { timestamp: timestamp.unwrap_or_default(), id, timestamp_header };
+        let texts = self.signed.0.iter().filter_map(|text| text.pieces(request, item, signed));
+        Ok(texts.map(|pieces| pieces.concat()).collect())
+    }
+
     /// Returns the secret that fits.
     fn fitting(
         &self,
