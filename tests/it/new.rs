@@ -1,5 +1,5 @@
-//! `sluicegate new`: the project passes its own tests and runs with a route and a handler of its own. At a terminal, the
-//! command asks what its flags leave open.
+//! `sluicegate new`: the project passes its own tests and runs with a route and a handler of its own. At a terminal,
+//! the command asks what its flags leave open.
 
 use std::collections::BTreeSet;
 use std::fs;

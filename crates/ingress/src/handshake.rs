@@ -28,7 +28,7 @@ pub(crate) struct Unsigned<'c> {
     pub(crate) secret: &'c str,
 }
 
-/// Returns whether a provider of the contract sends unsigned handshakes. Without one, requests are not searched for them.
+/// Returns whether a provider of the contract sends unsigned handshakes. Otherwise no request is searched for them.
 pub(crate) fn any_unsigned(contract: &Contract) -> bool {
     let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
     let mut schemes = requirements.filter_map(|requirement| contract.scheme(&requirement.scheme));
