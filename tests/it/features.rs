@@ -25,8 +25,11 @@ fn the_functions_use_the_dependencies_of_the_command() {
         let names: Vec<_> = again.iter().filter_map(|package| package.split(' ').next()).collect();
         assert_eq!(names, with_other_features, "{function}: {again:#?}");
         // A build script compiles for the host what the function compiles for its target, which is the same compilation
-        // if the features are the same.
-        let twice: Vec<_> = compiled(&selection).into_iter().filter(|(_, sets)| sets.len() > 1).collect();
+        // if the features are the same. The host has the webhook crate without `verify`, and so without cryptography.
+        let differ = |(package, sets): &(String, BTreeSet<String>)| {
+            sets.len() > 1 && !package.starts_with("sluicegate-webhook ")
+        };
+        let twice: Vec<_> = compiled(&selection).into_iter().filter(differ).collect();
         assert!(twice.is_empty(), "{function}: for host and target with other features: {twice:#?}");
     }
 }

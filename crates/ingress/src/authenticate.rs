@@ -414,6 +414,10 @@ impl<'c> Authorization<'_, '_, 'c> {
     fn signature(&self, scheme: &'c Scheme, secret: &str) -> Result<Satisfied<'c>, DenialReason> {
         let arrival = self.routed.arrival();
         let headers = &arrival.headers;
+        // A request without a signature header is not a signed request, even if it has the scheme's other headers.
+        if scheme.signature.body.is_none() && !scheme.is_signed(headers) {
+            return Err(DenialReason::Missing { header: scheme.signature.header.first().to_owned() });
+        }
         let secrets = self.keyring.signing(secret, self.now);
         let live = secrets.as_ref().map_or(&[][..], |live| live);
         let request = Request::new(headers, self.routed.body()).at(&arrival.method, self.url);
@@ -423,10 +427,6 @@ impl<'c> Authorization<'_, '_, 'c> {
                 let key = live.get(position).filter(|_| signs_answers).cloned();
                 let caller = Caller::Signature { secret: secret.to_owned(), position, key };
                 return Ok(Satisfied { caller, scheme: Some(scheme) });
-            }
-            // A request without a signature header is not a signed request, even if it has the scheme's other headers.
-            (Err(SignatureError::MissingHeader { .. }), _) if !scheme.is_signed(headers) => {
-                DenialReason::Missing { header: scheme.signature.header.first().to_owned() }
             }
             (Err(SignatureError::MissingHeader { header }), _) => DenialReason::Missing { header },
             (Err(SignatureError::Mismatch), Err(error)) => unusable(&error),

@@ -1,9 +1,10 @@
-//! Decoding of hex, and of base64 in both alphabets, with or without padding.
+//! Encoding and decoding of hex, and of base64 in both alphabets, with or without padding.
 
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Serialize};
+
+use crate::encoding::Encoding;
 
 const ANY_PADDING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -12,19 +13,6 @@ const ANY_PADDING: GeneralPurposeConfig =
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, ANY_PADDING);
 
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, ANY_PADDING.with_encode_padding(false));
-
-/// An encoding of bytes as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoding {
-    /// Hexadecimal digits; written in lower case, read in either.
-    #[default]
-    Hex,
-    /// Base64, RFC 4648, section 4; written with padding, read with or without.
-    Base64,
-    /// Base64 with the alphabet for URLs, RFC 4648, section 5; written without padding, read with or without.
-    Base64url,
-}
 
 impl Encoding {
     /// Returns the text of these bytes.

@@ -1,15 +1,8 @@
 //! [`Handshake`]: a request by which a provider checks an endpoint before, or while, it sends webhooks.
 
-use http::HeaderName;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::codec::Encoding;
-use crate::request::{Item, Request};
-use crate::secret::{Key, Secret, mac};
-
-/// The longest value that an answer repeats, in bytes. Ours: the challenges of the providers have at most 100.
-const VALUE_BYTES_MAX: usize = 512;
+use crate::encoding::Encoding;
 
 /// A request by which a provider checks an endpoint, and its answer. Nothing of it is enqueued.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -55,23 +48,23 @@ pub struct When {
 /// first live secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AnswerTemplate(Vec<Part>);
+pub struct AnswerTemplate(pub(crate) Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Literal(String),
     Value { form: Form, from: Origin },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Plain,
     Json,
     Hmac(Encoding),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Origin {
+pub(crate) enum Origin {
     Body(String),
     Query(String),
     Header(String),
@@ -86,119 +79,12 @@ const FORMS: [(&str, Form); 3] =
 #[error("{0:?} is not a template with {{body#/pointer}}, {{query.NAME}} or {{header.NAME}}")]
 pub struct AnswerTemplateError(String);
 
-/// The answer to a handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandshakeAnswer {
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: Vec<(HeaderName, String)>,
-    /// The body; empty for none.
-    pub body: String,
-}
-
-/// The reason why a handshake cannot be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HandshakeError {
-    /// There is no secret to sign the answer with.
-    #[error("the answer is signed, and there is no live secret")]
-    NoSecret,
-    /// A value is not fit to be repeated or signed.
-    #[error("a value of the request is missing, too long, or has characters that no provider sends")]
-    Value,
-}
-
 impl Handshake {
-    /// Returns whether this is the request of the handshake. The body is parsed only for one that is known by its body.
-    #[must_use]
-    pub fn is(&self, request: &Request<'_>) -> bool {
-        let When { method, query, header, body, empty_list } = &self.when;
-        let reads_body = body.is_some() || empty_list.is_some();
-        let document = || reads_body.then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
-        method == request.method
-            && query.as_ref().is_none_or(|name| request.query(name).is_some())
-            && header.as_ref().is_none_or(|(name, expected)| {
-                let value = request.header(name).flatten();
-                value.is_some_and(|value| expected.as_ref().is_none_or(|expected| value == expected.as_bytes()))
-            })
-            && body.as_ref().is_none_or(|(pointer, expected)| {
-                let value = Item(document().as_ref()).text(pointer);
-                value.is_some_and(|value| expected.as_ref().is_none_or(|expected| *expected == value))
-            })
-            && empty_list.as_ref().is_none_or(|pointer| {
-                document()
-                    .as_ref()
-                    .and_then(|document| document.pointer(pointer)?.as_array())
-                    .is_some_and(Vec::is_empty)
-            })
-    }
-
     /// Returns whether the answer is signed with the secret, and so needs one.
     #[must_use]
     pub fn needs_secret(&self) -> bool {
         let templates = self.body.iter().chain(self.headers.iter().map(|(_, template)| template));
         templates.flat_map(|template| &template.0).any(|part| matches!(part, Part::Value { form: Form::Hmac(_), .. }))
-    }
-
-    /// Returns the answer to the request.
-    ///
-    /// A value is repeated only if it is short and of visible ASCII characters, and signed only if it is of letters,
-    /// digits, `-`, `_`, `.`, `=`, `+` and `/`: no body of a webhook is, so an answer is never the signature of one.
-    ///
-    /// # Errors
-    /// [`HandshakeError`]: a value is missing or unfit, or there is no secret.
-    pub fn answer(&self, request: &Request<'_>, secrets: &[Secret]) -> Result<HandshakeAnswer, HandshakeError> {
-        let document = serde_json::from_slice::<Value>(request.body).ok();
-        let fill = |template: &AnswerTemplate| template.fill(request, Item(document.as_ref()), secrets);
-        let headers = self.headers.iter().map(|(name, template)| {
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| HandshakeError::Value)?;
-            Ok((name, fill(template)?))
-        });
-        Ok(HandshakeAnswer {
-            status: self.status,
-            headers: headers.collect::<Result<_, _>>()?,
-            body: self.body.as_ref().map(fill).transpose()?.unwrap_or_default(),
-        })
-    }
-}
-
-impl AnswerTemplate {
-    fn fill(&self, request: &Request<'_>, body: Item<'_>, secrets: &[Secret]) -> Result<String, HandshakeError> {
-        let mut text = String::new();
-        for part in &self.0 {
-            let (form, from) = match part {
-                Part::Literal(literal) => {
-                    text.push_str(literal);
-                    continue;
-                }
-                Part::Value { form, from } => (form, from),
-            };
-            let value = match from {
-                Origin::Body(pointer) => body.text(pointer),
-                Origin::Query(name) => request.query(name),
-                Origin::Header(name) => {
-                    request.header(name).flatten().and_then(|value| String::from_utf8(value.to_vec()).ok())
-                }
-            };
-            let visible =
-                |value: &String| value.len() <= VALUE_BYTES_MAX && value.bytes().all(|b| b.is_ascii_graphic());
-            let value = value.filter(visible).ok_or(HandshakeError::Value)?;
-            match form {
-                Form::Plain => text.push_str(&value),
-                Form::Json => {
-                    let quoted = Value::from(value).to_string();
-                    text.push_str(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default());
-                }
-                Form::Hmac(encoding) => {
-                    if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=+/".contains(&b)) {
-                        return Err(HandshakeError::Value);
-                    }
-                    let Some(Secret(Key::Hmac(key))) = secrets.first() else { return Err(HandshakeError::NoSecret) };
-                    text.push_str(&encoding.encode(mac(key, &[value.as_bytes().into()]).as_ref()));
-                }
-            }
-        }
-        Ok(text)
     }
 }
 

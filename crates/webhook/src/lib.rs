@@ -10,6 +10,9 @@
 //! The crate does not store requests. Schemes without a timestamp, such as GitHub's, accept replays forever:
 //! deduplicate on the delivery id.
 //!
+//! Features: `catalog` has the known providers, `verify` verifies and signs; without both the crate only describes
+//! schemes.
+//!
 //! ```
 //! use sluicegate_webhook::{Provider, Request};
 //!
@@ -23,30 +26,50 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "verify")]
+mod answer;
 #[cfg(feature = "catalog")]
 mod catalog;
+#[cfg(feature = "verify")]
 mod codec;
+mod encoding;
+#[cfg(feature = "verify")]
 mod error;
 mod handshake;
+#[cfg(feature = "verify")]
 mod request;
 mod scheme;
+#[cfg(feature = "verify")]
 mod secret;
+#[cfg(feature = "verify")]
 mod sign;
 mod signed_text;
+#[cfg(feature = "verify")]
 mod timestamp;
+#[cfg(feature = "verify")]
 mod token;
+#[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "verify")]
+pub use answer::{HandshakeAnswer, HandshakeError};
 #[cfg(feature = "catalog")]
 pub use catalog::{Provider, Source};
-pub use codec::{Encoding, decode_hex};
+#[cfg(feature = "verify")]
+pub use codec::decode_hex;
+pub use encoding::Encoding;
+#[cfg(feature = "verify")]
 pub use error::SignatureError;
-pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, HandshakeAnswer, HandshakeError, When};
+pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, When};
+#[cfg(feature = "verify")]
 pub use request::Request;
 pub use scheme::{
     Algorithm, Assurance, Claim, KeyEncoding, Names, Scheme, SecretForm, Signature, SignedTexts, TimeUnit, Timestamp,
 };
+#[cfg(feature = "verify")]
 pub use secret::{Secret, SecretError};
+#[cfg(feature = "verify")]
 pub use sign::SignError;
 pub use signed_text::{SignedText, SignedTextError};
+#[cfg(feature = "verify")]
 pub use verify::{SIGNATURES_MAX, Verified};

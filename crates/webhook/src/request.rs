@@ -6,7 +6,7 @@ use http::HeaderMap;
 use ring::digest;
 use serde_json::Value;
 
-use crate::codec::Encoding;
+use crate::encoding::Encoding;
 
 /// The parts of a request that a signature may cover, as they arrived.
 #[derive(Clone, Copy, Debug)]

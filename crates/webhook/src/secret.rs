@@ -6,7 +6,7 @@ use std::fmt;
 use ring::{digest, hmac, signature};
 use subtle::ConstantTimeEq;
 
-use crate::codec::Encoding;
+use crate::encoding::Encoding;
 use crate::scheme::{Algorithm, KeyEncoding, Scheme};
 
 /// A secret of one [`Scheme`]: a shared key, a public key or a token. `Debug` does not show it.

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::codec::Encoding;
+use crate::encoding::Encoding;
 use crate::request::{Item, Request};
 use crate::scheme::{Algorithm, Scheme};
 use crate::secret::{Key, Secret, mac, sha256};

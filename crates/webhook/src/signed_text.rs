@@ -1,11 +1,14 @@
 //! [`SignedText`]: the text that a provider signs, as a template with the parts of the request.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Item, Request};
+#[cfg(feature = "verify")]
+mod pieces;
+
+#[cfg(feature = "verify")]
+pub(crate) use pieces::Signed;
 
 /// The text that is signed: literals, and parts of the request in braces.
 ///
@@ -135,15 +138,6 @@ impl Part {
     }
 }
 
-/// The values of a request that its headers or the list of the signature hold.
-#[derive(Clone, Copy)]
-pub(crate) struct Signed<'r> {
-    pub(crate) timestamp: &'r [u8],
-    pub(crate) id: &'r [u8],
-    /// The name of the timestamp's header, which a list of signed headers must include; empty for none.
-    pub(crate) timestamp_header: &'r str,
-}
-
 impl SignedText {
     /// Returns the text of a scheme that signs the body alone.
     pub(crate) fn body() -> Self {
@@ -166,75 +160,6 @@ impl SignedText {
     pub(crate) fn has_url(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Url | Part::UrlWithPort | Part::Path))
     }
-
-    /// Returns the literal after the id. An id with it would make the split of the signed text ambiguous.
-    pub(crate) fn after_id(&self) -> Option<&str> {
-        self.0.windows(2).find_map(|pair| match pair {
-            [Part::Id, Part::Literal(text)] => Some(text.as_str()),
-            _ => None,
-        })
-    }
-
-    /// Returns the bytes of each part, in order; `None` if the request has no such text.
-    pub(crate) fn pieces<'r>(
-        &'r self,
-        request: &Request<'r>,
-        item: Item<'r>,
-        signed: Signed<'r>,
-    ) -> Option<Vec<Cow<'r, [u8]>>> {
-        let text = |text: &'r str| Cow::Borrowed(text.as_bytes());
-        let owned = |text: String| Cow::Owned(text.into_bytes());
-        let piece = |part: &'r Part| {
-            Some(match part {
-                Part::Literal(literal) => text(literal),
-                Part::Body => Cow::Borrowed(request.body),
-                Part::BodyEscaped => owned(escaped(std::str::from_utf8(request.body).ok()?)),
-                Part::Pointer(pointer) => owned(item.text(pointer).unwrap_or_default()),
-                Part::Form => owned(request.form_text()?),
-                Part::Timestamp => Cow::Borrowed(signed.timestamp),
-                Part::Id => Cow::Borrowed(signed.id),
-                Part::Header(name) => Cow::Borrowed(request.header(name)?.unwrap_or_default()),
-                Part::Listed(name) => owned(request.listed(name, signed.timestamp_header)?),
-                Part::Method => text(request.method),
-                Part::Url => text(request.url),
-                Part::UrlWithPort => owned(with_port(request.url)?),
-                Part::Path => text(path_and_query(request.url)?),
-            })
-        };
-        self.0.iter().map(piece).collect()
-    }
-}
-
-/// Writes each character outside ASCII as the escapes of its UTF-16 units, `\uxxxx` in lower case.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii() {
-            escaped.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    escaped
-}
-
-/// Returns the URL with the default port of its scheme, if it has no port.
-fn with_port(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    if authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
-        return None;
-    }
-    let port = if scheme == "http" { 80 } else { 443 };
-    Some(format!("{scheme}://{authority}:{port}{path}"))
-}
-
-fn path_and_query(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    Some(rest.find(['/', '?']).map_or("/", |start| &rest[start..]))
 }
 
 #[cfg(test)]
@@ -259,23 +184,5 @@ mod tests {
             let error = SignedText::try_from(format!("{{{text}}}")).unwrap_err();
             assert_eq!(error, SignedTextError::Unknown(text.to_owned()));
         }
-    }
-
-    #[test]
-    fn a_url_gets_the_default_port() {
-        for (url, expected) in [
-            ("https://a.example/b?c", Some("https://a.example:443/b?c")),
-            ("http://a.example", Some("http://a.example:80")),
-            ("https://a.example?c:1", Some("https://a.example:443?c:1")),
-            ("https://a.example:8443/b", None),
-            ("/b", None),
-        ] {
-            assert_eq!(with_port(url).as_deref(), expected);
-        }
-    }
-
-    #[test]
-    fn characters_outside_ascii_are_escaped_as_utf16() {
-        assert_eq!(escaped("aé\u{1f600}"), "a\\u00e9\\ud83d\\ude00");
     }
 }

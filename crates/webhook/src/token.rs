@@ -3,7 +3,7 @@
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::codec::Encoding;
+use crate::encoding::Encoding;
 use crate::error::SignatureError;
 use crate::scheme::{Algorithm, Claim, Scheme};
 use crate::secret::{Secret, sha256};

@@ -33,6 +33,12 @@ struct Found<'r> {
 }
 
 impl Scheme {
+    /// Returns whether a request has a header of the signature.
+    #[must_use]
+    pub fn is_signed(&self, headers: &http::HeaderMap) -> bool {
+        self.signature.header.iter().any(|name| headers.contains_key(name.replacen("{n}", "1", 1)))
+    }
+
     /// Verifies that the request is signed with one of `secrets`, at a time within the limits of the scheme around
     /// `now_unix_s` (seconds since 1970). Compares every secret with every signature, in constant time.
     ///
@@ -198,6 +204,18 @@ impl Scheme {
             0 => Err(SignatureError::MissingHeader { header: header() }),
             _ if found.signatures.is_empty() => Err(SignatureError::Malformed { header: header() }),
             _ => Ok(found),
+        }
+    }
+}
+
+impl Algorithm {
+    /// Returns the length of a signature in bytes; `None` if it varies.
+    fn signature_bytes(self) -> Option<usize> {
+        match self {
+            Self::HmacSha1 => Some(20),
+            Self::HmacSha256 => Some(32),
+            Self::HmacSha512 | Self::Ed25519 | Self::EcdsaP256Fixed => Some(64),
+            Self::EcdsaP256Der | Self::RsaPkcs1Sha256 | Self::RsaPssSha512 | Self::Token => None,
         }
     }
 }
