@@ -27,6 +27,7 @@
 //!     watch: true,
 //!     parameters: BTreeMap::new(),
 //!     environment: BTreeMap::new(),
+//!     secrets: serde_json::Map::new(),
 //!     command: None,
 //!     terminal: Terminal::new(Arc::new(|line| println!("{line}")), false),
 //! };

@@ -272,7 +272,7 @@ async fn the_command_reports_by_its_exit_code_and_never_prints_a_password() {
     std::fs::write(&file, FILE).expect("written");
     let file = file.to_str().expect("UTF-8");
     let url = vhost.url();
-    check(&["plan", "--file", file, "--url", &url], 0, &["+ queue orders.dlq", "16 to make"]);
+    check(&["plan", "--file", file, "--url", &url], 0, &["+ queue orders.dlq", "16 to create"]);
     check(&["check", "--file", file, "--url", &url], 1, &["+ queue orders.dlq"]);
     check(&["apply", "--file", file, "--url", &url], 0, &["created queue orders.retry.1s", "16 created or changed"]);
     check(&["apply", "--file", file, "--url", &url], 0, &["nothing was changed"]);
