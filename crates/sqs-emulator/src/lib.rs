@@ -12,9 +12,11 @@
 //!
 //! let sqs = Sqs::new(Clock::system(), SqsConfig::default());
 //!
-//! // For an AWS SDK: its endpoint URL is `url`, and any credentials are accepted. let listener =
-//! tokio::net::TcpListener::bind("127.0.0.1:0").await?; let url = format!("http://{}", listener.local_addr()?);
-//! sqs.set_base_url(&url); tokio::spawn(serve(listener, sqs.clone()));
+//! // For an AWS SDK: its endpoint URL is `url`, and any credentials are accepted.
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let url = format!("http://{}", listener.local_addr()?);
+//! sqs.set_base_url(&url);
+//! tokio::spawn(serve(listener, sqs.clone()));
 //!
 //! // Or without HTTP:
 //! let queue = sqs.call("CreateQueue", json!({ "QueueName": "orders" })).await?;
