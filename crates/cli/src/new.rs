@@ -198,7 +198,7 @@ fn next_steps(project: &NewProject, files: usize) -> Vec<String> {
     lines.extend([
         "  ./tests/run".to_owned(),
         String::new(),
-        "The first build compiles about 350 crates: some 4 minutes on 2 cores. README.md has more.".to_owned(),
+        "The first build compiles about 350 crates: some 3 minutes on 2 cores. README.md has more.".to_owned(),
     ]);
     lines
 }
