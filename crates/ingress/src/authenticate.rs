@@ -206,7 +206,7 @@ fn unavailable(reason: &dyn Display) -> Rejection {
     undecided(Code::SecretsUnavailable, reason)
 }
 
-fn undecided(code: Code, reason: &dyn Display) -> Rejection {
+pub(crate) fn undecided(code: Code, reason: &dyn Display) -> Rejection {
     let detail = match code {
         Code::SecretsMissing => "The operator has not set up the credentials of this route yet.",
         _ => "Try again in a moment.",

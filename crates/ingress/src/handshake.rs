@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use sluicegate_contract::{Contract, SecurityScheme};
+use sluicegate_contract::{Contract, Match, Operation, SecurityScheme};
 use sluicegate_webhook::{Handshake, HandshakeAnswer, HandshakeError, Request, Scheme, Secret};
 
 use crate::{
     answer::Answer,
-    authenticate::Authenticated,
+    authenticate::{self, Authenticated},
     event::Arrival,
     rejection::{Code, Rejection},
     route,
@@ -30,24 +30,36 @@ pub(crate) struct Unsigned<'c> {
 
 /// Returns whether a provider of the contract sends unsigned handshakes. Otherwise no request is searched for them.
 pub(crate) fn any_unsigned(contract: &Contract) -> bool {
-    let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
-    let mut schemes = requirements.filter_map(|requirement| contract.scheme(&requirement.scheme));
-    schemes.any(|scheme| match scheme {
-        SecurityScheme::Signature { scheme, .. } => scheme.handshakes.iter().any(|handshake| !handshake.signed),
-        SecurityScheme::ApiKey { .. } => false,
+    let mut schemes = contract.operations().iter().flat_map(|operation| signatures(contract, operation));
+    schemes.any(|(scheme, _)| scheme.handshakes.iter().any(|handshake| !handshake.signed))
+}
+
+/// Returns the operation of the webhooks whose signed handshake a request is. Providers send some with GET, a method
+/// that the operation does not have.
+pub(crate) fn route<'c>(contract: &'c Contract, arrival: &Arrival) -> Option<Match<'c>> {
+    let found = route::find_method(contract, arrival, WEBHOOK_METHOD).ok()?;
+    let url = url(arrival);
+    let received = request(arrival, &url);
+    let is_handshake = signatures(contract, found.operation).any(|(scheme, _)| find(scheme, true, &received).is_some());
+    is_handshake.then_some(found)
+}
+
+/// Returns the signature schemes of an operation, each with the name of its list of secrets.
+fn signatures<'c>(contract: &'c Contract, operation: &'c Operation) -> impl Iterator<Item = (&'c Scheme, &'c str)> {
+    let requirements = operation.security.iter().flatten();
+    requirements.filter_map(|requirement| match contract.scheme(&requirement.scheme)? {
+        SecurityScheme::Signature { scheme, secret, .. } => Some((&**scheme, secret.as_str())),
+        SecurityScheme::ApiKey { .. } => None,
     })
 }
 
-/// Returns the unsigned handshake that a request is.
+/// Returns the unsigned handshake that a request is. A request with a signature is a webhook, and is not parsed here.
 pub(crate) fn unsigned<'c>(contract: &'c Contract, arrival: &Arrival) -> Option<Unsigned<'c>> {
     let operation = route::find_method(contract, arrival, WEBHOOK_METHOD).ok()?.operation;
-    let requirements = operation.security.iter().flatten();
-    requirements.filter_map(|requirement| contract.scheme(&requirement.scheme)).find_map(|scheme| {
-        let SecurityScheme::Signature { scheme, secret, .. } = scheme else { return None };
-        let url = url(arrival);
-        let handshake = find(scheme, false, &request(arrival, &url))?;
-        Some(Unsigned { handshake, secret })
-    })
+    let url = url(arrival);
+    let received = request(arrival, &url);
+    let mut unsigned = signatures(contract, operation).filter(|(scheme, _)| !scheme.is_signed(&arrival.headers));
+    unsigned.find_map(|(scheme, secret)| Some(Unsigned { handshake: find(scheme, false, &received)?, secret }))
 }
 
 impl Unsigned<'_> {
@@ -100,9 +112,6 @@ fn answer(answer: Result<HandshakeAnswer, HandshakeError>) -> Result<Answer, Rej
             Ok(Answer { status, headers: headers.collect(), body })
         }
         Err(error @ HandshakeError::Value) => Err(Rejection::new(Code::ParameterInvalid, error.to_string())),
-        Err(error @ HandshakeError::NoSecret) => {
-            let detail = "The operator has not set up the credentials of this route yet.";
-            Err(Rejection::new(Code::SecretsMissing, detail).log(error))
-        }
+        Err(error @ HandshakeError::NoSecret) => Err(authenticate::undecided(Code::SecretsMissing, &error)),
     }
 }

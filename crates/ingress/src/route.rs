@@ -4,6 +4,7 @@ use sluicegate_contract::{Contract, Match, Operation, RouteError};
 
 use crate::{
     event::Arrival,
+    handshake,
     rejection::{Code, Rejection},
 };
 
@@ -16,12 +17,14 @@ pub struct Routed<'c> {
 }
 
 impl<'c> Routed<'c> {
-    /// Finds the operation.
+    /// Finds the operation. A signed handshake with another method is a request of the operation of its webhooks.
     ///
     /// # Errors
     /// Unknown path, method not allowed, unreadable transport encoding, or a body over the route's limit.
     pub fn new(contract: &'c Contract, arrival: Arrival) -> Result<Self, Rejection> {
-        let Match { operation, path_params } = find(contract, &arrival)?;
+        let found = find(contract, &arrival);
+        let Match { operation, path_params } =
+            found.or_else(|error| handshake::route(contract, &arrival).ok_or(error))?;
         let body = arrival.body.as_ref().map_err(|error| *error)?;
         let limit = operation.enqueue.payload_bytes_max;
         if body.len() > limit {

@@ -137,6 +137,15 @@ async fn handshakes_are_answered_and_nothing_is_enqueued() {
     assert!(status == 200 && text.starts_with(r#"{"response_token":"sha256="#), "{status} {text}");
     // What could be the body of a webhook is not signed.
     assert_eq!(send(&ingress, "GET", "crc_token=%7B%22a%22%3A1%7D", &[], "").await.0, 400);
+    // Nor does a signed answer admit a body: each of these is JSON.
+    for token in ["123", "null", ""] {
+        let (status, _, text) = send(&ingress, "GET", &format!("crc_token={token}"), &[], "").await;
+        assert_eq!(status, 200, "{token}");
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let signature = answer["response_token"].as_str().unwrap().to_owned();
+        let headers = [("x-twitter-webhooks-signature".to_owned(), signature)];
+        assert_eq!(send(&ingress, "POST", "", &headers, token).await.0, 401, "{token}");
+    }
     // And it is limited by address.
     let mut statuses = Vec::new();
     for _ in 0..40 {
@@ -146,6 +155,19 @@ async fn handshakes_are_answered_and_nothing_is_enqueued() {
     assert!(ingress.stored().is_empty());
     // Without its sign, another method stays another method.
     assert_eq!(send(&ingress, "GET", "", &[], "").await.0, 405);
+}
+
+#[tokio::test]
+async fn a_signed_handshake_may_have_another_method_than_the_webhooks() {
+    let ingress = ingress("okta", Some("token")).signing_secret("s", SECRET);
+    let challenge = ("x-okta-verification-challenge".to_owned(), "c-1".to_owned());
+    let secret = |value: &str| ("authorization".to_owned(), value.to_owned());
+    let (status, _, text) = send(&ingress, "GET", "", &[challenge.clone(), secret(SECRET)], "").await;
+    assert_eq!((status, text.as_str()), (200, r#"{"verification":"c-1"}"#));
+    assert_eq!(send(&ingress, "GET", "", &[challenge.clone(), secret("whsec_other")], "").await.0, 401);
+    assert_eq!(send(&ingress, "GET", "", &[challenge], "").await.0, 401);
+    assert_eq!(send(&ingress, "GET", "", &[secret(SECRET)], "").await.0, 405);
+    assert!(ingress.stored().is_empty());
 }
 
 #[tokio::test]

@@ -32,6 +32,12 @@ pub enum HandshakeError {
     Value,
 }
 
+/// Returns whether an answer may sign this value. [`Scheme::verify`](crate::Scheme::verify) refuses such a body where
+/// answers to anyone are signed.
+pub(crate) fn is_signable(value: &[u8]) -> bool {
+    value.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.=+/".contains(b))
+}
+
 impl Handshake {
     /// Returns whether this is the request of the handshake. The body is parsed only for one that is known by its body.
     #[must_use]
@@ -60,7 +66,8 @@ impl Handshake {
     /// Returns the answer to the request.
     ///
     /// A value is repeated only if it is short and of visible ASCII characters, and signed only if it is of letters,
-    /// digits, `-`, `_`, `.`, `=`, `+` and `/`: no body of a webhook is, so an answer is never the signature of one.
+    /// digits, `-`, `_`, `.`, `=`, `+` and `/`. A body of these characters alone is not a valid webhook of a scheme whose
+    /// unsigned handshakes have signed answers, so an answer is never the signature of a webhook.
     ///
     /// # Errors
     /// [`HandshakeError`]: a value is missing or unfit, or there is no secret.
@@ -107,7 +114,7 @@ impl AnswerTemplate {
                     text.push_str(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default());
                 }
                 Form::Hmac(encoding) => {
-                    if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=+/".contains(&b)) {
+                    if !is_signable(value.as_bytes()) {
                         return Err(HandshakeError::Value);
                     }
                     let Some(Secret(Key::Hmac(key))) = secrets.first() else { return Err(HandshakeError::NoSecret) };

@@ -75,6 +75,9 @@ pub enum SignatureError {
         /// What is wrong with the token.
         reason: &'static str,
     },
+    /// The body could be a value that an answer to a handshake signed for anyone.
+    #[error("the body has only characters that an answer to a handshake may sign")]
+    Signable,
     /// The secret is wrong, or the bytes are not the signed ones.
     #[error("no signature matches")]
     Mismatch,

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::answer::is_signable;
 use crate::error::SignatureError;
+use crate::handshake::Handshake;
 use crate::request::{Item, Request};
 use crate::scheme::{Algorithm, Names, Scheme, Signature};
 use crate::secret::Secret;
@@ -53,6 +55,10 @@ impl Scheme {
         secrets: &[Secret],
         now_unix_s: i64,
     ) -> Result<Verified, SignatureError> {
+        let signs_for_anyone = |handshake: &Handshake| !handshake.signed && handshake.needs_secret();
+        if self.handshakes.iter().any(signs_for_anyone) && is_signable(request.body) {
+            return Err(SignatureError::Signable);
+        }
         let id = self.read_id(request)?;
         let header = self.timestamp.as_ref().filter(|timestamp| !timestamp.header.is_empty());
         let timestamp = header.map(|timestamp| only(request, &timestamp.header)).transpose()?;
