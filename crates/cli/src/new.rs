@@ -57,7 +57,9 @@ pub(crate) struct Arguments {
     /// The broker that the template uses by default [default: sqs]
     #[arg(long, value_enum)]
     broker: Option<Broker>,
-    #[arg(long = "webhook", value_name = "NAME", value_parser = Webhooks::parse, help = webhook_help())]
+    /// A webhook to receive, with its route, queue and secret: a provider of docs/schemes.md, such as github or stripe;
+    /// repeat for several [default: none]
+    #[arg(long = "webhook", value_name = "PROVIDER", value_parser = Webhooks::parse)]
     webhooks: Vec<Webhooks>,
     /// The AWS region of the stacks [default: that of your AWS settings]
     #[arg(long, value_name = "REGION", value_parser = region)]
@@ -65,11 +67,6 @@ pub(crate) struct Arguments {
     /// Ask nothing: what is left out has its default
     #[arg(long)]
     yes: bool,
-}
-
-fn webhook_help() -> String {
-    let names = Webhooks::names().collect::<Vec<_>>().join(", ");
-    format!("A webhook to receive, with its route, queue and secret: {names}; repeat for several [default: none]")
 }
 
 /// The value of the template's parameter `Broker`.
@@ -146,9 +143,8 @@ fn completed<R: BufRead, W: Write>(
     };
     let webhooks = match &mut questions {
         Some(questions) if arguments.webhooks.is_empty() => {
-            let names = Webhooks::names().collect::<Vec<_>>().join(", ");
-            let question = format!("Webhooks, with commas between: {names}");
-            questions.ask(&question, Some(webhooks::NONE), Webhooks::parse)?
+            let question = "Webhooks, such as github or stripe, with commas between";
+            questions.ask(question, Some(webhooks::NONE), Webhooks::parse)?
         }
         _ => Webhooks::union(&arguments.webhooks),
     };

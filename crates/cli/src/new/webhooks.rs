@@ -22,16 +22,11 @@ pub(super) const NONE: &str = "none";
 pub(super) struct Webhooks(pub(super) Vec<Auth>);
 
 impl Webhooks {
-    /// Returns the names of the schemes to choose from.
-    pub(super) fn names() -> impl Iterator<Item = &'static str> {
-        Auth::providers()
-    }
-
     /// Parses names with commas or spaces between; none, and the word `none`, are no webhooks.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut webhooks = Vec::new();
         for name in text.split([',', ' ']).filter(|name| !name.is_empty() && *name != NONE) {
-            let Some(known) = Self::names().find(|known| *known == name) else {
+            let Some(known) = Auth::providers().find(|known| *known == name) else {
                 let reason = "choose a provider of docs/schemes.md, such as github, stripe or standard-webhooks";
                 return Err(format!("there is no webhook {name:?}: {reason}, or {NONE}"));
             };
