@@ -4,6 +4,7 @@
 //! that its provider shows. The ingress reads entries, and `sluicegate secrets` writes them.
 
 use serde_json::{Value, json};
+use sluicegate_webhook::decode_hex;
 
 /// An API key, stored as a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,10 +75,7 @@ pub fn signing_secret(entry: &Value) -> Result<&str, EntryFault> {
 
 /// Parses 64 hexadecimal digits.
 fn parse_sha256(text: &str) -> Option<[u8; 32]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-    bytes?.try_into().ok()
+    decode_hex(text.as_bytes())?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sluicegate_webhook::is_header_name;
 
 /// A parsed template; serialised as its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,11 +146,6 @@ impl FromStr for ValueSource {
             _ => Err(TemplateError::UnknownSource(text.to_owned())),
         }
     }
-}
-
-/// Returns a `token` of RFC 9110, section 5.6.2.
-pub(crate) fn is_header_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 fn is_pointer(text: &str) -> bool {

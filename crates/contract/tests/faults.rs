@@ -325,6 +325,16 @@ fn security_schemes_are_checked() {
         ("{signature: {header: x-hub-signature-256}, signed: a}", "/assurance", "not the whole body is signed"),
         ("{signature: {header: x-hub-signature-256}, timestamp: {header: x-t, unit: s}}", "/signed", "add {timestamp}"),
         ("{signature: {header: x-hub-signature-256}, id: x-i}", "/id", "the id is not signed"),
+        (
+            "{signature: {header: x-hub-signature-256, field: a, separator: ä}}",
+            "/signature/separator",
+            "a header has no such character",
+        ),
+        (
+            "{signature: {header: x-hub-signature-256}, handshakes: [{when: {method: GET}, status: 99}]}",
+            "/handshakes/0/status",
+            "200 to 599",
+        ),
     ] {
         let own = format!("x-signature: {own}");
         check("x-signature: github", &own, &format!("{signature}{at}"), reason);

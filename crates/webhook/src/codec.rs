@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, decode_hex};
 
 const ANY_PADDING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -34,14 +34,4 @@ impl Encoding {
             Self::Base64url => BASE64_URL.decode(text).ok(),
         }
     }
-}
-
-/// Returns the bytes of a text of hexadecimal digits in either case, `None` for any other text.
-pub fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
-    let (pairs, []) = text.as_chunks() else { return None };
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
-}
-
-fn digit(hex: u8) -> Option<u8> {
-    char::from(hex).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }

@@ -1,4 +1,4 @@
-//! [`Encoding`]: how bytes are written as text.
+//! [`Encoding`]: how bytes are written as text, and the decoding of hex.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +13,14 @@ pub enum Encoding {
     Base64,
     /// Base64 with the alphabet for URLs, RFC 4648, section 5; written without padding, read with or without.
     Base64url,
+}
+
+/// Returns the bytes of a text of hexadecimal digits in either case, `None` for any other text.
+pub fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_chunks() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    char::from(hex).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }

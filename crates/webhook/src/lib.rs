@@ -55,9 +55,7 @@ mod verify;
 pub use answer::{HandshakeAnswer, HandshakeError};
 #[cfg(feature = "catalog")]
 pub use catalog::{Provider, Source};
-#[cfg(feature = "verify")]
-pub use codec::decode_hex;
-pub use encoding::Encoding;
+pub use encoding::{Encoding, decode_hex};
 #[cfg(feature = "verify")]
 pub use error::SignatureError;
 pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, When};
@@ -65,6 +63,7 @@ pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, When};
 pub use request::Request;
 pub use scheme::{
     Algorithm, Assurance, Claim, KeyEncoding, Names, Scheme, SecretForm, Signature, SignedTexts, TimeUnit, Timestamp,
+    is_header_name,
 };
 #[cfg(feature = "verify")]
 pub use secret::{Secret, SecretError};

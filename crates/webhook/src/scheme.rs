@@ -193,7 +193,7 @@ impl Names {
     }
 }
 
-/// Where the signature is, and its form there. Exactly one of `header`, `body` and `form` is set.
+/// Where the signature is, and its form there. Exactly one of `header` and `body` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Signature {
@@ -380,6 +380,9 @@ impl Scheme {
         if field.is_some() != separator.is_some() {
             fault("/signature/field", "a list of `name=value` has a `field` and a `separator`; set both");
         }
+        if separator.is_some_and(|separator| !separator.is_ascii()) {
+            fault("/signature/separator", "a header has no such character; the separator is `,` or `;`");
+        }
         if body.is_some() && (tag.is_some() || field.is_some()) {
             fault("/signature/body", "a list of signatures is read from a header alone");
         }
@@ -406,7 +409,7 @@ impl Scheme {
             if timestamp.field.is_some() && field.is_none() {
                 fault("/timestamp/field", "the signature is not in a list with fields");
             }
-            let signs_time = self.signed.0.iter().all(SignedText::has_timestamp);
+            let signs_time = self.signed.0.iter().all(SignedText::signs_timestamp);
             if timestamp.body.is_none() && !signs_time {
                 fault("/signed", "the timestamp is not signed, so anyone can change it; add {timestamp}");
             }
@@ -426,6 +429,14 @@ impl Scheme {
         {
             fault("/signed", "{timestamp} needs a `timestamp` in a header or a field");
         }
+        for (position, handshake) in self.handshakes.iter().enumerate() {
+            if !(200..=599).contains(&handshake.status) {
+                fault(&format!("/handshakes/{position}/status"), "is not the status of an answer: 200 to 599");
+            }
+            if handshake.headers.iter().any(|(name, _)| !is_header_name(name)) {
+                fault(&format!("/handshakes/{position}/headers"), "a name is not a header name");
+            }
+        }
         let binds_body = claim.is_some() || signs(SignedText::has_body);
         match self.assurance {
             Assurance::Signed if self.algorithm == Algorithm::Token => {
@@ -444,6 +455,7 @@ impl Scheme {
 }
 
 /// Returns whether a text is a `token` (RFC 9110, section 5.6.2), and so the name of a header.
-fn is_header_name(name: &str) -> bool {
+#[must_use]
+pub fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -149,6 +149,11 @@ impl SignedText {
     }
 
     pub(crate) fn has_timestamp(&self) -> bool {
+        self.0.contains(&Part::Timestamp)
+    }
+
+    /// Returns whether a change of the timestamp changes the text: a list of signed headers includes its header.
+    pub(crate) fn signs_timestamp(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Timestamp | Part::Listed(_)))
     }
 

@@ -8,7 +8,7 @@ use crate::answer::is_signable;
 use crate::error::SignatureError;
 use crate::handshake::Handshake;
 use crate::request::{Item, Request};
-use crate::scheme::{Algorithm, Names, Scheme, Signature};
+use crate::scheme::{Algorithm, Names, Scheme, Signature, Timestamp};
 use crate::secret::Secret;
 use crate::signed_text::Signed;
 use crate::token;
@@ -60,7 +60,7 @@ impl Scheme {
             return Err(SignatureError::Signable);
         }
         let id = self.read_id(request)?;
-        let header = self.timestamp.as_ref().filter(|timestamp| !timestamp.header.is_empty());
+        let header = self.timestamp_header();
         let timestamp = header.map(|timestamp| only(request, &timestamp.header)).transpose()?;
         if let (Some(limits), Some(text)) = (header, timestamp) {
             limits.check(text, now_unix_s)?;
@@ -68,7 +68,7 @@ impl Scheme {
         if let Some(claim) = &self.signature.claim {
             return token::verify(self, claim, self.header_value(request)?, request.body, secrets, now_unix_s);
         }
-        let document = self.reads_body().then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
+        let document = self.document(request);
         let timestamp_header = header.map_or("", |timestamp| timestamp.header.first());
         let mut verified = None;
         for item in self.items(document.as_ref())? {
@@ -103,9 +103,9 @@ impl Scheme {
     /// The request lacks what is signed.
     pub fn signed_texts(&self, request: &Request<'_>) -> Result<Vec<Vec<u8>>, SignatureError> {
         let id = self.read_id(request)?;
-        let document = self.reads_body().then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
+        let document = self.document(request);
         let item = self.items(document.as_ref())?.into_iter().next().unwrap_or_default();
-        let header = self.timestamp.as_ref().filter(|timestamp| !timestamp.header.is_empty());
+        let header = self.timestamp_header();
         let timestamp = match header {
             Some(timestamp) => Some(only(request, &timestamp.header)?),
             None => self.found(request, item)?.timestamp,
@@ -143,9 +143,15 @@ impl Scheme {
         fits.ok_or(SignatureError::Mismatch)
     }
 
-    /// Returns whether the signature, or what it signs, is read from the parsed body.
-    fn reads_body(&self) -> bool {
-        self.signature.body.is_some() || self.each.is_some()
+    /// Returns the timestamp if it is in a header of its own.
+    fn timestamp_header(&self) -> Option<&Timestamp> {
+        self.timestamp.as_ref().filter(|timestamp| !timestamp.header.is_empty())
+    }
+
+    /// Returns the parsed body, if the signature is read from it.
+    fn document(&self, request: &Request<'_>) -> Option<Value> {
+        let reads_body = self.signature.body.is_some() || self.each.is_some();
+        reads_body.then(|| serde_json::from_slice(request.body).ok()).flatten()
     }
 
     /// Returns the items with a signature each; the body as the only one, unless the scheme has `each`.

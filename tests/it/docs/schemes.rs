@@ -24,10 +24,7 @@ fn table() -> String {
             Assurance::Token => "nothing",
         };
         let key = key.as_ref().map_or("none".to_owned(), |key| format!("`{key}`"));
-        let from = match source {
-            Source::Sdk(what) | Source::Docs(what) => what,
-            Source::Secondary(what) => what,
-        };
+        let (Source::Sdk(from) | Source::Docs(from) | Source::Secondary(from)) = source;
         let limit = limit(scheme);
         writeln!(table, "| `{slug}` | [{name}]({docs}) | {protects} | {limit} | {key} | `{event_type}` | {from} |")
             .expect("written");

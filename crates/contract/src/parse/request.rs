@@ -1,11 +1,11 @@
 //! The parameters and the body of a request.
 
 use serde_json::Value;
+use sluicegate_webhook::is_header_name;
 use sluicegate_yaml::Node;
 
 use super::checker::ContractChecker;
 use super::schema;
-use crate::template::is_header_name;
 use crate::{Body, BodySchema, Location, Parameter, is_json};
 
 const PARAMETER_FIELDS: &[&str] = &[

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_webhook::Provider;
+use sluicegate_webhook::{Provider, is_header_name};
 use sluicegate_yaml::Node;
 
 use super::checker::ContractChecker;
-use crate::template::is_header_name;
 use crate::{Requirement, SecurityScheme};
 
 /// Longest `x-secret`. Chosen here: the name of a signing secret is the principal of its messages, so it must be valid
