@@ -65,9 +65,9 @@ impl Handshake {
 
     /// Returns the answer to the request.
     ///
-    /// A value is repeated only if it is short and of visible ASCII characters, and signed only if it is of letters,
-    /// digits, `-`, `_`, `.`, `=`, `+` and `/`. A body of these characters alone is not a valid webhook of a scheme whose
-    /// unsigned handshakes have signed answers, so an answer is never the signature of a webhook.
+    /// A value is repeated only if it is short and of visible ASCII characters. It is signed only if it is of letters,
+    /// digits, `-`, `_`, `.`, `=`, `+` and `/`. A scheme that signs answers to unsigned handshakes accepts no webhook
+    /// whose body has these characters alone, so an answer is never the signature of a webhook.
     ///
     /// # Errors
     /// [`HandshakeError`]: a value is missing or unfit, or there is no secret.
