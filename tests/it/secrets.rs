@@ -152,7 +152,7 @@ async fn values_are_put_listed_and_removed_on_localstack() {
 /// Adds, lists, replaces and removes values, starting with an empty secret.
 async fn live(secret: &Secret) {
     secret.store("{}").await;
-    secret.run(&["list"]).await.expect(0, &["api-keys", "github", "standard-webhooks", "missing"]);
+    secret.run(&["list"]).await.expect(0, &["api-keys", "github", "slack", "standard-webhooks", "stripe", "missing"]);
     let check = async |arguments: &[&str], code: i32, says: &[&str]| secret.run(arguments).await.expect(code, says);
 
     // Refused before anything is written.

@@ -167,7 +167,9 @@ async fn the_published_document_has_no_extensions() {
     let get = answer(&ingress, &http_api("GET", "/openapi.json", &[], "")).await;
     let document: Value = serde_json::from_str(get["body"].as_str().unwrap()).unwrap();
     assert_eq!(document["paths"]["/orders"]["post"]["operationId"], "placeOrder");
-    assert!(!get["body"].as_str().unwrap().contains("x-s"), "x-sluicegate, x-secret and x-signature are stripped");
+    for extension in ["\"x-sluicegate\"", "\"x-secret\"", "\"x-signature\""] {
+        assert!(!get["body"].as_str().unwrap().contains(extension), "{extension}");
+    }
     let options = answer(&ingress, &http_api("OPTIONS", "/orders", &[], "")).await;
     assert_eq!(options["statusCode"], 204);
     assert_eq!(options["headers"]["allow"], "POST, OPTIONS");
