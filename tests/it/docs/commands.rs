@@ -223,7 +223,7 @@ fn scripts() -> String {
         }
     }
     let mut files = Vec::new();
-    for path in ["tests/run", "tests/cold-start", "tests/prove-rabbitmq", "tests/peers", ".github/workflows"] {
+    for path in ["tests/run", "tests/bench/cold-start", "tests/prove-rabbitmq", "tests/peers", ".github/workflows"] {
         collect(&root().join(path), &mut files);
     }
     let text: String =

@@ -124,7 +124,7 @@ impl NewProject {
             .replace("{{edition}}", edition)?
             .replace("{{rust-version}}", rust_version)?
             .replace("{{dependencies}}\n", &dependencies)?;
-        let rest = ours.starting_at("[workspace.lints.rust]")?.replace(" (tests/cold-start)", "")?;
+        let rest = ours.starting_at("[workspace.lints.rust]")?.replace(" (tests/bench/cold-start)", "")?;
         Ok(manifest.into_text() + &rest.into_text())
     }
 

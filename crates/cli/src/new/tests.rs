@@ -36,7 +36,7 @@ const FOREIGN: &[&str] = &[
     "(docs/",
     "tests/it",
     "tests/peers",
-    "tests/cold-start",
+    "tests/bench/cold-start",
     "license.workspace",
 ];
 

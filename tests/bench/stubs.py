@@ -1,0 +1,165 @@
+"""Stand-ins for what a function talks to on Lambda: the Runtime API, SQS and Secrets Manager; and the events it is given."""
+
+import hashlib, hmac, json, re, subprocess, sys, tempfile, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+RABBITMQ_SECRET = "arn:aws:secretsmanager:eu-west-1:1:secret:rabbitmq"
+GITHUB_SECRET = "dev-github"
+API_KEY = "dev-key"
+# The variables of every queue of the template, because an ingress with an unbound queue does not start.
+QUEUES = re.findall(r"^ +(QUEUE_\w+):", (TESTS.parent / "template.yaml").read_text(), re.MULTILINE)
+# The user of the broker, as Secrets Manager has it.
+BROKER_USER = {}
+
+
+class Quiet(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def log_message(self, *_):
+        pass
+
+    def body(self):
+        return self.rfile.read(int(self.headers.get("content-length") or 0))
+
+    def reply(self, status, body=b"", headers=()):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Aws(Quiet):
+    """SQS, which stores every message, and Secrets Manager."""
+
+    def do_POST(self):
+        request = json.loads(self.body())
+        if self.headers["x-amz-target"] == "AmazonSQS.SendMessage":
+            md5 = hashlib.md5(request["MessageBody"].encode()).hexdigest()
+            answer = {"MessageId": "m-1", "MD5OfMessageBody": md5}
+        else:
+            key = {"sha256": hashlib.sha256(API_KEY.encode()).hexdigest(), "principal": "dev", "scopes": ["*"]}
+            lists = {"github": [GITHUB_SECRET], "api-keys": [key]}
+            secret = BROKER_USER if request["SecretId"] == RABBITMQ_SECRET else lists
+            answer = {"ARN": "arn", "Name": "s", "SecretString": json.dumps(secret)}
+        self.reply(200, json.dumps(answer).encode(), [("content-type", "application/x-amz-json-1.0")])
+
+
+class Runtime(Quiet):
+    """The Runtime API of one process. `server.run` has its `event` and how many `events` it is given, and gets its `answer`.
+
+    `server.run["before"](given)` is called each time that the process waits for an event. After the last one, `done` is set
+    and the process waits until `over`.
+    """
+
+    def do_GET(self):
+        run = self.server.run
+        run["started"].wait()
+        run["before"](run["given"])
+        if run["given"] < run["events"]:
+            run["given"] += 1
+            deadline = ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + run["deadline_ms"]))
+            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline])
+        run["done"].set()
+        run["over"].wait()
+
+    def do_POST(self):
+        self.server.run["answer"] = self.body()
+        self.reply(202)
+
+
+def serve(handler, context=None):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, server.server_address[1]
+
+
+def invoke(command, name, settings, event, events, seconds, *, before=lambda process, given: None, deadline_ms=10_000):
+    """Starts `command` as the function `name`, gives it `event` as often as `events` says, and ends it.
+
+    Calls `before(process, given)` each time that it waits for an event. Exits if it does not answer all of them within
+    `seconds`. Returns the last answer, and the output of the function.
+    """
+    runtime, port = serve(Runtime)
+    runtime.run = run = {each: threading.Event() for each in ("started", "done", "over")}
+    env = {
+        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}", "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_LAMBDA_LOG_STREAM_NAME": "s", "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c",
+        **{each: f"https://sqs.eu-west-1.amazonaws.com/1/{each}" for each in QUEUES},
+        "SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:s", **settings,
+    }
+    # A file, because a full pipe without a reader would block the function.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        run.update(given=0, event=event, events=events, answer=b"null", deadline_ms=deadline_ms,
+                   before=lambda given: before(process, given))
+        try:
+            run["started"].set()
+            is_done = run["done"].wait(seconds)
+            process.terminate()
+            process.wait(30)
+            log.seek(0)
+            output = log.read().decode(errors="replace")
+            if not is_done:
+                sys.exit(f"no answer within {seconds} s; the output of the function:\n{output[-4000:]}")
+            return json.loads(run["answer"]), output
+        finally:
+            process.kill()
+            run["over"].set()
+            runtime.shutdown()
+            runtime.server_close()
+
+
+def request(path, headers, body):
+    """Returns the event of a POST through an HTTP API."""
+    event = json.loads((TESTS / "events/http-api-v2.json").read_text())
+    event["rawPath"] = path
+    event["requestContext"]["http"].update(method="POST", path=path)
+    event["headers"].update({"content-type": "application/json", **headers})
+    event["body"] = body
+    return json.dumps(event).encode()
+
+
+def github_event():
+    """Returns a signed GitHub webhook with a body of 2 KB."""
+    body = json.dumps({"zen": "Keep it logically awesome.", "pad": "x" * 2000})
+    digest = hmac.new(GITHUB_SECRET.encode(), body.encode(), hashlib.sha256).hexdigest()
+    headers = {"x-github-event": "ping", "x-github-delivery": "d-1", "x-hub-signature-256": f"sha256={digest}"}
+    return request("/webhooks/github", headers, body)
+
+
+def order_event():
+    """Returns an order of one article with an API key."""
+    order = {"order_id": "o-1", "customer_id": "c-1", "items": [{"sku": "tea", "quantity": 2}], "note": "x" * 2000}
+    return request("/orders", {"x-api-key": API_KEY, "idempotency-key": "k-1"}, json.dumps(order))
+
+
+def batch_event(messages):
+    """Returns a batch of orders from a FIFO queue, as ingress enqueues them, each of 2 KB."""
+    event = json.loads((TESTS / "events/orders-placed.json").read_text())
+    record = event["Records"][0]
+    envelope = json.loads(record["body"])
+    envelope["data"]["note"] = "x" * 2000
+    records = []
+    for number in range(messages):
+        body = json.dumps(envelope | {"id": f"00000000-0000-4000-8000-{number:012}"})
+        records.append(record | {
+            "messageId": f"00000000-0000-4000-9000-{number:012}", "body": body,
+            "md5OfBody": hashlib.md5(body.encode()).hexdigest(),
+        })
+    return json.dumps(event | {"Records": records}).encode()
+
+
+def name_of(binary):
+    """Returns the name of a binary in the layout of cargo-lambda: <name>/bootstrap."""
+    return Path(binary).parent.name if Path(binary).name == "bootstrap" else Path(binary).name
