@@ -11,13 +11,13 @@ mod repeats;
 mod secrets;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, value::RawValue};
+use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
 use sluicegate_ingress::{FetchError, Ingress, SecretSource};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
@@ -103,10 +103,22 @@ pub(crate) fn secret_text() -> String {
 }
 
 pub(crate) fn ingress(broker: &Broker, store: &Store) -> Ingress<Broker, Store> {
-    let contract = crate::support::contract();
-    let producers: BTreeMap<_, _> =
-        contract.operations().iter().map(|operation| (operation.enqueue.queue.clone(), broker.clone())).collect();
+    ingress_of(crate::support::contract(), broker, store)
+}
+
+pub(crate) fn ingress_of(contract: &'static Contract, broker: &Broker, store: &Store) -> Ingress<Broker, Store> {
+    let producers = contract.queues().into_iter().map(|queue| (queue.to_owned(), broker.clone())).collect();
     Ingress::new(contract, producers, store.clone())
+}
+
+/// Returns the shipped contract with each of these texts replaced by another.
+pub(crate) fn shipped_with(changes: &[(&str, &str)]) -> &'static Contract {
+    let mut yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
+    for (from, to) in changes {
+        assert!(yaml.contains(from), "the shipped contract has {from}");
+        yaml = yaml.replace(from, to);
+    }
+    Box::leak(Box::new(Contract::parse("openapi.yaml", &yaml).unwrap()))
 }
 
 pub(crate) fn lambda(event: &Value) -> LambdaEvent<Box<RawValue>> {

@@ -186,16 +186,14 @@ pub struct Enqueue {
 }
 
 impl Enqueue {
-    /// Returns whether a template uses a value of the body.
-    #[must_use]
-    pub fn reads_body(&self) -> bool {
+    /// Returns the JSON pointers of the values that templates take from a JSON body.
+    pub fn body_pointers(&self) -> impl Iterator<Item = &str> {
         let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
         let templates = [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key];
-        templates
-            .into_iter()
-            .flatten()
-            .flat_map(ValueTemplate::sources)
-            .any(|source| matches!(source, ValueSource::Body(_)))
+        templates.into_iter().flatten().flat_map(ValueTemplate::sources).filter_map(|source| match source {
+            ValueSource::Body(pointer) => Some(pointer.as_str()),
+            _ => None,
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! Text with placeholders for values of a request: `github.{header.x-github-event}`.
 //!
-//! A placeholder is `{header.NAME}`, `{path.NAME}`, `{query.NAME}` or `{body#/json/pointer}` (`{body#}` is the whole
-//! body). Everything else is literal. Braces have no escape: neither a literal nor a placeholder can contain `{` or
-//! `}`. Rendering fails only when the request lacks a value.
+//! A placeholder is `{header.NAME}`, `{path.NAME}`, `{query.NAME}`, `{body#/json/pointer}` (`{body#}` is the whole
+//! body), `{form.NAME}` (a field of a form) or `{form.NAME#/json/pointer}` (a value of the JSON text in that field).
+//! Several with `|` between them stand for the first that the request has: `{body#/type | form.command}`. Everything
+//! else is literal. Braces have no escape: neither a literal nor a placeholder can contain `{` or `}`; nor has `|` one.
+//! Rendering fails only when the request lacks a value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +23,8 @@ pub struct ValueTemplate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    Value(ValueSource),
+    /// The first of these that the request has.
+    Value(Vec<ValueSource>),
 }
 
 /// Where a placeholder's value comes from. Displayed as it is written, without the braces.
@@ -35,6 +38,13 @@ pub enum ValueSource {
     Query(String),
     /// A JSON pointer (RFC 6901) into the body.
     Body(String),
+    /// A field of a form (`application/x-www-form-urlencoded`), decoded.
+    Form {
+        /// The field.
+        name: String,
+        /// A JSON pointer (RFC 6901) into the text of the field; `None` is the text itself.
+        pointer: Option<String>,
+    },
 }
 
 /// The reason why a text is not a template.
@@ -44,11 +54,13 @@ pub enum TemplateError {
     #[error("a template cannot be empty")]
     Empty,
     /// `{` without `}`, `}` without `{`, or one `{` inside another.
-    #[error("unbalanced braces; a placeholder is {{header.NAME}}, {{path.NAME}}, {{query.NAME}} or {{body#/pointer}}")]
+    #[error(
+        "unbalanced braces; a placeholder is {{header.NAME}}, {{path.NAME}}, {{query.NAME}}, {{body#/pointer}} or {{form.NAME}}"
+    )]
     Unbalanced,
     /// A placeholder that names no known source.
     #[error(
-        "unknown placeholder {{{0}}}; known are {{header.NAME}}, {{path.NAME}}, {{query.NAME}} and {{body#/pointer}}"
+        "unknown placeholder {{{0}}}; known are {{header.NAME}}, {{path.NAME}}, {{query.NAME}}, {{body#/pointer}} and {{form.NAME}}"
     )]
     UnknownSource(String),
     /// A header name with characters that are not allowed in one.
@@ -68,33 +80,41 @@ impl ValueTemplate {
     /// Fills in every placeholder with what `lookup` finds.
     ///
     /// # Errors
-    /// [`Missing`] names the first placeholder for which `lookup` found nothing.
+    /// [`Missing`] has the first source of the first placeholder for which `lookup` found nothing.
     pub fn render<'v>(&self, lookup: impl Fn(&ValueSource) -> Option<Cow<'v, str>>) -> Result<String, Missing> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Value(source) => text.push_str(&lookup(source).ok_or_else(|| Missing(source.clone()))?),
+                Part::Value(sources) => {
+                    let value = sources.iter().find_map(&lookup);
+                    text.push_str(&value.ok_or_else(|| Missing(sources[0].clone()))?);
+                }
             }
         }
         Ok(text)
     }
 
-    /// Returns the value's source, if the template is a single placeholder.
+    /// Returns the value's source, if the template is a single placeholder with a single source.
     #[must_use]
     pub fn as_source(&self) -> Option<&ValueSource> {
         match self.parts.as_slice() {
-            [Part::Value(source)] => Some(source),
+            [Part::Value(sources)] if sources.len() == 1 => sources.first(),
             _ => None,
         }
     }
 
-    /// Returns the values this template needs, in order.
-    pub fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+    /// Returns the sources of each placeholder, in order. The first that the request has is used.
+    pub fn placeholders(&self) -> impl Iterator<Item = &[ValueSource]> {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
-            Part::Value(source) => Some(source),
+            Part::Value(sources) => Some(sources.as_slice()),
         })
+    }
+
+    /// Returns the sources of all placeholders, in order.
+    pub fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+        self.placeholders().flatten()
     }
 }
 
@@ -120,7 +140,7 @@ impl FromStr for ValueTemplate {
             if source.contains('{') {
                 return Err(TemplateError::Unbalanced);
             }
-            parts.push(Part::Value(source.parse()?));
+            parts.push(Part::Value(source.split('|').map(|source| source.trim().parse()).collect::<Result<_, _>>()?));
             rest = after;
         }
         Ok(Self { parts })
@@ -143,6 +163,13 @@ impl FromStr for ValueSource {
             Some(("header", name)) => Err(TemplateError::BadHeader(name.to_owned())),
             Some(("path", name)) if !name.is_empty() => Ok(Self::Path(name.to_owned())),
             Some(("query", name)) if !name.is_empty() => Ok(Self::Query(name.to_owned())),
+            Some(("form", field)) if !field.is_empty() && !field.starts_with('#') => {
+                let (name, pointer) = field.split_once('#').map_or((field, None), |(name, at)| (name, Some(at)));
+                match pointer {
+                    Some(pointer) if !is_pointer(pointer) => Err(TemplateError::BadPointer(pointer.to_owned())),
+                    _ => Ok(Self::Form { name: name.to_owned(), pointer: pointer.map(str::to_owned) }),
+                }
+            }
             _ => Err(TemplateError::UnknownSource(text.to_owned())),
         }
     }
@@ -160,6 +187,8 @@ impl fmt::Display for ValueSource {
             Self::Path(name) => write!(f, "path.{name}"),
             Self::Query(name) => write!(f, "query.{name}"),
             Self::Body(pointer) => write!(f, "body#{pointer}"),
+            Self::Form { name, pointer: None } => write!(f, "form.{name}"),
+            Self::Form { name, pointer: Some(pointer) } => write!(f, "form.{name}#{pointer}"),
         }
     }
 }
@@ -168,7 +197,10 @@ impl fmt::Display for ValueTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
             Part::Literal(literal) => f.write_str(literal),
-            Part::Value(source) => write!(f, "{{{source}}}"),
+            Part::Value(sources) => {
+                let texts: Vec<String> = sources.iter().map(ToString::to_string).collect();
+                write!(f, "{{{}}}", texts.join(" | "))
+            }
         })
     }
 }

@@ -143,6 +143,11 @@ fn templates_are_checked() {
     check("{body#/owner}", "{body#owner}", "group", "not a JSON pointer");
     check("{body#/owner}", "{body#/~2}", "group", "not a JSON pointer");
     check("{path.thing_id}", "{path.thing}", "subject", "the path has no {thing}");
+    check("{body#/owner}", "{form.#/a}", "group", "unknown placeholder {form.#/a}");
+    check("{body#/owner}", "{form.a#b}", "group", "`b` is not a JSON pointer");
+    check("{body#/owner}", "{body#/owner |}", "group", "unknown placeholder {}");
+    check("{body#/owner}", "{form.a}", "group", "needs a requestBody that is always application/x-www-form-urlencoded");
+    check("{body#/owner}", "{form.a | form.b}", "group", "{form.a | ...} has no value for one of the media types");
     check("hook.taken }", "'{body#/type}' }", "/paths/~1hooks/post/x-sluicegate/type", "needs a requestBody");
     check(
         "application/json:\n            schema: { $ref: '#/components/schemas/Thing' }",

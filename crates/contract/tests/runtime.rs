@@ -91,6 +91,8 @@ fn templates_render_or_name_the_missing_value() {
         ValueSource::Path(name) if name == "id" => Some(Cow::Borrowed("a/b {x}")),
         ValueSource::Query(name) if name == "page" => Some(Cow::Borrowed("")),
         ValueSource::Body(pointer) if pointer == "/order/a~1b" => Some(Cow::Owned(7.to_string())),
+        ValueSource::Form { name, pointer: None } if name == "Sms.Status" => Some(Cow::Borrowed("sent")),
+        ValueSource::Form { name, pointer: Some(at) } if name == "payload" && at == "/type" => Some("click".into()),
         _ => None,
     };
     let check = |template: &str, expected: Result<&str, &str>| {
@@ -105,7 +107,10 @@ fn templates_render_or_name_the_missing_value() {
     check("{path.id}", Ok("a/b {x}"));
     check("<{query.page}>{body#/order/a~1b}", Ok("<>7"));
     check("é{header.x-github-event}é", Ok("épushé"));
+    check("{form.Sms.Status}-{form.payload#/type}", Ok("sent-click"));
+    check("{header.x-none |form.command|  form.payload#/type | path.id}", Ok("click"));
     check("{header.x-none}", Err("the request has no header.x-none"));
+    check("{form.payload# | form.x}", Err("the request has no form.payload#"));
     check("{body#}", Err("the request has no body#"));
 }
 
@@ -219,10 +224,13 @@ fn a_provider_brings_its_type_and_its_key() {
     let custom = "{ signature: { header: x-acme } }";
     let fault = webhook("x-acme", custom, "application/json", "").unwrap_err();
     assert!(fault.contains("/x-sluicegate/type: is missing"), "{fault}");
-    let fault = webhook("x-slack-signature", "slack", "application/x-www-form-urlencoded", "").unwrap_err();
-    assert!(fault.contains("needs a requestBody that is always JSON"), "{fault}");
-    let form = webhook("x-slack-signature", "slack", "application/x-www-form-urlencoded", ", type: slack.command");
-    assert_eq!(form.unwrap().operations()[0].enqueue.idempotency, None);
+    let form = "application/x-www-form-urlencoded";
+    let fault = webhook("stripe-signature", "stripe", form, "").unwrap_err();
+    assert!(fault.contains("the type of stripe, stripe.{body#/type}, has no value in every requestBody"), "{fault}");
+    let stripe = webhook("stripe-signature", "stripe", form, ", type: stripe.form").unwrap();
+    assert_eq!(stripe.operations()[0].enqueue.idempotency, None);
+    let slack = webhook("x-slack-signature", "slack", form, "").unwrap();
+    assert!(slack.operations()[0].enqueue.idempotency.is_some());
 }
 
 #[test]

@@ -10,10 +10,12 @@ use serde_json::Value;
 use sluicegate_contract::{Missing, ValueSource, ValueTemplate};
 use sluicegate_envelope::{ATTRIBUTE_BYTES_MAX, Envelope, EnvelopeBuildError, deterministic_id, fresh_id, is_text};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
+use sluicegate_webhook::values_at;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
+    form,
     idempotency_key::{self, SENT_TWICE},
     rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
     validate::Validated,
@@ -122,6 +124,8 @@ fn place(source: &ValueSource) -> String {
         ValueSource::Path(name) => format!("path parameter {name}"),
         ValueSource::Query(name) => format!("query parameter {name}"),
         ValueSource::Body(pointer) => format!("value at {pointer} of the body"),
+        ValueSource::Form { name, pointer: None } => format!("form field {name}"),
+        ValueSource::Form { name, pointer: Some(pointer) } => format!("value at {pointer} of the form field {name}"),
     }
 }
 
@@ -202,6 +206,7 @@ fn repeats(request: &Validated<'_>, source: &ValueSource) -> bool {
     match source {
         ValueSource::Header(name) => arrival.repeats_header(name),
         ValueSource::Query(name) => arrival.repeats_query(name),
+        ValueSource::Form { name, .. } => request.form().is_some_and(|form| form::repeats(form, name)),
         ValueSource::Path(_) | ValueSource::Body(_) => false,
     }
 }
@@ -212,11 +217,22 @@ fn lookup<'r>(request: &'r Validated<'_>, source: &ValueSource) -> Option<Cow<'r
         ValueSource::Header(name) => request.authenticated().header(name).map(Cow::Borrowed),
         ValueSource::Path(name) => routed.path_param(name).map(Cow::Borrowed),
         ValueSource::Query(name) => routed.arrival().query_value(name),
-        ValueSource::Body(pointer) => match request.document()?.pointer(pointer)? {
-            Value::String(text) => Some(Cow::Borrowed(text)),
-            value @ (Value::Number(_) | Value::Bool(_)) => Some(Cow::Owned(value.to_string())),
-            _ => None,
-        },
+        ValueSource::Body(pointer) => scalar(request.document()?.pointer(pointer)?),
+        ValueSource::Form { name, pointer: None } => form::value(request.form()?, name),
+        ValueSource::Form { name, pointer: Some(pointer) } => {
+            let text = form::value(request.form()?, name)?;
+            let document = values_at(text.as_bytes(), [pointer.as_str()]).ok()?;
+            scalar(document.pointer(pointer)?).map(|value| Cow::Owned(value.into_owned()))
+        }
+    }
+}
+
+/// Returns the text of a string, a number or a boolean.
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -10,11 +10,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::rejection::{Code, Rejection};
+use crate::{
+    form,
+    rejection::{Code, Rejection},
+};
 
 /// An HTTP request from any of the services.
 #[derive(Debug)]
@@ -206,20 +209,14 @@ impl Arrival {
     /// Returns the decoded value of a query parameter that was sent once.
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut values = self.query_values(name);
-        values.next().filter(|_| values.next().is_none()).and_then(form_decoded)
+        form::value(&self.query, name)
     }
 
     /// Returns whether a query parameter was sent more than once, so that [`query_value`](Self::query_value) has no
     /// value for it.
     #[must_use]
     pub fn repeats_query(&self, name: &str) -> bool {
-        self.query_values(name).nth(1).is_some()
-    }
-
-    fn query_values(&self, name: &str) -> impl Iterator<Item = &str> {
-        let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.filter(move |(key, _)| form_decoded(key).is_some_and(|key| key == name)).map(|(_, value)| value)
+        form::repeats(&self.query, name)
     }
 }
 
@@ -277,13 +274,6 @@ fn canonical(path: String, form: PathForm) -> String {
 /// Returns whether the domain is `<id>.lambda-url.<region>.on.aws`, or its form in other partitions and emulators.
 fn is_function_url(domain_name: &str) -> bool {
     domain_name.split('.').nth(1) == Some("lambda-url")
-}
-
-fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
-    if text.contains('+') {
-        return percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(|text| text.into_owned().into());
-    }
-    percent_decode_str(text).decode_utf8().ok()
 }
 
 /// Returns the parameters as a query string. The multi-value map, if present, has every parameter.

@@ -8,6 +8,8 @@ use std::{cell::RefCell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, map::Entry};
 
+use sluicegate_webhook::BodyError;
+
 use crate::pointer::Pointer;
 
 /// The reason why a text is not a JSON document.
@@ -45,6 +47,18 @@ pub(crate) fn parse(text: &str) -> Result<Value, JsonError> {
 /// [`JsonError::Syntax`].
 pub(crate) fn check_syntax(text: &str) -> Result<(), JsonError> {
     serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(JsonError::from)
+}
+
+/// Parses a document that its sender has signed: no more than the values at the pointers. See
+/// [`sluicegate_webhook::values_at`].
+///
+/// # Errors
+/// [`JsonError`], a duplicate only if a pointer leads through it.
+pub(crate) fn values_at<'p>(text: &str, pointers: impl IntoIterator<Item = &'p str>) -> Result<Value, JsonError> {
+    sluicegate_webhook::values_at(text.as_bytes(), pointers).map_err(|error| match error {
+        BodyError::Syntax { line, column } => JsonError::Syntax { line, column },
+        BodyError::Duplicate(path) => JsonError::Duplicate(Pointer::of(path.iter().map(String::as_str))),
+    })
 }
 
 impl From<serde_json::Error> for JsonError {

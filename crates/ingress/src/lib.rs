@@ -43,6 +43,7 @@ mod config;
 mod enqueue;
 mod event;
 mod explain;
+mod form;
 mod handshake;
 mod idempotency_key;
 mod json;

@@ -3,9 +3,18 @@
 //! A body is parsed only in this stage, after authentication and the size check. The parser limits nesting to 128
 //! levels (the limit of `serde_json`), so that no document can exhaust the stack. The payload is never rewritten.
 //!
-//! A route whose schema does not constrain the content (none, `true`, only `type: object`) and whose templates do not
-//! use the body checks only the syntax: signed webhooks pass byte for byte, duplicate members and half surrogate pairs
-//! included. Otherwise a duplicate member is refused, because readers may differ on which one counts.
+//! How much of a JSON body is read:
+//!
+//! | schema | templates use the body | signed | read |
+//! |---|---|---|---|
+//! | constrains the content | yes or no | yes or no | the whole document |
+//! | none, `true`, or only `type: object` | yes | no | the whole document |
+//! | none, `true`, or only `type: object` | yes | yes | the syntax, and the values that are used |
+//! | none, `true`, or only `type: object` | no | yes or no | the syntax |
+//! | none or `true` | no | yes | nothing |
+//!
+//! What is read has no duplicate members, because readers may differ on which one counts. The rest of a signed body
+//! may be what a strict reader refuses: its provider would only repeat it.
 
 use std::{borrow::Cow, fmt};
 
@@ -40,7 +49,7 @@ impl<'c> Validated<'c> {
             check_parameter(&authenticated, parameter, schemas)?;
         }
         let document = match (&routed.operation().body, routed.body().is_empty()) {
-            (Some(body), false) => check_body(routed, body, schemas)?,
+            (Some(body), false) => check_body(&authenticated, body, schemas)?,
             (Some(body), true) if body.required => {
                 return Err(Rejection::new(Code::BodyMissing, "This route accepts a body, and none was sent."));
             }
@@ -58,10 +67,19 @@ impl<'c> Validated<'c> {
         &self.authenticated
     }
 
-    /// Returns the parsed body, if it is JSON and the operation uses its content.
+    /// Returns the parsed body, if it is JSON and the operation uses its content; of a signed body without a schema, no
+    /// more than what the templates use.
     #[must_use]
     pub fn document(&self) -> Option<&Value> {
         self.document.as_ref()
+    }
+
+    /// Returns the body if it is a form in UTF-8.
+    pub(crate) fn form(&self) -> Option<&str> {
+        let routed = self.authenticated.routed();
+        let sent = media_type::essence(routed.arrival().header("content-type")?);
+        let is_form = sent.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        is_form.then(|| std::str::from_utf8(routed.body()).ok()).flatten()
     }
 
     /// Returns the normalized media type of the body.
@@ -114,7 +132,8 @@ fn check_parameter(
 }
 
 /// Checks the body. Returns the document only if templates use it or its schema constrains the content.
-fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
+fn check_body(authenticated: &Authenticated<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
+    let routed = authenticated.routed();
     check_content_encoding(routed)?;
     let sent = routed.arrival().header("content-type").unwrap_or_default();
     let essence = media_type::essence(sent);
@@ -128,6 +147,12 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
     }
     if media_type::charset(sent).is_some_and(|charset| !is_utf8(charset)) {
         return Err(media_type_unsupported(body, format_args!("JSON is UTF-8 (RFC 8259), without another charset.")));
+    }
+    let is_signed = authenticated.scheme().is_some();
+    let mut pointers = routed.operation().enqueue.body_pointers().peekable();
+    let reads_body = pointers.peek().is_some();
+    if is_signed && *schema == BodySchema::Any && !reads_body {
+        return Ok(None);
     }
     let invalid = |detail: String| Rejection::new(Code::JsonInvalid, detail);
     let text = std::str::from_utf8(routed.body())
@@ -146,11 +171,10 @@ fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Opt
             (Some(document), faults)
         }
         BodySchema::Any | BodySchema::Object => {
-            let document = if routed.operation().enqueue.reads_body() {
-                Some(json::parse(text).map_err(not_json)?)
-            } else {
-                json::check_syntax(text).map_err(not_json)?;
-                None
+            let document = match (reads_body, is_signed) {
+                (true, true) => Some(json::values_at(text, pointers).map_err(not_json)?),
+                (true, false) => Some(json::parse(text).map_err(not_json)?),
+                (false, _) => json::check_syntax(text).map(|()| None).map_err(not_json)?,
             };
             let fits = *schema == BodySchema::Any || text.trim_ascii_start().starts_with('{');
             (document, if fits { Vec::new() } else { vec![BodyFault::at_root("the value is not of type \"object\"")] })

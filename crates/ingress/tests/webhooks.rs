@@ -11,8 +11,13 @@ use sluicegate_webhook::{Provider, Request};
 /// A signing secret that every provider of these tests accepts.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Returns an ingress with one route, which this provider signs.
+/// Returns an ingress with one route, which this provider signs and which takes any JSON.
 fn ingress(slug: &str, accept: Option<&str>) -> TestIngress {
+    ingress_for(slug, accept, "application/json: {}", "")
+}
+
+/// Returns an ingress with one route, which this provider signs: its content, and more of its `x-sluicegate`.
+fn ingress_for(slug: &str, accept: Option<&str>, content: &str, more: &str) -> TestIngress {
     let header = Provider::named(slug).unwrap().scheme.signature.header.first().to_owned();
     let signature = match accept {
         Some(word) => format!("{{ scheme: {slug}, accept: {word} }}"),
@@ -20,8 +25,8 @@ fn ingress(slug: &str, accept: Option<&str>) -> TestIngress {
     };
     let yaml = format!(
         "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /hook:\n    post:\n      operationId: hook\n      \
-         security: [{{ s: [] }}]\n      requestBody: {{ content: {{ application/json: {{}} }} }}\n      \
-         x-sluicegate: {{ queue: hooks }}\ncomponents:\n  securitySchemes:\n    \
+         security: [{{ s: [] }}]\n      requestBody: {{ content: {{ {content} }} }}\n      \
+         x-sluicegate: {{ queue: hooks{more} }}\ncomponents:\n  securitySchemes:\n    \
          s: {{ type: apiKey, in: header, name: {header}, x-secret: s, x-signature: {signature} }}\n"
     );
     TestIngress::new(Contract::parse("hook.yaml", &yaml).unwrap())
@@ -53,7 +58,7 @@ async fn send(
     let mut all: serde_json::Map<String, Value> =
         headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     all.insert("host".to_owned(), "api.example.com".into());
-    all.insert("content-type".to_owned(), "application/json".into());
+    all.entry("content-type").or_insert_with(|| "application/json".into());
     let event = json!({
         "version": "2.0", "rawPath": "/hook", "rawQueryString": query, "headers": all, "body": body,
         "isBase64Encoded": false,
@@ -178,4 +183,80 @@ async fn a_token_is_admitted_where_the_contract_accepts_one() {
     assert_eq!(send(&ingress, "POST", "", &header(SECRET), body).await.0, 202);
     assert_eq!(send(&ingress, "POST", "", &header("whsec_other"), body).await.0, 401);
     assert_eq!(ingress.stored()[0].envelope.event_type(), "gitlab.push");
+}
+
+#[tokio::test]
+async fn what_a_provider_signed_arrives_byte_for_byte() {
+    let deep = format!(r#"{{"id":"1","type":"t","data":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+    let half = r#"{"id":"1","type":"t","text":"\ud83d"}"#;
+    let twice = r#"{"id":"1","type":"t","a":1,"a":2}"#;
+    let (any, object) = ("application/json: {}", "application/json: { schema: { type: object } }");
+    let strict = "application/json: { schema: { type: object, properties: { id: { type: string } } } }";
+    let own_type = ", type: own, idempotency: { key: '{query.a}' }";
+    for (content, more, body, status, says) in [
+        // The templates of the provider read /type and /id.
+        (any, "", half, 202, ""),
+        (object, "", half, 202, ""),
+        (object, "", twice, 202, ""),
+        (object, "", &deep, 202, ""),
+        (object, "", r#"{"id":1e400,"type":"t"}"#, 202, ""),
+        (object, "", " {\"id\":\"1\",\"type\":\"t\"}\r\n", 202, ""),
+        (object, "", r#"{"id":"1","type":"t","type":"u"}"#, 400, "/type"),
+        (object, "", r#"{"id":"1","type":"\ud83d"}"#, 422, "/type"),
+        (object, "", r#"["t"]"#, 422, "not of type"),
+        (any, "", "Hello", 400, "not JSON at line 1"),
+        // A schema needs the whole document.
+        (strict, "", half, 400, "not JSON at line 1, column"),
+        (strict, "", twice, 400, "/a"),
+        // Nothing is read.
+        (object, own_type, half, 202, ""),
+        (object, own_type, "Hello", 400, "not JSON at line 1"),
+        (any, own_type, "Hello", 202, ""),
+        (any, own_type, "\u{feff}{}", 202, ""),
+    ] {
+        let ingress = ingress_for("stripe", None, content, more).signing_secret("s", SECRET);
+        let (found, _, text) = send(&ingress, "POST", "a=1", &signed("stripe", now_unix_s(), body), body).await;
+        assert!(found == status && text.contains(says), "{content}{more} {body}: {found} {text}");
+        let stored = ingress.stored();
+        assert_eq!(stored.len(), usize::from(status == 202), "{content}{more} {body}");
+        assert!(stored.iter().all(|message| *message.envelope.payload() == *body.as_bytes()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_fields_of_a_form_name_the_event() {
+    let payload =
+        "payload=%7B%22type%22%3A%22block_actions%22%2C%22trigger_id%22%3A%22t-1%22%2C%22x%22%3A%22%5Cud83d%22%7D";
+    let form = "application/x-www-form-urlencoded";
+    let both = format!("application/json: {{}}, {form}: {{}}");
+    let url = ", type: 'sms.{form.SmsStatus | form.CallStatus}', subject: '{form.From}'";
+    for (more, content_type, body, event_type, key) in [
+        ("", form, "command=%2Fweather&text=Here&trigger_id=t-2", "slack./weather", Some("t-2")),
+        ("", form, payload, "slack.block_actions", Some("t-1")),
+        ("", "application/json", r#"{"event_id":"E","event":{"type":"message"}}"#, "slack.message", Some("E")),
+        ("", "application/json", r#"{"type":"app_rate_limited"}"#, "slack.app_rate_limited", None),
+    ] {
+        let ingress = ingress_for("slack", None, &both, more).signing_secret("s", SECRET);
+        let mut headers = signed("slack", now_unix_s(), body);
+        headers.push(("content-type".to_owned(), content_type.to_owned()));
+        let (status, _, text) = send(&ingress, "POST", "", &headers, body).await;
+        assert_eq!(status, 202, "{body}: {text}");
+        let envelope = &ingress.stored()[0].envelope;
+        assert_eq!((envelope.event_type(), envelope.idempotency_key()), (event_type, key), "{body}");
+        assert_eq!(*envelope.payload(), *body.as_bytes());
+    }
+    for (body, status, says) in [
+        ("SmsStatus=sent&From=%2B49", 202, ""),
+        ("CallStatus=busy&From=+49", 202, ""),
+        ("SmsStatus=sent&SmsStatus=read&From=1", 400, "form field SmsStatus was sent more than once"),
+        ("From=1", 400, "form field SmsStatus is missing"),
+        ("SmsStatus=%ff&From=1", 400, "form field SmsStatus is missing"),
+    ] {
+        let ingress = ingress_for("slack", None, &format!("{form}: {{}}"), url).signing_secret("s", SECRET);
+        let mut headers = signed("slack", now_unix_s(), body);
+        headers.push(("content-type".to_owned(), format!("{form}; charset=utf-8")));
+        let (found, _, text) = send(&ingress, "POST", "", &headers, body).await;
+        assert!(found == status && text.contains(says), "{body}: {found} {text}");
+        assert_eq!(ingress.stored().len(), usize::from(status == 202), "{body}");
+    }
 }

@@ -28,6 +28,8 @@
 
 #[cfg(feature = "verify")]
 mod answer;
+#[cfg(feature = "verify")]
+mod body;
 #[cfg(feature = "catalog")]
 mod catalog;
 #[cfg(feature = "verify")]
@@ -53,6 +55,8 @@ mod verify;
 
 #[cfg(feature = "verify")]
 pub use answer::{HandshakeAnswer, HandshakeError};
+#[cfg(feature = "verify")]
+pub use body::{BodyError, values_at};
 #[cfg(feature = "catalog")]
 pub use catalog::{Provider, Source};
 pub use encoding::{Encoding, decode_hex};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::answer::is_signable;
+use crate::body::values_at;
 use crate::error::SignatureError;
 use crate::handshake::Handshake;
 use crate::request::{Item, Request};
@@ -88,7 +89,7 @@ impl Scheme {
         if let Some((limits, pointer)) =
             self.timestamp.as_ref().and_then(|limits| Some((limits, limits.body.as_ref()?)))
         {
-            let document: Option<Value> = document.or_else(|| serde_json::from_slice(request.body).ok());
+            let document = document.or_else(|| values_at(request.body, [pointer.as_str()]).ok());
             let text = Item(document.as_ref()).text(pointer);
             let text = text.ok_or_else(|| SignatureError::Missing { place: limits.place() })?;
             limits.check(text.as_bytes(), now_unix_s)?;

@@ -23,10 +23,12 @@ fn table() -> String {
             Assurance::Partial => "a part",
             Assurance::Token => "nothing",
         };
-        let key = key.as_ref().map_or("none".to_owned(), |key| format!("`{key}`"));
+        // Within a table, `|` is escaped in code too.
+        let in_code = |template: &str| format!("`{}`", template.replace('|', "\\|"));
+        let (key, event_type) = (key.as_deref().map_or("none".to_owned(), in_code), in_code(event_type));
         let (Source::Sdk(from) | Source::Docs(from) | Source::Secondary(from)) = source;
         let limit = limit(scheme);
-        writeln!(table, "| `{slug}` | [{name}]({docs}) | {protects} | {limit} | {key} | `{event_type}` | {from} |")
+        writeln!(table, "| `{slug}` | [{name}]({docs}) | {protects} | {limit} | {key} | {event_type} | {from} |")
             .expect("written");
         if !note.is_empty() {
             writeln!(notes, "- `{slug}`: {note}").expect("written");

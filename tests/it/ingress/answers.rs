@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sluicegate_queue::SendError;
 
-use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, secret_text};
+use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, ingress_of, secret_text, shipped_with};
 
 struct Case {
     name: &'static str,
@@ -231,15 +231,10 @@ async fn a_caller_over_the_rate_limit_gets_429_with_retry_after() {
 
 #[tokio::test]
 async fn a_header_and_a_query_parameter_of_one_name_keep_their_own_schemas() {
-    let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
     let header = "        - $ref: '#/components/parameters/IdempotencyKey'\n";
     let query = "        - { name: idempotency-key, in: query, schema: { type: string, maxLength: 3 } }\n";
-    let both = yaml.replace(header, &format!("{header}{query}"));
-    assert_ne!(yaml, both, "the example has that parameter");
-    let contract = Box::leak(Box::new(sluicegate_contract::Contract::parse("openapi.yaml", &both).unwrap()));
-    let broker = Broker::default();
-    let producers = contract.queues().into_iter().map(|queue| (queue.to_owned(), broker.clone())).collect();
-    let ingress = sluicegate_ingress::Ingress::new(contract, producers, Store::with(&secret_text()));
+    let contract = shipped_with(&[(header, &format!("{header}{query}"))]);
+    let ingress = ingress_of(contract, &Broker::default(), &Store::with(&secret_text()));
     for (key, query, status) in [("longer-than-3", "", 202), ("k", "idempotency-key=four", 400)] {
         let headers = ORDER_HEADERS.map(|(name, value)| (name, if name == "idempotency-key" { key } else { value }));
         let mut event = http_api("POST", "/orders", &headers, ORDER);

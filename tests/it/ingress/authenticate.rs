@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sluicegate_contract::Contract;
-use sluicegate_ingress::{Arrival, Authenticated, Ingress, Routed, Secrets};
+use sluicegate_ingress::{Arrival, Authenticated, Routed, Secrets};
 
-use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text};
+use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress_of, secret_text, shipped_with};
 use crate::support::webhook;
 
 /// 2023-11-14: the time of requests in tests that set it.
@@ -14,17 +14,9 @@ const NOW_UNIX_S: i64 = 1_700_000_000;
 
 /// Returns the shipped contract with another `security` on POST /orders.
 fn contract(security: &str) -> &'static Contract {
-    let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
-    let changed = yaml.replace("        - apiKey: [orders.write]\n", &format!("{security}\n"));
-    assert_ne!(yaml, changed, "the shipped contract has that requirement");
     // A public operation cannot limit by principal.
-    let changed = changed.replace("by: principal", "by: address");
-    Box::leak(Box::new(Contract::parse("openapi.yaml", &changed).unwrap()))
-}
-
-fn ingress(contract: &'static Contract, broker: &Broker, store: &Store) -> Ingress<Broker, Store> {
-    let producers = contract.queues().into_iter().map(|queue| (queue.to_owned(), broker.clone())).collect();
-    Ingress::new(contract, producers, store.clone())
+    let limit = ("by: principal", "by: address");
+    shipped_with(&[("        - apiKey: [orders.write]\n", &format!("{security}\n")), limit])
 }
 
 /// Returns the headers of a signed request, under the names that begin with `webhook-` or `svix-`.
@@ -62,7 +54,7 @@ async fn a_principal_has_a_kind() {
 
 /// Sends POST /orders with these headers and checks status, code, detail and challenge.
 async fn check(security: &str, headers: &[(String, String)], status: u16, code: &str, detail: &str, challenge: &str) {
-    let ingress = ingress(contract(security), &Broker::default(), &Store::with(&secret_text()));
+    let ingress = ingress_of(contract(security), &Broker::default(), &Store::with(&secret_text()));
     let answer = answer(&ingress, &event("/orders", headers, ORDER)).await;
     let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     let found = (answer["statusCode"].as_u64().unwrap(), problem["code"].as_str().unwrap(), problem["detail"].as_str());
@@ -149,7 +141,7 @@ async fn the_header_that_is_missing_is_named() {
 async fn a_new_key_is_accepted_at_once_even_if_another_alternative_fails() {
     for security in [KEY_OR_WEBHOOK, WEBHOOK_OR_KEY] {
         let store = Store::with(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);
-        let ingress = ingress(contract(security), &Broker::default(), &store);
+        let ingress = ingress_of(contract(security), &Broker::default(), &store);
         let mut headers = signed("webhook-", "m-1", 0, ORDER);
         headers.extend(ORDER_HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let event = event("/orders", &headers, ORDER);

@@ -3,6 +3,8 @@
 use sluicegate_contract::Contract;
 use sluicegate_ingress::Config;
 
+use super::shipped_with;
+
 const FIFO: (&str, &str) = ("QUEUE_ORDERS", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo");
 const STANDARD: (&str, &str) = ("QUEUE_WEBHOOKS", "https://sqs.eu-west-1.amazonaws.com/123456789012/webhooks");
 const SECRET: (&str, &str) = ("SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s");
@@ -28,12 +30,9 @@ fn every_error_is_reported_at_startup() {
 
 #[test]
 fn a_delay_on_a_fifo_queue_is_reported_at_startup() {
-    let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
-    let delayed = yaml.replace("        queue: orders\n", "        queue: orders\n        delay: 5s\n");
-    assert_ne!(yaml, delayed, "the example has an operation on the queue orders");
-    let contract = Contract::parse("openapi.yaml", &delayed).unwrap();
-    check(&contract, &[FIFO, STANDARD, SECRET], &["placeOrder"]);
-    check(&contract, &[("QUEUE_ORDERS", STANDARD.1), STANDARD, SECRET], &[]);
+    let contract = shipped_with(&[("        queue: orders\n", "        queue: orders\n        delay: 5s\n")]);
+    check(contract, &[FIFO, STANDARD, SECRET], &["placeOrder"]);
+    check(contract, &[("QUEUE_ORDERS", STANDARD.1), STANDARD, SECRET], &[]);
 }
 
 const EXCHANGE: (&str, &str) = ("QUEUE_ORDERS", "rabbitmq:orders/{type}");
@@ -52,9 +51,7 @@ fn only_a_queue_on_rabbitmq_needs_the_broker_variables() {
 
 #[test]
 fn a_delay_beyond_the_retry_delays_is_reported_at_startup() {
-    let yaml = std::fs::read_to_string(crate::support::root().join("functions/ingress/openapi.yaml")).unwrap();
-    let delayed = yaml.replace("        queue: orders\n", "        queue: orders\n        delay: 61s\n");
-    let contract = Contract::parse("openapi.yaml", &delayed).unwrap();
-    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
-    check(&contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_RETRY_DELAYS", "1,60")], &["placeOrder"]);
+    let contract = shipped_with(&[("        queue: orders\n", "        queue: orders\n        delay: 61s\n")]);
+    check(contract, &[EXCHANGE, STANDARD, SECRET, BROKER], &[]);
+    check(contract, &[EXCHANGE, STANDARD, SECRET, BROKER, ("RABBITMQ_RETRY_DELAYS", "1,60")], &["placeOrder"]);
 }

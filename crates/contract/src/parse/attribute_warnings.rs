@@ -57,6 +57,7 @@ pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'stati
             doubts.dedup();
             doubts
         }
+        ValueSource::Form { .. } => Vec::new(),
     }
 }
 

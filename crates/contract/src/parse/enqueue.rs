@@ -11,6 +11,9 @@ use crate::{
     ValueTemplate,
 };
 
+/// The media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
 
 pub(super) fn enqueue<'d>(
@@ -54,7 +57,7 @@ fn event_type<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Req
     let template = provider.event_type.parse().ok().filter(|template| is_available(template, request));
     if template.is_none() {
         let reason = format!(
-            "is missing: the type of {}, {}, needs a requestBody that is always JSON",
+            "is missing: the type of {}, {}, has no value in every requestBody of this operation",
             provider.slug, provider.event_type
         );
         checker.missing(at, "type", reason);
@@ -71,7 +74,7 @@ fn provider_key(request: &Request<'_>) -> Option<Idempotency> {
 
 /// Returns whether the operation's requests have what the template takes.
 fn is_available(template: &ValueTemplate, request: &Request<'_>) -> bool {
-    template.sources().all(|source| !matches!(source, ValueSource::Body(_)) || takes_json_only(request.body))
+    template.placeholders().all(|sources| is_in_every_body(sources, request.body))
 }
 
 /// Reads a queue name, which becomes part of an environment variable; see [`crate::binding_variable`].
@@ -126,17 +129,35 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
         }
     };
     for source in template.sources() {
-        match source {
-            ValueSource::Path(name) if !request.path_names.contains(&name.as_str()) => {
-                checker.fault(at, format!("the path has no {{{name}}}"));
-            }
-            ValueSource::Body(_) if !takes_json_only(request.body) => {
-                checker.fault(at, format!("{{{source}}} needs a requestBody that is always JSON"));
-            }
-            _ => {}
+        if let ValueSource::Path(name) = source
+            && !request.path_names.contains(&name.as_str())
+        {
+            checker.fault(at, format!("the path has no {{{name}}}"));
         }
     }
+    for sources in template.placeholders().filter(|sources| !is_in_every_body(sources, request.body)) {
+        let fault = match sources {
+            [source @ ValueSource::Body(_)] => format!("{{{source}}} needs a requestBody that is always JSON"),
+            [source] => format!("{{{source}}} needs a requestBody that is always {FORM}"),
+            [source, ..] => format!("{{{source} | ...}} has no value for one of the media types of requestBody"),
+            [] => continue,
+        };
+        checker.fault(at, fault);
+    }
     Some(template)
+}
+
+/// Returns whether one of the sources can be in a body of each media type of the operation.
+fn is_in_every_body(sources: &[ValueSource], body: Option<&Body>) -> bool {
+    let is_in = |source: &ValueSource, media_type: &str| match source {
+        ValueSource::Body(_) => is_json(media_type),
+        ValueSource::Form { .. } => media_type.eq_ignore_ascii_case(FORM),
+        ValueSource::Header(_) | ValueSource::Path(_) | ValueSource::Query(_) => true,
+    };
+    match body {
+        Some(body) => body.content.iter().all(|(media_type, _)| sources.iter().any(|source| is_in(source, media_type))),
+        None => sources.iter().any(|source| is_in(source, "")),
+    }
 }
 
 fn takes_json_only(body: Option<&Body>) -> bool {
