@@ -29,7 +29,7 @@ pub fn events<'a>(function: &str, props: Props<'a>) -> impl Iterator<Item = Even
     let alias = props.text("AutoPublishAlias").known();
     props.object("Events").members().map(move |(name, event)| {
         let (kind, props) = (Props(event).text("Type"), Props(event).object("Properties"));
-        let known = kind.as_ref().known().map(String::as_str).unwrap_or_default();
+        let known = kind.as_str().unwrap_or_default();
         let kind = match Mapping::of_event(known, function, alias.clone(), props) {
             Some(mapping) => EventKind::Mapping(Box::new(mapping)),
             None if known == "HttpApi" => EventKind::Route(Box::new(Route::read(props))),

@@ -208,9 +208,9 @@ impl Reader<'_> {
             let read = match &event.kind {
                 EventKind::Route(route) => self.route(&plan.name, route, event.props, &properties),
                 EventKind::Mapping(mapping) => {
-                    let named = |named: &Setting<bool>| *named == Setting::Known(true);
-                    unnamed +=
-                        usize::from(matches!(&mapping.source, Source::Mq { policy_named, .. } if !named(policy_named)));
+                    let shares_name =
+                        matches!(&mapping.source, Source::Mq { policy_named, .. } if !policy_named.is(&true));
+                    unnamed += usize::from(shares_name);
                     self.mapping(&plan, mapping, event.props, &properties)
                 }
                 EventKind::Other(kind) => {

@@ -110,9 +110,8 @@ impl Mapping {
     #[must_use]
     pub fn of_resource(props: Props<'_>) -> Option<Self> {
         let arn = props.text("EventSourceArn");
-        let service =
-            |arn: &String| arn.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(1).map(str::to_owned));
-        let source = match arn.as_ref().known().and_then(service).as_deref() {
+        let service = arn.as_str().and_then(|arn| arn.strip_prefix("arn:")?.split(':').nth(1));
+        let source = match service {
             _ if props.get("Queues").is_written() => Source::mq(props, "EventSourceArn"),
             Some("mq") => Source::mq(props, "EventSourceArn"),
             Some(service) if service != "sqs" => return None,
@@ -137,7 +136,7 @@ impl Mapping {
             Source::Sqs { .. } => (&[][..], BATCH_SIZE_DEFAULT),
             Source::Mq { .. } => (&NOT_OF_MQ[..], MQ_BATCH_SIZE_DEFAULT),
         };
-        let reports = |types: &Vec<Setting<String>>| types.contains(&Setting::Known("ReportBatchItemFailures".into()));
+        let reports = |types: &Vec<Setting<String>>| types.iter().any(|kind| kind.is("ReportBatchItemFailures"));
         let types = props.texts("FunctionResponseTypes");
         Self {
             target,

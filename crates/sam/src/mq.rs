@@ -79,8 +79,8 @@ impl Reader<'_> {
 fn check_access(access: &[SourceAccess]) -> Result<(), &'static str> {
     let (mut secrets, mut vhosts) = (0, 0);
     for SourceAccess { kind, uri } in access {
-        let is_empty = uri.as_ref().known().map_or(uri.is_absent(), String::is_empty);
-        match kind.as_ref().known().map(String::as_str) {
+        let is_empty = uri.as_str().map_or(uri.is_absent(), str::is_empty);
+        match kind.as_str() {
             _ if is_empty => return Err("each needs Type and URI"),
             Some("BASIC_AUTH") => secrets += 1,
             Some("VIRTUAL_HOST") => vhosts += 1,

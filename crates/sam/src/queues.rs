@@ -94,10 +94,16 @@ impl Queue {
         }
     }
 
-    /// Returns whether it is first in, first out; its name says so too.
+    /// Returns `maxReceiveCount` of the redrive policy, if it is known.
+    #[must_use]
+    pub fn receives_max(&self) -> Option<u64> {
+        self.redrive.as_ref().known()?.receives_max.copied()
+    }
+
+    /// Returns whether it is a FIFO queue, by its property or its name.
     #[must_use]
     pub fn is_fifo(&self) -> bool {
-        self.fifo == Setting::Known(true) || self.name.ends_with(".fifo")
+        self.fifo.is(&true) || self.name.ends_with(".fifo")
     }
 }
 
@@ -161,7 +167,7 @@ impl Reader<'_> {
         }
         let visibility = format!("{path}/VisibilityTimeout");
         let visibility_s = self.number(&queue.visibility_s, &visibility, 0..=VISIBILITY_S_MAX)?;
-        let (name, fifo) = (queue.name, queue.fifo == Setting::Known(true));
+        let (name, fifo) = (queue.name, queue.fifo.is(&true));
         if fifo != name.ends_with(".fifo") {
             let reason = "the name of a FIFO queue, and no other, ends with .fifo";
             return Err(self.fault(&format!("{path}/QueueName"), reason));

@@ -67,13 +67,11 @@ impl Route {
     /// Returns the route key; `None` if it is unknown, or one that SAM refuses.
     #[must_use]
     pub fn key(&self) -> Option<String> {
-        let default = self.path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
-        // A path that is unknown may be any route.
-        if self.path.is_unknown() || self.method.is_unknown() && !default {
+        // An unknown path may be that of any route.
+        if self.path.is_unknown() || self.method.is_unknown() && !self.path.is(DEFAULT_ROUTE) {
             return None;
         }
-        let text = |setting: &Setting<String>| setting.clone().known();
-        route_key(text(&self.method).as_deref(), text(&self.path).as_deref())
+        route_key(self.method.as_str(), self.path.as_str())
     }
 }
 

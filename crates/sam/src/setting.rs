@@ -3,6 +3,8 @@
 //! [`Resolver::settings`](crate::Resolver::settings) marks what is unknown. A caller either requires a value to be
 //! known and reports the reason as a fault, or goes on without it: nothing here guesses.
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -94,6 +96,14 @@ impl<T> Setting<T> {
         }
     }
 
+    /// Returns whether the value is known to be this one.
+    pub fn is<U: PartialEq + ?Sized>(&self, value: &U) -> bool
+    where
+        T: Borrow<U>,
+    {
+        matches!(self, Self::Known(known) if known.borrow() == value)
+    }
+
     /// Returns whether it is certainly absent.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
@@ -125,6 +135,20 @@ impl<T> Setting<T> {
             Self::Known(value) => read(value).map_or_else(Setting::unknown, Setting::Known),
             Self::Unknown(reason) => Setting::Unknown(reason),
         }
+    }
+}
+
+impl<T: Copy> Setting<T> {
+    /// Returns a copy of the value, if it is written and known.
+    pub fn copied(&self) -> Option<T> {
+        self.as_ref().known().copied()
+    }
+}
+
+impl Setting<String> {
+    /// Returns the text, if it is written and known.
+    pub fn as_str(&self) -> Option<&str> {
+        self.as_ref().known().map(String::as_str)
     }
 }
 

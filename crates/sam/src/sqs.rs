@@ -117,7 +117,7 @@ impl Reader<'_> {
             batch_size: usize::try_from(batch).unwrap_or(usize::MAX),
             batching_window: Duration::from_secs(window_s),
             maximum_concurrency: maximum_concurrency.and_then(|most| u16::try_from(most).ok()),
-            report_batch_item_failures: mapping.partial_batch == Setting::Known(true),
+            report_batch_item_failures: mapping.partial_batch.is(&true),
             filters: self.filters(mapping, path)?,
         };
         self.plan.mappings.push(mapping);
@@ -126,7 +126,7 @@ impl Reader<'_> {
 
     /// Returns whether the mapping fetches nothing, which a notice says then.
     pub(super) fn is_disabled(&mut self, mapping: &Mapping, path: &str) -> bool {
-        let disabled = mapping.enabled == Setting::Known(false);
+        let disabled = mapping.enabled.is(&false);
         if disabled {
             self.notice(path, "Enabled: false, so no messages are fetched from this queue");
         }

@@ -2,10 +2,8 @@
 
 use sluicegate_sam::Setting;
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Alarm, Metric, Model, Queue},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Alarm, Broker, Metric, Queue};
 
 const SQS: &str = "AWS/SQS";
 const MQ: &str = "AWS/AmazonMQ";
@@ -116,8 +114,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns whether the metric is of this queue; one whose dimensions are not known may be.
-fn is_of(metric: &Metric, queue: &Queue) -> bool {
+/// Returns whether the metric may be the queue's: it is, or its dimensions are unknown.
+fn may_be_of(metric: &Metric, queue: &Queue) -> bool {
     match metric.dimensions.get("QueueName") {
         Some(Setting::Known(name)) => *name == queue.name,
         Some(_) => true,
@@ -125,43 +123,39 @@ fn is_of(metric: &Metric, queue: &Queue) -> bool {
     }
 }
 
-/// Returns whether one of the alarms watches one of these metrics of the queue. What an alarm computes otherwise is not
-/// known.
+fn is_of(metric: &Metric, queue: &Queue) -> bool {
+    !metric.hidden && may_be_of(metric, queue)
+}
+
+/// Returns whether an alarm watches one of these metrics of the queue. An alarm on a metric that cannot be read counts.
 fn is_watched(alarms: &[Alarm], queue: &Queue, names: &[&str]) -> bool {
-    let fits = |metric: &Metric| names.iter().any(|name| metric.is(SQS, name)) && is_of(metric, queue);
+    let fits = |metric: &Metric| names.iter().any(|name| metric.is(SQS, name)) && may_be_of(metric, queue);
     alarms.iter().any(|alarm| alarm.metrics.is_empty() || alarm.metrics.iter().any(fits))
 }
 
 fn dead_letter_no_alarm(model: &Model<'_>, findings: &mut Findings) {
-    for queue in model.dead_letter_queues().into_iter().filter(|_| !model.hidden) {
-        // The silent one has a check of its own.
+    for queue in model.dead_letter_queues().into_iter().filter(|_| !model.inventory.hidden) {
+        // An alarm on NumberOfMessagesSent is dead-letter-alarm-silent.
         let watched = [OF_CONTENT.as_slice(), &["NumberOfMessagesSent"]].concat();
         if !is_watched(&model.alarms, queue, &watched) {
-            findings.add(&queue.origin, "", "no alarm watches what it holds");
+            findings.add(&queue.origin, "", "no alarm watches its messages");
         }
     }
 }
 
 fn dead_letter_alarm_silent(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.dead_letter_queues() {
-        for alarm in &model.alarms {
-            let silent =
-                |metric: &Metric| metric.is(SQS, "NumberOfMessagesSent") && is_of(metric, queue) && !metric.hidden;
-            if alarm.metrics.iter().any(silent) {
-                findings.add(
-                    &alarm.origin,
-                    "MetricName",
-                    format!("does not see what SQS moves to {}", queue.origin.id),
-                );
-            }
+        let silent = |metric: &Metric| metric.is(SQS, "NumberOfMessagesSent") && is_of(metric, queue);
+        for alarm in model.alarms.iter().filter(|alarm| alarm.metrics.iter().any(silent)) {
+            findings.add(&alarm.origin, "MetricName", format!("does not count what SQS moves to {}", queue.origin.id));
         }
     }
 }
 
 fn no_age_alarm(model: &Model<'_>, findings: &mut Findings) {
-    for queue in model.queues.iter().filter(|queue| model.is_consumed(queue) && !model.hidden) {
+    for queue in model.queues.iter().filter(|queue| model.is_consumed(queue) && !model.inventory.hidden) {
         if !is_watched(&model.alarms, queue, &["ApproximateAgeOfOldestMessage"]) {
-            findings.add(&queue.origin, "", "no alarm watches its age");
+            findings.add(&queue.origin, "", "no alarm watches the age of its messages");
         }
     }
 }
@@ -170,7 +164,7 @@ fn alarm_dimensions(model: &Model<'_>, findings: &mut Findings) {
     for alarm in &model.alarms {
         for metric in alarm.metrics.iter().filter(|metric| !metric.hidden) {
             let has = |name| metric.dimensions.contains_key(name);
-            let what = match metric.namespace.as_ref().known().map(String::as_str) {
+            let what = match metric.namespace.as_str() {
                 Some(SQS) if !has("QueueName") => "has no QueueName",
                 Some(MQ) if !has("Broker") => "has no Broker",
                 Some(MQ) if has("Queue") && !has("VirtualHost") => "has a Queue and no VirtualHost",
@@ -185,16 +179,15 @@ fn alarm_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
     let declared = model.project.topology.as_ref().map(|topology| topology.queue_declarations());
     for alarm in &model.alarms {
         for metric in &alarm.metrics {
-            let dimension = |name| metric.dimensions.get(name).and_then(|value| value.as_ref().known());
-            let namespace = metric.namespace.as_ref().known().map(String::as_str);
-            if let (Some(SQS), Some(name)) = (namespace, dimension("QueueName"))
+            let dimension = |name| metric.dimensions.get(name).and_then(Setting::as_str);
+            if let (true, Some(name)) = (metric.namespace.is(SQS), dimension("QueueName"))
                 && !model.queues.is_empty()
-                && !model.queues.iter().any(|queue| queue.name == *name)
+                && !model.queues.iter().any(|queue| queue.name == name)
             {
                 findings.add(&alarm.origin, "Dimensions", format!("there is no queue {name} here"));
             }
-            if let (Some(MQ), Some(name), Some(declared)) = (namespace, dimension("Queue"), &declared)
-                && !declared.iter().any(|queue| queue.name == *name)
+            if let (true, Some(name), Some(declared)) = (metric.namespace.is(MQ), dimension("Queue"), &declared)
+                && !declared.iter().any(|queue| queue.name == name)
             {
                 findings.add(&alarm.origin, "Dimensions", format!("the topology has no queue {name}"));
             }
@@ -203,12 +196,8 @@ fn alarm_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn alarm_metric_gone(model: &Model<'_>, findings: &mut Findings) {
-    let version_4 = |version: &String| version.starts_with("4.") || version == "4";
-    let mut brokers = model.brokers.iter().filter(|broker| broker.rabbitmq);
-    if brokers.any(|broker| broker.engine_version.as_ref().known().is_some_and(version_4)) {
-        let single = |metric: &Metric| {
-            metric.namespace.as_ref().known().is_some_and(|name| name == MQ) && metric.dimensions.contains_key("Queue")
-        };
+    if model.rabbitmq_brokers().any(Broker::is_version_4) {
+        let single = |metric: &Metric| metric.namespace.is(MQ) && metric.dimensions.contains_key("Queue");
         for alarm in model.alarms.iter().filter(|alarm| alarm.metrics.iter().any(single)) {
             findings.add(&alarm.origin, "Dimensions", "watches a single queue");
         }
@@ -223,37 +212,30 @@ fn alarm_without_action(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns what is wrong with the threshold of an alarm on a single metric, none of which is ever below zero.
+/// Returns why an alarm on a single metric of AWS cannot fire when it should. None of these metrics is ever negative.
 fn never_fires(model: &Model<'_>, alarm: &Alarm) -> Option<String> {
-    let ([metric], Some(threshold), Some(comparison)) =
-        (alarm.metrics.as_slice(), alarm.threshold.clone().known(), alarm.comparison.as_ref().known())
-    else {
-        return None;
-    };
-    let namespace = metric.namespace.as_ref().known().filter(|name| name.starts_with("AWS/"))?;
-    let name = metric.name.as_ref().known()?.as_str();
+    let [metric] = alarm.metrics.as_slice() else { return None };
+    let (threshold, comparison) = (alarm.threshold.copied()?, alarm.comparison.as_str()?);
+    let namespace = metric.namespace.as_str().filter(|name| name.starts_with("AWS/"))?;
+    let name = metric.name.as_str()?;
     let (below, with_equal) = (comparison.starts_with("LessThan"), comparison.contains("OrEqualTo"));
     if below && (threshold < 0.0 || (threshold == 0.0 && !with_equal)) {
         return Some(format!("{name} is never below {threshold}"));
     }
-    let of = |queue: &&Queue| !metric.hidden && is_of(metric, queue);
-    let dead_letters = model.dead_letter_queues().into_iter().any(|queue| of(&queue));
-    let trouble = match namespace.as_str() {
-        SQS => OF_CONTENT.contains(&name) && dead_letters,
+    let counts_failures = match namespace {
+        SQS => OF_CONTENT.contains(&name) && model.dead_letter_queues().into_iter().any(|queue| is_of(metric, queue)),
         "AWS/Lambda" => ["Errors", "Throttles"].contains(&name),
         _ => false,
     };
-    if below && trouble {
-        return Some(format!("{comparison} goes off while {name} is low, which is as it should be"));
+    if below && counts_failures {
+        return Some(format!("{comparison} fires while {name} is low, which is normal"));
     }
-    if !below && namespace == SQS && name == "ApproximateAgeOfOldestMessage" {
-        let queue = model.queues.iter().find(of)?;
-        let retention_s = queue.retention_s.clone().known()? as f64;
+    if !below && metric.is(SQS, "ApproximateAgeOfOldestMessage") {
+        let queue = model.queues.iter().find(|queue| is_of(metric, queue))?;
+        let retention_s = queue.retention_s.copied()? as f64;
         if threshold > retention_s || (threshold == retention_s && !with_equal) {
-            return Some(format!(
-                "{} deletes its messages after {retention_s} s, before {threshold} s",
-                queue.origin.id
-            ));
+            let id = &queue.origin.id;
+            return Some(format!("{id} deletes its messages after {retention_s} s, before {threshold} s"));
         }
     }
     None
@@ -268,7 +250,7 @@ fn alarm_cannot_fire(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn alarm_actions_disabled(model: &Model<'_>, findings: &mut Findings) {
-    for alarm in model.alarms.iter().filter(|alarm| alarm.enabled == Setting::Known(false)) {
+    for alarm in model.alarms.iter().filter(|alarm| alarm.enabled.is(&false)) {
         findings.add(&alarm.origin, "ActionsEnabled", "is false");
     }
 }
@@ -276,20 +258,15 @@ fn alarm_actions_disabled(model: &Model<'_>, findings: &mut Findings) {
 fn dead_letter_alarm_late(model: &Model<'_>, findings: &mut Findings) {
     for queue in model.dead_letter_queues() {
         for alarm in &model.alarms {
-            let [metric] = alarm.metrics.as_slice() else { continue };
-            let counts = metric.is(SQS, OF_CONTENT[0]) && !metric.hidden && is_of(metric, queue);
-            let unsaid = match (alarm.comparison.as_ref().known().map(String::as_str), alarm.threshold.clone().known())
-            {
-                (Some("GreaterThanThreshold"), Some(threshold)) => threshold,
-                (Some("GreaterThanOrEqualToThreshold"), Some(threshold)) => threshold - 1.0,
+            let ([metric], Some(threshold)) = (alarm.metrics.as_slice(), alarm.threshold.copied()) else { continue };
+            let ignored = match alarm.comparison.as_str() {
+                Some("GreaterThanThreshold") => threshold,
+                Some("GreaterThanOrEqualToThreshold") => threshold - 1.0,
                 _ => continue,
             };
-            if counts && unsaid >= 1.0 {
-                findings.add(
-                    &alarm.origin,
-                    "Threshold",
-                    format!("says nothing of {unsaid} messages in {}", queue.origin.id),
-                );
+            if ignored >= 1.0 && metric.is(SQS, OF_CONTENT[0]) && is_of(metric, queue) {
+                let what = format!("ignores {ignored} messages in {}", queue.origin.id);
+                findings.add(&alarm.origin, "Threshold", what);
             }
         }
     }
@@ -297,12 +274,12 @@ fn dead_letter_alarm_late(model: &Model<'_>, findings: &mut Findings) {
 
 fn topic_without_subscription(model: &Model<'_>, findings: &mut Findings) {
     // Subscriptions made by hand to a deployed stack are unknown.
-    let written = model.topics.iter().filter(|topic| topic.origin.is_written() && !model.hidden);
+    let written = model.topics.iter().filter(|topic| topic.origin.is_written() && !model.inventory.hidden);
     for topic in written.filter(|topic| !topic.subscribed) {
-        let notified = Setting::Known(topic.arn.clone());
-        let alarms = model.alarms.iter().filter(|alarm| alarm.actions.contains(&notified)).count();
+        let notifies = |alarm: &&Alarm| alarm.actions.iter().any(|action| action.is(&topic.arn));
+        let alarms = model.alarms.iter().filter(notifies).count();
         if alarms > 0 {
-            findings.add(&topic.origin, "", format!("{alarms} alarm(s) go to it, and the template subscribes no one"));
+            findings.add(&topic.origin, "", format!("{alarms} alarm(s) notify it, and it has no subscription"));
         }
     }
 }

@@ -1,12 +1,9 @@
 //! Checks of the HTTP side: routes, limits, function URLs.
 
 use sluicegate_contract::Drift;
-use sluicegate_sam::Setting;
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Api, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Api, Function, is_routed};
 
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const INTEGRATION_S_MAX: u64 = 30;
@@ -87,18 +84,15 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn integration_timeout(model: &Model<'_>, findings: &mut Findings) {
-    for function in &model.functions {
-        let routed =
-            model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
-        let timeout_s = function.timeout_s.clone().known().filter(|timeout| *timeout >= INTEGRATION_S_MAX);
-        if let (true, Some(timeout_s)) = (routed, timeout_s) {
+    for function in model.functions.iter().filter(|function| is_routed(&model.apis, function)) {
+        if let Some(timeout_s) = function.timeout_s.copied().filter(|timeout_s| *timeout_s >= INTEGRATION_S_MAX) {
             findings.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
         }
     }
 }
 
 fn api_throttling(model: &Model<'_>, findings: &mut Findings) {
-    for api in model.apis.iter().filter(|api| api.throttled == Setting::Known(false)) {
+    for api in model.apis.iter().filter(|api| api.throttled.is(&false)) {
         findings.add(&api.origin, "DefaultRouteSettings", "has no ThrottlingRateLimit");
     }
 }
@@ -112,19 +106,19 @@ fn throttling_zero(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn api_access_logs(model: &Model<'_>, findings: &mut Findings) {
-    for api in model.apis.iter().filter(|api| api.access_logs == Setting::Known(false)) {
+    for api in model.apis.iter().filter(|api| api.access_logs.is(&false)) {
         findings.add(&api.origin, "AccessLogSettings", "has no AccessLogSettings");
     }
 }
 
 fn function_url_public(model: &Model<'_>, findings: &mut Findings) {
-    for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
+    for url in model.urls.iter().filter(|url| url.auth.is("NONE")) {
         findings.add(&url.origin, "AuthType", "is NONE");
     }
 }
 
 fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
-    for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
+    for url in model.urls.iter().filter(|url| url.auth.is("NONE")) {
         let Some(permitted) = &url.permitted else { continue };
         let given = |action: &&str| permitted.iter().any(|one| one == action || one == "lambda:*");
         let missing: Vec<_> =
@@ -135,21 +129,22 @@ fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns the APIs that lead to a function that puts messages on queues, with how they differ from the contract.
+/// Returns the APIs that lead to a function that sends to queues, with their difference from the contract, and whether
+/// they have a route that takes every request.
 fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, bool)> {
-    let sends = |name: &String| model.function(name).is_some_and(|function| function.bindings().next().is_some());
+    let sends = |name: &String| model.function(name).is_some_and(Function::binds_queues);
     let apis =
         model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)));
     let contract = model.project.contract.as_ref();
     apis.filter_map(move |api| {
         let keys = || api.routes.iter().map(|route| route.key.as_str());
-        let catches = keys().any(|key| key == "$default" || key.ends_with("+}"));
-        Some((api, Drift::between(contract?, keys()), catches))
+        let takes_all = keys().any(|key| key == "$default" || key.ends_with("+}"));
+        Some((api, Drift::between(contract?, keys()), takes_all))
     })
 }
 
 fn route_missing(model: &Model<'_>, findings: &mut Findings) {
-    for (api, drift, _) in drifts(model).filter(|(.., catches)| !catches) {
+    for (api, drift, _) in drifts(model).filter(|(.., takes_all)| !takes_all) {
         for route in &drift.missing {
             findings.add(&api.origin, "", format!("has no {route}"));
         }
@@ -157,8 +152,8 @@ fn route_missing(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn route_drift(model: &Model<'_>, findings: &mut Findings) {
-    for (api, drift, catches) in drifts(model) {
-        for route in drift.missing.iter().filter(|_| catches) {
+    for (api, drift, takes_all) in drifts(model) {
+        for route in drift.missing.iter().filter(|_| takes_all) {
             findings.add(&api.origin, "", format!("has no {route}"));
         }
         for route in api.routes.iter().filter(|route| drift.extra.contains(&route.key)) {

@@ -1,11 +1,7 @@
 //! Checks of concurrency: throttled deliveries use up receives.
 
-use sluicegate_sam::Setting;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Mapping};
 
 const SCALING: &str = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html";
 
@@ -67,15 +63,15 @@ fn consumers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Function, Ve
 }
 
 fn reserved_concurrency_zero(model: &Model<'_>, findings: &mut Findings) {
-    for (function, _) in consumers(model).filter(|(function, _)| function.reserved == Setting::Known(0)) {
+    for (function, _) in consumers(model).filter(|(function, _)| function.reserved.is(&0)) {
         findings.add(&function.origin, "ReservedConcurrentExecutions", "is 0");
     }
 }
 
 fn reserved_below_maximum_concurrency(model: &Model<'_>, findings: &mut Findings) {
     for (function, mappings) in consumers(model) {
-        let each = mappings.iter().map(|mapping| mapping.concurrency_max.clone().known());
-        if let (Some(reserved @ 1..), Some(sum)) = (function.reserved.clone().known(), each.sum::<Option<u64>>())
+        let each = mappings.iter().map(|mapping| mapping.concurrency_max.copied());
+        if let (Some(reserved @ 1..), Some(sum)) = (function.reserved.copied(), each.sum::<Option<u64>>())
             && reserved < sum
         {
             let what = format!("{reserved} are reserved, its event source mappings start up to {sum}");
@@ -86,7 +82,7 @@ fn reserved_below_maximum_concurrency(model: &Model<'_>, findings: &mut Findings
 
 fn reserved_without_maximum_concurrency(model: &Model<'_>, findings: &mut Findings) {
     for (function, mappings) in consumers(model) {
-        let Some(reserved @ 1..) = function.reserved.clone().known() else { continue };
+        let Some(reserved @ 1..) = function.reserved.copied() else { continue };
         for mapping in mappings.iter().filter(|mapping| mapping.concurrency_max.is_absent()) {
             let what = format!("has no MaximumConcurrency, and {reserved} are reserved for {}", function.origin.id);
             findings.add(&mapping.origin, "ScalingConfig", what);
@@ -95,13 +91,13 @@ fn reserved_without_maximum_concurrency(model: &Model<'_>, findings: &mut Findin
 }
 
 fn concurrency_above_account(model: &Model<'_>, findings: &mut Findings) {
-    let Some(quota) = model.account_concurrency else { return };
+    let Some(quota) = model.inventory.account_concurrency else { return };
     let mut together: u64 = 0;
     let mut last = None;
     for (function, mappings) in consumers(model) {
-        let each = mappings.iter().filter_map(|mapping| mapping.concurrency_max.clone().known());
+        let each = mappings.iter().filter_map(|mapping| mapping.concurrency_max.copied());
         let mapped = each.fold(0_u64, u64::saturating_add);
-        let own = match function.reserved.clone().known() {
+        let own = match function.reserved.copied() {
             Some(reserved) if mapped == 0 => reserved,
             Some(reserved) => reserved.min(mapped),
             None => mapped,

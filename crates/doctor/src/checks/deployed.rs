@@ -1,11 +1,7 @@
 //! Checks that need a deployed stack.
 
-use sluicegate_sam::Setting;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{DAYS_UNCHANGED, VERSIONS};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -40,27 +36,26 @@ pub(super) const CHECKS: &[Check] = &[
 const UNROTATED_DAYS_MAX: u64 = 365;
 
 fn changed_since_deployed(model: &Model<'_>, findings: &mut Findings) {
-    for (origin, what) in model.changes {
+    for (origin, what) in &model.inventory.changes {
         findings.add(origin, "", what.as_str());
     }
 }
 
 fn secret_empty(model: &Model<'_>, findings: &mut Findings) {
-    for secret in model.secrets.iter().filter(|secret| secret.versions == Setting::Known(1)) {
-        let text = secret.text.as_ref().known().map(|text| text.trim());
-        let used = model
-            .functions
-            .iter()
-            .any(|function| function.variable("SECRET_ARN").known().as_ref() == Some(&secret.arn));
-        if used && text.is_some_and(|text| text.is_empty() || text == "{}") {
+    for secret in model.inventory.of_kind("AWS::SecretsManager::Secret") {
+        let text = secret.props().text("SecretString").known();
+        let is_used = model.functions.iter().any(|function| function.variable("SECRET_ARN").is(&secret.reference));
+        let is_empty = text.is_some_and(|text| ["", "{}"].contains(&text.trim()));
+        if is_used && is_empty && secret.props().number(VERSIONS).is(&1) {
             findings.add(&secret.origin, "SecretString", "is empty, and has never been changed");
         }
     }
 }
 
 fn secret_unrotated(model: &Model<'_>, findings: &mut Findings) {
-    for secret in &model.secrets {
-        if let Some(days) = secret.days_unchanged.as_ref().known().filter(|days| **days > UNROTATED_DAYS_MAX) {
+    for secret in model.inventory.of_kind("AWS::SecretsManager::Secret") {
+        let days_unchanged = secret.props().number(DAYS_UNCHANGED).known();
+        if let Some(days) = days_unchanged.filter(|days| *days > UNROTATED_DAYS_MAX) {
             findings.add(&secret.origin, "", format!("was last changed {days} days ago"));
         }
     }

@@ -1,11 +1,6 @@
 //! Checks of functions: runtime, logs, versions, and settings without effect on queues.
 
-use sluicegate_sam::{Setting, Source};
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html>
 const OLD_RUNTIMES: [&str; 3] = ["provided", "provided.al2", "go1.x"];
@@ -68,11 +63,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn failure_destination_unused(model: &Model<'_>, findings: &mut Findings) {
-    for function in &model.functions {
-        let feeds = |source: &Source| matches!(source, Source::Sqs { .. } | Source::Mq { .. });
-        let own = |name: &Setting<String>| *name == Setting::Known(function.name.clone());
-        let fed = model.mappings.iter().any(|mapping| feeds(&mapping.source) && own(&mapping.function));
-        if let Some(property) = function.async_failures.filter(|_| fed) {
+    for function in model.functions.iter().filter(|function| model.mappings_of(function).next().is_some()) {
+        if let Some(property) = function.async_failures {
             findings.add(&function.origin, property, format!("{property} does nothing for messages of a queue"));
         }
     }
@@ -80,40 +72,37 @@ fn failure_destination_unused(model: &Model<'_>, findings: &mut Findings) {
 
 fn runtime_deprecated(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        if let Some(runtime) = function.runtime.as_ref().known().filter(|name| OLD_RUNTIMES.contains(&name.as_str())) {
+        if let Some(runtime) = function.runtime.as_str().filter(|name| OLD_RUNTIMES.contains(name)) {
             findings.add(&function.origin, "Runtime", format!("is {runtime}"));
         }
     }
 }
 
 fn log_retention(model: &Model<'_>, findings: &mut Findings) {
-    for group in model.log_groups.iter().filter(|group| group.retention_days.is_absent()) {
+    let groups = || model.inventory.of_kind("AWS::Logs::LogGroup");
+    for group in groups().filter(|group| group.props().get("RetentionInDays").is_absent()) {
         findings.add(&group.origin, "RetentionInDays", "has no RetentionInDays");
     }
-    for function in model.functions.iter().filter(|function| function.log_group.is_absent() && !model.hidden) {
-        let usual = format!("/aws/lambda/{}", function.name);
-        if !model.log_groups.iter().any(|group| group.name == usual) {
-            findings.add(
-                &function.origin,
-                "LoggingConfig",
-                "has no log group of its own, so Lambda makes one without end",
-            );
+    for function in model.functions.iter().filter(|function| function.log_group.is_absent() && !model.inventory.hidden)
+    {
+        let default = format!("/aws/lambda/{}", function.name);
+        if !groups().any(|group| group.reference == default) {
+            let what = "has no log group, so Lambda makes one without RetentionInDays";
+            findings.add(&function.origin, "LoggingConfig", what);
         }
     }
 }
 
 fn log_format(model: &Model<'_>, findings: &mut Findings) {
-    for function in &model.functions {
-        if function.log_format == Setting::Known("Text".to_owned()) {
-            findings.add(&function.origin, "LoggingConfig", "logs as text");
-        }
+    for function in model.functions.iter().filter(|function| function.log_format.is("Text")) {
+        findings.add(&function.origin, "LoggingConfig", "logs as text");
     }
 }
 
 fn log_level_hides_metrics(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        let level = function.application_log_level.as_ref().known();
-        if let Some(level) = level.filter(|level| ["WARN", "ERROR", "FATAL"].contains(&level.as_str())) {
+        let level = function.application_log_level.as_str();
+        if let Some(level) = level.filter(|level| ["WARN", "ERROR", "FATAL"].contains(level)) {
             findings.add(&function.origin, "LoggingConfig", format!("ApplicationLogLevel is {level}"));
         }
     }

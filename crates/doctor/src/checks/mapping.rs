@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use sluicegate_sam::{Setting, Source};
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Mapping, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::Mapping;
 
 /// Beyond this many messages Lambda wants a batching window. Same page as [`MAPPING`].
 const BATCH_SIZE_UNWINDOWED: u64 = 10;
@@ -116,19 +114,15 @@ fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &
 
 fn no_partial_batch_response(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in from_queues(model) {
-        let single = mapping.batch_size == Setting::Known(1);
-        if mapping.partial_batch == Setting::Known(false) && !single {
-            findings.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
+        if mapping.partial_batch.is(&false) && !mapping.batch_size.is(&1) {
+            findings.add(&mapping.origin, "FunctionResponseTypes", "has no ReportBatchItemFailures");
         }
     }
 }
 
-fn filters(mapping: &Mapping) -> bool {
-    mapping.filters.as_ref().known().is_some_and(|filters| !filters.is_empty())
-}
-
 fn filter_deletes(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| filters(mapping)) {
+    let has_filters = |mapping: &&Mapping| matches!(&mapping.filters, Setting::Known(filters) if !filters.is_empty());
+    for mapping in model.mappings.iter().filter(has_filters) {
         findings.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
     }
 }
@@ -143,27 +137,27 @@ fn mappings_compete(model: &Model<'_>, findings: &mut Findings) {
         },
         _ => None,
     };
-    // Of two whose conditions cannot be decided, perhaps only one exists.
-    let certain = model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled == Setting::Known(true));
+    // Of two mappings with undecided conditions, perhaps only one exists.
+    let certain = model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled.is(&true));
     let mut first = BTreeMap::new();
     for mapping in certain {
         let Some(queue) = queue(mapping) else { continue };
         match first.get(&queue) {
             None => drop(first.insert(queue, &mapping.origin.id)),
-            Some(other) => findings.add(&mapping.origin, "", format!("is of the same queue as {other}")),
+            Some(other) => findings.add(&mapping.origin, "", format!("reads the same queue as {other}")),
         }
     }
 }
 
 fn mapping_disabled(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| mapping.enabled == Setting::Known(false)) {
+    for mapping in model.mappings.iter().filter(|mapping| mapping.enabled.is(&false)) {
         findings.add(&mapping.origin, "Enabled", "is disabled");
     }
 }
 
 fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, queue) in from_queues(model) {
-        if let Some(queue) = queue.as_ref().known().filter(|queue| !queue.starts_with("arn:")) {
+        if let Some(queue) = queue.as_str().filter(|queue| !queue.starts_with("arn:")) {
             let property = if mapping.is_event { "Queue" } else { "EventSourceArn" };
             findings.add(&mapping.origin, property, format!("is {queue}"));
         }
@@ -172,21 +166,23 @@ fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
 
 fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.is_fifo()) {
-        let size = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
+        let size = mapping.batch_size.copied().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
         if let (Some(size), Some(0)) = (size, mapping.window_s.clone().or(0)) {
-            findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}, without a window", queue.origin.id));
+            let what = format!("is {size} for {}, without a batching window", queue.origin.id);
+            findings.add(&mapping.origin, "BatchSize", what);
         }
     }
 }
 
 fn fifo_batch(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.is_fifo()) {
-        if let Some(size) = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED) {
-            findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}", queue.origin.id));
-        }
-        if let Some(window_s) = mapping.window_s.clone().known().filter(|window_s| *window_s > 0) {
-            let what = format!("is {window_s} for {}", queue.origin.id);
-            findings.add(&mapping.origin, "MaximumBatchingWindowInSeconds", what);
+        for (property, setting, most) in [
+            ("BatchSize", &mapping.batch_size, BATCH_SIZE_UNWINDOWED),
+            ("MaximumBatchingWindowInSeconds", &mapping.window_s, 0),
+        ] {
+            if let Some(value) = setting.copied().filter(|value| *value > most) {
+                findings.add(&mapping.origin, property, format!("is {value} for {}", queue.origin.id));
+            }
         }
     }
 }
@@ -208,10 +204,10 @@ fn settings_of_other_sources(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn mapping_bypasses_alias(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| mapping.qualifier.is_none()) {
-        let function = mapping.function.as_ref().known().and_then(|name| model.function(name));
-        if let Some(function) = function.filter(|function| function.shifts_traffic && !mapping.is_event) {
-            findings.add(&mapping.origin, "FunctionName", format!("invokes {} itself", function.origin.id));
+    for mapping in model.mappings.iter().filter(|mapping| mapping.qualifier.is_none() && !mapping.is_event) {
+        let function = mapping.function.as_str().and_then(|name| model.function(name));
+        if let Some(function) = function.filter(|function| function.shifts_traffic) {
+            findings.add(&mapping.origin, "FunctionName", format!("invokes {} without an alias", function.origin.id));
         }
     }
 }

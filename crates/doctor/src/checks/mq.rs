@@ -1,15 +1,11 @@
 //! Checks of RabbitMQ on Amazon MQ: event source mappings and brokers.
 
-use sluicegate_sam::{Setting, Source};
+use sluicegate_contract::binding_variable;
+use sluicegate_sam::Source;
 use sluicegate_topology::Address;
 
-use super::permissions::at;
-use sluicegate_contract::binding_variable;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Mapping};
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 const TIMEOUT_S_MAX: u64 = 840;
@@ -117,11 +113,10 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn mq_permissions(model: &Model<'_>, findings: &mut Findings) {
     // A broker that is reached through the Internet needs no network interfaces.
-    let public =
-        model.brokers.iter().any(|broker| broker.public != Setting::Known(false) && broker.public.is_written());
+    let public = model.brokers.iter().any(|broker| broker.public.is_written() && !broker.public.is(&false));
     for (mapping, function) in model.fed_by_brokers() {
-        let lacking = ACTIONS.iter().filter(|action| function.access.lacks(action, None));
-        let lacking: Vec<&str> = lacking.copied().filter(|action| !(public && action.starts_with("ec2:"))).collect();
+        let mut lacking = function.access.lacking(&ACTIONS, None);
+        lacking.retain(|action| !(public && action.starts_with("ec2:")));
         if !lacking.is_empty() {
             findings.add(&mapping.origin, "", format!("{} may not {}", function.origin.id, lacking.join(", ")));
         }
@@ -132,13 +127,10 @@ fn mq_login(model: &Model<'_>, findings: &mut Findings) {
     for mapping in &model.mappings {
         let Source::Mq { access, .. } = &mapping.source else { continue };
         let Some(access) = access.clone().or(Vec::new()) else { continue };
-        let count = access.iter().filter(|one| one.kind == Setting::Known("BASIC_AUTH".to_owned())).count();
+        let count = access.iter().filter(|one| one.kind.is("BASIC_AUTH")).count();
         if count != 1 {
-            findings.add(
-                &mapping.origin,
-                "SourceAccessConfigurations",
-                format!("has {count} entries of Type BASIC_AUTH"),
-            );
+            let what = format!("has {count} entries of Type BASIC_AUTH");
+            findings.add(&mapping.origin, "SourceAccessConfigurations", what);
         }
     }
 }
@@ -154,14 +146,11 @@ fn mq_one_queue(model: &Model<'_>, findings: &mut Findings) {
 
 fn mq_policy_names(model: &Model<'_>, findings: &mut Findings) {
     for function in model.functions.iter().filter(|function| function.role_is_made) {
-        let own =
-            model.mappings.iter().filter(|mapping| mapping.is_event).filter_map(|mapping| match &mapping.source {
-                Source::Mq { policy_named, .. } if mapping.function == Setting::Known(function.name.clone()) => {
-                    Some(policy_named.clone().or(false))
-                }
-                _ => None,
-            });
-        let unnamed = own.filter(|named| *named == Some(false)).count();
+        let is_unnamed = |mapping: &&Mapping| match &mapping.source {
+            Source::Mq { policy_named, .. } => mapping.is_event && policy_named.clone().or(false) == Some(false),
+            Source::Sqs { .. } => false,
+        };
+        let unnamed = model.mappings_of(function).filter(is_unnamed).count();
         if unnamed > 1 {
             findings.add(&function.origin, "Events", format!("{unnamed} MQ events have no DynamicPolicyName"));
         }
@@ -181,14 +170,9 @@ fn mq_virtual_host(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn read_from(mapping: &Mapping) -> Option<String> {
-    match &mapping.source {
-        Source::Mq { access, .. } => {
-            let virtual_host = Setting::Known("VIRTUAL_HOST".to_owned());
-            let named = access.clone().or(Vec::new())?.into_iter().rfind(|one| one.kind == virtual_host);
-            named.map(|one| one.uri).unwrap_or_default().or("/".to_owned())
-        }
-        Source::Sqs { .. } => None,
-    }
+    let Source::Mq { access, .. } = &mapping.source else { return None };
+    let named = access.clone().or(Vec::new())?.into_iter().rfind(|one| one.kind.is("VIRTUAL_HOST"));
+    named.map(|one| one.uri).unwrap_or_default().or("/".to_owned())
 }
 
 fn written_to(function: &Function) -> Option<String> {
@@ -205,8 +189,7 @@ fn mq_batching_window(model: &Model<'_>, findings: &mut Findings) {
 fn mq_timeout(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let fed = model.fed_by_brokers().any(|(_, by)| by.name == function.name);
-        let timeout_s = function.timeout_s.clone().known().filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
-        if let (true, Some(timeout_s)) = (fed, timeout_s) {
+        if let Some(timeout_s) = function.timeout_s.copied().filter(|timeout_s| fed && *timeout_s > TIMEOUT_S_MAX) {
             findings.add(&function.origin, "Timeout", format!("is {timeout_s}"));
         }
     }
@@ -214,11 +197,7 @@ fn mq_timeout(model: &Model<'_>, findings: &mut Findings) {
 
 fn mq_message_size(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
-    let version_4 = |version: &String| version.starts_with("4.") || version == "4";
-    let small = model.brokers.iter().any(|broker| {
-        broker.rabbitmq && broker.limits_are_defaults && broker.engine_version.as_ref().known().is_some_and(version_4)
-    });
-    if !small {
+    if !model.rabbitmq_brokers().any(|broker| broker.limits_are_defaults && broker.is_version_4()) {
         return;
     }
     for operation in contract.operations() {
@@ -226,25 +205,24 @@ fn mq_message_size(model: &Model<'_>, findings: &mut Findings) {
         let variable = binding_variable(&operation.enqueue.queue);
         for function in &model.functions {
             let bound = function.variable(&variable).known().is_some_and(|value| value.starts_with("rabbitmq:"));
-            // The envelope around the payload takes some bytes more.
+            // The envelope around the payload takes a few more bytes.
             if bound && admitted >= MESSAGE_BYTES_DEFAULT {
                 let what = format!(
                     "{} admits payloads of {admitted} bytes, the broker takes messages of {MESSAGE_BYTES_DEFAULT}",
                     operation.id
                 );
-                findings.add(&function.origin, &at(&variable), what);
+                findings.add_variable(function, &variable, what);
             }
         }
     }
 }
 
 fn broker_single(model: &Model<'_>, findings: &mut Findings) {
-    for broker in model.brokers.iter().filter(|broker| broker.rabbitmq) {
-        let mode = broker.deployment_mode.as_ref().known().map(String::as_str);
-        match broker.instance_type.as_ref().known().map(String::as_str) {
-            Some("mq.t3.micro") => findings.add(&broker.origin, "HostInstanceType", "is mq.t3.micro"),
-            _ if mode == Some("SINGLE_INSTANCE") => findings.add(&broker.origin, "DeploymentMode", "is a single node"),
-            _ => {}
+    for broker in model.rabbitmq_brokers() {
+        if broker.instance_type.is("mq.t3.micro") {
+            findings.add(&broker.origin, "HostInstanceType", "is mq.t3.micro");
+        } else if broker.deployment_mode.is("SINGLE_INSTANCE") {
+            findings.add(&broker.origin, "DeploymentMode", "is a single node");
         }
     }
 }

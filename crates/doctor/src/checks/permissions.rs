@@ -1,9 +1,7 @@
 //! Checks of permissions that functions need. Findings only where the whole role is in the template.
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Model, Queue},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Queue};
 
 /// What Lambda does with a queue, in the function's name.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
@@ -115,19 +113,16 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-fn missing(function: &Function, actions: &[&str], queue: &Queue) -> Vec<String> {
-    if queue.opened {
-        return Vec::new();
-    }
-    let lacking = actions.iter().filter(|action| function.access.lacks(action, Some(&queue.arn)));
-    lacking.map(|action| (*action).to_owned()).collect()
+/// Returns the actions on a queue that a function lacks; none where a queue policy may allow them.
+fn lacks<'a>(function: &Function, actions: &[&'a str], queue: &Queue) -> Vec<&'a str> {
+    if queue.opened { Vec::new() } else { function.access.lacking(actions, Some(&queue.arn)) }
 }
 
 fn consumer_permissions(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        let missing = missing(function, &OF_CONSUMERS, queue);
-        if !missing.is_empty() {
-            let what = format!("{} may not {} {}", function.origin.id, missing.join(", "), queue.origin.id);
+        let lacking = lacks(function, &OF_CONSUMERS, queue);
+        if !lacking.is_empty() {
+            let what = format!("{} may not {} {}", function.origin.id, lacking.join(", "), queue.origin.id);
             findings.add(&mapping.origin, "", what);
         }
     }
@@ -135,7 +130,7 @@ fn consumer_permissions(model: &Model<'_>, findings: &mut Findings) {
 
 fn retry_permission(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        if !missing(function, &["sqs:ChangeMessageVisibility"], queue).is_empty() {
+        if !lacks(function, &["sqs:ChangeMessageVisibility"], queue).is_empty() {
             let what = format!("{} may not sqs:ChangeMessageVisibility {}", function.origin.id, queue.origin.id);
             findings.add(&mapping.origin, "", what);
         }
@@ -145,7 +140,7 @@ fn retry_permission(model: &Model<'_>, findings: &mut Findings) {
 fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         for (_, _, target) in model.redriven().filter(|(source, ..)| source.arn == queue.arn) {
-            if !missing(function, &["sqs:SendMessage"], target).is_empty() {
+            if !lacks(function, &["sqs:SendMessage"], target).is_empty() {
                 let what = format!("{} may not sqs:SendMessage {}", function.origin.id, target.origin.id);
                 findings.add(&mapping.origin, "", what);
             }
@@ -154,24 +149,20 @@ fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn send_permission(model: &Model<'_>, findings: &mut Findings) {
-    // Nothing is to be sent to where dead letters rest: binding-dead-letter.
-    for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.rests(queue)) {
-        if !missing(function, &["sqs:SendMessage"], queue).is_empty() {
-            findings.add(&function.origin, &at(variable), format!("may not sqs:SendMessage {}", queue.origin.id));
+    // A function bound to a dead-letter queue is binding-dead-letter.
+    for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.keeps_dead_letters(queue)) {
+        if !lacks(function, &["sqs:SendMessage"], queue).is_empty() {
+            findings.add_variable(function, variable, format!("may not sqs:SendMessage {}", queue.origin.id));
         }
     }
 }
 
 fn queue_policy_denies(model: &Model<'_>, findings: &mut Findings) {
-    let denied = |queue: &Queue, function: &Function, actions: &[&str]| -> Vec<String> {
-        let role = function.role.as_ref().known().map(String::as_str);
-        let denies = |action: &&&str| queue.denials.iter().any(|denial| denial.denies(action, role));
-        actions.iter().filter(denies).map(|action| (*action).to_owned()).collect()
-    };
     let senders = model.senders().map(|(function, _, queue)| (function, queue, &["sqs:SendMessage"][..]));
     let consumers = model.consumed().map(|(queue, _, function)| (function, queue, &OF_CONSUMERS[..]));
     for (function, queue, actions) in senders.chain(consumers) {
-        let denied = denied(queue, function, actions);
+        let denies = |action: &&str| queue.denials.iter().any(|denial| denial.denies(action, function.role.as_str()));
+        let denied: Vec<&str> = actions.iter().copied().filter(denies).collect();
         if !denied.is_empty() {
             findings.add(&queue.origin, "", format!("its policy denies {} {}", function.origin.id, denied.join(", ")));
         }
@@ -180,8 +171,7 @@ fn queue_policy_denies(model: &Model<'_>, findings: &mut Findings) {
 
 fn logs_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        let lacking = ["logs:CreateLogStream", "logs:PutLogEvents"].into_iter();
-        let lacking: Vec<_> = lacking.filter(|action| function.access.lacks(action, None)).collect();
+        let lacking = function.access.lacking(&["logs:CreateLogStream", "logs:PutLogEvents"], None);
         if !lacking.is_empty() {
             findings.add(&function.origin, "Role", format!("may not {}", lacking.join(", ")));
         }
@@ -190,30 +180,25 @@ fn logs_permission(model: &Model<'_>, findings: &mut Findings) {
 
 fn deployment_permission(model: &Model<'_>, findings: &mut Findings) {
     for (origin, property, access) in &model.deployments {
-        let lacking = ["lambda:GetAlias", "lambda:UpdateAlias"].into_iter();
-        let lacking: Vec<_> = lacking.filter(|action| access.lacks(action, None)).collect();
+        let lacking = access.lacking(&["lambda:GetAlias", "lambda:UpdateAlias"], None);
         if !lacking.is_empty() {
             findings.add(origin, property, format!("may not {}", lacking.join(", ")));
         }
     }
 }
 
-/// Returns the actions on the queue's key that the role lacks; none where a key's policy may allow them.
-fn lacks_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&str]) -> Vec<String> {
-    let own = queue.kms_key.as_ref().known().filter(|key| !key.ends_with("alias/aws/sqs"));
-    if own.is_none() || model.keys_opened {
-        return Vec::new();
-    }
-    let lacking = actions.iter().filter(|action| function.access.lacks(action, None));
-    lacking.map(|action| (*action).to_owned()).collect()
+/// Returns the actions on the queue's key that a function lacks; none where a key policy may allow them.
+fn lacks_key<'a>(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&'a str]) -> Vec<&'a str> {
+    let is_customer_managed = queue.kms_key.as_str().is_some_and(|key| !key.ends_with("alias/aws/sqs"));
+    if is_customer_managed && !model.keys_opened { function.access.lacking(actions, None) } else { Vec::new() }
 }
 
 fn key_of_sender(model: &Model<'_>, findings: &mut Findings) {
     for (function, variable, queue) in model.senders() {
-        let missing = lacks_key(model, function, queue, &OF_SENDERS);
-        if !missing.is_empty() {
-            let what = format!("may not {} with the key of {}", missing.join(", "), queue.origin.id);
-            findings.add(&function.origin, &at(variable), what);
+        let lacking = lacks_key(model, function, queue, &OF_SENDERS);
+        if !lacking.is_empty() {
+            let what = format!("may not {} with the key of {}", lacking.join(", "), queue.origin.id);
+            findings.add_variable(function, variable, what);
         }
     }
 }
@@ -232,7 +217,7 @@ fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
         for variable in ["SECRET_ARN", "RABBITMQ_SECRET_ARN"] {
             let Some(arn) = function.variable(variable).known().filter(|arn| arn.starts_with("arn:")) else { continue };
             if function.access.lacks("secretsmanager:GetSecretValue", Some(&arn)) {
-                findings.add(&function.origin, &at(variable), "may not secretsmanager:GetSecretValue it");
+                findings.add_variable(function, variable, "may not secretsmanager:GetSecretValue it");
             }
         }
     }
@@ -240,15 +225,10 @@ fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
 
 fn policy_queue_url(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        // What the template makes of it is an ARN with a URL, or with another ARN, where the name should be.
+        // The policy template puts the URL, or another ARN, in the place of the name in an ARN.
         let wrong = |arn: &&str| arn.contains(":sqs:") && (arn.contains("://") || arn.matches("arn:").count() > 1);
         for arn in function.access.resources().filter(wrong) {
             findings.add(&function.origin, "Policies", format!("allows something on {arn}"));
         }
     }
-}
-
-/// Returns where a variable of a function is written.
-pub(super) fn at(variable: &str) -> String {
-    format!("Environment/Variables/{variable}")
 }

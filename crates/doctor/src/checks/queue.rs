@@ -1,11 +1,6 @@
 //! Checks of queues: type, size, encryption.
 
-use sluicegate_sam::Setting;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -47,11 +42,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn fifo_throughput(model: &Model<'_>, findings: &mut Findings) {
-    let dead_letters: Vec<&str> = model.dead_letter_queues().iter().map(|queue| queue.arn.as_str()).collect();
-    for queue in model.queues.iter().filter(|queue| queue.is_fifo() && !dead_letters.contains(&queue.arn.as_str())) {
-        let scope = queue.deduplication_scope.clone().known();
-        let limit = queue.throughput_limit.clone().known();
-        if let (Some(scope), Some(limit)) = (scope, limit)
+    for queue in model.queues.iter().filter(|queue| queue.is_fifo() && !model.is_dead_letter_queue(queue)) {
+        if let (Some(scope), Some(limit)) = (queue.deduplication_scope.as_str(), queue.throughput_limit.as_str())
             && (scope != "messageGroup" || limit != "perMessageGroupId")
         {
             let what = format!("DeduplicationScope is {scope}, FifoThroughputLimit is {limit}");
@@ -71,9 +63,8 @@ fn message_size(model: &Model<'_>, findings: &mut Findings) {
     for operation in contract.operations() {
         for queue in model.bound(&operation.enqueue.queue) {
             let admitted = operation.enqueue.payload_bytes_max as u64;
-            let Some(stored) = queue.message_bytes_max.clone().known() else { continue };
-            // The envelope around the payload takes some bytes more.
-            if stored <= admitted {
+            // The envelope around the payload takes a few more bytes.
+            if let Some(stored) = queue.message_bytes_max.copied().filter(|stored| *stored <= admitted) {
                 let what = format!("takes {stored} bytes, {} admits payloads of {admitted}", operation.id);
                 findings.add(&queue.origin, "MaximumMessageSize", what);
             }
@@ -82,9 +73,7 @@ fn message_size(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn encryption_off(model: &Model<'_>, findings: &mut Findings) {
-    for queue in model.queues.iter().filter(|queue| queue.kms_key.is_absent()) {
-        if queue.managed_encryption == Setting::Known(false) {
-            findings.add(&queue.origin, "SqsManagedSseEnabled", "is false, and there is no key");
-        }
+    for queue in model.queues.iter().filter(|queue| queue.kms_key.is_absent() && queue.managed_encryption.is(&false)) {
+        findings.add(&queue.origin, "SqsManagedSseEnabled", "is false, and there is no key");
     }
 }

@@ -1,9 +1,6 @@
 //! Checks of the template's text: what is dropped or refused before a resource is made.
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -27,13 +24,13 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn parameter_value(model: &Model<'_>, findings: &mut Findings) {
-    for (origin, what) in model.refused {
+    for (origin, what) in &model.inventory.refused {
         findings.add(origin, "", what.as_str());
     }
 }
 
 fn duplicate_key(model: &Model<'_>, findings: &mut Findings) {
-    for (origin, what) in model.repeated {
+    for (origin, what) in &model.inventory.repeated {
         findings.add(origin, "", what.as_str());
     }
 }

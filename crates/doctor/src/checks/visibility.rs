@@ -1,9 +1,6 @@
 //! Checks of visibility timeouts and retention.
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 /// What Lambda advises.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
@@ -61,16 +58,14 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        let visibility_s = queue.visibility_s.clone().known();
-        let timeout_s = function.timeout_s.clone().known();
         let window_s = mapping.window_s.clone().or(0).unwrap_or(0);
-        if let (Some(visibility_s), Some(timeout_s)) = (visibility_s, timeout_s)
+        if let (Some(visibility_s), Some(timeout_s)) = (queue.visibility_s.copied(), function.timeout_s.copied())
             && visibility_s < timeout_s.saturating_add(window_s)
         {
             let mut what =
                 format!("messages stay hidden for {visibility_s} s, {} may run for {timeout_s} s", function.origin.id);
             if window_s > 0 {
-                what.push_str(&format!(" after a window of {window_s} s"));
+                what.push_str(&format!(" after a batching window of {window_s} s"));
             }
             findings.add(&queue.origin, "VisibilityTimeout", what);
         }
@@ -79,10 +74,9 @@ fn visibility_below_timeout(model: &Model<'_>, findings: &mut Findings) {
 
 fn visibility_below_six_timeouts(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        let visibility_s = queue.visibility_s.clone().known();
-        let timeout_s = function.timeout_s.clone().known();
-        let window_s = mapping.window_s.clone().or(0);
-        if let (Some(visibility_s), Some(timeout_s), Some(window_s)) = (visibility_s, timeout_s, window_s) {
+        if let (Some(visibility_s), Some(timeout_s), Some(window_s)) =
+            (queue.visibility_s.copied(), function.timeout_s.copied(), mapping.window_s.clone().or(0))
+        {
             let advised_s = timeout_s.saturating_mul(TIMEOUTS_PER_VISIBILITY).saturating_add(window_s);
             if visibility_s >= timeout_s.saturating_add(window_s) && visibility_s < advised_s {
                 let what = format!(
@@ -97,14 +91,14 @@ fn visibility_below_six_timeouts(model: &Model<'_>, findings: &mut Findings) {
 
 fn retention_before_dead_letter(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
-        let receives = queue.redrive.as_ref().known().and_then(|redrive| redrive.receives_max.clone().known());
-        let visibility_s = queue.visibility_s.clone().known();
-        let retention_s = queue.retention_s.clone().known();
-        if let (Some(receives), Some(visibility_s), Some(retention_s)) = (receives, visibility_s, retention_s) {
-            let tries_s = receives.saturating_mul(visibility_s);
-            if retention_s <= tries_s {
-                let what =
-                    format!("kept for {retention_s} s, while {receives} receives of {visibility_s} s take {tries_s} s");
+        if let (Some(receives), Some(visibility_s), Some(retention_s)) =
+            (queue.receives_max(), queue.visibility_s.copied(), queue.retention_s.copied())
+        {
+            let receives_s = receives.saturating_mul(visibility_s);
+            if retention_s <= receives_s {
+                let what = format!(
+                    "kept for {retention_s} s, while {receives} receives of {visibility_s} s take {receives_s} s"
+                );
                 findings.add(&queue.origin, "MessageRetentionPeriod", what);
             }
         }
@@ -113,19 +107,16 @@ fn retention_before_dead_letter(model: &Model<'_>, findings: &mut Findings) {
 
 fn retention_short(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
-        if let Some(retention_s) = queue.retention_s.clone().known().filter(|seconds| *seconds < RETENTION_S_MIN) {
-            findings.add(
-                &queue.origin,
-                "MessageRetentionPeriod",
-                format!("messages are deleted after {retention_s} s"),
-            );
+        if let Some(retention_s) = queue.retention_s.copied().filter(|seconds| *seconds < RETENTION_S_MIN) {
+            let what = format!("messages are deleted after {retention_s} s");
+            findings.add(&queue.origin, "MessageRetentionPeriod", what);
         }
     }
 }
 
 fn delay_on_queue(model: &Model<'_>, findings: &mut Findings) {
     for queue in &model.queues {
-        if let Some(delay_s) = queue.delay_s.clone().known().filter(|delay_s| *delay_s > 0) {
+        if let Some(delay_s) = queue.delay_s.copied().filter(|delay_s| *delay_s > 0) {
             findings.add(&queue.origin, "DelaySeconds", format!("every message waits for {delay_s} s"));
         }
     }
