@@ -1,5 +1,5 @@
 //! The resources of a template and of its nested templates, with conditions, parameters and functions resolved as far
-//! as possible. What `sam` cannot resolve is marked unknown instead of being an error.
+//! as possible. A value that cannot be resolved is unknown, not an error.
 
 mod load;
 
@@ -16,9 +16,9 @@ use crate::Error;
 #[derive(Debug, Default)]
 pub struct Inventory {
     pub(crate) resources: Vec<Resource>,
-    /// What could not be read.
+    /// What could not be checked.
     pub(crate) notes: Vec<String>,
-    /// Some nested stacks could not be read.
+    /// Some nested stacks could not be read, so a missing resource may exist there.
     pub(crate) hidden: bool,
     /// Values of parameters that CloudFormation refuses.
     pub(crate) refused: Vec<(Origin, String)>,
@@ -47,12 +47,12 @@ impl Origin {
         Self { id, path: String::new(), file: None }
     }
 
-    /// Returns the origin of a part with a name, such as an event of a function.
+    /// Returns the origin of a named part of the resource, such as an event of a function.
     pub(crate) fn part(&self, id: &str, path: &str) -> Self {
         Self { id: format!("{}/{id}", self.id), path: format!("{}/{path}", self.path), file: self.file.clone() }
     }
 
-    /// Returns whether it is written in a file; else it is deployed.
+    /// Returns whether it is in a template's file. A deployed resource is not.
     pub(crate) fn is_written(&self) -> bool {
         self.file.is_some()
     }
@@ -78,11 +78,11 @@ impl Origin {
 pub(crate) struct Resource {
     pub(crate) origin: Origin,
     pub(crate) kind: String,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub(crate) reference: String,
-    /// What `GetAtt Arn` gives, or an empty text.
+    /// The value of `GetAtt Arn`, or an empty text.
     pub(crate) arn: String,
-    /// Its properties, over the globals.
+    /// Its properties, merged with the globals.
     pub(crate) properties: Value,
     /// It certainly exists; otherwise its condition is undecided.
     pub(crate) certain: bool,
@@ -100,7 +100,7 @@ impl Inventory {
     /// Reads a template and its nested templates, as far as those are files.
     ///
     /// # Errors
-    /// The file cannot be read, is not a template, or lacks a parameter that a value is given for.
+    /// The file cannot be read, is not a template, or does not have a parameter that a value is given for.
     pub fn of_template(file: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
         let text = std::fs::read_to_string(file).map_err(|source| Error::Unreadable { file: file.into(), source })?;
         Self::of_text(file, &text, parameters)

@@ -39,9 +39,9 @@ pub(crate) struct Model<'a> {
     pub(crate) brokers: Vec<Broker>,
     pub(crate) topics: Vec<alarm::Topic>,
     pub(crate) network: network::Network,
-    /// Deployments of functions, with the property of their role and its permissions.
+    /// Deployments of functions, with the property that names their role, and its permissions.
     pub(crate) deployments: Vec<(Origin, &'static str, Access)>,
-    /// The policy of some key allows its use beyond the account's IAM policies.
+    /// The policy of some key may allow what roles do not.
     pub(crate) keys_opened: bool,
     pub(crate) inventory: &'a Inventory,
     pub(crate) project: &'a Project,
@@ -54,7 +54,7 @@ impl<'a> Model<'a> {
         let (mappings, apis, contract) = (mapping::all(inventory), api::all(inventory), project.contract.as_ref());
         for function in &mut functions {
             let is_consumer = mappings.iter().any(|mapping| mapping.function.is(&function.name));
-            // A consumer may have such a variable for another purpose, or from the globals.
+            // In a consumer, such a variable may have another purpose or come from the globals.
             if !is_consumer || is_routed(&apis, function) {
                 function.binds = binds(function, contract);
             }
@@ -146,7 +146,7 @@ impl<'a> Model<'a> {
         self.is_dead_letter_queue(queue) && !self.is_consumed(queue)
     }
 
-    /// Returns the queue with this URL. Hosts differ between endpoints, account and name do not.
+    /// Returns the queue with this URL, by account and name, because the host depends on the endpoint.
     pub(crate) fn queue_at(&self, url: &str) -> Option<&Queue> {
         let mut parts = url.rsplit('/');
         let (name, account) = (parts.next()?, parts.next()?);
@@ -168,8 +168,8 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Returns the names of the variables that bind a logical queue: those of the contract's queues, and others with the
-/// value of a binding, except `QUEUE_URL`, which many functions use for another purpose.
+/// Returns the names of the variables that bind a logical queue: those of the contract's queues, and other
+/// `QUEUE_<NAME>` with the value of a binding. `QUEUE_URL` is not one, because many functions use it otherwise.
 fn binds(function: &Function, contract: Option<&Contract>) -> Vec<String> {
     let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(binding_variable).collect();
     let is_binding = |name: &String| {

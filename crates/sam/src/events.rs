@@ -13,14 +13,14 @@ pub struct Event<'a> {
     pub kind: EventKind,
 }
 
-/// The kinds of events that are read.
+/// The kinds of events.
 #[derive(Debug)]
 pub enum EventKind {
     /// A route of an HTTP API.
     Route(Box<Route>),
     /// An event source mapping.
     Mapping(Box<Mapping>),
-    /// Another event, of this type.
+    /// Another event, with its type.
     Other(Setting<String>),
 }
 

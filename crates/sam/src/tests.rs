@@ -1,12 +1,8 @@
-//! Tests of the plan: values resolve, faults have place and reason.
+//! Tests of the plan: resolved values, and faults with their place and reason.
 
 mod nested;
 
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -106,16 +102,11 @@ fn values_resolve_as_in_cloudformation() {
 }
 
 #[test]
-fn what_is_unknown_has_its_reason() {
+fn an_unknown_setting_has_a_reason() {
     let document = TemplateDocument::parse("t.yaml", &with_variable("x")).expect("a template");
-    let resolver = Resolver {
-        document: Arc::new(document),
-        parameters: BTreeMap::from([("Stage".to_owned(), "dev".into())]),
-        pseudo: BTreeMap::new(),
-        physical: BTreeMap::new(),
-        remote: BTreeSet::from(["Topic".to_owned()]),
-        met_unknown: Cell::new(false),
-    };
+    let mut resolver = Resolver::new(Arc::new(document), BTreeMap::new());
+    resolver.parameters.insert("Stage".to_owned(), "dev".into());
+    resolver.remote.insert("Topic".to_owned());
     let check = |value: Value, expected: Setting<&str>| {
         let settings = resolver.settings(&json!({ "V": value }), "/p").expect("an object");
         assert_eq!(Props(&settings).text("V"), expected.and_then(|text| Some(text.to_owned())), "{value}");
@@ -227,7 +218,7 @@ fn the_rust_samples_of_serverless_patterns_are_plans() {
 }
 
 #[test]
-fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
+fn a_variable_that_only_aws_knows_is_named_once_and_the_shell_wins() {
     let function = |name: &str| {
         format!("  {name}: {{ Type: AWS::Serverless::Function, Metadata: {{ BuildMethod: rust-cargolambda }} }}\n")
     };
@@ -284,7 +275,7 @@ fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
 }
 
 #[test]
-fn what_pyyaml_reads_is_read() {
+fn yaml_that_pyyaml_accepts_is_read() {
     let base = with_variable("x");
     let check = |from: &str, to: &str, notice: Option<&str>, value: &str| {
         let text = base.replacen(from, to, 1);
@@ -327,7 +318,7 @@ fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
     );
     check("!GetAtt Topic.Outputs.QueueArn", Ok("`Topic.Outputs.QueueArn-is-not-known-locally` is not run locally"));
     check("!ImportValue queue", Ok("`Queue-is-not-known-locally` is not run locally"));
-    check("!Ref Q", Err("is the ARN of no queue of this template (use !GetAtt Queue.Arn)"));
+    check("!Ref Q", Err("is not the ARN of a queue of this template: use !GetAtt Queue.Arn"));
     check("!GetAtt Nothing.Arn", Err("`Nothing.Arn` is not known locally"));
 }
 
@@ -364,7 +355,7 @@ fn parameters_and_the_callers_environment_override_the_template() {
 }
 
 #[test]
-fn what_is_not_run_is_named() {
+fn resources_and_properties_that_are_not_run_are_named() {
     let template = with_variable("x")
         .replace("QueueName: q", "QueueName: q, Nonsense: 1")
         .replace("      Environment:", "      Layers: []\n      Policies: []\n      Environment:");
@@ -380,7 +371,7 @@ fn what_is_not_run_is_named() {
 }
 
 #[test]
-fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
+fn properties_without_local_effect_are_named_in_one_line_and_never_resolved() {
     let event = "{ Type: HttpApi, Properties: { Path: /a, Method: POST, Auth: { Authorizer: !Nonsense x } } }";
     let function = format!(
         "      Tracing: !Nonsense x

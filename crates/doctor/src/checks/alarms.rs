@@ -7,7 +7,7 @@ use crate::model::{Alarm, Broker, Metric, Queue};
 
 const SQS: &str = "AWS/SQS";
 const MQ: &str = "AWS/AmazonMQ";
-/// The metrics of a queue's content.
+/// The metrics of the messages that a queue holds.
 const OF_CONTENT: [&str; 2] = ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"];
 const METRICS: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
@@ -16,8 +16,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "dead-letter-no-alarm",
         severity: Severity::Warning,
-        title: "nothing watches a dead-letter queue",
-        why: "Messages that were given up lie there unseen, until their retention ends and they are deleted.",
+        title: "no alarm watches a dead-letter queue",
+        why: "Dead letters stay there unnoticed until their retention ends and SQS deletes them.",
         fix: "Add an alarm on ApproximateNumberOfMessagesVisible of the dead-letter queue, above 0.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
         find: dead_letter_no_alarm,
@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "dead-letter-alarm-silent",
         severity: Severity::Warning,
         title: "an alarm on a dead-letter queue watches NumberOfMessagesSent",
-        why: "That metric does not count messages that SQS moves there itself, so the alarm stays silent.",
+        why: "That metric does not count the messages that SQS moves there, so the alarm never fires.",
         fix: "Watch ApproximateNumberOfMessagesVisible.",
         source: METRICS,
         find: dead_letter_alarm_silent,
@@ -34,8 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "no-age-alarm",
         severity: Severity::Warning,
-        title: "nothing watches the age of a queue's oldest message",
-        why: "A consumer that fails or is too slow is noticed when messages expire, or not at all.",
+        title: "no alarm watches the age of a queue's oldest message",
+        why: "A consumer that fails or is too slow goes unnoticed until messages expire.",
         fix: "Add an alarm on ApproximateAgeOfOldestMessage, well below the queue's retention.",
         source: METRICS,
         find: no_age_alarm,
@@ -44,7 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-dimensions",
         severity: Severity::Warning,
         title: "an alarm lacks dimensions that its metric always has",
-        why: "Such a metric never gets a value, and the alarm stays where it is.",
+        why: "The metric has no data without them, so the alarm never changes its state.",
         fix: "Give QueueName (SQS), or Broker, and with Queue also VirtualHost (Amazon MQ).",
         source: METRICS,
         find: alarm_dimensions,
@@ -52,8 +52,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "alarm-unknown-queue",
         severity: Severity::Warning,
-        title: "an alarm watches a queue that is not of this stack, or not in the topology",
-        why: "If the queue does not exist, its metric never gets a value, and the alarm stays where it is.",
+        title: "an alarm watches a queue that is neither in the template nor in the topology",
+        why: "The metric of a queue that does not exist has no data, so the alarm never changes its state.",
         fix: "Name a queue that exists: !GetAtt Queue.QueueName, or one that sluicegate topology declares.",
         source: METRICS,
         find: alarm_unknown_queue,
@@ -62,16 +62,16 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-metric-gone",
         severity: Severity::Warning,
         title: "an alarm watches a single queue of a RabbitMQ 4 broker",
-        why: "Amazon MQ sends no metrics of single queues to CloudWatch from RabbitMQ 4 on, so the alarm stays where it is.",
-        fix: "Watch the broker's MessageCount, and its queues by the management API (sluicegate dlq list).",
+        why: "From RabbitMQ 4 on, Amazon MQ sends no metrics of single queues to CloudWatch, so the alarm never changes its state.",
+        fix: "Watch the broker's MessageCount, and single queues with the management API (sluicegate dlq list).",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-4.html",
         find: alarm_metric_gone,
     },
     Check {
         id: "alarm-cannot-fire",
         severity: Severity::Warning,
-        title: "an alarm cannot go off when it should",
-        why: "The metric never gets to the threshold, or the comparison is the wrong way round: the alarm never fires.",
+        title: "an alarm cannot fire when it should",
+        why: "The metric never passes the threshold, or the comparison is reversed.",
         fix: "Compare with GreaterThanThreshold and a threshold that the metric can pass: 0 for dead letters, errors and throttles, well below the queue's retention for its age.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
         find: alarm_cannot_fire,
@@ -80,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-actions-disabled",
         severity: Severity::Warning,
         title: "an alarm's actions are disabled",
-        why: "It changes its state and runs none of its AlarmActions.",
+        why: "It changes its state, but runs none of its AlarmActions.",
         fix: "Remove ActionsEnabled: false.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
         find: alarm_actions_disabled,
@@ -89,7 +89,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "dead-letter-alarm-late",
         severity: Severity::Info,
         title: "an alarm on a dead-letter queue ignores some dead letters",
-        why: "As long as there are no more than its threshold they lie there unseen, until their retention ends.",
+        why: "Up to the threshold, dead letters stay unnoticed until their retention ends and SQS deletes them.",
         fix: "Set the threshold to 0, with GreaterThanThreshold.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/dead-letter-queues-alarms-cloudwatch.html",
         find: dead_letter_alarm_late,
@@ -97,8 +97,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "topic-without-subscription",
         severity: Severity::Info,
-        title: "alarms go to a topic that the template subscribes no one to",
-        why: "Without a subscription made by hand, SNS drops every message.",
+        title: "alarms notify a topic without a subscription",
+        why: "Unless a subscription was made by hand, SNS drops every notification.",
         fix: "Add an AWS::SNS::Subscription (here: give AlarmEmail), or subscribe by hand to the output AlarmTopicArn.",
         source: "https://docs.aws.amazon.com/sns/latest/dg/sns-create-subscribe-endpoint-to-topic.html",
         find: topic_without_subscription,
@@ -107,7 +107,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "alarm-without-action",
         severity: Severity::Info,
         title: "no alarm has an action",
-        why: "Alarms change their state and notify no one.",
+        why: "Alarms change their state without a notification.",
         fix: "Give AlarmActions: the ARN of an SNS topic with a subscription.",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html",
         find: alarm_without_action,

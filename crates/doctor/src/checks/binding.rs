@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "binding-unknown-queue",
         severity: Severity::Error,
-        title: "a QUEUE_<NAME> names a queue of this account that is not there",
+        title: "a QUEUE_<NAME> names a queue that does not exist in this account",
         why: "Every request for that queue is answered 503.",
         fix: "Use !Ref Queue.",
         source: CONFIGURATION,
@@ -44,7 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "binding-dead-letter",
         severity: Severity::Error,
         title: "a QUEUE_<NAME> names a dead-letter queue",
-        why: "New messages are stored among those that were given up, where nothing works them off.",
+        why: "New messages are stored among the dead letters, where nothing consumes them.",
         fix: "Bind the queue itself: !Ref Queue, not its dead-letter queue.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: binding_dead_letter,
@@ -53,7 +53,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "queue-not-consumed",
         severity: Severity::Error,
         title: "a queue of the contract has no consumer",
-        why: "Requests are answered 202 and their messages stay on the queue until its retention ends, when they are deleted.",
+        why: "Requests are answered 202, and their messages stay on the queue until its retention ends and SQS deletes them.",
         fix: "Give the consumer an event of the queue: Type: SQS with the queue's ARN, or Type: MQ with its name.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: queue_not_consumed,
@@ -69,8 +69,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns the bindings of the logical queues with these names, or variable and reason of each that is wrong. An unknown
-/// value counts as the URL of some queue.
+/// Returns the bindings of the logical queues with these names, or the variable and the reason of each invalid one. An
+/// unknown value counts as the URL of some queue.
 fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>, Vec<(String, String)>> {
     let lookup = |variable: &str| match function.variable(variable) {
         Setting::Known(value) => Some(value),

@@ -7,7 +7,7 @@ use sluicegate_sam::{Setting, Source};
 use super::{Check, Findings, Model, Severity};
 use crate::model::Mapping;
 
-/// Beyond this many messages Lambda wants a batching window. Same page as [`MAPPING`].
+/// A larger batch requires a batching window. Same page as [`MAPPING`].
 const BATCH_SIZE_UNWINDOWED: u64 = 10;
 const MAPPING: &str = "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html";
 const ERRORS: &str = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html";
@@ -16,8 +16,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "no-partial-batch-response",
         severity: Severity::Warning,
-        title: "an SQS event source mapping does not read which messages failed",
-        why: "Without ReportBatchItemFailures Lambda ignores a list of failed messages and deletes the whole batch, failed messages included. Where the handler raises an error instead, the whole batch comes back, with the messages that are done.",
+        title: "an SQS event source mapping ignores which messages failed",
+        why: "Without ReportBatchItemFailures Lambda ignores the list of failed messages and deletes the whole batch. If the function returns an error instead, the whole batch is delivered again, including messages that succeeded.",
         fix: "Set FunctionResponseTypes: [ReportBatchItemFailures].",
         source: ERRORS,
         find: no_partial_batch_response,
@@ -25,8 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "filter-deletes",
         severity: Severity::Warning,
-        title: "an event source mapping of a queue filters",
-        why: "A message that matches no filter is deleted from the queue, on SQS as on RabbitMQ. It is not left for another consumer, and gets into no dead-letter queue.",
+        title: "an event source mapping of a queue has a filter",
+        why: "A message that matches no filter is deleted from the queue, on SQS as on RabbitMQ. It is neither left for another consumer nor dead-lettered.",
         fix: "Filter before the queue (a route's queue in the contract, an exchange's bindings), or have a queue for each consumer.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html",
         find: filter_deletes,
@@ -34,8 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mappings-compete",
         severity: Severity::Error,
-        title: "two event source mappings work one queue off",
-        why: "Each message goes to one of them, by chance: each function sees a part, and with filters each deletes what the other is for.",
+        title: "two event source mappings consume one queue",
+        why: "Each message goes to one of them at random: each function sees a part, and with filters each deletes messages meant for the other.",
         fix: "Keep one mapping, or give each consumer a queue and send to both (SNS, or an exchange).",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html",
         find: mappings_compete,
@@ -44,15 +44,15 @@ pub(super) const CHECKS: &[Check] = &[
         id: "mapping-disabled",
         severity: Severity::Warning,
         title: "an event source mapping is disabled",
-        why: "Nothing works the queue off, and its messages are deleted when their retention ends.",
-        fix: "Set Enabled: true, or watch the age of the oldest message until it is.",
+        why: "Nothing consumes the queue, and its messages are deleted when their retention ends.",
+        fix: "Set Enabled: true. Until then, watch the age of the oldest message.",
         source: MAPPING,
         find: mapping_disabled,
     },
     Check {
         id: "mapping-queue",
         severity: Severity::Error,
-        title: "an SQS event source mapping names its queue by something else than an ARN",
+        title: "an SQS event source mapping does not name its queue by ARN",
         why: "!Ref of a queue is its URL. Lambda refuses the mapping.",
         fix: "Use !GetAtt Queue.Arn.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-sqs.html",
@@ -71,8 +71,8 @@ pub(super) const CHECKS: &[Check] = &[
         id: "fifo-batch",
         severity: Severity::Error,
         title: "a FIFO queue's mapping has a batching window, or a BatchSize above 10",
-        why: "Lambda has neither for FIFO queues and refuses the mapping.",
-        fix: "Leave MaximumBatchingWindowInSeconds out and set BatchSize to 10 at most.",
+        why: "Lambda allows neither for FIFO queues and refuses the mapping.",
+        fix: "Remove MaximumBatchingWindowInSeconds and set BatchSize to 10 at most.",
         source: MAPPING,
         find: fifo_batch,
     },
@@ -80,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "maximum-concurrency-and-pollers",
         severity: Severity::Error,
         title: "an event source mapping has MaximumConcurrency and provisioned pollers",
-        why: "They exclude one another; Lambda refuses the mapping.",
+        why: "They exclude each other; Lambda refuses the mapping.",
         fix: "Choose one: ScalingConfig or ProvisionedPollerConfig.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html",
         find: maximum_concurrency_and_pollers,
@@ -89,16 +89,16 @@ pub(super) const CHECKS: &[Check] = &[
         id: "settings-of-other-sources",
         severity: Severity::Error,
         title: "an SQS or MQ event source mapping has settings of other sources",
-        why: "SAM hands them on and CloudFormation refuses them when it deploys. What they promise (a destination, a number of retries) does not exist for these sources.",
-        fix: "Remove them. Retries and dead letters are the queue's: RedrivePolicy, or the consumer's own with RabbitMQ.",
+        why: "SAM accepts them, and CloudFormation refuses them when it deploys. These sources have no failure destination and no number of retries.",
+        fix: "Remove them. The queue's RedrivePolicy controls retries and dead letters; on RabbitMQ the consumer does.",
         source: MAPPING,
         find: settings_of_other_sources,
     },
     Check {
         id: "mapping-bypasses-alias",
         severity: Severity::Warning,
-        title: "traffic moves between versions by an alias, and an event source mapping goes past it",
-        why: "The mapping invokes $LATEST: messages meet new code at once, and going back does not bring the old code back for them.",
+        title: "an event source mapping bypasses the alias that shifts traffic between versions",
+        why: "The mapping invokes $LATEST: messages get new code at once, and a rollback of the alias does not change that.",
         fix: "Give the alias's ARN as the mapping's FunctionName.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html",
         find: mapping_bypasses_alias,

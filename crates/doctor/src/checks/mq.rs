@@ -9,10 +9,10 @@ use crate::model::{Function, Mapping};
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 const TIMEOUT_S_MAX: u64 = 840;
-/// What Amazon MQ sets from RabbitMQ 4 on.
+/// The `max_message_size` of Amazon MQ from RabbitMQ 4 on.
 /// <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-sizing-guidelines.html>
 const MESSAGE_BYTES_DEFAULT: u64 = 524_288;
-/// What Lambda does in the function's name to reach a broker in a private network. Same page.
+/// The actions of Lambda, with the function's role, to reach a broker in a private network: page [`GUIDE`].
 const ACTIONS: [&str; 8] = [
     "mq:DescribeBroker",
     "secretsmanager:GetSecretValue",
@@ -31,9 +31,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-permissions",
         severity: Severity::Error,
-        title: "a consumer's role may not do what Lambda does to reach a RabbitMQ broker",
-        why: "The event source mapping cannot log in, or cannot make its network interfaces, and polls nothing. SAM allows mq:DescribeBroker and secretsmanager:GetSecretValue only.",
-        fix: "Allow the missing actions: the broker and the secret as resources, and * for those of ec2.",
+        title: "a consumer's role lacks actions that Lambda needs to reach a RabbitMQ broker",
+        why: "The event source mapping cannot log in, or cannot create its network interfaces, and polls nothing. SAM allows only mq:DescribeBroker and secretsmanager:GetSecretValue.",
+        fix: "Allow the missing actions on the broker and the secret, and those of ec2 on *.",
         source: GUIDE,
         find: mq_permissions,
     },
@@ -49,7 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-one-queue",
         severity: Severity::Error,
-        title: "an MQ event source mapping names not exactly one queue",
+        title: "an MQ event source mapping does not name exactly one queue",
         why: "Lambda refuses the mapping.",
         fix: "Make a mapping for each queue.",
         source: EVENT,
@@ -67,9 +67,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-virtual-host",
         severity: Severity::Error,
-        title: "a consumer gets messages from one virtual host and republishes into another",
-        why: "Without VIRTUAL_HOST a mapping reads from /. What is retried or rejected goes to the virtual host of RABBITMQ_URL, which is another.",
-        fix: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping has to be made anew for it.",
+        title: "a consumer reads from one virtual host and republishes to another",
+        why: "Retried and rejected messages go to the virtual host of RABBITMQ_URL. The mapping reads from its VIRTUAL_HOST, or from / without one.",
+        fix: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping must be created anew.",
         source: GUIDE,
         find: mq_virtual_host,
     },
@@ -77,7 +77,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "mq-batching-window",
         severity: Severity::Warning,
         title: "an MQ event source mapping sets a batching window",
-        why: "It replaces the default of half a second, which cannot be set again but by making the mapping anew; each message waits for up to the whole window.",
+        why: "Each message waits for up to the whole window. It replaces the default of half a second, which only a new mapping has again.",
         fix: "Leave MaximumBatchingWindowInSeconds out.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html",
         find: mq_batching_window,
@@ -85,8 +85,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-timeout",
         severity: Severity::Error,
-        title: "a function fed by a broker has a timeout above 14 minutes",
-        why: "Lambda does not take a longer one for Amazon MQ.",
+        title: "a function that consumes from a broker has a timeout above 14 minutes",
+        why: "Lambda does not allow a longer one for Amazon MQ.",
         fix: "Set Timeout to 840 at most.",
         source: GUIDE,
         find: mq_timeout,
@@ -95,7 +95,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "mq-message-size",
         severity: Severity::Error,
         title: "a route admits larger messages than the broker takes",
-        why: "RabbitMQ closes the channel on such a message: every request of that size is answered 503, and what is sent at the same time is disturbed.",
+        why: "RabbitMQ closes the channel on such a message: every request of that size is answered 503, and messages sent at the same time may fail too.",
         fix: "Give the broker a Configuration with max_message_size, or lower the route's payloadBytes.",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/configure-resource-limits.html",
         find: mq_message_size,
@@ -103,8 +103,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "broker-single",
         severity: Severity::Info,
-        title: "the broker is a single node, or of a size for trials",
-        why: "A single node is away during its weekly maintenance window and while it restarts: requests are answered 503 meanwhile. mq.t3.micro is for trials.",
+        title: "the broker is a single node, or an mq.t3.micro",
+        why: "A single node is unavailable during its weekly maintenance and each restart: requests are answered 503 meanwhile. An mq.t3.micro is too small for production.",
         fix: "For production use DeploymentMode: CLUSTER_MULTI_AZ and mq.m7g.large or more.",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-broker-architecture.html",
         find: broker_single,

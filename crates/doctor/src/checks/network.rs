@@ -7,7 +7,7 @@ use crate::model::{Function, SecurityGroup};
 
 const AMQPS: u64 = 5671;
 const HTTPS: u64 = 443;
-/// What the event source mapping calls from inside the broker's network.
+/// The services that the event source mapping calls from inside the broker's network.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/process-mq-messages-with-lambda.html>
 const CALLED: [&str; 3] = ["lambda", "secretsmanager", "sts"];
 const GUIDE: &str = "https://docs.aws.amazon.com/lambda/latest/dg/process-mq-messages-with-lambda.html";
@@ -16,8 +16,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-endpoints",
         severity: Severity::Error,
-        title: "a private broker's network has no way to the services that its event source mapping calls",
-        why: "The mapping takes on the function's role, reads the broker's password and invokes the function from inside the network. Without a way there it polls nothing.",
+        title: "the event source mapping cannot reach the services it calls from a private broker's network",
+        why: "From inside the network, the mapping assumes the function's role, reads the broker's password and invokes the function. Without a route to these services it polls nothing.",
         fix: "Add interface endpoints of lambda, sts and secretsmanager in the broker's subnets, or a NAT gateway.",
         source: GUIDE,
         find: mq_endpoints,
@@ -25,8 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-security-group",
         severity: Severity::Error,
-        title: "a security group lets no one through to the broker",
-        why: "Functions and the event source mapping get no connection: requests are answered 503, and nothing is consumed.",
+        title: "a security group blocks connections to the broker",
+        why: "Functions and the event source mapping cannot connect: requests are answered 503, and nothing is consumed.",
         fix: "Let TCP port 5671 (AMQPS) out of the functions' group and into the broker's, and 443 out of both.",
         source: GUIDE,
         find: mq_security_group,
@@ -34,8 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-outside-network",
         severity: Severity::Error,
-        title: "a function that talks to a private broker is outside of its network",
-        why: "The broker's name leads to private addresses: every connection times out.",
+        title: "a function that connects to a private broker is outside its network",
+        why: "The broker's name resolves to private addresses, so every connection times out.",
         fix: "Give the function a VpcConfig with subnets that reach the broker.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html",
         find: mq_outside_network,
@@ -43,7 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "forward-without-nat",
         severity: Severity::Error,
-        title: "a function in a private network forwards to the Internet, and no route leads there",
+        title: "a function in a private network forwards to the Internet without a route to it",
         why: "A function in a VPC has no public address. Every POST to FORWARD_URL times out, and the message is retried until it is a dead letter.",
         fix: "Add a NAT gateway (here: RabbitmqNatGateway=yes), or forward to an address inside the network.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc-internet.html",

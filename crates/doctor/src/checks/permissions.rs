@@ -1,9 +1,9 @@
-//! Checks of permissions that functions need. Findings only where the whole role is in the template.
+//! Checks of permissions that functions need. A role that is not wholly in the template has no findings.
 
 use super::{Check, Findings, Model, Severity};
 use crate::model::{Function, Queue};
 
-/// What Lambda does with a queue, in the function's name.
+/// The actions of Lambda on a queue, with the function's role.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 const OF_CONSUMERS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 const OF_SENDERS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
@@ -25,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "retry-permission",
         severity: Severity::Warning,
         title: "a consumer's role may not change the visibility of messages",
-        why: "A retry cannot choose when to come back: each waits for the whole visibility timeout. SAM's own role for SQS events does not allow it.",
+        why: "A retry cannot set its delay: each waits for the whole visibility timeout. The role that SAM generates for SQS events does not allow it.",
         fix: "Allow sqs:ChangeMessageVisibility on the queue (SQSPollerPolicy does).",
         source: ACTIONS,
         find: retry_permission,
@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "reject-permission",
         severity: Severity::Warning,
         title: "a consumer's role may not send to the dead-letter queue",
-        why: "A message that the consumer rejects cannot be parked at once with its reason; it uses up all its receives first.",
+        why: "A message that the consumer rejects is not dead-lettered at once with its reason; it uses up all its receives first.",
         fix: "Allow sqs:SendMessage on the dead-letter queue.",
         source: ACTIONS,
         find: reject_permission,
@@ -51,9 +51,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "queue-policy-denies",
         severity: Severity::Error,
-        title: "a queue's own policy denies what a function does with it",
-        why: "A denial outweighs what the role allows: messages are refused, or cannot be received.",
-        fix: "Remove the statement, or limit it by a Condition or a Principal that spares the function's role.",
+        title: "a queue's policy denies what a function does with it",
+        why: "A denial overrides what the role allows: messages are refused, or cannot be received.",
+        fix: "Remove the statement, or exempt the function's role by a Condition or a Principal.",
         source: "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html",
         find: queue_policy_denies,
     },
@@ -61,7 +61,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "logs-permission",
         severity: Severity::Warning,
         title: "a function's role may not write log lines",
-        why: "The function runs and leaves no line, and its metrics, which are lines, stay empty: alarms on them are silent.",
+        why: "The function runs without logs. Its metrics are log lines too, so alarms on them never fire.",
         fix: "Allow logs:CreateLogStream and logs:PutLogEvents on the function's log group.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
         find: logs_permission,
@@ -79,7 +79,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "key-of-sender",
         severity: Severity::Error,
         title: "a function sends to a queue whose key its role may not use",
-        why: "SQS refuses every message. KMSEncryptPolicy does not allow what it takes, nor does KMSEncryptPolicy_v2 alone.",
+        why: "SQS refuses every message. Neither KMSEncryptPolicy nor KMSEncryptPolicy_v2 alone allows both actions.",
         fix: "Allow kms:GenerateDataKey and kms:Decrypt on the queue's key.",
         source: KEYS,
         find: key_of_sender,
@@ -88,7 +88,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "key-of-consumer",
         severity: Severity::Error,
         title: "a function consumes a queue whose key its role may not use",
-        why: "Nothing can be received, and messages stay until their retention ends.",
+        why: "No message can be received, and all stay until their retention ends.",
         fix: "Allow kms:Decrypt on the queue's key.",
         source: KEYS,
         find: key_of_consumer,
@@ -97,7 +97,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "secret-permission",
         severity: Severity::Error,
         title: "a function's role may not read a secret it refers to",
-        why: "The function cannot authenticate requests, or cannot log in to the broker: nothing gets through.",
+        why: "The function cannot authenticate requests, or cannot log in to the broker.",
         fix: "Allow secretsmanager:GetSecretValue on the secret.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html",
         find: secret_permission,
@@ -106,7 +106,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "policy-queue-url",
         severity: Severity::Error,
         title: "a policy template is given a queue's URL or ARN as its name",
-        why: "!Ref of a queue is its URL. The policy then allows something on an ARN that no queue has, and calls are refused at run time.",
+        why: "!Ref of a queue is its URL. The policy then names an ARN that no queue has, and calls are refused at run time.",
         fix: "Use QueueName: !GetAtt Queue.QueueName.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html",
         find: policy_queue_url,

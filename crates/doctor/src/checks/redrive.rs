@@ -4,11 +4,11 @@ use sluicegate_sam::Setting;
 
 use super::{Check, Findings, Model, Severity};
 
-/// What Lambda advises. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
+/// The minimum that Lambda recommends. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 const RECEIVES_ADVISED: u64 = 5;
-/// What the consumer runtime takes unless `FIFO_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/sqs/fifo.rs`.
+/// The default of the consumer's `FIFO_MAX_RECEIVE_COUNT`: `batch/src/source/sqs/fifo.rs`.
 const FIFO_RECEIVES_DEFAULT: u64 = 5;
-/// Receives above those of a whole batch of failing messages: some are spent on throttled and crashed invocations.
+/// Receives beyond those of a batch of failing messages, for throttled and crashed invocations.
 const FIFO_RECEIVES_SPARE: u64 = 10;
 const QUEUES: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html";
@@ -17,8 +17,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "no-redrive-policy",
         severity: Severity::Error,
-        title: "a queue that is worked off has no dead-letter queue",
-        why: "A message that always fails is delivered again and again until its retention ends, and is then deleted. On a FIFO queue it blocks its group all that time.",
+        title: "a queue with a consumer has no dead-letter queue",
+        why: "A message that always fails is delivered until its retention ends, and is then deleted. On a FIFO queue it blocks its group all that time.",
         fix: "Give the queue a RedrivePolicy with a dead-letter queue and a maxReceiveCount of at least 5. The dead-letter queue belongs to the queue, not to the function.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html",
         find: no_redrive_policy,
@@ -26,8 +26,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "max-receive-count-one",
         severity: Severity::Error,
-        title: "a message is given up after a single receive",
-        why: "A throttled invocation, a timeout and a function that is being replaced count as receives: good messages get to the dead-letter queue without the code ever having seen them.",
+        title: "a message becomes a dead letter after a single receive",
+        why: "Throttled invocations, timeouts and function updates count as receives: good messages become dead letters that no handler has seen.",
         fix: "Set maxReceiveCount to 5 or more.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: max_receive_count_one,
@@ -35,8 +35,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "max-receive-count-low",
         severity: Severity::Warning,
-        title: "a message is given up after fewer receives than Lambda advises",
-        why: "Throttled and crashed invocations count as receives, so some bad seconds send good messages to the dead-letter queue.",
+        title: "a message becomes a dead letter after fewer receives than Lambda recommends",
+        why: "Throttled and crashed invocations count as receives: after a short disturbance, good messages become dead letters.",
         fix: "Set maxReceiveCount to 5 or more.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: max_receive_count_low,
@@ -45,8 +45,8 @@ pub(super) const CHECKS: &[Check] = &[
         id: "fifo-max-receive-count",
         severity: Severity::Warning,
         title: "a FIFO queue's maxReceiveCount leaves no room for messages that wait behind others",
-        why: "Each time an earlier message of its group fails, or time runs out before its turn, a message is received again, and that counts. SQS then dead-letters healthy messages that no handler has seen.",
-        fix: "Set maxReceiveCount to at least the mapping's BatchSize times FIFO_MAX_RECEIVE_COUNT (5 unless set), plus 10, or BatchSize to 1. The consumer runtime gives up the failing message itself before.",
+        why: "A message is received again each time an earlier one of its group fails, or time runs out before its turn. These receives count, so SQS dead-letters good messages that no handler has seen.",
+        fix: "Set maxReceiveCount to at least the mapping's BatchSize times FIFO_MAX_RECEIVE_COUNT (5 unless set), plus 10, or BatchSize to 1. The consumer runtime dead-letters a failing message earlier, by FIFO_MAX_RECEIVE_COUNT.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html",
         find: fifo_max_receive_count,
     },
@@ -54,7 +54,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "dead-letter-queue-type",
         severity: Severity::Error,
         title: "a FIFO queue has a standard dead-letter queue, or the other way round",
-        why: "SQS demands the same type and refuses the RedrivePolicy otherwise.",
+        why: "SQS requires the same type, and refuses the RedrivePolicy otherwise.",
         fix: "Make both of the same type.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html",
         find: dead_letter_queue_type,
@@ -71,17 +71,17 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "dead-letter-retention",
         severity: Severity::Error,
-        title: "a standard dead-letter queue keeps messages no longer than the queue they come from",
-        why: "The age of a message counts from when it was first sent. One that failed for days is deleted from the dead-letter queue soon after it got there, or at once.",
-        fix: "Set the dead-letter queue's MessageRetentionPeriod to 1209600 (14 days), and the other's below that.",
+        title: "a standard dead-letter queue does not keep messages longer than the queue they come from",
+        why: "Retention counts from when a message was first sent. One that failed for days is deleted from the dead-letter queue soon after it arrives, or at once.",
+        fix: "Set the dead-letter queue's MessageRetentionPeriod to 1209600 (14 days), and that of the source queue below it.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html",
         find: dead_letter_retention,
     },
     Check {
         id: "dead-letter-loop",
         severity: Severity::Error,
-        title: "dead letters come back to where they failed",
-        why: "A message that can never succeed goes round for ever, or until its retention ends, and never becomes a dead letter.",
+        title: "dead letters come back to the queue or the function where they failed",
+        why: "A message that can never succeed is delivered for ever, or until its retention ends.",
         fix: "Point deadLetterTargetArn at another queue that nothing consumes, and redrive by hand (sluicegate dlq redrive).",
         source: QUEUES,
         find: dead_letter_loop,
@@ -89,7 +89,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "redrive-denied",
         severity: Severity::Error,
-        title: "a dead-letter queue does not let the queue use it",
+        title: "a RedriveAllowPolicy does not admit the queue that uses it",
         why: "Its RedriveAllowPolicy denies every queue, or names others. SQS refuses the RedrivePolicy, or stops moving messages.",
         fix: "List the queue's ARN in sourceQueueArns of the dead-letter queue's RedriveAllowPolicy.",
         source: QUEUES,

@@ -1,4 +1,4 @@
-//! Checks of the template's text: what is dropped or refused before a resource is made.
+//! Checks of the template's text: what CloudFormation ignores or refuses before it creates a resource.
 
 use super::{Check, Findings, Model, Severity};
 
@@ -16,8 +16,8 @@ pub(super) const CHECKS: &[Check] = &[
         id: "duplicate-key",
         severity: Severity::Warning,
         title: "a key is written twice",
-        why: "The last one counts: what the first one says is dropped without a word. YAML itself does not allow it.",
-        fix: "Join the two, or remove the first.",
+        why: "The last value counts, and the first is ignored without a warning. YAML does not allow duplicate keys.",
+        fix: "Merge the two, or remove the first.",
         source: "https://yaml.org/spec/1.2.2/#3213-node-comparison",
         find: duplicate_key,
     },

@@ -14,7 +14,7 @@ use sluicegate_topology::{Queue, Topology};
 use super::{Check, Findings, Model, Severity};
 use crate::model::{Function, Mapping};
 
-/// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/config.rs`.
+/// The default of the consumer's `RABBITMQ_MAX_RECEIVE_COUNT`: `batch/src/source/rabbitmq/config.rs`.
 const RECEIVE_COUNT_MAX_DEFAULT: u64 = 5;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -40,7 +40,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "retry-delays-without-queue",
         severity: Severity::Error,
         title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
-        why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
+        why: "A retry with such a delay has no queue to wait on: the message is dead-lettered, with that reason.",
         fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: retry_delays_without_queue,
@@ -58,7 +58,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "receive-count-above-limit",
         severity: Severity::Error,
         title: "RABBITMQ_MAX_RECEIVE_COUNT is not below the queue's delivery limit",
-        why: "RabbitMQ gives a message up before the consumer does: it is dead-lettered without a reason, in the midst of its retries.",
+        why: "RabbitMQ dead-letters a message before the consumer does: without a reason, and before its last retry.",
         fix: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
         source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
         find: receive_count_above_limit,

@@ -2,10 +2,10 @@
 
 use super::{Check, Findings, Model, Severity};
 
-/// What Lambda advises.
+/// The factor that Lambda recommends.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 const TIMEOUTS_PER_VISIBILITY: u64 = 6;
-/// A queue is looked after by people, who sleep and have weekends: a day is the least.
+/// One day: an outage at night must not lose messages.
 const RETENTION_S_MIN: u64 = 86_400;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -13,7 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "visibility-below-timeout",
         severity: Severity::Error,
         title: "a queue's visibility timeout is shorter than its function's timeout and the batching window",
-        why: "Messages that wait for their batch or are being worked on are delivered again. Below the function's timeout Lambda refuses the event source mapping.",
+        why: "Messages that wait for their batch or are being processed are delivered again. Below the function's timeout, Lambda refuses the event source mapping.",
         fix: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: visibility_below_timeout,
@@ -22,7 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "visibility-below-six-timeouts",
         severity: Severity::Warning,
         title: "a queue's visibility timeout is shorter than 6 times its function's timeout, plus the batching window",
-        why: "While a function is throttled Lambda keeps trying with messages it holds. Those whose visibility timeout ends meanwhile are delivered again, and each time counts towards maxReceiveCount.",
+        why: "While a function is throttled, Lambda holds its messages and tries again. Those whose visibility timeout ends meanwhile are delivered again, and each delivery counts towards maxReceiveCount.",
         fix: "Set VisibilityTimeout to at least 6 times the function's Timeout, plus the batching window.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: visibility_below_six_timeouts,
@@ -31,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "retention-before-dead-letter",
         severity: Severity::Error,
         title: "a queue's messages expire before they can have been received maxReceiveCount times",
-        why: "A message that fails each time is deleted when its retention ends, and so never reaches the dead-letter queue.",
+        why: "A message that always fails is deleted when its retention ends, before it reaches the dead-letter queue.",
         fix: "Set MessageRetentionPeriod well above VisibilityTimeout times maxReceiveCount.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: retention_before_dead_letter,
@@ -40,8 +40,8 @@ pub(super) const CHECKS: &[Check] = &[
         id: "retention-short",
         severity: Severity::Warning,
         title: "a queue keeps messages for less than a day",
-        why: "What is not worked off in that time is deleted, without a trace: an outage over night is enough.",
-        fix: "Set MessageRetentionPeriod to some days for a queue, and to 1209600 (14 days) for a dead-letter queue.",
+        why: "SQS deletes messages that are not consumed in that time, without a trace: an outage at night is enough.",
+        fix: "Set MessageRetentionPeriod to several days for a queue, and to 1209600 (14 days) for a dead-letter queue.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html",
         find: retention_short,
     },
@@ -50,7 +50,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Info,
         title: "a queue delays every message",
         why: "DelaySeconds holds each message back before its first delivery.",
-        fix: "Remove DelaySeconds unless the delay is wanted; a single message of a standard queue can have its own.",
+        fix: "Remove DelaySeconds unless the delay is wanted; a single message of a standard queue can have a delay too.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html",
         find: delay_on_queue,
     },

@@ -12,23 +12,23 @@ use crate::inventory::{Inventory, Resource};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     statements: Vec<Statement>,
-    /// Further statements cannot be read.
+    /// Some statements cannot be read, so everything may be allowed.
     open: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Statement {
-    /// A denying statement overrides allowing ones.
+    /// `Effect: Deny`, which overrides statements that allow.
     denies: bool,
     actions: Vec<String>,
-    /// Patterns of ARNs; an unknown one matches any.
+    /// Patterns of ARNs. An unknown one matches every resource.
     resources: Vec<Setting<String>>,
     /// A condition: it is unknown whether the statement applies.
     conditional: bool,
 }
 
 impl Access {
-    /// Returns whether the role certainly may not call this action on the resource; without a resource, on any.
+    /// Returns whether the role certainly may not call this action on the resource; without one, on any resource.
     pub(crate) fn lacks(&self, action: &str, resource: Option<&str>) -> bool {
         let fits = |statement: &&Statement| {
             statement.actions.iter().any(|pattern| matches(&pattern.to_lowercase(), &action.to_lowercase()))
@@ -92,7 +92,7 @@ impl Access {
 }
 
 fn statement_of(props: Props<'_>) -> Option<Statement> {
-    // They allow everything not listed, which cannot be enumerated here.
+    // Such a statement applies to everything that it does not list.
     if props.get("NotAction").is_written() || props.get("NotResource").is_written() {
         return None;
     }
@@ -152,7 +152,7 @@ const INTERFACES: &[&str] = &[
 ];
 const XRAY: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
 
-/// Every role and policy of the inventory.
+/// The permissions of every role of the inventory.
 pub(crate) struct Policies {
     /// By the role's ARN.
     roles: Vec<(String, Access)>,
@@ -192,8 +192,7 @@ impl Policies {
         let props = resource.props();
         match props.text("Role") {
             Setting::Known(arn) => self.of_role(&arn),
-            // SAM makes the role.
-            Setting::Absent if sam => made(props),
+            Setting::Absent if sam => generated(props),
             _ => Access::unreadable(),
         }
     }
@@ -221,7 +220,7 @@ fn everything() -> Setting<String> {
 
 /// Returns the permissions of the role that SAM generates: those for logs, the network and the events, and `Policies`.
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html>
-fn made(props: Props<'_>) -> Access {
+fn generated(props: Props<'_>) -> Access {
     let mut access = Access::allow(LOGS, everything());
     if props.get("VpcConfig").is_written() {
         access.extend(Access::allow(INTERFACES, everything()));
@@ -249,13 +248,13 @@ fn of_sam(policy: &Value) -> Access {
         return Access::of_document(props);
     }
     let Some((name, parameters)) = props.members().next() else { return Access::unreadable() };
-    let made = |parameter: &str, arn: &dyn Fn(String) -> String| match Props(parameters).text(parameter) {
+    let resource = |parameter: &str, arn: &dyn Fn(String) -> String| match Props(parameters).text(parameter) {
         Setting::Known(value) => Setting::Known(arn(value)),
         _ => Setting::unknown(),
     };
     // The name of a queue is the last part of its ARN.
-    let queue = || made("QueueName", &|name| format!("arn:*:sqs:*:*:{name}"));
-    let key = || made("KeyId", &|id| format!("arn:*:kms:*:*:key/{id}"));
+    let queue = || resource("QueueName", &|name| format!("arn:*:sqs:*:*:{name}"));
+    let key = || resource("KeyId", &|id| format!("arn:*:kms:*:*:key/{id}"));
     match name {
         "SQSSendMessagePolicy" => Access::allow(&["sqs:SendMessage*"], queue()),
         "SQSPollerPolicy" => Access::allow(
@@ -263,7 +262,7 @@ fn of_sam(policy: &Value) -> Access {
             queue(),
         ),
         "AWSSecretsManagerGetSecretValuePolicy" => {
-            Access::allow(&["secretsmanager:GetSecretValue"], made("SecretArn", &|arn| arn))
+            Access::allow(&["secretsmanager:GetSecretValue"], resource("SecretArn", &|arn| arn))
         }
         "KMSDecryptPolicy" => Access::allow(&["kms:Decrypt"], key()),
         "KMSEncryptPolicy" => Access::allow(&["kms:Encrypt"], key()),
