@@ -35,7 +35,7 @@ pub struct Inventory {
 pub(crate) struct Origin {
     /// Its name in the template, after those of the stacks around it: `RabbitmqStack/Broker`.
     pub(crate) id: String,
-    /// `/Resources/Name/Properties`
+    /// A JSON pointer such as `/Resources/Name/Properties`.
     path: String,
     /// `None` for a deployed resource: its template is not a file.
     file: Option<(Arc<str>, Arc<TemplateDocument>)>,
@@ -55,11 +55,6 @@ impl Origin {
     /// Returns whether it is in a template's file. A deployed resource is not.
     pub(crate) fn is_written(&self) -> bool {
         self.file.is_some()
-    }
-
-    /// Returns the origin of a value at a path, such as a parameter.
-    pub(crate) fn at(id: String, path: String, file: Option<(Arc<str>, Arc<TemplateDocument>)>) -> Self {
-        Self { id, path, file }
     }
 
     /// Returns file and line of a property, or of the nearest written value around it.
@@ -86,7 +81,7 @@ pub(crate) struct Resource {
     pub(crate) properties: Value,
     /// It certainly exists; otherwise its condition is undecided.
     pub(crate) certain: bool,
-    /// `UpdatePolicy`, which stands beside the properties.
+    /// `UpdatePolicy`, which is not one of the properties.
     pub(crate) update_policy: Value,
 }
 

@@ -37,7 +37,7 @@
 //!
 //! # Guarantees
 //!
-//! - A check is a pure function. It reports nothing where a value is unknown, such as one that only the cloud knows.
+//! - A check is a pure function. It reports nothing where a value is unknown, such as one that only AWS knows.
 //! - Every check has a reason, a fix and the page that documents the behaviour.
 //! - [`deployed`] only reads, and changes nothing.
 //!

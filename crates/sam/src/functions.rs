@@ -13,7 +13,7 @@ const TIMEOUT_S_MAX: u64 = 900;
 /// Same page.
 const MEMORY_MB_DEFAULT: u64 = 128;
 
-/// The settings of a function. Where Lambda has a default, it stands for what is left out.
+/// The settings of a function. An absent setting has Lambda's default, if there is one.
 #[derive(Debug, Clone)]
 pub struct Function {
     /// The function's name.
@@ -252,7 +252,7 @@ impl Reader<'_> {
             // Several functions may have the same variable, for example from the globals.
             let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && value == text);
             if !self.plan.notices.iter().any(is_known) {
-                let (file, line) = (self.document().file.clone(), self.document().line(path));
+                let (file, line) = self.place(path);
                 self.plan.notices.push(Notice::StandIn { file, line, variable: name.to_owned(), value: text.clone() });
             }
         }

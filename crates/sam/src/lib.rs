@@ -234,14 +234,14 @@ impl<'a> Reader<'a> {
 
     fn secret(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
         let path = resource.properties_pointer();
-        let name = self.text(
-            &Props(&self.properties(&resource.body["Properties"], &path)).text("Name"),
-            &format!("{path}/Name"),
-        )?;
-        let arn = self.resolved(resource).reference;
+        let properties = self.properties(&resource.body["Properties"], &path);
+        let name = self.text(&Props(&properties).text("Name"), &format!("{path}/Name"))?;
         let default = || format!("{}/{}", Stack::name(&self.stack.prefix), resource.logical_id);
-        let (logical_id, name) = (self.id(resource), name.unwrap_or_else(default));
-        self.plan.secrets.push(SecretPlan { logical_id, name, arn });
+        self.plan.secrets.push(SecretPlan {
+            logical_id: self.id(resource),
+            name: name.unwrap_or_else(default),
+            arn: self.resolved(resource).reference,
+        });
         Ok(())
     }
 
@@ -260,8 +260,13 @@ impl<'a> Reader<'a> {
         self.stack.resolver.fault(path, reason)
     }
 
+    /// Returns the file and the line of a value.
+    fn place(&self, path: &str) -> (String, usize) {
+        (self.document().file.clone(), self.document().line(path))
+    }
+
     fn notice(&mut self, path: &str, text: &str) {
-        let (file, line) = (self.document().file.clone(), self.document().line(path));
+        let (file, line) = self.place(path);
         let notice = Notice::Ignored { file, line, path: path.to_owned(), text: text.to_owned() };
         // Several stacks may have the same template.
         if !self.plan.notices.contains(&notice) {
@@ -270,7 +275,7 @@ impl<'a> Reader<'a> {
     }
 
     fn not_run(&mut self, resource: &Resource<'_>, kind: String) {
-        let (file, line) = (self.document().file.clone(), self.document().line(resource.node.pointer()));
+        let (file, line) = self.place(resource.node.pointer());
         self.plan.notices.push(Notice::NotRun { kind, logical_id: self.id(resource), file, line });
     }
 

@@ -196,8 +196,8 @@ impl Resolver {
         }
     }
 
-    /// Returns the value with every function replaced by what it stands for, and marked where that is unknown, with the
-    /// reason. `None` is `AWS::NoValue`.
+    /// Returns the value with every function replaced by its result, or by an unknown value with the reason. `None` is
+    /// `AWS::NoValue`.
     pub fn settings(&self, value: &Value, path: &str) -> Option<Value> {
         let unresolved = |fault: Fault| {
             unknown(Reason::Unresolved { pointer: fault.pointer, fault: fault.reason, remote: self.met_unknown.get() })

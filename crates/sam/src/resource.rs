@@ -83,7 +83,7 @@ impl Resource<'_> {
 
 fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
-        // A function replaces what it stands over: `!Ref A` and `!Sub B` do not become one map.
+        // `!Ref A` replaces `!Sub B` of the globals; the two are not merged.
         (base, Value::Object(over)) if call(over).is_some() => *base = Value::Object(over.clone()),
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {

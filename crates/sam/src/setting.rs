@@ -38,7 +38,7 @@ pub enum Reason {
         /// CloudFormation can resolve it.
         remote: bool,
     },
-    /// Only AWS knows it. The stand-in, such as `Table-is-not-known-locally`.
+    /// Only AWS knows it. The value is the stand-in, such as `Table-is-not-known-locally`.
     StandIn(Value),
 }
 

@@ -208,7 +208,7 @@ impl<'s> Loader<'s> {
                 stack.resolver.physical.insert(id.to_owned(), physical);
             }
             Ok(None) => drop(stack.resolver.remote.insert(id.to_owned())),
-            // With a stand-in, references to it are not faults too.
+            // Stand-ins for its values, so that references to it are not further faults.
             Err(fault) => {
                 self.faults.push(fault);
                 stack.resolver.remote.insert(id.to_owned());

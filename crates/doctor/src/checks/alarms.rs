@@ -114,7 +114,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns whether the metric may be the queue's: it is, or its dimensions are unknown.
+/// Returns whether the metric is the queue's, or may be, because a dimension is unknown.
 fn may_be_of(metric: &Metric, queue: &Queue) -> bool {
     match metric.dimensions.get("QueueName") {
         Some(Setting::Known(name)) => *name == queue.name,

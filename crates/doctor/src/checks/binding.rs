@@ -62,7 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "delay-on-fifo",
         severity: Severity::Error,
         title: "a route asks for a delay, and its queue is FIFO",
-        why: "FIFO queues take no delay for a single message; the function refuses to start.",
+        why: "FIFO queues do not support a delay for a single message; the function refuses to start.",
         fix: "Bind the route's queue to a standard queue, or remove the delay.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
         find: delay_on_fifo,

@@ -113,35 +113,34 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns the actions on a queue that a function lacks; none where a queue policy may allow them.
-fn lacks<'a>(function: &Function, actions: &[&'a str], queue: &Queue) -> Vec<&'a str> {
-    if queue.opened { Vec::new() } else { function.access.lacking(actions, Some(&queue.arn)) }
+/// Returns the actions on a queue that a function lacks; `None` where a queue policy may allow them.
+fn lacking(function: &Function, actions: &[&str], queue: &Queue) -> Option<String> {
+    if queue.opened { None } else { function.access.lacking(actions, Some(&queue.arn)) }
+}
+
+/// Adds a finding for each consumer that lacks actions on its queue.
+fn find_lacking(model: &Model<'_>, findings: &mut Findings, actions: &[&str]) {
+    for (queue, mapping, function) in model.consumed() {
+        if let Some(actions) = lacking(function, actions, queue) {
+            let what = format!("{} may not {actions} {}", function.origin.id, queue.origin.id);
+            findings.add(&mapping.origin, "", what);
+        }
+    }
 }
 
 fn consumer_permissions(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, function) in model.consumed() {
-        let lacking = lacks(function, &OF_CONSUMERS, queue);
-        if !lacking.is_empty() {
-            let what = format!("{} may not {} {}", function.origin.id, lacking.join(", "), queue.origin.id);
-            findings.add(&mapping.origin, "", what);
-        }
-    }
+    find_lacking(model, findings, &OF_CONSUMERS);
 }
 
 fn retry_permission(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, function) in model.consumed() {
-        if !lacks(function, &["sqs:ChangeMessageVisibility"], queue).is_empty() {
-            let what = format!("{} may not sqs:ChangeMessageVisibility {}", function.origin.id, queue.origin.id);
-            findings.add(&mapping.origin, "", what);
-        }
-    }
+    find_lacking(model, findings, &["sqs:ChangeMessageVisibility"]);
 }
 
 fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         for (_, _, target) in model.redriven().filter(|(source, ..)| source.arn == queue.arn) {
-            if !lacks(function, &["sqs:SendMessage"], target).is_empty() {
-                let what = format!("{} may not sqs:SendMessage {}", function.origin.id, target.origin.id);
+            if let Some(actions) = lacking(function, &["sqs:SendMessage"], target) {
+                let what = format!("{} may not {actions} {}", function.origin.id, target.origin.id);
                 findings.add(&mapping.origin, "", what);
             }
         }
@@ -151,8 +150,8 @@ fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
 fn send_permission(model: &Model<'_>, findings: &mut Findings) {
     // A function bound to a dead-letter queue is binding-dead-letter.
     for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.keeps_dead_letters(queue)) {
-        if !lacks(function, &["sqs:SendMessage"], queue).is_empty() {
-            findings.add_variable(function, variable, format!("may not sqs:SendMessage {}", queue.origin.id));
+        if let Some(actions) = lacking(function, &["sqs:SendMessage"], queue) {
+            findings.add_variable(function, variable, format!("may not {actions} {}", queue.origin.id));
         }
     }
 }
@@ -171,42 +170,38 @@ fn queue_policy_denies(model: &Model<'_>, findings: &mut Findings) {
 
 fn logs_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        let lacking = function.access.lacking(&["logs:CreateLogStream", "logs:PutLogEvents"], None);
-        if !lacking.is_empty() {
-            findings.add(&function.origin, "Role", format!("may not {}", lacking.join(", ")));
+        if let Some(actions) = function.access.lacking(&["logs:CreateLogStream", "logs:PutLogEvents"], None) {
+            findings.add(&function.origin, "Role", format!("may not {actions}"));
         }
     }
 }
 
 fn deployment_permission(model: &Model<'_>, findings: &mut Findings) {
     for (origin, property, access) in &model.deployments {
-        let lacking = access.lacking(&["lambda:GetAlias", "lambda:UpdateAlias"], None);
-        if !lacking.is_empty() {
-            findings.add(origin, property, format!("may not {}", lacking.join(", ")));
+        if let Some(actions) = access.lacking(&["lambda:GetAlias", "lambda:UpdateAlias"], None) {
+            findings.add(origin, property, format!("may not {actions}"));
         }
     }
 }
 
-/// Returns the actions on the queue's key that a function lacks; none where a key policy may allow them.
-fn lacks_key<'a>(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&'a str]) -> Vec<&'a str> {
+/// Returns the actions on the queue's key that a function lacks; `None` where a key policy may allow them.
+fn lacking_on_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&str]) -> Option<String> {
     let is_customer_managed = queue.kms_key.as_str().is_some_and(|key| !key.ends_with("alias/aws/sqs"));
-    if is_customer_managed && !model.keys_opened { function.access.lacking(actions, None) } else { Vec::new() }
+    if is_customer_managed && !model.keys_opened { function.access.lacking(actions, None) } else { None }
 }
 
 fn key_of_sender(model: &Model<'_>, findings: &mut Findings) {
     for (function, variable, queue) in model.senders() {
-        let lacking = lacks_key(model, function, queue, &OF_SENDERS);
-        if !lacking.is_empty() {
-            let what = format!("may not {} with the key of {}", lacking.join(", "), queue.origin.id);
-            findings.add_variable(function, variable, what);
+        if let Some(actions) = lacking_on_key(model, function, queue, &OF_SENDERS) {
+            findings.add_variable(function, variable, format!("may not {actions} with the key of {}", queue.origin.id));
         }
     }
 }
 
 fn key_of_consumer(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        if !lacks_key(model, function, queue, &["kms:Decrypt"]).is_empty() {
-            let what = format!("{} may not kms:Decrypt with the key of {}", function.origin.id, queue.origin.id);
+        if let Some(actions) = lacking_on_key(model, function, queue, &["kms:Decrypt"]) {
+            let what = format!("{} may not {actions} with the key of {}", function.origin.id, queue.origin.id);
             findings.add(&mapping.origin, "", what);
         }
     }

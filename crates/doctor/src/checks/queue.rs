@@ -24,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "message-size",
         severity: Severity::Error,
-        title: "a queue takes smaller messages than its routes admit",
+        title: "a queue accepts only smaller messages than its routes admit",
         why: "SQS refuses a larger message, so requests that the contract admits are never stored.",
         fix: "Raise the queue's MaximumMessageSize (1048576 at most, the default), or lower payloadBytes of the routes.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html",
@@ -65,7 +65,7 @@ fn message_size(model: &Model<'_>, findings: &mut Findings) {
             let admitted = operation.enqueue.payload_bytes_max as u64;
             // The envelope around the payload takes a few more bytes.
             if let Some(stored) = queue.message_bytes_max.copied().filter(|stored| *stored <= admitted) {
-                let what = format!("takes {stored} bytes, {} admits payloads of {admitted}", operation.id);
+                let what = format!("accepts {stored} bytes, {} admits payloads of {admitted}", operation.id);
                 findings.add(&queue.origin, "MaximumMessageSize", what);
             }
         }

@@ -93,7 +93,7 @@ impl Stack<'_> {
             let path = &fault.pointer;
             let (around, key) = path.rsplit_once('/').unwrap_or(("", path));
             let id = around.strip_prefix("/Resources/").and_then(|rest| rest.split('/').next()).unwrap_or(key);
-            let origin = Origin::at(format!("{}{id}", self.prefix), path.clone(), lines.clone());
+            let origin = Origin { id: format!("{}{id}", self.prefix), path: path.clone(), file: lines.clone() };
             inventory.repeated.push((origin, format!("{key}: {}", fault.reason)));
         }
         if !document.value["Resources"].is_object() {
@@ -157,7 +157,8 @@ impl Stack<'_> {
             {
                 if let (Some(what), Source::File(_)) = (refusal(parameter, value), &self.source) {
                     let file = Some((Arc::from(file), Arc::clone(document)));
-                    let origin = Origin::at(format!("{}{name}", self.prefix), format!("/Parameters/{name}"), file);
+                    let (id, path) = (format!("{}{name}", self.prefix), format!("/Parameters/{name}"));
+                    let origin = Origin { id, path, file };
                     inventory.refused.push((origin, what));
                 }
                 parameters.insert(name.clone(), parameter_value(parameter, value));

@@ -46,9 +46,10 @@ impl Access {
         !allowed || fitting.iter().any(|statement| denied(statement))
     }
 
-    /// Returns those of the actions that the role certainly lacks.
-    pub(crate) fn lacking<'a>(&self, actions: &[&'a str], resource: Option<&str>) -> Vec<&'a str> {
-        actions.iter().copied().filter(|action| self.lacks(action, resource)).collect()
+    /// Returns a list of those of the actions that the role certainly lacks; `None` if there are none.
+    pub(crate) fn lacking(&self, actions: &[&str], resource: Option<&str>) -> Option<String> {
+        let lacking: Vec<&str> = actions.iter().copied().filter(|action| self.lacks(action, resource)).collect();
+        (!lacking.is_empty()).then(|| lacking.join(", "))
     }
 
     /// Returns the resources that statements name, as far as they are known.

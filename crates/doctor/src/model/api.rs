@@ -10,7 +10,7 @@ use crate::inventory::{Inventory, Origin, Resource};
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) origin: Origin,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub(crate) id: String,
     pub(crate) routes: Vec<Route>,
     /// A stage limits requests.

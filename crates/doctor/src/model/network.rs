@@ -76,7 +76,7 @@ fn group(inventory: &Inventory, resource: &Resource) -> SecurityGroup {
             .collect::<Option<Vec<_>>>();
         Some([own?, beside?].concat())
     };
-    // CloudFormation keeps the rule that lets everything out, unless the group itself has rules.
+    // A group without outbound rules has a default rule that allows everything.
     let restricts = resource.props().get("SecurityGroupEgress").is_written();
     let egress = if restricts { rules("SecurityGroupEgress", "AWS::EC2::SecurityGroupEgress") } else { None };
     let ingress = rules("SecurityGroupIngress", "AWS::EC2::SecurityGroupIngress");
