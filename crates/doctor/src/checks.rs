@@ -17,7 +17,10 @@ mod template;
 mod topology;
 mod visibility;
 
-use crate::finding::Check;
+use crate::{
+    finding::{Check, Findings, Severity},
+    model::Model,
+};
 
 /// Returns every check.
 pub fn checks() -> impl Iterator<Item = &'static Check> {

@@ -1,13 +1,13 @@
-//! Errors that prevent any check: the input cannot be read. What is wrong *in* the input is a finding.
+//! Errors of input that cannot be read, which prevent every check. Problems *in* the input are findings.
 
 use std::path::PathBuf;
 
 use sluicegate_sam::{Fault, Faults};
 
-/// What was named cannot be read.
+/// An input cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is not there, or is not to be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
         /// The file.
@@ -18,10 +18,10 @@ pub enum Error {
     /// The file is not a template.
     #[error("{0}")]
     NotATemplate(Faults),
-    /// A value was given for a parameter that the template does not have.
+    /// The template does not have a parameter that a value is given for.
     #[error("{file} has no parameter {name}")]
     NoParameter {
-        /// The file, as it was named.
+        /// The file.
         file: String,
         /// The parameter.
         name: String,
@@ -31,7 +31,7 @@ pub enum Error {
     Stack {
         /// The call that failed.
         call: &'static str,
-        /// What AWS answered.
+        /// The answer of AWS, or why there is none.
         reason: String,
     },
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{inventory::Origin, model::Model};
+use crate::{
+    inventory::Origin,
+    model::{Function, Model},
+};
 
 /// The severity of a finding, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -12,7 +15,7 @@ use crate::{inventory::Origin, model::Model};
 pub enum Severity {
     /// Messages are lost or blocked, or the stack cannot be deployed.
     Error,
-    /// Messages are delayed, cost more than necessary, or their fate stays hidden.
+    /// Messages are delayed or cost more than necessary, or their loss goes unnoticed.
     Warning,
     /// Worth knowing; may be intended.
     Info,
@@ -56,6 +59,11 @@ impl Findings {
     pub(crate) fn add(&mut self, origin: &Origin, property: &str, what: impl Into<String>) {
         self.0.push((origin.clone(), property.to_owned(), what.into()));
     }
+
+    /// Adds a finding about a variable of the function's environment.
+    pub(crate) fn add_variable(&mut self, function: &Function, variable: &str, what: impl Into<String>) {
+        self.add(&function.origin, &format!("Environment/Variables/{variable}"), what);
+    }
 }
 
 /// One finding.
@@ -65,7 +73,7 @@ pub struct Finding {
     pub check: &'static str,
     /// The severity.
     pub severity: Severity,
-    /// The resource's name in the template, behind those of the stacks it is nested in.
+    /// The resource's name in the template, after those of the stacks around it.
     pub resource: String,
     /// The template's file; `None` for a deployed resource.
     pub file: Option<String>,
@@ -92,7 +100,7 @@ pub struct Report {
     pub infos: usize,
     /// The findings.
     pub findings: Vec<Finding>,
-    /// What was not checked, and why.
+    /// What was not checked.
     pub notes: Vec<String>,
 }
 
@@ -140,7 +148,7 @@ impl fmt::Display for Report {
             writeln!(f, "  why:  {}\n  fix:  {}\n  see:  {}\n", first.why, first.fix, first.source)?;
         }
         for note in &self.notes {
-            writeln!(f, "not looked at: {note}")?;
+            writeln!(f, "not checked: {note}")?;
         }
         let Self { errors, warnings, infos, .. } = self;
         write!(f, "{errors} error(s), {warnings} warning(s), {infos} worth knowing")

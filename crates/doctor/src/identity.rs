@@ -1,7 +1,7 @@
-//! The values of `Ref` and `GetAtt`, by which a resource is recognised in the properties of another.
+//! The values of `Ref` and `GetAtt`, which identify a resource in the properties of another.
 //!
-//! A deployed resource has its real name. A resource of a template file has the name it declares, or one made of stack
-//! and logical id, which is unique.
+//! A deployed resource has its real name. A resource of a template file has the name in its properties, or a unique name
+//! of stack and logical id.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
 }
 
 impl StackIdentity {
-    /// Returns what a resource answers. `name` is the physical id of a deployed resource (an ARN or a URL for some
-    /// types), else a name.
+    /// Returns the values of `Ref` and `GetAtt` of a resource. `name` is its name, or the physical id of a deployed
+    /// resource, which is an ARN or a URL for some types.
     pub(crate) fn physical(&self, kind: &str, name: &str) -> ResolvedResource {
         let last = |separator: char| name.rsplit(separator).next().unwrap_or(name);
         let by_name = |arn: String| ResolvedResource::new(name.to_owned(), [("Arn", arn)]);
@@ -66,7 +66,7 @@ impl StackIdentity {
             "AWS::IAM::ManagedPolicy" => by_arn(format!("arn:{}:iam::{}:policy/{name}", self.partition, self.account)),
             "AWS::SecretsManager::Secret" => by_arn(self.arn("secretsmanager", &format!("secret:{name}-AbCdEf"))),
             "AWS::SNS::Topic" => by_arn(self.arn("sns", name)),
-            // Of what is not modelled, `Ref` is all that links; its attributes are not known.
+            // The attributes of other types are unknown; `Ref` alone identifies them.
             _ => ResolvedResource::new(name.to_owned(), []),
         }
     }

@@ -1,5 +1,5 @@
 //! The resources of a template and of its nested templates, with conditions, parameters and functions resolved as far
-//! as possible. What `sam` cannot resolve is marked unknown instead of being an error.
+//! as possible. A value that cannot be resolved is unknown, not an error.
 
 mod load;
 
@@ -16,9 +16,9 @@ use crate::Error;
 #[derive(Debug, Default)]
 pub struct Inventory {
     pub(crate) resources: Vec<Resource>,
-    /// What could not be read.
+    /// What could not be checked.
     pub(crate) notes: Vec<String>,
-    /// Some nested stacks could not be read.
+    /// Some nested stacks could not be read, so a missing resource may exist there.
     pub(crate) hidden: bool,
     /// Values of parameters that CloudFormation refuses.
     pub(crate) refused: Vec<(Origin, String)>,
@@ -35,7 +35,7 @@ pub struct Inventory {
 pub(crate) struct Origin {
     /// Its name in the template, after those of the stacks around it: `RabbitmqStack/Broker`.
     pub(crate) id: String,
-    /// `/Resources/Name/Properties`
+    /// A JSON pointer such as `/Resources/Name/Properties`.
     path: String,
     /// `None` for a deployed resource: its template is not a file.
     file: Option<(Arc<str>, Arc<TemplateDocument>)>,
@@ -47,19 +47,14 @@ impl Origin {
         Self { id, path: String::new(), file: None }
     }
 
-    /// Returns the origin of a part with a name, such as an event of a function.
+    /// Returns the origin of a named part of the resource, such as an event of a function.
     pub(crate) fn part(&self, id: &str, path: &str) -> Self {
         Self { id: format!("{}/{id}", self.id), path: format!("{}/{path}", self.path), file: self.file.clone() }
     }
 
-    /// Returns whether it is written in a file; else it is deployed.
+    /// Returns whether it is in a template's file. A deployed resource is not.
     pub(crate) fn is_written(&self) -> bool {
         self.file.is_some()
-    }
-
-    /// Returns the origin of a value at a path, such as a parameter.
-    pub(crate) fn at(id: String, path: String, file: Option<(Arc<str>, Arc<TemplateDocument>)>) -> Self {
-        Self { id, path, file }
     }
 
     /// Returns file and line of a property, or of the nearest written value around it.
@@ -78,15 +73,15 @@ impl Origin {
 pub(crate) struct Resource {
     pub(crate) origin: Origin,
     pub(crate) kind: String,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub(crate) reference: String,
-    /// What `GetAtt Arn` gives, or an empty text.
+    /// The value of `GetAtt Arn`, or an empty text.
     pub(crate) arn: String,
-    /// Its properties, over the globals.
+    /// Its properties, merged with the globals.
     pub(crate) properties: Value,
     /// It certainly exists; otherwise its condition is undecided.
     pub(crate) certain: bool,
-    /// `UpdatePolicy`, which stands beside the properties.
+    /// `UpdatePolicy`, which is not one of the properties.
     pub(crate) update_policy: Value,
 }
 
@@ -100,7 +95,7 @@ impl Inventory {
     /// Reads a template and its nested templates, as far as those are files.
     ///
     /// # Errors
-    /// The file cannot be read, is not a template, or lacks a parameter that a value is given for.
+    /// The file cannot be read, is not a template, or does not have a parameter that a value is given for.
     pub fn of_template(file: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
         let text = std::fs::read_to_string(file).map_err(|source| Error::Unreadable { file: file.into(), source })?;
         Self::of_text(file, &text, parameters)

@@ -21,7 +21,7 @@
 //! #       Timeout: 60
 //! #       Events: { Orders: { Type: SQS, Properties: { Queue: !GetAtt Orders.Arn } } }
 //! # ")?;
-//! // template.yaml: the function of a queue has a longer timeout than the queue's visibility timeout.
+//! // template.yaml: the function's timeout is longer than the visibility timeout of its queue.
 //! let inventory = Inventory::of_template(&template, &BTreeMap::new())?;
 //! let report = examine(&inventory, &Project::default());
 //! for finding in &report.findings {
@@ -37,9 +37,9 @@
 //!
 //! # Guarantees
 //!
-//! - A check is a pure function. It reports nothing where a value is unknown, such as one that only the cloud knows.
+//! - A check is a pure function. It reports nothing where a value is unknown, such as one that only AWS knows.
 //! - Every check has a reason, a fix and the page that documents the behaviour.
-//! - Nothing is changed: [`deployed`] only reads.
+//! - [`deployed`] only reads, and changes nothing.
 //!
 //! # Features
 //!
@@ -71,12 +71,12 @@ pub use crate::{
     inventory::Inventory,
 };
 
-/// What the project says besides the template. What is left out is not compared.
+/// Further files of the project to compare the template with.
 #[derive(Debug, Default)]
 pub struct Project {
     /// The OpenAPI document.
     pub contract: Option<Contract>,
-    /// What is to be on the RabbitMQ broker.
+    /// The RabbitMQ topology.
     pub topology: Option<Topology>,
 }
 

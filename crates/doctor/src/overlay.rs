@@ -1,5 +1,5 @@
-//! The current state of a stack, laid over its template, so that checks see changes made by hand. Each change is
-//! listed.
+//! The current state of a deployed stack, in place of the template's values, so that checks see changes made by hand.
+//! Each change is listed.
 //!
 //! Values have the names of CloudFormation's properties.
 
@@ -19,11 +19,11 @@ use crate::{
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 pub(crate) struct Overlay {
-    /// Attributes, by the queue's ARN; `None` for one that is gone.
+    /// Attributes, by the queue's ARN; `None` for a deleted queue.
     pub(crate) queues: BTreeMap<String, Option<Map<String, Value>>>,
     /// Properties, by the function's name.
     pub(crate) functions: BTreeMap<String, Map<String, Value>>,
-    /// Properties, by the mapping's UUID; `None` for one that is gone.
+    /// Properties, by the mapping's UUID; `None` for a deleted mapping.
     pub(crate) mappings: BTreeMap<String, Option<Map<String, Value>>>,
     /// The account's limit of concurrent environments.
     pub(crate) account_concurrency: Option<u64>,
@@ -37,20 +37,20 @@ pub(crate) struct Overlay {
 pub(crate) struct SecretState {
     /// The number of versions; a secret that was never changed has one.
     pub(crate) versions: u64,
-    /// Days since anything of it was changed.
+    /// The days since its last change.
     pub(crate) days_unchanged: u64,
 }
 
-/// The value of a property that is left out.
+/// The value of a property that is not set.
 #[derive(Clone, Copy)]
 enum Unset {
     Number(u64),
     Text(&'static str),
-    /// It depends on when the resource was made, so that only what is written is compared.
+    /// It depends on the age of the resource, so only a value in the template is compared.
     ByAge,
 }
 
-/// The properties that are compared.
+/// The properties to compare, with their defaults.
 type Defaults = &'static [(&'static str, Unset)];
 
 const NOTHING: Unset = Unset::Text("");
@@ -83,7 +83,7 @@ const OF_MAPPINGS: Defaults = &[
     ("ScalingConfig", NOTHING),
 ];
 
-/// The batching window is left out: for one that is not set, Lambda reports another value than half a second.
+/// Without the batching window: if it is not set, Lambda reports a value other than the default of half a second.
 const OF_MQ_MAPPINGS: Defaults = &[
     ("BatchSize", Unset::Number(MQ_BATCH_SIZE_DEFAULT)),
     ("Enabled", Unset::Text("true")),
@@ -147,7 +147,7 @@ impl Inventory {
     }
 }
 
-/// Replaces the values by the current ones; returns what differs.
+/// Replaces the values with the current ones; returns what differs.
 fn replace(resource: &mut Resource, mut now: Map<String, Value>, defaults: Defaults) -> Vec<(Origin, String)> {
     let mut changes = Vec::new();
     if !resource.properties.is_object() {
@@ -193,7 +193,7 @@ fn variables(before: &Value, after: &Value) -> String {
     format!("Environment differs in {}", names.join(", "))
 }
 
-/// Returns the one form of equal values: numbers as text, JSON text as JSON, an absent value as the default.
+/// Returns the same form for equal values: numbers as text, JSON text as JSON, an absent value as the default.
 fn normal(value: Option<&Value>, default: &str) -> Value {
     match value {
         None | Some(Value::Null) => Value::from(default),

@@ -1,7 +1,7 @@
 //! A deployed stack, read and never changed: its template and those of nested stacks, then the current state of queues,
 //! functions, event source mappings and secrets.
 //!
-//! A stack that cannot be read is an error. Anything else that cannot be read, such as for want of a permission, is a
+//! A stack that cannot be read is an error. Anything else that cannot be read, for example without the permission, is a
 //! note. Only this module names the SDK.
 
 mod overlay;
@@ -17,19 +17,18 @@ use aws_sdk_cloudformation::{
     types::TemplateStage,
 };
 use sluicegate_queue::chain;
-
 use sluicegate_sam::NESTED_DEPTH_MAX;
 
 use crate::{Error, Inventory, inventory::Deployed};
 
 /// Reads a deployed stack, by its name or its ARN.
 ///
-/// It takes cloudformation:DescribeStacks, GetTemplate and ListStackResources. More is seen with
+/// Requires cloudformation:DescribeStacks, GetTemplate and ListStackResources. More is checked with
 /// sqs:GetQueueAttributes, lambda:GetAccountSettings, GetFunctionConfiguration, GetFunctionConcurrency,
 /// GetEventSourceMapping and ListEventSourceMappings, and secretsmanager:DescribeSecret.
 ///
 /// # Errors
-/// The stack cannot be read, or its template is none.
+/// The stack cannot be read, or its template is not valid.
 pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<Inventory, Error> {
     let client = Client::new(config);
     let mut notes = Vec::new();
@@ -41,7 +40,7 @@ pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<Inventory, Erro
     Ok(inventory)
 }
 
-/// Returns the outputs of a deployed stack, by its name or its ARN. It takes cloudformation:DescribeStacks.
+/// Returns the outputs of a deployed stack, by its name or its ARN. Requires cloudformation:DescribeStacks.
 ///
 /// # Errors
 /// The stack cannot be read.
@@ -81,9 +80,9 @@ async fn described(client: &Client, name: &str) -> Result<Deployed, Error> {
     let stack = answer.stacks().first().ok_or_else(none)?;
     let parameters = stack.parameters().iter().filter_map(|parameter| {
         let value = parameter.resolved_value().or(parameter.parameter_value())?;
-        // What is not to be shown comes as asterisks.
-        let shown = value.is_empty() || value.chars().any(|c| c != '*');
-        shown.then_some((parameter.parameter_key()?.to_owned(), value.to_owned()))
+        // CloudFormation masks secret values with asterisks.
+        let is_masked = !value.is_empty() && value.chars().all(|c| c == '*');
+        (!is_masked).then_some((parameter.parameter_key()?.to_owned(), value.to_owned()))
     });
     let outputs = stack.outputs().iter();
     let outputs =
@@ -113,7 +112,7 @@ where
     Error::Stack { call, reason: reason(error) }
 }
 
-/// Returns what the service said, or why it was not reached.
+/// Returns the service's error, or why the service was not reached.
 fn reason<E, R>(error: &SdkError<E, R>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,

@@ -1,5 +1,4 @@
-//! Tests of the checks: each has a template in `fixtures/` with findings, and reports none where there is nothing
-//! wrong.
+//! Tests of the checks. Each check has a template in `fixtures/` that it finds something in.
 
 mod nested;
 
@@ -12,7 +11,7 @@ use proptest::prelude::*;
 use sluicegate_contract::Contract;
 use sluicegate_topology::Topology;
 
-use crate::{Inventory, Project, Report, Severity, checks, examine, overlay::Overlay};
+use crate::{Error, Inventory, Project, Report, Severity, checks, examine, overlay::Overlay};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -36,6 +35,16 @@ fn examined(id: &str) -> Report {
             .map(|text| Topology::parse("topology.yaml", &text).expect("a sound topology")),
     };
     examine(&inventory, &project)
+}
+
+fn inventory(template: &str) -> Result<Inventory, Error> {
+    Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new())
+}
+
+/// Returns the report on a template.
+fn report(template: &str) -> Report {
+    let inventory = inventory(template).unwrap_or_else(|error| panic!("{error}\n{template}"));
+    examine(&inventory, &Project::default())
 }
 
 #[test]
@@ -109,21 +118,18 @@ Resources:
     Type: AWS::CloudWatch::Alarm
     Properties: { Namespace: AWS/SQS, MetricName: ApproximateAgeOfOldestMessage, Dimensions: !Ref Queue, AlarmActions: !Ref Queue }
 ";
-    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
-    let report = examine(&inventory, &Project::default());
-    assert!(report.findings.is_empty(), "{report}");
-    // Given the values, it speaks.
+    let unknown = report(template);
+    assert!(unknown.findings.is_empty(), "{unknown}");
+    // With the values, there is a finding.
     let parameters = BTreeMap::from([("Seconds".to_owned(), "20".to_owned())]);
     let inventory = Inventory::of_text(Path::new("t.yaml"), template, &parameters).expect("a template");
     let report = examine(&inventory, &Project::default());
     assert_eq!(report.findings.len(), 1, "{report}");
 }
 
-/// Expects these errors and warnings about a template, besides those of every bare template.
+/// Expects these errors and warnings about a template, apart from those that any short template has.
 fn check(template: &str, expected: &[&str]) {
-    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new())
-        .unwrap_or_else(|error| panic!("{error}\n{template}"));
-    let report = examine(&inventory, &Project::default());
+    let report = report(template);
     let usual = ["no-age-alarm", "log-retention", "log-format", "no-maximum-concurrency", "retry-permission"];
     let found: BTreeSet<String> = report
         .findings
@@ -181,7 +187,7 @@ fn variables_of_others_are_not_bindings() {
         // A consumer binds nothing.
         let environment = format!("Environment: {{ Variables: {{ {variable}: {value} }} }}");
         check(&fed(&environment, REPORTS, ""), &[]);
-        // A function of another make binds by other names.
+        // Of a function without a contract, only a URL in QUEUE_<NAME> is a binding.
         let sender = format!(
             "  Sender: {{ Type: AWS::Serverless::Function, Properties: {{ {environment}, Role: !GetAtt Role.Arn }} }}
   Role:
@@ -204,7 +210,6 @@ fn a_batch_of_one_needs_no_partial_response_and_a_handler_may_raise() {
 
 #[test]
 fn what_was_planted_is_found_and_its_neighbours_are_not() {
-    let orders = "Queue: !GetAtt Orders.Arn";
     // The batching window counts before the function's time does.
     let slow = |window_s: u32, timeout_s: u32| {
         fed(&format!("Timeout: {timeout_s}"), &format!(", MaximumBatchingWindowInSeconds: {window_s}{REPORTS}"), "")
@@ -214,7 +219,7 @@ fn what_was_planted_is_found_and_its_neighbours_are_not() {
     check(&slow(30, 30), &["warning visibility-below-six-timeouts"]);
     check(&slow(0, 61), &["error visibility-below-timeout"]);
 
-    // Two mappings of one queue; one that is off, and one of two conditions that cannot be decided, do not compete.
+    // Two mappings compete for one queue, unless one is disabled or has an undecided condition.
     let second = |more: &str, condition: &str| {
         format!(
             "  Other:
@@ -237,9 +242,8 @@ fn what_was_planted_is_found_and_its_neighbours_are_not() {
     check(&broker, &errors.each_ref().map(String::as_str));
     let filter = ", FilterCriteria: { Filters: [{ Pattern: '{}' }] }";
     check(&fed("", &format!("{REPORTS}{filter}"), ""), &["warning filter-deletes"]);
-    assert!(fed("", REPORTS, "").contains(orders));
 
-    // Alarms: what cannot go off, and what can.
+    // Alarms that cannot fire, and some that can.
     let alarm = |settings: &str| {
         fed("", REPORTS, &format!("  Alarm: {{ Type: AWS::CloudWatch::Alarm, Properties: {{ {settings} }} }}"))
     };
@@ -277,7 +281,7 @@ fn what_was_planted_is_found_and_its_neighbours_are_not() {
     check(&alarm("MetricName: m, Namespace: Own, ComparisonOperator: LessThanThreshold, Threshold: 0"), &[]);
     check(&alarm("ActionsEnabled: 'false'"), &["warning alarm-actions-disabled"]);
 
-    // A queue's own policy.
+    // Policies of queues.
     let policy = |statement: &str| {
         fed(
             "",
@@ -302,8 +306,7 @@ fn what_was_planted_is_found_and_its_neighbours_are_not() {
 
     // A queue that is its own dead-letter queue.
     let own = fed("", REPORTS, "").replace("!GetAtt Parked.Arn", "!GetAtt Orders.Arn");
-    let found = Inventory::of_text(Path::new("t.yaml"), &own, &BTreeMap::new()).expect("a template");
-    let found = examine(&found, &Project::default());
+    let found = report(&own);
     let found: Vec<_> = found.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
     assert!(matches!(found.as_slice(), [finding] if finding.check == "dead-letter-loop"), "{found:#?}");
 }
@@ -316,14 +319,8 @@ fn ways_out_of_a_private_network_are_followed() {
             assert!(text.contains(from), "{from}");
             text.replace(from, to)
         });
-        let inventory = Inventory::of_text(Path::new("t.yaml"), &text, &BTreeMap::new()).expect("a template");
-        let report = examine(&inventory, &Project::default());
-        report
-            .findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .map(|finding| finding.check)
-            .collect::<Vec<_>>()
+        let errors = report(&text).findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| finding.check).collect::<Vec<_>>()
     };
     let url = "https://example.com/orders";
     let nat = ("  Logs:\n", "  Nat: { Type: AWS::EC2::NatGateway }\n  Logs:\n");
@@ -413,9 +410,8 @@ fn what_cloudformation_reads_is_read() {
         &queue("\n      MessageRetentionPeriod: 60\n      MessageRetentionPeriod: 86400"),
         &["warning duplicate-key"],
     );
-    let read = |text: &str| Inventory::of_text(Path::new("t.yaml"), text, &BTreeMap::new()).map(drop);
     let endless = queue(&format!("{{\n{}}}", "a: 1,\n".repeat(3_000)));
-    let error = read(&endless).expect_err("too many lines").to_string();
+    let error = inventory(&endless).expect_err("too many lines").to_string();
     assert!(error.contains("indent the lines between its braces or brackets"), "{error}");
 }
 
@@ -433,15 +429,14 @@ Resources:
     Type: AWS::Lambda::EventSourceMapping
     Properties: { FunctionName: f, EventSourceArn: 'arn:aws:kinesis:us-east-1:1:stream/s', BisectBatchOnFunctionError: true }
 ";
-    let inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
-    let report = examine(&inventory, &Project::default());
+    let report = report(template);
     assert!(report.findings.is_empty(), "{report}");
 }
 
 #[test]
 fn what_older_queues_have_by_default_was_not_changed_by_hand() {
     let template = "Resources: { Orders: { Type: AWS::SQS::Queue, Properties: { DelaySeconds: 0 } } }";
-    let mut inventory = Inventory::of_text(Path::new("t.yaml"), template, &BTreeMap::new()).expect("a template");
+    let mut inventory = inventory(template).expect("a template");
     let overlay = r#"{"queues": {"arn:aws:sqs:us-east-1:000000000000:sluicegate-Orders": {
         "DelaySeconds": "0", "MaximumMessageSize": "262144", "MessageRetentionPeriod": "345600",
         "SqsManagedSseEnabled": "false", "VisibilityTimeout": "30", "QueueArn": "arn"}}}"#;
@@ -452,15 +447,14 @@ fn what_older_queues_have_by_default_was_not_changed_by_hand() {
 }
 
 #[test]
-fn what_is_no_template_is_an_error_with_its_line() {
-    let read = |text: &str| Inventory::of_text(Path::new("t.yaml"), text, &BTreeMap::new()).map(drop);
+fn text_that_is_not_a_template_is_an_error_with_its_line() {
     for (text, expected) in [
         ("", "t.yaml:1: #: the file is empty"),
         ("a: 1", "t.yaml:1: #: is not a template: it has no Resources"),
         ("Resources:\n  a: 1\n  b: *x", "t.yaml:3: #: not YAML: while parsing node, found unknown anchor"),
         ("Resources:\n  a: &x [*x]", "t.yaml:2: /Resources/a/0: this alias is inside its own anchor"),
     ] {
-        assert_eq!(read(text).map_err(|error| error.to_string()), Err(expected.to_owned()));
+        assert_eq!(inventory(text).map(drop).map_err(|error| error.to_string()), Err(expected.to_owned()));
     }
     let stray = BTreeMap::from([("Broker".to_owned(), "sqs".to_owned())]);
     let read = Inventory::of_text(Path::new("t.yaml"), "Resources: {}", &stray);
@@ -493,7 +487,7 @@ proptest! {
                 _ => lines[at].insert(0, ' '),
             }
         }
-        if let Ok(inventory) = Inventory::of_text(Path::new("t.yaml"), &lines.join("\n"), &BTreeMap::new()) {
+        if let Ok(inventory) = inventory(&lines.join("\n")) {
             drop(examine(&inventory, &Project::default()).to_string());
         }
     }

@@ -1,7 +1,7 @@
-//! The template's text as a tree with places, and as one JSON value.
+//! The template's text as a tree with lines and bytes, and as one JSON value.
 //!
 //! In the JSON value CloudFormation's short tags have their long form (`!GetAtt A.B` is `{"Fn::GetAtt": ["A", "B"]}`),
-//! so that resolution handles one spelling. The tree keeps the text and its places.
+//! so that resolution handles one spelling. The tree keeps the spelling of the text.
 
 use serde_json::{Map, Value};
 use sluicegate_yaml::{Data, Dialect, Fault, Faults, Node};
@@ -11,19 +11,19 @@ use sluicegate_yaml::{Data, Dialect, Fault, Faults, Node};
 pub struct TemplateDocument {
     /// The template's file name, for faults.
     pub file: String,
-    /// The template as it is written.
+    /// The template as a tree.
     pub root: Node,
     /// The template as JSON, with functions in their long form.
     pub value: Value,
-    /// The keys that stand twice, in document order. The last value counts, as in SAM.
+    /// The duplicate keys, in document order. The last value counts, as in SAM.
     pub duplicates: Vec<Fault>,
 }
 
 impl TemplateDocument {
-    /// Reads one YAML or JSON document; `file` is the name that faults give.
+    /// Reads one YAML or JSON document; `file` is its name in faults.
     ///
     /// # Errors
-    /// The text is not YAML, or contains what SAM does not read.
+    /// The text is not YAML, or contains YAML that SAM does not accept.
     pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
         let document = sluicegate_yaml::Document::read(file, text, Dialect::CloudFormation)?;
         if !document.faults.is_empty() {

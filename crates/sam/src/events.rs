@@ -13,14 +13,14 @@ pub struct Event<'a> {
     pub kind: EventKind,
 }
 
-/// The kinds of events that are read.
+/// The kinds of events.
 #[derive(Debug)]
 pub enum EventKind {
     /// A route of an HTTP API.
     Route(Box<Route>),
     /// An event source mapping.
     Mapping(Box<Mapping>),
-    /// Another event, of this type.
+    /// Another event, with its type.
     Other(Setting<String>),
 }
 
@@ -29,7 +29,7 @@ pub fn events<'a>(function: &str, props: Props<'a>) -> impl Iterator<Item = Even
     let alias = props.text("AutoPublishAlias").known();
     props.object("Events").members().map(move |(name, event)| {
         let (kind, props) = (Props(event).text("Type"), Props(event).object("Properties"));
-        let known = kind.as_ref().known().map(String::as_str).unwrap_or_default();
+        let known = kind.as_str().unwrap_or_default();
         let kind = match Mapping::of_event(known, function, alias.clone(), props) {
             Some(mapping) => EventKind::Mapping(Box::new(mapping)),
             None if known == "HttpApi" => EventKind::Route(Box::new(Route::read(props))),

@@ -13,7 +13,7 @@ const TIMEOUT_S_MAX: u64 = 900;
 /// Same page.
 const MEMORY_MB_DEFAULT: u64 = 128;
 
-/// The settings of a function. Where Lambda has a default, it stands for what is left out.
+/// The settings of a function. An absent setting has Lambda's default, if there is one.
 #[derive(Debug, Clone)]
 pub struct Function {
     /// The function's name.
@@ -36,11 +36,11 @@ pub struct Function {
     pub log_group: Setting<String>,
     /// `LoggingConfig: ApplicationLogLevel`
     pub application_log_level: Setting<String>,
-    /// The property that names a destination of failed asynchronous invocations.
+    /// The property that names a destination for failed asynchronous invocations.
     pub async_failures: Option<&'static str>,
-    /// Traffic moves from version to version, by CodeDeploy.
+    /// CodeDeploy shifts traffic from version to version.
     pub shifts_traffic: bool,
-    /// An alias is kept at the newest version.
+    /// The alias of the newest version.
     pub alias: Setting<String>,
     /// `ProvisionedConcurrencyConfig` is written.
     pub provisioned: bool,
@@ -95,7 +95,7 @@ impl Function {
         }
     }
 
-    /// Returns the variables of its environment, as far as they are known.
+    /// Returns the variables of its environment; none if the environment is unknown.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
         let known = self.environment.as_ref().known().into_iter().flatten();
         known.map(|(name, value)| (name.as_str(), value))
@@ -111,14 +111,14 @@ pub struct FunctionPlan {
     pub name: String,
     /// The function's ARN.
     pub arn: String,
-    /// The cargo binary: `Metadata: BuildProperties: Binary`. Without one it is the only binary of the package in
-    /// `code_uri`, as SAM has it.
+    /// The cargo binary: `Metadata: BuildProperties: Binary`. The default, as in SAM, is the only binary of the package
+    /// in `code_uri`.
     pub binary: Option<String>,
     /// The folder to build in, relative to that of the outermost template.
     pub code_uri: String,
     /// The variables of the template, with the caller's overrides.
     pub environment: BTreeMap<String, String>,
-    /// The memory size, which only the function's environment shows.
+    /// The memory size. It is not enforced; the function sees it in its environment.
     pub memory_mb: u32,
     /// How long one invocation may take.
     pub timeout: Duration,
@@ -126,8 +126,7 @@ pub struct FunctionPlan {
     pub reserved_concurrency: Option<usize>,
 }
 
-/// Properties that are read here, or say nothing about how a function runs: which version of it an alias points to,
-/// above all.
+/// Properties that are read here, or do not change how a function runs, such as those of aliases and versions.
 const KNOWN: [&str; 21] = [
     "Architectures",
     "AutoPublishAlias",
@@ -151,8 +150,8 @@ const KNOWN: [&str; 21] = [
     "VersionDescription",
     "VpcConfig",
 ];
-/// Known properties that a laptop has no counterpart for: everything is allowed, every address can be reached, logs go
-/// to the terminal as text, and traces are not collected.
+/// Known properties without a local counterpart: every action is allowed, every address can be reached, logs go to the
+/// terminal as text, and traces are not collected.
 const CLOUD_ONLY: [&str; 5] = ["LoggingConfig", "Policies", "Role", "Tracing", "VpcConfig"];
 
 impl Reader<'_> {
@@ -173,14 +172,13 @@ impl Reader<'_> {
             let reason = format!("Runtime `{runtime}`: only provided.al2023 functions written in Rust are run");
             return Err(self.fault(path, reason));
         }
-        // SAM resolves functions here too, so a parameter may choose the binary.
+        // A parameter may choose the binary.
         let around = path.trim_end_matches("/Properties");
         let metadata = self.properties(&resource.body["Metadata"], &format!("{around}/Metadata"));
         let binary = Props(&metadata).object("BuildProperties").text("Binary");
         let binary = self.text(&binary, &format!("{around}/Metadata/BuildProperties/Binary"))?;
         if resource.body["Metadata"]["BuildMethod"] != "rust-cargolambda" {
-            let reason =
-                "needs Metadata: BuildMethod: rust-cargolambda, which is what builds a function written in Rust";
+            let reason = "needs Metadata: BuildMethod: rust-cargolambda, which builds a function written in Rust";
             return Err(self.fault(around, reason));
         }
         let timeout_s = self.number(&function.timeout_s, &at("Timeout"), 1..=TIMEOUT_S_MAX)?;
@@ -208,9 +206,9 @@ impl Reader<'_> {
             let read = match &event.kind {
                 EventKind::Route(route) => self.route(&plan.name, route, event.props, &properties),
                 EventKind::Mapping(mapping) => {
-                    let named = |named: &Setting<bool>| *named == Setting::Known(true);
-                    unnamed +=
-                        usize::from(matches!(&mapping.source, Source::Mq { policy_named, .. } if !named(policy_named)));
+                    let shares_name =
+                        matches!(&mapping.source, Source::Mq { policy_named, .. } if !policy_named.is(&true));
+                    unnamed += usize::from(shares_name);
                     self.mapping(&plan, mapping, event.props, &properties)
                 }
                 EventKind::Other(kind) => {
@@ -221,17 +219,17 @@ impl Reader<'_> {
             };
             self.faults.extend(read.err());
         }
-        // SAM puts a policy for each MQ event into the function's role, and gives all the same name unless
-        // DynamicPolicyName is set: the second replaces the first, or the deployment fails.
+        // SAM adds a policy for each MQ event to the function's role. Without DynamicPolicyName all have the same name:
+        // the second replaces the first, or the deployment fails.
         if function.role_is_made && unnamed > 1 {
-            let reason = "more than one MQ event needs DynamicPolicyName: true, or a Role of its own for the function";
+            let reason = "more than one MQ event needs DynamicPolicyName: true on each, or a Role for the function";
             self.faults.push(self.fault(&at("Events"), reason));
         }
         self.plan.functions.push(plan);
         Ok(())
     }
 
-    /// Returns the variables. The value of the caller's shell wins, so the template's own is not even needed then.
+    /// Returns the variables. A value in the caller's shell replaces the template's, which may then have a fault.
     fn environment(&mut self, function: &Function, path: &str) -> Result<BTreeMap<String, String>, Fault> {
         if let Setting::Unknown(reason) = &function.environment {
             self.stand_in(reason, path, "must be a mapping")?;
@@ -247,14 +245,14 @@ impl Reader<'_> {
         Ok(environment)
     }
 
-    /// Returns a variable's value, or a stand-in, which is noted, if only the cloud knows it.
+    /// Returns a variable's value. If only AWS knows it, returns a stand-in and adds a notice.
     fn variable(&mut self, name: &str, value: &Setting<String>, path: &str) -> Result<Option<String>, Fault> {
         let text = self.remote_text(value, path)?;
         if let (Some(text), true) = (&text, value.is_unknown()) {
-            // Many functions may have the same variable, from the globals or not.
+            // Several functions may have the same variable, for example from the globals.
             let is_known = |notice: &Notice| matches!(notice, Notice::StandIn { variable, value, .. } if variable == name && value == text);
             if !self.plan.notices.iter().any(is_known) {
-                let (file, line) = (self.document().file.clone(), self.document().line(path));
+                let (file, line) = self.place(path);
                 self.plan.notices.push(Notice::StandIn { file, line, variable: name.to_owned(), value: text.clone() });
             }
         }

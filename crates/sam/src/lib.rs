@@ -1,22 +1,22 @@
 //! The SAM template, read once for the local stack, doctor and sync.
 //!
-//! [`TemplateDocument`] is the template as it is written: a tree with lines, bytes and pointers, and the same as JSON.
-//! [`TemplateDocument::resources`] walks its resources, and a [`Resolver`] resolves intrinsic functions.
+//! [`TemplateDocument`] is the text as a tree with lines, bytes and pointers, and as JSON.
+//! [`TemplateDocument::resources`] returns its resources, and a [`Resolver`] resolves intrinsic functions.
 //!
 //! [`Queue`], [`Function`], [`Mapping`] and [`Route`] are the settings of one resource or event. Each property is read
-//! in one place, with the service's default, and is a [`Setting`]: absent, known, or unknown for a reason. The doctor
-//! goes on without what is unknown, and reads the attributes of deployed resources in the same way.
+//! in one place, with the service's default, and is a [`Setting`]: absent, known, or unknown for a reason. Doctor skips
+//! unknown settings, and reads deployed resources in the same way.
 //!
-//! [`StackPlan`] is what the local stack runs: functions, routes, queues, mappings and secrets. It has those of nested
-//! templates too, which are files in the template's folder; their ids begin with that of the nested stack
+//! [`StackPlan`] has what the local stack runs: functions, routes, queues, mappings and secrets. Those of nested
+//! templates, which are files in the template's folder, are included; their ids begin with that of the nested stack
 //! (`OrdersQueue/Queue`).
 //!
-//! A plan is strict: it requires the settings that it acts on to be known, checks them, and reports all faults with
-//! file, line, pointer and reason. Everything else in the template is named in a [`Notice`], never skipped in silence.
+//! A plan is strict: the settings it uses must be known and valid, and all faults are reported with file, line, pointer
+//! and reason. Everything else in the template is named in a [`Notice`].
 //!
 //! An environment variable that a function declares takes its value from the caller's shell if it is set there
-//! (`FORWARD_URL=http://… cargo local`), as in `sam local`. Otherwise a value that only the cloud knows (`!Ref Table`)
-//! gets a stand-in, named in a [`Notice`]. A parameter needs a value only if the plan refers to it.
+//! (`FORWARD_URL=http://… cargo local`), as in `sam local`. Otherwise a value that exists only in AWS (`!Ref Table`) is
+//! replaced by a stand-in, named in a [`Notice`]. A parameter needs a value only if the plan refers to it.
 //!
 //! ```
 //! use sluicegate_sam::{Settings, StackPlan};
@@ -67,11 +67,11 @@ pub use sqs::MappingPlan;
 use stack::{Loader, Stack};
 pub use stack::{NESTED_DEPTH_MAX, is_nested};
 
-/// Region and account of the local stack: what LocalStack, awslocal and most examples use.
+/// The region of the local stack. LocalStack, awslocal and most examples use this region and account.
 pub const REGION: &str = "us-east-1";
-/// See [`REGION`].
+/// The account of the local stack.
 pub const ACCOUNT: &str = "000000000000";
-/// The stack's name in `AWS::StackName`.
+/// The value of `AWS::StackName` in the local stack.
 pub const STACK_NAME: &str = "sluicegate";
 
 /// The inputs that are not in the template.
@@ -81,7 +81,7 @@ pub struct Settings {
     pub parameters: BTreeMap<String, String>,
     /// The caller's shell environment; overrides variables the functions declare.
     pub environment: BTreeMap<String, String>,
-    /// Queue URLs start with this: `http://127.0.0.1:4566`.
+    /// The start of queue URLs, such as `http://127.0.0.1:4566`.
     pub queue_url_base: String,
     /// The real names of queues and secrets that another endpoint created, by logical id, such as
     /// `OrdersQueue/Queue`.
@@ -95,7 +95,7 @@ pub struct SecretPlan {
     pub logical_id: String,
     /// The secret's name.
     pub name: String,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub arn: String,
 }
 
@@ -119,7 +119,7 @@ pub struct StackPlan {
 }
 
 impl StackPlan {
-    /// Reads the template's text; `file` is how faults call it. Nested templates are read from files, relative to it.
+    /// Reads the template's text; `file` is its name in faults. Nested templates are read from files relative to it.
     ///
     /// # Errors
     /// Every fault found.
@@ -127,29 +127,33 @@ impl StackPlan {
         let document = Arc::new(TemplateDocument::parse(file, text)?);
         let Loader { stacks, mut faults, .. } = Loader::load(document, settings);
         let mut plan = Self::default();
-        // Every queue before the first mapping, and every function before the mappings that are resources.
-        let phases: [fn(&mut Reader<'_>); 3] = [|it| it.places(), |it| it.functions(), |it| it.mappings()];
+        // A mapping refers to queues and functions, which may be in any of the stacks.
+        let phases: [fn(&mut Reader<'_>); 3] = [
+            |reader| reader.places(),
+            |reader| reader.each("AWS::Serverless::Function", Reader::function),
+            |reader| reader.each("AWS::Lambda::EventSourceMapping", Reader::mapping_resource),
+        ];
         for read in phases {
             for stack in &stacks {
                 read(&mut Reader { stack, stacks: &stacks, settings, plan: &mut plan, faults: &mut faults });
             }
         }
         plan.check_visibility(&stacks, &mut faults);
-        // Several values may need the same parameter, and several stacks may have the same template.
+        // Values may need the same parameter, and stacks may have the same template: each fault is reported once.
         let mut distinct: Vec<Fault> = Vec::new();
-        faults.into_iter().for_each(|fault| {
+        for fault in faults {
             if !distinct.contains(&fault) {
                 distinct.push(fault);
             }
-        });
+        }
         if distinct.is_empty() { Ok(plan) } else { Err(distinct.into()) }
     }
 }
 
-/// The walk through one stack: collects the plan and the faults.
+/// Reads one stack into the plan and the faults.
 struct Reader<'a> {
     stack: &'a Stack,
-    /// Those nested in it are among these.
+    /// Every stack of the tree.
     stacks: &'a [Stack],
     settings: &'a Settings,
     plan: &'a mut StackPlan,
@@ -166,7 +170,7 @@ impl<'a> Reader<'a> {
         format!("{}{}", self.stack.prefix, resource.logical_id)
     }
 
-    /// Reads what mappings and functions refer to, and names what is not run.
+    /// Reads queues, secrets and APIs, and names what is not run.
     fn places(&mut self) {
         if !self.stack.runs {
             return;
@@ -191,23 +195,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn functions(&mut self) {
-        let functions = self.stack.resources().filter(|resource| resource.kind == "AWS::Serverless::Function");
-        for resource in functions {
-            let read = self.function(&resource);
+    /// Reads each resource of this type.
+    fn each(&mut self, kind: &str, read: fn(&mut Self, &Resource<'_>) -> Result<(), Fault>) {
+        for resource in self.stack.resources().filter(|resource| resource.kind == kind) {
+            let read = read(self, &resource);
             self.faults.extend(read.err());
         }
     }
 
-    fn mappings(&mut self) {
-        let mappings = self.stack.resources().filter(|resource| resource.kind == "AWS::Lambda::EventSourceMapping");
-        for resource in mappings {
-            let read = self.mapping_resource(&resource);
-            self.faults.extend(read.err());
-        }
-    }
-
-    /// Returns whether something of the nested stack is run.
+    /// Returns whether something in the nested stack is run.
     fn runs_nested(&self, resource: &Resource<'_>) -> bool {
         let prefix = format!("{}/", self.id(resource));
         self.stacks.iter().any(|stack| stack.prefix == prefix && stack.runs)
@@ -238,19 +234,19 @@ impl<'a> Reader<'a> {
 
     fn secret(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
         let path = resource.properties_pointer();
-        let name = self.text(
-            &Props(&self.properties(&resource.body["Properties"], &path)).text("Name"),
-            &format!("{path}/Name"),
-        )?;
-        let arn = self.resolved(resource).reference;
+        let properties = self.properties(&resource.body["Properties"], &path);
+        let name = self.text(&Props(&properties).text("Name"), &format!("{path}/Name"))?;
         let default = || format!("{}/{}", Stack::name(&self.stack.prefix), resource.logical_id);
-        let (logical_id, name) = (self.id(resource), name.unwrap_or_else(default));
-        self.plan.secrets.push(SecretPlan { logical_id, name, arn });
+        self.plan.secrets.push(SecretPlan {
+            logical_id: self.id(resource),
+            name: name.unwrap_or_else(default),
+            arn: self.resolved(resource).reference,
+        });
         Ok(())
     }
 
     fn http_api(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        /// Without effect locally: every request is admitted, none is throttled, and requests are logged on the
+        /// Properties without effect locally: nothing is authorized or throttled, and requests are logged on the
         /// terminal.
         const CLOUD_ONLY: [&str; 4] = ["AccessLogSettings", "Auth", "DefaultRouteSettings", "RouteSettings"];
         let known = ["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"];
@@ -264,8 +260,13 @@ impl<'a> Reader<'a> {
         self.stack.resolver.fault(path, reason)
     }
 
+    /// Returns the file and the line of a value.
+    fn place(&self, path: &str) -> (String, usize) {
+        (self.document().file.clone(), self.document().line(path))
+    }
+
     fn notice(&mut self, path: &str, text: &str) {
-        let (file, line) = (self.document().file.clone(), self.document().line(path));
+        let (file, line) = self.place(path);
         let notice = Notice::Ignored { file, line, path: path.to_owned(), text: text.to_owned() };
         // Several stacks may have the same template.
         if !self.plan.notices.contains(&notice) {
@@ -274,7 +275,7 @@ impl<'a> Reader<'a> {
     }
 
     fn not_run(&mut self, resource: &Resource<'_>, kind: String) {
-        let (file, line) = (self.document().file.clone(), self.document().line(resource.node.pointer()));
+        let (file, line) = self.place(resource.node.pointer());
         self.plan.notices.push(Notice::NotRun { kind, logical_id: self.id(resource), file, line });
     }
 

@@ -2,27 +2,27 @@
 
 use super::{Props, Setting};
 
-/// Of SQS. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+/// The batch size of SQS. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 pub const BATCH_SIZE_DEFAULT: u64 = 10;
-/// Of Amazon MQ. <https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html>
+/// The batch size of Amazon MQ. <https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html>
 pub const MQ_BATCH_SIZE_DEFAULT: u64 = 100;
 
-/// The settings of an event source mapping. Where Lambda has one default, it stands for what is left out.
+/// The settings of an event source mapping. An absent setting has Lambda's default, if all sources have the same.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     /// The name or the ARN of the function, or of an alias or a version of it.
     pub target: Setting<String>,
     /// The function's name.
     pub function: Setting<String>,
-    /// The alias or version the messages go to.
+    /// The alias or version to invoke.
     pub qualifier: Option<String>,
-    /// Where the messages come from.
+    /// The source of the messages.
     pub source: Source,
-    /// It fetches messages.
+    /// `Enabled`
     pub enabled: Setting<bool>,
-    /// Most messages in one invocation.
+    /// The most messages of one invocation.
     pub batch_size: Setting<u64>,
-    /// How long to gather them. The default is 0 for SQS and half a second for Amazon MQ.
+    /// How long to wait for more messages. The default is 0 for SQS and half a second for Amazon MQ.
     pub window_s: Setting<u64>,
     /// `ReportBatchItemFailures`
     pub partial_batch: Setting<bool>,
@@ -32,7 +32,7 @@ pub struct Mapping {
     pub provisioned: bool,
     /// The patterns of `FilterCriteria`.
     pub filters: Setting<Vec<Setting<String>>>,
-    /// Properties of other kinds of sources.
+    /// Properties that the source does not have.
     pub misplaced: Vec<&'static str>,
     /// It is an event of a SAM function.
     pub is_event: bool,
@@ -43,7 +43,7 @@ pub struct Mapping {
 pub enum Source {
     /// A queue of SQS.
     Sqs {
-        /// The value in the place of the queue's ARN.
+        /// The value that must be the queue's ARN.
         queue: Setting<String>,
     },
     /// A RabbitMQ broker on Amazon MQ.
@@ -54,7 +54,7 @@ pub enum Source {
         queues: Vec<Setting<String>>,
         /// `SourceAccessConfigurations`
         access: Setting<Vec<SourceAccess>>,
-        /// `DynamicPolicyName`: SAM gives each policy a distinct name.
+        /// `DynamicPolicyName`: SAM gives the policy of each event a distinct name.
         policy_named: Setting<bool>,
     },
 }
@@ -80,7 +80,7 @@ const OF_STREAMS: [&str; 8] = [
     "StartingPositionTimestamp",
     "TumblingWindowInSeconds",
 ];
-/// Properties of SQS only. Same page.
+/// Properties that Amazon MQ does not have. Same page.
 const NOT_OF_MQ: [&str; 3] = ["FunctionResponseTypes", "ProvisionedPollerConfig", "ScalingConfig"];
 
 /// Returns name and qualifier of a function, from its name, its ARN, or the ARN of an alias or a version.
@@ -110,14 +110,13 @@ impl Mapping {
     #[must_use]
     pub fn of_resource(props: Props<'_>) -> Option<Self> {
         let arn = props.text("EventSourceArn");
-        let service =
-            |arn: &String| arn.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(1).map(str::to_owned));
-        let source = match arn.as_ref().known().and_then(service).as_deref() {
+        let service = arn.as_str().and_then(|arn| arn.strip_prefix("arn:")?.split(':').nth(1));
+        let source = match service {
             _ if props.get("Queues").is_written() => Source::mq(props, "EventSourceArn"),
             Some("mq") => Source::mq(props, "EventSourceArn"),
             Some(service) if service != "sqs" => return None,
             _ if arn.is_absent() => return None,
-            // Every mapping from a stream says where to start.
+            // Only mappings from streams have a StartingPosition.
             _ if arn.is_unknown() && props.get("StartingPosition").is_written() => return None,
             _ => Source::Sqs { queue: arn },
         };
@@ -137,7 +136,7 @@ impl Mapping {
             Source::Sqs { .. } => (&[][..], BATCH_SIZE_DEFAULT),
             Source::Mq { .. } => (&NOT_OF_MQ[..], MQ_BATCH_SIZE_DEFAULT),
         };
-        let reports = |types: &Vec<Setting<String>>| types.contains(&Setting::Known("ReportBatchItemFailures".into()));
+        let reports = |types: &Vec<Setting<String>>| types.iter().any(|kind| kind.is("ReportBatchItemFailures"));
         let types = props.texts("FunctionResponseTypes");
         Self {
             target,

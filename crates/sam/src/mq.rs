@@ -1,7 +1,6 @@
 //! The event source mappings from a RabbitMQ broker on Amazon MQ that the local stack runs.
 //!
-//! Read as SAM and Lambda read them. The local stack has one broker, so ARN, secret and virtual host are checked and
-//! not used.
+//! They are checked as by SAM and Lambda. The local stack has one broker, so ARN, secret and virtual host are not used.
 //! <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-mq.html>
 
 use std::time::Duration;
@@ -19,20 +18,20 @@ pub struct MqMappingPlan {
     pub function: String,
     /// The queue's name.
     pub queue: String,
-    /// The broker's ARN; one of the local stack's own if the template's is known in the cloud only.
+    /// The broker's ARN, or an ARN of the local stack if only AWS knows the broker's.
     pub broker_arn: String,
-    /// Most messages in one invocation.
+    /// The most messages of one invocation.
     pub batch_size: usize,
-    /// How long to gather them.
+    /// How long to wait for more messages.
     pub batching_window: Duration,
     /// The patterns of `FilterCriteria`, parsed.
     pub filters: Vec<Value>,
 }
 
-/// It cannot be written in whole seconds, so leaving the property out is the only way to have it.
+/// The property is in whole seconds, so only a mapping without it has this window.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html>
 const BATCHING_WINDOW_DEFAULT: Duration = Duration::from_millis(500);
-/// A function that works for Amazon MQ may run this long.
+/// The longest timeout of a function with an MQ event.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 const TIMEOUT_S_MAX: u64 = 14 * 60;
 
@@ -79,8 +78,8 @@ impl Reader<'_> {
 fn check_access(access: &[SourceAccess]) -> Result<(), &'static str> {
     let (mut secrets, mut vhosts) = (0, 0);
     for SourceAccess { kind, uri } in access {
-        let is_empty = uri.as_ref().known().map_or(uri.is_absent(), String::is_empty);
-        match kind.as_ref().known().map(String::as_str) {
+        let is_empty = uri.as_str().map_or(uri.is_absent(), str::is_empty);
+        match kind.as_str() {
             _ if is_empty => return Err("each needs Type and URI"),
             Some("BASIC_AUTH") => secrets += 1,
             Some("VIRTUAL_HOST") => vhosts += 1,

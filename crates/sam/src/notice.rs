@@ -1,12 +1,11 @@
-//! Notices: what the template contains and the local stack does not run.
+//! Notices of parts of the template that the local stack does not run.
 
 use std::fmt;
 
 /// A part of the template that the local stack leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A whole resource, or a whole side of one. These are common (alarms, log groups, policies), so they are best
-    /// shown as one line per kind.
+    /// A resource, or some properties of one. These are many (alarms, log groups, policies), so show one line per kind.
     NotRun {
         /// The resource's type, such as `AWS::CloudWatch::Alarm`.
         kind: String,
@@ -17,7 +16,7 @@ pub enum Notice {
         /// Its line there.
         line: usize,
     },
-    /// A variable whose value only the cloud knows.
+    /// A variable whose value only AWS knows.
     StandIn {
         /// The template's file.
         file: String,
@@ -25,7 +24,7 @@ pub enum Notice {
         line: usize,
         /// The variable's name.
         variable: String,
-        /// What the function sees instead.
+        /// The stand-in that the function sees.
         value: String,
     },
     /// A property or section without effect.
@@ -34,9 +33,9 @@ pub enum Notice {
         file: String,
         /// Its line there.
         line: usize,
-        /// Where in the document.
+        /// The JSON pointer in the document.
         path: String,
-        /// What is not done.
+        /// Why it has no effect.
         text: String,
     },
 }

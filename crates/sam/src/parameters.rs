@@ -1,13 +1,13 @@
-//! Parameters: the value that `Ref` gives, and what CloudFormation refuses.
+//! Parameters: the value of `Ref`, and which values CloudFormation refuses.
 
 use serde_json::Value;
 
-/// Returns whether the parameter's value is in Systems Manager, under the name that it is given.
+/// Returns whether the parameter is given the name of a value in Systems Manager.
 pub fn is_stored(parameter: &Value) -> bool {
     parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"))
 }
 
-/// Returns what `Ref` gives for a parameter that was given `value`: text, or a list of texts.
+/// Returns the value of `Ref` for a parameter with this value: text, or a list of texts.
 pub fn parameter_value(parameter: &Value, value: &Value) -> Value {
     match parameter["Type"].as_str() {
         Some(list) if list == "CommaDelimitedList" || list.starts_with("List<") => {
@@ -17,7 +17,7 @@ pub fn parameter_value(parameter: &Value, value: &Value) -> Value {
     }
 }
 
-/// Returns a scalar as it is written; a list as the one text with commas that a nested stack receives.
+/// Returns a scalar as it is written, and a list as text with commas, as a nested stack receives it.
 pub(crate) fn written(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -40,7 +40,7 @@ pub fn refusal(parameter: &Value, value: &Value) -> Option<String> {
     let is_number = matches!(parameter["Type"].as_str(), Some("Number" | "List<Number>"));
     let is_secret = written(&parameter["NoEcho"]).eq_ignore_ascii_case("true");
     let pattern = parameter["AllowedPattern"].as_str();
-    // Java's expressions can do more than these; what only Java reads is left to CloudFormation.
+    // CloudFormation reads Java's expressions. A pattern that this reader does not support is not checked.
     let pattern = pattern.and_then(|pattern| Some((pattern, regex::Regex::new(&format!("^(?:{pattern})$")).ok()?)));
     values.iter().find_map(|value| {
         let shown = if is_secret { "a value" } else { value };

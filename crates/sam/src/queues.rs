@@ -1,4 +1,4 @@
-//! `AWS::SQS::Queue`: its settings, and CloudFormation's properties as the attributes of CreateQueue.
+//! `AWS::SQS::Queue`: its settings, and its properties as attributes of CreateQueue.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ pub const RETENTION_S_DEFAULT: u64 = 345_600;
 /// Same page: 1 MiB.
 const MESSAGE_BYTES_DEFAULT: u64 = 1_048_576;
 
-/// The settings of a queue, of a template or as deployed: SQS gives attributes the names of CloudFormation's
-/// properties. Where SQS has a default, it stands for what is left out.
+/// The settings of a queue, from a template or as deployed: SQS's attributes have the names of CloudFormation's
+/// properties. An absent setting has SQS's default, if there is one.
 #[derive(Debug, Clone)]
 pub struct Queue {
     /// The queue's name.
     pub name: String,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub url: String,
-    /// What `GetAtt Arn` gives.
+    /// The value of `GetAtt Arn`.
     pub arn: String,
     /// `FifoQueue`
     pub fifo: Setting<bool>,
@@ -94,10 +94,16 @@ impl Queue {
         }
     }
 
-    /// Returns whether it is first in, first out; its name says so too.
+    /// Returns `maxReceiveCount` of the redrive policy, if it is known.
+    #[must_use]
+    pub fn receives_max(&self) -> Option<u64> {
+        self.redrive.as_ref().known()?.receives_max.copied()
+    }
+
+    /// Returns whether it is a FIFO queue, by its property or its name.
     #[must_use]
     pub fn is_fifo(&self) -> bool {
-        self.fifo == Setting::Known(true) || self.name.ends_with(".fifo")
+        self.fifo.is(&true) || self.name.ends_with(".fifo")
     }
 }
 
@@ -108,21 +114,21 @@ pub struct QueuePlan {
     pub logical_id: String,
     /// The queue's name.
     pub name: String,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub url: String,
-    /// What `GetAtt Arn` gives.
+    /// The value of `GetAtt Arn`.
     pub arn: String,
-    /// First in, first out.
+    /// It is a FIFO queue.
     pub fifo: bool,
     /// How long a received message stays hidden.
     pub visibility_s: u64,
     /// Attributes for CreateQueue, as SQS writes them.
     pub attributes: BTreeMap<String, String>,
-    /// Attributes that name other queues, so they are set after every queue is created.
+    /// Attributes that name other queues, to set after every queue is created.
     pub redrive_attributes: BTreeMap<String, String>,
 }
 
-/// Properties that are attributes of the same name.
+/// Properties with an attribute of the same name.
 const ATTRIBUTES: [&str; 12] = [
     "ContentBasedDeduplication",
     "DeduplicationScope",
@@ -161,7 +167,7 @@ impl Reader<'_> {
         }
         let visibility = format!("{path}/VisibilityTimeout");
         let visibility_s = self.number(&queue.visibility_s, &visibility, 0..=VISIBILITY_S_MAX)?;
-        let (name, fifo) = (queue.name, queue.fifo == Setting::Known(true));
+        let (name, fifo) = (queue.name, queue.fifo.is(&true));
         if fifo != name.ends_with(".fifo") {
             let reason = "the name of a FIFO queue, and no other, ends with .fifo";
             return Err(self.fault(&format!("{path}/QueueName"), reason));
@@ -186,7 +192,7 @@ impl Reader<'_> {
 }
 
 impl StackPlan {
-    /// Notes a fault where a function may run longer than a message stays hidden: Lambda refuses such a mapping.
+    /// Adds a fault where a function may run longer than a message stays hidden: Lambda refuses such a mapping.
     pub(super) fn check_visibility(&self, stacks: &[Stack], faults: &mut Vec<Fault>) {
         for mapping in &self.mappings {
             let queue = self.queues.iter().find(|queue| queue.name == mapping.queue);

@@ -1,4 +1,4 @@
-//! Settings that the plan needs: a value, a stand-in for what only the cloud knows, or a fault.
+//! Settings that the plan needs: a value, a stand-in for one that only AWS knows, or a fault.
 
 use std::ops::RangeInclusive;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 use super::{Fault, Props, Reader, Reason, ResolvedResource, Resource, Setting, resolve::stand_in, text};
 
 impl Reader<'_> {
-    /// Returns what `Ref` and `GetAtt` of the resource give; nothing if there is a fault in its name.
+    /// Returns the values of `Ref` and `GetAtt` of the resource; empty if its name has a fault.
     pub(super) fn resolved(&self, resource: &Resource<'_>) -> ResolvedResource {
         self.stack.resolver.physical.get(resource.logical_id).cloned().unwrap_or_default()
     }
 
-    /// Returns properties with functions resolved, and marked where a value is unknown.
+    /// Returns properties with functions resolved and unknown values marked.
     pub(super) fn properties(&self, properties: &Value, path: &str) -> Value {
         self.stack.resolver.settings(properties, path).unwrap_or_default()
     }
 
-    /// Returns what stands in for an unknown value, or the fault that it is.
+    /// Returns the stand-in for an unknown value, or a fault if there is none.
     pub(super) fn stand_in(&self, reason: &Reason, path: &str, expected: &str) -> Result<Value, Fault> {
         match reason {
             Reason::StandIn(value) => Ok(value.clone()),
@@ -26,7 +26,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns a value, with stand-ins in it.
+    /// Returns a value, with stand-ins for unknown parts.
     pub(super) fn required(&self, value: &Value, path: &str) -> Result<Value, Fault> {
         Ok(match (Setting::of(value), value) {
             (Setting::Unknown(reason), _) => self.stand_in(&reason, path, "is not known")?,
@@ -55,7 +55,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns a text, if it is written. What the cloud can resolve and this cannot has a stand-in too.
+    /// Returns a text, if it is written. A function that only CloudFormation can resolve has a stand-in too.
     pub(super) fn remote_text(&self, setting: &Setting<String>, path: &str) -> Result<Option<String>, Fault> {
         match setting {
             Setting::Unknown(Reason::Unresolved { remote: true, .. }) => {

@@ -3,8 +3,8 @@
 //! Only requested values are resolved, so an unsupported function is a fault only where its value is needed.
 //! `AWS::NoValue` removes the property, as in CloudFormation.
 //!
-//! A value that only the cloud knows (a table's name, a parameter of Systems Manager) has a stand-in that says so. A
-//! caller that needs the real value resets [`Resolver::met_unknown`] first and reads it afterwards.
+//! A value that only AWS knows (a table's name, a parameter of Systems Manager) has a stand-in. A caller that needs the
+//! real value resets [`Resolver::met_unknown`] first and reads it afterwards.
 
 use std::{
     cell::Cell,
@@ -13,7 +13,6 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-
 use sluicegate_yaml::{Fault, pointer};
 
 use super::{Reason, TemplateDocument, setting::unknown};
@@ -28,19 +27,19 @@ pub struct ResolvedResource {
 }
 
 impl ResolvedResource {
-    /// Returns what `Ref` and `GetAtt` give.
+    /// Returns a resource with these values of `Ref` and `GetAtt`.
     pub fn new<const N: usize>(reference: String, attributes: [(&str, String); N]) -> Self {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { reference, attributes }
     }
 
-    /// Returns what `GetAtt Arn` gives, or an empty text.
+    /// Returns the value of `GetAtt Arn`, or an empty text.
     #[must_use]
     pub fn arn(&self) -> String {
         self.attributes.get("Arn").cloned().unwrap_or_default()
     }
 
-    /// Returns what `Ref` and `GetAtt` of a SAM function give, with the alias and version that SAM makes.
+    /// Returns the values of a SAM function, with those of the alias and the version that SAM generates.
     /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html>
     #[must_use]
     pub fn function(name: String, arn: String, alias: Option<&str>) -> Self {
@@ -54,10 +53,10 @@ impl ResolvedResource {
     }
 }
 
-/// Resolves values: the inputs of intrinsic functions.
+/// Resolves intrinsic functions in values.
 #[derive(Debug)]
 pub struct Resolver {
-    /// The template: conditions and mappings are looked up here.
+    /// The template, with conditions and mappings.
     pub document: Arc<TemplateDocument>,
     /// The values of the parameters.
     pub parameters: BTreeMap<String, Value>,
@@ -65,10 +64,9 @@ pub struct Resolver {
     pub pseudo: BTreeMap<&'static str, String>,
     /// The resolved resources, by logical id.
     pub physical: BTreeMap<String, ResolvedResource>,
-    /// Resources and parameters whose values only the cloud knows; `Ref` and `GetAtt` return a stand-in.
+    /// Resources and parameters whose values only AWS knows; `Ref` and `GetAtt` return a stand-in.
     pub remote: BTreeSet<String>,
-    /// Set when a value was requested that only the cloud knows, with or without a stand-in. [`Resolver::resolve`]
-    /// never resets it.
+    /// Set when a value was requested that only AWS knows, with or without a stand-in. The resolver never resets it.
     pub met_unknown: Cell<bool>,
 }
 
@@ -98,15 +96,15 @@ fn is_dynamic(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.contains("{{resolve:"))
 }
 
-/// The end of a stand-in. A value made of one has it too.
+/// The end of a stand-in. A value that contains a stand-in contains it too.
 const STAND_IN: &str = "-is-not-known-locally";
 
-/// Returns the value of something that only the cloud knows.
+/// Returns the stand-in for a value that only AWS knows.
 pub(super) fn stand_in(name: &str) -> String {
     format!("{name}{STAND_IN}")
 }
 
-/// Returns whether the value is made of a stand-in.
+/// Returns whether the value contains a stand-in.
 pub(super) fn is_stand_in(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(STAND_IN),
@@ -115,7 +113,7 @@ pub(super) fn is_stand_in(value: &Value) -> bool {
     }
 }
 
-/// Adds the names of parameters and resources that a value refers to, but not in a branch that is not taken.
+/// Adds the names of parameters and resources that a value refers to, except in branches of `Fn::If` not taken.
 pub(super) fn references(resolver: &Resolver, value: &Value, names: &mut Vec<String>) {
     let entries = match value {
         Value::Array(items) => return items.iter().for_each(|item| references(resolver, item, names)),
@@ -152,11 +150,24 @@ pub(super) fn references(resolver: &Resolver, value: &Value, names: &mut Vec<Str
 const CONDITION_DEPTH_MAX: usize = 50;
 
 impl Resolver {
+    /// Returns a resolver that knows no parameter and no resource yet.
+    #[must_use]
+    pub fn new(document: Arc<TemplateDocument>, pseudo: BTreeMap<&'static str, String>) -> Self {
+        Self {
+            document,
+            parameters: BTreeMap::new(),
+            pseudo,
+            physical: BTreeMap::new(),
+            remote: BTreeSet::new(),
+            met_unknown: Cell::new(false),
+        }
+    }
+
     pub(super) fn fault(&self, path: &str, reason: impl Into<String>) -> Fault {
         self.document.fault(path, reason)
     }
 
-    /// Returns the value with every function replaced by what it stands for; `None` is `AWS::NoValue`.
+    /// Returns the value with every function replaced by its result; `None` is `AWS::NoValue`.
     ///
     /// # Errors
     /// The first function that cannot be resolved.
@@ -185,8 +196,8 @@ impl Resolver {
         }
     }
 
-    /// Returns the value with every function replaced by what it stands for, and marked where that is unknown, with the
-    /// reason. `None` is `AWS::NoValue`.
+    /// Returns the value with every function replaced by its result, or by an unknown value with the reason. `None` is
+    /// `AWS::NoValue`.
     pub fn settings(&self, value: &Value, path: &str) -> Option<Value> {
         let unresolved = |fault: Fault| {
             unknown(Reason::Unresolved { pointer: fault.pointer, fault: fault.reason, remote: self.met_unknown.get() })
@@ -365,7 +376,7 @@ impl Resolver {
     /// Returns whether the named condition of the template holds. `depth` is how many conditions led here.
     ///
     /// # Errors
-    /// It is missing, no condition, or refers to what cannot be resolved.
+    /// It is missing, is not a condition, or refers to a value that cannot be resolved.
     pub fn condition(&self, name: &str, path: &str, depth: usize) -> Result<bool, Fault> {
         let condition = self.document.value["Conditions"].get(name);
         let condition = condition.ok_or_else(|| self.fault(path, format!("no condition `{name}`")))?;

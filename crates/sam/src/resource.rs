@@ -1,29 +1,29 @@
-//! The resources of a template as they are written.
+//! The resources of a template, before functions are resolved.
 
 use serde_json::{Map, Value};
 use sluicegate_yaml::Node;
 
 use crate::{TemplateDocument, resolve::call};
 
-/// The template of a queue with all that belongs to it, from the folder of the template that nests it. Its parameter
+/// The nested template of a queue with its dead-letter queue, mapping and alarms, relative to its parent. Its parameter
 /// `Name` is the name of the queue in the contract.
 pub const QUEUE_TEMPLATE: &str = "infra/queue.yaml";
 
-/// A resource: its name, its type and what is written about it.
+/// A resource as it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource<'a> {
     /// The resource's name in the template.
     pub logical_id: &'a str,
     /// The type, such as `AWS::SQS::Queue`; empty if there is none.
     pub kind: &'a str,
-    /// The resource as JSON, functions not resolved.
+    /// The resource as JSON, with functions.
     pub body: &'a Value,
-    /// The resource as it is written.
+    /// The resource in the tree.
     pub node: &'a Node,
 }
 
 impl TemplateDocument {
-    /// Returns every resource, ordered by name, whether its condition holds or not.
+    /// Returns every resource, ordered by name, including those whose condition does not hold.
     pub fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
         let nodes = self.root.get("Resources");
         let bodies = self.value["Resources"].as_object().into_iter().flatten();
@@ -47,14 +47,12 @@ impl TemplateDocument {
     /// Returns a resource by its name.
     #[must_use]
     pub fn resource(&self, logical_id: &str) -> Option<Resource<'_>> {
-        let (logical_id, body) = self.value["Resources"].as_object()?.get_key_value(logical_id)?;
-        let kind = body["Type"].as_str().unwrap_or_default();
-        Some(Resource { logical_id, kind, body, node: self.root.get("Resources")?.get(logical_id)? })
+        self.resources().find(|resource| resource.logical_id == logical_id)
     }
 }
 
 impl Resource<'_> {
-    /// Returns the JSON pointer to the properties, written or not.
+    /// Returns the JSON pointer to the properties, even if there are none.
     #[must_use]
     pub fn properties_pointer(&self) -> String {
         self.node.child_pointer("Properties")
@@ -66,8 +64,8 @@ impl Resource<'_> {
         self.body["Condition"].as_str()
     }
 
-    /// Returns the properties over those of `Globals`, as SAM merges them: maps are merged, lists are appended to, the
-    /// rest is replaced. Only functions and HTTP APIs have globals.
+    /// Returns the properties, merged with those of `Globals` as by SAM: maps are merged, lists are joined, and other
+    /// values are replaced. Only functions and HTTP APIs have globals.
     #[must_use]
     pub fn properties(&self, document: &TemplateDocument) -> Value {
         let globals = match self.kind {
@@ -85,7 +83,7 @@ impl Resource<'_> {
 
 fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
-        // `!Ref A` over `!Sub B` is one function, not two.
+        // `!Ref A` replaces `!Sub B` of the globals; the two are not merged.
         (base, Value::Object(over)) if call(over).is_some() => *base = Value::Object(over.clone()),
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {

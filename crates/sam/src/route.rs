@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fault, Props, Reader, Setting};
 
-/// The route of every request that no other route takes.
+/// The route of requests that match no other route.
 pub const DEFAULT_ROUTE: &str = "$default";
 
 /// Returns the route key as API Gateway writes it: `POST /orders`, `ANY /files/{proxy+}` or `$default`. Returns `None`
@@ -23,7 +23,7 @@ pub fn route_key(method: Option<&str>, path: Option<&str>) -> Option<String> {
 /// The settings of an HttpApi event.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// What `Ref` of its API gives.
+    /// The value of `Ref` of its API.
     pub api: Setting<String>,
     /// Its method.
     pub method: Setting<String>,
@@ -31,7 +31,7 @@ pub struct Route {
     pub path: Setting<String>,
     /// How long the integration may take.
     pub timeout_ms: Setting<u64>,
-    /// The version of the function's event.
+    /// The version of the event that the function receives.
     pub payload_version: Setting<String>,
 }
 
@@ -48,7 +48,7 @@ pub struct RoutePlan {
 
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const TIMEOUT_MS_MAX: u64 = 30_000;
-/// The version that API Gateway makes for SAM, and the one that is made here.
+/// SAM's default, and the only version of the local stack.
 const PAYLOAD_VERSION: &str = "2.0";
 
 impl Route {
@@ -67,13 +67,11 @@ impl Route {
     /// Returns the route key; `None` if it is unknown, or one that SAM refuses.
     #[must_use]
     pub fn key(&self) -> Option<String> {
-        let default = self.path.as_ref().known().is_some_and(|path| path == DEFAULT_ROUTE);
-        // A path that is unknown may be any route.
-        if self.path.is_unknown() || self.method.is_unknown() && !default {
+        // An unknown path may be that of any route.
+        if self.path.is_unknown() || self.method.is_unknown() && !self.path.is(DEFAULT_ROUTE) {
             return None;
         }
-        let text = |setting: &Setting<String>| setting.clone().known();
-        route_key(text(&self.method).as_deref(), text(&self.path).as_deref())
+        route_key(self.method.as_str(), self.path.as_str())
     }
 }
 
@@ -84,7 +82,7 @@ impl Reader<'_> {
         self.remote_text(&route.api, &at("ApiId"))?;
         let version = self.remote_text(&route.payload_version, &at("PayloadFormatVersion"))?;
         if version.is_some_and(|version| version != PAYLOAD_VERSION) {
-            return Err(self.fault(path, "PayloadFormatVersion: only 2.0 is made here"));
+            return Err(self.fault(path, "PayloadFormatVersion: only 2.0 is supported locally"));
         }
         let timeout_ms = self.number(&route.timeout_ms, &at("TimeoutInMillis"), 50..=TIMEOUT_MS_MAX)?;
         let method = self.remote_text(&route.method, &at("Method"))?;
@@ -95,7 +93,7 @@ impl Reader<'_> {
             return Err(self.fault(path, "needs Method and a Path that starts with /, or neither"));
         };
         if let Some(other) = self.plan.routes.iter().find(|other| other.key == key) {
-            return Err(self.fault(path, format!("{key} goes to {} already", other.function)));
+            return Err(self.fault(path, format!("{key} already leads to {}", other.function)));
         }
         let timeout = Duration::from_millis(timeout_ms);
         self.plan.routes.push(RoutePlan { key, function: function.to_owned(), timeout });

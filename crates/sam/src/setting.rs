@@ -1,12 +1,14 @@
 //! Values of a template: absent, known, or unknown for a reason.
 //!
-//! [`Resolver::settings`](crate::Resolver::settings) marks what is unknown. A caller either requires a value to be
-//! known and reports the reason as a fault, or goes on without it: nothing here guesses.
+//! [`Resolver::settings`](crate::Resolver::settings) marks unknown values. A caller either reports the reason as a
+//! fault or continues without the value. An unknown value is never replaced by a default.
+
+use std::borrow::Borrow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The key that marks a value that is not known; the reason is its value.
+/// The key of an object that stands for an unknown value; its value is the reason.
 const UNKNOWN: &str = "Sluicegate::Unknown";
 
 /// One value.
@@ -24,7 +26,7 @@ pub enum Setting<T> {
 /// Why a value is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    /// It has another form than the property, or is part of a value that is unknown.
+    /// It does not have the form of the property, or is part of an unknown value.
     #[default]
     Form,
     /// A function in it cannot be resolved.
@@ -33,19 +35,19 @@ pub enum Reason {
         pointer: String,
         /// What the fault is.
         fault: String,
-        /// The cloud can resolve it.
+        /// CloudFormation can resolve it.
         remote: bool,
     },
-    /// Only the cloud knows it. This stands in for it, such as `Table-is-not-known-locally`.
+    /// Only AWS knows it. The value is the stand-in, such as `Table-is-not-known-locally`.
     StandIn(Value),
 }
 
-/// Returns the marker of a value that is unknown.
+/// Returns an object that stands for an unknown value.
 pub fn unknown(reason: Reason) -> Value {
     json!({ UNKNOWN: reason })
 }
 
-/// Returns the reason that the marker of an unknown value carries.
+/// Returns the reason, if this stands for an unknown value.
 fn reason(value: &Value) -> Option<Reason> {
     let reason = value.as_object()?.get(UNKNOWN)?;
     Some(Reason::deserialize(reason).unwrap_or_default())
@@ -71,17 +73,17 @@ pub fn text(value: &Value) -> Option<String> {
 }
 
 impl<T> Setting<T> {
-    /// Returns an unknown value of no particular reason.
+    /// Returns an unknown value without a specific reason.
     pub fn unknown() -> Self {
         Self::Unknown(Reason::Form)
     }
 
-    /// Returns the value, with the service's default for one that is left out; `None` if it is unknown.
+    /// Returns the value, or the service's default if it is absent; `None` if it is unknown.
     pub fn or(self, default: T) -> Option<T> {
         self.or_default(default).known()
     }
 
-    /// Returns the setting with the service's default in place of a value that is left out.
+    /// Returns the setting, or the service's default as a known value if it is absent.
     pub fn or_default(self, default: T) -> Self {
         if self.is_absent() { Self::Known(default) } else { self }
     }
@@ -92,6 +94,14 @@ impl<T> Setting<T> {
             Self::Known(value) => Some(value),
             Self::Absent | Self::Unknown(_) => None,
         }
+    }
+
+    /// Returns whether the value is known to be this one.
+    pub fn is<U: PartialEq + ?Sized>(&self, value: &U) -> bool
+    where
+        T: Borrow<U>,
+    {
+        matches!(self, Self::Known(known) if known.borrow() == value)
     }
 
     /// Returns whether it is certainly absent.
@@ -109,7 +119,7 @@ impl<T> Setting<T> {
         matches!(self, Self::Unknown(_))
     }
 
-    /// Returns the same about a reference to the value.
+    /// Returns the setting with a reference to the value.
     pub fn as_ref(&self) -> Setting<&T> {
         match self {
             Self::Absent => Setting::Absent,
@@ -118,7 +128,7 @@ impl<T> Setting<T> {
         }
     }
 
-    /// Reads the value as another. A value of the wrong form is unknown: it is for a strict reader to report.
+    /// Converts the value. A value that `read` does not accept becomes unknown.
     pub fn and_then<U>(self, read: impl FnOnce(T) -> Option<U>) -> Setting<U> {
         match self {
             Self::Absent => Setting::Absent,
@@ -128,13 +138,27 @@ impl<T> Setting<T> {
     }
 }
 
+impl<T: Copy> Setting<T> {
+    /// Returns a copy of the value, if it is written and known.
+    pub fn copied(&self) -> Option<T> {
+        self.as_ref().known().copied()
+    }
+}
+
+impl Setting<String> {
+    /// Returns the text, if it is written and known.
+    pub fn as_str(&self) -> Option<&str> {
+        self.as_ref().known().map(String::as_str)
+    }
+}
+
 impl<'a> Setting<&'a Value> {
     /// Returns a value of a template as a setting.
     pub fn of(value: &'a Value) -> Self {
         reason(value).map_or(Self::Known(value), Self::Unknown)
     }
 
-    /// Returns it as text; numbers and booleans as they are written.
+    /// Converts it to text; numbers and booleans as they are written.
     pub fn text(self) -> Setting<String> {
         self.and_then(text)
     }
@@ -154,7 +178,7 @@ impl<'a> Props<'a> {
         }
     }
 
-    /// Returns an object within; an empty one if it is left out. All of an unknown object is unknown.
+    /// Returns a member that is an object; an empty one if it is absent.
     pub fn object(self, name: &str) -> Props<'a> {
         static NOTHING: Value = Value::Null;
         if reason(self.0).is_some() { self } else { Props(self.0.get(name).unwrap_or(&NOTHING)) }
@@ -180,7 +204,7 @@ impl<'a> Props<'a> {
         self.get(name).and_then(|value| value.as_bool().or_else(|| value.as_str()?.to_ascii_lowercase().parse().ok()))
     }
 
-    /// Returns a list; a single value is a list of one, as policies have it.
+    /// Returns a member as a list. A single value is a list of one, as in IAM policies.
     pub fn items(self, name: &str) -> Setting<Vec<&'a Value>> {
         self.get(name).and_then(|value| match value {
             Value::Array(items) => Some(items.iter().collect()),
@@ -188,17 +212,17 @@ impl<'a> Props<'a> {
         })
     }
 
-    /// Returns a list of texts, of which each may be unknown.
+    /// Returns a member as a list of texts, each of which may be unknown.
     pub fn texts(self, name: &str) -> Setting<Vec<Setting<String>>> {
         self.items(name).and_then(|items| Some(items.into_iter().map(|item| Setting::of(item).text()).collect()))
     }
 
-    /// Returns a list of texts that is empty if it is left out, and has one unknown text if it is unknown.
+    /// Returns a member as a list of texts: empty if it is absent, with one unknown text if it is unknown.
     pub fn listed(self, name: &str) -> Vec<Setting<String>> {
         self.texts(name).or(Vec::new()).unwrap_or_else(|| vec![Setting::unknown()])
     }
 
-    /// Returns an object that may be written as JSON text, as a queue's policies may, read by `read`.
+    /// Reads a member that is an object or JSON text, as the policies of a queue may be.
     pub fn parsed<T>(self, name: &str, read: impl FnOnce(Props<'_>) -> T) -> Setting<T> {
         self.get(name).and_then(|value| match value {
             Value::Object(_) => Some(read(Props(value))),

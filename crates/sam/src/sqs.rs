@@ -13,9 +13,9 @@ pub struct MappingPlan {
     pub function: String,
     /// The queue's name.
     pub queue: String,
-    /// Most messages in one invocation.
+    /// The most messages of one invocation.
     pub batch_size: usize,
-    /// How long to gather them.
+    /// How long to wait for more messages.
     pub batching_window: Duration,
     /// `ScalingConfig: MaximumConcurrency`.
     pub maximum_concurrency: Option<u16>,
@@ -31,7 +31,7 @@ pub(super) const BATCH_SIZE_MAX: u64 = 10_000;
 const BATCH_SIZE_MAX_UNWINDOWED: u64 = 10;
 /// Same page.
 const BATCHING_WINDOW_S_MAX: u64 = 300;
-/// Properties of every mapping that are read.
+/// The properties that are read of every mapping.
 const KNOWN: [&str; 6] =
     ["BatchSize", "Enabled", "EventSourceArn", "FilterCriteria", "FunctionName", "MaximumBatchingWindowInSeconds"];
 
@@ -58,7 +58,7 @@ impl Reader<'_> {
         self.mapping(&function, &mapping, Props(&properties), &path)
     }
 
-    /// Reads a mapping of a function, and names the properties without effect.
+    /// Reads a mapping of a function, and adds a notice for each property without effect.
     pub(super) fn mapping(
         &mut self,
         function: &FunctionPlan,
@@ -94,7 +94,7 @@ impl Reader<'_> {
                 self.notice(&at, &format!("`{arn}` is not run locally, so nothing is fetched from it"));
                 return Ok(());
             }
-            let reason = format!("`{arn}` is the ARN of no queue of this template (use !GetAtt Queue.Arn)");
+            let reason = format!("`{arn}` is not the ARN of a queue of this template: use !GetAtt Queue.Arn");
             return Err(self.fault(&at, reason));
         };
         let (queue, fifo) = (queue.name.clone(), queue.fifo);
@@ -117,16 +117,16 @@ impl Reader<'_> {
             batch_size: usize::try_from(batch).unwrap_or(usize::MAX),
             batching_window: Duration::from_secs(window_s),
             maximum_concurrency: maximum_concurrency.and_then(|most| u16::try_from(most).ok()),
-            report_batch_item_failures: mapping.partial_batch == Setting::Known(true),
+            report_batch_item_failures: mapping.partial_batch.is(&true),
             filters: self.filters(mapping, path)?,
         };
         self.plan.mappings.push(mapping);
         Ok(())
     }
 
-    /// Returns whether the mapping fetches nothing, which a notice says then.
+    /// Returns whether the mapping is disabled, and adds a notice if it is.
     pub(super) fn is_disabled(&mut self, mapping: &Mapping, path: &str) -> bool {
-        let disabled = mapping.enabled == Setting::Known(false);
+        let disabled = mapping.enabled.is(&false);
         if disabled {
             self.notice(path, "Enabled: false, so no messages are fetched from this queue");
         }

@@ -1,10 +1,10 @@
-//! The tree of stacks: a template, the templates that it nests, and what `Ref` and `GetAtt` give in each.
+//! The tree of stacks: a template and its nested templates, with the values of `Ref` and `GetAtt` in each.
 //!
-//! A resource is placed after those that its name or, for a nested stack, its parameters refer to. A nested stack is
-//! loaded when it is placed, so its outputs are known to whatever refers to them. A circle is a fault.
+//! The values of a resource are registered after those that its name or, for a nested stack, its parameters refer to. A
+//! nested stack is loaded when it is registered, so its outputs are known before a reference to them is resolved. A
+//! circle is a fault.
 
 use std::{
-    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
     path::{Component, Path, PathBuf},
@@ -21,11 +21,11 @@ use super::{
     resolve::{is_stand_in, references, stand_in},
 };
 
-/// Resources that SAM makes of events without an API, and that templates refer to.
+/// The APIs that SAM generates for events without one. Templates may refer to them.
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-generated-resources.html>
 const SAM_MADE: [&str; 2] = ["ServerlessHttpApi", "ServerlessRestApi"];
-/// What the local stack runs. A nested stack without any of these is not run as a whole; its outputs that it can
-/// resolve have their values all the same.
+/// The types that the local stack runs. A nested stack without any of these is not run, but its outputs are resolved as
+/// far as possible.
 const RUN: [&str; 6] = [
     "AWS::CloudFormation::Stack",
     "AWS::Lambda::EventSourceMapping",
@@ -34,15 +34,14 @@ const RUN: [&str; 6] = [
     "AWS::Serverless::Function",
     "AWS::Serverless::HttpApi",
 ];
-/// Templates nested deeper than this are not read, because a file that nests itself has no end. CloudFormation has no
-/// such limit.
+/// Templates nested deeper than this are not read, because a file may nest itself. CloudFormation has no such limit.
 pub const NESTED_DEPTH_MAX: usize = 8;
-/// The limit of resources of one template, for all stacks together.
+/// The most stacks of a tree: CloudFormation's limit of resources in one template.
 const STACKS_MAX: usize = 500;
-/// A longer chain of names made of names is not read.
+/// The longest chain of resources whose names refer to one another.
 const CHAIN_MAX: usize = 100;
 
-/// Returns whether the resource is another stack.
+/// Returns whether the resource is a nested stack.
 #[must_use]
 pub fn is_nested(resource: &Resource<'_>) -> bool {
     matches!(resource.kind, "AWS::CloudFormation::Stack" | "AWS::Serverless::Application")
@@ -51,19 +50,19 @@ pub fn is_nested(resource: &Resource<'_>) -> bool {
 /// One template of the tree.
 #[derive(Debug)]
 pub(super) struct Stack {
-    /// What its resources' ids begin with: nothing, or `OrdersQueue/`.
+    /// The prefix of its resources' ids: empty, or `OrdersQueue/`.
     pub prefix: String,
-    /// Its folder, relative to that of the outermost template.
+    /// The template's folder, relative to that of the outermost template.
     pub folder: PathBuf,
     pub resolver: Resolver,
     /// The resources whose condition holds.
     pub existing: BTreeSet<String>,
-    /// Something in it is run locally.
+    /// The local stack runs something in it.
     pub runs: bool,
 }
 
 impl Stack {
-    /// Returns the stack's name, in `AWS::StackName`.
+    /// Returns the value of `AWS::StackName`.
     pub(super) fn name(prefix: &str) -> String {
         format!("{STACK_NAME}-{}", prefix.replace('/', "-")).trim_end_matches('-').to_owned()
     }
@@ -78,12 +77,12 @@ impl Stack {
     }
 }
 
-/// Reads the tree and collects what is wrong with it.
+/// Reads the tree and collects its faults.
 pub(super) struct Loader<'s> {
     settings: &'s Settings,
     /// The folder of the outermost template.
     root: PathBuf,
-    /// The nested templates, by their paths from there.
+    /// The nested templates, by their paths relative to it.
     documents: BTreeMap<PathBuf, Arc<TemplateDocument>>,
     pub stacks: Vec<Stack>,
     pub faults: Vec<Fault>,
@@ -103,12 +102,12 @@ impl<'s> Loader<'s> {
         let mut resolver = resolver(document, "");
         for (name, parameter) in Arc::clone(&resolver.document).value["Parameters"].as_object().into_iter().flatten() {
             let given = settings.parameters.get(name).map(|text| Value::from(text.as_str()));
-            // Its default is the name of a parameter of Systems Manager, not the value.
+            // The default is the name of the value in Systems Manager.
             if given.is_none() && is_stored(parameter) {
                 resolver.remote.insert(name.clone());
                 continue;
             }
-            // The resolver says so where one without a value is needed.
+            // The resolver reports a parameter without a value where it is needed.
             let Some(value) = given.or_else(|| parameter.get("Default").cloned()) else { continue };
             if let Some(reason) = refusal(parameter, &value) {
                 loader.faults.push(resolver.fault(&format!("/Parameters/{name}"), reason));
@@ -116,12 +115,12 @@ impl<'s> Loader<'s> {
             resolver.parameters.insert(name.clone(), parameter_value(parameter, &value));
         }
         loader.stack(resolver, String::new(), PathBuf::new());
-        // A stack is complete after those in it; the plan has it before them.
+        // Nested stacks are complete before their parent; the plan lists the parent first.
         loader.stacks.sort_by(|a, b| a.prefix.cmp(&b.prefix));
         loader
     }
 
-    /// Places every resource of a stack; returns its outputs.
+    /// Registers every resource of a stack; returns its outputs.
     fn stack(&mut self, resolver: Resolver, prefix: String, folder: PathBuf) -> BTreeMap<String, String> {
         let document = Arc::clone(&resolver.document);
         if !document.value.is_object() {
@@ -154,7 +153,7 @@ impl<'s> Loader<'s> {
     fn outputs(&mut self, stack: &Stack) -> BTreeMap<String, String> {
         let resolver = &stack.resolver;
         let mut outputs = BTreeMap::new();
-        // Those of the outermost template are for its user alone.
+        // Nothing here refers to the outputs of the outermost template.
         let written = (!stack.prefix.is_empty()).then(|| resolver.document.value["Outputs"].as_object()).flatten();
         for (name, output) in written.into_iter().flatten() {
             let path = format!("/Outputs/{name}");
@@ -174,7 +173,7 @@ impl<'s> Loader<'s> {
         outputs
     }
 
-    /// Registers what `Ref` and `GetAtt` of a resource return, after the resources that its name or its parameters
+    /// Registers the values of `Ref` and `GetAtt` of a resource, after the resources that its name or its parameters
     /// refer to. `chain` has the resources that are being registered.
     fn place(&mut self, stack: &mut Stack, document: &TemplateDocument, id: &str, chain: &mut Vec<String>) {
         let is_placed = stack.resolver.physical.contains_key(id) || stack.resolver.remote.contains(id);
@@ -194,7 +193,7 @@ impl<'s> Loader<'s> {
         identity(resource.kind).iter().for_each(|name| references(&stack.resolver, &properties[*name], &mut names));
         names.iter().for_each(|name| self.place(stack, document, name, chain));
         chain.pop();
-        // A circle that was found meanwhile may contain it.
+        // It may be part of a circle that was found above.
         if stack.resolver.remote.contains(id) {
             return;
         }
@@ -209,7 +208,7 @@ impl<'s> Loader<'s> {
                 stack.resolver.physical.insert(id.to_owned(), physical);
             }
             Ok(None) => drop(stack.resolver.remote.insert(id.to_owned())),
-            // Known in the cloud only, so that no reference to it is a fault too.
+            // Stand-ins for its values, so that references to it are not further faults.
             Err(fault) => {
                 self.faults.push(fault);
                 stack.resolver.remote.insert(id.to_owned());
@@ -217,7 +216,7 @@ impl<'s> Loader<'s> {
         }
     }
 
-    /// Returns what `Ref` and `GetAtt` of a resource return; `None` if only the cloud knows.
+    /// Returns the values of `Ref` and `GetAtt` of a resource; `None` if only AWS knows them.
     fn physical(
         &self,
         stack: &mut Stack,
@@ -250,7 +249,7 @@ impl<'s> Loader<'s> {
             "AWS::Serverless::Function" => {
                 let name = property(stack, "FunctionName")?.unwrap_or(own_name);
                 let alias = property(stack, "AutoPublishAlias")?;
-                // What SAM makes of a function besides.
+                // The further resources that SAM generates for a function.
                 let events = properties["Events"].as_object().into_iter().flat_map(Map::keys).map(String::as_str);
                 let made = ["Role", "Url", "Version"].into_iter().chain(events).map(|made| format!("{id}{made}"));
                 stack.resolver.remote.extend(made);
@@ -266,7 +265,7 @@ impl<'s> Loader<'s> {
         }))
     }
 
-    /// Loads a nested stack; `None` if its template is not a file here.
+    /// Loads a nested stack; `None` if its template is not a local file, or its parameters have faults.
     fn nested(&mut self, stack: &Stack, resource: &Resource<'_>) -> Result<Option<ResolvedResource>, Fault> {
         let (pointer, properties) = (resource.properties_pointer(), &resource.body["Properties"]);
         let location = if properties.get("TemplateURL").is_some() { "TemplateURL" } else { "Location" };
@@ -304,7 +303,7 @@ impl<'s> Loader<'s> {
         let file = self.root.join(path);
         let shown = file.display().to_string();
         let mut text = String::new();
-        // One byte more than a template may have, so that the reader refuses it.
+        // One byte more than a template may have, so that the parser refuses it.
         let limit = sluicegate_yaml::TEXT_BYTES_MAX as u64 + 1;
         let read = std::fs::File::open(&file).and_then(|file| file.take(limit).read_to_string(&mut text));
         read.map_err(|error| stack.fault(at, format!("cannot read {shown}: {error}")))?;
@@ -319,7 +318,7 @@ impl<'s> Loader<'s> {
         Ok(document)
     }
 
-    /// Gives the parameters of a nested stack their values: the parent's, else their defaults.
+    /// Sets the parameters of a nested stack to the parent's values, or to their defaults.
     fn given(&mut self, parent: &Stack, at: &str, given: &Value, child: &mut Resolver) -> Result<(), Fault> {
         let document = Arc::clone(&child.document);
         let given = match given {
@@ -368,17 +367,17 @@ impl<'s> Loader<'s> {
     }
 }
 
-/// Returns a resolver of a stack's template, which knows no parameter and no resource yet.
+/// Returns a resolver with the pseudo parameters of a stack.
 fn resolver(document: Arc<TemplateDocument>, prefix: &str) -> Resolver {
     let name = Stack::name(prefix);
     let id = format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/local");
     let pseudo = pseudo_parameters("aws", REGION, ACCOUNT, &name, &id);
-    let remote = BTreeSet::from(SAM_MADE.map(str::to_owned));
-    let (parameters, physical, met_unknown) = (BTreeMap::new(), BTreeMap::new(), Cell::new(false));
-    Resolver { document, parameters, pseudo, physical, remote, met_unknown }
+    let mut resolver = Resolver::new(document, pseudo);
+    resolver.remote.extend(SAM_MADE.map(str::to_owned));
+    resolver
 }
 
-/// Returns the properties that `Ref` and `GetAtt` of a resource depend on.
+/// Returns the properties that determine the values of `Ref` and `GetAtt`.
 fn identity(kind: &str) -> &'static [&'static str] {
     match kind {
         "AWS::CloudFormation::Stack" => &["TemplateURL", "Parameters"],
@@ -390,7 +389,7 @@ fn identity(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns a path in a folder, without `.` and `..`; `None` if it leads out of the outermost folder.
+/// Returns the path below a folder, without `.` and `..`; `None` if it leads out of the outermost folder.
 fn inside(folder: &Path, path: &Path) -> Option<PathBuf> {
     let mut found = folder.to_owned();
     for component in path.components() {

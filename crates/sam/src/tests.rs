@@ -1,12 +1,8 @@
-//! Tests of the plan: values resolve, faults have place and reason.
+//! Tests of the plan: resolved values, and faults with their place and reason.
 
 mod nested;
 
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -42,8 +38,30 @@ Resources:
     )
 }
 
+/// Returns that template with lines before the function's `Environment`.
+fn with_function(lines: &str) -> String {
+    with_variable("x").replace("      Environment:", &format!("{lines}      Environment:"))
+}
+
+/// Returns that template with an event of the function.
+fn with_event(event: &str) -> String {
+    with_function(&format!("      Events: {{ E: {event} }}\n"))
+}
+
 fn settings() -> Settings {
     Settings { queue_url_base: "http://127.0.0.1:4566".to_owned(), ..Settings::default() }
+}
+
+fn plan(template: &str) -> StackPlan {
+    StackPlan::read("t.yaml", template, &settings()).unwrap_or_else(|faults| panic!("{faults}\n{template}"))
+}
+
+fn notices(plan: &StackPlan) -> Vec<String> {
+    plan.notices.iter().map(Notice::to_string).collect()
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
@@ -106,16 +124,11 @@ fn values_resolve_as_in_cloudformation() {
 }
 
 #[test]
-fn what_is_unknown_has_its_reason() {
+fn an_unknown_setting_has_a_reason() {
     let document = TemplateDocument::parse("t.yaml", &with_variable("x")).expect("a template");
-    let resolver = Resolver {
-        document: Arc::new(document),
-        parameters: BTreeMap::from([("Stage".to_owned(), "dev".into())]),
-        pseudo: BTreeMap::new(),
-        physical: BTreeMap::new(),
-        remote: BTreeSet::from(["Topic".to_owned()]),
-        met_unknown: Cell::new(false),
-    };
+    let mut resolver = Resolver::new(Arc::new(document), BTreeMap::new());
+    resolver.parameters.insert("Stage".to_owned(), "dev".into());
+    resolver.remote.insert("Topic".to_owned());
     let check = |value: Value, expected: Setting<&str>| {
         let settings = resolver.settings(&json!({ "V": value }), "/p").expect("an object");
         assert_eq!(Props(&settings).text("V"), expected.and_then(|text| Some(text.to_owned())), "{value}");
@@ -212,8 +225,7 @@ fn the_rust_samples_of_serverless_patterns_are_plans() {
     assert_eq!(samples.len(), 18);
     for sample in samples {
         let expected = sample.lines().filter_map(|line| line.strip_prefix("# ")).rfind(|line| line.contains(": "));
-        let plan =
-            StackPlan::read("t.yaml", sample, &settings()).unwrap_or_else(|faults| panic!("{expected:?}: {faults}"));
+        let plan = plan(sample);
         let stand_ins = plan.notices.iter().filter_map(|notice| match notice {
             Notice::StandIn { variable, .. } => Some(format!(" {variable}")),
             _ => None,
@@ -227,7 +239,7 @@ fn the_rust_samples_of_serverless_patterns_are_plans() {
 }
 
 #[test]
-fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
+fn a_variable_that_only_aws_knows_is_named_once_and_the_shell_wins() {
     let function = |name: &str| {
         format!("  {name}: {{ Type: AWS::Serverless::Function, Metadata: {{ BuildMethod: rust-cargolambda }} }}\n")
     };
@@ -240,8 +252,8 @@ fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
             function("A"),
             function("B")
         );
-        let environment = shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let plan = match StackPlan::read("t.yaml", &template, &Settings { environment, ..settings() }) {
+        let settings = Settings { environment: map(shell), ..settings() };
+        let plan = match StackPlan::read("t.yaml", &template, &settings) {
             Ok(plan) => plan,
             Err(faults) => return assert_eq!(vec![faults.to_string()], notices, "{value}"),
         };
@@ -284,14 +296,17 @@ fn a_variable_that_only_the_cloud_knows_is_named_once_and_the_shell_wins() {
 }
 
 #[test]
-fn what_pyyaml_reads_is_read() {
+fn yaml_that_pyyaml_accepts_is_read() {
     let base = with_variable("x");
     let check = |from: &str, to: &str, notice: Option<&str>, value: &str| {
         let text = base.replacen(from, to, 1);
         assert_ne!(text, base, "{from} is in the template");
-        let plan = StackPlan::read("t.yaml", &text, &settings()).unwrap_or_else(|faults| panic!("{to}: {faults}"));
-        let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
-        assert_eq!(notices.first().filter(|first| first.contains("already there")).map(String::as_str), notice, "{to}");
+        let plan = plan(&text);
+        assert_eq!(
+            notices(&plan).first().filter(|first| first.contains("already there")).map(String::as_str),
+            notice,
+            "{to}"
+        );
         assert_eq!(plan.functions[0].environment["V"], value, "{to}");
     };
     let twice = |at: &str| format!("t.yaml:{at}: this key is already there, on line 22: the last value counts");
@@ -309,9 +324,7 @@ fn what_pyyaml_reads_is_read() {
 #[test]
 fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
     let check = |queue: &str, expected: Result<&str, &str>| {
-        let event =
-            format!("      Events: {{ E: {{ Type: SQS, Properties: {{ Queue: {queue} }} }} }}\n      Environment:");
-        let text = with_variable("x").replace("      Environment:", &event);
+        let text = with_event(&format!("{{ Type: SQS, Properties: {{ Queue: {queue} }} }}"));
         match (StackPlan::read("t.yaml", &text, &settings()), expected) {
             (Ok(plan), Ok(expected)) => {
                 assert!(plan.mappings.is_empty() && plan.functions.len() == 1, "{queue}");
@@ -327,7 +340,7 @@ fn a_queue_of_another_stack_is_named_and_not_fetched_from() {
     );
     check("!GetAtt Topic.Outputs.QueueArn", Ok("`Topic.Outputs.QueueArn-is-not-known-locally` is not run locally"));
     check("!ImportValue queue", Ok("`Queue-is-not-known-locally` is not run locally"));
-    check("!Ref Q", Err("is the ARN of no queue of this template (use !GetAtt Queue.Arn)"));
+    check("!Ref Q", Err("is not the ARN of a queue of this template: use !GetAtt Queue.Arn"));
     check("!GetAtt Nothing.Arn", Err("`Nothing.Arn` is not known locally"));
 }
 
@@ -338,8 +351,7 @@ fn no_reserved_concurrency_is_not_a_reserved_concurrency_of_0() {
         ("      ReservedConcurrentExecutions: 0\n", Some(0)),
         ("      ReservedConcurrentExecutions: '5'\n", Some(5)),
     ] {
-        let text = with_variable("x").replace("      Environment:", &format!("{property}      Environment:"));
-        let plan = StackPlan::read("t.yaml", &text, &settings()).expect("a plan");
+        let plan = plan(&with_function(property));
         assert_eq!(plan.functions[0].reserved_concurrency, expected, "{property}");
     }
 }
@@ -348,9 +360,6 @@ fn no_reserved_concurrency_is_not_a_reserved_concurrency_of_0() {
 fn parameters_and_the_callers_environment_override_the_template() {
     let template = with_variable("!Ref Stage");
     let check = |parameters: &[(&str, &str)], environment: &[(&str, &str)], expected: &str| {
-        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-        };
         let settings = Settings { parameters: map(parameters), environment: map(environment), ..settings() };
         match StackPlan::read("t.yaml", &template, &settings) {
             Ok(plan) => assert_eq!(plan.functions[0].environment, map(&[("V", expected)])),
@@ -364,23 +373,20 @@ fn parameters_and_the_callers_environment_override_the_template() {
 }
 
 #[test]
-fn what_is_not_run_is_named() {
-    let template = with_variable("x")
-        .replace("QueueName: q", "QueueName: q, Nonsense: 1")
-        .replace("      Environment:", "      Layers: []\n      Policies: []\n      Environment:");
-    let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
-    let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
+fn resources_and_properties_that_are_not_run_are_named() {
+    let template = with_function("      Layers: []\n      Policies: []\n");
+    let plan = plan(&template.replace("QueueName: q", "QueueName: q, Nonsense: 1"));
     let expected = [
         "t.yaml:13: /Resources/Q/Properties/Nonsense: has no effect locally",
         "t.yaml:14: Topic: AWS::SNS::Topic is not run locally",
         "t.yaml:20: /Resources/F/Properties/Layers: has no effect locally",
         "t.yaml:15: F: AWS::Serverless::Function Policies is not run locally",
     ];
-    assert_eq!(notices, expected);
+    assert_eq!(notices(&plan), expected);
 }
 
 #[test]
-fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
+fn properties_without_local_effect_are_named_in_one_line_and_never_resolved() {
     let event = "{ Type: HttpApi, Properties: { Path: /a, Method: POST, Auth: { Authorizer: !Nonsense x } } }";
     let function = format!(
         "      Tracing: !Nonsense x
@@ -390,7 +396,7 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
       VersionDescription: !Nonsense x
       DeploymentPreference: {{ Enabled: !Nonsense x, Alarms: [!Ref Nothing] }}
       Events: {{ E: {event} }}
-      Environment:"
+"
     );
     let api = "  Topic:
     Type: AWS::Serverless::HttpApi
@@ -400,19 +406,15 @@ fn what_only_the_cloud_asks_for_is_told_in_one_line_and_never_resolved() {
       DefaultRouteSettings: { ThrottlingRateLimit: !Nonsense x }
       RouteSettings: { POST /a: !Nonsense x }
 ";
-    let template = with_variable("x")
-        .replace("  Topic: { Type: AWS::SNS::Topic }\n", api)
-        .replace("      Environment:", &function);
-    let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
+    let plan = plan(&with_function(&function).replace("  Topic: { Type: AWS::SNS::Topic }\n", api));
     assert_eq!(plan.routes.iter().map(|route| route.key.as_str()).collect::<Vec<_>>(), ["POST /a"]);
-    let notices: Vec<String> = plan.notices.iter().map(Notice::to_string).collect();
     let expected = [
         "t.yaml:14: Topic: AWS::Serverless::HttpApi AccessLogSettings, Auth, DefaultRouteSettings, RouteSettings is not run \
          locally",
         "t.yaml:21: F: AWS::Serverless::Function LoggingConfig, Role, Tracing is not run locally",
         "t.yaml:32: /Resources/F/Properties/Events/E/Properties/Auth: has no effect locally",
     ];
-    assert_eq!(notices, expected);
+    assert_eq!(notices(&plan), expected);
 }
 
 #[test]
@@ -421,9 +423,7 @@ fn an_mq_event_is_a_mapping() {
     let check = |properties: &str, expected: Option<(usize, u64, usize)>| {
         let event =
             format!("{{ Type: MQ, Properties: {{ Broker: 'arn:b', Queues: [!Ref Stage], {secret}, {properties} }} }}");
-        let template = with_variable("x")
-            .replace("      Environment:", &format!("      Events: {{ E: {event} }}\n      Environment:"));
-        let plan = StackPlan::read("t.yaml", &template, &settings()).expect("a plan");
+        let plan = plan(&with_event(&event));
         let mapping = plan.mq_mappings.first().map(|mapping| {
             assert_eq!((mapping.queue.as_str(), mapping.broker_arn.as_str()), ("dev", "arn:b"));
             (mapping.batch_size, mapping.batching_window.as_secs(), mapping.filters.len())

@@ -1,12 +1,9 @@
 //! Checks of the HTTP side: routes, limits, function URLs.
 
 use sluicegate_contract::Drift;
-use sluicegate_sam::Setting;
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Api, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Api, Function, is_routed};
 
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const INTEGRATION_S_MAX: u64 = 30;
@@ -16,16 +13,16 @@ pub(super) const CHECKS: &[Check] = &[
         id: "integration-timeout",
         severity: Severity::Warning,
         title: "a function behind an HTTP API may run for longer than the API waits",
-        why: "After 30 s the client gets a 503 while the function goes on: the message may be stored, and the client sends it again.",
-        fix: "Set the function's Timeout below 30, so that a sick broker is its own 503 with Retry-After.",
+        why: "After 30 s the client gets a 503 while the function goes on. The message may be stored, and the client sends it again.",
+        fix: "Set the function's Timeout below 30, so that it can answer 503 with Retry-After itself.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html",
         find: integration_timeout,
     },
     Check {
         id: "api-throttling",
         severity: Severity::Warning,
-        title: "an HTTP API has no limit of requests of its own",
-        why: "A flood of one client uses up the account's limit, which all APIs of the Region share: the others answer 429.",
+        title: "an HTTP API does not limit requests",
+        why: "One client can use up the account's limit, which all APIs of the Region share; the other APIs then answer 429.",
         fix: "Set DefaultRouteSettings: ThrottlingRateLimit and ThrottlingBurstLimit.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html",
         find: api_throttling,
@@ -33,8 +30,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "throttling-zero",
         severity: Severity::Error,
-        title: "an HTTP API lets no request through",
-        why: "With a limit of 0 the gateway answers 429 to every request, and the function sees none.",
+        title: "an HTTP API refuses every request",
+        why: "With a limit of 0 the gateway answers 429 to every request.",
         fix: "Set ThrottlingRateLimit and ThrottlingBurstLimit to 1 or more. To close a route, remove it.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html",
         find: throttling_zero,
@@ -52,7 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "function-url-public",
         severity: Severity::Warning,
         title: "a function URL is public",
-        why: "With AuthType NONE nothing stands before the function: no limit of requests, and each of them is an invocation that is paid for.",
+        why: "With AuthType NONE every request from the Internet is an invocation that you pay for, without a limit.",
         fix: "Use the HTTP API, or AuthType AWS_IAM behind CloudFront.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
         find: function_url_public,
@@ -79,7 +76,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "route-drift",
         severity: Severity::Warning,
         title: "contract and template differ in their routes",
-        why: "Limits, logs and metrics by route are of other routes than the contract says, and a route that is gone is refused only by the function.",
+        why: "Limits, logs and metrics by route do not match the contract, and a route that was removed still invokes the function.",
         fix: "Run sluicegate sync, which writes the contract's routes into the template, and deploy.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html",
         find: route_drift,
@@ -87,18 +84,15 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn integration_timeout(model: &Model<'_>, findings: &mut Findings) {
-    for function in &model.functions {
-        let routed =
-            model.apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name));
-        let timeout_s = function.timeout_s.clone().known().filter(|timeout| *timeout >= INTEGRATION_S_MAX);
-        if let (true, Some(timeout_s)) = (routed, timeout_s) {
+    for function in model.functions.iter().filter(|function| is_routed(&model.apis, function)) {
+        if let Some(timeout_s) = function.timeout_s.copied().filter(|timeout_s| *timeout_s >= INTEGRATION_S_MAX) {
             findings.add(&function.origin, "Timeout", format!("may run for {timeout_s} s"));
         }
     }
 }
 
 fn api_throttling(model: &Model<'_>, findings: &mut Findings) {
-    for api in model.apis.iter().filter(|api| api.throttled == Setting::Known(false)) {
+    for api in model.apis.iter().filter(|api| api.throttled.is(&false)) {
         findings.add(&api.origin, "DefaultRouteSettings", "has no ThrottlingRateLimit");
     }
 }
@@ -112,19 +106,19 @@ fn throttling_zero(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn api_access_logs(model: &Model<'_>, findings: &mut Findings) {
-    for api in model.apis.iter().filter(|api| api.access_logs == Setting::Known(false)) {
+    for api in model.apis.iter().filter(|api| api.access_logs.is(&false)) {
         findings.add(&api.origin, "AccessLogSettings", "has no AccessLogSettings");
     }
 }
 
 fn function_url_public(model: &Model<'_>, findings: &mut Findings) {
-    for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
+    for url in model.urls.iter().filter(|url| url.auth.is("NONE")) {
         findings.add(&url.origin, "AuthType", "is NONE");
     }
 }
 
 fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
-    for url in model.urls.iter().filter(|url| url.auth == Setting::Known("NONE".to_owned())) {
+    for url in model.urls.iter().filter(|url| url.auth.is("NONE")) {
         let Some(permitted) = &url.permitted else { continue };
         let given = |action: &&str| permitted.iter().any(|one| one == action || one == "lambda:*");
         let missing: Vec<_> =
@@ -135,21 +129,22 @@ fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns the APIs that lead to a function that puts messages on queues, with how they differ from the contract.
+/// Returns the APIs that lead to a function that sends to queues, with their difference from the contract, and whether
+/// they have a route that takes every request.
 fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, bool)> {
-    let sends = |name: &String| model.function(name).is_some_and(|function| function.bindings().next().is_some());
+    let sends = |name: &String| model.function(name).is_some_and(Function::binds_queues);
     let apis =
         model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)));
     let contract = model.project.contract.as_ref();
     apis.filter_map(move |api| {
         let keys = || api.routes.iter().map(|route| route.key.as_str());
-        let catches = keys().any(|key| key == "$default" || key.ends_with("+}"));
-        Some((api, Drift::between(contract?, keys()), catches))
+        let takes_all = keys().any(|key| key == "$default" || key.ends_with("+}"));
+        Some((api, Drift::between(contract?, keys()), takes_all))
     })
 }
 
 fn route_missing(model: &Model<'_>, findings: &mut Findings) {
-    for (api, drift, _) in drifts(model).filter(|(.., catches)| !catches) {
+    for (api, drift, _) in drifts(model).filter(|(.., takes_all)| !takes_all) {
         for route in &drift.missing {
             findings.add(&api.origin, "", format!("has no {route}"));
         }
@@ -157,8 +152,8 @@ fn route_missing(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn route_drift(model: &Model<'_>, findings: &mut Findings) {
-    for (api, drift, catches) in drifts(model) {
-        for route in drift.missing.iter().filter(|_| catches) {
+    for (api, drift, takes_all) in drifts(model) {
+        for route in drift.missing.iter().filter(|_| takes_all) {
             findings.add(&api.origin, "", format!("has no {route}"));
         }
         for route in api.routes.iter().filter(|route| drift.extra.contains(&route.key)) {

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_contract::binding_variable;
 use sluicegate_queue::Binding;
 use sluicegate_sam::{Setting, Source};
+use sluicegate_topology::Queue;
 
-use super::permissions::at;
-use sluicegate_contract::binding_variable;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Mapping};
 
 const CONFIGURATION: &str = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html";
 
@@ -37,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "binding-unknown-queue",
         severity: Severity::Error,
-        title: "a QUEUE_<NAME> names a queue of this account that is not there",
+        title: "a QUEUE_<NAME> names a queue that does not exist in this account",
         why: "Every request for that queue is answered 503.",
         fix: "Use !Ref Queue.",
         source: CONFIGURATION,
@@ -47,7 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "binding-dead-letter",
         severity: Severity::Error,
         title: "a QUEUE_<NAME> names a dead-letter queue",
-        why: "New messages are stored among those that were given up, where nothing works them off.",
+        why: "New messages are stored among the dead letters, where nothing consumes them.",
         fix: "Bind the queue itself: !Ref Queue, not its dead-letter queue.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: binding_dead_letter,
@@ -56,7 +53,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "queue-not-consumed",
         severity: Severity::Error,
         title: "a queue of the contract has no consumer",
-        why: "Requests are answered 202 and their messages stay on the queue until its retention ends, when they are deleted.",
+        why: "Requests are answered 202, and their messages stay on the queue until its retention ends and SQS deletes them.",
         fix: "Give the consumer an event of the queue: Type: SQS with the queue's ARN, or Type: MQ with its name.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
         find: queue_not_consumed,
@@ -65,14 +62,15 @@ pub(super) const CHECKS: &[Check] = &[
         id: "delay-on-fifo",
         severity: Severity::Error,
         title: "a route asks for a delay, and its queue is FIFO",
-        why: "FIFO queues take no delay for a single message; the function refuses to start.",
+        why: "FIFO queues do not support a delay for a single message; the function refuses to start.",
         fix: "Bind the route's queue to a standard queue, or remove the delay.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
         find: delay_on_fifo,
     },
 ];
 
-/// Returns the bindings of the queues with these names, in the order of the names; what is not known is some queue.
+/// Returns the bindings of the logical queues with these names, or the variable and the reason of each invalid one. An
+/// unknown value counts as the URL of some queue.
 fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>, Vec<(String, String)>> {
     let lookup = |variable: &str| match function.variable(variable) {
         Setting::Known(value) => Some(value),
@@ -83,18 +81,13 @@ fn bind(function: &Function, names: &[&str]) -> Result<BTreeMap<String, Binding>
     bound.map_err(|errors| errors.into_iter().map(|error| (error.variable, error.reason)).collect())
 }
 
-/// Returns the logical names of the variables, in upper case.
-fn names(function: &Function) -> Vec<&str> {
-    function.bindings().filter_map(|(variable, _)| variable.strip_prefix("QUEUE_")).collect()
-}
-
 fn queue_unbound(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     let wanted: Vec<&str> = contract.queues().into_iter().collect();
-    for function in model.functions.iter().filter(|function| function.bindings().next().is_some()) {
+    for function in model.functions.iter().filter(|function| function.binds_queues()) {
         for (variable, reason) in bind(function, &wanted).err().into_iter().flatten() {
             if function.variable(&variable).is_absent() {
-                findings.add(&function.origin, &at(&variable), format!("{variable} {reason}"));
+                findings.add_variable(function, &variable, format!("{variable} {reason}"));
             }
         }
     }
@@ -102,26 +95,27 @@ fn queue_unbound(model: &Model<'_>, findings: &mut Findings) {
 
 fn binding_form(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        for (variable, reason) in bind(function, &names(function)).err().into_iter().flatten() {
-            if function.variable(&variable).is_absent() {
-                continue;
+        let names: Vec<&str> =
+            function.bindings().filter_map(|(variable, _)| variable.strip_prefix("QUEUE_")).collect();
+        for (variable, reason) in bind(function, &names).err().into_iter().flatten() {
+            if function.variable(&variable).is_written() {
+                findings.add_variable(function, &variable, format!("{variable} {reason}"));
             }
-            findings.add(&function.origin, &at(&variable), format!("{variable} {reason}"));
         }
     }
 }
 
 fn binding_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
-    // What is deployed may well use another stack's queue.
+    // A deployed function may use a queue of another stack.
     for function in model.functions.iter().filter(|function| function.origin.is_written()) {
         for (variable, value) in function.bindings() {
-            let Some(url) = value.as_ref().known().filter(|url| url.contains("://")) else { continue };
+            let Some(url) = value.as_str().filter(|url| url.contains("://")) else { continue };
             let mut parts = url.rsplit('/');
             let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            // Of other accounts nothing is known here.
+            // The queues of other accounts are unknown.
             let here = model.queues.iter().any(|queue| queue.arn.split(':').nth(4) == Some(account));
             if here && model.queue_at(url).is_none() {
-                findings.add(&function.origin, &at(variable), format!("there is no queue {name} here"));
+                findings.add_variable(function, variable, format!("there is no queue {name} here"));
             }
         }
     }
@@ -138,8 +132,8 @@ fn delay_on_fifo(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn binding_dead_letter(model: &Model<'_>, findings: &mut Findings) {
-    for (function, variable, queue) in model.senders().filter(|(.., queue)| model.rests(queue)) {
-        findings.add(&function.origin, &at(variable), format!("names the dead-letter queue {}", queue.origin.id));
+    for (function, variable, queue) in model.senders().filter(|(.., queue)| model.keeps_dead_letters(queue)) {
+        findings.add_variable(function, variable, format!("names the dead-letter queue {}", queue.origin.id));
     }
 }
 
@@ -149,40 +143,34 @@ fn queue_not_consumed(model: &Model<'_>, findings: &mut Findings) {
         Source::Sqs { queue } => queue.is_unknown(),
         Source::Mq { queues, .. } => queues.iter().any(Setting::is_unknown),
     });
-    // What cannot be seen may consume it.
-    if unknown || model.hidden {
+    // An unknown mapping may consume the queue.
+    if unknown || model.inventory.hidden {
         return;
     }
     for name in contract.queues() {
-        for queue in model.bound(name).into_iter().filter(|queue| !model.rests(queue)) {
-            let arn = Setting::Known(queue.arn.clone());
-            let by = |mapping: &Mapping| matches!(&mapping.source, Source::Sqs { queue } if *queue == arn);
-            if !model.mappings.iter().any(by) {
-                findings.add(
-                    &queue.origin,
-                    "",
-                    format!("takes what the contract sends to {name}, and nothing consumes it"),
-                );
+        for queue in model.bound(name).into_iter().filter(|queue| !model.keeps_dead_letters(queue)) {
+            let consumes =
+                |mapping: &Mapping| matches!(&mapping.source, Source::Sqs { queue: arn } if arn.is(&queue.arn));
+            if !model.mappings.iter().any(consumes) {
+                let what = format!("takes what the contract sends to {name}, and has no event source mapping");
+                findings.add(&queue.origin, "", what);
             }
         }
         for (function, variable, exchange) in exchanges(model, name) {
             let Some(topology) = &model.project.topology else { continue };
-            let mut queues = topology
-                .queues()
-                .iter()
-                .filter(|queue| queue.bindings.iter().any(|binding| binding.exchange == exchange))
-                .peekable();
-            let read = |name: &String| {
-                let by = |mapping: &Mapping| match &mapping.source {
-                    Source::Mq { queues, .. } => queues.contains(&Setting::Known(name.clone())),
+            let is_bound = |queue: &&Queue| queue.bindings.iter().any(|binding| binding.exchange == exchange);
+            let mut queues = topology.queues().iter().filter(is_bound).peekable();
+            let is_read = |queue: &Queue| {
+                let reads = |mapping: &Mapping| match &mapping.source {
+                    Source::Mq { queues, .. } => queues.iter().any(|name| name.is(&queue.name)),
                     Source::Sqs { .. } => false,
                 };
-                model.mappings.iter().any(by)
+                model.mappings.iter().any(reads)
             };
-            // An exchange without queues has a check of its own.
-            if queues.peek().is_some() && !queues.any(|queue| read(&queue.name)) {
+            // An exchange without queues is topology-exchange.
+            if queues.peek().is_some() && !queues.any(is_read) {
                 let what = format!("sends to exchange {exchange}, and no mapping names a queue that is bound to it");
-                findings.add(&function.origin, &at(&variable), what);
+                findings.add_variable(function, &variable, what);
             }
         }
     }

@@ -1,18 +1,14 @@
 //! Checks that need a deployed stack.
 
-use sluicegate_sam::Setting;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{DAYS_UNCHANGED, VERSIONS};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "changed-since-deployed",
         severity: Severity::Warning,
         title: "a resource differs from its deployment",
-        why: "It was changed by hand. The next deployment may put it back, or may not: CloudFormation compares templates, not what is there.",
+        why: "It was changed by hand. The next deployment may or may not change it back: CloudFormation compares templates, not resources.",
         fix: "Put the value into the template and deploy, or change it back.",
         source: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html",
         find: changed_since_deployed,
@@ -20,9 +16,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "secret-empty",
         severity: Severity::Error,
-        title: "the secret has only the value that the template made",
+        title: "the secret still has the value that the template gave it",
         why: "It holds no key, so every request with credentials is answered 503 secrets_missing.",
-        fix: "Put the values in: sluicegate secrets put NAME --stack STACK, for each x-secret of the contract.",
+        fix: "Store the values: sluicegate secrets put NAME --stack STACK, for each x-secret of the contract.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/manage_update-secret-value.html",
         find: secret_empty,
     },
@@ -30,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "secret-unrotated",
         severity: Severity::Warning,
         title: "a secret has been the same for more than a year",
-        why: "Everyone who has seen it can still sign and call, and a rotation that was never practised is slow on the day of a leak.",
+        why: "A leaked value stays valid until it is removed, and a rotation that was never practised is slow when it is urgent.",
         fix: "Add a new value to its list, move the callers, remove the old one (docs/operate.md).",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets.html",
         find: secret_unrotated,
@@ -40,27 +36,26 @@ pub(super) const CHECKS: &[Check] = &[
 const UNROTATED_DAYS_MAX: u64 = 365;
 
 fn changed_since_deployed(model: &Model<'_>, findings: &mut Findings) {
-    for (origin, what) in model.changes {
+    for (origin, what) in &model.inventory.changes {
         findings.add(origin, "", what.as_str());
     }
 }
 
 fn secret_empty(model: &Model<'_>, findings: &mut Findings) {
-    for secret in model.secrets.iter().filter(|secret| secret.versions == Setting::Known(1)) {
-        let text = secret.text.as_ref().known().map(|text| text.trim());
-        let used = model
-            .functions
-            .iter()
-            .any(|function| function.variable("SECRET_ARN").known().as_ref() == Some(&secret.arn));
-        if used && text.is_some_and(|text| text.is_empty() || text == "{}") {
+    for secret in model.inventory.of_kind("AWS::SecretsManager::Secret") {
+        let text = secret.props().text("SecretString").known();
+        let is_used = model.functions.iter().any(|function| function.variable("SECRET_ARN").is(&secret.reference));
+        let is_empty = text.is_some_and(|text| ["", "{}"].contains(&text.trim()));
+        if is_used && is_empty && secret.props().number(VERSIONS).is(&1) {
             findings.add(&secret.origin, "SecretString", "is empty, and has never been changed");
         }
     }
 }
 
 fn secret_unrotated(model: &Model<'_>, findings: &mut Findings) {
-    for secret in &model.secrets {
-        if let Some(days) = secret.days_unchanged.as_ref().known().filter(|days| **days > UNROTATED_DAYS_MAX) {
+    for secret in model.inventory.of_kind("AWS::SecretsManager::Secret") {
+        let days_unchanged = secret.props().number(DAYS_UNCHANGED).known();
+        if let Some(days) = days_unchanged.filter(|days| *days > UNROTATED_DAYS_MAX) {
             findings.add(&secret.origin, "", format!("was last changed {days} days ago"));
         }
     }

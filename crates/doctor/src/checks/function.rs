@@ -1,11 +1,6 @@
 //! Checks of functions: runtime, logs, versions, and settings without effect on queues.
 
-use sluicegate_sam::{Setting, Source};
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html>
 const OLD_RUNTIMES: [&str; 3] = ["provided", "provided.al2", "go1.x"];
@@ -14,8 +9,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "failure-destination-unused",
         severity: Severity::Warning,
-        title: "a function fed by a queue has a dead-letter queue or a failure destination of its own",
-        why: "Both are for asynchronous invocations. Lambda invokes for a queue synchronously, so nothing ever gets there.",
+        title: "a function that consumes a queue has a dead-letter queue or a failure destination",
+        why: "Both are for asynchronous invocations. Lambda invokes a queue's consumer synchronously, so neither receives a message.",
         fix: "Remove it, and give the queue a RedrivePolicy.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
         find: failure_destination_unused,
@@ -23,8 +18,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "runtime-deprecated",
         severity: Severity::Warning,
-        title: "a function runs on a runtime that is at its end",
-        why: "It gets no security updates, and Lambda at some point refuses to update the function.",
+        title: "a function runs on a deprecated runtime",
+        why: "It gets no security updates, and Lambda will refuse to update the function.",
         fix: "Use provided.al2023.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html",
         find: runtime_deprecated,
@@ -33,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "log-retention",
         severity: Severity::Warning,
         title: "log lines are kept for ever",
-        why: "A log group without RetentionInDays grows without end, and so does its cost. Lambda makes such a group for every function that has none of its own.",
+        why: "A log group without RetentionInDays grows without limit, and so does its cost. Lambda makes such a group for every function without a log group.",
         fix: "Give the function a log group with RetentionInDays (LoggingConfig: LogGroup).",
         source: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/Working-with-log-groups-and-streams.html",
         find: log_retention,
@@ -42,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "log-format",
         severity: Severity::Warning,
         title: "a function logs as text",
-        why: "Log levels are not filtered by Lambda, and its own lines (timeouts, crashes) cannot be found by their fields.",
+        why: "Lambda does not filter log levels, and its own lines (timeouts, crashes) have no fields to search for.",
         fix: "Set LoggingConfig: LogFormat: JSON.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html",
         find: log_format,
@@ -50,8 +45,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "log-level-hides-metrics",
         severity: Severity::Error,
-        title: "Lambda filters the function's metrics away",
-        why: "A line without a level counts as INFO, and a line of metrics has none; above INFO Lambda drops it, and alarms on it stay silent.",
+        title: "Lambda drops the function's metrics",
+        why: "A line of metrics has no level and counts as INFO. At a higher level Lambda drops it, and alarms on these metrics never fire.",
         fix: "Set ApplicationLogLevel to INFO or lower, and filter in the function (RUST_LOG).",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html",
         find: log_level_hides_metrics,
@@ -68,11 +63,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn failure_destination_unused(model: &Model<'_>, findings: &mut Findings) {
-    for function in &model.functions {
-        let feeds = |source: &Source| matches!(source, Source::Sqs { .. } | Source::Mq { .. });
-        let own = |name: &Setting<String>| *name == Setting::Known(function.name.clone());
-        let fed = model.mappings.iter().any(|mapping| feeds(&mapping.source) && own(&mapping.function));
-        if let Some(property) = function.async_failures.filter(|_| fed) {
+    for function in model.functions.iter().filter(|function| model.mappings_of(function).next().is_some()) {
+        if let Some(property) = function.async_failures {
             findings.add(&function.origin, property, format!("{property} does nothing for messages of a queue"));
         }
     }
@@ -80,40 +72,37 @@ fn failure_destination_unused(model: &Model<'_>, findings: &mut Findings) {
 
 fn runtime_deprecated(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        if let Some(runtime) = function.runtime.as_ref().known().filter(|name| OLD_RUNTIMES.contains(&name.as_str())) {
+        if let Some(runtime) = function.runtime.as_str().filter(|name| OLD_RUNTIMES.contains(name)) {
             findings.add(&function.origin, "Runtime", format!("is {runtime}"));
         }
     }
 }
 
 fn log_retention(model: &Model<'_>, findings: &mut Findings) {
-    for group in model.log_groups.iter().filter(|group| group.retention_days.is_absent()) {
+    let groups = || model.inventory.of_kind("AWS::Logs::LogGroup");
+    for group in groups().filter(|group| group.props().get("RetentionInDays").is_absent()) {
         findings.add(&group.origin, "RetentionInDays", "has no RetentionInDays");
     }
-    for function in model.functions.iter().filter(|function| function.log_group.is_absent() && !model.hidden) {
-        let usual = format!("/aws/lambda/{}", function.name);
-        if !model.log_groups.iter().any(|group| group.name == usual) {
-            findings.add(
-                &function.origin,
-                "LoggingConfig",
-                "has no log group of its own, so Lambda makes one without end",
-            );
+    for function in model.functions.iter().filter(|function| function.log_group.is_absent() && !model.inventory.hidden)
+    {
+        let default = format!("/aws/lambda/{}", function.name);
+        if !groups().any(|group| group.reference == default) {
+            let what = "has no log group, so Lambda makes one without RetentionInDays";
+            findings.add(&function.origin, "LoggingConfig", what);
         }
     }
 }
 
 fn log_format(model: &Model<'_>, findings: &mut Findings) {
-    for function in &model.functions {
-        if function.log_format == Setting::Known("Text".to_owned()) {
-            findings.add(&function.origin, "LoggingConfig", "logs as text");
-        }
+    for function in model.functions.iter().filter(|function| function.log_format.is("Text")) {
+        findings.add(&function.origin, "LoggingConfig", "logs as text");
     }
 }
 
 fn log_level_hides_metrics(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        let level = function.application_log_level.as_ref().known();
-        if let Some(level) = level.filter(|level| ["WARN", "ERROR", "FATAL"].contains(&level.as_str())) {
+        let level = function.application_log_level.as_str();
+        if let Some(level) = level.filter(|level| ["WARN", "ERROR", "FATAL"].contains(level)) {
             findings.add(&function.origin, "LoggingConfig", format!("ApplicationLogLevel is {level}"));
         }
     }

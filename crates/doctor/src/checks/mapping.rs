@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use sluicegate_sam::{Setting, Source};
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Mapping, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::Mapping;
 
-/// Beyond this many messages Lambda wants a batching window. Same page as [`MAPPING`].
+/// A larger batch requires a batching window. Same page as [`MAPPING`].
 const BATCH_SIZE_UNWINDOWED: u64 = 10;
 const MAPPING: &str = "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html";
 const ERRORS: &str = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html";
@@ -18,8 +16,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "no-partial-batch-response",
         severity: Severity::Warning,
-        title: "an SQS event source mapping does not read which messages failed",
-        why: "Without ReportBatchItemFailures Lambda ignores a list of failed messages and deletes the whole batch, failed messages included. Where the handler raises an error instead, the whole batch comes back, with the messages that are done.",
+        title: "an SQS event source mapping ignores which messages failed",
+        why: "Without ReportBatchItemFailures Lambda ignores the list of failed messages and deletes the whole batch. If the function returns an error instead, the whole batch is delivered again, including messages that succeeded.",
         fix: "Set FunctionResponseTypes: [ReportBatchItemFailures].",
         source: ERRORS,
         find: no_partial_batch_response,
@@ -27,8 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "filter-deletes",
         severity: Severity::Warning,
-        title: "an event source mapping of a queue filters",
-        why: "A message that matches no filter is deleted from the queue, on SQS as on RabbitMQ. It is not left for another consumer, and gets into no dead-letter queue.",
+        title: "an event source mapping of a queue has a filter",
+        why: "A message that matches no filter is deleted from the queue, on SQS as on RabbitMQ. It is neither left for another consumer nor dead-lettered.",
         fix: "Filter before the queue (a route's queue in the contract, an exchange's bindings), or have a queue for each consumer.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html",
         find: filter_deletes,
@@ -36,8 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mappings-compete",
         severity: Severity::Error,
-        title: "two event source mappings work one queue off",
-        why: "Each message goes to one of them, by chance: each function sees a part, and with filters each deletes what the other is for.",
+        title: "two event source mappings consume one queue",
+        why: "Each message goes to one of them at random: each function sees a part, and with filters each deletes messages meant for the other.",
         fix: "Keep one mapping, or give each consumer a queue and send to both (SNS, or an exchange).",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html",
         find: mappings_compete,
@@ -46,15 +44,15 @@ pub(super) const CHECKS: &[Check] = &[
         id: "mapping-disabled",
         severity: Severity::Warning,
         title: "an event source mapping is disabled",
-        why: "Nothing works the queue off, and its messages are deleted when their retention ends.",
-        fix: "Set Enabled: true, or watch the age of the oldest message until it is.",
+        why: "Nothing consumes the queue, and its messages are deleted when their retention ends.",
+        fix: "Set Enabled: true. Until then, watch the age of the oldest message.",
         source: MAPPING,
         find: mapping_disabled,
     },
     Check {
         id: "mapping-queue",
         severity: Severity::Error,
-        title: "an SQS event source mapping names its queue by something else than an ARN",
+        title: "an SQS event source mapping does not name its queue by ARN",
         why: "!Ref of a queue is its URL. Lambda refuses the mapping.",
         fix: "Use !GetAtt Queue.Arn.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-sqs.html",
@@ -73,8 +71,8 @@ pub(super) const CHECKS: &[Check] = &[
         id: "fifo-batch",
         severity: Severity::Error,
         title: "a FIFO queue's mapping has a batching window, or a BatchSize above 10",
-        why: "Lambda has neither for FIFO queues and refuses the mapping.",
-        fix: "Leave MaximumBatchingWindowInSeconds out and set BatchSize to 10 at most.",
+        why: "Lambda allows neither for FIFO queues and refuses the mapping.",
+        fix: "Remove MaximumBatchingWindowInSeconds and set BatchSize to 10 at most.",
         source: MAPPING,
         find: fifo_batch,
     },
@@ -82,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "maximum-concurrency-and-pollers",
         severity: Severity::Error,
         title: "an event source mapping has MaximumConcurrency and provisioned pollers",
-        why: "They exclude one another; Lambda refuses the mapping.",
+        why: "They exclude each other; Lambda refuses the mapping.",
         fix: "Choose one: ScalingConfig or ProvisionedPollerConfig.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html",
         find: maximum_concurrency_and_pollers,
@@ -91,16 +89,16 @@ pub(super) const CHECKS: &[Check] = &[
         id: "settings-of-other-sources",
         severity: Severity::Error,
         title: "an SQS or MQ event source mapping has settings of other sources",
-        why: "SAM hands them on and CloudFormation refuses them when it deploys. What they promise (a destination, a number of retries) does not exist for these sources.",
-        fix: "Remove them. Retries and dead letters are the queue's: RedrivePolicy, or the consumer's own with RabbitMQ.",
+        why: "SAM accepts them, and CloudFormation refuses them when it deploys. These sources have no failure destination and no number of retries.",
+        fix: "Remove them. The queue's RedrivePolicy controls retries and dead letters; on RabbitMQ the consumer does.",
         source: MAPPING,
         find: settings_of_other_sources,
     },
     Check {
         id: "mapping-bypasses-alias",
         severity: Severity::Warning,
-        title: "traffic moves between versions by an alias, and an event source mapping goes past it",
-        why: "The mapping invokes $LATEST: messages meet new code at once, and going back does not bring the old code back for them.",
+        title: "an event source mapping bypasses the alias that shifts traffic between versions",
+        why: "The mapping invokes $LATEST: messages get new code at once, and a rollback of the alias does not change that.",
         fix: "Give the alias's ARN as the mapping's FunctionName.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html",
         find: mapping_bypasses_alias,
@@ -116,19 +114,15 @@ fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &
 
 fn no_partial_batch_response(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, _) in from_queues(model) {
-        let single = mapping.batch_size == Setting::Known(1);
-        if mapping.partial_batch == Setting::Known(false) && !single {
-            findings.add(&mapping.origin, "FunctionResponseTypes", "ReportBatchItemFailures is not there");
+        if mapping.partial_batch.is(&false) && !mapping.batch_size.is(&1) {
+            findings.add(&mapping.origin, "FunctionResponseTypes", "has no ReportBatchItemFailures");
         }
     }
 }
 
-fn filters(mapping: &Mapping) -> bool {
-    mapping.filters.as_ref().known().is_some_and(|filters| !filters.is_empty())
-}
-
 fn filter_deletes(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| filters(mapping)) {
+    let has_filters = |mapping: &&Mapping| matches!(&mapping.filters, Setting::Known(filters) if !filters.is_empty());
+    for mapping in model.mappings.iter().filter(has_filters) {
         findings.add(&mapping.origin, "FilterCriteria", "messages that do not match are deleted");
     }
 }
@@ -143,27 +137,27 @@ fn mappings_compete(model: &Model<'_>, findings: &mut Findings) {
         },
         _ => None,
     };
-    // Of two whose conditions cannot be decided, perhaps only one exists.
-    let certain = model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled == Setting::Known(true));
+    // Of two mappings with undecided conditions, perhaps only one exists.
+    let certain = model.mappings.iter().filter(|mapping| mapping.certain && mapping.enabled.is(&true));
     let mut first = BTreeMap::new();
     for mapping in certain {
         let Some(queue) = queue(mapping) else { continue };
         match first.get(&queue) {
             None => drop(first.insert(queue, &mapping.origin.id)),
-            Some(other) => findings.add(&mapping.origin, "", format!("is of the same queue as {other}")),
+            Some(other) => findings.add(&mapping.origin, "", format!("reads the same queue as {other}")),
         }
     }
 }
 
 fn mapping_disabled(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| mapping.enabled == Setting::Known(false)) {
+    for mapping in model.mappings.iter().filter(|mapping| mapping.enabled.is(&false)) {
         findings.add(&mapping.origin, "Enabled", "is disabled");
     }
 }
 
 fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
     for (mapping, queue) in from_queues(model) {
-        if let Some(queue) = queue.as_ref().known().filter(|queue| !queue.starts_with("arn:")) {
+        if let Some(queue) = queue.as_str().filter(|queue| !queue.starts_with("arn:")) {
             let property = if mapping.is_event { "Queue" } else { "EventSourceArn" };
             findings.add(&mapping.origin, property, format!("is {queue}"));
         }
@@ -172,21 +166,23 @@ fn mapping_queue(model: &Model<'_>, findings: &mut Findings) {
 
 fn batch_size_without_window(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| !queue.is_fifo()) {
-        let size = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
+        let size = mapping.batch_size.copied().filter(|size| *size > BATCH_SIZE_UNWINDOWED);
         if let (Some(size), Some(0)) = (size, mapping.window_s.clone().or(0)) {
-            findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}, without a window", queue.origin.id));
+            let what = format!("is {size} for {}, without a batching window", queue.origin.id);
+            findings.add(&mapping.origin, "BatchSize", what);
         }
     }
 }
 
 fn fifo_batch(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, _) in model.consumed().filter(|(queue, ..)| queue.is_fifo()) {
-        if let Some(size) = mapping.batch_size.clone().known().filter(|size| *size > BATCH_SIZE_UNWINDOWED) {
-            findings.add(&mapping.origin, "BatchSize", format!("is {size} for {}", queue.origin.id));
-        }
-        if let Some(window_s) = mapping.window_s.clone().known().filter(|window_s| *window_s > 0) {
-            let what = format!("is {window_s} for {}", queue.origin.id);
-            findings.add(&mapping.origin, "MaximumBatchingWindowInSeconds", what);
+        for (property, setting, most) in [
+            ("BatchSize", &mapping.batch_size, BATCH_SIZE_UNWINDOWED),
+            ("MaximumBatchingWindowInSeconds", &mapping.window_s, 0),
+        ] {
+            if let Some(value) = setting.copied().filter(|value| *value > most) {
+                findings.add(&mapping.origin, property, format!("is {value} for {}", queue.origin.id));
+            }
         }
     }
 }
@@ -208,10 +204,10 @@ fn settings_of_other_sources(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn mapping_bypasses_alias(model: &Model<'_>, findings: &mut Findings) {
-    for mapping in model.mappings.iter().filter(|mapping| mapping.qualifier.is_none()) {
-        let function = mapping.function.as_ref().known().and_then(|name| model.function(name));
-        if let Some(function) = function.filter(|function| function.shifts_traffic && !mapping.is_event) {
-            findings.add(&mapping.origin, "FunctionName", format!("invokes {} itself", function.origin.id));
+    for mapping in model.mappings.iter().filter(|mapping| mapping.qualifier.is_none() && !mapping.is_event) {
+        let function = mapping.function.as_str().and_then(|name| model.function(name));
+        if let Some(function) = function.filter(|function| function.shifts_traffic) {
+            findings.add(&mapping.origin, "FunctionName", format!("invokes {} without an alias", function.origin.id));
         }
     }
 }

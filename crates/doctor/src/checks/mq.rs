@@ -1,22 +1,18 @@
 //! Checks of RabbitMQ on Amazon MQ: event source mappings and brokers.
 
-use sluicegate_sam::{Setting, Source};
+use sluicegate_contract::binding_variable;
+use sluicegate_sam::Source;
 use sluicegate_topology::Address;
 
-use super::permissions::at;
-use sluicegate_contract::binding_variable;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Mapping, Model},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Mapping};
 
 /// 14 minutes: <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
 const TIMEOUT_S_MAX: u64 = 840;
-/// What Amazon MQ sets from RabbitMQ 4 on.
+/// The `max_message_size` of Amazon MQ from RabbitMQ 4 on.
 /// <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-sizing-guidelines.html>
 const MESSAGE_BYTES_DEFAULT: u64 = 524_288;
-/// What Lambda does in the function's name to reach a broker in a private network. Same page.
+/// The actions of Lambda, with the function's role, to reach a broker in a private network: page [`GUIDE`].
 const ACTIONS: [&str; 8] = [
     "mq:DescribeBroker",
     "secretsmanager:GetSecretValue",
@@ -35,9 +31,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-permissions",
         severity: Severity::Error,
-        title: "a consumer's role may not do what Lambda does to reach a RabbitMQ broker",
-        why: "The event source mapping cannot log in, or cannot make its network interfaces, and polls nothing. SAM allows mq:DescribeBroker and secretsmanager:GetSecretValue only.",
-        fix: "Allow the missing actions: the broker and the secret as resources, and * for those of ec2.",
+        title: "a consumer's role lacks actions that Lambda needs to reach a RabbitMQ broker",
+        why: "The event source mapping cannot log in, or cannot create its network interfaces, and polls nothing. SAM allows only mq:DescribeBroker and secretsmanager:GetSecretValue.",
+        fix: "Allow the missing actions on the broker and the secret, and those of ec2 on *.",
         source: GUIDE,
         find: mq_permissions,
     },
@@ -53,7 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-one-queue",
         severity: Severity::Error,
-        title: "an MQ event source mapping names not exactly one queue",
+        title: "an MQ event source mapping does not name exactly one queue",
         why: "Lambda refuses the mapping.",
         fix: "Make a mapping for each queue.",
         source: EVENT,
@@ -71,9 +67,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-virtual-host",
         severity: Severity::Error,
-        title: "a consumer gets messages from one virtual host and republishes into another",
-        why: "Without VIRTUAL_HOST a mapping reads from /. What is retried or rejected goes to the virtual host of RABBITMQ_URL, which is another.",
-        fix: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping has to be made anew for it.",
+        title: "a consumer reads from one virtual host and republishes to another",
+        why: "Retried and rejected messages go to the virtual host of RABBITMQ_URL. The mapping reads from its VIRTUAL_HOST, or from / without one.",
+        fix: "Name the same one in the mapping's VIRTUAL_HOST and in RABBITMQ_URL. The mapping must be created anew.",
         source: GUIDE,
         find: mq_virtual_host,
     },
@@ -81,7 +77,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "mq-batching-window",
         severity: Severity::Warning,
         title: "an MQ event source mapping sets a batching window",
-        why: "It replaces the default of half a second, which cannot be set again but by making the mapping anew; each message waits for up to the whole window.",
+        why: "Each message waits for up to the whole window. It replaces the default of half a second, which only a new mapping has again.",
         fix: "Leave MaximumBatchingWindowInSeconds out.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html",
         find: mq_batching_window,
@@ -89,8 +85,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-timeout",
         severity: Severity::Error,
-        title: "a function fed by a broker has a timeout above 14 minutes",
-        why: "Lambda does not take a longer one for Amazon MQ.",
+        title: "a function that consumes from a broker has a timeout above 14 minutes",
+        why: "Lambda does not allow a longer one for Amazon MQ.",
         fix: "Set Timeout to 840 at most.",
         source: GUIDE,
         find: mq_timeout,
@@ -98,8 +94,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-message-size",
         severity: Severity::Error,
-        title: "a route admits larger messages than the broker takes",
-        why: "RabbitMQ closes the channel on such a message: every request of that size is answered 503, and what is sent at the same time is disturbed.",
+        title: "a route admits larger messages than the broker accepts",
+        why: "RabbitMQ closes the channel on such a message: every request of that size is answered 503, and messages sent at the same time may fail too.",
         fix: "Give the broker a Configuration with max_message_size, or lower the route's payloadBytes.",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/configure-resource-limits.html",
         find: mq_message_size,
@@ -107,8 +103,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "broker-single",
         severity: Severity::Info,
-        title: "the broker is a single node, or of a size for trials",
-        why: "A single node is away during its weekly maintenance window and while it restarts: requests are answered 503 meanwhile. mq.t3.micro is for trials.",
+        title: "the broker is a single node, or an mq.t3.micro",
+        why: "A single node is unavailable during its weekly maintenance and each restart: requests are answered 503 meanwhile. An mq.t3.micro is too small for production.",
         fix: "For production use DeploymentMode: CLUSTER_MULTI_AZ and mq.m7g.large or more.",
         source: "https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-broker-architecture.html",
         find: broker_single,
@@ -117,13 +113,11 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn mq_permissions(model: &Model<'_>, findings: &mut Findings) {
     // A broker that is reached through the Internet needs no network interfaces.
-    let public =
-        model.brokers.iter().any(|broker| broker.public != Setting::Known(false) && broker.public.is_written());
+    let public = model.brokers.iter().any(|broker| broker.public.is_written() && !broker.public.is(&false));
+    let actions: Vec<&str> = ACTIONS.into_iter().filter(|action| !(public && action.starts_with("ec2:"))).collect();
     for (mapping, function) in model.fed_by_brokers() {
-        let lacking = ACTIONS.iter().filter(|action| function.access.lacks(action, None));
-        let lacking: Vec<&str> = lacking.copied().filter(|action| !(public && action.starts_with("ec2:"))).collect();
-        if !lacking.is_empty() {
-            findings.add(&mapping.origin, "", format!("{} may not {}", function.origin.id, lacking.join(", ")));
+        if let Some(actions) = function.access.lacking(&actions, None) {
+            findings.add(&mapping.origin, "", format!("{} may not {actions}", function.origin.id));
         }
     }
 }
@@ -132,13 +126,10 @@ fn mq_login(model: &Model<'_>, findings: &mut Findings) {
     for mapping in &model.mappings {
         let Source::Mq { access, .. } = &mapping.source else { continue };
         let Some(access) = access.clone().or(Vec::new()) else { continue };
-        let count = access.iter().filter(|one| one.kind == Setting::Known("BASIC_AUTH".to_owned())).count();
+        let count = access.iter().filter(|one| one.kind.is("BASIC_AUTH")).count();
         if count != 1 {
-            findings.add(
-                &mapping.origin,
-                "SourceAccessConfigurations",
-                format!("has {count} entries of Type BASIC_AUTH"),
-            );
+            let what = format!("has {count} entries of Type BASIC_AUTH");
+            findings.add(&mapping.origin, "SourceAccessConfigurations", what);
         }
     }
 }
@@ -154,14 +145,11 @@ fn mq_one_queue(model: &Model<'_>, findings: &mut Findings) {
 
 fn mq_policy_names(model: &Model<'_>, findings: &mut Findings) {
     for function in model.functions.iter().filter(|function| function.role_is_made) {
-        let own =
-            model.mappings.iter().filter(|mapping| mapping.is_event).filter_map(|mapping| match &mapping.source {
-                Source::Mq { policy_named, .. } if mapping.function == Setting::Known(function.name.clone()) => {
-                    Some(policy_named.clone().or(false))
-                }
-                _ => None,
-            });
-        let unnamed = own.filter(|named| *named == Some(false)).count();
+        let is_unnamed = |mapping: &&Mapping| match &mapping.source {
+            Source::Mq { policy_named, .. } => mapping.is_event && policy_named.clone().or(false) == Some(false),
+            Source::Sqs { .. } => false,
+        };
+        let unnamed = model.mappings_of(function).filter(is_unnamed).count();
         if unnamed > 1 {
             findings.add(&function.origin, "Events", format!("{unnamed} MQ events have no DynamicPolicyName"));
         }
@@ -181,14 +169,9 @@ fn mq_virtual_host(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn read_from(mapping: &Mapping) -> Option<String> {
-    match &mapping.source {
-        Source::Mq { access, .. } => {
-            let virtual_host = Setting::Known("VIRTUAL_HOST".to_owned());
-            let named = access.clone().or(Vec::new())?.into_iter().rfind(|one| one.kind == virtual_host);
-            named.map(|one| one.uri).unwrap_or_default().or("/".to_owned())
-        }
-        Source::Sqs { .. } => None,
-    }
+    let Source::Mq { access, .. } = &mapping.source else { return None };
+    let named = access.clone().or(Vec::new())?.into_iter().rfind(|one| one.kind.is("VIRTUAL_HOST"));
+    named.map(|one| one.uri).unwrap_or_default().or("/".to_owned())
 }
 
 fn written_to(function: &Function) -> Option<String> {
@@ -205,8 +188,7 @@ fn mq_batching_window(model: &Model<'_>, findings: &mut Findings) {
 fn mq_timeout(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let fed = model.fed_by_brokers().any(|(_, by)| by.name == function.name);
-        let timeout_s = function.timeout_s.clone().known().filter(|timeout_s| *timeout_s > TIMEOUT_S_MAX);
-        if let (true, Some(timeout_s)) = (fed, timeout_s) {
+        if let Some(timeout_s) = function.timeout_s.copied().filter(|timeout_s| fed && *timeout_s > TIMEOUT_S_MAX) {
             findings.add(&function.origin, "Timeout", format!("is {timeout_s}"));
         }
     }
@@ -214,11 +196,7 @@ fn mq_timeout(model: &Model<'_>, findings: &mut Findings) {
 
 fn mq_message_size(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
-    let version_4 = |version: &String| version.starts_with("4.") || version == "4";
-    let small = model.brokers.iter().any(|broker| {
-        broker.rabbitmq && broker.limits_are_defaults && broker.engine_version.as_ref().known().is_some_and(version_4)
-    });
-    if !small {
+    if !model.rabbitmq_brokers().any(|broker| broker.limits_are_defaults && broker.is_version_4()) {
         return;
     }
     for operation in contract.operations() {
@@ -226,25 +204,24 @@ fn mq_message_size(model: &Model<'_>, findings: &mut Findings) {
         let variable = binding_variable(&operation.enqueue.queue);
         for function in &model.functions {
             let bound = function.variable(&variable).known().is_some_and(|value| value.starts_with("rabbitmq:"));
-            // The envelope around the payload takes some bytes more.
+            // The envelope around the payload takes a few more bytes.
             if bound && admitted >= MESSAGE_BYTES_DEFAULT {
                 let what = format!(
-                    "{} admits payloads of {admitted} bytes, the broker takes messages of {MESSAGE_BYTES_DEFAULT}",
+                    "{} admits payloads of {admitted} bytes, the broker accepts messages of {MESSAGE_BYTES_DEFAULT}",
                     operation.id
                 );
-                findings.add(&function.origin, &at(&variable), what);
+                findings.add_variable(function, &variable, what);
             }
         }
     }
 }
 
 fn broker_single(model: &Model<'_>, findings: &mut Findings) {
-    for broker in model.brokers.iter().filter(|broker| broker.rabbitmq) {
-        let mode = broker.deployment_mode.as_ref().known().map(String::as_str);
-        match broker.instance_type.as_ref().known().map(String::as_str) {
-            Some("mq.t3.micro") => findings.add(&broker.origin, "HostInstanceType", "is mq.t3.micro"),
-            _ if mode == Some("SINGLE_INSTANCE") => findings.add(&broker.origin, "DeploymentMode", "is a single node"),
-            _ => {}
+    for broker in model.rabbitmq_brokers() {
+        if broker.instance_type.is("mq.t3.micro") {
+            findings.add(&broker.origin, "HostInstanceType", "is mq.t3.micro");
+        } else if broker.deployment_mode.is("SINGLE_INSTANCE") {
+            findings.add(&broker.origin, "DeploymentMode", "is a single node");
         }
     }
 }

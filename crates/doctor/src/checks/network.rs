@@ -2,15 +2,12 @@
 
 use sluicegate_sam::{Setting, Source};
 
-use super::permissions::at;
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Model, SecurityGroup},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, SecurityGroup};
 
 const AMQPS: u64 = 5671;
 const HTTPS: u64 = 443;
-/// What the event source mapping calls from inside the broker's network.
+/// The services that the event source mapping calls from inside the broker's network.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/process-mq-messages-with-lambda.html>
 const CALLED: [&str; 3] = ["lambda", "secretsmanager", "sts"];
 const GUIDE: &str = "https://docs.aws.amazon.com/lambda/latest/dg/process-mq-messages-with-lambda.html";
@@ -19,8 +16,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-endpoints",
         severity: Severity::Error,
-        title: "a private broker's network has no way to the services that its event source mapping calls",
-        why: "The mapping takes on the function's role, reads the broker's password and invokes the function from inside the network. Without a way there it polls nothing.",
+        title: "the event source mapping cannot reach the services it calls from a private broker's network",
+        why: "From inside the network, the mapping assumes the function's role, reads the broker's password and invokes the function. Without a route to these services it polls nothing.",
         fix: "Add interface endpoints of lambda, sts and secretsmanager in the broker's subnets, or a NAT gateway.",
         source: GUIDE,
         find: mq_endpoints,
@@ -28,8 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-security-group",
         severity: Severity::Error,
-        title: "a security group lets no one through to the broker",
-        why: "Functions and the event source mapping get no connection: requests are answered 503, and nothing is consumed.",
+        title: "a security group blocks connections to the broker",
+        why: "Functions and the event source mapping cannot connect: requests are answered 503, and nothing is consumed.",
         fix: "Let TCP port 5671 (AMQPS) out of the functions' group and into the broker's, and 443 out of both.",
         source: GUIDE,
         find: mq_security_group,
@@ -37,8 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "mq-outside-network",
         severity: Severity::Error,
-        title: "a function that talks to a private broker is outside of its network",
-        why: "The broker's name leads to private addresses: every connection times out.",
+        title: "a function that connects to a private broker is outside its network",
+        why: "The broker's name resolves to private addresses, so every connection times out.",
         fix: "Give the function a VpcConfig with subnets that reach the broker.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html",
         find: mq_outside_network,
@@ -46,7 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "forward-without-nat",
         severity: Severity::Error,
-        title: "a function in a private network forwards to the Internet, and no route leads there",
+        title: "a function in a private network forwards to the Internet without a route to it",
         why: "A function in a VPC has no public address. Every POST to FORWARD_URL times out, and the message is retried until it is a dead letter.",
         fix: "Add a NAT gateway (here: RabbitmqNatGateway=yes), or forward to an address inside the network.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc-internet.html",
@@ -54,19 +51,19 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns whether every RabbitMQ broker of the templates, of which there is one, is private.
+/// Returns whether the templates have a RabbitMQ broker and each of theirs is private.
 fn is_private(model: &Model<'_>) -> bool {
-    let mut brokers = model.brokers.iter().filter(|broker| broker.rabbitmq).peekable();
+    let mut brokers = model.rabbitmq_brokers().peekable();
     brokers.peek().is_some() && brokers.all(|broker| broker.public.clone().or(false) == Some(false))
 }
 
 fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
-    let Some(vpc) = model.network.vpc.as_ref().filter(|_| is_private(model) && !model.hidden) else { return };
+    let Some(vpc) = model.network.vpc.as_ref().filter(|_| is_private(model) && !model.inventory.hidden) else { return };
     let mapped = model.mappings.iter().any(|mapping| matches!(mapping.source, Source::Mq { .. }));
     if !mapped || model.network.leads_out || model.network.endpoints.iter().any(Setting::is_unknown) {
         return;
     }
-    let has = |service: &str| model.network.endpoints.contains(&Setting::Known(service.to_owned()));
+    let has = |service: &str| model.network.endpoints.iter().any(|endpoint| endpoint.is(service));
     let lacking: Vec<_> = CALLED.into_iter().filter(|service| !has(service)).collect();
     if !lacking.is_empty() {
         findings.add(vpc, "", format!("has neither a NAT gateway nor an endpoint of {}", lacking.join(", ")));
@@ -75,65 +72,59 @@ fn mq_endpoints(model: &Model<'_>, findings: &mut Findings) {
 
 /// Returns the groups with these ids; `None` if one of them is not in the templates.
 fn groups<'m>(model: &'m Model<'_>, ids: &[Setting<String>]) -> Option<Vec<&'m SecurityGroup>> {
-    ids.iter().map(|id| model.network.groups.iter().find(|group| Setting::Known(group.id.clone()) == *id)).collect()
+    ids.iter().map(|id| model.network.groups.iter().find(|group| id.is(&group.id))).collect()
 }
 
 fn mq_security_group(model: &Model<'_>, findings: &mut Findings) {
-    if model.hidden {
+    if model.inventory.hidden {
         return;
     }
-    let mut sides = Vec::new();
-    for broker in model.brokers.iter().filter(|broker| broker.rabbitmq && !broker.security_groups.is_empty()) {
+    // The security groups of each broker and of each function that connects to it. The event source mapping uses the
+    // broker's.
+    let mut connected = Vec::new();
+    for broker in model.rabbitmq_brokers().filter(|broker| !broker.security_groups.is_empty()) {
         let Some(own) = groups(model, &broker.security_groups) else { continue };
-        // The event source mapping stands in the broker's groups, and calls it and the services from there.
-        sides.push((own.clone(), [AMQPS, HTTPS]));
         if let [first, ..] = own.as_slice()
             && !own.iter().any(|group| group.lets_in(AMQPS))
         {
             findings.add(&first.origin, "SecurityGroupIngress", format!("lets nothing in on port {AMQPS}"));
         }
+        connected.push(own);
     }
-    for function in talkers(model).filter(|function| !function.security_groups.is_empty()) {
-        sides.extend(groups(model, &function.security_groups).map(|own| (own, [AMQPS, HTTPS])));
+    for function in clients(model).filter(|function| !function.security_groups.is_empty()) {
+        connected.extend(groups(model, &function.security_groups));
     }
-    let mut said: Vec<(&str, u64)> = Vec::new();
-    for (own, ports) in sides {
+    let mut reported: Vec<(&str, u64)> = Vec::new();
+    for own in connected {
         let [first, ..] = own.as_slice() else { continue };
-        for port in ports.into_iter().filter(|port| !own.iter().any(|group| group.lets_out(*port))) {
-            if !said.contains(&(first.id.as_str(), port)) {
-                said.push((first.id.as_str(), port));
+        for port in [AMQPS, HTTPS].into_iter().filter(|port| !own.iter().any(|group| group.lets_out(*port))) {
+            if !reported.contains(&(first.id.as_str(), port)) {
+                reported.push((first.id.as_str(), port));
                 findings.add(&first.origin, "SecurityGroupEgress", format!("lets nothing out on port {port}"));
             }
         }
     }
 }
 
-/// Returns the functions that hold a connection to the broker.
-fn talkers<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Function> {
+/// Returns the functions that connect to the broker.
+fn clients<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Function> {
     model.functions.iter().filter(|function| function.variable("RABBITMQ_URL").is_written())
 }
 
 fn mq_outside_network(model: &Model<'_>, findings: &mut Findings) {
-    if !is_private(model) {
-        return;
-    }
-    for function in talkers(model).filter(|function| function.in_network == Setting::Known(false)) {
-        findings.add(
-            &function.origin,
-            &at("RABBITMQ_URL"),
-            "names a private broker, and the function has no VpcConfig",
-        );
+    for function in clients(model).filter(|function| function.in_network.is(&false) && is_private(model)) {
+        findings.add_variable(function, "RABBITMQ_URL", "names a private broker, and the function has no VpcConfig");
     }
 }
 
 fn forward_without_nat(model: &Model<'_>, findings: &mut Findings) {
-    if model.network.vpc.is_none() || model.network.leads_out || model.hidden {
+    if model.network.vpc.is_none() || model.network.leads_out || model.inventory.hidden {
         return;
     }
-    for function in model.functions.iter().filter(|function| function.in_network == Setting::Known(true)) {
-        let url = function.variable("FORWARD_URL").known();
-        if url.as_deref().and_then(host).is_some_and(is_public) {
-            findings.add(&function.origin, &at("FORWARD_URL"), "leads out of the network, and there is no NAT gateway");
+    for function in model.functions.iter().filter(|function| function.in_network.is(&true)) {
+        let url = function.variable("FORWARD_URL");
+        if url.as_str().and_then(host).is_some_and(is_public) {
+            findings.add_variable(function, "FORWARD_URL", "leads out of the network, and there is no NAT gateway");
         }
     }
 }
@@ -148,13 +139,13 @@ fn host(url: &str) -> Option<&str> {
     }
 }
 
-/// Returns whether a name or an address is surely of the Internet. AWS's own names may be of an endpoint.
+/// Returns whether a name or an address is certainly on the Internet. A name of AWS may be that of an endpoint.
 fn is_public(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(address)) => {
             !address.is_private() && !address.is_loopback() && !address.is_link_local()
         }
-        // A private network may well have public IPv6 addresses.
+        // A private network may have public IPv6 addresses.
         Ok(std::net::IpAddr::V6(_)) => false,
         Err(_) => {
             let host = host.to_ascii_lowercase();

@@ -1,11 +1,9 @@
-//! Checks of permissions that functions need. Findings only where the whole role is in the template.
+//! Checks of permissions that functions need. A role that is not wholly in the template has no findings.
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::{Function, Model, Queue},
-};
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Queue};
 
-/// What Lambda does with a queue, in the function's name.
+/// The actions of Lambda on a queue, with the function's role.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 const OF_CONSUMERS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 const OF_SENDERS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
@@ -27,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "retry-permission",
         severity: Severity::Warning,
         title: "a consumer's role may not change the visibility of messages",
-        why: "A retry cannot choose when to come back: each waits for the whole visibility timeout. SAM's own role for SQS events does not allow it.",
+        why: "A retry cannot set its delay: each waits for the whole visibility timeout. The role that SAM generates for SQS events does not allow it.",
         fix: "Allow sqs:ChangeMessageVisibility on the queue (SQSPollerPolicy does).",
         source: ACTIONS,
         find: retry_permission,
@@ -36,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "reject-permission",
         severity: Severity::Warning,
         title: "a consumer's role may not send to the dead-letter queue",
-        why: "A message that the consumer rejects cannot be parked at once with its reason; it uses up all its receives first.",
+        why: "A message that the consumer rejects is not dead-lettered at once with its reason; it uses up all its receives first.",
         fix: "Allow sqs:SendMessage on the dead-letter queue.",
         source: ACTIONS,
         find: reject_permission,
@@ -53,9 +51,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "queue-policy-denies",
         severity: Severity::Error,
-        title: "a queue's own policy denies what a function does with it",
-        why: "A denial outweighs what the role allows: messages are refused, or cannot be received.",
-        fix: "Remove the statement, or limit it by a Condition or a Principal that spares the function's role.",
+        title: "a queue's policy denies what a function does with it",
+        why: "A denial overrides what the role allows: messages are refused, or cannot be received.",
+        fix: "Remove the statement, or exempt the function's role by a Condition or a Principal.",
         source: "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html",
         find: queue_policy_denies,
     },
@@ -63,7 +61,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "logs-permission",
         severity: Severity::Warning,
         title: "a function's role may not write log lines",
-        why: "The function runs and leaves no line, and its metrics, which are lines, stay empty: alarms on them are silent.",
+        why: "The function runs without logs. Its metrics are log lines too, so alarms on them never fire.",
         fix: "Allow logs:CreateLogStream and logs:PutLogEvents on the function's log group.",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
         find: logs_permission,
@@ -81,7 +79,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "key-of-sender",
         severity: Severity::Error,
         title: "a function sends to a queue whose key its role may not use",
-        why: "SQS refuses every message. KMSEncryptPolicy does not allow what it takes, nor does KMSEncryptPolicy_v2 alone.",
+        why: "SQS refuses every message. Neither KMSEncryptPolicy nor KMSEncryptPolicy_v2 alone allows both actions.",
         fix: "Allow kms:GenerateDataKey and kms:Decrypt on the queue's key.",
         source: KEYS,
         find: key_of_sender,
@@ -90,7 +88,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "key-of-consumer",
         severity: Severity::Error,
         title: "a function consumes a queue whose key its role may not use",
-        why: "Nothing can be received, and messages stay until their retention ends.",
+        why: "No message can be received, and all stay until their retention ends.",
         fix: "Allow kms:Decrypt on the queue's key.",
         source: KEYS,
         find: key_of_consumer,
@@ -99,7 +97,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "secret-permission",
         severity: Severity::Error,
         title: "a function's role may not read a secret it refers to",
-        why: "The function cannot authenticate requests, or cannot log in to the broker: nothing gets through.",
+        why: "The function cannot authenticate requests, or cannot log in to the broker.",
         fix: "Allow secretsmanager:GetSecretValue on the secret.",
         source: "https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html",
         find: secret_permission,
@@ -108,45 +106,41 @@ pub(super) const CHECKS: &[Check] = &[
         id: "policy-queue-url",
         severity: Severity::Error,
         title: "a policy template is given a queue's URL or ARN as its name",
-        why: "!Ref of a queue is its URL. The policy then allows something on an ARN that no queue has, and calls are refused at run time.",
+        why: "!Ref of a queue is its URL. The policy then names an ARN that no queue has, and calls are refused at run time.",
         fix: "Use QueueName: !GetAtt Queue.QueueName.",
         source: "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html",
         find: policy_queue_url,
     },
 ];
 
-fn missing(function: &Function, actions: &[&str], queue: &Queue) -> Vec<String> {
-    if queue.opened {
-        return Vec::new();
+/// Returns the actions on a queue that a function lacks; `None` where a queue policy may allow them.
+fn lacking(function: &Function, actions: &[&str], queue: &Queue) -> Option<String> {
+    if queue.opened { None } else { function.access.lacking(actions, Some(&queue.arn)) }
+}
+
+/// Adds a finding for each consumer that lacks actions on its queue.
+fn find_lacking(model: &Model<'_>, findings: &mut Findings, actions: &[&str]) {
+    for (queue, mapping, function) in model.consumed() {
+        if let Some(actions) = lacking(function, actions, queue) {
+            let what = format!("{} may not {actions} {}", function.origin.id, queue.origin.id);
+            findings.add(&mapping.origin, "", what);
+        }
     }
-    let lacking = actions.iter().filter(|action| function.access.lacks(action, Some(&queue.arn)));
-    lacking.map(|action| (*action).to_owned()).collect()
 }
 
 fn consumer_permissions(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, function) in model.consumed() {
-        let missing = missing(function, &OF_CONSUMERS, queue);
-        if !missing.is_empty() {
-            let what = format!("{} may not {} {}", function.origin.id, missing.join(", "), queue.origin.id);
-            findings.add(&mapping.origin, "", what);
-        }
-    }
+    find_lacking(model, findings, &OF_CONSUMERS);
 }
 
 fn retry_permission(model: &Model<'_>, findings: &mut Findings) {
-    for (queue, mapping, function) in model.consumed() {
-        if !missing(function, &["sqs:ChangeMessageVisibility"], queue).is_empty() {
-            let what = format!("{} may not sqs:ChangeMessageVisibility {}", function.origin.id, queue.origin.id);
-            findings.add(&mapping.origin, "", what);
-        }
-    }
+    find_lacking(model, findings, &["sqs:ChangeMessageVisibility"]);
 }
 
 fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
         for (_, _, target) in model.redriven().filter(|(source, ..)| source.arn == queue.arn) {
-            if !missing(function, &["sqs:SendMessage"], target).is_empty() {
-                let what = format!("{} may not sqs:SendMessage {}", function.origin.id, target.origin.id);
+            if let Some(actions) = lacking(function, &["sqs:SendMessage"], target) {
+                let what = format!("{} may not {actions} {}", function.origin.id, target.origin.id);
                 findings.add(&mapping.origin, "", what);
             }
         }
@@ -154,24 +148,20 @@ fn reject_permission(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn send_permission(model: &Model<'_>, findings: &mut Findings) {
-    // Nothing is to be sent to where dead letters rest: binding-dead-letter.
-    for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.rests(queue)) {
-        if !missing(function, &["sqs:SendMessage"], queue).is_empty() {
-            findings.add(&function.origin, &at(variable), format!("may not sqs:SendMessage {}", queue.origin.id));
+    // A function bound to a dead-letter queue is binding-dead-letter.
+    for (function, variable, queue) in model.senders().filter(|(.., queue)| !model.keeps_dead_letters(queue)) {
+        if let Some(actions) = lacking(function, &["sqs:SendMessage"], queue) {
+            findings.add_variable(function, variable, format!("may not {actions} {}", queue.origin.id));
         }
     }
 }
 
 fn queue_policy_denies(model: &Model<'_>, findings: &mut Findings) {
-    let denied = |queue: &Queue, function: &Function, actions: &[&str]| -> Vec<String> {
-        let role = function.role.as_ref().known().map(String::as_str);
-        let denies = |action: &&&str| queue.denials.iter().any(|denial| denial.denies(action, role));
-        actions.iter().filter(denies).map(|action| (*action).to_owned()).collect()
-    };
     let senders = model.senders().map(|(function, _, queue)| (function, queue, &["sqs:SendMessage"][..]));
     let consumers = model.consumed().map(|(queue, _, function)| (function, queue, &OF_CONSUMERS[..]));
     for (function, queue, actions) in senders.chain(consumers) {
-        let denied = denied(queue, function, actions);
+        let denies = |action: &&str| queue.denials.iter().any(|denial| denial.denies(action, function.role.as_str()));
+        let denied: Vec<&str> = actions.iter().copied().filter(denies).collect();
         if !denied.is_empty() {
             findings.add(&queue.origin, "", format!("its policy denies {} {}", function.origin.id, denied.join(", ")));
         }
@@ -180,48 +170,38 @@ fn queue_policy_denies(model: &Model<'_>, findings: &mut Findings) {
 
 fn logs_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        let lacking = ["logs:CreateLogStream", "logs:PutLogEvents"].into_iter();
-        let lacking: Vec<_> = lacking.filter(|action| function.access.lacks(action, None)).collect();
-        if !lacking.is_empty() {
-            findings.add(&function.origin, "Role", format!("may not {}", lacking.join(", ")));
+        if let Some(actions) = function.access.lacking(&["logs:CreateLogStream", "logs:PutLogEvents"], None) {
+            findings.add(&function.origin, "Role", format!("may not {actions}"));
         }
     }
 }
 
 fn deployment_permission(model: &Model<'_>, findings: &mut Findings) {
     for (origin, property, access) in &model.deployments {
-        let lacking = ["lambda:GetAlias", "lambda:UpdateAlias"].into_iter();
-        let lacking: Vec<_> = lacking.filter(|action| access.lacks(action, None)).collect();
-        if !lacking.is_empty() {
-            findings.add(origin, property, format!("may not {}", lacking.join(", ")));
+        if let Some(actions) = access.lacking(&["lambda:GetAlias", "lambda:UpdateAlias"], None) {
+            findings.add(origin, property, format!("may not {actions}"));
         }
     }
 }
 
-/// Returns the actions on the queue's key that the role lacks; none where a key's policy may allow them.
-fn lacks_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&str]) -> Vec<String> {
-    let own = queue.kms_key.as_ref().known().filter(|key| !key.ends_with("alias/aws/sqs"));
-    if own.is_none() || model.keys_opened {
-        return Vec::new();
-    }
-    let lacking = actions.iter().filter(|action| function.access.lacks(action, None));
-    lacking.map(|action| (*action).to_owned()).collect()
+/// Returns the actions on the queue's key that a function lacks; `None` where a key policy may allow them.
+fn lacking_on_key(model: &Model<'_>, function: &Function, queue: &Queue, actions: &[&str]) -> Option<String> {
+    let is_customer_managed = queue.kms_key.as_str().is_some_and(|key| !key.ends_with("alias/aws/sqs"));
+    if is_customer_managed && !model.keys_opened { function.access.lacking(actions, None) } else { None }
 }
 
 fn key_of_sender(model: &Model<'_>, findings: &mut Findings) {
     for (function, variable, queue) in model.senders() {
-        let missing = lacks_key(model, function, queue, &OF_SENDERS);
-        if !missing.is_empty() {
-            let what = format!("may not {} with the key of {}", missing.join(", "), queue.origin.id);
-            findings.add(&function.origin, &at(variable), what);
+        if let Some(actions) = lacking_on_key(model, function, queue, &OF_SENDERS) {
+            findings.add_variable(function, variable, format!("may not {actions} with the key of {}", queue.origin.id));
         }
     }
 }
 
 fn key_of_consumer(model: &Model<'_>, findings: &mut Findings) {
     for (queue, mapping, function) in model.consumed() {
-        if !lacks_key(model, function, queue, &["kms:Decrypt"]).is_empty() {
-            let what = format!("{} may not kms:Decrypt with the key of {}", function.origin.id, queue.origin.id);
+        if let Some(actions) = lacking_on_key(model, function, queue, &["kms:Decrypt"]) {
+            let what = format!("{} may not {actions} with the key of {}", function.origin.id, queue.origin.id);
             findings.add(&mapping.origin, "", what);
         }
     }
@@ -232,7 +212,7 @@ fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
         for variable in ["SECRET_ARN", "RABBITMQ_SECRET_ARN"] {
             let Some(arn) = function.variable(variable).known().filter(|arn| arn.starts_with("arn:")) else { continue };
             if function.access.lacks("secretsmanager:GetSecretValue", Some(&arn)) {
-                findings.add(&function.origin, &at(variable), "may not secretsmanager:GetSecretValue it");
+                findings.add_variable(function, variable, "may not secretsmanager:GetSecretValue it");
             }
         }
     }
@@ -240,15 +220,10 @@ fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
 
 fn policy_queue_url(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        // What the template makes of it is an ARN with a URL, or with another ARN, where the name should be.
+        // The policy template puts the URL, or another ARN, in the place of the name in an ARN.
         let wrong = |arn: &&str| arn.contains(":sqs:") && (arn.contains("://") || arn.matches("arn:").count() > 1);
         for arn in function.access.resources().filter(wrong) {
             findings.add(&function.origin, "Policies", format!("allows something on {arn}"));
         }
     }
-}
-
-/// Returns where a variable of a function is written.
-pub(super) fn at(variable: &str) -> String {
-    format!("Environment/Variables/{variable}")
 }

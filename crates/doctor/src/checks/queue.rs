@@ -1,36 +1,31 @@
 //! Checks of queues: type, size, encryption.
 
-use sluicegate_sam::Setting;
-
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "fifo-throughput",
         severity: Severity::Warning,
         title: "a FIFO queue is not in high throughput mode",
-        why: "The whole queue is limited to 300 calls a second (3,000 messages in batches); beyond that SQS throttles and requests wait or get a 503. One of the two settings alone changes nothing.",
-        fix: "Set DeduplicationScope: messageGroup and FifoThroughputLimit: perMessageGroupId, both.",
+        why: "The whole queue is limited to 300 calls a second (3,000 messages in batches); beyond that SQS throttles, and requests wait or get a 503. One of the two settings alone has no effect.",
+        fix: "Set both DeduplicationScope: messageGroup and FifoThroughputLimit: perMessageGroupId.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html",
         find: fifo_throughput,
     },
     Check {
         id: "fifo-dead-letter-order",
         severity: Severity::Info,
-        title: "a FIFO queue has a dead-letter queue, so order ends where a message is given up",
-        why: "Once a message is in the dead-letter queue, the later ones of its group are delivered; redriven, it comes after them.",
-        fix: "Nothing, if consumers bear that. If they do not, stop the group's later messages in the consumer.",
+        title: "a FIFO queue has a dead-letter queue, so a dead letter loses its place in the order",
+        why: "Once a message is in the dead-letter queue, the later ones of its group are delivered. When it is redriven, it comes after them.",
+        fix: "Nothing, if the consumer tolerates that. Otherwise stop the group's later messages in the consumer.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html",
         find: fifo_dead_letter_order,
     },
     Check {
         id: "message-size",
         severity: Severity::Error,
-        title: "a queue takes smaller messages than its routes admit",
-        why: "Requests that the contract admits can never be stored: each is refused after all the work was done.",
+        title: "a queue accepts only smaller messages than its routes admit",
+        why: "SQS refuses a larger message, so requests that the contract admits are never stored.",
         fix: "Raise the queue's MaximumMessageSize (1048576 at most, the default), or lower payloadBytes of the routes.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html",
         find: message_size,
@@ -39,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "encryption-off",
         severity: Severity::Warning,
         title: "a queue is not encrypted at rest",
-        why: "Payloads lie in clear in SQS's store. Encryption with SQS's own keys is the default and costs nothing.",
+        why: "SQS stores payloads in clear text. Encryption with SQS's own keys is the default and costs nothing.",
         fix: "Remove SqsManagedSseEnabled: false, or set KmsMasterKeyId.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html",
         find: encryption_off,
@@ -47,11 +42,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn fifo_throughput(model: &Model<'_>, findings: &mut Findings) {
-    let dead_letters: Vec<&str> = model.dead_letter_queues().iter().map(|queue| queue.arn.as_str()).collect();
-    for queue in model.queues.iter().filter(|queue| queue.is_fifo() && !dead_letters.contains(&queue.arn.as_str())) {
-        let scope = queue.deduplication_scope.clone().known();
-        let limit = queue.throughput_limit.clone().known();
-        if let (Some(scope), Some(limit)) = (scope, limit)
+    for queue in model.queues.iter().filter(|queue| queue.is_fifo() && !model.is_dead_letter_queue(queue)) {
+        if let (Some(scope), Some(limit)) = (queue.deduplication_scope.as_str(), queue.throughput_limit.as_str())
             && (scope != "messageGroup" || limit != "perMessageGroupId")
         {
             let what = format!("DeduplicationScope is {scope}, FifoThroughputLimit is {limit}");
@@ -71,10 +63,9 @@ fn message_size(model: &Model<'_>, findings: &mut Findings) {
     for operation in contract.operations() {
         for queue in model.bound(&operation.enqueue.queue) {
             let admitted = operation.enqueue.payload_bytes_max as u64;
-            let Some(stored) = queue.message_bytes_max.clone().known() else { continue };
-            // The envelope around the payload takes some bytes more.
-            if stored <= admitted {
-                let what = format!("takes {stored} bytes, {} admits payloads of {admitted}", operation.id);
+            // The envelope around the payload takes a few more bytes.
+            if let Some(stored) = queue.message_bytes_max.copied().filter(|stored| *stored <= admitted) {
+                let what = format!("accepts {stored} bytes, {} admits payloads of {admitted}", operation.id);
                 findings.add(&queue.origin, "MaximumMessageSize", what);
             }
         }
@@ -82,9 +73,7 @@ fn message_size(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn encryption_off(model: &Model<'_>, findings: &mut Findings) {
-    for queue in model.queues.iter().filter(|queue| queue.kms_key.is_absent()) {
-        if queue.managed_encryption == Setting::Known(false) {
-            findings.add(&queue.origin, "SqsManagedSseEnabled", "is false, and there is no key");
-        }
+    for queue in model.queues.iter().filter(|queue| queue.kms_key.is_absent() && queue.managed_encryption.is(&false)) {
+        findings.add(&queue.origin, "SqsManagedSseEnabled", "is false, and there is no key");
     }
 }

@@ -1,9 +1,6 @@
-//! Checks of the template's text: what is dropped or refused before a resource is made.
+//! Checks of the template's text: what CloudFormation ignores or refuses before it creates a resource.
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    model::Model,
-};
+use super::{Check, Findings, Model, Severity};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -19,21 +16,21 @@ pub(super) const CHECKS: &[Check] = &[
         id: "duplicate-key",
         severity: Severity::Warning,
         title: "a key is written twice",
-        why: "The last one counts: what the first one says is dropped without a word. YAML itself does not allow it.",
-        fix: "Join the two, or remove the first.",
+        why: "The last value counts, and the first is ignored without a warning. YAML does not allow duplicate keys.",
+        fix: "Merge the two, or remove the first.",
         source: "https://yaml.org/spec/1.2.2/#3213-node-comparison",
         find: duplicate_key,
     },
 ];
 
 fn parameter_value(model: &Model<'_>, findings: &mut Findings) {
-    for (origin, what) in model.refused {
+    for (origin, what) in &model.inventory.refused {
         findings.add(origin, "", what.as_str());
     }
 }
 
 fn duplicate_key(model: &Model<'_>, findings: &mut Findings) {
-    for (origin, what) in model.repeated {
+    for (origin, what) in &model.inventory.repeated {
         findings.add(origin, "", what.as_str());
     }
 }

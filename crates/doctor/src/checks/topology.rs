@@ -3,23 +3,18 @@
 
 use std::time::Duration;
 
+use sluicegate_contract::binding_variable;
 use sluicegate_queue::{
-    Binding, RoutingKey,
+    Binding,
     queue_names::{RetryDelays, delay_exchange, retry_queue},
 };
 use sluicegate_sam::{Setting, Source};
-use sluicegate_topology::Topology;
+use sluicegate_topology::{Queue, Topology};
 
-use super::permissions::at;
-use sluicegate_contract::binding_variable;
+use super::{Check, Findings, Model, Severity};
+use crate::model::{Function, Mapping};
 
-use crate::{
-    finding::{Check, Findings, Severity},
-    inventory::Origin,
-    model::{Function, Mapping, Model},
-};
-
-/// What the consumer takes unless `RABBITMQ_MAX_RECEIVE_COUNT` says otherwise: `batch/src/source/rabbitmq/config.rs`.
+/// The default of the consumer's `RABBITMQ_MAX_RECEIVE_COUNT`: `batch/src/source/rabbitmq/config.rs`.
 const RECEIVE_COUNT_MAX_DEFAULT: u64 = 5;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -45,7 +40,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "retry-delays-without-queue",
         severity: Severity::Error,
         title: "RABBITMQ_RETRY_DELAYS has steps that the topology has no retry queue for",
-        why: "A retry that waits for such a step has nowhere to wait: the message is dead-lettered instead, with that reason.",
+        why: "A retry with such a delay has no queue to wait on: the message is dead-lettered, with that reason.",
         fix: "Give RABBITMQ_RETRY_DELAYS and retry in infra/topology.yaml the same steps; run sluicegate topology apply.",
         source: "https://www.rabbitmq.com/docs/ttl",
         find: retry_delays_without_queue,
@@ -63,7 +58,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "receive-count-above-limit",
         severity: Severity::Error,
         title: "RABBITMQ_MAX_RECEIVE_COUNT is not below the queue's delivery limit",
-        why: "RabbitMQ gives a message up before the consumer does: it is dead-lettered without a reason, in the midst of its retries.",
+        why: "RabbitMQ dead-letters a message before the consumer does: without a reason, and before its last retry.",
         fix: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
         source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
         find: receive_count_above_limit,
@@ -81,47 +76,42 @@ fn mapped<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &'m Fu
     })
 }
 
+fn declared<'t>(topology: &'t Topology, queue: &str) -> Option<&'t Queue> {
+    topology.queues().iter().find(|declared| declared.name == queue)
+}
+
 fn topology_queue(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
-    for (mapping, _, queue) in mapped(model).filter(|(.., queue)| !has_queue(topology, queue)) {
+    for (mapping, _, queue) in mapped(model).filter(|(.., queue)| declared(topology, queue).is_none()) {
         findings.add(&mapping.origin, "Queues", format!("there is no queue {queue}"));
     }
 }
 
-fn has_queue(topology: &Topology, name: &str) -> bool {
-    topology.queues().iter().any(|queue| queue.name == name)
-}
-
-/// Returns what the variable binds, if it is an exchange.
-fn exchange(function: &Function, variable: &str) -> Option<(String, RoutingKey)> {
-    match Binding::parse(&function.variable(variable).known()?).ok()? {
-        Binding::Rabbitmq { exchange, routing_key } => Some((exchange, routing_key)),
+/// Returns the exchanges that functions bind queues to, with the function and the variable.
+fn exchanges<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Function, &'m str, String)> {
+    let bindings = model.functions.iter().flat_map(|function| {
+        function.bindings().map(move |(variable, _)| (function, variable, function.variable(variable)))
+    });
+    bindings.filter_map(|(function, variable, value)| match Binding::parse(value.as_str()?).ok()? {
+        Binding::Rabbitmq { exchange, .. } => Some((function, variable, exchange)),
         Binding::Sqs { .. } => None,
-    }
+    })
 }
 
 fn topology_exchange(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
-    for function in &model.functions {
-        for (variable, _) in function.bindings() {
-            let Some((name, _)) = exchange(function, variable) else { continue };
-            let declared = topology.exchanges().iter().any(|exchange| exchange.name == name);
-            let mut bindings = topology.queues().iter().flat_map(|queue| &queue.bindings);
-            let what = match () {
-                // The default exchange leads to every queue by its name.
-                () if name.is_empty() => continue,
-                () if !declared => format!("there is no exchange {name}"),
-                () if !bindings.any(|binding| binding.exchange == name) => {
-                    format!("no queue is bound to exchange {name}")
-                }
-                () => continue,
-            };
-            findings.add(&function.origin, &at(variable), what);
+    // The default exchange, which has no name, routes to each queue by the queue's name.
+    for (function, variable, name) in exchanges(model).filter(|(.., name)| !name.is_empty()) {
+        let mut bindings = topology.queues().iter().flat_map(|queue| &queue.bindings);
+        if !topology.exchanges().iter().any(|exchange| exchange.name == name) {
+            findings.add_variable(function, variable, format!("there is no exchange {name}"));
+        } else if !bindings.any(|binding| binding.exchange == name) {
+            findings.add_variable(function, variable, format!("no queue is bound to exchange {name}"));
         }
     }
 }
 
-/// Returns the function's retry delays; a faulty variable is a finding.
+/// Returns the function's retry delays. An invalid variable is a finding.
 fn retry_delays(function: &Function, findings: &mut Findings) -> Option<RetryDelays> {
     match function.variable("RABBITMQ_RETRY_DELAYS") {
         Setting::Absent => Some(RetryDelays::default()),
@@ -129,7 +119,7 @@ fn retry_delays(function: &Function, findings: &mut Findings) -> Option<RetryDel
         Setting::Known(text) => match RetryDelays::parse(&text) {
             Ok(delays) => Some(delays),
             Err(error) => {
-                findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), error.to_string());
+                findings.add_variable(function, "RABBITMQ_RETRY_DELAYS", error.to_string());
                 None
             }
         },
@@ -142,12 +132,12 @@ fn retry_delays_without_queue(model: &Model<'_>, findings: &mut Findings) {
         let mut own = mapped(model).filter(|(_, by, _)| by.name == function.name).peekable();
         let Some(delays) = own.peek().is_some().then(|| retry_delays(function, findings)).flatten() else { continue };
         for (_, _, name) in own {
-            let Some(queue) = topology.queues().iter().find(|queue| queue.name == name) else { continue };
+            let Some(queue) = declared(topology, name) else { continue };
             let lacking = delays.delays_s().iter().filter(|step_s| !queue.retry.delays_s().contains(step_s));
             let lacking: Vec<String> = lacking.map(|step_s| retry_queue(name, *step_s)).collect();
             if !lacking.is_empty() {
                 let what = format!("the topology does not have {}", lacking.join(", "));
-                findings.add(&function.origin, &at("RABBITMQ_RETRY_DELAYS"), what);
+                findings.add_variable(function, "RABBITMQ_RETRY_DELAYS", what);
             }
         }
     }
@@ -155,30 +145,23 @@ fn retry_delays_without_queue(model: &Model<'_>, findings: &mut Findings) {
 
 fn route_delay(model: &Model<'_>, findings: &mut Findings) {
     let (Some(topology), Some(contract)) = (&model.project.topology, &model.project.contract) else { return };
-    for function in &model.functions {
-        for (variable, _) in function.bindings() {
-            let Some((name, _)) = exchange(function, variable) else { continue };
-            let Some(delays) = retry_delays(function, &mut Findings::default()) else { continue };
-            let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
-            for operation in contract.operations() {
-                let delay_s = operation.enqueue.delay_s;
-                if delay_s == 0 || binding_variable(&operation.enqueue.queue) != variable {
-                    continue;
-                }
-                let step_s = delays.at_least_s(Duration::from_secs(delay_s.into()));
-                let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.delays_s().contains(&step_s));
-                let what = match step_s {
-                    None => {
-                        format!("{} asks for {delay_s} s, longer than any step of RABBITMQ_RETRY_DELAYS", operation.id)
-                    }
-                    Some(step_s) if !has(step_s) => {
-                        let lacking = delay_exchange(&name, step_s);
-                        format!("{} asks for {delay_s} s, and the topology does not have {lacking}", operation.id)
-                    }
-                    Some(_) => continue,
-                };
-                findings.add(&function.origin, &at(variable), what);
+    for (function, variable, name) in exchanges(model) {
+        let Some(delays) = retry_delays(function, &mut Findings::default()) else { continue };
+        let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
+        for operation in contract.operations() {
+            let delay_s = operation.enqueue.delay_s;
+            if delay_s == 0 || binding_variable(&operation.enqueue.queue) != variable {
+                continue;
             }
+            let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.delays_s().contains(&step_s));
+            let lack = match delays.at_least_s(Duration::from_secs(delay_s.into())) {
+                None => "longer than any step of RABBITMQ_RETRY_DELAYS".to_owned(),
+                Some(step_s) if !has(step_s) => {
+                    format!("and the topology does not have {}", delay_exchange(&name, step_s))
+                }
+                Some(_) => continue,
+            };
+            findings.add_variable(function, variable, format!("{} asks for {delay_s} s, {lack}", operation.id));
         }
     }
 }
@@ -187,24 +170,13 @@ fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
     let Some(topology) = &model.project.topology else { return };
     for (_, function, name) in mapped(model) {
         let variable = "RABBITMQ_MAX_RECEIVE_COUNT";
-        let receives = match function.variable(variable) {
-            Setting::Absent => Some(RECEIVE_COUNT_MAX_DEFAULT),
-            Setting::Known(text) => text.trim().parse().ok(),
-            Setting::Unknown(_) => None,
-        };
-        let queue = topology.queues().iter().find(|queue| queue.name == name);
-        if let (Some(receives), Some(queue)) = (receives, queue)
-            && receives >= u64::from(queue.delivery_limit)
+        let receives = function.count(variable, RECEIVE_COUNT_MAX_DEFAULT);
+        let limit = declared(topology, name).map(|queue| queue.delivery_limit);
+        if let (Some(receives), Some(limit)) = (receives, limit)
+            && receives >= u64::from(limit)
         {
-            report(&function.origin, variable, receives, name, queue.delivery_limit, findings);
+            let what = format!("gives up after {receives} receives, {name} has a delivery limit of {limit}");
+            findings.add_variable(function, variable, what);
         }
     }
-}
-
-fn report(origin: &Origin, variable: &str, receives: u64, queue: &str, limit: u32, findings: &mut Findings) {
-    findings.add(
-        origin,
-        &at(variable),
-        format!("gives up after {receives} receives, {queue} has a delivery limit of {limit}"),
-    );
 }

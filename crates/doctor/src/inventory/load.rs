@@ -1,8 +1,7 @@
 //! The loader of a template and its nested templates.
 
 use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -31,7 +30,7 @@ pub(crate) struct Deployed {
     pub(crate) outputs: BTreeMap<String, String>,
     /// Physical ids by logical ids.
     pub(crate) physical: BTreeMap<String, String>,
-    /// Stacks in this one, by logical id.
+    /// The nested stacks, by logical id.
     pub(crate) nested: BTreeMap<String, Deployed>,
 }
 
@@ -41,10 +40,10 @@ enum Source<'a> {
     Stack(&'a Deployed),
 }
 
-/// One template on the way into the inventory.
+/// A template to load into the inventory.
 struct Stack<'a> {
     source: Source<'a>,
-    /// What its resources' ids begin with: nothing, or `Parent/`.
+    /// The prefix of its resources' ids: empty, or `Parent/`.
     prefix: String,
     name: String,
     identity: StackIdentity,
@@ -77,7 +76,7 @@ pub(super) fn deployed(inventory: &mut Inventory, stack: &Deployed) -> Result<()
 }
 
 impl Stack<'_> {
-    /// Adds every resource to the inventory; gives the outputs.
+    /// Adds every resource to the inventory; returns the outputs.
     fn load(
         &self,
         inventory: &mut Inventory,
@@ -94,27 +93,21 @@ impl Stack<'_> {
             let path = &fault.pointer;
             let (around, key) = path.rsplit_once('/').unwrap_or(("", path));
             let id = around.strip_prefix("/Resources/").and_then(|rest| rest.split('/').next()).unwrap_or(key);
-            let origin = Origin::at(format!("{}{id}", self.prefix), path.clone(), lines.clone());
+            let origin = Origin { id: format!("{}{id}", self.prefix), path: path.clone(), file: lines.clone() };
             inventory.repeated.push((origin, format!("{key}: {}", fault.reason)));
         }
         if !document.value["Resources"].is_object() {
             return Err(document.fault("", "is not a template: it has no Resources").into());
         }
-        let mut resolver = Resolver {
-            document: Arc::clone(&document),
-            parameters: self.parameters(inventory, &file, &document, given)?,
-            pseudo: self.pseudo(),
-            physical: BTreeMap::new(),
-            remote: BTreeSet::new(),
-            met_unknown: Cell::new(false),
-        };
-        // A resource whose condition cannot be decided is taken to exist.
+        let mut resolver = Resolver::new(Arc::clone(&document), self.pseudo());
+        resolver.parameters = self.parameters(inventory, &file, &document, given)?;
+        // A resource whose condition cannot be decided may exist, so it is checked.
         let exists = |resource: &Written<'_>| {
             resource.condition().is_none_or(|name| resolver.condition(name, "", 0).unwrap_or(true))
         };
         let existing: Vec<Written<'_>> =
             document.resources().filter(|resource| !resource.kind.is_empty() && exists(resource)).collect();
-        // Twice, because names may be made of other resources' names.
+        // Twice, because a name may contain the names of other resources.
         for _ in 0..2 {
             for resource in existing.iter().filter(|resource| !is_nested(resource)) {
                 let physical = self.physical(&resolver, resource);
@@ -152,7 +145,7 @@ impl Stack<'_> {
     ) -> Result<BTreeMap<String, Value>, Error> {
         let declared = document.value["Parameters"].as_object();
         let stray = given.keys().find(|name| !declared.is_some_and(|declared| declared.contains_key(*name)));
-        // Only where a person gave it: what a parent hands down or a stack has is checked by CloudFormation.
+        // Only for values from the command line: CloudFormation checks those of nested and deployed stacks.
         if let (Some(name), Source::File(_), 0) = (stray, &self.source, self.depth) {
             return Err(Error::NoParameter { file: file.to_owned(), name: name.clone() });
         }
@@ -164,7 +157,8 @@ impl Stack<'_> {
             {
                 if let (Some(what), Source::File(_)) = (refusal(parameter, value), &self.source) {
                     let file = Some((Arc::from(file), Arc::clone(document)));
-                    let origin = Origin::at(format!("{}{name}", self.prefix), format!("/Parameters/{name}"), file);
+                    let (id, path) = (format!("{}{name}", self.prefix), format!("/Parameters/{name}"));
+                    let origin = Origin { id, path, file };
                     inventory.refused.push((origin, what));
                 }
                 parameters.insert(name.clone(), parameter_value(parameter, value));
@@ -198,7 +192,7 @@ impl Stack<'_> {
             let fifo = kind == "AWS::SQS::Queue" && property("FifoQueue").is_some_and(|fifo| fifo == "true");
             format!("{}-{id}{}", self.name, if fifo { ".fifo" } else { "" })
         });
-        // An alias is named by the function it belongs to.
+        // The ARN of an alias begins with that of its function.
         if kind == "AWS::Lambda::Alias" && !name.starts_with("arn:") {
             let function = property("FunctionName").unwrap_or_default();
             let arn = self.identity.physical("AWS::Lambda::Function", function.rsplit(':').next().unwrap_or_default());
@@ -217,7 +211,7 @@ impl Stack<'_> {
         }
     }
 
-    /// Loads the nested templates: first those whose parameters are known, because the others may want their outputs.
+    /// Loads the nested templates, first those whose parameters are known, because others may need their outputs.
     fn nested(
         &self,
         inventory: &mut Inventory,

@@ -12,23 +12,23 @@ use crate::inventory::{Inventory, Resource};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     statements: Vec<Statement>,
-    /// Further statements cannot be read.
+    /// Some statements cannot be read, so everything may be allowed.
     open: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Statement {
-    /// A denying statement overrides allowing ones.
+    /// `Effect: Deny`, which overrides statements that allow.
     denies: bool,
     actions: Vec<String>,
-    /// Patterns of ARNs; an unknown one matches any.
+    /// Patterns of ARNs. An unknown one matches every resource.
     resources: Vec<Setting<String>>,
     /// A condition: it is unknown whether the statement applies.
     conditional: bool,
 }
 
 impl Access {
-    /// Returns whether the role certainly may not call this action on the resource; without a resource, on any.
+    /// Returns whether the role certainly may not call this action on the resource; without one, on any resource.
     pub(crate) fn lacks(&self, action: &str, resource: Option<&str>) -> bool {
         let fits = |statement: &&Statement| {
             statement.actions.iter().any(|pattern| matches(&pattern.to_lowercase(), &action.to_lowercase()))
@@ -46,15 +46,30 @@ impl Access {
         !allowed || fitting.iter().any(|statement| denied(statement))
     }
 
+    /// Returns a list of those of the actions that the role certainly lacks; `None` if there are none.
+    pub(crate) fn lacking(&self, actions: &[&str], resource: Option<&str>) -> Option<String> {
+        let lacking: Vec<&str> = actions.iter().copied().filter(|action| self.lacks(action, resource)).collect();
+        (!lacking.is_empty()).then(|| lacking.join(", "))
+    }
+
     /// Returns the resources that statements name, as far as they are known.
     pub(crate) fn resources(&self) -> impl Iterator<Item = &str> {
         let all = self.statements.iter().flat_map(|statement| &statement.resources);
-        all.filter_map(|resource| resource.as_ref().known()).map(String::as_str)
+        all.filter_map(Setting::as_str)
     }
 
     fn extend(&mut self, other: Self) {
         self.statements.extend(other.statements);
         self.open |= other.open;
+    }
+
+    /// Adds the policies of a list, which may be absent or unknown.
+    fn extend_each(&mut self, policies: Setting<Vec<&Value>>, read: impl Fn(&Value) -> Self) {
+        match policies {
+            Setting::Known(policies) => policies.into_iter().map(read).for_each(|access| self.extend(access)),
+            Setting::Absent => {}
+            Setting::Unknown(_) => self.open = true,
+        }
     }
 
     fn unreadable() -> Self {
@@ -68,25 +83,17 @@ impl Access {
     }
 
     fn of_document(document: Props<'_>) -> Self {
-        match document.items("Statement") {
-            Setting::Known(statements) => {
-                let mut access = Self::default();
-                for statement in statements {
-                    match statement_of(Props(statement)) {
-                        Some(statement) => access.statements.push(statement),
-                        None => access.open = true,
-                    }
-                }
-                access
-            }
-            Setting::Absent => Self::default(),
-            Setting::Unknown(_) => Self::unreadable(),
-        }
+        let mut access = Self::default();
+        access.extend_each(document.items("Statement"), |statement| {
+            let statement = statement_of(Props(statement));
+            statement.map_or_else(Self::unreadable, |known| Self { statements: vec![known], open: false })
+        });
+        access
     }
 }
 
 fn statement_of(props: Props<'_>) -> Option<Statement> {
-    // They allow everything not listed, which cannot be enumerated here.
+    // Such a statement applies to everything that it does not list.
     if props.get("NotAction").is_written() || props.get("NotResource").is_written() {
         return None;
     }
@@ -125,42 +132,28 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 
 /// Common managed policies of functions, with the actions they allow on every resource.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/permissions-managed-policies.html>
-const MANAGED: &[(&str, &[&str])] = &[
-    ("AWSLambdaBasicExecutionRole", LOGS),
-    (
-        "AWSLambdaSQSQueueExecutionRole",
-        &[
-            "sqs:ReceiveMessage",
-            "sqs:DeleteMessage",
-            "sqs:GetQueueAttributes",
-            "logs:CreateLogGroup",
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-        ],
-    ),
-    (
-        "AWSLambdaVPCAccessExecutionRole",
-        &[
-            "ec2:CreateNetworkInterface",
-            "ec2:DescribeNetworkInterfaces",
-            "ec2:DescribeSubnets",
-            "ec2:DeleteNetworkInterface",
-            "ec2:AssignPrivateIpAddresses",
-            "ec2:UnassignPrivateIpAddresses",
-            "logs:CreateLogGroup",
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-        ],
-    ),
-    ("AWSXRayDaemonWriteAccess", XRAY),
-    ("AWSXrayWriteOnlyAccess", XRAY),
-    ("AmazonSQSFullAccess", &["sqs:*"]),
-    ("AdministratorAccess", &["*"]),
+const MANAGED: &[(&str, &[&[&str]])] = &[
+    ("AWSLambdaBasicExecutionRole", &[LOGS]),
+    ("AWSLambdaSQSQueueExecutionRole", &[RECEIVING, LOGS]),
+    ("AWSLambdaVPCAccessExecutionRole", &[INTERFACES, LOGS]),
+    ("AWSXRayDaemonWriteAccess", &[XRAY]),
+    ("AWSXrayWriteOnlyAccess", &[XRAY]),
+    ("AmazonSQSFullAccess", &[&["sqs:*"]]),
+    ("AdministratorAccess", &[&["*"]]),
 ];
 const LOGS: &[&str] = &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
+const RECEIVING: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+const INTERFACES: &[&str] = &[
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+];
 const XRAY: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
 
-/// Every role and policy of the inventory.
+/// The permissions of every role of the inventory.
 pub(crate) struct Policies {
     /// By the role's ARN.
     roles: Vec<(String, Access)>,
@@ -168,29 +161,18 @@ pub(crate) struct Policies {
 
 impl Policies {
     pub(super) fn of(inventory: &Inventory) -> Self {
-        let managed = |policy: &Value| managed(inventory, policy);
         let mut roles: Vec<(String, Access)> = Vec::new();
         for role in inventory.of_kind("AWS::IAM::Role") {
             let mut access = Access::default();
-            match role.props().items("ManagedPolicyArns") {
-                Setting::Known(policies) => policies.into_iter().map(managed).for_each(|policy| access.extend(policy)),
-                Setting::Absent => {}
-                Setting::Unknown(_) => access.open = true,
-            }
-            match role.props().items("Policies") {
-                Setting::Known(policies) => policies
-                    .into_iter()
-                    .for_each(|policy| access.extend(Access::of_document(Props(policy).object("PolicyDocument")))),
-                Setting::Absent => {}
-                Setting::Unknown(_) => access.open = true,
-            }
+            access.extend_each(role.props().items("ManagedPolicyArns"), |policy| managed(inventory, policy));
+            let inline = |policy: &Value| Access::of_document(Props(policy).object("PolicyDocument"));
+            access.extend_each(role.props().items("Policies"), inline);
             for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
                 for policy in inventory.of_kind(kind) {
                     let props = policy.props();
-                    let listed = props.listed("Roles");
-                    let names = listed.into_iter().chain(Some(props.text("RoleName")).filter(Setting::is_written));
-                    let mut names = names.collect::<Vec<_>>().into_iter();
-                    if names.any(|name| name == Setting::Known(role.reference.clone()) || name.is_unknown()) {
+                    let mut names = props.listed("Roles");
+                    names.extend(Some(props.text("RoleName")).filter(Setting::is_written));
+                    if names.iter().any(|name| name.is(&role.reference) || name.is_unknown()) {
                         access.extend(Access::of_document(props.object("PolicyDocument")));
                     }
                 }
@@ -211,8 +193,7 @@ impl Policies {
         let props = resource.props();
         match props.text("Role") {
             Setting::Known(arn) => self.of_role(&arn),
-            // SAM makes the role.
-            Setting::Absent if sam => made(props),
+            Setting::Absent if sam => generated(props),
             _ => Access::unreadable(),
         }
     }
@@ -224,34 +205,36 @@ fn managed(inventory: &Inventory, policy: &Value) -> Access {
     if let Some(own) = inventory.of_kind("AWS::IAM::ManagedPolicy").find(|own| own.reference == policy) {
         return Access::of_document(own.props().object("PolicyDocument"));
     }
-    let name = policy.rsplit('/').next().unwrap_or_default();
-    let known = MANAGED.iter().find(|(known, _)| *known == name);
-    known.map_or_else(Access::unreadable, |(_, actions)| Access::allow(actions, Setting::Known("*".to_owned())))
+    managed_by_aws(&policy)
 }
 
-/// Returns the role SAM makes: from `Policies`, from the network, and from the events.
+/// Returns a managed policy of AWS, by its ARN or its name.
+fn managed_by_aws(policy: &str) -> Access {
+    let name = policy.rsplit('/').next().unwrap_or_default();
+    let known = MANAGED.iter().find(|(known, _)| *known == name);
+    known.map_or_else(Access::unreadable, |(_, actions)| Access::allow(&actions.concat(), everything()))
+}
+
+fn everything() -> Setting<String> {
+    Setting::Known("*".to_owned())
+}
+
+/// Returns the permissions of the role that SAM generates: those for logs, the network and the events, and `Policies`.
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-policy-template-list.html>
-fn made(props: Props<'_>) -> Access {
-    let everything = || Setting::Known("*".to_owned());
-    let named = |name: &str| MANAGED.iter().find(|(known, _)| *known == name).map(|(_, actions)| *actions);
+fn generated(props: Props<'_>) -> Access {
     let mut access = Access::allow(LOGS, everything());
-    let mut also = |name: &str| access.extend(Access::allow(named(name).unwrap_or_default(), everything()));
     if props.get("VpcConfig").is_written() {
-        also("AWSLambdaVPCAccessExecutionRole");
+        access.extend(Access::allow(INTERFACES, everything()));
     }
     let events: Vec<_> = props.object("Events").members().map(|(_, event)| Props(event)).collect();
     let of_type = |kind: &str| events.iter().any(|event| event.text("Type").known().as_deref() == Some(kind));
     if of_type("SQS") {
-        also("AWSLambdaSQSQueueExecutionRole");
+        access.extend(Access::allow(RECEIVING, everything()));
     }
     if of_type("MQ") {
         access.extend(Access::allow(&["mq:DescribeBroker", "secretsmanager:GetSecretValue"], everything()));
     }
-    match props.items("Policies") {
-        Setting::Known(policies) => policies.into_iter().for_each(|policy| access.extend(of_sam(policy))),
-        Setting::Absent => {}
-        Setting::Unknown(_) => access.open = true,
-    }
+    access.extend_each(props.items("Policies"), of_sam);
     access
 }
 
@@ -260,21 +243,19 @@ fn made(props: Props<'_>) -> Access {
 fn of_sam(policy: &Value) -> Access {
     let props = Props(policy);
     if let Some(name) = text(policy) {
-        let known = MANAGED.iter().find(|(known, _)| name.rsplit('/').next() == Some(known));
-        let everything = Setting::Known("*".to_owned());
-        return known.map_or_else(Access::unreadable, |(_, actions)| Access::allow(actions, everything));
+        return managed_by_aws(&name);
     }
     if props.get("Statement").is_written() {
         return Access::of_document(props);
     }
     let Some((name, parameters)) = props.members().next() else { return Access::unreadable() };
-    let made = |parameter: &str, arn: &dyn Fn(String) -> String| match Props(parameters).text(parameter) {
+    let resource = |parameter: &str, arn: &dyn Fn(String) -> String| match Props(parameters).text(parameter) {
         Setting::Known(value) => Setting::Known(arn(value)),
         _ => Setting::unknown(),
     };
     // The name of a queue is the last part of its ARN.
-    let queue = || made("QueueName", &|name| format!("arn:*:sqs:*:*:{name}"));
-    let key = || made("KeyId", &|id| format!("arn:*:kms:*:*:key/{id}"));
+    let queue = || resource("QueueName", &|name| format!("arn:*:sqs:*:*:{name}"));
+    let key = || resource("KeyId", &|id| format!("arn:*:kms:*:*:key/{id}"));
     match name {
         "SQSSendMessagePolicy" => Access::allow(&["sqs:SendMessage*"], queue()),
         "SQSPollerPolicy" => Access::allow(
@@ -282,16 +263,16 @@ fn of_sam(policy: &Value) -> Access {
             queue(),
         ),
         "AWSSecretsManagerGetSecretValuePolicy" => {
-            Access::allow(&["secretsmanager:GetSecretValue"], made("SecretArn", &|arn| arn))
+            Access::allow(&["secretsmanager:GetSecretValue"], resource("SecretArn", &|arn| arn))
         }
         "KMSDecryptPolicy" => Access::allow(&["kms:Decrypt"], key()),
         "KMSEncryptPolicy" => Access::allow(&["kms:Encrypt"], key()),
         "KMSEncryptPolicy_v2" => Access::allow(&["kms:Encrypt", "kms:GenerateDataKey*"], key()),
         "VPCAccessPolicy" => Access::allow(
             &["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"],
-            Setting::Known("*".to_owned()),
+            everything(),
         ),
-        // The other templates are for other services, or unknown.
+        // Other templates are for other services, or unknown.
         _ => Access::unreadable(),
     }
 }

@@ -1,4 +1,4 @@
-//! `AWS::CloudWatch::Alarm` and the metric it watches.
+//! `AWS::CloudWatch::Alarm` with the metrics it watches, and `AWS::SNS::Topic`.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::inventory::{Inventory, Origin, Resource};
 pub(crate) struct Alarm {
     pub(crate) origin: Origin,
     pub(crate) metrics: Vec<Metric>,
-    /// It has an action.
+    /// It has an action, or may have one.
     pub(crate) acts: bool,
-    /// Its actions when it goes off.
+    /// `AlarmActions`
     pub(crate) actions: Vec<Setting<String>>,
     /// `ActionsEnabled`
     pub(crate) enabled: Setting<bool>,
@@ -31,20 +31,19 @@ pub(crate) struct Topic {
     pub(crate) subscribed: bool,
 }
 
-/// One metric it watches.
+/// A metric that an alarm watches.
 #[derive(Debug)]
 pub(crate) struct Metric {
     pub(crate) namespace: Setting<String>,
     pub(crate) name: Setting<String>,
     pub(crate) dimensions: BTreeMap<String, Setting<String>>,
-    /// Its metric is unknown.
+    /// Its dimensions are unknown.
     pub(crate) hidden: bool,
 }
 
 impl Metric {
     pub(crate) fn is(&self, namespace: &str, name: &str) -> bool {
-        self.namespace.as_ref().known().is_some_and(|own| own == namespace)
-            && self.name.as_ref().known().is_some_and(|own| own == name)
+        self.namespace.is(namespace) && self.name.is(name)
     }
 }
 
@@ -82,7 +81,7 @@ pub(super) fn topics(inventory: &Inventory) -> Vec<Topic> {
         inventory.of_kind("AWS::SNS::Subscription").map(|each| each.props().text("TopicArn")).collect();
     let topic = |resource: &Resource| {
         let own = resource.props().items("Subscription").or(Vec::new()).is_none_or(|listed| !listed.is_empty());
-        let named = |arn: &Setting<String>| arn.is_unknown() || *arn == Setting::Known(resource.reference.clone());
+        let named = |arn: &Setting<String>| arn.is_unknown() || arn.is(&resource.reference);
         Topic {
             origin: resource.origin.clone(),
             arn: resource.reference.clone(),

@@ -3,27 +3,29 @@
 use serde_json::Value;
 use sluicegate_sam::{DEFAULT_ROUTE, EventKind, Props, Setting, events, function_of, pointer, route_key};
 
+use super::Function;
 use crate::inventory::{Inventory, Origin, Resource};
 
 /// One HTTP API.
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) origin: Origin,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub(crate) id: String,
     pub(crate) routes: Vec<Route>,
-    /// Its stage limits requests.
+    /// A stage limits requests.
     pub(crate) throttled: Setting<bool>,
-    /// The properties that block every request.
+    /// The throttling limits that block every request.
     pub(crate) closed: Vec<String>,
     /// Requests are written to a log.
     pub(crate) access_logs: Setting<bool>,
 }
 
-/// `POST /orders`, `$default`.
+/// One route of an HTTP API.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) origin: Origin,
+    /// `POST /orders` or `$default`.
     pub(crate) key: String,
     /// The function's name.
     pub(crate) function: Option<String>,
@@ -34,8 +36,13 @@ pub(crate) struct Route {
 pub(crate) struct Url {
     pub(crate) origin: Origin,
     pub(crate) auth: Setting<String>,
-    /// The actions that permissions of its function give to every caller; `None` where SAM makes them.
+    /// The actions that permissions of its function give to every caller; `None` if SAM generates the permissions.
     pub(crate) permitted: Option<Vec<String>>,
+}
+
+/// Returns whether a route leads to the function.
+pub(crate) fn is_routed(apis: &[Api], function: &Function) -> bool {
+    apis.iter().flat_map(|api| &api.routes).any(|route| route.function.as_ref() == Some(&function.name))
 }
 
 /// The API that SAM generates for events without an ApiId.
@@ -46,7 +53,7 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
     for resource in inventory.of_kind("AWS::Serverless::HttpApi") {
         let props = resource.props();
         let routes = routes_of_body(props.get("DefinitionBody").known(), &resource.origin);
-        apis.push(api(resource, routes, [props].iter()));
+        apis.push(api(resource, routes, &[props]));
     }
     for resource in inventory.of_kind("AWS::ApiGatewayV2::Api") {
         let props = resource.props();
@@ -54,10 +61,9 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
             continue;
         }
         let routes = routes_of_body(props.get("Body").known(), &resource.origin);
-        let of_api = |stage: &&Resource| stage.props().text("ApiId") == Setting::Known(resource.reference.clone());
-        let stages: Vec<_> =
-            inventory.of_kind("AWS::ApiGatewayV2::Stage").filter(of_api).map(Resource::props).collect();
-        apis.push(api(resource, routes, stages.iter()));
+        let stages = inventory.of_kind("AWS::ApiGatewayV2::Stage").map(Resource::props);
+        let stages: Vec<_> = stages.filter(|stage| stage.text("ApiId").is(&resource.reference)).collect();
+        apis.push(api(resource, routes, &stages));
     }
     for resource in inventory.of_kind("AWS::Serverless::Function") {
         for event in events(&resource.reference, resource.props()) {
@@ -89,7 +95,7 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route:
     let route = Route { origin: origin.clone(), key, function: Some(resource.reference.clone()) };
     match apis.iter_mut().find(|api| api.id == id) {
         Some(api) => api.routes.push(route),
-        // The implicit API comes from the globals and has no place in the template.
+        // The template does not write the API that SAM generates, so the event is its place.
         None if id == IMPLICIT => apis.push(Api {
             origin: origin.clone(),
             id,
@@ -102,26 +108,27 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route:
     }
 }
 
-fn api<'a>(resource: &Resource, routes: Vec<Route>, stages: impl Iterator<Item = &'a Props<'a>> + Clone) -> Api {
-    let default = |stage: &&Props<'_>| {
-        let limits = stage.object("DefaultRouteSettings");
-        limits.get("ThrottlingRateLimit").is_written() || limits.get("ThrottlingBurstLimit").is_written()
+fn api(resource: &Resource, routes: Vec<Route>, stages: &[Props<'_>]) -> Api {
+    let limits = |stage: &Props<'_>| {
+        let default = stage.object("DefaultRouteSettings");
+        default.get("ThrottlingRateLimit").is_written()
+            || default.get("ThrottlingBurstLimit").is_written()
+            || stage.object("RouteSettings").members().next().is_some()
     };
-    let single = |stage: &&Props<'_>| stage.object("RouteSettings").members().next().is_some();
-    let logs = |stage: &&Props<'_>| stage.get("AccessLogSettings").is_written();
-    // Without a stage it cannot be called, or the stage is elsewhere.
-    let known = |holds: bool| if stages.clone().next().is_some() { Setting::Known(holds) } else { Setting::unknown() };
+    let logs = |stage: &Props<'_>| stage.get("AccessLogSettings").is_written();
+    // An API without a stage here cannot be called, or has a stage in another template.
+    let known = |holds: bool| if stages.is_empty() { Setting::unknown() } else { Setting::Known(holds) };
     Api {
         origin: resource.origin.clone(),
         id: resource.reference.clone(),
         routes,
-        closed: stages.clone().flat_map(|stage| closed(*stage)).collect(),
-        throttled: known(stages.clone().any(|stage| default(&stage) || single(&stage))),
-        access_logs: known(stages.clone().any(|stage| logs(&stage))),
+        closed: stages.iter().flat_map(|stage| closed(*stage)).collect(),
+        throttled: known(stages.iter().any(limits)),
+        access_logs: known(stages.iter().any(logs)),
     }
 }
 
-/// Returns the limits that are 0: of all routes, and of single ones.
+/// Returns the throttling limits that are 0, of all routes and of single ones.
 fn closed(stage: Props<'_>) -> Vec<String> {
     let zero = |limits: Props<'_>, place: &str| {
         let names = ["ThrottlingRateLimit", "ThrottlingBurstLimit"].into_iter();

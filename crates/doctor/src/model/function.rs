@@ -36,6 +36,16 @@ impl Function {
         }
     }
 
+    /// Returns a variable that holds a number; `None` if it is unknown or not a number.
+    pub(crate) fn count(&self, name: &str, default: u64) -> Option<u64> {
+        self.variable(name).and_then(|text| text.trim().parse().ok()).or(default)
+    }
+
+    /// Returns whether a variable binds a queue.
+    pub(crate) fn binds_queues(&self) -> bool {
+        self.bindings().next().is_some()
+    }
+
     /// Returns each variable `QUEUE_<NAME>` with its value.
     pub(crate) fn bindings(&self) -> impl Iterator<Item = (&str, &Setting<String>)> {
         self.variables().filter(|(name, _)| self.binds.iter().any(|bound| bound == name))
@@ -46,23 +56,25 @@ pub(super) fn all(inventory: &Inventory, policies: &Policies) -> Vec<Function> {
     let sam = inventory.of_kind("AWS::Serverless::Function").map(|resource| function(resource, true, policies));
     let plain = inventory.of_kind("AWS::Lambda::Function").map(|resource| function(resource, false, policies));
     let mut found: Vec<Function> = sam.chain(plain).collect();
-    for resource in inventory.of_kind("AWS::Lambda::Alias") {
-        let props = resource.props();
-        let owner = props.text("FunctionName").known().map(|reference| function_of(&reference).0);
-        if let Some(function) = found.iter_mut().find(|function| Some(&function.name) == owner.as_ref()) {
-            function.settings.alias = props.text("Name");
-            function.settings.shifts_traffic |= resource.update_policy.get("CodeDeployLambdaAliasUpdate").is_some();
+    for alias in inventory.of_kind("AWS::Lambda::Alias") {
+        if let Some(settings) = settings_of(&mut found, alias) {
+            settings.alias = alias.props().text("Name");
+            settings.shifts_traffic |= alias.update_policy.get("CodeDeployLambdaAliasUpdate").is_some();
         }
     }
-    for resource in inventory.of_kind("AWS::Lambda::EventInvokeConfig") {
-        let props = resource.props();
-        let owner = props.text("FunctionName").known().map(|reference| function_of(&reference).0);
-        let fails = props.object("DestinationConfig").get("OnFailure").is_written();
-        if let Some(function) = found.iter_mut().find(|function| Some(&function.name) == owner.as_ref() && fails) {
-            function.settings.async_failures.get_or_insert("DestinationConfig");
+    for config in inventory.of_kind("AWS::Lambda::EventInvokeConfig") {
+        let on_failure = config.props().object("DestinationConfig").get("OnFailure");
+        if let Some(settings) = settings_of(&mut found, config).filter(|_| on_failure.is_written()) {
+            settings.async_failures.get_or_insert("DestinationConfig");
         }
     }
     found
+}
+
+/// Returns the settings of the function that the resource's `FunctionName` names.
+fn settings_of<'f>(functions: &'f mut [Function], resource: &Resource) -> Option<&'f mut sluicegate_sam::Function> {
+    let name = function_of(resource.props().text("FunctionName").as_str()?).0;
+    functions.iter_mut().map(|function| &mut function.settings).find(|settings| settings.name == name)
 }
 
 fn function(resource: &Resource, sam: bool, policies: &Policies) -> Function {

@@ -10,9 +10,9 @@ use crate::inventory::{Inventory, Origin, Resource};
 pub(crate) struct Network {
     /// The VPC, if the templates define one; otherwise the network is unknown.
     pub(crate) vpc: Option<Origin>,
-    /// Some route leads out of the private subnets: a NAT gateway, or a route that is not examined.
+    /// A NAT gateway or another route may lead out of the private subnets.
     pub(crate) leads_out: bool,
-    /// The services of interface endpoints, such as `sts`; an unknown one may be any.
+    /// The services of interface endpoints, such as `sts`.
     pub(crate) endpoints: Vec<Setting<String>>,
     pub(crate) groups: Vec<SecurityGroup>,
 }
@@ -43,7 +43,7 @@ fn covers(rules: Option<&[(u64, u64)]>, port: u64) -> bool {
 }
 
 pub(super) fn network(inventory: &Inventory) -> Network {
-    // Any route except one to an Internet gateway may lead out of a private subnet.
+    // A route to an Internet gateway does not lead out of a private subnet.
     let outward = ["NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId", "VpcPeeringConnectionId"];
     let leads = |route: &Resource| outward.iter().any(|name| route.props().get(name).is_written());
     Network {
@@ -76,20 +76,20 @@ fn group(inventory: &Inventory, resource: &Resource) -> SecurityGroup {
             .collect::<Option<Vec<_>>>();
         Some([own?, beside?].concat())
     };
-    // CloudFormation keeps the rule that lets everything out, unless the group itself has rules.
+    // A group without outbound rules has a default rule that allows everything.
     let restricts = resource.props().get("SecurityGroupEgress").is_written();
     let egress = if restricts { rules("SecurityGroupEgress", "AWS::EC2::SecurityGroupEgress") } else { None };
     let ingress = rules("SecurityGroupIngress", "AWS::EC2::SecurityGroupIngress");
     SecurityGroup { origin: resource.origin.clone(), id, egress, ingress }
 }
 
-/// Returns the range of TCP ports of a rule, empty for other protocols; `None` if that is not known.
+/// Returns the range of TCP ports of a rule, empty for other protocols; `None` if it is unknown.
 fn ports(rule: &Value) -> Option<(u64, u64)> {
     let rule = Props(rule);
     match rule.text("IpProtocol").known()?.as_str() {
         "-1" => Some((0, u64::from(u16::MAX))),
         "tcp" | "6" => Some((rule.number("FromPort").or(0)?, rule.number("ToPort").or(u64::from(u16::MAX))?)),
-        // No port is from 1 to 0.
+        // An empty range.
         _ => Some((1, 0)),
     }
 }

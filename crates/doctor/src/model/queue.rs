@@ -13,7 +13,7 @@ use crate::inventory::{Inventory, Origin, Resource};
 pub(crate) struct Queue {
     pub(crate) origin: Origin,
     settings: sluicegate_sam::Queue,
-    /// A queue policy may allow what roles do not.
+    /// It has a queue policy, which may allow what roles do not.
     pub(crate) opened: bool,
     /// What queue policies deny without a condition.
     pub(crate) denials: Vec<Denial>,
@@ -36,7 +36,7 @@ pub(crate) struct Denial {
 }
 
 impl Denial {
-    /// Returns whether it denies the action to a role; the ARN of a role that SAM makes is not known.
+    /// Returns whether it denies the action to the role with this ARN. The ARN of a role that SAM generates is unknown.
     pub(crate) fn denies(&self, action: &str, role: Option<&str>) -> bool {
         let everyone = |principal: &String| principal == "*" || principal.ends_with(":root");
         let named = |principal: &String| everyone(principal) || Some(principal.as_str()) == role;
@@ -45,17 +45,13 @@ impl Denial {
     }
 }
 
-/// Returns what the policies of the queue with this URL deny. Statements with a condition, or with `NotAction` and the
-/// like, may spare the role and are left out.
+/// Returns what the policies of the queue with this URL deny. Statements with a condition, `NotAction`, `NotPrincipal`
+/// or `NotResource` may not apply to the role and are left out.
 fn denials(inventory: &Inventory, url: &str) -> Vec<Denial> {
-    let own = |policy: &&Resource| {
-        let listed = policy.props().texts("Queues").or(Vec::new()).unwrap_or_default();
-        let single = policy.props().text("Queue");
-        listed.into_iter().chain(Some(single)).any(|queue| queue == Setting::Known(url.to_owned()))
-    };
-    let policies = ["AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"].into_iter();
-    let policies = policies.flat_map(|kind| inventory.of_kind(kind)).filter(own);
-    let statements = policies.filter_map(|policy| policy.props().object("PolicyDocument").items("Statement").known());
+    let own = |policy: &&Resource| targets(policy).iter().any(|queue| queue.is(url));
+    let statements = policies(inventory)
+        .filter(own)
+        .filter_map(|policy| policy.props().object("PolicyDocument").items("Statement").known());
     let known = |texts: Setting<Vec<Setting<String>>>| {
         texts.known().unwrap_or_default().into_iter().filter_map(Setting::known).collect::<Vec<_>>()
     };
@@ -75,30 +71,27 @@ fn denials(inventory: &Inventory, url: &str) -> Vec<Denial> {
 }
 
 pub(super) fn all(inventory: &Inventory) -> Vec<Queue> {
-    let opened = opened(inventory);
-    let queue = |resource: &Resource| queue(resource, &opened, denials(inventory, &resource.reference));
+    let with_policy: Vec<Setting<String>> = policies(inventory).flat_map(targets).collect();
+    let queue = |resource: &Resource| {
+        let (url, props) = (&resource.reference, resource.props());
+        let opens = |target: &Setting<String>| target.is_unknown() || target.is(url);
+        Queue {
+            origin: resource.origin.clone(),
+            settings: sluicegate_sam::Queue::read(url, &resource.arn, props),
+            opened: with_policy.iter().any(opens) || props.get("Policy").is_written(),
+            denials: denials(inventory, url),
+        }
+    };
     inventory.of_kind("AWS::SQS::Queue").map(queue).collect()
 }
 
-/// Returns the URLs of the queues that have a policy of their own.
-fn opened(inventory: &Inventory) -> Vec<Setting<String>> {
-    let policies = ["AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"].into_iter();
-    let policies = policies.flat_map(|kind| inventory.of_kind(kind));
-    policies
-        .flat_map(|policy| {
-            let listed = policy.props().listed("Queues");
-            listed.into_iter().chain(Some(policy.props().text("Queue")).filter(Setting::is_written))
-        })
-        .collect()
+fn policies(inventory: &Inventory) -> impl Iterator<Item = &Resource> {
+    ["AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"].into_iter().flat_map(|kind| inventory.of_kind(kind))
 }
 
-fn queue(resource: &Resource, opened: &[Setting<String>], denials: Vec<Denial>) -> Queue {
-    let props = resource.props();
-    let opens = |url: &Setting<String>| url.is_unknown() || *url == Setting::Known(resource.reference.clone());
-    Queue {
-        origin: resource.origin.clone(),
-        settings: sluicegate_sam::Queue::read(&resource.reference, &resource.arn, props),
-        opened: opened.iter().any(opens) || props.get("Policy").is_written(),
-        denials,
-    }
+/// Returns the URLs of the queues that a policy is for.
+fn targets(policy: &Resource) -> Vec<Setting<String>> {
+    let mut targets = policy.props().listed("Queues");
+    targets.extend(Some(policy.props().text("Queue")).filter(Setting::is_written));
+    targets
 }

@@ -1,28 +1,8 @@
-//! Log groups, secrets and brokers, with the few properties that matter to messages.
+//! Brokers, the state of secrets, and the policies of keys.
 
 use sluicegate_sam::{Props, Setting};
 
 use crate::inventory::{Inventory, Origin, Resource};
-
-/// `AWS::Logs::LogGroup`
-#[derive(Debug)]
-pub(crate) struct LogGroup {
-    pub(crate) origin: Origin,
-    pub(crate) name: String,
-    pub(crate) retention_days: Setting<u64>,
-}
-
-/// `AWS::SecretsManager::Secret`
-#[derive(Debug)]
-pub(crate) struct Secret {
-    pub(crate) origin: Origin,
-    pub(crate) arn: String,
-    pub(crate) text: Setting<String>,
-    /// The number of versions, for a deployed secret.
-    pub(crate) versions: Setting<u64>,
-    /// Days since the last change, for a deployed secret.
-    pub(crate) days_unchanged: Setting<u64>,
-}
 
 /// `AWS::AmazonMQ::Broker`
 #[derive(Debug)]
@@ -39,39 +19,21 @@ pub(crate) struct Broker {
     pub(crate) limits_are_defaults: bool,
 }
 
-/// The property under which an overlay stores the number of a secret's versions.
+impl Broker {
+    pub(crate) fn is_version_4(&self) -> bool {
+        self.engine_version.as_str().is_some_and(|version| version.starts_with("4.") || version == "4")
+    }
+}
+
+/// The property of a deployed secret with the number of its versions; one that was never changed has one.
 pub(crate) const VERSIONS: &str = "Sluicegate::Versions";
-/// The same for the days since the last change.
+/// The property of a deployed secret with the days since its last change.
 pub(crate) const DAYS_UNCHANGED: &str = "Sluicegate::DaysUnchanged";
-
-pub(super) fn log_groups(inventory: &Inventory) -> Vec<LogGroup> {
-    let group = |resource: &Resource| LogGroup {
-        origin: resource.origin.clone(),
-        name: resource.reference.clone(),
-        retention_days: resource.props().number("RetentionInDays"),
-    };
-    inventory.of_kind("AWS::Logs::LogGroup").map(group).collect()
-}
-
-pub(super) fn secrets(inventory: &Inventory) -> Vec<Secret> {
-    let secret = |resource: &Resource| Secret {
-        origin: resource.origin.clone(),
-        arn: resource.reference.clone(),
-        text: resource.props().text("SecretString"),
-        versions: resource.props().number(VERSIONS),
-        days_unchanged: resource.props().number(DAYS_UNCHANGED),
-    };
-    inventory.of_kind("AWS::SecretsManager::Secret").map(secret).collect()
-}
 
 pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
     let broker = |resource: &Resource| Broker {
         origin: resource.origin.clone(),
-        rabbitmq: resource
-            .props()
-            .text("EngineType")
-            .known()
-            .is_some_and(|engine| engine.eq_ignore_ascii_case("rabbitmq")),
+        rabbitmq: resource.props().text("EngineType").as_str().is_some_and(|it| it.eq_ignore_ascii_case("rabbitmq")),
         deployment_mode: resource.props().text("DeploymentMode"),
         instance_type: resource.props().text("HostInstanceType"),
         engine_version: resource.props().text("EngineVersion"),
@@ -82,16 +44,15 @@ pub(super) fn brokers(inventory: &Inventory) -> Vec<Broker> {
     inventory.of_kind("AWS::AmazonMQ::Broker").map(broker).collect()
 }
 
-/// Returns whether some key's policy allows more than it does for the account as a whole, which leaves it to the
-/// policies of roles.
+/// Returns whether the policy of some key names principals besides the account. The account's own statement leaves the
+/// decision to the policies of roles.
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>
 pub(super) fn keys_opened(inventory: &Inventory) -> bool {
     let opens = |key: &Resource| match key.props().object("KeyPolicy").items("Statement") {
         Setting::Known(statements) => statements.into_iter().any(|statement| {
             let principal = Props(statement).object("Principal");
-            let named = principal.listed("AWS");
-            let root = |name: &Setting<String>| name.as_ref().known().is_some_and(|name| name.ends_with(":root"));
-            !named.iter().all(root)
+            let is_account = |name: &Setting<String>| name.as_str().is_some_and(|name| name.ends_with(":root"));
+            !principal.listed("AWS").iter().all(is_account)
         }),
         Setting::Absent => false,
         Setting::Unknown(_) => true,

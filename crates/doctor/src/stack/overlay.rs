@@ -17,7 +17,7 @@ const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 type Properties = Map<String, Value>;
 
-/// Asks; what cannot be asked is noted.
+/// Reads the current state; a call that fails is a note.
 pub(super) async fn read(config: &SdkConfig, inventory: &Inventory, notes: &mut Vec<String>) -> Overlay {
     let mut overlay = Overlay::default();
     let sqs = aws_sdk_sqs::Client::new(config);
@@ -92,7 +92,7 @@ async fn properties(lambda: &aws_sdk_lambda::Client, name: &str, written: &Value
             let reserved = answer.reserved_concurrent_executions();
             properties.extend(reserved.map(|count| ("ReservedConcurrentExecutions".to_owned(), count.into())));
         }
-        // A permission of its own: the rest is worth having without it.
+        // It needs another permission, and the rest is useful without it.
         Err(_) => {
             let name = "ReservedConcurrentExecutions";
             properties.extend(written.get(name).map(|written| (name.to_owned(), written.clone())));
@@ -101,7 +101,7 @@ async fn properties(lambda: &aws_sdk_lambda::Client, name: &str, written: &Value
     Ok(properties)
 }
 
-/// Returns the mappings of the stack, and those that others made from its queues or for its functions.
+/// Returns the mappings of the stack, and other mappings of its queues and functions.
 async fn mappings(
     lambda: &aws_sdk_lambda::Client,
     inventory: &Inventory,
@@ -133,7 +133,7 @@ async fn mappings(
         if found.contains_key(uuid) {
             continue;
         }
-        // One that is there and was not listed stays as it is written.
+        // A mapping that exists and was not listed keeps the template's values.
         let get = lambda.get_event_source_mapping().uuid(uuid).send().await;
         if get.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()))
         {
@@ -143,7 +143,7 @@ async fn mappings(
     found
 }
 
-/// Returns what a mapping from SQS or Amazon MQ is now, with its UUID.
+/// Returns the UUID and the current properties of a mapping from SQS or Amazon MQ.
 fn of_mapping(now: &EventSourceMappingConfiguration) -> Option<(String, Option<Properties>)> {
     let source = now.event_source_arn()?;
     let is_queue = source.contains(":sqs:");
@@ -161,7 +161,7 @@ fn of_mapping(now: &EventSourceMappingConfiguration) -> Option<(String, Option<P
     put("FunctionResponseTypes", (!types.is_empty()).then(|| types.into()));
     let concurrency = now.scaling_config().and_then(|scaling| scaling.maximum_concurrency());
     put("ScalingConfig", concurrency.map(|most| json!({ "MaximumConcurrency": most })));
-    // Null is as good as not written.
+    // Null counts as not written.
     let range = |pollers: &ProvisionedPollerConfig| json!({ "MinimumPollers": pollers.minimum_pollers(), "MaximumPollers": pollers.maximum_pollers() });
     put("ProvisionedPollerConfig", now.provisioned_poller_config().map(range));
     let filters = now.filter_criteria().map(|criteria| criteria.filters()).unwrap_or_default();

@@ -30,7 +30,7 @@ fn config(url: &str) -> SdkConfig {
         "AWS_ENDPOINT_URL" => Some(url.to_owned()),
         _ => None,
     });
-    // A service that LocalStack starts first takes its time.
+    // LocalStack starts a service at its first call, which may take long.
     config.expect("a configuration").into_builder().timeout_config(TimeoutConfig::disabled()).build()
 }
 
@@ -100,9 +100,9 @@ async fn a_stack_that_is_not_there_is_an_error_that_says_so() {
     assert!(error.starts_with("cloudformation:DescribeStacks: ") && error.contains("no-such-stack"), "{error}");
 }
 
-/// A caller who may see the stack and none of its resources.
+/// A caller may read the stack, but none of its resources.
 #[tokio::test]
-async fn what_may_not_be_asked_is_told_call_by_call_and_the_rest_goes_on() {
+async fn each_refused_call_is_a_note_and_the_rest_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let serving = tokio::spawn(async move {
@@ -141,7 +141,7 @@ async fn what_may_not_be_asked_is_told_call_by_call_and_the_rest_goes_on() {
 }
 
 #[test]
-fn nested_stacks_are_looked_into_and_parameters_and_outputs_lead_from_one_to_the_other() {
+fn nested_stacks_are_read_with_their_parameters_and_outputs() {
     let stack = |name: &str, template: &str, physical: &[(&str, &str)]| Deployed {
         name: name.to_owned(),
         arn: format!("arn:aws-cn:cloudformation:cn-north-1:123456789012:stack/{name}/1"),

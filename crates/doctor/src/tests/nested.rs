@@ -1,10 +1,10 @@
-//! Queues that are nested stacks: nothing is wrong with them, and each planted fault is found in the nested file.
+//! Queues that are nested stacks: the shipped template has no findings, and each planted fault is found in its file.
 
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{Inventory, Project, Report, Severity, examine};
 
-/// Returns the report on tests/nested/, after the edits of its files, with the folder that it was read from.
+/// Returns the report on a copy of tests/nested/ with these edits of its files.
 fn report(edits: &[(&str, &str, &str)]) -> Report {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("infra")).expect("a folder");
@@ -28,7 +28,7 @@ fn report(edits: &[(&str, &str, &str)]) -> Report {
 }
 
 #[test]
-fn nested_queues_have_nothing_to_mend() {
+fn nested_queues_have_no_findings() {
     let report = report(&[]);
     assert_eq!((report.errors, report.warnings, report.notes.len()), (0, 0, 0), "{report}");
 }
@@ -62,7 +62,7 @@ fn what_is_wrong_with_a_nested_queue_is_found_in_its_file() {
     check("sqs:ChangeMessageVisibility, ", "", &[&mapping("retry-permission")]);
     let all = ["consumer-permissions", "retry-permission", "reject-permission"].map(mapping);
     check("!Select [1, !Ref Roles]", "!Select [0, !Ref Roles]", &all.each_ref().map(String::as_str));
-    // The permission is the nested queue's to give, the function that lacks it is the parent's.
+    // The nested stack gives the permission; the function that lacks it is in the parent.
     let ingress = [41, 42].map(|line| format!("send-permission template.yaml:{line} IngressFunction"));
     check(&send("Queue"), &send("DeadLetterQueue"), &ingress.each_ref().map(String::as_str));
     let silent = ["dead-letter-alarm-silent infra/queue.yaml:74 OrdersQueue/DeadLetterAlarm"];

@@ -56,7 +56,7 @@ Outputs:
   DeadUrl: { Condition: OnSqs, Value: !Ref Dead }
   Alarm: { Condition: HasAlarm, Value: !Ref Alarm }
 ";
-/// What is not run: one notice.
+/// A stack without a resource that is run.
 const BROKER: &str = "
 Parameters: { Size: { Type: String, Default: small, AllowedValues: [small, large] } }
 Rules: {}
@@ -89,7 +89,7 @@ Resources:
     )
 }
 
-/// A nested stack; `more` follows its other parameters.
+/// Returns a nested stack with these parameters.
 fn stack(id: &str, url: &str, parameters: &str) -> String {
     format!(
         "  {id}: {{ Type: AWS::CloudFormation::Stack, Properties: {{ TemplateURL: {url}, Parameters: {{ {parameters} }} }} }}\n"
@@ -107,8 +107,8 @@ fn read(files: &[(&str, &str)], parameters: &[(&str, &str)]) -> Result<StackPlan
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(path, text).expect("written");
     }
-    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let settings = Settings { parameters, queue_url_base: "http://h".to_owned(), ..Settings::default() };
+    let settings =
+        Settings { parameters: super::map(parameters), queue_url_base: "http://h".to_owned(), ..Settings::default() };
     let file = folder.path().join("t.yaml").display().to_string();
     let text = files.iter().find(|(file, _)| *file == "t.yaml").expect("a template").1;
     let base = format!("{}/", folder.path().display());
@@ -158,7 +158,7 @@ fn a_nested_queue_is_part_of_the_plan() {
 #[test]
 fn a_nested_queue_on_rabbitmq_takes_values_of_a_stack_that_is_not_run() {
     let rabbitmq = "Rabbitmq: !If [OnRabbitmq, !GetAtt Broker.Outputs.Queue, !Ref AWS::NoValue]";
-    // The broker stands after the queue that needs it.
+    // The broker's stack comes after the queue that refers to it.
     let resources = queue("A", &format!("Name: orders, {rabbitmq}"))
         + &stack("Broker", "./infra/../infra/broker.yaml", "Size: large");
     let value = "!Sub '${A.Outputs.Target} ${Broker.Outputs.Size} ${Broker.Outputs.Url}'";
@@ -189,7 +189,7 @@ fn values_pass_between_nested_stacks_in_the_order_they_are_needed() {
 }
 
 #[test]
-fn an_application_of_the_serverless_repository_is_not_run_and_one_in_a_folder_is() {
+fn an_application_in_a_folder_is_run_and_one_of_the_serverless_repository_is_not() {
     let nested = "Globals: { Function: { Runtime: provided.al2023 } }\nResources: { G: { Type: AWS::Serverless::Function, \
                   Metadata: { BuildMethod: rust-cargolambda }, Properties: { CodeUri: code } } }\n\
                   Outputs: { Name: { Value: !Ref G } }";
@@ -218,90 +218,42 @@ fn faults_of_nested_stacks_name_the_file_and_line() {
     };
     let orders = |more: &str| queue("Orders", &format!("Name: orders, {more}"));
     let at = "t.yaml:14: /Resources/Orders/Properties";
-    let given = |name: &str| format!("{at}/Parameters/{name}");
-    check(
-        &[],
-        &orders("Fifo: maybe"),
-        "x",
-        &[&format!("{} is maybe, and AllowedValues are true, false (infra/queue.yaml:4)", given("Fifo:"))],
-    );
-    check(
-        &[],
-        &queue("Orders", "Name: Orders"),
-        "x",
-        &[&format!("{} is Orders, which does not match AllowedPattern [a-z]+ (infra/queue.yaml:3)", given("Name:"))],
-    );
-    check(
-        &[],
-        &orders("Seconds: 0"),
-        "x",
-        &[&format!("{} has 0, and at least 1 are needed (infra/queue.yaml:6)", given("Seconds:"))],
-    );
-    check(&[], &orders("Other: 1"), "x", &[&format!("{} infra/queue.yaml has no parameter `Other`", given("Other:"))]);
-    check(
-        &[],
-        &queue("Orders", ""),
-        "x",
-        &[&format!("{} `Name` is missing, which has no default in infra/queue.yaml", given("Name:"))],
-    );
-    check(
-        &[],
-        &orders("AlarmTopicArn: !Ref Nothing"),
-        "x",
-        &[&format!("{} `Nothing` is neither a parameter nor a resource of this template", given("AlarmTopicArn:"))],
-    );
-    check(
-        &[],
-        &orders("Seconds: 9"),
-        "x",
-        &[
-            "infra/queue.yaml:22: /Resources/Queue/Properties/VisibilityTimeout: the visibility timeout of 9 s is shorter than the 10 s F may run; Lambda refuses that",
-        ],
-    );
+    for (parameters, name, reason) in [
+        ("Name: orders, Fifo: maybe", "Fifo", "is maybe, and AllowedValues are true, false (infra/queue.yaml:4)"),
+        ("Name: Orders", "Name", "is Orders, which does not match AllowedPattern [a-z]+ (infra/queue.yaml:3)"),
+        ("Name: orders, Seconds: 0", "Seconds", "has 0, and at least 1 are needed (infra/queue.yaml:6)"),
+        ("Name: orders, Other: 1", "Other", "infra/queue.yaml has no parameter `Other`"),
+        ("", "Name", "`Name` is missing, which has no default in infra/queue.yaml"),
+        (
+            "Name: orders, AlarmTopicArn: !Ref Nothing",
+            "AlarmTopicArn",
+            "`Nothing` is neither a parameter nor a resource of this template",
+        ),
+    ] {
+        check(&[], &queue("Orders", parameters), "x", &[&format!("{at}/Parameters/{name}: {reason}")]);
+    }
+    let shorter = "the visibility timeout of 9 s is shorter than the 10 s F may run; Lambda refuses that";
+    let expected = format!("infra/queue.yaml:22: /Resources/Queue/Properties/VisibilityTimeout: {shorter}");
+    check(&[], &orders("Seconds: 9"), "x", &[&expected]);
     let v = "t.yaml:12: /Resources/F/Properties/Environment/Variables/V";
-    check(&[], &orders(""), "!GetAtt Orders.Outputs.Nope", &[&format!("{v}: the stack `Orders` has no output `Nope`")]);
-    check(
-        &[],
-        &orders(""),
-        "!GetAtt Orders.Outputs.Alarm",
-        &[&format!("{v}: the stack `Orders` has no output `Alarm`")],
-    );
-    check(
-        &[],
-        &(orders("") + &queue("Twice", "Name: orders")),
-        "x",
-        &["infra/queue.yaml:20: /Resources/Queue/Properties/QueueName: `orders` is also the name of Orders/Queue"],
-    );
+    for output in ["Nope", "Alarm"] {
+        let expected = format!("{v}: the stack `Orders` has no output `{output}`");
+        check(&[], &orders(""), &format!("!GetAtt Orders.Outputs.{output}"), &[&expected]);
+    }
+    let twice = "infra/queue.yaml:20: /Resources/Queue/Properties/QueueName: `orders` is also the name of Orders/Queue";
+    check(&[], &(orders("") + &queue("Twice", "Name: orders")), "x", &[twice]);
     // The same fault in each of two stacks is one.
     let broken = QUEUE.replace("BatchSize: 5", "BatchSize: 0");
-    check(
-        &[("infra/queue.yaml", &broken)],
-        &(orders("") + &queue("Jobs", "Name: jobs")),
-        "x",
-        &["infra/queue.yaml:34: /Resources/Mapping/Properties/BatchSize: must be a whole number from 1 to 10000"],
-    );
+    let size = "infra/queue.yaml:34: /Resources/Mapping/Properties/BatchSize: must be a whole number from 1 to 10000";
+    check(&[("infra/queue.yaml", &broken)], &(orders("") + &queue("Jobs", "Name: jobs")), "x", &[size]);
     let broken = QUEUE.replace("!Ref Dead }", "!GetAtt Dead.Nope }");
-    check(
-        &[("infra/queue.yaml", &broken)],
-        &orders(""),
-        "x",
-        &["infra/queue.yaml:49: /Outputs/DeadUrl/Value: `Dead.Nope` is not known locally"],
-    );
-    check(
-        &[("infra/queue.yaml", "a: [")],
-        &orders(""),
-        "x",
-        &[
-            "infra/queue.yaml:2: #: not YAML: while parsing a node, did not find expected node content",
-            &format!("{at}/TemplateURL: infra/queue.yaml is not a template"),
-        ],
-    );
-    check(
-        &[("infra/queue.yaml", "Things: {}")],
-        &stack("Orders", "infra/queue.yaml", ""),
-        "x",
-        &["infra/queue.yaml:1: #: has no Resources"],
-    );
+    let unknown = "infra/queue.yaml:49: /Outputs/DeadUrl/Value: `Dead.Nope` is not known locally";
+    check(&[("infra/queue.yaml", &broken)], &orders(""), "x", &[unknown]);
+    let not_yaml = "infra/queue.yaml:2: #: not YAML: while parsing a node, did not find expected node content";
+    let expected = [not_yaml, &format!("{at}/TemplateURL: infra/queue.yaml is not a template")];
+    check(&[("infra/queue.yaml", "a: [")], &orders(""), "x", &expected);
+    let empty = "infra/queue.yaml:1: #: has no Resources";
+    check(&[("infra/queue.yaml", "Things: {}")], &stack("Orders", "infra/queue.yaml", ""), "x", &[empty]);
 
     let missing = format!("{at}/TemplateURL: cannot read infra/none.yaml: No such file or directory (os error 2)");
     check(&[], &stack("Orders", "infra/none.yaml", ""), "x", &[&missing]);
