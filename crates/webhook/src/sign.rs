@@ -92,8 +92,8 @@ impl Scheme {
         Ok(signed)
     }
 
-    /// Adds the header that lists the signed headers, if the scheme has one and the request does not: it lists itself and
-    /// the timestamp. Returns the headers with it and the timestamp, which are signed.
+    /// Adds the header that lists the signed headers, if the scheme has one and the request does not: it lists itself
+    /// and the timestamp. Returns the headers with it and the timestamp, which are signed.
     fn listed_headers(&self, given: &HeaderMap, signed: &mut Vec<(String, String)>) -> Option<HeaderMap> {
         let list = self.signed.0.first()?.listed()?;
         if !given.contains_key(list) {

@@ -93,8 +93,8 @@ const UNRESERVED: &str = "-_.!~*'()";
 /// Those that `encodeURI` keeps as well.
 const RESERVED: &str = ";,/?:@&=+$#";
 
-/// Returns a path and query as Contentful signs them: the query as one component, and then both as a URI. Returns `None`
-/// for a query with another `?`: Contentful does not sign what follows it.
+/// Returns a path and query as Contentful signs them: the query as one component, and then both as a URI; `None` for a
+/// query with another `?`, because Contentful does not sign what follows it.
 fn encoded(path_and_query: &str) -> Option<String> {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let uri = match query {
