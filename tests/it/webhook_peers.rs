@@ -101,8 +101,15 @@ const SHOPIFY_EVENTS: &[(&str, &str)] = &[
 ];
 const BOX: &[(&str, &str)] = &[("box-delivery-id", "d-1")];
 const TWILIO: &[(&str, &str)] = &[("i-twilio-idempotency-token", "t-1")];
-const TWILIO_FORM: &[(&str, &str)] =
-    &[("i-twilio-idempotency-token", "t-1"), ("content-type", "application/x-www-form-urlencoded")];
+/// A form with a repeated name, whose values are neither sorted nor distinct, and with one without a value.
+const SMS: &str = "MessageSid=SM1&Body=Gr%C3%BC%C3%9Fe+%26+a%2Bb&B=2&B=10&B=2&a=";
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const TWILIO_FORM: &[(&str, &str)] = &[("i-twilio-idempotency-token", "t-1"), FORM];
+const SHARED_KEY: &[(&str, &str)] = &[
+    ("i-twilio-idempotency-token", "t-1"),
+    ("x-twilio-webhooks-signature-settings", "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256"),
+    FORM,
+];
 
 const PEERS: &[Peer] = &[
     node("adyen", "@adyen/api-library", ADYEN),
@@ -165,10 +172,8 @@ const PEERS: &[Peer] = &[
     node("stripe", "stripe", EVENT),
     node("svix", "svix", EVENT),
     node("telnyx", "telnyx", r#"{"data":{"id":"1","event_type":"message.received"}}"#),
-    Peer {
-        headers: TWILIO_FORM,
-        ..node("twilio", "twilio", "MessageSid=SM1&Body=Gr%C3%BC%C3%9Fe+%26+a%2Bb&B=2&B=10&B=2&a=")
-    },
+    Peer { headers: TWILIO_FORM, ..node("twilio", "twilio", SMS) },
+    Peer { headers: SHARED_KEY, ..node("twilio-shared-key", "twilio", SMS) },
     Peer {
         name: "twilio-json",
         headers: TWILIO,

@@ -315,6 +315,17 @@ const peers = {
     }),
     verify: (r) => twilio.validateRequest(r.secret, r.headers["x-twilio-signature"], r.url, form(r.body)),
   },
+  "twilio-shared-key": {
+    sign: (r) => {
+      const algorithm = twilio.getSignatureAlgorithm(r.headers["x-twilio-webhooks-signature-settings"]);
+      const signature = twilio.getExpectedTwilioSignature(r.secret, r.url, form(r.body), algorithm);
+      return { headers: { "x-twilio-signature": signature } };
+    },
+    verify: (r) => {
+      const algorithm = twilio.getSignatureAlgorithm(r.headers["x-twilio-webhooks-signature-settings"]);
+      return twilio.validateRequest(r.secret, r.headers["x-twilio-signature"], r.url, form(r.body), algorithm);
+    },
+  },
   "twilio-json": {
     sign: (r) => ({ headers: { "x-twilio-signature": twilio.getExpectedTwilioSignature(r.secret, r.url, {}) } }),
     verify: (r) => twilio.validateRequestWithBody(r.secret, r.headers["x-twilio-signature"], r.url, r.body),
