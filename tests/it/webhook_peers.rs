@@ -144,6 +144,7 @@ const PEERS: &[Peer] = &[
         headers: &[("linear-delivery", "d-1")],
         ..verifier("linear", "@linear/sdk", r#"{"action":"create1","type":"Issue","webhookTimestamp":AT000}"#)
     },
+    verifier("lithic", "lithic", EVENT),
     node("livekit", "livekit-server-sdk", EVENT),
     node("notion", "@notionhq/client", EVENT),
     verifier("openai", "openai", EVENT),

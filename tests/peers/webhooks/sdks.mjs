@@ -30,6 +30,7 @@ import { WebhooksManager } from "box-node-sdk/lib/managers/webhooks";
 import { computeWebhookSignature } from "box-node-sdk/lib/internal/utils";
 import discord from "discord-interactions";
 import * as gocardless from "gocardless-nodejs/webhooks";
+import Lithic from "lithic";
 import * as livekit from "livekit-server-sdk";
 import OpenAI from "openai";
 import { validateWebhook } from "replicate";
@@ -47,6 +48,7 @@ console.log = console.info = console.debug = console.warn = console.error;
 const API_KEY = "an-api-key";
 const JWT_TTL_S = 300;
 
+const lithic = new Lithic({ apiKey: API_KEY });
 const stripe = new Stripe(API_KEY);
 const telnyx = new Telnyx({ apiKey: API_KEY });
 const workos = new WorkOS(API_KEY);
@@ -197,6 +199,9 @@ const peers = {
   },
   linear: {
     verify: (r) => new LinearWebhookClient(r.secret).verify(Buffer.from(r.body), r.headers["linear-signature"]),
+  },
+  lithic: {
+    verify: (r) => lithic.webhooks.unwrap(r.body, r.headers, r.secret) !== undefined,
   },
   livekit: {
     sign: async (r) => {
