@@ -25,3 +25,4 @@ mod secrets;
 mod sqs;
 mod template;
 mod tidy;
+mod webhook_peers;

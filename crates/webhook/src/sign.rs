@@ -1,12 +1,15 @@
 //! Signature computation, and the headers of a signed request.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::encoding::Encoding;
 use crate::request::{Item, Request};
 use crate::scheme::{Algorithm, Scheme};
 use crate::secret::{Key, Secret, mac, sha256};
 use crate::signed_text::Signed;
+
+/// The time for which a signed token is valid, in seconds: LiveKit's, whose SDK refuses a token that does not expire.
+const TOKEN_LIFE_S: i64 = 300;
 
 /// The reason why a request cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,13 +64,17 @@ impl Scheme {
             }
             _ => String::new(),
         };
+        let listed = self.listed_headers(request.headers, &mut signed);
+        let request = &Request { headers: listed.as_ref().unwrap_or(request.headers), ..*request };
         let value = match &secret.0 {
             Key::Public { .. } => return Err(SignError::PublicKey),
             Key::Token(_, token) => format!("{}{token}", self.signature.prefix),
             Key::Hmac(key) => match &self.signature.claim {
                 Some(claim) => {
                     let header = serde_json::json!({"alg": self.algorithm.token_name(), "typ": "JWT"});
-                    let claims = serde_json::json!({claim.name.as_str(): claim.encoding.encode(&sha256(request.body))});
+                    let hash = claim.encoding.encode(&sha256(request.body));
+                    let exp = now_unix_s.saturating_add(TOKEN_LIFE_S);
+                    let claims = serde_json::json!({"nbf": now_unix_s, "exp": exp, claim.name.as_str(): hash});
                     let segment = |json: serde_json::Value| Encoding::Base64url.encode(json.to_string().as_bytes());
                     let text = format!("{}.{}", segment(header), segment(claims));
                     let tag = mac(key, &[text.as_bytes().into()]);
@@ -83,6 +90,22 @@ impl Scheme {
         };
         signed.push((self.signature.header.first().replacen("{n}", "1", 1), value));
         Ok(signed)
+    }
+
+    /// Adds the header that lists the signed headers, if the scheme has one and the request does not: it lists itself
+    /// and the timestamp. Returns the headers with it and the timestamp, which are signed.
+    fn listed_headers(&self, given: &HeaderMap, signed: &mut Vec<(String, String)>) -> Option<HeaderMap> {
+        let list = self.signed.0.first()?.listed()?;
+        if !given.contains_key(list) {
+            let mut names: Vec<&str> = signed.iter().map(|(name, _)| name.as_str()).chain([list]).collect();
+            names.sort_unstable();
+            signed.push((list.to_owned(), names.join(",")));
+        }
+        let mut headers = given.clone();
+        for (name, value) in signed {
+            headers.insert(HeaderName::try_from(&*name).ok()?, HeaderValue::try_from(&*value).ok()?);
+        }
+        Some(headers)
     }
 
     /// Returns the value of the header with this signature.

@@ -15,7 +15,7 @@ pub(crate) use pieces::Signed;
 /// | part | its value |
 /// |---|---|
 /// | `{body}` | every byte of the body |
-/// | `{body.escaped}` | the body with each character outside ASCII as `\uxxxx` in lower case |
+/// | `{body.escaped}` | the body with each character outside ASCII as `\uxxxx` in lower case, and `/` as `\/` |
 /// | `{body#/pointer}` | the text at this JSON pointer (RFC 6901); empty if absent |
 /// | `{form}` | each name and value of a form, sorted by name; see below |
 /// | `{timestamp}` | the timestamp as received |
@@ -24,8 +24,9 @@ pub(crate) use pieces::Signed;
 /// | `{listed.NAME}` | the headers that this header lists, as `name:value` sorted and joined with `;` |
 /// | `{method}` | the method in upper case |
 /// | `{url}` | the URL that the provider called |
-/// | `{url.port}` | the same with the default port of its scheme |
+/// | `{url.port}` | the same without its port or, if it has none, with the default port of its scheme |
 /// | `{path}` | its path and query |
+/// | `{path.encoded}` | the query percent-encoded as one component, then the path and the query as a URI |
 ///
 /// `{form}` is empty for a body of another media type than `application/x-www-form-urlencoded`. The parameter
 /// `bodySHA256` of the query must then be the SHA-256 of the body in hexadecimal digits.
@@ -48,6 +49,7 @@ enum Part {
     Url,
     UrlWithPort,
     Path,
+    PathEncoded,
 }
 
 /// A text that is not a template of signed parts.
@@ -58,7 +60,7 @@ pub enum SignedTextError {
     Brace,
     /// A part that does not exist.
     #[error(
-        "{{{0}}} is not a part of a request; there are body, body#/pointer, body.escaped, form, timestamp, id, header.NAME, listed.NAME, method, url, url.port and path"
+        "{{{0}}} is not a part of a request; there are body, body#/pointer, body.escaped, form, timestamp, id, header.NAME, listed.NAME, method, url, url.port, path and path.encoded"
     )]
     Unknown(String),
 }
@@ -109,6 +111,7 @@ impl fmt::Display for SignedText {
             Part::Url => f.write_str("{url}"),
             Part::UrlWithPort => f.write_str("{url.port}"),
             Part::Path => f.write_str("{path}"),
+            Part::PathEncoded => f.write_str("{path.encoded}"),
         })
     }
 }
@@ -125,6 +128,7 @@ impl Part {
             "url" => Self::Url,
             "url.port" => Self::UrlWithPort,
             "path" => Self::Path,
+            "path.encoded" => Self::PathEncoded,
             _ => {
                 if let Some(pointer) = name.strip_prefix("body#").filter(|pointer| pointer.starts_with('/')) {
                     Self::Pointer(pointer.to_owned())
@@ -157,13 +161,21 @@ impl SignedText {
         self.0.iter().any(|part| matches!(part, Part::Timestamp | Part::Listed(_)))
     }
 
+    /// Returns the header that lists the signed headers.
+    pub(crate) fn listed(&self) -> Option<&str> {
+        self.0.iter().find_map(|part| match part {
+            Part::Listed(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     pub(crate) fn has_id(&self) -> bool {
         self.0.contains(&Part::Id)
     }
 
     /// Returns whether the signed text depends on the URL that the provider called.
     pub(crate) fn has_url(&self) -> bool {
-        self.0.iter().any(|part| matches!(part, Part::Url | Part::UrlWithPort | Part::Path))
+        self.0.iter().any(|part| matches!(part, Part::Url | Part::UrlWithPort | Part::Path | Part::PathEncoded))
     }
 }
 
@@ -178,7 +190,7 @@ mod tests {
             "v0:{timestamp}:{body}",
             "{id}.{timestamp}.{body.escaped}",
             "{body#/a~1b}{header.x-a}{listed.x-b}",
-            "{method}{url}{url.port}{path}{form}",
+            "{method}{url}{url.port}{path}{path.encoded}{form}",
         ] {
             assert_eq!(SignedText::try_from(text.to_owned()).unwrap().to_string(), text);
         }

@@ -1,4 +1,5 @@
-//! Each scheme against the vectors in `tests/vectors/webhook`: published ones, computed ones and failing ones.
+//! Each scheme against the vectors in `tests/vectors/webhook`: published ones, computed ones, those that
+//! providers' SDKs signed, and failing ones.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -86,7 +87,7 @@ fn read<T: DeserializeOwned>(path: &str) -> T {
 }
 
 fn vectors() -> Vec<Vector> {
-    let files = ["github", "standard-webhooks", "published", "computed"];
+    let files = ["github", "standard-webhooks", "published", "computed", "sdk"];
     files.iter().flat_map(|file| read::<File>(&format!("webhook/{file}.json")).vectors).collect()
 }
 

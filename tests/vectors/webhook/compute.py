@@ -98,7 +98,8 @@ key64 = "k" * 64
 listed = {"x-contentful-signed-headers": "X-Contentful-Timestamp, x-contentful-signed-headers,x-contentful-topic",
           "x-contentful-timestamp": f"{NOW}000", "x-contentful-topic": "ContentManagement.Entry.publish"}
 canonical = ";".join(f"{name}:{listed[name]}" for name in sorted(listed))
-text = f"POST\n/webhooks/contentful?a=1\n{canonical}\n{BODY}"
+# The query is encoded as a component, and then with the path as a URI.
+text = f"POST\n/webhooks/contentful?a%253D1\n{canonical}\n{BODY}"
 add("contentful", [key64], {**listed, "x-contentful-signature": mac(key64, text).hex()},
     url="https://api.example.com/webhooks/contentful?a=1")
 

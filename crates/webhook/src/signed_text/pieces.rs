@@ -45,39 +45,76 @@ impl SignedText {
                 Part::Listed(name) => owned(request.listed(name, signed.timestamp_header)?),
                 Part::Method => text(request.method),
                 Part::Url => text(request.url),
-                Part::UrlWithPort => owned(with_port(request.url)?),
+                Part::UrlWithPort => owned(with_other_port(request.url)?),
                 Part::Path => text(path_and_query(request.url)?),
+                Part::PathEncoded => owned(encoded(path_and_query(request.url)?)?),
             })
         };
         self.0.iter().map(piece).collect()
     }
 }
 
-/// Writes each character outside ASCII as the escapes of its UTF-16 units, `\uxxxx` in lower case.
+/// Writes each character outside ASCII, and DEL, as the escapes of its UTF-16 units, `\uxxxx` in lower case, and each
+/// slash that does not follow a backslash as `\/`.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_ascii() {
-            escaped.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+        match c {
+            '/' if !escaped.ends_with('\\') => escaped.push_str("\\/"),
+            '\0'..='\x7e' => escaped.push(c),
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    escaped.push_str(&format!("\\u{unit:04x}"));
+                }
             }
         }
     }
     escaped
 }
 
-/// Returns the URL with the default port of its scheme, if it has no port.
-fn with_port(url: &str) -> Option<String> {
+/// Returns the URL without its port or, if it has none, with the default port of its scheme.
+fn with_other_port(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    if authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
-        return None;
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(format!("{scheme}://{host}{path}"))
+        }
+        _ => {
+            let port = if scheme == "http" { 80 } else { 443 };
+            Some(format!("{scheme}://{authority}:{port}{path}"))
+        }
     }
-    let port = if scheme == "http" { 80 } else { 443 };
-    Some(format!("{scheme}://{authority}:{port}{path}"))
+}
+
+/// The characters besides letters and digits that JavaScript's `encodeURIComponent` keeps.
+const UNRESERVED: &str = "-_.!~*'()";
+/// Those that `encodeURI` keeps as well.
+const RESERVED: &str = ";,/?:@&=+$#";
+
+/// Returns a path and query as Contentful signs them: the query as one component, and then both as a URI; `None` for a
+/// query with another `?`, because Contentful does not sign what follows it.
+fn encoded(path_and_query: &str) -> Option<String> {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let uri = match query {
+        "" => path.to_owned(),
+        query => format!("{path}?{}", percent_encoded(query, "")),
+    };
+    (!query.contains('?')).then(|| percent_encoded(&uri, RESERVED))
+}
+
+fn percent_encoded(text: &str, kept: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if c.is_ascii_alphanumeric() || UNRESERVED.contains(c) || kept.contains(c) {
+            encoded.push(c);
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 fn path_and_query(url: &str) -> Option<&str> {
@@ -90,20 +127,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_gets_the_default_port() {
+    fn a_url_gets_the_default_port_or_loses_its_own() {
         for (url, expected) in [
             ("https://a.example/b?c", Some("https://a.example:443/b?c")),
             ("http://a.example", Some("http://a.example:80")),
             ("https://a.example?c:1", Some("https://a.example:443?c:1")),
-            ("https://a.example:8443/b", None),
+            ("https://a.example:8443/b", Some("https://a.example/b")),
+            ("https://a.example:443", Some("https://a.example")),
+            ("https://[2001:db8::1]/b", Some("https://[2001:db8::1]:443/b")),
             ("/b", None),
         ] {
-            assert_eq!(with_port(url).as_deref(), expected);
+            assert_eq!(with_other_port(url).as_deref(), expected);
         }
     }
 
     #[test]
-    fn characters_outside_ascii_are_escaped_as_utf16() {
-        assert_eq!(escaped("aé\u{1f600}"), "a\\u00e9\\ud83d\\ude00");
+    fn a_body_is_escaped_as_box_does() {
+        assert_eq!(escaped("aé\u{1f600}\u{7f}~"), "a\\u00e9\\ud83d\\ude00\\u007f~");
+        assert_eq!(escaped(r"https://a/ \/ é/"), r"https:\/\/a\/ \/ \u00e9\/");
+    }
+
+    /// The expected texts are those of @contentful/node-apps-toolkit 3.16.1.
+    #[test]
+    fn a_path_is_encoded_as_contentful_does() {
+        for (path, expected) in [
+            ("/hook", Some("/hook")),
+            ("/hook?", Some("/hook")),
+            ("/hook?a=1", Some("/hook?a%253D1")),
+            (
+                "/h%20k/é;,:@&=+$-_.!~*'()#?a=b&c=%20/",
+                Some("/h%2520k/%C3%A9;,:@&=+$-_.!~*'()#?a%253Db%2526c%253D%252520%252F"),
+            ),
+            ("/hook?a=1?b=2", None),
+        ] {
+            assert_eq!(encoded(path).as_deref(), expected);
+        }
     }
 }
