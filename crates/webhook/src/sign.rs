@@ -42,6 +42,9 @@ impl Scheme {
         now_unix_s: i64,
         request: &Request<'_>,
     ) -> Result<Vec<(String, String)>, SignError> {
+        if let Some(message) = &self.signature.message {
+            return message.sign(self, secret, id, now_unix_s, request);
+        }
         if self.signature.body.is_some() {
             return Err(SignError::InBody);
         }
@@ -61,7 +64,7 @@ impl Scheme {
             }
             _ => String::new(),
         };
-        let value = match &secret.0 {
+        let value = match &secret.key {
             Key::Public { .. } => return Err(SignError::PublicKey),
             Key::Token(_, token) => format!("{}{token}", self.signature.prefix),
             Key::Hmac(key) => match &self.signature.claim {

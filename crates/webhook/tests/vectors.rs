@@ -86,7 +86,7 @@ fn read<T: DeserializeOwned>(path: &str) -> T {
 }
 
 fn vectors() -> Vec<Vector> {
-    let files = ["github", "standard-webhooks", "published", "computed"];
+    let files = ["github", "standard-webhooks", "published", "computed", "message-signatures"];
     files.iter().flat_map(|file| read::<File>(&format!("webhook/{file}.json")).vectors).collect()
 }
 
