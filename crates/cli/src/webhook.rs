@@ -110,7 +110,15 @@ fn verify(arguments: &VerifyArguments) -> Result<bool, String> {
     match scheme.signed_texts(&request) {
         Ok(texts) => {
             for text in texts {
-                say(format_args!("signed   {}", shown(&text)));
+                // A message signature signs a line for each component.
+                let lines = if scheme.signature.message.is_some() {
+                    text.split(|b| *b == b'\n').collect()
+                } else {
+                    vec![&text[..]]
+                };
+                for line in lines {
+                    say(format_args!("signed   {}", shown(line)));
+                }
             }
         }
         Err(error) => {
@@ -139,7 +147,7 @@ fn causes(scheme: &Scheme, recorded: &Recorded<'_>, text: &str, body: &[u8], err
         SignatureError::NoText { .. } if recorded.url.is_empty() => {
             causes.push("the provider signs the URL: pass --url as you entered it at the provider".to_owned());
         }
-        SignatureError::Mismatch => {
+        SignatureError::Mismatch | SignatureError::Digest => {
             let secret = scheme.secret(text).ok();
             let fits =
                 |body: &[u8]| secret.as_ref().is_some_and(|secret| recorded.result(scheme, secret, body).is_ok());

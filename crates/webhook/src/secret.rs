@@ -15,7 +15,7 @@ use crate::scheme::{Algorithm, KeyEncoding, Scheme};
 pub struct Secret {
     pub(crate) key: Key,
     /// The `keyid` of the message signatures that only this secret verifies.
-    pub(crate) keyid: Option<String>,
+    pub(crate) keyid: Option<Box<str>>,
 }
 
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Scheme {
         match keyid {
             None => Ok(secret),
             Some(_) if self.signature.message.is_none() => Err(SecretError::KeyidUnused),
-            Some(keyid) if is_string(keyid) => Ok(Secret { keyid: Some(keyid.to_owned()), ..secret }),
+            Some(keyid) if is_string(keyid) => Ok(Secret { keyid: Some(keyid.into()), ..secret }),
             Some(_) => Err(SecretError::Keyid),
         }
     }
