@@ -1,8 +1,8 @@
 //! Entries of the secret: what stands in the list under an `x-secret` name.
 //!
 //! An API key is `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`; a signing secret is a string, in the form
-//! that its provider shows, or `{"keyid": "…", "secret": "…"}` for the HTTP Message Signatures that name it. The ingress
-//! reads entries, and `sluicegate secrets` writes them.
+//! that its provider shows, or `{"keyid": "…", "secret": "…"}` for the HTTP Message Signatures that name it. The
+//! ingress reads entries, and `sluicegate secrets` writes them.
 
 use std::fmt;
 

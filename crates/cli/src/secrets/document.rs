@@ -102,8 +102,8 @@ impl Document {
         self.names().try_for_each(|name| self.entries(name).map(|_| ()))
     }
 
-    /// Adds an entry. An existing API key gets the new scopes, an existing secret the new `keyid`. `replace` removes the
-    /// other values of its principal, or of its `keyid`, or those without either.
+    /// Adds an entry. An existing API key gets the new scopes, an existing secret the new `keyid`. `replace` removes
+    /// the other values of its principal, or of its `keyid`, or those without either.
     ///
     /// # Errors
     /// A value is not a list, or the list has the key under another principal.
