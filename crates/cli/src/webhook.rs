@@ -216,7 +216,14 @@ fn bodies(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 fn shown(text: &[u8]) -> String {
     let cut = &text[..text.len().min(SHOWN_BYTES_MAX)];
     let more = if cut.len() < text.len() { format!("… ({} bytes)", text.len()) } else { String::new() };
-    format!("{}{more}", String::from_utf8_lossy(cut).escape_debug())
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(cut).chars() {
+        match c {
+            '"' | '\'' => text.push(c),
+            _ => text.extend(c.escape_debug()),
+        }
+    }
+    text + &more
 }
 
 #[cfg(test)]
@@ -260,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_signed_text_is_shown_with_its_control_characters() {
-        assert_eq!(shown(b"1.{}\r\n"), "1.{}\\r\\n");
+        assert_eq!(shown(b"1.{\"'\\\"}\r\n"), r#"1.{"'\\"}\r\n"#);
         assert_eq!(shown(&[b'a'; 301]), format!("{}… (301 bytes)", "a".repeat(300)));
     }
 }
