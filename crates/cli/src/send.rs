@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// The API key or signing secret, instead of the development one
     #[arg(long)]
     secret: Option<String>,
+    /// The `keyid` of the signature, for HTTP Message Signatures
+    #[arg(long, value_name = "NAME")]
+    keyid: Option<String>,
     /// The OpenAPI document [default: functions/ingress/openapi.yaml]
     #[arg(long, value_name = "openapi.yaml")]
     contract: Option<PathBuf>,
@@ -70,7 +73,14 @@ fn exchange(arguments: &Arguments) -> Result<bool, String> {
     let body = input::read(&arguments.file)?;
     let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
     let url = format!("{}{target}", arguments.to.trim_end_matches('/'));
-    let headers = complete(&contract, &found, given, arguments.secret.as_deref(), (&method, &url), &body)?;
+    let headers = complete(
+        &contract,
+        &found,
+        given,
+        (arguments.secret.as_deref(), arguments.keyid.as_deref()),
+        (&method, &url),
+        &body,
+    )?;
 
     let uri: Uri =
         url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))?;
@@ -103,7 +113,7 @@ fn complete(
     contract: &Contract,
     found: &Match<'_>,
     mut headers: HeaderMap,
-    secret: Option<&str>,
+    (secret, keyid): (Option<&str>, Option<&str>),
     (method, url): (&str, &str),
     body: &[u8],
 ) -> Result<HeaderMap, String> {
@@ -130,7 +140,7 @@ fn complete(
             }
             Some(SecurityScheme::Signature { header, provider, scheme, .. }) if !headers.contains_key(header) => {
                 let request = webhook::Request::new(&headers, body).at(method, url);
-                for (name, value) in sign((provider, scheme), secret, &id, &request)? {
+                for (name, value) in sign((provider, scheme), (secret, keyid), &id, &request)? {
                     add(&mut headers, &name, &value)?;
                 }
             }
@@ -146,7 +156,7 @@ fn complete(
 
 fn sign(
     (provider, scheme): (&str, &Scheme),
-    secret: Option<&str>,
+    (secret, keyid): (Option<&str>, Option<&str>),
     id: &str,
     request: &webhook::Request<'_>,
 ) -> Result<Vec<(String, String)>, String> {
@@ -154,7 +164,7 @@ fn sign(
         Some(secret) => secret,
         None => return Err(format!("there is no development secret of {provider}: pass --secret")),
     };
-    let secret = scheme.secret(&secret).map_err(|error| format!("--secret: {error}"))?;
+    let secret = scheme.secret_of(keyid, &secret).map_err(|error| format!("--secret: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let signed = scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), request);
     signed.map_err(|error| format!("this message cannot be signed: {error}"))

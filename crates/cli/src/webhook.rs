@@ -110,7 +110,15 @@ fn verify(arguments: &VerifyArguments) -> Result<bool, String> {
     match scheme.signed_texts(&request) {
         Ok(texts) => {
             for text in texts {
-                say(format_args!("signed   {}", shown(&text)));
+                // A message signature signs a line for each component.
+                let lines = if scheme.signature.message.is_some() {
+                    text.split(|b| *b == b'\n').collect()
+                } else {
+                    vec![&text[..]]
+                };
+                for line in lines {
+                    say(format_args!("signed   {}", shown(line)));
+                }
             }
         }
         Err(error) => {
@@ -139,7 +147,7 @@ fn causes(scheme: &Scheme, recorded: &Recorded<'_>, text: &str, body: &[u8], err
         SignatureError::NoText { .. } if recorded.url.is_empty() => {
             causes.push("the provider signs the URL: pass --url as you entered it at the provider".to_owned());
         }
-        SignatureError::Mismatch => {
+        SignatureError::Mismatch | SignatureError::Digest => {
             let secret = scheme.secret(text).ok();
             let fits =
                 |body: &[u8]| secret.as_ref().is_some_and(|secret| recorded.result(scheme, secret, body).is_ok());
@@ -208,7 +216,14 @@ fn bodies(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 fn shown(text: &[u8]) -> String {
     let cut = &text[..text.len().min(SHOWN_BYTES_MAX)];
     let more = if cut.len() < text.len() { format!("… ({} bytes)", text.len()) } else { String::new() };
-    format!("{}{more}", String::from_utf8_lossy(cut).escape_debug())
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(cut).chars() {
+        match c {
+            '"' | '\'' => text.push(c),
+            _ => text.extend(c.escape_debug()),
+        }
+    }
+    text + &more
 }
 
 #[cfg(test)]
@@ -252,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_signed_text_is_shown_with_its_control_characters() {
-        assert_eq!(shown(b"1.{}\r\n"), "1.{}\\r\\n");
+        assert_eq!(shown(b"1.{\"'\\\"}\r\n"), r#"1.{"'\\"}\r\n"#);
         assert_eq!(shown(&[b'a'; 301]), format!("{}… (301 bytes)", "a".repeat(300)));
     }
 }

@@ -1,7 +1,10 @@
 //! Entries of the secret: what stands in the list under an `x-secret` name.
 //!
 //! An API key is `{"sha256": "<hex>", "principal": "…", "scopes": ["…"]}`; a signing secret is a string, in the form
-//! that its provider shows. The ingress reads entries, and `sluicegate secrets` writes them.
+//! that its provider shows, or `{"keyid": "…", "secret": "…"}` for the HTTP Message Signatures that name it. The
+//! ingress reads entries, and `sluicegate secrets` writes them.
+
+use std::fmt;
 
 use serde_json::{Value, json};
 use sluicegate_webhook::decode_hex;
@@ -32,9 +35,18 @@ pub enum EntryFault {
     /// The scopes of an API key are not strings.
     #[error("scopes is not a list of strings")]
     Scopes,
-    /// A signing secret is not a string.
-    #[error("it is not a string")]
+    /// A signing secret is not one.
+    #[error("it is neither a string nor an object with keyid and secret")]
     Text,
+}
+
+/// A signing secret, or a public key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SigningSecret<'e> {
+    /// The name that a signature gives it; `None` for most.
+    pub keyid: Option<&'e str>,
+    /// The secret, in the form that its provider shows.
+    pub text: &'e str,
 }
 
 impl ApiKey {
@@ -65,12 +77,34 @@ impl ApiKey {
     }
 }
 
-/// Returns the signing secret of an entry.
-///
-/// # Errors
-/// The entry is not a string.
-pub fn signing_secret(entry: &Value) -> Result<&str, EntryFault> {
-    entry.as_str().ok_or(EntryFault::Text)
+impl<'e> SigningSecret<'e> {
+    /// Parses an entry.
+    ///
+    /// # Errors
+    /// The entry is not a signing secret.
+    pub fn parse(entry: &'e Value) -> Result<Self, EntryFault> {
+        if let Some(text) = entry.as_str() {
+            return Ok(Self { keyid: None, text });
+        }
+        let text = |name| entry.get(name).and_then(Value::as_str);
+        let (keyid, text) = text("keyid").zip(text("secret")).ok_or(EntryFault::Text)?;
+        Ok(Self { keyid: Some(keyid), text })
+    }
+
+    /// Returns the entry.
+    #[must_use]
+    pub fn entry(self) -> Value {
+        match self.keyid {
+            None => self.text.into(),
+            Some(keyid) => json!({ "keyid": keyid, "secret": self.text }),
+        }
+    }
+}
+
+impl fmt::Debug for SigningSecret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningSecret").field("keyid", &self.keyid).finish_non_exhaustive()
+    }
 }
 
 /// Parses 64 hexadecimal digits.
@@ -82,7 +116,7 @@ fn parse_sha256(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{ApiKey, EntryFault, signing_secret};
+    use super::{ApiKey, EntryFault, SigningSecret};
 
     #[test]
     fn an_api_key_is_a_digest_with_a_principal() {
@@ -116,8 +150,21 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_secret_is_a_text() {
-        assert_eq!(signing_secret(&json!("s")), Ok("s"));
-        assert_eq!(signing_secret(&json!(["s"])), Err(EntryFault::Text));
+    fn a_signing_secret_is_a_text_and_may_have_a_name() {
+        for (entry, expected) in [
+            (json!("hush"), Ok(SigningSecret { keyid: None, text: "hush" })),
+            (json!({ "keyid": "a", "secret": "hush" }), Ok(SigningSecret { keyid: Some("a"), text: "hush" })),
+            (json!(["hush"]), Err(EntryFault::Text)),
+            (json!({ "keyid": "a" }), Err(EntryFault::Text)),
+            (json!({ "secret": "hush" }), Err(EntryFault::Text)),
+            (json!({ "keyid": 1, "secret": "hush" }), Err(EntryFault::Text)),
+        ] {
+            let parsed = SigningSecret::parse(&entry);
+            assert_eq!(parsed, expected, "{entry}");
+            assert!(!format!("{parsed:?}").contains("hush"), "{parsed:?}");
+            if let Ok(secret) = parsed {
+                assert_eq!(secret.entry(), entry);
+            }
+        }
     }
 }

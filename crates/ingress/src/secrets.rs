@@ -25,7 +25,7 @@ use std::{
 use serde_json::Value;
 use sluicegate_contract::{
     Contract, SecurityScheme,
-    secret_entry::{ApiKey, signing_secret},
+    secret_entry::{ApiKey, SigningSecret},
 };
 use sluicegate_envelope::Envelope;
 use sluicegate_webhook::Secret;
@@ -237,8 +237,9 @@ impl Keyring {
                 }
                 SecurityScheme::Signature { secret, scheme, .. } => {
                     let list = reading.list(secret, "", before.map(|before| &before.signing), |entry| {
-                        let text = signing_secret(entry).map_err(|fault| fault.to_string())?;
-                        scheme.secret(text).map_err(|error| error.to_string().into())
+                        let SigningSecret { keyid, text } =
+                            SigningSecret::parse(entry).map_err(|fault| fault.to_string())?;
+                        scheme.secret_of(keyid, text).map_err(|error| error.to_string().into())
                     });
                     keyring.signing.extend(list);
                 }

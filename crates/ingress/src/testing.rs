@@ -27,7 +27,10 @@ use std::{
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Map, Value, json, value::RawValue};
 use sha2::{Digest as _, Sha256};
-use sluicegate_contract::{Contract, secret_entry::ApiKey};
+use sluicegate_contract::{
+    Contract,
+    secret_entry::{ApiKey, SigningSecret},
+};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
@@ -82,6 +85,13 @@ impl TestIngress {
     #[must_use]
     pub fn signing_secret(self, list: &str, secret: &str) -> Self {
         self.secret.add(list, secret.into());
+        self
+    }
+
+    /// Adds a signing secret that a signature names with this `keyid`.
+    #[must_use]
+    pub fn named_secret(self, list: &str, keyid: &str, secret: &str) -> Self {
+        self.secret.add(list, SigningSecret { keyid: Some(keyid), text: secret }.entry());
         self
     }
 

@@ -117,7 +117,9 @@ impl AnswerTemplate {
                     if !is_signable(value.as_bytes()) {
                         return Err(HandshakeError::Value);
                     }
-                    let Some(Secret(Key::Hmac(key))) = secrets.first() else { return Err(HandshakeError::NoSecret) };
+                    let Some(Secret { key: Key::Hmac(key), .. }) = secrets.first() else {
+                        return Err(HandshakeError::NoSecret);
+                    };
                     text.push_str(&encoding.encode(mac(key, &[value.as_bytes().into()]).as_ref()));
                 }
             }

@@ -75,6 +75,23 @@ pub enum SignatureError {
         /// What is wrong with the token.
         reason: &'static str,
     },
+    /// The parameters of an HTTP Message Signature do not allow this request.
+    #[error("the message signature {reason}")]
+    Message {
+        /// What is wrong with the signature.
+        reason: &'static str,
+    },
+    /// A component of an HTTP Message Signature.
+    #[error("the component {name} {reason}")]
+    Component {
+        /// The component's name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The header Content-Digest has the digest of another body.
+    #[error("the body is not that of the header content-digest")]
+    Digest,
     /// The body could be a value that an answer to a handshake signed for anyone.
     #[error("the body has only characters that an answer to a handshake may sign")]
     Signable,

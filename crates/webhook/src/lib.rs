@@ -38,6 +38,7 @@ mod encoding;
 #[cfg(feature = "verify")]
 mod error;
 mod handshake;
+mod message_signature;
 #[cfg(feature = "verify")]
 mod request;
 mod scheme;
@@ -63,6 +64,7 @@ pub use encoding::{Encoding, decode_hex};
 #[cfg(feature = "verify")]
 pub use error::SignatureError;
 pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, When};
+pub use message_signature::MessageSignature;
 #[cfg(feature = "verify")]
 pub use request::Request;
 pub use scheme::{

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
 use crate::handshake::Handshake;
+use crate::message_signature::MessageSignature;
 use crate::signed_text::SignedText;
 
 /// The way a provider signs its requests. It is data: a contract may define one, and [`Provider`](crate::Provider)
@@ -220,6 +221,9 @@ pub struct Signature {
     /// For a JSON Web Token (RFC 7519): the claim with the SHA-256 of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// For an HTTP Message Signature (RFC 9421): what it must cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageSignature>,
 }
 
 /// The claim of a token that binds the body to it.
@@ -307,7 +311,7 @@ pub struct Timestamp {
     /// The header, by all its names.
     #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub header: Names,
-    /// The name in the list of the signature.
+    /// The name in the list of the signature; `created` for an HTTP Message Signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// The JSON pointer (RFC 6901) in the body. It is read after the signature was verified.
@@ -361,13 +365,16 @@ impl Scheme {
     /// Returns whether the URL that the provider called is signed.
     #[must_use]
     pub fn signs_url(&self) -> bool {
-        self.signed.0.iter().any(SignedText::has_url)
+        self.signature.message.is_some() || self.signed.0.iter().any(SignedText::has_url)
     }
 
     /// Returns the faults of a scheme that was written by hand: the JSON pointer of each within the scheme, and the
     /// reason.
     #[must_use]
     pub fn faults(&self) -> Vec<(String, String)> {
+        if let Some(message) = &self.signature.message {
+            return message.faults(self);
+        }
         let mut faults = Vec::new();
         let mut fault = |pointer: &str, reason: &str| faults.push((pointer.to_owned(), reason.to_owned()));
         let Signature { header, body, tag, field, separator, claim, prefix, .. } = &self.signature;

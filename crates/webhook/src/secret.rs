@@ -7,11 +7,16 @@ use ring::{digest, hmac, signature};
 use subtle::ConstantTimeEq;
 
 use crate::encoding::Encoding;
+use crate::message_signature::is_string;
 use crate::scheme::{Algorithm, KeyEncoding, Scheme};
 
 /// A secret of one [`Scheme`]: a shared key, a public key or a token. `Debug` does not show it.
 #[derive(Clone)]
-pub struct Secret(pub(crate) Key);
+pub struct Secret {
+    pub(crate) key: Key,
+    /// The `keyid` of the message signatures that only this secret verifies.
+    pub(crate) keyid: Option<Box<str>>,
+}
 
 #[derive(Clone)]
 pub(crate) enum Key {
@@ -41,7 +46,7 @@ impl Scheme {
             return Err(SecretError::Length { bytes: key.len(), min, max: self.secret.bytes_max });
         }
         let public = |algorithm| Key::Public { algorithm, key: key.to_vec() };
-        Ok(Secret(match self.algorithm {
+        let key = match self.algorithm {
             Algorithm::HmacSha1 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key)),
             Algorithm::HmacSha256 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &key)),
             Algorithm::HmacSha512 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA512, &key)),
@@ -54,7 +59,23 @@ impl Scheme {
                 let token = String::from_utf8(key.to_vec()).map_err(|_| SecretError::WhiteSpace)?;
                 Key::Token(sha256(&key), token)
             }
-        }))
+        };
+        Ok(Secret { key, keyid: None })
+    }
+
+    /// Parses a secret that has a name, if `keyid` is set: a message signature with this `keyid` is verified with the
+    /// secrets of that name alone, and one with another `keyid`, or none, with the secrets without a name.
+    ///
+    /// # Errors
+    /// The text is not a secret of this scheme, or the scheme has no names for its secrets.
+    pub fn secret_of(&self, keyid: Option<&str>, text: &str) -> Result<Secret, SecretError> {
+        let secret = self.secret(text)?;
+        match keyid {
+            None => Ok(secret),
+            Some(_) if self.signature.message.is_none() => Err(SecretError::KeyidUnused),
+            Some(keyid) if is_string(keyid) => Ok(Secret { keyid: Some(keyid.into()), ..secret }),
+            Some(_) => Err(SecretError::Keyid),
+        }
     }
 
     fn key<'t>(&self, text: &'t str) -> Result<Cow<'t, [u8]>, SecretError> {
@@ -163,6 +184,12 @@ pub enum SecretError {
     /// The text is not a public key.
     #[error("the secret is not a public key in PEM or base64 of its DER: paste the provider's public key")]
     PublicKey,
+    /// The scheme has no names for its secrets.
+    #[error("a keyid names secrets of HTTP Message Signatures alone: leave it out")]
+    KeyidUnused,
+    /// The name cannot be sent.
+    #[error("the keyid is empty, or has a character that is not printable ASCII")]
+    Keyid,
     /// Outside the limits of the scheme.
     #[error("the secret has {bytes} bytes, not {}", match max { Some(max) if max == min => min.to_string(), Some(max) => format!("{min} to {max}"), None => format!("{min} or more") })]
     Length {

@@ -45,6 +45,9 @@ impl Scheme {
         now_unix_s: i64,
         request: &Request<'_>,
     ) -> Result<Vec<(String, String)>, SignError> {
+        if let Some(message) = &self.signature.message {
+            return message.sign(self, secret, id, now_unix_s, request);
+        }
         if self.signature.body.is_some() {
             return Err(SignError::InBody);
         }
@@ -66,7 +69,7 @@ impl Scheme {
         };
         let listed = self.listed_headers(request.headers, &mut signed);
         let request = &Request { headers: listed.as_ref().unwrap_or(request.headers), ..*request };
-        let value = match &secret.0 {
+        let value = match &secret.key {
             Key::Public { .. } => return Err(SignError::PublicKey),
             Key::Token(_, token) => format!("{}{token}", self.signature.prefix),
             Key::Hmac(key) => match &self.signature.claim {

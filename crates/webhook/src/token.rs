@@ -52,7 +52,7 @@ pub(crate) fn verify(
     let signature = Encoding::Base64url.decode(signature).ok_or_else(malformed)?;
     let pieces = [head.into(), b".".as_slice().into(), payload.into()];
     let mut fits = None;
-    for (position, Secret(key)) in secrets.iter().enumerate() {
+    for (position, Secret { key, .. }) in secrets.iter().enumerate() {
         if key.fits(&pieces, &signature) && fits.is_none() {
             fits = Some(Verified { secret: position });
         }

@@ -60,6 +60,9 @@ impl Scheme {
         if self.handshakes.iter().any(signs_for_anyone) && is_signable(request.body) {
             return Err(SignatureError::Signable);
         }
+        if let Some(message) = &self.signature.message {
+            return message.verify(self, request, secrets, now_unix_s);
+        }
         let id = self.read_id(request)?;
         let header = self.timestamp_header();
         let timestamp = header.map(|timestamp| only(request, &timestamp.header)).transpose()?;
@@ -103,6 +106,9 @@ impl Scheme {
     /// # Errors
     /// The request lacks what is signed.
     pub fn signed_texts(&self, request: &Request<'_>) -> Result<Vec<Vec<u8>>, SignatureError> {
+        if let Some(message) = &self.signature.message {
+            return message.bases(request);
+        }
         let id = self.read_id(request)?;
         let document = self.document(request);
         let item = self.items(document.as_ref())?.into_iter().next().unwrap_or_default();
@@ -131,7 +137,7 @@ impl Scheme {
             return Err(SignatureError::NoText { reason: "a header, the URL or the hash of the body is missing" });
         }
         let mut fits = None;
-        for (position, Secret(key)) in secrets.iter().enumerate() {
+        for (position, Secret { key, .. }) in secrets.iter().enumerate() {
             for pieces in &texts {
                 for signature in signatures {
                     // The loops do not stop at a match: the time does not depend on which secret fits.
@@ -169,7 +175,7 @@ impl Scheme {
 
     /// Returns the id as signed. With the text that follows it in the signed text, the split of that text into id,
     /// timestamp and body would be ambiguous; the Standard Webhooks specification warns of it.
-    fn read_id<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], SignatureError> {
+    pub(crate) fn read_id<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], SignatureError> {
         if self.id.is_empty() {
             return Ok(&[]);
         }

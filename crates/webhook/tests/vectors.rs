@@ -87,7 +87,7 @@ fn read<T: DeserializeOwned>(path: &str) -> T {
 }
 
 fn vectors() -> Vec<Vector> {
-    let files = ["github", "standard-webhooks", "published", "computed", "sdk"];
+    let files = ["github", "standard-webhooks", "published", "computed", "sdk", "message-signatures"];
     files.iter().flat_map(|file| read::<File>(&format!("webhook/{file}.json")).vectors).collect()
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use sluicegate_contract::secret_entry::{ApiKey, signing_secret};
+use sluicegate_contract::secret_entry::{ApiKey, SigningSecret};
 use sluicegate_envelope::Envelope;
 
 use super::names::Kind;
@@ -41,6 +41,8 @@ pub(super) struct Summary {
     pub(super) fingerprint: String,
     /// The principal of an API key.
     pub(super) principal: Option<String>,
+    /// The `keyid` that signatures name a signing secret with.
+    pub(super) keyid: Option<String>,
     /// The scopes of an API key.
     pub(super) scopes: Vec<String>,
     /// The reason why ingress does not use the entry.
@@ -100,8 +102,8 @@ impl Document {
         self.names().try_for_each(|name| self.entries(name).map(|_| ()))
     }
 
-    /// Adds an entry. An existing API key gets the new scopes. `replace` removes the other values: of an API key those
-    /// of its principal, else the whole list.
+    /// Adds an entry. An existing API key gets the new scopes, an existing secret the new `keyid`. `replace` removes
+    /// the other values of its principal, or of its `keyid`, or those without either.
     ///
     /// # Errors
     /// A value is not a list, or the list has the key under another principal.
@@ -115,7 +117,7 @@ impl Document {
             let owner = self::principal(owner).unwrap_or("another principal");
             return Err(format!("the key is {owner}'s already, and one key has one principal: generate another"));
         }
-        let is_replaced = |other: &Value| replace && (principal.is_none() || self::principal(other) == principal);
+        let is_replaced = |other: &Value| replace && owner(other) == owner(&entry);
         let mut after: Vec<Value> =
             before.iter().filter(|other| !is_replaced(other) || is_same(other)).cloned().collect();
         let removed = before.len() - after.len();
@@ -169,12 +171,14 @@ pub(super) fn api_key(key: &str, principal: &str, scopes: &[String]) -> Result<V
 
 /// Returns the parts of an entry that may be shown. Without a kind, only its form is checked.
 pub(super) fn summary(entry: &Value, kind: Option<&Kind>) -> Summary {
-    let guess = if entry.is_object() { Some(Kind::ApiKey { scopes: None }) } else { None };
+    let is_key = entry.is_object() && SigningSecret::parse(entry).is_err();
+    let guess = is_key.then_some(Kind::ApiKey { scopes: None });
     let fault = kind.or(guess.as_ref()).and_then(|kind| fault(entry, kind));
     let scopes = entry["scopes"].as_array().into_iter().flatten();
     Summary {
         fingerprint: shown(&fingerprint(entry)).to_owned(),
         principal: principal(entry).map(str::to_owned),
+        keyid: keyid(entry).map(str::to_owned),
         scopes: scopes.filter_map(|scope| scope.as_str().map(str::to_owned)).collect(),
         fault,
     }
@@ -200,11 +204,20 @@ fn principal(entry: &Value) -> Option<&str> {
     entry["principal"].as_str()
 }
 
+fn keyid(entry: &Value) -> Option<&str> {
+    entry["keyid"].as_str()
+}
+
+/// Returns whose value an entry is: those of one owner replace each other.
+fn owner(entry: &Value) -> Option<&str> {
+    principal(entry).or_else(|| keyid(entry))
+}
+
 /// Returns the SHA-256 of a key or secret in hexadecimal digits. An entry that is neither gets that of its JSON text,
 /// so that it can be removed too.
 fn fingerprint(entry: &Value) -> String {
-    match (entry, entry["sha256"].as_str()) {
-        (Value::String(secret), _) => hex(&Sha256::digest(secret)),
+    match (SigningSecret::parse(entry), entry["sha256"].as_str()) {
+        (Ok(secret), _) => hex(&Sha256::digest(secret.text)),
         (_, Some(sha256)) if is_sha256(sha256) => sha256.to_ascii_lowercase(),
         _ => hex(&Sha256::digest(entry.to_string())),
     }
@@ -220,11 +233,11 @@ fn fault(entry: &Value, kind: &Kind) -> Option<String> {
             Err(fault) => Some(fault.to_string()),
         },
         Kind::Signature { scheme, .. } => {
-            let secret = match signing_secret(entry) {
+            let SigningSecret { keyid, text } = match SigningSecret::parse(entry) {
                 Ok(secret) => secret,
                 Err(fault) => return Some(fault.to_string()),
             };
-            scheme.secret(secret).err().map(|error| error.to_string())
+            scheme.secret_of(keyid, text).err().map(|error| error.to_string())
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn signing_secret(provider: &str) -> Result<String, String> {
     match provider {
         "github" => Ok(random()?.iter().map(|byte| format!("{byte:02x}")).collect()),
         "standard-webhooks" => Ok(format!("whsec_{}", BASE64_STANDARD.encode(random()?))),
+        "http-message-signatures" => Ok(BASE64_STANDARD.encode(random()?)),
         name => {
             Err(format!("the sender makes the secrets of {name}: copy the one it shows, and pass --value-file FILE"))
         }
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn generated_values_have_the_form_of_their_scheme_and_differ() {
-        for name in ["github", "standard-webhooks"] {
+        for name in ["github", "standard-webhooks", "http-message-signatures"] {
             let scheme = &sluicegate_webhook::Provider::named(name).unwrap().scheme;
             let (one, two) = (signing_secret(name).unwrap(), signing_secret(name).unwrap());
             assert!(scheme.secret(&one).is_ok(), "{name}");

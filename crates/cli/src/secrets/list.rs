@@ -1,4 +1,4 @@
-//! `sluicegate secrets list`: the names, with principals and fingerprints. Values are never shown.
+//! `sluicegate secrets list`: the names, with principals, keyids and fingerprints. Values are never shown.
 
 use clap::Args;
 use serde_json::json;
@@ -46,7 +46,7 @@ fn rows<'a>(names: &'a Names, document: &'a Document) -> Vec<Row<'a>> {
 }
 
 fn table(rows: &[Row<'_>]) -> String {
-    let mut lines = vec![["NAME", "FINGERPRINT", "PRINCIPAL", "SCOPES"].map(str::to_owned).to_vec()];
+    let mut lines = vec![["NAME", "FINGERPRINT", "PRINCIPAL OR KEYID", "SCOPES"].map(str::to_owned).to_vec()];
     let mut line = |name: &str, cells: [&str; 3]| {
         lines.push([name, cells[0], cells[1], cells[2]].map(text::line).to_vec());
     };
@@ -56,10 +56,11 @@ fn table(rows: &[Row<'_>]) -> String {
             Some(Err(_)) => line(name, ["not a list", "", ""]),
             Some(Ok(entries)) if entries.is_empty() => line(name, ["empty", "", ""]),
             Some(Ok(entries)) => {
-                for Summary { fingerprint, principal, scopes, fault } in entries {
+                for Summary { fingerprint, principal, keyid, scopes, fault } in entries {
                     let fault = fault.as_ref().map(|fault| format!("unusable: {fault}"));
                     let last = fault.unwrap_or_else(|| scopes.join(","));
-                    line(name, [fingerprint.as_str(), principal.as_deref().unwrap_or_default(), last.as_str()]);
+                    let owner = principal.as_deref().or(keyid.as_deref()).unwrap_or_default();
+                    line(name, [fingerprint.as_str(), owner, last.as_str()]);
                 }
             }
         }
@@ -70,8 +71,10 @@ fn table(rows: &[Row<'_>]) -> String {
 fn as_json(rows: &[Row<'_>]) -> Result<String, String> {
     let rows = rows.iter().map(|(name, entries)| {
         let values = entries.as_ref().map(|entries| {
-            let values = entries.iter().flatten().map(|Summary { fingerprint, principal, scopes, fault }| {
-                json!({ "fingerprint": fingerprint, "principal": principal, "scopes": scopes, "fault": fault })
+            let values = entries.iter().flatten().map(|Summary { fingerprint, principal, keyid, scopes, fault }| {
+                json!({
+                    "fingerprint": fingerprint, "principal": principal, "keyid": keyid, "scopes": scopes, "fault": fault
+                })
             });
             values.collect::<Vec<_>>()
         });

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 use serde_json::Value;
+use sluicegate_contract::secret_entry::SigningSecret;
 
 use super::{Where, document, generate, names::Kind};
 use crate::output::say;
@@ -37,10 +38,13 @@ pub(super) struct Arguments {
     /// An API key's scopes; `*` is every scope [default: none]
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',', requires = "principal")]
     scopes: Vec<String>,
+    /// The name that an HTTP Message Signature gives the secret with its `keyid`
+    #[arg(long, value_name = "NAME", conflicts_with = "principal")]
+    keyid: Option<String>,
     /// Store the key or secret in this file, `-` for stdin, in place of a generated one
     #[arg(long, value_name = "FILE")]
     value_file: Option<PathBuf>,
-    /// Remove the other values of the list; of an API key those of its principal
+    /// Remove the other values of the list; of an API key those of its principal, of a named secret those of its keyid
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
@@ -85,6 +89,9 @@ impl Arguments {
         let is_generated = given.is_none();
         let (value, entry) = match kind {
             Kind::ApiKey { scopes: known } => {
+                if self.keyid.is_some() {
+                    return Err(format!("{name} are API keys, which have no keyid: leave out --keyid"));
+                }
                 let Some(principal) = &self.principal else {
                     return Err(format!(
                         "{name} are API keys: pass --principal NAME, and --scopes if its routes need some"
@@ -105,8 +112,10 @@ impl Arguments {
                     ));
                 }
                 let secret = given.map_or_else(|| generate::signing_secret(provider), Ok)?;
-                scheme.secret(&secret).map_err(|error| format!("{name}: {error}"))?;
-                (secret.clone(), Value::String(secret))
+                let keyid = self.keyid.as_deref();
+                scheme.secret_of(keyid, &secret).map_err(|error| format!("{name}: {error}"))?;
+                let entry = SigningSecret { keyid, text: &secret }.entry();
+                (secret, entry)
             }
         };
         Ok(NewValue { value, entry, is_generated })

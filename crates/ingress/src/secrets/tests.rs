@@ -106,7 +106,7 @@ fn an_unusable_entry_is_reported_with_its_position_and_reason() {
         check(&json!({ "api-keys": [good, entry, key(DIGEST, "acme")] }), &[fault]);
     }
     for (list, entry, fault) in [
-        ("github", json!(7), "github/1: it is not a string"),
+        ("github", json!(7), "github/1: it is neither a string nor an object with keyid and secret"),
         ("github", json!(""), "github/1: the secret is empty"),
         (
             "github",

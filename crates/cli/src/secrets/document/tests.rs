@@ -55,6 +55,17 @@ fn a_value_is_added_to_the_existing_ones_or_replaces_them() {
     check(&secrets, add(&json!("three"), "github", true), Ok(&json!({ "github": ["three"] })));
     check(&secrets, add(&json!("two"), "github", true), Ok(&json!({ "github": ["two"] })));
 
+    let named = |keyid: &str, secret: &str| json!({ "keyid": keyid, "secret": secret });
+    let secrets = json!({ "callers": ["one", named("a", "two"), named("b", "three")] });
+    let added = json!({ "callers": ["one", named("a", "two"), named("b", "three"), named("a", "four")] });
+    check(&secrets, add(&named("a", "four"), "callers", false), Ok(&added));
+    let replaced = json!({ "callers": ["one", named("b", "three"), named("a", "four")] });
+    check(&secrets, add(&named("a", "four"), "callers", true), Ok(&replaced));
+    let renamed = json!({ "callers": [named("c", "one"), named("a", "two"), named("b", "three")] });
+    check(&secrets, add(&named("c", "one"), "callers", false), Ok(&renamed));
+    let without = json!({ "callers": [named("a", "two"), named("b", "three"), "four"] });
+    check(&secrets, add(&json!("four"), "callers", true), Ok(&without));
+
     let mut again = document(&both);
     assert_eq!(again.add(keys, acme, false), Ok(Change { is_new: false, removed: 0, live: 2 }));
 }
@@ -98,7 +109,9 @@ fn an_entry_is_shown_without_its_value() {
     for (entry, kind, fault) in [
         (json!("hush"), Some(&signature), None),
         (json!("hush\n"), Some(&signature), Some("white space")),
-        (json!(7), Some(&signature), Some("not a string")),
+        (json!(7), Some(&signature), Some("neither a string")),
+        (json!({ "keyid": "a", "secret": "hush" }), Some(&signature), Some("keyid")),
+        (json!({ "keyid": "a", "secret": "hush" }), None, None),
         (key(ACME, "acme", &["a"]), None, None),
         (key("hush", "acme", &[]), None, Some("64 hexadecimal digits")),
         (json!({ "sha256": ACME }), None, Some("principal")),
@@ -111,6 +124,8 @@ fn an_entry_is_shown_without_its_value() {
         assert_eq!(shown.fingerprint.len(), FINGERPRINT_CHARS, "{text}");
     }
     assert_eq!(summary(&json!("one"), None).fingerprint, fingerprint_of("one"));
+    let shown = summary(&json!({ "keyid": "a", "secret": "one" }), None);
+    assert_eq!((shown.fingerprint, shown.keyid.as_deref()), (fingerprint_of("one"), Some("a")));
     let shown = summary(&api_key("one", "acme", &["a".to_owned()]).unwrap(), None);
     assert_eq!(shown.fingerprint, fingerprint_of("one"));
     assert_eq!((shown.principal.as_deref(), shown.scopes), (Some("acme"), vec!["a".to_owned()]));

@@ -1,0 +1,175 @@
+//! Altered requests: one that is accepted has the signed bytes of the original.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::TestCaseResult;
+use sluicegate_webhook::{Algorithm, Assurance, Scheme};
+
+use crate::run::fuzz;
+use crate::valid::{self, Parts, Valid};
+
+/// A change of a text.
+#[derive(Clone, Debug)]
+enum Edit {
+    Flip(Index, u8),
+    Set(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index),
+    Double(Index, Index),
+}
+
+impl Edit {
+    fn apply(&self, text: &mut Vec<u8>) {
+        let length = text.len();
+        let at = |index: &Index| if length == 0 { 0 } else { index.index(length) };
+        match self {
+            Self::Insert(index, bytes) => drop(text.splice(at(index)..at(index), bytes.clone())),
+            _ if text.is_empty() => {}
+            Self::Flip(index, bit) => text[at(index)] ^= 1 << (bit % 8),
+            Self::Set(index, byte) => text[at(index)] = *byte,
+            Self::Remove(index) => drop(text.remove(at(index))),
+            Self::Double(from, to) => {
+                let (from, to) = (at(from), at(to));
+                let part = text[from.min(to)..=from.max(to)].to_vec();
+                text.splice(to..to, part);
+            }
+        }
+    }
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let token = prop_oneof![
+        any::<u8>().prop_map(|byte| vec![byte]),
+        proptest::sample::select(vec![
+            ",",
+            ";",
+            "=",
+            " ",
+            "\t",
+            "\"",
+            ":",
+            "v1,",
+            "t=",
+            "&",
+            "%41",
+            "\\u00e9",
+            "{",
+            "(",
+            ";alg=\"a\""
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    prop_oneof![
+        3 => (any::<Index>(), any::<u8>()).prop_map(|(at, bit)| Edit::Flip(at, bit)),
+        2 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Edit::Set(at, byte)),
+        2 => (any::<Index>(), token).prop_map(|(at, bytes)| Edit::Insert(at, bytes)),
+        2 => any::<Index>().prop_map(Edit::Remove),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Edit::Double(from, to)),
+    ]
+}
+
+/// A change of a request.
+#[derive(Clone, Debug)]
+enum Alteration {
+    Body(Vec<Edit>),
+    Header(Index, Vec<Edit>),
+    Url(Vec<Edit>),
+    Method(Vec<Edit>),
+    DropHeader(Index),
+    RepeatHeader(Index, Vec<Edit>),
+    SwapHeaders(Index, Index),
+}
+
+impl Alteration {
+    fn apply(&self, parts: &mut Parts) {
+        let edit = |text: &mut Vec<u8>, edits: &[Edit]| edits.iter().for_each(|edit| edit.apply(text));
+        let edit_text = |text: &mut String, edits: &[Edit]| {
+            let mut bytes = std::mem::take(text).into_bytes();
+            edit(&mut bytes, edits);
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        };
+        match self {
+            Self::Body(edits) => edit(&mut parts.body, edits),
+            Self::Url(edits) => edit_text(&mut parts.url, edits),
+            Self::Method(edits) => edit_text(&mut parts.method, edits),
+            _ if parts.headers.is_empty() => {}
+            Self::Header(at, edits) => edit(&mut at.get_mut(&mut parts.headers).1, edits),
+            Self::DropHeader(at) => drop(parts.headers.remove(at.index(parts.headers.len()))),
+            Self::RepeatHeader(at, edits) => {
+                let (name, mut value) = at.get(&parts.headers).clone();
+                edit(&mut value, edits);
+                parts.headers.push((name, value));
+            }
+            Self::SwapHeaders(a, b) => {
+                let (a, b) = (a.index(parts.headers.len()), b.index(parts.headers.len()));
+                let value = parts.headers[a].1.clone();
+                parts.headers[a].1 = std::mem::replace(&mut parts.headers[b].1, value);
+            }
+        }
+    }
+}
+
+fn alteration() -> impl Strategy<Value = Alteration> {
+    let edits = || proptest::collection::vec(edit(), 1..3);
+    prop_oneof![
+        3 => edits().prop_map(Alteration::Body),
+        4 => (any::<Index>(), edits()).prop_map(|(at, edits)| Alteration::Header(at, edits)),
+        1 => edits().prop_map(Alteration::Url),
+        1 => edits().prop_map(Alteration::Method),
+        1 => any::<Index>().prop_map(Alteration::DropHeader),
+        1 => (any::<Index>(), proptest::collection::vec(edit(), 0..2)).prop_map(|(at, edits)| Alteration::RepeatHeader(at, edits)),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Alteration::SwapHeaders(a, b)),
+    ]
+}
+
+/// Returns what must be as in the original: one of the signed texts, or the token that is sent.
+fn protected(scheme: &Scheme, parts: &Parts) -> Option<Vec<Vec<u8>>> {
+    let headers = parts.headers()?;
+    if scheme.algorithm == Algorithm::Token {
+        let values = scheme.signature.header.iter().filter_map(|name| headers.get(name));
+        return Some(values.map(|value| value.as_bytes().to_vec()).collect());
+    }
+    scheme.signed_texts(&parts.request(&headers)).ok()
+}
+
+/// Returns whether two bodies can have one signed text: a form is read before it is signed, and characters are escaped.
+fn reads_body(scheme: &Scheme) -> bool {
+    let written = serde_json::to_string(&scheme.signed).unwrap();
+    written.contains("{form}") || written.contains("{body.escaped}")
+}
+
+fn check(original: &Valid, alterations: &[Alteration]) -> TestCaseResult {
+    let Valid { name, scheme, secrets, now_unix_s, .. } = original;
+    let mut parts = original.parts.clone();
+    alterations.iter().for_each(|alteration| alteration.apply(&mut parts));
+    let Some(headers) = parts.headers() else { return Ok(()) };
+    let request = parts.request(&headers);
+    // Neither may panic, whatever the result.
+    let texts = scheme.signed_texts(&request);
+    let handshakes = scheme.handshakes.iter().filter(|handshake| handshake.is(&request));
+    handshakes.for_each(|handshake| drop(handshake.answer(&request, secrets)));
+    if scheme.verify(&request, secrets, *now_unix_s).is_err() {
+        return Ok(());
+    }
+    prop_assert!(texts.is_ok(), "{name}: {texts:?}");
+    let (before, after) = (protected(scheme, &original.parts).unwrap(), protected(scheme, &parts).unwrap());
+    prop_assert!(after.iter().any(|text| before.contains(text)), "{name}: accepted another signed text");
+    if scheme.assurance == Assurance::Signed && !reads_body(scheme) {
+        prop_assert!(parts.body == original.parts.body, "{name}: accepted another body");
+    }
+    Ok(())
+}
+
+#[test]
+fn altered_requests() {
+    let valid = valid::requests();
+    assert!(valid.len() > 100, "{}", valid.len());
+    // What is accepted unaltered makes every check above meaningful.
+    for request in &valid {
+        let headers = request.parts.headers().unwrap();
+        let verified = request.scheme.verify(&request.parts.request(&headers), &request.secrets, request.now_unix_s);
+        assert!(verified.is_ok(), "{}: {verified:?}", request.name);
+    }
+    let strategy = (any::<Index>(), proptest::collection::vec(alteration(), 1..3));
+    fuzz("altered_requests", &strategy, |(at, alterations)| check(at.get(&valid), &alterations));
+}
