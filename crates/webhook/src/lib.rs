@@ -32,10 +32,21 @@ mod answer;
 mod catalog;
 #[cfg(feature = "verify")]
 mod codec;
+#[cfg(feature = "verify")]
+mod crc32;
+#[cfg(feature = "verify")]
+mod der;
 mod encoding;
 #[cfg(feature = "verify")]
 mod error;
 mod handshake;
+#[cfg(feature = "verify")]
+mod jwk;
+mod key_source;
+#[cfg(feature = "verify")]
+mod published;
+#[cfg(feature = "verify")]
+mod published_keys;
 #[cfg(feature = "verify")]
 mod request;
 mod scheme;
@@ -59,11 +70,14 @@ pub use encoding::{Encoding, decode_hex};
 #[cfg(feature = "verify")]
 pub use error::SignatureError;
 pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, When};
+pub use key_source::{CertificateSource, KeyHost, KeySource};
+#[cfg(feature = "verify")]
+pub use published_keys::{KeyError, KeyUrl, PublishedKeys};
 #[cfg(feature = "verify")]
 pub use request::Request;
 pub use scheme::{
-    Algorithm, Assurance, Claim, KeyEncoding, Names, Scheme, SecretForm, Signature, SignedTexts, TimeUnit, Timestamp,
-    is_header_name,
+    Algorithm, AlgorithmBy, Assurance, Claim, ClaimValues, KeyEncoding, Names, Scheme, SecretForm, Signature,
+    SignedTexts, TimeUnit, Timestamp, is_header_name,
 };
 #[cfg(feature = "verify")]
 pub use secret::{Secret, SecretError};
