@@ -22,6 +22,9 @@ use crate::{
     schemas::Schemas,
 };
 
+/// The media type of a body that is JSON whatever its sender says, as that of SNS.
+const JSON: &str = "application/json";
+
 /// A request that matches the contract.
 #[derive(Debug)]
 pub struct Validated<'c> {
@@ -40,7 +43,7 @@ impl<'c> Validated<'c> {
             check_parameter(&authenticated, parameter, schemas)?;
         }
         let document = match (&routed.operation().body, routed.body().is_empty()) {
-            (Some(body), false) => check_body(routed, body, schemas)?,
+            (Some(body), false) => check_body(&authenticated, body, schemas)?,
             (Some(body), true) if body.required => {
                 return Err(Rejection::new(Code::BodyMissing, "This route accepts a body, and none was sent."));
             }
@@ -64,9 +67,12 @@ impl<'c> Validated<'c> {
         self.document.as_ref()
     }
 
-    /// Returns the normalized media type of the body.
+    /// Returns the normalized media type of the body: JSON where the scheme of the signature says so.
     #[must_use]
     pub fn media_type(&self) -> Option<Cow<'_, str>> {
+        if self.authenticated.has_json() {
+            return Some(Cow::Borrowed(JSON));
+        }
         self.authenticated.routed().arrival().header("content-type").map(media_type::normalized)
     }
 }
@@ -114,9 +120,13 @@ fn check_parameter(
 }
 
 /// Checks the body. Returns the document only if templates use it or its schema constrains the content.
-fn check_body(routed: &Routed<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
+fn check_body(authenticated: &Authenticated<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
+    let routed = authenticated.routed();
     check_content_encoding(routed)?;
-    let sent = routed.arrival().header("content-type").unwrap_or_default();
+    let sent = match authenticated.has_json() {
+        true => JSON,
+        false => routed.arrival().header("content-type").unwrap_or_default(),
+    };
     let essence = media_type::essence(sent);
     let Some((media_type, schema)) =
         body.content.iter().find(|(media_type, _)| media_type.eq_ignore_ascii_case(essence))
