@@ -270,6 +270,3 @@ fn roots() -> Vec<Vec<u8>> {
     let found = rustls_native_certs::load_native_certs().certs;
     found.into_iter().map(|certificate| certificate.to_vec()).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -393,3 +393,55 @@ async fn a_token_of_google_is_admitted_and_an_unknown_key_fetched_once() {
     assert_eq!(server.requests(), ["GET /oauth2/v3/certs HTTP/1.1"]);
     assert_eq!(ingress.stored().len(), 3);
 }
+
+const DAY_S: u64 = 24 * 3_600;
+
+/// A cached key is used while it is fetched again, and while its provider is down.
+#[tokio::test]
+async fn a_second_request_never_waits_for_a_key() {
+    let server = Server::start(OK, sns(0).key.as_bytes()).await;
+    let mut ingress = sns_ingress(&server);
+    assert_eq!(send(&ingress, &sns(0)).await.0, 202);
+    ingress = ingress.at(sns(0).at_unix_s + DAY_S - 1);
+    assert_eq!(send(&ingress, &sns(0)).await.0, 202);
+    assert_eq!(server.requests().len(), 1, "the key is young enough");
+
+    // The provider does not answer: the requests are admitted all the same.
+    server.permits.forget_permits(Semaphore::MAX_PERMITS);
+    ingress = ingress.at(sns(0).at_unix_s + DAY_S);
+    for _ in 0..3 {
+        assert_eq!(send(&ingress, &sns(0)).await.0, 202);
+    }
+    while server.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    server.set("HTTP/1.1 500 No\r\n", b"");
+    server.permits.add_permits(1_000);
+    ingress = ingress.at(sns(0).at_unix_s + 2 * DAY_S - 1);
+    for _ in 0..3 {
+        assert_eq!(send(&ingress, &sns(0)).await.0, 202);
+    }
+    ingress = ingress.at(sns(0).at_unix_s + 2 * DAY_S);
+    assert_eq!(send(&ingress, &sns(0)).await, refused("key_unavailable"));
+    server.set(OK, sns(0).key.as_bytes());
+    ingress = ingress.at(sns(0).at_unix_s + 2 * DAY_S + 120);
+    assert_eq!(send(&ingress, &sns(0)).await.0, 202);
+}
+
+#[tokio::test]
+async fn a_new_key_of_a_set_works_within_a_minute() {
+    let google = |position: usize| recorded("tokens.json", position);
+    let server = Server::start(OK, google(3).key.as_bytes()).await;
+    let signature = "{ scheme: google-pubsub, accept: token, audience: 'https://api.example.com/webhooks/pubsub' }";
+    let at_unix_s = google(3).at_unix_s;
+    let mut ingress = ingress(signature, "push@project.iam.gserviceaccount.com", &server, at_unix_s);
+    assert_eq!(send(&ingress, &google(3)).await.0, 202);
+    server.set(OK, google(3).key.replace("rsa-1", "rsa-2").as_bytes());
+    ingress = ingress.at(at_unix_s + 59);
+    assert_eq!(send(&ingress, &google(11)).await, refused("credentials_invalid"));
+    ingress = ingress.at(at_unix_s + 60);
+    assert_eq!(send(&ingress, &google(11)).await.0, 202);
+    // The old key is gone.
+    assert_eq!(send(&ingress, &google(3)).await, refused("credentials_invalid"));
+    assert_eq!((server.requests().len(), ingress.stored().len()), (2, 2));
+}
