@@ -79,9 +79,9 @@ pub enum SignatureError {
     /// The body could be a value that an answer to a handshake signed for anyone.
     #[error("the body has only characters that an answer to a handshake may sign")]
     Signable,
-    /// Verification needs a key that the provider publishes: fetch the URL, and add what [`KeyUrl::read`] returns to the
-    /// request with [`Request::with_keys`](crate::Request::with_keys). The rest of the request is in order, and it has a
-    /// live secret. If the request has keys of this URL, they lack the one that the request names.
+    /// Verification needs a key that the provider publishes: fetch the URL, and add what [`KeyUrl::read`] returns to
+    /// the request with [`Request::with_keys`](crate::Request::with_keys). The rest of the request is in order, and it
+    /// has a live secret. If the request has keys of this URL, they lack the one that the request names.
     #[error("the key at {} is needed", url.as_str())]
     KeyNeeded {
         /// Where the key is.

@@ -1,8 +1,8 @@
 //! [`KeyUrl`]: a published key that verification needs. [`PublishedKeys`]: what its URL has.
 //!
 //! This crate has no network: [`Scheme::verify`](crate::Scheme::verify) returns
-//! [`SignatureError::KeyNeeded`](crate::SignatureError::KeyNeeded) with a `KeyUrl`, the caller fetches it, and adds what
-//! [`KeyUrl::read`] returns to the request. Only the checks of a scheme make a `KeyUrl`.
+//! [`SignatureError::KeyNeeded`](crate::SignatureError::KeyNeeded) with a `KeyUrl`, the caller fetches it, and adds
+//! what [`KeyUrl::read`] returns to the request. Only the checks of a scheme make a `KeyUrl`.
 //!
 //! # What is known of a certificate
 //!

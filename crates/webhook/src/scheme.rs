@@ -282,8 +282,8 @@ pub enum Algorithm {
     EcdsaP256Der,
     /// ECDSA on P-256 with SHA-256; the signature is both numbers of 32 bytes, as in RFC 7518, section 3.4.
     EcdsaP256Fixed,
-    /// RSA PKCS#1 1.5 with SHA-1, with a key of 2,048 to 8,192 bits. SHA-1 has collisions: only for a provider that names
-    /// it in the request, in [`AlgorithmBy`].
+    /// RSA PKCS#1 1.5 with SHA-1, with a key of 2,048 to 8,192 bits. SHA-1 has collisions: only for a provider that
+    /// names it in the request, in [`AlgorithmBy`].
     RsaPkcs1Sha1,
     /// RSA PKCS#1 1.5 with SHA-256, with a key of 2,048 to 8,192 bits.
     RsaPkcs1Sha256,
