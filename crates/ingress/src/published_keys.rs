@@ -6,10 +6,10 @@
 //! is never used outside its validity. A token that names a key which the cached set lacks causes a fetch at most every
 //! [`UNKNOWN_REFRESH_AFTER`].
 //!
-//! A request chooses the URL, within what its scheme allows. So a failure is remembered for [`RETRY_AFTER`], at most
-//! [`UNPROVEN_MAX`] URLs that never had a key are known at a time, and no more are fetched until one is forgotten.
-//! [`KEYS_MAX`] URLs with a key are cached; the one that was not used for longest makes room. A URL without a key
-//! displaces none with one.
+//! A request chooses the URL, within what its scheme allows. So a failure is remembered for [`RETRY_AFTER`], or for
+//! [`FIRST_RETRY_AFTER`] if the server did not answer the first fetch. At most [`UNPROVEN_MAX`] URLs that never had a
+//! key are known at a time, and no more are fetched until one is forgotten. [`KEYS_MAX`] URLs with a key are cached;
+//! the one that was not used for longest makes room. A URL without a key displaces none with one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::{
     https_get::{GetError, HttpsGet},
+    rejection::UNAVAILABLE_RETRY_AFTER_S,
     secrets::Moment,
 };
 
@@ -34,8 +35,12 @@ pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How much longer than [`refresh_after`] a key is used while its provider fails.
 const OUTAGE_GRACE: Duration = Duration::from_secs(24 * 3_600);
 
-/// Minimum time between a failed fetch of a URL and the next one.
+/// The time for which a URL without a usable key is remembered, and not fetched.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// The same for a URL that never had a key, if its server did not answer: the time after which the provider is asked to
+/// send the request again.
+const FIRST_RETRY_AFTER: Duration = Duration::from_secs(UNAVAILABLE_RETRY_AFTER_S);
 
 /// Minimum age of a key set before a token with an unknown key causes a fetch.
 const UNKNOWN_REFRESH_AFTER: Duration = Duration::from_secs(60);
@@ -63,7 +68,8 @@ pub(crate) struct KeyCache(Arc<Inner>);
 struct Inner {
     https: HttpsGet,
     entries: Mutex<BTreeMap<String, Entry>>,
-    visited: Mutex<VecDeque<String>>,
+    /// Locked during a visit, so that there is one for a URL.
+    visited: tokio::sync::Mutex<VecDeque<String>>,
 }
 
 /// What is known of a URL.
@@ -91,6 +97,18 @@ pub(crate) enum KeyFetchError {
     /// There is no key that may be used.
     #[error("the key at {url} cannot be used: {reason}")]
     Refused { url: String, reason: String },
+}
+
+impl Entry {
+    /// Checks that the last failure, if any, is long enough ago for another fetch.
+    fn check_failure(&self, now: Moment) -> Result<(), KeyFetchError> {
+        let Some((error, at)) = &self.failed else { return Ok(()) };
+        let retry_after = match (error, &self.keys) {
+            (KeyFetchError::Unavailable { .. }, None) => FIRST_RETRY_AFTER,
+            _ => RETRY_AFTER,
+        };
+        if at.age(now) < retry_after { Err(error.clone()) } else { Ok(()) }
+    }
 }
 
 /// The present of a request, and how long it may wait.
@@ -147,9 +165,8 @@ impl KeyCache {
             return None;
         }
         entry.used_at = now.moment;
-        let has_failed = entry.failed.as_ref().is_some_and(|(_, at)| at.age(now.moment) < RETRY_AFTER);
         if age >= refresh_after(url)
-            && !has_failed
+            && entry.check_failure(now.moment).is_ok()
             && let Ok(one) = Arc::clone(&entry.fetching).try_lock_owned()
         {
             let (inner, url) = (Arc::clone(&self.0), url.clone());
@@ -167,12 +184,11 @@ impl KeyCache {
     /// # Errors
     /// [`GetError`]: the answer is not 200.
     pub(crate) async fn visit(&self, url: &str, now: Now) -> Result<(), GetError> {
-        let visited = || self.0.visited.lock().unwrap_or_else(PoisonError::into_inner);
-        if visited().iter().any(|known| known == url) {
+        let mut visited = self.0.visited.lock().await;
+        if visited.iter().any(|known| known == url) {
             return Ok(());
         }
         self.0.https.get(url, FILE_BYTES_MAX, now.timeout()).await?;
-        let mut visited = visited();
         visited.push_back(url.to_owned());
         if visited.len() > VISITED_MAX {
             visited.pop_front();
@@ -210,9 +226,9 @@ impl Inner {
     fn may_fetch(&self, url: &KeyUrl, now: Now) -> Result<(), KeyFetchError> {
         let entries = self.entries();
         let Some(entry) = entries.get(url.as_str()) else { return Ok(()) };
-        match (&entry.failed, &entry.keys) {
-            (Some((error, at)), _) if at.age(now.moment) < RETRY_AFTER => Err(error.clone()),
-            (_, Some(fetched)) if url.is_key_set() && fetched.read_at.age(now.moment) < UNKNOWN_REFRESH_AFTER => {
+        entry.check_failure(now.moment)?;
+        match &entry.keys {
+            Some(fetched) if url.is_key_set() && fetched.read_at.age(now.moment) < UNKNOWN_REFRESH_AFTER => {
                 let reason = "it lacks the key that the token names".to_owned();
                 Err(KeyFetchError::Refused { url: url.as_str().to_owned(), reason })
             }

@@ -445,3 +445,17 @@ async fn a_new_key_of_a_set_works_within_a_minute() {
     assert_eq!(send(&ingress, &google(3)).await, refused("credentials_invalid"));
     assert_eq!((server.requests().len(), ingress.stored().len()), (2, 2));
 }
+
+/// A provider that does not answer the first fetch is asked again when it repeats its request.
+#[tokio::test]
+async fn a_first_key_is_fetched_again_after_seconds() {
+    let server = Server::start("HTTP/1.1 503 No\r\n", b"").await;
+    let mut ingress = sns_ingress(&server);
+    assert_eq!(send(&ingress, &sns(0)).await, refused("key_unavailable"));
+    server.set(OK, sns(0).key.as_bytes());
+    for (later_s, expected, requests) in [(4, refused("key_unavailable"), 1), (5, (202, String::new()), 2)] {
+        ingress = ingress.at(sns(0).at_unix_s + later_s);
+        assert_eq!(send(&ingress, &sns(0)).await, expected);
+        assert_eq!(server.requests().len(), requests);
+    }
+}

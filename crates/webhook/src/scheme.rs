@@ -559,8 +559,14 @@ impl Scheme {
             fault("/secret/encoding", "the secret is a text, because the keys are published");
         }
         // Other customers of the provider get signatures of the same key.
-        if !(in_claim || self.secret.equals.is_some() || self.signed.0.iter().all(has_secret)) {
-            fault("/secret", "nothing in the request must be the secret: set `equals`, or add {secret} to `signed`");
+        let is_tied = match self.signature.is_token() {
+            true => in_claim,
+            false => self.secret.equals.is_some() || self.signed.0.iter().all(has_secret),
+        };
+        if !is_tied {
+            let reason = "nothing in the request must be the secret: set `equals`, add {secret} to `signed`, or give a \
+                          claim of the token the value {secret}";
+            fault("/secret", reason);
         }
         match keys {
             KeySource::Certificate(source) => {

@@ -52,7 +52,7 @@ pub(crate) fn verify(
     match &scheme.keys {
         Some(KeySource::Jwks(url)) => {
             // The claims first: only a token for one of the live secrets causes a fetch of keys.
-            let verified = token.meant(scheme, secrets)?;
+            let verified = token.meant(scheme, secrets)?.ok_or(SignatureError::Mismatch)?;
             token.check_times(scheme, now_unix_s)?;
             token.check_body(scheme, request.body)?;
             token.check_published(scheme, request, url)?;
@@ -116,8 +116,8 @@ impl<'t> Token<'t> {
         fits(key).then_some(()).ok_or(SignatureError::Mismatch)
     }
 
-    /// Checks the claims that the scheme lists, and returns the secret that one of them is.
-    fn meant(&self, scheme: &Scheme, secrets: &[Secret]) -> Result<Verified, SignatureError> {
+    /// Checks the claims that the scheme lists, and returns the secret that one of them is, if one has to be.
+    fn meant(&self, scheme: &Scheme, secrets: &[Secret]) -> Result<Option<Verified>, SignatureError> {
         let mut meant = None;
         for rule in &scheme.signature.claims {
             let claim = match self.claims.get(&rule.name) {
@@ -140,7 +140,7 @@ impl<'t> Token<'t> {
                 return Err(SignatureError::Claims { reason: "has a claim with another value than the scheme" });
             }
         }
-        Ok(meant.unwrap_or(Verified { secret: 0 }))
+        Ok(meant)
     }
 
     /// Checks `exp` and `nbf`, and the time of signing if the scheme limits it. A time that is not a number is refused.

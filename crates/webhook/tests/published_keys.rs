@@ -89,6 +89,32 @@ fn a_certificate_counts_while_it_is_valid() {
     assert_eq!(sns.verify(&request, &secrets, to + 1), Err(SignatureError::KeyExpired));
 }
 
+/// A damaged file is refused or read, without a panic; with another byte in the key it does not verify.
+#[test]
+fn no_damaged_certificate_is_taken_for_another() {
+    let (body, pem, now_unix_s) = message(0);
+    let (url, sns, body) = (key_url(), &Provider::named("sns").unwrap().scheme, body.to_string());
+    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(base64).unwrap();
+    let read = |der: &[u8]| {
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der));
+        url.read(pem.as_bytes(), Vec::new, now_unix_s)
+    };
+    let mut fits = 0;
+    for at in 0..der.len() {
+        let mut damaged = der.clone();
+        damaged[at] ^= 0x11;
+        assert!(read(&der[..at]).is_err(), "cut at {at}");
+        if let Ok(keys) = read(&damaged) {
+            let (keys, headers) = ([Arc::new(keys)], HeaderMap::new());
+            let request = Request::new(&headers, body.as_bytes()).with_keys(&keys);
+            fits += usize::from(sns.verify(&request, &[sns.secret(TOPIC).unwrap()], now_unix_s).is_ok());
+        }
+    }
+    // What is left is the issuer's part, which is not proven without its chain, and the digits of the dates.
+    assert!((1..der.len()).contains(&fits), "{fits} of {}", der.len());
+}
+
 /// A request that cannot be valid is refused without its key.
 #[test]
 fn a_refused_request_asks_for_no_key() {
@@ -294,6 +320,14 @@ fn a_scheme_with_published_keys_is_tied_to_its_user() {
     assert_eq!(jwks, ["/handshakes/0/visits", "/keys", "/keys/jwks"]);
     assert_eq!(faults("/handshakes/0/signed", json!(false)), ["/handshakes/0/visits"]);
     assert_eq!(faults("/assurance", json!("signed")), ["/assurance"]);
+    // A token is tied by a claim alone.
+    let token = json!({
+        "signature": {"header": "authorization", "claims": [{"name": "iss", "values": ["a"]}]}, "algorithm": "ed25519",
+        "signed": "{secret}", "secret": {"equals": "/a"}, "keys": {"jwks": "https://a.example"}, "assurance": "token",
+    });
+    let pointers: Vec<_> =
+        serde_json::from_value::<Scheme>(token).unwrap().faults().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(pointers, ["/secret"]);
     let none = faults("/keys", Value::Null);
     assert_eq!(none, ["/handshakes/0/visits", "/secret/encoding", "/algorithmBy", "/keys"]);
 }
