@@ -383,12 +383,12 @@ async fn a_token_of_google_is_admitted_and_an_unknown_key_fetched_once() {
         assert_eq!(send(&ingress, &google(position)).await, (202, String::new()), "{position}");
     }
     assert_eq!(ingress.stored()[0].envelope.event_type(), "google-pubsub.message");
-    for position in 6..11 {
+    for position in 6..12 {
         assert_eq!(send(&ingress, &google(position)).await, refused("credentials_invalid"), "{position}");
     }
     // A token with a key that the set lacks, again and again: the set is too new to be fetched again.
     for _ in 0..3 {
-        assert_eq!(send(&ingress, &google(11)).await, refused("credentials_invalid"));
+        assert_eq!(send(&ingress, &google(12)).await, refused("credentials_invalid"));
     }
     assert_eq!(server.requests(), ["GET /oauth2/v3/certs HTTP/1.1"]);
     assert_eq!(ingress.stored().len(), 3);
@@ -438,9 +438,9 @@ async fn a_new_key_of_a_set_works_within_a_minute() {
     assert_eq!(send(&ingress, &google(3)).await.0, 202);
     server.set(OK, google(3).key.replace("rsa-1", "rsa-2").as_bytes());
     ingress = ingress.at(at_unix_s + 59);
-    assert_eq!(send(&ingress, &google(11)).await, refused("credentials_invalid"));
+    assert_eq!(send(&ingress, &google(12)).await, refused("credentials_invalid"));
     ingress = ingress.at(at_unix_s + 60);
-    assert_eq!(send(&ingress, &google(11)).await.0, 202);
+    assert_eq!(send(&ingress, &google(12)).await.0, 202);
     // The old key is gone.
     assert_eq!(send(&ingress, &google(3)).await, refused("credentials_invalid"));
     assert_eq!((server.requests().len(), ingress.stored().len()), (2, 2));

@@ -143,12 +143,14 @@ impl<'t> Token<'t> {
         Ok(meant)
     }
 
-    /// Checks `exp` and `nbf`, and the time of signing if the scheme limits it. A time that is not a number is refused.
+    /// Checks `exp` and `nbf`, and the time of signing if the scheme limits it. A time that is not a number is refused,
+    /// and so is a token that fits any body and never expires.
     fn check_times(&self, scheme: &Scheme, now_unix_s: i64) -> Result<(), SignatureError> {
         let time = |name: &str, absent: f64| self.claims.get(name).map_or(Some(absent), Value::as_f64);
         #[allow(clippy::cast_precision_loss, reason = "the present is far below 2^53 s")]
         let (now, leeway) = (now_unix_s as f64, LEEWAY_S as f64);
-        if time("exp", f64::INFINITY).is_none_or(|exp| now >= exp + leeway) {
+        let never = if scheme.signature.claim.is_some() { f64::INFINITY } else { f64::NEG_INFINITY };
+        if time("exp", never).is_none_or(|exp| now >= exp + leeway) {
             return Err(SignatureError::Claims { reason: "has expired" });
         }
         if time("nbf", f64::NEG_INFINITY).is_none_or(|nbf| now <= nbf - leeway) {

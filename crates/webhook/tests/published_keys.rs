@@ -272,7 +272,7 @@ fn a_set_without_a_usable_key_is_refused() {
     assert_eq!(scheme.faults(), []);
     let token = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let mut headers = HeaderMap::new();
-    let value = format!("{}.{}.AA", token(r#"{"alg":"EdDSA"}"#), token(r#"{"sub":"a"}"#));
+    let value = format!("{}.{}.AA", token(r#"{"alg":"EdDSA"}"#), token(r#"{"sub":"a","exp":9}"#));
     headers.insert("authorization", value.parse().unwrap());
     let (request, secrets) = (Request::new(&headers, b""), [scheme.secret("a").unwrap()]);
     let Err(SignatureError::KeyNeeded { url }) = scheme.verify(&request, &secrets, 0) else { panic!("no key needed") };

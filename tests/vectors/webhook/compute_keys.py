@@ -92,6 +92,7 @@ with tempfile.TemporaryDirectory() as folder:
         ("another service account", {**google, "email": "other@project.iam.gserviceaccount.com"}, "rsa-1",
          "no signature matches"),
         ("expired", {**google, "exp": NOW - 61}, "rsa-1", "the token has expired"),
+        ("without exp", {k: v for k, v in google.items() if k != "exp"}, "rsa-1", "the token has expired"),
         ("an unknown key", google, "rsa-2", "the key at https://www.googleapis.com/oauth2/v3/certs is needed"),
         ("a key of another kind", google, "ec-1", "no signature matches"),
     ]:
