@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::scheme::{Algorithm, AlgorithmBy, KeyEncoding, SECRET, Scheme};
+use crate::signed_text::SignedText;
+
 /// The longest URL, in bytes. Ours: those of the providers have at most 120.
 #[cfg(feature = "verify")]
 const URL_BYTES_MAX: usize = 1_024;
@@ -52,6 +55,68 @@ pub struct KeyHost {
     pub host: String,
     /// The DNS names of which a certificate must have one; `{region}` is that of the host.
     pub subjects: Vec<String>,
+}
+
+impl Scheme {
+    /// Notes the faults of the algorithm and of published keys.
+    pub(crate) fn key_faults(&self, fault: &mut impl FnMut(&str, &str)) {
+        if self.algorithm == Algorithm::RsaPkcs1Sha1 {
+            fault("/algorithm", "SHA-1 has collisions: it is accepted only where `algorithmBy` names it");
+        }
+        if let Some(AlgorithmBy { header, body, values }) = &self.algorithm_by {
+            if self.keys.is_none() || self.signature.is_token() {
+                fault("/algorithmBy", "only a scheme with certificates has several algorithms");
+            }
+            if header.is_some() == body.is_some() {
+                fault("/algorithmBy", "set either `header` or `body`");
+            }
+            if values.is_empty() || !values.iter().all(|(_, algorithm)| algorithm.has_public_key()) {
+                fault("/algorithmBy/values", "name algorithms with a public key");
+            }
+        }
+        let has_secret = |text: &SignedText| text.has_secret();
+        let in_claim = self.signature.claims.iter().any(|claim| claim.values.iter().any(|value| value == SECRET));
+        let Some(keys) = &self.keys else {
+            if self.secret.equals.is_some() || in_claim || self.signed.0.iter().any(has_secret) {
+                fault("/keys", "the secret is itself the key; set `keys` for a provider that publishes its keys");
+            }
+            return;
+        };
+        if !self.algorithm.has_public_key() {
+            fault("/algorithm", "only an algorithm with a public key has published keys");
+        }
+        if self.secret.encoding != KeyEncoding::Text {
+            fault("/secret/encoding", "the secret is a text, because the keys are published");
+        }
+        // Other customers of the provider get signatures of the same key.
+        let is_tied = match self.signature.is_token() {
+            true => in_claim,
+            false => self.secret.equals.is_some() || self.signed.0.iter().all(has_secret),
+        };
+        if !is_tied {
+            let reason = "nothing in the request must be the secret: set `equals`, add {secret} to `signed`, or give a \
+                          claim of the token the value {secret}";
+            fault("/secret", reason);
+        }
+        match keys {
+            KeySource::Certificate(source) => {
+                if self.signature.is_token() {
+                    fault("/keys", "the keys of a token are a JSON Web Key Set; set `jwks`");
+                }
+                for (within, reason) in source.faults() {
+                    fault(&format!("/keys/certificate{within}"), &reason);
+                }
+            }
+            KeySource::Jwks(url) => {
+                if !self.signature.is_token() {
+                    fault("/keys", "only a token has its key in a JSON Web Key Set; set `certificate`");
+                }
+                if !url.starts_with("https://") {
+                    fault("/keys/jwks", "is not an https URL");
+                }
+            }
+        }
+    }
 }
 
 impl CertificateSource {

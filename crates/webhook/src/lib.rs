@@ -7,8 +7,8 @@
 //! - An accepted id or timestamp is the signed one. A request that also has another value for it is refused, so that a
 //!   replay cannot bypass deduplication under a second id.
 //!
-//! The crate has no network. A provider that publishes its keys, as SNS does, has a text as the secret, and verification
-//! asks for the [`KeyUrl`] that it needs.
+//! The crate has no network. A provider that publishes its keys, as SNS does, has a text as the secret, and
+//! verification asks for the [`KeyUrl`] that it needs.
 //!
 //! The crate does not store requests. Schemes without a timestamp, such as GitHub's, accept replays forever:
 //! deduplicate on the delivery id.
