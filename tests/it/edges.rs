@@ -85,6 +85,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
             "crates/sqs-emulator/tests",
+            "crates/ingress/src/https_get",
             "crates/ingress/src/secrets",
         ],
     ),

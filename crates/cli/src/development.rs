@@ -24,7 +24,7 @@ pub(crate) fn signing_secret(provider: &str, scheme: &Scheme) -> Option<String> 
             format!("{:-<length$}", format!("dev-{provider}"))
         }
         KeyEncoding::Hex => Encoding::Hex.encode(&key),
-        KeyEncoding::Base64 | KeyEncoding::Base64OrText | KeyEncoding::Spki => {
+        KeyEncoding::Base64 | KeyEncoding::Base64OrText | KeyEncoding::Spki | KeyEncoding::Jwk => {
             let prefix = scheme.secret.prefixes.last().map_or("", String::as_str);
             format!("{prefix}{}", Encoding::Base64.encode(&key))
         }

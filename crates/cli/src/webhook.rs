@@ -5,13 +5,14 @@
 use std::{
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Args, Subcommand};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use sluicegate_webhook::{KeyEncoding, Provider, Request, Scheme, Secret, SignatureError};
+use sluicegate_webhook::{KeyEncoding, Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
 
 use crate::{fail, input, output::say, send::parse_header};
 
@@ -47,6 +48,9 @@ struct VerifyArguments {
     /// A file with the secret, so that it is not in the history of your shell
     #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     secret_file: Option<PathBuf>,
+    /// For a provider that publishes its key: the file at the URL that this command names
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// A header of the request; repeat for each
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -76,11 +80,12 @@ struct Recorded<'a> {
     method: &'a str,
     url: &'a str,
     at_unix_s: i64,
+    keys: Vec<Arc<PublishedKeys>>,
 }
 
 impl Recorded<'_> {
     fn result(&self, scheme: &Scheme, secret: &Secret, body: &[u8]) -> Result<(), SignatureError> {
-        let request = Request::new(&self.headers, body).at(self.method, self.url);
+        let request = Request::new(&self.headers, body).at(self.method, self.url).with_keys(&self.keys);
         scheme.verify(&request, std::slice::from_ref(secret), self.at_unix_s).map(drop)
     }
 }
@@ -98,11 +103,12 @@ fn verify(arguments: &VerifyArguments) -> Result<bool, String> {
     };
     let secret = scheme.secret(&text).map_err(|error| format!("{slug}: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let recorded = Recorded {
+    let mut recorded = Recorded {
         headers: HeaderMap::from_iter(arguments.headers.iter().cloned()),
         method: &arguments.method.to_uppercase(),
         url: &arguments.url,
         at_unix_s: arguments.at.unwrap_or_else(|| i64::try_from(now).unwrap_or(i64::MAX)),
+        keys: Vec::new(),
     };
     say(format_args!("scheme   {slug}: {name}, {docs}"));
     say(format_args!("body     {} bytes", body.len()));
@@ -125,6 +131,13 @@ fn verify(arguments: &VerifyArguments) -> Result<bool, String> {
             say(format_args!("signed   not known: {error}"));
         }
     }
+    if let (Err(SignatureError::KeyNeeded { url }), Some(file)) =
+        (recorded.result(scheme, &secret, &body), &arguments.key)
+    {
+        say(format_args!("key      {}", url.as_str()));
+        let keys = url.read(&input::read(file)?, roots, recorded.at_unix_s).map_err(|error| error.to_string())?;
+        recorded.keys.push(Arc::new(keys));
+    }
     let Err(error) = recorded.result(scheme, &secret, &body) else {
         say("result   the signature is valid");
         return Ok(true);
@@ -144,6 +157,9 @@ fn causes(scheme: &Scheme, recorded: &Recorded<'_>, text: &str, body: &[u8], err
             causes.push("--at is the time of arrival; without it the present counts".to_owned());
         }
         SignatureError::MissingHeader { .. } => causes.push("pass each header of the request with --header".to_owned()),
+        SignatureError::KeyNeeded { url } => {
+            causes.push(format!("the provider publishes its key: fetch {} and pass the file with --key", url.as_str()));
+        }
         SignatureError::NoText { .. } if recorded.url.is_empty() => {
             causes.push("the provider signs the URL: pass --url as you entered it at the provider".to_owned());
         }
@@ -186,6 +202,12 @@ fn causes(scheme: &Scheme, recorded: &Recorded<'_>, text: &str, body: &[u8], err
         _ => {}
     }
     causes
+}
+
+/// Returns the root certificates of the system.
+fn roots() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    found.into_iter().map(|certificate| certificate.to_vec()).collect()
 }
 
 /// Returns the bodies that the sender may have signed, with the mistake that made the recorded one of each.
@@ -241,7 +263,7 @@ mod tests {
         let headers = signature
             .into_iter()
             .map(|(name, value)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap()));
-        let recorded = Recorded { headers: headers.collect(), method: "POST", url: "", at_unix_s: 7 };
+        let recorded = Recorded { headers: headers.collect(), method: "POST", url: "", at_unix_s: 7, keys: Vec::new() };
         let error = recorded.result(scheme, &scheme.secret(secret).unwrap(), received).unwrap_err();
         causes(scheme, &recorded, secret, received, &error)
     }

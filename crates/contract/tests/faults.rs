@@ -319,6 +319,12 @@ fn security_schemes_are_checked() {
         &format!("{signature}/accept"),
         "partial",
     );
+    let audience = "x-signature: {scheme: github, audience: a}";
+    check("x-signature: github", audience, &format!("{signature}/audience"), "github has no audience to set");
+    let google = "x-signature: {scheme: google-pubsub, accept: token}";
+    check("x-signature: github", google, &signature, "write `audience: …` beside `scheme: google-pubsub`");
+    let own = "x-signature: {signature: {header: x-hub-signature-256, claims: [{name: aud, values: []}]}, accept: token, assurance: token}";
+    check("x-signature: github", own, &signature, "the claim `aud` has no values");
     let limits = "x-signature: {scheme: github, pastSeconds: 5}";
     check("x-signature: github", limits, &format!("{signature}/pastSeconds"), "signs no time");
     for (own, at, reason) in [

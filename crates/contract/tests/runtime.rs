@@ -243,6 +243,10 @@ fn every_provider_can_be_named() {
             sluicegate_webhook::Assurance::Partial => format!("{{ scheme: {}, accept: partial }}", provider.slug),
             sluicegate_webhook::Assurance::Token => format!("{{ scheme: {}, accept: token }}", provider.slug),
         };
+        let signature = match provider.scheme.clone().open_claim() {
+            Some(_) => signature.replace(" }", ", audience: 'https://a.example/b' }"),
+            None => signature,
+        };
         let contract = webhook(&format!("'{header}'"), &signature, "application/json", "");
         let contract = contract.unwrap_or_else(|fault| panic!("{}: {fault}", provider.slug));
         // What the build embeds is what the ingress reads.

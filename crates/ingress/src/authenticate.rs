@@ -3,14 +3,18 @@
 //! Verification uses the raw headers and body, before any parsing. Every live secret is compared in constant time, so
 //! that neither the answer nor its timing reveals how close a guess was.
 
-use std::{borrow::Cow, fmt::Display};
+use std::{borrow::Cow, fmt::Display, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use sluicegate_contract::{Contract, Requirement, SecurityScheme};
-use sluicegate_webhook::{Assurance, Handshake, Request, Scheme, Secret, SignatureError, Verified};
+use sluicegate_webhook::{
+    Assurance, Handshake, KeyUrl, PublishedKeys, Request, Scheme, Secret, SignatureError, Verified,
+};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use crate::{
+    published_keys::{KeyFetchError, Now},
     rejection::{Code, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     route::Routed,
     secrets::{Keyring, ListError, Moment, SecretSource, Secrets},
@@ -47,20 +51,24 @@ impl<'c> Authenticated<'c> {
     /// Waits for the secrets only if the decision depends on them: a request without credentials is refused even during
     /// an outage of the secret store. A request that newer secrets may admit is checked again with those.
     ///
+    /// A published key is fetched only for a request that is in order but for it. `deadline` limits that wait.
+    ///
     /// # Errors
-    /// 401 for missing or invalid credentials, 403 for a missing scope, 503 for secrets that cannot be read.
+    /// 401 for missing or invalid credentials, 403 for a missing scope, 503 for secrets or keys that cannot be read.
     pub async fn new<S: SecretSource>(
         routed: Routed<'c>,
         contract: &'c Contract,
         secrets: &Secrets<S>,
         public_url: Option<&str>,
         now_unix_s: i64,
+        deadline: Instant,
     ) -> Result<Self, Rejection> {
         let Satisfied { caller, scheme } = if routed.operation().security.is_empty() {
             Satisfied { caller: Caller::Anonymous, scheme: None }
         } else {
-            let checks = Checks { contract, secrets, url: signed_url(&routed, contract, public_url), now_unix_s };
-            checks.verdict(&routed).await?.into_result()?
+            let url = signed_url(&routed, contract, public_url);
+            let checks = Checks { contract, secrets, url, now_unix_s, deadline };
+            checks.with_keys(&routed).await?.into_result()?
         };
         Ok(Self { routed, caller, scheme })
     }
@@ -106,6 +114,11 @@ impl<'c> Authenticated<'c> {
         self.scheme
     }
 
+    /// Returns whether the body is JSON although its media type may be another.
+    pub(crate) fn has_json(&self) -> bool {
+        self.scheme.is_some_and(|scheme| scheme.json)
+    }
+
     /// Returns the signing secret that fits, if an answer of its scheme is signed.
     pub(crate) fn secret(&self) -> Option<&Secret> {
         match &self.caller {
@@ -138,15 +151,45 @@ struct Checks<'s, 'c, S> {
     secrets: &'s Secrets<S>,
     url: Option<String>,
     now_unix_s: i64,
+    deadline: Instant,
+}
+
+/// The published keys that a request needed so far.
+#[derive(Default)]
+struct Keys {
+    found: Vec<Arc<PublishedKeys>>,
+    /// Those that cannot be had.
+    failed: Vec<(KeyUrl, KeyFetchError)>,
 }
 
 impl<'c, S: SecretSource> Checks<'_, 'c, S> {
+    /// Authorizes, and fetches each published key on which the decision depends. Each round has one key more, or one
+    /// that failed for good.
+    async fn with_keys(&self, routed: &Routed<'_>) -> Result<Alternatives<'c>, Rejection> {
+        let mut keys = Keys::default();
+        loop {
+            let verdict = self.verdict(routed, &keys).await?;
+            let Some(url) = verdict.needed_key() else { return Ok(verdict) };
+            let moment = Moment::now(self.now_unix_s);
+            let now = Now { moment, unix_s: self.now_unix_s, deadline: self.deadline };
+            let lacking = keys.found.iter().find(|keys| keys.url() == url.as_str()).cloned();
+            match self.secrets.published.keys(url, lacking.as_ref(), now).await {
+                Ok(found) => {
+                    keys.found.retain(|keys| keys.url() != url.as_str());
+                    keys.found.push(found);
+                }
+                Err(error) => keys.failed.push((url.clone(), error)),
+            }
+        }
+    }
+
     /// Authorizes with the cached secrets while they are fresh, and fetches secrets only if the decision depends on
     /// them.
-    async fn verdict(&self, routed: &Routed<'_>) -> Result<Alternatives<'c>, Rejection> {
-        let Self { contract, secrets, ref url, now_unix_s } = *self;
+    async fn verdict(&self, routed: &Routed<'_>, keys: &Keys) -> Result<Alternatives<'c>, Rejection> {
+        let Self { contract, secrets, ref url, now_unix_s, .. } = *self;
         let (now, url) = (Moment::now(now_unix_s), url.as_deref().unwrap_or_default());
-        let authorize = |keyring: &Keyring| Authorization { routed, contract, keyring, url, now, now_unix_s }.verdict();
+        let authorize =
+            |keyring: &Keyring| Authorization { routed, contract, keyring, keys, url, now, now_unix_s }.verdict();
         let keyring = match secrets.fresh(now) {
             Some(keyring) => keyring,
             None => {
@@ -238,6 +281,8 @@ enum DenialReason {
     Scope { missing: String },
     /// The secrets are not available, for this reason; the text is for the operator.
     Undecided { code: Code, log: String },
+    /// The decision depends on a published key.
+    KeyNeeded { url: KeyUrl },
 }
 
 impl DenialReason {
@@ -248,13 +293,13 @@ impl DenialReason {
             Self::Missing { .. } => 0,
             Self::Invalid { .. } => 1,
             Self::Scope { .. } => 2,
-            Self::Undecided { .. } => 3,
+            Self::Undecided { .. } | Self::KeyNeeded { .. } => 3,
         }
     }
 
     fn secrets_matter(&self) -> bool {
         match self {
-            Self::Missing { .. } => false,
+            Self::Missing { .. } | Self::KeyNeeded { .. } => false,
             Self::Invalid { secrets_matter, .. } => *secrets_matter,
             Self::Scope { .. } | Self::Undecided { .. } => true,
         }
@@ -274,6 +319,15 @@ impl<'c> Alternatives<'c> {
         self.denied.iter().any(|denied| denied.reasons.iter().all(DenialReason::secrets_matter))
     }
 
+    /// Returns the published key on which the decision depends.
+    fn needed_key(&self) -> Option<&KeyUrl> {
+        let mut reasons = self.denied.iter().filter(|_| self.passed.is_none()).flat_map(|denied| &denied.reasons);
+        reasons.find_map(|why| match why {
+            DenialReason::KeyNeeded { url } => Some(url),
+            _ => None,
+        })
+    }
+
     fn into_result(self) -> Result<Satisfied<'c>, Rejection> {
         if let Some(satisfied) = self.passed {
             return Ok(satisfied);
@@ -286,6 +340,7 @@ impl<'c> Alternatives<'c> {
                 Rejection::new(Code::ScopeMissing, format!("The credentials lack the scope {missing}."))
             }
             Some(DenialReason::Undecided { code, log }) => undecided(*code, log),
+            Some(DenialReason::KeyNeeded { url }) => undecided(Code::KeyUnavailable, &url.as_str()),
             Some(DenialReason::Invalid { detail, .. }) => {
                 self.challenge(Rejection::new(Code::CredentialsInvalid, detail.clone()).log(self.log()))
             }
@@ -333,6 +388,7 @@ struct Authorization<'a, 'r, 'c> {
     routed: &'a Routed<'r>,
     contract: &'c Contract,
     keyring: &'a Keyring,
+    keys: &'a Keys,
     /// Empty unless a scheme signs it.
     url: &'a str,
     now: Moment,
@@ -420,7 +476,8 @@ impl<'c> Authorization<'_, '_, 'c> {
         }
         let secrets = self.keyring.signing(secret, self.now);
         let live = secrets.as_ref().map_or(&[][..], |live| live);
-        let request = Request::new(headers, self.routed.body()).at(&arrival.method, self.url);
+        let request =
+            Request::new(headers, self.routed.body()).at(&arrival.method, self.url).with_keys(&self.keys.found);
         let denied = match (scheme.verify(&request, live, self.now_unix_s), secrets) {
             (Ok(Verified { secret: position }), _) => {
                 let signs_answers = scheme.handshakes.iter().any(Handshake::needs_secret);
@@ -429,11 +486,25 @@ impl<'c> Authorization<'_, '_, 'c> {
                 return Ok(Satisfied { caller, scheme: Some(scheme) });
             }
             (Err(SignatureError::MissingHeader { header }), _) => DenialReason::Missing { header },
+            (Err(SignatureError::KeyNeeded { url }), _) => self.key_needed(url),
             (Err(SignatureError::Mismatch), Err(error)) => unusable(&error),
             (Err(SignatureError::Mismatch), Ok([])) => invalid("there is no live secret", true),
             (Err(error), _) => invalid(error.to_string(), error == SignatureError::Mismatch),
         };
         Err(denied)
+    }
+}
+
+impl Authorization<'_, '_, '_> {
+    /// Returns the reason of a request whose key is not there: it may be fetched, or that failed.
+    fn key_needed(&self, url: KeyUrl) -> DenialReason {
+        match self.keys.failed.iter().find(|(failed, _)| *failed == url) {
+            None => DenialReason::KeyNeeded { url },
+            Some((_, error @ KeyFetchError::Refused { .. })) => invalid(error.to_string(), false),
+            Some((_, error @ KeyFetchError::Unavailable { .. })) => {
+                DenialReason::Undecided { code: Code::KeyUnavailable, log: error.to_string() }
+            }
+        }
     }
 }
 

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use sluicegate_contract::{Contract, Match, Operation, SecurityScheme};
-use sluicegate_webhook::{Handshake, HandshakeAnswer, HandshakeError, Request, Scheme, Secret};
+use sluicegate_webhook::{Handshake, HandshakeAnswer, HandshakeError, Request, Scheme, Secret, SignatureError};
 
 use crate::{
     answer::Answer,
     authenticate::{self, Authenticated},
     event::Arrival,
+    published_keys::{KeyCache, Now},
     rejection::{Code, Rejection},
     route,
 };
@@ -78,17 +79,55 @@ impl Unsigned<'_> {
     }
 }
 
-/// Returns the answer to a signed handshake, if the request is one.
-///
-/// # Errors
-/// As for [`Unsigned::answer`].
-pub(crate) fn signed(request: &Authenticated<'_>) -> Option<Result<Answer, Rejection>> {
+/// A handshake whose signature was verified.
+pub(crate) struct Signed<'r> {
+    request: &'r Authenticated<'r>,
+    scheme: &'r Scheme,
+    handshake: &'r Handshake,
+}
+
+/// Returns the signed handshake that a request is.
+pub(crate) fn signed<'r>(request: &'r Authenticated<'r>) -> Option<Signed<'r>> {
     let scheme = request.scheme().filter(|scheme| !scheme.handshakes.is_empty())?;
     let arrival = request.routed().arrival();
     let url = url(arrival);
     let received = self::request(arrival, &url);
     let handshake = find(scheme, true, &received)?;
-    Some(answer(handshake.answer(&received, request.secret().map(std::slice::from_ref).unwrap_or_default())))
+    Some(Signed { request, scheme, handshake })
+}
+
+impl Signed<'_> {
+    /// Returns the URL that is visited to accept the handshake, if any.
+    ///
+    /// # Errors
+    /// 400 for a URL that is not the provider's.
+    pub(crate) fn visit(&self) -> Result<Option<String>, Rejection> {
+        let arrival = self.request.routed().arrival();
+        let url = url(arrival);
+        let invalid = |error: SignatureError| Rejection::new(Code::ParameterInvalid, error.to_string());
+        self.scheme.visit(self.handshake, &request(arrival, &url)).map_err(invalid)
+    }
+
+    /// Returns the answer.
+    ///
+    /// # Errors
+    /// As for [`Unsigned::answer`].
+    pub(crate) fn answer(&self) -> Result<Answer, Rejection> {
+        let arrival = self.request.routed().arrival();
+        let url = url(arrival);
+        let secrets = self.request.secret().map(std::slice::from_ref).unwrap_or_default();
+        answer(self.handshake.answer(&request(arrival, &url), secrets))
+    }
+}
+
+/// Visits the URL that accepts a handshake. The log has no query, because that of SNS has a token.
+///
+/// # Errors
+/// 503 if the provider does not answer with 200; it sends the handshake again.
+pub(crate) async fn visit(keys: &KeyCache, url: &str, now: Now) -> Result<(), Rejection> {
+    let place = url.split('?').next().unwrap_or_default();
+    let failed = |error| authenticate::undecided(Code::KeyUnavailable, &format_args!("{place}: {error}"));
+    keys.visit(url, now).await.map_err(failed)
 }
 
 fn find<'c>(scheme: &'c Scheme, signed: bool, request: &Request<'_>) -> Option<&'c Handshake> {

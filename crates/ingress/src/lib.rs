@@ -45,11 +45,13 @@ mod event;
 mod explain;
 mod form;
 mod handshake;
+mod https_get;
 mod idempotency_key;
 mod json;
 mod limit;
 mod media_type;
 mod pointer;
+mod published_keys;
 mod rejection;
 mod request_record;
 mod route;
@@ -88,7 +90,7 @@ pub use crate::{
     serve::{from_env, serve},
     validate::Validated,
 };
-use crate::{limit::RateLimits, schemas::Schemas};
+use crate::{limit::RateLimits, published_keys::Now, schemas::Schemas, secrets::Moment};
 
 /// The time reserved for the answer after the broker has timed out.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
@@ -114,6 +116,8 @@ pub struct Ingress<P, S> {
     emitter: Option<Emitter>,
     public_url: Option<String>,
     has_unsigned_handshakes: bool,
+    /// For tests: the present.
+    clock: Option<SystemTime>,
 }
 
 impl<P: Producer, S: SecretSource> Ingress<P, S> {
@@ -128,6 +132,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             emitter: None,
             public_url: None,
             has_unsigned_handshakes: handshake::any_unsigned(contract),
+            clock: None,
         }
     }
 
@@ -195,6 +200,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     ) -> Result<Admitted, Rejection> {
         let now = SystemTime::now();
         let deadline = Instant::now() + time_left(context, now);
+        let now = self.clock.unwrap_or(now);
 
         if self.has_unsigned_handshakes
             && let Some(handshake) = handshake::unsigned(self.contract, &arrival)
@@ -214,10 +220,15 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         record.routed(operation);
         let now = OffsetDateTime::from(now);
         let (public_url, now_unix_s) = (self.public_url.as_deref(), now.unix_timestamp());
-        let authenticated = Authenticated::new(routed, self.contract, &self.secrets, public_url, now_unix_s).await?;
+        let authenticated =
+            Authenticated::new(routed, self.contract, &self.secrets, public_url, now_unix_s, deadline).await?;
         record.authenticated(&authenticated);
-        if let Some(answer) = handshake::signed(&authenticated) {
-            return answer.map(Admitted::Handshake);
+        if let Some(handshake) = handshake::signed(&authenticated) {
+            if let Some(url) = handshake.visit()? {
+                let now = Now { moment: Moment::now(now_unix_s), unix_s: now_unix_s, deadline };
+                handshake::visit(&self.secrets.published, &url, now).await?;
+            }
+            return handshake.answer().map(Admitted::Handshake);
         }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;

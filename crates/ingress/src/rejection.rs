@@ -75,6 +75,8 @@ pub enum Code {
     SecretsUnavailable,
     /// 503: the secret has no list for this route's credentials until an operator adds one.
     SecretsMissing,
+    /// 503: the key that the provider publishes, and signs with, could not be fetched.
+    KeyUnavailable,
     /// 500: an internal error; nothing was stored.
     Internal,
 }
@@ -105,6 +107,7 @@ impl Code {
             Self::Unroutable => (S::SERVICE_UNAVAILABLE, "unroutable"),
             Self::SecretsUnavailable => (S::SERVICE_UNAVAILABLE, "secrets_unavailable"),
             Self::SecretsMissing => (S::SERVICE_UNAVAILABLE, "secrets_missing"),
+            Self::KeyUnavailable => (S::SERVICE_UNAVAILABLE, "key_unavailable"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -31,7 +31,10 @@ use sluicegate_envelope::Envelope;
 use sluicegate_webhook::Secret;
 use tokio::time::Instant;
 
-use crate::rejection::{Code, UNAVAILABLE_RETRY_AFTER_S};
+use crate::{
+    published_keys::KeyCache,
+    rejection::{Code, UNAVAILABLE_RETRY_AFTER_S},
+};
 
 /// Age at which cached secrets are fetched again before they are used.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
@@ -111,13 +114,13 @@ impl Moment {
         Self { at: Instant::now(), unix_s: now_unix_s }
     }
 
-    fn later(self, by: Duration) -> Self {
+    pub(crate) fn later(self, by: Duration) -> Self {
         let by_s = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
         Self { at: self.at + by, unix_s: self.unix_s.saturating_add(by_s) }
     }
 
     /// Returns the age at `now`, zero if this is later.
-    fn age(self, now: Self) -> Duration {
+    pub(crate) fn age(self, now: Self) -> Duration {
         let wall_s = u64::try_from(now.unix_s.saturating_sub(self.unix_s)).unwrap_or_default();
         now.at.saturating_duration_since(self.at).max(Duration::from_secs(wall_s))
     }
@@ -331,6 +334,8 @@ pub struct Secrets<S> {
     cache: std::sync::Mutex<Cache>,
     /// Locked during a fetch, so that waiting requests share it.
     fetching: tokio::sync::Mutex<()>,
+    /// The keys that providers publish.
+    pub(crate) published: KeyCache,
 }
 
 #[derive(Default)]
@@ -350,7 +355,8 @@ struct Current {
 impl<S: SecretSource> Secrets<S> {
     /// Creates an empty cache.
     pub fn new(source: S, contract: &'static Contract) -> Self {
-        Self { source, contract, cache: std::sync::Mutex::default(), fetching: tokio::sync::Mutex::default() }
+        let (cache, fetching) = (std::sync::Mutex::default(), tokio::sync::Mutex::default());
+        Self { source, contract, cache, fetching, published: KeyCache::default() }
     }
 
     /// Returns the cached keyring if it is younger than [`REFRESH_AFTER`], without waiting.

@@ -35,7 +35,7 @@ use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
-use crate::{FetchError, Ingress, SecretSource};
+use crate::{FetchError, Ingress, SecretSource, published_keys::KeyCache};
 
 /// The time limit of a request.
 const DEADLINE_AFTER: Duration = Duration::from_secs(10);
@@ -92,6 +92,21 @@ impl TestIngress {
     #[must_use]
     pub fn named_secret(self, list: &str, keyid: &str, secret: &str) -> Self {
         self.secret.add(list, SigningSecret { keyid: Some(keyid), text: secret }.entry());
+        self
+    }
+
+    /// Sets the present to seconds since 1970, for a webhook that was signed at that time.
+    #[must_use]
+    pub fn at(mut self, now_unix_s: u64) -> Self {
+        self.ingress.clock = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(now_unix_s));
+        self
+    }
+
+    /// Fetches the keys that providers publish, and confirms subscriptions, at this server in place of the provider's
+    /// hosts: `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn published_keys_at(mut self, endpoint: &str) -> Self {
+        self.ingress.secrets.published = KeyCache::to(endpoint.to_owned());
         self
     }
 

@@ -31,6 +31,9 @@ use crate::{
     schemas::Schemas,
 };
 
+/// The media type of a body that is JSON whatever its sender says, as that of SNS.
+const JSON: &str = "application/json";
+
 /// A request that matches the contract.
 #[derive(Debug)]
 pub struct Validated<'c> {
@@ -82,9 +85,12 @@ impl<'c> Validated<'c> {
         is_form.then(|| std::str::from_utf8(routed.body()).ok()).flatten()
     }
 
-    /// Returns the normalized media type of the body.
+    /// Returns the normalized media type of the body: JSON where the scheme of the signature says so.
     #[must_use]
     pub fn media_type(&self) -> Option<Cow<'_, str>> {
+        if self.authenticated.has_json() {
+            return Some(Cow::Borrowed(JSON));
+        }
         self.authenticated.routed().arrival().header("content-type").map(media_type::normalized)
     }
 }
@@ -135,7 +141,10 @@ fn check_parameter(
 fn check_body(authenticated: &Authenticated<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
     let routed = authenticated.routed();
     check_content_encoding(routed)?;
-    let sent = routed.arrival().header("content-type").unwrap_or_default();
+    let sent = match authenticated.has_json() {
+        true => JSON,
+        false => routed.arrival().header("content-type").unwrap_or_default(),
+    };
     let essence = media_type::essence(sent);
     let Some((media_type, schema)) =
         body.content.iter().find(|(media_type, _)| media_type.eq_ignore_ascii_case(essence))

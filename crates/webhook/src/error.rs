@@ -1,5 +1,6 @@
 //! [`SignatureError`]: why a request is not authenticated.
 
+use crate::published_keys::KeyUrl;
 use crate::scheme::TimeUnit;
 use crate::verify::SIGNATURES_MAX;
 
@@ -95,6 +96,26 @@ pub enum SignatureError {
     /// The body could be a value that an answer to a handshake signed for anyone.
     #[error("the body has only characters that an answer to a handshake may sign")]
     Signable,
+    /// Verification needs a key that the provider publishes: fetch the URL, and add what [`KeyUrl::read`] returns to
+    /// the request with [`Request::with_keys`](crate::Request::with_keys). The rest of the request is in order, and it
+    /// has a live secret. If the request has keys of this URL, they lack the one that the request names.
+    #[error("the key at {} is needed", url.as_str())]
+    KeyNeeded {
+        /// Where the key is.
+        url: KeyUrl,
+    },
+    /// The request names a key that is not one of the provider's.
+    #[error("the URL of the key {reason}")]
+    KeyUrl {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The certificate has expired, or is not valid yet.
+    #[error("the certificate of the key is not valid now")]
+    KeyExpired,
+    /// The request names no algorithm of the scheme.
+    #[error("the request names no algorithm of the scheme")]
+    Algorithm,
     /// The secret is wrong, or the bytes are not the signed ones.
     #[error("no signature matches")]
     Mismatch,

@@ -13,6 +13,10 @@ pub struct Handshake {
     /// Whether the provider signs it. If so, it is answered only after its signature was verified.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub signed: bool,
+    /// The JSON pointer of a URL in the body that is visited with GET before the answer. It must be on a host of the
+    /// scheme's certificates, and the handshake must be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visits: Option<String>,
     /// The status of the answer.
     pub status: u16,
     /// The headers of the answer; a value is a template.

@@ -7,6 +7,9 @@
 //! - An accepted id or timestamp is the signed one. A request that also has another value for it is refused, so that a
 //!   replay cannot bypass deduplication under a second id.
 //!
+//! The crate has no network. A provider that publishes its keys, as SNS does, has a text as the secret, and
+//! verification asks for the [`KeyUrl`] that it needs.
+//!
 //! The crate does not store requests. Schemes without a timestamp, such as GitHub's, accept replays forever:
 //! deduplicate on the delivery id.
 //!
@@ -34,11 +37,22 @@ mod body;
 mod catalog;
 #[cfg(feature = "verify")]
 mod codec;
+#[cfg(feature = "verify")]
+mod crc32;
+#[cfg(feature = "verify")]
+mod der;
 mod encoding;
 #[cfg(feature = "verify")]
 mod error;
 mod handshake;
+#[cfg(feature = "verify")]
+mod jwk;
+mod key_source;
 mod message_signature;
+#[cfg(feature = "verify")]
+mod published;
+#[cfg(feature = "verify")]
+mod published_keys;
 #[cfg(feature = "verify")]
 mod request;
 mod scheme;
@@ -64,12 +78,15 @@ pub use encoding::{Encoding, decode_hex};
 #[cfg(feature = "verify")]
 pub use error::SignatureError;
 pub use handshake::{AnswerTemplate, AnswerTemplateError, Handshake, When};
+pub use key_source::{CertificateSource, KeyHost, KeySource};
 pub use message_signature::MessageSignature;
+#[cfg(feature = "verify")]
+pub use published_keys::{KeyError, KeyUrl, PublishedKeys};
 #[cfg(feature = "verify")]
 pub use request::Request;
 pub use scheme::{
-    Algorithm, Assurance, Claim, KeyEncoding, Names, Scheme, SecretForm, Signature, SignedTexts, TimeUnit, Timestamp,
-    is_header_name,
+    Algorithm, AlgorithmBy, Assurance, Claim, ClaimValues, KeyEncoding, Names, Scheme, SecretForm, Signature,
+    SignedTexts, TimeUnit, Timestamp, is_header_name,
 };
 #[cfg(feature = "verify")]
 pub use secret::{Secret, SecretError};

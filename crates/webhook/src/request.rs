@@ -1,12 +1,14 @@
 //! [`Request`]: the received bytes that a signature may cover.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use ring::digest;
 use serde_json::Value;
 
 use crate::encoding::Encoding;
+use crate::published_keys::PublishedKeys;
 
 /// The parts of a request that a signature may cover, as they arrived.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +17,14 @@ pub struct Request<'r> {
     pub(crate) url: &'r str,
     pub(crate) headers: &'r HeaderMap,
     pub(crate) body: &'r [u8],
+    pub(crate) keys: &'r [Arc<PublishedKeys>],
 }
 
 impl<'r> Request<'r> {
     /// Returns a POST with these headers and this body, at no URL: enough for schemes that do not sign the URL.
     #[must_use]
     pub fn new(headers: &'r HeaderMap, body: &'r [u8]) -> Self {
-        Self { method: "POST", url: "", headers, body }
+        Self { method: "POST", url: "", headers, body, keys: &[] }
     }
 
     /// Sets the method, in upper case, and the URL as the provider called it, with its host and query.
@@ -29,6 +32,18 @@ impl<'r> Request<'r> {
     pub fn at(mut self, method: &'r str, url: &'r str) -> Self {
         (self.method, self.url) = (method, url);
         self
+    }
+
+    /// Adds published keys, each found by its URL, for schemes that need some.
+    #[must_use]
+    pub fn with_keys(mut self, keys: &'r [Arc<PublishedKeys>]) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Returns the published keys of this URL.
+    pub(crate) fn keys(&self, url: &str) -> Option<&'r PublishedKeys> {
+        self.keys.iter().find(|keys| keys.url() == url).map(|keys| &**keys)
     }
 
     /// Returns the value of a header, `Some(None)` if it is absent, and `None` if it is there more than once.

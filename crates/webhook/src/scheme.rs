@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
 use crate::handshake::Handshake;
+use crate::key_source::KeySource;
 use crate::message_signature::MessageSignature;
 use crate::signed_text::SignedText;
 
@@ -44,6 +45,12 @@ pub struct Scheme {
     /// The algorithm of the signature.
     #[serde(default)]
     pub algorithm: Algorithm,
+    /// For a provider that names one of several algorithms in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm_by: Option<AlgorithmBy>,
+    /// Where the provider publishes its keys; `None` if the secrets are the keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeySource>,
     /// What is signed: one text, or several of which any may be the signed one.
     #[serde(default)]
     pub signed: SignedTexts,
@@ -63,6 +70,9 @@ pub struct Scheme {
     /// What a valid signature proves.
     #[serde(default)]
     pub assurance: Assurance,
+    /// Whether the body is JSON although the provider sends it with another media type.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub json: bool,
     /// The requests by which the provider checks an endpoint. The first that fits is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handshakes: Vec<Handshake>,
@@ -224,6 +234,28 @@ pub struct Signature {
     /// For an HTTP Message Signature (RFC 9421): what it must cover.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<MessageSignature>,
+    /// For a JSON Web Token: the claims that it must have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimValues>,
+}
+
+impl Signature {
+    /// Returns whether the signature is a JSON Web Token.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        self.claim.is_some() || !self.claims.is_empty()
+    }
+}
+
+/// A claim that a token must have with one of these values. A claim with a list must have one of them in its list.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimValues {
+    /// The claim's name.
+    pub name: String,
+    /// The values, as text; `{secret}` is the secret. Without values, which a contract then has to set, no token is
+    /// accepted.
+    pub values: Vec<String>,
 }
 
 /// The claim of a token that binds the body to it.
@@ -254,6 +286,9 @@ pub enum Algorithm {
     EcdsaP256Der,
     /// ECDSA on P-256 with SHA-256; the signature is both numbers of 32 bytes, as in RFC 7518, section 3.4.
     EcdsaP256Fixed,
+    /// RSA PKCS#1 1.5 with SHA-1, with a key of 2,048 to 8,192 bits. SHA-1 has collisions: only for a provider that
+    /// names it in the request, in [`AlgorithmBy`].
+    RsaPkcs1Sha1,
     /// RSA PKCS#1 1.5 with SHA-256, with a key of 2,048 to 8,192 bits.
     RsaPkcs1Sha256,
     /// RSA-PSS with SHA-512, with a key of 2,048 to 8,192 bits.
@@ -268,6 +303,20 @@ impl Algorithm {
     pub fn has_public_key(self) -> bool {
         !matches!(self, Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha512 | Self::Token)
     }
+}
+
+/// The algorithm that a request names. Exactly one of `header` and `body` is set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlgorithmBy {
+    /// The header with the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The JSON pointer of the name in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Each name with its algorithm. Another name is refused.
+    pub values: Vec<(String, Algorithm)>,
 }
 
 /// The form of a configured secret.
@@ -285,6 +334,9 @@ pub struct SecretForm {
     /// The longest key, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<usize>,
+    /// For a scheme with published keys: the JSON pointer of the value in the body that must be the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub equals: Option<String>,
 }
 
 /// The encoding of a key.
@@ -302,9 +354,11 @@ pub enum KeyEncoding {
     Base64OrText,
     /// A public key: base64 of its DER (SubjectPublicKeyInfo, RFC 5280), or PEM.
     Spki,
+    /// A public key as a JSON Web Key, RFC 7517.
+    Jwk,
 }
 
-/// The time of signing. Exactly one of `header`, `field` and `body` is set.
+/// The time of signing. Exactly one of `header`, `field`, `body` and `claim` is set.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Timestamp {
@@ -317,6 +371,9 @@ pub struct Timestamp {
     /// The JSON pointer (RFC 6901) in the body. It is read after the signature was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// The claim of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// The unit.
     pub unit: TimeUnit,
     /// The longest time in the past, in seconds; `None`: any.
@@ -362,6 +419,11 @@ impl Scheme {
         known.find(|names| names.contains(header)).into_iter().flat_map(Names::iter)
     }
 
+    /// Returns the claim whose values a contract has to set, if any.
+    pub fn open_claim(&mut self) -> Option<&mut ClaimValues> {
+        self.signature.claims.iter_mut().find(|claim| claim.values.is_empty())
+    }
+
     /// Returns whether the URL that the provider called is signed.
     #[must_use]
     pub fn signs_url(&self) -> bool {
@@ -377,7 +439,8 @@ impl Scheme {
         }
         let mut faults = Vec::new();
         let mut fault = |pointer: &str, reason: &str| faults.push((pointer.to_owned(), reason.to_owned()));
-        let Signature { header, body, tag, field, separator, claim, prefix, .. } = &self.signature;
+        let Signature { header, body, tag, field, separator, prefix, .. } = &self.signature;
+        let is_token = self.signature.is_token();
         if header.is_empty() == body.is_none() {
             fault("/signature", "set either `header` or `body`");
         }
@@ -393,7 +456,7 @@ impl Scheme {
         if body.is_some() && (tag.is_some() || field.is_some()) {
             fault("/signature/body", "a list of signatures is read from a header alone");
         }
-        if claim.is_some() && (header.is_empty() || tag.is_some() || field.is_some()) {
+        if is_token && (header.is_empty() || tag.is_some() || field.is_some()) {
             fault("/signature/claim", "a token with claims is read from a header, and is not in a list");
         }
         if !prefix.is_empty() && (tag.is_some() || field.is_some()) {
@@ -409,15 +472,19 @@ impl Scheme {
             }
         }
         if let Some(timestamp) = &self.timestamp {
-            let set = [!timestamp.header.is_empty(), timestamp.field.is_some(), timestamp.body.is_some()];
+            let Timestamp { header, field, body, claim, .. } = timestamp;
+            let set = [!header.is_empty(), field.is_some(), body.is_some(), claim.is_some()];
             if set.into_iter().filter(|set| *set).count() != 1 {
-                fault("/timestamp", "set one of `header`, `field` and `body`");
+                fault("/timestamp", "set one of `header`, `field`, `body` and `claim`");
             }
-            if timestamp.field.is_some() && field.is_none() {
+            if timestamp.field.is_some() && self.signature.field.is_none() {
                 fault("/timestamp/field", "the signature is not in a list with fields");
             }
             let signs_time = self.signed.0.iter().all(SignedText::signs_timestamp);
-            if timestamp.body.is_none() && !signs_time {
+            if timestamp.claim.is_some() && !is_token {
+                fault("/timestamp/claim", "the signature is not a token with claims");
+            }
+            if timestamp.body.is_none() && timestamp.claim.is_none() && !signs_time {
                 fault("/signed", "the timestamp is not signed, so anyone can change it; add {timestamp}");
             }
         }
@@ -431,7 +498,7 @@ impl Scheme {
         if self.id.is_empty() && self.signed.0.iter().any(SignedText::has_id) {
             fault("/signed", "{id} needs the header of the id in `id`");
         }
-        if self.timestamp.as_ref().is_none_or(|timestamp| timestamp.body.is_some())
+        if self.timestamp.as_ref().is_none_or(|timestamp| timestamp.body.is_some() || timestamp.claim.is_some())
             && self.signed.0.iter().any(SignedText::has_timestamp)
         {
             fault("/signed", "{timestamp} needs a `timestamp` in a header or a field");
@@ -440,11 +507,18 @@ impl Scheme {
             if !(200..=599).contains(&handshake.status) {
                 fault(&format!("/handshakes/{position}/status"), "is not the status of an answer: 200 to 599");
             }
+            if handshake.visits.is_some() && !(handshake.signed && matches!(self.keys, Some(KeySource::Certificate(_))))
+            {
+                fault(
+                    &format!("/handshakes/{position}/visits"),
+                    "only a signed handshake, with certificates, is confirmed",
+                );
+            }
             if handshake.headers.iter().any(|(name, _)| !is_header_name(name)) {
                 fault(&format!("/handshakes/{position}/headers"), "a name is not a header name");
             }
         }
-        let binds_body = claim.is_some() || signs(SignedText::has_body);
+        let binds_body = if is_token { self.signature.claim.is_some() } else { signs(SignedText::has_body) };
         match self.assurance {
             Assurance::Signed if self.algorithm == Algorithm::Token => {
                 fault("/assurance", "the secret itself is sent and nothing is signed; write `token`");
@@ -454,12 +528,16 @@ impl Scheme {
             }
             _ => {}
         }
-        if self.algorithm.has_public_key() && self.secret.encoding == KeyEncoding::Text {
-            fault("/secret/encoding", "a public key is hex, base64 or spki");
+        if self.keys.is_none() && self.algorithm.has_public_key() && self.secret.encoding == KeyEncoding::Text {
+            fault("/secret/encoding", "a public key is hex, base64, spki or jwk");
         }
+        self.key_faults(&mut fault);
         faults
     }
 }
+
+/// The placeholder of the secret in the values of a claim.
+pub(crate) const SECRET: &str = "{secret}";
 
 /// Returns whether a text is a `token` (RFC 9110, section 5.6.2), and so the name of a header.
 #[must_use]

@@ -6,8 +6,11 @@ use std::fmt;
 use ring::{digest, hmac, signature};
 use subtle::ConstantTimeEq;
 
+use crate::der;
 use crate::encoding::Encoding;
+use crate::jwk;
 use crate::message_signature::is_string;
+use crate::published_keys::{KeyKind, PublicKey};
 use crate::scheme::{Algorithm, KeyEncoding, Scheme};
 
 /// A secret of one [`Scheme`]: a shared key, a public key or a token. `Debug` does not show it.
@@ -28,6 +31,8 @@ pub(crate) enum Key {
     },
     /// The SHA-256 of the token, so that all tokens compare in the same time.
     Token([u8; 32], String),
+    /// A text that the request must have, in a scheme with published keys.
+    Expected(String),
 }
 
 impl Scheme {
@@ -45,22 +50,23 @@ impl Scheme {
         if !(min..=max).contains(&key.len()) {
             return Err(SecretError::Length { bytes: key.len(), min, max: self.secret.bytes_max });
         }
-        let public = |algorithm| Key::Public { algorithm, key: key.to_vec() };
-        let key = match self.algorithm {
+        let unnamed = |key| Secret { key, keyid: None };
+        if self.keys.is_some() {
+            return Ok(unnamed(Key::Expected(text.to_owned())));
+        }
+        if let Some((_, algorithm)) = self.algorithm.verification() {
+            return Ok(unnamed(Key::Public { algorithm, key: key.into_owned() }));
+        }
+        Ok(unnamed(match self.algorithm {
             Algorithm::HmacSha1 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key)),
             Algorithm::HmacSha256 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &key)),
             Algorithm::HmacSha512 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA512, &key)),
-            Algorithm::Ed25519 => public(&signature::ED25519),
-            Algorithm::EcdsaP256Der => public(&signature::ECDSA_P256_SHA256_ASN1),
-            Algorithm::EcdsaP256Fixed => public(&signature::ECDSA_P256_SHA256_FIXED),
-            Algorithm::RsaPkcs1Sha256 => public(&signature::RSA_PKCS1_2048_8192_SHA256),
-            Algorithm::RsaPssSha512 => public(&signature::RSA_PSS_2048_8192_SHA512),
-            Algorithm::Token => {
+            // The other algorithms have a public key.
+            _ => {
                 let token = String::from_utf8(key.to_vec()).map_err(|_| SecretError::WhiteSpace)?;
                 Key::Token(sha256(&key), token)
             }
-        };
-        Ok(Secret { key, keyid: None })
+        }))
     }
 
     /// Parses a secret that has a name, if `keyid` is set: a message signature with this `keyid` is verified with the
@@ -99,6 +105,14 @@ impl Scheme {
             KeyEncoding::Spki => {
                 return public_key(bare).map(Cow::Owned).ok_or(SecretError::PublicKey);
             }
+            KeyEncoding::Jwk => {
+                let key = jwk::key(bare)
+                    .filter(|key| self.algorithm.verification().is_some_and(|(kind, _)| kind == key.kind));
+                let names = |key: &PublicKey| {
+                    key.algorithm.as_deref().is_none_or(|name| self.algorithm.token_name() == Some(name))
+                };
+                return key.filter(names).map(|key| Cow::Owned(key.bytes)).ok_or(SecretError::Jwk);
+            }
         };
         decoded.map(Cow::Owned).ok_or_else(|| SecretError::Base64 { prefix: prefix() })
     }
@@ -109,25 +123,24 @@ impl Scheme {
 fn public_key(text: &str) -> Option<Vec<u8>> {
     let lines = text.lines().filter(|line| !line.starts_with("-----"));
     let base64: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
-    let der = Encoding::Base64.decode(base64.as_bytes())?;
-    let (0x30, content, []) = element(&der)? else { return None };
-    let (0x30, _algorithm, rest) = element(content)? else { return None };
-    let (0x03, [0, key @ ..], []) = element(rest)? else { return None };
-    Some(key.to_vec())
+    let info = Encoding::Base64.decode(base64.as_bytes())?;
+    let (0x30, content, []) = der::element(&info)? else { return None };
+    der::public_key_info(content).map(|(_, key)| key.to_vec())
 }
 
-/// Splits DER into the tag and the content of its first element, and the rest (X.690, section 8.1).
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, length], rest) = der.split_first_chunk()?;
-    let (length, rest) = if length < 0x80 {
-        (usize::from(length), rest)
-    } else {
-        let bytes = usize::from(length & 0x7f);
-        let (digits, rest) = rest.split_at_checked(bytes).filter(|_| (1..=3).contains(&bytes))?;
-        (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+impl Algorithm {
+    /// Returns the kind of the public key of this algorithm, and its verification; `None` if the key is shared.
+    pub(crate) fn verification(self) -> Option<(KeyKind, &'static dyn signature::VerificationAlgorithm)> {
+        Some(match self {
+            Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha512 | Self::Token => return None,
+            Self::Ed25519 => (KeyKind::Ed25519, &signature::ED25519),
+            Self::EcdsaP256Der => (KeyKind::P256, &signature::ECDSA_P256_SHA256_ASN1),
+            Self::EcdsaP256Fixed => (KeyKind::P256, &signature::ECDSA_P256_SHA256_FIXED),
+            Self::RsaPkcs1Sha1 => (KeyKind::Rsa, &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY),
+            Self::RsaPkcs1Sha256 => (KeyKind::Rsa, &signature::RSA_PKCS1_2048_8192_SHA256),
+            Self::RsaPssSha512 => (KeyKind::Rsa, &signature::RSA_PSS_2048_8192_SHA512),
+        })
+    }
 }
 
 impl Key {
@@ -139,6 +152,7 @@ impl Key {
                 signature::UnparsedPublicKey::new(*algorithm, key).verify(&pieces.concat(), signature).is_ok()
             }
             Self::Token(digest, _) => bool::from(digest.ct_eq(&sha256(signature))),
+            Self::Expected(_) => false,
         }
     }
 }
@@ -190,6 +204,11 @@ pub enum SecretError {
     /// The name cannot be sent.
     #[error("the keyid is empty, or has a character that is not printable ASCII")]
     Keyid,
+    /// The text is not a JSON Web Key.
+    #[error(
+        "the secret is not a public JSON Web Key of the scheme's algorithm: paste the provider's key, one JSON object"
+    )]
+    Jwk,
     /// Outside the limits of the scheme.
     #[error("the secret has {bytes} bytes, not {}", match max { Some(max) if max == min => min.to_string(), Some(max) => format!("{min} to {max}"), None => format!("{min} or more") })]
     Length {

@@ -58,7 +58,7 @@ impl Scheme {
             signed.push((self.id.first().to_owned(), id.to_owned()));
         }
         let timestamp = match &self.timestamp {
-            Some(timestamp) if timestamp.body.is_none() => {
+            Some(timestamp) if timestamp.body.is_none() && timestamp.claim.is_none() => {
                 let text = timestamp.unit.write(now_unix_s).ok_or(SignError::Time(now_unix_s))?;
                 if !timestamp.header.is_empty() {
                     signed.push((timestamp.header.first().to_owned(), text.clone()));
@@ -70,7 +70,7 @@ impl Scheme {
         let listed = self.listed_headers(request.headers, &mut signed);
         let request = &Request { headers: listed.as_ref().unwrap_or(request.headers), ..*request };
         let value = match &secret.key {
-            Key::Public { .. } => return Err(SignError::PublicKey),
+            Key::Public { .. } | Key::Expected(_) => return Err(SignError::PublicKey),
             Key::Token(_, token) => format!("{}{token}", self.signature.prefix),
             Key::Hmac(key) => match &self.signature.claim {
                 Some(claim) => {
@@ -84,7 +84,12 @@ impl Scheme {
                     format!("{}{text}.{}", self.signature.prefix, Encoding::Base64url.encode(tag.as_ref()))
                 }
                 None => {
-                    let parts = Signed { timestamp: timestamp.as_bytes(), id: id.as_bytes(), timestamp_header: "" };
+                    let parts = Signed {
+                        timestamp: timestamp.as_bytes(),
+                        id: id.as_bytes(),
+                        timestamp_header: "",
+                        secret: b"",
+                    };
                     let text = self.signed.0.first().and_then(|text| text.pieces(request, Item(None), parts));
                     let tag = mac(key, &text.ok_or(SignError::NoText)?);
                     self.value(&self.signature.encoding.encode(tag.as_ref()), &timestamp)

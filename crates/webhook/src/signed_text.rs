@@ -16,7 +16,10 @@ pub(crate) use pieces::Signed;
 /// |---|---|
 /// | `{body}` | every byte of the body |
 /// | `{body.escaped}` | the body with each character outside ASCII as `\uxxxx` in lower case, and `/` as `\/` |
+/// | `{body.crc32}` | the CRC-32 of the body, in decimal digits |
 /// | `{body#/pointer}` | the text at this JSON pointer (RFC 6901); empty if absent |
+/// | `{lines.NAME,NAME?}` | members of the body, each as its name and its value in a line; see below |
+/// | `{secret}` | the secret, in a scheme with published keys |
 /// | `{form}` | each name and value of a form, sorted by name; see below |
 /// | `{timestamp}` | the timestamp as received |
 /// | `{id}` | the id as received |
@@ -30,6 +33,10 @@ pub(crate) use pieces::Signed;
 ///
 /// `{form}` is empty for a body of another media type than `application/x-www-form-urlencoded`. The parameter
 /// `bodySHA256` of the query must then be the SHA-256 of the body in hexadecimal digits.
+///
+/// `{lines.…}` ends each name and each value with a line feed. A member with `?` is left out if it is absent. Another
+/// absent member, one that is not a string, or a line feed in any but the first makes the request invalid: the lines
+/// could be split in another way.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SignedText(Vec<Part>);
@@ -39,7 +46,10 @@ enum Part {
     Literal(String),
     Body,
     BodyEscaped,
+    BodyCrc32,
     Pointer(String),
+    Lines(Vec<Member>),
+    Secret,
     Form,
     Timestamp,
     Id,
@@ -52,6 +62,13 @@ enum Part {
     PathEncoded,
 }
 
+/// A member of the body in a list of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Member {
+    name: String,
+    optional: bool,
+}
+
 /// A text that is not a template of signed parts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedTextError {
@@ -60,7 +77,7 @@ pub enum SignedTextError {
     Brace,
     /// A part that does not exist.
     #[error(
-        "{{{0}}} is not a part of a request; there are body, body#/pointer, body.escaped, form, timestamp, id, header.NAME, listed.NAME, method, url, url.port, path and path.encoded"
+        "{{{0}}} is not a part of a request; there are body, body#/pointer, body.escaped, body.crc32, lines.NAME, secret, form, timestamp, id, header.NAME, listed.NAME, method, url, url.port, path and path.encoded"
     )]
     Unknown(String),
 }
@@ -101,7 +118,13 @@ impl fmt::Display for SignedText {
             Part::Literal(text) => f.write_str(text),
             Part::Body => f.write_str("{body}"),
             Part::BodyEscaped => f.write_str("{body.escaped}"),
+            Part::BodyCrc32 => f.write_str("{body.crc32}"),
             Part::Pointer(pointer) => write!(f, "{{body#{pointer}}}"),
+            Part::Lines(members) => {
+                let member = |member: &Member| format!("{}{}", member.name, if member.optional { "?" } else { "" });
+                write!(f, "{{lines.{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+            }
+            Part::Secret => f.write_str("{secret}"),
             Part::Form => f.write_str("{form}"),
             Part::Timestamp => f.write_str("{timestamp}"),
             Part::Id => f.write_str("{id}"),
@@ -121,6 +144,8 @@ impl Part {
         Some(match name {
             "body" => Self::Body,
             "body.escaped" => Self::BodyEscaped,
+            "body.crc32" => Self::BodyCrc32,
+            "secret" => Self::Secret,
             "form" => Self::Form,
             "timestamp" => Self::Timestamp,
             "id" => Self::Id,
@@ -132,6 +157,12 @@ impl Part {
             _ => {
                 if let Some(pointer) = name.strip_prefix("body#").filter(|pointer| pointer.starts_with('/')) {
                     Self::Pointer(pointer.to_owned())
+                } else if let Some(names) = name.strip_prefix("lines.").filter(|names| !names.is_empty()) {
+                    let member = |name: &str| match name.strip_suffix('?') {
+                        Some(name) => Member { name: name.to_owned(), optional: true },
+                        None => Member { name: name.to_owned(), optional: false },
+                    };
+                    Self::Lines(names.split(',').map(member).collect())
                 } else if let Some(header) = name.strip_prefix("header.") {
                     Self::Header(header.to_ascii_lowercase())
                 } else {
@@ -173,6 +204,10 @@ impl SignedText {
         self.0.contains(&Part::Id)
     }
 
+    pub(crate) fn has_secret(&self) -> bool {
+        self.0.contains(&Part::Secret)
+    }
+
     /// Returns whether the signed text depends on the URL that the provider called.
     pub(crate) fn has_url(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Url | Part::UrlWithPort | Part::Path | Part::PathEncoded))
@@ -191,6 +226,7 @@ mod tests {
             "{id}.{timestamp}.{body.escaped}",
             "{body#/a~1b}{header.x-a}{listed.x-b}",
             "{method}{url}{url.port}{path}{path.encoded}{form}",
+            "{secret}|{body.crc32}{lines.a,b?,c}",
         ] {
             assert_eq!(SignedText::try_from(text.to_owned()).unwrap().to_string(), text);
         }

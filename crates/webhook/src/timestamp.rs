@@ -34,6 +34,9 @@ impl TimeUnit {
 impl Timestamp {
     /// Returns the place in words: `the header x-time`.
     pub(crate) fn place(&self) -> String {
+        if let Some(claim) = &self.claim {
+            return format!("the claim {claim} of the token");
+        }
         match (&self.field, &self.body) {
             (Some(field), _) => format!("the field {field} of the signature"),
             (None, Some(pointer)) => format!("{pointer} in the body"),

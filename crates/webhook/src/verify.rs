@@ -8,6 +8,7 @@ use crate::answer::is_signable;
 use crate::body::values_at;
 use crate::error::SignatureError;
 use crate::handshake::Handshake;
+use crate::key_source::KeySource;
 use crate::request::{Item, Request};
 use crate::scheme::{Algorithm, Names, Scheme, Signature, Timestamp};
 use crate::secret::Secret;
@@ -69,8 +70,8 @@ impl Scheme {
         if let (Some(limits), Some(text)) = (header, timestamp) {
             limits.check(text, now_unix_s)?;
         }
-        if let Some(claim) = &self.signature.claim {
-            return token::verify(self, claim, self.header_value(request)?, request.body, secrets, now_unix_s);
+        if self.signature.is_token() {
+            return token::verify(self, request, self.header_value(request)?, secrets, now_unix_s);
         }
         let document = self.document(request);
         let timestamp_header = header.map_or("", |timestamp| timestamp.header.first());
@@ -85,8 +86,13 @@ impl Scheme {
                 }
                 None => timestamp.unwrap_or_default(),
             };
-            let fits =
-                self.fitting(request, item, Signed { timestamp, id, timestamp_header }, &found.signatures, secrets)?;
+            let signed = Signed { timestamp, id, timestamp_header, secret: b"" };
+            let fits = match &self.keys {
+                Some(KeySource::Certificate(source)) => {
+                    self.fitting_published(source, request, item, signed, &found.signatures, secrets, now_unix_s)?
+                }
+                _ => self.fitting(request, item, signed, &found.signatures, secrets)?,
+            };
             verified.get_or_insert(fits);
         }
         if let Some((limits, pointer)) =
@@ -118,7 +124,8 @@ impl Scheme {
             None => self.found(request, item)?.timestamp,
         };
         let timestamp_header = header.map_or("", |timestamp| timestamp.header.first());
-        let signed = Signed { timestamp: timestamp.unwrap_or_default(), id, timestamp_header };
+        let timestamp = timestamp.unwrap_or_default();
+        let signed = Signed { timestamp, id, timestamp_header, secret: b"" };
         let texts = self.signed.0.iter().filter_map(|text| text.pieces(request, item, signed));
         Ok(texts.map(|pieces| pieces.concat()).collect())
     }
@@ -157,7 +164,14 @@ impl Scheme {
 
     /// Returns the parsed body, if the signature is read from it.
     fn document(&self, request: &Request<'_>) -> Option<Value> {
-        let reads_body = self.signature.body.is_some() || self.each.is_some();
+        let reads_key = match &self.keys {
+            Some(KeySource::Certificate(source)) => {
+                let algorithm = self.algorithm_by.as_ref().and_then(|by| by.body.as_ref());
+                source.body.as_ref().or(self.secret.equals.as_ref()).or(algorithm).is_some()
+            }
+            _ => false,
+        };
+        let reads_body = self.signature.body.is_some() || self.each.is_some() || reads_key;
         reads_body.then(|| serde_json::from_slice(request.body).ok()).flatten()
     }
 
@@ -189,7 +203,7 @@ impl Scheme {
         !id.is_empty() && after.map(str::as_bytes).all(|after| !id.windows(after.len()).any(|part| part == after))
     }
 
-    fn header_value<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], SignatureError> {
+    pub(crate) fn header_value<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], SignatureError> {
         let Signature { header, prefix, .. } = &self.signature;
         let value = only(request, header)?;
         value
@@ -234,7 +248,7 @@ impl Algorithm {
             Self::HmacSha1 => Some(20),
             Self::HmacSha256 => Some(32),
             Self::HmacSha512 | Self::Ed25519 | Self::EcdsaP256Fixed => Some(64),
-            Self::EcdsaP256Der | Self::RsaPkcs1Sha256 | Self::RsaPssSha512 | Self::Token => None,
+            Self::EcdsaP256Der | Self::RsaPkcs1Sha1 | Self::RsaPkcs1Sha256 | Self::RsaPssSha512 | Self::Token => None,
         }
     }
 }

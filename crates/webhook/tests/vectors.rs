@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sluicegate_webhook::{Algorithm, Provider, Request, Scheme, Secret, SignatureError};
+use sluicegate_webhook::{Algorithm, Assurance, Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
 
 #[derive(Deserialize)]
 struct File {
@@ -38,13 +39,43 @@ struct Vector {
     /// The position of the secret that fits.
     #[serde(default)]
     secret: Option<usize>,
+    /// The file at the URL of the published key.
+    #[serde(default)]
+    key: Option<String>,
+    /// The audience in the contract.
+    #[serde(default)]
+    audience: Vec<String>,
     /// If present: signing as this id with the first secret gives exactly these headers.
     signed_as: Option<String>,
 }
 
 impl Vector {
-    fn scheme(&self) -> &'static Scheme {
-        &Provider::named(&self.scheme).unwrap_or_else(|| panic!("no provider {}", self.scheme)).scheme
+    fn scheme(&self) -> Scheme {
+        let provider = Provider::named(&self.scheme).unwrap_or_else(|| panic!("no provider {}", self.scheme));
+        let mut scheme = provider.scheme.clone();
+        if let Some(open) = scheme.open_claim() {
+            open.values.clone_from(&self.audience);
+        }
+        scheme
+    }
+
+    /// Verifies a request, with the published key if one is needed.
+    fn verify(
+        &self,
+        scheme: &Scheme,
+        request: &Request<'_>,
+        secrets: &[Secret],
+        now_unix_s: i64,
+    ) -> Result<sluicegate_webhook::Verified, SignatureError> {
+        match scheme.verify(request, secrets, now_unix_s) {
+            Err(SignatureError::KeyNeeded { url }) => {
+                let file = self.key.as_ref().unwrap_or_else(|| panic!("{}: {} needs a key", self.scheme, self.name));
+                let keys = url.read(file.as_bytes(), Vec::new, self.now_unix_s).unwrap();
+                let keys: [Arc<PublishedKeys>; 1] = [Arc::new(keys)];
+                scheme.verify(&request.with_keys(&keys), secrets, now_unix_s)
+            }
+            result => result,
+        }
     }
 
     fn secrets(&self) -> Vec<Secret> {
@@ -87,7 +118,8 @@ fn read<T: DeserializeOwned>(path: &str) -> T {
 }
 
 fn vectors() -> Vec<Vector> {
-    let files = ["github", "standard-webhooks", "published", "computed", "sdk", "message-signatures"];
+    let files =
+        ["github", "standard-webhooks", "published", "computed", "sdk", "message-signatures", "certificates", "tokens"];
     files.iter().flat_map(|file| read::<File>(&format!("webhook/{file}.json")).vectors).collect()
 }
 
@@ -96,7 +128,7 @@ fn every_vector_has_its_result() {
     for vector in vectors() {
         let (name, headers, body) = (format!("{}: {}", vector.scheme, vector.name), vector.headers(), vector.body());
         let (scheme, secrets) = (vector.scheme(), vector.secrets());
-        let result = scheme.verify(&vector.request(&headers, &body), &secrets, vector.now_unix_s);
+        let result = vector.verify(&scheme, &vector.request(&headers, &body), &secrets, vector.now_unix_s);
         assert_eq!(result.clone().err().map(|error| error.to_string()), vector.error, "{name}");
         if vector.secret.is_some() {
             assert_eq!(result.map(|verified| verified.secret).ok(), vector.secret, "{name}");
@@ -133,14 +165,14 @@ fn no_altered_request_passes() {
         let (scheme, secrets, headers, body) = (vector.scheme(), vector.secrets(), vector.headers(), vector.body());
         let name = format!("{}: {}", vector.scheme, vector.name);
         let verify = |headers: &HeaderMap, body: &[u8], secrets: &[Secret], now_unix_s: i64| {
-            scheme.verify(&vector.request(headers, body), secrets, now_unix_s)
+            vector.verify(&scheme, &vector.request(headers, body), secrets, now_unix_s)
         };
         let now = vector.now_unix_s;
 
         assert_eq!(verify(&headers, &body, &[], now), Err(SignatureError::Mismatch), "{name}: without a secret");
         let other = match scheme.algorithm {
-            algorithm if algorithm.has_public_key() => None,
-            _ => Some(other_secret(&vector.secrets[0])),
+            algorithm if scheme.keys.is_none() && algorithm.has_public_key() => None,
+            _ => Some(other_secret(&vector.secrets[vector.secret.unwrap_or_default()])),
         };
         if let Some(other) = other {
             let other = [scheme.secret(&other).unwrap()];
@@ -150,7 +182,7 @@ fn no_altered_request_passes() {
             for at in 0..body.len() {
                 let mut altered = body.clone();
                 altered[at] ^= 1;
-                let partial = scheme.signature.body.is_some();
+                let partial = scheme.signature.body.is_some() || scheme.assurance == Assurance::Token;
                 assert!(partial || verify(&headers, &altered, &secrets, now).is_err(), "{name}: byte {at}");
             }
         }

@@ -31,11 +31,15 @@ fn event(path: &str, headers: &[(String, String)], body: &str) -> Value {
     http_api("POST", path, &headers, body)
 }
 
+fn deadline() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(10)
+}
+
 async fn authenticated(contract: &'static Contract, event: &Value) -> Authenticated<'static> {
     let secrets = Secrets::new(Store::with(&secret_text()), contract);
     let arrival = Arrival::from_event(&serde_json::value::to_raw_value(event).unwrap()).unwrap();
     let routed = Routed::new(contract, arrival).unwrap();
-    Authenticated::new(routed, contract, &secrets, None, NOW_UNIX_S).await.unwrap()
+    Authenticated::new(routed, contract, &secrets, None, NOW_UNIX_S, deadline()).await.unwrap()
 }
 
 #[tokio::test]
@@ -251,7 +255,7 @@ async fn secrets_also_expire_by_the_wall_clock() {
         let event = event("/orders", &[key("writer")], "{}");
         let arrival = Arrival::from_event(&serde_json::value::to_raw_value(&event).unwrap()).unwrap();
         let routed = Routed::new(contract, arrival).unwrap();
-        Authenticated::new(routed, contract, &secrets, None, now_unix_s).await.is_ok()
+        Authenticated::new(routed, contract, &secrets, None, now_unix_s, deadline()).await.is_ok()
     };
     assert!(passes(NOW_UNIX_S).await);
     store.set(Ok(r#"{"api-keys": []}"#));

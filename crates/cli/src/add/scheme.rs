@@ -104,6 +104,11 @@ impl Scheme {
             Assurance::Partial => format!("{{ scheme: {slug}, accept: partial }}"),
             Assurance::Token => format!("{{ scheme: {slug}, accept: token }}"),
         };
+        // A token is for an audience that the user has set at the provider. No token is for this one.
+        let signature = match scheme.clone().open_claim() {
+            Some(_) => signature.replace(" }", ", audience: 'https://api.example.com/replace-this' }"),
+            None => signature,
+        };
         let lines = format!(
             "{name}:\n  type: apiKey\n  in: header\n  name: {header}\n  description: 'The signature of {provider_name}: \
              {docs}'\n  x-signature: {signature}\n  x-secret: {slug}\n"

@@ -9,7 +9,7 @@ use crate::CUSTOM;
 
 /// Returns the provider and its scheme.
 pub(super) fn scheme(checker: &mut ContractChecker<'_>, at: &Node) -> Option<(String, Scheme)> {
-    let (name, scheme, accept) = if let Some(slug) = at.text() {
+    let (name, mut scheme, accept) = if let Some(slug) = at.text() {
         let scheme = provider(checker, at, slug)?.scheme.clone();
         (slug.to_owned(), scheme, None)
     } else {
@@ -17,7 +17,7 @@ pub(super) fn scheme(checker: &mut ContractChecker<'_>, at: &Node) -> Option<(St
         let accept = at.get("accept");
         match at.get("scheme") {
             Some(slug_at) => {
-                checker.fields(at, &["scheme", "pastSeconds", "futureSeconds", "accept"])?;
+                checker.fields(at, &["scheme", "pastSeconds", "futureSeconds", "accept", "audience"])?;
                 let slug = checker.text(slug_at)?;
                 let mut scheme = provider(checker, slug_at, slug)?.scheme.clone();
                 for (field, is_past) in [("pastSeconds", true), ("futureSeconds", false)] {
@@ -35,6 +35,7 @@ pub(super) fn scheme(checker: &mut ContractChecker<'_>, at: &Node) -> Option<(St
             None => (CUSTOM.to_owned(), custom(checker, at)?, accept),
         }
     };
+    set_audience(checker, at, &name, &mut scheme)?;
     let accepted = match accept {
         Some(accept) => checker.choice(accept, ACCEPTED)?,
         None => Assurance::Signed,
@@ -56,6 +57,29 @@ pub(super) fn scheme(checker: &mut ContractChecker<'_>, at: &Node) -> Option<(St
 
 /// The longest limit for the time of signing. Ours: a day.
 const LIMIT_S_MAX: u64 = 86_400;
+
+/// Sets the audience of a token, which a provider makes for any receiver.
+fn set_audience(checker: &mut ContractChecker<'_>, at: &Node, name: &str, scheme: &mut Scheme) -> Option<()> {
+    let given = at.get("audience").filter(|_| at.get("scheme").is_some());
+    match (scheme.open_claim(), given) {
+        (None, None) => {}
+        (None, Some(given)) => {
+            checker.fault(given, format!("{name} has no audience to set"));
+            return None;
+        }
+        (Some(claim), None) => {
+            let claim = &claim.name;
+            let reason = match name {
+                CUSTOM => format!("the claim `{claim}` has no values, so no token has one of them"),
+                _ => format!("write `audience: …` beside `scheme: {name}`: the `{claim}` of its tokens for you"),
+            };
+            checker.fault(at, reason);
+            return None;
+        }
+        (Some(claim), Some(given)) => claim.values.push(checker.text(given)?.to_owned()),
+    }
+    Some(())
+}
 
 const ACCEPTED: &[(&str, Assurance)] =
     &[("signed", Assurance::Signed), ("partial", Assurance::Partial), ("token", Assurance::Token)];

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Part, SignedText};
+use super::{Member, Part, SignedText};
+use crate::crc32::crc32;
 use crate::request::{Item, Request};
 
 /// The values of a request that its headers or the list of the signature hold.
@@ -12,6 +13,8 @@ pub(crate) struct Signed<'r> {
     pub(crate) id: &'r [u8],
     /// The name of the timestamp's header, which a list of signed headers must include; empty for none.
     pub(crate) timestamp_header: &'r str,
+    /// The secret; empty unless the scheme has published keys.
+    pub(crate) secret: &'r [u8],
 }
 
 impl SignedText {
@@ -37,6 +40,9 @@ impl SignedText {
                 Part::Literal(literal) => text(literal),
                 Part::Body => Cow::Borrowed(request.body),
                 Part::BodyEscaped => owned(escaped(std::str::from_utf8(request.body).ok()?)),
+                Part::BodyCrc32 => owned(crc32(request.body).to_string()),
+                Part::Lines(members) => owned(lines(item, members)?),
+                Part::Secret => Cow::Borrowed(signed.secret),
                 Part::Pointer(pointer) => owned(item.text(pointer).unwrap_or_default()),
                 Part::Form => owned(request.form_text()?),
                 Part::Timestamp => Cow::Borrowed(signed.timestamp),
@@ -52,6 +58,24 @@ impl SignedText {
         };
         self.0.iter().map(piece).collect()
     }
+}
+
+/// Returns the name and the value of each member in a line.
+fn lines(item: Item<'_>, members: &[Member]) -> Option<String> {
+    let body = item.0?.as_object()?;
+    let mut lines = String::new();
+    for (position, Member { name, optional }) in members.iter().enumerate() {
+        let value = match body.get(name) {
+            Some(value) => value.as_str()?,
+            None if *optional => continue,
+            None => return None,
+        };
+        if position > 0 && value.contains('\n') {
+            return None;
+        }
+        lines.extend([name, "\n", value, "\n"]);
+    }
+    Some(lines)
 }
 
 /// Writes each character outside ASCII, and DEL, as the escapes of its UTF-16 units, `\uxxxx` in lower case, and each
@@ -139,6 +163,28 @@ mod tests {
         ] {
             assert_eq!(with_other_port(url).as_deref(), expected);
         }
+    }
+
+    #[test]
+    fn members_are_lines_that_split_in_one_way() {
+        let members = |text: &str| match SignedText::try_from(format!("{{lines.{text}}}")).unwrap().0.remove(0) {
+            Part::Lines(members) => members,
+            part => panic!("{part:?}"),
+        };
+        for (body, expected) in [
+            (r#"{"M":"a\nb","I":"1","S":"s"}"#, Some("M\na\nb\nI\n1\nS\ns\n")),
+            (r#"{"M":"","I":"1"}"#, Some("M\n\nI\n1\n")),
+            (r#"{"M":"a","I":"1\nS\ns"}"#, None),
+            (r#"{"M":"a","I":"1","S":"s\n"}"#, None),
+            (r#"{"M":"a","I":1}"#, None),
+            (r#"{"M":"a","I":"1","S":null}"#, None),
+            (r#"{"M":"a"}"#, None),
+            ("[]", None),
+        ] {
+            let body = serde_json::from_str(body).unwrap();
+            assert_eq!(lines(Item(Some(&body)), &members("M,I,S?")).as_deref(), expected, "{body}");
+        }
+        assert_eq!(lines(Item(None), &members("M")), None);
     }
 
     #[test]

@@ -1,0 +1,71 @@
+//! Public keys as JSON Web Keys (RFC 7517): one as a secret, or a set that a provider publishes.
+
+use serde::Deserialize;
+
+use crate::der;
+use crate::encoding::Encoding;
+use crate::published_keys::{KeyError, KeyKind, PublicKey};
+
+/// The most keys in a set. Ours: providers publish two to four.
+const KEYS_MAX: usize = 32;
+
+/// The length of the modulus of an RSA key, in bytes: 2,048 to 8,192 bits.
+const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    r#use: Option<String>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    d: Option<serde::de::IgnoredAny>,
+}
+
+/// Returns the public key of a JSON Web Key; `None` if it is not for signatures, private, or of another kind.
+pub(crate) fn key(text: &str) -> Option<PublicKey> {
+    serde_json::from_str::<Jwk>(text).ok().and_then(Jwk::key)
+}
+
+/// Returns the keys of a set that may verify signatures. Others are ignored (RFC 7517, section 5).
+pub(crate) fn set(file: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    let error = |reason| KeyError::KeySet { reason };
+    let set: Set = serde_json::from_slice(file).map_err(|_| error("it is not JSON with a list of keys"))?;
+    if set.keys.len() > KEYS_MAX {
+        return Err(error("it has too many keys"));
+    }
+    let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()?.key());
+    let keys: Vec<_> = keys.collect();
+    if keys.is_empty() { Err(error("it has no key for signatures")) } else { Ok(keys) }
+}
+
+impl Jwk {
+    fn key(self) -> Option<PublicKey> {
+        if self.d.is_some() || self.r#use.is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let number = |text: &Option<String>| Encoding::Base64url.decode(text.as_ref()?.as_bytes());
+        let of_32_bytes = |text: &Option<String>| number(text).filter(|bytes| bytes.len() == 32);
+        // RFC 7518, section 6, and RFC 8037, section 2.
+        let (kind, bytes) = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => {
+                let (modulus, exponent) = (number(&self.n)?, number(&self.e)?);
+                let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+                RSA_BYTES.contains(&(modulus.len() - zeros)).then_some(())?;
+                (KeyKind::Rsa, der::rsa_public_key(&modulus, &exponent))
+            }
+            ("EC", Some("P-256")) => (KeyKind::P256, [vec![4], of_32_bytes(&self.x)?, of_32_bytes(&self.y)?].concat()),
+            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, of_32_bytes(&self.x)?),
+            _ => return None,
+        };
+        Some(PublicKey { id: self.kid, algorithm: self.alg, kind, bytes })
+    }
+}
