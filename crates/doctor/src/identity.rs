@@ -1,7 +1,7 @@
 //! The values of `Ref` and `GetAtt`, which identify a resource in the properties of another.
 //!
-//! A deployed resource has its real name. A resource of a template file has the name in its properties, or a unique name
-//! of stack and logical id.
+//! A deployed resource has its real name. A resource of a template file has the name in its properties, or a unique
+//! name of stack and logical id.
 
 use std::collections::BTreeMap;
 
