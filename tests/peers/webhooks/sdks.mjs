@@ -30,6 +30,7 @@ import { WebhooksManager } from "box-node-sdk/lib/managers/webhooks";
 import { computeWebhookSignature } from "box-node-sdk/lib/internal/utils";
 import discord from "discord-interactions";
 import * as gocardless from "gocardless-nodejs/webhooks";
+import httpSignatures from "http-message-signatures";
 import Lithic from "lithic";
 import * as livekit from "livekit-server-sdk";
 import OpenAI from "openai";
@@ -112,6 +113,10 @@ const discordPeer = {
     ),
 };
 
+// RFC 9421 and RFC 9530.
+const SIGNED_COMPONENTS = ["@method", "@target-uri", "content-type", "content-digest"];
+const contentDigest = (body) => `sha-256=:${createHash("sha256").update(body).digest("base64")}:`;
+
 const boxVersion = { "box-signature-version": "1", "box-signature-algorithm": "HmacSHA256" };
 const box = (escaped) => ({
   sign: async (r) => {
@@ -177,6 +182,26 @@ const peers = {
   },
   gocardless: {
     verify: (r) => gocardless.parse(r.body, r.secret, r.headers["webhook-signature"]).length > 0,
+  },
+  "http-signatures": {
+    sign: async (r) => {
+      const { httpbis, createSigner } = httpSignatures;
+      const message = { ...r, headers: { ...r.headers, "content-digest": contentDigest(r.body) } };
+      const key = createSigner(r.secret, "hmac-sha256", API_KEY);
+      const paramValues = { created: new Date(r.at * 1000) };
+      const params = ["created", "keyid", "alg"];
+      const signed = await httpbis.signMessage({ key, fields: SIGNED_COMPONENTS, params, paramValues }, message);
+      const headers = Object.entries(signed.headers).map(([name, value]) => [name.toLowerCase(), value]);
+      return { headers: Object.fromEntries(headers) };
+    },
+    verify: async (r) => {
+      const { httpbis, createVerifier } = httpSignatures;
+      const verify = createVerifier(r.secret, "hmac-sha256");
+      const keyLookup = async ({ keyid }) => ({ id: keyid, algs: ["hmac-sha256"], verify });
+      const required = { requiredFields: SIGNED_COMPONENTS, requiredParams: ["created"], maxAge: 300 };
+      const valid = await httpbis.verifyMessage({ keyLookup, ...required }, r);
+      return valid === true && r.headers["content-digest"] === contentDigest(r.body);
+    },
   },
   hubspot: {
     sign: (r) => {
