@@ -459,3 +459,22 @@ async fn a_first_key_is_fetched_again_after_seconds() {
         assert_eq!(server.requests().len(), requests);
     }
 }
+
+/// The cache has a bound: the key that was not used for longest makes room.
+#[tokio::test]
+async fn only_so_many_keys_are_cached() {
+    let server = Server::start(OK, sns(0).key.as_bytes()).await;
+    let ingress = sns_ingress(&server);
+    let of = |file: usize| {
+        // The URL is not signed: SNS has the same certificate in each Region.
+        sns(0).with("SigningCertURL", &format!("https://sns.us-west-2.amazonaws.com/{file}.pem"))
+    };
+    for file in (0..32).chain([0, 32]) {
+        assert_eq!(send(&ingress, &of(file)).await.0, 202);
+    }
+    assert_eq!(server.requests().len(), 33);
+    for (file, requests) in [(32, 33), (0, 33), (1, 34), (2, 35), (32, 35)] {
+        assert_eq!(send(&ingress, &of(file)).await.0, 202);
+        assert_eq!(server.requests().len(), requests, "{file}");
+    }
+}

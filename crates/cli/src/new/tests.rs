@@ -197,7 +197,7 @@ fn what_is_given_is_checked() {
         ("new", true),
         ("new my-api --webhook github --webhook standard-webhooks --yes", true),
         ("new my-api --webhook none", true),
-        ("new my-api --webhook paypal", false),
+        ("new my-api --webhook paypall", false),
         ("new my_api", false),
         ("new my-api --broker kafka", false),
         ("new my-api --path . --git https://example.com/s", false),
