@@ -399,6 +399,14 @@ impl Scheme {
         if !prefix.is_empty() && (tag.is_some() || field.is_some()) {
             fault("/signature/prefix", "a list has no prefix; the `tag` or `field` stands before the signature");
         }
+        if self.algorithm == Algorithm::Token {
+            if tag.is_some() || field.is_some() || claim.is_some() {
+                fault("/signature", "the secret itself is sent; leave out `tag`, `field` and `claim`");
+            }
+            if self.signed != SignedTexts::default() {
+                fault("/signed", "the secret itself is sent, and nothing is signed; leave out `signed`");
+            }
+        }
         let names = [("/signature/header", header), ("/id", &self.id)];
         let timestamp = self.timestamp.as_ref().map(|timestamp| ("/timestamp/header", &timestamp.header));
         for (pointer, names) in names.into_iter().chain(timestamp) {
