@@ -194,6 +194,9 @@ impl Names {
     }
 }
 
+/// The separators of a list of `name=value`: characters that no value has.
+const SEPARATORS: [char; 5] = [',', ';', '&', '|', ' '];
+
 /// Where the signature is, and its form there. Exactly one of `header` and `body` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -387,8 +390,11 @@ impl Scheme {
         if field.is_some() != separator.is_some() {
             fault("/signature/field", "a list of `name=value` has a `field` and a `separator`; set both");
         }
-        if separator.is_some_and(|separator| !separator.is_ascii()) {
-            fault("/signature/separator", "a header has no such character; the separator is `,` or `;`");
+        if separator.is_some_and(|separator| !SEPARATORS.contains(&separator)) {
+            fault(
+                "/signature/separator",
+                "a value may have this character; the separator is `,`, `;`, `&`, `|` or a space",
+            );
         }
         if body.is_some() && (tag.is_some() || field.is_some()) {
             fault("/signature/body", "a list of signatures is read from a header alone");
