@@ -204,6 +204,9 @@ impl Names {
     }
 }
 
+/// The separators of a list of `name=value`: characters that no value has.
+const SEPARATORS: [char; 5] = [',', ';', '&', '|', ' '];
+
 /// Where the signature is, and its form there. Exactly one of `header` and `body` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -450,8 +453,11 @@ impl Scheme {
         if field.is_some() != separator.is_some() {
             fault("/signature/field", "a list of `name=value` has a `field` and a `separator`; set both");
         }
-        if separator.is_some_and(|separator| !separator.is_ascii()) {
-            fault("/signature/separator", "a header has no such character; the separator is `,` or `;`");
+        if separator.is_some_and(|separator| !SEPARATORS.contains(&separator)) {
+            fault(
+                "/signature/separator",
+                "a value may have this character; the separator is `,`, `;`, `&`, `|` or a space",
+            );
         }
         if body.is_some() && (tag.is_some() || field.is_some()) {
             fault("/signature/body", "a list of signatures is read from a header alone");
@@ -461,6 +467,14 @@ impl Scheme {
         }
         if !prefix.is_empty() && (tag.is_some() || field.is_some()) {
             fault("/signature/prefix", "a list has no prefix; the `tag` or `field` stands before the signature");
+        }
+        if self.algorithm == Algorithm::Token {
+            if tag.is_some() || field.is_some() || claim.is_some() {
+                fault("/signature", "the secret itself is sent; leave out `tag`, `field` and `claim`");
+            }
+            if self.signed != SignedTexts::default() {
+                fault("/signed", "the secret itself is sent, and nothing is signed; leave out `signed`");
+            }
         }
         let names = [("/signature/header", header), ("/id", &self.id)];
         let timestamp = self.timestamp.as_ref().map(|timestamp| ("/timestamp/header", &timestamp.header));

@@ -59,11 +59,18 @@ impl MessageSignature {
         Err(first.unwrap_or_else(|| missing(SIGNATURE_INPUT, self.label.as_deref().unwrap_or_default())))
     }
 
-    /// Returns the signature base of each signature.
+    /// Returns the signature base of each signature for which the request has the components.
     pub(crate) fn bases(&self, request: &Request<'_>) -> Result<Vec<Vec<u8>>, SignatureError> {
         let received = Received::read(request)?;
         let inputs = received.inputs(self.label.as_deref());
-        inputs.map(|(_, input)| base::base(list(input)?, request).map(String::into_bytes)).collect()
+        let (mut made, mut first) = (Vec::new(), None);
+        for (_, input) in inputs {
+            match list(input).and_then(|covered| base::base(covered, request)) {
+                Ok(base) => made.push(base.into_bytes()),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        first.filter(|_| made.is_empty()).map_or(Ok(made), Err)
     }
 
     fn verify_one(

@@ -151,9 +151,12 @@ fn check(original: &Valid, alterations: &[Alteration]) -> TestCaseResult {
     if scheme.verify(&request, secrets, *now_unix_s).is_err() {
         return Ok(());
     }
-    prop_assert!(texts.is_ok(), "{name}: {texts:?}");
-    let (before, after) = (protected(scheme, &original.parts).unwrap(), protected(scheme, &parts).unwrap());
-    prop_assert!(after.iter().any(|text| before.contains(text)), "{name}: accepted another signed text");
+    // A token binds the body alone.
+    if scheme.signature.claim.is_none() {
+        prop_assert!(texts.is_ok(), "{name}: {texts:?}");
+        let (before, after) = (protected(scheme, &original.parts).unwrap(), protected(scheme, &parts).unwrap());
+        prop_assert!(after.iter().any(|text| before.contains(text)), "{name}: accepted another signed text");
+    }
     if scheme.assurance == Assurance::Signed && !reads_body(scheme) {
         prop_assert!(parts.body == original.parts.body, "{name}: accepted another body");
     }
