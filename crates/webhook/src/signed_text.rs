@@ -193,6 +193,7 @@ impl SignedText {
     }
 
     /// Returns the header that lists the signed headers.
+    #[cfg(feature = "verify")]
     pub(crate) fn listed(&self) -> Option<&str> {
         self.0.iter().find_map(|part| match part {
             Part::Listed(name) => Some(name.as_str()),
