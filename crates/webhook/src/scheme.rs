@@ -469,7 +469,7 @@ impl Scheme {
             fault("/signature/prefix", "a list has no prefix; the `tag` or `field` stands before the signature");
         }
         if self.algorithm == Algorithm::Token {
-            if tag.is_some() || field.is_some() || claim.is_some() {
+            if tag.is_some() || field.is_some() || is_token {
                 fault("/signature", "the secret itself is sent; leave out `tag`, `field` and `claim`");
             }
             if self.signed != SignedTexts::default() {
