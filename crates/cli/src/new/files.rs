@@ -103,7 +103,7 @@ impl NewProject {
             ("infra/queue.yaml", ours!("infra/queue.yaml").into_text()),
             ("tests/events/place-order.json", ours!("tests/events/place-order.json").into_text()),
             ("tests/run", self.checks()?),
-            ("tools/sluicegate/Cargo.toml", theirs!("command.toml").into_text()),
+            ("tools/sluicegate/Cargo.toml", self.command()?),
             ("tools/sluicegate/src/main.rs", theirs!("command.rs").into_text()),
         ];
         Ok(texts.into_iter().map(|(path, text)| File { path, text: documented(&text) }).collect())
@@ -184,6 +184,16 @@ impl NewProject {
     fn contract(&self) -> Result<String, String> {
         let title = format!("title: {}", self.name);
         Ok(ours!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
+    }
+
+    /// Returns the manifest of the command, which `cargo local` of a project on RabbitMQ builds with its client at once.
+    fn command(&self) -> Result<String, String> {
+        let manifest = theirs!("command.toml");
+        let manifest = match self.broker {
+            Broker::Sqs => manifest,
+            Broker::Rabbitmq => manifest.replace("[\"functions\"]", "[\"functions\", \"rabbitmq\"]")?,
+        };
+        Ok(manifest.into_text())
     }
 
     fn checks(&self) -> Result<String, String> {

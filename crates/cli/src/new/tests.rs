@@ -108,6 +108,8 @@ fn the_template_has_the_routes_of_the_contract_and_the_broker() {
         let files = project(broker, &git(None), None);
         assert!(files["template.yaml"].contains(&format!("    Default: {value}\n    AllowedValues: [sqs, rabbitmq]")));
         assert_eq!(files["README.md"].contains("cargo local --rabbitmq"), broker == Broker::Rabbitmq);
+        let command = &files["tools/sluicegate/Cargo.toml"];
+        assert_eq!(command.contains(r#"["functions", "rabbitmq"]"#), broker == Broker::Rabbitmq, "{command}");
         assert_eq!(files["tests/run"].contains("lints rabbitmq tests"), broker == Broker::Rabbitmq);
         let folder = tempfile::tempdir().expect("a folder");
         write_all(&folder.path().join("my-api"), &files);
