@@ -38,6 +38,7 @@ mod development;
 mod dlq;
 mod doctor;
 mod edit;
+mod error;
 mod input;
 mod local;
 mod new;
@@ -61,6 +62,7 @@ mod webhook;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use error::CommandError;
 
 /// Signed HTTPS in, durable queue out, nothing lost in between.
 #[derive(Parser)]
