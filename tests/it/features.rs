@@ -12,15 +12,15 @@ type Compiled = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn the_functions_use_the_dependencies_of_the_command() {
-    let command = command();
-    let built = compiled(&command);
-    for (function, with_other_features) in [
-        ("ingress", &[][..]),
-        ("consumer", &[]),
-        // Code of the broker feature. Third-party packages are those of the command.
-        ("rabbitmq", &["sluicegate-batch", "sluicegate-ingress", "sluicegate-queue"]),
+    let (command, with_rabbitmq) = (command(), with_rabbitmq());
+    for (function, command, with_other_features) in [
+        ("ingress", &command, &[][..]),
+        ("consumer", &command, &[]),
+        // Code of the broker feature. Third-party packages are those of the command with RabbitMQ.
+        ("rabbitmq", &with_rabbitmq, &["sluicegate-batch", "sluicegate-ingress", "sluicegate-queue"]),
     ] {
-        let selection = [&["--package".to_owned(), function.to_owned()][..], &command].concat();
+        let built = compiled(command);
+        let selection = [&["--package".to_owned(), function.to_owned()][..], command].concat();
         let again = compiled_again(&built, &compiled(&selection));
         let names: Vec<_> = again.iter().filter_map(|package| package.split(' ').next()).collect();
         assert_eq!(names, with_other_features, "{function}: {again:#?}");
@@ -32,6 +32,18 @@ fn the_functions_use_the_dependencies_of_the_command() {
         let twice: Vec<_> = compiled(&selection).into_iter().filter(differ).collect();
         assert!(twice.is_empty(), "{function}: for host and target with other features: {twice:#?}");
     }
+}
+
+#[test]
+fn the_command_is_built_without_an_amqp_client() {
+    let names = |selection: &[String]| compiled(selection).into_keys().collect::<Vec<_>>();
+    let has_lapin = |selection: &[String]| names(selection).iter().any(|package| package.starts_with("lapin "));
+    let (command, with_rabbitmq) = (command(), with_rabbitmq());
+    assert!(!has_lapin(&command) && has_lapin(&with_rabbitmq));
+    // The build with it compiles the client, and no other package of third parties again.
+    let again = compiled_again(&compiled(&command), &compiled(&with_rabbitmq));
+    let third_party: Vec<_> = again.iter().filter(|package| !package.starts_with("sluicegate-")).collect();
+    assert!(third_party.is_empty(), "{third_party:#?}");
 }
 
 #[test]
@@ -55,6 +67,11 @@ fn command() -> Vec<String> {
     let alias = config.lines().find_map(|line| line.strip_prefix("local = \"run ")).expect("the alias `local`");
     let arguments = alias.split(" -- ").next().expect("arguments").replace("--bin sluicegate ", "");
     arguments.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Returns the same for the command that `cargo local --rabbitmq` builds.
+fn with_rabbitmq() -> Vec<String> {
+    [command(), ["--features", "sluicegate-cli/rabbitmq"].map(str::to_owned).to_vec()].concat()
 }
 
 /// Returns the target that the compiler runs on.

@@ -26,7 +26,7 @@ use sluicegate_contract::Contract;
 use sluicegate_sam::{Faults, Node, Settings, StackPlan, TemplateDocument};
 
 use crate::{
-    fail,
+    CommandError, fail,
     output::say,
     paths::{CONTRACT, TEMPLATE},
     sync,
@@ -134,25 +134,25 @@ struct HandlerArguments {
     common: Common,
 }
 
-fn scope(text: &str) -> Result<String, String> {
+fn scope(text: &str) -> Result<String, CommandError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_plain) {
         true => Ok(text.to_owned()),
-        false => Err("a scope is letters, digits and ._:/-, such as invoices.write".to_owned()),
+        false => Err("a scope is letters, digits and ._:/-, such as invoices.write".into()),
     }
 }
 
-fn operation_id(text: &str) -> Result<String, String> {
+fn operation_id(text: &str) -> Result<String, CommandError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_plain) {
         true => Ok(text.to_owned()),
-        false => Err("an operationId starts with a letter and is letters, digits and ._-".to_owned()),
+        false => Err("an operationId starts with a letter and is letters, digits and ._-".into()),
     }
 }
 
-fn summary(text: &str) -> Result<String, String> {
+fn summary(text: &str) -> Result<String, CommandError> {
     match text.trim().is_empty() || text.contains(char::is_control) {
-        true => Err("must be one line of text".to_owned()),
+        true => Err("must be one line of text".into()),
         false => Ok(text.trim().to_owned()),
     }
 }
@@ -162,7 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Does what the command line says; returns the lines to print.
-fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
+fn work(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
     match &arguments.what {
         What::Route(arguments) => route(arguments)?.finish(&arguments.common),
         What::Queue(arguments) => add_queue(arguments)?.finish(&arguments.common),
@@ -180,7 +180,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     /// Writes the edits unless `--dry-run` is set; returns the lines to print.
-    pub(crate) fn finish(self, common: &Common) -> Result<Vec<String>, String> {
+    pub(crate) fn finish(self, common: &Common) -> Result<Vec<String>, CommandError> {
         let Self { project, notes, unchanged } = self;
         let notes = notes.into_iter().map(|note| format!("note: {note}"));
         if project.is_unchanged() {
@@ -195,7 +195,7 @@ impl Ready {
 }
 
 /// Prints the lines of a command.
-pub(crate) fn print(lines: Result<Vec<String>, String>) -> ExitCode {
+pub(crate) fn print(lines: Result<Vec<String>, CommandError>) -> ExitCode {
     match lines {
         Ok(lines) => {
             say(lines.join("\n"));
@@ -212,7 +212,7 @@ pub(crate) fn webhook(
     event_type: Option<&str>,
     queue: &str,
     auth: Auth,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let arguments = RouteArguments {
         route: RouteName::parse(name)?,
         event_type: event_type.map(str::to_owned),
@@ -227,13 +227,13 @@ pub(crate) fn webhook(
     route(&arguments)?.finish(&arguments.common).map(drop)
 }
 
-fn route(arguments: &RouteArguments) -> Result<Ready, String> {
+fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
     let RouteArguments { route: name, event_type, queue, fifo, auth, scopes, .. } = arguments;
     if !scopes.is_empty() && !auth.scheme().has_scopes {
-        return Err("--scope goes with --auth api-key or jwt: a signature and a public route have no scopes".to_owned());
+        return Err("--scope goes with --auth api-key or jwt: a signature and a public route have no scopes".into());
     }
     let Some(event_type) = event_type.clone().or_else(|| auth.event_type().map(str::to_owned)) else {
-        return Err("--type is needed, unless --auth is a provider of webhooks".to_owned());
+        return Err("--type is needed, unless --auth is a provider of webhooks".into());
     };
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let fifo = match queue::state(TEMPLATE, &project.text(TEMPLATE)?, queue)? {
@@ -281,7 +281,7 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
     Ok(Ready { project, notes, unchanged: format!("{name} is there") })
 }
 
-fn add_queue(arguments: &QueueArguments) -> Result<Ready, String> {
+fn add_queue(arguments: &QueueArguments) -> Result<Ready, CommandError> {
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let mut notes = Vec::new();
     declare(&mut project, &arguments.name, arguments.fifo, &mut notes)?;
@@ -289,7 +289,7 @@ fn add_queue(arguments: &QueueArguments) -> Result<Ready, String> {
     Ok(Ready { project, notes, unchanged: format!("the queue {} is there", arguments.name) })
 }
 
-fn add_handler(arguments: &HandlerArguments) -> Result<Ready, String> {
+fn add_handler(arguments: &HandlerArguments) -> Result<Ready, CommandError> {
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let handler = NewHandler { event_type: arguments.event_type.clone(), is_json: !arguments.bytes };
     let (module, path) = (handler.module(), handler_path(&handler.module()));
@@ -298,7 +298,8 @@ fn add_handler(arguments: &HandlerArguments) -> Result<Ready, String> {
     if is_new && register::is_declared(&handlers, &module) {
         return Err(format!(
             "{HANDLERS}: declares the module {module}, and {path} is not there: remove that line first"
-        ));
+        )
+        .into());
     }
     if is_new {
         let contract = project.text(CONTRACT)?;
@@ -323,48 +324,48 @@ fn add_handler(arguments: &HandlerArguments) -> Result<Ready, String> {
 }
 
 /// Declares the queue, unless the template has it.
-fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String>) -> Result<(), String> {
+fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String>) -> Result<(), CommandError> {
     let template = project.text(TEMPLATE)?;
     if queue::state(TEMPLATE, &template, name)? == State::Foreign {
         notes.push(format!("the template binds the queue {name} by a declaration of its own, which stays"));
         return Ok(());
     }
     if project.optional(QUEUE_TEMPLATE)?.is_none() {
-        return Err(format!("there is no {QUEUE_TEMPLATE}, which declares a queue: copy it from a new project"));
+        return Err(format!("there is no {QUEUE_TEMPLATE}, which declares a queue: copy it from a new project").into());
     }
     names::check_length(&project.root, name, fifo)?;
     project.set(TEMPLATE, Some(queue::add(TEMPLATE, &template, name, fifo)?))
 }
 
 /// Reads the contract after an edit. Faults that were there before are reported as such.
-pub(crate) fn parsed(before: &str, after: &str) -> Result<Contract, String> {
+pub(crate) fn parsed(before: &str, after: &str) -> Result<Contract, CommandError> {
     Contract::parse(CONTRACT, after).map_err(|faults| match Contract::parse(CONTRACT, before) {
         // A contract without an operation is faulty, and the first route mends it.
         Err(faults) if before == after || contract::has_operations(CONTRACT, before).unwrap_or(true) => {
-            format!("{CONTRACT} has {} fault(s); correct them first\n{faults}", faults.len())
+            format!("{CONTRACT} has {} fault(s); correct them first\n{faults}", faults.len()).into()
         }
-        _ => format!("nothing was written, because {CONTRACT} would have faults\n{faults}"),
+        _ => format!("nothing was written, because {CONTRACT} would have faults\n{faults}").into(),
     })
 }
 
 /// Writes the routes of the contract into the template.
-pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), String> {
+pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), CommandError> {
     let text = project.text(TEMPLATE)?;
-    match sync::sync(TEMPLATE, &text, contract).map_err(|faults| faults.to_string())? {
+    match sync::sync(TEMPLATE, &text, contract)? {
         Some(synced) => project.set(TEMPLATE, Some(synced.text)),
         None => Ok(()),
     }
 }
 
 /// Reads the template, for either broker, as `cargo local` does.
-pub(crate) fn check(project: &mut Project) -> Result<(), String> {
+pub(crate) fn check(project: &mut Project) -> Result<(), CommandError> {
     let (before, after) = (project.before(TEMPLATE).unwrap_or_default().to_owned(), project.text(TEMPLATE)?);
     // Nested templates are read beside it.
     let file = project.root.join(TEMPLATE).display().to_string();
     if let Err(faults) = planned(&file, &after) {
         return Err(match planned(&file, &before) {
-            Err(faults) => format!("{TEMPLATE} has {} fault(s); correct them first\n{faults}", faults.len()),
-            Ok(()) => format!("nothing was written, because {TEMPLATE} would have faults\n{faults}"),
+            Err(faults) => format!("{TEMPLATE} has {} fault(s); correct them first\n{faults}", faults.len()).into(),
+            Ok(()) => format!("nothing was written, because {TEMPLATE} would have faults\n{faults}").into(),
         });
     }
     Ok(())
@@ -385,6 +386,6 @@ pub(crate) fn handler_path(module: &str) -> String {
     format!("{HANDLER_FOLDER}/{module}.rs")
 }
 
-pub(crate) fn widths(project: &mut Project) -> Result<Widths, String> {
+pub(crate) fn widths(project: &mut Project) -> Result<Widths, CommandError> {
     Ok(Widths::of(&project.optional("rustfmt.toml")?.unwrap_or_default()))
 }

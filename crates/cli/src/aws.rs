@@ -2,6 +2,8 @@
 
 pub(crate) use aws_config::SdkConfig;
 use aws_config::{BehaviorVersion, Region};
+
+use crate::CommandError;
 use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use clap::Args;
@@ -31,7 +33,7 @@ impl Aws {
     ///
     /// # Errors
     /// No Region or no credentials were found; the text says where they come from.
-    pub(crate) async fn load(&self) -> Result<SdkConfig, String> {
+    pub(crate) async fn load(&self) -> Result<SdkConfig, CommandError> {
         let http_client =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client);
@@ -53,12 +55,12 @@ impl Aws {
         }
         let config = loader.load().await;
         if config.region().is_none() {
-            return Err("no AWS Region: pass --region, set AWS_REGION, or run `aws configure`".to_owned());
+            return Err("no AWS Region: pass --region, set AWS_REGION, or run `aws configure`".into());
         }
         // Asked for here, because an SDK's error lists every source it tried.
         let found = match config.credentials_provider() {
             Some(provider) => provider.provide_credentials().await.map(|_| ()).map_err(|error| chain(&error)),
-            None => Err("no source of credentials".to_owned()),
+            None => Err("no source of credentials".into()),
         };
         found.map_err(|reason| {
             format!(

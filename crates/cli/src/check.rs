@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use sluicegate_contract::Contract;
 
-use crate::{fail, input, output::say, paths, sync};
+use crate::{CommandError, fail, input, output::say, paths, sync};
 
 /// Check the OpenAPI document and that the template has its routes; prints every fault with its line, path and reason
 ///
@@ -47,14 +47,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Checks that the template has the contract's routes; the error lists those that only one of them has, one a line.
-fn same_routes(template: &Path, contract: &Contract) -> Result<(), String> {
+fn same_routes(template: &Path, contract: &Contract) -> Result<(), CommandError> {
     let file = template.display().to_string();
-    let drift = sync::drift(&file, &input::text(template)?, contract).map_err(|faults| faults.to_string())?;
+    let drift = sync::drift(&file, &input::text(template)?, contract)?;
     if drift.is_none() {
         return Ok(());
     }
     let missing = drift.missing.iter().map(|route| format!("\n+ {route}: in the contract only, so it is answered 404"));
     let extra = drift.extra.iter().map(|route| format!("\n- {route}: in the template only"));
     let lines: String = missing.chain(extra).collect();
-    Err(format!("{file} differs from the contract; run `sluicegate sync`{lines}"))
+    Err(format!("{file} differs from the contract; run `sluicegate sync`{lines}").into())
 }

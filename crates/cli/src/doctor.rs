@@ -14,7 +14,7 @@ use sluicegate_local::read_topology;
 
 #[cfg(feature = "aws")]
 use crate::aws::{self, Aws};
-use crate::{input, output::say, paths};
+use crate::{CommandError, input, output::say, paths};
 
 /// Find what silently loses or delays messages, in the template or in a deployed stack
 ///
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn examined(arguments: &Arguments) -> Result<Report, String> {
+fn examined(arguments: &Arguments) -> Result<Report, CommandError> {
     let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
     // The default paths are relative to the template's folder.
     let beside = |named: &Option<PathBuf>, usual: &str| match named {
@@ -75,41 +75,41 @@ fn examined(arguments: &Arguments) -> Result<Report, String> {
         contract: beside(&arguments.contract, paths::CONTRACT).map(|path| input::contract(&path)).transpose()?,
         topology: match &arguments.topology {
             Some(file) => Some(input::topology_file(file)?),
-            None if template.is_file() => read_topology(&template).map_err(|error| error.to_string())?,
+            None if template.is_file() => read_topology(&template)?,
             None => None,
         },
     };
     Ok(examine(&inventory(arguments, &template)?, &project))
 }
 
-fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, String> {
+fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, CommandError> {
     let Some(stack) = &arguments.stack else {
         input::exists(template)?;
         let parameters: BTreeMap<_, _> = arguments.parameter.iter().cloned().collect();
-        return Inventory::of_template(template, &parameters).map_err(|error| error.to_string());
+        return Ok(Inventory::of_template(template, &parameters)?);
     };
-    deployed(arguments, stack).map_err(|error| format!("stack {stack}: {error}"))
+    deployed(arguments, stack).map_err(|error| format!("stack {stack}: {error}").into())
 }
 
 #[cfg(feature = "aws")]
-fn deployed(arguments: &Arguments, stack: &str) -> Result<Inventory, String> {
+fn deployed(arguments: &Arguments, stack: &str) -> Result<Inventory, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
+    let runtime = runtime?;
     let config = runtime.block_on(arguments.aws.load())?;
     let inventory = runtime.block_on(sluicegate_doctor::deployed(&config, stack));
-    inventory.map_err(|error| format!("{error}\nhelp: check the stack's name, and {}", aws::ADVICE))
+    inventory.map_err(|error| format!("{error}\nhelp: check the stack's name, and {}", aws::ADVICE).into())
 }
 
 #[cfg(not(feature = "aws"))]
-fn deployed(_: &Arguments, _: &str) -> Result<Inventory, String> {
+fn deployed(_: &Arguments, _: &str) -> Result<Inventory, CommandError> {
     Err("this command was built without the feature aws: in a project of `sluicegate new`, \
          run `cargo sluicegate-aws doctor --stack NAME`"
-        .to_owned())
+        .into())
 }
 
-fn show(report: &Report, json: bool) -> Result<(), String> {
+fn show(report: &Report, json: bool) -> Result<(), CommandError> {
     if json {
-        say(serde_json::to_string_pretty(report).map_err(|error| error.to_string())?);
+        say(serde_json::to_string_pretty(report)?);
     } else {
         say(report);
     }

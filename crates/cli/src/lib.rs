@@ -22,6 +22,8 @@
 //!
 //! Features:
 //! - `aws` (default): `dlq`, `secrets` and `doctor --stack`, which call AWS. The AWS SDK is most of the compile time.
+//! - `rabbitmq` (default): `local --rabbitmq` and `topology`, which connect to a broker. Without it, `cargo run` builds
+//!   the command again with it when one of them is asked for.
 //! - `functions`: adds no code. The command is compiled with the dependencies and features of functions, so that a
 //!   build of functions in the same workspace reuses the compiled dependencies.
 
@@ -36,12 +38,16 @@ mod development;
 mod dlq;
 mod doctor;
 mod edit;
+mod error;
 mod input;
 mod local;
 mod new;
 mod output;
 mod paths;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(not(feature = "rabbitmq"))]
+mod rebuild;
 mod remove;
 #[cfg(feature = "aws")]
 mod secrets;
@@ -49,12 +55,14 @@ mod send;
 mod sync;
 #[cfg(feature = "aws")]
 mod text;
+#[cfg(feature = "rabbitmq")]
 mod topology;
 mod webhook;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use error::CommandError;
 
 /// Signed HTTPS in, durable queue out, nothing lost in between.
 #[derive(Parser)]
@@ -73,7 +81,10 @@ enum Command {
     Check(check::Arguments),
     Send(send::Arguments),
     Sync(sync::Arguments),
+    #[cfg(feature = "rabbitmq")]
     Topology(topology::Arguments),
+    #[cfg(not(feature = "rabbitmq"))]
+    Topology(rebuild::TopologyArguments),
     Webhook(webhook::Arguments),
     #[cfg(feature = "aws")]
     Dlq(dlq::Arguments),
@@ -93,7 +104,10 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),
+        #[cfg(feature = "rabbitmq")]
         Command::Topology(arguments) => topology::run(&arguments),
+        #[cfg(not(feature = "rabbitmq"))]
+        Command::Topology(_) => rebuild::with_rabbitmq("topology"),
         Command::Webhook(arguments) => webhook::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Dlq(arguments) => dlq::run(&arguments),

@@ -16,6 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{development::signing_secrets, fail, input, paths};
 
+/// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
+pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
 /// Longest time that blocking tasks may delay the exit.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -65,6 +67,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    #[cfg(not(feature = "rabbitmq"))]
+    if arguments.rabbitmq || arguments.rabbitmq_url.is_some() {
+        return crate::rebuild::with_rabbitmq("local with RabbitMQ");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
@@ -146,14 +152,21 @@ fn options(arguments: Arguments) -> Options {
 /// Returns the package that `cargo run` started.
 ///
 /// Cargo sets its name in the environment, but not its features. For this crate they are known; a package that uses
-/// this crate is assumed to have its default features.
-fn command_package() -> Option<CommandPackage> {
+/// this crate is assumed to have its default features, and those of this crate that are built.
+pub(crate) fn command_package() -> Option<CommandPackage> {
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;
     let is_this = std::env::var_os("CARGO_PKG_NAME")? == env!("CARGO_PKG_NAME");
+    let mut features = Vec::new();
+    if is_this && cfg!(feature = "functions") {
+        features.push(concat!(env!("CARGO_PKG_NAME"), "/functions").to_owned());
+    }
+    if cfg!(feature = "rabbitmq") {
+        features.push(RABBITMQ_FEATURE.to_owned());
+    }
     Some(CommandPackage {
         manifest: PathBuf::from(folder).join("Cargo.toml"),
         default_features: !is_this || cfg!(feature = "aws"),
-        features: if is_this && cfg!(feature = "functions") { vec!["functions".to_owned()] } else { Vec::new() },
+        features,
     })
 }
 

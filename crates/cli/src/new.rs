@@ -20,7 +20,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use crate::{fail, output::say};
+use crate::{CommandError, fail, output::say};
 use files::File;
 use questions::Questions;
 use webhooks::Webhooks;
@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Writes the project below the current folder; returns the lines to print.
-fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
+fn work(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
     let is_asked = !arguments.yes && io::stdin().is_terminal() && io::stdout().is_terminal();
     let questions = is_asked.then(|| Questions::new(io::stdin().lock(), io::stdout()));
     let project = completed(arguments, questions)?;
@@ -128,13 +128,13 @@ fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
 fn completed<R: BufRead, W: Write>(
     arguments: &Arguments,
     mut questions: Option<Questions<R, W>>,
-) -> Result<NewProject, String> {
+) -> Result<NewProject, CommandError> {
     let source = source(arguments)?;
     let free = |text: &str| name(text).and_then(|name| unused(Path::new(&name)).map(|()| name));
     let name = match (&arguments.name, &mut questions) {
         (Some(name), _) => free(name)?,
         (None, Some(questions)) => questions.ask("Name of the project", None, free)?,
-        (None, None) => return Err("the project has no name: pass one, such as `sluicegate new my-api`".to_owned()),
+        (None, None) => return Err("the project has no name: pass one, such as `sluicegate new my-api`".into()),
     };
     let broker = match (arguments.broker, &mut questions) {
         (Some(broker), _) => broker,
@@ -158,14 +158,14 @@ fn completed<R: BufRead, W: Write>(
 }
 
 /// Parses the answer; an empty one is SQS.
-fn broker(text: &str) -> Result<Broker, String> {
+fn broker(text: &str) -> Result<Broker, CommandError> {
     match text {
         "" => Ok(Broker::Sqs),
-        text => Broker::from_str(text, true).map_err(|_| "the broker is sqs or rabbitmq".to_owned()),
+        text => Broker::from_str(text, true).map_err(|_| "the broker is sqs or rabbitmq".into()),
     }
 }
 
-fn source(arguments: &Arguments) -> Result<Source, String> {
+fn source(arguments: &Arguments) -> Result<Source, CommandError> {
     Ok(match &arguments.path {
         Some(path) => Source::Path(checkout(path)?),
         None => {
@@ -200,25 +200,29 @@ fn next_steps(project: &NewProject, files: usize) -> Vec<String> {
 }
 
 /// Checks that there is no such folder, or that it is empty.
-fn unused(folder: &Path) -> Result<(), String> {
+fn unused(folder: &Path) -> Result<(), CommandError> {
     let shown = folder.display();
     match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!("{shown} is not empty: choose another name, or remove it")),
+        Ok(false) => Err(format!("{shown} is not empty: choose another name, or remove it").into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("{shown} is not a folder to write to: {error}")),
+        Err(error) => Err(format!("{shown} is not a folder to write to: {error}").into()),
     }
 }
 
 /// Writes the files into a new folder and edits them there, all or nothing.
-fn write(folder: &Path, files: &[File], edit: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
+fn write(
+    folder: &Path,
+    files: &[File],
+    edit: impl FnOnce(&Path) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let shown = folder.display();
     unused(folder)?;
     let incomplete = {
         let name = folder.file_name().unwrap_or_default().display();
         folder.with_file_name(format!(".{name}.{}", std::process::id()))
     };
-    let failed = |error: io::Error| format!("cannot write {shown}: {error}; nothing was written");
+    let failed = |error: io::Error| CommandError::from(format!("cannot write {shown}: {error}; nothing was written"));
     let files = files.iter().try_for_each(|file| file.write(&incomplete)).map_err(failed);
     let written = files.and_then(|()| edit(&incomplete)).and_then(|()| fs::rename(&incomplete, folder).map_err(failed));
     if written.is_err() {
@@ -229,19 +233,19 @@ fn write(folder: &Path, files: &[File], edit: impl FnOnce(&Path) -> Result<(), S
 }
 
 /// Returns the absolute path of a checkout of this project.
-fn checkout(path: &Path) -> Result<String, String> {
+fn checkout(path: &Path) -> Result<String, CommandError> {
     let shown = path.display();
     let absolute = path.canonicalize().map_err(|error| format!("--path {shown}: {error}"))?;
     if !absolute.join("crates/cli/Cargo.toml").is_file() {
-        return Err(format!("--path {shown}: not a checkout of Sluicegate: it has no crates/cli/Cargo.toml"));
+        return Err(format!("--path {shown}: not a checkout of Sluicegate: it has no crates/cli/Cargo.toml").into());
     }
     let text = absolute.to_str().ok_or_else(|| format!("--path {shown}: the path is not UTF-8"))?;
-    quotable(text).map_err(|reason| format!("--path {shown}: {reason}"))
+    quotable(text).map_err(|reason| format!("--path {shown}: {reason}").into())
 }
 
 /// Checks a name of a project. It is the start of stack names, so it has their letters:
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html>
-fn name(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<String, CommandError> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.bytes().all(is_plain)
@@ -253,11 +257,12 @@ fn name(text: &str) -> Result<String, String> {
         false => Err(format!(
             "a name starts with a letter and is lower-case letters, digits and single hyphens, at most \
              {NAME_CHARACTERS_MAX}, such as my-api"
-        )),
+        )
+        .into()),
     }
 }
 
-fn region(text: &str) -> Result<String, String> {
+fn region(text: &str) -> Result<String, CommandError> {
     let parts: Vec<&str> = text.split('-').collect();
     let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
     match parts.split_last() {
@@ -266,14 +271,14 @@ fn region(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err("expected a region, such as eu-west-1".to_owned()),
+        _ => Err("expected a region, such as eu-west-1".into()),
     }
 }
 
 /// Checks a text that stands between quotes in a manifest.
-fn quotable(text: &str) -> Result<String, String> {
+fn quotable(text: &str) -> Result<String, CommandError> {
     match text.is_empty() || text.contains(['"', '\\']) || text.contains(char::is_control) {
-        true => Err("must be one line without quotes and backslashes".to_owned()),
+        true => Err("must be one line without quotes and backslashes".into()),
         false => Ok(text.to_owned()),
     }
 }

@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use crate::{
+    CommandError,
     add::{
         self, Common, Ready, contract,
         handler::NewHandler,
@@ -82,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Runs the command; returns the lines to print.
-pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
+pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
     match &arguments.what {
         What::Route(arguments) => route(arguments)?.finish(&arguments.common),
         What::Queue(arguments) => queue(arguments)?.finish(&arguments.common),
@@ -91,7 +92,7 @@ pub(crate) fn work(arguments: &Arguments) -> Result<Vec<String>, String> {
 }
 
 /// Removes a route of the example from the new project in this folder, with all that only it used.
-pub(crate) fn example_route(folder: &Path, name: &str) -> Result<(), String> {
+pub(crate) fn example_route(folder: &Path, name: &str) -> Result<(), CommandError> {
     let arguments = RouteArguments {
         route: names::RouteName::parse(name)?,
         keep_queue: false,
@@ -101,7 +102,7 @@ pub(crate) fn example_route(folder: &Path, name: &str) -> Result<(), String> {
     route(&arguments)?.finish(&arguments.common).map(drop)
 }
 
-fn route(arguments: &RouteArguments) -> Result<Ready, String> {
+fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
     let RouteArguments { route: name, keep_queue, force, .. } = arguments;
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let before = project.text(CONTRACT)?;
@@ -110,7 +111,7 @@ fn route(arguments: &RouteArguments) -> Result<Ready, String> {
         return Ok(Ready { project, notes: Vec::new(), unchanged });
     };
     if !contract::has_operations(CONTRACT, &removed.text)? {
-        return Err(format!("{name} is the last route, and a contract has one at least: add another first"));
+        return Err(format!("{name} is the last route, and a contract has one at least: add another first").into());
     }
     let after = add::parsed(&before, &removed.text)?;
     project.set(CONTRACT, Some(removed.text.clone()))?;
@@ -132,7 +133,7 @@ fn left_over(file: &str, what: &str) -> String {
 }
 
 /// Removes a queue without a route. An edited queue stays, unless `force` is set.
-fn take_queue(project: &mut Project, name: &str, force: bool, notes: &mut Vec<String>) -> Result<(), String> {
+fn take_queue(project: &mut Project, name: &str, force: bool, notes: &mut Vec<String>) -> Result<(), CommandError> {
     let template = project.text(TEMPLATE)?;
     let State::Declared { fifo } = queue::state(TEMPLATE, &template, name)? else { return Ok(()) };
     let removed = match queue::remove(TEMPLATE, &template, name) {
@@ -153,7 +154,7 @@ fn take_queue(project: &mut Project, name: &str, force: bool, notes: &mut Vec<St
     Ok(())
 }
 
-fn queue(arguments: &QueueArguments) -> Result<Ready, String> {
+fn queue(arguments: &QueueArguments) -> Result<Ready, CommandError> {
     let name = &arguments.name;
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let routes = contract::routes_of(CONTRACT, &project.text(CONTRACT)?, name)?;
@@ -161,13 +162,14 @@ fn queue(arguments: &QueueArguments) -> Result<Ready, String> {
         return Err(format!(
             "the queue {name} is used by {}: `sluicegate remove route` removes the queue with its last route",
             routes.join(", ")
-        ));
+        )
+        .into());
     }
     let template = project.text(TEMPLATE)?;
     let mut notes = Vec::new();
     match queue::state(TEMPLATE, &template, name)? {
         State::Foreign => {
-            return Err(format!("{TEMPLATE} declares {name} without {QUEUE_TEMPLATE}: remove it by hand"));
+            return Err(format!("{TEMPLATE} declares {name} without {QUEUE_TEMPLATE}: remove it by hand").into());
         }
         State::Declared { .. } => notes.push(format!("at SQS the queue {name} stays, and is not read any more")),
         State::Absent => {}
@@ -177,7 +179,7 @@ fn queue(arguments: &QueueArguments) -> Result<Ready, String> {
     Ok(Ready { project, notes, unchanged: format!("there is no queue {name}") })
 }
 
-fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
+fn handler(arguments: &HandlerArguments) -> Result<Ready, CommandError> {
     let HandlerArguments { event_type, force, .. } = arguments;
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let module = names::snake(event_type);
@@ -188,12 +190,13 @@ fn handler(arguments: &HandlerArguments) -> Result<Ready, String> {
         let widths = add::widths(&mut project)?;
         let is_as_added = |contract: &String| {
             let written = [true, false].map(|is_json| NewHandler { event_type: event_type.clone(), is_json });
-            written.iter().any(|handler| handler.source(CONTRACT, contract, widths).as_ref() == Ok(&source))
+            written.iter().any(|handler| handler.source(CONTRACT, contract, widths).is_ok_and(|text| text == source))
         };
         if !force && !contracts.iter().any(is_as_added) {
             return Err(format!(
                 "{path} is not as `sluicegate add handler` writes it, or its schema changed: --force deletes it"
-            ));
+            )
+            .into());
         }
         project.set(&path, None)?;
     }

@@ -18,6 +18,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use crate::{
+    CommandError,
     aws::{self, Aws},
     fail, input, paths,
 };
@@ -73,7 +74,7 @@ struct SecretId {
 
 impl Where {
     /// Returns the names of the contract, or none without a contract.
-    fn names(&self) -> Result<Names, String> {
+    fn names(&self) -> Result<Names, CommandError> {
         let path = paths::or_default(self.contract.as_ref(), paths::CONTRACT);
         if self.contract.is_none() && !path.is_file() {
             return Ok(Names::default());
@@ -81,7 +82,7 @@ impl Where {
         input::contract(&path).map(|contract| Names::of(&path.display().to_string(), &contract))
     }
 
-    async fn open(&self) -> Result<Store, String> {
+    async fn open(&self) -> Result<Store, CommandError> {
         let config = self.aws.load().await?;
         let id = match (&self.secret.secret_id, &self.secret.stack) {
             (Some(id), _) => id.clone(),
@@ -93,7 +94,7 @@ impl Where {
                 let none = || format!("stack {stack} has no output {SECRET_OUTPUT}: pass --secret-id");
                 outputs.remove(SECRET_OUTPUT).ok_or_else(none)?
             }
-            (None, None) => return Err("pass --stack or --secret-id".to_owned()),
+            (None, None) => return Err("pass --stack or --secret-id".into()),
         };
         Ok(Store::new(&config, id))
     }

@@ -15,7 +15,7 @@ use sluicegate_contract::{Contract, Match, SecurityScheme, ValueSource};
 use sluicegate_local::secrets;
 use sluicegate_webhook::{self as webhook, Scheme};
 
-use crate::{development, fail, input, output::say, paths};
+use crate::{CommandError, development, fail, input, output::say, paths};
 
 /// The gateway answers within 30 s, with an error at the latest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Sends the request and prints the answer. Returns whether the status is a success.
-fn exchange(arguments: &Arguments) -> Result<bool, String> {
+fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let (method, target) = arguments.route.split_once(' ').ok_or("--route is a method and a path: 'POST /orders'")?;
     let (method, target) = (method.to_uppercase(), target.trim());

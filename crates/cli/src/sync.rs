@@ -17,7 +17,7 @@ use clap::Args;
 use sluicegate_contract::{Contract, Drift};
 use sluicegate_sam::{Faults, TemplateDocument};
 
-use crate::{fail, input, output::say, paths};
+use crate::{CommandError, fail, input, output::say, paths};
 pub(crate) use authorizer::with_authorizer;
 use edit::Edits;
 use rest::Rest;
@@ -46,12 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Returns whether template and contract agree now.
-fn work(arguments: &Arguments) -> Result<bool, String> {
+fn work(arguments: &Arguments) -> Result<bool, CommandError> {
     let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
     let path = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
     let file = path.display().to_string();
     let text = input::text(&path)?;
-    let synced = sync(&file, &text, &contract).map_err(|faults| faults.to_string())?;
+    let synced = sync(&file, &text, &contract)?;
     let Some(synced) = synced else {
         say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);
@@ -124,9 +124,9 @@ fn only_routes_changed(text: &str, contract: &Contract, before: &Rest) -> bool {
 }
 
 /// Returns the name of the function that has the routes of a template.
-pub(crate) fn routed_function(file: &str, text: &str) -> Result<String, String> {
+pub(crate) fn routed_function(file: &str, text: &str) -> Result<String, CommandError> {
     let read = || Ok::<_, Faults>(Outline::read(&Template::read(file, text)?)?.function);
-    read().map_err(|faults| faults.to_string())
+    Ok(read()?)
 }
 
 /// Returns the routes that only one of the two has.

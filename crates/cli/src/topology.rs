@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use sluicegate_local::{TOPOLOGY_FILE, read_topology};
 use sluicegate_topology::{Address, AddressError, Plan, Topology};
 
-use crate::{fail, input, output::say, paths, rabbitmq};
+use crate::{CommandError, fail, input, output::say, paths, rabbitmq};
 
 /// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or create missing objects
 ///
@@ -85,14 +85,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Runs the command. Returns whether it succeeded.
-fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool, String> {
+fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool, CommandError> {
     let topology = match &broker.file {
         Some(file) => input::topology_file(file)?,
         None => of_template(&paths::or_default(broker.template.as_ref(), paths::TEMPLATE))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    let plan = || runtime.block_on(sluicegate_topology::plan(&topology, address)).map_err(|error| error.to_string());
+    let runtime = runtime?;
+    let plan = || runtime.block_on(sluicegate_topology::plan(&topology, address));
     match verb {
         Verb::Plan { json, .. } => show(&plan()?, *json).map(|()| true),
         Verb::Check { json, .. } => {
@@ -102,26 +102,27 @@ fn work(verb: &Verb, broker: &TopologyOptions, address: &Address) -> Result<bool
         }
         Verb::Apply { .. } => {
             let applied = runtime.block_on(sluicegate_topology::apply(&topology, address));
-            say(applied.map_err(|error| error.to_string())?);
+            say(applied?);
             Ok(true)
         }
     }
 }
 
-fn of_template(template: &Path) -> Result<Topology, String> {
+fn of_template(template: &Path) -> Result<Topology, CommandError> {
     input::exists(template)?;
-    let topology = read_topology(template).map_err(|error| error.to_string())?;
+    let topology = read_topology(template)?;
     topology.ok_or_else(|| {
         format!(
             "{} declares no queue and has no {TOPOLOGY_FILE} beside it; name one with --template or --file",
             template.display()
         )
+        .into()
     })
 }
 
-fn show(plan: &Plan, json: bool) -> Result<(), String> {
+fn show(plan: &Plan, json: bool) -> Result<(), CommandError> {
     if json {
-        say(serde_json::to_string_pretty(plan).map_err(|error| error.to_string())?);
+        say(serde_json::to_string_pretty(plan)?);
     } else {
         say(plan);
     }

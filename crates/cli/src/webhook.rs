@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use sluicegate_webhook::{KeyEncoding, Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
 
-use crate::{fail, input, output::say, send::parse_header};
+use crate::{CommandError, fail, input, output::say, send::parse_header};
 
 /// The bytes of a signed text that are printed.
 const SHOWN_BYTES_MAX: usize = 300;
@@ -91,15 +91,15 @@ impl Recorded<'_> {
 }
 
 /// Prints the steps. Returns whether the signature is valid.
-fn verify(arguments: &VerifyArguments) -> Result<bool, String> {
+fn verify(arguments: &VerifyArguments) -> Result<bool, CommandError> {
     let Some(Provider { slug, name, docs, scheme, .. }) = Provider::named(&arguments.scheme) else {
-        return Err(format!("{} is not a known provider: docs/schemes.md lists them", arguments.scheme));
+        return Err(format!("{} is not a known provider: docs/schemes.md lists them", arguments.scheme).into());
     };
     let body = input::read(&arguments.file)?;
     let text = match (&arguments.secret, &arguments.secret_file) {
         (Some(secret), _) => secret.clone(),
         (None, Some(file)) => input::text(file)?.trim_end_matches(['\r', '\n']).to_owned(),
-        (None, None) => return Err("pass --secret or --secret-file".to_owned()),
+        (None, None) => return Err("pass --secret or --secret-file".into()),
     };
     let secret = scheme.secret(&text).map_err(|error| format!("{slug}: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

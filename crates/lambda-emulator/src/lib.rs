@@ -29,6 +29,8 @@
 //! # }
 //! ```
 //!
+//! Without the feature `rabbitmq` (default) there are no mappings of RabbitMQ, and no AMQP client.
+//!
 //! Not implemented: layers, extensions, response streaming, SnapStart, and concurrency beyond the first five pollers of
 //! a mapping.
 
@@ -37,6 +39,7 @@ mod filter;
 mod mapping;
 mod pool;
 mod process;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod runtime_api;
 mod sqs;
@@ -47,6 +50,7 @@ pub use filter::FilterCriteriaError;
 pub use mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
 pub use pool::{Function, FunctionCounts, FunctionObserver, StartError};
 pub use process::{Exit, LineSink, LiveEnvironments, Process};
+#[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{
     BrokerEndpoint, ConnectError, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RabbitmqObserver,
 };

@@ -86,7 +86,7 @@ pub async fn build(
     release: bool,
     running: Option<&CommandPackage>,
 ) -> Result<BTreeMap<String, Executable>, BuildError> {
-    let mut command = cargo(folder);
+    let mut command = cargo_in(folder);
     command.arg("build").arg("--message-format=json-render-diagnostics");
     command.args(names.iter().flat_map(|name| ["--bin", name]));
     match running {
@@ -102,14 +102,20 @@ pub async fn build(
     found.collect()
 }
 
-/// Returns a command that runs cargo in `folder`.
-fn cargo(folder: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+/// Returns a command that runs cargo, without the variables that cargo set for this program.
+#[must_use]
+pub fn cargo() -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(names_a_package) {
             command.env_remove(name);
         }
     }
+    command
+}
+
+fn cargo_in(folder: &Path) -> Command {
+    let mut command = Command::from(cargo());
     command.current_dir(folder);
     command
 }

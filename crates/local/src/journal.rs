@@ -6,8 +6,11 @@
 //! the queues of a remote endpoint, and steps of the RabbitMQ broker itself (dead-lettering, expiry, purge), are not
 //! visible.
 
+#[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
 #[cfg(test)]
+// They have messages of both brokers.
+#[cfg(feature = "rabbitmq")]
 mod tests;
 
 use std::{
@@ -19,14 +22,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::MappingEvent;
-use sluicegate_queue::{
-    dead_letter::REASON,
-    queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX},
-};
+use sluicegate_queue::dead_letter::REASON;
 use sqs_emulator::QueueEvent;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
-use crate::rabbitmq::Published;
 
 /// Largest number of messages with a log; the oldest are dropped.
 const MESSAGES_MAX: usize = 10_000;
@@ -65,10 +63,6 @@ pub enum MessageStep {
 }
 
 impl MessageStep {
-    fn is_dead_lettered(&self) -> bool {
-        matches!(self, Self::DeadLettered { .. })
-    }
-
     /// Returns the step's name, as in JSON.
     pub fn name(&self) -> &'static str {
         match self {
@@ -210,43 +204,6 @@ impl Journal {
         }
     }
 
-    /// Records a publish to RabbitMQ: a new message from ingress, or one that the consumer republishes.
-    pub(crate) fn published(&self, message: &Published) {
-        let id = identify(&message.body, &message.message_id);
-        let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
-        let step = if queue.ends_with(DEAD_LETTER_QUEUE_SUFFIX) {
-            let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
-            MessageStep::DeadLettered { queue: queue.clone(), reason }
-        } else if let Some(visible_in_s) = retry_delay_s(queue) {
-            MessageStep::Retrying { visible_in_s }
-        } else if self.state().logs.get(&id).and_then(MessageLog::last).is_some_and(MessageStep::is_dead_lettered) {
-            MessageStep::Redriven { queue: queue.clone() }
-        } else if message.is_copy && message.exchange.is_empty() {
-            MessageStep::Returned {
-                reason: "the function did not begin with it in time and published it again".to_owned(),
-            }
-        } else {
-            return self.published_new(&id, message.queues.join(", "));
-        };
-        self.record(&id, step);
-    }
-
-    /// Records a new message. Its trace may arrive after its delivery, and before or after the sender's answer.
-    fn published_new(&self, id: &str, queue: String) {
-        let accepted = MessageStep::Accepted { queue };
-        let mut state = self.state();
-        let is_late = state.logs.get_mut(id).is_some_and(|log| log.put_first(&accepted));
-        drop(state);
-        if is_late {
-            (self.inner.observer)(id, &accepted);
-        } else {
-            self.record(id, accepted);
-        }
-        if let Some(log) = self.state().logs.get_mut(id) {
-            log.unanswered = true;
-        }
-    }
-
     /// Records an event of a mapping.
     pub(crate) fn mapping_event(&self, event: &MappingEvent) {
         let message = event.message();
@@ -353,11 +310,6 @@ fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
     let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
     value["at"] = at.format(&Rfc3339).unwrap_or_default().into();
     value
-}
-
-/// Returns the delay in the name of a retry queue, such as `orders.retry.5s`.
-fn retry_delay_s(queue: &str) -> Option<u32> {
-    queue.rsplit_once(RETRY_QUEUE_INFIX)?.1.strip_suffix('s')?.parse().ok()
 }
 
 /// Returns the envelope's id if the body is a CloudEvent, otherwise `message_id`.

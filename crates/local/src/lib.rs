@@ -4,8 +4,8 @@
 //! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. A gateway
 //! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the functions and their
 //! event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message,
-//! queue counts and metrics. RabbitMQ is a private node or an existing broker. Every server binds the loopback address
-//! only.
+//! queue counts and metrics. RabbitMQ is a private node or an existing broker; without the feature `rabbitmq` (default)
+//! neither can be chosen. Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
@@ -64,7 +64,9 @@ mod terminal;
 pub use aws::serve as serve_aws;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
 pub use metrics::Metrics;
-pub use rabbitmq::{BrokerChoice, BrokerError, NodeError, RabbitmqNode, TOPOLOGY_FILE, TopologyError, read_topology};
+pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::{NodeError, RabbitmqNode};
 pub use secrets::{CallError, SecretError};
 pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, CreateError, Options, Stack, StackError};
 pub use terminal::{LineSink, Terminal};

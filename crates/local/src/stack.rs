@@ -10,6 +10,7 @@ mod options;
 mod planning;
 mod ports;
 mod provision;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod shared;
 #[cfg(test)]
@@ -27,11 +28,15 @@ pub use error::{CreateError, StackError};
 pub use options::Options;
 pub use ports::Addresses;
 
+#[cfg(not(feature = "rabbitmq"))]
+use crate::rabbitmq::Running;
 use crate::{
     gateway::{self, Integration, Patience, RouteTable},
     rabbitmq::{PlannedBroker, read_topology},
 };
 use ports::Ports;
+#[cfg(feature = "rabbitmq")]
+use rabbitmq::Running;
 use shared::Shared;
 
 /// Limit for invocations in flight when the stack stops.
@@ -43,7 +48,7 @@ pub struct Stack {
     routes: Vec<String>,
     functions: BTreeMap<String, Function>,
     mappings: Vec<SqsMapping>,
-    rabbitmq: Option<rabbitmq::Running>,
+    rabbitmq: Option<Running>,
     /// The servers and the watcher; they end with this set.
     tasks: JoinSet<()>,
 }
@@ -68,7 +73,7 @@ impl Stack {
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
         let plan = planning::with_queues(&options, &text, settings, plan, &shared.client).await?;
         shared.mark_down(&plan, broker.is_some());
-        let counts = broker.as_ref().map(|broker| rabbitmq::counts(broker.endpoint(), topology.as_ref(), &plan));
+        let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
         let mut tasks = JoinSet::new();
         tasks.spawn(shared.admin(ports.admin, &plan, counts));
         shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
@@ -77,9 +82,7 @@ impl Stack {
         let seen = watch::fingerprints(&options.template, &plan.functions);
         let node = async {
             match broker {
-                Some(broker) => {
-                    rabbitmq::start(broker, topology.as_ref(), &shared.terminal, &shared.journal).await.map(Some)
-                }
+                Some(broker) => Ok(Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal).await?)),
                 None => Ok(None),
             }
         };
@@ -114,8 +117,9 @@ impl Stack {
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         let mut stopping: JoinSet<()> = self.mappings.drain(..).map(SqsMapping::stop).collect();
-        let mq_mappings = self.rabbitmq.as_mut().map(rabbitmq::Running::take_mappings).unwrap_or_default();
-        mq_mappings.into_iter().for_each(|mapping| drop(stopping.spawn(mapping.stop())));
+        if let Some(rabbitmq) = &mut self.rabbitmq {
+            rabbitmq.stop_mappings(&mut stopping);
+        }
         let all = async { while stopping.join_next().await.is_some() {} };
         // Invocations still in flight are aborted with the mappings.
         let _ = tokio::time::timeout(STOP_PATIENCE, all).await;

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use sluicegate_queue::broker_url::{BrokerUrl, HEARTBEAT_S, is_loopback};
-
-use crate::management::Management;
+use sluicegate_queue::broker_url::{BrokerUrl, Credentials, is_loopback};
 
 /// The offset of the management API's port from AMQP's, by convention: 5672 and 15672, 5671 and 15671
 /// (<https://www.rabbitmq.com/docs/networking#ports>).
@@ -14,8 +11,7 @@ const MANAGEMENT_PORT_OFFSET: u16 = 10_000;
 /// A broker's virtual host: how to reach it over AMQP and through the management API, and with what credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    uri: AMQPUri,
-    credentials: Option<(String, String)>,
+    pub(crate) url: BrokerUrl,
     pub(crate) management: ManagementEndpoint,
 }
 
@@ -49,29 +45,17 @@ impl Address {
     /// # Errors
     /// The URL is none of these.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
-        let BrokerUrl { tls, host, port, vhost, heartbeat_s, credentials } =
-            BrokerUrl::parse(url).map_err(|reason| {
-                wrong(format!("the broker's URL {reason}; it is amqp://HOST:PORT/VHOST or amqps://HOST:PORT/VHOST"))
-            })?;
-        if host.contains(':') {
+        let url = BrokerUrl::parse(url).map_err(|reason| {
+            wrong(format!("the broker's URL {reason}; it is amqp://HOST:PORT/VHOST or amqps://HOST:PORT/VHOST"))
+        })?;
+        if url.host.contains(':') {
             return Err(wrong("the broker's URL has an IPv6 address; use a host name or an IPv4 address"));
         }
-        let credentials = credentials.map(|user| (user.username, user.password));
-        if credentials.as_ref().is_some_and(|(_, password)| password.is_empty()) {
+        if url.credentials.as_ref().is_some_and(|user| user.password.is_empty()) {
             return Err(wrong("the broker's URL has a username without a password"));
         }
-        let uri = AMQPUri {
-            scheme: if tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
-            authority: AMQPAuthority { userinfo: AMQPUserInfo::default(), host, port },
-            vhost,
-            // The default is left out: a URI without a heartbeat means the default.
-            query: AMQPQueryString {
-                heartbeat: (heartbeat_s != HEARTBEAT_S).then_some(heartbeat_s),
-                ..AMQPQueryString::default()
-            },
-        };
-        let management = derived(&uri).map_or(ManagementEndpoint::Disabled, ManagementEndpoint::Derived);
-        Ok(Self { uri, credentials, management })
+        let management = derived(&url).map_or(ManagementEndpoint::Disabled, ManagementEndpoint::Derived);
+        Ok(Self { url, management })
     }
 
     /// Sets the credentials, unless the URL has some.
@@ -79,11 +63,11 @@ impl Address {
     /// # Errors
     /// They would be sent in clear text to another machine, which is allowed only for credentials in the URL itself.
     pub fn or_credentials(mut self, username: &str, password: &str) -> Result<Self, AddressError> {
-        if self.credentials.is_none() {
+        if self.url.credentials.is_none() {
             if !self.is_private() {
                 return Err(wrong("amqp:// would send the password in clear text; use amqps://"));
             }
-            self.credentials = Some((username.to_owned(), password.to_owned()));
+            self.url.credentials = Some(Credentials { username: username.to_owned(), password: password.to_owned() });
         }
         Ok(self)
     }
@@ -91,7 +75,7 @@ impl Address {
     /// Selects another virtual host of the broker.
     #[must_use]
     pub fn with_vhost(mut self, vhost: &str) -> Self {
-        vhost.clone_into(&mut self.uri.vhost);
+        vhost.clone_into(&mut self.url.vhost);
         self
     }
 
@@ -110,7 +94,7 @@ impl Address {
             ));
         }
         let host = authority.split(':').next().unwrap_or_default();
-        if url.starts_with("http://") && self.uri.scheme == AMQPScheme::AMQPS && !is_loopback(host) {
+        if url.starts_with("http://") && self.url.tls && !is_loopback(host) {
             return Err(wrong("http:// would send the password in clear text; use https://"));
         }
         self.management = ManagementEndpoint::Given(url.to_owned());
@@ -127,37 +111,17 @@ impl Address {
     /// Returns the virtual host.
     #[must_use]
     pub fn vhost(&self) -> &str {
-        &self.uri.vhost
-    }
-
-    /// Returns the URI for an AMQP client, credentials included.
-    ///
-    /// # Errors
-    /// There are no credentials.
-    pub fn uri(&self) -> Result<AMQPUri, AddressError> {
-        let (username, password) = self.credentials()?;
-        let mut uri = self.uri.clone();
-        uri.authority.userinfo = AMQPUserInfo { username, password };
-        Ok(uri)
-    }
-
-    /// Returns a client of the management API; `None` if it is disabled, or has no derivable URL.
-    ///
-    /// # Errors
-    /// There are no credentials.
-    pub fn management(&self) -> Result<Option<Management>, AddressError> {
-        let (ManagementEndpoint::Given(url) | ManagementEndpoint::Derived(url)) = &self.management else {
-            return Ok(None);
-        };
-        let (username, password) = self.credentials()?;
-        Ok(Some(Management::at(url, &username, &password)))
+        &self.url.vhost
     }
 
     /// Returns username and password; on a loopback address RabbitMQ's `guest` by default.
-    fn credentials(&self) -> Result<(String, String), AddressError> {
-        match &self.credentials {
+    #[cfg(any(feature = "broker", test))]
+    pub(crate) fn credentials(&self) -> Result<Credentials, AddressError> {
+        match &self.url.credentials {
             Some(credentials) => Ok(credentials.clone()),
-            None if is_loopback(&self.uri.authority.host) => Ok(("guest".into(), "guest".into())),
+            None if is_loopback(&self.url.host) => {
+                Ok(Credentials { username: "guest".to_owned(), password: "guest".to_owned() })
+            }
             None => Err(wrong(
                 "there are no credentials: write them into the URL (amqp://USERNAME:PASSWORD@HOST), or set RABBITMQ_USERNAME and \
                  RABBITMQ_PASSWORD",
@@ -166,28 +130,25 @@ impl Address {
     }
 
     fn is_private(&self) -> bool {
-        self.uri.scheme == AMQPScheme::AMQPS || is_loopback(&self.uri.authority.host)
+        self.url.tls || is_loopback(&self.url.host)
     }
 }
 
-fn derived(uri: &AMQPUri) -> Option<String> {
-    let host = &uri.authority.host;
-    let port = uri.authority.port.checked_add(MANAGEMENT_PORT_OFFSET);
-    match uri.scheme {
-        AMQPScheme::AMQP => Some(format!("http://{host}:{}", port?)),
-        // <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-basic-elements.html>: behind port 443.
-        AMQPScheme::AMQPS if host.ends_with(".amazonaws.com") || host.ends_with(".on.aws") => {
-            Some(format!("https://{host}"))
-        }
-        AMQPScheme::AMQPS => Some(format!("https://{host}:{}", port?)),
+fn derived(url: &BrokerUrl) -> Option<String> {
+    let host = &url.host;
+    // <https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-basic-elements.html>: behind port 443.
+    if url.tls && (host.ends_with(".amazonaws.com") || host.ends_with(".on.aws")) {
+        return Some(format!("https://{host}"));
     }
+    let port = url.port.checked_add(MANAGEMENT_PORT_OFFSET)?;
+    Some(format!("{}://{host}:{port}", if url.tls { "https" } else { "http" }))
 }
 
 /// Without credentials.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = &self.uri.authority;
-        write!(f, "virtual host {} of {}://{}:{}", self.uri.vhost, self.uri.scheme, authority.host, authority.port)
+        let BrokerUrl { tls, host, port, vhost, .. } = &self.url;
+        write!(f, "virtual host {vhost} of {}://{host}:{port}", if *tls { "amqps" } else { "amqp" })
     }
 }
 
@@ -251,11 +212,13 @@ mod tests {
     #[test]
     fn credentials_are_sent_in_clear_text_only_if_the_url_contains_them() {
         let parse = |url| Address::parse(url).unwrap();
-        assert_eq!(parse("amqp://localhost").credentials().unwrap().0, "guest");
+        assert_eq!(parse("amqp://localhost").credentials().unwrap().username, "guest");
         assert!(parse("amqps://h").credentials().is_err());
         assert!(parse("amqp://h").or_credentials("me", "secret").is_err());
         let kept = parse("amqp://me:s%40cret@h").or_credentials("you", "other").unwrap();
-        assert_eq!(kept.credentials().unwrap(), ("me".into(), "s@cret".into()));
+        let Credentials { username, password } = kept.credentials().unwrap();
+        assert_eq!((username.as_str(), password.as_str()), ("me", "s@cret"));
+        #[cfg(feature = "broker")]
         assert_eq!(kept.uri().unwrap().authority.userinfo.password, "s@cret");
         assert!(kept.with_management("http://h:15672").is_ok());
         let safe = parse("amqps://h").or_credentials("me", "secret").unwrap();

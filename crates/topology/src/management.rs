@@ -11,10 +11,12 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sluicegate_queue::broker_url::is_loopback;
+use sluicegate_queue::broker_url::{Credentials, is_loopback};
 use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::address::{Address, AddressError, ManagementEndpoint};
 
 /// Longest wait for one answer: lists of thousands of queues take seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +35,20 @@ pub struct ManagementError {
     pub status: Option<u16>,
     /// The reason of the failure.
     pub reason: String,
+}
+
+impl Address {
+    /// Returns a client of the management API; `None` if it is disabled, or has no derivable URL.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub fn management(&self) -> Result<Option<Management>, AddressError> {
+        let (ManagementEndpoint::Given(url) | ManagementEndpoint::Derived(url)) = &self.management else {
+            return Ok(None);
+        };
+        let Credentials { username, password } = self.credentials()?;
+        Ok(Some(Management::at(url, &username, &password)))
+    }
 }
 
 /// A client. Clones share its connections.

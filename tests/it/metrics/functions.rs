@@ -21,16 +21,18 @@ pub(super) struct Running {
     lines: UnboundedReceiver<String>,
 }
 
-/// Returns the command of `cargo local`, so that the functions are built as there.
-fn command() -> CommandPackage {
+/// Returns the command of `cargo local`, so that the functions are built as there: those in `folder` with its broker.
+fn command(folder: &str) -> CommandPackage {
     let manifest = root().join("crates/cli/Cargo.toml");
-    CommandPackage { manifest, default_features: false, features: vec!["functions".to_owned()] }
+    let features = ["functions", "rabbitmq"].iter().filter(|name| **name == "functions" || folder.ends_with(*name));
+    let features = features.map(|name| format!("sluicegate-cli/{name}")).collect();
+    CommandPackage { manifest, default_features: false, features }
 }
 
 impl Running {
     /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
-        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command()))
+        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command(folder)))
             .await
             .expect("the workspace builds");
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -8,6 +8,7 @@ use super::{
     names::{RouteName, pascal},
     scheme::{Auth, Component, Scheme},
 };
+use crate::CommandError;
 use crate::edit::{TextEdits, line_end, line_start};
 
 /// An operation to write.
@@ -99,7 +100,7 @@ pub(crate) struct Added {
 }
 
 /// Returns the contract with the operation and the components it needs. An operation that is there already stays.
-pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, String> {
+pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, CommandError> {
     let document = read(file, text)?;
     let mut notes = Vec::new();
     let mut text = text.to_owned();
@@ -142,7 +143,7 @@ pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, Str
 
 /// Returns whether the operation is there. An operation of another queue or type in its place is an error, and so is a
 /// path that differs in the names of its parameters only.
-fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, String> {
+fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, CommandError> {
     let paths = document.root.get("paths").map_or(&[][..], Node::members);
     let shape = |path: &str| path.split('/').map(|it| if it.starts_with('{') { "{}" } else { it }.to_owned()).collect();
     let wanted: Vec<String> = shape(&route.name.path);
@@ -258,7 +259,7 @@ fn group(root: &Node, route: &NewRoute) -> Option<String> {
     body.or_else(|| route.name.parameters().next().map(|name| format!("{{path.{name}}}")))
 }
 
-fn with_component(file: &str, text: &str, section: &str, name: &str, lines: &str) -> Result<String, String> {
+fn with_component(file: &str, text: &str, section: &str, name: &str, lines: &str) -> Result<String, CommandError> {
     let document = read(file, text)?;
     let components = document.root.get("components");
     if components.and_then(|components| components.get(section)).is_some_and(|section| section.get(name).is_some()) {
@@ -269,7 +270,7 @@ fn with_component(file: &str, text: &str, section: &str, name: &str, lines: &str
 }
 
 /// Adds a tag to the list of the document, if it has one.
-fn with_tag(file: &str, text: &str, tag: &str) -> Result<String, String> {
+fn with_tag(file: &str, text: &str, tag: &str) -> Result<String, CommandError> {
     let document = read(file, text)?;
     let tags = document.root.get("tags").filter(|tags| !tags.is_flow()).map_or(&[][..], Node::items);
     let is_it = |item: &Node| item.get("name").and_then(Node::text) == Some(tag);
@@ -282,7 +283,7 @@ fn with_tag(file: &str, text: &str, tag: &str) -> Result<String, String> {
     Ok(edits.apply(text))
 }
 
-fn without_tag(file: &str, text: &str, tag: &str) -> Result<String, String> {
+fn without_tag(file: &str, text: &str, tag: &str) -> Result<String, CommandError> {
     let document = read(file, text)?;
     let tags = document.root.get("tags").map_or(&[][..], Node::items);
     let is_it = |item: &&Node| item.get("name").and_then(Node::text) == Some(tag) && item.members().len() == 1;
@@ -305,7 +306,7 @@ pub(crate) struct Removed {
 
 /// Returns the contract without an operation and without what only that one used; `None` if it is not there. A
 /// component that was edited stays, unless `force` is set.
-pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> Result<Option<Removed>, String> {
+pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> Result<Option<Removed>, CommandError> {
     let document = read(file, text)?;
     let method = name.method.to_ascii_lowercase();
     let item = document.root.get("paths").and_then(|paths| paths.get(&name.path));
@@ -358,7 +359,7 @@ fn is_as_added(
     without: &str,
     (section, name): (&str, &str),
     event_type: &str,
-) -> Result<bool, String> {
+) -> Result<bool, CommandError> {
     let all = Auth::providers().map(Auth::Provider).chain([Auth::ApiKey]).map(Auth::scheme);
     let known = all.flat_map(|scheme| scheme.security.into_iter().chain(scheme.parameter));
     let known = known.map(|Component { section, name, lines }| (section, name, lines));
@@ -438,12 +439,12 @@ fn operations(root: &Node) -> impl Iterator<Item = &Node> {
 }
 
 /// Returns whether the contract has an operation.
-pub(crate) fn has_operations(file: &str, text: &str) -> Result<bool, String> {
+pub(crate) fn has_operations(file: &str, text: &str) -> Result<bool, CommandError> {
     Ok(operations(&read(file, text)?.root).next().is_some())
 }
 
 /// Returns the routes that name a queue, each with its line.
-pub(crate) fn routes_of(file: &str, text: &str, queue: &str) -> Result<Vec<String>, String> {
+pub(crate) fn routes_of(file: &str, text: &str, queue: &str) -> Result<Vec<String>, CommandError> {
     let document = read(file, text)?;
     let mut routes = Vec::new();
     for (path, item) in document.root.get("paths").into_iter().flat_map(Node::entries) {
@@ -479,7 +480,7 @@ pub(crate) fn resolved<'d>(root: &'d Node, mut node: &'d Node) -> Option<&'d Nod
     None
 }
 
-pub(crate) fn read(file: &str, text: &str) -> Result<Document, String> {
+pub(crate) fn read(file: &str, text: &str) -> Result<Document, CommandError> {
     members::read(file, text, Dialect::Strict)
 }
 

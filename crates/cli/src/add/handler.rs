@@ -7,6 +7,7 @@ use super::{
     payload::{self, Types},
     register::Widths,
 };
+use crate::CommandError;
 
 /// A handler to write.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ impl NewHandler {
     }
 
     /// Returns whether the contract gives the type its fields.
-    pub(crate) fn has_schema(&self, file: &str, contract: &str) -> Result<bool, String> {
+    pub(crate) fn has_schema(&self, file: &str, contract: &str) -> Result<bool, CommandError> {
         Ok(self.types(&contract::read(file, contract)?).is_some())
     }
 
@@ -32,7 +33,7 @@ impl NewHandler {
     }
 
     /// Returns the source; the type follows the schema that the contract has for the event type.
-    pub(crate) fn source(&self, file: &str, contract: &str, widths: Widths) -> Result<String, String> {
+    pub(crate) fn source(&self, file: &str, contract: &str, widths: Widths) -> Result<String, CommandError> {
         if !self.is_json {
             return Ok(self.with_bytes(widths));
         }

@@ -3,22 +3,23 @@
 use sluicegate_sam::TemplateDocument;
 use sluicegate_yaml::{Dialect, Document, Member, Node};
 
+use crate::CommandError;
 use crate::edit::{TextEdits, line_end, line_start};
 
 /// Reads a text for editing. A key that stands twice is refused, because it is not clear which of the two to edit.
-pub(crate) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document, String> {
-    let document = Document::read(file, text, dialect).map_err(|faults| faults.to_string())?;
+pub(crate) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document, CommandError> {
+    let document = Document::read(file, text, dialect)?;
     match document.faults.iter().chain(&document.duplicates).next() {
-        Some(fault) => Err(fault.to_string()),
+        Some(fault) => Err(fault.to_string().into()),
         None => Ok(document),
     }
 }
 
 /// Reads a template for editing.
-pub(crate) fn read_template(file: &str, text: &str) -> Result<TemplateDocument, String> {
-    let template = TemplateDocument::parse(file, text).map_err(|faults| faults.to_string())?;
+pub(crate) fn read_template(file: &str, text: &str) -> Result<TemplateDocument, CommandError> {
+    let template = TemplateDocument::parse(file, text)?;
     match template.duplicates.first() {
-        Some(fault) => Err(fault.to_string()),
+        Some(fault) => Err(fault.to_string().into()),
         None => Ok(template),
     }
 }
@@ -30,8 +31,8 @@ pub(crate) fn own(node: &Node) -> impl Iterator<Item = &Member> {
 }
 
 /// Returns an error at a node.
-pub(crate) fn refuse(file: &str, node: &Node, reason: impl std::fmt::Display) -> String {
-    format!("{file}:{}: {reason}", node.line())
+pub(crate) fn refuse(file: &str, node: &Node, reason: impl std::fmt::Display) -> CommandError {
+    format!("{file}:{}: {reason}", node.line()).into()
 }
 
 /// Where a member goes.
@@ -51,7 +52,7 @@ pub(crate) fn insert(
     dialect: Dialect,
     target: &Target<'_>,
     lines: &str,
-) -> Result<String, String> {
+) -> Result<String, CommandError> {
     let document = read(file, text, dialect)?;
     let (mut node, mut key, mut depth) = (&document.root, None, 0);
     while let Some(member) = target.path.get(depth).and_then(|name| node.member(name)) {
@@ -67,7 +68,7 @@ pub(crate) fn insert(
     let last = chosen.and_then(|after| members.iter().rev().find(|it| after(&it.key))).or(members.last());
     let Some(last) = last else {
         // `{}`, or nothing at all.
-        let Some(key) = key else { return Err(format!("{file}: is empty")) };
+        let Some(key) = key else { return Err(format!("{file}: is empty").into()) };
         if !node.is_map() && *node.data() != sluicegate_yaml::Data::Null {
             return Err(refuse(file, node, format!("{} is not a mapping", key.key)));
         }
@@ -95,7 +96,13 @@ pub(crate) fn insert(
 
 /// Returns the text without a member, and without the mappings around it that have no other. `keep` names a mapping
 /// that stays, as `{}`.
-pub(crate) fn remove(file: &str, text: &str, dialect: Dialect, path: &[&str], keep: &str) -> Result<String, String> {
+pub(crate) fn remove(
+    file: &str,
+    text: &str,
+    dialect: Dialect,
+    path: &[&str],
+    keep: &str,
+) -> Result<String, CommandError> {
     let document = read(file, text, dialect)?;
     let mut way: Vec<&Member> = Vec::new();
     let mut node = &document.root;

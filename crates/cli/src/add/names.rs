@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use crate::CommandError;
+
 /// The longest queue name: what `Name` of infra/queue.yaml takes.
 const QUEUE_BYTES_MAX: usize = 50;
 
@@ -38,12 +40,12 @@ pub(crate) struct RouteName {
 
 impl RouteName {
     /// Parses `POST /invoices`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, CommandError> {
         let expected = "write it as 'POST /invoices', in quotes";
         let (method, path) = text.trim().split_once(' ').ok_or(expected)?;
         let (method, path) = (method.to_ascii_uppercase(), path.trim());
         if !METHODS.contains(&method.as_str()) {
-            return Err(format!("`{method}` is not a method of a route; use one of {}", METHODS.join(", ")));
+            return Err(format!("`{method}` is not a method of a route; use one of {}", METHODS.join(", ")).into());
         }
         let is_literal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!&'()*+,;=:@".contains(&byte);
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -55,7 +57,7 @@ impl RouteName {
         match segments.split('/').find(|segment| !is_segment(segment)) {
             Some(segment) if path != "/" => Err(format!(
                 "`{segment}` in {path} is not a segment of a path: write letters, digits and -._~%, or {{a_name}} for a parameter"
-            )),
+            ).into()),
             _ => Ok(Self { method, path: path.to_owned() }),
         }
     }
@@ -82,32 +84,32 @@ impl std::fmt::Display for RouteName {
 }
 
 /// Parses the name of a queue.
-pub(crate) fn queue(name: &str) -> Result<String, String> {
+pub(crate) fn queue(name: &str) -> Result<String, CommandError> {
     let is_plain = name.starts_with(|letter: char| letter.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.ends_with('-')
         && !name.contains("--");
     if !is_plain {
-        return Err(
-            "a queue name is lower-case letters, digits and single hyphens, and starts with a letter".to_owned()
-        );
+        return Err("a queue name is lower-case letters, digits and single hyphens, and starts with a letter".into());
     }
     if name.len() > QUEUE_BYTES_MAX {
-        return Err(format!("has {} characters, of {QUEUE_BYTES_MAX} allowed: choose a shorter name", name.len()));
+        return Err(
+            format!("has {} characters, of {QUEUE_BYTES_MAX} allowed: choose a shorter name", name.len()).into()
+        );
     }
     if name.ends_with("-dlq") {
-        return Err("-dlq is the end of a dead-letter queue's name; give the queue another".to_owned());
+        return Err("-dlq is the end of a dead-letter queue's name; give the queue another".into());
     }
     Ok(name.to_owned())
 }
 
 /// Parses an event type: `invoice.submitted`, or `github.*` for a prefix.
-pub(crate) fn handled_type(name: &str) -> Result<String, String> {
+pub(crate) fn handled_type(name: &str) -> Result<String, CommandError> {
     plain_type(name.strip_suffix(".*").unwrap_or(name)).map(|_| name.to_owned())
 }
 
 /// Parses the event type of a route: plain, or with values of the request such as `{header.x-github-event}`.
-pub(crate) fn route_type(name: &str) -> Result<String, String> {
+pub(crate) fn route_type(name: &str) -> Result<String, CommandError> {
     match name.contains('{') {
         // The contract's reader checks the template.
         true if name.len() <= TYPE_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(name.to_owned()),
@@ -115,22 +117,21 @@ pub(crate) fn route_type(name: &str) -> Result<String, String> {
     }
 }
 
-fn plain_type(name: &str) -> Result<String, String> {
+fn plain_type(name: &str) -> Result<String, CommandError> {
     let is_word = |word: &str| {
         word.starts_with(|letter: char| letter.is_ascii_lowercase())
             && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
     };
     if name.len() > TYPE_BYTES_MAX || !name.split('.').all(is_word) {
         return Err(
-            "an event type is words of lower-case letters, digits, - and _ with dots between, such as invoice.submitted"
-                .to_owned(),
+            "an event type is words of lower-case letters, digits, - and _ with dots between, such as invoice.submitted".into(),
         );
     }
     Ok(name.to_owned())
 }
 
 /// Checks that the names of the queue at SQS are not too long in any stack that samconfig.toml names.
-pub(crate) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), String> {
+pub(crate) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), CommandError> {
     let config = fs::read_to_string(root.join("samconfig.toml")).unwrap_or_default();
     let stacks = config.lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -143,7 +144,8 @@ pub(crate) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), St
                 "SQS takes names of {SQS_NAME_BYTES_MAX} characters, and {longest} has {}: shorten `{name}`, or the \
                  stack_name {stack} in samconfig.toml",
                 longest.len()
-            ));
+            )
+            .into());
         }
     }
     Ok(())

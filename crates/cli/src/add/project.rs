@@ -9,6 +9,7 @@ use std::{
 use similar::TextDiff;
 pub(crate) use sluicegate_sam::QUEUE_TEMPLATE;
 
+use crate::CommandError;
 use crate::paths;
 
 /// The consumer's `main`, in which handlers are registered.
@@ -37,7 +38,7 @@ struct Change {
 
 impl Project {
     /// Opens the project at `root`, or the one around the current folder.
-    pub(crate) fn open(root: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(root: Option<&Path>) -> Result<Self, CommandError> {
         let root = match root {
             Some(root) => root.to_owned(),
             None => {
@@ -51,18 +52,19 @@ impl Project {
             return Err(format!(
                 "{folder} has no {}: run this in a project, or name one with --project",
                 paths::TEMPLATE
-            ));
+            )
+            .into());
         }
         Ok(Self { root, files: BTreeMap::new() })
     }
 
     /// Returns the text of a file as it is now, changes included; `None` if there is no such file.
-    pub(crate) fn optional(&mut self, path: &str) -> Result<Option<String>, String> {
+    pub(crate) fn optional(&mut self, path: &str) -> Result<Option<String>, CommandError> {
         if !self.files.contains_key(path) {
             let text = match fs::read_to_string(self.root.join(path)) {
                 Ok(text) => Some(text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(format!("cannot read {path}: {error}")),
+                Err(error) => return Err(format!("cannot read {path}: {error}").into()),
             };
             self.files.insert(path.to_owned(), Change { before: text.clone(), after: text });
         }
@@ -70,8 +72,8 @@ impl Project {
     }
 
     /// Returns the text of a file as it is now, changes included.
-    pub(crate) fn text(&mut self, path: &str) -> Result<String, String> {
-        self.optional(path)?.ok_or_else(|| format!("there is no {path}"))
+    pub(crate) fn text(&mut self, path: &str) -> Result<String, CommandError> {
+        self.optional(path)?.ok_or_else(|| format!("there is no {path}").into())
     }
 
     /// Returns the text of a file that was read, without the changes.
@@ -80,7 +82,7 @@ impl Project {
     }
 
     /// Notes the new text of a file; `None` removes it.
-    pub(crate) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), String> {
+    pub(crate) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), CommandError> {
         self.optional(path)?;
         if let Some(file) = self.files.get_mut(path) {
             file.after = text;
@@ -135,7 +137,7 @@ impl Project {
 
     /// Writes every change, or none: new texts go to files beside their targets first, and targets that were replaced
     /// before an error are restored.
-    pub(crate) fn write(&self) -> Result<(), String> {
+    pub(crate) fn write(&self) -> Result<(), CommandError> {
         let mut ready = Vec::new();
         let mut made = Vec::new();
         let result = self.prepare(&mut ready, &mut made).and_then(|()| self.replace());
@@ -150,7 +152,7 @@ impl Project {
         result
     }
 
-    fn prepare(&self, ready: &mut Vec<PathBuf>, made: &mut Vec<PathBuf>) -> Result<(), String> {
+    fn prepare(&self, ready: &mut Vec<PathBuf>, made: &mut Vec<PathBuf>) -> Result<(), CommandError> {
         for (path, change) in self.changed() {
             let target = target(&self.root, path);
             let Some(text) = &change.after else { continue };
@@ -170,7 +172,7 @@ impl Project {
         Ok(())
     }
 
-    fn replace(&self) -> Result<(), String> {
+    fn replace(&self) -> Result<(), CommandError> {
         let mut done: Vec<(PathBuf, Option<&String>)> = Vec::new();
         for (path, change) in self.changed() {
             let target = target(&self.root, path);
@@ -186,7 +188,7 @@ impl Project {
                         reason += &format!("\ncannot restore {}: {error}", target.display());
                     }
                 }
-                return Err(reason);
+                return Err(reason.into());
             }
             done.push((target, change.before.as_ref()));
         }
@@ -269,7 +271,8 @@ mod tests {
                     let found = found.iter().filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)));
                     assert!(found.eq(expected), "{:?}", everything(folder.path()));
                 }
-                (Err(reason), Some(path)) => {
+                (Err(error), Some(path)) => {
+                    let reason = error.to_string();
                     assert!(reason.starts_with(&format!("cannot write {path}: ")), "{reason}");
                     assert!(!reason.contains("cannot restore"), "{reason}");
                     assert_eq!(everything(folder.path()), before, "{path}");

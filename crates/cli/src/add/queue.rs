@@ -10,6 +10,7 @@ use super::{
     project::QUEUE_TEMPLATE,
 };
 use crate::{
+    CommandError,
     edit::{TextEdits, line_end, line_start},
     sync,
 };
@@ -89,7 +90,7 @@ pub(crate) enum State {
 }
 
 /// Returns whether the template has a queue.
-pub(crate) fn state(file: &str, text: &str, name: &str) -> Result<State, String> {
+pub(crate) fn state(file: &str, text: &str, name: &str) -> Result<State, CommandError> {
     let document = members::read_template(file, text)?;
     if let Some(declared) = declared(&document).iter().find(|declared| declared.name == name) {
         return Ok(State::Declared { fifo: declared.is_fifo() });
@@ -101,12 +102,12 @@ pub(crate) fn state(file: &str, text: &str, name: &str) -> Result<State, String>
 }
 
 /// Returns the template with the queue and its binding; the parts that are there stay.
-pub(crate) fn add(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, String> {
+pub(crate) fn add(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, CommandError> {
     let text = declare(file, text, name, fifo)?;
     bind(file, &text, name)
 }
 
-fn declare(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, String> {
+fn declare(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, CommandError> {
     let document = members::read_template(file, text)?;
     let queues = declared(&document);
     if let Some(queue) = queues.iter().find(|queue| queue.name == name) {
@@ -173,7 +174,7 @@ fn copy(text: &str, sibling: &Declared<'_>, name: &str, fifo: bool) -> String {
     lines.map(|line| format!("{}\n", line.get(outer..).unwrap_or_default())).collect()
 }
 
-fn bind(file: &str, text: &str, name: &str) -> Result<String, String> {
+fn bind(file: &str, text: &str, name: &str) -> Result<String, CommandError> {
     let document = members::read_template(file, text)?;
     let function = sync::routed_function(file, text)?;
     let path = ["Resources", &function, "Properties", "Environment", "Variables"];
@@ -191,7 +192,7 @@ fn bind(file: &str, text: &str, name: &str) -> Result<String, String> {
 }
 
 /// Returns the template without the queue and its binding.
-pub(crate) fn remove(file: &str, text: &str, name: &str) -> Result<String, String> {
+pub(crate) fn remove(file: &str, text: &str, name: &str) -> Result<String, CommandError> {
     let function = sync::routed_function(file, text)?;
     let variable = binding_variable(name);
     let path = ["Resources", &function, "Properties", "Environment", "Variables", &variable];

@@ -3,6 +3,8 @@
 //! Rust is edited by its text: the expected shape is the one that a project starts with. Another shape is an error with
 //! the lines to paste.
 
+use crate::CommandError;
+
 /// Opens the function that registers the handlers.
 const REGISTERED: &str = "fn registered() -> ConsumerBuilder {\n";
 
@@ -38,7 +40,10 @@ impl Widths {
 }
 
 /// Edits a text as if its lines ended with `\n`, and gives it its own line ends back.
-pub(crate) fn with_unix_lines(text: &str, edit: impl FnOnce(&str) -> Result<String, String>) -> Result<String, String> {
+pub(crate) fn with_unix_lines(
+    text: &str,
+    edit: impl FnOnce(&str) -> Result<String, CommandError>,
+) -> Result<String, CommandError> {
     let is_windows = text.contains("\r\n") && text.matches("\r\n").count() == text.matches('\n').count();
     match is_windows {
         true => Ok(edit(&text.replace("\r\n", "\n"))?.replace('\n', "\r\n")),
@@ -47,7 +52,7 @@ pub(crate) fn with_unix_lines(text: &str, edit: impl FnOnce(&str) -> Result<Stri
 }
 
 /// Returns the list of handlers with another module, in the order that `rustfmt` keeps.
-pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, String> {
+pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, CommandError> {
     if is_declared(text, module) {
         return Ok(text.to_owned());
     }
@@ -59,7 +64,7 @@ pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, St
     };
     let Some(last) = (0..lines.len()).rfind(|at| is_module(*at).is_some()) else {
         if text.lines().any(|line| !(line.is_empty() || line.starts_with(['/', '#']) || module_of(line).is_some())) {
-            return Err(format!("{file}: has more than modules, so add this line by hand:\n{line}"));
+            return Err(format!("{file}: has more than modules, so add this line by hand:\n{line}").into());
         }
         let separator = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
         let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -112,22 +117,24 @@ impl Call {
 }
 
 /// Returns `main` with a registered handler.
-pub(crate) fn register(file: &str, text: &str, call: &Call, widths: Widths) -> Result<String, String> {
+pub(crate) fn register(file: &str, text: &str, call: &Call, widths: Widths) -> Result<String, CommandError> {
     let line = call.text();
     let refuse = |reason: &str| {
-        Err(format!("{file}: {reason}. Write this where your handlers are registered, and run again:\n        {line}"))
+        Err(format!("{file}: {reason}. Write this where your handlers are registered, and run again:\n        {line}")
+            .into())
     };
     if text.contains(&line) {
         return Ok(text.to_owned());
     }
     if text.contains(&format!("({:?},", call.event_type)) {
-        return Err(format!("{file}: registers another handler for {}: remove it first", call.event_type));
+        return Err(format!("{file}: registers another handler for {}: remove it first", call.event_type).into());
     }
     if text.contains(&format!("handlers::{}::handle)", call.module)) {
         return Err(format!(
             "{file}: registers handlers::{}::handle for another type than {}: rename that module first",
             call.module, call.event_type
-        ));
+        )
+        .into());
     }
     let Some((start, end)) = body(text) else {
         return refuse("has no `fn registered() -> ConsumerBuilder`");
@@ -150,11 +157,14 @@ pub(crate) fn register(file: &str, text: &str, call: &Call, widths: Widths) -> R
 }
 
 /// Returns `main` without a handler.
-pub(crate) fn unregister(file: &str, text: &str, module: &str, widths: Widths) -> Result<String, String> {
+pub(crate) fn unregister(file: &str, text: &str, module: &str, widths: Widths) -> Result<String, CommandError> {
     let name = format!("handlers::{module}::handle)");
     let Some((start, end)) = body(text).filter(|(start, end)| text[*start..*end].contains(&name)) else {
         return match text.contains(&name) {
-            true => Err(format!("{file}: names handlers::{module}::handle outside of `registered`: remove that first")),
+            true => {
+                Err(format!("{file}: names handlers::{module}::handle outside of `registered`: remove that first")
+                    .into())
+            }
             false => Ok(text.to_owned()),
         };
     };
@@ -168,7 +178,9 @@ pub(crate) fn unregister(file: &str, text: &str, module: &str, widths: Widths) -
         lines.collect::<Vec<_>>().join("\n")
     };
     if chain.contains(&name) {
-        return Err(format!("{file}: handlers::{module}::handle shares a line with something else: remove it by hand"));
+        return Err(
+            format!("{file}: handlers::{module}::handle shares a line with something else: remove it by hand").into()
+        );
     }
     Ok(format!("{}    {chain}{}", &text[..start], &text[end..]))
 }
@@ -252,9 +264,9 @@ mod tests {
             let width = Widths::of(config);
             let added = register("main.rs", &main(before), &call(event_type), width).expect("the shape is known");
             assert_eq!(added, main(after), "{config}");
-            assert_eq!(register("main.rs", &added, &call(event_type), width).as_ref(), Ok(&added), "twice");
+            assert_eq!(register("main.rs", &added, &call(event_type), width).ok().as_ref(), Some(&added), "twice");
             let removed = unregister("main.rs", &added, &event_type.replace('.', "_"), width);
-            assert_eq!(removed.as_ref(), Ok(&main(before)), "{config}");
+            assert_eq!(removed.ok(), Some(main(before)), "{config}");
         }
     }
 
@@ -266,11 +278,11 @@ mod tests {
             "fn registered() -> ConsumerBuilder {\n    Consumer::builder().on(\"a\" /* ) */, a)b\n}\n",
             "fn registered() -> ConsumerBuilder {\n}\n",
         ] {
-            let error = register("main.rs", text, &call("a.b"), Widths::of("")).expect_err("another shape");
+            let error = register("main.rs", text, &call("a.b"), Widths::of("")).expect_err("another shape").to_string();
             assert!(error.contains(".on_json(\"a.b\", handlers::a_b::handle)"), "{error}");
         }
         let taken = "fn registered() -> ConsumerBuilder {\n    Consumer::builder().on(\"a.b\", mine)\n}\n";
-        let error = register("main.rs", taken, &call("a.b"), Widths::of("")).expect_err("taken");
+        let error = register("main.rs", taken, &call("a.b"), Widths::of("")).expect_err("taken").to_string();
         assert!(error.contains("another handler for a.b"), "{error}");
     }
 
@@ -287,10 +299,10 @@ mod tests {
         ] {
             let added = declare("handlers.rs", before, module).expect("modules");
             assert_eq!(added, after);
-            assert_eq!(declare("handlers.rs", &added, module).as_ref(), Ok(&added), "twice");
+            assert_eq!(declare("handlers.rs", &added, module).ok().as_ref(), Some(&added), "twice");
             assert_eq!(undeclare(&added, module), before);
         }
-        let error = declare("handlers.rs", "use a;\n", "b").expect_err("more than modules");
+        let error = declare("handlers.rs", "use a;\n", "b").expect_err("more than modules").to_string();
         assert!(error.contains("pub(crate) mod b;"), "{error}");
     }
 }

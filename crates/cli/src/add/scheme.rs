@@ -8,6 +8,7 @@ use sluicegate_webhook::{Assurance, Provider};
 use sluicegate_yaml::Node;
 
 use super::names::pascal;
+use crate::CommandError;
 
 /// How callers of a route prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub(crate) struct Scheme {
 
 impl Auth {
     /// Parses `api-key`, `jwt`, `none` or the slug of a provider.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, CommandError> {
         match text {
             "api-key" => Ok(Self::ApiKey),
             "jwt" => Ok(Self::Jwt),
@@ -60,7 +61,8 @@ impl Auth {
                 None => {
                     let similar = Provider::similar(slug);
                     let hint = similar.map(|known| format!("; did you mean {}?", known.slug)).unwrap_or_default();
-                    Err(format!("expected api-key, jwt, none or a provider of docs/schemes.md, such as stripe{hint}"))
+                    Err(format!("expected api-key, jwt, none or a provider of docs/schemes.md, such as stripe{hint}")
+                        .into())
                 }
             },
         }

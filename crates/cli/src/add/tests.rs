@@ -60,7 +60,7 @@ impl Project {
             Command::Add(arguments) => add::work(&arguments),
             Command::Remove(arguments) => remove::work(&arguments),
         };
-        lines.map(|lines| lines.join("\n"))
+        lines.map(|lines| lines.join("\n")).map_err(|error| error.to_string())
     }
 
     fn succeed(&self, line: &str) -> String {

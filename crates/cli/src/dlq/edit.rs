@@ -1,6 +1,7 @@
 //! `sluicegate dlq edit`: corrects one message and redrives it.
 
 use std::{
+    io,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -9,7 +10,7 @@ use clap::Args;
 use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Edit, edited};
 
 use super::{show, text};
-use crate::{fail, input, output::say};
+use crate::{CommandError, fail, input, output::say};
 
 /// Correct a message and redrive it
 ///
@@ -46,7 +47,7 @@ pub(super) async fn edit<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
     };
     let mut draft = None;
     let body = if !arguments.sets.is_empty() {
-        edited(&letter.body, &arguments.sets).map_err(|error| error.to_string())
+        edited(&letter.body, &arguments.sets).map_err(|error| error.to_string().into())
     } else if let Some(file) = &arguments.body {
         input::read(file)
     } else {
@@ -61,11 +62,11 @@ pub(super) async fn edit<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
             say(&said);
             ExitCode::SUCCESS
         }
-        (Err(reason), None) => fail(text::line(&reason)),
+        (Err(reason), None) => fail(text::line(&reason.to_string())),
         (Err(reason), Some(draft)) => {
             // Keeps the user's changes.
             let kept = draft.keep().map_or_else(|error| error.to_string(), |(_, path)| path.display().to_string());
-            fail(format!("{}; your changes are in {kept}", text::line(&reason)))
+            fail(format!("{}; your changes are in {kept}", text::line(&reason.to_string())))
         }
     }
 }
@@ -75,45 +76,46 @@ async fn send<S: DeadLetterQueue>(
     arguments: &Arguments,
     letter: &DeadLetter,
     body: &[u8],
-) -> Result<String, String> {
+) -> Result<String, CommandError> {
     if body == letter.body {
         return Ok("nothing changed, so nothing was sent".to_owned());
     }
     let now = DeadLetter { body: body.to_vec(), ..DeadLetter::default() };
     if letter.envelope().is_some() && now.envelope().is_none() {
         return Err("the message has an envelope, and the corrected body is not one: write a CloudEvent in JSON with specversion, \
-             id, source and type".to_owned());
+             id, source and type".into());
     }
     let to = arguments.to.as_deref();
     if arguments.dry_run {
-        let destination = queue.destination(letter, to).await.map_err(|error| error.to_string())?;
+        let destination = queue.destination(letter, to).await?;
         eprintln!("would go to {}", text::line(&destination));
-        return String::from_utf8(now.body).map_err(|_| "the corrected body is not text".to_owned());
+        return String::from_utf8(now.body).map_err(|_| "the corrected body is not text".into());
     }
-    queue.redrive(letter, to, Some(body)).await.map_err(|error| error.to_string())?;
+    queue.redrive(letter, to, Some(body)).await?;
     Ok(format!("corrected and redriven: {}", text::line(&letter.id)))
 }
 
 /// Returns the body as saved in the editor. `draft` is the file, which only the user may read.
-async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFile>) -> Result<Vec<u8>, String> {
+async fn in_editor(letter: &DeadLetter, draft: &mut Option<tempfile::NamedTempFile>) -> Result<Vec<u8>, CommandError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR"));
     let editor = editor.ok_or("give --set or --body, or name an editor in EDITOR")?;
     let file = tempfile::Builder::new().prefix("dead-letter-").suffix(".json").tempfile();
-    let file = file.map_err(|error| error.to_string())?;
-    std::fs::write(file.path(), &letter.body).map_err(|error| error.to_string())?;
+    let file = file?;
+    std::fs::write(file.path(), &letter.body)?;
     let path = file.path().to_owned();
     // The variable may contain options, so a shell splits it.
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&path);
     let status = tokio::task::spawn_blocking(move || command.status()).await;
-    let status = status.map_err(|error| error.to_string())?.map_err(|error| format!("{editor}: {error}"))?;
+    let status = status.map_err(io::Error::from)?.map_err(|error| format!("{editor}: {error}"))?;
     if !status.success() {
         return Err(format!(
             "{editor} ended with {status}: nothing was sent; set EDITOR to another editor, or pass --body FILE"
-        ));
+        )
+        .into());
     }
-    let mut body = std::fs::read(&path).map_err(|error| error.to_string())?;
+    let mut body = std::fs::read(&path)?;
     // Editors add a newline at the end.
     if body.ends_with(b"\n") && !letter.body.ends_with(b"\n") {
         body.pop();

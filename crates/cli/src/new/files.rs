@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use super::{Broker, NewProject, Revision, Source, text::Text};
+use crate::CommandError;
 
 /// Embeds a file of the repository. `repository/` has a link to each, because `cargo package` takes what is below the
 /// crate, and puts the files in the place of the links. It leaves out a folder with a `Cargo.toml`, so the link of a
@@ -64,7 +65,7 @@ impl File {
 
 impl NewProject {
     /// Returns every file.
-    pub(super) fn files(&self) -> Result<Vec<File>, String> {
+    pub(super) fn files(&self) -> Result<Vec<File>, CommandError> {
         let texts = [
             ("Cargo.toml", self.manifest()?),
             // The versions that this project is tested with. Cargo leaves out the packages that are not needed.
@@ -103,13 +104,13 @@ impl NewProject {
             ("infra/queue.yaml", ours!("infra/queue.yaml").into_text()),
             ("tests/events/place-order.json", ours!("tests/events/place-order.json").into_text()),
             ("tests/run", self.checks()?),
-            ("tools/sluicegate/Cargo.toml", theirs!("command.toml").into_text()),
+            ("tools/sluicegate/Cargo.toml", self.command()?),
             ("tools/sluicegate/src/main.rs", theirs!("command.rs").into_text()),
         ];
         Ok(texts.into_iter().map(|(path, text)| File { path, text: documented(&text) }).collect())
     }
 
-    fn manifest(&self) -> Result<String, String> {
+    fn manifest(&self) -> Result<String, CommandError> {
         let ours = ours!("Cargo.toml" in "manifest.toml");
         let mut dependencies = String::new();
         for (name, folder) in CRATES {
@@ -128,7 +129,7 @@ impl NewProject {
         Ok(manifest.into_text() + &rest.into_text())
     }
 
-    fn workflow(&self) -> Result<String, String> {
+    fn workflow(&self) -> Result<String, CommandError> {
         let ours = ours!(".github/workflows/ci.yml");
         let workflow = theirs!("ci.yml")
             .replace("{{checkout}}", ours.line("- uses: actions/checkout@")?)?
@@ -136,7 +137,7 @@ impl NewProject {
         Ok(workflow.into_text())
     }
 
-    fn readme(&self) -> Result<String, String> {
+    fn readme(&self) -> Result<String, CommandError> {
         let (local, broker) = match self.broker {
             Broker::Sqs => ("cargo local", "SQS"),
             Broker::Rabbitmq => ("cargo local --rabbitmq", "RabbitMQ"),
@@ -149,7 +150,7 @@ impl NewProject {
         Ok(readme.into_text())
     }
 
-    fn samconfig(&self) -> Result<String, String> {
+    fn samconfig(&self) -> Result<String, CommandError> {
         let name = &self.name;
         let mut text = ours!("samconfig.toml")
             .replace("stack_name = \"sluicegate-", &format!("stack_name = \"{name}-"))?
@@ -165,7 +166,7 @@ impl NewProject {
         Ok(text.into_text())
     }
 
-    fn template(&self) -> Result<String, String> {
+    fn template(&self) -> Result<String, CommandError> {
         // The queue of the example's webhooks goes with their routes. It has the parameters that all queues share.
         let ours = ours!("template.yaml");
         let shared = ours.between("        Name: webhooks\n", "\n  OrdersQueue:\n")?.to_owned();
@@ -181,12 +182,22 @@ impl NewProject {
         Ok(text.into_text())
     }
 
-    fn contract(&self) -> Result<String, String> {
+    fn contract(&self) -> Result<String, CommandError> {
         let title = format!("title: {}", self.name);
         Ok(ours!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
     }
 
-    fn checks(&self) -> Result<String, String> {
+    /// Returns the manifest of the command, which `cargo local` of a project on RabbitMQ builds with its client at once.
+    fn command(&self) -> Result<String, CommandError> {
+        let manifest = theirs!("command.toml");
+        let manifest = match self.broker {
+            Broker::Sqs => manifest,
+            Broker::Rabbitmq => manifest.replace("[\"functions\"]", "[\"functions\", \"rabbitmq\"]")?,
+        };
+        Ok(manifest.into_text())
+    }
+
+    fn checks(&self) -> Result<String, CommandError> {
         let steps = match self.broker {
             Broker::Sqs => "format lints tests contract template doctor sam",
             Broker::Rabbitmq => "format lints rabbitmq tests contract template doctor sam",
@@ -211,18 +222,18 @@ impl Source {
 }
 
 /// Returns a manifest of a function without the licence of this project.
-fn unlicensed(manifest: Text) -> Result<String, String> {
+fn unlicensed(manifest: Text) -> Result<String, CommandError> {
     Ok(manifest.replace("license.workspace = true\n", "")?.into_text())
 }
 
 /// Returns the module of handlers without the one that the documentation shows.
-fn handlers() -> Result<String, String> {
+fn handlers() -> Result<String, CommandError> {
     let text = ours!("functions/consumer/src/handlers.rs");
     Ok(text.line("//!")?.to_owned() + "\n")
 }
 
 /// Returns the consumer's main without the tests that read files of this repository.
-fn consumer() -> Result<String, String> {
+fn consumer() -> Result<String, CommandError> {
     let text = ours!("functions/consumer/src/main.rs")
         .replace("    use sluicegate_batch::testing;\n\n", "")?
         .replace("use super::{consumer, handlers, log, registered};", "use super::consumer;")?
@@ -230,7 +241,7 @@ fn consumer() -> Result<String, String> {
     Ok(text.into_text())
 }
 
-fn authorizer() -> Result<String, String> {
+fn authorizer() -> Result<String, CommandError> {
     let check = " tests/peers/sam/check.py merges it and validates the result.";
     Ok(ours!("infra/jwt-authorizer.yaml").replace(check, "")?.into_text())
 }

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Write};
 
+use crate::CommandError;
+
 /// A terminal to ask at.
 pub(super) struct Questions<R, W> {
     input: R,
@@ -21,15 +23,15 @@ impl<R: BufRead, W: Write> Questions<R, W> {
         &mut self,
         question: &str,
         default: Option<&str>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, String> {
+        parse: impl Fn(&str) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
         let closed = |error| format!("the terminal does not answer: {error}; nothing was written");
         let shown = default.map(|default| format!(" [{default}]")).unwrap_or_default();
         loop {
             write!(self.output, "{question}{shown}: ").and_then(|()| self.output.flush()).map_err(closed)?;
             let mut line = String::new();
             if self.input.read_line(&mut line).map_err(closed)? == 0 {
-                return Err("the input ended before the last question; nothing was written".to_owned());
+                return Err("the input ended before the last question; nothing was written".into());
             }
             match parse(line.trim()) {
                 Ok(answer) => return Ok(answer),
@@ -45,7 +47,8 @@ mod tests {
 
     #[test]
     fn a_question_is_asked_until_its_answer_fits() {
-        let number = |text: &str| if text.is_empty() { Ok(7) } else { text.parse::<u8>().map_err(|it| it.to_string()) };
+        let number =
+            |text: &str| if text.is_empty() { Ok(7) } else { text.parse::<u8>().map_err(|it| it.to_string().into()) };
         for (typed, expected, asked) in
             [("3\n", Ok(3), 1), ("\n", Ok(7), 1), ("x\n 300 \n 12\r\n", Ok(12), 3), ("", Err("input ended"), 1)]
         {
@@ -55,7 +58,7 @@ mod tests {
             assert_eq!(printed.matches("How many [7]: ").count(), asked, "{typed:?}: {printed}");
             match (found, expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{typed:?}"),
-                (Err(reason), Err(part)) => assert!(reason.contains(part), "{typed:?}: {reason}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{typed:?}: {error}"),
                 (found, expected) => panic!("{typed:?}: {found:?}, not {expected:?}"),
             }
         }

@@ -6,6 +6,8 @@ use clap::Parser;
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Settings, StackPlan};
 
+use crate::CommandError;
+
 use super::{
     Broker, NewProject, Revision, Source, completed, files::File, name, questions::Questions, quotable, region,
     webhooks::Webhooks, write,
@@ -108,6 +110,8 @@ fn the_template_has_the_routes_of_the_contract_and_the_broker() {
         let files = project(broker, &git(None), None);
         assert!(files["template.yaml"].contains(&format!("    Default: {value}\n    AllowedValues: [sqs, rabbitmq]")));
         assert_eq!(files["README.md"].contains("cargo local --rabbitmq"), broker == Broker::Rabbitmq);
+        let command = &files["tools/sluicegate/Cargo.toml"];
+        assert_eq!(command.contains(r#"["functions", "rabbitmq"]"#), broker == Broker::Rabbitmq, "{command}");
         assert_eq!(files["tests/run"].contains("lints rabbitmq tests"), broker == Broker::Rabbitmq);
         let folder = tempfile::tempdir().expect("a folder");
         write_all(&folder.path().join("my-api"), &files);
@@ -132,11 +136,11 @@ fn a_folder_is_written_whole_or_left_as_it_was() {
     let file = |path| File { path, text: "#!/bin/sh\n".to_owned() };
     // A file where another needs a folder.
     let write = |folder: &Path, files: &[File]| write(folder, files, |_| Ok(()));
-    let reason = write(&folder, &[file("a"), file("a/b")]).expect_err("a is a file");
+    let reason = write(&folder, &[file("a"), file("a/b")]).expect_err("a is a file").to_string();
     assert!(reason.contains("nothing was written"), "{reason}");
     assert_eq!(entries(), 0);
-    let reason = super::write(&folder, &[file("a")], |_| Err("an edit".to_owned())).expect_err("the edit fails");
-    assert_eq!((reason.as_str(), entries()), ("an edit", 0));
+    let reason = super::write(&folder, &[file("a")], |_| Err("an edit".into())).expect_err("the edit fails");
+    assert_eq!((reason.to_string().as_str(), entries()), ("an edit", 0));
     fs::create_dir(&folder).expect("made");
     write(&folder, &[file("a"), file("b/c")]).expect("an empty folder is written to");
     assert_eq!(entries(), 1);
@@ -146,9 +150,9 @@ fn a_folder_is_written_whole_or_left_as_it_was() {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(folder.join("a")).expect("a file").permissions().mode() & 0o777, 0o755);
     }
-    let reason = write(&folder, &[file("d")]).expect_err("not empty");
+    let reason = write(&folder, &[file("d")]).expect_err("not empty").to_string();
     assert!(reason.contains("not empty") && !folder.join("d").exists(), "{reason}");
-    let reason = write(&folder.join("a"), &[file("d")]).expect_err("a file");
+    let reason = write(&folder.join("a"), &[file("d")]).expect_err("a file").to_string();
     assert!(reason.contains("not a folder"), "{reason}");
 }
 
@@ -212,7 +216,7 @@ fn what_is_given_is_checked() {
 }
 
 /// The project of a command line, with what is typed at its terminal; and what was asked.
-fn asked(line: &str, typed: Option<&str>) -> (Result<NewProject, String>, String) {
+fn asked(line: &str, typed: Option<&str>) -> (Result<NewProject, CommandError>, String) {
     let cli = crate::Cli::try_parse_from(["sluicegate", "new"].into_iter().chain(line.split_whitespace()));
     let Ok(crate::Cli { command: crate::Command::New(arguments) }) = cli else { panic!("{line}") };
     let mut printed = Vec::new();
@@ -249,7 +253,7 @@ fn a_terminal_is_asked_what_the_flags_leave_open() {
     for (line, typed, expected) in
         [("", None, "pass one"), ("", Some("my-api\n"), "input ended"), ("", Some(""), "input ended")]
     {
-        let reason = asked(line, typed).0.expect_err(line);
+        let reason = asked(line, typed).0.expect_err(line).to_string();
         assert!(reason.contains(expected), "{line} {typed:?}: {reason}");
     }
 }

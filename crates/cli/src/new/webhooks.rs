@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use sluicegate_contract::{Contract, SecurityScheme};
 
 use crate::{
+    CommandError,
     add::{self, scheme::Auth},
     paths::CONTRACT,
     remove,
@@ -23,12 +24,12 @@ pub(super) struct Webhooks(pub(super) Vec<Auth>);
 
 impl Webhooks {
     /// Parses names with commas or spaces between; none, and the word `none`, are no webhooks.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, CommandError> {
         let mut webhooks = Vec::new();
         for name in text.split([',', ' ']).filter(|name| !name.is_empty() && *name != NONE) {
             let Some(known) = Auth::providers().find(|known| *known == name) else {
                 let reason = "choose a provider of docs/schemes.md, such as github, stripe or standard-webhooks";
-                return Err(format!("there is no webhook {name:?}: {reason}, or {NONE}"));
+                return Err(format!("there is no webhook {name:?}: {reason}, or {NONE}").into());
             };
             if !webhooks.contains(&Auth::Provider(known)) {
                 webhooks.push(Auth::Provider(known));
@@ -57,7 +58,7 @@ impl Webhooks {
     }
 
     /// Writes the routes, the queue and the security schemes of the webhooks into the files of a new project.
-    pub(super) fn write(&self, project: &Path) -> Result<(), String> {
+    pub(super) fn write(&self, project: &Path) -> Result<(), CommandError> {
         // Before the others are removed: a contract has a route at least.
         let examples = examples(project)?;
         for route in examples {
@@ -75,10 +76,10 @@ impl Webhooks {
 }
 
 /// Returns the routes of the contract that a signature authenticates.
-fn examples(project: &Path) -> Result<Vec<String>, String> {
+fn examples(project: &Path) -> Result<Vec<String>, CommandError> {
     let text =
         fs::read_to_string(project.join(CONTRACT)).map_err(|error| format!("cannot read {CONTRACT}: {error}"))?;
-    let contract = Contract::parse(CONTRACT, &text).map_err(|faults| faults.to_string())?;
+    let contract = Contract::parse(CONTRACT, &text)?;
     let is_signed = |scheme: &str| matches!(contract.scheme(scheme), Some(SecurityScheme::Signature { .. }));
     let operations = contract.operations().iter();
     let signed = operations.filter(|operation| operation.security.iter().flatten().any(|each| is_signed(&each.scheme)));
@@ -101,7 +102,7 @@ mod tests {
         ] {
             match (Webhooks::parse(text), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found.0, expected, "{text:?}"),
-                (Err(reason), Err(part)) => assert!(reason.contains(part), "{text:?}: {reason}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{text:?}: {error}"),
                 (found, expected) => panic!("{text:?}: {found:?}, not {expected:?}"),
             }
         }

@@ -8,7 +8,7 @@ use super::{
     document::{self, Document, Summary},
     names::{Kind, Names},
 };
-use crate::{output::say, text};
+use crate::{CommandError, output::say, text};
 
 /// List the values by their fingerprints, the first digits of the SHA-256; never the values
 ///
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 /// The entries under a name; `None` if the secret has none.
 type Row<'a> = (&'a str, Option<Result<Vec<Summary>, String>>);
 
-pub(super) async fn list(arguments: &Arguments) -> Result<(), String> {
+pub(super) async fn list(arguments: &Arguments) -> Result<(), CommandError> {
     let names = arguments.place.names()?;
     let document = arguments.place.open().await?.read().await?;
     let rows = rows(&names, &document);

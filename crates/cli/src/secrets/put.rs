@@ -10,6 +10,7 @@ use serde_json::Value;
 use sluicegate_contract::secret_entry::SigningSecret;
 
 use super::{Where, document, generate, names::Kind};
+use crate::CommandError;
 use crate::output::say;
 
 /// Largest file with a key or a secret, in bytes.
@@ -58,7 +59,7 @@ struct NewValue {
     is_generated: bool,
 }
 
-pub(super) async fn put(arguments: &Arguments) -> Result<(), String> {
+pub(super) async fn put(arguments: &Arguments) -> Result<(), CommandError> {
     let Arguments { name, replace, .. } = arguments;
     let kind = arguments.place.names()?.kind(name, arguments.principal.is_some())?;
     let NewValue { value, entry, is_generated } = arguments.value(&kind)?;
@@ -68,7 +69,8 @@ pub(super) async fn put(arguments: &Arguments) -> Result<(), String> {
         return Err(format!(
             "the new value is stored but could not be printed: sluicegate secrets remove {name} --fingerprint {}",
             document::fingerprint_of(&value)
-        ));
+        )
+        .into());
     }
     let done = match (change.is_new, change.removed) {
         (false, _) => "was live already".to_owned(),

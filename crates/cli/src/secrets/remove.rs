@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{Where, document};
+use crate::CommandError;
 use crate::output::say;
 
 /// Remove a value, which is refused within 5 minutes
@@ -19,7 +20,7 @@ pub(super) struct Arguments {
     place: Where,
 }
 
-pub(super) async fn remove(arguments: &Arguments) -> Result<(), String> {
+pub(super) async fn remove(arguments: &Arguments) -> Result<(), CommandError> {
     let Arguments { name, fingerprint, .. } = arguments;
     let store = arguments.place.open().await?;
     let change = store.update(|document| document.remove(name, fingerprint)).await?;

@@ -6,6 +6,7 @@ use super::{
     Template,
     template::{Outline, Route},
 };
+use crate::CommandError;
 use crate::edit::TextEdits;
 
 /// A template with a route that an authorizer protects.
@@ -19,9 +20,14 @@ pub(crate) struct Authorized {
 ///
 /// # Errors
 /// The template has no JWT authorizer or not this route, or the route is not written in braces.
-pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[String]) -> Result<Authorized, String> {
-    let template = Template::read(file, text).map_err(|faults| faults.to_string())?;
-    let outline = Outline::read(&template).map_err(|faults| faults.to_string())?;
+pub(crate) fn with_authorizer(
+    file: &str,
+    text: &str,
+    route: &str,
+    scopes: &[String],
+) -> Result<Authorized, CommandError> {
+    let template = Template::read(file, text)?;
+    let outline = Outline::read(&template)?;
     let root = &template.document.root;
     let authorizers = root.follow(&format!("/Resources/{}/Properties/Auth/Authorizers", outline.api));
     let is_jwt = |authorizer: &Node| authorizer.get("JwtConfiguration").is_some();
@@ -29,7 +35,8 @@ pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[Str
         return Err(format!(
             "{file}: {} has no JWT authorizer: merge infra/jwt-authorizer.yaml into the template, then run this again",
             outline.api
-        ));
+        )
+        .into());
     };
     let event = |key: &str| {
         let is_it = |it: &Route| it.key == key;
@@ -37,13 +44,14 @@ pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[Str
     };
     let catch_all = event(DEFAULT_ROUTE).map(|event| event.name.clone());
     let Some(event) = event(route) else {
-        return Err(format!("{file}: has no event for {route}: run `sluicegate sync` first"));
+        return Err(format!("{file}: has no event for {route}: run `sluicegate sync` first").into());
     };
     let properties = root.follow(&format!("{}/Properties", event.pointer)).ok().filter(|it| it.is_map());
     let Some(properties) = properties else {
         return Err(format!(
             "{file}: the event of {route} has no Properties: remove the event, and run `sluicegate sync`"
-        ));
+        )
+        .into());
     };
     if properties.get("Auth").is_some() {
         return Ok(Authorized { text: text.to_owned(), catch_all });
@@ -57,7 +65,7 @@ pub(crate) fn with_authorizer(file: &str, text: &str, route: &str, scopes: &[Str
     };
     let auth = format!("Auth: {{ Authorizer: {name}{scopes} }}");
     if !properties.is_flow() {
-        return Err(format!("{file}:{}: write this below Properties by hand: {auth}", properties.line()));
+        return Err(format!("{file}:{}: write this below Properties by hand: {auth}", properties.line()).into());
     }
     let mut edits = TextEdits::default();
     let end = text[..properties.range().end - 1].trim_end().len();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{BuildError, cargo, run};
+use super::{BuildError, cargo_in, run};
 
 /// The default feature of a function that only its deployed build has.
 const DEPLOY: &str = "deploy";
@@ -20,7 +20,7 @@ pub struct CommandPackage {
     pub manifest: PathBuf,
     /// Whether it was built with its default features.
     pub default_features: bool,
-    /// The other features that it was built with.
+    /// The other features that it was built with, as `PACKAGE/FEATURE`: its features, or those of its dependencies.
     pub features: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl Workspace {
     /// # Errors
     /// Cargo does not start or cannot read the manifests.
     pub(super) async fn read(folder: &Path) -> Result<Self, BuildError> {
-        let mut command = cargo(folder);
+        let mut command = cargo_in(folder);
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
         let output = run(command).await?;
         let manifest = folder.join("Cargo.toml").canonicalize().unwrap_or_default();
@@ -102,7 +102,7 @@ impl Workspace {
         }
         let packages = functions.iter().copied().chain([running]);
         let mut arguments: Vec<_> = packages.flat_map(|package| ["--package".to_owned(), package.id.clone()]).collect();
-        let mut features: Vec<_> = command.features.iter().map(|name| format!("{}/{name}", running.name)).collect();
+        let mut features = command.features.clone();
         if !command.default_features || functions.iter().any(|package| package.has_deploy()) {
             // The flag applies to all packages of the build.
             arguments.push("--no-default-features".to_owned());
@@ -207,7 +207,7 @@ mod tests {
         check("/w/a/Cargo.toml", &["handler"], plain, "--package (a) --package (tool)");
         check("/w/b/Cargo.toml", &["one"], plain, "--package (b) --package (tool)");
         check("/w/Cargo.toml", &["handler", "two"], plain, "--package (a) --package (b) --package (tool)");
-        let trimmed = ("/w/tool/Cargo.toml", false, &["functions"][..]);
+        let trimmed = ("/w/tool/Cargo.toml", false, &["tool/functions"][..]);
         let expected = "--package (a) --package (tool) --no-default-features --features tool/functions";
         check("/w/a/Cargo.toml", &["handler"], trimmed, expected);
         let expected =

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use sluicegate_lambda_emulator::{BrokerEndpoint, MappingEvent};
+use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::Journal;
-use crate::rabbitmq::{Tracer, TracerError};
+use super::{Journal, MessageLog, MessageStep, identify};
+use crate::rabbitmq::{Published, Tracer, TracerError};
 
 /// A step that waits for the tracer.
 enum Late {
@@ -81,4 +82,52 @@ async fn run(mut late: UnboundedReceiver<Late>, journal: Journal, tracer: Option
             }
         }
     }
+}
+
+impl Journal {
+    /// Records a publish to RabbitMQ: a new message from ingress, or one that the consumer republishes.
+    pub(super) fn published(&self, message: &Published) {
+        let id = identify(&message.body, &message.message_id);
+        let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
+        let step = if queue.ends_with(DEAD_LETTER_QUEUE_SUFFIX) {
+            let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
+            MessageStep::DeadLettered { queue: queue.clone(), reason }
+        } else if let Some(visible_in_s) = retry_delay_s(queue) {
+            MessageStep::Retrying { visible_in_s }
+        } else if self.state().logs.get(&id).and_then(MessageLog::last).is_some_and(is_dead_lettered) {
+            MessageStep::Redriven { queue: queue.clone() }
+        } else if message.is_copy && message.exchange.is_empty() {
+            MessageStep::Returned {
+                reason: "the function did not begin with it in time and published it again".to_owned(),
+            }
+        } else {
+            return self.published_new(&id, message.queues.join(", "));
+        };
+        self.record(&id, step);
+    }
+
+    /// Records a new message. Its trace may arrive after its delivery, and before or after the sender's answer.
+    fn published_new(&self, id: &str, queue: String) {
+        let accepted = MessageStep::Accepted { queue };
+        let mut state = self.state();
+        let is_late = state.logs.get_mut(id).is_some_and(|log| log.put_first(&accepted));
+        drop(state);
+        if is_late {
+            (self.inner.observer)(id, &accepted);
+        } else {
+            self.record(id, accepted);
+        }
+        if let Some(log) = self.state().logs.get_mut(id) {
+            log.unanswered = true;
+        }
+    }
+}
+
+fn is_dead_lettered(step: &MessageStep) -> bool {
+    matches!(step, MessageStep::DeadLettered { .. })
+}
+
+/// Returns the delay in the name of a retry queue, such as `orders.retry.5s`.
+pub(super) fn retry_delay_s(queue: &str) -> Option<u32> {
+    queue.rsplit_once(RETRY_QUEUE_INFIX)?.1.strip_suffix('s')?.parse().ok()
 }

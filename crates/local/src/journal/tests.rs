@@ -192,9 +192,9 @@ fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
         &[Published("q"), Delivered(1), BatchFailed, Delivered(2), Done],
         &["accepted", "delivered", "returned", "delivered", "done"],
     );
-    assert_eq!(super::retry_delay_s("a.retry.b.retry.60s"), Some(60));
+    assert_eq!(super::rabbitmq::retry_delay_s("a.retry.b.retry.60s"), Some(60));
     for queue in ["a", "a.retry.s", "a.retry.5", "a.delay.5s"] {
-        assert_eq!(super::retry_delay_s(queue), None, "{queue}");
+        assert_eq!(super::rabbitmq::retry_delay_s(queue), None, "{queue}");
     }
 }
 

@@ -4,37 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sluicegate_lambda_emulator::BrokerEndpoint;
-use sluicegate_topology::{AddressError, Topology, apply};
+use sluicegate_topology::{Management, Topology, apply};
 
-use super::node::{self, NodeError, RabbitmqNode};
+use super::choice::{BrokerChoice, BrokerError};
+use super::node::{self, RabbitmqNode};
 
 /// Attempts to remove the folder of a killed node.
 const REMOVE_ATTEMPTS: usize = 10;
 /// Pause between two such attempts.
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
-
-/// The broker to use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BrokerChoice {
-    /// A private node that ends with the stack.
-    Private,
-    /// The broker at this URL: `amqp[s]://USER:PASSWORD@HOST:PORT/VHOST`.
-    At(String),
-}
-
-/// The failure of a broker's setup.
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
-    /// The URL cannot be used.
-    #[error(transparent)]
-    Url(#[from] AddressError),
-    /// The private node did not start.
-    #[error(transparent)]
-    RabbitmqNode(#[from] NodeError),
-    /// The topology is invalid, or conflicts with the broker's.
-    #[error("{0}")]
-    Topology(String),
-}
 
 /// A broker before its start, with a known address.
 pub(crate) struct PlannedBroker {
@@ -76,10 +54,22 @@ impl PlannedBroker {
         self.private.is_some()
     }
 
+    /// Returns the URL with its credentials.
+    #[must_use]
+    pub(crate) fn url(&self) -> String {
+        self.endpoint.url()
+    }
+
+    /// Returns the URL of the management API, if its port is known.
+    #[must_use]
+    pub(crate) fn management_url(&self) -> Option<String> {
+        self.endpoint.management().map(Management::url).map(str::to_owned)
+    }
+
     /// Returns the URL to print: with the password only for a private node.
     #[must_use]
     pub(crate) fn public_url(&self) -> String {
-        if self.is_private() { self.endpoint.url() } else { self.endpoint.to_string() }
+        if self.is_private() { self.url() } else { self.endpoint.to_string() }
     }
 
     /// Starts the private node, if that was chosen.

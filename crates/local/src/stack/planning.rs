@@ -30,7 +30,7 @@ pub(super) fn settings(options: &Options, aws: &str, broker: Option<&PlannedBrok
     };
     if let Some(broker) = broker {
         settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
-        settings.environment.insert(RABBITMQ_URL.to_owned(), broker.endpoint().url());
+        settings.environment.insert(RABBITMQ_URL.to_owned(), broker.url());
         settings.environment.entry(RABBITMQ_SECRET_ARN.to_owned()).or_insert_with(|| "none-is-needed".to_owned());
     }
     settings

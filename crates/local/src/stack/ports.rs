@@ -29,8 +29,7 @@ impl Addresses {
     /// Adds the addresses of the broker.
     pub(super) fn add(&mut self, broker: &PlannedBroker) {
         self.rabbitmq = Some(broker.public_url());
-        let management = broker.endpoint().management();
-        self.rabbitmq_management = management.map(|management| management.url().to_owned());
+        self.rabbitmq_management = broker.management_url();
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use sluicegate_lambda_emulator::{BrokerEndpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
 use sluicegate_sam::StackPlan;
 use sluicegate_topology::Topology;
+use tokio::task::JoinSet;
 
 use super::error::StackError;
 use crate::{
     journal::{Journal, rabbitmq::RabbitmqFeed},
-    rabbitmq::{PlannedBroker, QueueCounts, RunningBroker, declare},
+    rabbitmq::{BrokerError, PlannedBroker, QueueCounts, RunningBroker, declare},
     terminal::Terminal,
 };
 
@@ -22,53 +23,56 @@ pub(super) struct Running {
     broker: RunningBroker,
 }
 
-/// Starts a private broker and declares the topology.
-pub(super) async fn start(
-    broker: PlannedBroker,
-    topology: Option<&Topology>,
-    terminal: &Terminal,
-    journal: &Journal,
-) -> Result<Running, StackError> {
-    let endpoint = broker.endpoint().clone();
-    let is_private = broker.is_private();
-    if is_private {
-        terminal.line(format_args!("Starting RabbitMQ at {endpoint}"));
-    }
-    let broker = broker.start().await?;
-    match topology {
-        Some(topology) => {
-            let made = declare(topology, &endpoint).await?;
-            // On a private node every object is new.
-            match made.len() {
-                0 => {}
-                count if is_private => {
-                    terminal.line(format_args!("RabbitMQ has {count} exchanges, queues, bindings and policies"))
+impl PlannedBroker {
+    /// Starts a private broker and declares the topology.
+    pub(super) async fn run(
+        self,
+        topology: Option<&Topology>,
+        terminal: &Terminal,
+        journal: &Journal,
+    ) -> Result<Running, BrokerError> {
+        let endpoint = self.endpoint().clone();
+        let is_private = self.is_private();
+        if is_private {
+            terminal.line(format_args!("Starting RabbitMQ at {endpoint}"));
+        }
+        let broker = self.start().await?;
+        match topology {
+            Some(topology) => {
+                let made = declare(topology, &endpoint).await?;
+                // On a private node every object is new.
+                match made.len() {
+                    0 => {}
+                    count if is_private => {
+                        terminal.line(format_args!("RabbitMQ has {count} exchanges, queues, bindings and policies"))
+                    }
+                    _ => made.iter().for_each(|change| terminal.line(format_args!("RabbitMQ: {change}"))),
                 }
-                _ => made.iter().for_each(|change| terminal.line(format_args!("RabbitMQ: {change}"))),
+            }
+            None => terminal.warn(
+                "the template declares no queue and has no infra/topology.yaml beside it: nothing is declared on RabbitMQ",
+            ),
+        }
+        let (feed, error) = RabbitmqFeed::start(journal.clone(), &endpoint).await;
+        if let Some(error) = error {
+            terminal
+                .warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not shown ({error})"));
+        }
+        Ok(Running { endpoint, mappings: Vec::new(), feed, broker })
+    }
+
+    /// Returns the counter for `/queues`: the queues of the topology and those with a mapping.
+    pub(super) fn counts(&self, topology: Option<&Topology>, plan: &StackPlan) -> QueueCounts {
+        let declared = topology.map(Topology::queues).unwrap_or_default().iter().map(|queue| queue.name.clone());
+        let mapped = plan.mq_mappings.iter().map(|mapping| mapping.queue.clone());
+        let mut names: Vec<_> = declared.collect();
+        for name in mapped {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        None => terminal.warn(
-            "the template declares no queue and has no infra/topology.yaml beside it: nothing is declared on RabbitMQ",
-        ),
+        QueueCounts::new(self.endpoint(), names)
     }
-    let (feed, error) = RabbitmqFeed::start(journal.clone(), &endpoint).await;
-    if let Some(error) = error {
-        terminal.warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not shown ({error})"));
-    }
-    Ok(Running { endpoint, mappings: Vec::new(), feed, broker })
-}
-
-/// Returns the counter for `/queues`: the queues of the topology and those with a mapping.
-pub(super) fn counts(endpoint: &BrokerEndpoint, topology: Option<&Topology>, plan: &StackPlan) -> QueueCounts {
-    let declared = topology.map(Topology::queues).unwrap_or_default().iter().map(|queue| queue.name.clone());
-    let mapped = plan.mq_mappings.iter().map(|mapping| mapping.queue.clone());
-    let mut names: Vec<_> = declared.collect();
-    for name in mapped {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    QueueCounts::new(endpoint, names)
 }
 
 impl Running {
@@ -111,9 +115,9 @@ impl Running {
         self.feed.answers()
     }
 
-    /// Takes the mappings, for the caller to stop.
-    pub(super) fn take_mappings(&mut self) -> Vec<RabbitmqMapping> {
-        std::mem::take(&mut self.mappings)
+    /// Stops the mappings, as tasks of the set.
+    pub(super) fn stop_mappings(&mut self, stopping: &mut JoinSet<()>) {
+        self.mappings.drain(..).for_each(|mapping| drop(stopping.spawn(mapping.stop())));
     }
 
     pub(super) async fn stop(self) {

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 use serde_json::Value;
+use sluicegate_queue::broker_url::{BrokerUrl, Credentials, HEARTBEAT_S};
 
 use super::mismatch;
-use crate::address::Address;
+use crate::address::{Address, AddressError};
 use crate::change::Difference;
 use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
 use crate::error::Error;
@@ -25,6 +27,27 @@ const PRECONDITION_FAILED: u16 = 406;
 
 /// Longest time for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Address {
+    /// Returns the URI for an AMQP client, credentials included.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub fn uri(&self) -> Result<AMQPUri, AddressError> {
+        let Credentials { username, password } = self.credentials()?;
+        let BrokerUrl { tls, host, port, vhost, heartbeat_s, .. } = self.url.clone();
+        Ok(AMQPUri {
+            scheme: if tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+            authority: AMQPAuthority { userinfo: AMQPUserInfo { username, password }, host, port },
+            vhost,
+            // The default is left out: a URI without a heartbeat means the default.
+            query: AMQPQueryString {
+                heartbeat: (heartbeat_s != HEARTBEAT_S).then_some(heartbeat_s),
+                ..AMQPQueryString::default()
+            },
+        })
+    }
+}
 
 /// The broker's answer to a declaration.
 pub(crate) enum Declared {
