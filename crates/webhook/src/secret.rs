@@ -86,13 +86,18 @@ impl Scheme {
 /// Returns the key in a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7), in PEM or as base64 of its DER: the content
 /// of its BIT STRING.
 fn public_key(text: &str) -> Option<Vec<u8>> {
-    let lines = text.lines().filter(|line| !line.starts_with("-----"));
-    let base64: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
-    let der = Encoding::Base64.decode(base64.as_bytes())?;
+    let der = der(text)?;
     let (0x30, content, []) = element(&der)? else { return None };
     let (0x30, _algorithm, rest) = element(content)? else { return None };
     let (0x03, [0, key @ ..], []) = element(rest)? else { return None };
     Some(key.to_vec())
+}
+
+/// Returns the DER of PEM (RFC 7468) or of base64.
+pub(crate) fn der(text: &str) -> Option<Vec<u8>> {
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let base64: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
+    Encoding::Base64.decode(base64.as_bytes())
 }
 
 /// Splits DER into the tag and the content of its first element, and the rest (X.690, section 8.1).
@@ -163,6 +168,9 @@ pub enum SecretError {
     /// The text is not a public key.
     #[error("the secret is not a public key in PEM or base64 of its DER: paste the provider's public key")]
     PublicKey,
+    /// The text is not a private key.
+    #[error("the secret is not a private key of the scheme's algorithm in PKCS#8, in PEM or base64 of its DER")]
+    PrivateKey,
     /// Outside the limits of the scheme.
     #[error("the secret has {bytes} bytes, not {}", match max { Some(max) if max == min => min.to_string(), Some(max) => format!("{min} to {max}"), None => format!("{min} or more") })]
     Length {

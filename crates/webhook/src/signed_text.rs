@@ -144,6 +144,20 @@ impl SignedText {
         Self(vec![Part::Body])
     }
 
+    /// Returns the headers that list the headers that are signed.
+    #[cfg(feature = "verify")]
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Listed(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    #[cfg(feature = "verify")]
+    pub(crate) fn has_form(&self) -> bool {
+        self.0.contains(&Part::Form)
+    }
+
     pub(crate) fn has_body(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Body | Part::BodyEscaped | Part::Form))
     }
