@@ -1,5 +1,5 @@
-//! The development secrets of a contract: fixed values that `cargo local` gives the functions and `sluicegate send` signs
-//! with.
+//! The development secrets of a contract: fixed values that `cargo local` gives the functions and `sluicegate send`
+//! signs with.
 //!
 //! They are public, the private keys of the key pairs too, and nothing but a local stack accepts them.
 
@@ -80,16 +80,19 @@ pub(crate) fn signing_key(provider: &str, scheme: &Scheme) -> String {
     }
 }
 
-/// Returns the lists of the contract's signing secrets, by their `x-secret`.
+/// Returns the lists of the contract's signing secrets and verify tokens, by their names.
 pub(crate) fn signing_secrets(contract: &Contract) -> Map<String, Value> {
     let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
-    let lists = requirements.filter_map(|requirement| match contract.scheme(&requirement.scheme)? {
-        SecurityScheme::Signature { provider, scheme, secret, .. } => {
-            Some((secret.clone(), json!([signing_secret(provider, scheme)])))
+    let mut lists = Map::new();
+    for security in requirements.filter_map(|requirement| contract.scheme(&requirement.scheme)) {
+        let SecurityScheme::Signature { provider, scheme, secret, .. } = security else { continue };
+        lists.insert(secret.clone(), json!([signing_secret(provider, scheme)]));
+        if let Some(tokens) = security.verify_tokens() {
+            let token = format!("dev-{tokens}");
+            lists.insert(tokens, json!([token]));
         }
-        SecurityScheme::ApiKey { .. } => None,
-    });
-    lists.collect()
+    }
+    lists
 }
 
 #[cfg(test)]

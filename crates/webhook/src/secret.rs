@@ -25,6 +25,20 @@ pub(crate) enum Key {
     Token([u8; 32], String),
 }
 
+impl Secret {
+    /// Parses a verify token, which a provider repeats in its [handshake](crate::Handshake::token).
+    ///
+    /// # Errors
+    /// The text is empty, or begins or ends with white space.
+    pub fn verify_token(text: &str) -> Result<Self, SecretError> {
+        match text.trim() {
+            "" => Err(SecretError::Empty),
+            trimmed if trimmed.len() < text.len() => Err(SecretError::WhiteSpace),
+            _ => Ok(Self(Key::Token(sha256(text.as_bytes()), text.to_owned()))),
+        }
+    }
+}
+
 impl Scheme {
     /// Parses a secret in the form its provider shows. White space around an encoded key is ignored. Around a text
     /// secret it could be part of the key, so such a secret is refused: the signatures would most likely not match.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sluicegate_contract::secret_entry::{ApiKey, signing_secret};
 use sluicegate_envelope::Envelope;
+use sluicegate_webhook::Secret;
 
 use super::names::Kind;
 
@@ -219,12 +220,16 @@ fn fault(entry: &Value, kind: &Kind) -> Option<String> {
             }
             Err(fault) => Some(fault.to_string()),
         },
-        Kind::Signature { scheme, .. } => {
-            let secret = match signing_secret(entry) {
-                Ok(secret) => secret,
+        Kind::Signature { .. } | Kind::VerifyToken => {
+            let text = match signing_secret(entry) {
+                Ok(text) => text,
                 Err(fault) => return Some(fault.to_string()),
             };
-            scheme.secret(secret).err().map(|error| error.to_string())
+            let read = match kind {
+                Kind::Signature { scheme, .. } => scheme.secret(text),
+                _ => Secret::verify_token(text),
+            };
+            read.err().map(|error| error.to_string())
         }
     }
 }
