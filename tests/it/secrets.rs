@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use crate::dlq::binary::{self, Ran, sluicegate};
 use crate::support::processes;
@@ -137,6 +137,62 @@ async fn values_are_put_listed_and_removed_on_the_local_stack() {
     for writer in 0..WRITERS {
         assert!(document.to_string().contains(&format!("\"writer-{writer}\"")), "{document}");
     }
+    stack.stop().await;
+}
+
+/// A contract whose webhooks are Asana's.
+const ASANA: &str = "\
+openapi: 3.1.0
+info: { title: t, version: v }
+paths:
+  /hook:
+    post:
+      operationId: hook
+      security: [{ asana: [] }]
+      requestBody: { content: { application/json: {} } }
+      x-sluicegate: { queue: hooks }
+components:
+  securitySchemes:
+    asana: { type: apiKey, in: header, name: x-hook-signature, x-secret: asana, x-signature: asana }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secret_of_a_handshake_is_stored_before_it_is_answered() {
+    let stack = Stack::start(&[], &[]).await;
+    let secret = Secret { endpoint: stack.aws.clone(), id: LOCAL_SECRET.to_owned() };
+    secret.store(r#"{"asana":["an older one"]}"#).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let contract = folder.path().join("openapi.yaml");
+    std::fs::write(&contract, ASANA).expect("it is written");
+    let contract = contract.to_str().expect("UTF-8");
+    secret
+        .run(&["listen", "github"])
+        .await
+        .expect(1, &["github sends no secret in a handshake, as asana and notion do"]);
+    let in_time = ["listen", "asana", "--port", "0", "--contract", contract, "--timeout", "1"];
+    secret.run(&in_time).await.expect(1, &["no handshake of asana within 1 s"]);
+
+    let place = ["--endpoint-url", &secret.endpoint, "--secret-id", &secret.id, "--contract", contract];
+    let mut child =
+        sluicegate("secrets", &[&["listen", "asana", "--port", "0"][..], &place].concat()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let first = lines.next_line().await.expect("a line").expect("it listens");
+    let url = first.split(' ').find(|word| word.starts_with("http://127.0.0.1:")).expect("the address").to_owned();
+    assert_eq!(Client::new().post(&url).body("{}").send().await.expect("an answer").status(), 404);
+    let handshake = Client::new().post(&url).header("x-hook-secret", "b537207f").send().await.expect("an answer");
+    assert_eq!(
+        (handshake.status().as_u16(), &handshake.headers()["x-hook-secret"]),
+        (200, &"b537207f".parse().expect("a value"))
+    );
+    assert_eq!(secret.document().await["asana"], json!(["an older one", "b537207f"]));
+
+    // It ends, and says what to do next without the value.
+    assert!(child.wait().await.expect("it ends").success());
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.expect("text") {
+        said += &line;
+    }
+    assert!(said.contains("is live within 30 seconds; 2 in the list") && !said.contains("b537207f"), "{said}");
     stack.stop().await;
 }
 

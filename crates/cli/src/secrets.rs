@@ -1,6 +1,6 @@
-//! `sluicegate secrets put|list|remove`: the API keys and webhook secrets in the stack's Secrets Manager secret.
+//! `sluicegate secrets put|listen|list|remove`: the API keys and webhook secrets in the stack's Secrets Manager secret.
 //!
-//! A value is printed once, when it is generated. No other output, error or argument contains a value. A change keeps
+//! A value is printed once, when it is generated, or when it was received and its provider asks for it. No other output, error or argument contains a value. A change keeps
 //! all other entries. If another writer stores a newer version first, the change is applied to that version.
 //!
 //! Exit codes: 0 done, 1 failure, 2 a wrong command line.
@@ -8,6 +8,7 @@
 mod document;
 mod generate;
 mod list;
+mod listen;
 mod names;
 mod put;
 mod remove;
@@ -44,6 +45,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     Put(put::Arguments),
+    Listen(listen::Arguments),
     List(list::Arguments),
     Remove(remove::Arguments),
 }
@@ -108,6 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let done = runtime.block_on(async {
         match &arguments.verb {
             Verb::Put(arguments) => put::put(arguments).await,
+            Verb::Listen(arguments) => listen::listen(arguments).await,
             Verb::List(arguments) => list::list(arguments).await,
             Verb::Remove(arguments) => remove::remove(arguments).await,
         }

@@ -1,7 +1,7 @@
 //! `sluicegate send`: one request with the API key or signature that the contract requires.
 //!
 //! Headers of the caller are kept. The development secrets are used unless `--secret` gives another. Secrets are never
-//! printed.
+//! printed. What a provider writes into the body, its time and its signatures, is written anew.
 
 use std::{
     path::PathBuf,
@@ -34,12 +34,15 @@ pub(crate) struct Arguments {
     /// An additional header; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The API key or signing secret, instead of the development one
+    /// The API key, the signing secret or the private key (PKCS#8), instead of the development one
     #[arg(long)]
     secret: Option<String>,
     /// The `keyid` of the signature, for HTTP Message Signatures
     #[arg(long, value_name = "NAME")]
     keyid: Option<String>,
+    /// The ingress function's PUBLIC_URL, for providers that sign the URL [default: https and the host of --to]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// The OpenAPI document [default: functions/ingress/openapi.yaml]
     #[arg(long, value_name = "openapi.yaml")]
     contract: Option<PathBuf>,
@@ -72,18 +75,20 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     })?;
     let body = input::read(&arguments.file)?;
     let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
-    let url = format!("{}{target}", arguments.to.trim_end_matches('/'));
-    let headers = complete(
-        &contract,
-        &found,
-        given,
-        (arguments.secret.as_deref(), arguments.keyid.as_deref()),
-        (&method, &url),
-        &body,
-    )?;
+    let to = arguments.to.trim_end_matches('/');
+    let parse = |url: &str| -> Result<Uri, String> {
+        url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))
+    };
+    // As ingress makes it of a request.
+    let host = parse(to)?.authority().map(|authority| format!("https://{authority}")).unwrap_or_default();
+    let public_url = arguments.public_url.as_deref().map_or(host.as_str(), |url| url.trim_end_matches('/'));
+    let message = Message { headers: given, url: format!("{public_url}{target}"), body };
+    let Message { headers, url, body } =
+        complete(&contract, &found, message, (arguments.secret.as_deref(), arguments.keyid.as_deref()), &method)?;
 
-    let uri: Uri =
-        url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))?;
+    let target = url.strip_prefix(public_url).unwrap_or(target);
+    let url = format!("{to}{target}");
+    let uri = parse(&url)?;
     let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIMEOUT));
     if uri.host().is_some_and(|host| host == "localhost" || host.starts_with("127.")) {
         // A proxy from the environment cannot reach a loopback host.
@@ -108,19 +113,26 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     Ok(answer.status().is_success())
 }
 
+/// A request to sign and send.
+struct Message {
+    headers: HeaderMap,
+    /// The URL as the provider knows it.
+    url: String,
+    body: Vec<u8>,
+}
+
 /// Adds the missing headers that the contract requires: content type, credentials, idempotency key.
 fn complete(
     contract: &Contract,
     found: &Match<'_>,
-    mut headers: HeaderMap,
+    mut message: Message,
     (secret, keyid): (Option<&str>, Option<&str>),
-    (method, url): (&str, &str),
-    body: &[u8],
-) -> Result<HeaderMap, String> {
+    method: &str,
+) -> Result<Message, String> {
     let operation = found.operation;
     let media_type = operation.body.as_ref().and_then(|body| body.content.first());
     if let Some((media_type, _)) = media_type {
-        add(&mut headers, "content-type", media_type)?;
+        add(&mut message.headers, "content-type", media_type)?;
     }
     let key = operation.enqueue.idempotency.iter().flat_map(|idempotency| idempotency.key.sources());
     let key_headers: Vec<&str> = key
@@ -130,44 +142,50 @@ fn complete(
         })
         .collect();
     // A scheme that signs an id uses the id of the caller, if given.
-    let given = key_headers.iter().find_map(|name| headers.get(*name)?.to_str().ok().map(str::to_owned));
+    let given = key_headers.iter().find_map(|name| message.headers.get(*name)?.to_str().ok().map(str::to_owned));
     let id = given.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     // Any alternative is sufficient; the first is used.
     for requirement in operation.security.first().into_iter().flatten() {
         match contract.scheme(&requirement.scheme) {
             Some(SecurityScheme::ApiKey { header, .. }) => {
-                add(&mut headers, header, secret.unwrap_or(secrets::API_KEY))?;
+                add(&mut message.headers, header, secret.unwrap_or(secrets::API_KEY))?;
             }
-            Some(SecurityScheme::Signature { header, provider, scheme, .. }) if !headers.contains_key(header) => {
-                let request = webhook::Request::new(&headers, body).at(method, url);
-                for (name, value) in sign((provider, scheme), (secret, keyid), &id, &request)? {
-                    add(&mut headers, &name, &value)?;
-                }
+            Some(SecurityScheme::Signature { header, provider, scheme, .. })
+                if !message.headers.contains_key(header) =>
+            {
+                sign((provider, scheme), (secret, keyid), &id, method, &mut message)?;
             }
             _ => {}
         }
     }
-    for name in key_headers.iter().filter(|name| !headers.contains_key(**name)).collect::<Vec<_>>() {
+    for name in key_headers.iter().filter(|name| !message.headers.contains_key(**name)).collect::<Vec<_>>() {
         eprintln!("{name}: {id}");
-        add(&mut headers, name, &id)?;
+        add(&mut message.headers, name, &id)?;
     }
-    Ok(headers)
+    Ok(message)
 }
 
 fn sign(
     (provider, scheme): (&str, &Scheme),
     (secret, keyid): (Option<&str>, Option<&str>),
     id: &str,
-    request: &webhook::Request<'_>,
-) -> Result<Vec<(String, String)>, String> {
-    let secret = match secret.map(str::to_owned).or_else(|| development::signing_secret(provider, scheme)) {
-        Some(secret) => secret,
-        None => return Err(format!("there is no development secret of {provider}: pass --secret")),
-    };
-    let secret = scheme.secret_of(keyid, &secret).map_err(|error| format!("--secret: {error}"))?;
+    method: &str,
+    message: &mut Message,
+) -> Result<(), String> {
+    let key = secret.map(str::to_owned).or_else(|| development::signing_key(provider, scheme));
+    let key =
+        key.ok_or_else(|| format!("only {provider} can sign: send a message that it signed, with its --header"))?;
+    let key = scheme.signing_key(keyid, &key).map_err(|error| format!("--secret: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let signed = scheme.sign(&secret, id, i64::try_from(now).unwrap_or(i64::MAX), request);
-    signed.map_err(|error| format!("this message cannot be signed: {error}"))
+    let request = webhook::Request::new(&message.headers, &message.body).at(method, &message.url);
+    let signed = scheme.sign_request(&key, id, i64::try_from(now).unwrap_or(i64::MAX), &request);
+    let signed = signed.map_err(|error| format!("this message cannot be signed: {error}"))?;
+    message.body = signed.body.unwrap_or_else(|| std::mem::take(&mut message.body));
+    message.url = signed.url.unwrap_or_else(|| std::mem::take(&mut message.url));
+    for (name, value) in signed.headers {
+        add(&mut message.headers, &name, &value)?;
+    }
+    Ok(())
 }
 
 /// Adds a header unless the caller gave it.

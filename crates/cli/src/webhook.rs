@@ -2,6 +2,8 @@
 //!
 //! It prints what was signed, never a secret.
 
+mod mistakes;
+
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -11,8 +13,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
-use sluicegate_webhook::{KeyEncoding, Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
+use sluicegate_webhook::{Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
 
 use crate::{CommandError, fail, input, output::say, send::parse_header};
 
@@ -85,7 +86,11 @@ struct Recorded<'a> {
 
 impl Recorded<'_> {
     fn result(&self, scheme: &Scheme, secret: &Secret, body: &[u8]) -> Result<(), SignatureError> {
-        let request = Request::new(&self.headers, body).at(self.method, self.url).with_keys(&self.keys);
+        self.result_at(self.url, scheme, secret, body)
+    }
+
+    fn result_at(&self, url: &str, scheme: &Scheme, secret: &Secret, body: &[u8]) -> Result<(), SignatureError> {
+        let request = Request::new(&self.headers, body).at(self.method, url).with_keys(&self.keys);
         scheme.verify(&request, std::slice::from_ref(secret), self.at_unix_s).map(drop)
     }
 }
@@ -164,28 +169,20 @@ fn causes(scheme: &Scheme, recorded: &Recorded<'_>, text: &str, body: &[u8], err
             causes.push("the provider signs the URL: pass --url as you entered it at the provider".to_owned());
         }
         SignatureError::Mismatch | SignatureError::Digest => {
-            let secret = scheme.secret(text).ok();
-            let fits =
-                |body: &[u8]| secret.as_ref().is_some_and(|secret| recorded.result(scheme, secret, body).is_ok());
-            for (what, changed) in bodies(body) {
-                if fits(&changed) {
-                    causes.push(format!("the body of the request was another one: {what}"));
+            if let Ok(secret) = scheme.secret(text) {
+                for (what, changed) in mistakes::bodies(body) {
+                    if recorded.result(scheme, &secret, &changed).is_ok() {
+                        causes.push(format!("the body of the request was another one: {what}"));
+                    }
+                }
+                for (what, url) in mistakes::urls(recorded.url).into_iter().filter(|_| scheme.signs_url()) {
+                    if recorded.result_at(&url, scheme, &secret, body).is_ok() {
+                        causes.push(format!("the provider calls another URL, and signs it: {what}"));
+                    }
                 }
             }
-            for (what, encoding) in [
-                ("the text itself is the key, it is not decoded", KeyEncoding::Text),
-                ("the key is base64, after the prefix of the secret", KeyEncoding::Base64),
-                ("the key is in hexadecimal digits", KeyEncoding::Hex),
-            ] {
-                let mut other = scheme.clone();
-                (other.secret.encoding, other.secret.bytes_min, other.secret.bytes_max) = (encoding, None, None);
-                if other.secret.prefixes.is_empty() {
-                    other.secret.prefixes = vec!["whsec_".to_owned()];
-                }
-                if encoding != scheme.secret.encoding
-                    && let Ok(secret) = other.secret(text)
-                    && recorded.result(&other, &secret, body).is_ok()
-                {
+            for (what, other, secret) in mistakes::keys(scheme, text) {
+                if recorded.result(&other, &secret, body).is_ok() {
                     causes.push(format!(
                         "the sender uses the secret in another form than its provider documents: {what}"
                     ));
@@ -210,30 +207,6 @@ fn roots() -> Vec<Vec<u8>> {
     found.into_iter().map(|certificate| certificate.to_vec()).collect()
 }
 
-/// Returns the bodies that the sender may have signed, with the mistake that made the recorded one of each.
-fn bodies(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut bodies = Vec::new();
-    if let Some(without) = body.strip_suffix(b"\n") {
-        bodies.push(("it has no line feed at the end", without.to_vec()));
-        if let Some(without) = without.strip_suffix(b"\r") {
-            bodies.push(("it has no carriage return and line feed at the end", without.to_vec()));
-        }
-    } else {
-        bodies.push(("it ends with a line feed", [body, b"\n"].concat()));
-        bodies.push(("it ends with a carriage return and a line feed", [body, b"\r\n"].concat()));
-    }
-    if let Ok(value) = serde_json::from_slice::<Value>(body) {
-        if let Ok(compact) = serde_json::to_vec(&value) {
-            bodies.push(("it is the same JSON without white space: something wrote it anew", compact));
-        }
-        if let Ok(pretty) = serde_json::to_vec_pretty(&value) {
-            bodies.push(("it is the same JSON with indentation: something wrote it anew", pretty));
-        }
-    }
-    bodies.retain(|(_, other)| other != body);
-    bodies
-}
-
 /// Returns a text with its control characters escaped, cut at [`SHOWN_BYTES_MAX`].
 fn shown(text: &[u8]) -> String {
     let cut = &text[..text.len().min(SHOWN_BYTES_MAX)];
@@ -250,41 +223,118 @@ fn shown(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_webhook::{KeyEncoding, SecretForm};
+
     use super::*;
 
-    const BODY: &str = r#"{"id": "evt_1", "type": "a"}"#;
+    const BODY: &str = r#"{"type": "a", "id": "evt/1", "note": "Grüße"}"#;
 
-    /// Returns the causes found for a body, signed with one secret and verified with another.
-    fn found(signed: &[u8], received: &[u8], signing_scheme: &Scheme, secret: &str) -> Vec<String> {
-        let scheme = &Provider::named("stripe").unwrap().scheme;
-        let unsigned = HeaderMap::new();
-        let key = signing_scheme.secret(secret).unwrap();
-        let signature = signing_scheme.sign(&key, "", 7, &Request::new(&unsigned, signed)).unwrap();
-        let headers = signature
-            .into_iter()
-            .map(|(name, value)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap()));
-        let recorded = Recorded { headers: headers.collect(), method: "POST", url: "", at_unix_s: 7, keys: Vec::new() };
-        let error = recorded.result(scheme, &scheme.secret(secret).unwrap(), received).unwrap_err();
-        causes(scheme, &recorded, secret, received, &error)
+    /// A request that was signed in one way and recorded in another.
+    struct Case {
+        slug: &'static str,
+        secret: &'static str,
+        /// The secret that the sender signs with, and how it reads it.
+        signing_secret: &'static str,
+        signing: Scheme,
+        signed: &'static str,
+        signed_url: &'static str,
+        received: String,
+        url: &'static str,
+    }
+
+    impl Case {
+        fn new(slug: &'static str, secret: &'static str) -> Self {
+            let signing = Provider::named(slug).unwrap().scheme.clone();
+            let url = "https://a.example/hook";
+            Self {
+                slug,
+                secret,
+                signing_secret: secret,
+                signing,
+                signed: BODY,
+                signed_url: url,
+                received: BODY.to_owned(),
+                url,
+            }
+        }
+
+        fn received(self, received: impl Into<String>) -> Self {
+            Self { received: received.into(), ..self }
+        }
+
+        fn signed(self, signed: &'static str) -> Self {
+            Self { signed, ..self }
+        }
+
+        /// The sender reads the secret in this form.
+        fn read_as(mut self, encoding: KeyEncoding, prefixes: &[&str]) -> Self {
+            self.signing.secret = SecretForm { encoding, ..SecretForm::default() };
+            self.signing.secret.prefixes = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+            self
+        }
+
+        fn causes(&self) -> Vec<String> {
+            let scheme = &Provider::named(self.slug).unwrap().scheme;
+            let unsigned = HeaderMap::new();
+            let key = self.signing.secret(self.signing_secret).unwrap();
+            let request = Request::new(&unsigned, self.signed.as_bytes()).at("POST", self.signed_url);
+            let signature = self.signing.sign(&key, "msg_1", 7, &request).unwrap();
+            let headers = signature
+                .into_iter()
+                .map(|(name, value)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap()));
+            let recorded =
+                Recorded { headers: headers.collect(), method: "POST", url: self.url, at_unix_s: 7, keys: Vec::new() };
+            let received = self.received.as_bytes();
+            let error = recorded.result(scheme, &scheme.secret(self.secret).unwrap(), received).unwrap_err();
+            causes(scheme, &recorded, self.secret, received, &error)
+        }
     }
 
     #[test]
     fn the_usual_mistakes_are_found() {
-        let stripe = &Provider::named("stripe").unwrap().scheme;
-        let check = |signed: &str, received: &str, part: &str| {
-            let found = found(signed.as_bytes(), received.as_bytes(), stripe, "whsec_AAAA");
-            assert!(found.len() == 1 && found[0].contains(part), "{found:?}");
+        let stripe = || Case::new("stripe", "whsec_AAAA");
+        let standard = || Case::new("standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let hex = "000102030405060708090a0b0c0d0e0f";
+        let compact = r#"{"type":"a","id":"evt/1","note":"Grüße"}"#;
+        let check = |case: Case, part: &str| {
+            let found = case.causes();
+            assert!(found.len() == 1 && found[0].contains(part), "{part}: {found:?}");
         };
-        check(BODY, &format!("{BODY}\n"), "no line feed");
-        check(BODY, &format!("{BODY}\r\n"), "no carriage return");
-        check(&format!("{BODY}\n"), BODY, "ends with a line feed");
-        check(r#"{"id":"evt_1","type":"a"}"#, BODY, "without white space");
-        check(BODY, "{}", "none of the usual ones");
+        // The end of the body, and its lines.
+        check(stripe().received(format!("{BODY}\n")), "no line feed");
+        check(stripe().received(format!("{BODY}\r\n")), "no carriage return");
+        check(stripe().signed("{}\n").received("{}"), "ends with a line feed");
+        check(stripe().signed("{}\r\n").received("{}"), "ends with a carriage return");
+        check(stripe().signed("{\r\n}").received("{\n}"), "lines end with a carriage return");
+        check(stripe().signed("[\n1,\n2]").received("[\r\n1,\r\n2]"), "lines end with a line feed alone");
+        check(stripe().received(format!("\u{feff}{BODY}")), "no byte order mark");
+        check(stripe().received(sluicegate_webhook::Encoding::Base64.encode(BODY.as_bytes())), "is base64 of it");
+        // JSON that something wrote anew.
+        check(stripe().signed(compact), "JSON without white space:");
+        check(stripe().received(compact), "with a space after each comma and colon:");
+        check(
+            stripe().signed("{\n  \"b\": [\n    1\n  ],\n  \"a\": {}\n}").received(r#"{"b":[1],"a":{}}"#),
+            "indentation of 2",
+        );
+        check(stripe().received(BODY.replace("ü", "\\u00fc").replace("ß", "\\u00df")), "JSON, without \\u escapes");
+        check(
+            stripe().signed(r#"{"a":"Gr\u00fc\u00dfe"}"#).received(r#"{ "a": "Grüße" }"#),
+            "white space, with \\u escapes",
+        );
+        check(stripe().received(BODY.replace('/', "\\/")), "JSON, without escaped slashes");
+        check(stripe().signed(r#"{"a":"\/"}"#).received(r#"{"a":"/"}"#), "JSON, with escaped slashes");
+        // The form of the secret.
+        check(stripe().read_as(KeyEncoding::Base64, &["whsec_"]), "base64, after the prefix");
+        check(Case { signing_secret: "AAAA", ..stripe() }, "after the prefix is the key, it is not decoded");
+        check(standard().read_as(KeyEncoding::Text, &[]), "the text itself is the key");
+        check(Case::new("adyen-platform", hex).read_as(KeyEncoding::Text, &[]), "the text itself is the key");
+        check(Case::new("github", hex).read_as(KeyEncoding::Hex, &[]), "hexadecimal digits");
+        // The URL.
+        check(Case { url: "https://a.example/hook/", ..Case::new("square", "s") }, "no slash at the end");
+        check(Case { url: "http://a.example/hook", ..Case::new("square", "s") }, "it is https");
+        check(Case { url: "https://a.example/hook?a=1", ..Case::new("square", "s") }, "no query");
 
-        let mut decoded = stripe.clone();
-        (decoded.secret.encoding, decoded.secret.prefixes) = (KeyEncoding::Base64, vec!["whsec_".to_owned()]);
-        let found = found(BODY.as_bytes(), BODY.as_bytes(), &decoded, "whsec_AAAA");
-        assert!(found.len() == 1 && found[0].contains("base64, after the prefix"), "{found:?}");
+        check(stripe().received("{}"), "none of the usual ones");
     }
 
     #[test]

@@ -120,6 +120,22 @@ pub enum SecurityScheme {
     },
 }
 
+impl SecurityScheme {
+    /// Returns the logical name of the secret that lists the live verify tokens, for a provider whose handshake has
+    /// one. It is another list than that of the signing secrets: the token is part of a URL, and must not be able to
+    /// sign a webhook.
+    #[must_use]
+    pub fn verify_tokens(&self) -> Option<String> {
+        match self {
+            Self::Signature { scheme, secret, .. } => {
+                let has_token = scheme.handshakes.iter().any(|handshake| handshake.token.is_some());
+                has_token.then(|| format!("{secret}-verify-token"))
+            }
+            Self::ApiKey { .. } => None,
+        }
+    }
+}
+
 /// A value of the request outside its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {

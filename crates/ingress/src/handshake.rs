@@ -25,14 +25,14 @@ const WEBHOOK_METHOD: &str = "POST";
 /// A handshake that is not signed.
 pub(crate) struct Unsigned<'c> {
     handshake: &'c Handshake,
-    /// The name of the list of the scheme's secrets.
-    pub(crate) secret: &'c str,
+    /// The name of the list of the values that the answer needs: the scheme's secrets, or its verify tokens.
+    pub(crate) list: Option<Cow<'c, str>>,
 }
 
 /// Returns whether a provider of the contract sends unsigned handshakes. Otherwise no request is searched for them.
 pub(crate) fn any_unsigned(contract: &Contract) -> bool {
     let mut schemes = contract.operations().iter().flat_map(|operation| signatures(contract, operation));
-    schemes.any(|(scheme, _)| scheme.handshakes.iter().any(|handshake| !handshake.signed))
+    schemes.any(|(_, scheme)| scheme.handshakes.iter().any(|handshake| !handshake.signed))
 }
 
 /// Returns the operation of the webhooks whose signed handshake a request is. Providers send some with GET, a method
@@ -41,38 +41,48 @@ pub(crate) fn route<'c>(contract: &'c Contract, arrival: &Arrival) -> Option<Mat
     let found = route::find_method(contract, arrival, WEBHOOK_METHOD).ok()?;
     let url = url(arrival);
     let received = request(arrival, &url);
-    let is_handshake = signatures(contract, found.operation).any(|(scheme, _)| find(scheme, true, &received).is_some());
+    let is_handshake = signatures(contract, found.operation).any(|(_, scheme)| find(scheme, true, &received).is_some());
     is_handshake.then_some(found)
 }
 
-/// Returns the signature schemes of an operation, each with the name of its list of secrets.
-fn signatures<'c>(contract: &'c Contract, operation: &'c Operation) -> impl Iterator<Item = (&'c Scheme, &'c str)> {
+/// Returns the security schemes of an operation that are signatures, each with its scheme.
+fn signatures<'c>(
+    contract: &'c Contract,
+    operation: &'c Operation,
+) -> impl Iterator<Item = (&'c SecurityScheme, &'c Scheme)> {
     let requirements = operation.security.iter().flatten();
     requirements.filter_map(|requirement| match contract.scheme(&requirement.scheme)? {
-        SecurityScheme::Signature { scheme, secret, .. } => Some((&**scheme, secret.as_str())),
+        security @ SecurityScheme::Signature { scheme, .. } => Some((security, &**scheme)),
         SecurityScheme::ApiKey { .. } => None,
     })
 }
 
-/// Returns the unsigned handshake that a request is. A request with a signature is a webhook, and is not parsed here.
+/// Returns the unsigned handshake that a request is. The body of a request with a signature is not parsed here: it is
+/// a webhook.
 pub(crate) fn unsigned<'c>(contract: &'c Contract, arrival: &Arrival) -> Option<Unsigned<'c>> {
     let operation = route::find_method(contract, arrival, WEBHOOK_METHOD).ok()?.operation;
     let url = url(arrival);
     let received = request(arrival, &url);
-    let mut unsigned = signatures(contract, operation).filter(|(scheme, _)| !scheme.is_signed(&arrival.headers));
-    unsigned.find_map(|(scheme, secret)| Some(Unsigned { handshake: find(scheme, false, &received)?, secret }))
+    signatures(contract, operation).find_map(|(security, scheme)| {
+        let is_webhook = scheme.is_signed(&arrival.headers);
+        let mut handshakes = scheme.handshakes.iter().filter(|handshake| !handshake.signed);
+        let handshake =
+            handshakes.find(|handshake| !(is_webhook && handshake.when.reads_body()) && handshake.is(&received))?;
+        let list = match security {
+            _ if handshake.token.is_some() => security.verify_tokens().map(Cow::Owned),
+            SecurityScheme::Signature { secret, .. } if handshake.needs_secret() => Some(Cow::Borrowed(&**secret)),
+            _ => None,
+        };
+        Some(Unsigned { handshake, list })
+    })
 }
 
 impl Unsigned<'_> {
-    /// Returns whether the answer is signed with a secret.
-    pub(crate) fn needs_secret(&self) -> bool {
-        self.handshake.needs_secret()
-    }
-
     /// Returns the answer.
     ///
     /// # Errors
-    /// 400 for a value that no provider sends, 503 without a secret to sign the answer with.
+    /// 400 for a value that no provider sends, 403 for a verify token that is not live, 503 without a secret to sign the
+    /// answer with.
     pub(crate) fn answer(&self, arrival: &Arrival, secrets: &[Secret]) -> Result<Answer, Rejection> {
         let url = url(arrival);
         answer(self.handshake.answer(&request(arrival, &url), secrets))
@@ -151,6 +161,10 @@ fn answer(answer: Result<HandshakeAnswer, HandshakeError>) -> Result<Answer, Rej
             Ok(Answer { status, headers: headers.collect(), body })
         }
         Err(error @ HandshakeError::Value) => Err(Rejection::new(Code::ParameterInvalid, error.to_string())),
+        Err(HandshakeError::Token) => {
+            let detail = "The verify token is not one of this route.";
+            Err(Rejection::new(Code::VerifyTokenInvalid, detail))
+        }
         Err(error @ HandshakeError::NoSecret) => Err(authenticate::undecided(Code::SecretsMissing, &error)),
     }
 }

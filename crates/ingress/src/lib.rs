@@ -206,12 +206,12 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             && let Some(handshake) = handshake::unsigned(self.contract, &arrival)
         {
             self.limits.check_handshake(&arrival)?;
-            let secrets = match handshake.needs_secret() {
-                true => {
+            let secrets = match &handshake.list {
+                Some(list) => {
                     let now_unix_s = OffsetDateTime::from(now).unix_timestamp();
-                    authenticate::signing_secrets(&self.secrets, handshake.secret, now_unix_s).await?
+                    authenticate::signing_secrets(&self.secrets, list, now_unix_s).await?
                 }
-                false => Vec::new(),
+                None => Vec::new(),
             };
             return handshake.answer(&arrival, &secrets).map(Admitted::Handshake);
         }
@@ -261,7 +261,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                 }
             });
         }
-        if arrival.method != "OPTIONS" {
+        let is_handshake = || self.has_unsigned_handshakes && handshake::unsigned(self.contract, arrival).is_some();
+        if arrival.method != "OPTIONS" || is_handshake() {
             return None;
         }
         match route::find(self.contract, arrival) {

@@ -223,6 +223,13 @@ impl Keyring {
         let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
         let names: BTreeSet<&str> = requirements.map(|requirement| requirement.scheme.as_str()).collect();
         for scheme in names.into_iter().filter_map(|name| contract.scheme(name)) {
+            if let Some(tokens) = scheme.verify_tokens() {
+                let list = reading.list(&tokens, "", before.map(|before| &before.signing), |entry| {
+                    let SigningSecret { text, .. } = SigningSecret::parse(entry).map_err(|fault| fault.to_string())?;
+                    Secret::verify_token(text).map_err(|error| error.to_string().into())
+                });
+                keyring.signing.extend(list);
+            }
             match scheme {
                 SecurityScheme::ApiKey { secret, .. } => {
                     let mut principals: BTreeMap<[u8; 32], String> = BTreeMap::new();

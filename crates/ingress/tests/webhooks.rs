@@ -18,7 +18,9 @@ fn ingress(slug: &str, accept: Option<&str>) -> TestIngress {
 
 /// Returns an ingress with one route, which this provider signs: its content, and more of its `x-sluicegate`.
 fn ingress_for(slug: &str, accept: Option<&str>, content: &str, more: &str) -> TestIngress {
+    // A signature in the body has no header.
     let header = Provider::named(slug).unwrap().scheme.signature.header.first().to_owned();
+    let header = if header.is_empty() { "x-signature".to_owned() } else { header };
     let signature = match accept {
         Some(word) => format!("{{ scheme: {slug}, accept: {word} }}"),
         None => slug.to_owned(),
@@ -259,4 +261,88 @@ async fn the_fields_of_a_form_name_the_event() {
         assert!(found == status && text.contains(says), "{body}: {found} {text}");
         assert_eq!(ingress.stored().len(), usize::from(status == 202), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_verify_token_is_one_of_its_own_list() {
+    let ingress = ingress("meta", None).signing_secret("s", SECRET).signing_secret("s-verify-token", "a-token");
+    let query = |token: &str| format!("hub.mode=subscribe&hub.challenge=115&hub.verify_token={token}");
+    let (status, headers, text) = send(&ingress, "GET", &query("a-token"), &[], "").await;
+    assert_eq!((status, headers["content-type"].as_str(), text.as_str()), (200, Some("text/plain"), "115"));
+    // The answer to another token is always the same, a signing secret included.
+    let (status, _, refused) = send(&ingress, "GET", &query("b"), &[], "").await;
+    let problem: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!((status, problem["code"].as_str()), (403, Some("verify_token_invalid")));
+    for token in ["a-toke", "a-token1", SECRET, ""] {
+        let (status, _, text) = send(&ingress, "GET", &query(token), &[], "").await;
+        assert_eq!((status, text), (403, refused.clone()), "{token}");
+    }
+    // The token signs nothing.
+    let scheme = &Provider::named("meta").unwrap().scheme;
+    let signed =
+        scheme.sign(&scheme.secret("a-token").unwrap(), "", 7, &Request::new(&HeaderMap::new(), b"{}")).unwrap();
+    assert_eq!(send(&ingress, "POST", "", &signed, "{}").await.0, 401);
+    // Guesses are limited by address.
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        statuses.push(send(&ingress, "GET", &query("b"), &[], "").await.0);
+    }
+    assert!(statuses.contains(&429) && !statuses.contains(&200), "{statuses:?}");
+    assert!(ingress.stored().is_empty());
+    // Without the list, the operator is missing.
+    let ingress = self::ingress("meta", None).signing_secret("s", SECRET);
+    assert_eq!(send(&ingress, "GET", &query("a-token"), &[], "").await.0, 503);
+}
+
+#[tokio::test]
+async fn unsigned_handshakes_are_answered_with_and_without_credentials() {
+    let credentials = ("authorization".to_owned(), format!("Bearer {SECRET}"));
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let validation =
+        r#"[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"c-1"}}]"#;
+    for (slug, method, query, sign, body, expected, text) in [
+        (
+            "event-grid",
+            "POST",
+            "",
+            header("aeg-event-type", "SubscriptionValidation"),
+            validation,
+            200,
+            r#"{"validationResponse":"c-1"}"#,
+        ),
+        ("cloudevents", "OPTIONS", "", header("webhook-request-origin", "a.example"), "", 200, ""),
+        ("msgraph", "POST", "validationToken=a%3a+b", header("x-any", "1"), "", 200, "a: b"),
+        ("trello", "HEAD", "", header("x-any", "1"), "", 200, ""),
+        ("mandrill", "HEAD", "", header("x-any", "1"), "", 200, ""),
+    ] {
+        let accept = Provider::named(slug).unwrap().scheme.algorithm == sluicegate_webhook::Algorithm::Token;
+        let ingress = ingress(slug, accept.then_some("token")).signing_secret("s", SECRET);
+        for headers in [vec![sign.clone()], vec![sign, credentials.clone()]] {
+            let (status, answered, found) = send(&ingress, method, query, &headers, body).await;
+            assert_eq!((status, found.as_str()), (expected, text), "{slug}");
+            if slug == "cloudevents" {
+                assert_eq!(answered["webhook-allowed-origin"], "a.example");
+            }
+        }
+        assert!(ingress.stored().is_empty(), "{slug}");
+    }
+    // Without its sign, OPTIONS describes the route and HEAD is another method.
+    let plain = ingress("cloudevents", Some("token")).signing_secret("s", SECRET);
+    assert_eq!(send(&plain, "OPTIONS", "", &[], "").await.0, 204);
+    assert_eq!(send(&plain, "HEAD", "", &[], "").await.0, 405);
+}
+
+/// Each notification of a body has the secret.
+#[tokio::test]
+async fn a_token_in_the_body_is_in_every_item() {
+    let ingress = ingress("msgraph", Some("token")).signing_secret("s", SECRET);
+    let body = |second: &str| {
+        format!(r#"{{"value":[{{"changeType":"created","clientState":"{SECRET}"}},{{"clientState":"{second}"}}]}}"#)
+    };
+    assert_eq!(send(&ingress, "POST", "", &[], &body(SECRET)).await.0, 202);
+    assert_eq!(ingress.stored()[0].envelope.event_type(), "msgraph.created");
+    for refused in [body("whsec_other"), body(""), r#"{"value":[]}"#.to_owned(), "{}".to_owned(), "text".to_owned()] {
+        assert_eq!(send(&ingress, "POST", "", &[], &refused).await.0, 401, "{refused}");
+    }
+    assert_eq!(ingress.stored().len(), 1);
 }

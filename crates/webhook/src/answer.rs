@@ -27,6 +27,9 @@ pub enum HandshakeError {
     /// There is no secret to sign the answer with.
     #[error("the answer is signed, and there is no live secret")]
     NoSecret,
+    /// The verify token of the request is not a live one.
+    #[error("the verify token is not a live one")]
+    Token,
     /// A value is not fit to be repeated or signed.
     #[error("a value of the request is missing, too long, or has characters that no provider sends")]
     Value,
@@ -43,10 +46,12 @@ impl Handshake {
     #[must_use]
     pub fn is(&self, request: &Request<'_>) -> bool {
         let When { method, query, header, body, empty_list } = &self.when;
-        let reads_body = body.is_some() || empty_list.is_some();
-        let document = || reads_body.then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
+        let document = || self.when.reads_body().then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
         method == request.method
-            && query.as_ref().is_none_or(|name| request.query(name).is_some())
+            && query.as_ref().is_none_or(|(name, expected)| {
+                let value = request.query(name);
+                value.is_some_and(|value| expected.as_ref().is_none_or(|expected| *expected == value))
+            })
             && header.as_ref().is_none_or(|(name, expected)| {
                 let value = request.header(name).flatten();
                 value.is_some_and(|value| expected.as_ref().is_none_or(|expected| value == expected.as_bytes()))
@@ -63,17 +68,32 @@ impl Handshake {
             })
     }
 
-    /// Returns the answer to the request.
+    /// Returns the secret that the provider sends in the request; `None` for a handshake without one.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Value`]: it is missing or unfit.
+    pub fn received_secret(&self, request: &Request<'_>) -> Option<Result<String, HandshakeError>> {
+        let document = serde_json::from_slice::<Value>(request.body).ok();
+        self.secret.as_ref().map(|secret| secret.fill(request, Item(document.as_ref()), &[]))
+    }
+
+    /// Returns the answer to the request. `secrets` are the live secrets or, for a handshake with a
+    /// [`token`](Self::token), the live [verify tokens](Secret::verify_token), which are compared in constant time.
     ///
     /// A value is repeated only if it is short and of visible ASCII characters. It is signed only if it is of letters,
     /// digits, `-`, `_`, `.`, `=`, `+` and `/`. A scheme that signs answers to unsigned handshakes accepts no webhook
     /// whose body has these characters alone, so an answer is never the signature of a webhook.
     ///
     /// # Errors
-    /// [`HandshakeError`]: a value is missing or unfit, or there is no secret.
+    /// [`HandshakeError`]: a value is missing or unfit, the token is not live, or there is no secret.
     pub fn answer(&self, request: &Request<'_>, secrets: &[Secret]) -> Result<HandshakeAnswer, HandshakeError> {
         let document = serde_json::from_slice::<Value>(request.body).ok();
         let fill = |template: &AnswerTemplate| template.fill(request, Item(document.as_ref()), secrets);
+        if let Some(token) = &self.token {
+            let token = fill(token)?;
+            let fits = secrets.iter().fold(false, |fits, Secret { key, .. }| key.fits(&[], token.as_bytes()) | fits);
+            fits.then_some(()).ok_or(HandshakeError::Token)?;
+        }
         let headers = self.headers.iter().map(|(name, template)| {
             let name = HeaderName::try_from(name.as_str()).map_err(|_| HandshakeError::Value)?;
             Ok((name, fill(template)?))
@@ -104,11 +124,13 @@ impl AnswerTemplate {
                     request.header(name).flatten().and_then(|value| String::from_utf8(value.to_vec()).ok())
                 }
             };
-            let visible =
-                |value: &String| value.len() <= VALUE_BYTES_MAX && value.bytes().all(|b| b.is_ascii_graphic());
+            let visible = |value: &String| {
+                let is_visible = |b: u8| b.is_ascii_graphic() || (*form == Form::Text && b == b' ');
+                value.len() <= VALUE_BYTES_MAX && value.bytes().all(is_visible)
+            };
             let value = value.filter(visible).ok_or(HandshakeError::Value)?;
             match form {
-                Form::Plain => text.push_str(&value),
+                Form::Plain | Form::Text => text.push_str(&value),
                 Form::Json => {
                     let quoted = Value::from(value).to_string();
                     text.push_str(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default());

@@ -17,6 +17,12 @@ pub struct Handshake {
     /// scheme's certificates, and the handshake must be signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visits: Option<String>,
+    /// The verify token in the request, which must be one of the live ones. Handshakes without one are for anyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AnswerTemplate>,
+    /// The secret that the provider sends in it, with which it signs from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<AnswerTemplate>,
     /// The status of the answer.
     pub status: u16,
     /// The headers of the answer; a value is a template.
@@ -33,9 +39,9 @@ pub struct Handshake {
 pub struct When {
     /// The method, in upper case.
     pub method: String,
-    /// A parameter of the query.
+    /// A parameter of the query, and its value unless any counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
+    pub query: Option<(String, Option<String>)>,
     /// A header, in lower case, and its value unless any counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<(String, Option<String>)>,
@@ -48,8 +54,8 @@ pub struct When {
 }
 
 /// The text of an answer, with values of the request in braces: `{body#/pointer}`, `{query.NAME}` and `{header.NAME}`;
-/// `json:` before one makes it the content of a JSON string, and `hmac-hex:` or `hmac-base64:` its HMAC under the
-/// first live secret.
+/// `json:` before one makes it the content of a JSON string, `hmac-hex:` or `hmac-base64:` its HMAC under the first
+/// live secret, and `text:` allows spaces in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AnswerTemplate(pub(crate) Vec<Part>);
@@ -63,6 +69,7 @@ pub(crate) enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
+    Text,
     Json,
     Hmac(Encoding),
 }
@@ -75,8 +82,12 @@ pub(crate) enum Origin {
 }
 
 /// The forms of a value, by the text before it.
-const FORMS: [(&str, Form); 3] =
-    [("json:", Form::Json), ("hmac-hex:", Form::Hmac(Encoding::Hex)), ("hmac-base64:", Form::Hmac(Encoding::Base64))];
+const FORMS: [(&str, Form); 4] = [
+    ("text:", Form::Text),
+    ("json:", Form::Json),
+    ("hmac-hex:", Form::Hmac(Encoding::Hex)),
+    ("hmac-base64:", Form::Hmac(Encoding::Base64)),
+];
 
 /// A text that is not a template of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +100,14 @@ impl Handshake {
     pub fn needs_secret(&self) -> bool {
         let templates = self.body.iter().chain(self.headers.iter().map(|(_, template)| template));
         templates.flat_map(|template| &template.0).any(|part| matches!(part, Part::Value { form: Form::Hmac(_), .. }))
+    }
+}
+
+impl When {
+    /// Returns whether the request of the handshake is known by its body.
+    #[must_use]
+    pub fn reads_body(&self) -> bool {
+        self.body.is_some() || self.empty_list.is_some()
     }
 }
 
@@ -106,7 +125,7 @@ impl TryFrom<String> for AnswerTemplate {
             parts.push(part);
             rest = &rest[start + length..];
         }
-        if ["{body", "{query", "{header", "{json", "{hmac"].iter().any(|opening| rest.contains(opening)) {
+        if ["{body", "{query", "{header", "{json", "{text", "{hmac"].iter().any(|opening| rest.contains(opening)) {
             return Err(error());
         }
         if !rest.is_empty() {

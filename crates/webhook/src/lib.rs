@@ -91,7 +91,7 @@ pub use scheme::{
 #[cfg(feature = "verify")]
 pub use secret::{Secret, SecretError};
 #[cfg(feature = "verify")]
-pub use sign::SignError;
+pub use sign::{SignError, SignedRequest, SigningKey};
 pub use signed_text::{SignedText, SignedTextError};
 #[cfg(feature = "verify")]
 pub use verify::{SIGNATURES_MAX, Verified};

@@ -74,14 +74,20 @@ impl<'r> Request<'r> {
         Some(values.collect::<Option<Vec<_>>>()?.join(";"))
     }
 
+    /// Returns whether the body is a form.
+    pub(crate) fn is_form(&self) -> bool {
+        let media_type = self.header("content-type").flatten().unwrap_or_default();
+        media_type.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded")
+    }
+
     /// Returns the names and values of a form, sorted by name and then by value, each value once.
     ///
     /// For another media type: nothing, if `bodySHA256` in the query is the SHA-256 of the body, and `None` otherwise.
     ///
     /// <https://www.twilio.com/docs/usage/webhooks/webhooks-security#validating-signatures-from-twilio>
     pub(crate) fn form_text(&self) -> Option<String> {
-        let media_type = self.header("content-type")?.unwrap_or_default();
-        if media_type.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded") {
+        self.header("content-type")?;
+        if self.is_form() {
             let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for (name, value) in form_urlencoded::parse(self.body) {
                 fields.entry(name.into_owned()).or_default().insert(value.into_owned());

@@ -35,6 +35,20 @@ pub(crate) enum Key {
     Expected(String),
 }
 
+impl Secret {
+    /// Parses a verify token, which a provider repeats in its [handshake](crate::Handshake::token).
+    ///
+    /// # Errors
+    /// The text is empty, or begins or ends with white space.
+    pub fn verify_token(text: &str) -> Result<Self, SecretError> {
+        match text.trim() {
+            "" => Err(SecretError::Empty),
+            trimmed if trimmed.len() < text.len() => Err(SecretError::WhiteSpace),
+            _ => Ok(Self { key: Key::Token(sha256(text.as_bytes()), text.to_owned()), keyid: None }),
+        }
+    }
+}
+
 impl Scheme {
     /// Parses a secret in the form its provider shows. White space around an encoded key is ignored. Around a text
     /// secret it could be part of the key, so such a secret is refused: the signatures would most likely not match.
@@ -76,10 +90,15 @@ impl Scheme {
     /// The text is not a secret of this scheme, or the scheme has no names for its secrets.
     pub fn secret_of(&self, keyid: Option<&str>, text: &str) -> Result<Secret, SecretError> {
         let secret = self.secret(text)?;
+        Ok(Secret { keyid: self.keyid(keyid)?, ..secret })
+    }
+
+    /// Checks the name of a secret.
+    pub(crate) fn keyid(&self, keyid: Option<&str>) -> Result<Option<Box<str>>, SecretError> {
         match keyid {
-            None => Ok(secret),
+            None => Ok(None),
             Some(_) if self.signature.message.is_none() => Err(SecretError::KeyidUnused),
-            Some(keyid) if is_string(keyid) => Ok(Secret { keyid: Some(keyid.into()), ..secret }),
+            Some(keyid) if is_string(keyid) => Ok(Some(keyid.into())),
             Some(_) => Err(SecretError::Keyid),
         }
     }
@@ -121,11 +140,16 @@ impl Scheme {
 /// Returns the key in a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7), in PEM or as base64 of its DER: the content
 /// of its BIT STRING.
 fn public_key(text: &str) -> Option<Vec<u8>> {
-    let lines = text.lines().filter(|line| !line.starts_with("-----"));
-    let base64: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
-    let info = Encoding::Base64.decode(base64.as_bytes())?;
+    let info = decoded(text)?;
     let (0x30, content, []) = der::element(&info)? else { return None };
     der::public_key_info(content).map(|(_, key)| key.to_vec())
+}
+
+/// Returns the DER of PEM (RFC 7468) or of base64.
+pub(crate) fn decoded(text: &str) -> Option<Vec<u8>> {
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let base64: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
+    Encoding::Base64.decode(base64.as_bytes())
 }
 
 impl Algorithm {
@@ -209,6 +233,9 @@ pub enum SecretError {
         "the secret is not a public JSON Web Key of the scheme's algorithm: paste the provider's key, one JSON object"
     )]
     Jwk,
+    /// The text is not a private key.
+    #[error("the secret is not a private key of the scheme's algorithm in PKCS#8, in PEM or base64 of its DER")]
+    PrivateKey,
     /// Outside the limits of the scheme.
     #[error("the secret has {bytes} bytes, not {}", match max { Some(max) if max == min => min.to_string(), Some(max) => format!("{min} to {max}"), None => format!("{min} or more") })]
     Length {

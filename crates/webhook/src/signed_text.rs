@@ -179,6 +179,20 @@ impl SignedText {
         Self(vec![Part::Body])
     }
 
+    /// Returns the headers that list the headers that are signed.
+    #[cfg(feature = "verify")]
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Listed(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    #[cfg(feature = "verify")]
+    pub(crate) fn has_form(&self) -> bool {
+        self.0.contains(&Part::Form)
+    }
+
     pub(crate) fn has_body(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Body | Part::BodyEscaped | Part::Form))
     }
@@ -190,15 +204,6 @@ impl SignedText {
     /// Returns whether a change of the timestamp changes the text: a list of signed headers includes its header.
     pub(crate) fn signs_timestamp(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Timestamp | Part::Listed(_)))
-    }
-
-    /// Returns the header that lists the signed headers.
-    #[cfg(feature = "verify")]
-    pub(crate) fn listed(&self) -> Option<&str> {
-        self.0.iter().find_map(|part| match part {
-            Part::Listed(name) => Some(name.as_str()),
-            _ => None,
-        })
     }
 
     pub(crate) fn has_id(&self) -> bool {

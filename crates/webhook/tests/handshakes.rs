@@ -20,9 +20,10 @@ fn answer(
     }
     let request = Request::new(&map, body.as_bytes()).at(method, url);
     let handshake = scheme.handshakes.iter().find(|handshake| handshake.is(&request))?;
-    let secrets: Vec<Secret> = match handshake.needs_secret() {
-        true => vec![scheme.secret(SECRET).unwrap(), scheme.secret("the next one").unwrap()],
-        false => Vec::new(),
+    let secrets: Vec<Secret> = match (handshake.needs_secret(), &handshake.token) {
+        (true, _) => vec![scheme.secret(SECRET).unwrap(), scheme.secret("the next one").unwrap()],
+        (false, Some(_)) => ["an older one", "a token"].map(|token| Secret::verify_token(token).unwrap()).into(),
+        (false, None) => Vec::new(),
     };
     Some(handshake.answer(&request, &secrets))
 }
@@ -68,9 +69,52 @@ fn each_provider_gets_the_answer_it_checks() {
     check("asana", "POST", "/", Some(hook), "", (200, &[hook], ""));
     check("asana", "POST", "/", None, r#"{"events":[]}"#, (200, &[], ""));
     check("notion", "POST", "/", None, r#"{"verification_token":"secret_t"}"#, (200, &[], ""));
+    let meta = "/m?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=a%20token";
+    check("meta", "GET", meta, None, "", (200, &[text, nosniff], "1158201444"));
+    // https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema
+    let validation = Some(("aeg-event-type", "SubscriptionValidation"));
+    let grid = r#"[{"id":"2d1781af","data":{"validationCode":"512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}}]"#;
+    let code = r#"{"validationResponse":"512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}"#;
+    check("event-grid", "POST", "/", validation, grid, (200, &[json], code));
+    let origin = ("webhook-allowed-origin", "eventemitter.example.com");
+    let asked = Some(("webhook-request-origin", "eventemitter.example.com"));
+    check("cloudevents", "OPTIONS", "/", asked, "", (200, &[origin, ("allow", "POST")], ""));
+    let graph = "/g?validationToken=Validation%3a+Testing+client+application+reachability+for+subscription+Request-Id%3a+522a8e7e";
+    let token = "Validation: Testing client application reachability for subscription Request-Id: 522a8e7e";
+    check("msgraph", "POST", graph, None, "", (200, &[text, nosniff], token));
+    for slug in ["trello", "mandrill"] {
+        check(slug, "HEAD", "/", None, "", (200, &[], ""));
+    }
     let okta = Some(("x-okta-verification-challenge", "c-1"));
     check("okta", "GET", "/", okta, "", (200, &[json], r#"{"verification":"c-1"}"#));
     check("intercom", "HEAD", "/", None, "", (200, &[], ""));
+}
+
+#[test]
+fn a_rate_is_allowed_as_asked() {
+    let headers = [("webhook-request-origin", "a.example"), ("webhook-request-rate", "120")];
+    let answer = answer("cloudevents", "OPTIONS", "/", &headers, "").unwrap().unwrap();
+    let expected = [("webhook-allowed-origin", "a.example"), ("webhook-allowed-rate", "120"), ("allow", "POST")];
+    assert_eq!(answer.headers.len(), expected.len());
+    for ((name, value), (expected, text)) in answer.headers.iter().zip(expected) {
+        assert_eq!((name.as_str(), value.as_str()), (expected, text));
+    }
+    let without_origin = self::answer("cloudevents", "OPTIONS", "/", &headers[1..], "");
+    assert_eq!(without_origin, Some(Err(HandshakeError::Value)));
+}
+
+/// The token is not a signing secret, and what is wrong with it does not show.
+#[test]
+fn a_verify_token_that_is_not_live_is_refused() {
+    for token in ["", "a", "a%20toke", "a%20token%20", "A%20token", SECRET] {
+        let url = format!("/m?hub.mode=subscribe&hub.challenge=1&hub.verify_token={token}");
+        assert_eq!(answer("meta", "GET", &url, &[], ""), Some(Err(HandshakeError::Token)), "{token}");
+    }
+    let without = answer("meta", "GET", "/m?hub.mode=subscribe&hub.challenge=1", &[], "");
+    assert_eq!(without, Some(Err(HandshakeError::Value)));
+    for text in ["", " ", "a ", "\ta"] {
+        assert!(Secret::verify_token(text).is_err(), "{text:?}");
+    }
 }
 
 #[test]
@@ -85,6 +129,13 @@ fn events_are_not_handshakes() {
         ("x", "POST", "/x?crc_token=t", "{}"),
         ("asana", "POST", "/", r#"{"events":[{}]}"#),
         ("notion", "POST", "/", r#"{"type":"page.created"}"#),
+        ("meta", "POST", "/m?hub.mode=subscribe&hub.challenge=1", "{}"),
+        ("meta", "GET", "/m?hub.mode=unsubscribe&hub.challenge=1&hub.verify_token=t", ""),
+        ("event-grid", "POST", "/", r#"[{"data":{"validationCode":"c"}}]"#),
+        ("cloudevents", "OPTIONS", "/", ""),
+        ("msgraph", "POST", "/g?validationTokens=t", r#"{"value":[]}"#),
+        ("msgraph", "GET", "/g?validationToken=t", ""),
+        ("trello", "POST", "/", "{}"),
         ("github", "POST", "/", "{}"),
     ] {
         assert_eq!(answer(slug, method, url, &[], body), None, "{slug} {method} {body}");
@@ -103,6 +154,10 @@ fn an_answer_never_repeats_or_signs_what_no_provider_sends() {
     for challenge in ["a%0D%0Ab", "a%20b", &"a".repeat(513)] {
         let found = answer("dropbox", "GET", &format!("/d?challenge={challenge}"), &[], "");
         assert_eq!(found, Some(Err(HandshakeError::Value)), "{challenge}");
+    }
+    for token in ["a%0Ab", "%C3%A9", &"a".repeat(513)] {
+        let found = answer("msgraph", "POST", &format!("/g?validationToken={token}"), &[], "");
+        assert_eq!(found, Some(Err(HandshakeError::Value)), "{token}");
     }
     let quote =
         answer("zoom", "POST", "/", &[], r#"{"event":"endpoint.url_validation","payload":{"plainToken":"a\"b"}}"#);

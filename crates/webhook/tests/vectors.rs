@@ -221,13 +221,15 @@ fn other_secret(secret: &str) -> String {
 #[test]
 fn a_signed_request_is_valid() {
     let mut signed = 0;
-    for vector in vectors().iter().filter(|vector| vector.error.is_none() && vector.scheme().can_sign()) {
+    // A vector has the public key of a provider with a key pair.
+    let has_secret = |vector: &&Vector| vector.error.is_none() && !vector.scheme().algorithm.has_public_key();
+    for vector in vectors().iter().filter(has_secret) {
         let (scheme, secrets, mut headers, body) = (vector.scheme(), vector.secrets(), vector.headers(), vector.body());
-        let position = vector.secret.unwrap_or_default();
+        let key = secrets[vector.secret.unwrap_or_default()].clone().into();
         let now = vector.now_unix_s;
-        let Ok(new) = scheme.sign(&secrets[position], "m1", now, &vector.request(&headers, &body)) else {
-            panic!("{}: {} is not signed", vector.scheme, vector.name)
-        };
+        let new = scheme.sign_request(&key, "m1", now, &vector.request(&headers, &body));
+        let new = new.unwrap_or_else(|error| panic!("{}: {}: {error}", vector.scheme, vector.name));
+        let body = new.body.unwrap_or(body);
         for name in scheme.signature.header.iter().chain(scheme.id.iter()) {
             headers.remove(name.replacen("{n}", "1", 1));
             headers.remove(name.replacen("{n}", "2", 1));
@@ -235,7 +237,7 @@ fn a_signed_request_is_valid() {
         if let Some(timestamp) = &scheme.timestamp {
             timestamp.header.iter().for_each(|name| drop(headers.remove(name)));
         }
-        for (name, value) in new {
+        for (name, value) in new.headers {
             headers.insert(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         }
         let verified = scheme.verify(&vector.request(&headers, &body), &secrets, now);

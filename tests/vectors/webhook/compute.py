@@ -103,6 +103,20 @@ text = f"POST\n/webhooks/contentful?a%253D1\n{canonical}\n{BODY}"
 add("contentful", [key64], {**listed, "x-contentful-signature": mac(key64, text).hex()},
     url="https://api.example.com/webhooks/contentful?a=1")
 
+url = "https://api.example.com/webhooks/trello?a=1"
+add("trello", [KEY], {"x-trello-webhook": b64(mac(KEY, BODY + url, "sha1"))}, url=url)
+url = "https://api.example.com/webhooks/mandrill"
+add("mandrill", [KEY], {"content-type": "application/x-www-form-urlencoded",
+                        "x-mandrill-signature": b64(mac(KEY, url + "aba b" + 'mandrill_events[{"a":1}]', "sha1"))},
+    "mandrill_events=%5B%7B%22a%22%3A1%7D%5D&ab=a+b", url=url)
+
+# The key is base64.
+add("teams", [b64(raw)], {"authorization": "HMAC " + b64(mac(raw, BODY))})
+
+# In the body.
+signature = {"timestamp": str(NOW), "token": "t" * 50, "signature": mac(KEY, str(NOW) + "t" * 50).hex()}
+add("mailgun", [KEY], {}, json.dumps({"signature": signature, "event-data": {"event": "opened", "id": "e-1"}}))
+
 # JSON Web Tokens with a hash of the body.
 def token(claims):
     segments = b64url(b'{"alg":"HS256","typ":"JWT"}') + "." + b64url(json.dumps(claims).encode())
@@ -117,6 +131,9 @@ add("livekit", [KEY], {"authorization": token({"iss": "key", "nbf": NOW, "exp": 
 add("gitlab-token", [KEY], {"x-gitlab-token": KEY})
 add("okta", [KEY], {"authorization": KEY})
 add("telegram", [KEY], {"x-telegram-bot-api-secret-token": KEY})
+for slug in ["cloudevents", "event-grid"]:
+    add(slug, [KEY], {"authorization": "Bearer " + KEY})
+add("msgraph", [KEY], {}, json.dumps({"value": [{"clientState": KEY, "changeType": "created"}, {"clientState": KEY}]}))
 add("postmark", [b64(b"user:pass")], {"authorization": "Basic " + b64(b"user:pass")})
 
 # Ed25519.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sluicegate_contract::secret_entry::{ApiKey, SigningSecret};
 use sluicegate_envelope::Envelope;
+use sluicegate_webhook::Secret;
 
 use super::names::Kind;
 
@@ -232,12 +233,16 @@ fn fault(entry: &Value, kind: &Kind) -> Option<String> {
             }
             Err(fault) => Some(fault.to_string()),
         },
-        Kind::Signature { scheme, .. } => {
+        Kind::Signature { .. } | Kind::VerifyToken => {
             let SigningSecret { keyid, text } = match SigningSecret::parse(entry) {
                 Ok(secret) => secret,
                 Err(fault) => return Some(fault.to_string()),
             };
-            scheme.secret_of(keyid, text).err().map(|error| error.to_string())
+            let read = match kind {
+                Kind::Signature { scheme, .. } => scheme.secret_of(keyid, text),
+                _ => Secret::verify_token(text),
+            };
+            read.err().map(|error| error.to_string())
         }
     }
 }

@@ -29,6 +29,14 @@ pub(super) fn signing_secret(provider: &str) -> Result<String, String> {
     }
 }
 
+/// Returns a new verify token.
+///
+/// # Errors
+/// The operating system has no random numbers.
+pub(super) fn verify_token() -> Result<String, String> {
+    Ok(random()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn random() -> Result<[u8; RANDOM_BYTES], String> {
     let mut bytes = [0; RANDOM_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;

@@ -15,6 +15,8 @@ pub(super) enum Kind {
     ApiKey { scopes: Option<BTreeSet<String>> },
     /// Signing secrets of this provider.
     Signature { provider: String, scheme: Box<Scheme> },
+    /// Verify tokens, which a provider repeats in its handshake.
+    VerifyToken,
 }
 
 impl Kind {
@@ -36,7 +38,11 @@ impl Names {
     pub(super) fn of(file: &str, contract: &Contract) -> Self {
         let mut kinds = BTreeMap::new();
         for requirement in contract.operations().iter().flat_map(|operation| operation.security.iter().flatten()) {
-            match contract.scheme(&requirement.scheme) {
+            let security = contract.scheme(&requirement.scheme);
+            if let Some(tokens) = security.and_then(SecurityScheme::verify_tokens) {
+                kinds.insert(tokens, Kind::VerifyToken);
+            }
+            match security {
                 Some(SecurityScheme::ApiKey { secret, .. }) => {
                     let kind = kinds.entry(secret.clone()).or_insert(Kind::ApiKey { scopes: Some(BTreeSet::new()) });
                     if let Kind::ApiKey { scopes: Some(scopes) } = kind {
@@ -108,6 +114,21 @@ mod tests {
             Err(r#"o.yaml has no x-secret "Github" (did you mean "github"?): use one of api-keys, github"#),
         );
         check("xyz", Err(r#"o.yaml has no x-secret "xyz": use one of api-keys, github"#));
+    }
+
+    #[test]
+    fn a_provider_with_verify_tokens_has_two_lists() {
+        let yaml = "openapi: 3.1.0\ninfo: { title: t, version: v }\npaths:\n  /hook:\n    post:\n      \
+                    operationId: hook\n      security: [{ s: [] }]\n      \
+                    requestBody: { content: { application/json: {} } }\n      x-sluicegate: { queue: hooks }\n\
+                    components:\n  securitySchemes:\n    \
+                    s: { type: apiKey, in: header, name: x-hub-signature-256, x-secret: m, x-signature: meta }\n";
+        let contract = Contract::parse("o.yaml", yaml).unwrap();
+        let names = Names::of("o.yaml", &contract);
+        assert_eq!(names.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["m", "m-verify-token"]);
+        assert_eq!(names.kind("m-verify-token", false), Ok(Kind::VerifyToken));
+        let lists = crate::development::signing_secrets(&contract);
+        assert_eq!(lists["m-verify-token"], serde_json::json!(["dev-m-verify-token"]));
     }
 
     #[test]

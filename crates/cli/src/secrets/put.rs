@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 use sluicegate_contract::secret_entry::SigningSecret;
+use sluicegate_webhook::Secret;
 
 use super::{Where, document, generate, names::Kind};
 use crate::CommandError;
@@ -106,6 +107,11 @@ impl Arguments {
                 };
                 let entry = document::api_key(&key, principal, &self.scopes)?;
                 (key, entry)
+            }
+            Kind::VerifyToken => {
+                let token = given.map_or_else(generate::verify_token, Ok)?;
+                Secret::verify_token(&token).map_err(|error| format!("{name}: {error}"))?;
+                (token.clone(), Value::String(token))
             }
             Kind::Signature { provider, scheme } => {
                 if self.principal.is_some() {

@@ -6,8 +6,7 @@ use sfv::{DictSerializer, InnerList, Integer, Item, Key, KeyRef, Parameters, Str
 use super::{CONTENT_DIGEST, CREATED, MessageSignature, SIGNATURE, SIGNATURE_INPUT, base, content_digest};
 use crate::request::Request;
 use crate::scheme::Scheme;
-use crate::secret::{self, Secret, mac};
-use crate::sign::SignError;
+use crate::sign::{SignError, SigningKey};
 
 /// The label of a signature whose scheme has none, as in the RFC's examples.
 const LABEL: &str = "sig1";
@@ -18,7 +17,7 @@ impl MessageSignature {
     pub(crate) fn sign(
         &self,
         scheme: &Scheme,
-        secret: &Secret,
+        key: &SigningKey,
         id: &str,
         now_unix_s: i64,
         request: &Request<'_>,
@@ -41,15 +40,14 @@ impl MessageSignature {
         }
         let created = u64::try_from(now_unix_s).ok().and_then(|now| Integer::try_from(now).ok());
         let created = created.ok_or(SignError::Time(now_unix_s))?;
-        let covered = self.covered(created, secret.keyid.as_deref()).ok_or(SignError::NoText)?;
+        let covered = self.covered(created, key.keyid.as_deref()).ok_or(SignError::NoText)?;
         let request = Request { headers: &headers, ..*request };
         let base = base::base(&covered, &request).map_err(|_| SignError::NoText)?;
-        let secret::Key::Hmac(key) = &secret.key else { return Err(SignError::PublicKey) };
-        let signature = mac(key, &[base.as_bytes().into()]);
+        let signature = key.sign(&[base.as_bytes().into()])?;
         let label = KeyRef::from_str(self.label.as_deref().unwrap_or(LABEL)).map_err(|_| SignError::NoText)?;
         signed.push((SIGNATURE_INPUT.to_owned(), format!("{label}={}", base::parameters(&covered))));
         let mut signatures = DictSerializer::new();
-        let _ = signatures.bare_item(label, signature.as_ref());
+        let _ = signatures.bare_item(label, signature.as_slice());
         signed.push((SIGNATURE.to_owned(), signatures.finish().unwrap_or_default()));
         Ok(signed)
     }
