@@ -229,6 +229,9 @@ async fn hostile_messages_cause_no_request() {
     let other_topic = sns(0).with("TopicArn", &format!("{TOPIC}-of-another"));
     assert_eq!(send(&ingress, &other_topic).await, refused("credentials_invalid"));
     assert_eq!(send(&ingress, &sns(0).with("SignatureVersion", "3")).await, refused("credentials_invalid"));
+    let mut twice = sns(0);
+    twice.body = twice.body.replacen('{', r#"{"Message":"other","#, 1);
+    assert_eq!(send(&ingress, &twice).await, refused("credentials_invalid"));
     // Raw message delivery has no signature.
     let mut raw = sns(0);
     raw.headers["x-amz-sns-rawdelivery"] = "true".into();

@@ -113,6 +113,9 @@ pub enum SignatureError {
     /// The certificate has expired, or is not valid yet.
     #[error("the certificate of the key is not valid now")]
     KeyExpired,
+    /// An object in the body has a member twice, so the signed one is unknown.
+    #[error("an object in the body has a member twice")]
+    DuplicateMember,
     /// The request names no algorithm of the scheme.
     #[error("the request names no algorithm of the scheme")]
     Algorithm,

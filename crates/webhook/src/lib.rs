@@ -66,6 +66,8 @@ mod timestamp;
 #[cfg(feature = "verify")]
 mod token;
 #[cfg(feature = "verify")]
+mod unique_json;
+#[cfg(feature = "verify")]
 mod verify;
 
 #[cfg(feature = "verify")]

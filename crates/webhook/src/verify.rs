@@ -14,6 +14,7 @@ use crate::scheme::{Algorithm, Names, Scheme, Signature, Timestamp};
 use crate::secret::Secret;
 use crate::signed_text::Signed;
 use crate::token;
+use crate::unique_json;
 
 /// The limit of signatures in a request. Rotation needs one for each live key, two or three; no provider documents a
 /// limit.
@@ -73,7 +74,7 @@ impl Scheme {
         if self.signature.is_token() {
             return token::verify(self, request, self.header_value(request)?, secrets, now_unix_s);
         }
-        let document = self.document(request);
+        let document = self.document(request)?;
         let timestamp_header = header.map_or("", |timestamp| timestamp.header.first());
         let mut verified = None;
         for item in self.items(document.as_ref())? {
@@ -116,7 +117,7 @@ impl Scheme {
             return message.bases(request);
         }
         let id = self.read_id(request)?;
-        let document = self.document(request);
+        let document = self.document(request)?;
         let item = self.items(document.as_ref())?.into_iter().next().unwrap_or_default();
         let header = self.timestamp_header();
         let timestamp = match header {
@@ -163,7 +164,7 @@ impl Scheme {
     }
 
     /// Returns the parsed body, if the signature is read from it.
-    fn document(&self, request: &Request<'_>) -> Option<Value> {
+    fn document(&self, request: &Request<'_>) -> Result<Option<Value>, SignatureError> {
         let reads_key = match &self.keys {
             Some(KeySource::Certificate(source)) => {
                 let algorithm = self.algorithm_by.as_ref().and_then(|by| by.body.as_ref());
@@ -172,7 +173,10 @@ impl Scheme {
             _ => false,
         };
         let reads_body = self.signature.body.is_some() || self.each.is_some() || reads_key;
-        reads_body.then(|| serde_json::from_slice(request.body).ok()).flatten()
+        if !reads_body {
+            return Ok(None);
+        }
+        unique_json::parse(request.body).map_err(|_| SignatureError::DuplicateMember)
     }
 
     /// Returns the items with a signature each; the body as the only one, unless the scheme has `each`.

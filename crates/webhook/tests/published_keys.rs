@@ -147,6 +147,13 @@ fn a_refused_request_asks_for_no_key() {
     ] {
         assert!(matches!(change("SigningCertURL", json!(url)), SignatureError::KeyUrl { .. }), "{url}");
     }
+    // A second member, before or after the signed one.
+    let (body, _, now_unix_s) = message(1);
+    let body = body.to_string();
+    for twice in [body.replacen('{', r#"{"Message":"other","#, 1), body.replacen('}', r#","MessageId":"2"}"#, 1)] {
+        assert_ne!(twice, body);
+        assert_eq!(verify(&twice, TOPIC, now_unix_s), SignatureError::DuplicateMember);
+    }
     // Raw message delivery: the message of the publisher, unsigned.
     assert_eq!(verify(r#"{"order":1}"#, TOPIC, 0), missing("the signature at /Signature"));
     assert_eq!(verify("text", TOPIC, 0), missing("the signature at /Signature"));
