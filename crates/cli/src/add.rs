@@ -2,7 +2,7 @@
 //!
 //! Files are edited by position: comments, order and line ends stay. Every edit is made in memory, and the contract and
 //! the template are read again as a build reads them, before the first file is written. Running a command twice
-//! changes nothing, and `sluicegate remove` takes out what it wrote.
+//! changes nothing; `sluicegate remove` undoes it.
 
 pub(crate) mod contract;
 pub(crate) mod handler;
@@ -161,7 +161,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     print(work(arguments))
 }
 
-/// Does what the command line says; returns the lines to print.
+/// Runs the command; returns the lines to print.
 fn work(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
     match &arguments.what {
         What::Route(arguments) => route(arguments)?.finish(&arguments.common),
@@ -170,11 +170,11 @@ fn work(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
     }
 }
 
-/// Edits that are ready, and what the user should know.
+/// Prepared edits of a project, with notes for the user.
 pub(crate) struct Ready {
     pub(crate) project: Project,
     pub(crate) notes: Vec<String>,
-    /// What is said if nothing changes.
+    /// The line to print if no file changes, up to its colon.
     pub(crate) unchanged: String,
 }
 
@@ -237,7 +237,7 @@ fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
     };
     let mut project = Project::open(arguments.common.project.as_deref())?;
     let fifo = match queue::state(TEMPLATE, &project.text(TEMPLATE)?, queue)? {
-        // An existing queue is what it is.
+        // An existing queue keeps its kind.
         State::Declared { fifo: is_fifo } if !fifo => is_fifo,
         _ => *fifo,
     };
@@ -268,7 +268,7 @@ fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
         }
     }
     check(&mut project)?;
-    // Of a type with values of the request, a handler takes the prefix.
+    // If values of the request are part of the type, the handler is registered for the prefix before them.
     let handled = match event_type.split_once('{') {
         None => Some(event_type.clone()),
         Some((prefix, _)) => prefix.strip_suffix('.').map(|prefix| format!("{prefix}.*")),
@@ -340,7 +340,7 @@ fn declare(project: &mut Project, name: &str, fifo: bool, notes: &mut Vec<String
 /// Reads the contract after an edit. Faults that were there before are reported as such.
 pub(crate) fn parsed(before: &str, after: &str) -> Result<Contract, CommandError> {
     Contract::parse(CONTRACT, after).map_err(|faults| match Contract::parse(CONTRACT, before) {
-        // A contract without an operation is faulty, and the first route mends it.
+        // A contract without an operation is faulty, and the first route fixes it.
         Err(faults) if before == after || contract::has_operations(CONTRACT, before).unwrap_or(true) => {
             format!("{CONTRACT} has {} fault(s); correct them first\n{faults}", faults.len()).into()
         }

@@ -1,8 +1,8 @@
 //! `sluicegate new`: writes a project that depends on the crates of this one.
 //!
 //! The files are those a user of this repository owns, with the project's name and settings. The folder is written
-//! beside its place and renamed when it is complete, so a failure leaves nothing behind. At a terminal, what the flags
-//! leave open is asked.
+//! beside its place and renamed when it is complete, so a failure leaves nothing behind. At a terminal, the command
+//! asks for what the flags leave open.
 
 mod files;
 mod questions;
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     /// The AWS region of the stacks [default: that of your AWS settings]
     #[arg(long, value_name = "REGION", value_parser = region)]
     region: Option<String>,
-    /// Ask nothing: what is left out has its default
+    /// Do not ask: options that are not given have their defaults
     #[arg(long)]
     yes: bool,
 }
@@ -124,7 +124,7 @@ fn work(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
     Ok(next_steps(&project, files.len()))
 }
 
-/// Returns the project with what the flags say, and the answers or the defaults for what they leave open.
+/// Returns the project of the flags; what they leave open is asked, or has its default.
 fn completed<R: BufRead, W: Write>(
     arguments: &Arguments,
     mut questions: Option<Questions<R, W>>,
@@ -199,7 +199,7 @@ fn next_steps(project: &NewProject, files: usize) -> Vec<String> {
     lines
 }
 
-/// Checks that there is no such folder, or that it is empty.
+/// Checks that the folder does not exist or is empty.
 fn unused(folder: &Path) -> Result<(), CommandError> {
     let shown = folder.display();
     match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
@@ -226,7 +226,7 @@ fn write(
     let files = files.iter().try_for_each(|file| file.write(&incomplete)).map_err(failed);
     let written = files.and_then(|()| edit(&incomplete)).and_then(|()| fs::rename(&incomplete, folder).map_err(failed));
     if written.is_err() {
-        // It may not exist, and the first failure is the one to report.
+        // The folder may not exist; the first failure is reported.
         let _ = fs::remove_dir_all(&incomplete);
     }
     written
@@ -275,7 +275,7 @@ fn region(text: &str) -> Result<String, CommandError> {
     }
 }
 
-/// Checks a text that stands between quotes in a manifest.
+/// Checks a text that is quoted in a manifest.
 fn quotable(text: &str) -> Result<String, CommandError> {
     match text.is_empty() || text.contains(['"', '\\']) || text.contains(char::is_control) {
         true => Err("must be one line without quotes and backslashes".into()),

@@ -1,4 +1,4 @@
-//! Builds the command again with RabbitMQ's client, where it was built without, and runs it in the place of this process.
+//! Builds the command again with a RabbitMQ client, if it was built without, and runs it in the place of this process.
 //!
 //! `cargo local` leaves the client out, because most projects have their queues on SQS and it is a sixth of the build.
 

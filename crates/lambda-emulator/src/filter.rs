@@ -71,7 +71,7 @@ impl Filters {
 
     /// Returns the result of [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as
     /// text decoded from UTF-8.
-    #[cfg(feature = "rabbitmq")]
+    #[cfg(any(feature = "rabbitmq", test))]
     pub(crate) fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
         let mut record = record.clone();
         record["data"] = String::from_utf8_lossy(data).into();

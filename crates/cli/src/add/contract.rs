@@ -1,4 +1,4 @@
-//! Operations of the contract: their text, and what they bring along or leave behind in `components`.
+//! Operations of the contract: inserts and removes them, with the components that they use.
 
 use serde_json::{Value, json};
 use sluicegate_yaml::{Data, Dialect, Document, Node, pointer};
@@ -25,13 +25,13 @@ pub(crate) struct NewRoute {
     pub summary: String,
 }
 
-/// An answer of a route: the status, the component, and when the route has it.
+/// A response of a route: its status, its component, and whether a route has it.
 type Response = (u16, &'static str, fn(&NewRoute) -> bool);
 
 const RESPONSES: &[Response] = &[
     (202, "Accepted", |_| true),
     (400, "BadRequest", |_| true),
-    // API Gateway refuses tokens itself, without a problem document.
+    // A JWT is checked by API Gateway, whose 401 is not a problem document.
     (401, "Unauthenticated", |route| !matches!(route.auth, Auth::Jwt | Auth::None)),
     (403, "Forbidden", |route| !route.scopes.is_empty() && route.auth == Auth::ApiKey),
     (404, "NotFound", |_| true),
@@ -92,14 +92,14 @@ impl NewRoute {
     }
 }
 
-/// A contract with another operation, or the one that was there.
+/// A contract with the operation.
 pub(crate) struct Added {
     pub text: String,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Returns the contract with the operation and the components it needs. An operation that is there already stays.
+/// Returns the contract with the operation and the components it needs. An existing operation stays as it is.
 pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, CommandError> {
     let document = read(file, text)?;
     let mut notes = Vec::new();
@@ -141,8 +141,8 @@ pub(crate) fn add(file: &str, text: &str, route: &NewRoute) -> Result<Added, Com
     Ok(Added { text, notes })
 }
 
-/// Returns whether the operation is there. An operation of another queue or type in its place is an error, and so is a
-/// path that differs in the names of its parameters only.
+/// Returns whether the contract has the operation. An operation with another queue or type in its place is an error, as
+/// is a path that differs only in the names of its parameters.
 fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, CommandError> {
     let paths = document.root.get("paths").map_or(&[][..], Node::members);
     let shape = |path: &str| path.split('/').map(|it| if it.starts_with('{') { "{}" } else { it }.to_owned()).collect();
@@ -298,14 +298,14 @@ pub(crate) struct Removed {
     pub text: String,
     /// The queue the operation named.
     pub queue: String,
-    /// What stays although only this operation used it, because it is not as `add` writes it.
+    /// The components that only this operation used, and that stay because they were edited.
     pub left: Vec<String>,
     /// Its event type.
     pub event_type: String,
 }
 
-/// Returns the contract without an operation and without what only that one used; `None` if it is not there. A
-/// component that was edited stays, unless `force` is set.
+/// Returns the contract without an operation and the components that only it used; `None` if the contract does not have
+/// it. A component that was edited stays, unless `force` is set.
 pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> Result<Option<Removed>, CommandError> {
     let document = read(file, text)?;
     let method = name.method.to_ascii_lowercase();
@@ -318,7 +318,7 @@ pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> R
     let (queue, event_type) = (field("queue"), field("type"));
     let tags: Vec<String> = texts(operation.get("tags"));
     let used = uses(operation);
-    // A path item that has parameters or a summary of its own has them for its operations.
+    // Other members of the path item, such as parameters, apply to its operations and go with the last of them.
     let is_last = item.is_some_and(|item| {
         let methods = ["get", "put", "post", "delete", "head", "patch"];
         item.entries().filter(|(name, _)| methods.contains(name)).count() == 1
@@ -352,7 +352,7 @@ pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> R
     Ok(Some(Removed { text: out, queue, left, event_type }))
 }
 
-/// Returns whether adding the component again gives the text back.
+/// Returns whether adding the component to the text without it restores the text.
 fn is_as_added(
     file: &str,
     with: &str,

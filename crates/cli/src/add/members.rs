@@ -1,4 +1,4 @@
-//! Members of YAML mappings that come and go as whole lines.
+//! Insertion and removal of members of YAML mappings, as whole lines.
 
 use sluicegate_sam::TemplateDocument;
 use sluicegate_yaml::{Dialect, Document, Member, Node};
@@ -6,7 +6,7 @@ use sluicegate_yaml::{Dialect, Document, Member, Node};
 use crate::CommandError;
 use crate::edit::{TextEdits, line_end, line_start};
 
-/// Reads a text for editing. A key that stands twice is refused, because it is not clear which of the two to edit.
+/// Reads a document to edit. A duplicate key is refused, because it is not clear which of the two to edit.
 pub(crate) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document, CommandError> {
     let document = Document::read(file, text, dialect)?;
     match document.faults.iter().chain(&document.duplicates).next() {
@@ -15,7 +15,7 @@ pub(crate) fn read(file: &str, text: &str, dialect: Dialect) -> Result<Document,
     }
 }
 
-/// Reads a template for editing.
+/// Reads a template to edit, with the same rule.
 pub(crate) fn read_template(file: &str, text: &str) -> Result<TemplateDocument, CommandError> {
     let template = TemplateDocument::parse(file, text)?;
     match template.duplicates.first() {
@@ -24,22 +24,22 @@ pub(crate) fn read_template(file: &str, text: &str) -> Result<TemplateDocument, 
     }
 }
 
-/// Returns the members that stand in a mapping itself, without those of merge keys.
+/// Returns the members of a mapping, without those of merge keys.
 pub(crate) fn own(node: &Node) -> impl Iterator<Item = &Member> {
     let range = node.range();
     node.members().iter().filter(move |member| range.contains(&member.key_range.start))
 }
 
-/// Returns an error at a node.
+/// Returns an error with the file and line of a node.
 pub(crate) fn refuse(file: &str, node: &Node, reason: impl std::fmt::Display) -> CommandError {
     format!("{file}:{}: {reason}", node.line()).into()
 }
 
-/// Where a member goes.
+/// The place of a new member.
 pub(crate) struct Target<'a> {
     /// The keys of the mapping, from the outside in; missing ones are added.
     pub path: &'a [&'a str],
-    /// Whether blank lines separate the members, if the mapping does not show what it does.
+    /// Whether blank lines separate the members, if the mapping has fewer than two.
     pub is_apart: bool,
     /// The member goes after the last of these; `None` for the last of all.
     pub after: Option<&'a dyn Fn(&str) -> bool>,
@@ -67,7 +67,7 @@ pub(crate) fn insert(
     let members: Vec<&Member> = own(node).collect();
     let last = chosen.and_then(|after| members.iter().rev().find(|it| after(&it.key))).or(members.last());
     let Some(last) = last else {
-        // `{}`, or nothing at all.
+        // `{}` or an empty value.
         let Some(key) = key else { return Err(format!("{file}: is empty").into()) };
         if !node.is_map() && *node.data() != sluicegate_yaml::Data::Null {
             return Err(refuse(file, node, format!("{} is not a mapping", key.key)));
@@ -172,7 +172,7 @@ pub(crate) fn indented(lines: &str, columns: usize) -> String {
     lines.split_inclusive('\n').map(line).collect()
 }
 
-/// Returns a text as a scalar of YAML, in quotes unless it is plain words.
+/// Returns a text as a YAML scalar, quoted unless plain words suffice.
 pub(crate) fn plain(text: &str) -> String {
     let is_plain = text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/_.$~ -".contains(letter))

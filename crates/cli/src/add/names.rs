@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::CommandError;
 
-/// The longest queue name: what `Name` of infra/queue.yaml takes.
+/// The longest queue name: the limit of the parameter `Name` of infra/queue.yaml.
 const QUEUE_BYTES_MAX: usize = 50;
 
 /// The longest name of a queue at SQS.
@@ -12,13 +12,13 @@ const QUEUE_BYTES_MAX: usize = 50;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
 const SQS_NAME_BYTES_MAX: usize = 80;
 
-/// The longest event type. Ours: the handler's file is named after it.
+/// The longest event type, a limit of this command: the handler's file is named after the type.
 const TYPE_BYTES_MAX: usize = 100;
 
 /// The methods of a route. OpenAPI's `options` and `trace` are the gateway's and the client's.
 const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
 
-/// Words that a module or a field cannot be called by.
+/// Rust's keywords, which cannot be names of modules or fields.
 const KEYWORDS: &[&str] = &[
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -26,7 +26,7 @@ const KEYWORDS: &[&str] = &[
     "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Types that a handler names, so that the payload's cannot be called so.
+/// Types that a handler's source uses, which cannot be names of the payload's types.
 const TYPES: &[&str] = &["Arc", "Box", "Delivery", "Deserialize", "Option", "Outcome", "Self", "String", "Vec"];
 
 /// A method and a path.
@@ -151,7 +151,7 @@ pub(crate) fn check_length(root: &Path, name: &str, fifo: bool) -> Result<(), Co
     Ok(())
 }
 
-/// Returns words as a name of a type: `InvoiceSubmitted` for `invoice.submitted`.
+/// Converts words to the name of a type: `InvoiceSubmitted` for `invoice.submitted`.
 pub(crate) fn pascal(text: &str) -> String {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
     words
@@ -159,7 +159,7 @@ pub(crate) fn pascal(text: &str) -> String {
         .collect()
 }
 
-/// Returns words as a name of a Rust type.
+/// Converts words to a valid name of a type that no other type of the handler has.
 pub(crate) fn type_name(text: &str) -> String {
     let name = pascal(text);
     match name.starts_with(|first: char| first.is_ascii_alphabetic()) && !TYPES.contains(&name.as_str()) {
@@ -168,7 +168,7 @@ pub(crate) fn type_name(text: &str) -> String {
     }
 }
 
-/// Returns words as a name of a module: `invoice_submitted` for `invoice.submitted` and `github` for `github.*`.
+/// Converts words to the name of a module: `invoice_submitted` for `invoice.submitted` and `github` for `github.*`.
 pub(crate) fn snake(text: &str) -> String {
     let name = text.strip_suffix(".*").unwrap_or(text).replace(['.', '-'], "_");
     if is_keyword(&name) { format!("{name}_") } else { name }

@@ -9,16 +9,16 @@ use super::{
     names::{is_keyword, pascal, type_name},
 };
 
-/// How deep schemas are followed.
+/// The largest depth of nested schemas that become types.
 const DEPTH_MAX: usize = 12;
 
 /// Types for a payload.
 pub(crate) struct Types {
     /// The name of the payload's struct.
     pub name: String,
-    /// The structs, that of the payload first.
+    /// The sources of the structs, the payload's first.
     pub structs: Vec<String>,
-    /// A payload that fits, as JSON.
+    /// An example of a payload that the structs accept, as JSON.
     pub sample: String,
 }
 
@@ -34,9 +34,9 @@ pub(crate) fn types(document: &Document, schema: &Node, name: &str) -> Option<Ty
 
 struct Writer<'d> {
     root: &'d Node,
-    /// Names and texts.
+    /// Each struct's name and source.
     structs: Vec<(String, String)>,
-    /// Names by the schema's pointer, so that a schema is one type.
+    /// Names of structs by the pointer of their schema: a schema that is used twice becomes one struct.
     by_pointer: BTreeMap<String, String>,
 }
 
@@ -89,7 +89,7 @@ impl<'d> Writer<'d> {
             ["integer"] => integer(schema).to_owned(),
             ["array"] => format!("Vec<{}>", self.kind(schema.get("items")?, &name, depth + 1)?),
             ["object"] if schema.get("properties").is_some_and(|it| !it.members().is_empty()) => {
-                // A struct that contains itself needs a size.
+                // A struct that contains itself needs a `Box` to have a size.
                 let is_open = self.by_pointer.contains_key(schema.pointer());
                 let name = self.structure(schema, &name, depth)?;
                 if is_open { format!("Box<{name}>") } else { name }
@@ -103,7 +103,7 @@ impl<'d> Writer<'d> {
         Some(if kinds.contains(&"null") { format!("Option<{kind}>") } else { kind })
     }
 
-    /// Returns a value that fits the types, as JSON: an example of the schema, or one with its required members.
+    /// Returns a value that the types accept, as JSON: the schema's example, or an object of its required members.
     fn sample(&self, schema: &'d Node, name: &str, depth: usize) -> String {
         let Some(schema) = resolved(self.root, schema).filter(|_| depth <= DEPTH_MAX) else { return "null".to_owned() };
         let listed = |list: &str| schema.get(list).and_then(|list| list.items().first());
@@ -139,7 +139,7 @@ fn required(schema: &Node) -> impl Iterator<Item = &str> {
     schema.get("required").map_or(&[][..], Node::items).iter().filter_map(Node::text)
 }
 
-/// Returns what `type` names: one kind or several.
+/// Returns the names in `type`, which is one name or a list.
 fn kinds(schema: &Node) -> Vec<&str> {
     match schema.get("type").map(Node::data) {
         Some(Data::Text(kind)) => vec![kind],

@@ -58,7 +58,7 @@ impl Project {
         Ok(Self { root, files: BTreeMap::new() })
     }
 
-    /// Returns the text of a file as it is now, changes included; `None` if there is no such file.
+    /// Returns the text of a file, changes included; `None` if there is no such file.
     pub(crate) fn optional(&mut self, path: &str) -> Result<Option<String>, CommandError> {
         if !self.files.contains_key(path) {
             let text = match fs::read_to_string(self.root.join(path)) {
@@ -71,7 +71,7 @@ impl Project {
         Ok(self.files.get(path).and_then(|file| file.after.clone()))
     }
 
-    /// Returns the text of a file as it is now, changes included.
+    /// Returns the text of a file, changes included.
     pub(crate) fn text(&mut self, path: &str) -> Result<String, CommandError> {
         self.optional(path)?.ok_or_else(|| format!("there is no {path}").into())
     }
@@ -81,7 +81,7 @@ impl Project {
         self.files.get(path)?.before.as_deref()
     }
 
-    /// Notes the new text of a file; `None` removes it.
+    /// Sets the new text of a file; `None` removes the file.
     pub(crate) fn set(&mut self, path: &str, text: Option<String>) -> Result<(), CommandError> {
         self.optional(path)?;
         if let Some(file) = self.files.get_mut(path) {
@@ -115,7 +115,7 @@ impl Project {
         diffs.collect()
     }
 
-    /// Returns a line for each file: its path and the number of lines that come and go.
+    /// Returns a line for each changed file: its path and the numbers of added and removed lines.
     pub(crate) fn summary(&self) -> Vec<String> {
         let line = |(path, change): (&str, &Change)| {
             let empty = String::new();
@@ -135,8 +135,8 @@ impl Project {
         self.changed().map(line).collect()
     }
 
-    /// Writes every change, or none: new texts go to files beside their targets first, and targets that were replaced
-    /// before an error are restored.
+    /// Writes every change, or none: new texts are first written to temporary files beside their targets, and targets
+    /// that were replaced before an error are restored.
     pub(crate) fn write(&self) -> Result<(), CommandError> {
         let mut ready = Vec::new();
         let mut made = Vec::new();
@@ -192,7 +192,7 @@ impl Project {
             }
             done.push((target, change.before.as_ref()));
         }
-        // The folder of the handlers, once its last file is gone.
+        // Fails unless the folder is empty: the folder of the handlers goes with its last file.
         for (path, _) in self.changed().filter(|(_, change)| change.after.is_none()) {
             if let Some(folder) = self.root.join(path).parent() {
                 let _ = fs::remove_dir(folder);
@@ -202,13 +202,13 @@ impl Project {
     }
 }
 
-/// Returns the path of a file, links followed: a link stays one.
+/// Returns the path of a file with links resolved, so that a linked file is written and the link stays.
 fn target(root: &Path, path: &str) -> PathBuf {
     let path = root.join(path);
     fs::canonicalize(&path).unwrap_or(path)
 }
 
-/// Returns the path at which the new text of a file waits.
+/// Returns the path of the temporary file, beside its target, that holds the new text.
 fn beside(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.sluicegate-new"))

@@ -15,7 +15,7 @@ use crate::{
     sync,
 };
 
-/// The declaration when the template has no queue to copy. The queues after it take its parameters.
+/// The declaration for a template without a queue to copy. It has the anchor that later queues refer to.
 const DECLARATION: &str = "\
 ThisQueue:
   Type: AWS::CloudFormation::Stack
@@ -36,7 +36,7 @@ ThisQueue:
       RabbitmqVersion: !Ref RabbitmqEngineVersion
 ";
 
-/// The declaration when a queue of the template has parameters with an anchor.
+/// The declaration for a template with a queue whose parameters have an anchor.
 const MERGED: &str = "\
 ThisQueue:
   Type: AWS::CloudFormation::Stack
@@ -58,7 +58,7 @@ impl Declared<'_> {
         self.resource.value.get("Properties")?.member("Parameters")
     }
 
-    /// Returns a parameter that stands in the declaration itself.
+    /// Returns a parameter of the declaration, without those of merge keys.
     fn own_parameter(&self, name: &str) -> Option<&Member> {
         members::own(&self.parameters()?.value).find(|member| member.key == name)
     }
@@ -77,7 +77,7 @@ impl Declared<'_> {
     }
 }
 
-/// A queue as the template has it.
+/// Whether, and how, the template has a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// Neither declared nor bound.
@@ -89,7 +89,7 @@ pub(crate) enum State {
     Foreign,
 }
 
-/// Returns whether the template has a queue.
+/// Returns whether, and how, the template has a queue.
 pub(crate) fn state(file: &str, text: &str, name: &str) -> Result<State, CommandError> {
     let document = members::read_template(file, text)?;
     if let Some(declared) = declared(&document).iter().find(|declared| declared.name == name) {
@@ -101,7 +101,7 @@ pub(crate) fn state(file: &str, text: &str, name: &str) -> Result<State, Command
     Ok(if is_bound { State::Foreign } else { State::Absent })
 }
 
-/// Returns the template with the queue and its binding; the parts that are there stay.
+/// Returns the template with the queue and its binding; existing parts stay.
 pub(crate) fn add(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, CommandError> {
     let text = declare(file, text, name, fifo)?;
     bind(file, &text, name)
@@ -127,7 +127,7 @@ fn declare(file: &str, text: &str, name: &str, fifo: bool) -> Result<String, Com
     }
     let lines = match (queues.iter().find_map(|queue| Some((queue, queue.anchor(text)?))), queues.last()) {
         (Some((shared, anchor)), _) => {
-            // The anchor brings the Fifo of its queue along.
+            // The merged parameters include the Fifo of the anchor's queue.
             let differs = shared.is_fifo() != fifo;
             let fifo = if differs { format!("      Fifo: '{fifo}'\n") } else { String::new() };
             MERGED.replace("anchor", anchor) + &fifo

@@ -5,10 +5,10 @@
 
 use crate::CommandError;
 
-/// Opens the function that registers the handlers.
+/// The first line of the function that registers the handlers.
 const REGISTERED: &str = "fn registered() -> ConsumerBuilder {\n";
 
-/// What the chain of handlers starts with.
+/// The start of the chain of handlers.
 const BUILDER: &str = "Consumer::builder()";
 
 /// The widths that `rustfmt` keeps.
@@ -39,7 +39,7 @@ impl Widths {
     }
 }
 
-/// Edits a text as if its lines ended with `\n`, and gives it its own line ends back.
+/// Edits a text with `\n` line ends; the result has the line ends of the text.
 pub(crate) fn with_unix_lines(
     text: &str,
     edit: impl FnOnce(&str) -> Result<String, CommandError>,
@@ -51,7 +51,7 @@ pub(crate) fn with_unix_lines(
     }
 }
 
-/// Returns the list of handlers with another module, in the order that `rustfmt` keeps.
+/// Returns the list of handlers with a new module, in rustfmt's order.
 pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, CommandError> {
     if is_declared(text, module) {
         return Ok(text.to_owned());
@@ -80,7 +80,7 @@ pub(crate) fn declare(file: &str, text: &str, module: &str) -> Result<String, Co
     Ok(lines.concat())
 }
 
-/// Returns whether a module of this name is there.
+/// Returns whether the list declares the module.
 pub(crate) fn is_declared(text: &str, module: &str) -> bool {
     text.lines().any(|line| module_of(line) == Some(module))
 }
@@ -90,7 +90,7 @@ pub(crate) fn undeclare(text: &str, module: &str) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let Some(at) = lines.iter().position(|line| module_of(line) == Some(module)) else { return text.to_owned() };
     let is_blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(|line| line.trim().is_empty());
-    // A blank line that stood between this one and what is above.
+    // The blank line above, if the next line is blank or missing too.
     let first = if at > 0 && is_blank(Some(at - 1)) && is_blank(Some(at + 1)) { at - 1 } else { at };
     [&lines[..first], &lines[at + 1..]].concat().concat()
 }
@@ -101,7 +101,7 @@ fn module_of(line: &str) -> Option<&str> {
     ["", "pub ", "pub(crate) ", "pub(crate) "].contains(&visibility).then_some(name)
 }
 
-/// A handler as it is registered.
+/// The call that registers a handler.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// `on` or `on_json`.
@@ -173,7 +173,7 @@ pub(crate) fn unregister(file: &str, text: &str, module: &str, widths: Widths) -
         let others: Vec<&str> = calls.into_iter().filter(|call| !call.ends_with(&name)).collect();
         laid_out(&others, widths)
     } else {
-        // Comments between the calls: only the line goes.
+        // With comments between the calls, only the line of the handler is removed.
         let lines = chain.lines().filter(|line| !line.trim_end().ends_with(&name));
         lines.collect::<Vec<_>>().join("\n")
     };

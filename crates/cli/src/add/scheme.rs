@@ -1,4 +1,4 @@
-//! Ways to authenticate a request: what each writes into a contract.
+//! Ways to authenticate a request, and the text that each adds to a contract.
 //!
 //! The texts are those of the shipped contract.
 
@@ -10,7 +10,7 @@ use sluicegate_yaml::Node;
 use super::names::pascal;
 use crate::CommandError;
 
-/// How callers of a route prove who they are.
+/// The authentication of a route's callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Auth {
     /// A key in the header x-api-key, with scopes.
@@ -19,7 +19,7 @@ pub(crate) enum Auth {
     Jwt,
     /// A signature of this provider of the catalog.
     Provider(&'static str),
-    /// Nothing: every request is admitted.
+    /// No authentication: every request is admitted.
     None,
 }
 
@@ -31,17 +31,17 @@ pub(crate) struct Component {
     pub lines: Cow<'static, str>,
 }
 
-/// What a way to authenticate writes.
+/// The text that a way to authenticate adds to a contract.
 pub(crate) struct Scheme {
     /// The security scheme, if the ingress checks one.
     pub security: Option<Component>,
-    /// The `x-signature` of an existing scheme that serves as well; none for a key.
+    /// The `x-signature` by which an equivalent scheme of the contract is recognised; none for a key.
     pub signature: Option<&'static str>,
     /// Whether it has scopes.
     pub has_scopes: bool,
-    /// Whether clients of your own call the route: their payload has a schema of yours.
+    /// Whether the project's own clients call the route, so that the project defines the payload's schema.
     pub is_own_client: bool,
-    /// The parameters of the operation: items of a list.
+    /// The parameters of the operation, as items of a YAML list.
     pub parameters: &'static str,
     /// A component that the parameters refer to.
     pub parameter: Option<Component>,

@@ -8,9 +8,9 @@ use crate::CommandError;
 /// Embeds a file of the repository. `repository/` has a link to each, because `cargo package` takes what is below the
 /// crate, and puts the files in the place of the links. It leaves out a folder with a `Cargo.toml`, so the link of a
 /// manifest has another name.
-macro_rules! ours {
+macro_rules! repository {
     ($path:literal) => {
-        ours!($path in $path)
+        repository!($path in $path)
     };
     ($path:literal in $link:literal) => {
         Text::of($path, include_str!(concat!("repository/", $link)))
@@ -18,7 +18,7 @@ macro_rules! ours {
 }
 
 /// Embeds a file that only new projects have.
-macro_rules! theirs {
+macro_rules! project {
     ($path:literal) => {
         Text::of($path, include_str!(concat!("project/", $path)))
     };
@@ -69,71 +69,71 @@ impl NewProject {
         let texts = [
             ("Cargo.toml", self.manifest()?),
             // The versions that this project is tested with. Cargo leaves out the packages that are not needed.
-            ("Cargo.lock", ours!("Cargo.lock").into_text()),
-            (".cargo/config.toml", theirs!("cargo-config.toml").into_text()),
+            ("Cargo.lock", repository!("Cargo.lock").into_text()),
+            (".cargo/config.toml", project!("cargo-config.toml").into_text()),
             (".github/workflows/ci.yml", self.workflow()?),
-            (".gitignore", theirs!("gitignore").into_text()),
+            (".gitignore", project!("gitignore").into_text()),
             ("README.md", self.readme()?),
-            ("clippy.toml", ours!("clippy.toml").into_text()),
-            ("rust-toolchain.toml", ours!("rust-toolchain.toml").into_text()),
-            ("rustfmt.toml", ours!("rustfmt.toml").into_text()),
+            ("clippy.toml", repository!("clippy.toml").into_text()),
+            ("rust-toolchain.toml", repository!("rust-toolchain.toml").into_text()),
+            ("rustfmt.toml", repository!("rustfmt.toml").into_text()),
             ("samconfig.toml", self.samconfig()?),
             ("template.yaml", self.template()?),
             (
                 "functions/consumer/Cargo.toml",
-                unlicensed(ours!("functions/consumer/Cargo.toml" in "functions/consumer/manifest.toml"))?,
+                unlicensed(repository!("functions/consumer/Cargo.toml" in "functions/consumer/manifest.toml"))?,
             ),
             ("functions/consumer/src/handlers.rs", handlers()?),
             ("functions/consumer/src/main.rs", consumer()?),
             (
                 "functions/ingress/Cargo.toml",
-                unlicensed(ours!("functions/ingress/Cargo.toml" in "functions/ingress/manifest.toml"))?,
+                unlicensed(repository!("functions/ingress/Cargo.toml" in "functions/ingress/manifest.toml"))?,
             ),
-            ("functions/ingress/build.rs", ours!("functions/ingress/build.rs").into_text()),
+            ("functions/ingress/build.rs", repository!("functions/ingress/build.rs").into_text()),
             ("functions/ingress/openapi.yaml", self.contract()?),
-            ("functions/ingress/src/main.rs", ours!("functions/ingress/src/main.rs").into_text()),
+            ("functions/ingress/src/main.rs", repository!("functions/ingress/src/main.rs").into_text()),
             (
                 "functions/rabbitmq/Cargo.toml",
-                unlicensed(ours!("functions/rabbitmq/Cargo.toml" in "functions/rabbitmq/manifest.toml"))?,
+                unlicensed(repository!("functions/rabbitmq/Cargo.toml" in "functions/rabbitmq/manifest.toml"))?,
             ),
-            ("functions/rabbitmq/build.rs", ours!("functions/rabbitmq/build.rs").into_text()),
-            ("infra/broker.yaml", ours!("infra/broker.yaml").into_text()),
-            ("infra/grafana.json", ours!("infra/grafana.json").into_text()),
+            ("functions/rabbitmq/build.rs", repository!("functions/rabbitmq/build.rs").into_text()),
+            ("infra/broker.yaml", repository!("infra/broker.yaml").into_text()),
+            ("infra/grafana.json", repository!("infra/grafana.json").into_text()),
             ("infra/jwt-authorizer.yaml", authorizer()?),
-            ("infra/monitoring.yaml", ours!("infra/monitoring.yaml").into_text()),
-            ("infra/queue.yaml", ours!("infra/queue.yaml").into_text()),
-            ("tests/events/place-order.json", ours!("tests/events/place-order.json").into_text()),
+            ("infra/monitoring.yaml", repository!("infra/monitoring.yaml").into_text()),
+            ("infra/queue.yaml", repository!("infra/queue.yaml").into_text()),
+            ("tests/events/place-order.json", repository!("tests/events/place-order.json").into_text()),
             ("tests/run", self.checks()?),
             ("tools/sluicegate/Cargo.toml", self.command()?),
-            ("tools/sluicegate/src/main.rs", theirs!("command.rs").into_text()),
+            ("tools/sluicegate/src/main.rs", project!("command.rs").into_text()),
         ];
         Ok(texts.into_iter().map(|(path, text)| File { path, text: documented(&text) }).collect())
     }
 
     fn manifest(&self) -> Result<String, CommandError> {
-        let ours = ours!("Cargo.toml" in "manifest.toml");
+        let source = repository!("Cargo.toml" in "manifest.toml");
         let mut dependencies = String::new();
         for (name, folder) in CRATES {
             dependencies += &format!("{name} = {{ {}, default-features = false }}\n", self.source.dependency(folder));
         }
         for name in OTHERS {
-            dependencies += ours.line(&format!("{name} = "))?;
+            dependencies += source.line(&format!("{name} = "))?;
             dependencies.push('\n');
         }
-        let [edition, rust_version] = [ours.line("edition = ")?, ours.line("rust-version = ")?];
-        let manifest = theirs!("workspace.toml")
+        let [edition, rust_version] = [source.line("edition = ")?, source.line("rust-version = ")?];
+        let manifest = project!("workspace.toml")
             .replace("{{edition}}", edition)?
             .replace("{{rust-version}}", rust_version)?
             .replace("{{dependencies}}\n", &dependencies)?;
-        let rest = ours.starting_at("[workspace.lints.rust]")?.replace(" (tests/bench/cold-start)", "")?;
+        let rest = source.starting_at("[workspace.lints.rust]")?.replace(" (tests/bench/cold-start)", "")?;
         Ok(manifest.into_text() + &rest.into_text())
     }
 
     fn workflow(&self) -> Result<String, CommandError> {
-        let ours = ours!(".github/workflows/ci.yml");
-        let workflow = theirs!("ci.yml")
-            .replace("{{checkout}}", ours.line("- uses: actions/checkout@")?)?
-            .replace("{{cache}}", ours.line("- uses: actions/cache@")?)?;
+        let source = repository!(".github/workflows/ci.yml");
+        let workflow = project!("ci.yml")
+            .replace("{{checkout}}", source.line("- uses: actions/checkout@")?)?
+            .replace("{{cache}}", source.line("- uses: actions/cache@")?)?;
         Ok(workflow.into_text())
     }
 
@@ -142,7 +142,7 @@ impl NewProject {
             Broker::Sqs => ("cargo local", "SQS"),
             Broker::Rabbitmq => ("cargo local --rabbitmq", "RabbitMQ"),
         };
-        let readme = theirs!("README.md")
+        let readme = project!("README.md")
             .replace("{{name}}", &self.name)?
             .replace("{{local}}", local)?
             .replace("{{broker}}", broker)?
@@ -152,7 +152,7 @@ impl NewProject {
 
     fn samconfig(&self) -> Result<String, CommandError> {
         let name = &self.name;
-        let mut text = ours!("samconfig.toml")
+        let mut text = repository!("samconfig.toml")
             .replace("stack_name = \"sluicegate-", &format!("stack_name = \"{name}-"))?
             .replace("s3_prefix = \"sluicegate-", &format!("s3_prefix = \"{name}-"))?
             .replace("service=sluicegate\"", &format!("service={name}\""))?;
@@ -168,10 +168,10 @@ impl NewProject {
 
     fn template(&self) -> Result<String, CommandError> {
         // The queue of the example's webhooks goes with their routes. It has the parameters that all queues share.
-        let ours = ours!("template.yaml");
-        let shared = ours.between("        Name: webhooks\n", "\n  OrdersQueue:\n")?.to_owned();
+        let source = repository!("template.yaml");
+        let shared = source.between("        Name: webhooks\n", "\n  OrdersQueue:\n")?.to_owned();
         let orders = format!("      Parameters: &queue\n        Name: orders\n{shared}");
-        let mut text = ours
+        let mut text = source
             .cut("  WebhooksQueue:\n", "  OrdersQueue:\n")?
             .replace("      Parameters:\n        <<: *queue\n        Name: orders\n", &orders)?
             .replace("          QUEUE_WEBHOOKS: !GetAtt WebhooksQueue.Outputs.Target\n", "")?
@@ -184,12 +184,12 @@ impl NewProject {
 
     fn contract(&self) -> Result<String, CommandError> {
         let title = format!("title: {}", self.name);
-        Ok(ours!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
+        Ok(repository!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
     }
 
-    /// Returns the manifest of the command, which `cargo local` of a project on RabbitMQ builds with its client at once.
+    /// Returns the manifest of the command. In a project on RabbitMQ the command has a RabbitMQ client from the start.
     fn command(&self) -> Result<String, CommandError> {
-        let manifest = theirs!("command.toml");
+        let manifest = project!("command.toml");
         let manifest = match self.broker {
             Broker::Sqs => manifest,
             Broker::Rabbitmq => manifest.replace("[\"functions\"]", "[\"functions\", \"rabbitmq\"]")?,
@@ -203,7 +203,7 @@ impl NewProject {
             Broker::Rabbitmq => "format lints rabbitmq tests contract template doctor sam",
         };
         let region = self.region.as_deref().unwrap_or("us-east-1");
-        Ok(theirs!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?.into_text())
+        Ok(project!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?.into_text())
     }
 }
 
@@ -228,13 +228,13 @@ fn unlicensed(manifest: Text) -> Result<String, CommandError> {
 
 /// Returns the module of handlers without the one that the documentation shows.
 fn handlers() -> Result<String, CommandError> {
-    let text = ours!("functions/consumer/src/handlers.rs");
+    let text = repository!("functions/consumer/src/handlers.rs");
     Ok(text.line("//!")?.to_owned() + "\n")
 }
 
 /// Returns the consumer's main without the tests that read files of this repository.
 fn consumer() -> Result<String, CommandError> {
-    let text = ours!("functions/consumer/src/main.rs")
+    let text = repository!("functions/consumer/src/main.rs")
         .replace("    use sluicegate_batch::testing;\n\n", "")?
         .replace("use super::{consumer, handlers, log, registered};", "use super::consumer;")?
         .cut("    /// The code that docs/develop.md", "    #[test]\n    fn an_address_to_forward_to_is_a_url")?;
@@ -243,7 +243,7 @@ fn consumer() -> Result<String, CommandError> {
 
 fn authorizer() -> Result<String, CommandError> {
     let check = " tests/peers/sam/check.py merges it and validates the result.";
-    Ok(ours!("infra/jwt-authorizer.yaml").replace(check, "")?.into_text())
+    Ok(repository!("infra/jwt-authorizer.yaml").replace(check, "")?.into_text())
 }
 
 /// Returns the text with the address of each page of the documentation, which a project has no copy of.

@@ -1,10 +1,10 @@
-//! Questions at a terminal, for what the flags leave open.
+//! Questions at a terminal, about settings that the flags leave open.
 
 use std::io::{BufRead, Write};
 
 use crate::CommandError;
 
-/// A terminal to ask at.
+/// The input and output of a terminal.
 pub(super) struct Questions<R, W> {
     input: R,
     output: W,
@@ -15,7 +15,7 @@ impl<R: BufRead, W: Write> Questions<R, W> {
         Self { input, output }
     }
 
-    /// Asks until an answer can be parsed. An empty answer is parsed as such; `default` is what is shown for it.
+    /// Asks until an answer can be parsed. An empty answer is parsed too; `default` is shown as its meaning.
     ///
     /// # Errors
     /// The terminal is closed.

@@ -2,9 +2,9 @@
 
 use crate::CommandError;
 
-/// The text of a file on its way into the new project.
+/// The text of a repository's file, to be edited for a new project.
 pub(super) struct Text {
-    /// The file, for errors.
+    /// The path of the file, for errors.
     path: &'static str,
     text: String,
 }

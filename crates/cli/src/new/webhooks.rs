@@ -1,4 +1,4 @@
-//! The webhooks of a new project: those of the example are taken out, and those chosen are added, by the code of
+//! The webhooks of a new project: removes those of the example and adds the chosen ones, with the code of
 //! `sluicegate remove route` and `sluicegate add route`.
 
 use std::{fs, path::Path};
@@ -15,15 +15,15 @@ use crate::{
 /// The queue of the webhooks.
 const QUEUE: &str = "webhooks";
 
-/// What is typed for no webhooks.
+/// The word for no webhooks.
 pub(super) const NONE: &str = "none";
 
-/// Webhooks to receive, by the signature schemes that `sluicegate add route` knows; each once.
+/// Webhooks to receive, each once, as `--auth` of `sluicegate add route`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Webhooks(pub(super) Vec<Auth>);
 
 impl Webhooks {
-    /// Parses names with commas or spaces between; none, and the word `none`, are no webhooks.
+    /// Parses names that are separated by commas or spaces. An empty text and `none` mean no webhooks.
     pub(super) fn parse(text: &str) -> Result<Self, CommandError> {
         let mut webhooks = Vec::new();
         for name in text.split([',', ' ']).filter(|name| !name.is_empty() && *name != NONE) {
@@ -59,7 +59,7 @@ impl Webhooks {
 
     /// Writes the routes, the queue and the security schemes of the webhooks into the files of a new project.
     pub(super) fn write(&self, project: &Path) -> Result<(), CommandError> {
-        // Before the others are removed: a contract has a route at least.
+        // Added before the example's are removed, because a contract has at least one route.
         let examples = examples(project)?;
         for route in examples {
             remove::example_route(project, &route)?;
