@@ -14,6 +14,9 @@ use crate::scheme::{Algorithm, Scheme, TimeUnit};
 use crate::secret::{Key, Secret, SecretError, der, mac, sha256};
 use crate::signed_text::{Signed, SignedText};
 
+/// The time for which a signed token is valid, in seconds: LiveKit's, whose SDK refuses a token that does not expire.
+const TOKEN_LIFE_S: i64 = 300;
+
 /// The reason why a request cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
@@ -217,7 +220,9 @@ impl Scheme {
         let value = match &self.signature.claim {
             Some(claim) => {
                 let head = json!({"alg": self.algorithm.token_name(), "typ": "JWT"});
-                let claims = json!({claim.name.as_str(): claim.encoding.encode(&sha256(request.body))});
+                let hash = claim.encoding.encode(&sha256(request.body));
+                let exp = now_unix_s.saturating_add(TOKEN_LIFE_S);
+                let claims = json!({"nbf": now_unix_s, "exp": exp, claim.name.as_str(): hash});
                 let segment = |json: Value| Encoding::Base64url.encode(json.to_string().as_bytes());
                 let text = format!("{}.{}", segment(head), segment(claims));
                 let tag = key.sign(&[text.as_bytes().into()])?;
