@@ -1,7 +1,8 @@
 //! `sluicegate secrets put|listen|list|remove`: the API keys and webhook secrets in the stack's Secrets Manager secret.
 //!
-//! A value is printed once, when it is generated, or when it was received and its provider asks for it. No other output, error or argument contains a value. A change keeps
-//! all other entries. If another writer stores a newer version first, the change is applied to that version.
+//! A value is printed once, when it is generated, or when it was received and its provider asks for it. No other
+//! output, error or argument contains a value. A change keeps all other entries. If another writer stores a newer
+//! version first, the change is applied to that version.
 //!
 //! Exit codes: 0 done, 1 failure, 2 a wrong command line.
 

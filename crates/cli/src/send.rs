@@ -198,3 +198,85 @@ fn add(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Read as _, Write as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use sluicegate_webhook::{Provider, Request};
+
+    use super::*;
+
+    /// A request as a server receives it.
+    struct Received {
+        target: String,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    }
+
+    /// Reads a request with a length, and answers it.
+    fn receive(stream: TcpStream) -> Received {
+        let mut reader = BufReader::new(stream);
+        let mut lines = reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+        let target = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+        let headers: HeaderMap = lines.map(|line| parse_header(&line).unwrap()).collect();
+        let mut body = vec![0; headers["content-length"].to_str().unwrap().parse().unwrap()];
+        reader.read_exact(&mut body).unwrap();
+        let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        reader.into_inner().write_all(answer).unwrap();
+        Received { target, headers, body }
+    }
+
+    /// What arrives is signed, with the URL that ingress makes of the request.
+    #[test]
+    fn what_arrives_is_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (slug, media_type, body, public_url) in [
+            ("square", "application/json", r#"{"a":1}"#, None),
+            ("square", "application/json", r#"{"a":1}"#, Some("https://api.example.com/")),
+            ("twilio", "application/json", r#"{"a":1}"#, None),
+            ("twilio", "application/x-www-form-urlencoded", "b=2&a=1+1", None),
+            ("contentful", "application/json", r#"{"a":1}"#, None),
+            ("discord", "application/json", r#"{"type":1}"#, None),
+            ("linear", "application/json", r#"{"webhookTimestamp":1}"#, None),
+            ("standard-webhooks", "application/json", "{}", None),
+        ] {
+            let Provider { scheme, .. } = Provider::named(slug).unwrap();
+            let header = scheme.signature.header.first();
+            let yaml = format!(
+                "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /hook:\n    post:\n      operationId: hook\n      \
+                 security: [{{ s: [] }}]\n      requestBody: {{ content: {{ {media_type}: {{}} }} }}\n      \
+                 x-sluicegate: {{ queue: hooks }}\ncomponents:\n  securitySchemes:\n    \
+                 s: {{ type: apiKey, in: header, name: {header}, x-secret: s, x-signature: {slug} }}\n"
+            );
+            std::fs::write(path("openapi.yaml"), yaml).unwrap();
+            std::fs::write(path("body"), body).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = format!("http://{}", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || receive(listener.accept().unwrap().0));
+            let arguments = Arguments {
+                file: path("body"),
+                route: "POST /hook?a=1".to_owned(),
+                to: to.clone(),
+                headers: Vec::new(),
+                secret: None,
+                public_url: public_url.map(str::to_owned),
+                contract: Some(path("openapi.yaml")),
+            };
+            assert_eq!(exchange(&arguments), Ok(true), "{slug}");
+            let Received { target, headers, body } = server.join().unwrap();
+            let base =
+                public_url.map_or_else(|| to.replace("http:", "https:"), |url| url.trim_end_matches('/').to_owned());
+            let url = format!("{base}{target}");
+            let request = Request::new(&headers, &body).at("POST", &url);
+            let secret = scheme.secret(&development::signing_secret(slug, scheme)).unwrap();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let verified = scheme.verify(&request, &[secret], i64::try_from(now).unwrap());
+            assert!(verified.is_ok() && target.starts_with("/hook?a=1"), "{slug}: {verified:?} {target}");
+        }
+    }
+}

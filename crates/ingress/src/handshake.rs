@@ -81,8 +81,8 @@ impl Unsigned<'_> {
     /// Returns the answer.
     ///
     /// # Errors
-    /// 400 for a value that no provider sends, 403 for a verify token that is not live, 503 without a secret to sign the
-    /// answer with.
+    /// 400 for a value that no provider sends, 403 for a verify token that is not live, 503 without a secret to sign
+    /// the answer with.
     pub(crate) fn answer(&self, arrival: &Arrival, secrets: &[Secret]) -> Result<Answer, Rejection> {
         let url = url(arrival);
         answer(self.handshake.answer(&request(arrival, &url), secrets))

@@ -1,8 +1,8 @@
 //! `sluicegate secrets listen`: takes one handshake in which a provider sends its secret, and stores the secret.
 //!
-//! It listens on the loopback interface, behind the operator's tunnel, until the handshake or the time limit. The secret
-//! is stored before the handshake is answered, so a provider that was answered signs with a stored secret. Ingress
-//! never writes secrets.
+//! It listens on the loopback interface, behind the operator's tunnel, until the handshake or the time limit. The
+//! secret is stored before the handshake is answered, so a provider that was answered signs with a stored secret.
+//! Ingress never writes secrets.
 
 use std::{net::Ipv4Addr, time::Duration};
 
