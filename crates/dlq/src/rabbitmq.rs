@@ -190,6 +190,7 @@ impl RabbitmqDeadLetterQueue {
         stored.map_err(|error| match error {
             SendError::Unroutable { .. } => Error::not_sent(&letter.id, format!("the queue {queue} does not exist")),
             SendError::Refused { message_at_fault: true, reason } => Error::not_sent(&letter.id, reason),
+            too_large @ SendError::TooLarge { .. } => Error::not_sent(&letter.id, too_large.to_string()),
             SendError::Unknown { reason } => {
                 Error::unknown(&letter.id, format!("it is perhaps in {queue} as well: {reason}"))
             }

@@ -263,6 +263,7 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
             SendError::NotSent { reason } | SendError::Refused { reason, .. } | SendError::Unroutable { reason } => {
                 Error::not_sent(&letter.id, reason)
             }
+            too_large @ SendError::TooLarge { .. } => Error::not_sent(&letter.id, too_large.to_string()),
         })?;
         self.in_flight.delete(letter.handle).await.map_err(|error| {
             let reason = format!("stored in {} as {stored}, but perhaps not removed here: {error}", queue.name);

@@ -90,6 +90,11 @@ impl Envelope {
         Cow::Borrowed(self.payload.as_ref().map_or(&[], Payload::bytes))
     }
 
+    /// Returns whether the payload is written as base64, a third longer, because it is not one JSON value alone.
+    pub fn is_base64(&self) -> bool {
+        matches!(self.payload, Some(Payload::Bytes(_)))
+    }
+
     /// Parses the payload as a `T`, regardless of the media type. Every spelling of an integer fits an integer, `1.0`
     /// and `1e2` included.
     ///

@@ -153,23 +153,34 @@ pub(crate) async fn send<P: Producer>(
 fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {
     let code = match error {
         // The body is within the limit of the route, but with its envelope it exceeds the limit of the broker.
-        SendError::Refused { message_at_fault: true, .. } => Code::PayloadTooLarge,
+        SendError::Refused { message_at_fault: true, .. } | SendError::TooLarge { .. } => Code::PayloadTooLarge,
         SendError::Unroutable { .. } => Code::Unroutable,
         _ => Code::QueueUnavailable,
     };
     let mut rejection = Rejection::new(code, error.client_text()).log(error);
     rejection.id = matches!(error, SendError::Unknown { .. }).then(|| envelope.id().into());
-    match code {
-        Code::PayloadTooLarge => {
-            let bytes = envelope.encode().len();
-            let in_base64 = bytes > envelope.payload().len() / 4 * 5;
-            let why =
-                if in_base64 { "; a payload that is not plain JSON is sent in base64, a third longer" } else { "" };
-            let detail = format!("{} It has {bytes} bytes with its envelope{why}.", error.client_text());
+    match error {
+        SendError::TooLarge { bytes, bytes_max } => {
+            let detail = too_large(*bytes, *bytes_max, envelope.payload().len(), envelope.is_base64());
             Rejection { detail: detail.into(), ..rejection }
         }
+        _ if code == Code::PayloadTooLarge => rejection,
         _ => rejection.header("retry-after", error.retry_after().as_secs().max(1)),
     }
+}
+
+/// Returns the text for a body of `body_bytes` that makes a message of `bytes`, with the largest body that fits.
+fn too_large(bytes: usize, bytes_max: usize, body_bytes: usize, is_base64: bool) -> String {
+    let (written, why) = match is_base64 {
+        true => (body_bytes.div_ceil(3) * 4, ", and base64, because it is not plain JSON, makes it a third longer"),
+        false => (body_bytes, ""),
+    };
+    let left = bytes_max.saturating_sub(bytes.saturating_sub(written));
+    let fits = if is_base64 { left / 4 * 3 } else { left };
+    format!(
+        "The body has {body_bytes} bytes{why}: with its envelope {bytes}, and the queue accepts {bytes_max}. The \
+         largest such body that fits has {fits} bytes."
+    )
 }
 
 fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection> {

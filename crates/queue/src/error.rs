@@ -43,6 +43,14 @@ pub enum SendError {
         /// misconfigured, which an operator can fix.
         message_at_fault: bool,
     },
+    /// The message is larger than the queue accepts. It is not on the queue, and sending it again does not change that.
+    #[error("refused: the message has {bytes} bytes, and the queue accepts {bytes_max}")]
+    TooLarge {
+        /// Its size, with its envelope.
+        bytes: usize,
+        /// The largest size that the queue accepts.
+        bytes_max: usize,
+    },
 }
 
 impl SendError {
@@ -55,6 +63,7 @@ impl SendError {
                 "The message may not have been stored. Send it again with the same idempotency key."
             }
             Self::Refused { message_at_fault: true, .. } => "The queue does not accept this message.",
+            Self::TooLarge { .. } => "The queue does not accept a message of this size.",
             Self::Unroutable { .. } | Self::Refused { message_at_fault: false, .. } => {
                 "The queue does not accept messages at the moment."
             }
@@ -66,7 +75,7 @@ impl SendError {
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::NotSent { .. } | Self::Unknown { .. } => RETRY_AFTER_TEMPORARY,
-            Self::Unroutable { .. } | Self::Refused { .. } => RETRY_AFTER_OPERATOR,
+            Self::Unroutable { .. } | Self::Refused { .. } | Self::TooLarge { .. } => RETRY_AFTER_OPERATOR,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP Message Signatures (RFC 9421): which components of a request a signature must cover, as data.
 //!
-//! A signature covers a list of components: headers, and values derived from the request such as `@method`. The body is
-//! covered only through the header Content-Digest (RFC 9530). Verification computes the digest again whenever that header
-//! is covered.
+//! A signature covers a list of components: headers, and values derived from the request such as `@method`. The body
+//! is covered only through the header Content-Digest (RFC 9530). Verification computes the digest again whenever that
+//! header is covered.
 //!
 //! Not supported, and refused: components of a response, `@request-target`, and the parameters `sf`, `key`, `bs`, `tr`
 //! and `req` of a component.

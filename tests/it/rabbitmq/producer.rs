@@ -59,6 +59,7 @@ fn conclusion<T>(result: &Result<T, SendError>) -> &'static str {
         Ok(_) => "stored",
         Err(SendError::NotSent { .. }) => "not sent",
         Err(SendError::Unknown { .. }) => "unknown",
+        Err(SendError::TooLarge { .. }) => "too large",
         Err(SendError::Unroutable { .. }) => "unroutable",
         Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
         Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",

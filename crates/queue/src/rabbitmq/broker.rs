@@ -253,7 +253,7 @@ impl<'a> Checked<'a> {
         };
         let bytes = publication.body.len();
         if bytes > BODY_BYTES_MAX {
-            return Err(unfit(format!("the body has {bytes} bytes, more than {BODY_BYTES_MAX}")));
+            return Err(SendError::TooLarge { bytes, bytes_max: BODY_BYTES_MAX });
         }
         Ok(Self {
             publication,

@@ -38,7 +38,7 @@ impl SqsProducer {
     /// Checks the limits of SQS and returns the delay in seconds.
     fn delay_s(&self, message: &Message<'_>, body: &str) -> Result<Option<u16>, SendError> {
         if body.len() > MESSAGE_BYTES_MAX {
-            return Err(unfit(format!("the envelope has {} bytes, more than {MESSAGE_BYTES_MAX}", body.len())));
+            return Err(SendError::TooLarge { bytes: body.len(), bytes_max: MESSAGE_BYTES_MAX });
         }
         if !limits::is_sendable(body) {
             return Err(unfit("the envelope contains characters that SQS does not accept".to_owned()));

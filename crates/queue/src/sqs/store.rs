@@ -50,7 +50,7 @@ pub async fn store(
     if Instant::now() >= deadline {
         return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
     }
-    let digest = body_md5(&message.body);
+    let (digest, bytes) = (body_md5(&message.body), message.body.len());
     let attempts = Attempts::default();
     let request = client
         .send_message()
@@ -67,7 +67,7 @@ pub async fn store(
     match tokio::time::timeout_at(deadline, request).await {
         Ok(Ok(answer)) => proof(&digest, answer),
         Ok(Err(error)) if attempts.may_have_arrived() => Err(SendError::Unknown { reason: error_text(&error) }),
-        Ok(Err(error)) => Err(conclude(&error)),
+        Ok(Err(error)) => Err(conclude(&error, bytes)),
         Err(_) if attempts.may_have_arrived() => {
             Err(SendError::Unknown { reason: "no answer before the deadline".to_owned() })
         }
@@ -106,28 +106,29 @@ fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
     }
 }
 
-/// Concludes from the last error when no attempt can have stored the message.
-fn conclude(error: &SdkError<SendMessageError>) -> SendError {
+/// Concludes from the last error when no attempt can have stored the message, whose body has `bytes`.
+fn conclude(error: &SdkError<SendMessageError>, bytes: usize) -> SendError {
     let reason = error_text(error);
     match error.as_service_error() {
         None => SendError::NotSent { reason },
         Some(service) if is_throttled(service) => SendError::NotSent { reason },
-        Some(service) => SendError::Refused {
-            reason,
-            message_at_fault: service.is_invalid_message_contents() || is_too_large(service.meta()),
+        Some(service) => match bytes_max(service.meta()) {
+            Some(bytes_max) => SendError::TooLarge { bytes, bytes_max },
+            None => SendError::Refused { reason, message_at_fault: service.is_invalid_message_contents() },
         },
     }
 }
 
-/// Returns whether SQS refuses the message for its size. That occurs only when the queue's own maximum is lower than
-/// that of SQS.
+/// Returns the largest message of the queue if SQS refuses the message for its size. That occurs only when the queue's
+/// own maximum is lower than that of SQS.
 ///
 /// SQS reports every invalid parameter as `InvalidParameterValue`, and only the text names the cause: "One or more
 /// parameters are invalid. Reason: Message must be shorter than 262144 bytes." An operator must fix the other causes
 /// (endpoint, queue, attribute).
-fn is_too_large(error: &ErrorMetadata) -> bool {
-    let is_parameter = error.code().is_some_and(|code| code.starts_with("InvalidParameterValue"));
-    is_parameter && error.message().is_some_and(|text| text.contains("shorter than") && text.contains("bytes"))
+fn bytes_max(error: &ErrorMetadata) -> Option<usize> {
+    error.code().filter(|code| code.starts_with("InvalidParameterValue"))?;
+    let (_, limit) = error.message()?.split_once("shorter than ")?;
+    limit.split_once(" bytes")?.0.parse().ok()
 }
 
 /// Returns the trace header as a system attribute, which does not count towards the size of the message.

@@ -50,6 +50,7 @@ fn conclusion(result: &Result<String, SendError>) -> &'static str {
         Err(SendError::Unknown { .. }) => "unknown",
         Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
         Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
+        Err(SendError::TooLarge { .. }) => "too large",
         Err(SendError::Unroutable { .. }) => "unroutable",
     }
 }
@@ -209,7 +210,7 @@ async fn limits_are_checked_before_anything_is_sent() {
     let small = envelope();
     let second = Duration::from_secs(1);
     for (url, envelope, delay, at_fault, reason) in [
-        ("http://q/1/orders", &big, Duration::ZERO, true, "more than 1048576"),
+        ("http://q/1/orders", &big, Duration::ZERO, true, "the queue accepts 1048576"),
         ("http://q/1/orders", &small, 901 * second, false, "longer than 900 s"),
         ("http://q/1/orders.fifo", &small, second, false, "FIFO"),
     ] {
@@ -218,7 +219,11 @@ async fn limits_are_checked_before_anything_is_sent() {
         let error = SqsProducer::new(&config(&server.endpoint()), url).send(&message, Instant::now() + AMPLE).await;
         let error = error.unwrap_err();
         assert!(
-            matches!(&error, SendError::Refused { message_at_fault, .. } if *message_at_fault == at_fault),
+            match &error {
+                SendError::TooLarge { .. } => at_fault,
+                SendError::Refused { message_at_fault, .. } => *message_at_fault == at_fault,
+                _ => false,
+            },
             "{error:?}"
         );
         assert!(error.to_string().contains(reason), "{error}");

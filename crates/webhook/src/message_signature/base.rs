@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use http::Uri;
 use sfv::visitor::{DictionaryVisitor, EntryVisitor};
-use sfv::{Dictionary, InnerList, Item, ItemSerializer, KeyRef, ListSerializer, Parser};
+use sfv::{BareItem, Dictionary, InnerList, Item, KeyRef, Parameters, Parser};
 
 use super::{CONTENT_DIGEST, DERIVED};
 use crate::error::SignatureError;
@@ -114,21 +114,36 @@ pub(super) fn base(covered: &InnerList, request: &Request<'_>) -> Result<String,
             let name = name(item)?.to_owned();
             return Err(SignatureError::Component { name, reason: "is not ASCII text" });
         }
-        let identifier = ItemSerializer::new().bare_item(&item.bare_item).parameters(&item.params).finish();
         // Writing to a text cannot fail.
-        let _ = writeln!(base, "{identifier}: {value}");
+        let _ = writeln!(base, "{}: {value}", written(item)?);
     }
-    let _ = write!(base, "\"@signature-params\": {}", parameters(covered));
+    let _ = write!(base, "\"@signature-params\": {}", parameters(covered)?);
     Ok(base)
 }
 
 /// Returns the list of components with its parameters, as Signature-Input has it after the label.
-pub(super) fn parameters(covered: &InnerList) -> String {
-    let mut list = ListSerializer::new();
-    let mut items = list.inner_list();
-    items.items(&covered.items);
-    let _ = items.finish().parameters(&covered.params);
-    list.finish().unwrap_or_default()
+pub(super) fn parameters(covered: &InnerList) -> Result<String, SignatureError> {
+    let items = covered.items.iter().map(written).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("({}){}", items.join(" "), written_parameters(&covered.params)?))
+}
+
+/// Returns an item as RFC 9651, section 4.1.3, writes it. Signatures have strings and integers alone, so sfv's writers
+/// for every type are not needed.
+fn written(item: &Item) -> Result<String, SignatureError> {
+    Ok(written_value(&item.bare_item)? + &written_parameters(&item.params)?)
+}
+
+fn written_parameters(parameters: &Parameters) -> Result<String, SignatureError> {
+    let written = parameters.iter().map(|(name, value)| Ok(format!(";{}={}", name.as_str(), written_value(value)?)));
+    written.collect()
+}
+
+fn written_value(value: &BareItem) -> Result<String, SignatureError> {
+    match (value.as_string(), value.as_integer()) {
+        (Some(text), _) => Ok(format!("\"{}\"", text.as_str().replace('\\', "\\\\").replace('"', "\\\""))),
+        (_, Some(number)) => Ok(i64::from(number).to_string()),
+        _ => Err(SignatureError::Message { reason: "has a parameter of another type" }),
+    }
 }
 
 /// Returns the values of a header: each without white space around it, joined with a comma and a space; section 2.1.

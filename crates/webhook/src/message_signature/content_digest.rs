@@ -1,9 +1,10 @@
 //! The header Content-Digest (RFC 9530): a digest of the body, which a signature can cover.
 
 use ring::digest;
-use sfv::{DictSerializer, Dictionary, ListEntry, key_ref};
+use sfv::{Dictionary, ListEntry};
 
 use super::{CONTENT_DIGEST, base};
+use crate::encoding::Encoding;
 use crate::error::SignatureError;
 use crate::request::Request;
 
@@ -38,7 +39,6 @@ pub(super) fn check(request: &Request<'_>) -> Result<(), SignatureError> {
 
 /// Returns the value of the header for a body.
 pub(super) fn write(body: &[u8]) -> String {
-    let mut digests = DictSerializer::new();
-    let _ = digests.bare_item(key_ref("sha-256"), digest::digest(&digest::SHA256, body).as_ref());
-    digests.finish().unwrap_or_default()
+    let digest = digest::digest(&digest::SHA256, body);
+    format!("sha-256=:{}:", Encoding::Base64.encode(digest.as_ref()))
 }

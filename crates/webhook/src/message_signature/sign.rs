@@ -1,9 +1,10 @@
 //! Creation of message signatures; RFC 9421, section 3.1.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{DictSerializer, InnerList, Integer, Item, Key, KeyRef, Parameters, String as Text};
+use sfv::{InnerList, Integer, Item, Key, Parameters, String as Text};
 
 use super::{CONTENT_DIGEST, CREATED, MessageSignature, SIGNATURE, SIGNATURE_INPUT, base, content_digest};
+use crate::encoding::Encoding;
 use crate::request::Request;
 use crate::scheme::Scheme;
 use crate::sign::{SignError, SigningKey};
@@ -44,11 +45,11 @@ impl MessageSignature {
         let request = Request { headers: &headers, ..*request };
         let base = base::base(&covered, &request).map_err(|_| SignError::NoText)?;
         let signature = key.sign(&[base.as_bytes().into()])?;
-        let label = KeyRef::from_str(self.label.as_deref().unwrap_or(LABEL)).map_err(|_| SignError::NoText)?;
-        signed.push((SIGNATURE_INPUT.to_owned(), format!("{label}={}", base::parameters(&covered))));
-        let mut signatures = DictSerializer::new();
-        let _ = signatures.bare_item(label, signature.as_slice());
-        signed.push((SIGNATURE.to_owned(), signatures.finish().unwrap_or_default()));
+        let label = self.label.as_deref().unwrap_or(LABEL);
+        let parameters = base::parameters(&covered).map_err(|_| SignError::NoText)?;
+        signed.push((SIGNATURE_INPUT.to_owned(), format!("{label}={parameters}")));
+        let signature = Encoding::Base64.encode(&signature);
+        signed.push((SIGNATURE.to_owned(), format!("{label}=:{signature}:")));
         Ok(signed)
     }
 

@@ -132,7 +132,7 @@ fn message_signatures() {
                 .collect();
             let repeated = keys.iter().enumerate().any(|(at, key)| keys[..at].contains(key));
             match damage {
-                // Of a parameter that is there twice the last one counts, and the text above is then not the signed one.
+                // Of a parameter that is there twice the last one counts, so the text above is not the signed one.
                 _ if repeated => prop_assert!(verified.is_err() || scheme.signed_texts(&request).is_ok()),
                 None => prop_assert_eq!(verified.is_ok(), expected, "{:?}", verified),
                 Some(_) => {
