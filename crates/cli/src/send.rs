@@ -244,6 +244,7 @@ mod tests {
             ("discord", "application/json", r#"{"type":1}"#, None),
             ("linear", "application/json", r#"{"webhookTimestamp":1}"#, None),
             ("standard-webhooks", "application/json", "{}", None),
+            ("http-message-signatures", "application/json", "{}", Some("https://api.example.com")),
         ] {
             let Provider { scheme, .. } = Provider::named(slug).unwrap();
             let header = scheme.signature.header.first();
@@ -264,16 +265,17 @@ mod tests {
                 to: to.clone(),
                 headers: Vec::new(),
                 secret: None,
+                keyid: None,
                 public_url: public_url.map(str::to_owned),
                 contract: Some(path("openapi.yaml")),
             };
-            assert_eq!(exchange(&arguments), Ok(true), "{slug}");
+            assert!(exchange(&arguments).unwrap(), "{slug}");
             let Received { target, headers, body } = server.join().unwrap();
             let base =
                 public_url.map_or_else(|| to.replace("http:", "https:"), |url| url.trim_end_matches('/').to_owned());
             let url = format!("{base}{target}");
             let request = Request::new(&headers, &body).at("POST", &url);
-            let secret = scheme.secret(&development::signing_secret(slug, scheme)).unwrap();
+            let secret = scheme.secret(&development::signing_secret(slug, scheme).unwrap()).unwrap();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
             let verified = scheme.verify(&request, &[secret], i64::try_from(now).unwrap());
             assert!(verified.is_ok() && target.starts_with("/hook?a=1"), "{slug}: {verified:?} {target}");

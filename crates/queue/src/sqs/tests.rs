@@ -99,8 +99,8 @@ async fn permanent_errors_are_refused_without_a_retry() {
     check(&[Step::Error(400, "com.amazonaws.sqs#InvalidMessageContents")], "refused: message").await;
     let (code, long_code) = ("InvalidParameterValue", "com.amazonaws.sqs#InvalidParameterValueException");
     let too_large = "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.";
-    check(&[Step::Refusal(code, too_large)], "refused: message").await;
-    check(&[Step::Refusal(long_code, too_large)], "refused: message").await;
+    check(&[Step::Refusal(code, too_large)], "too large").await;
+    check(&[Step::Refusal(long_code, too_large)], "too large").await;
     // Other mistakes of an operator have the same code.
     for text in [
         "Value c-1 for parameter MessageGroupId is invalid. Reason: The request include parameter that is not valid.",
