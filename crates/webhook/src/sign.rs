@@ -116,8 +116,8 @@ impl SigningKey {
 }
 
 impl Scheme {
-    /// Parses the key that the provider signs with: the secret as for [`secret_of`](Self::secret_of) or, of a scheme with
-    /// a key pair, the private key in PKCS#8 (RFC 5208), in PEM or as base64 of its DER.
+    /// Parses the key that the provider signs with: the secret as for [`secret_of`](Self::secret_of) or, of a scheme
+    /// with a key pair, the private key in PKCS#8 (RFC 5208), in PEM or as base64 of its DER.
     ///
     /// # Errors
     /// The text is not a key of this scheme, or the scheme has no names for its keys.

@@ -59,6 +59,14 @@ fn the_page_lists_the_catalog() {
     assert_eq!(page, computed, "UPDATE=1 cargo test -p sluicegate-tests docs::schemes writes it anew");
 }
 
+#[test]
+fn the_number_of_providers_is_that_of_the_catalog() {
+    let number = format!("{} providers", Provider::all().len());
+    for path in ["README.md", "docs/architecture.md"] {
+        assert!(Page::read(path).text.contains(&number), "{path} does not say {number}");
+    }
+}
+
 /// The schemes that the page shows are accepted.
 #[test]
 fn every_scheme_of_the_page_is_accepted() {
