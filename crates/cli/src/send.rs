@@ -76,8 +76,9 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     let body = input::read(&arguments.file)?;
     let given = HeaderMap::from_iter(arguments.headers.iter().cloned());
     let to = arguments.to.trim_end_matches('/');
-    let parse = |url: &str| -> Result<Uri, String> {
-        url.parse().map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))
+    let parse = |url: &str| {
+        let parsed = url.parse::<Uri>();
+        parsed.map_err(|error| format!("{url}: {error}: --to is a URL, such as http://127.0.0.1:3000"))
     };
     // As ingress makes it of a request.
     let host = parse(to)?.authority().map(|authority| format!("https://{authority}")).unwrap_or_default();
@@ -128,7 +129,7 @@ fn complete(
     mut message: Message,
     (secret, keyid): (Option<&str>, Option<&str>),
     method: &str,
-) -> Result<Message, String> {
+) -> Result<Message, CommandError> {
     let operation = found.operation;
     let media_type = operation.body.as_ref().and_then(|body| body.content.first());
     if let Some((media_type, _)) = media_type {
@@ -171,7 +172,7 @@ fn sign(
     id: &str,
     method: &str,
     message: &mut Message,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let key = secret.map(str::to_owned).or_else(|| development::signing_key(provider, scheme));
     let key =
         key.ok_or_else(|| format!("only {provider} can sign: send a message that it signed, with its --header"))?;
@@ -189,7 +190,7 @@ fn sign(
 }
 
 /// Adds a header unless the caller gave it.
-fn add(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
+fn add(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), CommandError> {
     let name = HeaderName::try_from(name).map_err(|error| format!("{name}: {error}"))?;
     if !headers.contains_key(&name) {
         let mut value = HeaderValue::try_from(value).map_err(|error| format!("{name}: {error}"))?;

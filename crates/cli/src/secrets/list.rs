@@ -68,7 +68,7 @@ fn table(rows: &[Row<'_>]) -> String {
     text::table(&lines).trim_end().to_owned()
 }
 
-fn as_json(rows: &[Row<'_>]) -> Result<String, String> {
+fn as_json(rows: &[Row<'_>]) -> Result<String, CommandError> {
     let rows = rows.iter().map(|(name, entries)| {
         let values = entries.as_ref().map(|entries| {
             let values = entries.iter().flatten().map(|Summary { fingerprint, principal, keyid, scopes, fault }| {
@@ -81,5 +81,5 @@ fn as_json(rows: &[Row<'_>]) -> Result<String, String> {
         let fault = entries.as_ref().and_then(|entries| entries.as_ref().err());
         json!({ "name": name, "values": values, "fault": fault })
     });
-    serde_json::to_string_pretty(&rows.collect::<Vec<_>>()).map_err(|error| error.to_string())
+    Ok(serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?)
 }

@@ -86,19 +86,20 @@ pub(super) async fn put(arguments: &Arguments) -> Result<(), CommandError> {
 }
 
 impl Arguments {
-    fn value(&self, kind: &Kind) -> Result<NewValue, String> {
+    fn value(&self, kind: &Kind) -> Result<NewValue, CommandError> {
         let name = &self.name;
         let given = self.value_file.as_deref().map(read).transpose()?;
         let is_generated = given.is_none();
         let (value, entry) = match kind {
             Kind::ApiKey { scopes: known } => {
                 if self.keyid.is_some() {
-                    return Err(format!("{name} are API keys, which have no keyid: leave out --keyid"));
+                    return Err(format!("{name} are API keys, which have no keyid: leave out --keyid").into());
                 }
                 let Some(principal) = &self.principal else {
                     return Err(format!(
                         "{name} are API keys: pass --principal NAME, and --scopes if its routes need some"
-                    ));
+                    )
+                    .into());
                 };
                 self.warn_of_unknown_scopes(known.as_ref());
                 let key = match given {
@@ -117,7 +118,8 @@ impl Arguments {
                 if self.principal.is_some() {
                     return Err(format!(
                         "{name} are signing secrets of {provider}, which have no principal: leave out --principal"
-                    ));
+                    )
+                    .into());
                 }
                 let secret = given.map_or_else(|| generate::signing_secret(provider), Ok)?;
                 let keyid = self.keyid.as_deref();

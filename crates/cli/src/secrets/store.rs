@@ -15,6 +15,7 @@ use aws_sdk_secretsmanager::{
 use sluicegate_queue::chain;
 
 use super::document::{Change, Document};
+use crate::CommandError;
 use crate::aws;
 
 /// The label of a version that is not current yet. The next write moves it.
@@ -52,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// The secret cannot be read, or has another form.
-    pub(super) async fn read(&self) -> Result<Document, String> {
+    pub(super) async fn read(&self) -> Result<Document, CommandError> {
         self.current().await.map(|version| version.document)
     }
 
@@ -64,15 +65,15 @@ impl Store {
     pub(super) async fn update(
         &self,
         change: impl Fn(&mut Document) -> Result<Change, String>,
-    ) -> Result<Change, String> {
+    ) -> Result<Change, CommandError> {
         let mut overtaken = String::new();
         for attempt in 1..=ATTEMPTS_MAX {
             let Version { mut document, id: before } = self.current().await?;
-            let changed = change(&mut document).map_err(|reason| self.because(&reason))?;
+            let changed = change(&mut document).map_err(|reason| self.because(reason))?;
             if !changed.is_new {
                 return Ok(changed);
             }
-            let text = document.text().map_err(|reason| self.because(&reason))?;
+            let text = document.text().map_err(|reason| self.because(reason))?;
             let put = self.client.put_secret_value().secret_id(&self.id).secret_string(text).version_stages(STAGE);
             let put = put.send().await.map_err(|error| self.failed("PutSecretValue", &error))?;
             let stored = put.version_id().unwrap_or_default();
@@ -87,23 +88,24 @@ impl Store {
                     let pause = u64::from(uuid::Uuid::now_v7().as_bytes()[15]) * PAUSE_MS * u64::from(attempt) / 256;
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
-                Err(error) => return Err(self.failed("UpdateSecretVersionStage", &error)),
+                Err(error) => return Err(self.failed("UpdateSecretVersionStage", &error).into()),
             }
         }
-        Err(format!("{overtaken}; other writers were first {ATTEMPTS_MAX} times: nothing was changed, try again"))
+        Err(format!("{overtaken}; other writers were first {ATTEMPTS_MAX} times: nothing was changed, try again")
+            .into())
     }
 
-    async fn current(&self) -> Result<Version, String> {
+    async fn current(&self) -> Result<Version, CommandError> {
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer = answer.map_err(|error| self.failed("GetSecretValue", &error))?;
         let text = answer
             .secret_string()
             .ok_or_else(|| self.because("its value is binary: check that --stack or --secret-id is this API's"))?;
-        let document = Document::parse(text).map_err(|reason| self.because(&reason))?;
+        let document = Document::parse(text).map_err(|reason| self.because(reason))?;
         Ok(Version { document, id: answer.version_id().unwrap_or_default().to_owned() })
     }
 
-    fn because(&self, reason: &str) -> String {
+    fn because(&self, reason: impl std::fmt::Display) -> String {
         format!("secret {}: {reason}", self.id)
     }
 
@@ -118,7 +120,7 @@ impl Store {
             (Some(code), None) => code.to_owned(),
             _ => chain(error),
         };
-        self.because(&format!("{call}: {reason}\nhelp: check --stack or --secret-id, and {}", aws::ADVICE))
+        self.because(format!("{call}: {reason}\nhelp: check --stack or --secret-id, and {}", aws::ADVICE))
     }
 }
 
