@@ -433,6 +433,12 @@ impl Scheme {
         self.signature.message.is_some() || self.signed.0.iter().any(SignedText::has_url)
     }
 
+    /// Returns whether the fields of a form are signed, so that the provider sends forms.
+    #[must_use]
+    pub fn signs_form(&self) -> bool {
+        self.signed.0.iter().any(SignedText::has_form)
+    }
+
     /// Returns the faults of a scheme that was written by hand: the JSON pointer of each within the scheme, and the
     /// reason.
     #[must_use]

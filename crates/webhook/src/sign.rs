@@ -176,7 +176,7 @@ impl Scheme {
     ) -> Result<SignedRequest, SignError> {
         let body = self.written_body(key, now_unix_s, request)?;
         let request = Request { body: body.as_deref().unwrap_or(request.body), ..*request };
-        let hashes_body = self.signed.0.iter().any(SignedText::has_form) && !request.is_form();
+        let hashes_body = self.signs_form() && !request.is_form();
         let url = (hashes_body && request.query("bodySHA256").is_none()).then(|| {
             let separator = if request.url.contains('?') { '&' } else { '?' };
             format!("{}{separator}bodySHA256={}", request.url, Encoding::Hex.encode(&sha256(request.body)))

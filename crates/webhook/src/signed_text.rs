@@ -188,7 +188,6 @@ impl SignedText {
         })
     }
 
-    #[cfg(feature = "verify")]
     pub(crate) fn has_form(&self) -> bool {
         self.0.contains(&Part::Form)
     }

@@ -212,8 +212,9 @@ requestBody:
     application/json:
       schema:
         $ref: '#/components/schemas/{}'
-",
-            route.schema()
+{}",
+            route.schema(),
+            if route.auth.sends_forms() { "    application/x-www-form-urlencoded: {}\n" } else { "" }
         ),
         false => String::new(),
     };

@@ -79,6 +79,13 @@ impl Auth {
         Provider::named(slug).map(|provider| provider.event_type.as_str())
     }
 
+    /// Returns whether the provider sends forms, beside JSON.
+    pub(crate) fn sends_forms(self) -> bool {
+        let Self::Provider(slug) = self else { return false };
+        let reads_form = |provider: &Provider| provider.event_type.contains("form.");
+        Provider::named(slug).is_some_and(|provider| provider.scheme.signs_form() || reads_form(provider))
+    }
+
     pub(crate) fn scheme(self) -> Scheme {
         match self {
             Self::ApiKey => API_KEY,

@@ -138,6 +138,7 @@ fn every_scheme_writes_what_it_needs() {
             "--auth standard-webhooks",
             &["- standardWebhooks: []", "x-signature: standard-webhooks", "{header.webhook-id}", "fingerprint: none"],
         ),
+        ("--auth twilio", &["- twilio: []", "x-signature: twilio", "application/x-www-form-urlencoded: {}"]),
         ("--auth none", &["security: []", "properties:"]),
         (
             "--auth jwt --scope a.b",
