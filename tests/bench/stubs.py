@@ -51,7 +51,7 @@ class Aws(Quiet):
 
 
 class Runtime(Quiet):
-    """The Runtime API of one process. `server.run` has its `event` and how many `events` it is given, and gets its `answer`.
+    """The Runtime API of one process. `server.run` has its `event` and how many `events` it is given, and gets its `answers`.
 
     `server.run["before"](given)` is called each time that the process waits for an event. After the last one, `done` is set
     and the process waits until `over`.
@@ -69,7 +69,7 @@ class Runtime(Quiet):
         run["over"].wait()
 
     def do_POST(self):
-        self.server.run["answer"] = self.body()
+        self.server.run["answers"].append(self.body())
         self.reply(202)
 
 
@@ -86,7 +86,7 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
     """Starts `command` as the function `name`, gives it `event` as often as `events` says, and ends it.
 
     Calls `before(process, given)` each time that it waits for an event. Exits if it does not answer all of them within
-    `seconds`. Returns the last answer, and the output of the function.
+    `seconds`. Returns the answers, and the output of the function.
     """
     runtime, port = serve(Runtime)
     runtime.run = run = {each: threading.Event() for each in ("started", "done", "over")}
@@ -101,7 +101,7 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
     # A file, because a full pipe without a reader would block the function.
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
-        run.update(given=0, event=event, events=events, answer=b"null", deadline_ms=deadline_ms,
+        run.update(given=0, event=event, events=events, answers=[], deadline_ms=deadline_ms,
                    before=lambda given: before(process, given))
         try:
             run["started"].set()
@@ -112,7 +112,7 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
             output = log.read().decode(errors="replace")
             if not is_done:
                 sys.exit(f"no answer within {seconds} s; the output of the function:\n{output[-4000:]}")
-            return json.loads(run["answer"]), output
+            return [json.loads(answer) for answer in run["answers"]], output
         finally:
             process.kill()
             run["over"].set()

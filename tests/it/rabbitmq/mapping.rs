@@ -354,14 +354,18 @@ async fn a_cut_connection_is_reopened_and_the_batch_is_redelivered() {
     bench.cut().await;
     bench.vhost.until_ready(QUEUE, 1).await;
     go_on.notify_one();
-    bench.until_event("done", 1).await;
+    bench.until_event("delivered", 2).await;
+    until("the second delivery is done", PATIENCE, async || {
+        let names: Vec<_> = bench.steps().iter().map(|(name, _)| *name).collect();
+        // An acknowledgement that was sent before the client noticed the cut is lost, and its batch seems done.
+        matches!(names[..], ["delivered", "failed" | "done", "delivered", "done"]).then_some(())
+    })
+    .await;
     assert_eq!(function.batches(), [[("a".to_owned(), false)], [("a".to_owned(), true)]]);
-    let names: Vec<_> = bench.steps().iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["delivered", "failed", "delivered", "done"]);
     // The connection is cut while the mapping waits for messages.
     bench.cut().await;
     bench.publish("b").await;
-    bench.until_event("done", 2).await;
+    bench.until_event("delivered", 3).await;
     bench.end_empty(mapping).await;
 }
 

@@ -296,9 +296,13 @@ async fn limits_are_checked_before_anything_is_sent() {
     let deadline = Instant::now() + AMPLE;
     let name = "n".repeat(256);
     let body = vec![0; BODY_BYTES_MAX + 1];
-    for (exchange, routing_key, body) in [(name.as_str(), "", &body[..1]), ("", &name, &body[..1]), ("", "q", &body)] {
+    for (exchange, routing_key, body, expected) in [
+        (name.as_str(), "", &body[..1], "refused: message"),
+        ("", &name, &body[..1], "refused: message"),
+        ("", "q", &body, "too large"),
+    ] {
         let publication = Publication { exchange, routing_key, properties: BasicProperties::default(), body };
-        assert_eq!(conclusion(&broker.publish(&publication, deadline).await), "refused: message");
+        assert_eq!(conclusion(&broker.publish(&publication, deadline).await), expected);
     }
     let publication =
         Publication { exchange: "", routing_key: "q", properties: BasicProperties::default(), body: &body[1..] };
