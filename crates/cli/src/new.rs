@@ -194,7 +194,7 @@ fn next_steps(project: &NewProject, files: usize) -> Vec<String> {
     lines.extend([
         "  ./tests/run".to_owned(),
         String::new(),
-        "The first build compiles about 350 crates: some 3 minutes on 2 cores. README.md has more.".to_owned(),
+        "The first build compiles about 300 crates: 2 to 3 minutes on 2 cores. README.md has more.".to_owned(),
     ]);
     lines
 }
