@@ -16,6 +16,8 @@ mod altered_requests;
 mod hostile_requests;
 #[path = "fuzz/message_signatures.rs"]
 mod message_signatures;
+#[path = "fuzz/published_keys.rs"]
+mod published_keys;
 #[path = "fuzz/round_trips.rs"]
 mod round_trips;
 #[path = "fuzz/run.rs"]
