@@ -139,6 +139,7 @@ const PEERS: &[Peer] = &[
         "gocardless-nodejs",
         r#"{"events":[{"id":"EV1","resource_type":"payments","action":"paid"}],"meta":{"webhook_id":"WB1"}}"#,
     ),
+    Peer { headers: &[("idempotency-key", ID)], ..node("http-message-signatures", "http-message-signatures", EVENT) },
     node("hubspot", "@hubspot/api-client", r#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#),
     Peer {
         headers: &[("linear-delivery", "d-1")],
@@ -217,6 +218,7 @@ impl Peer {
             KeyEncoding::Text => number.to_string().repeat(64),
             // OpenAI's secrets are encoded after the prefix alone.
             KeyEncoding::Base64OrText if number == 2 => "a secret without the prefix".to_owned(),
+            _ if scheme.secret.prefixes.is_empty() => STANDARD.encode([number; 32]),
             _ => format!("whsec_{}", STANDARD.encode([number; 32])),
         })
     }

@@ -22,8 +22,8 @@
 //! # Guarantees
 //!
 //! - A 202 requires the receipt of the broker. Otherwise the answer is a 503 with `Retry-After`, within the deadline.
-//! - Authentication is decided on the bytes that arrived, in constant time, before anything is parsed; the body is parsed
-//!   first only for a provider that signs values within it.
+//! - Authentication is decided on the bytes that arrived, in constant time, before anything is parsed. The body is
+//!   parsed first only for a provider that signs values within it.
 //! - A refusal is an RFC 9457 problem with a stable [`Code`]; schema errors have the JSON pointer of each fault.
 //!   Answers and logs contain no payload, no secret and no internal detail.
 //! - The same request with the same idempotency key has the same message id.

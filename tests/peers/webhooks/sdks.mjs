@@ -114,7 +114,7 @@ const discordPeer = {
 };
 
 // RFC 9421 and RFC 9530.
-const SIGNED_COMPONENTS = ["@method", "@target-uri", "content-type", "content-digest"];
+const SIGNED_COMPONENTS = ["@method", "@authority", "@path", "@query", "idempotency-key", "content-digest"];
 const contentDigest = (body) => `sha-256=:${createHash("sha256").update(body).digest("base64")}:`;
 
 const boxVersion = { "box-signature-version": "1", "box-signature-algorithm": "HmacSHA256" };
@@ -183,11 +183,11 @@ const peers = {
   gocardless: {
     verify: (r) => gocardless.parse(r.body, r.secret, r.headers["webhook-signature"]).length > 0,
   },
-  "http-signatures": {
+  "http-message-signatures": {
     sign: async (r) => {
       const { httpbis, createSigner } = httpSignatures;
       const message = { ...r, headers: { ...r.headers, "content-digest": contentDigest(r.body) } };
-      const key = createSigner(r.secret, "hmac-sha256", API_KEY);
+      const key = createSigner(Buffer.from(r.secret, "base64"), "hmac-sha256", API_KEY);
       const paramValues = { created: new Date(r.at * 1000) };
       const params = ["created", "keyid", "alg"];
       const signed = await httpbis.signMessage({ key, fields: SIGNED_COMPONENTS, params, paramValues }, message);
@@ -196,7 +196,7 @@ const peers = {
     },
     verify: async (r) => {
       const { httpbis, createVerifier } = httpSignatures;
-      const verify = createVerifier(r.secret, "hmac-sha256");
+      const verify = createVerifier(Buffer.from(r.secret, "base64"), "hmac-sha256");
       const keyLookup = async ({ keyid }) => ({ id: keyid, algs: ["hmac-sha256"], verify });
       const required = { requiredFields: SIGNED_COMPONENTS, requiredParams: ["created"], maxAge: 300 };
       const valid = await httpbis.verifyMessage({ keyLookup, ...required }, r);
