@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseResult;
+use serde_json::Value;
 use sluicegate_webhook::{Algorithm, Assurance, Scheme};
 
 use crate::run::fuzz;
@@ -125,6 +126,17 @@ fn alteration() -> impl Strategy<Value = Alteration> {
 /// Returns what must be as in the original: one of the signed texts, or the token that is sent.
 fn protected(scheme: &Scheme, parts: &Parts) -> Option<Vec<Vec<u8>>> {
     let headers = parts.headers()?;
+    if scheme.algorithm == Algorithm::Token
+        && let Some(pointer) = &scheme.signature.body
+    {
+        let document: Value = serde_json::from_slice(&parts.body).ok()?;
+        let items = match &scheme.each {
+            Some(list) => document.pointer(list)?.as_array()?.clone(),
+            None => vec![document],
+        };
+        let tokens = items.iter().map(|item| Some(item.pointer(pointer)?.as_str()?.as_bytes().to_vec()));
+        return tokens.collect();
+    }
     if scheme.algorithm == Algorithm::Token {
         let values = scheme.signature.header.iter().filter_map(|name| headers.get(name));
         return Some(values.map(|value| value.as_bytes().to_vec()).collect());
