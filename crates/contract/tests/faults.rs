@@ -347,6 +347,17 @@ fn security_schemes_are_checked() {
             "/signature/separator",
             "the separator is `,`",
         ),
+        // A token and an id are in a single header each.
+        (
+            "{signature: {header: [x-hub-signature-256, 'x-{n}'], claim: {name: a}}}",
+            "/signature/header",
+            "`x-{n}` is not a header name",
+        ),
+        (
+            "{signature: {header: x-hub-signature-256}, id: 'x-{n}', signed: '{id}.{body}'}",
+            "/id",
+            "`x-{n}` is not a header name",
+        ),
         (
             "{signature: {header: x-hub-signature-256}, handshakes: [{when: {method: GET}, status: 99}]}",
             "/handshakes/0/status",
