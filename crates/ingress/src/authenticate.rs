@@ -1,7 +1,8 @@
 //! Stage 2, [`Authenticated`]: a request whose credentials are verified, on its exact bytes.
 //!
-//! Verification uses the raw headers and body. The body is parsed only for a provider that signs values within it. Every
-//! live secret is compared in constant time, so that neither the answer nor its timing reveals how close a guess was.
+//! Verification uses the raw headers and body. The body is parsed only for a provider that signs values within it.
+//! Every live secret is compared in constant time, so that neither the answer nor its timing reveals how close a guess
+//! was.
 
 use std::{borrow::Cow, fmt::Display, sync::Arc};
 
