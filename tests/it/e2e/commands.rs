@@ -1,13 +1,13 @@
 //! Error messages of the `sluicegate` command.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
-use crate::support::{cargo, root};
+use crate::support::{command::BINARY, root};
 
 fn sluicegate(arguments: &[&str]) -> (bool, String) {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "sluicegate-cli", "--bin", "sluicegate", "--"]);
-    let Output { status, stdout, stderr } = command.args(arguments).output().expect("cargo runs");
+    let mut command = Command::new(&*BINARY);
+    let Output { status, stdout, stderr } =
+        command.current_dir(root()).args(arguments).output().expect("the command runs");
     (status.success(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
 }
 
