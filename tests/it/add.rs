@@ -1,13 +1,12 @@
 //! `sluicegate add` and `remove` on a copy of the project: the number of lines that a new API changes, and that it
 //! works.
 
-use std::fs;
 use std::process::Command;
 
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Settings, StackPlan};
 
-use crate::support::{like_a_shell, project, project::Project, root};
+use crate::support::{project::Project, root};
 
 /// Largest number of lines that a new route on a new queue changes in files of the user other than contract and
 /// handlers.
@@ -86,68 +85,5 @@ fn a_route_and_a_handler_change_few_lines_and_fit_together() {
         }
         UNDO.iter().for_each(|line| drop(project.succeed(line)));
         assert_eq!(diff_stat(&project), [], "{flags}: every file has its original text");
-    }
-}
-
-/// A handler of each kind compiles without a warning, is laid out as `rustfmt` has it, and passes its own test.
-#[test]
-fn new_handlers_compile_and_their_tests_pass() {
-    let project = Project::copy();
-    project.succeed(ROUTE);
-    project.succeed(HANDLER);
-    project.succeed("cargo sluicegate add handler 'add-test-hooks.*' --bytes");
-    project.succeed("cargo sluicegate add handler add-test-other");
-    let order = "    AddTestSubmitted:
-      type: object
-      required: [id, items, type]
-      properties:
-        id: { type: string }
-        type: { type: string, enum: [new] }
-        items: { type: array, items: { $ref: '#/components/schemas/AddTestItem' } }
-        paid: { type: [boolean, 'null'] }
-        totals: { type: object, additionalProperties: { type: number } }
-        meta: { type: object }
-    AddTestItem: { type: object, required: [quantity], properties: { quantity: { type: integer, minimum: 1 } } }
-    AddTestBefore:
-";
-    // Arrays, nested objects, optional members, and one without a type.
-    project.succeed("cargo sluicegate remove handler add-test.submitted");
-    let path = project.path().join("functions/ingress/openapi.yaml");
-    let contract = project.text("functions/ingress/openapi.yaml");
-    fs::write(path, contract.replace("    AddTestSubmitted:\n", order)).expect("written");
-    project.succeed(HANDLER);
-
-    // A workspace of the consumer alone, on the crates of this one.
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
-    let (_, rest) = manifest.split_once("\n[workspace.package]").expect("the package");
-    let rest = rest.replace("path = \"crates/", &format!("path = \"{}/crates/", root().display()));
-    let workspace = format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [\"functions/consumer\"]\nexclude = [\"functions/ingress\", \
-         \"functions/rabbitmq\"]\n\n[workspace.package]{rest}"
-    );
-    fs::write(project.path().join("Cargo.toml"), workspace).expect("written");
-    fs::copy(root().join("Cargo.lock"), project.path().join("Cargo.lock")).expect("copied");
-    for shown in ["tests/it/docs/order_placed.rs", "tests/events/orders-placed.json"] {
-        let copied = project.path().join(shown);
-        fs::create_dir_all(copied.parent().expect("a folder")).expect("made");
-        fs::copy(root().join(shown), copied).expect("copied");
-    }
-    let mut format = Command::new("cargo");
-    format.args(["fmt", "--check", "--package", "consumer"]).current_dir(project.path());
-    like_a_shell(&mut format);
-    let formatted = format.output().expect("cargo runs");
-    assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stdout));
-    let mut test = Command::new("cargo");
-    test.args(["test", "--offline", "--package", "consumer"]).current_dir(project.path());
-    like_a_shell(test.env("CARGO_TARGET_DIR", project::target()));
-    let output = test.output().expect("cargo runs");
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{printed}");
-    assert!(!printed.contains("warning: unused") && !printed.contains("generated"), "{printed}");
-    for module in ["add_test_submitted", "add_test_hooks", "add_test_other"] {
-        assert!(
-            printed.contains(&format!("handlers::{module}::tests::an_event_is_done ... ok")),
-            "{module}: {printed}"
-        );
     }
 }

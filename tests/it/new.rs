@@ -42,6 +42,23 @@ fn run(folder: &Path, program: &str, arguments: &str) -> String {
     printed + &errors
 }
 
+const CONTRACT: &str = "my-api/functions/ingress/openapi.yaml";
+/// A schema with arrays, nested objects, optional members, and one without a type. The schema of `add route` follows under
+/// another name.
+const INVOICE: &str = "    InvoiceSubmitted:
+      type: object
+      required: [id, items, type]
+      properties:
+        id: { type: string }
+        type: { type: string, enum: [new] }
+        items: { type: array, items: { $ref: '#/components/schemas/InvoiceItem' } }
+        paid: { type: [boolean, 'null'] }
+        totals: { type: object, additionalProperties: { type: number } }
+        meta: { type: object }
+    InvoiceItem: { type: object, required: [quantity], properties: { quantity: { type: integer, minimum: 1 } } }
+    InvoiceBefore:
+";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     let project = Project::empty();
@@ -56,8 +73,17 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
         "check",
         "sync --check",
         "add route 'POST /invoices' --type invoice.submitted --queue invoices",
+        // A handler of each kind: of an event with a schema, of one without, and of bytes.
         "add handler invoice.submitted",
+        "add handler invoice.other",
+        "add handler 'hooks.*' --bytes",
     ] {
+        if line.contains("handler invoice.submitted") {
+            let contract = project.text(CONTRACT);
+            let described = contract.replace("    InvoiceSubmitted:\n", INVOICE);
+            assert_ne!(described, contract, "the schema is replaced");
+            fs::write(project.path().join(CONTRACT), described).expect("written");
+        }
         let printed = project.succeed(&format!("cd my-api && cargo sluicegate {line}"));
         assert!(!printed.contains("warning"), "{line}: {printed}");
     }
@@ -78,6 +104,8 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     for part in [
         "\npassed: format lints tests contract template doctor sam\n",
         "handlers::invoice_submitted::tests::an_event_is_done ... ok",
+        "handlers::invoice_other::tests::an_event_is_done ... ok",
+        "handlers::hooks::tests::an_event_is_done ... ok",
         "a_captured_order_is_enqueued ... ok",
         "\n0 error(s), 0 warning(s), ",
     ] {
@@ -89,7 +117,8 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     let stack = Stack::run(local.into(), &[], &[]).await;
     let request = stack.http.post(format!("{}/invoices", stack.gateway)).header("content-type", "application/json");
     let request = request.header("x-api-key", "dev-key").header("idempotency-key", "\"i-1\"");
-    let answer = request.body(json!({ "id": "i-1" }).to_string()).send().await.expect("answered");
+    let answer =
+        request.body(json!({ "id": "i-1", "items": [], "type": "new" }).to_string()).send().await.expect("answered");
     let (status, body) = (answer.status(), answer.text().await.expect("text"));
     assert_eq!(status, 202, "{body}\n{}", stack.printed());
     let body: Value = serde_json::from_str(&body).expect("JSON");
