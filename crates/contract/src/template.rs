@@ -38,7 +38,7 @@ pub enum ValueSource {
     Query(String),
     /// A JSON pointer (RFC 6901) into the body.
     Body(String),
-    /// A field of a form (`application/x-www-form-urlencoded`), decoded.
+    /// A field of a form ([`sluicegate_webhook::FORM_MEDIA_TYPE`]), decoded.
     Form {
         /// The field.
         name: String,

@@ -1,12 +1,7 @@
-//! JSON parsing in one pass, with duplicate members refused.
-//!
-//! RFC 8259, section 4, leaves open which of two members of one name counts. A validator that uses the last and a
-//! reader that uses the first would see different documents, so duplicates are refused.
+//! JSON documents, and why a body is none: the position of the fault, or the pointer to a duplicate member.
 
-use std::{cell::RefCell, fmt};
-
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value, map::Entry};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use sluicegate_webhook::BodyError;
 
@@ -26,18 +21,12 @@ pub(crate) enum JsonError {
     Duplicate(Pointer),
 }
 
-/// Parses a document. Uses no memory beyond the [`Value`].
+/// Parses a document. See [`sluicegate_webhook::parse_unique`].
 ///
 /// # Errors
 /// The first fault, in the order of the text.
 pub(crate) fn parse(text: &str) -> Result<Value, JsonError> {
-    let duplicate = RefCell::new(None);
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = Strict { duplicate: &duplicate }.deserialize(&mut deserializer);
-    parsed.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| match duplicate.take() {
-        Some(path) => JsonError::Duplicate(Pointer::of(path.iter().rev().map(String::as_str))),
-        None => error.into(),
-    })
+    Ok(sluicegate_webhook::parse_unique(text)?)
 }
 
 /// Checks only the syntax, without memory for the document. Strings with half a surrogate pair and duplicate members
@@ -55,101 +44,21 @@ pub(crate) fn check_syntax(text: &str) -> Result<(), JsonError> {
 /// # Errors
 /// [`JsonError`], a duplicate only if a pointer leads through it.
 pub(crate) fn values_at<'p>(text: &str, pointers: impl IntoIterator<Item = &'p str>) -> Result<Value, JsonError> {
-    sluicegate_webhook::values_at(text.as_bytes(), pointers).map_err(|error| match error {
-        BodyError::Syntax { line, column } => JsonError::Syntax { line, column },
-        BodyError::Duplicate(path) => JsonError::Duplicate(Pointer::of(path.iter().map(String::as_str))),
-    })
+    Ok(sluicegate_webhook::values_at(text.as_bytes(), pointers)?)
+}
+
+impl From<BodyError> for JsonError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Syntax { line, column } => Self::Syntax { line, column },
+            BodyError::Duplicate(path) => Self::Duplicate(Pointer::of(path.iter().map(String::as_str))),
+        }
+    }
 }
 
 impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         Self::Syntax { line: error.line(), column: error.column() }
-    }
-}
-
-/// Builds a [`Value`] as `serde_json` does, but fails on duplicate members. Their path is collected from the inside
-/// out.
-#[derive(Clone, Copy)]
-struct Strict<'p> {
-    duplicate: &'p RefCell<Option<Vec<String>>>,
-}
-
-impl Strict<'_> {
-    /// Adds a level to the path of the duplicate, if `error` is about one.
-    fn above<E>(self, name: impl ToString, error: E) -> E {
-        if let Some(path) = self.duplicate.borrow_mut().as_mut() {
-            path.push(name.to_string());
-        }
-        error
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(self).map_err(|error| self.above(items.len(), error))? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(name) = object.next_key::<String>()? {
-            match members.entry(name) {
-                Entry::Vacant(free) => {
-                    let value = object.next_value_seed(self).map_err(|error| self.above(free.key(), error))?;
-                    free.insert(value);
-                }
-                Entry::Occupied(taken) => {
-                    *self.duplicate.borrow_mut() = Some(vec![taken.key().clone()]);
-                    return Err(A::Error::custom("duplicate member"));
-                }
-            }
-        }
-        Ok(Value::Object(members))
     }
 }
 

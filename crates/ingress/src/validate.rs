@@ -20,6 +20,7 @@ use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 use sluicegate_contract::{Body, BodySchema, Idempotency, Location, Parameter, is_json};
+use sluicegate_webhook::FORM_MEDIA_TYPE;
 
 use crate::{
     authenticate::Authenticated,
@@ -81,7 +82,7 @@ impl<'c> Validated<'c> {
     pub(crate) fn form(&self) -> Option<&str> {
         let routed = self.authenticated.routed();
         let sent = media_type::essence(routed.arrival().header("content-type")?);
-        let is_form = sent.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let is_form = sent.eq_ignore_ascii_case(FORM_MEDIA_TYPE);
         is_form.then(|| std::str::from_utf8(routed.body()).ok()).flatten()
     }
 

@@ -18,7 +18,7 @@ pub enum BodyError {
         /// From 1, in bytes.
         column: usize,
     },
-    /// An object has two members of a name that leads to a value, so the value is ambiguous.
+    /// An object has two members of one name, compared unescaped, so its value is ambiguous.
     #[error("the object has this member twice: {0:?}")]
     Duplicate(
         /// The names and positions that lead to the member, from the outside in.

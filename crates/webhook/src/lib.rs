@@ -94,6 +94,8 @@ pub use scheme::{
 pub use secret::{Secret, SecretError};
 #[cfg(feature = "verify")]
 pub use sign::{SignError, SignedRequest, SigningKey};
-pub use signed_text::{SignedText, SignedTextError};
+pub use signed_text::{FORM_MEDIA_TYPE, SignedText, SignedTextError};
+#[cfg(feature = "verify")]
+pub use unique_json::parse_unique;
 #[cfg(feature = "verify")]
 pub use verify::{SIGNATURES_MAX, Verified};

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::encoding::Encoding;
 use crate::published_keys::PublishedKeys;
+use crate::signed_text::FORM_MEDIA_TYPE;
 
 /// The parts of a request that a signature may cover, as they arrived.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,7 @@ impl<'r> Request<'r> {
     /// Returns whether the body is a form.
     pub(crate) fn is_form(&self) -> bool {
         let media_type = self.header("content-type").flatten().unwrap_or_default();
-        media_type.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded")
+        media_type.to_ascii_lowercase().starts_with(FORM_MEDIA_TYPE.as_bytes())
     }
 
     /// Returns the names and values of a form, sorted by name and then by value, each value once.

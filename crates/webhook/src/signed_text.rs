@@ -10,6 +10,9 @@ mod pieces;
 #[cfg(feature = "verify")]
 pub(crate) use pieces::Signed;
 
+/// The media type of a form (WHATWG URL Standard, section 5).
+pub const FORM_MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+
 /// The text that is signed: literals, and parts of the request in braces.
 ///
 /// | part | its value |
@@ -31,7 +34,7 @@ pub(crate) use pieces::Signed;
 /// | `{path}` | its path and query |
 /// | `{path.encoded}` | the query percent-encoded as one component, then the path and the query as a URI |
 ///
-/// `{form}` is empty for a body of another media type than `application/x-www-form-urlencoded`. The parameter
+/// `{form}` is empty for a body of another media type than [`FORM_MEDIA_TYPE`]. The parameter
 /// `bodySHA256` of the query must then be the SHA-256 of the body in hexadecimal digits.
 ///
 /// `{lines.…}` ends each name and each value with a line feed. A member with `?` is left out if it is absent. Another

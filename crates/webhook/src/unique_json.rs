@@ -1,41 +1,64 @@
-//! JSON without duplicate members, for bodies whose values are signed rather than their bytes.
+//! JSON parsing in one pass, with duplicate members refused.
 //!
-//! Readers differ on which of two members counts (RFC 8259, section 4). With a second one, a sender could pair a signed
-//! value with another that the handler reads.
+//! RFC 8259, section 4, leaves open which of two members of one name counts. A reader that uses the last and one that
+//! uses the first would see different documents: a validator and a handler, or the check of a signed value and the
+//! handler.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value, map::Entry};
 
-/// An object has a member twice.
-pub(crate) struct Duplicate;
+use crate::BodyError;
 
-/// Returns the value; `None` for a text that is not JSON.
-pub(crate) fn parse(text: &[u8]) -> Result<Option<Value>, Duplicate> {
-    let duplicate = Cell::new(false);
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let value = Unique(&duplicate).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
-    if duplicate.get() { Err(Duplicate) } else { Ok(value.ok()) }
+/// Parses a document whose objects have each member once. Uses no memory beyond the [`Value`].
+///
+/// # Errors
+/// The first fault, in the order of the text. Nesting deeper than `serde_json`'s 128 levels is a fault of syntax.
+pub fn parse_unique(text: &str) -> Result<Value, BodyError> {
+    let duplicate = RefCell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = Strict { duplicate: &duplicate }.deserialize(&mut deserializer);
+    parsed.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| match duplicate.take() {
+        Some(mut path) => {
+            path.reverse();
+            BodyError::Duplicate(path)
+        }
+        None => BodyError::Syntax { line: error.line(), column: error.column() },
+    })
 }
 
-/// Reads a value, and notes a duplicate member.
-struct Unique<'d>(&'d Cell<bool>);
+/// Builds a [`Value`] as `serde_json` does, but fails on duplicate members. Their path is collected from the inside
+/// out.
+#[derive(Clone, Copy)]
+struct Strict<'p> {
+    duplicate: &'p RefCell<Option<Vec<String>>>,
+}
 
-impl<'de> DeserializeSeed<'de> for Unique<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
-        json.deserialize_any(self)
+impl Strict<'_> {
+    /// Adds a level to the path of the duplicate, if `error` is about one.
+    fn above<E>(self, name: impl ToString, error: E) -> E {
+        if let Some(path) = self.duplicate.borrow_mut().as_mut() {
+            path.push(name.to_string());
+        }
+        error
     }
 }
 
-impl<'de> Visitor<'de> for Unique<'_> {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without duplicate members")
+        f.write_str("JSON")
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -43,7 +66,7 @@ impl<'de> Visitor<'de> for Unique<'_> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+        Ok(Value::Bool(value))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
@@ -62,30 +85,40 @@ impl<'de> Visitor<'de> for Unique<'_> {
         Ok(value.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = items.next_element_seed(Unique(self.0))? {
-            values.push(value);
-        }
-        Ok(values.into())
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Unique(self.0))?;
-            if object.insert(name, value).is_some() {
-                self.0.set(true);
-                return Err(de::Error::custom("a duplicate member"));
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(self).map_err(|error| self.above(items.len(), error))? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = object.next_key::<String>()? {
+            match members.entry(name) {
+                Entry::Vacant(free) => {
+                    let value = object.next_value_seed(self).map_err(|error| self.above(free.key(), error))?;
+                    free.insert(value);
+                }
+                Entry::Occupied(taken) => {
+                    *self.duplicate.borrow_mut() = Some(vec![taken.key().clone()]);
+                    return Err(A::Error::custom("duplicate member"));
+                }
             }
         }
-        Ok(object.into())
+        Ok(Value::Object(members))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::parse_unique;
+    use crate::BodyError;
 
     #[test]
     fn a_member_is_there_once() {
@@ -100,12 +133,17 @@ mod tests {
             "\"\\ud800\"",
         ] {
             let expected = serde_json::from_str(text).ok();
-            assert_eq!(parse(text.as_bytes()).ok(), Some(expected), "{text}");
+            assert_eq!(parse_unique(text).ok(), expected, "{text}");
         }
-        for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"b":{"a":1,"c":2,"a":3}}]"#] {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        for (text, expected) in [
+            (r#"{"a":1,"a":1}"#, &["a"][..]),
+            (r#"{"a":1,"\u0061":2}"#, &["a"]),
+            (r#"[{"b":{"a":1,"c":2,"a":3}}]"#, &["0", "b", "a"]),
+        ] {
+            let Err(BodyError::Duplicate(path)) = parse_unique(text) else { panic!("{text}") };
+            assert_eq!(path, expected, "{text}");
         }
         // Nesting is limited as everywhere.
-        assert!(parse("[".repeat(200_000).as_bytes()).is_ok_and(|value| value.is_none()));
+        assert!(matches!(parse_unique(&"[".repeat(200_000)), Err(BodyError::Syntax { .. })));
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::answer::is_signable;
+use crate::body::BodyError;
 use crate::body::values_at;
 use crate::error::SignatureError;
 use crate::handshake::Handshake;
@@ -14,7 +15,7 @@ use crate::scheme::{Algorithm, Names, Scheme, Signature, Timestamp};
 use crate::secret::Secret;
 use crate::signed_text::Signed;
 use crate::token;
-use crate::unique_json;
+use crate::unique_json::parse_unique;
 
 /// The limit of signatures in a request. Rotation needs one for each live key, two or three; no provider documents a
 /// limit.
@@ -176,7 +177,11 @@ impl Scheme {
         if !reads_body {
             return Ok(None);
         }
-        unique_json::parse(request.body).map_err(|_| SignatureError::DuplicateMember)
+        match std::str::from_utf8(request.body).ok().map(parse_unique) {
+            Some(Err(BodyError::Duplicate(_))) => Err(SignatureError::DuplicateMember),
+            Some(Ok(document)) => Ok(Some(document)),
+            Some(Err(BodyError::Syntax { .. })) | None => Ok(None),
+        }
     }
 
     /// Returns the items with a signature each; the body as the only one, unless the scheme has `each`.

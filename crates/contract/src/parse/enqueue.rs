@@ -1,5 +1,6 @@
 //! `x-sluicegate`: the queue and the event attributes of an admitted request.
 
+use sluicegate_webhook::FORM_MEDIA_TYPE;
 use sluicegate_yaml::Node;
 
 use super::attribute_warnings::{self, Request};
@@ -10,9 +11,6 @@ use crate::{
     RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
     ValueTemplate,
 };
-
-/// The media type of a form.
-const FORM: &str = "application/x-www-form-urlencoded";
 
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
 
@@ -138,7 +136,7 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
     for sources in template.placeholders().filter(|sources| !is_in_every_body(sources, request.body)) {
         let fault = match sources {
             [source @ ValueSource::Body(_)] => format!("{{{source}}} needs a requestBody that is always JSON"),
-            [source] => format!("{{{source}}} needs a requestBody that is always {FORM}"),
+            [source] => format!("{{{source}}} needs a requestBody that is always {FORM_MEDIA_TYPE}"),
             [source, ..] => format!("{{{source} | ...}} has no value for one of the media types of requestBody"),
             [] => continue,
         };
@@ -151,7 +149,7 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
 fn is_in_every_body(sources: &[ValueSource], body: Option<&Body>) -> bool {
     let is_in = |source: &ValueSource, media_type: &str| match source {
         ValueSource::Body(_) => is_json(media_type),
-        ValueSource::Form { .. } => media_type.eq_ignore_ascii_case(FORM),
+        ValueSource::Form { .. } => media_type.eq_ignore_ascii_case(FORM_MEDIA_TYPE),
         ValueSource::Header(_) | ValueSource::Path(_) | ValueSource::Query(_) => true,
     };
     match body {
