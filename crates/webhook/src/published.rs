@@ -8,22 +8,17 @@ use crate::request::{Item, Request};
 use crate::scheme::{AlgorithmBy, Scheme};
 use crate::secret::{Key, Secret};
 use crate::signed_text::Signed;
-use crate::verify::Verified;
+use crate::verify::{Candidate, Verified};
 
-impl Scheme {
+impl Candidate<'_> {
     /// Returns the secret that fits. Everything but the signature is checked before a key is asked for, so that only a
     /// request for one of the live secrets causes a fetch, where the request says which secret it is for.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one request")]
     pub(crate) fn fitting_published(
         &self,
         source: &CertificateSource,
-        request: &Request<'_>,
-        item: Item<'_>,
-        signed: Signed<'_>,
-        signatures: &[Vec<u8>],
-        secrets: &[Secret],
         now_unix_s: i64,
     ) -> Result<Verified, SignatureError> {
+        let Self { scheme, request, item, secrets, .. } = *self;
         let place = |header: &Option<String>, body: &Option<String>| match (header, body) {
             (Some(header), _) => {
                 let value =
@@ -36,8 +31,8 @@ impl Scheme {
                 item.text(pointer).ok_or_else(|| SignatureError::Missing { place: format!("{pointer} in the body") })
             }
         };
-        let algorithm = match &self.algorithm_by {
-            None => self.algorithm,
+        let algorithm = match &scheme.algorithm_by {
+            None => scheme.algorithm,
             Some(AlgorithmBy { header, body, values }) => {
                 let name = place(header, body)?;
                 let named = values.iter().find(|(known, _)| *known == name);
@@ -46,7 +41,7 @@ impl Scheme {
         };
         let url = place(&source.header, &source.body)?;
         let subjects = source.subjects(&url).map_err(|reason| SignatureError::KeyUrl { reason })?;
-        let value = self.secret.equals.as_ref().map(|pointer| item.text(pointer).unwrap_or_default());
+        let value = scheme.secret.equals.as_ref().map(|pointer| item.text(pointer).unwrap_or_default());
         let is_meant = |secret: &str| value.as_ref().is_none_or(|value| value == secret);
         let expected = secrets.iter().enumerate().filter_map(|(position, Secret { key, .. })| match key {
             Key::Expected(secret) if is_meant(secret) => Some((position, secret)),
@@ -57,8 +52,8 @@ impl Scheme {
             return Err(SignatureError::Mismatch);
         }
         let texts = |secret: &str| -> Vec<Vec<u8>> {
-            let signed = Signed { secret: secret.as_bytes(), ..signed };
-            let texts = self.signed.0.iter().filter_map(|text| text.pieces(request, item, signed));
+            let signed = Signed { secret: secret.as_bytes(), ..self.signed };
+            let texts = scheme.signed.0.iter().filter_map(|text| text.pieces(request, item, signed));
             texts.map(|pieces| pieces.concat()).collect()
         };
         let texts: Vec<_> = expected.into_iter().map(|(position, secret)| (position, texts(secret))).collect();
@@ -73,13 +68,15 @@ impl Scheme {
         }
         let fits = |text: &Vec<u8>| {
             let fits = |signature: &Vec<u8>| keys.keys().iter().any(|key| key.fits(algorithm, text, signature));
-            signatures.iter().any(fits)
+            self.signatures.iter().any(fits)
         };
         // Neither the texts nor the keys are secret: the first that fits ends the search.
         let found = texts.iter().find(|(_, texts)| texts.iter().any(fits));
         found.map(|(position, _)| Verified { secret: *position }).ok_or(SignatureError::Mismatch)
     }
+}
 
+impl Scheme {
     /// Returns the URL that is visited to accept this handshake, if any.
     ///
     /// # Errors

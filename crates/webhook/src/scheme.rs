@@ -1,9 +1,5 @@
 //! [`Scheme`]: how a provider signs its requests, as data.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
@@ -11,6 +7,11 @@ use crate::handshake::Handshake;
 use crate::key_source::KeySource;
 use crate::message_signature::MessageSignature;
 use crate::signed_text::SignedText;
+
+mod faults;
+mod one_or_many;
+
+use one_or_many::OneOrMany;
 
 /// The way a provider signs its requests. It is data: a contract may define one, and [`Provider`](crate::Provider)
 /// lists those of known providers.
@@ -89,60 +90,6 @@ pub struct Names(Vec<String>);
 #[serde(from = "OneOrMany<SignedText>", into = "OneOrMany<SignedText>")]
 pub struct SignedTexts(pub(crate) Vec<SignedText>);
 
-#[derive(Clone, Serialize)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-/// Not derived: an untagged enum hides what is wrong with its text.
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrManyVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
-            type Value = OneOrMany<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::deserialize(text.into_deserializer()).map(OneOrMany::One)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = items.next_element()? {
-                    values.push(value);
-                }
-                Ok(OneOrMany::Many(values))
-            }
-        }
-
-        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
-    }
-}
-
-impl<T> From<OneOrMany<T>> for Vec<T> {
-    fn from(values: OneOrMany<T>) -> Self {
-        match values {
-            OneOrMany::One(value) => vec![value],
-            OneOrMany::Many(values) => values,
-        }
-    }
-}
-
-impl<T> From<Vec<T>> for OneOrMany<T> {
-    fn from(mut values: Vec<T>) -> Self {
-        match values.pop() {
-            Some(only) if values.is_empty() => Self::One(only),
-            last => Self::Many(values.into_iter().chain(last).collect()),
-        }
-    }
-}
-
 impl From<OneOrMany<String>> for Names {
     fn from(names: OneOrMany<String>) -> Self {
         Self(Vec::from(names).into_iter().map(|name| name.to_ascii_lowercase()).collect())
@@ -203,9 +150,6 @@ impl Names {
         })
     }
 }
-
-/// The separators of a list of `name=value`: characters that no value has.
-const SEPARATORS: [char; 5] = [',', ';', '&', '|', ' '];
 
 /// Where the signature is, and its form there. Exactly one of `header` and `body` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -437,125 +381,6 @@ impl Scheme {
     #[must_use]
     pub fn signs_form(&self) -> bool {
         self.signed.0.iter().any(SignedText::has_form)
-    }
-
-    /// Returns the faults of a scheme that was written by hand: the JSON pointer of each within the scheme, and the
-    /// reason.
-    #[must_use]
-    pub fn faults(&self) -> Vec<(String, String)> {
-        if let Some(message) = &self.signature.message {
-            return message.faults(self);
-        }
-        let mut faults = Vec::new();
-        let mut fault = |pointer: &str, reason: &str| faults.push((pointer.to_owned(), reason.to_owned()));
-        let Signature { header, body, tag, field, separator, prefix, .. } = &self.signature;
-        let is_token = self.signature.is_token();
-        if header.is_empty() == body.is_none() {
-            fault("/signature", "set either `header` or `body`");
-        }
-        if tag.is_some() && field.is_some() {
-            fault("/signature/tag", "`tag` and `field` are two kinds of lists; set one");
-        }
-        if field.is_some() != separator.is_some() {
-            fault("/signature/field", "a list of `name=value` has a `field` and a `separator`; set both");
-        }
-        if separator.is_some_and(|separator| !SEPARATORS.contains(&separator)) {
-            fault(
-                "/signature/separator",
-                "a value may have this character; the separator is `,`, `;`, `&`, `|` or a space",
-            );
-        }
-        if body.is_some() && (tag.is_some() || field.is_some()) {
-            fault("/signature/body", "a list of signatures is read from a header alone");
-        }
-        if is_token && (header.is_empty() || tag.is_some() || field.is_some()) {
-            fault("/signature/claim", "a token with claims is read from a header, and is not in a list");
-        }
-        if !prefix.is_empty() && (tag.is_some() || field.is_some()) {
-            fault("/signature/prefix", "a list has no prefix; the `tag` or `field` stands before the signature");
-        }
-        if self.algorithm == Algorithm::Token {
-            if tag.is_some() || field.is_some() || is_token {
-                fault("/signature", "the secret itself is sent; leave out `tag`, `field` and `claim`");
-            }
-            if self.signed != SignedTexts::default() {
-                fault("/signed", "the secret itself is sent, and nothing is signed; leave out `signed`");
-            }
-        }
-        let names = [("/signature/header", header), ("/id", &self.id)];
-        let timestamp = self.timestamp.as_ref().map(|timestamp| ("/timestamp/header", &timestamp.header));
-        for (pointer, names) in names.into_iter().chain(timestamp) {
-            for name in names.iter() {
-                // Only signatures are read from numbered headers, and a token from a single one.
-                let is_numbered = pointer == "/signature/header" && !is_token;
-                let numbered = || is_numbered && is_header_name(&name.replacen("{n}", "1", 1));
-                if !is_header_name(name) && !numbered() {
-                    fault(pointer, &format!("`{name}` is not a header name"));
-                }
-            }
-        }
-        if let Some(timestamp) = &self.timestamp {
-            let Timestamp { header, field, body, claim, .. } = timestamp;
-            let set = [!header.is_empty(), field.is_some(), body.is_some(), claim.is_some()];
-            if set.into_iter().filter(|set| *set).count() != 1 {
-                fault("/timestamp", "set one of `header`, `field`, `body` and `claim`");
-            }
-            if timestamp.field.is_some() && self.signature.field.is_none() {
-                fault("/timestamp/field", "the signature is not in a list with fields");
-            }
-            let signs_time = self.signed.0.iter().all(SignedText::signs_timestamp);
-            if timestamp.claim.is_some() && !is_token {
-                fault("/timestamp/claim", "the signature is not a token with claims");
-            }
-            if timestamp.body.is_none() && timestamp.claim.is_none() && !signs_time {
-                fault("/signed", "the timestamp is not signed, so anyone can change it; add {timestamp}");
-            }
-        }
-        let signs = |wanted: fn(&SignedText) -> bool| self.signed.0.iter().all(wanted);
-        if self.signed.0.is_empty() {
-            fault("/signed", "the list of signed texts is empty");
-        }
-        if !self.id.is_empty() && !signs(SignedText::has_id) {
-            fault("/id", "the id is not signed, so anyone can change it; add {id} to `signed`");
-        }
-        if self.id.is_empty() && self.signed.0.iter().any(SignedText::has_id) {
-            fault("/signed", "{id} needs the header of the id in `id`");
-        }
-        if self.timestamp.as_ref().is_none_or(|timestamp| timestamp.body.is_some() || timestamp.claim.is_some())
-            && self.signed.0.iter().any(SignedText::has_timestamp)
-        {
-            fault("/signed", "{timestamp} needs a `timestamp` in a header or a field");
-        }
-        for (position, handshake) in self.handshakes.iter().enumerate() {
-            if !(200..=599).contains(&handshake.status) {
-                fault(&format!("/handshakes/{position}/status"), "is not the status of an answer: 200 to 599");
-            }
-            if handshake.visits.is_some() && !(handshake.signed && matches!(self.keys, Some(KeySource::Certificate(_))))
-            {
-                fault(
-                    &format!("/handshakes/{position}/visits"),
-                    "only a signed handshake, with certificates, is confirmed",
-                );
-            }
-            if handshake.headers.iter().any(|(name, _)| !is_header_name(name)) {
-                fault(&format!("/handshakes/{position}/headers"), "a name is not a header name");
-            }
-        }
-        let binds_body = if is_token { self.signature.claim.is_some() } else { signs(SignedText::has_body) };
-        match self.assurance {
-            Assurance::Signed if self.algorithm == Algorithm::Token => {
-                fault("/assurance", "the secret itself is sent and nothing is signed; write `token`");
-            }
-            Assurance::Signed if !binds_body => {
-                fault("/assurance", "not the whole body is signed; write `partial`, or add {body} to `signed`");
-            }
-            _ => {}
-        }
-        if self.keys.is_none() && self.algorithm.has_public_key() && self.secret.encoding == KeyEncoding::Text {
-            fault("/secret/encoding", "a public key is hex, base64, spki or jwk");
-        }
-        self.key_faults(&mut fault);
-        faults
     }
 }
 

@@ -38,6 +38,39 @@ struct Found<'r> {
     timestamp: Option<&'r [u8]>,
 }
 
+/// What may be signed of a request, or of an item of its body; the signatures of it, and the secrets to try.
+pub(crate) struct Candidate<'c> {
+    pub(crate) scheme: &'c Scheme,
+    pub(crate) request: &'c Request<'c>,
+    pub(crate) item: Item<'c>,
+    pub(crate) signed: Signed<'c>,
+    pub(crate) signatures: &'c [Vec<u8>],
+    pub(crate) secrets: &'c [Secret],
+}
+
+impl Candidate<'_> {
+    /// Returns the secret that fits.
+    fn fitting(&self) -> Result<Verified, SignatureError> {
+        let texts = self.scheme.signed.0.iter().filter_map(|text| text.pieces(self.request, self.item, self.signed));
+        let texts: Vec<_> = texts.collect();
+        if texts.is_empty() {
+            return Err(SignatureError::NoText { reason: "a header, the URL or the hash of the body is missing" });
+        }
+        let mut fits = None;
+        for (position, Secret { key, .. }) in self.secrets.iter().enumerate() {
+            for pieces in &texts {
+                for signature in self.signatures {
+                    // The loops do not stop at a match: the time does not depend on which secret fits.
+                    if key.fits(pieces, signature) && fits.is_none() {
+                        fits = Some(Verified { secret: position });
+                    }
+                }
+            }
+        }
+        fits.ok_or(SignatureError::Mismatch)
+    }
+}
+
 impl Scheme {
     /// Returns whether a request has a header of the signature.
     #[must_use]
@@ -89,11 +122,10 @@ impl Scheme {
                 None => timestamp.unwrap_or_default(),
             };
             let signed = Signed { timestamp, id, timestamp_header, secret: b"" };
+            let candidate = Candidate { scheme: self, request, item, signed, signatures: &found.signatures, secrets };
             let fits = match &self.keys {
-                Some(KeySource::Certificate(source)) => {
-                    self.fitting_published(source, request, item, signed, &found.signatures, secrets, now_unix_s)?
-                }
-                _ => self.fitting(request, item, signed, &found.signatures, secrets)?,
+                Some(KeySource::Certificate(source)) => candidate.fitting_published(source, now_unix_s)?,
+                _ => candidate.fitting()?,
             };
             verified.get_or_insert(fits);
         }
@@ -130,33 +162,6 @@ impl Scheme {
         let signed = Signed { timestamp, id, timestamp_header, secret: b"" };
         let texts = self.signed.0.iter().filter_map(|text| text.pieces(request, item, signed));
         Ok(texts.map(|pieces| pieces.concat()).collect())
-    }
-
-    /// Returns the secret that fits.
-    fn fitting(
-        &self,
-        request: &Request<'_>,
-        item: Item<'_>,
-        signed: Signed<'_>,
-        signatures: &[Vec<u8>],
-        secrets: &[Secret],
-    ) -> Result<Verified, SignatureError> {
-        let texts: Vec<_> = self.signed.0.iter().filter_map(|text| text.pieces(request, item, signed)).collect();
-        if texts.is_empty() {
-            return Err(SignatureError::NoText { reason: "a header, the URL or the hash of the body is missing" });
-        }
-        let mut fits = None;
-        for (position, Secret { key, .. }) in secrets.iter().enumerate() {
-            for pieces in &texts {
-                for signature in signatures {
-                    // The loops do not stop at a match: the time does not depend on which secret fits.
-                    if key.fits(pieces, signature) && fits.is_none() {
-                        fits = Some(Verified { secret: position });
-                    }
-                }
-            }
-        }
-        fits.ok_or(SignatureError::Mismatch)
     }
 
     /// Returns the timestamp if it is in a header of its own.
