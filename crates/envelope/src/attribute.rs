@@ -91,7 +91,8 @@ pub(crate) enum Extension {
 #[must_use]
 pub fn is_text(text: &str) -> bool {
     let refused = |c: char| c.is_control() || u32::from(c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
-    !text.contains(refused)
+    // Printable ASCII is the usual case, and decided without decoding characters.
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || !text.contains(refused)
 }
 
 /// Returns whether `name` is a legal attribute name.

@@ -40,6 +40,8 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) message_id: Arc<str>,
+    /// Of this body, also if an earlier message has the same deduplication id.
+    pub(crate) body_md5: Arc<str>,
     pub(crate) sequence: Option<u64>,
 }
 
@@ -236,10 +238,11 @@ impl Engine {
             return Err(wrong_type("MessageDeduplicationId", id));
         }
         let message = draft.into_message(now);
+        let body_md5 = message.body_md5.clone();
         let scope = message.group.clone().filter(|_| queue.attributes.deduplicates_per_group);
         let key = message.deduplication_id.clone().map(|id| (scope, id));
         if let Some((message_id, sequence)) = key.as_ref().and_then(|key| queue.sent_before.get(key, now)) {
-            return Ok(Sent { message_id: message_id.clone(), sequence: Some(*sequence) });
+            return Ok(Sent { message_id: message_id.clone(), body_md5, sequence: Some(*sequence) });
         }
         let message_id = message.id.clone();
         let event = QueueEvent::sent(&queue.name, &message);
@@ -248,7 +251,7 @@ impl Engine {
             queue.sent_before.put(key, (message_id.clone(), sequence), now);
         }
         self.events.push(event);
-        Ok(Sent { message_id, sequence })
+        Ok(Sent { message_id, body_md5, sequence })
     }
 
     /// Receives messages; those that reached `maxReceiveCount` go to the dead-letter queue instead.

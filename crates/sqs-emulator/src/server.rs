@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorKind};
+use crate::message::fresh_uuid;
 use crate::service::Sqs;
 use query::Query;
 
@@ -61,7 +62,7 @@ async fn answer(State(sqs): State<Sqs>, request: Request) -> Response {
     let body = read(body).await;
     let caller = caller(&head.headers, &head.uri);
     let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let request_id = uuid::Uuid::now_v7().to_string();
+    let request_id = fresh_uuid().to_string();
     let is_query = target.is_empty() && is_query(&head.headers, &head.uri, body.as_deref().unwrap_or_default());
     let mut response = if is_query {
         answer_query(&sqs, &caller, &head.uri, body, &request_id).await
@@ -168,7 +169,8 @@ async fn answer_json(sqs: &Sqs, caller: &Caller, target: &str, body: Result<Vec<
         (None, _) => ("com.amazon.coral.service", Err(unknown(target))),
     };
     let mut response = match answer {
-        Ok(output) => output.to_string().into_response(),
+        // Not `Display`, which formats piece by piece. A `Value` can always be written.
+        Ok(output) => serde_json::to_vec(&output).unwrap_or_default().into_response(),
         Err(error) => refusal(&error, namespace),
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_1_0));

@@ -17,7 +17,6 @@ use crate::message::{Draft, RequestedAttributes, render, sequence_text};
 use crate::message_attribute::{AttributeInput, attributes_md5, check_attributes, check_system_attributes, text_of};
 use crate::queue::Receive;
 use crate::queue_attributes::unknown;
-use crate::text::md5_hex;
 
 /// System attributes that a receive can request. API Message.
 const SYSTEM_ATTRIBUTES: [&str; 9] = [
@@ -59,7 +58,6 @@ impl SendInput {
         let system = check_system_attributes(self.message_system_attributes.unwrap_or_default())?;
         let delay_s = self.delay_seconds.map(|delay| in_range("DelaySeconds", delay, &DELAY_S)).transpose()?;
         let mut answer = Map::new();
-        answer.insert("MD5OfMessageBody".into(), md5_hex(body.as_bytes()).into());
         if !attributes.is_empty() {
             answer.insert("MD5OfMessageAttributes".into(), attributes_md5(attributes.iter()).into());
         }
@@ -83,6 +81,7 @@ impl SendInput {
 impl SendCall {
     pub(super) fn run(mut self, engine: &mut Engine, name: &str, now: EpochMs) -> Result<Map<String, Value>, ApiError> {
         let sent = engine.send(name, self.draft, now)?;
+        self.answer.insert("MD5OfMessageBody".into(), sent.body_md5.as_ref().into());
         self.answer.insert("MessageId".into(), sent.message_id.as_ref().into());
         if let Some(sequence) = sent.sequence {
             self.answer.insert("SequenceNumber".into(), sequence_text(sequence).into());

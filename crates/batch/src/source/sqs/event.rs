@@ -17,7 +17,7 @@ use crate::source::raw::{object, string};
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, rename = "Records")]
-    records: Option<Vec<&'a RawValue>>,
+    records: Option<Vec<Fields<'a>>>,
 }
 
 /// The fields of a record, of any type.
@@ -108,11 +108,10 @@ pub(crate) enum ReadError {
 pub(super) fn records(event: &RawValue) -> Result<Vec<Record<'_>>, ReadError> {
     let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| ReadError::NotSqs)?;
     let records = event.records.ok_or(ReadError::NoRecords)?;
-    records.into_iter().map(|raw| record(raw).ok_or(ReadError::NoMessageId)).collect()
+    records.into_iter().map(|fields| record(fields).ok_or(ReadError::NoMessageId)).collect()
 }
 
-fn record(raw: &RawValue) -> Option<Record<'_>> {
-    let fields: Fields<'_> = serde_json::from_str(raw.get()).ok()?;
+fn record(fields: Fields<'_>) -> Option<Record<'_>> {
     let message_id = string(fields.message_id).filter(|id| !id.is_empty())?;
     let (mut receive_count, mut sent_unix_ms, mut group, mut trace_header) = (None, None, None, None);
     for (name, value) in object(fields.attributes) {

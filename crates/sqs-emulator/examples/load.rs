@@ -1,0 +1,178 @@
+//! The throughput of an SQS endpoint: sends, receives and deletes messages over keep-alive connections, and checks each
+//! answer.
+//!
+//! `cargo run --release -p sqs-emulator --example load` measures this crate's server, which it starts in its own
+//! process. `-- http://127.0.0.1:4566` measures another server, and `--connections` and `--seconds` set the load. One
+//! cycle is a send, a receive and a delete.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use sqs_emulator::{Clock, Sqs, SqsConfig, serve};
+use tokio::net::TcpListener;
+
+/// The body of each message, as JSON has it, and its MD5.
+const BODY: (&str, &str) = ("{\\\"order\\\":1}", "190ad5fd0596a0629a0aa256937135a3");
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Measures the throughput of an SQS endpoint
+#[derive(Parser)]
+struct Arguments {
+    /// The endpoint; without one, a server in this process
+    endpoint: Option<String>,
+    /// Connections, each with a thread
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// The length of the measurement
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Arguments { endpoint, connections, seconds } = Arguments::parse();
+    let endpoint = match endpoint {
+        Some(endpoint) => endpoint,
+        None => started().await?,
+    };
+    let load = tokio::task::spawn_blocking(move || measure(&endpoint, connections, Duration::from_secs(seconds)));
+    let (cycles, elapsed) = load.await??;
+    let per_second = cycles as f64 / elapsed.as_secs_f64();
+    println!(
+        "{cycles} cycles in {:.1} s: {per_second:.0} cycles, {:.0} requests per second",
+        elapsed.as_secs_f64(),
+        3.0 * per_second
+    );
+    Ok(())
+}
+
+/// Starts a server. Returns its address.
+async fn started() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    let sqs = Sqs::new(Clock::system(), SqsConfig::default());
+    sqs.set_base_url(&endpoint);
+    tokio::spawn(serve(listener, sqs));
+    Ok(endpoint)
+}
+
+/// Returns the cycles of all connections, and the time they took.
+fn measure(endpoint: &str, connections: usize, length: Duration) -> Result<(u64, Duration)> {
+    let address = endpoint.trim_start_matches("http://").trim_end_matches('/');
+    let mut first = Connection::open(address)?;
+    let name = format!("load-{}", std::process::id());
+    let created = first.call("CreateQueue", &format!(r#"{{"QueueName":"{name}"}}"#))?;
+    let url = text(&created, "QueueUrl")?.to_owned();
+    let (barrier, mut cycles) = (Barrier::new(connections), 0);
+    let started = Instant::now();
+    std::thread::scope(|scope| -> Result<()> {
+        let threads: Vec<_> =
+            (0..connections).map(|_| scope.spawn(|| cycle(address, &url, &barrier, length))).collect();
+        for thread in threads {
+            cycles += thread.join().map_err(|_| "a connection panicked")??;
+        }
+        Ok(())
+    })?;
+    let elapsed = started.elapsed();
+    let left = format!(r#"{{"QueueUrl":"{url}","AttributeNames":["All"]}}"#);
+    let left = first.call("GetQueueAttributes", &left)?;
+    for state in ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"] {
+        expect(text(&left, state)? == "0", "a message is left", &left)?;
+    }
+    first.call("DeleteQueue", &format!(r#"{{"QueueUrl":"{url}"}}"#))?;
+    Ok((cycles, elapsed))
+}
+
+/// Sends, receives and deletes until the time has passed. Returns the cycles.
+fn cycle(address: &str, url: &str, barrier: &Barrier, length: Duration) -> Result<u64> {
+    let mut connection = Connection::open(address)?;
+    let (body, md5) = BODY;
+    let send = format!(r#"{{"QueueUrl":"{url}","MessageBody":"{body}"}}"#);
+    let receive = format!(r#"{{"QueueUrl":"{url}","MaxNumberOfMessages":1}}"#);
+    barrier.wait();
+    let (started, mut cycles) = (Instant::now(), 0);
+    while started.elapsed() < length {
+        let sent = connection.call("SendMessage", &send)?;
+        expect(text(&sent, "MD5OfMessageBody")? == md5, "not the MD5 of the body", &sent)?;
+        // Every connection sends before it receives, so there is a message for each.
+        let received = connection.call("ReceiveMessage", &receive)?;
+        expect(text(&received, "MD5OfBody")? == md5, "not the MD5 of the body", &received)?;
+        expect(received.contains(&format!(r#""Body":"{body}""#)), "not the body", &received)?;
+        let handle = text(&received, "ReceiptHandle")?;
+        let delete = format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{handle}"}}"#);
+        connection.call("DeleteMessage", &delete)?;
+        cycles += 1;
+    }
+    Ok(cycles)
+}
+
+/// Returns a string member, as it is written.
+fn text<'a>(json: &'a str, name: &str) -> Result<&'a str> {
+    let (_, rest) = json.split_once(&format!("\"{name}\":")).ok_or_else(|| format!("no {name} in {json}"))?;
+    let value = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+    Ok(value.ok_or_else(|| format!("{name} is not a string in {json}"))?)
+}
+
+fn expect(is_right: bool, what: &str, answer: &str) -> Result<()> {
+    if is_right { Ok(()) } else { Err(format!("{what}: {answer}").into()) }
+}
+
+/// A keep-alive connection.
+struct Connection {
+    stream: TcpStream,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    fn open(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        Ok(Self { stream, request: Vec::new(), answer: Vec::new() })
+    }
+
+    /// Calls an action. Returns the body of the answer, which must have status 200.
+    fn call(&mut self, action: &str, body: &str) -> Result<String> {
+        self.request.clear();
+        write!(
+            self.request,
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: \
+             AmazonSQS.{action}\r\nAuthorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, \
+             SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        self.stream.write_all(&self.request)?;
+        self.answer.clear();
+        loop {
+            let mut read = [0; 8 * 1_024];
+            let bytes = self.stream.read(&mut read)?;
+            expect(bytes > 0, "the connection was closed", &String::from_utf8_lossy(&self.answer))?;
+            self.answer.extend_from_slice(&read[..bytes]);
+            if let Some(answer) = complete(&self.answer)? {
+                let (status, body) = answer;
+                expect(status == "200", action, &format!("{status} {body}"))?;
+                return Ok(body.to_owned());
+            }
+        }
+    }
+}
+
+/// Returns the status and the body of an answer that has arrived as a whole.
+fn complete(answer: &[u8]) -> Result<Option<(&str, &str)>> {
+    let Some((head, body)) = str::from_utf8(answer)?.split_once("\r\n\r\n") else { return Ok(None) };
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).ok_or("no status line")?;
+    let length = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+    });
+    let length = length.ok_or("no content-length")??;
+    Ok((body.len() >= length).then_some((status, body)))
+}
