@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, process::ExitCode};
 
 use lambda_http::{lambda_runtime, service_fn, tracing};
 use sluicegate_contract::{Contract, EmbeddedContract};
-use sluicegate_queue::aws::sdk_config;
+use sluicegate_queue::aws::AwsEnvironment;
 use sluicegate_telemetry::Emitter;
 
 use crate::{
@@ -61,11 +61,11 @@ pub async fn from_env(
 ) -> Result<Ingress<AnyProducer, SecretsManager>, Vec<String>> {
     let config = Config::from_env(contract, &lookup)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;
+    let aws = AwsEnvironment::read(&lookup).map_err(|error| vec![error.to_string()])?;
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
         let retry_delays = rabbitmq.retry_delays().clone();
-        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&sdk)), retry_delays)
+        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&aws.sdk_config())), retry_delays)
     });
     #[cfg(feature = "rabbitmq")]
     if let Some((broker, _)) = &rabbitmq
@@ -74,7 +74,7 @@ pub async fn from_env(
         tracing::error!(reason = %error, "no connection to RabbitMQ at the start; the first request tries again");
     }
     let mut producers = Producers {
-        sdk: sdk.clone(),
+        aws: aws.clone(),
         #[cfg(feature = "sqs")]
         sqs: None,
         #[cfg(feature = "rabbitmq")]
@@ -85,8 +85,7 @@ pub async fn from_env(
         let producer = producers.for_binding(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
         by_queue.insert(name, producer);
     }
-    let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
-    let secrets = SecretsManager::new(&sdk, config.secret_arn, endpoint);
+    let secrets = SecretsManager::new(&aws, config.secret_arn);
     let ingress = Ingress::new(contract, by_queue, secrets).with_public_url(config.public_url);
     Ok(ingress.with_metrics(Emitter::from_env(lookup)))
 }
