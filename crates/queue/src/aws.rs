@@ -3,7 +3,6 @@
 //! [`AwsEnvironment`] is for the calls of the ingress, which are on the path of every request and go past the SDK's
 //! orchestrator (`service`). [`sdk_config`] configures the clients of the SDK for everything else.
 
-mod connection;
 mod environment;
 mod retry;
 mod secrets_manager;
@@ -11,7 +10,6 @@ pub(crate) mod service;
 mod signer;
 #[cfg(test)]
 mod tests;
-mod trust_roots;
 
 use std::time::Duration;
 
@@ -23,18 +21,14 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 pub use aws_config::SdkConfig;
 
+use crate::http_client::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT};
+
 pub use self::environment::AwsEnvironment;
 pub use self::secrets_manager::{SecretsManagerClient, SecretsManagerError};
-
-/// Longest wait for a connection. Within a Region it takes milliseconds; longer means lost packets.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Longest attempt, connection and answer included. A socket that died while the function was frozen costs at most
 /// this, which leaves time for another attempt within API Gateway's 30 seconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
-
-/// Longest idle time after which a connection is reused: peers and NAT tables may drop older ones silently.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF_INITIAL: Duration = Duration::from_millis(50);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use rustls::ClientConfig;
 
-use super::connection::tls_config;
 use super::{ATTEMPT_TIMEOUT, AwsConfigError};
+use crate::http_client::tls_config;
 
 /// The AWS environment of a function. Clones share the TLS configuration, so the root certificates are read once.
 #[derive(Clone, Debug)]

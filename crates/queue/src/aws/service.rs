@@ -19,11 +19,11 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use tokio::time::timeout;
 
-use super::connection::{ConnectionError, Connections};
 use super::environment::AwsEnvironment;
 use super::retry::RetryBudget;
 use super::signer::Signer;
 use crate::chain;
+use crate::http_client::{ConnectionError, Connections};
 
 /// Largest answer that is read. The longest expected is a secret of 64 KiB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;

@@ -16,8 +16,9 @@ const BUNDLE: &str = "/etc/pki/tls/certs/ca-bundle.crt";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Returns the certificates; none if there are none, which fails at the first connection.
-pub(super) fn load() -> Vec<CertificateDer<'static>> {
+/// Returns the root certificates of the system. Without any, every TLS connection fails.
+#[must_use]
+pub fn trust_roots() -> Vec<CertificateDer<'static>> {
     let path = match (env::var_os("SSL_CERT_FILE"), env::var_os("SSL_CERT_DIR")) {
         (Some(file), None) => Some(PathBuf::from(file)),
         (None, None) => Some(PathBuf::from(BUNDLE)),

@@ -1,10 +1,11 @@
 //! [`Connections`]: keep-alive HTTP/1.1 connections to one endpoint, in plain text or through rustls on ring.
 //!
 //! A connection is either free or in use by one request, so as many are open as requests were in progress at a time.
-//! One that has been free for [`POOL_IDLE_TIMEOUT`] or that the peer has closed is not used again.
+//! One that was free for [`POOL_IDLE_TIMEOUT`] or that the peer has closed is not used again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
@@ -12,19 +13,29 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, trust_roots};
+mod trust_roots;
+
+pub use rustls::{ClientConfig, Error as TlsError};
+
+pub use self::trust_roots::trust_roots;
+
+/// Longest wait for a connection, TLS included. Within a Region it takes milliseconds; longer means lost packets.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longest idle time after which a connection is reused: peers and NAT tables may drop older ones silently.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Sender = SendRequest<Full<Bytes>>;
 
 /// The connections to one endpoint.
-pub(super) struct Connections {
+pub struct Connections {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -34,20 +45,32 @@ pub(super) struct Connections {
 
 /// A connection that could not be opened, or broke during a request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectionError {
+pub enum ConnectionError {
+    /// There is no connection.
     #[error("cannot connect to {endpoint}: {source}")]
-    Connect { endpoint: String, source: std::io::Error },
+    Connect {
+        /// Host and port.
+        endpoint: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The connection broke, or the peer does not speak HTTP.
     #[error(transparent)]
     Http(#[from] hyper::Error),
+    /// The URL has no host.
     #[error("{0} is not the URL of an endpoint")]
     Url(String),
+    /// TLS cannot be configured.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
 
 impl Connections {
-    /// Creates the pool of an `http://` or `https://` URL. Calls `tls` for the latter only.
-    pub(super) fn new(
+    /// Creates the pool of an `http://` or `https://` URL without connecting. Calls `tls` for the latter only.
+    ///
+    /// # Errors
+    /// The URL has no host, or `tls` failed.
+    pub fn new(
         url: &Uri,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, rustls::Error>,
     ) -> Result<Self, ConnectionError> {
@@ -66,7 +89,10 @@ impl Connections {
 
     /// Sends a request and returns the answer, whose body is still to be read. `is_sending` is set as long as the request
     /// may be on its way.
-    pub(super) async fn send(
+    ///
+    /// # Errors
+    /// There is no connection, or it broke.
+    pub async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
         is_sending: &AtomicBool,
@@ -131,23 +157,26 @@ where
 }
 
 /// The use of a connection by one request. Dropping it closes the connection.
-pub(super) struct Lease<'p> {
+pub struct Lease<'p> {
     pool: &'p Connections,
     sender: Sender,
 }
 
 impl Lease<'_> {
     /// Frees the connection, after the answer was read to its end.
-    pub(super) fn release(self) {
+    pub fn release(self) {
         let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.push((self.sender, Instant::now()));
     }
 }
 
-/// Returns a TLS configuration that trusts the system's root certificates.
-pub(super) fn tls_config() -> Result<Arc<ClientConfig>, rustls::Error> {
+/// Returns a TLS configuration that trusts the system's root certificates, which takes most of the time of a start.
+///
+/// # Errors
+/// rustls lacks a cipher suite, which its provider rules out.
+pub fn tls_config() -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(trust_roots::load());
+    roots.add_parsable_certificates(trust_roots());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
