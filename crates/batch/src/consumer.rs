@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
-use sluicegate_telemetry::Emitter;
+use sluicegate_telemetry::{Emitter, log};
 
 use crate::batch_run::BatchRun;
 use crate::deadlines::Deadlines;
@@ -37,6 +37,10 @@ impl Consumer {
     /// source, or its messages cannot be distinguished. After the handlers, with RabbitMQ only: a copy of a message was
     /// not confirmed.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
+        log::flushed(self.settle(event)).await
+    }
+
+    async fn settle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
         let deadlines = Deadlines::new(event.context.deadline(), self.deadline_margin);
         let report = Report::new(&event.context, self.emitter.as_ref());
         let batch = self.sources.read(&event.payload, deadlines)?;

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use lambda_runtime::{Error, tracing};
+use lambda_runtime::Error;
+use sluicegate_telemetry::log;
 
 use crate::ConsumerBuilder;
 
@@ -13,7 +14,7 @@ use crate::ConsumerBuilder;
 /// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` and its related
 /// variables. Without `RABBITMQ_URL` the function accepts SQS batches only.
 pub async fn serve<E: Display>(consumer: Result<ConsumerBuilder, E>) -> ExitCode {
-    tracing::init_default_subscriber();
+    log::init(env!("CARGO_CRATE_NAME"));
     // Boxed, because the nested futures of a batch exceed the layout depth of the compiler.
     match Box::pin(run(consumer)).await {
         Ok(()) => ExitCode::SUCCESS,

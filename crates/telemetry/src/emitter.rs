@@ -1,9 +1,8 @@
 //! [`Emitter`]: writes the metric lines to the standard output, which Lambda sends to CloudWatch Logs.
 
-use std::io::{Write, stdout};
 use std::time::SystemTime;
 
-use crate::{Admission, Deliveries, Error};
+use crate::{Admission, Deliveries, Error, log};
 
 /// The name of the function, set by Lambda. Without it no lines are written.
 const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
@@ -11,7 +10,7 @@ const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 /// Initial capacity of the buffer for a line.
 const LINE_BYTES: usize = 512;
 
-/// Writes metric lines to the standard output, each with a single write.
+/// Writes metric lines to the standard output. Those of a batch are held like its log lines ([`log::flushed`]).
 #[derive(Clone, Debug)]
 pub struct Emitter {
     function: String,
@@ -30,7 +29,7 @@ impl Emitter {
     pub fn admission(&self, admission: &Admission<'_>) -> Result<(), Error> {
         let mut out = Vec::with_capacity(LINE_BYTES);
         admission.write_to(&mut out, &self.function, SystemTime::now())?;
-        Ok(stdout().lock().write_all(&out)?)
+        Ok(log::write(&out, false)?)
     }
 
     /// Writes the lines of one queue's messages.
@@ -40,6 +39,6 @@ impl Emitter {
     pub fn deliveries(&self, queue: &str, deliveries: &Deliveries) -> Result<(), Error> {
         let mut out = Vec::with_capacity(2 * LINE_BYTES);
         deliveries.write_to(&mut out, &self.function, queue, SystemTime::now())?;
-        Ok(stdout().lock().write_all(&out)?)
+        Ok(log::write(&out, true)?)
     }
 }

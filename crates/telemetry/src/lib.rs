@@ -1,5 +1,5 @@
-//! Metrics of both functions, one log line per invocation in CloudWatch's embedded metric format, and the trace id of a
-//! log line.
+//! Metrics of both functions, one log line per invocation in CloudWatch's embedded metric format; log lines and their
+//! trace id.
 //!
 //! | metric | unit | dimensions | |
 //! |---|---|---|---|
@@ -22,6 +22,7 @@ mod admission;
 mod deliveries;
 mod emitter;
 mod line;
+pub mod log;
 mod trace;
 
 pub use admission::Admission;
