@@ -91,7 +91,8 @@ pub(crate) enum Extension {
 #[must_use]
 pub fn is_text(text: &str) -> bool {
     let refused = |c: char| c.is_control() || u32::from(c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
-    !text.contains(refused)
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    text.bytes().all(is_plain) || !text.contains(refused)
 }
 
 /// Returns whether `name` is a legal attribute name.

@@ -1,11 +1,11 @@
 //! The Lambda runtime of the ingress: configuration, producers, request loop.
 
-use std::{collections::BTreeMap, env, process::ExitCode};
+use std::{collections::BTreeMap, env, pin::Pin, process::ExitCode};
 
-use lambda_http::{lambda_runtime, service_fn, tracing};
+use lambda_http::{lambda_runtime, service_fn};
 use sluicegate_contract::{Contract, EmbeddedContract};
 use sluicegate_queue::aws::AwsEnvironment;
-use sluicegate_telemetry::Emitter;
+use sluicegate_telemetry::{Emitter, log};
 
 use crate::{
     Config, Ingress, SecretsManager,
@@ -21,7 +21,7 @@ const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 ///
 /// The whole `main` of a function is `sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await`.
 pub async fn serve(contract: EmbeddedContract) -> ExitCode {
-    tracing::init_default_subscriber();
+    log::init(env!("CARGO_CRATE_NAME"));
     let ingress = match load(contract).await {
         Ok(ingress) => ingress,
         Err(reasons) => {
@@ -31,9 +31,15 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // One ingress for the life of the process.
+    let ingress: &'static _ = Box::leak(Box::new(ingress));
     // Boxed because the nested futures of the stages exceed the layout depth of the compiler.
-    let handle = |event| Box::pin(async { ingress.handle(event).await.map_err(lambda_http::Error::from) });
-    match lambda_runtime::run(service_fn(handle)).await {
+    let handle = move |event| -> Pin<Box<dyn Future<Output = _> + Send>> {
+        Box::pin(log::flushed(async move { ingress.handle(event).await.map_err(lambda_http::Error::from) }))
+    };
+    // A task, because the future of the main thread is woken through a system call.
+    let served = tokio::spawn(lambda_runtime::run(service_fn(handle)));
+    match served.await.unwrap_or_else(|error| Err(error.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the runtime ended");
