@@ -85,7 +85,10 @@ impl SecretsManager {
 
 impl SecretSource for SecretsManager {
     async fn fetch(&self) -> Result<String, FetchError> {
-        self.client.secret_text(&self.secret_id).await.map_err(|error| FetchError(error.to_string()))
+        self.client
+            .secret_text(&self.secret_id, Instant::now() + FETCH_TIMEOUT)
+            .await
+            .map_err(|error| FetchError(error.to_string()))
     }
 
     fn id(&self) -> &str {

@@ -76,6 +76,6 @@ fn is_retryable(error: &CallError) -> bool {
             known || *is_clock_skew || TRANSIENT_STATUS.contains(status)
         }
         CallError::Timeout | CallError::Connection(_) => true,
-        CallError::Request(_) => false,
+        CallError::Deadline | CallError::Request(_) => false,
     }
 }

@@ -1,5 +1,7 @@
 //! [`SecretsManagerClient`]: reads the text of a secret.
 
+use tokio::time::Instant;
+
 use super::AwsEnvironment;
 use super::service::{AwsService, CallError, Progress, ServiceName};
 
@@ -35,11 +37,11 @@ impl SecretsManagerClient {
         Self(AwsService::new(environment, SECRETS_MANAGER, endpoint))
     }
 
-    /// Returns the current text of the secret with this ARN or name.
+    /// Returns the current text of the secret with this ARN or name, not past `deadline`.
     ///
     /// # Errors
     /// [`SecretsManagerError`].
-    pub async fn secret_text(&self, id: &str) -> Result<String, SecretsManagerError> {
+    pub async fn secret_text(&self, id: &str, deadline: Instant) -> Result<String, SecretsManagerError> {
         #[derive(serde::Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct Request<'a> {
@@ -52,7 +54,7 @@ impl SecretsManagerClient {
         }
         let not_json = |_| SecretsManagerError::Call("the answer of Secrets Manager is not JSON".to_owned());
         let body = serde_json::to_vec(&Request { secret_id: id }).map_err(not_json)?;
-        let answer = self.0.call("secretsmanager.GetSecretValue", body, None, &Progress::default()).await?;
+        let answer = self.0.call("secretsmanager.GetSecretValue", body, None, deadline, &Progress::default()).await?;
         // The error of serde_json can quote the secret.
         serde_json::from_slice::<Answer>(&answer).map_err(not_json)?.secret_string.ok_or(SecretsManagerError::Binary)
     }

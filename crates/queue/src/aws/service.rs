@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::environment::AwsEnvironment;
 use super::retry::RetryBudget;
@@ -111,6 +111,9 @@ pub(crate) enum CallError {
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
+    /// The deadline of the call has passed.
+    #[error("no answer before the deadline")]
+    Deadline,
     /// There is no connection, or it broke.
     #[error("{0}")]
     Connection(String),
@@ -174,30 +177,40 @@ impl AwsService {
         }
     }
 
-    /// Calls an operation with a JSON document and returns that of the answer, retrying what may pass.
+    /// Calls an operation with a JSON document and returns that of the answer, retrying what may pass, but not past
+    /// `deadline`. An attempt and the deadline share a timer, because each timer that is set costs two system calls.
     ///
     /// # Errors
-    /// That of the last attempt. `progress` says whether any can have been carried out.
+    /// That of the last attempt, or that the deadline has passed. `progress` says whether any attempt can have been
+    /// carried out.
     pub(crate) async fn call(
         &self,
         target: &'static str,
         body: impl Into<Bytes>,
         trace_header: Option<&str>,
+        deadline: Instant,
         progress: &Progress,
     ) -> Result<Bytes, CallError> {
         let (body, mut attempt, mut spent) = (body.into(), 1, 0);
         loop {
-            let answer = timeout(self.attempt_timeout, self.attempt(target, &body, trace_header, progress)).await;
-            let error = match answer.unwrap_or(Err(CallError::Timeout)) {
-                Ok(answer) => {
+            let until = deadline.min(Instant::now() + self.attempt_timeout);
+            let answer = timeout_at(until, self.attempt(target, &body, trace_header, progress)).await;
+            let error = match answer {
+                Ok(Ok(answer)) => {
                     self.budget.refund(spent);
                     return Ok(answer);
                 }
-                Err(error) => error,
+                Ok(Err(error)) => error,
+                Err(_) if until == deadline => return Err(CallError::Deadline),
+                Err(_) => CallError::Timeout,
             };
             progress.ended(&error);
             let Some((wait, cost)) = self.budget.next(&error, attempt) else { return Err(error) };
-            tokio::time::sleep(wait).await;
+            let until = Instant::now() + wait;
+            sleep_until(until.min(deadline)).await;
+            if until >= deadline {
+                return Err(CallError::Deadline);
+            }
             (attempt, spent) = (attempt + 1, cost);
         }
     }

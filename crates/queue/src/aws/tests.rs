@@ -7,6 +7,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4::SigningParams;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::AwsEnvironment;
 use super::service::{AwsService, CallError, Progress, ServiceName};
@@ -61,6 +62,8 @@ fn signatures_are_those_of_the_sdk() {
     }
 }
 
+const WITHIN: Duration = Duration::from_secs(20);
+
 /// Answers each request with the next head and body, and returns the `x-amz-date` of each.
 async fn server(answers: Vec<(&'static str, &'static str)>) -> (String, tokio::task::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,7 +103,7 @@ async fn a_wrong_clock_costs_one_attempt_of_one_call() {
     .await;
     let service = service(&endpoint);
     for _ in 0..2 {
-        service.call(TARGET, "{}", None, &Progress::default()).await.unwrap();
+        service.call(TARGET, "{}", None, Instant::now() + WITHIN, &Progress::default()).await.unwrap();
     }
     let dates = dates.await.unwrap();
     assert!(!dates[0].starts_with("2000"), "{dates:?}");
@@ -111,7 +114,8 @@ async fn a_wrong_clock_costs_one_attempt_of_one_call() {
 async fn a_right_clock_does_not_explain_a_refused_signature() {
     let (endpoint, dates) =
         server(vec![("403 Forbidden", r#"{"__type": "SignatureDoesNotMatch", "message": "as planned"}"#)]).await;
-    let error = service(&endpoint).call(TARGET, "{}", None, &Progress::default()).await.unwrap_err();
+    let error =
+        service(&endpoint).call(TARGET, "{}", None, Instant::now() + WITHIN, &Progress::default()).await.unwrap_err();
     assert!(matches!(error, CallError::Answered { status: 403, is_clock_skew: false, .. }), "{error:?}");
     assert_eq!(error.to_string(), "SignatureDoesNotMatch: as planned");
     assert_eq!(dates.await.unwrap().len(), 1);
@@ -128,7 +132,7 @@ async fn codes_are_read_as_the_sdk_reads_them() {
     ] {
         let (endpoint, _) = server(vec![(head, body)]).await;
         let progress = Progress::default();
-        let error = service(&endpoint).call(TARGET, "{}", None, &progress).await.unwrap_err();
+        let error = service(&endpoint).call(TARGET, "{}", None, Instant::now() + WITHIN, &progress).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert!(!progress.may_have_arrived(), "it is a refusal");
     }

@@ -95,15 +95,13 @@ impl Sqs {
         let mut body = Vec::with_capacity(text.len() + text.len() / 8 + FIELDS_BYTES);
         serde_json::to_writer(&mut body, message).map_err(|error| SendError::NotSent { reason: error.to_string() })?;
         let progress = Progress::default();
-        let call = self.0.call("AmazonSQS.SendMessage", body, trace_header, &progress);
-        match tokio::time::timeout_at(deadline, call).await {
-            Ok(Ok(answer)) => proof(&body_md5(text), output(&answer)?),
-            Ok(Err(error)) if progress.may_have_arrived() => Err(SendError::Unknown { reason: error.to_string() }),
-            Ok(Err(error)) => Err(without_effect(error, text.len())),
-            Err(_) if progress.may_have_arrived() => {
-                Err(SendError::Unknown { reason: "no answer before the deadline".to_owned() })
+        match self.0.call("AmazonSQS.SendMessage", body, trace_header, deadline, &progress).await {
+            Ok(answer) => proof(&body_md5(text), output(&answer)?),
+            Err(error) if progress.may_have_arrived() => Err(SendError::Unknown { reason: error.to_string() }),
+            Err(CallError::Deadline) => {
+                Err(SendError::NotSent { reason: "no connection before the deadline".to_owned() })
             }
-            Err(_) => Err(SendError::NotSent { reason: "no connection before the deadline".to_owned() }),
+            Err(error) => Err(without_effect(error, text.len())),
         }
     }
 }
