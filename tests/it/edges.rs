@@ -57,12 +57,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
     (
         "aws_sdk_secretsmanager",
-        &[
-            "crates/cli/src/secrets/store",
-            "crates/doctor/src/stack",
-            "crates/ingress/src/secrets",
-            "crates/queue/src/rabbitmq",
-        ],
+        &["crates/cli/src/secrets/store", "crates/doctor/src/stack", "crates/queue/src/rabbitmq"],
     ),
     (
         "aws_config",
@@ -74,7 +69,6 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
-            "crates/ingress/src/secrets",
         ],
     ),
     (
@@ -85,8 +79,6 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
             "crates/sqs-emulator/tests",
-            "crates/ingress/src/https_get",
-            "crates/ingress/src/secrets",
         ],
     ),
     ("saphyr_parser", &["crates/yaml/src/"]),

@@ -1,6 +1,6 @@
 //! [`AnyProducer`]: the producer of a queue on any broker built in. Cargo features select the brokers.
 
-use sluicegate_queue::aws::SdkConfig;
+use sluicegate_queue::aws::AwsEnvironment;
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
@@ -23,8 +23,8 @@ pub enum AnyProducer {
 /// The producers of one function. They share one SQS client and one RabbitMQ connection.
 pub(crate) struct Producers {
     #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "SQS alone reads it"))]
-    pub(crate) sdk: SdkConfig,
-    /// The first SQS producer. The others clone its client, because a new client reads every root certificate.
+    pub(crate) aws: AwsEnvironment,
+    /// The first SQS producer. The others share its connections.
     #[cfg(feature = "sqs")]
     pub(crate) sqs: Option<SqsProducer>,
     #[cfg(feature = "rabbitmq")]
@@ -40,7 +40,7 @@ impl Producers {
             Binding::Sqs { queue_url, .. } => {
                 let first = self.sqs.take();
                 let producer =
-                    first.map_or_else(|| SqsProducer::new(&self.sdk, &queue_url), |first| first.for_queue(&queue_url));
+                    first.map_or_else(|| SqsProducer::new(&self.aws, &queue_url), |first| first.for_queue(&queue_url));
                 Some(AnyProducer::Sqs(self.sqs.insert(producer).clone()))
             }
             #[cfg(feature = "rabbitmq")]

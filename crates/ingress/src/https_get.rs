@@ -1,22 +1,26 @@
-//! GET over https with the HTTP client of the AWS SDK, which a function has anyway.
+//! GET over https.
 //!
 //! The callers have checked the URL. A redirect is not followed, an answer other than 200 is an error, the body has a
-//! limit and the whole exchange a time limit. The client is made for the first GET, so a function without one does not
+//! limit and the whole exchange a time limit. TLS is configured for the first GET, so a function without one does not
 //! pay for it. No connection is kept: GETs are hours apart, and a kept one could be dead after a freeze.
 
-use std::{sync::OnceLock, time::Duration};
-
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Duration,
 };
-use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
-use aws_smithy_types::byte_stream::ByteStream;
+
+use bytes::Bytes;
+use http::{Request, Uri, header::HOST};
+use http_body_util::{BodyExt, Full, Limited};
+use sluicegate_queue::{
+    chain,
+    http_client::{ClientConfig, ConnectionError, Connections, TlsError, tls_config},
+};
 
 /// A client for rare GETs.
 #[derive(Default)]
 pub(crate) struct HttpsGet {
-    connector: OnceLock<Connector>,
+    tls: OnceLock<Arc<ClientConfig>>,
     /// For tests: the server that answers in place of every host.
     endpoint: Option<String>,
 }
@@ -35,7 +39,7 @@ pub(crate) enum GetError {
 impl HttpsGet {
     /// Returns a client that sends every request to this server, without TLS.
     pub(crate) fn to(endpoint: String) -> Self {
-        Self { connector: OnceLock::new(), endpoint: Some(endpoint) }
+        Self { tls: OnceLock::new(), endpoint: Some(endpoint) }
     }
 
     /// Returns the body of a URL.
@@ -49,36 +53,41 @@ impl HttpsGet {
     }
 
     async fn exchange(&self, url: &str, bytes_max: usize) -> Result<Vec<u8>, GetError> {
-        let unavailable = |error: &dyn std::error::Error| GetError::Unavailable(causes(error));
+        let unavailable = |error: &ConnectionError| GetError::Unavailable(chain(error));
         let refused = |reason: String| GetError::Refused(reason);
         let url = match (&self.endpoint, url.strip_prefix("https://")) {
             (None, Some(_)) => url.to_owned(),
             (Some(endpoint), Some(rest)) => format!("{endpoint}{}", rest.find('/').map_or("", |at| &rest[at..])),
             (_, None) => return Err(refused("not an https URL".to_owned())),
         };
-        let request = HttpRequest::get(&url).map_err(|error| refused(causes(&error)))?;
-        let connector = self.connector.get_or_init(|| {
-            Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).pool_max_idle_per_host(0).build()
-        });
-        let mut answer = connector.call(request).await.map_err(|error| unavailable(&error))?;
+        let url: Uri = url.parse().map_err(|error: http::uri::InvalidUri| refused(chain(&error)))?;
+        let connections = Connections::new(&url, || self.tls()).map_err(|error| unavailable(&error))?;
+        let path = url.path_and_query().map_or("/", |path| path.as_str());
+        let host = url.authority().map_or("", |authority| authority.as_str());
+        let request = Request::get(path).header(HOST, host).body(Full::<Bytes>::default());
+        let request = request.map_err(|error| refused(chain(&error)))?;
+        let sent = connections.send(request, &AtomicBool::default()).await;
+        // Dropped at the end, which closes the connection.
+        let (answer, _connection) = sent.map_err(|error| unavailable(&error))?;
         match answer.status().as_u16() {
             200 => {}
             status @ (429 | 500..) => return Err(GetError::Unavailable(format!("status {status}"))),
             status => return Err(refused(format!("status {status}"))),
         }
-        let (mut body, mut bytes) = (ByteStream::new(answer.take_body()), Vec::new());
-        while let Some(part) = body.try_next().await.map_err(|error| unavailable(&error))? {
-            if bytes.len() + part.len() > bytes_max {
-                return Err(refused(format!("more than {bytes_max} bytes")));
+        match Limited::new(answer.into_body(), bytes_max).collect().await {
+            Ok(body) => Ok(body.to_bytes().into()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(refused(format!("more than {bytes_max} bytes")))
             }
-            bytes.extend_from_slice(&part);
+            Err(error) => Err(GetError::Unavailable(chain(error.as_ref()))),
         }
-        Ok(bytes)
     }
-}
 
-/// Returns an error with its causes.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    causes.collect::<Vec<_>>().join(": ")
+    fn tls(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(Arc::clone(tls));
+        }
+        let tls = tls_config()?;
+        Ok(Arc::clone(self.tls.get_or_init(|| tls)))
+    }
 }

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use sluicegate_queue::http_client::trust_roots;
 use sluicegate_webhook::{KeyUrl, PublishedKeys};
 use tokio::time::Instant;
 
@@ -283,8 +284,7 @@ impl Inner {
 
 /// Returns the root certificates of the system, as DER.
 fn roots() -> Vec<Vec<u8>> {
-    let found = rustls_native_certs::load_native_certs().certs;
-    found.into_iter().map(|certificate| certificate.to_vec()).collect()
+    trust_roots().into_iter().map(|certificate| certificate.to_vec()).collect()
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use sluicegate_contract::{
     secret_entry::{ApiKey, SigningSecret},
 };
 use sluicegate_envelope::Envelope;
+use sluicegate_queue::aws::{AwsEnvironment, SecretsManagerClient};
 use sluicegate_webhook::Secret;
 use tokio::time::Instant;
 
@@ -68,29 +69,26 @@ pub trait SecretSource: Send + Sync {
 #[error("the secret could not be read: {0}")]
 pub struct FetchError(pub String);
 
-/// Secrets Manager as the source, through the AWS SDK.
+/// Secrets Manager as the source.
 pub struct SecretsManager {
-    client: aws_sdk_secretsmanager::Client,
+    client: SecretsManagerClient,
     secret_id: String,
 }
 
 impl SecretsManager {
-    /// Returns a client for one secret without calling the service. `endpoint` overrides its address.
+    /// Returns a client for one secret without calling the service.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig, secret_id: String, endpoint: Option<String>) -> Self {
-        // The shared configuration may have an endpoint meant only for SQS.
-        let mut config = aws_sdk_secretsmanager::config::Builder::from(config);
-        config.set_endpoint_url(endpoint);
-        Self { client: aws_sdk_secretsmanager::Client::from_conf(config.build()), secret_id }
+    pub fn new(aws: &AwsEnvironment, secret_id: String) -> Self {
+        Self { client: SecretsManagerClient::new(aws), secret_id }
     }
 }
 
 impl SecretSource for SecretsManager {
     async fn fetch(&self) -> Result<String, FetchError> {
-        let answer = self.client.get_secret_value().secret_id(&self.secret_id).send().await;
-        let answer = answer
-            .map_err(|error| FetchError(aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string()))?;
-        answer.secret_string.ok_or_else(|| FetchError("it is binary; a JSON text is expected".to_owned()))
+        self.client
+            .secret_text(&self.secret_id, Instant::now() + FETCH_TIMEOUT)
+            .await
+            .map_err(|error| FetchError(error.to_string()))
     }
 
     fn id(&self) -> &str {

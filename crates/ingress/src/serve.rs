@@ -1,11 +1,11 @@
 //! The Lambda runtime of the ingress: configuration, producers, request loop.
 
-use std::{collections::BTreeMap, env, process::ExitCode};
+use std::{collections::BTreeMap, env, pin::Pin, process::ExitCode};
 
-use lambda_http::{lambda_runtime, service_fn, tracing};
+use lambda_http::{lambda_runtime, service_fn};
 use sluicegate_contract::{Contract, EmbeddedContract};
-use sluicegate_queue::aws::sdk_config;
-use sluicegate_telemetry::Emitter;
+use sluicegate_queue::aws::AwsEnvironment;
+use sluicegate_telemetry::{Emitter, log};
 
 use crate::{
     Config, Ingress, SecretsManager,
@@ -21,7 +21,7 @@ const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 ///
 /// The whole `main` of a function is `sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await`.
 pub async fn serve(contract: EmbeddedContract) -> ExitCode {
-    tracing::init_default_subscriber();
+    log::init(env!("CARGO_CRATE_NAME"));
     let ingress = match load(contract).await {
         Ok(ingress) => ingress,
         Err(reasons) => {
@@ -31,9 +31,15 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // One ingress for the life of the process.
+    let ingress: &'static _ = Box::leak(Box::new(ingress));
     // Boxed because the nested futures of the stages exceed the layout depth of the compiler.
-    let handle = |event| Box::pin(async { ingress.handle(event).await.map_err(lambda_http::Error::from) });
-    match lambda_runtime::run(service_fn(handle)).await {
+    let handle = move |event| -> Pin<Box<dyn Future<Output = _> + Send>> {
+        Box::pin(log::flushed(async move { ingress.handle(event).await.map_err(lambda_http::Error::from) }))
+    };
+    // A task, because the future of the main thread is woken through a system call.
+    let served = tokio::spawn(lambda_runtime::run(service_fn(handle)));
+    match served.await.unwrap_or_else(|error| Err(error.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the runtime ended");
@@ -61,11 +67,11 @@ pub async fn from_env(
 ) -> Result<Ingress<AnyProducer, SecretsManager>, Vec<String>> {
     let config = Config::from_env(contract, &lookup)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let sdk = sdk_config(&lookup).map_err(|error| vec![error.to_string()])?;
+    let aws = AwsEnvironment::read(&lookup).map_err(|error| vec![error.to_string()])?;
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
         let retry_delays = rabbitmq.retry_delays().clone();
-        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&sdk)), retry_delays)
+        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&aws.sdk_config())), retry_delays)
     });
     #[cfg(feature = "rabbitmq")]
     if let Some((broker, _)) = &rabbitmq
@@ -74,7 +80,7 @@ pub async fn from_env(
         tracing::error!(reason = %error, "no connection to RabbitMQ at the start; the first request tries again");
     }
     let mut producers = Producers {
-        sdk: sdk.clone(),
+        aws: aws.clone(),
         #[cfg(feature = "sqs")]
         sqs: None,
         #[cfg(feature = "rabbitmq")]
@@ -85,8 +91,7 @@ pub async fn from_env(
         let producer = producers.for_binding(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
         by_queue.insert(name, producer);
     }
-    let endpoint = lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| lookup("AWS_ENDPOINT_URL"));
-    let secrets = SecretsManager::new(&sdk, config.secret_arn, endpoint);
+    let secrets = SecretsManager::new(&aws, config.secret_arn);
     let ingress = Ingress::new(contract, by_queue, secrets).with_public_url(config.public_url);
     Ok(ingress.with_metrics(Emitter::from_env(lookup)))
 }

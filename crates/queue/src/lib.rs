@@ -7,13 +7,13 @@
 //! use std::time::Duration;
 //!
 //! use sluicegate_envelope::Envelope;
-//! use sluicegate_queue::sqs::{SqsProducer, sdk_config};
+//! use sluicegate_queue::sqs::{AwsEnvironment, SqsProducer};
 //! use sluicegate_queue::{Message, Producer, SendError};
 //! use tokio::time::Instant;
 //!
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = sdk_config(|name| std::env::var(name).ok())?;
-//! let orders = SqsProducer::new(&config, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
+//! let environment = AwsEnvironment::read(|name| std::env::var(name).ok())?;
+//! let orders = SqsProducer::new(&environment, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
 //! let order = Envelope::builder("o-1", "/orders", "order.placed").payload(Some("application/json"), "{}").build()?;
 //!
 //! match orders.send(&Message::new(&order), Instant::now() + Duration::from_secs(5)).await {
@@ -38,6 +38,8 @@ mod binding;
 pub mod broker_url;
 pub mod dead_letter;
 mod error;
+#[cfg(feature = "aws")]
+pub mod http_client;
 mod ordering;
 pub mod queue_names;
 #[cfg(feature = "rabbitmq")]

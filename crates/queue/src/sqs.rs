@@ -13,6 +13,7 @@
 mod attempts;
 mod limits;
 mod producer;
+mod send_message;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,4 +22,4 @@ pub use self::attempts::is_throttled;
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 pub use self::producer::SqsProducer;
 pub use self::store::{RawMessage, body_md5, error_text, store};
-pub use crate::aws::{AwsConfigError, SdkConfig, sdk_config};
+pub use crate::aws::{AwsConfigError, AwsEnvironment, SdkConfig, sdk_config};

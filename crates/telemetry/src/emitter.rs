@@ -10,7 +10,7 @@ const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 /// Initial capacity of the buffer for a line.
 const LINE_BYTES: usize = 512;
 
-/// Writes metric lines to the standard output. Those of a batch are held like its log lines ([`log::flushed`]).
+/// Writes metric lines to the standard output, held like log lines ([`log::flushed`]).
 #[derive(Clone, Debug)]
 pub struct Emitter {
     function: String,
@@ -29,7 +29,7 @@ impl Emitter {
     pub fn admission(&self, admission: &Admission<'_>) -> Result<(), Error> {
         let mut out = Vec::with_capacity(LINE_BYTES);
         admission.write_to(&mut out, &self.function, SystemTime::now())?;
-        Ok(log::write(&out, false)?)
+        Ok(log::write(&out, true)?)
     }
 
     /// Writes the lines of one queue's messages.

@@ -14,9 +14,7 @@ use aws_sdk_sqs::operation::send_message::SendMessageError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 
-/// Throttling codes that the SDK has no type for.
-const THROTTLING_CODES: [&str; 4] =
-    ["Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"];
+use crate::aws::is_throttling;
 
 /// The attempts of one send. Clones share the record.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +77,5 @@ fn is_harmless(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag)
 /// succeed.
 #[must_use]
 pub fn is_throttled(error: &SendMessageError) -> bool {
-    let untyped = || error.code().is_some_and(|code| THROTTLING_CODES.contains(&code));
-    error.is_request_throttled() || error.is_kms_throttled() || untyped()
+    error.code().is_some_and(is_throttling)
 }

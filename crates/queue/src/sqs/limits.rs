@@ -37,11 +37,21 @@ pub(super) fn token(text: &str) -> String {
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 #[must_use]
 pub fn is_sendable(text: &str) -> bool {
-    text.chars().all(|c| match c {
-        '\t' | '\n' | '\r' => true,
-        '\u{FFFE}' | '\u{FFFF}' => false,
-        c => c >= ' ',
-    })
+    // Control characters are single bytes, which no part of a longer character is.
+    let is_allowed = |byte: &u8| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r');
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let has_control = words.iter().any(|word| has_byte_below_space(*word) && !word.iter().all(is_allowed));
+    !has_control && rest.iter().all(is_allowed) && (text.is_ascii() || !text.contains(['\u{FFFE}', '\u{FFFF}']))
+}
+
+/// Returns whether a byte is less than 0x20, for all eight at once.
+///
+/// <https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord>
+fn has_byte_below_space(bytes: [u8; 8]) -> bool {
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let word = u64::from_ne_bytes(bytes);
+    word.wrapping_sub(SPACES) & !word & HIGH_BITS != 0
 }
 
 /// Returns whole seconds, rounded up so that a message is not delivered early; `None` beyond [`DELAY_S_MAX`].
@@ -87,6 +97,10 @@ mod tests {
             ("\u{FFFF}", false),
         ] {
             assert_eq!(is_sendable(text), expected, "{text:?}");
+            for (before, after) in (0..20).flat_map(|before| (0..20).map(move |after| (before, after))) {
+                let long = format!("{}{text}{}", " ".repeat(before), "~".repeat(after));
+                assert_eq!(is_sendable(&long), expected, "{long:?}");
+            }
         }
     }
 

@@ -1,17 +1,16 @@
 //! [`SqsProducer`]: sends envelopes to an SQS queue.
 
-use aws_sdk_sqs::Client;
 use tokio::time::Instant;
 
 use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
-use super::store::{RawMessage, store};
-use crate::aws::SdkConfig;
+use super::send_message::{SendMessage, Sqs, SystemAttributes};
+use crate::aws::AwsEnvironment;
 use crate::{Message, Producer, Receipt, SendError};
 
 /// A producer for one queue.
 #[derive(Clone, Debug)]
 pub struct SqsProducer {
-    client: Client,
+    client: Sqs,
     queue_url: String,
     fifo: bool,
 }
@@ -19,18 +18,17 @@ pub struct SqsProducer {
 impl SqsProducer {
     /// Creates a producer for the queue at `queue_url`, a FIFO queue if the URL ends in `.fifo`.
     #[must_use]
-    pub fn new(config: &SdkConfig, queue_url: impl Into<String>) -> Self {
-        Self::with_client(Client::new(config), queue_url.into())
+    pub fn new(environment: &AwsEnvironment, queue_url: impl Into<String>) -> Self {
+        Self::with_client(Sqs::new(environment), queue_url.into())
     }
 
-    /// Creates a producer for another queue of the same account that shares the client. A new client parses every root
-    /// certificate.
+    /// Creates a producer for another queue of the same account that shares the connections.
     #[must_use]
     pub fn for_queue(&self, queue_url: impl Into<String>) -> Self {
         Self::with_client(self.client.clone(), queue_url.into())
     }
 
-    fn with_client(client: Client, queue_url: String) -> Self {
+    fn with_client(client: Sqs, queue_url: String) -> Self {
         let fifo = queue_url.ends_with(".fifo");
         Self { client, queue_url, fifo }
     }
@@ -58,15 +56,16 @@ impl Producer for SqsProducer {
         let delay_s = self.delay_s(message, &body)?;
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
-        let raw = RawMessage {
-            body,
-            delay_s,
-            group: group.map(limits::token),
-            deduplication_id: self.fifo.then(|| limits::token(id)),
-            trace_header: message.trace_header.map(str::to_owned),
-            ..RawMessage::default()
+        let (group, deduplication_id) = (group.map(limits::token), self.fifo.then(|| limits::token(id)));
+        let raw = SendMessage {
+            queue_url: &self.queue_url,
+            message_body: &body,
+            delay_seconds: delay_s,
+            message_group_id: group.as_deref(),
+            message_deduplication_id: deduplication_id.as_deref(),
+            message_system_attributes: message.trace_header.and_then(SystemAttributes::trace),
         };
-        let broker_id = store(&self.client, &self.queue_url, raw, deadline).await?;
+        let broker_id = self.client.send(&raw, message.trace_header, deadline).await?;
         Ok(Receipt { id: id.to_owned(), broker_id })
     }
 }

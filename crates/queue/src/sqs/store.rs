@@ -1,21 +1,23 @@
-//! [`store`]: sends one raw message and proves from the answer that SQS stored it.
+//! [`store`]: sends one raw message through the SDK and proves from the answer that SQS stored it.
 //!
 //! The proof is an answer with a message id and the MD5 of the body that was sent. Every sender of this workspace uses
-//! it: the producer, the consumer for dead letters, and the dead-letter tool for redrives.
+//! it: the consumer for dead letters and the dead-letter tool for redrives through this function, and the producer,
+//! which is on the path of every request, through `send_message`.
 
 use std::collections::HashMap;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::operation::send_message::{SendMessageError, SendMessageOutput};
+use aws_sdk_sqs::operation::send_message::SendMessageOutput;
 use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
 };
 use md5::{Digest, Md5};
 use tokio::time::Instant;
 
-use super::attempts::{Attempts, is_throttled};
+use super::attempts::Attempts;
 use super::limits;
+use crate::aws::is_throttling;
 use crate::{SendError, chain};
 
 /// A message as SQS stores it. The caller keeps to the [limits](super::MESSAGE_BYTES_MAX).
@@ -67,7 +69,10 @@ pub async fn store(
     match tokio::time::timeout_at(deadline, request).await {
         Ok(Ok(answer)) => proof(&digest, answer),
         Ok(Err(error)) if attempts.may_have_arrived() => Err(SendError::Unknown { reason: error_text(&error) }),
-        Ok(Err(error)) => Err(conclude(&error, bytes)),
+        Ok(Err(error)) => Err(match error.as_service_error() {
+            None => SendError::NotSent { reason: error_text(&error) },
+            Some(service) => conclude(service.meta(), error_text(&error), bytes),
+        }),
         Err(_) if attempts.may_have_arrived() => {
             Err(SendError::Unknown { reason: "no answer before the deadline".to_owned() })
         }
@@ -95,7 +100,7 @@ where
 }
 
 /// Returns the message id if the answer proves that the body with this MD5 is stored.
-fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
+pub(super) fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
     let stored = answer.md5_of_message_body.as_deref().unwrap_or_default();
     if !stored.eq_ignore_ascii_case(digest) {
         return Err(SendError::Unknown { reason: format!("sent a body with MD5 {digest}, stored was {stored:?}") });
@@ -106,16 +111,14 @@ fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
     }
 }
 
-/// Concludes from the last error when no attempt can have stored the message, whose body has `bytes`.
-fn conclude(error: &SdkError<SendMessageError>, bytes: usize) -> SendError {
-    let reason = error_text(error);
-    match error.as_service_error() {
-        None => SendError::NotSent { reason },
-        Some(service) if is_throttled(service) => SendError::NotSent { reason },
-        Some(service) => match bytes_max(service.meta()) {
-            Some(bytes_max) => SendError::TooLarge { bytes, bytes_max },
-            None => SendError::Refused { reason, message_at_fault: service.is_invalid_message_contents() },
-        },
+/// Concludes from the error of SQS when no attempt can have stored the message, whose body has `bytes`.
+pub(super) fn conclude(error: &ErrorMetadata, reason: String, bytes: usize) -> SendError {
+    if error.code().is_some_and(is_throttling) {
+        return SendError::NotSent { reason };
+    }
+    match bytes_max(error) {
+        Some(bytes_max) => SendError::TooLarge { bytes, bytes_max },
+        None => SendError::Refused { reason, message_at_fault: error.code() == Some("InvalidMessageContents") },
     }
 }
 

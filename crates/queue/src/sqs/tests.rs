@@ -4,7 +4,7 @@ mod server;
 
 use std::time::Duration;
 
-use super::{AwsConfigError, SqsProducer, sdk_config};
+use super::{AwsConfigError, AwsEnvironment, SqsProducer};
 use crate::{Message, Producer, SendError};
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use server::{Request, Server, Step};
 
 const AMPLE: Duration = Duration::from_secs(20);
 
-fn config(endpoint: &str) -> aws_config::SdkConfig {
+fn config(endpoint: &str) -> AwsEnvironment {
     let endpoint = endpoint.to_owned();
     let lookup = move |name: &str| match name {
         "AWS_REGION" => Some("eu-west-1".to_owned()),
@@ -21,14 +21,12 @@ fn config(endpoint: &str) -> aws_config::SdkConfig {
         "AWS_ENDPOINT_URL_SQS" => Some(endpoint.clone()),
         _ => None,
     };
-    sdk_config(lookup).unwrap()
+    AwsEnvironment::read(lookup).unwrap()
 }
 
 /// A configuration whose attempts time out after 100 ms.
-fn short_timeout_config(endpoint: &str) -> aws_config::SdkConfig {
-    let config = config(endpoint);
-    let timeouts = config.timeout_config().unwrap().to_builder().operation_attempt_timeout(Duration::from_millis(100));
-    config.into_builder().timeout_config(timeouts.build()).build()
+fn short_timeout_config(endpoint: &str) -> AwsEnvironment {
+    config(endpoint).with_attempt_timeout(Duration::from_millis(100))
 }
 
 fn envelope() -> Envelope {
@@ -234,8 +232,8 @@ async fn limits_are_checked_before_anything_is_sent() {
 
 #[test]
 fn a_configuration_names_what_is_missing() {
-    let missing = sdk_config(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "k".to_owned())).unwrap_err();
+    let missing = AwsEnvironment::read(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "k".to_owned())).unwrap_err();
     assert_eq!(missing.to_string(), "not set: AWS_REGION, AWS_SECRET_ACCESS_KEY");
     let not_a_url = |name: &str| Some(if name == "AWS_ENDPOINT_URL_SQS" { "" } else { "localhost:4566" }.to_owned());
-    assert_eq!(sdk_config(not_a_url).unwrap_err(), AwsConfigError::Endpoint);
+    assert_eq!(AwsEnvironment::read(not_a_url).unwrap_err(), AwsConfigError::Endpoint("AWS_ENDPOINT_URL_SQS"));
 }

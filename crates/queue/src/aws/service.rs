@@ -1,0 +1,327 @@
+//! [`AwsService`]: calls of one AWS service that speaks AWS JSON, without the SDK's orchestrator.
+//!
+//! The SDK's orchestrator is three quarters of what a request of the ingress costs. A function that makes one kind of
+//! call does not need its interceptors, its type-erased configuration and its endpoint rules. Signing is the SDK's
+//! (aws-sigv4); timeouts, retries, their budget and the correction of a wrong clock follow its standard mode.
+//!
+//! What the SDK has and this does not: credentials from profiles, STS, SSO or containers (a function has them in its
+//! environment), FIPS and dual-stack endpoints by setting (an endpoint can be set), HTTP/2, proxies, happy eyeballs,
+//! `amz-sdk-*` headers and the SDK's user agent.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::environment::AwsEnvironment;
+use super::retry::RetryBudget;
+use super::signer::Signer;
+use crate::chain;
+use crate::http_client::{ConnectionError, Connections};
+
+/// Largest answer that is read. The longest expected is a secret of 64 KiB.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Least difference of the clocks that explains a refused signature, from the SDK.
+const CLOCK_SKEW_MIN: Duration = Duration::from_secs(4 * 60);
+
+/// Codes of a signature that may be refused because of the clock, from the SDK.
+const CLOCK_SKEW_CODES: [&str; 5] = [
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+    "RequestTimeTooSkewed",
+    "AccessDeniedException",
+];
+
+const DATE_HEADER: HeaderName = HeaderName::from_static("x-amz-date");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
+const RETRY_AFTER: HeaderName = HeaderName::from_static("x-amz-retry-after");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// A service and how it is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceName {
+    /// The name in endpoints and signatures.
+    pub(crate) name: &'static str,
+    /// The media type of AWS JSON 1.0 or 1.1.
+    pub(crate) content_type: &'static str,
+}
+
+/// A client of one service.
+pub(crate) struct AwsService {
+    connections: Result<Connections, ConnectionError>,
+    uri: Uri,
+    /// The headers of every request.
+    headers: HeaderMap,
+    signer: Signer,
+    attempt_timeout: Duration,
+    budget: RetryBudget,
+    /// How far the clock of the service is ahead, in milliseconds; 0 until it refuses a signature.
+    clock_skew_ms: AtomicI64,
+}
+
+/// Whether a call can have reached the service, considering every attempt. The caller keeps it, because a call may be
+/// cut off.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    is_sending: AtomicBool,
+    one_may_have_arrived: AtomicBool,
+}
+
+impl Progress {
+    /// Returns whether an attempt may have been carried out. One that is cut off in progress counts.
+    pub(crate) fn may_have_arrived(&self) -> bool {
+        self.is_sending.load(Ordering::Relaxed) || self.one_may_have_arrived.load(Ordering::Relaxed)
+    }
+
+    fn ended(&self, error: &CallError) {
+        if self.is_sending.swap(false, Ordering::Relaxed) && !error.is_refusal() {
+            self.one_may_have_arrived.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A call without a result; the last attempt's error.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The service answered with an error.
+    #[error("{}", answer_text(*.status, .code.as_deref(), .message.as_deref()))]
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// The code, in the spelling of the query protocol if the service sends that.
+        code: Option<String>,
+        /// The text of the service.
+        message: Option<String>,
+        /// The wait that the service asks for.
+        retry_after: Option<Duration>,
+        /// The signature was refused, and the clocks differ.
+        is_clock_skew: bool,
+    },
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The deadline of the call has passed.
+    #[error("no answer before the deadline")]
+    Deadline,
+    /// There is no connection, or it broke.
+    #[error("{0}")]
+    Connection(String),
+    /// The request cannot be made.
+    #[error("{0}")]
+    Request(String),
+}
+
+impl CallError {
+    /// Returns whether the service has answered that it did not do what it was asked.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Answered { status, code, .. } => {
+                (400..500).contains(status) || code.as_deref().is_some_and(super::is_throttling)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn answer_text(status: u16, code: Option<&str>, message: Option<&str>) -> String {
+    match (code, message) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        (None, _) => format!("the answer has the status {status} and no error code"),
+    }
+}
+
+impl AwsService {
+    /// Creates a client without calling the service. For an https endpoint it reads the root certificates, unless a
+    /// client of the same environment has: create it at init, where Lambda provides a full CPU.
+    pub(crate) fn new(environment: &AwsEnvironment, service: ServiceName, endpoint: Option<&str>) -> Self {
+        let url = endpoint.map_or_else(|| environment.endpoint_of(service.name), str::to_owned);
+        let uri: Uri = url.parse().unwrap_or_default();
+        let connections = match uri.host() {
+            Some(_) => Connections::new(&uri, || environment.tls()),
+            None => Err(ConnectionError::Url(url)),
+        };
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let host = uri.host().unwrap_or_default();
+        let host = match uri.port_u16().filter(|port| *port != default_port) {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let path = if uri.path().is_empty() { "/" } else { uri.path() };
+        let mut headers = HeaderMap::with_capacity(16);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(service.content_type));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluicegate/", env!("CARGO_PKG_VERSION"))));
+        headers.extend(HeaderValue::try_from(&host).map(|host| (HOST, host)));
+        let (credentials, region) = (environment.credentials.clone(), environment.region.clone());
+        let signer = Signer::new(credentials, region, service.name, service.content_type, host, path);
+        headers.extend(secret(signer.session_token()).map(|token| (SECURITY_TOKEN, token)));
+        Self {
+            connections,
+            uri: path.parse().unwrap_or_default(),
+            headers,
+            signer,
+            attempt_timeout: environment.attempt_timeout,
+            budget: RetryBudget::new(),
+            clock_skew_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// Calls an operation with a JSON document and returns that of the answer, retrying what may pass, but not past
+    /// `deadline`. An attempt and the deadline share a timer, because each timer that is set costs two system calls.
+    ///
+    /// # Errors
+    /// That of the last attempt, or that the deadline has passed. `progress` says whether any attempt can have been
+    /// carried out.
+    pub(crate) async fn call(
+        &self,
+        target: &'static str,
+        body: impl Into<Bytes>,
+        trace_header: Option<&str>,
+        deadline: Instant,
+        progress: &Progress,
+    ) -> Result<Bytes, CallError> {
+        let (body, mut attempt, mut spent) = (body.into(), 1, 0);
+        loop {
+            let until = deadline.min(Instant::now() + self.attempt_timeout);
+            let answer = timeout_at(until, self.attempt(target, &body, trace_header, progress)).await;
+            let error = match answer {
+                Ok(Ok(answer)) => {
+                    self.budget.refund(spent);
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => error,
+                Err(_) if until == deadline => return Err(CallError::Deadline),
+                Err(_) => CallError::Timeout,
+            };
+            progress.ended(&error);
+            let Some((wait, cost)) = self.budget.next(&error, attempt) else { return Err(error) };
+            let until = Instant::now() + wait;
+            sleep_until(until.min(deadline)).await;
+            if until >= deadline {
+                return Err(CallError::Deadline);
+            }
+            (attempt, spent) = (attempt + 1, cost);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        target: &'static str,
+        body: &Bytes,
+        trace_header: Option<&str>,
+        progress: &Progress,
+    ) -> Result<Bytes, CallError> {
+        let connections = self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))?;
+        let sent = SystemTime::now();
+        let request = self.request(target, body, trace_header, sent)?;
+        let broken = |error: ConnectionError| CallError::Connection(chain(&error));
+        let (answer, lease) = connections.send(request, &progress.is_sending).await.map_err(broken)?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| CallError::Connection(chain(error.as_ref())))?.to_bytes();
+        lease.release();
+        if head.status.is_success() {
+            Ok(body)
+        } else {
+            Err(self.error(head.status.as_u16(), &head.headers, &body, sent))
+        }
+    }
+
+    fn request(
+        &self,
+        target: &'static str,
+        body: &Bytes,
+        trace_header: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let signed = self.signer.sign(target, body, shifted(now, self.clock_skew_ms.load(Ordering::Relaxed)));
+        let unfit = |error: http::header::InvalidHeaderValue| CallError::Request(chain(&error));
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(TARGET, HeaderValue::from_static(target));
+        headers.insert(DATE_HEADER, HeaderValue::try_from(signed.date).map_err(unfit)?);
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(signed.authorization).map_err(unfit)?);
+        // As the SDK does on Lambda, so that X-Ray and the detection of recursive calls see the chain.
+        headers.extend(trace_header.and_then(|trace| HeaderValue::from_str(trace).ok()).map(|trace| (TRACE, trace)));
+        Ok(request)
+    }
+
+    /// Reads the error of an answer. Corrects the clock if that explains it.
+    fn error(&self, status: u16, headers: &HeaderMap, body: &[u8], sent: SystemTime) -> CallError {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            code: Option<String>,
+            #[serde(rename = "__type")]
+            kind: Option<String>,
+            #[serde(alias = "Message", alias = "errorMessage")]
+            message: Option<String>,
+        }
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let (written, message) = match serde_json::from_slice::<Document>(body) {
+            Ok(document) => (document.code.or(document.kind), document.message),
+            Err(_) => (None, None),
+        };
+        let code = match text(&QUERY_ERROR).and_then(|error| error.split_once(';')) {
+            Some((code, _)) => Some(code.to_owned()),
+            None => text(&ERROR_TYPE).or(written.as_deref()).map(|code| bare(code).to_owned()),
+        };
+        let retry_after = text(&RETRY_AFTER).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        let may_be_skew = code.as_deref().is_some_and(|code| CLOCK_SKEW_CODES.contains(&code));
+        let is_clock_skew = may_be_skew && self.correct_clock(text(&DATE), sent);
+        CallError::Answered { status, code, message, retry_after, is_clock_skew }
+    }
+
+    /// Sets the clock by the `Date` of an answer. Returns whether the clocks differ so much that signatures are refused.
+    fn correct_clock(&self, date: Option<&str>, sent: SystemTime) -> bool {
+        let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        let Some(theirs_ms) = date.and_then(|date| date.to_millis().ok()) else { return false };
+        let unix_ms = |time: SystemTime| {
+            let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+        };
+        // The service looks at its clock halfway between request and answer.
+        let ours_ms = unix_ms(sent).midpoint(unix_ms(SystemTime::now()));
+        let skew_ms = theirs_ms.saturating_sub(ours_ms);
+        self.clock_skew_ms.store(skew_ms, Ordering::Relaxed);
+        Duration::from_millis(skew_ms.unsigned_abs()) > CLOCK_SKEW_MIN
+    }
+}
+
+/// Returns a code without its namespace and URL: `com.amazonaws.sqs#Name:http://…` is `Name`.
+fn bare(code: &str) -> &str {
+    let code = code.split_once(':').map_or(code, |(code, _)| code);
+    code.split_once('#').map_or(code, |(_, name)| name)
+}
+
+/// Returns a header value that is not shown by `Debug`.
+fn secret(text: Option<&str>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text?).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn shifted(time: SystemTime, by_ms: i64) -> SystemTime {
+    let by = Duration::from_millis(by_ms.unsigned_abs());
+    let shifted = if by_ms < 0 { time.checked_sub(by) } else { time.checked_add(by) };
+    shifted.unwrap_or(time)
+}
+
+impl std::fmt::Debug for AwsService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AwsService").field("uri", &self.uri).finish_non_exhaustive()
+    }
+}
