@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::test_runner::TestCaseResult;
 use sluicegate_webhook::{Algorithm, Provider, Scheme, Secret, decode_hex};
 
-use crate::run::fuzz;
-use crate::valid::Parts;
+use super::run::Target;
+use super::valid::Parts;
 
 /// The time at which requests are verified.
 const NOW_UNIX_S: i64 = 1_700_000_000;
@@ -149,44 +150,72 @@ fn secret(scheme: &Scheme) -> Option<Secret> {
         .or_else(|| scheme.secret(&"unguessable".repeat(6)[..64]).ok())
 }
 
-#[test]
-fn hostile_requests() {
-    let providers: Vec<(&Provider, Vec<Secret>)> =
+/// Returns every provider, with a secret if one of ours has the form of its secrets.
+fn providers() -> Vec<(&'static Provider, Vec<Secret>)> {
+    let providers: Vec<_> =
         Provider::all().iter().map(|provider| (provider, secret(&provider.scheme).into_iter().collect())).collect();
-    assert!(providers.iter().filter(|(_, secrets)| !secrets.is_empty()).count() > 60);
-    let headers = proptest::collection::vec((any::<Index>(), soup(12)), 0..6);
-    let method = select(&["POST", "GET", "HEAD", "OPTIONS"][..]);
-    fuzz(
-        "hostile_requests",
-        &(any::<Index>(), headers, method, soup(6), body()),
-        |(at, headers, method, url, body)| {
-            let (Provider { slug, scheme, .. }, secrets) = at.get(&providers);
-            let names = names(scheme);
-            // Each header of the scheme is there, so that its value is parsed; those of the input come on top.
-            let own = headers.iter().zip(&names).map(|((_, value), name)| (name.clone(), value.clone()));
-            let extra = headers.iter().skip(names.len()).map(|(at, value)| (at.get(&names).clone(), value.clone()));
-            let clean =
-                |value: Vec<u8>| value.into_iter().filter(|b| *b == b'\t' || *b >= b' ' && *b != 0x7f).collect();
-            let headers = own.chain(extra).map(|(name, value)| (name, clean(value))).collect();
-            let url = String::from_utf8_lossy(&url).into_owned();
-            let parts = Parts { method: method.to_owned(), url, headers, body };
-            let headers = parts.headers().unwrap();
-            let request = parts.request(&headers);
-            let verified = scheme.verify(&request, secrets, NOW_UNIX_S);
-            prop_assert!(verified.is_err(), "{slug}: {verified:?}");
-            let _ = scheme.signed_texts(&request);
-            for handshake in scheme.handshakes.iter().filter(|handshake| handshake.is(&request)) {
-                if let Ok(answer) = handshake.answer(&request, secrets) {
-                    prop_assert!(answer.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])), "{slug}");
-                }
-            }
-            Ok(())
-        },
-    );
+    assert!(providers.iter().filter(|(_, secrets): &&(_, Vec<_>)| !secrets.is_empty()).count() > 60);
+    providers
 }
 
-#[test]
-fn hostile_secrets() {
+/// Checks that a request is refused, and that no answer to a handshake has a header with a line break.
+fn check(provider: &Provider, secrets: &[Secret], parts: &Parts) -> TestCaseResult {
+    let Provider { slug, scheme, .. } = provider;
+    let Some(headers) = parts.headers() else { return Ok(()) };
+    let request = parts.request(&headers);
+    let verified = scheme.verify(&request, secrets, NOW_UNIX_S);
+    prop_assert!(verified.is_err(), "{slug}: {verified:?}");
+    let _ = scheme.signed_texts(&request);
+    for handshake in scheme.handshakes.iter().filter(|handshake| handshake.is(&request)) {
+        if let Ok(answer) = handshake.answer(&request, secrets) {
+            prop_assert!(answer.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])), "{slug}");
+        }
+    }
+    Ok(())
+}
+
+/// A request as bytes: the positions of its provider and its method, the URL as a line, a line for each header, which begins with
+/// the position of its name, an empty line, and the body.
+pub(crate) fn hostile_requests() -> Target {
+    let providers = providers();
+    let methods = ["POST", "GET", "HEAD", "OPTIONS"];
+    let line = |words_max| soup(words_max).prop_map(clean);
+    // Each header of the scheme is there, so that its value is parsed; some are there twice.
+    let headers = proptest::collection::vec((0..32_u8, line(12)), 0..6).prop_map(|headers| {
+        let lines = headers.into_iter().zip(b' '..).map(|((any, value), at)| {
+            [if any < 24 { at } else { any + b' ' }].into_iter().chain(value).chain(*b"\n").collect::<Vec<_>>()
+        });
+        lines.collect::<Vec<_>>().concat()
+    });
+    let strategy = (any::<[u8; 2]>(), line(6), headers, body())
+        .prop_map(|(positions, url, headers, body)| [&positions[..], &url, b"\n", &headers, b"\n", &body].concat());
+    Target::of_bytes(strategy, move |bytes| {
+        let [at, method, rest @ ..] = bytes else { return Ok(()) };
+        let (provider, secrets) = &providers[usize::from(*at) % providers.len()];
+        let names = names(&provider.scheme);
+        let mut rest = rest;
+        let mut line = || {
+            let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            let (line, after) = rest.split_at(end);
+            rest = after.get(1..).unwrap_or_default();
+            line
+        };
+        let url = String::from_utf8_lossy(line()).into_owned();
+        let mut headers = Vec::new();
+        while let [at, value @ ..] = line() {
+            headers.push((names[usize::from(*at) % names.len()].clone(), clean(value.to_vec())));
+        }
+        let method = methods[usize::from(*method) % methods.len()].to_owned();
+        check(provider, secrets, &Parts { method, url, headers, body: rest.to_vec() })
+    })
+}
+
+/// Removes what a header cannot have.
+fn clean(value: Vec<u8>) -> Vec<u8> {
+    value.into_iter().filter(|byte| *byte == b'\t' || *byte >= b' ' && *byte != 0x7f).collect()
+}
+
+pub(crate) fn hostile_secrets() -> Target {
     let schemes: Vec<&Scheme> = Provider::all().iter().map(|provider| &provider.scheme).collect();
     let bases = [
         "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqIVYZVLCrPZHGHjP17CTW0/+D9Lfw0EkjqF7xB4FivAxzic30tMM4GF+hR6Dxh71Z50VGGdldkkDXZCnTNnoXQ==",
@@ -206,8 +235,12 @@ fn hostile_secrets() {
             String::from_utf8_lossy(&key).into_owned()
         }),
     ];
-    fuzz("hostile_secrets", &(any::<Index>(), text), |(at, text)| {
-        let scheme = at.get(&schemes);
+    // The position of the scheme, and the secret.
+    let strategy = (any::<u8>(), text).prop_map(|(at, text)| [vec![at], text.into_bytes()].concat());
+    Target::of_bytes(strategy, move |bytes| {
+        let Some((at, text)) = bytes.split_first() else { return Ok(()) };
+        let scheme = schemes[usize::from(*at) % schemes.len()];
+        let text = String::from_utf8_lossy(text);
         if let Ok(secret) = scheme.secret(&text) {
             prop_assert_eq!(format!("{secret:?}"), "Secret(..)");
             // A key that is not one verifies nothing, and does not panic.
@@ -220,5 +253,5 @@ fn hostile_secrets() {
         prop_assert!(hex.is_none_or(|bytes| bytes.len() * 2 == text.len()));
         prop_assert!(scheme.algorithm != Algorithm::Token || scheme.secret("").is_err());
         Ok(())
-    });
+    })
 }

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sluicegate_webhook::{Encoding, Provider};
 
-use crate::run::fuzz;
-use crate::tokens::mac;
-use crate::valid::Parts;
+use super::run::Target;
+use super::tokens::mac;
+use super::valid::Parts;
 
 const NOW_UNIX_S: i64 = 1_700_000_000;
 /// The scheme has the key in base64; the MAC here takes it as text.
@@ -63,8 +63,7 @@ fn key_of(parameter: &str) -> &str {
     parameter.split(['=', ';']).nth(1).unwrap()
 }
 
-#[test]
-fn message_signatures() {
+pub(crate) fn message_signatures() -> Target {
     let scheme = &Provider::named("http-message-signatures").unwrap().scheme;
     let secrets = [scheme.secret(&Encoding::Base64.encode(KEY.as_bytes())).unwrap()];
     let required = Just((0..REQUIRED).collect::<Vec<usize>>());
@@ -77,10 +76,9 @@ fn message_signatures() {
     let created = prop_oneof![4 => (-400..200_i64).prop_map(Some), 1 => Just(None)];
     let damage = proptest::option::weighted(0.3, (0..3_usize, any::<Index>(), any::<u8>(), any::<bool>()));
     let space = select(vec!["", " ", "   "]);
-    fuzz(
-        "message_signatures",
-        &(components, parameters, created, damage, space),
-        |(covered, parameters, created, damage, space)| {
+    Target::new(
+        (components, parameters, created, damage, space),
+        move |(covered, parameters, created, damage, space)| {
             let names: Vec<&str> = covered.iter().map(|at| COMPONENTS[*at].0).collect();
             let created = created.map(|off| format!(";created={}", NOW_UNIX_S + off));
             let written = format!(
@@ -144,5 +142,5 @@ fn message_signatures() {
             }
             Ok(())
         },
-    );
+    )
 }

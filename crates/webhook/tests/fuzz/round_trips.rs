@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use sluicegate_webhook::{Algorithm, Assurance, Encoding, KeyEncoding, Provider, Scheme, SignatureError};
 
-use crate::run::fuzz;
-use crate::valid::Parts;
+use super::run::Target;
+use super::valid::Parts;
 
 /// Returns a secret in the form of a scheme.
 fn secret(scheme: &Scheme, key: &[u8]) -> String {
@@ -17,8 +17,7 @@ fn secret(scheme: &Scheme, key: &[u8]) -> String {
     }
 }
 
-#[test]
-fn round_trips() {
+pub(crate) fn round_trips() -> Target {
     let schemes: Vec<&Provider> = Provider::all().iter().filter(|provider| provider.scheme.can_sign()).collect();
     assert!(schemes.len() > 50, "{}", schemes.len());
     let body = prop_oneof![
@@ -38,7 +37,7 @@ fn round_trips() {
         any::<(Index, u8)>(),
         any::<bool>(),
     );
-    fuzz("round_trips", &strategy, |(at, key, id, now_unix_s, url, body, (change, by), form)| {
+    Target::new(strategy, move |(at, key, id, now_unix_s, url, body, (change, by), form)| {
         let Provider { slug, scheme, .. } = at.get(&schemes);
         let secret = scheme.secret(&secret(scheme, &key));
         let secret = secret.map_err(|error| TestCaseError::fail(format!("{slug}: {error}")))?;
@@ -87,5 +86,5 @@ fn round_trips() {
             prop_assert!(scheme.verify(&parts.request(&headers), &secrets, now_unix_s).is_err(), "{slug}: byte {at}");
         }
         Ok(())
-    });
+    })
 }

@@ -5,8 +5,8 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use sluicegate_webhook::{AnswerTemplate, Provider, Scheme, SignatureError, SignedText};
 
-use crate::run::fuzz;
-use crate::valid::Parts;
+use super::run::Target;
+use super::valid::Parts;
 
 /// Returns a value that a scheme could have somewhere.
 fn value() -> impl Strategy<Value = Value> {
@@ -100,13 +100,12 @@ fn alter(value: &mut Value, path: &[Index], field: &str, new: Option<Value>) {
     }
 }
 
-#[test]
-fn schemes() {
+pub(crate) fn schemes() -> Target {
     let entries: Vec<Value> =
         Provider::all().iter().map(|provider| serde_json::to_value(&provider.scheme).unwrap()).collect();
     let edit = (proptest::collection::vec(any::<Index>(), 0..3), select(FIELDS), proptest::option::of(value()));
     let strategy = (any::<Index>(), proptest::collection::vec(edit, 0..4), "[ -~]{0,24}");
-    fuzz("schemes", &strategy, |(at, edits, body)| {
+    Target::new(strategy, move |(at, edits, body)| {
         let mut text = at.get(&entries).clone();
         for (path, field, new) in edits {
             alter(&mut text, &path, field, new);
@@ -146,11 +145,10 @@ fn schemes() {
             Err(error) => prop_assert!(in_body, "{text}: {error}"),
         }
         Ok(())
-    });
+    })
 }
 
-#[test]
-fn templates() {
+pub(crate) fn templates() -> Target {
     let part = select(vec![
         "{",
         "}",
@@ -166,13 +164,14 @@ fn templates() {
         "query.",
         "\u{0}",
     ]);
-    let text = proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat());
-    fuzz("templates", &text, |text| {
+    let text = proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat().into_bytes());
+    Target::of_bytes(text, |text| {
+        let text = String::from_utf8_lossy(text).into_owned();
         if let Ok(template) = SignedText::try_from(text.clone()) {
             let again = SignedText::try_from(template.to_string());
             prop_assert_eq!(again, Ok(template));
         }
         let _ = AnswerTemplate::try_from(text);
         Ok(())
-    });
+    })
 }

@@ -1,8 +1,5 @@
 //! Valid requests to start from: the vectors of every provider, and of RFC 9421.
 
-use std::fs;
-use std::path::Path;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -45,10 +42,16 @@ impl Parts {
 
 /// Returns every valid request of the vectors.
 pub(crate) fn requests() -> Vec<Valid> {
-    let files = ["github", "standard-webhooks", "published", "computed", "message-signatures", "rfc9421"];
+    let files = [
+        include_str!("../../../../tests/vectors/webhook/github.json"),
+        include_str!("../../../../tests/vectors/webhook/standard-webhooks.json"),
+        include_str!("../../../../tests/vectors/webhook/published.json"),
+        include_str!("../../../../tests/vectors/webhook/computed.json"),
+        include_str!("../../../../tests/vectors/webhook/message-signatures.json"),
+        include_str!("../../../../tests/vectors/webhook/rfc9421.json"),
+    ];
     let read = |file: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/vectors/webhook/{file}.json"));
-        let mut read: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let mut read: Value = serde_json::from_str(file).unwrap();
         let key = if read["cases"].is_array() { "cases" } else { "vectors" };
         serde_json::from_value::<Vec<Value>>(read[key].take()).unwrap()
     };
