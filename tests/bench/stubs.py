@@ -1,12 +1,13 @@
 """Stand-ins for what a function talks to on Lambda: the Runtime API, SQS and Secrets Manager; and the events it is given."""
 
-import hashlib, hmac, json, re, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, json, re, subprocess, sys, tempfile, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 RABBITMQ_SECRET = "arn:aws:secretsmanager:eu-west-1:1:secret:rabbitmq"
 GITHUB_SECRET = "dev-github"
+STANDARD_SECRET = base64.b64encode(b"dev-standard-webhooks-24").decode()
 API_KEY = "dev-key"
 # The variables of every queue of the template, because an ingress with an unbound queue does not start.
 QUEUES = re.findall(r"^ +(QUEUE_\w+):", (TESTS.parent / "template.yaml").read_text(), re.MULTILINE)
@@ -35,16 +36,18 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Aws(Quiet):
-    """SQS, which stores every message, and Secrets Manager."""
+    """SQS, which stores every message, in `server.messages` if that is a list, and Secrets Manager."""
 
     def do_POST(self):
         request = json.loads(self.body())
         if self.headers["x-amz-target"] == "AmazonSQS.SendMessage":
             md5 = hashlib.md5(request["MessageBody"].encode()).hexdigest()
             answer = {"MessageId": "m-1", "MD5OfMessageBody": md5}
+            if (messages := getattr(self.server, "messages", None)) is not None:
+                messages.append((self.headers.get("authorization", ""), request["MessageBody"]))
         else:
             key = {"sha256": hashlib.sha256(API_KEY.encode()).hexdigest(), "principal": "dev", "scopes": ["*"]}
-            lists = {"github": [GITHUB_SECRET], "api-keys": [key]}
+            lists = {"github": [GITHUB_SECRET], "api-keys": [key], "standard-webhooks": [f"whsec_{STANDARD_SECRET}"]}
             secret = BROKER_USER if request["SecretId"] == RABBITMQ_SECRET else lists
             answer = {"ARN": "arn", "Name": "s", "SecretString": json.dumps(secret)}
         self.reply(200, json.dumps(answer).encode(), [("content-type", "application/x-amz-json-1.0")])
@@ -130,12 +133,20 @@ def request(path, headers, body):
     return json.dumps(event).encode()
 
 
-def github_event():
-    """Returns a signed GitHub webhook with a body of 2 KB."""
-    body = json.dumps({"zen": "Keep it logically awesome.", "pad": "x" * 2000})
+def github_event(body=json.dumps({"zen": "Keep it logically awesome.", "pad": "x" * 2000})):
+    """Returns a signed GitHub webhook, by default with a body of 2 KB."""
     digest = hmac.new(GITHUB_SECRET.encode(), body.encode(), hashlib.sha256).hexdigest()
     headers = {"x-github-event": "ping", "x-github-delivery": "d-1", "x-hub-signature-256": f"sha256={digest}"}
     return request("/webhooks/github", headers, body)
+
+
+def standard_event(body=json.dumps({"type": "invoice.paid", "pad": "x" * 2000})):
+    """Returns a signed Standard Webhook with a body of 2 KB, valid for five minutes."""
+    stamp = str(int(time.time()))
+    digest = hmac.new(base64.b64decode(STANDARD_SECRET), f"w-1.{stamp}.{body}".encode(), hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    headers = {"webhook-id": "w-1", "webhook-timestamp": stamp, "webhook-signature": signature}
+    return request("/webhooks/standard", headers, body)
 
 
 def order_event():
