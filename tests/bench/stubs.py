@@ -67,7 +67,7 @@ class Runtime(Quiet):
         if run["given"] < run["events"]:
             run["given"] += 1
             deadline = ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + run["deadline_ms"]))
-            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline])
+            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline, *run["headers"]])
         run["done"].set()
         run["over"].wait()
 
@@ -85,7 +85,8 @@ def serve(handler, context=None):
     return server, server.server_address[1]
 
 
-def invoke(command, name, settings, event, events, seconds, *, before=lambda process, given: None, deadline_ms=10_000):
+def invoke(command, name, settings, event, events, seconds, *, before=lambda process, given: None, deadline_ms=10_000,
+           headers=()):
     """Starts `command` as the function `name`, gives it `event` as often as `events` says, and ends it.
 
     Calls `before(process, given)` each time that it waits for an event. Exits if it does not answer all of them within
@@ -97,24 +98,29 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}", "AWS_LAMBDA_FUNCTION_NAME": name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
         "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_LAMBDA_LOG_STREAM_NAME": "s", "AWS_LAMBDA_LOG_FORMAT": "JSON",
-        "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c",
+        "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c",
         **{each: f"https://sqs.eu-west-1.amazonaws.com/1/{each}" for each in QUEUES},
         "SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:s", **settings,
     }
     # A file, because a full pipe without a reader would block the function.
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
-        run.update(given=0, event=event, events=events, answers=[], deadline_ms=deadline_ms,
+        run.update(given=0, event=event, events=events, answers=[], deadline_ms=deadline_ms, headers=headers,
                    before=lambda given: before(process, given))
         try:
             run["started"].set()
-            is_done = run["done"].wait(seconds)
+            end = time.monotonic() + seconds
+            while not (is_done := run["done"].wait(0.1)) and process.poll() is None and time.monotonic() < end:
+                pass
+            ended = process.poll()
             process.terminate()
             process.wait(30)
             log.seek(0)
             output = log.read().decode(errors="replace")
             if not is_done:
-                sys.exit(f"no answer within {seconds} s; the output of the function:\n{output[-4000:]}")
+                what = f"no answer within {seconds} s" if ended is None else f"ended with {ended}"
+                sys.exit(f"{what}; the output of the function:\n{output[-4000:]}")
             return [json.loads(answer) for answer in run["answers"]], output
         finally:
             process.kill()

@@ -6,7 +6,8 @@ import { SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs'
 import middy from '@middy/core'
 import Ajv from 'ajv/dist/2020.js'
 
-const sqs = new SQSClient({})
+// Otherwise the endpoint is the host of the queue's URL, also where AWS_ENDPOINT_URL_SQS is set.
+const sqs = new SQSClient({ useQueueUrlAsEndpoint: false })
 const checkOrder = new Ajv().compile(JSON.parse(readFileSync(process.env.ORDER_SCHEMA, 'utf8')))
 const { API_KEY_SHA256, GITHUB_SECRET } = process.env
 const STANDARD_SECRET = Buffer.from(process.env.STANDARD_SECRET, 'base64')
