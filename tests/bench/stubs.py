@@ -11,6 +11,8 @@ STANDARD_SECRET = base64.b64encode(b"dev-standard-webhooks-24").decode()
 API_KEY = "dev-key"
 # The variables of every queue of the template, because an ingress with an unbound queue does not start.
 QUEUES = re.findall(r"^ +(QUEUE_\w+):", (TESTS.parent / "template.yaml").read_text(), re.MULTILINE)
+# More lists of the secret. Without them the first invocation is as tests/bench/instructions.json has it.
+MORE_SECRETS = {}
 # The user of the broker, as Secrets Manager has it.
 BROKER_USER = {}
 
@@ -47,7 +49,7 @@ class Aws(Quiet):
                 messages.append((self.headers.get("authorization", ""), request["MessageBody"]))
         else:
             key = {"sha256": hashlib.sha256(API_KEY.encode()).hexdigest(), "principal": "dev", "scopes": ["*"]}
-            lists = {"github": [GITHUB_SECRET], "api-keys": [key], "standard-webhooks": [f"whsec_{STANDARD_SECRET}"]}
+            lists = {"github": [GITHUB_SECRET], "api-keys": [key], **MORE_SECRETS}
             secret = BROKER_USER if request["SecretId"] == RABBITMQ_SECRET else lists
             answer = {"ARN": "arn", "Name": "s", "SecretString": json.dumps(secret)}
         self.reply(200, json.dumps(answer).encode(), [("content-type", "application/x-amz-json-1.0")])
