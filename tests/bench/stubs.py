@@ -1,15 +1,18 @@
 """Stand-ins for what a function talks to on Lambda: the Runtime API, SQS and Secrets Manager; and the events it is given."""
 
-import hashlib, hmac, json, re, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, json, re, subprocess, sys, tempfile, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 RABBITMQ_SECRET = "arn:aws:secretsmanager:eu-west-1:1:secret:rabbitmq"
 GITHUB_SECRET = "dev-github"
+STANDARD_SECRET = base64.b64encode(b"dev-standard-webhooks-24").decode()
 API_KEY = "dev-key"
 # The variables of every queue of the template, because an ingress with an unbound queue does not start.
 QUEUES = re.findall(r"^ +(QUEUE_\w+):", (TESTS.parent / "template.yaml").read_text(), re.MULTILINE)
+# More lists of the secret. Without them the first invocation is as tests/bench/instructions.json has it.
+MORE_SECRETS = {}
 # The user of the broker, as Secrets Manager has it.
 BROKER_USER = {}
 
@@ -35,16 +38,18 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Aws(Quiet):
-    """SQS, which stores every message, and Secrets Manager."""
+    """SQS, which stores every message, in `server.messages` if that is a list, and Secrets Manager."""
 
     def do_POST(self):
         request = json.loads(self.body())
         if self.headers["x-amz-target"] == "AmazonSQS.SendMessage":
             md5 = hashlib.md5(request["MessageBody"].encode()).hexdigest()
             answer = {"MessageId": "m-1", "MD5OfMessageBody": md5}
+            if (messages := getattr(self.server, "messages", None)) is not None:
+                messages.append((self.headers.get("authorization", ""), request["MessageBody"]))
         else:
             key = {"sha256": hashlib.sha256(API_KEY.encode()).hexdigest(), "principal": "dev", "scopes": ["*"]}
-            lists = {"github": [GITHUB_SECRET], "api-keys": [key]}
+            lists = {"github": [GITHUB_SECRET], "api-keys": [key], **MORE_SECRETS}
             secret = BROKER_USER if request["SecretId"] == RABBITMQ_SECRET else lists
             answer = {"ARN": "arn", "Name": "s", "SecretString": json.dumps(secret)}
         self.reply(200, json.dumps(answer).encode(), [("content-type", "application/x-amz-json-1.0")])
@@ -64,7 +69,7 @@ class Runtime(Quiet):
         if run["given"] < run["events"]:
             run["given"] += 1
             deadline = ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + run["deadline_ms"]))
-            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline])
+            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline, *run["headers"]])
         run["done"].set()
         run["over"].wait()
 
@@ -82,7 +87,8 @@ def serve(handler, context=None):
     return server, server.server_address[1]
 
 
-def invoke(command, name, settings, event, events, seconds, *, before=lambda process, given: None, deadline_ms=10_000):
+def invoke(command, name, settings, event, events, seconds, *, before=lambda process, given: None, deadline_ms=10_000,
+           headers=()):
     """Starts `command` as the function `name`, gives it `event` as often as `events` says, and ends it.
 
     Calls `before(process, given)` each time that it waits for an event. Exits if it does not answer all of them within
@@ -94,24 +100,29 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}", "AWS_LAMBDA_FUNCTION_NAME": name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
         "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_LAMBDA_LOG_STREAM_NAME": "s", "AWS_LAMBDA_LOG_FORMAT": "JSON",
-        "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c",
+        "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c",
         **{each: f"https://sqs.eu-west-1.amazonaws.com/1/{each}" for each in QUEUES},
         "SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:s", **settings,
     }
     # A file, because a full pipe without a reader would block the function.
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
-        run.update(given=0, event=event, events=events, answers=[], deadline_ms=deadline_ms,
+        run.update(given=0, event=event, events=events, answers=[], deadline_ms=deadline_ms, headers=headers,
                    before=lambda given: before(process, given))
         try:
             run["started"].set()
-            is_done = run["done"].wait(seconds)
+            end = time.monotonic() + seconds
+            while not (is_done := run["done"].wait(0.1)) and process.poll() is None and time.monotonic() < end:
+                pass
+            ended = process.poll()
             process.terminate()
             process.wait(30)
             log.seek(0)
             output = log.read().decode(errors="replace")
             if not is_done:
-                sys.exit(f"no answer within {seconds} s; the output of the function:\n{output[-4000:]}")
+                what = f"no answer within {seconds} s" if ended is None else f"ended with {ended}"
+                sys.exit(f"{what}; the output of the function:\n{output[-4000:]}")
             return [json.loads(answer) for answer in run["answers"]], output
         finally:
             process.kill()
@@ -130,12 +141,20 @@ def request(path, headers, body):
     return json.dumps(event).encode()
 
 
-def github_event():
-    """Returns a signed GitHub webhook with a body of 2 KB."""
-    body = json.dumps({"zen": "Keep it logically awesome.", "pad": "x" * 2000})
+def github_event(body=json.dumps({"zen": "Keep it logically awesome.", "pad": "x" * 2000})):
+    """Returns a signed GitHub webhook, by default with a body of 2 KB."""
     digest = hmac.new(GITHUB_SECRET.encode(), body.encode(), hashlib.sha256).hexdigest()
     headers = {"x-github-event": "ping", "x-github-delivery": "d-1", "x-hub-signature-256": f"sha256={digest}"}
     return request("/webhooks/github", headers, body)
+
+
+def standard_event(body=json.dumps({"type": "invoice.paid", "pad": "x" * 2000})):
+    """Returns a signed Standard Webhook with a body of 2 KB, valid for five minutes."""
+    stamp = str(int(time.time()))
+    digest = hmac.new(base64.b64decode(STANDARD_SECRET), f"w-1.{stamp}.{body}".encode(), hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    headers = {"webhook-id": "w-1", "webhook-timestamp": stamp, "webhook-signature": signature}
+    return request("/webhooks/standard", headers, body)
 
 
 def order_event():
