@@ -174,8 +174,8 @@ fn check(provider: &Provider, secrets: &[Secret], parts: &Parts) -> TestCaseResu
     Ok(())
 }
 
-/// A request as bytes: the positions of its provider and its method, the URL as a line, a line for each header, which begins with
-/// the position of its name, an empty line, and the body.
+/// A request as bytes: the positions of its provider and its method, the URL as a line, a line for each header, which
+/// begins with the position of its name, an empty line, and the body.
 pub(crate) fn hostile_requests() -> Target {
     let providers = providers();
     let methods = ["POST", "GET", "HEAD", "OPTIONS"];

@@ -29,7 +29,7 @@ enum Inputs<'i> {
 }
 
 impl Target {
-    /// Returns a target whose inputs have a structure. The strategy makes one from bytes as it does from random numbers.
+    /// Returns a target whose inputs have a structure. The strategy makes one from bytes as from random numbers.
     pub(crate) fn new<S>(strategy: S, check: impl Fn(S::Value) -> TestCaseResult + 'static) -> Self
     where
         S: Strategy + 'static,
