@@ -43,8 +43,8 @@ fn run(folder: &Path, program: &str, arguments: &str) -> String {
 }
 
 const CONTRACT: &str = "my-api/functions/ingress/openapi.yaml";
-/// A schema with arrays, nested objects, optional members, and one without a type. The schema of `add route` follows under
-/// another name.
+/// A schema with arrays, nested objects, optional members, and one without a type. The schema of `add route` follows
+/// under another name.
 const INVOICE: &str = "    InvoiceSubmitted:
       type: object
       required: [id, items, type]
