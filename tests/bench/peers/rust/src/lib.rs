@@ -1,4 +1,4 @@
-//! What the floor needs besides its own work: HTTP/1.1 over one kept connection, and the loop of the Lambda Runtime API.
+//! HTTP/1.1 over one kept connection and the loop of the Lambda Runtime API, which the floor needs.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The floor of the ingress: the same work by hand, with one route for each way to authenticate. It has no log lines, metrics,
-//! retries, timeouts or TLS, reads no contract, and refuses by ending.
+//! The floor of the ingress: the same work by hand, with one route for each way to authenticate. It has no log lines,
+//! metrics, retries, timeouts or TLS, reads no contract, and refuses by ending.
 
 use std::borrow::Cow;
 use std::env::var;
@@ -127,7 +127,8 @@ fn admit<'a>(settings: &'a Settings, event: &'a Event) -> Result<Message<'a>> {
     let is_object = event.body.trim_start().starts_with('{');
     serde_json::from_str::<IgnoredAny>(&event.body).ok().filter(|_| is_object).ok_or("not an object")?;
     if event.raw_path == "/webhooks/github" {
-        let signature = headers.x_hub_signature_256.and_then(|value| value.strip_prefix("sha256=")).ok_or("no signature")?;
+        let signature =
+            headers.x_hub_signature_256.and_then(|value| value.strip_prefix("sha256=")).ok_or("no signature")?;
         hmac::verify(&settings.github, body, &unhex(signature)?).map_err(|_| "a wrong signature")?;
         return Ok(Message {
             queue: &settings.webhooks,
@@ -158,7 +159,8 @@ fn admit<'a>(settings: &'a Settings, event: &'a Event) -> Result<Message<'a>> {
 /// Checks what the contract's schema says of an order and its type does not.
 fn check(order: &Order) -> Result<()> {
     let is_name = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    let is_item = |item: &Item| (1..=64).contains(&item.sku.chars().count()) && (1..=1_000_000).contains(&item.quantity);
+    let is_item =
+        |item: &Item| (1..=64).contains(&item.sku.chars().count()) && (1..=1_000_000).contains(&item.quantity);
     let is_valid = is_name(&order.order_id)
         && is_name(&order.customer_id)
         && (1..=1000).contains(&order.items.len())
@@ -197,9 +199,18 @@ fn envelope(id: &str, event: &Event, message: &Message) -> Result<String> {
         "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":{},\"type\":{},{subject}\
          \"time\":\"{}-{}-{}T{}:{}:{}Z\",\"datacontenttype\":\"application/json\",{key}\"principal\":\"{}\",\
          \"operation\":\"{}\",\"idempotencykey\":{},\"data\":{}}}",
-        quoted(&event.raw_path)?, quoted(&message.kind)?, &date[..4], &date[4..6], &date[6..],
-        &time[..2], &time[2..4], &time[4..], message.principal, message.operation,
-        quoted(message.idempotency_key)?, event.body,
+        quoted(&event.raw_path)?,
+        quoted(&message.kind)?,
+        &date[..4],
+        &date[4..6],
+        &date[6..],
+        &time[..2],
+        &time[2..4],
+        &time[4..],
+        message.principal,
+        message.operation,
+        quoted(message.idempotency_key)?,
+        event.body,
     ))
 }
 
@@ -242,7 +253,8 @@ impl Sqs {
         let mut request = self.signed_head(&body).into_bytes();
         request.extend_from_slice(&body);
         let (head, answer) = self.connection.call(&request)?;
-        let sent: Sent = if head.starts_with("HTTP/1.1 200") { serde_json::from_str(answer)? } else { return Err(answer.into()) };
+        let sent: Sent =
+            if head.starts_with("HTTP/1.1 200") { serde_json::from_str(answer)? } else { return Err(answer.into()) };
         (sent.md5 == hex(&Md5::digest(message))).then_some(()).ok_or_else(|| "another MD5".into())
     }
 
@@ -299,6 +311,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or("not hexadecimal");
+    let digit =
+        |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or("not hexadecimal");
     text.as_bytes().chunks(2).map(|two| Ok(digit(&two[0])? << 4 | digit(two.get(1).ok_or("an odd length")?)?)).collect()
 }

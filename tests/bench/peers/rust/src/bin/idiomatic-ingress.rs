@@ -1,5 +1,5 @@
-//! The ingress as one writes it with the official crates, all with their defaults: lambda_http, aws-config, aws-sdk-sqs,
-//! jsonschema.
+//! The ingress as one writes it with the official crates, all with their defaults: lambda_http, aws-config,
+//! aws-sdk-sqs, jsonschema.
 
 use std::env::var;
 
