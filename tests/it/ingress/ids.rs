@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
 use sluicegate_ingress::Ingress;
-use sluicegate_queue::sqs::{SqsProducer, sdk_config};
+use sluicegate_queue::sqs::{AwsEnvironment, SqsProducer};
 
 use super::{Broker, ORDER_HEADERS, Store, answer, http_api, secret_text};
 use crate::support::service::{Service, emulator};
@@ -151,7 +151,7 @@ async fn a_fifo_queue_keeps_both_payloads_of_one_key() {
     let service = Service::at(&url);
     let queue = service.queue(&[(QueueAttributeName::FifoQueue, "true")]).await;
     let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { url.clone() } else { "test".to_owned() });
-    let producer = SqsProducer::new(&sdk_config(lookup).unwrap(), &queue);
+    let producer = SqsProducer::new(&AwsEnvironment::read(lookup).unwrap(), &queue);
     let contract = crate::support::contract();
     let producers = contract.queues().into_iter().map(|name| (name.to_owned(), producer.clone())).collect();
     let ingress = Ingress::new(contract, producers, Store::with(&secret_text()));
