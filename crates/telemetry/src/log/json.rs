@@ -1,8 +1,8 @@
 //! [`JsonLine`]: an event of tracing as one JSON object.
 //!
-//! The members are those of tracing-subscriber's JSON format: `level`, `fields`, `span` (the innermost span) and `spans`
-//! (all of them, outermost first). The format there parses the fields of each span into a tree for each line, and
-//! repeats a single span in `spans`; here they are copied, and `spans` appears only if there is more than one.
+//! The members are those of tracing-subscriber's JSON format: `level`, `fields`, `span` (the innermost span) and
+//! `spans` (all of them, outermost first). The format there parses the fields of each span into a tree for each line,
+//! and repeats a single span in `spans`; here they are copied, and `spans` appears only if there is more than one.
 
 use std::fmt::{self, Debug, Write};
 
