@@ -87,8 +87,8 @@ impl Connections {
         Ok(Self { host, port, tls, free: Mutex::default() })
     }
 
-    /// Sends a request and returns the answer, whose body is still to be read. `is_sending` is set as long as the request
-    /// may be on its way.
+    /// Sends a request and returns the answer, whose body is still to be read. `is_sending` is set as long as the
+    /// request may be on its way.
     ///
     /// # Errors
     /// There is no connection, or it broke.

@@ -285,7 +285,7 @@ impl AwsService {
         CallError::Answered { status, code, message, retry_after, is_clock_skew }
     }
 
-    /// Sets the clock by the `Date` of an answer. Returns whether the clocks differ so much that signatures are refused.
+    /// Sets the clock by the `Date` of an answer. Returns whether the clocks differ enough to refuse signatures.
     fn correct_clock(&self, date: Option<&str>, sent: SystemTime) -> bool {
         let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let Some(theirs_ms) = date.and_then(|date| date.to_millis().ok()) else { return false };

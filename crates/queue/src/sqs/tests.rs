@@ -4,6 +4,8 @@ mod server;
 
 use std::time::Duration;
 
+use aws_sdk_sqs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+
 use super::{AwsConfigError, AwsEnvironment, SqsProducer};
 use crate::{Message, Producer, SendError};
 use sluicegate_envelope::Envelope;
@@ -236,4 +238,30 @@ fn a_configuration_names_what_is_missing() {
     assert_eq!(missing.to_string(), "not set: AWS_REGION, AWS_SECRET_ACCESS_KEY");
     let not_a_url = |name: &str| Some(if name == "AWS_ENDPOINT_URL_SQS" { "" } else { "localhost:4566" }.to_owned());
     assert_eq!(AwsEnvironment::read(not_a_url).unwrap_err(), AwsConfigError::Endpoint("AWS_ENDPOINT_URL_SQS"));
+}
+
+#[tokio::test]
+async fn endpoints_are_those_of_the_sdk() {
+    for region in [
+        "eu-west-1",
+        "us-east-1",
+        "ap-southeast-7",
+        "mx-central-1",
+        "us-gov-west-1",
+        "cn-north-1",
+        "cn-northwest-1",
+        "us-iso-east-1",
+        "us-isob-east-1",
+        "us-isof-south-1",
+        "eu-isoe-west-1",
+        "eusc-de-east-1",
+    ] {
+        let lookup = |name: &str| match name {
+            "AWS_REGION" => Some(region.to_owned()),
+            _ => (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned()),
+        };
+        let params = Params::builder().region(region).use_dual_stack(false).use_fips(false).build().unwrap();
+        let expected = DefaultResolver::new().resolve_endpoint(&params).await.unwrap();
+        assert_eq!(AwsEnvironment::read(lookup).unwrap().endpoint_of("sqs"), expected.url());
+    }
 }
