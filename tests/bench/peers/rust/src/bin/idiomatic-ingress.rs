@@ -24,7 +24,7 @@ struct State {
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let state = State {
-        sqs: aws_sdk_sqs::Client::new(&aws_config::load_from_env().await),
+        sqs: aws_sdk_sqs::Client::new(&aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await),
         order: jsonschema::validator_for(&serde_json::from_str(include_str!("../../../order.schema.json"))?)?,
         api_key_sha256: var("API_KEY_SHA256")?,
         github_secret: var("GITHUB_SECRET")?,
