@@ -80,7 +80,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Returns whether an attempt may have been carried out. One that is cut off in progress counts.
-    #[cfg(feature = "sqs")]
+    #[cfg(any(feature = "sqs", test))]
     pub(crate) fn may_have_arrived(&self) -> bool {
         self.is_sending.load(Ordering::Relaxed) || self.one_may_have_arrived.load(Ordering::Relaxed)
     }
