@@ -46,9 +46,9 @@
 //!
 //! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`,
 //! `event_type`, `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`. Each queue of a batch
-//! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged. With [`serve`],
-//! lines of messages that went well are held until the batch waits for something or ends, and are then written
-//! together; warnings, errors and the lines of handlers are written at once.
+//! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged. With
+//! [`serve()`], lines of messages that went well are held until the batch waits for something or ends, and are then
+//! written together; warnings, errors and the lines of handlers are written at once.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no message source is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
