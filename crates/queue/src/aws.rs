@@ -7,7 +7,7 @@ mod environment;
 mod retry;
 mod secrets_manager;
 pub(crate) mod service;
-mod signer;
+pub(crate) mod signer;
 #[cfg(test)]
 mod tests;
 

@@ -1,9 +1,10 @@
 //! The limits of SQS on a message, checked before sending.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+
+use crate::aws::signer::push_hex;
 
 /// Largest message, in bytes: body and message attributes. A queue may have a lower limit, which SQS enforces.
 ///
@@ -62,11 +63,9 @@ pub(super) fn delay_s(delay: Duration) -> Option<u16> {
 
 /// Returns lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
 }
 
 #[cfg(test)]
