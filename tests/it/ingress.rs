@@ -16,10 +16,10 @@ use std::{
 };
 
 use lambda_http::{Context, LambdaEvent};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
-use sluicegate_ingress::{FetchError, Ingress, SecretSource};
+use sluicegate_ingress::{Arrival, FetchError, Ingress, SecretSource};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
@@ -121,16 +121,16 @@ pub(crate) fn shipped_with(changes: &[(&str, &str)]) -> &'static Contract {
     Box::leak(Box::new(Contract::parse("openapi.yaml", &yaml).unwrap()))
 }
 
-pub(crate) fn lambda(event: &Value) -> LambdaEvent<Box<RawValue>> {
+pub(crate) fn lambda(event: &Value) -> serde_json::Result<LambdaEvent<Arrival>> {
     let mut context = Context::default();
     let deadline = SystemTime::now() + Duration::from_secs(10);
     context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
-    LambdaEvent::new(serde_json::value::to_raw_value(event).unwrap(), context)
+    Ok(LambdaEvent::new(serde_json::from_str(&event.to_string())?, context))
 }
 
 /// Returns the Lambda answer as JSON.
 pub(crate) async fn answer<P: Producer, S: SecretSource>(ingress: &Ingress<P, S>, event: &Value) -> Value {
-    serde_json::to_value(ingress.handle(lambda(event)).await.unwrap()).unwrap()
+    serde_json::to_value(ingress.handle(lambda(event).unwrap()).await).unwrap()
 }
 
 /// Returns the captured HTTP API event with this request.

@@ -12,15 +12,15 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
 
 use crate::{
     form,
     rejection::{Code, Rejection},
 };
 
-/// An HTTP request from any of the services.
-#[derive(Debug)]
+/// An HTTP request from any of the services, deserialized from its event.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Event")]
 pub struct Arrival {
     /// The method, upper case.
     pub method: String,
@@ -68,14 +68,15 @@ pub enum Origin {
 
 /// The event is not an HTTP request.
 #[derive(Debug, thiserror::Error)]
-#[error("not an event of API Gateway, a Function URL or a load balancer: {0}")]
-pub struct EventError(String);
+#[error("not an event of API Gateway, a Function URL or a load balancer: it has no method or no path")]
+struct EventError;
 
 /// The required fields of all four kinds of event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
     version: Option<String>,
+    #[serde(default)]
     request_context: Context,
     http_method: Option<String>,
     path: Option<String>,
@@ -92,7 +93,7 @@ struct Event {
 type Single = BTreeMap<String, Option<String>>;
 type Multi = BTreeMap<String, Option<Vec<String>>>;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Context {
     domain_name: Option<String>,
@@ -116,21 +117,20 @@ struct ContextIdentity {
     source_ip: Option<String>,
 }
 
-impl Arrival {
-    /// Parses an event.
-    ///
-    /// # Errors
-    /// The event is not one of the four kinds.
-    pub fn from_event(event: &RawValue) -> Result<Self, EventError> {
-        let event: Event = serde_json::from_str(event.get()).map_err(|error| EventError(error.to_string()))?;
+impl TryFrom<Event> for Arrival {
+    type Error = EventError;
+
+    fn try_from(event: Event) -> Result<Self, EventError> {
         let arrival = match (&event.request_context.elb, event.version.as_deref()) {
             (Some(_), _) => Self::from_alb(event),
             (None, Some("2.0")) => Self::from_v2(event),
             (None, _) => Self::from_v1(event),
         };
-        arrival.ok_or_else(|| EventError("it has no method or no path".to_owned()))
+        arrival.ok_or(EventError)
     }
+}
 
+impl Arrival {
     fn from_v2(event: Event) -> Option<Self> {
         let http = event.request_context.http?;
         let is_function_url = event.request_context.domain_name.as_deref().is_some_and(is_function_url);

@@ -69,7 +69,6 @@ use std::{
 
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
-use serde_json::value::RawValue;
 use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
@@ -83,7 +82,7 @@ pub use crate::{
     any_producer::AnyProducer,
     authenticate::Authenticated,
     config::{Config, ConfigError},
-    event::{Arrival, EventError, Origin},
+    event::{Arrival, Origin},
     rejection::{ANSWER_BYTES_MAX, BodyFault, Code, Rejection},
     request_record::RequestRecord,
     route::Routed,
@@ -152,16 +151,13 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         self
     }
 
-    /// Answers a Lambda event. A rejection is an answer, not an error.
-    ///
-    /// # Errors
-    /// Only for an event that is not an HTTP request.
-    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<LambdaAnswer, EventError> {
-        let arrival = Arrival::from_event(&event.payload)?;
+    /// Answers the request of a Lambda event. A rejection is an answer.
+    pub async fn handle(&self, event: LambdaEvent<Arrival>) -> LambdaAnswer {
+        let LambdaEvent { payload: arrival, context } = event;
         let (origin, is_head) = (arrival.origin, arrival.method == "HEAD");
-        let answer = self.answer(arrival, &event.context).await;
+        let answer = self.answer(arrival, &context).await;
         let answer = if is_head { answer.without_body() } else { answer };
-        Ok(answer.for_origin(origin))
+        answer.for_origin(origin)
     }
 
     async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {

@@ -1,6 +1,6 @@
 //! The Lambda runtime of the ingress: configuration, producers, request loop.
 
-use std::{collections::BTreeMap, env, pin::Pin, process::ExitCode};
+use std::{collections::BTreeMap, convert::Infallible, env, pin::Pin, process::ExitCode};
 
 use lambda_http::{lambda_runtime, service_fn};
 use sluicegate_contract::{Contract, EmbeddedContract};
@@ -35,7 +35,7 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     let ingress: &'static _ = Box::leak(Box::new(ingress));
     // Boxed because the nested futures of the stages exceed the layout depth of the compiler.
     let handle = move |event| -> Pin<Box<dyn Future<Output = _> + Send>> {
-        Box::pin(log::flushed(async move { ingress.handle(event).await.map_err(lambda_http::Error::from) }))
+        Box::pin(log::flushed(async move { Ok::<_, Infallible>(ingress.handle(event).await) }))
     };
     // A task, because the future of the main thread is woken through a system call.
     let served = tokio::spawn(lambda_runtime::run(service_fn(handle)));

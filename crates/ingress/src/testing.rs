@@ -25,7 +25,7 @@ use std::{
 };
 
 use lambda_http::{Context, LambdaEvent};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use sluicegate_contract::{
     Contract,
@@ -116,11 +116,11 @@ impl TestIngress {
     /// # Errors
     /// The event is not JSON, or not an HTTP request.
     pub async fn handle(&self, event: &str) -> Result<Value, lambda_http::Error> {
-        let event: Box<RawValue> = serde_json::from_str(event)?;
+        let arrival = serde_json::from_str(event)?;
         let mut context = Context::default();
         let deadline = (SystemTime::now() + DEADLINE_AFTER).duration_since(SystemTime::UNIX_EPOCH)?;
         context.deadline = u64::try_from(deadline.as_millis())?;
-        Ok(serde_json::to_value(self.ingress.handle(LambdaEvent::new(event, context)).await?)?)
+        Ok(serde_json::to_value(self.ingress.handle(LambdaEvent::new(arrival, context)).await)?)
     }
 
     /// Returns the stored messages, the oldest first.

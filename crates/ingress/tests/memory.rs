@@ -73,14 +73,15 @@ fn cost(ingress: &Ingress<Full, NoSecrets>, body: &str) -> (u64, usize, usize, D
         "body": body,
         "isBase64Encoded": false,
     });
-    let event = serde_json::value::to_raw_value(&event).unwrap();
+    let event = event.to_string();
     let mut context = Context::default();
     let deadline = SystemTime::now() + Duration::from_secs(600);
     context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (before, started) = (ALLOCATOR.current_usage(), Instant::now());
     ALLOCATOR.reset_peak_usage();
-    let answer = runtime.block_on(ingress.handle(LambdaEvent::new(event, context))).unwrap();
+    let arrival = serde_json::from_str(&event).unwrap();
+    let answer = runtime.block_on(ingress.handle(LambdaEvent::new(arrival, context)));
     let (peak, took) = (ALLOCATOR.peak_usage() - before, started.elapsed());
     let answer = serde_json::to_value(answer).unwrap();
     (answer["statusCode"].as_u64().unwrap(), answer["body"].as_str().unwrap().len(), peak, took)

@@ -37,7 +37,7 @@ fn deadline() -> tokio::time::Instant {
 
 async fn authenticated(contract: &'static Contract, event: &Value) -> Authenticated<'static> {
     let secrets = Secrets::new(Store::with(&secret_text()), contract);
-    let arrival = Arrival::from_event(&serde_json::value::to_raw_value(event).unwrap()).unwrap();
+    let arrival = serde_json::from_value(event.clone()).unwrap();
     let routed = Routed::new(contract, arrival).unwrap();
     Authenticated::new(routed, contract, &secrets, None, NOW_UNIX_S, deadline()).await.unwrap()
 }
@@ -253,7 +253,7 @@ async fn secrets_also_expire_by_the_wall_clock() {
     let secrets = Secrets::new(store.clone(), contract);
     let passes = async |now_unix_s: i64| {
         let event = event("/orders", &[key("writer")], "{}");
-        let arrival = Arrival::from_event(&serde_json::value::to_raw_value(&event).unwrap()).unwrap();
+        let arrival = serde_json::from_value(event).unwrap();
         let routed = Routed::new(contract, arrival).unwrap();
         Authenticated::new(routed, contract, &secrets, None, now_unix_s, deadline()).await.is_ok()
     };

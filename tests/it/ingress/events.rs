@@ -207,10 +207,9 @@ async fn malformed_events_are_answered_without_a_panic() {
     assert_eq!(answer(&ingress, &bad_host).await["statusCode"], 401);
 }
 
-#[tokio::test]
-async fn an_event_of_another_service_is_an_error_with_the_expected_services() {
-    let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
-    let error = ingress.handle(lambda(&json!({ "Records": [] }))).await.unwrap_err();
+#[test]
+fn an_event_of_another_service_is_an_error_with_the_expected_services() {
+    let error = lambda(&json!({ "Records": [] })).unwrap_err();
     assert!(error.to_string().contains("API Gateway"), "{error}");
 }
 
@@ -254,7 +253,9 @@ async fn no_changed_event_causes_a_panic() {
             for odd in [Value::Null, json!(7), json!("\u{0}%ff é"), json!([]), json!({ "a": [null] })] {
                 let mut changed = whole.clone();
                 *changed.pointer_mut(&place).unwrap() = odd;
-                let _answer_or_error = ingress.handle(lambda(&changed)).await;
+                if let Ok(event) = lambda(&changed) {
+                    ingress.handle(event).await;
+                }
             }
         }
     }
