@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &[]),
     ("webhook", &[]),
     ("aws-client", &[]),
+    ("idempotency", &["aws-client"]),
     ("queue", &["aws-client", "envelope"]),
     ("telemetry", &[]),
     ("topology", &["queue", "yaml"]),

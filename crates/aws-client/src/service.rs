@@ -97,6 +97,8 @@ pub enum CallError {
         message: Option<String>,
         /// The wait that the service asks for.
         retry_after: Option<Duration>,
+        /// The whole answer, because some errors have more than a text.
+        body: Bytes,
         /// The signature was refused, and the clocks differ.
         is_clock_skew: bool,
     },
@@ -227,7 +229,7 @@ impl AwsService {
         if head.status.is_success() {
             Ok(body)
         } else {
-            Err(self.error(head.status.as_u16(), &head.headers, &body, sent))
+            Err(self.error(head.status.as_u16(), &head.headers, body, sent))
         }
     }
 
@@ -254,7 +256,7 @@ impl AwsService {
     }
 
     /// Reads the error of an answer. Corrects the clock if that explains it.
-    fn error(&self, status: u16, headers: &HeaderMap, body: &[u8], sent: SystemTime) -> CallError {
+    fn error(&self, status: u16, headers: &HeaderMap, body: Bytes, sent: SystemTime) -> CallError {
         #[derive(serde::Deserialize)]
         struct Document {
             code: Option<String>,
@@ -264,7 +266,7 @@ impl AwsService {
             message: Option<String>,
         }
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let (written, message) = match serde_json::from_slice::<Document>(body) {
+        let (written, message) = match serde_json::from_slice::<Document>(&body) {
             Ok(document) => (document.code.or(document.kind), document.message),
             Err(_) => (None, None),
         };
@@ -275,7 +277,7 @@ impl AwsService {
         let retry_after = text(&RETRY_AFTER).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
         let may_be_skew = code.as_deref().is_some_and(|code| CLOCK_SKEW_CODES.contains(&code));
         let is_clock_skew = may_be_skew && self.correct_clock(text(&DATE), sent);
-        CallError::Answered { status, code, message, retry_after, is_clock_skew }
+        CallError::Answered { status, code, message, retry_after, body, is_clock_skew }
     }
 
     /// Sets the clock by the `Date` of an answer. Returns whether the clocks differ enough to refuse signatures.
