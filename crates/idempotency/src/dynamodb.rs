@@ -19,7 +19,6 @@ const ID: &str = "id";
 const FINGERPRINT: &str = "fingerprint";
 const LEASE: &str = "lease";
 const LEASE_UNTIL_MS: &str = "lease_until_ms";
-const OUTCOME: &str = "outcome";
 const EXPIRES_AT: &str = "expires_at";
 
 /// A claim may replace no record, an expired one, or the one of an attempt with the same payload that is over.

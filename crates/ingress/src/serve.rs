@@ -93,5 +93,11 @@ pub async fn from_env(
     }
     let secrets = SecretsManager::new(&aws, config.secret_arn);
     let ingress = Ingress::new(contract, by_queue, secrets).with_public_url(config.public_url);
+    #[cfg(feature = "dynamodb")]
+    let ingress = ingress.with_store(
+        config
+            .idempotency_table
+            .map(|table| crate::AnyStore::DynamoDb(Box::new(sluicegate_idempotency::DynamoDbStore::new(&aws, table)))),
+    );
     Ok(ingress.with_metrics(Emitter::from_env(lookup)))
 }
