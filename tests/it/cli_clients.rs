@@ -23,6 +23,13 @@ fn boto3_sends_receives_and_deletes_a_message() {
 }
 
 #[test]
+#[ignore = "needs boto3, which ./tests/run installs"]
+fn boto3_finds_dynamodb_as_the_suite_says() {
+    let python = from_run(PYTHON_BIN).join("python");
+    run(&python, &["tests/peers/dynamodb.py"], " steps, 0 faults");
+}
+
+#[test]
 #[ignore = "needs boto3 1.26, which ./tests/run installs"]
 fn boto3_1_26_works_over_the_query_protocol() {
     let python = from_run(QUERY_BIN).join("python");
