@@ -1,8 +1,8 @@
-//! Builds the command again with a RabbitMQ client or DynamoDB, if it was built without, and runs it in the place of this
-//! process.
+//! Builds the command again with a RabbitMQ client or DynamoDB, if it was built without, and runs it in the place of
+//! this process.
 //!
-//! `cargo local` leaves both out, because most projects have their queues on SQS and no table, and each is a good part of
-//! the build.
+//! `cargo local` leaves both out, because most projects have their queues on SQS and no table, and each is a good part
+//! of the build.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 
@@ -16,8 +16,8 @@ const COUNT: &str = "SLUICEGATE_REBUILDS";
 /// Largest number of builds in a row. Another `cargo local` may replace the built file before it runs.
 const COUNT_MAX: u32 = 10;
 
-#[cfg(not(feature = "rabbitmq"))]
 /// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or create missing objects
+#[cfg(not(feature = "rabbitmq"))]
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct TopologyArguments {

@@ -1,8 +1,9 @@
 //! The AWS port: the SQS emulator, and Secrets Manager for the development secrets and DynamoDB beside it.
 //!
 //! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets, and
-//! `DynamoDB_20120810.<Action>` (AWS JSON 1.0) the template's tables, if it has any. Every other request goes to [`sqs_emulator`], except a request for another AWS service, which is refused with a text that
-//! lists what is supported.
+//! `DynamoDB_20120810.<Action>` (AWS JSON 1.0) the template's tables, if it has any. Every other request goes to
+//! [`sqs_emulator`], except a request for another AWS service, which is refused with a text that lists what is
+//! supported.
 
 use std::sync::Arc;
 

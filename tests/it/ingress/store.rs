@@ -31,7 +31,9 @@ fn memory() -> AnyStore {
 async fn dynamodb(endpoint: &str, exists: bool) -> AnyStore {
     let lookup = |name: &str| match name {
         "AWS_ENDPOINT_URL" => Some(endpoint.to_owned()),
-        _ => Some("us-east-1".to_owned()).filter(|_| !name.starts_with("AWS_ENDPOINT")),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
+        _ => None,
     };
     let environment = AwsEnvironment::read(lookup).unwrap();
     if exists {
