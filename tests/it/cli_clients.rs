@@ -23,6 +23,24 @@ fn boto3_sends_receives_and_deletes_a_message() {
 }
 
 #[test]
+#[ignore = "needs boto3, which ./tests/run installs"]
+fn boto3_finds_dynamodb_as_the_suite_says() {
+    let python = from_run(PYTHON_BIN).join("python");
+    run(&python, &["tests/peers/dynamodb.py"], " steps, 0 faults");
+}
+
+#[test]
+#[ignore = "needs boto3 and ministack, which ./tests/run installs and starts"]
+fn boto3_finds_ministack_as_the_suite_says() {
+    let url = std::env::var("SLUICEGATE_MINISTACK_URL").expect("the URL of ministack");
+    let mut suite = std::process::Command::new(from_run(PYTHON_BIN).join("python"));
+    let suite = suite.current_dir(root()).args(["tests/peers/dynamodb.py", &url, "ministack"]);
+    let output = suite.output().expect("the script runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains(" steps, 0 faults"), "{out}\n{err}");
+}
+
+#[test]
 #[ignore = "needs boto3 1.26, which ./tests/run installs"]
 fn boto3_1_26_works_over_the_query_protocol() {
     let python = from_run(QUERY_BIN).join("python");

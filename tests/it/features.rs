@@ -47,6 +47,19 @@ fn the_command_is_built_without_an_amqp_client() {
 }
 
 #[test]
+fn the_command_is_built_without_dynamodb() {
+    let command = compiled(&command());
+    let with_dynamodb = compiled(&with("sluicegate-cli/dynamodb"));
+    let has = |built: &Compiled| built.keys().any(|package| package.starts_with("libsqlite3-sys "));
+    assert!(!has(&command) && has(&with_dynamodb));
+    // The emulator has other kinds of ids.
+    let again = compiled_again(&command, &with_dynamodb);
+    let third_party = again.iter().filter(|package| !package.starts_with("sluicegate-"));
+    let names: Vec<_> = third_party.filter_map(|package| package.split(' ').next()).collect();
+    assert_eq!(names, ["uuid"], "{again:#?}");
+}
+
+#[test]
 fn without_its_feature_the_command_would_be_compiled_with_other_features() {
     let bare = ["--package", "sluicegate-cli", "--no-default-features"].map(str::to_owned);
     let both = [&bare[..], &["--package".to_owned(), "ingress".to_owned()]].concat();
@@ -71,7 +84,12 @@ fn command() -> Vec<String> {
 
 /// Returns the same for the command that `cargo local --rabbitmq` builds.
 fn with_rabbitmq() -> Vec<String> {
-    [command(), ["--features", "sluicegate-cli/rabbitmq"].map(str::to_owned).to_vec()].concat()
+    with("sluicegate-cli/rabbitmq")
+}
+
+/// Returns the arguments that select the command with a feature.
+fn with(feature: &str) -> Vec<String> {
+    [command(), ["--features", feature].map(str::to_owned).to_vec()].concat()
 }
 
 /// Returns the target that the compiler runs on.

@@ -9,6 +9,7 @@ mod events;
 mod ids;
 mod repeats;
 mod secrets;
+mod store;
 
 use std::{
     sync::{Arc, Mutex},

@@ -16,6 +16,7 @@ mod doctor;
 mod e2e;
 mod edges;
 mod features;
+mod idempotency;
 mod ingress;
 mod metrics;
 mod new;

@@ -43,6 +43,8 @@ fn run(folder: &Path, program: &str, arguments: &str) -> String {
 }
 
 const CONTRACT: &str = "my-api/functions/ingress/openapi.yaml";
+/// The line of a route's key.
+const KEY: &str = "          key: '{header.idempotency-key}'\n";
 /// A schema with arrays, nested objects, optional members, and one without a type. The schema of `add route` follows
 /// under another name.
 const INVOICE: &str = "    InvoiceSubmitted:
@@ -73,11 +75,22 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
         "check",
         "sync --check",
         "add route 'POST /invoices' --type invoice.submitted --queue invoices",
+        // The routes keep their keys in a store, for which sync writes the table and the feature.
+        "sync",
+        "sync --check",
         // A handler of each kind: of an event with a schema, of one without, and of bytes.
         "add handler invoice.submitted",
         "add handler invoice.other",
         "add handler 'hooks.*' --bytes",
     ] {
+        if line == "sync" {
+            let contract = project.text(CONTRACT);
+            let stored = contract.replace(KEY, &format!("{KEY}          store: dynamodb\n"));
+            assert_ne!(stored, contract, "the routes have a store");
+            fs::write(project.path().join(CONTRACT), stored).expect("written");
+            let (code, printed) = project.run("cd my-api && cargo sluicegate sync --check");
+            assert!(code == 1 && printed.contains("+ IdempotencyTable"), "{printed}");
+        }
         if line.contains("handler invoice.submitted") {
             let contract = project.text(CONTRACT);
             let described = contract.replace("    InvoiceSubmitted:\n", INVOICE);
@@ -115,14 +128,21 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     let mut local = cargo();
     in_project(&mut local, &folder);
     let stack = Stack::run(local.into(), &[], &[]).await;
-    let request = stack.http.post(format!("{}/invoices", stack.gateway)).header("content-type", "application/json");
-    let request = request.header("x-api-key", "dev-key").header("idempotency-key", "\"i-1\"");
-    let answer =
-        request.body(json!({ "id": "i-1", "items": [], "type": "new" }).to_string()).send().await.expect("answered");
-    let (status, body) = (answer.status(), answer.text().await.expect("text"));
-    assert_eq!(status, 202, "{body}\n{}", stack.printed());
-    let body: Value = serde_json::from_str(&body).expect("JSON");
+    let send = async |id: &str| {
+        let request = stack.http.post(format!("{}/invoices", stack.gateway)).header("content-type", "application/json");
+        let request = request.header("x-api-key", "dev-key").header("idempotency-key", "\"i-1\"");
+        let body = json!({ "id": id, "items": [], "type": "new" }).to_string();
+        let answer = request.body(body).send().await.expect("answered");
+        let (status, is_replay) = (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"));
+        let body = answer.text().await.expect("text");
+        (status, is_replay, serde_json::from_str::<Value>(&body).unwrap_or_else(|_| panic!("{body}")))
+    };
+    let (status, is_replay, body) = send("i-1").await;
+    assert!(status == 202 && !is_replay, "{body}\n{}", stack.printed());
     let id = body["id"].as_str().expect("an id");
+    assert_eq!(send("i-1").await, (202, true, body.clone()), "a repeat is answered from the store");
+    let (status, _, refused) = send("i-2").await;
+    assert_eq!((status, &refused["code"]), (422, &"idempotency_key_reused".into()), "{refused}");
     let timeline = stack.until_state(id, "done", WAY_TIME_MAX).await;
     assert_eq!(steps(&timeline), ["accepted", "delivered", "done"]);
     // The line that the handler logs.

@@ -6,7 +6,7 @@
 
 pub(crate) mod contract;
 pub(crate) mod handler;
-mod members;
+pub(crate) mod members;
 pub(crate) mod names;
 mod payload;
 pub(crate) mod project;

@@ -46,7 +46,7 @@ mod output;
 mod paths;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
-#[cfg(not(feature = "rabbitmq"))]
+#[cfg(not(all(feature = "dynamodb", feature = "rabbitmq")))]
 mod rebuild;
 mod remove;
 #[cfg(feature = "aws")]
@@ -107,7 +107,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "rabbitmq")]
         Command::Topology(arguments) => topology::run(&arguments),
         #[cfg(not(feature = "rabbitmq"))]
-        Command::Topology(_) => rebuild::with_rabbitmq("topology"),
+        Command::Topology(_) => rebuild::with(local::RABBITMQ_FEATURE, "topology", "a RabbitMQ client"),
         Command::Webhook(arguments) => webhook::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Dlq(arguments) => dlq::run(&arguments),

@@ -18,6 +18,8 @@ use crate::{development::signing_secrets, fail, input, paths};
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
 pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
+/// The feature of this crate that embeds DynamoDB.
+pub(crate) const DYNAMODB_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/dynamodb");
 /// Longest time that blocking tasks may delay the exit.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -69,7 +71,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     #[cfg(not(feature = "rabbitmq"))]
     if arguments.rabbitmq || arguments.rabbitmq_url.is_some() {
-        return crate::rebuild::with_rabbitmq("local with RabbitMQ");
+        return crate::rebuild::with(RABBITMQ_FEATURE, "local with RabbitMQ", "a RabbitMQ client");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -108,6 +110,11 @@ async fn start(arguments: Arguments) -> ExitCode {
         () = &mut asked_to_stop => return ExitCode::SUCCESS,
         started = Stack::start(options) => match started {
             Ok(stack) => stack,
+            #[cfg(not(feature = "dynamodb"))]
+            Err(sluicegate_local::StackError::NoDynamoDb { table }) => {
+                let what = format!("local with the table {table}");
+                return crate::rebuild::with(DYNAMODB_FEATURE, &what, "DynamoDB");
+            }
             Err(error) => return fail(error),
         },
     };
@@ -162,6 +169,9 @@ pub(crate) fn command_package() -> Option<CommandPackage> {
     }
     if cfg!(feature = "rabbitmq") {
         features.push(RABBITMQ_FEATURE.to_owned());
+    }
+    if cfg!(feature = "dynamodb") {
+        features.push(DYNAMODB_FEATURE.to_owned());
     }
     Some(CommandPackage {
         manifest: PathBuf::from(folder).join("Cargo.toml"),

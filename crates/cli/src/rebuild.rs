@@ -1,16 +1,15 @@
-//! Builds the command again with a RabbitMQ client, if it was built without, and runs it in the place of this process.
+//! Builds the command again with a RabbitMQ client or DynamoDB, if it was built without, and runs it in the place of
+//! this process.
 //!
-//! `cargo local` leaves the client out, because most projects have their queues on SQS and it is a sixth of the build.
+//! `cargo local` leaves both out, because most projects have their queues on SQS and no table, and each is a good part
+//! of the build.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use sluicegate_local::cargo_build::{CommandPackage, cargo};
 
-use crate::{
-    fail,
-    local::{RABBITMQ_FEATURE, command_package},
-};
+use crate::{fail, local::command_package};
 
 /// The variable that counts the builds, so that a package without the feature ends.
 const COUNT: &str = "SLUICEGATE_REBUILDS";
@@ -18,6 +17,7 @@ const COUNT: &str = "SLUICEGATE_REBUILDS";
 const COUNT_MAX: u32 = 10;
 
 /// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or create missing objects
+#[cfg(not(feature = "rabbitmq"))]
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct TopologyArguments {
@@ -25,22 +25,22 @@ pub(crate) struct TopologyArguments {
     all: Vec<OsString>,
 }
 
-/// Runs this command line with the feature `rabbitmq`. Returns only if that fails.
-pub(crate) fn with_rabbitmq(what: &str) -> ExitCode {
+/// Runs this command line with a feature of this crate. Returns only if that fails.
+pub(crate) fn with(feature: &str, what: &str, needed: &str) -> ExitCode {
     let count = std::env::var(COUNT).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     let Some(package) = command_package().filter(|_| count < COUNT_MAX) else {
         return fail(format_args!(
-            "{what} needs a RabbitMQ client, which this command was built without: build it with the feature `rabbitmq`"
+            "{what} needs {needed}, which this command was built without: build it with the feature `{feature}`"
         ));
     };
-    eprintln!("{what} needs a RabbitMQ client: building the command with the feature `rabbitmq`");
+    eprintln!("{what} needs {needed}: building the command with the feature `{feature}`");
     let mut cargo = cargo();
-    cargo.args(arguments(package)).env(COUNT, (count + 1).to_string());
+    cargo.args(arguments(package, feature)).env(COUNT, (count + 1).to_string());
     fail(format_args!("cannot run cargo: {} (install Rust from https://rustup.rs)", cargo.exec()))
 }
 
-/// Returns cargo's arguments: the package with its features and `rabbitmq`, and the arguments of this process.
-fn arguments(package: CommandPackage) -> Vec<OsString> {
+/// Returns cargo's arguments: the package with its features and this one, and the arguments of this process.
+fn arguments(package: CommandPackage, feature: &str) -> Vec<OsString> {
     let mut own = std::env::args_os();
     let binary = own.next().map(PathBuf::from).and_then(|path| Some(path.file_name()?.to_owned()));
     let mut arguments = vec!["run".into(), "--manifest-path".into(), package.manifest.into_os_string()];
@@ -48,7 +48,7 @@ fn arguments(package: CommandPackage) -> Vec<OsString> {
     if !package.default_features {
         arguments.push("--no-default-features".into());
     }
-    let features = package.features.into_iter().chain([RABBITMQ_FEATURE.to_owned()]);
+    let features = package.features.into_iter().chain([feature.to_owned()]);
     arguments.extend(features.flat_map(|feature| ["--features".into(), feature.into()]));
     arguments.push("--".into());
     arguments.extend(own);

@@ -1,4 +1,4 @@
-//! `sluicegate sync`: writes the routes of the contract into the template.
+//! `sluicegate sync`: writes the routes of the contract, and the table of its idempotency keys, into the template.
 //!
 //! The contract defines the routes; the template repeats them as events of the ingress function. The rest of the
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
@@ -7,6 +7,7 @@
 mod authorizer;
 mod edit;
 mod rest;
+mod table;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use edit::Edits;
 use rest::Rest;
 use template::Outline;
 
-/// Write the routes of the OpenAPI document into the template and leave the rest unchanged
+/// Write the routes of the OpenAPI document and the table of its idempotency keys into the template; the rest stays
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Write nothing; print the differences, and exit with 1 if there are any
@@ -47,24 +48,35 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Returns whether template and contract agree now.
 fn work(arguments: &Arguments) -> Result<bool, CommandError> {
-    let contract = input::contract(&paths::or_default(arguments.contract.as_ref(), paths::CONTRACT))?;
+    let contract_path = paths::or_default(arguments.contract.as_ref(), paths::CONTRACT);
+    let contract = input::contract(&contract_path)?;
     let path = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
     let file = path.display().to_string();
     let text = input::text(&path)?;
     let synced = sync(&file, &text, &contract)?;
-    let Some(synced) = synced else {
+    let (routed, mut changes) = synced.map_or((None, Vec::new()), |synced| (Some(synced.text), synced.changes));
+    let with_table = table::with_table(&file, routed.as_deref().unwrap_or(&text), &contract, &mut changes)?;
+    let mut written: Vec<_> = with_table.or(routed).map(|text| (path, text)).into_iter().collect();
+    for (manifest, text) in table::manifests(&contract_path, &contract)? {
+        changes.push(format!("+ the feature dynamodb in {}", manifest.display()));
+        written.push((manifest, text));
+    }
+    if written.is_empty() {
         say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);
-    };
-    for line in &synced.changes {
+    }
+    for line in &changes {
         say(line);
     }
     if arguments.check {
         say(format_args!("{file}: differs from the contract; run `sluicegate sync`"));
         return Ok(false);
     }
-    std::fs::write(&path, synced.text).map_err(|error| format!("cannot write {file}: {error}"))?;
-    say(format_args!("{file}: written"));
+    for (path, text) in written {
+        let file = path.display();
+        std::fs::write(&path, text).map_err(|error| format!("cannot write {file}: {error}"))?;
+        say(format_args!("{file}: written"));
+    }
     Ok(true)
 }
 

@@ -24,8 +24,8 @@ pub use build::build;
 pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
-    Body, BodySchema, CUSTOM, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
-    Requirement, SchemaText, SecurityScheme, is_json,
+    Body, BodySchema, CUSTOM, Contract, Enqueue, Idempotency, IdempotencyStore, Location, OnStoreFailure, Operation,
+    Parameter, RateLimit, RateLimitBy, Requirement, SchemaText, SecurityScheme, is_json,
 };
 pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;
@@ -68,6 +68,12 @@ pub const SQS_OTHER_BYTES_MAX: usize = SQS_JSON_BYTES_MAX / 4 * 3;
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub const DELAY_S_MAX: u16 = 900;
+
+/// How long an idempotency key is remembered without `ttlDays`.
+pub const IDEMPOTENCY_TTL_DAYS_DEFAULT: u16 = 7;
+
+/// The highest `idempotency.ttlDays`. Chosen here: a client that repeats a request after a year is a new client.
+pub const IDEMPOTENCY_TTL_DAYS_MAX: u16 = 365;
 
 /// The highest `rateLimit.limit`, in requests per window. Chosen here: one process does not reach a higher rate.
 pub const RATE_LIMIT_REQUESTS_MAX: u32 = 1_000_000;

@@ -41,6 +41,14 @@ impl Contract {
         self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
     }
 
+    /// Returns the first operation whose idempotency keys are in a store.
+    #[must_use]
+    pub fn first_with_store(&self) -> Option<&Operation> {
+        let has_store =
+            |operation: &&Operation| operation.enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());
+        self.operations.iter().find(has_store)
+    }
+
     /// Returns the same contract with this public document, which is not part of its serialised form.
     #[must_use]
     pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {
@@ -225,6 +233,9 @@ pub struct Idempotency {
     pub fingerprint: bool,
     /// Whether a request without the key is refused.
     pub required: bool,
+    /// The store that answers repeats; without one, a repeat is a message with the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<IdempotencyStore>,
 }
 
 impl Idempotency {
@@ -236,6 +247,24 @@ impl Idempotency {
             _ => None,
         }
     }
+}
+
+/// The store of a route's idempotency keys, a DynamoDB table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyStore {
+    /// How long a key is remembered, 1 to [`IDEMPOTENCY_TTL_DAYS_MAX`](crate::IDEMPOTENCY_TTL_DAYS_MAX).
+    pub ttl_days: u16,
+    /// What happens to a request while the store does not answer.
+    pub on_failure: OnStoreFailure,
+}
+
+/// What happens to a request while the store of idempotency keys does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnStoreFailure {
+    /// It is refused.
+    Closed,
+    /// It is admitted as without a store.
+    Open,
 }
 
 /// At most `limit` requests per window and caller.

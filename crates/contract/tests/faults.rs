@@ -99,6 +99,19 @@ fn x_sluicegate_is_checked() {
     check("type: thing.put", "type: ''", "type", "not empty");
     check("key: '{header.Idempotency-Key}', ", "", "idempotency/key", "is missing");
     check("required: true }\n        rate", "required: yes }\n        rate", "idempotency/required", "true or false");
+    for (to, place, reason) in [
+        ("store: yes", "idempotency/store", "must be dynamodb"),
+        ("store: memory, ttlDays: 7", "idempotency/store", "must be dynamodb"),
+        ("store: dynamodb, ttlDays: 0", "idempotency/ttlDays", "from 1 to 365"),
+        ("store: dynamodb, ttlDays: 366", "idempotency/ttlDays", "from 1 to 365"),
+        ("store: dynamodb, ttlDays: 24h", "idempotency/ttlDays", "from 1 to 365"),
+        ("store: dynamodb, onStoreFailure: maybe", "idempotency/onStoreFailure", "open or closed"),
+        ("ttlDays: 7", "idempotency/ttlDays", "no effect without `store: dynamodb`"),
+        ("onStoreFailure: open", "idempotency/onStoreFailure", "no effect without `store: dynamodb`"),
+    ] {
+        let to = format!("required: true, {to} }}\n        rate");
+        check("required: true }\n        rate", &to, place, reason);
+    }
     for fingerprint in ["body", "true", ""] {
         let to = format!("required: true, fingerprint: {fingerprint} }}\n        rate");
         check("required: true }\n        rate", &to, "idempotency/fingerprint", "payload or none");

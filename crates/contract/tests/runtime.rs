@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sluicegate_contract::{BodySchema, Contract, RouteError, ValueSource, ValueTemplate};
+use sluicegate_contract::{
+    BodySchema, Contract, IdempotencyStore, OnStoreFailure, RouteError, ValueSource, ValueTemplate,
+};
 
 /// A contract with these operations (`METHOD /path`), each named by its own line.
 fn contract(operations: &[&str]) -> Contract {
@@ -231,6 +233,27 @@ fn a_provider_brings_its_type_and_its_key() {
     assert_eq!(stripe.operations()[0].enqueue.idempotency, None);
     let slack = webhook("x-slack-signature", "slack", form, "").unwrap();
     assert!(slack.operations()[0].enqueue.idempotency.is_some());
+}
+
+#[test]
+fn a_store_has_days_and_a_failure_rule() {
+    let check = |idempotency: &str, key: &str, fingerprint: bool, ttl_days: u16, on_failure: OnStoreFailure| {
+        let enqueue = format!(", idempotency: {{ {idempotency} }}");
+        let contract = webhook("stripe-signature", "stripe", "application/json", &enqueue).unwrap();
+        // What the build embeds is what the ingress reads.
+        let embedded: Contract = serde_json::from_str(&serde_json::to_string(&contract).unwrap()).unwrap();
+        let found = embedded.first_with_store().unwrap().enqueue.idempotency.clone().unwrap();
+        assert_eq!((found.key.to_string().as_str(), found.fingerprint), (key, fingerprint), "{idempotency}");
+        assert_eq!(found.store, Some(IdempotencyStore { ttl_days, on_failure }), "{idempotency}");
+    };
+    // Without a key, it is the provider's, which alone names the message.
+    check("store: dynamodb", "{body#/id}", false, 7, OnStoreFailure::Closed);
+    check("store: dynamodb, fingerprint: payload", "{body#/id}", true, 7, OnStoreFailure::Closed);
+    let own = "key: '{body#/mine}', store: dynamodb, ttlDays: 365, onStoreFailure: open";
+    check(own, "{body#/mine}", true, 365, OnStoreFailure::Open);
+    let without = webhook("stripe-signature", "stripe", "application/json", "").unwrap();
+    assert_eq!(without.first_with_store(), None);
+    assert!(!serde_json::to_string(&without).unwrap().contains("store"), "a contract without a store is as before");
 }
 
 #[test]

@@ -11,6 +11,9 @@ pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 /// The environment variable with the URL under which providers know this API.
 pub(crate) const PUBLIC_URL: &str = "PUBLIC_URL";
 
+/// The environment variable with the name of the DynamoDB table of idempotency keys.
+pub(crate) const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
+
 /// The deploy-time configuration of a contract.
 #[derive(Debug)]
 pub struct Config {
@@ -20,6 +23,9 @@ pub struct Config {
     pub secret_arn: String,
     /// The URL under which providers know this API, which some sign; see [`crate::Ingress::with_public_url`].
     pub public_url: Option<String>,
+    /// The name of the table of idempotency keys; `None` if no route has a store.
+    #[cfg(feature = "dynamodb")]
+    pub idempotency_table: Option<String>,
     /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
     pub rabbitmq: Option<sluicegate_queue::rabbitmq::BrokerConfig>,
@@ -51,6 +57,23 @@ pub enum ConfigError {
         broker: &'static str,
         /// The fix.
         remedy: &'static str,
+    },
+    /// A route has a store, and its table is not configured.
+    #[error(
+        "{IDEMPOTENCY_TABLE} is not set; it names the DynamoDB table of operation {operation}; run `sluicegate sync`"
+    )]
+    NoTable {
+        /// The first such operation's id.
+        operation: String,
+    },
+    /// A route has a store, which this build does not support.
+    #[error(
+        "operation {operation} has `store: dynamodb`, which this function is built without; give sluicegate-ingress the \
+         feature dynamodb in its Cargo.toml"
+    )]
+    NoStore {
+        /// The first such operation's id.
+        operation: String,
     },
     /// A RabbitMQ variable is malformed.
     #[cfg(feature = "rabbitmq")]
@@ -99,12 +122,23 @@ impl Config {
         errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = rabbitmq(contract, &bindings, &lookup, &mut errors);
+        let idempotency_table = lookup(IDEMPOTENCY_TABLE).filter(|name| !name.is_empty());
+        if let Some(operation) = contract.first_with_store() {
+            let operation = operation.id.clone();
+            if !cfg!(feature = "dynamodb") {
+                errors.push(ConfigError::NoStore { operation });
+            } else if idempotency_table.is_none() {
+                errors.push(ConfigError::NoTable { operation });
+            }
+        }
         let secret_arn = lookup(SECRET_ARN).filter(|arn| !arn.is_empty());
         match secret_arn {
             Some(secret_arn) if errors.is_empty() => Ok(Self {
                 bindings,
                 secret_arn,
                 public_url: lookup(PUBLIC_URL).filter(|url| !url.is_empty()),
+                #[cfg(feature = "dynamodb")]
+                idempotency_table,
                 #[cfg(feature = "rabbitmq")]
                 rabbitmq,
             }),

@@ -21,12 +21,24 @@ use crate::{
     validate::Validated,
 };
 
-/// Builds the envelope of a validated request.
+/// What names a request in a store of idempotency keys.
+#[cfg_attr(not(feature = "dynamodb"), expect(dead_code, reason = "the store alone reads it"))]
+pub(crate) struct Identity {
+    /// Made of the principal, the operation and the idempotency key.
+    pub(crate) key: String,
+    /// Made of the rest of the request; `None` where the key alone names the request.
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// Builds the envelope of a validated request, and its identity if its route has a store.
 ///
 /// # Errors
 /// A template names a value that the request lacks, or gives an attribute that CloudEvents does not allow: 422 with the
 /// pointer for a value of the body, 400 with the name otherwise.
-pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> Result<Envelope, Rejection> {
+pub(crate) fn envelope(
+    request: &Validated<'_>,
+    received_at: OffsetDateTime,
+) -> Result<(Envelope, Option<Identity>), Rejection> {
     let authenticated = request.authenticated();
     let routed = authenticated.routed();
     let (operation, arrival) = (routed.operation(), routed.arrival());
@@ -41,11 +53,19 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
         let sent = std::iter::once(arrival.query.as_str()).chain(routed.path_params());
         said.into_iter().chain(sent).map(str::as_bytes).chain([routed.body()])
     };
+    let mut identity = None;
     let id = match (&key, &enqueue.idempotency) {
         (Some(key), Some(idempotency)) => {
             let named = [authenticated.principal_domain(), authenticated.principal(), &operation.id, key];
+            let named = named.into_iter().map(str::as_bytes);
+            if cfg!(feature = "dynamodb") && idempotency.store.is_some() {
+                identity = Some(Identity {
+                    key: format!("request/{}", deterministic_id(named.clone())),
+                    fingerprint: idempotency.fingerprint.then(|| deterministic_id(fingerprint())),
+                });
+            }
             let fingerprint = idempotency.fingerprint.then(fingerprint);
-            deterministic_id(named.into_iter().map(str::as_bytes).chain(fingerprint.into_iter().flatten()))
+            deterministic_id(named.chain(fingerprint.into_iter().flatten()))
         }
         _ => fresh_id(),
     };
@@ -69,7 +89,8 @@ pub(crate) fn envelope(request: &Validated<'_>, received_at: OffsetDateTime) -> 
             builder = builder.tracestate(tracestate);
         }
     }
-    builder.build().map_err(|error| unfit(request, &error))
+    let envelope = builder.build().map_err(|error| unfit(request, &error))?;
+    Ok((envelope, identity))
 }
 
 /// Returns the rejection of an invalid attribute, with the part of the request that caused it.

@@ -31,7 +31,8 @@
 //!
 //! # Features
 //!
-//! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed.
+//! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
+//! idempotency keys are in a store.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -59,6 +60,8 @@ mod route;
 mod schemas;
 mod secrets;
 mod serve;
+#[cfg(feature = "dynamodb")]
+mod store;
 pub mod testing;
 mod validate;
 
@@ -77,6 +80,8 @@ use tokio::time::Instant;
 
 pub use sluicegate_contract::EmbeddedContract;
 
+#[cfg(feature = "dynamodb")]
+pub use crate::store::AnyStore;
 pub use crate::{
     answer::{Answer, LambdaAnswer},
     any_producer::AnyProducer,
@@ -115,6 +120,8 @@ pub struct Ingress<P, S> {
     limits: RateLimits,
     emitter: Option<Emitter>,
     public_url: Option<String>,
+    #[cfg(feature = "dynamodb")]
+    store: Option<AnyStore>,
     has_unsigned_handshakes: bool,
     /// For tests: the present.
     clock: Option<SystemTime>,
@@ -131,6 +138,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             limits: RateLimits::new(contract),
             emitter: None,
             public_url: None,
+            #[cfg(feature = "dynamodb")]
+            store: None,
             has_unsigned_handshakes: handshake::any_unsigned(contract),
             clock: None,
         }
@@ -148,6 +157,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     #[must_use]
     pub fn with_public_url(mut self, url: Option<String>) -> Self {
         self.public_url = url;
+        self
+    }
+
+    /// Sets the store of the routes that have one. Without it, they answer 500.
+    #[cfg(feature = "dynamodb")]
+    #[must_use]
+    pub fn with_store(mut self, store: Option<AnyStore>) -> Self {
+        self.store = store;
         self
     }
 
@@ -170,6 +187,12 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             Some(Err(rejection)) => Err(rejection),
             None => match self.admit(arrival, context, &mut record).await {
                 Ok(Admitted::Stored(receipt)) => Ok(receipt),
+                Ok(Admitted::Replayed(receipt)) => {
+                    record.replayed();
+                    let result = Ok(receipt);
+                    record.emit(&result, self.emitter.as_ref());
+                    return result.map_or_else(|rejection| refused(&rejection), |receipt| replayed(&receipt));
+                }
                 Ok(Admitted::Handshake(answer)) => {
                     record.handshake_answered(answer.status);
                     return answer;
@@ -229,17 +252,35 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
-        let envelope = enqueue::envelope(&validated, now)?;
+        let (envelope, identity) = enqueue::envelope(&validated, now)?;
         record.typed(envelope.event_type());
 
         let queue = &operation.enqueue.queue;
         let producer = self.producers.get(queue).ok_or_else(|| {
             Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
         })?;
+        #[cfg(feature = "dynamodb")]
+        let held = match &identity {
+            Some(identity) => {
+                let unset = || Rejection::new(Code::Internal, "This route has no store.").log("the store is not set");
+                let store = self.store.as_ref().ok_or_else(unset)?;
+                match store.claim(operation, identity, context, deadline).await? {
+                    store::Claimed::Replay(receipt) => return Ok(Admitted::Replayed(receipt)),
+                    store::Claimed::Enqueue(lease) => lease.map(|lease| (store, lease)),
+                }
+            }
+            None => None,
+        };
+        #[cfg(not(feature = "dynamodb"))]
+        drop(identity);
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
         let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
         record.sent(started.elapsed());
+        #[cfg(feature = "dynamodb")]
+        if let Some((store, lease)) = held {
+            store.settle(&lease, &receipt, context, deadline).await;
+        }
         receipt.map(Admitted::Stored)
     }
 
@@ -274,6 +315,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
 pub enum Admitted {
     /// The broker stored its message.
     Stored(Receipt),
+    /// The broker stored its message for an earlier request with the same idempotency key.
+    Replayed(Receipt),
     /// It is a provider's check of the endpoint, with this answer; nothing is enqueued.
     Handshake(Answer),
 }
@@ -289,6 +332,12 @@ fn accepted(receipt: &Receipt) -> Answer {
     }
     let body = serde_json::to_string(&Accepted { id: &receipt.id }).unwrap_or_default();
     Answer::new(StatusCode::ACCEPTED, "application/json", body)
+}
+
+fn replayed(receipt: &Receipt) -> Answer {
+    let mut answer = accepted(receipt);
+    answer.headers.push(("idempotency-replayed".into(), "true".to_owned()));
+    answer
 }
 
 fn refused(rejection: &Rejection) -> Answer {

@@ -66,6 +66,10 @@ pub enum Code {
     ParameterInvalid,
     /// 400: a required idempotency key is missing, or not usable.
     IdempotencyKeyInvalid,
+    /// 422: the idempotency key belongs to another request.
+    IdempotencyKeyReused,
+    /// 409: a request with the same idempotency key is in progress.
+    RequestInProgress,
     /// 422: the body is JSON but does not match the schema.
     SchemaViolated,
     /// 503: the broker did not confirm; the request may be repeated with the same idempotency key. If the answer has an
@@ -79,6 +83,8 @@ pub enum Code {
     SecretsMissing,
     /// 503: the key that the provider publishes, and signs with, could not be fetched.
     KeyUnavailable,
+    /// 503: the store of idempotency keys did not answer.
+    StoreUnavailable,
     /// 500: an internal error; nothing was stored.
     Internal,
 }
@@ -105,12 +111,15 @@ impl Code {
             Self::JsonInvalid => (S::BAD_REQUEST, "json_invalid"),
             Self::ParameterInvalid => (S::BAD_REQUEST, "parameter_invalid"),
             Self::IdempotencyKeyInvalid => (S::BAD_REQUEST, "idempotency_key_invalid"),
+            Self::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::RequestInProgress => (S::CONFLICT, "request_in_progress"),
             Self::SchemaViolated => (S::UNPROCESSABLE_ENTITY, "schema_violated"),
             Self::QueueUnavailable => (S::SERVICE_UNAVAILABLE, "queue_unavailable"),
             Self::Unroutable => (S::SERVICE_UNAVAILABLE, "unroutable"),
             Self::SecretsUnavailable => (S::SERVICE_UNAVAILABLE, "secrets_unavailable"),
             Self::SecretsMissing => (S::SERVICE_UNAVAILABLE, "secrets_missing"),
             Self::KeyUnavailable => (S::SERVICE_UNAVAILABLE, "key_unavailable"),
+            Self::StoreUnavailable => (S::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -24,6 +24,7 @@ pub struct RequestRecord {
     secret_position: Option<usize>,
     event_type: Option<String>,
     enqueue: Option<Duration>,
+    is_replay: bool,
 }
 
 impl RequestRecord {
@@ -39,6 +40,7 @@ impl RequestRecord {
             secret_position: None,
             event_type: None,
             enqueue: None,
+            is_replay: false,
         }
     }
 
@@ -58,6 +60,10 @@ impl RequestRecord {
 
     pub(crate) fn sent(&mut self, took: Duration) {
         self.enqueue = Some(took);
+    }
+
+    pub(crate) fn replayed(&mut self) {
+        self.is_replay = true;
     }
 
     /// Logs an answer that describes the API or a route. Metrics count admissions only.
@@ -97,7 +103,9 @@ impl RequestRecord {
                 // RabbitMQ assigns no message id.
                 let broker_id = Some(receipt.broker_id.as_str()).filter(|id| !id.is_empty());
                 let secret_position = self.secret_position;
-                line!(info, "accepted", status, message_id, broker_id, secret_position);
+                // Not in every line.
+                let replayed = self.is_replay.then_some(true);
+                line!(info, "accepted", status, replayed, message_id, broker_id, secret_position);
             }
             Err(rejection) => {
                 let (status, code) = (rejection.code.status(), rejection.code.as_str());

@@ -69,7 +69,10 @@ impl TestIngress {
         let recorder = |queue: &str| Recorder { queue: queue.to_owned(), stored: Arc::clone(&stored) };
         let producers: BTreeMap<_, _> =
             contract.queues().into_iter().map(|queue| (queue.to_owned(), recorder(queue))).collect();
-        Self { ingress: Ingress::new(contract, producers, secret.clone()), secret, stored }
+        let ingress = Ingress::new(contract, producers, secret.clone());
+        #[cfg(feature = "dynamodb")]
+        let ingress = ingress.with_store(Some(crate::AnyStore::Memory(sluicegate_idempotency::MemoryStore::default())));
+        Self { ingress, secret, stored }
     }
 
     /// Adds an API key to the list of this `x-secret` name. Add values before the first request, which reads them.

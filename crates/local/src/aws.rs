@@ -1,8 +1,9 @@
-//! The AWS port: the SQS emulator, and Secrets Manager for the development secrets beside it.
+//! The AWS port: the SQS emulator, and Secrets Manager for the development secrets and DynamoDB beside it.
 //!
-//! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets. Every other
-//! request goes to [`sqs_emulator`], except a request for a third AWS service, which is refused with a text that
-//! lists what is supported.
+//! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets, and
+//! `DynamoDB_20120810.<Action>` (AWS JSON 1.0) the template's tables, if it has any. Every other request goes to
+//! [`sqs_emulator`], except a request for another AWS service, which is refused with a text that lists what is
+//! supported.
 
 use std::sync::Arc;
 
@@ -17,38 +18,82 @@ use serde_json::{Value, json};
 use sqs_emulator::Sqs;
 use tokio::net::TcpListener;
 
+use crate::dynamodb::{DYNAMODB, DynamoDb};
 use crate::secrets::{SecretLookup, SecretVersions, SecretsManagerError};
 
 /// The largest request to Secrets Manager: a secret is 64 KiB at most, each character escaped as six, and room for
 /// the rest.
 const REQUEST_BYTES_MAX: usize = 1_024 * 1_024;
 
+/// The largest request to DynamoDB.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+const DYNAMODB_REQUEST_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
 /// The end of the error text for a request to another service.
 const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0, or Action=<Action>, \
                          AWS Query), secretsmanager.GetSecretValue, PutSecretValue, UpdateSecretVersionStage and \
-                         UpdateSecret, and STS GetCallerIdentity.";
+                         UpdateSecret, DynamoDB_20120810.<Action> if the template has a table, and STS GetCallerIdentity.";
 
 /// Answers requests until the listener fails or the future is dropped. A value written to a secret replaces the one
-/// that `secrets` returns.
+/// that `secrets` returns. Without `dynamodb`, requests for it are refused.
 ///
 /// # Errors
 /// The error of accepting connections.
-pub async fn serve(listener: TcpListener, sqs: Sqs, secrets: SecretLookup) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    sqs: Sqs,
+    secrets: SecretLookup,
+    dynamodb: Option<DynamoDb>,
+) -> std::io::Result<()> {
     // Disables Nagle's algorithm: answers are small, and clients wait for each of them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router(sqs, secrets)).await
+    axum::serve(listener, router(sqs, secrets, dynamodb)).await
 }
 
-fn router(sqs: Sqs, secrets: SecretLookup) -> Router {
-    sqs_emulator::router(sqs).layer(from_fn_with_state(Arc::new(SecretVersions::new(secrets)), answer))
+/// The services beside SQS.
+struct Services {
+    secrets: SecretVersions,
+    dynamodb: Option<DynamoDb>,
 }
 
-async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, next: Next) -> Response {
+fn router(sqs: Sqs, secrets: SecretLookup, dynamodb: Option<DynamoDb>) -> Router {
+    let services = Services { secrets: SecretVersions::new(secrets), dynamodb };
+    sqs_emulator::router(sqs).layer(from_fn_with_state(Arc::new(services), answer))
+}
+
+async fn answer(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if target.is_empty() || target.starts_with("AmazonSQS.") {
         return next.run(request).await;
     }
-    let mut response = match target.strip_prefix("secretsmanager.").filter(|action| SecretVersions::has(action)) {
+    let of_dynamodb = target.strip_prefix(DYNAMODB.target).and_then(|action| action.strip_prefix('.'));
+    let mut response = match (&services.dynamodb, of_dynamodb) {
+        (Some(dynamodb), Some(action)) => {
+            let action = action.to_owned();
+            match to_bytes(request.into_body(), DYNAMODB_REQUEST_BYTES_MAX).await {
+                Ok(body) => answer_dynamodb(dynamodb.call(&action, body).await),
+                Err(error) => answer_dynamodb((413, format!("cannot read the body: {error}"))),
+            }
+        }
+        _ => answer_secrets(&services.secrets, request).await,
+    };
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+fn answer_dynamodb((status, body): (u16, String)) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(DYNAMODB.content_type));
+    response
+}
+
+async fn answer_secrets(secrets: &SecretVersions, request: Request) -> Response {
+    let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match target.strip_prefix("secretsmanager.").filter(|action| SecretVersions::has(action)) {
         Some(action) => {
             let action = action.to_owned();
             let input = read(request).await;
@@ -62,11 +107,7 @@ async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, ne
             );
             answer_json("application/x-amz-json-1.0", "com.amazon.coral.service", Err(error))
         }
-    };
-    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()) {
-        response.headers_mut().insert("x-amzn-requestid", id);
     }
-    response
 }
 
 async fn read(request: Request) -> Result<Value, SecretsManagerError> {
@@ -109,7 +150,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let secrets: SecretLookup =
             Arc::new(|id| (id == "dev" || id.ends_with(":secret:dev-AbCdEf")).then(|| "{}".into()));
-        let server = tokio::spawn(serve(listener, Sqs::new(Clock::system(), SqsConfig::default()), secrets));
+        let server = tokio::spawn(serve(listener, Sqs::new(Clock::system(), SqsConfig::default()), secrets, None));
         let mut request = Request::post(url);
         if !target.is_empty() {
             request = request.header("x-amz-target", target);

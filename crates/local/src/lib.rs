@@ -2,10 +2,11 @@
 //! binaries.
 //!
 //! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. A gateway
-//! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; the functions and their
-//! event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message,
-//! queue counts and metrics. RabbitMQ is a private node or an existing broker; without the feature `rabbitmq` (default)
-//! neither can be chosen. Every server binds the loopback address only.
+//! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; tables are [`DynamoDb`],
+//! with the feature `dynamodb` (default), or at that endpoint; the functions and their event source mappings run on
+//! [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message, queue counts and metrics.
+//! RabbitMQ is a private node or an existing broker; without the feature `rabbitmq` (default) neither can be chosen.
+//! Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
@@ -52,6 +53,7 @@
 mod admin;
 mod aws;
 pub mod cargo_build;
+mod dynamodb;
 mod gateway;
 mod journal;
 mod metrics;
@@ -62,6 +64,7 @@ mod stack;
 mod terminal;
 
 pub use aws::serve as serve_aws;
+pub use dynamodb::DynamoDb;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
 pub use metrics::Metrics;
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};

@@ -91,7 +91,7 @@ pub enum CallError {
     /// The answer cannot be read, or is too large.
     #[error(transparent)]
     Body(#[from] Box<dyn std::error::Error + Send + Sync>),
-    /// The answer is not from Secrets Manager.
+    /// The answer is not from an AWS service.
     #[error("the answer is not JSON")]
     NotJson,
     /// The endpoint took too long.
@@ -115,7 +115,7 @@ pub(crate) async fn create_remote(
         "ClientRequestToken": uuid::Uuid::now_v7().to_string(),
     });
     let call = async |action: &'static str, input: &Value| {
-        let answer = call(endpoint_url, action, input).await;
+        let answer = call(endpoint_url, &SECRETS_MANAGER, action, input).await;
         answer.map_err(|source| SecretError::Call { endpoint_url: endpoint_url.to_owned(), action, source })
     };
     let mut answer = call("CreateSecret", &input).await?;
@@ -129,14 +129,34 @@ pub(crate) async fn create_remote(
     })
 }
 
-async fn call(endpoint_url: &str, action: &str, input: &Value) -> Result<Value, CallError> {
+/// A service of a remote endpoint.
+pub(crate) struct RemoteService {
+    /// The name in credentials.
+    pub(crate) name: &'static str,
+    /// The start of `X-Amz-Target`.
+    pub(crate) target: &'static str,
+    /// The media type of AWS JSON 1.0 or 1.1.
+    pub(crate) content_type: &'static str,
+}
+
+const SECRETS_MANAGER: RemoteService =
+    RemoteService { name: "secretsmanager", target: "secretsmanager", content_type: "application/x-amz-json-1.1" };
+
+/// Calls a service of a remote endpoint, which accepts any credentials. An error of the service is an answer.
+pub(crate) async fn call(
+    endpoint_url: &str,
+    service: &RemoteService,
+    action: &str,
+    input: &Value,
+) -> Result<Value, CallError> {
+    let RemoteService { name, target, content_type } = service;
     let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/secretsmanager/aws4_request, SignedHeaders=host, Signature=0"
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{name}/aws4_request, SignedHeaders=host, Signature=0"
     );
     let request = Request::post(endpoint_url)
-        .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
+        .header(header::CONTENT_TYPE, *content_type)
         .header(header::AUTHORIZATION, authorization)
-        .header("x-amz-target", format!("secretsmanager.{action}"))
+        .header("x-amz-target", format!("{target}.{action}"))
         .body(Full::<Bytes>::from(input.to_string()))?;
     let exchange = async {
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();

@@ -72,6 +72,7 @@ impl Stack {
 
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
         let plan = planning::with_queues(&options, &text, settings, plan, &shared.client).await?;
+        shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
         shared.mark_down(&plan, broker.is_some());
         let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
         let mut tasks = JoinSet::new();

@@ -50,6 +50,8 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde_json::{Map, Value};
+
 pub use document::TemplateDocument;
 pub use events::{Event, EventKind, events};
 pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
@@ -99,6 +101,19 @@ pub struct SecretPlan {
     pub arn: String,
 }
 
+/// A DynamoDB table of the template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TablePlan {
+    /// The resource's name in the template, after those of the stacks around it.
+    pub logical_id: String,
+    /// The table's name.
+    pub name: String,
+    /// The input of CreateTable without the name: keys and indexes.
+    pub keys: Value,
+    /// The attribute with the time at which an item expires, if TTL is enabled.
+    pub ttl_attribute: Option<String>,
+}
+
 /// What the local stack runs.
 #[derive(Debug, Default)]
 pub struct StackPlan {
@@ -114,6 +129,8 @@ pub struct StackPlan {
     pub mq_mappings: Vec<MqMappingPlan>,
     /// The secrets.
     pub secrets: Vec<SecretPlan>,
+    /// The DynamoDB tables.
+    pub tables: Vec<TablePlan>,
     /// What the template contains and the local stack does not run.
     pub notices: Vec<Notice>,
 }
@@ -183,6 +200,7 @@ impl<'a> Reader<'a> {
             let read = match resource.kind {
                 "AWS::SQS::Queue" => self.queue(&resource),
                 "AWS::SecretsManager::Secret" => self.secret(&resource),
+                "AWS::DynamoDB::Table" => self.table(&resource),
                 "AWS::Serverless::HttpApi" => self.http_api(&resource),
                 "AWS::Serverless::Function" | "AWS::Lambda::EventSourceMapping" => Ok(()),
                 _ if is_nested(&resource) && self.runs_nested(&resource) => Ok(()),
@@ -241,6 +259,46 @@ impl<'a> Reader<'a> {
             logical_id: self.id(resource),
             name: name.unwrap_or_else(default),
             arn: self.resolved(resource).reference,
+        });
+        Ok(())
+    }
+
+    fn table(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
+        /// Properties without effect locally: nothing is billed, encrypted, backed up or replicated.
+        const CLOUD_ONLY: [&str; 9] = [
+            "BillingMode",
+            "ContributorInsightsSpecification",
+            "DeletionProtectionEnabled",
+            "OnDemandThroughput",
+            "PointInTimeRecoverySpecification",
+            "ProvisionedThroughput",
+            "SSESpecification",
+            "TableClass",
+            "Tags",
+        ];
+        const KEYS: [&str; 4] =
+            ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes"];
+        let path = resource.properties_pointer();
+        let properties = self.properties(&resource.body["Properties"], &path);
+        let props = Props(&properties);
+        let known = ["TableName", "TimeToLiveSpecification"];
+        self.notice_others(props, &path, &[&known[..], &KEYS, &CLOUD_ONLY].concat());
+        let mut keys = Map::new();
+        for (name, value) in KEYS.into_iter().filter_map(|name| Some((name, properties.get(name)?))) {
+            keys.insert(name.to_owned(), self.required(value, &format!("{path}/{name}"))?);
+        }
+        // An index has a throughput only where the table is not billed by the request, as every table is locally.
+        for index in keys.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut).into_iter().flatten() {
+            index.as_object_mut().into_iter().for_each(|index| drop(index.remove("ProvisionedThroughput")));
+        }
+        let ttl_path = format!("{path}/TimeToLiveSpecification");
+        let ttl = self.required(&properties["TimeToLiveSpecification"], &ttl_path)?;
+        let is_enabled = [Value::from(true), Value::from("true")].contains(&ttl["Enabled"]);
+        self.plan.tables.push(TablePlan {
+            logical_id: self.id(resource),
+            name: self.resolved(resource).reference,
+            keys: Value::Object(keys),
+            ttl_attribute: ttl["AttributeName"].as_str().filter(|_| is_enabled).map(str::to_owned),
         });
         Ok(())
     }

@@ -26,8 +26,9 @@ use super::{
 const SAM_MADE: [&str; 2] = ["ServerlessHttpApi", "ServerlessRestApi"];
 /// The types that the local stack runs. A nested stack without any of these is not run, but its outputs are resolved as
 /// far as possible.
-const RUN: [&str; 6] = [
+const RUN: [&str; 7] = [
     "AWS::CloudFormation::Stack",
+    "AWS::DynamoDB::Table",
     "AWS::Lambda::EventSourceMapping",
     "AWS::SQS::Queue",
     "AWS::Serverless::Application",
@@ -246,6 +247,11 @@ impl<'s> Loader<'s> {
                 let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-local1");
                 ResolvedResource::new(arn.clone(), [("Id", arn)])
             }
+            "AWS::DynamoDB::Table" => {
+                let name = property(stack, "TableName")?.unwrap_or(own_name);
+                let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+                ResolvedResource::new(name, [("Arn", arn)])
+            }
             "AWS::Serverless::Function" => {
                 let name = property(stack, "FunctionName")?.unwrap_or(own_name);
                 let alias = property(stack, "AutoPublishAlias")?;
@@ -384,6 +390,7 @@ fn identity(kind: &str) -> &'static [&'static str] {
         "AWS::Serverless::Application" => &["Location", "Parameters"],
         "AWS::SQS::Queue" => &["QueueName", "FifoQueue"],
         "AWS::SecretsManager::Secret" => &["Name"],
+        "AWS::DynamoDB::Table" => &["TableName"],
         "AWS::Serverless::Function" => &["FunctionName", "AutoPublishAlias"],
         _ => &[],
     }

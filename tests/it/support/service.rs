@@ -260,6 +260,6 @@ pub(crate) async fn emulator_with(secrets: sluicegate_local::secrets::SecretLook
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let sqs = Sqs::new(Clock::system(), SqsConfig { region: "us-east-1".into(), account: "000000000000".into() });
     sqs.set_base_url(&url);
-    tokio::spawn(sluicegate_local::serve_aws(listener, sqs, secrets));
+    tokio::spawn(sluicegate_local::serve_aws(listener, sqs, secrets, sluicegate_local::DynamoDb::start()));
     url
 }

@@ -7,9 +7,9 @@ use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
 use crate::is_json;
 use crate::{
-    Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
-    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
-    ValueTemplate,
+    Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency, IdempotencyStore,
+    OnStoreFailure, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX,
+    RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource, ValueTemplate,
 };
 
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
@@ -67,7 +67,7 @@ fn event_type<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Req
 /// key alone names the message; and a request without the key is admitted, because the provider would only repeat it.
 fn provider_key(request: &Request<'_>) -> Option<Idempotency> {
     let key: ValueTemplate = request.provider?.key.as_ref()?.parse().ok()?;
-    is_available(&key, request).then_some(Idempotency { key, fingerprint: false, required: false })
+    is_available(&key, request).then_some(Idempotency { key, fingerprint: false, required: false, store: None })
 }
 
 /// Returns whether the operation's requests have what the template takes.
@@ -163,10 +163,11 @@ fn takes_json_only(body: Option<&Body>) -> bool {
 }
 
 fn idempotency<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<Idempotency> {
-    checker.fields(at, &["key", "required", "fingerprint"])?;
+    checker.fields(at, &["key", "required", "fingerprint", "store", "ttlDays", "onStoreFailure"])?;
     let required = checker.flag(at, "required");
+    let provided = if at.get("key").is_none() { provider_key(request) } else { None };
     let fingerprint = match at.get("fingerprint") {
-        None => true,
+        None => provided.is_none(),
         Some(field) => match field.text() {
             Some("payload") => true,
             Some("none") => false,
@@ -176,8 +177,35 @@ fn idempotency<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Re
             }
         },
     };
-    let key = checker.required(at, "key").and_then(|key| template(checker, key, request))?;
-    Some(Idempotency { key, fingerprint, required })
+    let store = idempotency_store(checker, at);
+    let key = match provided {
+        Some(provided) => provided.key,
+        None => checker.required(at, "key").and_then(|key| template(checker, key, request))?,
+    };
+    Some(Idempotency { key, fingerprint, required, store })
+}
+
+fn idempotency_store<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<IdempotencyStore> {
+    let (ttl_at, failure_at) = (at.get("ttlDays"), at.get("onStoreFailure"));
+    let Some(store_at) = at.get("store") else {
+        for field in [ttl_at, failure_at].into_iter().flatten() {
+            checker.fault(field, "has no effect without `store: dynamodb`");
+        }
+        return None;
+    };
+    if store_at.text() != Some("dynamodb") {
+        checker.fault(store_at, "must be dynamodb");
+    }
+    let ttl_days = ttl_at.and_then(|field| checker.integer(field, 1..=IDEMPOTENCY_TTL_DAYS_MAX));
+    let on_failure = match failure_at.map(|field| (field, field.text())) {
+        None | Some((_, Some("closed"))) => OnStoreFailure::Closed,
+        Some((_, Some("open"))) => OnStoreFailure::Open,
+        Some((field, _)) => {
+            checker.fault(field, "must be open or closed");
+            OnStoreFailure::Closed
+        }
+    };
+    Some(IdempotencyStore { ttl_days: ttl_days.unwrap_or(IDEMPOTENCY_TTL_DAYS_DEFAULT), on_failure })
 }
 
 fn rate_limit<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<RateLimit> {

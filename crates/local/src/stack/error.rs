@@ -9,7 +9,7 @@ use sqs_emulator::ApiError;
 use crate::{
     cargo_build::BuildError,
     rabbitmq::{BrokerError, TopologyError},
-    secrets::SecretError,
+    secrets::{CallError, SecretError},
 };
 
 /// The failure of a stack's start.
@@ -39,7 +39,7 @@ pub enum StackError {
     /// The endpoint's URL cannot be used.
     #[error(transparent)]
     BrokerEndpoint(#[from] EndpointError),
-    /// A queue or secret cannot be created.
+    /// A queue, secret or table cannot be created.
     #[error("cannot create {name}: {source}")]
     Create {
         /// Its kind and name.
@@ -62,6 +62,12 @@ pub enum StackError {
     /// The RabbitMQ topology of the project cannot be read.
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// The template has a table, but this build has no DynamoDB.
+    #[error("table {table} needs DynamoDB, which this command was built without: build it with the feature `dynamodb`")]
+    NoDynamoDb {
+        /// The first table's name.
+        table: String,
+    },
     /// A function has MQ events, but no broker is chosen.
     #[error("{function} has MQ events: choose a RabbitMQ broker with --rabbitmq or --rabbitmq-url URL")]
     NoBroker {
@@ -78,7 +84,7 @@ pub enum StackError {
     },
 }
 
-/// Why a queue or secret is not created.
+/// Why a queue, secret or table is not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The queue service refuses or cannot be reached.
@@ -90,6 +96,12 @@ pub enum CreateError {
     /// The secret is not created at the remote endpoint.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The table is refused.
+    #[error("{0}")]
+    Table(String),
+    /// The remote endpoint does not answer.
+    #[error(transparent)]
+    Endpoint(#[from] CallError),
 }
 
 fn log_tail(log: &[String]) -> String {

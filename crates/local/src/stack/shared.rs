@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 use super::{error::StackError, options::Options, provision};
 use crate::{
     admin::{self, Admin, Health},
-    aws, gateway,
+    aws,
+    dynamodb::{self, DynamoDb},
+    gateway,
     journal::Journal,
     metrics::Metrics,
     rabbitmq::QueueCounts,
@@ -32,6 +34,8 @@ pub(super) struct Shared {
     pub(super) health: Health,
     pub(super) metrics: Metrics,
     secrets: Map<String, Value>,
+    /// `None` if the template has no table, or the options have an endpoint.
+    pub(super) dynamodb: Option<DynamoDb>,
 }
 
 impl Shared {
@@ -47,6 +51,13 @@ impl Shared {
             Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
             None => SqsClient::Emulated(emulated(aws, &journal)),
         };
+        let dynamodb = match (plan.tables.first(), &options.endpoint_url) {
+            (Some(table), None) => {
+                let none = || StackError::NoDynamoDb { table: table.name.clone() };
+                Some(DynamoDb::start().ok_or_else(none)?)
+            }
+            _ => None,
+        };
         Ok(Self {
             terminal,
             journal,
@@ -54,7 +65,14 @@ impl Shared {
             health: Health::default(),
             metrics: Metrics::default(),
             secrets: options.secrets.clone(),
+            dynamodb,
         })
+    }
+
+    /// Creates the tables of the plan.
+    pub(super) async fn create_tables(&self, plan: &StackPlan, endpoint_url: Option<&str>) -> Result<(), StackError> {
+        let created = dynamodb::create(&plan.tables, self.dynamodb.as_ref(), endpoint_url).await;
+        created.map_err(|(name, source)| StackError::Create { name: format!("table {name}"), source })
     }
 
     /// Marks every part that has not started as not running.
@@ -98,7 +116,8 @@ impl Shared {
         plan: &StackPlan,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
-        let server = aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets, &self.secrets));
+        let server =
+            aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets, &self.secrets), self.dynamodb.clone());
         Some(serve("aws", self.terminal.clone(), server))
     }
 

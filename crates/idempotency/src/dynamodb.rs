@@ -1,0 +1,209 @@
+//! [`DynamoDbStore`]: records in a DynamoDB table, shared by every environment of a function.
+//!
+//! The table has a partition key `id` (string), and TTL on the attribute `expires_at`. A record has also `fingerprint`,
+//! `lease`, `lease_until_ms` while it is in progress, and `outcome` when it is done.
+//!
+//! A claim is one `PutItem` with a condition that returns the record if it fails, so a repeat needs no read. A first
+//! claim costs one write, its result another. The names of attributes are not among DynamoDB's reserved words.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use sluicegate_aws_client::{AwsEnvironment, AwsService, CallError, Progress, Service, is_throttling};
+use tokio::time::Instant;
+
+use crate::record::{Record, unix_ms, unix_s};
+use crate::{Begun, Claim, Effect, Lease, Store, StoreError};
+
+const ID: &str = "id";
+const FINGERPRINT: &str = "fingerprint";
+const LEASE: &str = "lease";
+const LEASE_UNTIL_MS: &str = "lease_until_ms";
+const EXPIRES_AT: &str = "expires_at";
+
+/// A claim may replace no record, an expired one, or the one of an attempt with the same payload that is over.
+const IS_FREE: &str = "attribute_not_exists(id) OR expires_at <= :now_s \
+                       OR (attribute_not_exists(outcome) AND lease_until_ms <= :now_ms AND fingerprint = :fingerprint)";
+
+const IS_HELD: &str = "lease = :lease AND attribute_not_exists(outcome)";
+
+const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
+
+/// A store in a DynamoDB table.
+#[derive(Debug)]
+pub struct DynamoDbStore {
+    service: AwsService,
+    table: String,
+}
+
+/// A value of an attribute; a number is text too.
+#[derive(Clone, Debug, Serialize)]
+enum Attribute {
+    S(String),
+    N(String),
+}
+
+type Attributes = HashMap<&'static str, Attribute>;
+
+/// A request of any of the three write operations.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Write<'a> {
+    table_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<Attributes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Attributes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_expression: Option<&'static str>,
+    condition_expression: &'static str,
+    expression_attribute_values: Attributes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_values_on_condition_check_failure: Option<&'static str>,
+}
+
+impl DynamoDbStore {
+    /// Creates a store without calling DynamoDB. See [`AwsService::new`].
+    #[must_use]
+    pub fn new(environment: &AwsEnvironment, table: impl Into<String>) -> Self {
+        Self { service: AwsService::new(environment, Service::DynamoDb), table: table.into() }
+    }
+
+    async fn write(&self, target: &'static str, write: &Write<'_>, deadline: Instant) -> Result<(), CallError> {
+        let body = serde_json::to_vec(write).map_err(|error| CallError::Request(error.to_string()))?;
+        self.service.call(target, body, None, deadline, &Progress::default()).await.map(drop)
+    }
+
+    /// Changes the record of a lease. Returns whether the lease still has it, and the condition holds.
+    async fn change(
+        &self,
+        target: &'static str,
+        lease: &Lease,
+        update_expression: Option<&'static str>,
+        condition_expression: &'static str,
+        value: Option<(&'static str, Attribute)>,
+        deadline: Instant,
+    ) -> Result<bool, StoreError> {
+        let mut values = Attributes::from([(":lease", Attribute::S(lease.token.clone()))]);
+        values.extend(value);
+        let write = Write {
+            table_name: &self.table,
+            item: None,
+            key: Some([(ID, Attribute::S(lease.key.clone()))].into()),
+            update_expression,
+            condition_expression,
+            expression_attribute_values: values,
+            return_values_on_condition_check_failure: None,
+        };
+        match self.write(target, &write, deadline).await {
+            Ok(()) => Ok(true),
+            Err(CallError::Answered { code: Some(code), .. }) if code == CONDITION_FAILED => Ok(false),
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+}
+
+impl Store for DynamoDbStore {
+    async fn begin(&self, claim: &Claim<'_>, deadline: Instant) -> Result<Begun, StoreError> {
+        let lease = Lease::new(claim.key);
+        let fingerprint = Attribute::S(claim.fingerprint.to_owned());
+        let item = [
+            (ID, Attribute::S(lease.key.clone())),
+            (FINGERPRINT, fingerprint.clone()),
+            (LEASE, Attribute::S(lease.token.clone())),
+            (LEASE_UNTIL_MS, number(unix_ms(claim.lease_until))),
+            (EXPIRES_AT, number(unix_s(claim.keep_until))),
+        ];
+        let values = [
+            (":now_s", number(unix_s(claim.now))),
+            (":now_ms", number(unix_ms(claim.now))),
+            (":fingerprint", fingerprint),
+        ];
+        let write = Write {
+            table_name: &self.table,
+            item: Some(item.into()),
+            key: None,
+            update_expression: None,
+            condition_expression: IS_FREE,
+            expression_attribute_values: values.into(),
+            return_values_on_condition_check_failure: Some("ALL_OLD"),
+        };
+        match self.write("DynamoDB_20120810.PutItem", &write, deadline).await {
+            Ok(()) => Ok(Begun::New(lease)),
+            Err(CallError::Answered { code: Some(code), body, .. }) if code == CONDITION_FAILED => {
+                let unreadable = || StoreError::Unavailable("DynamoDB did not return the record".to_owned());
+                Ok(record(&body).ok_or_else(unreadable)?.found_by(claim, lease))
+            }
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+
+    async fn complete(&self, lease: &Lease, result: &str, deadline: Instant) -> Result<(), StoreError> {
+        let (update, condition) = ("SET outcome = :outcome REMOVE lease_until_ms", "lease = :lease");
+        let outcome = Some((":outcome", Attribute::S(result.to_owned())));
+        let is_held =
+            self.change("DynamoDB_20120810.UpdateItem", lease, Some(update), condition, outcome, deadline).await?;
+        if is_held { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    async fn abandon(&self, lease: &Lease, effect: Effect, deadline: Instant) -> Result<(), StoreError> {
+        let (target, update, value) = match effect {
+            Effect::None => ("DynamoDB_20120810.DeleteItem", None, None),
+            Effect::Unknown => {
+                let update = "SET lease_until_ms = :over";
+                ("DynamoDB_20120810.UpdateItem", Some(update), Some((":over", number(0))))
+            }
+        };
+        self.change(target, lease, update, IS_HELD, value, deadline).await.map(drop)
+    }
+}
+
+/// Returns the record in the answer to a failed condition.
+fn record(answer: &[u8]) -> Option<Record> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        item: Item,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        fingerprint: Text,
+        lease: Text,
+        lease_until_ms: Option<Number>,
+        outcome: Option<Text>,
+        expires_at: Number,
+    }
+    #[derive(Deserialize)]
+    struct Text {
+        #[serde(rename = "S")]
+        text: String,
+    }
+    #[derive(Deserialize)]
+    struct Number {
+        #[serde(rename = "N")]
+        text: String,
+    }
+    let Item { fingerprint, lease, lease_until_ms, outcome, expires_at } =
+        serde_json::from_slice::<Answer>(answer).ok()?.item;
+    Some(Record {
+        fingerprint: fingerprint.text,
+        token: lease.text,
+        // Absent once the work is done.
+        lease_until_ms: lease_until_ms.and_then(|ms| ms.text.parse().ok()).unwrap_or(0),
+        result: outcome.map(|outcome| outcome.text),
+        expires_at_s: expires_at.text.parse().ok()?,
+    })
+}
+
+fn number(value: u64) -> Attribute {
+    Attribute::N(value.to_string())
+}
+
+fn store_error(error: &CallError) -> StoreError {
+    match error {
+        CallError::Answered { status: 400..500, code, .. } if !code.as_deref().is_some_and(is_throttling) => {
+            StoreError::Refused(error.to_string())
+        }
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,210 @@
+//! One suite for the stores of idempotency keys: in memory, and DynamoDB as the local stack embeds it.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use sluicegate_aws_client::{AwsEnvironment, AwsService, Progress, Service};
+use sluicegate_idempotency::{Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, Store, StoreError};
+use tokio::time::Instant;
+
+use crate::support::service::{emulator, unique};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A store, and the moment of the next call.
+struct Suite<S> {
+    store: S,
+    now: SystemTime,
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+impl<S: Store> Suite<S> {
+    fn new(store: S) -> Self {
+        Self { store, now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) }
+    }
+
+    async fn begin(&self, key: &str, fingerprint: &str) -> Begun {
+        let (lease_until, keep_until) = (self.now + LEASE, self.now + DAY);
+        let claim = Claim { key, fingerprint, now: self.now, lease_until, keep_until };
+        self.store.begin(&claim, deadline()).await.unwrap()
+    }
+
+    async fn lease(&self, key: &str, fingerprint: &str) -> Lease {
+        match self.begin(key, fingerprint).await {
+            Begun::New(lease) => lease,
+            other => panic!("{key} {fingerprint}: {other:?}"),
+        }
+    }
+
+    async fn complete(&self, lease: &Lease, result: &str) -> Result<(), StoreError> {
+        self.store.complete(lease, result, deadline()).await
+    }
+
+    async fn abandon(&self, lease: &Lease, effect: Effect) {
+        self.store.abandon(lease, effect, deadline()).await.unwrap();
+    }
+}
+
+async fn suite<S: Store>(store: S) {
+    let mut suite = Suite::new(store);
+    let completed = |result: &str| Begun::Completed { result: result.to_owned() };
+    let in_progress = |lease_left| Begun::InProgress { lease_left };
+
+    // Done once, replayed afterwards; other keys are not affected.
+    let (key, other) = (unique("k", ""), unique("other", ""));
+    let lease = suite.lease(&key, "f").await;
+    assert_eq!(suite.begin(&key, "f").await, in_progress(LEASE));
+    suite.now += LEASE / 2;
+    assert_eq!(suite.begin(&key, "f").await, in_progress(LEASE / 2));
+    assert_eq!(suite.begin(&key, "g").await, Begun::Conflict);
+    suite.lease(&other, "g").await;
+    suite.complete(&lease, "ünï \"quoted\"").await.unwrap();
+    suite.complete(&lease, "ünï \"quoted\"").await.unwrap();
+    assert_eq!(suite.begin(&key, "f").await, completed("ünï \"quoted\""));
+    assert_eq!(suite.begin(&key, "g").await, Begun::Conflict);
+    // A result outlives its lease, and cannot be abandoned.
+    suite.now += LEASE;
+    for effect in [Effect::None, Effect::Unknown] {
+        suite.abandon(&lease, effect).await;
+        assert_eq!(suite.begin(&key, "f").await, completed("ünï \"quoted\""));
+    }
+    // After its time the record counts as absent, whether or not it was deleted: for another payload too.
+    suite.now += DAY;
+    let lease = suite.lease(&key, "g").await;
+    assert_eq!(suite.begin(&key, "f").await, Begun::Conflict);
+    suite.abandon(&lease, Effect::None).await;
+
+    // A lease that ended is taken over by the same payload only, and its first holder has lost it.
+    let key = unique("k", "");
+    let first = suite.lease(&key, "f").await;
+    suite.now += LEASE - Duration::from_millis(1);
+    assert_eq!(suite.begin(&key, "f").await, in_progress(Duration::from_millis(1)));
+    suite.now += Duration::from_millis(1);
+    assert_eq!(suite.begin(&key, "g").await, Begun::Conflict);
+    let second = suite.lease(&key, "f").await;
+    assert_eq!(suite.complete(&first, "late").await, Err(StoreError::LeaseLost));
+    for effect in [Effect::None, Effect::Unknown] {
+        suite.abandon(&first, effect).await;
+        assert_eq!(suite.begin(&key, "f").await, in_progress(LEASE));
+    }
+    suite.complete(&second, "").await.unwrap();
+    assert_eq!(suite.begin(&key, "f").await, completed(""));
+
+    // Abandoned without effect, a key is free; otherwise it stays with its payload.
+    let key = unique("k", "");
+    let lease = suite.lease(&key, "f").await;
+    suite.abandon(&lease, Effect::Unknown).await;
+    assert_eq!(suite.begin(&key, "g").await, Begun::Conflict);
+    let lease = suite.lease(&key, "f").await;
+    suite.abandon(&lease, Effect::None).await;
+    let lease = suite.lease(&key, "g").await;
+    suite.abandon(&lease, Effect::None).await;
+    suite.abandon(&lease, Effect::None).await;
+    assert_eq!(suite.complete(&lease, "late").await, Err(StoreError::LeaseLost));
+
+    // Of many callers at a time, one has the lease.
+    let key = unique("k", "");
+    let begun = futures_util::future::join_all((0..50).map(|_| suite.begin(&key, "f"))).await;
+    let new = begun.iter().filter(|begun| matches!(begun, Begun::New(_))).count();
+    assert_eq!((new, begun.len()), (1, 50), "{begun:?}");
+}
+
+fn environment(endpoint: &str) -> AwsEnvironment {
+    let lookup = |name: &str| match name {
+        "AWS_ENDPOINT_URL" => Some(endpoint.to_owned()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
+        _ => None,
+    };
+    AwsEnvironment::read(lookup).unwrap()
+}
+
+/// Returns a store with a new table at this endpoint.
+async fn dynamodb(endpoint: &str) -> DynamoDbStore {
+    let (environment, table) = (environment(endpoint), unique("keys", ""));
+    let service = AwsService::new(&environment, Service::DynamoDb);
+    let input = json!({
+        "TableName": table,
+        "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+        "BillingMode": "PAY_PER_REQUEST",
+    });
+    let target = "DynamoDB_20120810.CreateTable";
+    service.call(target, input.to_string(), None, deadline(), &Progress::default()).await.unwrap();
+    DynamoDbStore::new(&environment, table)
+}
+
+#[tokio::test]
+async fn memory_passes_the_suite() {
+    suite(MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn the_embedded_dynamodb_passes_the_suite() {
+    suite(dynamodb(&emulator().await).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs ministack, which ./tests/run starts"]
+async fn ministack_passes_the_suite() {
+    let endpoint = std::env::var("SLUICEGATE_MINISTACK_URL").expect("the URL of ministack");
+    suite(dynamodb(&endpoint).await).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_claim_does_not_block_its_key() {
+    // The first answer is lost on the way, so the client repeats the write, whose condition then fails.
+    let endpoint = emulator().await;
+    let proxy = lossy(&endpoint).await;
+    let store = dynamodb(&endpoint).await;
+    let table = format!("{store:?}").split('"').find(|part| part.starts_with("keys-")).unwrap().to_owned();
+    let suite = Suite::new(DynamoDbStore::new(&environment(&proxy), table));
+    let lease = suite.lease("k", "f").await;
+    suite.complete(&lease, "r").await.unwrap();
+    assert_eq!(suite.begin("k", "f").await, Begun::Completed { result: "r".to_owned() });
+}
+
+/// Starts a proxy that drops the answer to every first request of a connection, after it was carried out.
+async fn lossy(endpoint: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let upstream = endpoint.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        let mut connections = 0;
+        while let Ok((mut client, _)) = listener.accept().await {
+            connections += 1;
+            let mut server = tokio::net::TcpStream::connect(&upstream).await.unwrap();
+            if connections > 1 {
+                tokio::spawn(async move { drop(tokio::io::copy_bidirectional(&mut client, &mut server).await) });
+                continue;
+            }
+            let mut buffer = vec![0; 64 * 1_024];
+            let read = client.read(&mut buffer).await.unwrap();
+            server.write_all(&buffer[..read]).await.unwrap();
+            let answered = server.read(&mut buffer).await.unwrap();
+            assert!(answered > 0, "the request was carried out");
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_refusal_and_an_outage_are_different_errors() {
+    let endpoint = emulator().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (endpoint, is_refused, says) in
+        [(endpoint, true, "ResourceNotFoundException"), (format!("http://{closed}"), false, "cannot connect")]
+    {
+        let suite = Suite::new(DynamoDbStore::new(&environment(&endpoint), "no-such-table"));
+        let now = suite.now;
+        let claim = Claim { key: "k", fingerprint: "f", now, lease_until: now + LEASE, keep_until: now + DAY };
+        let error = suite.store.begin(&claim, deadline()).await.unwrap_err();
+        assert_eq!(matches!(error, StoreError::Refused(_)), is_refused, "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
