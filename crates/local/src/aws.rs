@@ -6,15 +6,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::to_bytes;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
-use axum::serve::ListenerExt as _;
-use http::{HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use sqs_emulator::Sqs;
+use sqs_emulator::{Sqs, serve_with};
 use tokio::net::TcpListener;
 
 use crate::secrets::{SecretLookup, SecretVersions, SecretsManagerError};
@@ -34,19 +31,18 @@ const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<
 /// # Errors
 /// The error of accepting connections.
 pub async fn serve(listener: TcpListener, sqs: Sqs, secrets: SecretLookup) -> std::io::Result<()> {
-    // Disables Nagle's algorithm: answers are small, and clients wait for each of them.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router(sqs, secrets)).await
+    let secrets = Arc::new(SecretVersions::new(secrets));
+    serve_with(listener, move |request| {
+        let (sqs, secrets) = (sqs.clone(), Arc::clone(&secrets));
+        async move { answer(&sqs, &secrets, request).await }
+    })
+    .await
 }
 
-fn router(sqs: Sqs, secrets: SecretLookup) -> Router {
-    sqs_emulator::router(sqs).layer(from_fn_with_state(Arc::new(SecretVersions::new(secrets)), answer))
-}
-
-async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, next: Next) -> Response {
+async fn answer(sqs: &Sqs, secrets: &SecretVersions, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if target.is_empty() || target.starts_with("AmazonSQS.") {
-        return next.run(request).await;
+        return sqs_emulator::answer(sqs, request).await;
     }
     let mut response = match target.strip_prefix("secretsmanager.").filter(|action| SecretVersions::has(action)) {
         Some(action) => {
@@ -69,19 +65,24 @@ async fn answer(State(secrets): State<Arc<SecretVersions>>, request: Request, ne
     response
 }
 
-async fn read(request: Request) -> Result<Value, SecretsManagerError> {
+async fn read(request: Request<Incoming>) -> Result<Value, SecretsManagerError> {
     let unreadable = |reason: String| SecretsManagerError::new("SerializationException", reason);
-    let body = to_bytes(request.into_body(), REQUEST_BYTES_MAX).await;
+    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
     let body = body.map_err(|error| unreadable(format!("cannot read the body: {error}")))?;
-    serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| unreadable(error.to_string()))
 }
 
-fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value, SecretsManagerError>) -> Response {
+fn answer_json(
+    content_type: &'static str,
+    namespace: &str,
+    answer: Result<Value, SecretsManagerError>,
+) -> Response<Full<Bytes>> {
     let mut response = match answer {
-        Ok(output) => output.to_string().into_response(),
+        Ok(output) => Response::new(Full::from(output.to_string())),
         Err(error) => {
             let body = json!({ "__type": format!("{namespace}#{}", error.code), "message": error.message });
-            let mut response = (StatusCode::BAD_REQUEST, body.to_string()).into_response();
+            let mut response = Response::new(Full::from(body.to_string()));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
             if let Ok(code) = HeaderValue::from_str(&format!("{};Sender", error.code)) {
                 response.headers_mut().insert("x-amzn-query-error", code);
             }
@@ -94,9 +95,6 @@ fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-    use http::Request;
-    use http_body_util::BodyExt as _;
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
     use sqs_emulator::{Clock, SqsConfig};
@@ -115,7 +113,7 @@ mod tests {
             request = request.header("x-amz-target", target);
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let response = client.request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         assert!(head.headers.contains_key("x-amzn-requestid"), "{target}");
         let code = head.headers.get("x-amzn-query-error").map(|value| value.to_str().unwrap().to_owned());
