@@ -9,16 +9,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use serde_json::json;
+use sqs_emulator::serve_with;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,19 +81,10 @@ impl RuntimeApi {
         let address = listener.local_addr()?;
         let (sender, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { phase: Mutex::new(Phase::Initializing), events: sender });
-        let router = Router::new()
-            .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
-            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-            .route("/2018-06-01/runtime/init/error", post(init_error))
-            .with_state(Arc::clone(&shared));
-        let listener = listener.tap_io(|socket| {
-            // Best effort: only latency depends on it.
-            let _ = socket.set_nodelay(true);
-        });
-        let server = tokio::spawn(async move {
-            // Returns only when dropped: axum retries accept errors.
-            let _ = axum::serve(listener, router).await;
+        let server = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            // Returns only when dropped: errors of accepting connections are retried.
+            async move { drop(serve_with(listener, move |request| handle(Arc::clone(&shared), request)).await) }
         });
         Ok(RuntimeApi { address, shared, events, server })
     }
@@ -147,22 +134,39 @@ impl Shared {
     }
 
     /// Accepts the only answer to `id`.
-    fn answer(&self, id: String, event: RuntimeCall) -> Result<(), Refusal> {
+    fn answer(&self, id: &str, event: RuntimeCall) -> Result<(), Refusal> {
         let mut phase = self.phase();
         match &*phase {
-            Phase::Running(current) if *current == id => {}
-            Phase::Answered(current) if *current == id => {
+            Phase::Running(current) if current == id => {}
+            Phase::Answered(current) if current == id => {
                 return Err(Refusal::Transition("ResponseSent", "InvocationResponse"));
             }
             _ => return Err(Refusal::RequestId),
         }
-        *phase = Phase::Answered(id);
+        *phase = Phase::Answered(id.to_owned());
         self.report(event);
         Ok(())
     }
 }
 
-async fn next(State(shared): State<Arc<Shared>>) -> Response {
+async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().strip_prefix("/2018-06-01/runtime/").unwrap_or_default();
+    let path: Vec<&str> = path.split('/').collect();
+    let answered = match (head.method.as_str(), path.as_slice()) {
+        ("GET", ["invocation", "next"]) => next(&shared).await,
+        ("POST", ["invocation", id, "response"]) => response(&shared, id, body).await,
+        ("POST", ["invocation", id, "error"]) => error(&shared, id, body).await,
+        ("POST", ["init", "error"]) => init_error(&shared, body).await,
+        (_, ["invocation", "next"] | ["invocation", _, "response" | "error"] | ["init", "error"]) => {
+            Ok(answer(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()))
+        }
+        _ => Ok(answer(StatusCode::NOT_FOUND, Bytes::new())),
+    };
+    answered.unwrap_or_else(Refusal::into_response)
+}
+
+async fn next(shared: &Shared) -> Result<Response<Full<Bytes>>, Refusal> {
     let (sender, receiver) = oneshot::channel();
     {
         let mut phase = shared.phase();
@@ -175,33 +179,34 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
             Phase::Waiting(_) => *phase = Phase::Waiting(sender),
             Phase::Pending(assignment) => {
                 *phase = Phase::Running(assignment.request_id.clone());
-                return invocation(*assignment);
+                return Ok(invocation(*assignment));
             }
             running @ Phase::Running(_) => {
                 *phase = running;
-                return Refusal::Transition("Running", "Ready").into_response();
+                return Err(Refusal::Transition("Running", "Ready"));
             }
-            Phase::Failed => return Refusal::Transition("InitError", "Ready").into_response(),
+            Phase::Failed => return Err(Refusal::Transition("InitError", "Ready")),
         }
     }
-    match receiver.await {
-        Ok(assignment) => invocation(assignment),
-        Err(_) => Refusal::Transition("Ready", "Ready").into_response(),
-    }
+    let assignment = receiver.await.map_err(|_| Refusal::Transition("Ready", "Ready"))?;
+    Ok(invocation(assignment))
 }
 
-fn invocation(assignment: Assignment) -> Response {
+fn invocation(assignment: Assignment) -> Response<Full<Bytes>> {
+    let mut response = answer(StatusCode::OK, assignment.payload);
     let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("lambda-runtime-aws-request-id", assignment.request_id),
-        ("lambda-runtime-deadline-ms", assignment.deadline_epoch_ms.to_string()),
-        ("lambda-runtime-invoked-function-arn", assignment.function_arn),
-        ("lambda-runtime-trace-id", assignment.trace_id),
+        (HeaderName::from_static("lambda-runtime-aws-request-id"), assignment.request_id),
+        (HeaderName::from_static("lambda-runtime-deadline-ms"), assignment.deadline_epoch_ms.to_string()),
+        (HeaderName::from_static("lambda-runtime-invoked-function-arn"), assignment.function_arn),
+        (HeaderName::from_static("lambda-runtime-trace-id"), assignment.trace_id),
     ];
-    (headers, assignment.payload).into_response()
+    // A trace with characters that a header cannot have is left out.
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
+    response.headers_mut().extend(headers);
+    response
 }
 
-async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
+async fn response(shared: &Shared, id: &str, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
     match read(body).await? {
         Some(body) => shared.answer(id, RuntimeCall::Response(body)).map(|()| accepted()),
         None => {
@@ -211,12 +216,12 @@ async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, bod
     }
 }
 
-async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Body) -> Result<Response, Refusal> {
+async fn error(shared: &Shared, id: &str, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
     let document = read(body).await?.unwrap_or_else(too_large);
     shared.answer(id, RuntimeCall::Error(document)).map(|()| accepted())
 }
 
-async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, Refusal> {
+async fn init_error(shared: &Shared, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
     let document = read(body).await?.unwrap_or_else(too_large);
     let mut phase = shared.phase();
     if !matches!(*phase, Phase::Initializing) {
@@ -229,7 +234,7 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Body) -> Result<Res
 
 /// Reads the whole body; returns `None` if it is larger than Lambda's limit. The body is read to its end before a
 /// refusal: a client cut off during its upload would see a broken connection instead of the reason.
-async fn read(mut body: Body) -> Result<Option<Bytes>, Refusal> {
+async fn read(mut body: Incoming) -> Result<Option<Bytes>, Refusal> {
     let mut kept = BytesMut::new();
     let mut fits = true;
     while let Some(frame) = body.frame().await {
@@ -247,8 +252,15 @@ fn too_large() -> Bytes {
     json!({ "errorType": "Function.ResponseSizeTooLarge", "errorMessage": message }).to_string().into()
 }
 
-fn accepted() -> Response {
-    (StatusCode::ACCEPTED, [("content-type", "application/json")], "{\"status\":\"OK\"}\n").into_response()
+fn accepted() -> Response<Full<Bytes>> {
+    answer(StatusCode::ACCEPTED, Bytes::from_static(b"{\"status\":\"OK\"}\n"))
+}
+
+fn answer(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// The refusal of a call, with the answers of Lambda's Runtime API.
@@ -259,8 +271,8 @@ enum Refusal {
     Broken,
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    fn into_response(self) -> Response<Full<Bytes>> {
         let (status, error_type, message) = match self {
             Refusal::RequestId => (StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID".to_owned()),
             Refusal::Transition(from, to) => {
@@ -278,6 +290,6 @@ impl IntoResponse for Refusal {
             }
         };
         let document = json!({ "errorType": error_type, "errorMessage": message }).to_string();
-        (status, [("content-type", "application/json")], document).into_response()
+        answer(status, document.into())
     }
 }

@@ -7,15 +7,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::to_bytes;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
-use axum::serve::ListenerExt as _;
-use http::{HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use sqs_emulator::Sqs;
+use sqs_emulator::{Sqs, serve_with};
 use tokio::net::TcpListener;
 
 use crate::dynamodb::{DYNAMODB, DynamoDb};
@@ -46,33 +43,31 @@ pub async fn serve(
     secrets: SecretLookup,
     dynamodb: Option<DynamoDb>,
 ) -> std::io::Result<()> {
-    // Disables Nagle's algorithm: answers are small, and clients wait for each of them.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router(sqs, secrets, dynamodb)).await
+    let services = Arc::new(Services { sqs, secrets: SecretVersions::new(secrets), dynamodb });
+    serve_with(listener, move |request| {
+        let services = Arc::clone(&services);
+        async move { answer(&services, request).await }
+    })
+    .await
 }
 
-/// The services beside SQS.
 struct Services {
+    sqs: Sqs,
     secrets: SecretVersions,
     dynamodb: Option<DynamoDb>,
 }
 
-fn router(sqs: Sqs, secrets: SecretLookup, dynamodb: Option<DynamoDb>) -> Router {
-    let services = Services { secrets: SecretVersions::new(secrets), dynamodb };
-    sqs_emulator::router(sqs).layer(from_fn_with_state(Arc::new(services), answer))
-}
-
-async fn answer(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
+async fn answer(services: &Services, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if target.is_empty() || target.starts_with("AmazonSQS.") {
-        return next.run(request).await;
+        return sqs_emulator::answer(&services.sqs, request).await;
     }
     let of_dynamodb = target.strip_prefix(DYNAMODB.target).and_then(|action| action.strip_prefix('.'));
     let mut response = match (&services.dynamodb, of_dynamodb) {
         (Some(dynamodb), Some(action)) => {
             let action = action.to_owned();
-            match to_bytes(request.into_body(), DYNAMODB_REQUEST_BYTES_MAX).await {
-                Ok(body) => answer_dynamodb(dynamodb.call(&action, body).await),
+            match Limited::new(request.into_body(), DYNAMODB_REQUEST_BYTES_MAX).collect().await {
+                Ok(body) => answer_dynamodb(dynamodb.call(&action, body.to_bytes()).await),
                 Err(error) => answer_dynamodb((413, format!("cannot read the body: {error}"))),
             }
         }
@@ -84,14 +79,14 @@ async fn answer(State(services): State<Arc<Services>>, request: Request, next: N
     response
 }
 
-fn answer_dynamodb((status, body): (u16, String)) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, body).into_response();
+fn answer_dynamodb((status, body): (u16, String)) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(DYNAMODB.content_type));
     response
 }
 
-async fn answer_secrets(secrets: &SecretVersions, request: Request) -> Response {
+async fn answer_secrets(secrets: &SecretVersions, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     match target.strip_prefix("secretsmanager.").filter(|action| SecretVersions::has(action)) {
         Some(action) => {
@@ -110,19 +105,24 @@ async fn answer_secrets(secrets: &SecretVersions, request: Request) -> Response 
     }
 }
 
-async fn read(request: Request) -> Result<Value, SecretsManagerError> {
+async fn read(request: Request<Incoming>) -> Result<Value, SecretsManagerError> {
     let unreadable = |reason: String| SecretsManagerError::new("SerializationException", reason);
-    let body = to_bytes(request.into_body(), REQUEST_BYTES_MAX).await;
+    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
     let body = body.map_err(|error| unreadable(format!("cannot read the body: {error}")))?;
-    serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| unreadable(error.to_string()))
 }
 
-fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value, SecretsManagerError>) -> Response {
+fn answer_json(
+    content_type: &'static str,
+    namespace: &str,
+    answer: Result<Value, SecretsManagerError>,
+) -> Response<Full<Bytes>> {
     let mut response = match answer {
-        Ok(output) => output.to_string().into_response(),
+        Ok(output) => Response::new(Full::from(output.to_string())),
         Err(error) => {
             let body = json!({ "__type": format!("{namespace}#{}", error.code), "message": error.message });
-            let mut response = (StatusCode::BAD_REQUEST, body.to_string()).into_response();
+            let mut response = Response::new(Full::from(body.to_string()));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
             if let Ok(code) = HeaderValue::from_str(&format!("{};Sender", error.code)) {
                 response.headers_mut().insert("x-amzn-query-error", code);
             }
@@ -135,9 +135,6 @@ fn answer_json(content_type: &'static str, namespace: &str, answer: Result<Value
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-    use http::Request;
-    use http_body_util::BodyExt as _;
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
     use sqs_emulator::{Clock, SqsConfig};
@@ -156,7 +153,7 @@ mod tests {
             request = request.header("x-amz-target", target);
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let response = client.request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         assert!(head.headers.contains_key("x-amzn-requestid"), "{target}");
         let code = head.headers.get("x-amzn-query-error").map(|value| value.to_str().unwrap().to_owned());

@@ -6,7 +6,7 @@
 mod workspace;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -64,6 +64,9 @@ pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
     }
 }
 
+/// The names of the binaries to build, by folder.
+pub(crate) type Folders = BTreeMap<PathBuf, Vec<String>>;
+
 /// A built binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executable {
@@ -86,14 +89,58 @@ pub async fn build(
     release: bool,
     running: Option<&CommandPackage>,
 ) -> Result<BTreeMap<String, Executable>, BuildError> {
+    let selection = match running {
+        _ if release => vec!["--release".to_owned()],
+        Some(running) => Workspace::read(folder).await?.selection(&[(folder, names)], running),
+        None => Vec::new(),
+    };
+    build_selected(folder, names, &selection).await
+}
+
+/// Builds the named binaries of several folders; returns the executables by folder and name.
+///
+/// Folders of one workspace are built by one call of cargo, except with optimisation: a deployed function has only the
+/// features that its package enables.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) async fn build_all(
+    folders: &Folders,
+    release: bool,
+    running: Option<&CommandPackage>,
+) -> Result<BTreeMap<PathBuf, BTreeMap<String, Executable>>, BuildError> {
+    let names: Vec<String> = folders.values().flatten().cloned().collect();
+    let are_distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    if let (Some(running), Some((first, _))) = (running, folders.first_key_value())
+        && folders.len() > 1
+        && are_distinct
+        && !release
+    {
+        let parts: Vec<_> = folders.iter().map(|(folder, names)| (folder.as_path(), names.as_slice())).collect();
+        let selection = Workspace::read(first).await?.selection(&parts, running);
+        if !selection.is_empty() {
+            let built = build_selected(first, &names, &selection).await?;
+            let of = |names: &[String]| -> BTreeMap<_, _> {
+                names.iter().filter_map(|name| built.get_key_value(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
+            };
+            return Ok(folders.iter().map(|(folder, names)| (folder.clone(), of(names))).collect());
+        }
+    }
+    let mut executables = BTreeMap::new();
+    for (folder, names) in folders {
+        executables.insert(folder.clone(), build(folder, names, release, running).await?);
+    }
+    Ok(executables)
+}
+
+async fn build_selected(
+    folder: &Path,
+    names: &[String],
+    selection: &[String],
+) -> Result<BTreeMap<String, Executable>, BuildError> {
     let mut command = cargo_in(folder);
     command.arg("build").arg("--message-format=json-render-diagnostics");
-    command.args(names.iter().flat_map(|name| ["--bin", name]));
-    match running {
-        _ if release => drop(command.arg("--release")),
-        Some(running) => drop(command.args(Workspace::read(folder).await?.selection(names, running))),
-        None => {}
-    }
+    command.args(names.iter().flat_map(|name| ["--bin", name])).args(selection);
     let built = executables(&run(command).await?);
     let found = names.iter().map(|name| match built.get(name) {
         Some(built) => Ok((name.clone(), built.clone())),

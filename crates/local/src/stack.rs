@@ -71,6 +71,11 @@ impl Stack {
         options.terminal.line(&ports.addresses);
 
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
+        // Before the first build, so that no change is missed.
+        let seen = tokio::task::spawn_blocking({
+            let (template, functions) = (options.template.clone(), plan.functions.clone());
+            move || watch::fingerprints(&template, &functions)
+        });
         let plan = planning::with_queues(&options, &text, settings, plan, &shared.client).await?;
         shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
         shared.mark_down(&plan, broker.is_some());
@@ -79,14 +84,13 @@ impl Stack {
         tasks.spawn(shared.admin(ports.admin, &plan, counts));
         shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
 
-        // Before the first build, so that no change is missed.
-        let seen = watch::fingerprints(&options.template, &plan.functions);
         let node = async {
             match broker {
                 Some(broker) => Ok(Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal).await?)),
                 None => Ok(None),
             }
         };
+        let seen = seen.await.unwrap_or_default();
         // The node starts while cargo builds.
         let (executables, rabbitmq) = tokio::try_join!(functions::build(&options, &plan.functions), node)?;
         shared.mark_broker_up();

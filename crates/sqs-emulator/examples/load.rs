@@ -4,11 +4,13 @@
 //! `cargo run --release -p sqs-emulator --example load` measures this crate's server, which it starts in its own
 //! process. `-- http://127.0.0.1:4566` measures another server, and `--connections` and `--seconds` set the load. One
 //! cycle is a send, a receive and a delete.
+//!
+//! One thread writes a request to every connection before it reads the answers, so the load itself costs little: it
+//! waits once for all connections, and a server finds several requests when it wakes.
 
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -26,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 struct Arguments {
     /// The endpoint; without one, a server in this process
     endpoint: Option<String>,
-    /// Connections, each with a thread
+    /// Connections, each with one request at a time
     #[arg(long, default_value_t = 8)]
     connections: usize,
     /// The length of the measurement
@@ -69,16 +71,9 @@ fn measure(endpoint: &str, connections: usize, length: Duration) -> Result<(u64,
     let name = format!("load-{}", std::process::id());
     let created = first.call("CreateQueue", &format!(r#"{{"QueueName":"{name}"}}"#))?;
     let url = text(&created, "QueueUrl")?.to_owned();
-    let (barrier, mut cycles) = (Barrier::new(connections), 0);
+    let opened = (0..connections).map(|_| Connection::open(address)).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
-    std::thread::scope(|scope| -> Result<()> {
-        let threads: Vec<_> =
-            (0..connections).map(|_| scope.spawn(|| cycle(address, &url, &barrier, length))).collect();
-        for thread in threads {
-            cycles += thread.join().map_err(|_| "a connection panicked")??;
-        }
-        Ok(())
-    })?;
+    let cycles = cycle(opened, &url, length)?;
     let elapsed = started.elapsed();
     let left = format!(r#"{{"QueueUrl":"{url}","AttributeNames":["All"]}}"#);
     let left = first.call("GetQueueAttributes", &left)?;
@@ -89,25 +84,35 @@ fn measure(endpoint: &str, connections: usize, length: Duration) -> Result<(u64,
     Ok((cycles, elapsed))
 }
 
-/// Sends, receives and deletes until the time has passed. Returns the cycles.
-fn cycle(address: &str, url: &str, barrier: &Barrier, length: Duration) -> Result<u64> {
-    let mut connection = Connection::open(address)?;
+/// Sends, receives and deletes on every connection until the time has passed. Returns the cycles.
+fn cycle(mut connections: Vec<Connection>, url: &str, length: Duration) -> Result<u64> {
     let (body, md5) = BODY;
     let send = format!(r#"{{"QueueUrl":"{url}","MessageBody":"{body}"}}"#);
     let receive = format!(r#"{{"QueueUrl":"{url}","MaxNumberOfMessages":1}}"#);
-    barrier.wait();
+    let expected = format!(r#""Body":"{body}""#);
     let (started, mut cycles) = (Instant::now(), 0);
     while started.elapsed() < length {
-        let sent = connection.call("SendMessage", &send)?;
-        expect(text(&sent, "MD5OfMessageBody")? == md5, "not the MD5 of the body", &sent)?;
-        // Every connection sends before it receives, so there is a message for each.
-        let received = connection.call("ReceiveMessage", &receive)?;
-        expect(text(&received, "MD5OfBody")? == md5, "not the MD5 of the body", &received)?;
-        expect(received.contains(&format!(r#""Body":"{body}""#)), "not the body", &received)?;
-        let handle = text(&received, "ReceiptHandle")?;
-        let delete = format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{handle}"}}"#);
-        connection.call("DeleteMessage", &delete)?;
-        cycles += 1;
+        connections.iter_mut().try_for_each(|connection| connection.request("SendMessage", &send))?;
+        for connection in &mut connections {
+            let sent = connection.answer("SendMessage")?;
+            expect(text(sent, "MD5OfMessageBody")? == md5, "not the MD5 of the body", sent)?;
+        }
+        // Every connection has sent, so there is a message for each.
+        connections.iter_mut().try_for_each(|connection| connection.request("ReceiveMessage", &receive))?;
+        let mut deletes = Vec::with_capacity(connections.len());
+        for connection in &mut connections {
+            let received = connection.answer("ReceiveMessage")?;
+            expect(text(received, "MD5OfBody")? == md5, "not the MD5 of the body", received)?;
+            expect(received.contains(&expected), "not the body", received)?;
+            let handle = text(received, "ReceiptHandle")?;
+            deletes.push(format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{handle}"}}"#));
+        }
+        let mut round = connections.iter_mut().zip(&deletes);
+        round.try_for_each(|(connection, delete)| connection.request("DeleteMessage", delete))?;
+        for connection in &mut connections {
+            connection.answer("DeleteMessage")?;
+            cycles += 1;
+        }
     }
     Ok(cycles)
 }
@@ -140,6 +145,11 @@ impl Connection {
 
     /// Calls an action. Returns the body of the answer, which must have status 200.
     fn call(&mut self, action: &str, body: &str) -> Result<String> {
+        self.request(action, body)?;
+        self.answer(action).map(str::to_owned)
+    }
+
+    fn request(&mut self, action: &str, body: &str) -> Result<()> {
         self.request.clear();
         write!(
             self.request,
@@ -148,19 +158,20 @@ impl Connection {
              SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
-        self.stream.write_all(&self.request)?;
+        Ok(self.stream.write_all(&self.request)?)
+    }
+
+    fn answer(&mut self, action: &str) -> Result<&str> {
         self.answer.clear();
-        loop {
+        while complete(&self.answer)?.is_none() {
             let mut read = [0; 8 * 1_024];
             let bytes = self.stream.read(&mut read)?;
             expect(bytes > 0, "the connection was closed", &String::from_utf8_lossy(&self.answer))?;
             self.answer.extend_from_slice(&read[..bytes]);
-            if let Some(answer) = complete(&self.answer)? {
-                let (status, body) = answer;
-                expect(status == "200", action, &format!("{status} {body}"))?;
-                return Ok(body.to_owned());
-            }
         }
+        let (status, body) = complete(&self.answer)?.ok_or("no answer")?;
+        expect(status == "200", action, &format!("{status} {body}"))?;
+        Ok(body)
     }
 }
 

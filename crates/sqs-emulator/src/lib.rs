@@ -67,5 +67,5 @@ pub use clock::{Clock, EpochMs};
 pub use config::SqsConfig;
 pub use error::{ApiError, ErrorKind};
 pub use event::QueueEvent;
-pub use server::{router, serve};
+pub use server::{answer, serve, serve_with};
 pub use service::{QueueObserver, Sqs};

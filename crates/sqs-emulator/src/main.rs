@@ -24,7 +24,7 @@ struct Arguments {
     account: String,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let Arguments { port, region, account } = Arguments::parse();
     let running = run(port, SqsConfig { region, account });

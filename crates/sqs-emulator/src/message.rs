@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
 use crate::clock::EpochMs;
@@ -107,7 +108,9 @@ impl Draft {
 
 /// Returns a new `MessageId`.
 pub(crate) fn fresh_id() -> Arc<str> {
-    fresh_uuid().to_string().into()
+    let mut text = uuid::Uuid::encode_buffer();
+    let text: &str = fresh_uuid().hyphenated().encode_lower(&mut text);
+    text.into()
 }
 
 /// Returns a new UUIDv7. Its random part is from a generator that the system seeds once for each thread, because
@@ -160,15 +163,46 @@ impl RequestedAttributes {
     }
 }
 
-/// Returns a message in `ReceiveMessage`'s answer. The attribute MD5 covers the returned attributes, which clients can
-/// check.
-pub(crate) fn render(message: &Message, handle: String, wanted: &RequestedAttributes, sender_id: &str) -> Value {
-    let mut out = Map::new();
-    out.insert("MessageId".into(), message.id.as_ref().into());
-    out.insert("ReceiptHandle".into(), handle.into());
-    out.insert("MD5OfBody".into(), message.body_md5.as_ref().into());
-    out.insert("Body".into(), message.body.as_ref().into());
+/// A message in `ReceiveMessage`'s answer, with the requested attributes.
+#[derive(Debug)]
+pub(crate) struct ReceivedMessage {
+    message: Message,
+    handle: String,
+    system: Map<String, Value>,
+    /// `MD5OfMessageAttributes`. It covers the returned attributes, which clients can check.
+    user_md5: Option<String>,
+    user: Map<String, Value>,
+}
 
+impl ReceivedMessage {
+    pub(crate) fn new(message: Message, handle: String, wanted: &RequestedAttributes, sender_id: &str) -> Self {
+        let system = if wanted.system.is_empty() { Map::new() } else { system_attributes(&message, wanted, sender_id) };
+        let user: Vec<_> = message.attributes.iter().filter(|(name, _)| wanted.wants_user(name)).collect();
+        let user_md5 = (!user.is_empty()).then(|| attributes_md5(user.iter().copied()));
+        let user = user.into_iter().map(|(name, value)| (name.clone(), value.render())).collect();
+        Self { message, handle, system, user_md5, user }
+    }
+}
+
+impl Serialize for ReceivedMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        if !self.system.is_empty() {
+            out.serialize_entry("Attributes", &self.system)?;
+        }
+        out.serialize_entry("Body", &*self.message.body)?;
+        out.serialize_entry("MD5OfBody", &*self.message.body_md5)?;
+        if let Some(md5) = &self.user_md5 {
+            out.serialize_entry("MD5OfMessageAttributes", md5)?;
+            out.serialize_entry("MessageAttributes", &self.user)?;
+        }
+        out.serialize_entry("MessageId", &*self.message.id)?;
+        out.serialize_entry("ReceiptHandle", &self.handle)?;
+        out.end()
+    }
+}
+
+fn system_attributes(message: &Message, wanted: &RequestedAttributes, sender_id: &str) -> Map<String, Value> {
     let system = [
         ("SenderId", Some(sender_id.to_owned())),
         ("SentTimestamp", Some(message.sent_at.to_string())),
@@ -180,20 +214,6 @@ pub(crate) fn render(message: &Message, handle: String, wanted: &RequestedAttrib
         ("AWSTraceHeader", message.trace_header.as_deref().map(str::to_owned)),
         ("DeadLetterQueueSourceArn", message.dead_letter_source.as_deref().map(str::to_owned)),
     ];
-    let system: Map<String, Value> = system
-        .into_iter()
-        .filter(|(name, _)| wanted.wants_system(name))
-        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
-        .collect();
-    if !system.is_empty() {
-        out.insert("Attributes".into(), system.into());
-    }
-
-    let user: Vec<_> = message.attributes.iter().filter(|(name, _)| wanted.wants_user(name)).collect();
-    if !user.is_empty() {
-        out.insert("MD5OfMessageAttributes".into(), attributes_md5(user.iter().copied()).into());
-        let user: Map<String, Value> = user.into_iter().map(|(name, value)| (name.clone(), value.render())).collect();
-        out.insert("MessageAttributes".into(), user.into());
-    }
-    out.into()
+    let system = system.into_iter().filter(|(name, _)| wanted.wants_system(name));
+    system.filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
 }

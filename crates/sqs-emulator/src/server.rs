@@ -5,23 +5,22 @@
 //! Region and account come from the credential scope. Any other request is refused in its own protocol, with a text
 //! that lists the supported services.
 
+mod connections;
 mod query;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::actions::Input;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorKind};
 use crate::message::fresh_uuid;
 use crate::service::Sqs;
+pub use connections::serve_with;
 use query::Query;
 
 /// The largest request: a batch of 1 MiB, each character escaped as six, and room for the rest.
@@ -38,39 +37,42 @@ const REGION_CHARS_MAX: usize = 32;
 const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0, or Action=<Action>, \
                          AWS Query) and STS GetCallerIdentity.";
 
-const JSON_1_0: &str = "application/x-amz-json-1.0";
+const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
+const XML: HeaderValue = HeaderValue::from_static("text/xml");
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
 
 /// Answers requests until the listener fails or the future is dropped.
 ///
 /// # Errors
 /// The error of accepting connections.
 pub async fn serve(listener: TcpListener, sqs: Sqs) -> std::io::Result<()> {
-    // Disables Nagle's algorithm: answers are small, and clients wait for each of them.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router(sqs)).await
+    serve_with(listener, move |request| {
+        let sqs = sqs.clone();
+        async move { answer(&sqs, request).await }
+    })
+    .await
 }
 
-/// Returns the service as an axum router, for a server that answers more than SQS on the same port: a layer around it
-/// sees each request first.
-pub fn router(sqs: Sqs) -> Router {
-    Router::new().fallback(answer).with_state(sqs)
-}
-
-async fn answer(State(sqs): State<Sqs>, request: Request) -> Response {
+/// Answers one request, for a server that answers more than SQS on the same port (see [`serve_with`]).
+pub async fn answer(sqs: &Sqs, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = read(body).await;
-    let caller = caller(&head.headers, &head.uri);
-    let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let request_id = fresh_uuid().to_string();
+    let target = head.headers.get(TARGET).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut request_id = uuid::Uuid::encode_buffer();
+    let request_id: &str = fresh_uuid().hyphenated().encode_lower(&mut request_id);
     let is_query = target.is_empty() && is_query(&head.headers, &head.uri, body.as_deref().unwrap_or_default());
     let mut response = if is_query {
-        answer_query(&sqs, &caller, &head.uri, body, &request_id).await
+        answer_query(sqs, &head.headers, &head.uri, body, request_id).await
     } else {
-        answer_json(&sqs, &caller, target, body).await
+        answer_json(sqs, &head.headers, &head.uri, target, body).await
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert("x-amzn-requestid", id);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
@@ -79,7 +81,7 @@ async fn answer(State(sqs): State<Sqs>, request: Request) -> Response {
 ///
 /// # Errors
 /// `RequestEntityTooLarge`, or `SerializationException` for a body that ends early.
-async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
+async fn read(mut body: Incoming) -> Result<Bytes, ApiError> {
     let (mut read, mut bytes) = (Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
         let frame =
@@ -87,13 +89,17 @@ async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
         let Ok(data) = frame.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
         if bytes <= REQUEST_BYTES_MAX {
+            // A small body is one piece, which needs no copy.
+            if read.is_empty() && body.is_end_stream() {
+                return Ok(data);
+            }
             read.extend_from_slice(&data);
         } else if bytes > DROPPED_BYTES_MAX {
             break;
         }
     }
     if bytes <= REQUEST_BYTES_MAX {
-        return Ok(read);
+        return Ok(read.into());
     }
     let text = format!("The request is larger than {REQUEST_BYTES_MAX} bytes.");
     Err(ApiError::new(ErrorKind::RequestTooLarge, text))
@@ -103,8 +109,9 @@ async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
 ///
 /// An access key of twelve digits is the account, as in LocalStack.
 fn caller(headers: &HeaderMap, uri: &Uri) -> Caller {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let in_header = header(header::AUTHORIZATION.as_str())
+    let in_header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
         .and_then(|text| text.split_once("Credential="))
         .map(|(_, scope)| scope.split(',').next().unwrap_or_default().trim().to_owned());
     let in_url = || {
@@ -120,8 +127,12 @@ fn caller(headers: &HeaderMap, uri: &Uri) -> Caller {
     Caller {
         region: is_region.then(|| region.to_owned()),
         account: is_account.then(|| key.to_owned()),
-        trace_header: header("x-amzn-trace-id").filter(|trace| !trace.is_empty()).map(str::to_owned),
+        trace_header: trace_header(headers),
     }
+}
+
+fn trace_header(headers: &HeaderMap) -> Option<String> {
+    headers.get(TRACE)?.to_str().ok().filter(|trace| !trace.is_empty()).map(str::to_owned)
 }
 
 fn is_query(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> bool {
@@ -131,28 +142,29 @@ fn is_query(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> bool {
 
 async fn answer_query(
     sqs: &Sqs,
-    caller: &Caller,
+    headers: &HeaderMap,
     uri: &Uri,
-    body: Result<Vec<u8>, ApiError>,
+    body: Result<Bytes, ApiError>,
     request_id: &str,
-) -> Response {
+) -> Response<Full<Bytes>> {
     let answer = async {
+        let caller = caller(headers, uri);
         let Query { action, mut input } = query::read(uri.query().unwrap_or_default(), &body?)?;
         if action == "GetCallerIdentity" {
-            return Ok((action, identity(sqs, caller)));
+            return Ok((action, identity(sqs, &caller)));
         }
         // Some clients name the queue by the URL they post to.
         if input.get("QueueUrl").is_none() && uri.path() != "/" {
             input["QueueUrl"] = uri.path().into();
         }
-        let output = sqs.call_as(caller, &action, input).await?;
+        let output = sqs.call_as(&caller, &action, input).await?;
         Ok((action, output))
     };
     let (status, xml) = match answer.await {
         Ok((action, output)) => (StatusCode::OK, query::answer(&action, &output, request_id)),
         Err(error) => (status_of(&error), query::refusal(&error, request_id)),
     };
-    (status, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
+    response(status, XML, xml.into())
 }
 
 /// Answers STS's `GetCallerIdentity`, which tools call to get the account.
@@ -161,38 +173,55 @@ fn identity(sqs: &Sqs, caller: &Caller) -> Value {
     json!({ "Account": account, "Arn": format!("arn:aws:iam::{account}:root"), "UserId": account })
 }
 
-async fn answer_json(sqs: &Sqs, caller: &Caller, target: &str, body: Result<Vec<u8>, ApiError>) -> Response {
-    let input = body.and_then(|body| parse(&body));
-    let (namespace, answer) = match (target.strip_prefix("AmazonSQS."), input) {
-        (Some(action), Ok(input)) => ("com.amazonaws.sqs", sqs.call_as(caller, action, input).await),
-        (Some(_), Err(error)) => ("com.amazonaws.sqs", Err(error)),
+async fn answer_json(
+    sqs: &Sqs,
+    headers: &HeaderMap,
+    uri: &Uri,
+    target: &str,
+    body: Result<Bytes, ApiError>,
+) -> Response<Full<Bytes>> {
+    let (namespace, answer) = match (target.strip_prefix("AmazonSQS."), &body) {
+        (Some(action), Ok(body)) => ("com.amazonaws.sqs", call(sqs, headers, uri, action, body).await),
+        (Some(_), Err(error)) => ("com.amazonaws.sqs", Err(error.clone())),
         (None, _) => ("com.amazon.coral.service", Err(unknown(target))),
     };
-    let mut response = match answer {
-        // Not `Display`, which formats piece by piece. A `Value` can always be written.
-        Ok(output) => serde_json::to_vec(&output).unwrap_or_default().into_response(),
+    match answer {
+        Ok(output) => response(StatusCode::OK, JSON_1_0, output.into()),
         Err(error) => refusal(&error, namespace),
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_1_0));
-    response
+    }
 }
 
-fn parse(body: &[u8]) -> Result<Value, ApiError> {
+/// Runs an action on its JSON text; returns the answer's.
+async fn call(sqs: &Sqs, headers: &HeaderMap, uri: &Uri, action: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     // Some tools send an empty body for a request without members.
-    let text = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text).map_err(|error| ApiError::new(ErrorKind::Serialization, error.to_string()))
+    let input = Input::Json(if body.is_empty() { b"{}" } else { body });
+    let caller = match action {
+        // Only a new queue takes account and Region.
+        "CreateQueue" => caller(headers, uri),
+        _ => Caller { trace_header: trace_header(headers), ..Caller::default() },
+    };
+    let output = sqs.run(&caller, action, input).await?;
+    // An answer can always be written.
+    Ok(serde_json::to_vec(&output).unwrap_or_default())
 }
 
 fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
-fn refusal(error: &ApiError, namespace: &str) -> Response {
+fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+fn refusal(error: &ApiError, namespace: &str) -> Response<Full<Bytes>> {
     let body = json!({ "__type": format!("{namespace}#{}", error.name()), "message": error.message() });
-    let mut response = (status_of(error), body.to_string()).into_response();
+    let mut response = response(status_of(error), JSON_1_0, body.to_string().into());
     let fault = if error.sender_fault() { "Sender" } else { "Receiver" };
     if let Ok(code) = HeaderValue::from_str(&format!("{};{fault}", error.legacy_code())) {
-        response.headers_mut().insert("x-amzn-query-error", code);
+        response.headers_mut().insert(QUERY_ERROR, code);
     }
     response
 }
@@ -204,7 +233,6 @@ fn unknown(target: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
 
@@ -218,7 +246,7 @@ mod tests {
         if !target.is_empty() {
             request = request.header("x-amz-target", target);
         }
-        let (head, body) = exchange(request.body(Body::from(body)).unwrap()).await;
+        let (head, body) = exchange(request.body(Full::from(body)).unwrap()).await;
         let code = head.headers.get("x-amzn-query-error").map(|value| value.to_str().unwrap().to_owned());
         (head.status.as_u16(), code.unwrap_or_default(), body)
     }
@@ -236,6 +264,11 @@ mod tests {
         let legacy = "AWS.SimpleQueueService.NonExistentQueue;Sender";
         check("AmazonSQS.GetQueueUrl", r#"{"QueueName":"q"}"#, 400, legacy, no_queue).await;
         check("AmazonSQS.ListQueues", "{", 400, "SerializationException;Sender", "SerializationException").await;
+        // Of two members of a name the last counts, and a text that is not JSON is reported first.
+        check("AmazonSQS.ListQueues", r#"{"MaxResults":"x","MaxResults":1}"#, 200, "", r#"{}"#).await;
+        check("AmazonSQS.SendMessage", r#"{"QueueUrl":7}"#, 400, "SerializationException;Sender", "expected a string")
+            .await;
+        check("AmazonSQS.Dance", "{", 400, "SerializationException;Sender", "SerializationException").await;
         check(
             "AmazonSQS.Dance",
             "{}",
@@ -257,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_over_the_limit_are_answered_in_their_protocol() {
-        let body = || Body::from(vec![b'a'; REQUEST_BYTES_MAX + 1]);
+        let body = || Full::from(vec![b'a'; REQUEST_BYTES_MAX + 1]);
         let json = Request::post("/").header("x-amz-target", "AmazonSQS.SendMessage");
         let form = Request::post("/").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
         let url = Request::post("/?Action=SendMessage");
@@ -283,23 +316,23 @@ mod tests {
             ("/", &scope("AKIA/20260101/eu-west-1/sqs/aws4_request"), "/000000000000/q"),
             ("/", &scope("1111222233334/20260101/<>/sqs"), "/000000000000/q"),
         ] {
-            let request = Request::post(url).header("authorization", authorization).body(Body::from(create)).unwrap();
+            let request = Request::post(url).header("authorization", authorization).body(Full::from(create)).unwrap();
             let (status, answer) = route(request).await;
             assert!(status == 200 && answer.contains(&format!("{expected}</QueueUrl>")), "{authorization}: {answer}");
         }
-        let send = Request::get("/000000000000/q?Action=SendMessage&MessageBody=m").body(Body::empty()).unwrap();
+        let send = Request::get("/000000000000/q?Action=SendMessage&MessageBody=m").body(Full::default()).unwrap();
         let (status, answer) = route(send).await;
         assert!(status == 400 && answer.contains("NonExistentQueue"), "the path names the queue: {answer}");
     }
 
     /// Sends one request to a new service; returns status and body.
-    async fn route(request: Request<Body>) -> (u16, String) {
+    async fn route(request: Request<Full<Bytes>>) -> (u16, String) {
         let (head, body) = exchange(request).await;
         (head.status.as_u16(), body)
     }
 
     /// Sends one request to a new service.
-    async fn exchange(mut request: Request<Body>) -> (http::response::Parts, String) {
+    async fn exchange(mut request: Request<Full<Bytes>>) -> (http::response::Parts, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{}", listener.local_addr().unwrap(), request.uri());
         *request.uri_mut() = url.parse().unwrap();

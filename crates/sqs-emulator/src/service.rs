@@ -4,16 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::actions::{self, ReceiveCall};
+use crate::actions::{self, Answer, Input, ReceiveCall};
 use crate::caller::Caller;
 use crate::clock::{Clock, EpochMs};
 use crate::config::SqsConfig;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::event::QueueEvent;
+use crate::message::ReceivedMessage;
 
 /// Receives every event before the call that caused it returns. It must return quickly, not block, and not call the
 /// service.
@@ -77,39 +79,42 @@ impl Sqs {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_as(&self, caller: &Caller, action: &str, input: Value) -> Result<Value, ApiError> {
+        self.run(caller, action, Input::Value(input)).await.map(Answer::into_value)
+    }
+
+    /// Runs an action on its input as JSON text or as a value.
+    pub(crate) async fn run(&self, caller: &Caller, action: &str, input: Input<'_>) -> Result<Answer, ApiError> {
         if action == "ReceiveMessage" {
             return self.receive(input).await;
         }
         let answer = self.with_engine(|engine, now| actions::run(engine, action, input, caller, now))?;
-        if action == "StartMessageMoveTask" {
-            self.drive_move_task(&answer);
+        if action == "StartMessageMoveTask"
+            && let Answer::Value(started) = &answer
+        {
+            self.drive_move_task(started);
         }
         Ok(answer)
     }
 
     /// Tries immediately and after each change of the queue, until there is a message or the wait time has passed.
-    async fn receive(&self, input: Value) -> Result<Value, ApiError> {
-        let (call, begun) = self.with_engine(|engine, now| Ok((ReceiveCall::check(engine, input, now)?, now)))?;
+    async fn receive(&self, input: Input<'_>) -> Result<Answer, ApiError> {
+        let (call, begun, first) = self.with_engine(|engine, now| {
+            let call = ReceiveCall::check(engine, input, now)?;
+            let first = attempt(&call, engine, now)?;
+            Ok((call, now, first))
+        })?;
         let deadline = begun.saturating_add(EpochMs::from(call.wait_s) * 1_000);
+        let mut latest = (first, begun);
         loop {
-            let attempt = self.with_engine(|engine, now| {
-                let queue = engine.queue(&call.name, now)?;
-                // Registered under the lock, so that no later change is missed.
-                let changed = queue.changed.clone().notified_owned();
-                let answer = call.run(engine, now)?;
-                let next = engine.queue(&call.name, now)?.next_ready_at();
-                Ok((answer, changed, next, now))
-            })?;
-            let (answer, changed, next, now) = attempt;
-            if let Some(answer) = answer {
-                return Ok(answer);
-            }
-            if now >= deadline {
-                return Ok(json!({}));
-            }
-            let wake_at = next.map_or(deadline, |next| next.max(now.saturating_add(1)).min(deadline));
+            let (changed, next) = match latest.0 {
+                Attempt::Received(messages) => return Ok(Answer::Received { messages }),
+                Attempt::Empty { .. } if latest.1 >= deadline => return Ok(Answer::Empty {}),
+                Attempt::Empty { changed, next } => (changed, next),
+            };
+            let wake_at = next.map_or(deadline, |next| next.max(latest.1.saturating_add(1)).min(deadline));
             // Woken or timed out: try again.
             let _ = timeout_at(self.inner.clock.instant(wake_at), changed).await;
+            latest = self.with_engine(|engine, now| Ok((attempt(&call, engine, now)?, now)))?;
         }
     }
 
@@ -129,6 +134,10 @@ impl Sqs {
         let result = {
             let mut engine = lock(&self.inner.engine);
             let result = work(&mut engine, self.inner.clock.now());
+            // An action that adds no event returns nothing that an observer must know first.
+            if engine.events.is_empty() {
+                return result;
+            }
             lock(&self.inner.outbox).extend(engine.events.drain(..));
             result
         };
@@ -148,6 +157,26 @@ impl Sqs {
             }
         }
     }
+}
+
+/// The result of one attempt of a receive.
+enum Attempt {
+    Received(Vec<ReceivedMessage>),
+    Empty {
+        /// Completes at the queue's next change.
+        changed: OwnedNotified,
+        /// The time at which a message becomes visible without a change.
+        next: Option<EpochMs>,
+    },
+}
+
+fn attempt(call: &ReceiveCall, engine: &mut Engine, now: EpochMs) -> Result<Attempt, ApiError> {
+    if let Some(messages) = call.run(engine, now)? {
+        return Ok(Attempt::Received(messages));
+    }
+    let queue = engine.queue(&call.name, now)?;
+    // Registered under the same lock, so that no later change is missed.
+    Ok(Attempt::Empty { changed: queue.changed.clone().notified_owned(), next: queue.next_ready_at() })
 }
 
 /// Locks a mutex, even if it is poisoned.

@@ -72,8 +72,7 @@ impl Workspace {
         let mut command = cargo_in(folder);
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
         let output = run(command).await?;
-        let manifest = folder.join("Cargo.toml").canonicalize().unwrap_or_default();
-        Ok(Self { packages: packages(&output), manifest })
+        Ok(Self { packages: packages(&output), manifest: manifest_in(folder) })
     }
 
     /// Returns the package in the folder, or all packages if the folder has none.
@@ -87,11 +86,22 @@ impl Workspace {
         self.selected().flat_map(|package| package.binaries.clone()).collect()
     }
 
-    /// Returns the arguments that select the packages of `binaries` and `command`. There are none if the command is
-    /// of another workspace, or has a binary of the same name.
-    pub(super) fn selection(&self, binaries: &[String], command: &CommandPackage) -> Vec<String> {
-        let has_any = |package: &&Package| package.binaries.iter().any(|binary| binaries.contains(binary));
-        let functions: Vec<_> = self.selected().filter(has_any).collect();
+    /// Returns the arguments that select the packages of the binaries of `folders` and of `command`. There are none if
+    /// the command is of another workspace or has a binary of the same name, and if one of several folders has no
+    /// package of this workspace.
+    pub(super) fn selection(&self, folders: &[(&Path, &[String])], command: &CommandPackage) -> Vec<String> {
+        let binaries: Vec<_> = folders.iter().flat_map(|(_, binaries)| *binaries).collect();
+        let has_any = |package: &&Package| package.binaries.iter().any(|binary| binaries.contains(&binary));
+        let functions: Vec<_> = match folders {
+            [_] => self.selected().filter(has_any).collect(),
+            _ => {
+                let package = |(folder, _): &(&Path, &[String])| {
+                    let manifest = manifest_in(folder);
+                    self.packages.iter().find(|package| package.manifest == manifest).filter(has_any)
+                };
+                folders.iter().map(package).collect::<Option<_>>().unwrap_or_default()
+            }
+        };
         let manifest = command.manifest.canonicalize().unwrap_or_else(|_| command.manifest.clone());
         let Some(running) = self.packages.iter().find(|package| package.manifest == manifest && !has_any(package))
         else {
@@ -114,6 +124,11 @@ impl Workspace {
         arguments.extend(features.into_iter().flat_map(|feature| ["--features".to_owned(), feature]));
         arguments
     }
+}
+
+/// Returns the path of the manifest in a folder, as cargo names it; empty if there is none.
+fn manifest_in(folder: &Path) -> PathBuf {
+    folder.join("Cargo.toml").canonicalize().unwrap_or_default()
 }
 
 /// Reads the packages from the output of `cargo metadata`.
@@ -198,7 +213,7 @@ mod tests {
             let command = CommandPackage { manifest: path.into(), default_features, features };
             let binaries: Vec<_> = binaries.iter().map(|&name| name.to_owned()).collect();
             assert_eq!(
-                workspace(manifest).selection(&binaries, &command).join(" "),
+                workspace(manifest).selection(&[(Path::new("/w"), &binaries)], &command).join(" "),
                 expected,
                 "{manifest} {command:?}"
             );
@@ -221,5 +236,28 @@ mod tests {
         check("/w/a/Cargo.toml", &["handler"], ("/elsewhere/Cargo.toml", true, &[]), "");
         check("/w/Cargo.toml", &["tool"], plain, "");
         check("/w/a/Cargo.toml", &["wrong"], plain, "");
+    }
+
+    #[test]
+    fn folders_of_one_workspace_are_selected_together() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let package = |name: &str, binary: &str| {
+            let manifest = root.join(name).join("Cargo.toml");
+            std::fs::create_dir_all(root.join(name)).unwrap();
+            std::fs::write(&manifest, "").unwrap();
+            json!({ "id": format!("({name})"), "name": name, "manifest_path": manifest,
+                    "targets": [{ "name": binary, "kind": ["bin"] }] })
+        };
+        let packages = json!({ "packages": [package("a", "one"), package("b", "two"), package("tool", "tool")] });
+        let (one, two) = (["one".to_owned()], ["two".to_owned()]);
+        let command =
+            CommandPackage { manifest: root.join("tool/Cargo.toml"), default_features: true, features: Vec::new() };
+        let workspace =
+            Workspace { packages: super::packages(packages.to_string().as_bytes()), manifest: PathBuf::new() };
+        for (second, expected) in [("b", "--package (a) --package (b) --package (tool)"), ("tool", ""), ("none", "")] {
+            let folders = [(&*root.join("a"), &one[..]), (&*root.join(second), &two[..])];
+            assert_eq!(workspace.selection(&folders, &command).join(" "), expected, "{second}");
+        }
     }
 }

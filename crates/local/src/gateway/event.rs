@@ -5,13 +5,13 @@
 //! and parameters are joined with commas, cookies are moved out of the headers, and a body that is not text or has no
 //! content type is in base64. Headers of the client connection are not passed on.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde::Serialize;
 use sluicegate_sam::ACCOUNT;
 use time::{OffsetDateTime, macros::format_description};
 
@@ -56,68 +56,103 @@ impl GatewayContext {
     }
 }
 
-/// Returns the event for the decoded `path`, `route_key` and path parameters.
-pub(crate) fn event(
-    parts: &Parts,
-    path: &str,
-    body: &Bytes,
-    route_key: &str,
+/// A payload 2.0 event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Event<'a> {
+    version: &'static str,
+    route_key: &'a str,
+    raw_path: &'a str,
+    raw_query_string: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cookies: Vec<String>,
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    query_string_parameters: BTreeMap<String, String>,
+    request_context: RequestContext<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     path_parameters: BTreeMap<String, String>,
-    arrival: &GatewayContext,
-) -> Value {
+    is_base64_encoded: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    account_id: &'static str,
+    api_id: &'static str,
+    domain_name: String,
+    domain_prefix: String,
+    http: HttpContext<'a>,
+    request_id: &'a str,
+    route_key: &'a str,
+    stage: &'static str,
+    time: String,
+    time_epoch: i64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpContext<'a> {
+    method: &'a str,
+    path: &'a str,
+    protocol: String,
+    source_ip: &'static str,
+    user_agent: String,
+}
+
+/// Returns the event for the decoded `path`, `route_key` and path parameters.
+pub(crate) fn event<'a>(
+    parts: &'a Parts,
+    path: &'a str,
+    body: &'a Bytes,
+    route_key: &'a str,
+    path_parameters: BTreeMap<String, String>,
+    arrival: &'a GatewayContext,
+) -> Event<'a> {
     let query = parts.uri.query().unwrap_or_default();
     let host = text(&parts.headers, &header::HOST).unwrap_or_else(|| "localhost".to_owned());
     let domain = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
     let time = arrival.time;
     let format = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-    let mut event = json!({
-        "version": "2.0",
-        "routeKey": route_key,
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers(parts, body, arrival),
-        "requestContext": {
-            "accountId": ACCOUNT,
-            "apiId": "local",
-            "domainName": domain,
-            "domainPrefix": domain.split('.').next(),
-            "http": {
-                "method": parts.method.as_str(),
-                "path": path,
-                "protocol": format!("{:?}", parts.version),
-                "sourceIp": SOURCE_IP,
-                "userAgent": text(&parts.headers, &header::USER_AGENT).unwrap_or_default(),
+    let content_type = text(&parts.headers, &header::CONTENT_TYPE);
+    let as_text = std::str::from_utf8(body).ok().filter(|_| is_text(content_type.as_deref()));
+    let body_text = match as_text {
+        _ if body.is_empty() => None,
+        Some(body) => Some(body.into()),
+        None => Some(general_purpose::STANDARD.encode(body).into()),
+    };
+    Event {
+        version: "2.0",
+        route_key,
+        raw_path: path,
+        raw_query_string: query,
+        cookies: cookies(&parts.headers),
+        headers: headers(parts, body, arrival),
+        query_string_parameters: query_parameters(query),
+        request_context: RequestContext {
+            account_id: ACCOUNT,
+            api_id: "local",
+            domain_name: domain.to_owned(),
+            domain_prefix: domain.split('.').next().unwrap_or_default().to_owned(),
+            http: HttpContext {
+                method: parts.method.as_str(),
+                path,
+                protocol: format!("{:?}", parts.version),
+                source_ip: SOURCE_IP,
+                user_agent: text(&parts.headers, &header::USER_AGENT).unwrap_or_default(),
             },
-            "requestId": arrival.request_id,
-            "routeKey": route_key,
-            "stage": "$default",
-            "time": time.format(&format).unwrap_or_default(),
-            "timeEpoch": time.unix_timestamp() * 1000 + i64::from(time.millisecond()),
+            request_id: &arrival.request_id,
+            route_key,
+            stage: "$default",
+            time: time.format(&format).unwrap_or_default(),
+            time_epoch: time.unix_timestamp() * 1000 + i64::from(time.millisecond()),
         },
-        "isBase64Encoded": false,
-    });
-    let cookies: Vec<String> = cookies(&parts.headers);
-    let parameters = query_parameters(query);
-    if !cookies.is_empty() {
-        event["cookies"] = cookies.into();
+        is_base64_encoded: !body.is_empty() && as_text.is_none(),
+        body: body_text,
+        path_parameters,
     }
-    if !parameters.is_empty() {
-        event["queryStringParameters"] = json!(parameters);
-    }
-    if !path_parameters.is_empty() {
-        event["pathParameters"] = json!(path_parameters);
-    }
-    if !body.is_empty() {
-        let content_type = text(&parts.headers, &header::CONTENT_TYPE);
-        match std::str::from_utf8(body).ok().filter(|_| is_text(content_type.as_deref())) {
-            Some(text) => event["body"] = text.into(),
-            None => {
-                event["body"] = general_purpose::STANDARD.encode(body).into();
-                event["isBase64Encoded"] = true.into();
-            }
-        }
-    }
-    event
 }
 
 /// Decodes the path as an HTTP API does: twice, and cut at a `?` that the first pass produces. Returns `None` for a

@@ -124,7 +124,9 @@ impl Gateway {
                 bad_request()
             }
         })?;
-        let event = event(parts, &path, &body.to_bytes(), key, parameters, arrival).to_string();
+        let body = body.to_bytes();
+        let event = event(parts, &path, &body, key, parameters, arrival);
+        let event = serde_json::to_vec(&event).map_err(|_| bad_request())?;
         if event.len() > INVOKE_BYTES_MAX {
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
         }

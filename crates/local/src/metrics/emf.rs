@@ -19,14 +19,6 @@ pub(super) struct Point {
 }
 
 #[derive(Deserialize)]
-struct Line {
-    #[serde(rename = "_aws")]
-    metadata: Metadata,
-    #[serde(flatten)]
-    members: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Metadata {
     cloud_watch_metrics: Vec<Directive>,
@@ -54,14 +46,15 @@ pub(super) fn points(line: &str) -> Option<Vec<Point>> {
     if !line.starts_with('{') || !line.contains("\"_aws\"") {
         return None;
     }
-    let line: Line = serde_json::from_str(line).ok()?;
+    let mut members: Map<String, Value> = serde_json::from_str(line).ok()?;
+    let metadata: Metadata = serde_json::from_value(members.remove("_aws")?).ok()?;
     let mut points = Vec::new();
-    for directive in line.metadata.cloud_watch_metrics {
+    for directive in metadata.cloud_watch_metrics {
         let names = directive.dimensions.into_iter().flatten();
         let dimensions: BTreeMap<_, _> =
-            names.filter_map(|name| Some((name.clone(), line.members.get(&name)?.as_str()?.to_owned()))).collect();
+            names.filter_map(|name| Some((name.clone(), members.get(&name)?.as_str()?.to_owned()))).collect();
         points.extend(directive.metrics.into_iter().filter_map(|Definition { name, unit }| {
-            let values = match line.members.get(&name)? {
+            let values = match members.get(&name)? {
                 Value::Number(number) => vec![number.as_f64()?],
                 Value::Array(values) => values.iter().filter_map(Value::as_f64).collect(),
                 _ => return None,

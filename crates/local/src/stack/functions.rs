@@ -11,7 +11,8 @@ use sluicegate_sam::FunctionPlan;
 use tokio::task::JoinSet;
 
 use super::{concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
-use crate::cargo_build::{self, BuildError, Executable};
+use crate::cargo_build::{self, BuildError, Executable, Folders};
+use crate::sources;
 
 /// Sets the binary of each function without `Binary`, by SAM's rule.
 pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
@@ -36,15 +37,19 @@ pub(super) async fn build(
         return Ok(executables);
     }
     let mut package_of: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for (folder, names) in folders(&options.template, functions) {
-        options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
-        let built = cargo_build::build(&folder, &names, options.release, options.command.as_ref()).await?;
-        for Executable { path, package } in built.values() {
+    for group in groups(&options.template, functions).into_values() {
+        for (folder, names) in &group {
+            options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
+        }
+        let built = cargo_build::build_all(&group, options.release, options.command.as_ref()).await?;
+        for Executable { path, package } in built.values().flat_map(BTreeMap::values) {
             if package_of.insert(path.clone(), package.clone()).is_some_and(|other| other != *package) {
                 return Err(BuildError::SamePath { path: path.clone() }.into());
             }
         }
-        executables.extend(of_functions(&options.template, functions, &folder, &built));
+        for (folder, built) in &built {
+            executables.extend(of_functions(&options.template, functions, folder, built));
+        }
     }
     Ok(executables)
 }
@@ -67,8 +72,17 @@ fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
     base.join(&function.code_uri).components().collect()
 }
 
+/// Returns the folders to build, by the root of their sources.
+pub(super) fn groups(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<PathBuf, Folders> {
+    let mut groups: BTreeMap<PathBuf, Folders> = BTreeMap::new();
+    for (folder, names) in folders(template, functions) {
+        groups.entry(sources::root(&folder)).or_default().insert(folder, names);
+    }
+    groups
+}
+
 /// Returns the binaries to build, by folder.
-pub(super) fn folders(template: &Path, functions: &[FunctionPlan]) -> BTreeMap<PathBuf, Vec<String>> {
+fn folders(template: &Path, functions: &[FunctionPlan]) -> Folders {
     let mut folders: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     for function in functions {
         folders.entry(folder(template, function)).or_default().extend(function.binary.clone());

@@ -13,7 +13,7 @@ use sluicegate_sam::FunctionPlan;
 use tokio::time::sleep;
 
 use super::{
-    functions::{folders, of_functions},
+    functions::{groups, of_functions},
     options::Options,
 };
 use crate::{
@@ -25,10 +25,10 @@ use crate::{
 /// Pause between two scans of the sources.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Scans the sources of the functions; returns the fingerprints by the folder that is built.
+/// Scans the sources of the functions; returns the fingerprints by the root of the sources.
 pub(super) fn fingerprints(template: &Path, plans: &[FunctionPlan]) -> BTreeMap<PathBuf, Fingerprint> {
-    let folders = folders(template, plans).into_keys();
-    folders.map(|folder| (folder.clone(), sources::fingerprint(&sources::root(&folder)))).collect()
+    let roots = groups(template, plans).into_keys();
+    roots.map(|root| (root.clone(), sources::fingerprint(&root))).collect()
 }
 
 /// Watches until aborted. `seen` holds the fingerprints from before the first build, so that no change is missed.
@@ -41,7 +41,7 @@ pub(super) async fn watch(
     health: Health,
 ) {
     let terminal = &options.terminal;
-    let folders = folders(&options.template, &plans);
+    let groups = groups(&options.template, &plans);
     let mut template = sources::written(&options.template);
     let mut running: BTreeMap<&str, Option<SystemTime>> = BTreeMap::new();
     for plan in &plans {
@@ -49,20 +49,26 @@ pub(super) async fn watch(
     }
     loop {
         sleep(WATCH_INTERVAL).await;
-        for (folder, names) in &folders {
-            let now = look(&sources::root(folder)).await;
-            if seen.insert(folder.clone(), now) == Some(now) {
+        for (root, folders) in &groups {
+            let now = look(root).await;
+            if seen.insert(root.clone(), now) == Some(now) {
                 continue;
             }
-            terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
-            match cargo_build::build(folder, names, options.release, options.command.as_ref()).await {
-                Ok(built) => executables.extend(of_functions(&options.template, &plans, folder, &built)),
+            for (folder, names) in folders {
+                terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
+            }
+            match cargo_build::build_all(folders, options.release, options.command.as_ref()).await {
+                Ok(built) => {
+                    for (folder, built) in &built {
+                        executables.extend(of_functions(&options.template, &plans, folder, built));
+                    }
+                }
                 Err(error) => {
                     terminal.error(format_args!("{error}; the old functions keep running"));
                     continue;
                 }
             }
-            // Restarts the functions of this folder before the next folder is built.
+            // Restarts the functions of this root before the next one is built.
             for plan in &plans {
                 let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
                     continue;

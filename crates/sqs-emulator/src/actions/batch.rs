@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::Answer;
 use super::input::{queue_name, required};
 use super::message::{HandleInput, SendInput};
 use crate::caller::Caller;
@@ -72,13 +73,13 @@ fn entries<E: Entry>(given: Option<Vec<E>>, of: &str) -> Result<Vec<(String, E)>
 }
 
 /// Runs every entry and reports its result.
-fn run<E>(entries: Vec<(String, E)>, mut one: impl FnMut(E) -> Result<Map<String, Value>, ApiError>) -> Value {
+fn run<E>(entries: Vec<(String, E)>, mut one: impl FnMut(E) -> Result<Value, ApiError>) -> Value {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for (id, entry) in entries {
         match one(entry) {
             Ok(mut answer) => {
-                answer.insert("Id".into(), id.into());
-                successful.push(Value::Object(answer));
+                answer["Id"] = id.into();
+                successful.push(answer);
             }
             Err(error) => failed.push(json!({
                 "Id": id,
@@ -115,7 +116,9 @@ pub(super) fn send(
     for draft in drafts() {
         engine.check_fifo(&name, draft, now).map_err(as_batch_error)?;
     }
-    Ok(run(calls, |call| call?.run(engine, &name, now).map_err(as_batch_error)))
+    Ok(run(calls, |call| {
+        call?.run(engine, &name, now).map(|sent| Answer::Sent(sent).into_value()).map_err(as_batch_error)
+    }))
 }
 
 /// Converts the error of a single send to a batch entry's, which has another code and text (recorded on AWS).
@@ -131,7 +134,7 @@ fn as_batch_error(error: ApiError) -> ApiError {
 pub(super) fn delete(engine: &mut Engine, input: BatchInput<HandleInput>, now: EpochMs) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
     let entries = entries(input.entries, "DeleteMessageBatchRequestEntry")?;
-    Ok(run(entries, |entry| entry.delete(engine, &name, now).map(|()| Map::new())))
+    Ok(run(entries, |entry| entry.delete(engine, &name, now).map(|()| json!({}))))
 }
 
 pub(super) fn change_visibility(
@@ -141,5 +144,5 @@ pub(super) fn change_visibility(
 ) -> Result<Value, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
     let entries = entries(input.entries, "ChangeMessageVisibilityBatchRequestEntry")?;
-    Ok(run(entries, |entry| entry.change_visibility(engine, &name, now).map(|()| Map::new())))
+    Ok(run(entries, |entry| entry.change_visibility(engine, &name, now).map(|()| json!({}))))
 }

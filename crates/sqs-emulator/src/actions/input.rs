@@ -4,21 +4,15 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::engine::Engine;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 /// A request that names only a queue.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct QueueInput {
     pub(super) queue_url: Option<String>,
-}
-
-pub(super) fn parse<T: DeserializeOwned>(input: Value) -> Result<T, ApiError> {
-    serde_json::from_value(input).map_err(|error| ApiError::new(ErrorKind::Serialization, error.to_string()))
 }
 
 pub(super) fn required<T>(value: Option<T>, parameter: &str) -> Result<T, ApiError> {

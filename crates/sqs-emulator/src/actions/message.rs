@@ -1,10 +1,11 @@
 //! Actions on one message: send, receive, delete, change visibility.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::Input;
 use super::attributes::is_queue_attribute;
 use super::input::{in_range, queue_name, required};
 use crate::caller::Caller;
@@ -13,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::{ApiError, ErrorKind};
 use crate::event::QueueEvent;
 use crate::limits::{ATTEMPT_ID_CHARS_MAX, DELAY_S, RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
-use crate::message::{Draft, RequestedAttributes, render, sequence_text};
+use crate::message::{Draft, ReceivedMessage, RequestedAttributes, sequence_text};
 use crate::message_attribute::{AttributeInput, attributes_md5, check_attributes, check_system_attributes, text_of};
 use crate::queue::Receive;
 use crate::queue_attributes::unknown;
@@ -48,7 +49,27 @@ pub(super) struct SendInput {
 /// A checked send and the digests of its answer.
 pub(super) struct SendCall {
     pub(super) draft: Draft,
-    answer: Map<String, Value>,
+    attributes_md5: Option<String>,
+    system_attributes_md5: Option<String>,
+}
+
+/// The answer to a send.
+#[derive(Debug, Serialize)]
+pub(crate) struct SendAnswer {
+    #[serde(rename = "MD5OfMessageAttributes", skip_serializing_if = "Option::is_none")]
+    attributes_md5: Option<String>,
+    #[serde(rename = "MD5OfMessageBody", serialize_with = "text")]
+    body_md5: Arc<str>,
+    #[serde(rename = "MD5OfMessageSystemAttributes", skip_serializing_if = "Option::is_none")]
+    system_attributes_md5: Option<String>,
+    #[serde(rename = "MessageId", serialize_with = "text")]
+    message_id: Arc<str>,
+    #[serde(rename = "SequenceNumber", skip_serializing_if = "Option::is_none")]
+    sequence: Option<String>,
+}
+
+fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 impl SendInput {
@@ -57,13 +78,8 @@ impl SendInput {
         let attributes = check_attributes(self.message_attributes.unwrap_or_default())?;
         let system = check_system_attributes(self.message_system_attributes.unwrap_or_default())?;
         let delay_s = self.delay_seconds.map(|delay| in_range("DelaySeconds", delay, &DELAY_S)).transpose()?;
-        let mut answer = Map::new();
-        if !attributes.is_empty() {
-            answer.insert("MD5OfMessageAttributes".into(), attributes_md5(attributes.iter()).into());
-        }
-        if let Some(system) = &system {
-            answer.insert("MD5OfMessageSystemAttributes".into(), attributes_md5(system.iter()).into());
-        }
+        let attributes_digest = (!attributes.is_empty()).then(|| attributes_md5(attributes.iter()));
+        let system_digest = system.as_ref().map(|system| attributes_md5(system.iter()));
         let draft = Draft {
             body,
             attributes,
@@ -74,25 +90,31 @@ impl SendInput {
             deduplication_id: self.message_deduplication_id,
             delay_s,
         };
-        Ok(SendCall { draft, answer })
+        Ok(SendCall { draft, attributes_md5: attributes_digest, system_attributes_md5: system_digest })
     }
 }
 
 impl SendCall {
-    pub(super) fn run(mut self, engine: &mut Engine, name: &str, now: EpochMs) -> Result<Map<String, Value>, ApiError> {
+    pub(super) fn run(self, engine: &mut Engine, name: &str, now: EpochMs) -> Result<SendAnswer, ApiError> {
         let sent = engine.send(name, self.draft, now)?;
-        self.answer.insert("MD5OfMessageBody".into(), sent.body_md5.as_ref().into());
-        self.answer.insert("MessageId".into(), sent.message_id.as_ref().into());
-        if let Some(sequence) = sent.sequence {
-            self.answer.insert("SequenceNumber".into(), sequence_text(sequence).into());
-        }
-        Ok(self.answer)
+        Ok(SendAnswer {
+            attributes_md5: self.attributes_md5,
+            body_md5: sent.body_md5,
+            system_attributes_md5: self.system_attributes_md5,
+            message_id: sent.message_id,
+            sequence: sent.sequence.map(sequence_text),
+        })
     }
 }
 
-pub(super) fn send(engine: &mut Engine, input: SendInput, caller: &Caller, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn send(
+    engine: &mut Engine,
+    input: SendInput,
+    caller: &Caller,
+    now: EpochMs,
+) -> Result<SendAnswer, ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
-    input.check(caller)?.run(engine, &name, now).map(Value::Object)
+    input.check(caller)?.run(engine, &name, now)
 }
 
 /// `DeleteMessage`, `ChangeMessageVisibility` and the entries of their batches.
@@ -129,16 +151,14 @@ impl HandleInput {
     }
 }
 
-pub(super) fn delete(engine: &mut Engine, input: HandleInput, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn delete(engine: &mut Engine, input: HandleInput, now: EpochMs) -> Result<(), ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
-    input.delete(engine, &name, now)?;
-    Ok(json!({}))
+    input.delete(engine, &name, now)
 }
 
-pub(super) fn change_visibility(engine: &mut Engine, input: HandleInput, now: EpochMs) -> Result<Value, ApiError> {
+pub(super) fn change_visibility(engine: &mut Engine, input: HandleInput, now: EpochMs) -> Result<(), ApiError> {
     let name = queue_name(engine, input.queue_url.as_deref())?;
-    input.change_visibility(engine, &name, now)?;
-    Ok(json!({}))
+    input.change_visibility(engine, &name, now)
 }
 
 #[derive(Deserialize)]
@@ -164,8 +184,8 @@ pub(crate) struct ReceiveCall {
 }
 
 impl ReceiveCall {
-    pub(crate) fn check(engine: &mut Engine, input: Value, now: EpochMs) -> Result<Self, ApiError> {
-        let input: ReceiveInput = super::input::parse(input)?;
+    pub(crate) fn check(engine: &mut Engine, input: Input<'_>, now: EpochMs) -> Result<Self, ApiError> {
+        let input: ReceiveInput = input.parse()?;
         let name = queue_name(engine, input.queue_url.as_deref())?;
         let queue = &engine.queue(&name, now)?.attributes;
         let messages_max =
@@ -203,14 +223,15 @@ impl ReceiveCall {
 
     /// Tries once; returns `None` if there is no message now. A long poll waits instead of failing with `OverLimit`.
     /// API ReceiveMessage.
-    pub(crate) fn run(&self, engine: &mut Engine, now: EpochMs) -> Result<Option<Value>, ApiError> {
+    pub(crate) fn run(&self, engine: &mut Engine, now: EpochMs) -> Result<Option<Vec<ReceivedMessage>>, ApiError> {
         let received = match engine.receive(&self.name, &self.receive, now) {
             Err(error) if self.wait_s > 0 && error.is(ErrorKind::OverLimit) => return Ok(None),
             received => received?,
         };
         let sender_id = &engine.config.account;
+        let received = received.into_iter();
         let messages: Vec<_> =
-            received.into_iter().map(|(message, handle)| render(&message, handle, &self.wanted, sender_id)).collect();
-        Ok((!messages.is_empty()).then(|| json!({ "Messages": messages })))
+            received.map(|(message, handle)| ReceivedMessage::new(message, handle, &self.wanted, sender_id)).collect();
+        Ok((!messages.is_empty()).then_some(messages))
     }
 }

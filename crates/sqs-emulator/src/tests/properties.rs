@@ -79,16 +79,17 @@ impl Model {
     }
 
     fn call(&mut self, action: &str, input: Value) -> Result<Value, ApiError> {
-        actions::run(&mut self.engine, action, input, &Caller::default(), self.now)
+        let input = actions::Input::Value(input);
+        actions::run(&mut self.engine, action, input, &Caller::default(), self.now).map(actions::Answer::into_value)
     }
 
     /// Receives; returns bodies and receipts.
     fn receive(&mut self, queue: usize, max: i64, visibility_s: u64) -> Vec<(usize, String)> {
         let input =
             json!({ "QueueUrl": self.urls[queue], "MaxNumberOfMessages": max, "VisibilityTimeout": visibility_s });
-        let call = actions::ReceiveCall::check(&mut self.engine, input, self.now).unwrap();
+        let call = actions::ReceiveCall::check(&mut self.engine, actions::Input::Value(input), self.now).unwrap();
         let answer = call.run(&mut self.engine, self.now).unwrap().unwrap_or_default();
-        let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
+        let messages = answer.into_iter().map(|message| serde_json::to_value(message).unwrap()).collect::<Vec<_>>();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         messages.iter().map(|m| (text(&m["Body"]).parse().unwrap(), text(&m["ReceiptHandle"]))).collect()
     }
