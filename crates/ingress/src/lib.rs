@@ -39,8 +39,11 @@ compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of 
 mod answer;
 mod any_producer;
 mod authenticate;
+mod batch;
+mod cloud_event;
 mod compile;
 mod config;
+mod content_coding;
 mod enqueue;
 mod event;
 mod explain;
@@ -70,7 +73,7 @@ use std::{
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
-use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_contract::{Contract, DOCUMENT_PATH, Operation, RouteError};
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
@@ -174,6 +177,12 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             Some(Err(rejection)) => Err(rejection),
             None => match self.admit(arrival, context, &mut record).await {
                 Ok(Admitted::Stored(receipt)) => Ok(receipt),
+                Ok(Admitted::Batch(results)) => {
+                    for result in &results {
+                        record.emit(result, self.emitter.as_ref());
+                    }
+                    return batch::answer(&results);
+                }
                 Ok(Admitted::Handshake(answer)) => {
                     record.handshake_answered(answer.status);
                     return answer;
@@ -233,18 +242,45 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
-        let envelope = enqueue::envelope(&validated, now)?;
+        let Some(draft) = validated.one() else {
+            return self.admit_batch(&validated, now, context, deadline, record).await.map(Admitted::Batch);
+        };
+        let envelope = enqueue::envelope(&draft, now)?;
         record.typed(envelope.event_type());
 
-        let queue = &operation.enqueue.queue;
-        let producer = self.producers.get(queue).ok_or_else(|| {
-            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
-        })?;
+        let producer = self.producer(operation)?;
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
+        let receipt = enqueue::send(producer, operation, &envelope, trace_header, deadline).await;
         record.sent(started.elapsed());
         receipt.map(Admitted::Stored)
+    }
+
+    /// Enqueues the items of a batch that are in order; returns the result of each.
+    async fn admit_batch(
+        &self,
+        validated: &Validated<'_>,
+        now: OffsetDateTime,
+        context: &Context,
+        deadline: Instant,
+        record: &mut RequestRecord,
+    ) -> Result<Vec<Result<Receipt, Rejection>>, Rejection> {
+        let operation = validated.authenticated().routed().operation();
+        let producer = self.producer(operation)?;
+        let envelopes: Vec<_> =
+            validated.items().map(|draft| draft.and_then(|draft| enqueue::envelope(&draft, now))).collect();
+        let started = Instant::now();
+        let trace_header = context.xray_trace_id.as_deref();
+        let results = enqueue::send_all(producer, operation, envelopes, trace_header, deadline).await;
+        record.sent(started.elapsed());
+        Ok(results)
+    }
+
+    fn producer(&self, operation: &Operation) -> Result<&P, Rejection> {
+        let queue = &operation.enqueue.queue;
+        self.producers.get(queue).ok_or_else(|| {
+            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
+        })
     }
 
     /// Answers a request for the API document or for the methods of a route; `None` for any other request.
@@ -278,6 +314,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
 pub enum Admitted {
     /// The broker stored its message.
     Stored(Receipt),
+    /// The broker stored the messages of its batch that are `Ok`, in the order of the items.
+    Batch(Vec<Result<Receipt, Rejection>>),
     /// It is a provider's check of the endpoint, with this answer; nothing is enqueued.
     Handshake(Answer),
 }

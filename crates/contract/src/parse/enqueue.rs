@@ -5,6 +5,7 @@ use sluicegate_yaml::Node;
 
 use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
+use super::content;
 use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, Idempotency, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX,
@@ -20,7 +21,7 @@ pub(super) fn enqueue<'d>(
     request: &Request<'_>,
 ) -> Option<Enqueue> {
     let at = checker.required(operation, "x-sluicegate")?;
-    checker.fields(at, FIELDS)?;
+    checker.fields(at, &[FIELDS, &content::FIELDS].concat())?;
 
     // Each field is read before any `?`, so that all their faults are reported.
     let queue = checker.required(at, "queue").and_then(|queue| queue_name(checker, queue));
@@ -47,8 +48,12 @@ pub(super) fn enqueue<'d>(
     })
 }
 
-/// Reads `type`. Without it, the type is that of the provider that signs the requests.
+/// Reads `type`. Without it, the type is that of the sender's CloudEvent, or of the provider that signs the requests.
 fn event_type<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
+    let own: Option<ValueTemplate> = "{event.type}".parse().ok();
+    if let Some(own) = own.filter(|own| at.get("type").is_none() && is_available(own, request)) {
+        return Some(own);
+    }
     let (None, Some(provider)) = (at.get("type"), request.provider) else {
         return checker.required(at, "type").and_then(|field| attribute(checker, field, request));
     };
@@ -135,6 +140,7 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
     }
     for sources in template.placeholders().filter(|sources| !is_in_every_body(sources, request.body)) {
         let fault = match sources {
+            [source @ ValueSource::Event(_)] => format!("{{{source}}} needs a requestBody that is always a CloudEvent"),
             [source @ ValueSource::Body(_)] => format!("{{{source}}} needs a requestBody that is always JSON"),
             [source] => format!("{{{source}}} needs a requestBody that is always {FORM_MEDIA_TYPE}"),
             [source, ..] => format!("{{{source} | ...}} has no value for one of the media types of requestBody"),
@@ -148,7 +154,8 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
 /// Returns whether one of the sources can be in a body of each media type of the operation.
 fn is_in_every_body(sources: &[ValueSource], body: Option<&Body>) -> bool {
     let is_in = |source: &ValueSource, media_type: &str| match source {
-        ValueSource::Body(_) => is_json(media_type),
+        ValueSource::Body(_) => body.map_or(is_json(media_type), |body| body.is_document(media_type)),
+        ValueSource::Event(_) => body.is_some_and(|body| body.mode(media_type).is_event()),
         ValueSource::Form { .. } => media_type.eq_ignore_ascii_case(FORM_MEDIA_TYPE),
         ValueSource::Header(_) | ValueSource::Path(_) | ValueSource::Query(_) => true,
     };
