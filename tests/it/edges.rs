@@ -16,13 +16,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("contract", &["webhook", "yaml"]),
     ("envelope", &[]),
     ("webhook", &[]),
-    ("queue", &["envelope"]),
+    ("aws-client", &[]),
+    ("queue", &["aws-client", "envelope"]),
     ("telemetry", &[]),
     ("topology", &["queue", "yaml"]),
     ("dlq", &["envelope", "queue", "topology"]),
     ("doctor", &["contract", "queue", "sam", "topology"]),
     ("batch", &["envelope", "idempotency", "queue", "telemetry"]),
-    ("ingress", &["contract", "envelope", "idempotency", "queue", "telemetry", "webhook"]),
+    ("ingress", &["aws-client", "contract", "envelope", "idempotency", "queue", "telemetry", "webhook"]),
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),
     ("functions/rabbitmq", &["batch", "contract", "ingress"]),
@@ -55,10 +56,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("aws_sdk_cloudformation", &["crates/doctor/src/stack"]),
     ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
-    (
-        "aws_sdk_secretsmanager",
-        &["crates/cli/src/secrets/store", "crates/doctor/src/stack", "crates/queue/src/rabbitmq"],
-    ),
+    ("aws_sdk_secretsmanager", &["crates/cli/src/secrets/store", "crates/doctor/src/stack"]),
     (
         "aws_config",
         &[
@@ -74,6 +72,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "aws_smithy",
         &[
+            "crates/aws-client/src/",
             "crates/cli/src/aws",
             "crates/queue/src/aws",
             "crates/queue/src/sqs",

@@ -1,6 +1,6 @@
 //! [`AnyProducer`]: the producer of a queue on any broker built in. Cargo features select the brokers.
 
-use sluicegate_queue::aws::AwsEnvironment;
+use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 

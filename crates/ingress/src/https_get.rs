@@ -12,10 +12,8 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Uri, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
-use sluicegate_queue::{
-    chain,
-    http_client::{ClientConfig, ConnectionError, Connections, TlsError, tls_config},
-};
+use sluicegate_aws_client::http_client::{ClientConfig, ConnectionError, Connections, TlsError, tls_config};
+use sluicegate_queue::chain;
 
 /// A client for rare GETs.
 #[derive(Default)]

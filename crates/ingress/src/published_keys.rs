@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use sluicegate_queue::http_client::trust_roots;
+use sluicegate_aws_client::http_client::trust_roots;
 use sluicegate_webhook::{KeyUrl, PublishedKeys};
 use tokio::time::Instant;
 

@@ -23,12 +23,12 @@ use std::{
 };
 
 use serde_json::Value;
+use sluicegate_aws_client::{AwsEnvironment, SecretsManagerClient};
 use sluicegate_contract::{
     Contract, SecurityScheme,
     secret_entry::{ApiKey, SigningSecret},
 };
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::aws::{AwsEnvironment, SecretsManagerClient};
 use sluicegate_webhook::Secret;
 use tokio::time::Instant;
 

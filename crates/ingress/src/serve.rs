@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, env, pin::Pin, process::ExitCode};
 
 use lambda_http::{lambda_runtime, service_fn};
+use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_contract::{Contract, EmbeddedContract};
-use sluicegate_queue::aws::AwsEnvironment;
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::{
@@ -71,7 +71,7 @@ pub async fn from_env(
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
         let retry_delays = rabbitmq.retry_delays().clone();
-        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_sdk_config(&aws.sdk_config())), retry_delays)
+        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_environment(&aws)), retry_delays)
     });
     #[cfg(feature = "rabbitmq")]
     if let Some((broker, _)) = &rabbitmq

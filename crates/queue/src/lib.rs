@@ -38,8 +38,6 @@ mod binding;
 pub mod broker_url;
 pub mod dead_letter;
 mod error;
-#[cfg(feature = "aws")]
-pub mod http_client;
 mod ordering;
 pub mod queue_names;
 #[cfg(feature = "rabbitmq")]

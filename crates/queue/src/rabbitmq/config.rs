@@ -4,8 +4,8 @@
 use std::fmt;
 
 use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
+use sluicegate_aws_client::{AwsConfigError, AwsEnvironment};
 
-use crate::aws::{self, SdkConfig};
 use crate::broker_url::{BrokerUrl, Credentials, HEARTBEAT_S, HEARTBEAT_S_MAX, is_loopback};
 use crate::queue_names::RetryDelays;
 
@@ -24,7 +24,7 @@ pub(crate) enum Login {
     /// The URL contains them.
     Fixed(Credentials),
     /// A Secrets Manager secret contains them.
-    Secret { arn: String, sdk: Box<SdkConfig>, endpoint: Option<String> },
+    Secret { arn: String, environment: Box<AwsEnvironment> },
 }
 
 impl fmt::Debug for BrokerConfig {
@@ -51,7 +51,7 @@ pub enum BrokerConfigError {
     RetryDelays(#[from] crate::queue_names::RetryDelaysError),
     /// The environment lacks the AWS settings for Secrets Manager.
     #[error("for RABBITMQ_SECRET_ARN: {0}")]
-    Aws(#[from] aws::AwsConfigError),
+    Aws(#[from] AwsConfigError),
 }
 
 impl BrokerConfig {
@@ -81,10 +81,7 @@ impl BrokerConfig {
         let login = match (user, get("RABBITMQ_SECRET_ARN")) {
             (Some(credentials), _) => Login::Fixed(credentials),
             (None, None) => return Err(BrokerConfigError::NoCredentials),
-            (None, Some(arn)) => {
-                let endpoint = get("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| get("AWS_ENDPOINT_URL"));
-                Login::Secret { arn, sdk: Box::new(aws::sdk_config(&lookup)?), endpoint }
-            }
+            (None, Some(arn)) => Login::Secret { arn, environment: Box::new(AwsEnvironment::read(&lookup)?) },
         };
         Ok(Some(Self { address, login, retry_delays }))
     }
@@ -105,12 +102,12 @@ impl BrokerConfig {
         }
     }
 
-    /// Shares the connections of `shared` for Secrets Manager, which avoids reading every root certificate a second
-    /// time.
+    /// Shares the TLS configuration of `shared` for Secrets Manager, which avoids reading every root certificate a
+    /// second time.
     #[must_use]
-    pub fn with_sdk_config(mut self, shared: &SdkConfig) -> Self {
-        if let Login::Secret { sdk, .. } = &mut self.login {
-            **sdk = shared.clone();
+    pub fn with_environment(mut self, shared: &AwsEnvironment) -> Self {
+        if let Login::Secret { environment, .. } = &mut self.login {
+            **environment = shared.clone();
         }
         self
     }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, SdkError};
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::Deserialize;
+use sluicegate_aws_client::{SecretsManagerClient, SecretsManagerError};
+use tokio::time::Instant;
 
 use super::config::Login;
 use crate::broker_url::Credentials;
@@ -16,28 +16,20 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Credentials that could not be read. The text is for operators and contains nothing of the secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialsError {
-    #[error("Secrets Manager did not answer in time")]
-    Timeout,
-    #[error("{}", DisplayErrorContext(.0.as_ref()))]
-    Sdk(Box<SdkError<GetSecretValueError>>),
+    #[error("Secrets Manager: {0}")]
+    Unread(#[from] SecretsManagerError),
     #[error(r#"the secret is not a JSON object with the strings "username" and "password""#)]
     Malformed,
 }
 
 /// Reads the user name and the password.
 pub(crate) async fn read(login: &Login) -> Result<Credentials, CredentialsError> {
-    let (arn, sdk, endpoint) = match login {
+    let (arn, environment) = match login {
         Login::Fixed(credentials) => return Ok(credentials.clone()),
-        Login::Secret { arn, sdk, endpoint } => (arn, sdk, endpoint),
+        Login::Secret { arn, environment } => (arn, environment),
     };
-    // The shared configuration may have an endpoint for SQS only.
-    let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk.as_ref());
-    config.set_endpoint_url(endpoint.clone());
-    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    let answer = tokio::time::timeout(FETCH_TIMEOUT, client.get_secret_value().secret_id(arn).send()).await;
-    let answer =
-        answer.map_err(|_| CredentialsError::Timeout)?.map_err(|error| CredentialsError::Sdk(Box::new(error)))?;
-    parse(answer.secret_string.as_deref().unwrap_or_default())
+    let deadline = Instant::now() + FETCH_TIMEOUT;
+    parse(&SecretsManagerClient::new(environment).secret_text(arn, deadline).await?)
 }
 
 fn parse(text: &str) -> Result<Credentials, CredentialsError> {

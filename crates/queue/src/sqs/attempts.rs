@@ -13,8 +13,7 @@ use aws_sdk_sqs::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-
-use crate::aws::is_throttling;
+use sluicegate_aws_client::is_throttling;
 
 /// The attempts of one send. Clones share the record.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-
-use crate::aws::signer::push_hex;
+use sluicegate_aws_client::push_hex;
 
 /// Largest message, in bytes: body and message attributes. A queue may have a lower limit, which SQS enforces.
 ///

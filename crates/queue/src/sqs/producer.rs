@@ -1,10 +1,10 @@
 //! [`SqsProducer`]: sends envelopes to an SQS queue.
 
+use sluicegate_aws_client::AwsEnvironment;
 use tokio::time::Instant;
 
 use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
 use super::send_message::{SendMessage, Sqs, SystemAttributes};
-use crate::aws::AwsEnvironment;
 use crate::{Message, Producer, Receipt, SendError};
 
 /// A producer for one queue.

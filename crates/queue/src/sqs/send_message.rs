@@ -9,15 +9,12 @@ use std::sync::Arc;
 use aws_sdk_sqs::error::ErrorMetadata;
 use aws_sdk_sqs::operation::send_message::SendMessageOutput;
 use serde::{Deserialize, Serialize};
+use sluicegate_aws_client::{AwsEnvironment, AwsService, CallError, Progress, Service};
 use tokio::time::Instant;
 
 use super::limits;
 use super::store::{body_md5, conclude, proof};
 use crate::SendError;
-use crate::aws::AwsEnvironment;
-use crate::aws::service::{AwsService, CallError, Progress, ServiceName};
-
-const SQS: ServiceName = ServiceName { name: "sqs", content_type: "application/x-amz-json-1.0" };
 
 /// Bytes of a request beside its body: an estimate for the size of the buffer.
 const FIELDS_BYTES: usize = 512;
@@ -75,7 +72,7 @@ struct Answer<'a> {
 impl Sqs {
     /// Creates a client without calling SQS. See [`AwsService::new`].
     pub(super) fn new(environment: &AwsEnvironment) -> Self {
-        Self(Arc::new(AwsService::new(environment, SQS, environment.sqs_endpoint.as_deref())))
+        Self(Arc::new(AwsService::new(environment, Service::Sqs)))
     }
 
     /// Sends a message, retrying what may pass, but not past `deadline`. Returns the message id that SQS assigned.

@@ -13,11 +13,11 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
 };
 use md5::{Digest, Md5};
+use sluicegate_aws_client::is_throttling;
 use tokio::time::Instant;
 
 use super::attempts::Attempts;
 use super::limits;
-use crate::aws::is_throttling;
 use crate::{SendError, chain};
 
 /// A message as SQS stores it. The caller keeps to the [limits](super::MESSAGE_BYTES_MAX).

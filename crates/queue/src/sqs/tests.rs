@@ -262,6 +262,9 @@ async fn endpoints_are_those_of_the_sdk() {
         };
         let params = Params::builder().region(region).use_dual_stack(false).use_fips(false).build().unwrap();
         let expected = DefaultResolver::new().resolve_endpoint(&params).await.unwrap();
-        assert_eq!(AwsEnvironment::read(lookup).unwrap().endpoint_of("sqs"), expected.url());
+        assert_eq!(
+            AwsEnvironment::read(lookup).unwrap().endpoint_url(sluicegate_aws_client::Service::Sqs),
+            expected.url()
+        );
     }
 }

@@ -19,11 +19,11 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::environment::AwsEnvironment;
-use super::retry::RetryBudget;
-use super::signer::Signer;
 use crate::chain;
+use crate::environment::{AwsEnvironment, Service};
 use crate::http_client::{ConnectionError, Connections};
+use crate::retry::{RetryBudget, is_throttling};
+use crate::signer::Signer;
 
 /// Largest answer that is read. The longest expected is a secret of 64 KiB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -48,17 +48,8 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// A service and how it is called.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServiceName {
-    /// The name in endpoints and signatures.
-    pub(crate) name: &'static str,
-    /// The media type of AWS JSON 1.0 or 1.1.
-    pub(crate) content_type: &'static str,
-}
-
 /// A client of one service.
-pub(crate) struct AwsService {
+pub struct AwsService {
     connections: Result<Connections, ConnectionError>,
     uri: Uri,
     /// The headers of every request.
@@ -73,15 +64,15 @@ pub(crate) struct AwsService {
 /// Whether a call can have reached the service, considering every attempt. The caller keeps it, because a call may be
 /// cut off.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub struct Progress {
     is_sending: AtomicBool,
     one_may_have_arrived: AtomicBool,
 }
 
 impl Progress {
     /// Returns whether an attempt may have been carried out. One that is cut off in progress counts.
-    #[cfg(any(feature = "sqs", test))]
-    pub(crate) fn may_have_arrived(&self) -> bool {
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
         self.is_sending.load(Ordering::Relaxed) || self.one_may_have_arrived.load(Ordering::Relaxed)
     }
 
@@ -94,7 +85,7 @@ impl Progress {
 
 /// A call without a result; the last attempt's error.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// The service answered with an error.
     #[error("{}", answer_text(*.status, .code.as_deref(), .message.as_deref()))]
     Answered {
@@ -128,7 +119,7 @@ impl CallError {
     fn is_refusal(&self) -> bool {
         match self {
             Self::Answered { status, code, .. } => {
-                (400..500).contains(status) || code.as_deref().is_some_and(super::is_throttling)
+                (400..500).contains(status) || code.as_deref().is_some_and(is_throttling)
             }
             _ => false,
         }
@@ -146,8 +137,9 @@ fn answer_text(status: u16, code: Option<&str>, message: Option<&str>) -> String
 impl AwsService {
     /// Creates a client without calling the service. For an https endpoint it reads the root certificates, unless a
     /// client of the same environment has: create it at init, where Lambda provides a full CPU.
-    pub(crate) fn new(environment: &AwsEnvironment, service: ServiceName, endpoint: Option<&str>) -> Self {
-        let url = endpoint.map_or_else(|| environment.endpoint_of(service.name), str::to_owned);
+    #[must_use]
+    pub fn new(environment: &AwsEnvironment, service: Service) -> Self {
+        let url = environment.endpoint_url(service);
         let uri: Uri = url.parse().unwrap_or_default();
         let connections = match uri.host() {
             Some(_) => Connections::new(&uri, || environment.tls()),
@@ -161,11 +153,11 @@ impl AwsService {
         };
         let path = if uri.path().is_empty() { "/" } else { uri.path() };
         let mut headers = HeaderMap::with_capacity(16);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(service.content_type));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(service.content_type()));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluicegate/", env!("CARGO_PKG_VERSION"))));
         headers.extend(HeaderValue::try_from(&host).map(|host| (HOST, host)));
-        let (credentials, region) = (environment.credentials.clone(), environment.region.clone());
-        let signer = Signer::new(credentials, region, service.name, service.content_type, host, path);
+        let (credentials, region) = (environment.credentials().clone(), environment.region().to_owned());
+        let signer = Signer::new(credentials, region, service.name(), service.content_type(), host, path);
         headers.extend(secret(signer.session_token()).map(|token| (SECURITY_TOKEN, token)));
         Self {
             connections,
@@ -184,7 +176,7 @@ impl AwsService {
     /// # Errors
     /// That of the last attempt, or that the deadline has passed. `progress` says whether any attempt can have been
     /// carried out.
-    pub(crate) async fn call(
+    pub async fn call(
         &self,
         target: &'static str,
         body: impl Into<Bytes>,

@@ -2,10 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::AwsEnvironment;
-use super::service::{AwsService, CallError, Progress, ServiceName};
-
-const SECRETS_MANAGER: ServiceName = ServiceName { name: "secretsmanager", content_type: "application/x-amz-json-1.1" };
+use crate::{AwsEnvironment, AwsService, CallError, Progress, Service};
 
 /// A client of Secrets Manager.
 #[derive(Debug)]
@@ -33,8 +30,7 @@ impl SecretsManagerClient {
     /// another client of the environment has.
     #[must_use]
     pub fn new(environment: &AwsEnvironment) -> Self {
-        let endpoint = environment.secrets_manager_endpoint.as_deref();
-        Self(AwsService::new(environment, SECRETS_MANAGER, endpoint))
+        Self(AwsService::new(environment, Service::SecretsManager))
     }
 
     /// Returns the current text of the secret with this ARN or name, not past `deadline`.

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::service::CallError;
-use super::{ATTEMPTS_MAX, BACKOFF_INITIAL, BACKOFF_MAX};
+use crate::service::CallError;
+use crate::{ATTEMPTS_MAX, BACKOFF_INITIAL, BACKOFF_MAX};
 
-/// Codes of throttling, from the SDK (aws-runtime, `THROTTLING_ERRORS`).
-const THROTTLING: [&str; 14] = [
+/// Codes of throttling, from the SDK (aws-runtime, `THROTTLING_ERRORS`); the last is that of KMS on behalf of SQS.
+const THROTTLING: [&str; 15] = [
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
@@ -22,6 +22,7 @@ const THROTTLING: [&str; 14] = [
     "SlowDown",
     "PriorRequestNotComplete",
     "EC2ThrottledException",
+    "KMS.ThrottlingException",
 ];
 
 /// Codes of other errors that pass, from the SDK (`TRANSIENT_ERRORS`).
@@ -69,10 +70,17 @@ impl RetryBudget {
     }
 }
 
+/// Returns whether an error code means that a service throttled the request: nothing was done, and a later attempt may
+/// succeed.
+#[must_use]
+pub fn is_throttling(code: &str) -> bool {
+    THROTTLING.contains(&code)
+}
+
 fn is_retryable(error: &CallError) -> bool {
     match error {
         CallError::Answered { status, code, is_clock_skew, .. } => {
-            let known = code.as_deref().is_some_and(|code| THROTTLING.contains(&code) || TRANSIENT.contains(&code));
+            let known = code.as_deref().is_some_and(|code| is_throttling(code) || TRANSIENT.contains(&code));
             known || *is_clock_skew || TRANSIENT_STATUS.contains(status)
         }
         CallError::Timeout | CallError::Connection(_) => true,

@@ -9,11 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::AwsEnvironment;
-use super::service::{AwsService, CallError, Progress, ServiceName};
-use super::signer::Signer;
+use crate::signer::Signer;
+use crate::{AwsEnvironment, AwsService, CallError, Progress, Service};
 
-const SERVICE: ServiceName = ServiceName { name: "sqs", content_type: "application/x-amz-json-1.0" };
+const SERVICE: Service = Service::Sqs;
 const TARGET: &str = "AmazonSQS.SendMessage";
 
 /// Returns the `authorization` of the SDK's signer.
@@ -23,7 +22,7 @@ fn expected(credentials: &Credentials, url: &str, host: &str, date: &str, body: 
     settings.uri_path_normalization_mode = aws_sigv4::http_request::UriPathNormalizationMode::Disabled;
     let params = SigningParams::builder().identity(&identity).region("eu-west-1").name("sqs").time(now);
     let params = params.settings(settings).build().unwrap().into();
-    let headers = [("content-type", SERVICE.content_type), ("host", host), ("x-amz-target", TARGET)];
+    let headers = [("content-type", SERVICE.content_type()), ("host", host), ("x-amz-target", TARGET)];
     let request = SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(body)).unwrap();
     let (instructions, _) = sign(request, &params).unwrap().into_parts();
     let (headers, _) = instructions.into_parts();
@@ -44,8 +43,8 @@ fn signatures_are_those_of_the_sdk() {
             let signer = Signer::new(
                 credentials.clone(),
                 "eu-west-1".to_owned(),
-                SERVICE.name,
-                SERVICE.content_type,
+                SERVICE.name(),
+                SERVICE.content_type(),
                 "sqs.test:4566".to_owned(),
                 &path,
             );
@@ -88,8 +87,11 @@ async fn server(answers: Vec<(&'static str, &'static str)>) -> (String, tokio::t
 }
 
 fn service(endpoint: &str) -> AwsService {
-    let lookup = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "eu-west-1".to_owned());
-    AwsService::new(&AwsEnvironment::read(lookup).unwrap(), SERVICE, Some(endpoint))
+    let lookup = |name: &str| {
+        let is_endpoint = name.starts_with("AWS_ENDPOINT");
+        Some(if is_endpoint { endpoint } else { "eu-west-1" }.to_owned())
+    };
+    AwsService::new(&AwsEnvironment::read(lookup).unwrap(), SERVICE)
 }
 
 #[tokio::test]
