@@ -5,6 +5,7 @@ mod authenticate;
 mod bodies;
 mod brokers;
 mod config;
+mod content;
 mod events;
 mod ids;
 mod repeats;
@@ -32,11 +33,18 @@ type Stored = (Envelope, Option<String>);
 pub(crate) struct Broker {
     stored: Arc<Mutex<Vec<Stored>>>,
     sick: Option<SendError>,
+    /// The position of a message of a batch that fails.
+    fails_at: Option<(usize, SendError)>,
 }
 
 impl Broker {
     pub(crate) fn last(&self) -> Option<Stored> {
         self.stored.lock().unwrap().last().cloned()
+    }
+
+    /// Returns every envelope, the oldest first.
+    pub(crate) fn envelopes(&self) -> Vec<Envelope> {
+        self.stored.lock().unwrap().iter().map(|(envelope, _)| envelope.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -52,6 +60,18 @@ impl Producer for Broker {
         let mut stored = self.stored.lock().unwrap();
         stored.push((message.envelope.clone(), message.group.map(str::to_owned)));
         Ok(Receipt { id: message.envelope.id().to_owned(), broker_id: stored.len().to_string() })
+    }
+
+    async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
+        let mut results = Vec::new();
+        for (position, message) in messages.iter().enumerate() {
+            let fails = self.fails_at.as_ref().filter(|(at, _)| *at == position);
+            results.push(match fails {
+                Some((_, error)) => Err(error.clone()),
+                None => self.send(message, deadline).await,
+            });
+        }
+        results
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(read) => read,
         Err(reason) => return fail(reason),
     };
+    let manifest = path.with_file_name("Cargo.toml");
+    let missing = std::fs::read_to_string(&manifest).map(|text| contract.missing_features(&text)).unwrap_or_default();
+    if !missing.is_empty() {
+        return fail(format!("{}: {}", path.display(), missing.join("\n")));
+    }
     for warning in &warnings {
         say(format_args!("warning: {warning}"));
     }

@@ -46,6 +46,12 @@ fn embed(path: &Path) -> Result<Vec<String>, Vec<String>> {
     let yaml = fs::read_to_string(path).map_err(|error| failed(&error))?;
     let (contract, warnings) = Contract::parse_with_warnings(&shown, &yaml)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").map(|folder| Path::new(&folder).join("Cargo.toml"));
+    let manifest = manifest.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let missing = contract.missing_features(&manifest);
+    if !missing.is_empty() {
+        return Err(missing.iter().map(|reason| format!("{shown}: {reason}")).collect());
+    }
     let json = serde_json::to_string(&contract).map_err(|error| failed(&error))?;
     let folder =
         PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| failed(&"OUT_DIR is not set: call build() from build.rs"))?);

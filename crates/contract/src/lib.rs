@@ -10,6 +10,7 @@
 
 #[cfg(feature = "parse")]
 mod build;
+mod content;
 mod drift;
 mod embedded;
 mod model;
@@ -21,6 +22,9 @@ mod template;
 
 #[cfg(feature = "parse")]
 pub use build::build;
+pub use content::{
+    BATCH_ITEMS_MAX, CLOUDEVENT_MEDIA_TYPE, CLOUDEVENTS_BATCH_MEDIA_TYPE, ContentCoding, LINES_MEDIA_TYPES, Mode,
+};
 pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sluicegate_webhook::Scheme;
 
-use crate::{ValueSource, ValueTemplate};
+use crate::{BATCH_ITEMS_MAX, ContentCoding, ValueSource, ValueTemplate};
 
 /// A self-contained JSON Schema (2020-12) as JSON text: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
@@ -80,6 +80,9 @@ pub struct Operation {
     pub body: Option<Body>,
     /// The destination of an admitted request.
     pub enqueue: Enqueue,
+    /// The origins that may ask for permission to send CloudEvents here, in lower case; `*` is any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhook_origins: Vec<String>,
 }
 
 impl Operation {
@@ -173,8 +176,33 @@ pub enum Location {
 pub struct Body {
     /// Whether a request without a body is refused.
     pub required: bool,
-    /// The accepted media types (lower case, no parameters, never a range), each with the schema of its payload.
+    /// The accepted media types (lower case, no parameters, never a range), each with the schema of its payload; of a
+    /// batch, that of one item.
     pub content: Vec<(String, BodySchema)>,
+    /// The accepted content codings besides `identity`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content_codings: Vec<ContentCoding>,
+    /// Whether JSON bodies are arrays of payloads; see [`Body::mode`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_batch: bool,
+    /// Whether the attributes of a CloudEvent are in the headers; see [`Body::mode`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_binary_events: bool,
+    /// The fewest and the most items of a batch.
+    #[serde(default = "any_items", skip_serializing_if = "is_any_items")]
+    pub items: (usize, usize),
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn any_items() -> (usize, usize) {
+    (0, BATCH_ITEMS_MAX)
+}
+
+fn is_any_items(items: &(usize, usize)) -> bool {
+    *items == any_items()
 }
 
 /// The constraint on a payload.

@@ -8,6 +8,7 @@
 
 mod attribute_warnings;
 mod checker;
+mod content;
 mod enqueue;
 mod paths;
 mod refs;

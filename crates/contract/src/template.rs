@@ -1,7 +1,8 @@
 //! Text with placeholders for values of a request: `github.{header.x-github-event}`.
 //!
 //! A placeholder is `{header.NAME}`, `{path.NAME}`, `{query.NAME}`, `{body#/json/pointer}` (`{body#}` is the whole
-//! body), `{form.NAME}` (a field of a form) or `{form.NAME#/json/pointer}` (a value of the JSON text in that field).
+//! body, or the item of a batch), `{form.NAME}` (a field of a form), `{form.NAME#/json/pointer}` (a value of the JSON
+//! text in that field) or `{event.NAME}` (an attribute of the sender's CloudEvent).
 //! Several with `|` between them stand for the first that the request has: `{body#/type | form.command}`. Everything
 //! else is literal. Braces have no escape: neither a literal nor a placeholder can contain `{` or `}`; nor has `|` one.
 //! Rendering fails only when the request lacks a value.
@@ -45,6 +46,8 @@ pub enum ValueSource {
         /// A JSON pointer (RFC 6901) into the text of the field; `None` is the text itself.
         pointer: Option<String>,
     },
+    /// An attribute of the CloudEvent that the sender made.
+    Event(String),
 }
 
 /// The reason why a text is not a template.
@@ -163,6 +166,7 @@ impl FromStr for ValueSource {
             Some(("header", name)) => Err(TemplateError::BadHeader(name.to_owned())),
             Some(("path", name)) if !name.is_empty() => Ok(Self::Path(name.to_owned())),
             Some(("query", name)) if !name.is_empty() => Ok(Self::Query(name.to_owned())),
+            Some(("event", name)) if is_attribute(name) => Ok(Self::Event(name.to_owned())),
             Some(("form", field)) if !field.is_empty() && !field.starts_with('#') => {
                 let (name, pointer) = field.split_once('#').map_or((field, None), |(name, at)| (name, Some(at)));
                 match pointer {
@@ -173,6 +177,11 @@ impl FromStr for ValueSource {
             _ => Err(TemplateError::UnknownSource(text.to_owned())),
         }
     }
+}
+
+/// Returns whether this is the name of a CloudEvents attribute.
+fn is_attribute(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 fn is_pointer(text: &str) -> bool {
@@ -187,6 +196,7 @@ impl fmt::Display for ValueSource {
             Self::Path(name) => write!(f, "path.{name}"),
             Self::Query(name) => write!(f, "query.{name}"),
             Self::Body(pointer) => write!(f, "body#{pointer}"),
+            Self::Event(name) => write!(f, "event.{name}"),
             Self::Form { name, pointer: None } => write!(f, "form.{name}"),
             Self::Form { name, pointer: Some(pointer) } => write!(f, "form.{name}#{pointer}"),
         }

@@ -112,6 +112,10 @@ fn x_sluicegate_is_checked() {
         let to = format!("required: true, {to} }}\n        rate");
         check("required: true }\n        rate", &to, place, reason);
     }
+    let of_batch = VALID.replace("schema: { $ref: '#/components/schemas/Thing' }\n      responses", "{}\n      responses");
+    let of_batch = of_batch.replace("required: true }", "required: true, store: dynamodb }\n        batch: true");
+    let found = faults(&of_batch);
+    assert!(found.iter().any(|fault| fault.pointer.ends_with("idempotency/store")), "{found:#?}");
     for fingerprint in ["body", "true", ""] {
         let to = format!("required: true, fingerprint: {fingerprint} }}\n        rate");
         check("required: true }\n        rate", &to, "idempotency/fingerprint", "payload or none");

@@ -88,11 +88,18 @@ pub(crate) enum Extension {
 
 /// Returns whether `text` is a CloudEvents String, as the value of an attribute must be: without control characters and
 /// Unicode noncharacters. SQS refuses a subset of these.
-#[must_use]
-pub fn is_text(text: &str) -> bool {
-    let refused = |c: char| c.is_control() || u32::from(c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
+pub(crate) fn is_text(text: &str) -> bool {
     // Printable ASCII is the usual case, and decided without decoding characters.
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || !text.contains(refused)
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || refused_character(text).is_none()
+}
+
+/// Returns the first character that the value of an attribute must not have (CloudEvents 1.0.2, type system, String): a
+/// control character or a Unicode noncharacter. SQS refuses a subset of these.
+#[must_use]
+pub fn refused_character(text: &str) -> Option<char> {
+    let is_refused =
+        |c: &char| c.is_control() || u32::from(*c) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(c);
+    text.chars().find(is_refused)
 }
 
 /// Returns whether `name` is a legal attribute name.

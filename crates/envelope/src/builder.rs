@@ -3,7 +3,8 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, Values, is_text};
+use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, EXTENSIONS_MAX, Extension, Values, is_name, is_text};
+use crate::decode::{DecodeError, shown};
 use crate::envelope::Envelope;
 use crate::payload::Payload;
 
@@ -13,16 +14,24 @@ use crate::payload::Payload;
 pub struct EnvelopeBuilder {
     values: Values,
     time: Option<OffsetDateTime>,
-    payload: Option<Vec<u8>>,
+    extensions: Vec<(String, Extension)>,
+    payload: Option<Payload>,
 }
 
 impl Envelope {
     /// Starts an envelope with the three required attributes.
     pub fn builder(id: impl Into<String>, source: impl Into<String>, event_type: impl Into<String>) -> EnvelopeBuilder {
-        EnvelopeBuilder { values: Values::default(), time: None, payload: None }
+        EnvelopeBuilder { values: Values::default(), time: None, extensions: Vec::new(), payload: None }
             .set(Attribute::Id, id)
             .set(Attribute::Source, source)
             .set(Attribute::Type, event_type)
+    }
+
+    /// Starts an envelope with every attribute, extension and the payload of this one, under another id. The
+    /// caller overwrites the attributes that the other producer must not choose.
+    pub fn into_builder(self, id: impl Into<String>) -> EnvelopeBuilder {
+        let Self { values, time: _, extensions, payload } = self;
+        EnvelopeBuilder { values, time: None, extensions, payload }.set(Attribute::Id, id)
     }
 }
 
@@ -30,6 +39,41 @@ impl EnvelopeBuilder {
     /// Sets `subject`.
     pub fn subject(self, subject: impl Into<String>) -> Self {
         self.set(Attribute::Subject, subject)
+    }
+
+    /// Sets `type`.
+    pub fn event_type(self, event_type: impl Into<String>) -> Self {
+        self.set(Attribute::Type, event_type)
+    }
+
+    /// Sets an attribute by its name on the wire, such as an extension.
+    ///
+    /// # Errors
+    /// The name is not 1 to 64 lower-case letters and digits, a `time` is not RFC 3339, the value has a character that
+    /// CloudEvents does not allow, or there are too many extensions.
+    pub fn attribute(mut self, name: &str, value: &str) -> Result<Self, DecodeError> {
+        if !is_name(name) || ["data", "specversion"].contains(&name) {
+            return Err(DecodeError::Name { name: shown(name) });
+        }
+        if !is_text(value) {
+            return Err(DecodeError::Character { attribute: shown(name) });
+        }
+        let known = Attribute::named(name);
+        if known.is_some() && value.is_empty() {
+            return Err(DecodeError::Empty { attribute: shown(name) });
+        }
+        if known == Some(Attribute::Time) && OffsetDateTime::parse(value, &Rfc3339).is_err() {
+            return Err(DecodeError::Time);
+        }
+        if let Some(known) = known {
+            return Ok(self.set(known, value));
+        }
+        self.extensions.retain(|(other, _)| other != name);
+        if self.extensions.len() >= EXTENSIONS_MAX {
+            return Err(DecodeError::TooMany);
+        }
+        self.extensions.push((name.to_owned(), Extension::Text(value.to_owned())));
+        Ok(self)
     }
 
     /// Sets `time`.
@@ -41,8 +85,9 @@ impl EnvelopeBuilder {
     /// Sets the payload, and its media type as `datacontenttype`. Any bytes are accepted, also bytes that are not the
     /// JSON of their media type.
     pub fn payload(mut self, content_type: Option<&str>, bytes: impl Into<Vec<u8>>) -> Self {
-        self.payload = Some(bytes.into());
-        self.set(Attribute::ContentType, content_type.unwrap_or_default())
+        let content_type = content_type.unwrap_or_default();
+        self.payload = Some(Payload::new(content_type, bytes.into()));
+        self.set(Attribute::ContentType, content_type)
     }
 
     /// Sets `traceparent`.
@@ -81,8 +126,12 @@ impl EnvelopeBuilder {
     /// The first attribute that is required and empty, is longer than [`ATTRIBUTE_BYTES_MAX`], or contains a control
     /// character or a Unicode noncharacter; or a time that cannot be written as RFC 3339.
     pub fn build(mut self) -> Result<Envelope, EnvelopeBuildError> {
-        if let Some(time) = self.time {
-            self.values[Attribute::Time as usize] = time.format(&Rfc3339).map_err(|_| EnvelopeBuildError::Time)?;
+        let time = &mut self.values[Attribute::Time as usize];
+        match self.time {
+            Some(set) => *time = set.format(&Rfc3339).map_err(|_| EnvelopeBuildError::Time)?,
+            // The text of another producer was checked when it was read, and stays as it is.
+            None if !time.is_empty() => self.time = OffsetDateTime::parse(time, &Rfc3339).ok(),
+            None => {}
         }
         for known in Attribute::ALL {
             let (attribute, text) = (known.name(), &self.values[known as usize]);
@@ -96,9 +145,7 @@ impl EnvelopeBuilder {
                 return Err(EnvelopeBuildError::Character { attribute });
             }
         }
-        let content_type = &self.values[Attribute::ContentType as usize];
-        let payload = self.payload.map(|bytes| Payload::new(content_type, bytes));
-        Ok(Envelope { values: self.values, time: self.time, extensions: Vec::new(), payload })
+        Ok(Envelope { values: self.values, time: self.time, extensions: self.extensions, payload: self.payload })
     }
 
     fn set(mut self, attribute: Attribute, text: impl Into<String>) -> Self {

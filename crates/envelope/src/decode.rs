@@ -118,7 +118,7 @@ fn scalar(name: &str, raw: &RawValue) -> Result<Option<Extension>, DecodeError> 
 }
 
 /// Returns a name shortened for an error message.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     name.chars().take(ATTRIBUTE_NAME_BYTES_MAX).collect()
 }
 

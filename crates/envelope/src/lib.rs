@@ -29,7 +29,7 @@ mod id;
 pub mod json;
 mod payload;
 
-pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, is_text};
+pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, refused_character};
 pub use builder::{EnvelopeBuildError, EnvelopeBuilder};
 pub use decode::DecodeError;
 pub use envelope::Envelope;

@@ -63,4 +63,13 @@ impl Producer for AnyProducer {
             Self::Rabbitmq(ref producer) => producer.send(message, deadline).await,
         }
     }
+
+    async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
+        match *self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(ref producer) => producer.send_all(messages, deadline).await,
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(ref producer) => producer.send_all(messages, deadline).await,
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use sluicegate_contract::{Contract, binding_variable};
 use sluicegate_queue::{Binding, BindingError};
 
+use crate::content_coding;
+
 /// The environment variable with the ARN or name of the Secrets Manager secret.
 pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 
@@ -75,6 +77,19 @@ pub enum ConfigError {
         /// The first such operation's id.
         operation: String,
     },
+    /// The contract accepts a content coding without a decoder in this build.
+    #[error(
+        "operation {operation} accepts the content coding {coding}, which this function is built without; add the \
+         feature {feature} of sluicegate-ingress to its Cargo.toml"
+    )]
+    CodingNotBuiltIn {
+        /// The operation's id.
+        operation: String,
+        /// The name of the coding.
+        coding: &'static str,
+        /// The feature with its decoder.
+        feature: &'static str,
+    },
     /// A RabbitMQ variable is malformed.
     #[cfg(feature = "rabbitmq")]
     #[error(transparent)]
@@ -114,6 +129,11 @@ impl Config {
                 BTreeMap::new()
             });
         for operation in contract.operations() {
+            let codings = operation.body.iter().flat_map(|body| &body.content_codings).copied();
+            errors.extend(codings.filter(|coding| !content_coding::is_built_in(*coding)).map(|coding| {
+                let (operation, coding, feature) = (operation.id.clone(), coding.name(), coding.feature());
+                ConfigError::CodingNotBuiltIn { operation, coding, feature }
+            }));
             let queue = &operation.enqueue.queue;
             if operation.enqueue.delay_s > 0 && matches!(bindings.get(queue), Some(Binding::Sqs { fifo: true, .. })) {
                 errors.push(ConfigError::DelayOnFifo { operation: operation.id.clone(), queue: queue.clone() });

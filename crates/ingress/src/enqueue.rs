@@ -7,18 +7,21 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sluicegate_contract::{Missing, ValueSource, ValueTemplate};
-use sluicegate_envelope::{ATTRIBUTE_BYTES_MAX, Envelope, EnvelopeBuildError, deterministic_id, fresh_id, is_text};
+use sluicegate_contract::{Idempotency, LINES_MEDIA_TYPES, Missing, Operation, ValueSource, ValueTemplate};
+use sluicegate_envelope::{
+    ATTRIBUTE_BYTES_MAX, Envelope, EnvelopeBuildError, EnvelopeBuilder, deterministic_id, fresh_id, refused_character,
+};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use sluicegate_webhook::values_at;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
-    form,
+    cloud_event, form,
     idempotency_key::{self, SENT_TWICE},
+    media_type::essence,
     rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
-    validate::Validated,
+    validate::Draft,
 };
 
 /// What names a request in a store of idempotency keys.
@@ -30,34 +33,38 @@ pub(crate) struct Identity {
     pub(crate) fingerprint: Option<String>,
 }
 
-/// Builds the envelope of a validated request, and its identity if its route has a store.
+/// Builds the envelope of a message, and its identity if its route has a store.
 ///
 /// # Errors
 /// A template names a value that the request lacks, or gives an attribute that CloudEvents does not allow: 422 with the
 /// pointer for a value of the body, 400 with the name otherwise.
 pub(crate) fn envelope(
-    request: &Validated<'_>,
+    draft: &Draft<'_>,
     received_at: OffsetDateTime,
 ) -> Result<(Envelope, Option<Identity>), Rejection> {
-    let authenticated = request.authenticated();
+    let authenticated = draft.request.authenticated();
     let routed = authenticated.routed();
     let (operation, arrival) = (routed.operation(), routed.arrival());
     let enqueue = &operation.enqueue;
 
-    let key = idempotency_key(request)?;
-    let event_type = render(request, &enqueue.event_type)?;
-    let subject = enqueue.subject.as_ref().map(|subject| render(request, subject)).transpose()?;
-    let group = enqueue.group.as_ref().map(|group| render(request, group)).transpose()?;
+    let key = idempotency_key(draft)?;
+    let event_type = render(draft, &enqueue.event_type)?;
+    let subject = enqueue.subject.as_ref().map(|subject| render(draft, subject)).transpose()?;
+    let group = enqueue.group.as_ref().map(|group| render(draft, group)).transpose()?;
+    let payload = draft.event.map_or(Cow::Borrowed(draft.payload), Envelope::payload);
     let fingerprint = || {
         let said = [&*event_type, subject.as_deref().unwrap_or_default(), group.as_deref().unwrap_or_default()];
         let sent = std::iter::once(arrival.query.as_str()).chain(routed.path_params());
-        said.into_iter().chain(sent).map(str::as_bytes).chain([routed.body()])
+        said.into_iter().chain(sent).map(str::as_bytes).chain([&*payload])
     };
     let mut identity = None;
+    let position = draft.position.map(|position| position.to_string());
     let id = match (&key, &enqueue.idempotency) {
         (Some(key), Some(idempotency)) => {
             let named = [authenticated.principal_domain(), authenticated.principal(), &operation.id, key];
-            let named = named.into_iter().map(str::as_bytes);
+            // A key of the whole batch names each item with its position; a key within the item names the item.
+            let position = position.as_deref().filter(|_| !is_of_item(idempotency));
+            let named = named.into_iter().chain(position).map(str::as_bytes);
             if cfg!(feature = "dynamodb") && idempotency.store.is_some() {
                 identity = Some(Identity {
                     key: format!("request/{}", deterministic_id(named.clone())),
@@ -67,13 +74,23 @@ pub(crate) fn envelope(
             let fingerprint = idempotency.fingerprint.then(fingerprint);
             deterministic_id(named.chain(fingerprint.into_iter().flatten()))
         }
-        _ => fresh_id(),
+        _ => match draft.event {
+            // CloudEvents 1.0.2: source and id together name an event.
+            Some(event) => {
+                let principal = [authenticated.principal_domain(), authenticated.principal(), &operation.id];
+                let named = principal.into_iter().chain(["event", event.source(), event.id()]);
+                deterministic_id(named.map(str::as_bytes).chain(fingerprint()))
+            }
+            None => fresh_id(),
+        },
     };
-    let mut builder = Envelope::builder(id, operation.source(), event_type)
-        .time(received_at)
-        .principal(authenticated.principal())
-        .operation(&operation.id)
-        .payload(request.media_type().as_deref(), routed.body());
+    let mut builder = match draft.event {
+        Some(event) => of_event(event, id, event_type, received_at)?,
+        None => Envelope::builder(id, operation.source(), event_type)
+            .time(received_at)
+            .payload(media_type(draft).as_deref(), draft.payload),
+    };
+    builder = builder.principal(authenticated.principal()).operation(&operation.id);
     if let Some(subject) = subject {
         builder = builder.subject(subject);
     }
@@ -83,19 +100,48 @@ pub(crate) fn envelope(
     if let Some(key) = key {
         builder = builder.idempotency_key(key);
     }
-    if let Some(traceparent) = arrival.header("traceparent").filter(|value| is_traceparent(value)) {
+    let is_traced = draft.event.is_some_and(|event| event.traceparent().is_some());
+    if let Some(traceparent) = arrival.header("traceparent").filter(|value| !is_traced && is_traceparent(value)) {
         builder = builder.traceparent(traceparent);
         if let Some(tracestate) = arrival.header("tracestate").filter(|value| is_tracestate(value)) {
             builder = builder.tracestate(tracestate);
         }
     }
-    let envelope = builder.build().map_err(|error| unfit(request, &error))?;
+    let envelope = builder.build().map_err(|error| unfit(draft, &error))?;
     Ok((envelope, identity))
 }
 
+/// Returns the event of the sender without the attributes that are the ingress's, and with its `id` as an extension,
+/// because another sender may use the same one.
+fn of_event(
+    event: &Envelope,
+    id: String,
+    event_type: String,
+    received_at: OffsetDateTime,
+) -> Result<EnvelopeBuilder, Rejection> {
+    let mut builder = event.clone().into_builder(id).event_type(event_type).idempotency_key("");
+    if event.time().is_none() {
+        builder = builder.time(received_at);
+    }
+    Ok(builder.attribute(cloud_event::EVENT_ID, event.id())?)
+}
+
+/// Returns the media type of the payload.
+fn media_type<'r>(draft: &Draft<'r>) -> Option<Cow<'r, str>> {
+    let sent = draft.request.media_type();
+    // A line of a batch is a document by itself.
+    let is_line = || sent.as_deref().is_some_and(|sent| LINES_MEDIA_TYPES.contains(&essence(sent)));
+    if draft.position.is_some() && is_line() { Some(Cow::Borrowed("application/json")) } else { sent }
+}
+
+/// Returns whether a key differs between the items of a batch.
+fn is_of_item(idempotency: &Idempotency) -> bool {
+    idempotency.key.sources().any(|source| matches!(source, ValueSource::Body(_) | ValueSource::Event(_)))
+}
+
 /// Returns the rejection of an invalid attribute, with the part of the request that caused it.
-fn unfit(request: &Validated<'_>, error: &EnvelopeBuildError) -> Rejection {
-    let enqueue = &request.authenticated().routed().operation().enqueue;
+fn unfit(draft: &Draft<'_>, error: &EnvelopeBuildError) -> Rejection {
+    let enqueue = &draft.request.authenticated().routed().operation().enqueue;
     let key = enqueue.idempotency.as_ref().map(|idempotency| &idempotency.key);
     let (attribute, reason) = match error {
         EnvelopeBuildError::Empty { attribute } => (*attribute, "is empty".to_owned()),
@@ -103,7 +149,7 @@ fn unfit(request: &Validated<'_>, error: &EnvelopeBuildError) -> Rejection {
             (*attribute, format!("is longer than {ATTRIBUTE_BYTES_MAX} bytes"))
         }
         EnvelopeBuildError::Character { attribute } => {
-            (*attribute, "holds a control character or a Unicode noncharacter".to_owned())
+            (*attribute, "has a character that an event must not have".to_owned())
         }
         EnvelopeBuildError::Time => ("time", String::new()),
     };
@@ -115,16 +161,19 @@ fn unfit(request: &Validated<'_>, error: &EnvelopeBuildError) -> Rejection {
         "idempotencykey" => key,
         _ => None,
     };
-    let value = |source: &&ValueSource| lookup(request, source).unwrap_or_default();
+    let internal = || Rejection::new(Code::Internal, "This request cannot be stored.").log(error);
+    let value = |source: &&ValueSource| lookup(draft, source).unwrap_or_default();
     let mut sources = template.into_iter().flat_map(ValueTemplate::sources);
     let at_fault = match error {
-        EnvelopeBuildError::Character { .. } => sources.find(|source| !is_text(&value(source))),
+        EnvelopeBuildError::Character { .. } => {
+            let refused = |source: &ValueSource| refused_character(&value(&source));
+            let found = sources.find_map(|source| Some((source, refused(source)?)));
+            let reason = |c: char| format!("has the character U+{:04X}, which an event must not have", u32::from(c));
+            return found.map_or_else(internal, |(source, c)| self::refused(source, &reason(c)));
+        }
         _ => sources.max_by_key(|source| value(source).len()),
     };
-    match at_fault {
-        Some(source) => refused(source, &reason),
-        None => Rejection::new(Code::Internal, "This request cannot be stored.").log(error),
-    }
+    at_fault.map_or_else(internal, |source| refused(source, &reason))
 }
 
 /// Returns the rejection of an unusable value, with its source and reason.
@@ -134,6 +183,7 @@ fn refused(source: &ValueSource, reason: &str) -> Rejection {
             faults: vec![BodyFault { pointer: pointer.clone(), detail: format!("the value {reason}") }],
             ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED)
         },
+        ValueSource::Event(_) => Rejection::new(Code::CloudEventInvalid, format!("The {} {reason}.", place(source))),
         _ => Rejection::new(Code::ParameterInvalid, format!("The {} {reason}.", place(source))),
     }
 }
@@ -145,6 +195,7 @@ fn place(source: &ValueSource) -> String {
         ValueSource::Path(name) => format!("path parameter {name}"),
         ValueSource::Query(name) => format!("query parameter {name}"),
         ValueSource::Body(pointer) => format!("value at {pointer} of the body"),
+        ValueSource::Event(name) => format!("attribute {name} of the CloudEvent"),
         ValueSource::Form { name, pointer: None } => format!("form field {name}"),
         ValueSource::Form { name, pointer: Some(pointer) } => format!("value at {pointer} of the form field {name}"),
     }
@@ -156,19 +207,39 @@ fn place(source: &ValueSource) -> String {
 /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of the queue.
 pub(crate) async fn send<P: Producer>(
     producer: &P,
-    request: &Validated<'_>,
+    operation: &Operation,
     envelope: &Envelope,
     trace_header: Option<&str>,
     deadline: Instant,
 ) -> Result<Receipt, Rejection> {
-    let delay = request.authenticated().routed().operation().enqueue.delay_s;
-    let message = Message {
-        envelope,
-        group: envelope.group(),
-        delay: std::time::Duration::from_secs(u64::from(delay)),
-        trace_header,
-    };
+    let message = message(operation, envelope, trace_header);
     producer.send(&message, deadline).await.map_err(|error| rejection(&error, envelope))
+}
+
+/// Sends the envelopes of a batch and waits for the confirms; returns the result of each item.
+pub(crate) async fn send_all<P: Producer>(
+    producer: &P,
+    operation: &Operation,
+    items: Vec<Result<Envelope, Rejection>>,
+    trace_header: Option<&str>,
+    deadline: Instant,
+) -> Vec<Result<Receipt, Rejection>> {
+    let envelopes = items.iter().filter_map(|item| item.as_ref().ok());
+    let messages: Vec<_> = envelopes.map(|envelope| message(operation, envelope, trace_header)).collect();
+    let sent = producer.send_all(&messages, deadline).await;
+    drop(messages);
+    let mut sent = sent.into_iter();
+    let result = |item: Result<Envelope, Rejection>| {
+        let envelope = item?;
+        let missing = || Err(SendError::Unknown { reason: "the producer has no result".to_owned() });
+        sent.next().unwrap_or_else(missing).map_err(|error| rejection(&error, &envelope))
+    };
+    items.into_iter().map(result).collect()
+}
+
+fn message<'m>(operation: &Operation, envelope: &'m Envelope, trace_header: Option<&'m str>) -> Message<'m> {
+    let delay = std::time::Duration::from_secs(operation.enqueue.delay_s.into());
+    Message { envelope, group: envelope.group(), delay, trace_header }
 }
 
 fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {
@@ -204,17 +275,17 @@ fn too_large(bytes: usize, bytes_max: usize, body_bytes: usize, is_base64: bool)
     )
 }
 
-fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection> {
-    let routed = request.authenticated().routed();
+fn idempotency_key(draft: &Draft<'_>) -> Result<Option<String>, Rejection> {
+    let routed = draft.request.authenticated().routed();
     let Some(idempotency) = &routed.operation().enqueue.idempotency else { return Ok(None) };
     let invalid = |detail: String| Rejection::new(Code::IdempotencyKeyInvalid, detail);
     if let Some(name) = idempotency.header() {
-        return idempotency_key::read(request.authenticated(), name, idempotency.required);
+        return idempotency_key::read(draft.request.authenticated(), name, idempotency.required);
     }
-    let rendered = match idempotency.key.render(|source| lookup(request, source)) {
+    let rendered = match idempotency.key.render(|source| lookup(draft, source)) {
         Ok(rendered) => rendered,
-        Err(Missing(source)) if idempotency.required || repeats(request, &source) => {
-            return Err(invalid(format!("The {} {}.", place(&source), lacks(request, &source))));
+        Err(Missing(source)) if idempotency.required || repeats(draft, &source) => {
+            return Err(invalid(format!("The {} {}.", place(&source), lacks(draft, &source))));
         }
         Err(_) => return Ok(None),
     };
@@ -222,37 +293,36 @@ fn idempotency_key(request: &Validated<'_>) -> Result<Option<String>, Rejection>
     Ok(Some(rendered))
 }
 
-fn render(request: &Validated<'_>, template: &ValueTemplate) -> Result<String, Rejection> {
-    template
-        .render(|source| lookup(request, source))
-        .map_err(|Missing(source)| refused(&source, lacks(request, &source)))
+fn render(draft: &Draft<'_>, template: &ValueTemplate) -> Result<String, Rejection> {
+    template.render(|source| lookup(draft, source)).map_err(|Missing(source)| refused(&source, lacks(draft, &source)))
 }
 
 /// Returns why a placeholder has no value, as the end of a sentence.
-fn lacks(request: &Validated<'_>, source: &ValueSource) -> &'static str {
-    if repeats(request, source) { SENT_TWICE } else { "is missing, or is not one value" }
+fn lacks(draft: &Draft<'_>, source: &ValueSource) -> &'static str {
+    if repeats(draft, source) { SENT_TWICE } else { "is missing, or is not one value" }
 }
 
-fn repeats(request: &Validated<'_>, source: &ValueSource) -> bool {
-    let arrival = request.authenticated().routed().arrival();
+fn repeats(draft: &Draft<'_>, source: &ValueSource) -> bool {
+    let arrival = draft.request.authenticated().routed().arrival();
     match source {
         ValueSource::Header(name) => arrival.repeats_header(name),
         ValueSource::Query(name) => arrival.repeats_query(name),
-        ValueSource::Form { name, .. } => request.form().is_some_and(|form| form::repeats(form, name)),
-        ValueSource::Path(_) | ValueSource::Body(_) => false,
+        ValueSource::Form { name, .. } => draft.request.form().is_some_and(|form| form::repeats(form, name)),
+        ValueSource::Path(_) | ValueSource::Body(_) | ValueSource::Event(_) => false,
     }
 }
 
-fn lookup<'r>(request: &'r Validated<'_>, source: &ValueSource) -> Option<Cow<'r, str>> {
-    let routed = request.authenticated().routed();
+fn lookup<'r>(draft: &Draft<'r>, source: &ValueSource) -> Option<Cow<'r, str>> {
+    let routed = draft.request.authenticated().routed();
     match source {
-        ValueSource::Header(name) => request.authenticated().header(name).map(Cow::Borrowed),
+        ValueSource::Header(name) => draft.request.authenticated().header(name).map(Cow::Borrowed),
         ValueSource::Path(name) => routed.path_param(name).map(Cow::Borrowed),
         ValueSource::Query(name) => routed.arrival().query_value(name),
-        ValueSource::Body(pointer) => scalar(request.document()?.pointer(pointer)?),
-        ValueSource::Form { name, pointer: None } => form::value(request.form()?, name),
+        ValueSource::Event(name) => cloud_event::attribute(draft.event?, name),
+        ValueSource::Body(pointer) => scalar(draft.document?.pointer(pointer)?),
+        ValueSource::Form { name, pointer: None } => form::value(draft.request.form()?, name),
         ValueSource::Form { name, pointer: Some(pointer) } => {
-            let text = form::value(request.form()?, name)?;
+            let text = form::value(draft.request.form()?, name)?;
             let document = values_at(text.as_bytes(), [pointer.as_str()]).ok()?;
             scalar(document.pointer(pointer)?).map(|value| Cow::Owned(value.into_owned()))
         }

@@ -40,8 +40,11 @@ compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of 
 mod answer;
 mod any_producer;
 mod authenticate;
+mod batch;
+mod cloud_event;
 mod compile;
 mod config;
+mod content_coding;
 mod enqueue;
 mod event;
 mod explain;
@@ -72,7 +75,7 @@ use std::{
 
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
-use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_contract::{Contract, DOCUMENT_PATH, Operation, RouteError};
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
@@ -193,6 +196,12 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                     record.emit(&result, self.emitter.as_ref());
                     return result.map_or_else(|rejection| refused(&rejection), |receipt| replayed(&receipt));
                 }
+                Ok(Admitted::Batch(results)) => {
+                    for result in &results {
+                        record.emit(result, self.emitter.as_ref());
+                    }
+                    return batch::answer(&results);
+                }
                 Ok(Admitted::Handshake(answer)) => {
                     record.handshake_answered(answer.status);
                     return answer;
@@ -252,13 +261,13 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
-        let (envelope, identity) = enqueue::envelope(&validated, now)?;
+        let Some(draft) = validated.one() else {
+            return self.admit_batch(&validated, now, context, deadline, record).await.map(Admitted::Batch);
+        };
+        let (envelope, identity) = enqueue::envelope(&draft, now)?;
         record.typed(envelope.event_type());
 
-        let queue = &operation.enqueue.queue;
-        let producer = self.producers.get(queue).ok_or_else(|| {
-            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
-        })?;
+        let producer = self.producer(operation)?;
         #[cfg(feature = "dynamodb")]
         let held = match &identity {
             Some(identity) => {
@@ -275,13 +284,41 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         drop(identity);
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let receipt = enqueue::send(producer, &validated, &envelope, trace_header, deadline).await;
+        let receipt = enqueue::send(producer, operation, &envelope, trace_header, deadline).await;
         record.sent(started.elapsed());
         #[cfg(feature = "dynamodb")]
         if let Some((store, lease)) = held {
             store.settle(&lease, &receipt, context, deadline).await;
         }
         receipt.map(Admitted::Stored)
+    }
+
+    /// Enqueues the items of a batch that are in order; returns the result of each. The contract gives no batch a store
+    /// of idempotency keys.
+    async fn admit_batch(
+        &self,
+        validated: &Validated<'_>,
+        now: OffsetDateTime,
+        context: &Context,
+        deadline: Instant,
+        record: &mut RequestRecord,
+    ) -> Result<Vec<Result<Receipt, Rejection>>, Rejection> {
+        let operation = validated.authenticated().routed().operation();
+        let producer = self.producer(operation)?;
+        let envelopes: Vec<_> =
+            validated.items().map(|draft| draft.and_then(|draft| Ok(enqueue::envelope(&draft, now)?.0))).collect();
+        let started = Instant::now();
+        let trace_header = context.xray_trace_id.as_deref();
+        let results = enqueue::send_all(producer, operation, envelopes, trace_header, deadline).await;
+        record.sent(started.elapsed());
+        Ok(results)
+    }
+
+    fn producer(&self, operation: &Operation) -> Result<&P, Rejection> {
+        let queue = &operation.enqueue.queue;
+        self.producers.get(queue).ok_or_else(|| {
+            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
+        })
     }
 
     /// Answers a request for the API document or for the methods of a route; `None` for any other request.
@@ -317,6 +354,8 @@ pub enum Admitted {
     Stored(Receipt),
     /// The broker stored its message for an earlier request with the same idempotency key.
     Replayed(Receipt),
+    /// The broker stored the messages of its batch that are `Ok`, in the order of the items.
+    Batch(Vec<Result<Receipt, Rejection>>),
     /// It is a provider's check of the endpoint, with this answer; nothing is enqueued.
     Handshake(Answer),
 }

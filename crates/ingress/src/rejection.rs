@@ -54,6 +54,12 @@ pub enum Code {
     MediaTypeUnsupported,
     /// 415: the body has a content coding, such as gzip; `Accept-Encoding` lists the accepted ones.
     ContentEncodingUnsupported,
+    /// 400: the body is not in the content coding that its header names.
+    ContentEncodingInvalid,
+    /// 400: a CloudEvent lacks an attribute, or has one that is not valid.
+    CloudEventInvalid,
+    /// 422: no item of a batch was stored, each because of what was sent; `items` has the reasons.
+    ItemsRefused,
     /// 400: the body is marked as base64 but is not.
     BodyEncodingInvalid,
     /// 400: a body is required and none was sent.
@@ -105,6 +111,9 @@ impl Code {
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited"),
             Self::MediaTypeUnsupported => (S::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported"),
             Self::ContentEncodingUnsupported => (S::UNSUPPORTED_MEDIA_TYPE, "content_encoding_unsupported"),
+            Self::ContentEncodingInvalid => (S::BAD_REQUEST, "content_encoding_invalid"),
+            Self::CloudEventInvalid => (S::BAD_REQUEST, "cloudevent_invalid"),
+            Self::ItemsRefused => (S::UNPROCESSABLE_ENTITY, "items_refused"),
             Self::BodyEncodingInvalid => (S::BAD_REQUEST, "body_encoding_invalid"),
             Self::BodyMissing => (S::BAD_REQUEST, "body_missing"),
             Self::BodyUnexpected => (S::BAD_REQUEST, "body_unexpected"),
@@ -171,7 +180,7 @@ fn cut(text: &mut String, bytes_max: usize) {
 }
 
 /// A rejection, with a text for the caller and a text for the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rejection {
     /// The reason.
     pub code: Code,

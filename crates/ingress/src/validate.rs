@@ -1,7 +1,11 @@
 //! Stage 3, [`Validated`]: media type, parameters and body match the contract.
 //!
 //! A body is parsed only in this stage, after authentication and the size check. The parser limits nesting to 128
-//! levels (the limit of `serde_json`), so that no document can exhaust the stack. The payload is never rewritten.
+//! levels (the limit of `serde_json`), so that no document can exhaust the stack. The payload is never rewritten. A
+//! content coding that the route accepts is removed first.
+//!
+//! A body is one message or, of a batch, several ([`Body::mode`]); each is checked by itself. A CloudEvent of the
+//! sender is checked as one, and by the schema.
 //!
 //! How much of a JSON body is read:
 //!
@@ -19,16 +23,17 @@
 use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
-use sluicegate_contract::{Body, BodySchema, Idempotency, Location, Parameter, is_json};
+use sluicegate_contract::{Body, BodySchema, Idempotency, Location, Mode, Parameter};
+use sluicegate_envelope::Envelope;
 use sluicegate_webhook::FORM_MEDIA_TYPE;
 
 use crate::{
     authenticate::Authenticated,
+    batch, cloud_event, content_coding,
     idempotency_key::{self, SENT_TWICE},
     json::{self, JsonError},
     media_type,
     rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
-    route::Routed,
     schemas::Schemas,
 };
 
@@ -39,7 +44,38 @@ const JSON: &str = "application/json";
 #[derive(Debug)]
 pub struct Validated<'c> {
     authenticated: Authenticated<'c>,
+    /// The body without its content coding, if it has one.
+    decoded: Option<Vec<u8>>,
+    content: Content,
+}
+
+/// The messages of a request.
+#[derive(Debug)]
+enum Content {
+    One(Part),
+    /// The items of a batch, in order.
+    Many(Vec<Result<(Vec<u8>, Part), Rejection>>),
+}
+
+/// What is read of one message.
+#[derive(Debug, Default)]
+struct Part {
     document: Option<Value>,
+    event: Option<Box<Envelope>>,
+}
+
+/// One message of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft<'v> {
+    pub(crate) request: &'v Validated<'v>,
+    /// The exact bytes.
+    pub(crate) payload: &'v [u8],
+    /// The parsed payload, or what of it the templates use.
+    pub(crate) document: Option<&'v Value>,
+    /// The CloudEvent of the sender.
+    pub(crate) event: Option<&'v Envelope>,
+    /// The position in a batch.
+    pub(crate) position: Option<usize>,
 }
 
 impl<'c> Validated<'c> {
@@ -52,17 +88,26 @@ impl<'c> Validated<'c> {
         for parameter in &routed.operation().parameters {
             check_parameter(&authenticated, parameter, schemas)?;
         }
-        let document = match (&routed.operation().body, routed.body().is_empty()) {
-            (Some(body), false) => check_body(&authenticated, body, schemas)?,
+        let mut decoded = None;
+        let content = match (&routed.operation().body, routed.body().is_empty()) {
+            (Some(body), false) => {
+                let bytes_max = routed.operation().enqueue.payload_bytes_max;
+                decoded = content_coding::decode(routed.arrival(), body, routed.body(), bytes_max)?;
+                check_body(&authenticated, body, decoded.as_deref().unwrap_or(routed.body()), schemas)?
+            }
             (Some(body), true) if body.required => {
                 return Err(Rejection::new(Code::BodyMissing, "This route accepts a body, and none was sent."));
             }
             (None, false) => {
                 return Err(Rejection::new(Code::BodyUnexpected, "This route accepts no body, and one was sent."));
             }
-            (_, true) => None,
+            (Some(body), true) if body.has_binary_events => {
+                let event = Some(cloud_event::binary(routed.arrival(), None, &[])?);
+                Content::One(Part { event, document: None })
+            }
+            (_, true) => Content::One(Part::default()),
         };
-        Ok(Self { authenticated, document })
+        Ok(Self { authenticated, decoded, content })
     }
 
     /// Returns the previous stage.
@@ -71,11 +116,44 @@ impl<'c> Validated<'c> {
         &self.authenticated
     }
 
-    /// Returns the parsed body, if it is JSON and the operation uses its content; of a signed body without a schema, no
-    /// more than what the templates use.
+    /// Returns the bytes of the body, without its content coding.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.decoded.as_deref().unwrap_or(self.authenticated.routed().body())
+    }
+
+    /// Returns the parsed body, if it is one JSON document and the operation uses its content; of a signed body without
+    /// a schema, no more than what the templates use.
     #[must_use]
     pub fn document(&self) -> Option<&Value> {
-        self.document.as_ref()
+        match &self.content {
+            Content::One(part) => part.document.as_ref(),
+            Content::Many(_) => None,
+        }
+    }
+
+    /// Returns the only message; `None` for a batch.
+    pub(crate) fn one(&self) -> Option<Draft<'_>> {
+        match &self.content {
+            Content::One(part) => Some(self.draft(self.body(), part, None)),
+            Content::Many(_) => None,
+        }
+    }
+
+    /// Returns the items of a batch, or why one is refused; none without a batch.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Result<Draft<'_>, Rejection>> {
+        let items = match &self.content {
+            Content::One(_) => &[],
+            Content::Many(items) => items.as_slice(),
+        };
+        items.iter().enumerate().map(|(position, item)| match item {
+            Ok((payload, part)) => Ok(self.draft(payload, part, Some(position))),
+            Err(rejection) => Err(rejection.clone()),
+        })
+    }
+
+    fn draft<'v>(&'v self, payload: &'v [u8], part: &'v Part, position: Option<usize>) -> Draft<'v> {
+        Draft { request: self, payload, document: part.document.as_ref(), event: part.event.as_deref(), position }
     }
 
     /// Returns the body if it is a form in UTF-8.
@@ -83,7 +161,7 @@ impl<'c> Validated<'c> {
         let routed = self.authenticated.routed();
         let sent = media_type::essence(routed.arrival().header("content-type")?);
         let is_form = sent.eq_ignore_ascii_case(FORM_MEDIA_TYPE);
-        is_form.then(|| std::str::from_utf8(routed.body()).ok()).flatten()
+        is_form.then(|| std::str::from_utf8(self.body()).ok()).flatten()
     }
 
     /// Returns the normalized media type of the body: JSON where the scheme of the signature says so.
@@ -138,13 +216,17 @@ fn check_parameter(
     }
 }
 
-/// Checks the body. Returns the document only if templates use it or its schema constrains the content.
-fn check_body(authenticated: &Authenticated<'_>, body: &Body, schemas: &Schemas) -> Result<Option<Value>, Rejection> {
-    let routed = authenticated.routed();
-    check_content_encoding(routed)?;
+/// Checks the body, and returns its messages.
+fn check_body(
+    authenticated: &Authenticated<'_>,
+    body: &Body,
+    bytes: &[u8],
+    schemas: &Schemas,
+) -> Result<Content, Rejection> {
+    let arrival = authenticated.routed().arrival();
     let sent = match authenticated.has_json() {
         true => JSON,
-        false => routed.arrival().header("content-type").unwrap_or_default(),
+        false => arrival.header("content-type").unwrap_or_default(),
     };
     let essence = media_type::essence(sent);
     let Some((media_type, schema)) =
@@ -152,60 +234,131 @@ fn check_body(authenticated: &Authenticated<'_>, body: &Body, schemas: &Schemas)
     else {
         return Err(media_type_unsupported(body, format_args!("This route accepts {}.", names(body))));
     };
-    if !is_json(media_type) {
-        return Ok(None);
+    let mode = body.mode(media_type);
+    let event = match mode {
+        Mode::BinaryEvent => Some(cloud_event::binary(arrival, Some(&media_type::normalized(sent)), bytes)?),
+        _ => None,
+    };
+    if !body.is_document(media_type) {
+        return Ok(Content::One(Part { document: None, event }));
     }
     if media_type::charset(sent).is_some_and(|charset| !is_utf8(charset)) {
         return Err(media_type_unsupported(body, format_args!("JSON is UTF-8 (RFC 8259), without another charset.")));
     }
-    let is_signed = authenticated.scheme().is_some();
-    let mut pointers = routed.operation().enqueue.body_pointers().peekable();
-    let reads_body = pointers.peek().is_some();
-    if is_signed && *schema == BodySchema::Any && !reads_body {
-        return Ok(None);
+    let reader = Reader { authenticated, schema, schemas, mode };
+    if reader.reads_nothing() {
+        return Ok(Content::One(Part { document: None, event }));
     }
-    let invalid = |detail: String| Rejection::new(Code::JsonInvalid, detail);
-    let text = std::str::from_utf8(routed.body())
-        .map_err(|error| invalid(format!("The body is not UTF-8 at byte {}.", error.valid_up_to())))?;
-    let not_json = |error| match error {
-        JsonError::Syntax { line, column } => invalid(format!("The body is not JSON at line {line}, column {column}.")),
-        JsonError::Duplicate(pointer) => Rejection {
-            faults: vec![BodyFault::new(pointer, "the object has this member twice".to_owned())],
-            ..invalid("The body has duplicate members; see errors.".to_owned())
-        },
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| json_invalid(format!("The body is not UTF-8 at byte {}.", error.valid_up_to())))?;
+    if !mode.is_batch() {
+        let part = reader.part(text)?;
+        return Ok(Content::One(Part { event: part.event.or(event), ..part }));
+    }
+    let (items_min, items_max) = body.items;
+    let (items, count) = match mode {
+        Mode::Lines => batch::lines(text, items_max),
+        _ => batch::array(text, items_max).map_err(not_json)?.ok_or_else(|| not_array("is not of type \"array\""))?,
     };
-    let (document, faults) = match schema {
-        BodySchema::Schema(text_of_schema) => {
-            let document = json::parse(text).map_err(not_json)?;
-            let faults = schemas.faults(text_of_schema, &document)?;
-            (Some(document), faults)
+    if count < items_min {
+        return Err(not_array(&format!("has less than {items_min} items")));
+    }
+    if count > items_max {
+        return Err(not_array(&format!("has more than {items_max} items")));
+    }
+    let read = |item: &str| Ok((item.as_bytes().to_vec(), reader.part(item)?));
+    Ok(Content::Many(items.into_iter().map(read).collect()))
+}
+
+/// Reads JSON as far as the contract needs it.
+struct Reader<'r> {
+    authenticated: &'r Authenticated<'r>,
+    schema: &'r BodySchema,
+    schemas: &'r Schemas,
+    mode: Mode,
+}
+
+impl Reader<'_> {
+    fn is_signed(&self) -> bool {
+        self.authenticated.scheme().is_some()
+    }
+
+    fn pointers(&self) -> impl Iterator<Item = &str> {
+        self.authenticated.routed().operation().enqueue.body_pointers()
+    }
+
+    /// Returns whether the body is passed on unread.
+    fn reads_nothing(&self) -> bool {
+        let is_opaque = matches!(self.mode, Mode::Payload | Mode::BinaryEvent);
+        is_opaque && self.is_signed() && *self.schema == BodySchema::Any && self.pointers().next().is_none()
+    }
+
+    /// Reads one message.
+    fn part(&self, text: &str) -> Result<Part, Rejection> {
+        if !matches!(self.mode, Mode::Event | Mode::Events) {
+            return Ok(Part { document: self.document(text)?, event: None });
         }
-        BodySchema::Any | BodySchema::Object => {
-            let document = match (reads_body, is_signed) {
-                (true, true) => Some(json::values_at(text, pointers).map_err(not_json)?),
-                (true, false) => Some(json::parse(text).map_err(not_json)?),
-                (false, _) => json::check_syntax(text).map(|()| None).map_err(not_json)?,
-            };
-            let fits = *schema == BodySchema::Any || text.trim_ascii_start().starts_with('{');
-            (document, if fits { Vec::new() } else { vec![BodyFault::at_root("the value is not of type \"object\"")] })
-        }
-    };
+        let document = json::parse(text).map_err(not_json)?;
+        let faults = match self.schema {
+            BodySchema::Schema(schema) => self.schemas.faults(schema, &document)?,
+            BodySchema::Any | BodySchema::Object => Vec::new(),
+        };
+        let event = cloud_event::structured(text)?;
+        refuse(faults)?;
+        Ok(Part { document: Some(document), event: Some(event) })
+    }
+
+    /// Returns the document only if templates use it or its schema constrains the content.
+    fn document(&self, text: &str) -> Result<Option<Value>, Rejection> {
+        let reads_body = self.pointers().next().is_some();
+        let (document, faults) = match self.schema {
+            BodySchema::Schema(text_of_schema) => {
+                let document = json::parse(text).map_err(not_json)?;
+                let faults = self.schemas.faults(text_of_schema, &document)?;
+                (Some(document), faults)
+            }
+            BodySchema::Any | BodySchema::Object => {
+                let document = match (reads_body, self.is_signed()) {
+                    (true, true) => Some(json::values_at(text, self.pointers()).map_err(not_json)?),
+                    (true, false) => Some(json::parse(text).map_err(not_json)?),
+                    (false, _) => json::check_syntax(text).map(|()| None).map_err(not_json)?,
+                };
+                let fits = *self.schema == BodySchema::Any || text.trim_ascii_start().starts_with('{');
+                let fault = || vec![BodyFault::at_root("the value is not of type \"object\"")];
+                (document, if fits { Vec::new() } else { fault() })
+            }
+        };
+        refuse(faults)?;
+        Ok(document)
+    }
+}
+
+fn refuse(faults: Vec<BodyFault>) -> Result<(), Rejection> {
     if faults.is_empty() {
-        return Ok(document);
+        return Ok(());
     }
     Err(Rejection { faults, ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED) })
 }
 
-/// Refuses content codings, because the payload is passed on unchanged and the handler would not know its coding.
-fn check_content_encoding(routed: &Routed<'_>) -> Result<(), Rejection> {
-    let sent = routed.arrival().headers.get_all("content-encoding").iter();
-    let codings = sent.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    if codings.map(<[u8]>::trim_ascii).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
+fn not_array(reason: &str) -> Rejection {
+    let faults = vec![BodyFault::at_root(&format!("the value {reason}"))];
+    Rejection { faults, ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED) }
+}
+
+fn json_invalid(detail: String) -> Rejection {
+    Rejection::new(Code::JsonInvalid, detail)
+}
+
+fn not_json(error: JsonError) -> Rejection {
+    match error {
+        JsonError::Syntax { line, column } => {
+            json_invalid(format!("The body is not JSON at line {line}, column {column}."))
+        }
+        JsonError::Duplicate(pointer) => Rejection {
+            faults: vec![BodyFault::new(pointer, "the object has this member twice".to_owned())],
+            ..json_invalid("The body has duplicate members; see errors.".to_owned())
+        },
     }
-    // RFC 9110, section 12.5.3: Accept-Encoding in a 415 answer lists the accepted codings.
-    Err(Rejection::new(Code::ContentEncodingUnsupported, "Send the body without a content coding (identity).")
-        .header("accept-encoding", "identity"))
 }
 
 fn media_type_unsupported(body: &Body, detail: fmt::Arguments<'_>) -> Rejection {

@@ -101,4 +101,19 @@ pub trait Producer: Send + Sync {
         message: &Message<'_>,
         deadline: tokio::time::Instant,
     ) -> impl Future<Output = Result<Receipt, SendError>> + Send;
+
+    /// Sends messages in order, and returns the result of each. One that fails does not affect the others.
+    fn send_all(
+        &self,
+        messages: &[Message<'_>],
+        deadline: tokio::time::Instant,
+    ) -> impl Future<Output = Vec<Result<Receipt, SendError>>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(messages.len());
+            for message in messages {
+                results.push(self.send(message, deadline).await);
+            }
+            results
+        }
+    }
 }

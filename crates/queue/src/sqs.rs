@@ -14,6 +14,7 @@ mod attempts;
 mod limits;
 mod producer;
 mod send_message;
+mod send_message_batch;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use sluicegate_queue::SendError;
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, ingress_of, secret_text, shipped_with};
 
 /// A contract with one public route `POST /take/{name}` and the settings of the case.
-fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Store> {
+pub(super) fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Store> {
     let mut post = json!({
         "operationId": "take",
         "security": [],

@@ -15,7 +15,7 @@ fn event(file: &str) -> Value {
 }
 
 /// Returns the event with this request, in the fields of payload format 2.0, or of 1.0 and load balancers.
-fn with_request(mut event: Value, path: &str, headers: &[(&str, &str)], body: Value, base64: bool) -> Value {
+pub(super) fn with_request(mut event: Value, path: &str, headers: &[(&str, &str)], body: Value, base64: bool) -> Value {
     if event["version"] == "2.0" {
         event["rawPath"] = path.into();
         event["requestContext"]["http"]["method"] = "POST".into();

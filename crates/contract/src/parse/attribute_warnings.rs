@@ -57,7 +57,8 @@ pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'stati
             doubts.dedup();
             doubts
         }
-        ValueSource::Form { .. } => Vec::new(),
+        // Every attribute of a CloudEvent has been checked as one.
+        ValueSource::Form { .. } | ValueSource::Event(_) => Vec::new(),
     }
 }
 

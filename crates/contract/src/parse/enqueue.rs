@@ -5,6 +5,7 @@ use sluicegate_yaml::Node;
 
 use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
+use super::content;
 use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency, IdempotencyStore,
@@ -20,7 +21,7 @@ pub(super) fn enqueue<'d>(
     request: &Request<'_>,
 ) -> Option<Enqueue> {
     let at = checker.required(operation, "x-sluicegate")?;
-    checker.fields(at, FIELDS)?;
+    checker.fields(at, &[FIELDS, &content::FIELDS].concat())?;
 
     // Each field is read before any `?`, so that all their faults are reported.
     let queue = checker.required(at, "queue").and_then(|queue| queue_name(checker, queue));
@@ -47,8 +48,12 @@ pub(super) fn enqueue<'d>(
     })
 }
 
-/// Reads `type`. Without it, the type is that of the provider that signs the requests.
+/// Reads `type`. Without it, the type is that of the sender's CloudEvent, or of the provider that signs the requests.
 fn event_type<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
+    let own: Option<ValueTemplate> = "{event.type}".parse().ok();
+    if let Some(own) = own.filter(|own| at.get("type").is_none() && is_available(own, request)) {
+        return Some(own);
+    }
     let (None, Some(provider)) = (at.get("type"), request.provider) else {
         return checker.required(at, "type").and_then(|field| attribute(checker, field, request));
     };
@@ -135,6 +140,7 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
     }
     for sources in template.placeholders().filter(|sources| !is_in_every_body(sources, request.body)) {
         let fault = match sources {
+            [source @ ValueSource::Event(_)] => format!("{{{source}}} needs a requestBody that is always a CloudEvent"),
             [source @ ValueSource::Body(_)] => format!("{{{source}}} needs a requestBody that is always JSON"),
             [source] => format!("{{{source}}} needs a requestBody that is always {FORM_MEDIA_TYPE}"),
             [source, ..] => format!("{{{source} | ...}} has no value for one of the media types of requestBody"),
@@ -148,7 +154,8 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
 /// Returns whether one of the sources can be in a body of each media type of the operation.
 fn is_in_every_body(sources: &[ValueSource], body: Option<&Body>) -> bool {
     let is_in = |source: &ValueSource, media_type: &str| match source {
-        ValueSource::Body(_) => is_json(media_type),
+        ValueSource::Body(_) => body.map_or(is_json(media_type), |body| body.is_document(media_type)),
+        ValueSource::Event(_) => body.is_some_and(|body| body.mode(media_type).is_event()),
         ValueSource::Form { .. } => media_type.eq_ignore_ascii_case(FORM_MEDIA_TYPE),
         ValueSource::Header(_) | ValueSource::Path(_) | ValueSource::Query(_) => true,
     };
@@ -177,7 +184,7 @@ fn idempotency<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Re
             }
         },
     };
-    let store = idempotency_store(checker, at);
+    let store = idempotency_store(checker, at, request);
     let key = match provided {
         Some(provided) => provided.key,
         None => checker.required(at, "key").and_then(|key| template(checker, key, request))?,
@@ -185,7 +192,11 @@ fn idempotency<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Re
     Some(Idempotency { key, fingerprint, required, store })
 }
 
-fn idempotency_store<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<IdempotencyStore> {
+fn idempotency_store<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    request: &Request<'_>,
+) -> Option<IdempotencyStore> {
     let (ttl_at, failure_at) = (at.get("ttlDays"), at.get("onStoreFailure"));
     let Some(store_at) = at.get("store") else {
         for field in [ttl_at, failure_at].into_iter().flatten() {
@@ -195,6 +206,8 @@ fn idempotency_store<'d>(checker: &mut ContractChecker<'d>, at: &'d Node) -> Opt
     };
     if store_at.text() != Some("dynamodb") {
         checker.fault(store_at, "must be dynamodb");
+    } else if request.body.is_some_and(Body::may_be_batch) {
+        checker.fault(store_at, "does not apply to a batch, whose items would be one write each: leave it out");
     }
     let ttl_days = ttl_at.and_then(|field| checker.integer(field, 1..=IDEMPOTENCY_TTL_DAYS_MAX));
     let on_failure = match failure_at.map(|field| (field, field.text())) {

@@ -7,6 +7,7 @@ use sluicegate_yaml::Node;
 
 use super::attribute_warnings;
 use super::checker::ContractChecker;
+use super::content;
 use super::enqueue;
 use super::request;
 use super::security::{self, Schemes};
@@ -187,7 +188,8 @@ impl<'d> Reading<'_, 'd> {
         let enqueue = enqueue::enqueue(checker, at, &request)?;
         self.check_queue(checker, at, &enqueue.queue);
         let (method, path) = (method.to_ascii_uppercase(), path.to_owned());
-        Some(Operation { id: id?, method, path, security, parameters, body, enqueue })
+        let webhook_origins = content::webhook_origins(checker, at);
+        Some(Operation { id: id?, method, path, security, parameters, body, enqueue, webhook_origins })
     }
 
     fn id(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node) -> Option<String> {

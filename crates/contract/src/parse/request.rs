@@ -5,8 +5,9 @@ use sluicegate_webhook::is_header_name;
 use sluicegate_yaml::Node;
 
 use super::checker::ContractChecker;
+use super::content;
 use super::schema;
-use crate::{Body, BodySchema, Location, Parameter, is_json};
+use crate::{BATCH_ITEMS_MAX, Body, BodySchema, Location, Parameter, is_json};
 
 const PARAMETER_FIELDS: &[&str] = &[
     "name",
@@ -131,6 +132,8 @@ pub(super) fn body<'d>(checker: &mut ContractChecker<'d>, operation: &'d Node) -
     if content_at.members().is_empty() {
         checker.fault(content_at, "names no media type");
     }
+    let keys = content::keys(checker, operation);
+    let mut items = (0, BATCH_ITEMS_MAX);
     let mut content: Vec<(String, BodySchema)> = Vec::new();
     for (media_type, at) in content_at.entries() {
         let Some(media_type) = self::media_type(checker, media_type, at) else { continue };
@@ -142,13 +145,21 @@ pub(super) fn body<'d>(checker: &mut ContractChecker<'d>, operation: &'d Node) -
             continue;
         }
         let schema = at.get("schema");
+        if content::is_batch(&keys, &media_type) {
+            content::check_batch(checker, &media_type, at);
+            let Some(batch) = content::batch(checker, schema) else { continue };
+            items = (batch.items_min.max(items.0), batch.items_max.min(items.1));
+            content.push((media_type, content::item_schema(checker, batch.items)));
+            continue;
+        }
         if let Some(schema) = schema.as_ref().filter(|_| !is_json(&media_type)) {
             checker.fault(schema, "only JSON is checked against a schema");
         }
         let schema = schema.and_then(|schema| schema::bundle(checker, schema));
         content.push((media_type, schema.map_or(BodySchema::Any, schema::of_body)));
     }
-    Some(Body { required, content })
+    let content::Keys { is_batch, has_binary_events, content_codings } = keys;
+    Some(Body { required, content, content_codings, is_batch, has_binary_events, items })
 }
 
 fn media_type(checker: &mut ContractChecker<'_>, text: &str, at: &Node) -> Option<String> {

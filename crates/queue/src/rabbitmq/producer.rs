@@ -68,4 +68,9 @@ impl Producer for RabbitmqProducer {
         self.broker.publish(&publication, deadline).await?;
         Ok(Receipt { id: message.envelope.id().to_owned(), broker_id: String::new() })
     }
+
+    /// Publishes messages one after the other and awaits their confirms together.
+    async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
+        futures_util::future::join_all(messages.iter().map(|message| self.send(message, deadline))).await
+    }
 }

@@ -1,6 +1,7 @@
 //! [`SqsProducer`]: sends envelopes to an SQS queue.
 
 use sluicegate_aws_client::AwsEnvironment;
+
 use tokio::time::Instant;
 
 use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
@@ -50,23 +51,57 @@ impl SqsProducer {
     }
 }
 
-impl Producer for SqsProducer {
-    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+/// A message that fits SQS.
+struct Fitting<'m> {
+    message: &'m Message<'m>,
+    body: String,
+    delay_s: Option<u16>,
+    group: Option<String>,
+    deduplication_id: Option<String>,
+}
+
+impl SqsProducer {
+    fn fit<'m>(&self, message: &'m Message<'m>) -> Result<Fitting<'m>, SendError> {
         let body = message.envelope.encode();
         let delay_s = self.delay_s(message, &body)?;
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
         let (group, deduplication_id) = (group.map(limits::token), self.fifo.then(|| limits::token(id)));
-        let raw = SendMessage {
+        Ok(Fitting { message, body, delay_s, group, deduplication_id })
+    }
+
+    fn raw<'m>(&'m self, fitting: &'m Fitting<'m>) -> SendMessage<'m> {
+        SendMessage {
             queue_url: &self.queue_url,
-            message_body: &body,
-            delay_seconds: delay_s,
-            message_group_id: group.as_deref(),
-            message_deduplication_id: deduplication_id.as_deref(),
-            message_system_attributes: message.trace_header.and_then(SystemAttributes::trace),
+            message_body: &fitting.body,
+            delay_seconds: fitting.delay_s,
+            message_group_id: fitting.group.as_deref(),
+            message_deduplication_id: fitting.deduplication_id.as_deref(),
+            message_system_attributes: fitting.message.trace_header.and_then(SystemAttributes::trace),
+        }
+    }
+}
+
+impl Producer for SqsProducer {
+    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+        let fitting = self.fit(message)?;
+        let broker_id = self.client.send(&self.raw(&fitting), message.trace_header, deadline).await?;
+        Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
+    }
+
+    /// Sends messages in batches, within the limits of SQS for one.
+    async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
+        let fitting: Vec<_> = messages.iter().map(|message| self.fit(message)).collect();
+        let raw: Vec<_> = fitting.iter().flatten().map(|fitting| self.raw(fitting)).collect();
+        let trace_header = messages.iter().find_map(|message| message.trace_header);
+        let mut sent = self.client.send_all(&raw, trace_header, deadline).await.into_iter();
+        let receipt = |fitting: &Result<Fitting<'_>, SendError>| {
+            let fitting = fitting.as_ref().map_err(SendError::clone)?;
+            let missing = || Err(SendError::Unknown { reason: "the batch has no result".to_owned() });
+            let broker_id = sent.next().unwrap_or_else(missing)?;
+            Ok(Receipt { id: fitting.message.envelope.id().to_owned(), broker_id })
         };
-        let broker_id = self.client.send(&raw, message.trace_header, deadline).await?;
-        Ok(Receipt { id: id.to_owned(), broker_id })
+        fitting.iter().map(receipt).collect()
     }
 }
 

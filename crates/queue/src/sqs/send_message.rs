@@ -21,7 +21,7 @@ const FIELDS_BYTES: usize = 512;
 
 /// A client of SQS. Clones share its connections.
 #[derive(Clone, Debug)]
-pub(super) struct Sqs(Arc<AwsService>);
+pub(super) struct Sqs(pub(super) Arc<AwsService>);
 
 /// A message to send, within the limits of SQS.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -94,12 +94,17 @@ impl Sqs {
         let progress = Progress::default();
         match self.0.call("AmazonSQS.SendMessage", body, trace_header, deadline, &progress).await {
             Ok(answer) => proof(&body_md5(text), output(&answer)?),
-            Err(error) if progress.may_have_arrived() => Err(SendError::Unknown { reason: error.to_string() }),
-            Err(CallError::Deadline) => {
-                Err(SendError::NotSent { reason: "no connection before the deadline".to_owned() })
-            }
-            Err(error) => Err(without_effect(error, text.len())),
+            Err(error) => Err(not_sent(error, &progress, text.len())),
         }
+    }
+}
+
+/// Concludes from the error of a call whose bodies have `bytes`, considering every attempt.
+pub(super) fn not_sent(error: CallError, progress: &Progress, bytes: usize) -> SendError {
+    match error {
+        error if progress.may_have_arrived() => SendError::Unknown { reason: error.to_string() },
+        CallError::Deadline => SendError::NotSent { reason: "no connection before the deadline".to_owned() },
+        error => without_effect(error, bytes),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Message, Producer, SendError};
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
-use server::{Request, Server, Step};
+use server::{Entry, Request, Server, Step};
 
 const AMPLE: Duration = Duration::from_secs(20);
 
@@ -202,6 +202,93 @@ async fn a_fifo_queue_gets_a_group_and_the_envelopes_id_for_deduplication() {
             (&expected.into(), &"id-1".into())
         );
     }
+}
+
+fn numbered(payload: &str) -> impl Fn(usize) -> Envelope {
+    let payload = payload.to_owned();
+    move |n| Envelope::builder(format!("id-{n}"), "/", "t").payload(None, payload.clone()).build().unwrap()
+}
+
+/// Sends envelopes as a batch to a server that does `steps`; returns the conclusions, and the entries of each request.
+async fn send_all(url: &str, envelopes: &[Envelope], steps: &[Step]) -> (Vec<&'static str>, Vec<usize>) {
+    let server = Server::start(steps).await;
+    let messages: Vec<_> = envelopes.iter().map(Message::new).collect();
+    let producer = SqsProducer::new(&short_timeout_config(&server.endpoint()), url);
+    let results = producer.send_all(&messages, Instant::now() + AMPLE).await;
+    for (envelope, result) in envelopes.iter().zip(&results) {
+        assert!(result.as_ref().is_ok_and(|receipt| receipt.id == envelope.id()) || result.is_err());
+    }
+    let results = results.into_iter().map(|result| conclusion(&result.map(|receipt| receipt.broker_id))).collect();
+    let requests = server.requests();
+    assert!(requests.iter().all(|request| request.target == "AmazonSQS.SendMessageBatch"), "{requests:?}");
+    (results, requests.iter().map(|request| request.body["Entries"].as_array().unwrap().len()).collect())
+}
+
+#[tokio::test]
+async fn each_entry_of_a_batch_has_its_proof_or_its_reason() {
+    use Entry::{Failed, Stored, Unnamed, WrongMd5};
+    let entries = &[
+        Stored,
+        WrongMd5,
+        Failed("InternalError", false),
+        Failed("InvalidMessageContents", true),
+        Failed("InvalidParameterValue", true),
+        Failed("AccessDenied", true),
+        Unnamed,
+        Stored,
+    ];
+    let envelopes: Vec<_> = (0..entries.len()).map(numbered("{}")).collect();
+    let (results, _) = send_all("http://q/1/orders", &envelopes, &[Step::Batch(entries)]).await;
+    let expected =
+        ["receipt", "unknown", "not sent", "refused: message", "too large", "refused: queue", "unknown", "receipt"];
+    assert_eq!(results, expected);
+}
+
+#[tokio::test]
+async fn a_batch_is_cut_at_ten_entries_and_at_its_bytes() {
+    let stored = |n: usize| Step::Batch(&[Entry::Stored; 10][..n]);
+    let small: Vec<_> = (0..23).map(numbered("{}")).collect();
+    let sent = send_all("http://q/1/orders", &small, &[stored(10), stored(10), stored(3)]).await;
+    assert_eq!(sent, (vec!["receipt"; 23], vec![10, 10, 3]));
+    let large: Vec<_> = (0..3).map(numbered(&"x".repeat(300_000))).collect();
+    let sent = send_all("http://q/1/orders", &large, &[stored(2), stored(1)]).await;
+    assert_eq!(sent, (vec!["receipt"; 3], vec![2, 1]), "400,000 bytes each, in base64");
+    // One that is too large by itself does not affect the others.
+    let mixed = [numbered("{}")(0), numbered(&"x".repeat(800_000))(1), numbered("{}")(2)];
+    let sent = send_all("http://q/1/orders", &mixed, &[stored(2)]).await;
+    assert_eq!(sent, (vec!["receipt", "too large", "receipt"], vec![2]));
+    assert_eq!(send_all("http://q/1/orders", &[], &[]).await, (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_failed_call_of_a_batch_is_the_result_of_its_entries_alone() {
+    let small: Vec<_> = (0..12).map(numbered("{}")).collect();
+    let stored = Step::Batch(&[Entry::Stored; 2]);
+    for (step, result) in [
+        (Step::Garbage, "unknown"),
+        (Step::Refusal("QueueDoesNotExist", "gone"), "refused: queue"),
+        (Step::StoreThenClose, "unknown"),
+    ] {
+        let (results, _) = send_all("http://q/1/orders", &small, &[step, stored]).await;
+        let expected: Vec<_> = [[result; 10].as_slice(), &["receipt"; 2]].concat();
+        assert_eq!(results, expected, "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_for_a_fifo_queue_has_group_and_deduplication_id() {
+    let server = Server::start(&[Step::Batch(&[Entry::Stored; 2])]).await;
+    let envelopes: Vec<_> = (0..2).map(numbered("{}")).collect();
+    let messages = [Message { group: Some("g"), ..Message::new(&envelopes[0]) }, Message::new(&envelopes[1])];
+    let producer = SqsProducer::new(&config(&server.endpoint()), "http://q/1/orders.fifo");
+    let results = producer.send_all(&messages, Instant::now() + AMPLE).await;
+    assert_eq!(results.iter().flatten().map(|receipt| &*receipt.broker_id).collect::<Vec<_>>(), ["m-0", "m-1"]);
+    let sent = &server.requests()[0].body;
+    let expected = serde_json::json!({ "QueueUrl": "http://q/1/orders.fifo", "Entries": [
+        { "Id": "0", "MessageBody": envelopes[0].encode(), "MessageGroupId": "g", "MessageDeduplicationId": "id-0" },
+        { "Id": "1", "MessageBody": envelopes[1].encode(), "MessageGroupId": "id-1", "MessageDeduplicationId": "id-1" },
+    ] });
+    assert_eq!(*sent, expected);
 }
 
 #[tokio::test]

@@ -22,9 +22,47 @@ pub(crate) enum Step {
     Error(u16, &'static str),
     /// 400 with this code and text.
     Refusal(&'static str, &'static str),
+    /// The answer to a batch: what becomes of each entry. The last entry comes first.
+    Batch(&'static [Entry]),
     Close,
     CloseAndStopListening,
     Hang,
+}
+
+/// What a batch does with an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entry {
+    Stored,
+    WrongMd5,
+    Failed(&'static str, bool),
+    Unnamed,
+}
+
+fn batch(request: &Value, entries: &[Entry]) -> String {
+    let sent = request["Entries"].as_array().unwrap();
+    assert_eq!(sent.len(), entries.len(), "{request}");
+    let (mut stored, mut failed) = (Vec::new(), Vec::new());
+    for (sent, entry) in sent.iter().zip(entries).rev() {
+        let digest = Md5::digest(sent["MessageBody"].as_str().unwrap());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = &sent["Id"];
+        let message_id = format!("m-{}", id.as_str().unwrap());
+        match entry {
+            Entry::Stored => stored.push(json!({ "Id": id, "MessageId": message_id, "MD5OfMessageBody": digest })),
+            Entry::WrongMd5 => {
+                stored.push(json!({ "Id": id, "MessageId": message_id, "MD5OfMessageBody": "0".repeat(32) }));
+            }
+            Entry::Failed(code, sender_fault) => failed.push(json!({
+                "Id": id, "Code": code, "SenderFault": sender_fault,
+                "Message": "One or more parameters are invalid. Reason: Message must be shorter than 9 bytes.",
+            })),
+            Entry::Unnamed => {}
+        }
+    }
+    if failed.is_empty() {
+        return json!({ "Successful": stored }).to_string();
+    }
+    json!({ "Successful": stored, "Failed": failed }).to_string()
 }
 
 /// One request as it arrived.
@@ -116,6 +154,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, stop: watch::Sender<
             Step::Garbage => (200, "<html>".to_owned()),
             Step::Error(status, code) => (status, json!({ "__type": code, "message": "as planned" }).to_string()),
             Step::Refusal(code, text) => (400, json!({ "__type": code, "message": text }).to_string()),
+            Step::Batch(entries) => (200, batch(&request.body, entries)),
             Step::Hang => std::future::pending().await,
             Step::CloseAndStopListening => {
                 stop.send_replace(true);
