@@ -24,8 +24,8 @@ pub use build::build;
 pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
-    Body, BodySchema, CUSTOM, Contract, Enqueue, Idempotency, Location, Operation, Parameter, RateLimit, RateLimitBy,
-    Requirement, SchemaText, SecurityScheme, is_json,
+    Body, BodySchema, CUSTOM, Contract, Enqueue, GatewayIdentity, Idempotency, KeyPlace, Location, Operation,
+    Parameter, RateLimit, RateLimitBy, Requirement, SchemaText, SecurityScheme, is_json,
 };
 pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;

@@ -372,11 +372,11 @@ fn security_schemes_are_checked() {
     check("name: x-hub-signature-256", "name: x hub", &format!("{hook}/name"), "not a header name");
     check(
         "key: { type: apiKey, in: header",
-        "key: { type: apiKey, in: query",
+        "key: { type: apiKey, in: body",
         "/components/securitySchemes/key/in",
-        "not supported",
+        "`body` is not known; must be header, query or cookie",
     );
-    check("hook: { type: apiKey", "hook: { type: http", &format!("{hook}/type"), "`http` is not supported");
+    check("hook: { type: apiKey", "hook: { type: token", &format!("{hook}/type"), "`token` is not supported");
     let name = format!("{hook}/name");
     check("name: x-hub-signature-256", "name: X-Signature", &name, "write x-hub-signature-256");
     // The header of another preset, and a declared API key's.

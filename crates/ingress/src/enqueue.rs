@@ -113,6 +113,7 @@ fn refused(source: &ValueSource, reason: &str) -> Rejection {
             faults: vec![BodyFault { pointer: pointer.clone(), detail: format!("the value {reason}") }],
             ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED)
         },
+        ValueSource::Claims(_) => Rejection::new(Code::ClaimInvalid, format!("The {} {reason}.", place(source))),
         _ => Rejection::new(Code::ParameterInvalid, format!("The {} {reason}.", place(source))),
     }
 }
@@ -126,6 +127,8 @@ fn place(source: &ValueSource) -> String {
         ValueSource::Body(pointer) => format!("value at {pointer} of the body"),
         ValueSource::Form { name, pointer: None } => format!("form field {name}"),
         ValueSource::Form { name, pointer: Some(pointer) } => format!("value at {pointer} of the form field {name}"),
+        ValueSource::Principal => "principal".to_owned(),
+        ValueSource::Claims(pointer) => format!("claim at {pointer} of the token"),
     }
 }
 
@@ -218,7 +221,7 @@ fn repeats(request: &Validated<'_>, source: &ValueSource) -> bool {
         ValueSource::Header(name) => arrival.repeats_header(name),
         ValueSource::Query(name) => arrival.repeats_query(name),
         ValueSource::Form { name, .. } => request.form().is_some_and(|form| form::repeats(form, name)),
-        ValueSource::Path(_) | ValueSource::Body(_) => false,
+        ValueSource::Path(_) | ValueSource::Body(_) | ValueSource::Principal | ValueSource::Claims(_) => false,
     }
 }
 
@@ -229,6 +232,8 @@ fn lookup<'r>(request: &'r Validated<'_>, source: &ValueSource) -> Option<Cow<'r
         ValueSource::Path(name) => routed.path_param(name).map(Cow::Borrowed),
         ValueSource::Query(name) => routed.arrival().query_value(name),
         ValueSource::Body(pointer) => scalar(request.document()?.pointer(pointer)?),
+        ValueSource::Principal => Some(request.authenticated().principal().into()),
+        ValueSource::Claims(pointer) => scalar(request.authenticated().claims()?.pointer(pointer)?),
         ValueSource::Form { name, pointer: None } => form::value(request.form()?, name),
         ValueSource::Form { name, pointer: Some(pointer) } => {
             let text = form::value(request.form()?, name)?;

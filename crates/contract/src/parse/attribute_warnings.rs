@@ -30,6 +30,8 @@ pub(super) struct Request<'r> {
     pub(super) provider: Option<&'r Provider>,
     /// Whether a request without credentials may be admitted.
     pub(super) public: bool,
+    /// Whether every caller has claims.
+    pub(super) has_claims: bool,
 }
 
 /// Returns the reasons why a value from `source` may be invalid as an attribute; empty if every value is valid.
@@ -57,7 +59,8 @@ pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'stati
             doubts.dedup();
             doubts
         }
-        ValueSource::Form { .. } => Vec::new(),
+        // A principal is checked before it is one, and no schema describes claims.
+        ValueSource::Form { .. } | ValueSource::Principal | ValueSource::Claims(_) => Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options, provision};
 use crate::{
-    admin::{self, Admin, Health},
+    admin::{self, Admin, Health, PublishedDocument},
     aws, gateway,
     journal::Journal,
     metrics::Metrics,
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) health: Health,
     pub(super) metrics: Metrics,
     secrets: Map<String, Value>,
+    published: Vec<PublishedDocument>,
 }
 
 impl Shared {
@@ -54,6 +55,7 @@ impl Shared {
             health: Health::default(),
             metrics: Metrics::default(),
             secrets: options.secrets.clone(),
+            published: options.published.clone(),
         })
     }
 
@@ -87,6 +89,7 @@ impl Shared {
             dead_letter_queues: provision::dead_letter_queues(plan),
             rabbitmq,
             metrics: self.metrics.clone(),
+            published: self.published.clone().into(),
         };
         serve("admin", self.terminal.clone(), admin::serve(listener, admin))
     }
