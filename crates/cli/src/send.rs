@@ -35,8 +35,7 @@ pub(crate) struct Arguments {
     /// An additional header; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The API key, the token, user:password, the signing secret or the private key (PKCS#8), instead of the development
-    /// one
+    /// The API key, token, user:password, signing secret or private key (PKCS#8), instead of the development one
     #[arg(long)]
     secret: Option<String>,
     /// The `keyid` of the signature, for HTTP Message Signatures

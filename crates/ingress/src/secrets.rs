@@ -7,10 +7,11 @@
 //! fetches.
 //!
 //! While the store fails, or returns a text that is not a JSON object, the cached values stay in use for
-//! [`OUTAGE_GRACE`], or the time in the variable `SECRETS_GRACE_S`, and the store is called at most every [`RETRY_AFTER`]. The same applies to a list that is missing
-//! or has no usable entry, so that an editing error does not lock every caller out at once. After that, requests that
-//! need the list get 503: `secrets_missing` if the secret has no list of that name, as after a first deployment, else
-//! `secrets_unavailable`. An empty list is valid and admits no caller.
+//! [`OUTAGE_GRACE`], or the seconds of the variable `SECRETS_GRACE_S`, and the store is called at most every
+//! [`RETRY_AFTER`]. The same applies to a list that is missing or has no usable entry, so that an editing error does
+//! not lock every caller out at once. After that, requests that need the list get 503: `secrets_missing` if the secret
+//! has no list of that name, as after a first deployment, else `secrets_unavailable`. An empty list is valid and admits
+//! no caller.
 //!
 //! The secret is a JSON object: a list under each `x-secret` name of the contract. Its entries are read by
 //! [`secret_entry`](sluicegate_contract::secret_entry).

@@ -178,3 +178,286 @@ async fn a_token_of_the_issuer_is_admitted_and_another_is_not() {
     let stored = ingress.stored();
     assert_eq!((stored.len(), stored[0].envelope.principal()), (3, Some("acme")));
 }
+
+/// The code of a request whose keys cannot be had.
+fn unavailable() -> Answer {
+    answer(503, "key_unavailable", "")
+}
+
+#[tokio::test]
+async fn a_configuration_or_a_set_that_cannot_be_used_is_the_operators_fault() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let token = es256.token(&claims()).unwrap();
+    let set = json!({ "keys": [es256.jwk()] }).to_string();
+    let large = format!("{set}{}", " ".repeat(150_000));
+    for (path, status, body) in [
+        (DISCOVERY, 200, r#"{"issuer":"https://evil.example.com","jwks_uri":"https://keys.example.com/keys"}"#),
+        (DISCOVERY, 200, r#"{"issuer":"https://issuer.example.com/tenant","jwks_uri":"http://keys.example.com/keys"}"#),
+        (DISCOVERY, 200, "<html>"),
+        (DISCOVERY, 302, ""),
+        (DISCOVERY, 404, ""),
+        (DISCOVERY, 500, ""),
+        (JWKS, 200, "{}"),
+        (JWKS, 200, &large),
+        // A redirect is not followed, to whatever host.
+        (JWKS, 301, &set),
+        (JWKS, 307, ""),
+        (JWKS, 503, ""),
+    ] {
+        let issuer = Issuer::start(&[&es256]).await;
+        issuer.set(path, status, body);
+        let ingress = ingress("[{ jwt: [] }]", &issuer);
+        for _ in 0..3 {
+            assert_eq!(send(&ingress, &with_token(&token)).await, unavailable(), "{path} {status} {body:.80}");
+        }
+        // The failure is remembered.
+        let requests = issuer.requests();
+        assert_eq!(requests.iter().filter(|asked| *asked == path).count(), 1, "{path} {status}: {requests:?}");
+        assert_eq!(ingress.stored().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_fetched_once_a_minute_and_a_new_one_is_then_known() {
+    let (old, new) = (key(TokenAlgorithm::ES256, "old"), key(TokenAlgorithm::EdDSA, "new"));
+    let issuer = Issuer::start(&[&old]).await;
+    let ingress = ingress("[{ jwt: [] }]", &issuer);
+    let (by_old, by_new) = (with_token(&old.token(&claims()).unwrap()), with_token(&new.token(&claims()).unwrap()));
+    assert_eq!(send(&ingress, &by_old).await, accepted());
+    issuer.publish(&[&old, &new]);
+    for _ in 0..50 {
+        assert_eq!(send(&ingress, &by_new).await, invalid());
+    }
+    assert_eq!(issuer.requests(), [DISCOVERY, JWKS], "not within a minute");
+    let ingress = ingress.at(NOW_UNIX_S + 61);
+    for token in [&by_new, &by_old, &by_new] {
+        assert_eq!(send(&ingress, token).await, accepted());
+    }
+    assert_eq!(issuer.requests(), [DISCOVERY, JWKS, JWKS]);
+    // Made-up keys cause one request a minute.
+    let ingress = ingress.at(NOW_UNIX_S + 130);
+    for guess in 0..50 {
+        let stranger = key(TokenAlgorithm::ES256, &format!("guess-{guess}"));
+        assert_eq!(send(&ingress, &with_token(&stranger.token(&claims()).unwrap())).await, invalid());
+    }
+    assert_eq!(issuer.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn known_keys_are_used_while_the_issuer_is_down() {
+    const HOUR_S: u64 = 3_600;
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let issuer = Issuer::start(&[&es256]).await;
+    let mut ingress = ingress("[{ jwt: [] }]", &issuer);
+    let fresh = |at: u64| {
+        let mut claims = claims();
+        claims["exp"] = (at + 300).into();
+        with_token(&es256.token(&claims).unwrap())
+    };
+    assert_eq!(send(&ingress, &fresh(NOW_UNIX_S)).await, accepted());
+    issuer.set(DISCOVERY, 503, "");
+    issuer.set(JWKS, 503, "");
+    for hours in [1, 2, 24] {
+        let at = NOW_UNIX_S + hours * HOUR_S;
+        ingress = ingress.at(at);
+        assert_eq!(send(&ingress, &fresh(at)).await, accepted(), "after {hours} h");
+    }
+    let at = NOW_UNIX_S + 25 * HOUR_S;
+    ingress = ingress.at(at);
+    assert_eq!(send(&ingress, &fresh(at)).await, unavailable(), "a day after the last refresh was due");
+}
+
+#[tokio::test]
+async fn a_stampede_is_one_fetch() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let issuer = Issuer::start(&[&es256]).await;
+    let ingress = ingress("[{ jwt: [] }]", &issuer);
+    let event = with_token(&es256.token(&claims()).unwrap());
+    let answers = futures_util::future::join_all((0..50).map(|_| send(&ingress, &event))).await;
+    assert!(answers.iter().all(|answer| *answer == accepted()));
+    assert_eq!(issuer.requests(), [DISCOVERY, JWKS]);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_pass_causes_no_fetch() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let issuer = Issuer::start(&[&es256]).await;
+    let ingress = ingress("[{ jwt: [] }]", &issuer);
+    let missing = answer(401, "credentials_missing", r#"Bearer realm="jwt""#);
+    let other = |name: &str, value: Value| {
+        let mut claims = claims();
+        claims[name] = value;
+        format!("Bearer {}", es256.token(&claims).unwrap())
+    };
+    for (authorization, expected) in [
+        ("Basic YTpi".to_owned(), missing.clone()),
+        ("Bearer".to_owned(), invalid()),
+        ("Bearer ".to_owned(), invalid()),
+        ("Bearer a.b.c".to_owned(), invalid()),
+        ("Bearer dev-key".to_owned(), invalid()),
+        ("BearerX a".to_owned(), missing),
+        (other("iss", json!("https://evil.example.com")), invalid()),
+        (other("aud", json!("https://other.example.com")), invalid()),
+        (other("exp", json!(NOW_UNIX_S - 60)), invalid()),
+        (other("sub", json!("")), invalid()),
+    ] {
+        let event = event(json!({ "content-type": "application/json", "authorization": authorization }));
+        assert_eq!(send(&ingress, &event).await, expected, "{authorization}");
+    }
+    assert_eq!(issuer.requests(), [""; 0]);
+    // The name of the scheme is not case-sensitive, and more than one space may follow it (RFC 9110, section 11.4).
+    let token = es256.token(&claims()).unwrap();
+    for authorization in [format!("bearer {token}"), format!("BEARER  {token}")] {
+        let event = event(json!({ "content-type": "application/json", "authorization": authorization }));
+        assert_eq!(send(&ingress, &event).await, accepted());
+    }
+    // A principal that no event can have.
+    for sub in ["a\u{7}b", "\u{FDD0}", &"x".repeat(2_049)] {
+        let token = other("sub", json!(sub));
+        let event = event(json!({ "content-type": "application/json", "authorization": token }));
+        assert_eq!(send(&ingress, &event).await, invalid(), "{sub:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_scope_is_403_with_the_needed_ones() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let issuer = Issuer::start(&[&es256]).await;
+    let ingress = ingress("[{ jwt: [orders.read, orders.admin] }]", &issuer);
+    let scope = r#"scope="orders.read orders.admin""#;
+    let none = event(json!({ "content-type": "application/json" }));
+    let missing = format!(r#"Bearer realm="jwt", {scope}"#);
+    assert_eq!(send(&ingress, &none).await, answer(401, "credentials_missing", &missing));
+    let lacks = format!(r#"Bearer realm="jwt", error="insufficient_scope", {scope}"#);
+    for (scopes, expected) in [
+        ("orders.read orders.write", answer(403, "scope_missing", &lacks)),
+        // A star is every scope of a key, and a name in a token.
+        ("*", answer(403, "scope_missing", &lacks)),
+        ("orders.admin orders.read", accepted()),
+    ] {
+        let mut claims = claims();
+        claims["scope"] = scopes.into();
+        assert_eq!(send(&ingress, &with_token(&es256.token(&claims).unwrap())).await, expected, "{scopes}");
+    }
+}
+
+#[tokio::test]
+async fn requirements_are_alternatives_of_all_their_members() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let token = es256.token(&claims()).unwrap();
+    let schemes = format!("{BEARER}\n    key: {{ type: apiKey, in: header, name: x-api-key, x-secret: keys }}");
+    let (bearer, api_key) = (r#"Bearer realm="jwt""#, r#"ApiKey header="x-api-key""#);
+    let both = format!("{bearer}, {api_key}");
+    let half_valid = format!(r#"{bearer}, error="invalid_token", {api_key}"#);
+    let missing = |challenge: &str| answer(401, "credentials_missing", challenge);
+    let refused = |challenge: &str| answer(401, "credentials_invalid", challenge);
+    for (security, token, key, expected, principal) in [
+        ("[{ jwt: [] }, { key: [] }]", true, None, accepted(), "acme"),
+        ("[{ jwt: [] }, { key: [] }]", false, Some("good"), accepted(), "partner"),
+        ("[{ key: [] }, { jwt: [] }]", true, Some("good"), accepted(), "partner"),
+        ("[{ jwt: [] }, { key: [] }]", true, Some("bad"), accepted(), "acme"),
+        ("[{ key: [] }, { jwt: [] }]", true, Some("bad"), accepted(), "acme"),
+        ("[{ jwt: [] }, { key: [] }]", false, None, missing(&both), ""),
+        ("[{ jwt: [] }, { key: [] }]", false, Some("bad"), refused(&both), ""),
+        ("[{ jwt: [], key: [] }]", true, Some("good"), accepted(), "acme"),
+        ("[{ key: [], jwt: [] }]", true, Some("good"), accepted(), "partner"),
+        ("[{ jwt: [], key: [] }]", true, None, missing(&both), ""),
+        ("[{ jwt: [], key: [] }]", false, Some("good"), missing(&both), ""),
+        ("[{ jwt: [], key: [] }]", true, Some("bad"), refused(&both), ""),
+        ("[{ jwt: [], key: [] }, {}]", true, Some("bad"), accepted(), "anonymous"),
+        ("[{ jwt: [] }, {}]", false, None, accepted(), "anonymous"),
+        ("[{ jwt: [] }, {}]", true, None, accepted(), "acme"),
+        ("[{}, { jwt: [] }]", true, None, accepted(), "anonymous"),
+        ("[]", true, None, accepted(), "anonymous"),
+    ] {
+        let issuer = Issuer::start(&[&es256]).await;
+        let ingress = TestIngress::new(contract(security, &schemes, ""))
+            .api_key("keys", "good", "partner", &[])
+            .at(NOW_UNIX_S)
+            .published_keys_at(&issuer.endpoint);
+        let mut headers = json!({ "content-type": "application/json" });
+        if token {
+            headers["authorization"] = format!("Bearer {}", self::token(&es256)).into();
+        }
+        if let Some(key) = key {
+            headers["x-api-key"] = key.into();
+        }
+        assert_eq!(send(&ingress, &event(headers.clone())).await, expected, "{security} {headers}");
+        let stored = ingress.stored();
+        assert_eq!(stored.first().and_then(|stored| stored.envelope.principal()).unwrap_or_default(), principal);
+    }
+    // Which of several is invalid is said, for the token as RFC 6750 has it.
+    let issuer = Issuer::start(&[&es256]).await;
+    let ingress = TestIngress::new(contract("[{ jwt: [], key: [] }]", &schemes, ""))
+        .api_key("keys", "good", "partner", &[])
+        .at(NOW_UNIX_S)
+        .published_keys_at(&issuer.endpoint);
+    let headers = json!({ "authorization": format!("Bearer {token}a"), "x-api-key": "good" });
+    assert_eq!(send(&ingress, &event(headers)).await, refused(&half_valid));
+}
+
+fn token(key: &DevelopmentKey) -> String {
+    key.token(&claims()).unwrap()
+}
+
+#[tokio::test]
+async fn templates_take_the_principal_and_the_claims() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let issuer = Issuer::start(&[&es256]).await;
+    let enqueue = ", subject: '{principal}', group: '{claims#/org/id}', \
+                   idempotency: { key: '{claims#/jti | header.idempotency-key}', required: true }";
+    let ingress = TestIngress::new(contract("[{ jwt: [] }]", BEARER, enqueue)).at(NOW_UNIX_S);
+    let ingress = ingress.published_keys_at(&issuer.endpoint);
+    let with = |org: Value, jti: &str| {
+        let mut claims = claims();
+        (claims["org"], claims["jti"]) = (json!({ "id": org }), jti.into());
+        with_token(&es256.token(&claims).unwrap())
+    };
+    for (org, group) in [(json!("o-1"), "o-1"), (json!(7), "7"), (json!(true), "true")] {
+        assert_eq!(send(&ingress, &with(org, "j-1")).await, accepted());
+        let stored = ingress.stored().pop().unwrap();
+        let envelope = &stored.envelope;
+        assert_eq!((envelope.subject(), stored.group.as_deref()), (Some("acme"), Some(group)));
+        assert_eq!(envelope.idempotency_key(), Some("j-1"));
+    }
+    let refused = answer(403, "claim_invalid", "");
+    for org in
+        [json!(null), json!([]), json!({}), json!(""), json!("a\nb"), json!("\u{FDD0}"), json!("x".repeat(2_049))]
+    {
+        assert_eq!(send(&ingress, &with(org.clone(), "j-1")).await, refused, "{org:.40}");
+    }
+    // Without `jti`, the header is the key.
+    let mut claims = claims();
+    claims["org"] = json!({ "id": "o" });
+    let mut event = with_token(&es256.token(&claims).unwrap());
+    assert_eq!(send(&ingress, &event).await, answer(400, "idempotency_key_invalid", ""));
+    event["headers"]["idempotency-key"] = "k".into();
+    assert_eq!(send(&ingress, &event).await, accepted());
+}
+
+#[tokio::test]
+async fn callers_of_two_issuers_with_one_name_are_two() {
+    let es256 = key(TokenAlgorithm::ES256, "k-1");
+    let issuer = Issuer::start(&[&es256]).await;
+    let other = "https://other.example.com";
+    issuer.set(
+        "/.well-known/openid-configuration",
+        200,
+        &json!({ "issuer": other, "jwks_uri": "https://k/keys" }).to_string(),
+    );
+    let schemes = format!(
+        "{BEARER}\n    other: {{ type: openIdConnect, openIdConnectUrl: '{other}/.well-known/openid-configuration', x-jwt: {{ audience: '{AUDIENCE}' }} }}"
+    );
+    let enqueue = ", idempotency: { key: '{header.idempotency-key}' }";
+    let contract = contract("[{ jwt: [] }, { other: [] }]", &schemes, enqueue);
+    let ingress = TestIngress::new(contract).at(NOW_UNIX_S).published_keys_at(&issuer.endpoint);
+    for iss in [ISSUER, other, ISSUER] {
+        let mut claims = claims();
+        claims["iss"] = iss.into();
+        let mut event = with_token(&es256.token(&claims).unwrap());
+        event["headers"]["idempotency-key"] = "k".into();
+        assert_eq!(send(&ingress, &event).await, accepted(), "{iss}");
+    }
+    let stored: Vec<_> = ingress.stored().into_iter().map(|stored| stored.envelope.id().to_owned()).collect();
+    assert_eq!((stored[0] == stored[1], stored[0] == stored[2]), (false, true), "{stored:?}");
+}

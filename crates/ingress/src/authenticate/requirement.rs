@@ -193,7 +193,7 @@ impl<'c> Authorization<'_, '_, 'c> {
         Ok(Satisfied { claims: Some(claims), ..satisfied(caller) })
     }
 
-    /// Takes the identity that the gateway has checked. A client cannot write it: it is beside the request in the event.
+    /// Takes the identity that the gateway has checked. A client cannot write it, for it is beside the request.
     fn gateway(
         &self,
         identity: GatewayIdentity,
