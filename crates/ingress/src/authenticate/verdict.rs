@@ -93,9 +93,11 @@ impl<'c> Alternatives<'c> {
         self.denied.iter().any(|denied| denied.reasons.iter().all(DenialReason::secrets_matter))
     }
 
-    /// Returns the published key on which the decision depends.
+    /// Returns the published key on which the decision depends: that of a denied alternative in which nothing is
+    /// missing, also if a later one passes, whose caller would be another.
     pub(super) fn needed_key(&self) -> Option<&KeyUrl> {
-        let mut reasons = self.denied.iter().filter(|_| self.passed.is_none()).flat_map(|denied| &denied.reasons);
+        let is_complete = |denied: &&Denied| !denied.reasons.iter().any(|why| matches!(why, DenialReason::Missing(_)));
+        let mut reasons = self.denied.iter().filter(is_complete).flat_map(|denied| &denied.reasons);
         reasons.find_map(|why| match why {
             DenialReason::KeyNeeded { url } => Some(url),
             _ => None,
