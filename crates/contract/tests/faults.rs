@@ -318,7 +318,8 @@ fn schemes_without_a_signature_are_checked() {
     key("{ type: http, scheme: basic }", "/x-secret", "is missing");
     key("{ type: http, scheme: basic, x-secret: keys, x-signature: github }", "/x-signature", "unknown field");
     key("{ type: http, scheme: bearer }", "/x-jwt", "is missing; write `x-jwt: { issuer: https://…, audience: … }`");
-    key("{ type: http, scheme: bearer, x-secret: keys }", "/x-secret", "unknown field");
+    let with_secret = "{ type: http, scheme: bearer, x-secret: keys, x-authorizer: jwt }";
+    key(with_secret, "/x-secret", "unknown field");
     key("{ type: apiKey, in: query, name: 'a b', x-secret: keys }", "/name", "not a parameter name");
     key("{ type: apiKey, in: cookie, name: 'a=b', x-secret: keys }", "/name", "not a cookie name");
     key("{ type: apiKey, in: query, name: a, x-secret: keys, x-signature: github }", "/in", "in a header");
@@ -344,7 +345,7 @@ fn schemes_without_a_signature_are_checked() {
 
     let url = "openIdConnectUrl: 'https://a.example/.well-known/openid-configuration'";
     key(&format!("{{ type: openIdConnect, {url} }}"), "/x-jwt", "is missing");
-    key("{ type: openIdConnect, x-jwt: { audience: a, issuer: b } }", "/openIdConnectUrl", "is missing");
+    key("{ type: openIdConnect, x-jwt: { audience: a, issuer: 'https://b.example' } }", "/openIdConnectUrl", "is missing");
     key(
         "{ type: openIdConnect, openIdConnectUrl: 'https://a.example/configuration', x-jwt: { audience: a } }",
         "/x-jwt/issuer",

@@ -98,12 +98,11 @@ fn algorithms(checker: &mut ContractChecker<'_>, at: &Node) -> Option<Vec<TokenA
     let mut algorithms: Vec<_> = match at.get("algorithms") {
         None => TokenAlgorithm::NAMES.into_iter().map(|(_, algorithm)| algorithm).collect(),
         Some(list) => {
-            let items = checker.list(list);
-            if items.is_empty() {
+            if list.items().is_empty() {
                 checker.fault(list, "must be a list of algorithms, such as [RS256, ES256]");
                 return None;
             }
-            items.iter().map(|item| algorithm(checker, item)).collect::<Option<_>>()?
+            list.items().iter().map(|item| algorithm(checker, item)).collect::<Option<_>>()?
         }
     };
     algorithms.dedup();
