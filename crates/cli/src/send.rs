@@ -311,4 +311,59 @@ mod tests {
             assert!(verified.is_ok() && target.starts_with("/hook?a=1"), "{slug}: {verified:?} {target}");
         }
     }
+
+    /// What arrives has the development credentials at the place of the contract, or those of `--secret`.
+    #[test]
+    fn what_arrives_has_the_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let basic = |pair: &str| format!("Basic {}", Encoding::Base64.encode(pair.as_bytes()));
+        let jwt = "{ type: http, scheme: bearer, x-jwt: { issuer: 'https://a.example', audience: api } }";
+        for (scheme, secret, header, value, target) in [
+            ("{ type: http, scheme: basic, x-secret: s }", None, "authorization", basic("dev:dev-key"), "/take?a=1"),
+            ("{ type: http, scheme: basic, x-secret: s }", Some("a:b"), "authorization", basic("a:b"), "/take?a=1"),
+            (jwt, Some("a.b.c"), "authorization", "Bearer a.b.c".to_owned(), "/take?a=1"),
+            (jwt, None, "authorization", "Bearer eyJ".to_owned(), "/take?a=1"),
+            (
+                "{ type: apiKey, in: cookie, name: sid, x-secret: s }",
+                None,
+                "cookie",
+                "sid=dev-key".to_owned(),
+                "/take?a=1",
+            ),
+            (
+                "{ type: apiKey, in: query, name: key, x-secret: s }",
+                Some("a b&c"),
+                "host",
+                String::new(),
+                "/take?a=1&key=a%20b%26c",
+            ),
+        ] {
+            let yaml = format!(
+                "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /take:\n    post:\n      operationId: take\n      \
+                 security: [{{ s: [] }}]\n      requestBody: {{ content: {{ application/json: {{}} }} }}\n      \
+                 x-sluicegate: {{ queue: q, type: t }}\ncomponents:\n  securitySchemes:\n    s: {scheme}\n"
+            );
+            std::fs::write(path("openapi.yaml"), yaml).unwrap();
+            std::fs::write(path("body"), "{}").unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = format!("http://{}", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || receive(listener.accept().unwrap().0));
+            let arguments = Arguments {
+                file: path("body"),
+                route: "POST /take?a=1".to_owned(),
+                to,
+                headers: Vec::new(),
+                secret: secret.map(str::to_owned),
+                keyid: None,
+                public_url: None,
+                contract: Some(path("openapi.yaml")),
+            };
+            assert!(exchange(&arguments).unwrap(), "{scheme}");
+            let received = server.join().unwrap();
+            let sent = received.headers[header].to_str().unwrap();
+            assert!(sent.starts_with(&value), "{scheme}: {sent}");
+            assert_eq!(received.target, target, "{scheme}");
+        }
+    }
 }

@@ -345,7 +345,11 @@ fn schemes_without_a_signature_are_checked() {
 
     let url = "openIdConnectUrl: 'https://a.example/.well-known/openid-configuration'";
     key(&format!("{{ type: openIdConnect, {url} }}"), "/x-jwt", "is missing");
-    key("{ type: openIdConnect, x-jwt: { audience: a, issuer: 'https://b.example' } }", "/openIdConnectUrl", "is missing");
+    key(
+        "{ type: openIdConnect, x-jwt: { audience: a, issuer: 'https://b.example' } }",
+        "/openIdConnectUrl",
+        "is missing",
+    );
     key(
         "{ type: openIdConnect, openIdConnectUrl: 'https://a.example/configuration', x-jwt: { audience: a } }",
         "/x-jwt/issuer",

@@ -123,3 +123,83 @@ fn parts(url: &str) -> (String, String) {
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     (host.to_owned(), path.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sluicegate_webhook::{AcceptedToken, SignatureError};
+
+    use super::*;
+
+    fn contract(jwt: &str) -> Contract {
+        let yaml = format!(
+            "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /take:\n    post:\n      operationId: take\n      \
+             security: [{{ s: [a.read, a.write] }}]\n      x-sluicegate: {{ queue: q, type: t, group: '{{claims#/org/id}}' }}\n\
+             components:\n  securitySchemes:\n    s: {{ type: http, scheme: bearer, x-jwt: {{ {jwt} }} }}\n"
+        );
+        Contract::parse("take.yaml", &yaml).unwrap()
+    }
+
+    /// Verifies the development token with the documents, as an ingress does.
+    fn verified(contract: &Contract) -> AcceptedToken {
+        let (name, tokens) = schemes(contract).pop_first().unwrap();
+        let token = token(contract, name, tokens).unwrap();
+        let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now_unix_s = i64::try_from(now_unix_s).unwrap();
+        let documents = documents(contract);
+        let mut keys = Vec::new();
+        for _ in 0..3 {
+            match tokens.verify(token.as_bytes(), &keys, now_unix_s) {
+                Ok(accepted) => return accepted,
+                Err(SignatureError::KeyNeeded { url }) => {
+                    let is_it = |document: &&PublishedDocument| {
+                        format!("https://{}{}", document.host, document.path) == url.as_str()
+                    };
+                    let document = documents.iter().find(is_it).unwrap();
+                    keys.push(Arc::new(url.read(document.body.as_bytes(), Vec::new, now_unix_s).unwrap()));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("no key of {documents:?}");
+    }
+
+    #[test]
+    fn a_development_token_is_accepted_with_the_development_documents() {
+        let issuer = "issuer: 'https://a.example/tenant/', audience: [api, other]";
+        for (name, algorithm) in TokenAlgorithm::NAMES {
+            for keys in ["", ", jwks: 'https://k.example:8443/keys?a=1'"] {
+                let contract = contract(&format!("{issuer}, algorithms: [{name}]{keys}"));
+                let AcceptedToken { principal, scopes, claims } = verified(&contract);
+                assert_eq!(
+                    (principal.as_str(), scopes.join(" ")),
+                    ("dev", "a.read a.write".to_owned()),
+                    "{algorithm:?}"
+                );
+                assert_eq!((&claims["aud"], &claims["org"]["id"]), (&json!("api"), &json!("dev-id")), "{algorithm:?}");
+            }
+        }
+        let own = format!("{issuer}, principal: /org/id, scopes: /permissions, audienceClaim: client_id");
+        let AcceptedToken { principal, claims, .. } = verified(&contract(&own));
+        assert_eq!((principal.as_str(), &claims["client_id"]), ("dev", &json!("api")));
+    }
+
+    #[test]
+    fn two_issuers_have_their_own_documents() {
+        let yaml = "openapi: 3.1.0\ninfo: { title: t, version: v }\npaths:\n  /take:\n    post:\n      operationId: take\n      \
+                    security: [{ a: [] }, { b: [] }, { c: [] }]\n      x-sluicegate: { queue: q, type: t }\n\
+                    components:\n  securitySchemes:\n    \
+                    a: { type: http, scheme: bearer, x-jwt: { issuer: 'https://a.example', audience: x } }\n    \
+                    b: { type: http, scheme: bearer, x-jwt: { issuer: 'https://b.example', audience: x } }\n    \
+                    c: { type: http, scheme: bearer, x-jwt: { issuer: 'https://a.example', audience: y, algorithms: [EdDSA] } }\n";
+        let documents = documents(&Contract::parse("take.yaml", yaml).unwrap());
+        let named: Vec<_> = documents.iter().map(|document| format!("{}{}", document.host, document.path)).collect();
+        let (configuration, keys) = ("/.well-known/openid-configuration", KEY_SET_PATH);
+        let expected =
+            ["a.example", "b.example"].map(|host| [format!("{host}{configuration}"), format!("{host}{keys}")]);
+        assert_eq!(named, expected.concat());
+        let set: Value = serde_json::from_str(&documents[1].body).unwrap();
+        assert_eq!(set["keys"].as_array().unwrap().len(), 2, "the keys of a and c: {set}");
+    }
+}
