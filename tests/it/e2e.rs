@@ -1,5 +1,6 @@
 //! The whole path on `cargo local`: real HTTP requests and the real function binaries.
 
+mod access_tokens;
 mod admission;
 mod commands;
 mod kills;

@@ -87,10 +87,11 @@ struct RouteArguments {
     /// The new queue is FIFO: messages of one ordering group are processed in their order
     #[arg(long)]
     fifo: bool,
-    /// How callers prove who they are: api-key, jwt, none, or a provider of docs/schemes.md, such as stripe
+    /// How callers prove who they are: api-key, basic, bearer (a token that ingress checks), jwt (one that API Gateway
+    /// checks), none, or a provider of docs/schemes.md, such as stripe
     #[arg(long, default_value = "api-key", value_parser = Auth::parse)]
     auth: Auth,
-    /// A scope that the caller must have, with api-key or jwt; repeat for several
+    /// A scope that the caller must have, unless it signs or is anyone; repeat for several
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<String>,
     /// The operationId [default: the method and the words of the path, such as postInvoices]
@@ -227,10 +228,16 @@ pub(crate) fn webhook(
     route(&arguments)?.finish(&arguments.common).map(drop)
 }
 
+/// The end of the placeholders of a new scheme.
+const REPLACE_THIS: &str = "replace-this";
+
 fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
     let RouteArguments { route: name, event_type, queue, fifo, auth, scopes, .. } = arguments;
     if !scopes.is_empty() && !auth.scheme().has_scopes {
-        return Err("--scope goes with --auth api-key or jwt: a signature and a public route have no scopes".into());
+        return Err(
+            "--scope goes with --auth api-key, basic, bearer or jwt: a signature and a public route have no scopes"
+                .into(),
+        );
     }
     let Some(event_type) = event_type.clone().or_else(|| auth.event_type().map(str::to_owned)) else {
         return Err("--type is needed, unless --auth is a provider of webhooks".into());
@@ -256,8 +263,11 @@ fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
     let before = project.text(CONTRACT)?;
     let added = contract::add(CONTRACT, &before, &route)?;
     let contract = parsed(&before, &added.text)?;
-    project.set(CONTRACT, Some(added.text))?;
     let mut notes = added.notes;
+    if *auth == Auth::Bearer && added.text.contains(REPLACE_THIS) {
+        notes.push(format!("write the issuer and the audience of your tokens into {CONTRACT}, at {REPLACE_THIS}"));
+    }
+    project.set(CONTRACT, Some(added.text))?;
     declare(&mut project, queue, fifo, &mut notes)?;
     synced(&mut project, &contract)?;
     if *auth == Auth::Jwt {

@@ -3,6 +3,8 @@
 //!
 //! They are public, the private keys of the key pairs too, and nothing but a local stack accepts them.
 
+pub(crate) mod tokens;
+
 use serde_json::{Map, Value, json};
 use sluicegate_contract::{Contract, SecurityScheme};
 use sluicegate_local::secrets;
@@ -93,11 +95,14 @@ pub(crate) fn signing_key(provider: &str, scheme: &Scheme) -> Option<String> {
     }
 }
 
-/// Returns the lists of the contract's signing secrets and verify tokens, by their names.
-pub(crate) fn signing_secrets(contract: &Contract) -> Map<String, Value> {
+/// Returns the lists of the contract's keys, signing secrets and verify tokens, by their names.
+pub(crate) fn lists(contract: &Contract) -> Map<String, Value> {
     let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
     let mut lists = Map::new();
     for security in requirements.filter_map(|requirement| contract.scheme(&requirement.scheme)) {
+        if let SecurityScheme::ApiKey { secret, .. } | SecurityScheme::Basic { secret } = security {
+            lists.insert(secret.clone(), secrets::api_keys());
+        }
         let SecurityScheme::Signature { provider, scheme, secret, .. } = security else { continue };
         if let Some(value) = signing_secret(provider, scheme) {
             lists.insert(secret.clone(), json!([value]));
@@ -108,6 +113,32 @@ pub(crate) fn signing_secrets(contract: &Contract) -> Map<String, Value> {
         }
     }
     lists
+}
+
+/// Returns the development credentials as lines to print: the API key, the signing secrets, and a token for each scheme
+/// of the contract that takes tokens.
+pub(crate) fn credentials(contract: Option<&Contract>) -> Vec<String> {
+    let key = secrets::API_KEY;
+    let mut lines = vec![format!("API key {key} (principal {}, every scope)", secrets::PRINCIPAL)];
+    let Some(contract) = contract else { return lines };
+    let requirements = contract.operations().iter().flat_map(|operation| operation.security.iter().flatten());
+    let mut schemes = requirements.filter_map(|requirement| contract.scheme(&requirement.scheme));
+    if schemes.any(|scheme| matches!(scheme, SecurityScheme::Basic { .. })) {
+        lines.push(format!("HTTP Basic {}:{key}", secrets::PRINCIPAL));
+    }
+    for (name, list) in lists(contract) {
+        lines.extend(list[0].as_str().map(|value| format!("{name} {value}")));
+    }
+    for (name, accepted) in tokens::schemes(contract) {
+        if let Some(token) = tokens::token(contract, name, accepted) {
+            lines.push(format!(
+                "{name} {token} (principal {}, every scope, {} days)",
+                secrets::PRINCIPAL,
+                tokens::LIFE_DAYS
+            ));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

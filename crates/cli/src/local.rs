@@ -10,11 +10,11 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::{Map, Value};
+use sluicegate_contract::Contract;
 use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{development::signing_secrets, fail, input, paths};
+use crate::{development, fail, input, paths};
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
 pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
@@ -100,12 +100,14 @@ async fn start(arguments: Arguments) -> ExitCode {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
     };
     tokio::pin!(asked_to_stop);
-    let options = options(arguments);
+    // The build reports the faults of a contract.
+    let contract = input::contract(Path::new(paths::CONTRACT)).ok();
+    let options = options(arguments, contract.as_ref());
     if let Err(reason) = input::exists(&options.template) {
         return fail(reason);
     }
     let (terminal, remote) = (options.terminal.clone(), options.endpoint_url.is_some());
-    let secrets = options.secrets.clone();
+    let credentials = development::credentials(contract.as_ref());
     let stack = tokio::select! {
         () = &mut asked_to_stop => return ExitCode::SUCCESS,
         started = Stack::start(options) => match started {
@@ -118,14 +120,14 @@ async fn start(arguments: Arguments) -> ExitCode {
             Err(error) => return fail(error),
         },
     };
-    print_ready(&terminal, &stack, &secrets, remote, began.elapsed());
+    print_ready(&terminal, &stack, &credentials, remote, began.elapsed());
     asked_to_stop.await;
     terminal.line("Stopping");
     stack.stop().await;
     ExitCode::SUCCESS
 }
 
-fn options(arguments: Arguments) -> Options {
+fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
     let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     // A closed stdout pipe is not an error.
     let print = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
@@ -149,8 +151,8 @@ fn options(arguments: Arguments) -> Options {
         watch: true,
         parameters: BTreeMap::from_iter(arguments.parameters),
         environment: environment.collect(),
-        // The build reports the faults of a contract.
-        secrets: input::contract(Path::new(paths::CONTRACT)).map_or_else(|_| Map::new(), |it| signing_secrets(&it)),
+        secrets: contract.map(development::lists).unwrap_or_default(),
+        published: contract.map(development::tokens::documents).unwrap_or_default(),
         command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }
@@ -180,7 +182,7 @@ pub(crate) fn command_package() -> Option<CommandPackage> {
     })
 }
 
-fn print_ready(terminal: &Terminal, stack: &Stack, lists: &Map<String, Value>, remote: bool, took: Duration) {
+fn print_ready(terminal: &Terminal, stack: &Stack, credentials: &[String], remote: bool, took: Duration) {
     let addresses = stack.addresses();
     let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
@@ -196,9 +198,8 @@ fn print_ready(terminal: &Terminal, stack: &Stack, lists: &Map<String, Value>, r
     }
     terminal.line("");
     terminal.line("  Development secrets:");
-    terminal.line(format_args!("    API key {} (principal dev, every scope)", secrets::API_KEY));
-    for (name, list) in lists {
-        terminal.line(format_args!("    {name} {}", list[0].as_str().unwrap_or_default()));
+    for line in credentials {
+        terminal.line(format_args!("    {line}"));
     }
     terminal.line("");
     if stack.routes().iter().any(|route| route == "POST /orders") {

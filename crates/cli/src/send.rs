@@ -1,4 +1,4 @@
-//! `sluicegate send`: one request with the API key or signature that the contract requires.
+//! `sluicegate send`: one request with the credentials that the contract requires.
 //!
 //! Headers of the caller are kept. The development secrets are used unless `--secret` gives another. Secrets are never
 //! printed. What a provider writes into the body, its time and its signatures, is written anew.
@@ -11,16 +11,17 @@ use std::{
 
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
-use sluicegate_contract::{Contract, Match, SecurityScheme, ValueSource};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sluicegate_contract::{Contract, KeyPlace, Match, SecurityScheme, ValueSource};
 use sluicegate_local::secrets;
-use sluicegate_webhook::{self as webhook, Scheme};
+use sluicegate_webhook::{self as webhook, Encoding, Scheme};
 
 use crate::{CommandError, development, fail, input, output::say, paths};
 
 /// The gateway answers within 30 s, with an error at the latest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Send a file to a route, with the API key or signature its contract requires, and print the answer
+/// Send a file to a route, with the credentials or signature its contract requires, and print the answer
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The request's body; - reads the standard input
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     /// An additional header; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The API key, the signing secret or the private key (PKCS#8), instead of the development one
+    /// The API key, token, user:password, signing secret or private key (PKCS#8), instead of the development one
     #[arg(long)]
     secret: Option<String>,
     /// The `keyid` of the signature, for HTTP Message Signatures
@@ -148,15 +149,29 @@ fn complete(
     // Any alternative is sufficient; the first is used.
     for requirement in operation.security.first().into_iter().flatten() {
         match contract.scheme(&requirement.scheme) {
-            Some(SecurityScheme::ApiKey { header, .. }) => {
-                add(&mut message.headers, header, secret.unwrap_or(secrets::API_KEY))?;
+            Some(SecurityScheme::ApiKey { place, name, .. }) => {
+                add_key(&mut message, *place, name, secret.unwrap_or(secrets::API_KEY))?;
             }
             Some(SecurityScheme::Signature { header, provider, scheme, .. })
                 if !message.headers.contains_key(header) =>
             {
                 sign((provider, scheme), (secret, keyid), &id, method, &mut message)?;
             }
-            _ => {}
+            Some(SecurityScheme::Basic { .. }) => {
+                let pair = secret.map_or_else(|| format!("{}:{}", secrets::PRINCIPAL, secrets::API_KEY), str::to_owned);
+                let credentials = format!("Basic {}", Encoding::Base64.encode(pair.as_bytes()));
+                add(&mut message.headers, "authorization", &credentials)?;
+            }
+            Some(SecurityScheme::Token { tokens }) => {
+                let development = || development::tokens::token(contract, &requirement.scheme, tokens);
+                let token = secret.map(str::to_owned).or_else(development).ok_or("no development token can be made")?;
+                add(&mut message.headers, "authorization", &format!("Bearer {token}"))?;
+            }
+            Some(SecurityScheme::Gateway { .. }) => eprintln!(
+                "{}: only a gateway checks these credentials, and cargo local has none: send them with --header",
+                requirement.scheme
+            ),
+            Some(SecurityScheme::Signature { .. }) | None => {}
         }
     }
     for name in key_headers.iter().filter(|name| !message.headers.contains_key(**name)).collect::<Vec<_>>() {
@@ -164,6 +179,20 @@ fn complete(
         add(&mut message.headers, name, &id)?;
     }
     Ok(message)
+}
+
+/// Adds an API key at its place, unless the caller gave it in a header.
+fn add_key(message: &mut Message, place: KeyPlace, name: &str, key: &str) -> Result<(), CommandError> {
+    match place {
+        KeyPlace::Header => add(&mut message.headers, name, key),
+        KeyPlace::Cookie => add(&mut message.headers, "cookie", &format!("{name}={key}")),
+        KeyPlace::Query => {
+            let separator = if message.url.contains('?') { '&' } else { '?' };
+            let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            message.url = format!("{}{separator}{}={}", message.url, encoded(name), encoded(key));
+            Ok(())
+        }
+    }
 }
 
 fn sign(
@@ -280,6 +309,61 @@ mod tests {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
             let verified = scheme.verify(&request, &[secret], i64::try_from(now).unwrap());
             assert!(verified.is_ok() && target.starts_with("/hook?a=1"), "{slug}: {verified:?} {target}");
+        }
+    }
+
+    /// What arrives has the development credentials at the place of the contract, or those of `--secret`.
+    #[test]
+    fn what_arrives_has_the_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let basic = |pair: &str| format!("Basic {}", Encoding::Base64.encode(pair.as_bytes()));
+        let jwt = "{ type: http, scheme: bearer, x-jwt: { issuer: 'https://a.example', audience: api } }";
+        for (scheme, secret, header, value, target) in [
+            ("{ type: http, scheme: basic, x-secret: s }", None, "authorization", basic("dev:dev-key"), "/take?a=1"),
+            ("{ type: http, scheme: basic, x-secret: s }", Some("a:b"), "authorization", basic("a:b"), "/take?a=1"),
+            (jwt, Some("a.b.c"), "authorization", "Bearer a.b.c".to_owned(), "/take?a=1"),
+            (jwt, None, "authorization", "Bearer eyJ".to_owned(), "/take?a=1"),
+            (
+                "{ type: apiKey, in: cookie, name: sid, x-secret: s }",
+                None,
+                "cookie",
+                "sid=dev-key".to_owned(),
+                "/take?a=1",
+            ),
+            (
+                "{ type: apiKey, in: query, name: key, x-secret: s }",
+                Some("a b&c"),
+                "host",
+                String::new(),
+                "/take?a=1&key=a%20b%26c",
+            ),
+        ] {
+            let yaml = format!(
+                "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /take:\n    post:\n      operationId: take\n      \
+                 security: [{{ s: [] }}]\n      requestBody: {{ content: {{ application/json: {{}} }} }}\n      \
+                 x-sluicegate: {{ queue: q, type: t }}\ncomponents:\n  securitySchemes:\n    s: {scheme}\n"
+            );
+            std::fs::write(path("openapi.yaml"), yaml).unwrap();
+            std::fs::write(path("body"), "{}").unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = format!("http://{}", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || receive(listener.accept().unwrap().0));
+            let arguments = Arguments {
+                file: path("body"),
+                route: "POST /take?a=1".to_owned(),
+                to,
+                headers: Vec::new(),
+                secret: secret.map(str::to_owned),
+                keyid: None,
+                public_url: None,
+                contract: Some(path("openapi.yaml")),
+            };
+            assert!(exchange(&arguments).unwrap(), "{scheme}");
+            let received = server.join().unwrap();
+            let sent = received.headers[header].to_str().unwrap();
+            assert!(sent.starts_with(&value), "{scheme}: {sent}");
+            assert_eq!(received.target, target, "{scheme}");
         }
     }
 }

@@ -28,8 +28,8 @@ pub use content::{
 pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
-    Body, BodySchema, CUSTOM, Contract, Enqueue, Idempotency, IdempotencyStore, Location, OnStoreFailure, Operation,
-    Parameter, RateLimit, RateLimitBy, Requirement, SchemaText, SecurityScheme, is_json,
+    Body, BodySchema, CUSTOM, Contract, Enqueue, GatewayIdentity, Idempotency, IdempotencyStore, KeyPlace, Location,
+    OnStoreFailure, Operation, Parameter, RateLimit, RateLimitBy, Requirement, SchemaText, SecurityScheme, is_json,
 };
 pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use sluicegate_webhook::Scheme;
+use sluicegate_webhook::{AccessTokens, Scheme};
 
 use crate::{BATCH_ITEMS_MAX, ContentCoding, ValueSource, ValueTemplate};
 
@@ -56,7 +56,7 @@ impl Contract {
         self
     }
 
-    /// Returns the document as JSON text, without `x-sluicegate`, `x-secret` and `x-signature`.
+    /// Returns the document as JSON text, without `x-sluicegate`, `x-secret`, `x-signature` and `x-authorizer`.
     #[must_use]
     pub fn public_document(&self) -> &str {
         &self.public_document
@@ -101,7 +101,7 @@ impl Operation {
 pub struct Requirement {
     /// Name of a [`SecurityScheme`]; see [`Contract::scheme`].
     pub scheme: String,
-    /// All of them are needed. Always empty for a signature.
+    /// All of them are needed. Always empty for a signature, a client certificate and IAM.
     pub scopes: Vec<String>,
 }
 
@@ -111,12 +111,31 @@ pub const CUSTOM: &str = "custom";
 /// The authentication method of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecurityScheme {
-    /// A key in a header.
+    /// A key that is sent as it is.
     ApiKey {
-        /// Lower-case header name.
-        header: String,
+        /// Where the key is.
+        place: KeyPlace,
+        /// The name there; lower case for a header.
+        name: String,
         /// Logical name of the secret that lists the live keys.
         secret: String,
+    },
+    /// The user name and password of HTTP Basic (RFC 7617): the principal of a key, and the key.
+    Basic {
+        /// Logical name of the secret that lists the live keys.
+        secret: String,
+    },
+    /// A JSON Web Token of an issuer, in `Authorization: Bearer`.
+    Token {
+        /// The accepted tokens.
+        tokens: Box<AccessTokens>,
+    },
+    /// An identity that the gateway has checked, from the event's `requestContext`.
+    Gateway {
+        /// What the gateway has checked.
+        identity: GatewayIdentity,
+        /// The JSON pointer of the principal in the claims; not used for a client certificate and IAM.
+        principal: String,
     },
     /// A signature over the exact body.
     Signature {
@@ -131,19 +150,66 @@ pub enum SecurityScheme {
     },
 }
 
+/// Where an API key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyPlace {
+    /// A header.
+    Header,
+    /// A parameter of the query.
+    Query,
+    /// A cookie.
+    Cookie,
+}
+
+/// What a gateway has checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GatewayIdentity {
+    /// A client certificate of mutual TLS: the principal is its subject.
+    ClientCertificate,
+    /// An AWS signature (SigV4): the principal is the ARN of the user or role.
+    Iam,
+    /// The claims of a token, checked by a JWT authorizer, or by a Cognito authorizer of a REST API.
+    Jwt,
+    /// The context that a Lambda authorizer returned.
+    Lambda,
+}
+
+impl GatewayIdentity {
+    /// Returns whether it has claims.
+    #[must_use]
+    pub fn has_claims(self) -> bool {
+        matches!(self, Self::Jwt | Self::Lambda)
+    }
+}
+
 impl SecurityScheme {
+    /// Returns the logical name of the secret's list; `None` for a scheme without one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::ApiKey { secret, .. } | Self::Basic { secret } | Self::Signature { secret, .. } => Some(secret),
+            Self::Token { .. } | Self::Gateway { .. } => None,
+        }
+    }
+
+    /// Returns whether a caller has claims.
+    #[must_use]
+    pub fn has_claims(&self) -> bool {
+        match self {
+            Self::Token { .. } => true,
+            Self::Gateway { identity, .. } => identity.has_claims(),
+            Self::ApiKey { .. } | Self::Basic { .. } | Self::Signature { .. } => false,
+        }
+    }
+
     /// Returns the logical name of the secret that lists the live verify tokens, for a provider whose handshake has
     /// one. It is another list than that of the signing secrets: the token is part of a URL, and must not be able to
     /// sign a webhook.
     #[must_use]
     pub fn verify_tokens(&self) -> Option<String> {
-        match self {
-            Self::Signature { scheme, secret, .. } => {
-                let has_token = scheme.handshakes.iter().any(|handshake| handshake.token.is_some());
-                has_token.then(|| format!("{secret}-verify-token"))
-            }
-            Self::ApiKey { .. } => None,
-        }
+        let Self::Signature { scheme, secret, .. } = self else { return None };
+        let has_token = scheme.handshakes.iter().any(|handshake| handshake.token.is_some());
+        has_token.then(|| format!("{secret}-verify-token"))
     }
 }
 
@@ -238,11 +304,15 @@ pub struct Enqueue {
 }
 
 impl Enqueue {
+    /// Returns every template.
+    pub fn templates(&self) -> impl Iterator<Item = &ValueTemplate> {
+        let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
+        [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key].into_iter().flatten()
+    }
+
     /// Returns the JSON pointers of the values that templates take from a JSON body.
     pub fn body_pointers(&self) -> impl Iterator<Item = &str> {
-        let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
-        let templates = [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key];
-        templates.into_iter().flatten().flat_map(ValueTemplate::sources).filter_map(|source| match source {
+        self.templates().flat_map(ValueTemplate::sources).filter_map(|source| match source {
             ValueSource::Body(pointer) => Some(pointer.as_str()),
             _ => None,
         })

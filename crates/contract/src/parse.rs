@@ -6,6 +6,7 @@
 //!
 //! Unknown fields are refused: ignoring a misspelt field would silently drop a check.
 
+mod access_token;
 mod attribute_warnings;
 mod checker;
 mod content;
@@ -83,7 +84,8 @@ impl Contract {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let schemes = schemes.into_iter().filter_map(|(name, scheme)| Some((name, scheme?))).collect();
+        let schemes =
+            schemes.into_iter().filter_map(|(name, declared)| Some((name, declared.into_scheme()?))).collect();
         let public_document = refs::public_document(root).into();
         Ok((Self { operations, schemes, public_document }, warnings.to_vec()))
     }

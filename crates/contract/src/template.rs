@@ -2,7 +2,8 @@
 //!
 //! A placeholder is `{header.NAME}`, `{path.NAME}`, `{query.NAME}`, `{body#/json/pointer}` (`{body#}` is the whole
 //! body, or the item of a batch), `{form.NAME}` (a field of a form), `{form.NAME#/json/pointer}` (a value of the JSON
-//! text in that field) or `{event.NAME}` (an attribute of the sender's CloudEvent).
+//! text in that field), `{event.NAME}` (an attribute of the sender's CloudEvent), `{principal}` (the authenticated
+//! caller) or `{claims#/json/pointer}` (a claim of the caller's token).
 //! Several with `|` between them stand for the first that the request has: `{body#/type | form.command}`. Everything
 //! else is literal. Braces have no escape: neither a literal nor a placeholder can contain `{` or `}`; nor has `|` one.
 //! Rendering fails only when the request lacks a value.
@@ -48,6 +49,10 @@ pub enum ValueSource {
     },
     /// An attribute of the CloudEvent that the sender made.
     Event(String),
+    /// The principal of the authenticated caller.
+    Principal,
+    /// A JSON pointer (RFC 6901) into the claims of the caller's token.
+    Claims(String),
 }
 
 /// The reason why a text is not a template.
@@ -58,12 +63,12 @@ pub enum TemplateError {
     Empty,
     /// `{` without `}`, `}` without `{`, or one `{` inside another.
     #[error(
-        "unbalanced braces; a placeholder is {{header.NAME}}, {{path.NAME}}, {{query.NAME}}, {{body#/pointer}} or {{form.NAME}}"
+        "unbalanced braces; a placeholder is {{header.NAME}}, {{path.NAME}}, {{query.NAME}}, {{body#/pointer}}, {{form.NAME}}, {{principal}} or {{claims#/pointer}}"
     )]
     Unbalanced,
     /// A placeholder that names no known source.
     #[error(
-        "unknown placeholder {{{0}}}; known are {{header.NAME}}, {{path.NAME}}, {{query.NAME}}, {{body#/pointer}} and {{form.NAME}}"
+        "unknown placeholder {{{0}}}; known are {{header.NAME}}, {{path.NAME}}, {{query.NAME}}, {{body#/pointer}}, {{form.NAME}}, {{principal}} and {{claims#/pointer}}"
     )]
     UnknownSource(String),
     /// A header name with characters that are not allowed in one.
@@ -154,12 +159,15 @@ impl FromStr for ValueSource {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
-        if let Some(pointer) = text.strip_prefix("body#") {
-            return if is_pointer(pointer) {
-                Ok(Self::Body(pointer.to_owned()))
-            } else {
-                Err(TemplateError::BadPointer(pointer.to_owned()))
-            };
+        let pointer_of = |pointer: &str, source: fn(String) -> Self| match is_pointer(pointer) {
+            true => Ok(source(pointer.to_owned())),
+            false => Err(TemplateError::BadPointer(pointer.to_owned())),
+        };
+        match text.split_once('#') {
+            Some(("body", pointer)) => return pointer_of(pointer, Self::Body),
+            Some(("claims", pointer)) => return pointer_of(pointer, Self::Claims),
+            _ if text == "principal" => return Ok(Self::Principal),
+            _ => {}
         }
         match text.split_once('.') {
             Some(("header", name)) if is_header_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
@@ -184,7 +192,8 @@ fn is_attribute(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-fn is_pointer(text: &str) -> bool {
+/// Returns whether a text is a JSON pointer (RFC 6901).
+pub(crate) fn is_pointer(text: &str) -> bool {
     (text.is_empty() || text.starts_with('/'))
         && text.split('~').skip(1).all(|after| after.starts_with('0') || after.starts_with('1'))
 }
@@ -199,6 +208,8 @@ impl fmt::Display for ValueSource {
             Self::Event(name) => write!(f, "event.{name}"),
             Self::Form { name, pointer: None } => write!(f, "form.{name}"),
             Self::Form { name, pointer: Some(pointer) } => write!(f, "form.{name}#{pointer}"),
+            Self::Principal => f.write_str("principal"),
+            Self::Claims(pointer) => write!(f, "claims#{pointer}"),
         }
     }
 }

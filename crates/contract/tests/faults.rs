@@ -112,7 +112,8 @@ fn x_sluicegate_is_checked() {
         let to = format!("required: true, {to} }}\n        rate");
         check("required: true }\n        rate", &to, place, reason);
     }
-    let of_batch = VALID.replace("schema: { $ref: '#/components/schemas/Thing' }\n      responses", "{}\n      responses");
+    let of_batch =
+        VALID.replace("schema: { $ref: '#/components/schemas/Thing' }\n      responses", "{}\n      responses");
     let of_batch = of_batch.replace("required: true }", "required: true, store: dynamodb }\n        batch: true");
     let found = faults(&of_batch);
     assert!(found.iter().any(|fault| fault.pointer.ends_with("idempotency/store")), "{found:#?}");
@@ -324,6 +325,120 @@ fn requests_are_checked() {
 }
 
 #[test]
+fn schemes_without_a_signature_are_checked() {
+    const KEY: &str = "key: { type: apiKey, in: header, name: X-Api-Key, x-secret: keys }";
+    let at = |within: &str| format!("/components/securitySchemes/key{within}");
+    let key = |scheme: &str, within: &str, reason: &str| check(KEY, &format!("key: {scheme}"), &at(within), reason);
+    let jwt = |members: &str, within: &str, reason: &str| {
+        key(&format!("{{ type: http, scheme: bearer, x-jwt: {{ {members} }} }}"), &format!("/x-jwt{within}"), reason);
+    };
+    key("{ type: http, scheme: digest, x-secret: keys }", "/scheme", "`digest` is not supported; use basic or bearer");
+    key("{ type: http, scheme: basic }", "/x-secret", "is missing");
+    key("{ type: http, scheme: basic, x-secret: keys, x-signature: github }", "/x-signature", "unknown field");
+    key("{ type: http, scheme: bearer }", "/x-jwt", "is missing; write `x-jwt: { issuer: https://…, audience: … }`");
+    let with_secret = "{ type: http, scheme: bearer, x-secret: keys, x-authorizer: jwt }";
+    key(with_secret, "/x-secret", "unknown field");
+    key("{ type: apiKey, in: query, name: 'a b', x-secret: keys }", "/name", "not a parameter name");
+    key("{ type: apiKey, in: cookie, name: 'a=b', x-secret: keys }", "/name", "not a cookie name");
+    key("{ type: apiKey, in: query, name: a, x-secret: keys, x-signature: github }", "/in", "in a header");
+
+    let (issuer, audience) = ("issuer: 'https://a.example'", "audience: api");
+    jwt(issuer, "/audience", "a token that the issuer made for any other API would be accepted");
+    jwt(audience, "/issuer", "is missing; write the tokens' claim `iss`, exactly");
+    jwt(&format!("{issuer}, audience: []"), "/audience", "an empty list admits no token");
+    jwt(&format!("{issuer}, audience: [api, 7]"), "/audience/1", "text that is not empty");
+    jwt(&format!("issuer: a.example, {audience}"), "/issuer", "not an https URL");
+    jwt(&format!("issuer: 'http://a.example', {audience}"), "/issuer", "not an https URL");
+    jwt(&format!("issuer: 'https://user@a.example', {audience}"), "/issuer", "not an https URL");
+    jwt(&format!("{issuer}, {audience}, jwks: 'http://a.example/keys'"), "/jwks", "not an https URL");
+    jwt(&format!("{issuer}, {audience}, algorithms: []"), "/algorithms", "must be a list of algorithms");
+    jwt(&format!("{issuer}, {audience}, algorithms: RS256"), "/algorithms", "must be a list");
+    jwt(&format!("{issuer}, {audience}, algorithms: [RS256, none]"), "/algorithms/1", "proves nothing");
+    jwt(&format!("{issuer}, {audience}, algorithms: [HS256]"), "/algorithms/0", "the key of an HMAC is shared");
+    jwt(&format!("{issuer}, {audience}, algorithms: [ES512]"), "/algorithms/0", "use one of RS256, RS384");
+    jwt(&format!("{issuer}, {audience}, skewSeconds: 301"), "/skewSeconds", "from 0 to 300");
+    jwt(&format!("{issuer}, {audience}, principal: sub"), "/principal", "not the JSON pointer of a claim");
+    jwt(&format!("{issuer}, {audience}, scopes: /a~2"), "/scopes", "not the JSON pointer of a claim");
+    jwt(&format!("{issuer}, {audience}, audiences: api"), "/audiences", "unknown field");
+
+    let url = "openIdConnectUrl: 'https://a.example/.well-known/openid-configuration'";
+    key(&format!("{{ type: openIdConnect, {url} }}"), "/x-jwt", "is missing");
+    key(
+        "{ type: openIdConnect, x-jwt: { audience: a, issuer: 'https://b.example' } }",
+        "/openIdConnectUrl",
+        "is missing",
+    );
+    key(
+        "{ type: openIdConnect, openIdConnectUrl: 'https://a.example/configuration', x-jwt: { audience: a } }",
+        "/x-jwt/issuer",
+        "openIdConnectUrl does not end in /.well-known/openid-configuration",
+    );
+    let flow = |scopes: &str| {
+        format!(
+            "{{ type: oauth2, flows: {{ clientCredentials: {{ tokenUrl: 'https://a.example/token', scopes: {scopes} }} }}, x-jwt: {{ {issuer}, {audience} }} }}"
+        )
+    };
+    let scope = "/paths/~1things~1{thing_id}/post/security/0/key/0";
+    check(
+        KEY,
+        &format!("key: {}", flow("{ things.read: Read }")),
+        scope,
+        "`things.write` is not a scope of the flows of `key`",
+    );
+    key("{ type: oauth2, x-jwt: { issuer: 'https://a.example', audience: a } }", "/flows", "is missing");
+    key(
+        &flow("{ things.write: Write }").replace("tokenUrl", "x-tokenUrl"),
+        "/flows/clientCredentials/tokenUrl",
+        "is missing",
+    );
+    key(&flow("{ things.write: Write }").replace("clientCredentials", "device"), "/flows/device", "unknown field");
+
+    let both = format!("{{ type: http, scheme: bearer, x-authorizer: jwt, x-jwt: {{ {issuer}, {audience} }} }}");
+    key(&both, "/x-authorizer", "either ingress checks the token (x-jwt) or the gateway does");
+    key("{ type: http, scheme: bearer, x-authorizer: cognito }", "/x-authorizer", "must be jwt, lambda or iam");
+    key(
+        "{ type: http, scheme: bearer, x-authorizer: { type: iam, principal: /a } }",
+        "/x-authorizer/principal",
+        "the principal of IAM is the ARN",
+    );
+    check(KEY, "key: { type: mutualTLS }", &scope[..scope.len() - 2], "a client certificate has no scopes; write []");
+    let iam = "key: { type: apiKey, in: header, name: Authorization, x-authorizer: iam }";
+    check(KEY, iam, &scope[..scope.len() - 2], "IAM has no scopes");
+    let bearer = format!("key: {{ type: http, scheme: bearer, x-jwt: {{ {issuer}, {audience} }} }}");
+    let valid = VALID.replace(KEY, &bearer);
+    assert_eq!(faults(&valid), []);
+    for scope in ["'a b'", "'a\"b'", "'a\\b'", "'ä'"] {
+        let found = faults(&valid.replace("[things.write]", &format!("[{scope}]")));
+        assert!(found.len() == 1 && found[0].reason.contains("is not a scope"), "{scope}: {found:?}");
+    }
+    for name in ["'a b'", "'a\"b'", "a/b"] {
+        let found =
+            faults(&VALID.replace("\n    hook: {", &format!("\n    {name}: {{ type: mutualTLS }}\n    hook: {{")));
+        assert!(found.len() == 1 && found[0].reason.contains("the name of a scheme is letters"), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_template_takes_only_what_every_caller_has() {
+    check("thing.put", "thing.{claims#/a}", "type", "needs claims in every alternative of security");
+    check("thing.put", "thing.{claims#a}", "type", "not a JSON pointer");
+    check("thing.put", "thing.{claims.a}", "type", "unknown placeholder {claims.a}");
+    check("thing.put", "thing.{principals}", "type", "unknown placeholder {principals}");
+    let hook = "/paths/~1hooks/post/x-sluicegate/type";
+    let valid = VALID.replace("type: hook.taken", "type: 'hook.{principal}'");
+    assert_eq!(faults(&valid), []);
+    for security in ["[]", "[{ hook: [] }, {}]"] {
+        let found = faults(&valid.replace("[{ hook: [] }]", security));
+        assert!(
+            matches!(found.as_slice(), [fault] if fault.pointer == hook && fault.reason.contains("needs authentication")),
+            "{security}: {found:?}"
+        );
+    }
+    let either = VALID.replace("thing.put", "'thing.{claims#/a | path.thing_id}'");
+    assert_eq!(faults(&either), []);
+}
+
+#[test]
 fn security_schemes_are_checked() {
     let hook = "/components/securitySchemes/hook";
     let signature = format!("{hook}/x-signature");
@@ -389,11 +504,11 @@ fn security_schemes_are_checked() {
     check("name: x-hub-signature-256", "name: x hub", &format!("{hook}/name"), "not a header name");
     check(
         "key: { type: apiKey, in: header",
-        "key: { type: apiKey, in: query",
+        "key: { type: apiKey, in: body",
         "/components/securitySchemes/key/in",
-        "not supported",
+        "`body` is not known; must be header, query or cookie",
     );
-    check("hook: { type: apiKey", "hook: { type: http", &format!("{hook}/type"), "`http` is not supported");
+    check("hook: { type: apiKey", "hook: { type: token", &format!("{hook}/type"), "`token` is not supported");
     let name = format!("{hook}/name");
     check("name: x-hub-signature-256", "name: X-Signature", &name, "write x-hub-signature-256");
     // The header of another preset, and a declared API key's.

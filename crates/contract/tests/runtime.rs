@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 use sluicegate_contract::{
-    BodySchema, Contract, IdempotencyStore, OnStoreFailure, RouteError, ValueSource, ValueTemplate,
+    BodySchema, Contract, IdempotencyStore, OnStoreFailure, RouteError, SecurityScheme, ValueSource, ValueTemplate,
 };
+use sluicegate_webhook::{IssuerKeys, TokenAlgorithm};
 
 /// A contract with these operations (`METHOD /path`), each named by its own line.
 fn contract(operations: &[&str]) -> Contract {
@@ -254,6 +255,51 @@ fn a_store_has_days_and_a_failure_rule() {
     let without = webhook("stripe-signature", "stripe", "application/json", "").unwrap();
     assert_eq!(without.first_with_store(), None);
     assert!(!serde_json::to_string(&without).unwrap().contains("store"), "a contract without a store is as before");
+}
+
+#[test]
+fn access_tokens_are_read_with_their_defaults() {
+    let read = |scheme: &str| {
+        let yaml = format!(
+            "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /a:\n    post:\n      operationId: a\n      \
+             security: [{{ s: [] }}]\n      x-sluicegate: {{ queue: q, type: 't.{{claims#/org}}', subject: '{{principal}}' }}\n\
+             components:\n  securitySchemes:\n    s: {scheme}\n"
+        );
+        let contract = Contract::parse("a.yaml", &yaml).unwrap();
+        // What the build embeds is what the ingress reads.
+        let embedded: Contract = serde_json::from_str(&serde_json::to_string(&contract).unwrap()).unwrap();
+        assert_eq!(embedded.scheme("s"), contract.scheme("s"));
+        assert_eq!(embedded.operations(), contract.operations());
+        match contract.scheme("s") {
+            Some(SecurityScheme::Token { tokens }) => (**tokens).clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let tokens = read(
+        "{ type: http, scheme: Bearer, bearerFormat: JWT, x-jwt: { issuer: 'https://a.example/t/', audience: api } }",
+    );
+    assert_eq!(
+        (tokens.issuer.as_str(), tokens.audiences, tokens.audience_claim.as_str()),
+        ("https://a.example/t/", vec!["api".to_owned()], "aud")
+    );
+    assert_eq!(tokens.keys, IssuerKeys::Discovery("https://a.example/t/.well-known/openid-configuration".to_owned()));
+    assert_eq!((tokens.algorithms.len(), tokens.skew_s, tokens.principal.as_str()), (9, 60, "/sub"));
+    assert_eq!(tokens.scopes, ["/scope", "/scp"]);
+    let url = "https://a.example/v2/.well-known/openid-configuration";
+    let tokens = read(&format!("{{ type: openIdConnect, openIdConnectUrl: '{url}', x-jwt: {{ audience: [a, b] }} }}"));
+    assert_eq!((tokens.issuer.as_str(), tokens.audiences.len()), ("https://a.example/v2", 2));
+    assert_eq!(tokens.keys, IssuerKeys::Discovery(url.to_owned()));
+    let tokens = read(
+        "{ type: oauth2, flows: { clientCredentials: { tokenUrl: /t, scopes: {} } }, x-jwt: { issuer: accounts.google.com, \
+         audience: a, jwks: 'https://www.googleapis.com/oauth2/v3/certs', algorithms: [RS256], principal: /azp, scopes: /p, \
+         audienceClaim: client_id, skewSeconds: 0 } }",
+    );
+    assert_eq!(tokens.keys, IssuerKeys::Jwks("https://www.googleapis.com/oauth2/v3/certs".to_owned()));
+    assert_eq!((tokens.algorithms.as_slice(), tokens.principal.as_str()), (&[TokenAlgorithm::RS256][..], "/azp"));
+    assert_eq!(
+        (tokens.scopes.as_slice(), tokens.audience_claim.as_str(), tokens.skew_s),
+        (&["/p".to_owned()][..], "client_id", 0)
+    );
 }
 
 #[test]

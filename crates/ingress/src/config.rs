@@ -1,11 +1,11 @@
 //! Configuration from the environment. Reports every configuration error at startup.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use sluicegate_contract::{Contract, binding_variable};
 use sluicegate_queue::{Binding, BindingError};
 
-use crate::content_coding;
+use crate::{content_coding, https_get::Endpoints, secrets::OUTAGE_GRACE};
 
 /// The environment variable with the ARN or name of the Secrets Manager secret.
 pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
@@ -15,6 +15,16 @@ pub(crate) const PUBLIC_URL: &str = "PUBLIC_URL";
 
 /// The environment variable with the name of the DynamoDB table of idempotency keys.
 pub(crate) const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
+/// The environment variable with the servers that answer in place of the hosts of published keys, for a local stack:
+/// `issuer.example.com=http://127.0.0.1:3001`, with spaces between several.
+pub(crate) const KEYS_ENDPOINTS: &str = "KEYS_ENDPOINTS";
+
+/// The environment variable with the seconds that secrets are used beyond [`crate::REFRESH_AFTER`] while Secrets
+/// Manager does not answer.
+pub(crate) const SECRETS_GRACE_S: &str = "SECRETS_GRACE_S";
+
+/// The longest [`SECRETS_GRACE_S`]: a day. A removed value may be accepted for that long during an outage.
+const SECRETS_GRACE_S_MAX: u64 = 86_400;
 
 /// The deploy-time configuration of a contract.
 #[derive(Debug)]
@@ -28,6 +38,10 @@ pub struct Config {
     /// The name of the table of idempotency keys; `None` if no route has a store.
     #[cfg(feature = "dynamodb")]
     pub idempotency_table: Option<String>,
+    /// The servers that answer in place of the hosts of published keys.
+    pub(crate) key_endpoints: Option<Endpoints>,
+    /// How long secrets are used beyond their refresh while Secrets Manager does not answer.
+    pub secrets_grace: Duration,
     /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
     pub rabbitmq: Option<sluicegate_queue::rabbitmq::BrokerConfig>,
@@ -42,6 +56,14 @@ pub enum ConfigError {
     /// A required variable is missing.
     #[error("{0} is not set; it names the secret that holds API keys and signing secrets")]
     Missing(&'static str),
+    /// The servers of hosts cannot be read.
+    #[error("{KEYS_ENDPOINTS} is for a local stack: it is host=http://127.0.0.1:PORT, with spaces between several")]
+    KeyEndpoints,
+    /// The time for which secrets are used during an outage is not one.
+    #[error(
+        "{SECRETS_GRACE_S} is {0:?}: it is the seconds that secrets are used while Secrets Manager does not answer, 0 to {SECRETS_GRACE_S_MAX}"
+    )]
+    SecretsGrace(String),
     /// The contract requires a delay that the FIFO queue does not support.
     #[error("operation {operation} has a delay, but FIFO queues do not accept a delay per message (queue {queue})")]
     DelayOnFifo {
@@ -142,7 +164,8 @@ impl Config {
         errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = rabbitmq(contract, &bindings, &lookup, &mut errors);
-        let idempotency_table = lookup(IDEMPOTENCY_TABLE).filter(|name| !name.is_empty());
+        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let idempotency_table = set(IDEMPOTENCY_TABLE);
         if let Some(operation) = contract.first_with_store() {
             let operation = operation.id.clone();
             if !cfg!(feature = "dynamodb") {
@@ -151,12 +174,27 @@ impl Config {
                 errors.push(ConfigError::NoTable { operation });
             }
         }
-        let secret_arn = lookup(SECRET_ARN).filter(|arn| !arn.is_empty());
+        let key_endpoints = set(KEYS_ENDPOINTS).map(|text| Endpoints::parse(&text).ok_or(ConfigError::KeyEndpoints));
+        let key_endpoints = key_endpoints.transpose().unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        let secrets_grace = set(SECRETS_GRACE_S).map_or(Ok(OUTAGE_GRACE), |text| {
+            let seconds = text.parse().ok().filter(|seconds| *seconds <= SECRETS_GRACE_S_MAX);
+            seconds.map(Duration::from_secs).ok_or(ConfigError::SecretsGrace(text))
+        });
+        let secrets_grace = secrets_grace.unwrap_or_else(|error| {
+            errors.push(error);
+            OUTAGE_GRACE
+        });
+        let secret_arn = set(SECRET_ARN);
         match secret_arn {
             Some(secret_arn) if errors.is_empty() => Ok(Self {
                 bindings,
                 secret_arn,
-                public_url: lookup(PUBLIC_URL).filter(|url| !url.is_empty()),
+                public_url: set(PUBLIC_URL),
+                key_endpoints,
+                secrets_grace,
                 #[cfg(feature = "dynamodb")]
                 idempotency_table,
                 #[cfg(feature = "rabbitmq")]

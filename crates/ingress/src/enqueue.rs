@@ -184,6 +184,7 @@ fn refused(source: &ValueSource, reason: &str) -> Rejection {
             ..Rejection::new(Code::SchemaViolated, SCHEMA_VIOLATED)
         },
         ValueSource::Event(_) => Rejection::new(Code::CloudEventInvalid, format!("The {} {reason}.", place(source))),
+        ValueSource::Claims(_) => Rejection::new(Code::ClaimInvalid, format!("The {} {reason}.", place(source))),
         _ => Rejection::new(Code::ParameterInvalid, format!("The {} {reason}.", place(source))),
     }
 }
@@ -198,6 +199,8 @@ fn place(source: &ValueSource) -> String {
         ValueSource::Event(name) => format!("attribute {name} of the CloudEvent"),
         ValueSource::Form { name, pointer: None } => format!("form field {name}"),
         ValueSource::Form { name, pointer: Some(pointer) } => format!("value at {pointer} of the form field {name}"),
+        ValueSource::Principal => "principal".to_owned(),
+        ValueSource::Claims(pointer) => format!("claim at {pointer} of the token"),
     }
 }
 
@@ -308,7 +311,11 @@ fn repeats(draft: &Draft<'_>, source: &ValueSource) -> bool {
         ValueSource::Header(name) => arrival.repeats_header(name),
         ValueSource::Query(name) => arrival.repeats_query(name),
         ValueSource::Form { name, .. } => draft.request.form().is_some_and(|form| form::repeats(form, name)),
-        ValueSource::Path(_) | ValueSource::Body(_) | ValueSource::Event(_) => false,
+        ValueSource::Path(_)
+        | ValueSource::Body(_)
+        | ValueSource::Event(_)
+        | ValueSource::Principal
+        | ValueSource::Claims(_) => false,
     }
 }
 
@@ -320,6 +327,8 @@ fn lookup<'r>(draft: &Draft<'r>, source: &ValueSource) -> Option<Cow<'r, str>> {
         ValueSource::Query(name) => routed.arrival().query_value(name),
         ValueSource::Event(name) => cloud_event::attribute(draft.event?, name),
         ValueSource::Body(pointer) => scalar(draft.document?.pointer(pointer)?),
+        ValueSource::Principal => Some(draft.request.authenticated().principal().into()),
+        ValueSource::Claims(pointer) => scalar(draft.request.authenticated().claims()?.pointer(pointer)?),
         ValueSource::Form { name, pointer: None } => form::value(draft.request.form()?, name),
         ValueSource::Form { name, pointer: Some(pointer) } => {
             let text = form::value(draft.request.form()?, name)?;

@@ -9,12 +9,14 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::{
     form,
+    gateway_context::GatewayContext,
     rejection::{Code, Rejection},
 };
 
@@ -40,6 +42,8 @@ pub struct Arrival {
     pub request_id: Option<String>,
     /// The service, which determines the form of the answer.
     pub origin: Origin,
+    /// What the service has checked of the caller.
+    pub(crate) gateway: GatewayContext,
 }
 
 /// The body is marked as base64 but is not.
@@ -86,6 +90,7 @@ struct Event {
     multi_value_query_string_parameters: Option<Multi>,
     headers: Option<Single>,
     multi_value_headers: Option<Multi>,
+    cookies: Option<Vec<String>>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
 }
@@ -96,6 +101,8 @@ type Multi = BTreeMap<String, Option<Vec<String>>>;
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Context {
+    authentication: Option<Authentication>,
+    authorizer: Option<Box<RawValue>>,
     domain_name: Option<String>,
     elb: Option<IgnoredAny>,
     http: Option<ContextHttp>,
@@ -114,7 +121,21 @@ struct ContextHttp {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContextIdentity {
+    client_cert: Option<ClientCert>,
     source_ip: Option<String>,
+    user_arn: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Authentication {
+    client_cert: Option<ClientCert>,
+}
+
+#[derive(Deserialize)]
+struct ClientCert {
+    #[serde(rename = "subjectDN")]
+    subject_dn: Option<String>,
 }
 
 impl TryFrom<Event> for Arrival {
@@ -135,16 +156,29 @@ impl Arrival {
         let http = event.request_context.http?;
         let is_function_url = event.request_context.domain_name.as_deref().is_some_and(is_function_url);
         let form = if is_function_url { PathForm::Encoded } else { PathForm::Decoded };
+        let authentication = event.request_context.authentication;
+        let gateway = GatewayContext::V2 {
+            authorizer: event.request_context.authorizer,
+            client: authentication.and_then(|checked| checked.client_cert?.subject_dn),
+        };
+        let mut headers = headers(event.headers, None);
+        // The header is not among the others, but these are its parts.
+        if let Some(cookies) = event.cookies.filter(|cookies| !cookies.is_empty() && !headers.contains_key(COOKIE))
+            && let Ok(cookies) = HeaderValue::from_bytes(cookies.join("; ").as_bytes())
+        {
+            headers.insert(COOKIE, cookies);
+        }
         Some(Self {
             method: http.method?,
             path: canonical(event.raw_path?, form),
             stage: event.request_context.stage.filter(|stage| stage != "$default"),
             query: event.raw_query_string.unwrap_or_default(),
-            headers: headers(event.headers, None),
+            headers,
             body: bytes(event.body, event.is_base64_encoded),
             source_ip: http.source_ip,
             request_id: event.request_context.request_id,
             origin: Origin::V2,
+            gateway,
         })
     }
 
@@ -152,6 +186,12 @@ impl Arrival {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         // HTTP APIs set the payload format version, REST APIs do not.
         let form = if event.version.is_some() { PathForm::Decoded } else { PathForm::Encoded };
+        let (source_ip, client, user_arn) = match event.request_context.identity {
+            Some(identity) => {
+                (identity.source_ip, identity.client_cert.and_then(|client| client.subject_dn), identity.user_arn)
+            }
+            None => (None, None, None),
+        };
         Some(Self {
             method: event.http_method?,
             path: canonical(event.path?, form),
@@ -159,9 +199,10 @@ impl Arrival {
             query: query(event.query_string_parameters, event.multi_value_query_string_parameters, encode),
             headers: headers(event.headers, event.multi_value_headers),
             body: bytes(event.body, event.is_base64_encoded),
-            source_ip: event.request_context.identity.and_then(|identity| identity.source_ip),
+            source_ip,
             request_id: event.request_context.request_id,
             origin: Origin::V1,
+            gateway: GatewayContext::V1 { authorizer: event.request_context.authorizer, client, user_arn },
         })
     }
 
@@ -181,6 +222,7 @@ impl Arrival {
             headers,
             body: bytes(event.body, event.is_base64_encoded),
             origin: Origin::Alb { multi },
+            gateway: GatewayContext::None,
         })
     }
 
@@ -204,6 +246,12 @@ impl Arrival {
     #[must_use]
     pub fn repeats_header(&self, name: &str) -> bool {
         self.headers.get_all(name).iter().nth(1).is_some()
+    }
+
+    /// Returns the values of a cookie (RFC 6265, section 5.4), as sent.
+    pub(crate) fn cookies(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let pairs = self.headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
 
     /// Returns the decoded value of a query parameter that was sent once.

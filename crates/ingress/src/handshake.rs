@@ -53,7 +53,7 @@ fn signatures<'c>(
     let requirements = operation.security.iter().flatten();
     requirements.filter_map(|requirement| match contract.scheme(&requirement.scheme)? {
         security @ SecurityScheme::Signature { scheme, .. } => Some((security, &**scheme)),
-        SecurityScheme::ApiKey { .. } => None,
+        _ => None,
     })
 }
 

@@ -5,6 +5,7 @@
 //! pay for it. No connection is kept: GETs are hours apart, and a kept one could be dead after a freeze.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
@@ -19,8 +20,42 @@ use sluicegate_queue::chain;
 #[derive(Default)]
 pub(crate) struct HttpsGet {
     tls: OnceLock<Arc<ClientConfig>>,
-    /// For tests: the server that answers in place of every host.
-    endpoint: Option<String>,
+    /// The servers that answer in place of hosts, without TLS.
+    endpoints: Endpoints,
+}
+
+/// The servers that answer in place of hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Endpoints {
+    /// Each host answers itself.
+    #[default]
+    None,
+    /// For tests: this server answers in place of every host.
+    All(String),
+    /// For a local stack: the servers of these hosts.
+    Of(BTreeMap<String, String>),
+}
+
+impl Endpoints {
+    /// Parses `host=http://127.0.0.1:3001` for each host, with spaces between them. Only a server on this machine is
+    /// accepted, because there is no TLS.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let parse = |entry: &str| {
+            let (host, url) = entry.split_once('=')?;
+            let is_local = url.strip_prefix("http://127.0.0.1:").is_some_and(|port| port.parse::<u16>().is_ok());
+            is_local.then(|| (host.to_owned(), url.to_owned()))
+        };
+        text.split_ascii_whitespace().map(parse).collect::<Option<_>>().map(Self::Of)
+    }
+
+    /// Returns the server of a host, if it is another.
+    fn of(&self, host: &str) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::All(endpoint) => Some(endpoint),
+            Self::Of(hosts) => hosts.get(host).map(String::as_str),
+        }
+    }
 }
 
 /// The reason why a URL cannot be read; the text is for the operator.
@@ -35,9 +70,9 @@ pub(crate) enum GetError {
 }
 
 impl HttpsGet {
-    /// Returns a client that sends every request to this server, without TLS.
-    pub(crate) fn to(endpoint: String) -> Self {
-        Self { tls: OnceLock::new(), endpoint: Some(endpoint) }
+    /// Returns a client that sends the requests for some hosts to other servers, without TLS.
+    pub(crate) fn to(endpoints: Endpoints) -> Self {
+        Self { tls: OnceLock::new(), endpoints }
     }
 
     /// Returns the body of a URL.
@@ -53,15 +88,15 @@ impl HttpsGet {
     async fn exchange(&self, url: &str, bytes_max: usize) -> Result<Vec<u8>, GetError> {
         let unavailable = |error: &ConnectionError| GetError::Unavailable(chain(error));
         let refused = |reason: String| GetError::Refused(reason);
-        let url = match (&self.endpoint, url.strip_prefix("https://")) {
-            (None, Some(_)) => url.to_owned(),
-            (Some(endpoint), Some(rest)) => format!("{endpoint}{}", rest.find('/').map_or("", |at| &rest[at..])),
-            (_, None) => return Err(refused("not an https URL".to_owned())),
+        let Some(rest) = url.strip_prefix("https://") else { return Err(refused("not an https URL".to_owned())) };
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let url = match self.endpoints.of(host) {
+            None => url.to_owned(),
+            Some(endpoint) => format!("{endpoint}{path}"),
         };
         let url: Uri = url.parse().map_err(|error: http::uri::InvalidUri| refused(chain(&error)))?;
         let connections = Connections::new(&url, || self.tls()).map_err(|error| unavailable(&error))?;
         let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let host = url.authority().map_or("", |authority| authority.as_str());
         let request = Request::get(path).header(HOST, host).body(Full::<Bytes>::default());
         let request = request.map_err(|error| refused(chain(&error)))?;
         let sent = connections.send(request, &AtomicBool::default()).await;
@@ -87,5 +122,28 @@ impl HttpsGet {
         }
         let tls = tls_config()?;
         Ok(Arc::clone(self.tls.get_or_init(|| tls)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_on_this_machine_stands_in_for_a_host() {
+        let hosts = Endpoints::parse("a.example.com=http://127.0.0.1:3001 b=http://127.0.0.1:1").unwrap();
+        assert_eq!(hosts.of("a.example.com"), Some("http://127.0.0.1:3001"));
+        assert_eq!((hosts.of("b"), hosts.of("c")), (Some("http://127.0.0.1:1"), None));
+        for text in [
+            "a",
+            "a=https://127.0.0.1:1",
+            "a=http://127.0.0.1",
+            "a=http://127.0.0.1:1/keys",
+            "a=http://127.0.0.1:1@evil.example.com",
+            "a=http://evil.example.com:1",
+            "a=http://127.0.0.1:1 b",
+        ] {
+            assert_eq!(Endpoints::parse(text), None, "{text}");
+        }
     }
 }

@@ -49,6 +49,7 @@ mod enqueue;
 mod event;
 mod explain;
 mod form;
+mod gateway_context;
 mod handshake;
 mod https_get;
 mod idempotency_key;
@@ -160,6 +161,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     #[must_use]
     pub fn with_public_url(mut self, url: Option<String>) -> Self {
         self.public_url = url;
+        self
+    }
+
+    /// Sets how long secrets are used beyond [`REFRESH_AFTER`] while their store does not answer, in place of
+    /// [`OUTAGE_GRACE`].
+    #[must_use]
+    pub fn with_secrets_grace(mut self, grace: Duration) -> Self {
+        self.secrets.set_outage_grace(grace);
         self
     }
 

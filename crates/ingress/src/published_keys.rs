@@ -22,13 +22,15 @@ use sluicegate_webhook::{KeyUrl, PublishedKeys};
 use tokio::time::Instant;
 
 use crate::{
-    https_get::{GetError, HttpsGet},
+    https_get::{Endpoints, GetError, HttpsGet},
     rejection::UNAVAILABLE_RETRY_AFTER_S,
     secrets::Moment,
 };
 
-/// The largest file. A chain of certificates has 8 KB, a key set of Google 2 KB.
-const FILE_BYTES_MAX: usize = 64 * 1024;
+/// The largest file. A chain of certificates has 8 KB, a key set of Google 2 KB, and one with certificates more. The
+/// limit is that of API Gateway for a key set:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>.
+const FILE_BYTES_MAX: usize = 150_000;
 
 /// Longest wait for a file, connection included. It is also at most half of the time that the request has left.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -55,10 +57,10 @@ const UNPROVEN_MAX: usize = 8;
 /// The confirmed subscriptions that are remembered.
 const VISITED_MAX: usize = 64;
 
-/// Returns the age at which keys are fetched again: an hour for a key set, whose keys rotate; a day for a certificate,
-/// which has a URL of its own.
+/// Returns the age at which keys are fetched again: an hour for a key set and an issuer's configuration, whose keys
+/// rotate; a day for a certificate, which has a URL of its own.
 fn refresh_after(url: &KeyUrl) -> Duration {
-    Duration::from_secs(if url.is_key_set() { 3_600 } else { 24 * 3_600 })
+    Duration::from_secs(if url.is_certificate() { 24 * 3_600 } else { 3_600 })
 }
 
 /// The cache of published keys. It costs nothing until a request needs one.
@@ -98,6 +100,9 @@ pub(crate) enum KeyFetchError {
     /// There is no key that may be used.
     #[error("the key at {url} cannot be used: {reason}")]
     Refused { url: String, reason: String },
+    /// The key set lacks the key that the token names.
+    #[error("the keys at {url} lack the one that the token names")]
+    Unknown { url: String },
 }
 
 impl Entry {
@@ -127,9 +132,9 @@ impl Now {
 }
 
 impl KeyCache {
-    /// Returns a cache that fetches from this server in place of every host, without TLS.
-    pub(crate) fn to(endpoint: String) -> Self {
-        Self(Arc::new(Inner { https: HttpsGet::to(endpoint), ..Inner::default() }))
+    /// Returns a cache that fetches the files of some hosts from other servers, without TLS.
+    pub(crate) fn to(endpoints: Endpoints) -> Self {
+        Self(Arc::new(Inner { https: HttpsGet::to(endpoints), ..Inner::default() }))
     }
 
     /// Returns the keys of a URL. `lacking` are keys of it that lack the one that is needed.
@@ -230,8 +235,7 @@ impl Inner {
         entry.check_failure(now.moment)?;
         match &entry.keys {
             Some(fetched) if url.is_key_set() && fetched.read_at.age(now.moment) < UNKNOWN_REFRESH_AFTER => {
-                let reason = "it lacks the key that the token names".to_owned();
-                Err(KeyFetchError::Refused { url: url.as_str().to_owned(), reason })
+                Err(KeyFetchError::Unknown { url: url.as_str().to_owned() })
             }
             _ => Ok(()),
         }

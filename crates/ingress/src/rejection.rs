@@ -46,6 +46,8 @@ pub enum Code {
     CredentialsInvalid,
     /// 403: the principal lacks a scope that the route requires.
     ScopeMissing,
+    /// 403: a claim of the token that the route needs is missing, or not usable.
+    ClaimInvalid,
     /// 403: the verify token of a provider's handshake is not one of the route.
     VerifyTokenInvalid,
     /// 429: the route's rate limit for this caller is used up.
@@ -107,6 +109,7 @@ impl Code {
             Self::CredentialsMissing => (S::UNAUTHORIZED, "credentials_missing"),
             Self::CredentialsInvalid => (S::UNAUTHORIZED, "credentials_invalid"),
             Self::ScopeMissing => (S::FORBIDDEN, "scope_missing"),
+            Self::ClaimInvalid => (S::FORBIDDEN, "claim_invalid"),
             Self::VerifyTokenInvalid => (S::FORBIDDEN, "verify_token_invalid"),
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited"),
             Self::MediaTypeUnsupported => (S::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported"),

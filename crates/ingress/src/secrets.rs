@@ -7,10 +7,11 @@
 //! fetches.
 //!
 //! While the store fails, or returns a text that is not a JSON object, the cached values stay in use for
-//! [`OUTAGE_GRACE`], and the store is called at most every [`RETRY_AFTER`]. The same applies to a list that is missing
-//! or has no usable entry, so that an editing error does not lock every caller out at once. After that, requests that
-//! need the list get 503: `secrets_missing` if the secret has no list of that name, as after a first deployment, else
-//! `secrets_unavailable`. An empty list is valid and admits no caller.
+//! [`OUTAGE_GRACE`], or the seconds of the variable `SECRETS_GRACE_S`, and the store is called at most every
+//! [`RETRY_AFTER`]. The same applies to a list that is missing or has no usable entry, so that an editing error does
+//! not lock every caller out at once. After that, requests that need the list get 503: `secrets_missing` if the secret
+//! has no list of that name, as after a first deployment, else `secrets_unavailable`. An empty list is valid and admits
+//! no caller.
 //!
 //! The secret is a JSON object: a list under each `x-secret` name of the contract. Its entries are read by
 //! [`secret_entry`](sluicegate_contract::secret_entry).
@@ -40,8 +41,8 @@ use crate::{
 /// Age at which cached secrets are fetched again before they are used.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
 
-/// How much longer than [`REFRESH_AFTER`] cached secrets are used while the store fails: longer than most outages, and
-/// a bound on the time that a removed value is still accepted during one.
+/// How much longer than [`REFRESH_AFTER`] cached secrets are used while the store fails, by default: longer than most
+/// outages, and a bound on the time that a removed value is still accepted during one.
 pub const OUTAGE_GRACE: Duration = Duration::from_secs(3_600);
 
 /// Minimum age of cached secrets before a request that they do not admit causes a fetch.
@@ -157,12 +158,24 @@ struct List<T> {
 type Lists<T> = BTreeMap<String, List<T>>;
 
 /// Every live secret by `x-secret` name. The default has no lists, so it cannot decide on any credentials.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Keyring {
+    outage_grace: Duration,
     api_keys: Lists<ApiKey>,
     signing: Lists<Secret>,
     /// The names of the contract under which the secret has nothing.
     missing: BTreeSet<String>,
+}
+
+impl Default for Keyring {
+    fn default() -> Self {
+        Self {
+            outage_grace: OUTAGE_GRACE,
+            api_keys: Lists::default(),
+            signing: Lists::default(),
+            missing: BTreeSet::default(),
+        }
+    }
 }
 
 /// A list that cannot be used to decide on credentials.
@@ -180,7 +193,7 @@ pub(crate) enum ListError {
         /// The list's name.
         name: String,
     },
-    /// The list is older than [`OUTAGE_GRACE`] allows.
+    /// The list is older than an outage may be.
     #[error("the list {name} is {age_s} s old, and could not be read again")]
     TooOld {
         /// The list's name.
@@ -229,7 +242,8 @@ impl Keyring {
                 keyring.signing.extend(list);
             }
             match scheme {
-                SecurityScheme::ApiKey { secret, .. } => {
+                SecurityScheme::Token { .. } | SecurityScheme::Gateway { .. } => {}
+                SecurityScheme::ApiKey { secret, .. } | SecurityScheme::Basic { secret } => {
                     let mut principals: BTreeMap<[u8; 32], String> = BTreeMap::new();
                     let arguments = " --principal NAME --scopes SCOPE";
                     let list = reading.list(secret, arguments, before.map(|before| &before.api_keys), |entry| {
@@ -276,7 +290,7 @@ impl Keyring {
     fn live<'k, T>(&self, lists: &'k Lists<T>, name: &str, now: Moment) -> Result<&'k [T], ListError> {
         let age = |list: &List<T>| list.read_at.age(now);
         match lists.get(name) {
-            Some(list) if age(list) < REFRESH_AFTER + OUTAGE_GRACE => Ok(&list.values),
+            Some(list) if age(list) < REFRESH_AFTER + self.outage_grace => Ok(&list.values),
             _ if self.missing.contains(name) => Err(ListError::Missing { name: name.to_owned() }),
             Some(list) => Err(ListError::TooOld { name: name.to_owned(), age_s: age(list).as_secs() }),
             None => Err(ListError::Unusable { name: name.to_owned() }),
@@ -336,6 +350,7 @@ impl Reading {
 pub struct Secrets<S> {
     source: S,
     contract: &'static Contract,
+    outage_grace: Duration,
     cache: std::sync::Mutex<Cache>,
     /// Locked during a fetch, so that waiting requests share it.
     fetching: tokio::sync::Mutex<()>,
@@ -361,7 +376,12 @@ impl<S: SecretSource> Secrets<S> {
     /// Creates an empty cache.
     pub fn new(source: S, contract: &'static Contract) -> Self {
         let (cache, fetching) = (std::sync::Mutex::default(), tokio::sync::Mutex::default());
-        Self { source, contract, cache, fetching, published: KeyCache::default() }
+        Self { source, contract, outage_grace: OUTAGE_GRACE, cache, fetching, published: KeyCache::default() }
+    }
+
+    /// Sets how long secrets are used beyond [`REFRESH_AFTER`] while the store fails. Call it before the first fetch.
+    pub(crate) fn set_outage_grace(&mut self, grace: Duration) {
+        self.outage_grace = grace;
     }
 
     /// Returns the cached keyring if it is younger than [`REFRESH_AFTER`], without waiting.
@@ -431,7 +451,7 @@ impl<S: SecretSource> Secrets<S> {
                     let command = command.map(|command| format!("{command} --secret-id {}", self.source.id()));
                     tracing::error!(secret = list, position, reason, command, "a part of the secret cannot be used");
                 }
-                let keyring = Arc::new(keyring);
+                let keyring = Arc::new(Keyring { outage_grace: self.outage_grace, ..keyring });
                 *cache = Cache { current: Some(Current { keyring: Arc::clone(&keyring), read_at: now }), failed: None };
                 Ok(keyring)
             }

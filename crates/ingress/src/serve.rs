@@ -10,6 +10,7 @@ use sluicegate_telemetry::{Emitter, log};
 use crate::{
     Config, Ingress, SecretsManager,
     any_producer::{AnyProducer, Producers},
+    published_keys::KeyCache,
 };
 
 /// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects if
@@ -92,7 +93,13 @@ pub async fn from_env(
         by_queue.insert(name, producer);
     }
     let secrets = SecretsManager::new(&aws, config.secret_arn);
-    let ingress = Ingress::new(contract, by_queue, secrets).with_public_url(config.public_url);
+    let mut ingress = Ingress::new(contract, by_queue, secrets)
+        .with_public_url(config.public_url)
+        .with_secrets_grace(config.secrets_grace);
+    if let Some(endpoints) = config.key_endpoints {
+        tracing::warn!(?endpoints, "published keys of these hosts are fetched from a local server");
+        ingress.secrets.published = KeyCache::to(endpoints);
+    }
     #[cfg(feature = "dynamodb")]
     let ingress = ingress.with_store(
         config

@@ -35,7 +35,7 @@ use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
-use crate::{FetchError, Ingress, SecretSource, published_keys::KeyCache};
+use crate::{FetchError, Ingress, SecretSource, https_get::Endpoints, published_keys::KeyCache};
 
 /// The time limit of a request.
 const DEADLINE_AFTER: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ impl TestIngress {
     /// hosts: `http://127.0.0.1:8080`.
     #[must_use]
     pub fn published_keys_at(mut self, endpoint: &str) -> Self {
-        self.ingress.secrets.published = KeyCache::to(endpoint.to_owned());
+        self.ingress.secrets.published = KeyCache::to(Endpoints::All(endpoint.to_owned()));
         self
     }
 

@@ -3,6 +3,7 @@
 //! `GET /healthz` is 200 once every function has started, else 503 with the reasons. `GET /messages/{id}` is the log of
 //! a message, `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues
 //! included; the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
+//! A request with the `Host` of a development issuer gets its documents, such as its key set.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, Request, State},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -51,6 +53,17 @@ impl Health {
     }
 }
 
+/// A document that stands in for one of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedDocument {
+    /// The host, and its port if it is not 443.
+    pub host: String,
+    /// The path and query.
+    pub path: String,
+    /// The JSON text.
+    pub body: String,
+}
+
 /// The sources of the admin port.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -68,6 +81,8 @@ pub(crate) struct Admin {
     pub rabbitmq: Option<QueueCounts>,
     /// The metrics of the functions.
     pub metrics: Metrics,
+    /// The documents of development issuers.
+    pub published: Arc<[PublishedDocument]>,
 }
 
 /// Serves until the future is dropped.
@@ -82,8 +97,22 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Resul
         .route("/queues", get(queues))
         .route("/metrics", get(metrics))
         .fallback(async |uri: Uri| problem("not_found", &format!("{} does not exist.", uri.path())))
+        .layer(from_fn_with_state(Arc::clone(&admin.published), published))
         .with_state(admin);
     axum::serve(listener, app).await
+}
+
+/// Answers a request for a document of a development issuer, and passes on any other.
+async fn published(State(documents): State<Arc<[PublishedDocument]>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    match documents.iter().find(|document| document.host == host && document.path == path) {
+        Some(document) => {
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document.body.clone())
+                .into_response()
+        }
+        None => next.run(request).await,
+    }
 }
 
 async fn healthz(State(admin): State<Admin>) -> Response {

@@ -63,6 +63,7 @@ mod sources;
 mod stack;
 mod terminal;
 
+pub use admin::PublishedDocument;
 pub use aws::serve as serve_aws;
 pub use dynamodb::DynamoDb;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};

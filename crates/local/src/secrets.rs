@@ -18,8 +18,10 @@ use sluicegate_sam::{REGION, SecretPlan};
 pub use versions::SecretLookup;
 pub(crate) use versions::{SecretVersions, SecretsManagerError};
 
-/// The API key for every operation; its principal is `dev`.
+/// The API key for every operation.
 pub const API_KEY: &str = "dev-key";
+/// The principal of the API key, and the user name of HTTP Basic.
+pub const PRINCIPAL: &str = "dev";
 /// The signing secret of GitHub deliveries.
 pub const GITHUB: &str = "dev-github";
 /// The signing secret of Standard Webhooks deliveries.
@@ -30,11 +32,16 @@ const CALL_S_MAX: u64 = 30;
 /// A secret is 64 KiB at most. <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
 
+/// Returns the list with the API key, which has every scope.
+pub fn api_keys() -> Value {
+    let hash: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!([{ "sha256": hash, "principal": PRINCIPAL, "scopes": ["*"] }])
+}
+
 /// Returns the secret's value, with the lists that the options add.
 pub(crate) fn secret_string(lists: &Map<String, Value>) -> String {
-    let hash: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut value = json!({
-        "api-keys": [{ "sha256": hash, "principal": "dev", "scopes": ["*"] }],
+        "api-keys": api_keys(),
         "github": [GITHUB],
         "standard-webhooks": [STANDARD_WEBHOOKS],
     });

@@ -94,7 +94,7 @@ impl Stack {
         // The node starts while cargo builds.
         let (executables, rabbitmq) = tokio::try_join!(functions::build(&options, &plan.functions), node)?;
         shared.mark_broker_up();
-        let specs = functions::specs(&options, &plan.functions, &executables, &ports.addresses.aws)?;
+        let specs = functions::specs(&options, &plan.functions, &executables, &ports.addresses)?;
         let functions = functions::start(specs, &shared).await?;
 
         let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());

@@ -24,6 +24,7 @@ struct Jwk {
     x: Option<String>,
     y: Option<String>,
     d: Option<serde::de::IgnoredAny>,
+    key_ops: Option<Vec<String>>,
 }
 
 /// Returns the public key of a JSON Web Key; `None` if it is not for signatures, private, or of another kind.
@@ -49,11 +50,14 @@ pub(crate) fn set(file: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
 
 impl Jwk {
     fn key(self) -> Option<PublicKey> {
-        if self.d.is_some() || self.r#use.is_some_and(|purpose| purpose != "sig") {
+        let is_for_signatures = self.r#use.is_none_or(|purpose| purpose == "sig")
+            && self.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        if self.d.is_some() || !is_for_signatures {
             return None;
         }
         let number = |text: &Option<String>| Encoding::Base64url.decode(text.as_ref()?.as_bytes());
-        let of_32_bytes = |text: &Option<String>| number(text).filter(|bytes| bytes.len() == 32);
+        let of_bytes = |text: &Option<String>, length: usize| number(text).filter(|bytes| bytes.len() == length);
+        let point = |length| Some([vec![4], of_bytes(&self.x, length)?, of_bytes(&self.y, length)?].concat());
         // RFC 7518, section 6, and RFC 8037, section 2.
         let (kind, bytes) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
@@ -62,8 +66,9 @@ impl Jwk {
                 RSA_BYTES.contains(&(modulus.len() - zeros)).then_some(())?;
                 (KeyKind::Rsa, der::rsa_public_key(&modulus, &exponent))
             }
-            ("EC", Some("P-256")) => (KeyKind::P256, [vec![4], of_32_bytes(&self.x)?, of_32_bytes(&self.y)?].concat()),
-            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, of_32_bytes(&self.x)?),
+            ("EC", Some("P-256")) => (KeyKind::P256, point(32)?),
+            ("EC", Some("P-384")) => (KeyKind::P384, point(48)?),
+            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, of_bytes(&self.x, 32)?),
             _ => return None,
         };
         Some(PublicKey { id: self.kid, algorithm: self.alg, kind, bytes })

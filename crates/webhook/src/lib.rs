@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access_token;
 #[cfg(feature = "verify")]
 mod answer;
 #[cfg(feature = "verify")]
@@ -70,6 +71,9 @@ mod unique_json;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "verify")]
+pub use access_token::{AcceptedToken, DevelopmentKey};
+pub use access_token::{AccessTokens, DISCOVERY_PATH, IssuerKeys, SKEW_S_DEFAULT, TokenAlgorithm};
 #[cfg(feature = "verify")]
 pub use answer::{HandshakeAnswer, HandshakeError};
 #[cfg(feature = "verify")]

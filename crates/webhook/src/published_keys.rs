@@ -19,7 +19,7 @@
 
 use std::fmt;
 
-use ring::signature::UnparsedPublicKey;
+use ring::signature::{UnparsedPublicKey, VerificationAlgorithm};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
@@ -31,18 +31,34 @@ use crate::scheme::Algorithm;
 /// The most certificates in a file. Ours: a chain of TLS has three or four.
 const CERTIFICATES_MAX: usize = 8;
 
+/// The most characters of another issuer's name in an error.
+const ISSUER_CHARS_SHOWN: usize = 128;
+
 /// A URL of published keys, which the checks of its scheme have passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUrl {
     url: String,
-    /// The DNS names of the certificate; `None` for a JSON Web Key Set.
-    subjects: Option<Vec<String>>,
+    file: KeyFile,
 }
 
-/// What a URL has: the key of a certificate, or the keys of a set. `Debug` does not show them.
+/// What a URL is expected to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum KeyFile {
+    /// A certificate with one of these DNS names.
+    Certificate(Vec<String>),
+    /// A JSON Web Key Set.
+    KeySet,
+    /// The configuration of this issuer, which names its key set.
+    Configuration(String),
+}
+
+/// What a URL has: the key of a certificate, the keys of a set, or the URL of an issuer's set. `Debug` does not show
+/// them.
 pub struct PublishedKeys {
     url: String,
     keys: Vec<PublicKey>,
+    /// The URL of the key set, in an issuer's configuration.
+    key_set_url: Option<String>,
     /// The validity of the certificate, in seconds since 1970.
     validity_unix_s: Option<(i64, i64)>,
 }
@@ -62,6 +78,7 @@ pub(crate) struct PublicKey {
 pub(crate) enum KeyKind {
     Rsa,
     P256,
+    P384,
     Ed25519,
 }
 
@@ -103,15 +120,35 @@ pub enum KeyError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The file is not an issuer's configuration.
+    #[error("the file is not an issuer's configuration: {reason}")]
+    Configuration {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The configuration is that of another issuer.
+    #[error(
+        "the configuration is that of the issuer {found:?}, and the contract has {expected:?}: one of them is wrong"
+    )]
+    Issuer {
+        /// The issuer in the file.
+        found: String,
+        /// The issuer of the contract.
+        expected: String,
+    },
 }
 
 impl KeyUrl {
     pub(crate) fn certificate(url: String, subjects: Vec<String>) -> Self {
-        Self { url, subjects: Some(subjects) }
+        Self { url, file: KeyFile::Certificate(subjects) }
     }
 
     pub(crate) fn key_set(url: String) -> Self {
-        Self { url, subjects: None }
+        Self { url, file: KeyFile::KeySet }
+    }
+
+    pub(crate) fn configuration(url: String, issuer: String) -> Self {
+        Self { url, file: KeyFile::Configuration(issuer) }
     }
 
     /// Returns the URL.
@@ -130,7 +167,13 @@ impl KeyUrl {
     /// Returns whether it is a key set, whose keys change while the URL stays.
     #[must_use]
     pub fn is_key_set(&self) -> bool {
-        self.subjects.is_none()
+        self.file == KeyFile::KeySet
+    }
+
+    /// Returns whether it is a certificate, which has a URL of its own.
+    #[must_use]
+    pub fn is_certificate(&self) -> bool {
+        matches!(self.file, KeyFile::Certificate(_))
     }
 
     /// Reads the file of the URL. `roots` returns the trusted root certificates as DER; it is called only for a file
@@ -145,11 +188,17 @@ impl KeyUrl {
         now_unix_s: i64,
     ) -> Result<PublishedKeys, KeyError> {
         let url = self.url.clone();
-        match &self.subjects {
-            None => Ok(PublishedKeys { url, keys: jwk::set(file)?, validity_unix_s: None }),
-            Some(subjects) => {
+        match &self.file {
+            KeyFile::KeySet => {
+                Ok(PublishedKeys { url, keys: jwk::set(file)?, key_set_url: None, validity_unix_s: None })
+            }
+            KeyFile::Configuration(issuer) => {
+                let key_set_url = Some(key_set_url(file, issuer)?);
+                Ok(PublishedKeys { url, keys: Vec::new(), key_set_url, validity_unix_s: None })
+            }
+            KeyFile::Certificate(subjects) => {
                 let (key, validity) = certificate(file, subjects, roots, now_unix_s)?;
-                Ok(PublishedKeys { url, keys: vec![key], validity_unix_s: Some(validity) })
+                Ok(PublishedKeys { url, keys: vec![key], key_set_url: None, validity_unix_s: Some(validity) })
             }
         }
     }
@@ -170,6 +219,11 @@ impl PublishedKeys {
 
     pub(crate) fn keys(&self) -> &[PublicKey] {
         &self.keys
+    }
+
+    /// Returns the URL of the key set, if this is an issuer's configuration.
+    pub(crate) fn key_set_url(&self) -> Option<&str> {
+        self.key_set_url.as_deref()
     }
 }
 
@@ -200,10 +254,39 @@ impl PublicKey {
     pub(crate) fn fits(&self, algorithm: Algorithm, text: &[u8], signature: &[u8]) -> bool {
         let is_named = self.algorithm.as_deref().is_none_or(|name| algorithm.token_name() == Some(name));
         let Some((kind, verification)) = algorithm.verification() else { return false };
-        is_named
-            && kind == self.kind
-            && UnparsedPublicKey::new(verification, &self.bytes).verify(text, signature).is_ok()
+        is_named && kind == self.kind && self.verifies(verification, text, signature)
     }
+
+    /// Returns whether `signature` is that of the text, with an algorithm of the key's kind.
+    pub(crate) fn verifies(
+        &self,
+        algorithm: &'static dyn VerificationAlgorithm,
+        text: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        UnparsedPublicKey::new(algorithm, &self.bytes).verify(text, signature).is_ok()
+    }
+}
+
+/// Returns the URL of the key set in an issuer's configuration (OpenID Connect Discovery 1.0, section 4.3; RFC 8414,
+/// section 3.3). The issuer must be exactly the expected one, or the keys would be those of another.
+fn key_set_url(file: &[u8], issuer: &str) -> Result<String, KeyError> {
+    #[derive(serde::Deserialize)]
+    struct Configuration {
+        issuer: String,
+        jwks_uri: String,
+    }
+    let reason = "it is not JSON with the texts issuer and jwks_uri";
+    let found: Configuration = serde_json::from_slice(file).map_err(|_| KeyError::Configuration { reason })?;
+    if found.issuer != issuer {
+        // It is for the log, whose lines stay short.
+        let found = found.issuer.chars().take(ISSUER_CHARS_SHOWN).collect();
+        return Err(KeyError::Issuer { found, expected: issuer.to_owned() });
+    }
+    if !found.jwks_uri.starts_with("https://") {
+        return Err(KeyError::Configuration { reason: "its jwks_uri is not an https URL" });
+    }
+    Ok(found.jwks_uri)
 }
 
 /// Returns the key and the validity of the first certificate of a file.

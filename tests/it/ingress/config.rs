@@ -29,6 +29,20 @@ fn every_error_is_reported_at_startup() {
 }
 
 #[test]
+fn the_settings_of_keys_and_secrets_are_checked_at_startup() {
+    let shipped = crate::support::contract();
+    let with = |name: &'static str, value: &'static str| [FIFO, STANDARD, SECRET, (name, value)];
+    check(shipped, &with("KEYS_ENDPOINTS", "a.example=http://127.0.0.1:3001"), &[]);
+    check(shipped, &with("KEYS_ENDPOINTS", "a.example=http://keys.example"), &["KEYS_ENDPOINTS"]);
+    for seconds in ["0", "86400", ""] {
+        check(shipped, &with("SECRETS_GRACE_S", seconds), &[]);
+    }
+    for seconds in ["-1", "86401", "1h"] {
+        check(shipped, &with("SECRETS_GRACE_S", seconds), &["SECRETS_GRACE_S"]);
+    }
+}
+
+#[test]
 fn a_delay_on_a_fifo_queue_is_reported_at_startup() {
     let contract = shipped_with(&[("        queue: orders\n", "        queue: orders\n        delay: 5s\n")]);
     check(contract, &[FIFO, STANDARD, SECRET], &["placeOrder"]);

@@ -208,6 +208,24 @@ async fn while_the_store_hangs_old_secrets_are_used_for_a_time_and_few_requests_
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_that_old_secrets_are_used_is_configured() {
+    for grace_s in [0, 60, 86_400] {
+        let (store, grace) = (Store::with(&secret_text()), Duration::from_secs(grace_s));
+        let ingress = ingress(&Broker::default(), &store).with_secrets_grace(grace);
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202);
+        store.set(Err("down"));
+        if grace_s > 0 {
+            advance(REFRESH_AFTER + grace - Duration::from_secs(1)).await;
+            assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 202, "{grace_s} s");
+            advance(Duration::from_secs(1)).await;
+        } else {
+            advance(REFRESH_AFTER).await;
+        }
+        assert_eq!(answer(&ingress, &order("writer")).await["statusCode"], 503, "{grace_s} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_credentials_the_answer_does_not_wait_for_the_store() {
     let store = Store::with(&secret_text());
     let ingress = slow(&store, Duration::from_secs(3_600), &Clocked::default());

@@ -33,7 +33,10 @@ const RESPONSES: &[Response] = &[
     (400, "BadRequest", |_| true),
     // A JWT is checked by API Gateway, whose 401 is not a problem document.
     (401, "Unauthenticated", |route| !matches!(route.auth, Auth::Jwt | Auth::None)),
-    (403, "Forbidden", |route| !route.scopes.is_empty() && route.auth == Auth::ApiKey),
+    (403, "Forbidden", |route| {
+        let checked = matches!(route.auth, Auth::ApiKey | Auth::Basic | Auth::Bearer);
+        !route.scopes.is_empty() && checked
+    }),
     (404, "NotFound", |_| true),
     (405, "MethodNotAllowed", |_| true),
     (413, "PayloadTooLarge", NewRoute::has_body),
@@ -361,7 +364,7 @@ fn is_as_added(
     (section, name): (&str, &str),
     event_type: &str,
 ) -> Result<bool, CommandError> {
-    let all = Auth::providers().map(Auth::Provider).chain([Auth::ApiKey]).map(Auth::scheme);
+    let all = Auth::providers().map(Auth::Provider).chain([Auth::ApiKey, Auth::Basic, Auth::Bearer]).map(Auth::scheme);
     let known = all.flat_map(|scheme| scheme.security.into_iter().chain(scheme.parameter));
     let known = known.map(|Component { section, name, lines }| (section, name, lines));
     let skeleton = |auth| ("schemas", name.to_owned().into(), skeleton(auth, name, event_type).into());

@@ -15,6 +15,10 @@ use crate::CommandError;
 pub(crate) enum Auth {
     /// A key in the header x-api-key, with scopes.
     ApiKey,
+    /// A user name and a password: those of a key.
+    Basic,
+    /// A token of an issuer, which the ingress checks.
+    Bearer,
     /// A token that API Gateway checks: the template needs the authorizer of infra/jwt-authorizer.yaml.
     Jwt,
     /// A signature of this provider of the catalog.
@@ -37,6 +41,8 @@ pub(crate) struct Scheme {
     pub security: Option<Component>,
     /// The `x-signature` by which an equivalent scheme of the contract is recognised; none for a key.
     pub signature: Option<&'static str>,
+    /// The `scheme` of one of the type `http`; none for a key or a signature in a header.
+    pub http: Option<&'static str>,
     /// Whether it has scopes.
     pub has_scopes: bool,
     /// Whether the project's own clients call the route, so that the project defines the payload's schema.
@@ -50,10 +56,12 @@ pub(crate) struct Scheme {
 }
 
 impl Auth {
-    /// Parses `api-key`, `jwt`, `none` or the slug of a provider.
+    /// Parses `api-key`, `basic`, `bearer`, `jwt`, `none` or the slug of a provider.
     pub(crate) fn parse(text: &str) -> Result<Self, CommandError> {
         match text {
             "api-key" => Ok(Self::ApiKey),
+            "basic" => Ok(Self::Basic),
+            "bearer" => Ok(Self::Bearer),
             "jwt" => Ok(Self::Jwt),
             "none" => Ok(Self::None),
             slug => match Provider::named(slug) {
@@ -61,8 +69,8 @@ impl Auth {
                 None => {
                     let similar = Provider::similar(slug);
                     let hint = similar.map(|known| format!("; did you mean {}?", known.slug)).unwrap_or_default();
-                    Err(format!("expected api-key, jwt, none or a provider of docs/schemes.md, such as stripe{hint}")
-                        .into())
+                    let known = "api-key, basic, bearer, jwt, none or a provider of docs/schemes.md, such as stripe";
+                    Err(format!("expected {known}{hint}").into())
                 }
             },
         }
@@ -89,6 +97,8 @@ impl Auth {
     pub(crate) fn scheme(self) -> Scheme {
         match self {
             Self::ApiKey => API_KEY,
+            Self::Basic => BASIC,
+            Self::Bearer => BEARER,
             Self::Jwt => JWT,
             Self::Provider("github") => GITHUB,
             Self::Provider("standard-webhooks") => STANDARD_WEBHOOKS,
@@ -138,10 +148,19 @@ impl Scheme {
         self.security.as_ref()?;
         let declared = root.get("components").and_then(|components| components.get("securitySchemes"));
         let is_same = |scheme: &Node| {
-            let is_key = scheme.get("type").and_then(Node::text) == Some("apiKey");
-            let signature = scheme.get("x-signature");
-            let slug = signature.and_then(|signature| signature.get("scheme").unwrap_or(signature).text());
-            is_key && slug == self.signature
+            let text = |name| scheme.get(name).and_then(Node::text);
+            // What the gateway checks is another scheme.
+            if scheme.get("x-authorizer").is_some() {
+                return false;
+            }
+            match self.http {
+                Some(_) => text("type") == Some("http") && text("scheme") == self.http,
+                None => {
+                    let signature = scheme.get("x-signature");
+                    let slug = signature.and_then(|signature| signature.get("scheme").unwrap_or(signature).text());
+                    (text("type"), text("in")) == (Some("apiKey"), Some("header")) && slug == self.signature
+                }
+            }
         };
         declared?.entries().find(|(_, scheme)| is_same(scheme)).map(|(name, _)| name)
     }
@@ -163,6 +182,7 @@ apiKey:
         ),
     }),
     signature: None,
+    http: None,
     has_scopes: true,
     is_own_client: true,
     parameters: IDEMPOTENCY_KEY_PARAMETER,
@@ -170,9 +190,50 @@ apiKey:
     enqueue: IDEMPOTENCY,
 };
 
+const BASIC: Scheme = Scheme {
+    security: Some(Component {
+        section: "securitySchemes",
+        name: Cow::Borrowed("basic"),
+        lines: Cow::Borrowed(
+            "\
+basic:
+  type: http
+  scheme: basic
+  description: A user name and a password that were issued to you.
+  x-secret: api-keys
+",
+        ),
+    }),
+    http: Some("basic"),
+    ..API_KEY
+};
+
+/// The issuer and the audience are those of the user's identity provider, which is unknown. No token is for these.
+const BEARER: Scheme = Scheme {
+    security: Some(Component {
+        section: "securitySchemes",
+        name: Cow::Borrowed("accessToken"),
+        lines: Cow::Borrowed(
+            "\
+accessToken:
+  type: http
+  scheme: bearer
+  bearerFormat: JWT
+  description: An access token for this API.
+  x-jwt:
+    issuer: https://issuer.example.com/replace-this
+    audience: https://api.example.com/replace-this
+",
+        ),
+    }),
+    http: Some("bearer"),
+    ..API_KEY
+};
+
 const JWT: Scheme = Scheme {
     security: None,
     signature: None,
+    http: None,
     has_scopes: true,
     is_own_client: true,
     parameters: IDEMPOTENCY_KEY_PARAMETER,
@@ -197,6 +258,7 @@ github:
         ),
     }),
     signature: Some("github"),
+    http: None,
     has_scopes: false,
     is_own_client: false,
     parameters: "\
@@ -246,6 +308,7 @@ standardWebhooks:
         ),
     }),
     signature: Some("standard-webhooks"),
+    http: None,
     has_scopes: false,
     is_own_client: false,
     parameters: "\
@@ -279,6 +342,7 @@ idempotency:
 const NONE: Scheme = Scheme {
     security: None,
     signature: None,
+    http: None,
     has_scopes: false,
     is_own_client: true,
     parameters: "",

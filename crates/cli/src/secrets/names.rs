@@ -43,7 +43,7 @@ impl Names {
                 kinds.insert(tokens, Kind::VerifyToken);
             }
             match security {
-                Some(SecurityScheme::ApiKey { secret, .. }) => {
+                Some(SecurityScheme::ApiKey { secret, .. } | SecurityScheme::Basic { secret }) => {
                     let kind = kinds.entry(secret.clone()).or_insert(Kind::ApiKey { scopes: Some(BTreeSet::new()) });
                     if let Kind::ApiKey { scopes: Some(scopes) } = kind {
                         scopes.extend(requirement.scopes.iter().cloned());
@@ -53,7 +53,7 @@ impl Names {
                     let (provider, scheme) = (provider.clone(), scheme.clone());
                     kinds.insert(secret.clone(), Kind::Signature { provider, scheme });
                 }
-                None => {}
+                Some(SecurityScheme::Token { .. } | SecurityScheme::Gateway { .. }) | None => {}
             }
         }
         Self { file: Some(file.to_owned()), kinds }
@@ -127,7 +127,7 @@ mod tests {
         let names = Names::of("o.yaml", &contract);
         assert_eq!(names.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["m", "m-verify-token"]);
         assert_eq!(names.kind("m-verify-token", false), Ok(Kind::VerifyToken));
-        let lists = crate::development::signing_secrets(&contract);
+        let lists = crate::development::lists(&contract);
         assert_eq!(lists["m-verify-token"], serde_json::json!(["dev-m-verify-token"]));
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Request<'r> {
     pub(super) provider: Option<&'r Provider>,
     /// Whether a request without credentials may be admitted.
     pub(super) public: bool,
+    /// Whether every caller has claims.
+    pub(super) has_claims: bool,
 }
 
 /// Returns the reasons why a value from `source` may be invalid as an attribute; empty if every value is valid.
@@ -57,8 +59,10 @@ pub(super) fn doubts(source: &ValueSource, request: &Request<'_>) -> Vec<&'stati
             doubts.dedup();
             doubts
         }
-        // Every attribute of a CloudEvent has been checked as one.
-        ValueSource::Form { .. } | ValueSource::Event(_) => Vec::new(),
+        // Every attribute of a CloudEvent and every principal has been checked, and no schema describes claims.
+        ValueSource::Form { .. } | ValueSource::Event(_) | ValueSource::Principal | ValueSource::Claims(_) => {
+            Vec::new()
+        }
     }
 }
 

@@ -77,7 +77,7 @@ fn provider_key(request: &Request<'_>) -> Option<Idempotency> {
 
 /// Returns whether the operation's requests have what the template takes.
 fn is_available(template: &ValueTemplate, request: &Request<'_>) -> bool {
-    template.placeholders().all(|sources| is_in_every_body(sources, request.body))
+    template.placeholders().all(|sources| is_in_every_request(sources, request))
 }
 
 /// Reads a queue name, which becomes part of an environment variable; see [`crate::binding_variable`].
@@ -138,12 +138,23 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
             checker.fault(at, format!("the path has no {{{name}}}"));
         }
     }
-    for sources in template.placeholders().filter(|sources| !is_in_every_body(sources, request.body)) {
+    for sources in template.placeholders().filter(|sources| !is_in_every_request(sources, request)) {
         let fault = match sources {
             [source @ ValueSource::Event(_)] => format!("{{{source}}} needs a requestBody that is always a CloudEvent"),
+            [source @ ValueSource::Principal] => {
+                format!(
+                    "{{{source}}} needs authentication: an operation that admits anonymous callers has no principal"
+                )
+            }
+            [source @ ValueSource::Claims(_)] => format!(
+                "{{{source}}} needs claims in every alternative of security: a scheme with x-jwt, or with x-authorizer \
+                 jwt or lambda"
+            ),
             [source @ ValueSource::Body(_)] => format!("{{{source}}} needs a requestBody that is always JSON"),
             [source] => format!("{{{source}}} needs a requestBody that is always {FORM_MEDIA_TYPE}"),
-            [source, ..] => format!("{{{source} | ...}} has no value for one of the media types of requestBody"),
+            [source, ..] => format!(
+                "{{{source} | ...}} has no value for one of the media types of requestBody, or the callers of security"
+            ),
             [] => continue,
         };
         checker.fault(at, fault);
@@ -151,15 +162,19 @@ fn template<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Reque
     Some(template)
 }
 
-/// Returns whether one of the sources can be in a body of each media type of the operation.
-fn is_in_every_body(sources: &[ValueSource], body: Option<&Body>) -> bool {
+/// Returns whether one of the sources can be in a request with a body of each media type of the operation, by every
+/// caller.
+fn is_in_every_request(sources: &[ValueSource], request: &Request<'_>) -> bool {
+    let body = request.body;
     let is_in = |source: &ValueSource, media_type: &str| match source {
+        ValueSource::Principal => !request.public,
+        ValueSource::Claims(_) => request.has_claims,
         ValueSource::Body(_) => body.map_or(is_json(media_type), |body| body.is_document(media_type)),
         ValueSource::Event(_) => body.is_some_and(|body| body.mode(media_type).is_event()),
         ValueSource::Form { .. } => media_type.eq_ignore_ascii_case(FORM_MEDIA_TYPE),
         ValueSource::Header(_) | ValueSource::Path(_) | ValueSource::Query(_) => true,
     };
-    match body {
+    match request.body {
         Some(body) => body.content.iter().all(|(media_type, _)| sources.iter().any(|source| is_in(source, media_type))),
         None => sources.iter().any(|source| is_in(source, "")),
     }

@@ -184,6 +184,7 @@ impl<'d> Reading<'_, 'd> {
             parameters: &parameters,
             provider,
             public,
+            has_claims: security::has_claims(&security, self.schemes),
         };
         let enqueue = enqueue::enqueue(checker, at, &request)?;
         self.check_queue(checker, at, &enqueue.queue);

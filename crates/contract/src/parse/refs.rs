@@ -9,7 +9,7 @@ use sluicegate_yaml::{Data, Member, Node};
 use super::checker::{ContractChecker, local_pointer};
 
 /// Extensions for the build and the ingress, left out of the public document.
-const PRIVATE_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature"];
+const PRIVATE_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature", "x-authorizer"];
 
 /// The kind of an object's members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 use sluicegate_sam::FunctionPlan;
 use tokio::task::JoinSet;
 
-use super::{concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
+use super::{Addresses, concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
 use crate::cargo_build::{self, BuildError, Executable, Folders};
 use crate::sources;
 
@@ -95,23 +95,31 @@ pub(super) fn specs(
     options: &Options,
     functions: &[FunctionPlan],
     executables: &BTreeMap<String, PathBuf>,
-    aws: &str,
+    addresses: &Addresses,
 ) -> Result<Vec<FunctionSpec>, StackError> {
+    let mut services = BTreeMap::from([("AWS_ENDPOINT_URL", addresses.aws.clone())]);
+    if !options.published.is_empty() {
+        let hosts: BTreeSet<&str> = options.published.iter().map(|document| document.host.as_str()).collect();
+        let endpoints = hosts.iter().map(|host| format!("{host}={}", addresses.admin.trim_end_matches('/')));
+        services.insert("KEYS_ENDPOINTS", endpoints.collect::<Vec<_>>().join(" "));
+    }
     let unreserved = options.concurrency.unwrap_or_else(|| concurrency_default(functions.len()));
-    functions.iter().map(|function| spec(function, executables, aws, options.freeze, unreserved)).collect()
+    functions.iter().map(|function| spec(function, executables, &services, options.freeze, unreserved)).collect()
 }
 
 fn spec(
     function: &FunctionPlan,
     executables: &BTreeMap<String, PathBuf>,
-    aws: &str,
+    services: &BTreeMap<&str, String>,
     freeze: bool,
     unreserved: usize,
 ) -> Result<FunctionSpec, StackError> {
     let missing = || BuildError::Missing(function.binary.clone().unwrap_or_default());
     let binary = executables.get(&function.name).ok_or_else(missing)?;
     let mut environment = function.environment.clone();
-    environment.entry("AWS_ENDPOINT_URL".to_owned()).or_insert_with(|| aws.to_owned());
+    for (name, value) in services {
+        environment.entry((*name).to_owned()).or_insert_with(|| value.clone());
+    }
     Ok(FunctionSpec {
         name: function.name.clone(),
         arn: function.arn.clone(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::{cargo_build::CommandPackage, rabbitmq::BrokerChoice, terminal::Terminal};
+use crate::{admin::PublishedDocument, cargo_build::CommandPackage, rabbitmq::BrokerChoice, terminal::Terminal};
 
 /// The template to run, and the options.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub struct Options {
     pub environment: BTreeMap<String, String>,
     /// Lists of development secrets besides those of every stack, by their logical names.
     pub secrets: Map<String, Value>,
+    /// The documents of development issuers, which functions fetch in place of those of the real hosts.
+    pub published: Vec<PublishedDocument>,
     /// The package of the running command, if `cargo run` started it.
     pub command: Option<CommandPackage>,
     /// The terminal to print to.

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options, provision};
 use crate::{
-    admin::{self, Admin, Health},
+    admin::{self, Admin, Health, PublishedDocument},
     aws,
     dynamodb::{self, DynamoDb},
     gateway,
@@ -36,6 +36,7 @@ pub(super) struct Shared {
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
+    published: Vec<PublishedDocument>,
 }
 
 impl Shared {
@@ -66,6 +67,7 @@ impl Shared {
             metrics: Metrics::default(),
             secrets: options.secrets.clone(),
             dynamodb,
+            published: options.published.clone(),
         })
     }
 
@@ -105,6 +107,7 @@ impl Shared {
             dead_letter_queues: provision::dead_letter_queues(plan),
             rabbitmq,
             metrics: self.metrics.clone(),
+            published: self.published.clone().into(),
         };
         serve("admin", self.terminal.clone(), admin::serve(listener, admin))
     }

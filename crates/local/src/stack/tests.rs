@@ -75,6 +75,7 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
         watch: false,
         parameters: BTreeMap::new(),
         secrets: serde_json::Map::new(),
+        published: Vec::new(),
         command: None,
         environment: shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         terminal: Terminal::new(Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned())), false),

@@ -139,6 +139,8 @@ fn every_scheme_writes_what_it_needs() {
             &["- standardWebhooks: []", "x-signature: standard-webhooks", "{header.webhook-id}", "fingerprint: none"],
         ),
         ("--auth twilio", &["- twilio: []", "x-signature: twilio", "application/x-www-form-urlencoded: {}"]),
+        ("--auth basic", &["- basic: []", "scheme: basic", "x-secret: api-keys"]),
+        ("--auth bearer --scope a.b", &["- accessToken: [a.b]", "x-jwt:", "replace-this", "responses/Forbidden"]),
         ("--auth none", &["security: []", "properties:"]),
         (
             "--auth jwt --scope a.b",

@@ -1,0 +1,127 @@
+//! A route that takes access tokens, on `cargo local` without an identity provider: the development issuer's keys are
+//! fetched by the unmodified function.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::stack::Stack;
+use crate::support::{cargo, command::BINARY, root};
+
+const CONTRACT: &str = "
+openapi: 3.1.0
+info: { title: Notes, version: '1' }
+paths:
+  /notes:
+    post:
+      operationId: takeNote
+      security: [{ partner: [notes.write] }]
+      requestBody: { content: { application/json: {} } }
+      x-sluicegate: { queue: notes, type: note.taken, subject: '{principal}', group: '{claims#/org/id}' }
+components:
+  securitySchemes:
+    partner:
+      type: http
+      scheme: bearer
+      x-jwt: { issuer: 'https://issuer.example.com/tenant', audience: 'https://notes.example.com' }
+";
+
+const TEMPLATE: &str = "
+Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap } }
+Resources:
+  Notes: { Type: AWS::SQS::Queue, Properties: { QueueName: own-notes } }
+  Keys: { Type: AWS::SecretsManager::Secret, Properties: { Name: own-keys } }
+  Api: { Type: AWS::Serverless::HttpApi }
+  Ingress:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildMethod: rust-cargolambda }
+    Properties:
+      CodeUri: functions/ingress
+      Environment: { Variables: { QUEUE_NOTES: !Ref Notes, SECRET_ARN: !Ref Keys } }
+      Events:
+        Take: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, Path: /notes } }
+";
+
+/// Returns the folder of a project with one route.
+fn project() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("access-tokens");
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        std::fs::write(path, text).expect("written");
+    };
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let crates = format!("path = \"{}/crates/", root().display());
+    let workspace = manifest.lines().filter_map(|line| match line.split(" = ").next() {
+        Some("members") => Some("members = [\"functions/ingress\"]".to_owned()),
+        Some("default-members") => None,
+        _ => Some(line.replace("path = \"crates/", &crates)),
+    });
+    write("Cargo.toml", &workspace.map(|line| line + "\n").collect::<String>());
+    std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
+    write("template.yaml", TEMPLATE);
+    write("note.json", r#"{"text":"tea"}"#);
+    write("functions/ingress/openapi.yaml", CONTRACT);
+    for name in ["build.rs", "src/main.rs"] {
+        let text = std::fs::read_to_string(root().join("functions/ingress").join(name)).expect("the shipped function");
+        let text = text.split("#[cfg(test)]").next().expect("a first part").to_owned();
+        write(&format!("functions/ingress/{name}"), &text);
+    }
+    let manifest = std::fs::read_to_string(root().join("functions/ingress/Cargo.toml")).expect("its manifest");
+    let manifest = manifest.replace("name = \"ingress\"", "name = \"own-ingress\"");
+    write("functions/ingress/Cargo.toml", &manifest);
+    folder
+}
+
+#[tokio::test]
+async fn a_route_with_tokens_runs_without_an_identity_provider() {
+    let project = project();
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let mut command = Command::from(cargo());
+    // The alias `cargo local` is that of this workspace; the project is another folder.
+    command.arg("--config").arg(format!(
+        "alias.local=[\"run\", \"--manifest-path\", \"{}\", \"--bin\", \"sluicegate\", \"--\", \"local\"]",
+        root().join("Cargo.toml").display()
+    ));
+    command.current_dir(&project).env("CARGO_TARGET_DIR", target.parent().expect("the target folder"));
+    let stack = Stack::run(command, &[], &[]).await;
+    let printed = stack.lines_since("  Development secrets:");
+    let line = printed.iter().find_map(|line| line.trim_start().strip_prefix("partner ")).expect("a token is printed");
+    let token = line.split(' ').next().expect("its first word").to_owned();
+    let notes = format!("{}/notes", stack.gateway);
+    for (authorization, status) in [
+        (Some(format!("Bearer {token}")), 202),
+        (Some(format!("Bearer {token}A")), 401),
+        (Some("Bearer a.b.c".to_owned()), 401),
+        (None, 401),
+    ] {
+        let mut request = stack.http.post(&notes).header("content-type", "application/json").body("{}");
+        if let Some(authorization) = &authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer = request.send().await.expect("the gateway answers");
+        let challenge = answer.headers().get("www-authenticate").map(|text| text.to_str().expect("text").to_owned());
+        assert_eq!(
+            answer.status().as_u16(),
+            status,
+            "{authorization:?}: {:?}\n{}",
+            answer.text().await,
+            stack.printed()
+        );
+        assert_eq!(challenge.is_some_and(|text| text.starts_with("Bearer realm=\"partner\"")), status == 401);
+    }
+    let mut send = Command::new(&*BINARY);
+    send.current_dir(&project).args(["send", "note.json", "--route", "POST /notes", "--to", &stack.gateway]);
+    let sent = send.output().await.expect("the command runs");
+    let said = String::from_utf8_lossy(&sent.stdout).into_owned();
+    assert!(sent.status.success() && said.contains("202"), "{said}{}", String::from_utf8_lossy(&sent.stderr));
+    // The documents are those of a host, and the admin port's own routes stay.
+    let keys = stack.http.get(format!("{}/development-keys.json", stack.admin));
+    let keys = keys.header("host", "issuer.example.com").send().await.expect("the admin port answers");
+    let keys: Value = keys.json().await.expect("JSON");
+    assert_eq!(keys["keys"][0]["kty"], "EC");
+    let other = stack.http.get(format!("{}/development-keys.json", stack.admin)).send().await.expect("an answer");
+    assert_eq!(other.status(), 404);
+    stack.stop().await;
+}
