@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sluicegate_contract::Contract;
-use sluicegate_ingress::{Arrival, Authenticated, Routed, Secrets};
+use sluicegate_ingress::{Authenticated, Routed, Secrets};
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress_of, secret_text, shipped_with};
 use crate::support::webhook;

@@ -204,7 +204,7 @@ async fn a_crash_at_any_point_loses_no_payload_and_claims_nothing() {
     };
     let killed = on(&broker);
     let short = || {
-        let mut event = lambda(&order("k", ORDER));
+        let mut event = lambda(&order("k", ORDER)).unwrap();
         let soon = std::time::SystemTime::now() + Duration::from_secs(2);
         let since_1970 = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
         event.context.deadline = since_1970.as_millis().try_into().unwrap();
