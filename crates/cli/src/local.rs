@@ -28,7 +28,7 @@ const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 /// Reads the SAM template, builds the functions and starts them with an HTTP API and queues. A function is rebuilt and
 /// restarted when its sources change. Variables of your shell override the variables that the template sets for a
 /// function: FORWARD_URL=http://127.0.0.1:9000/ cargo local. A value that is known only after a deployment, such as a
-/// table's name, is replaced by a placeholder, with a warning.
+/// bucket's name, is replaced by a placeholder, with a warning.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The API's port; 0 picks a free one, as for the other ports

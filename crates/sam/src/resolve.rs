@@ -3,8 +3,8 @@
 //! Only requested values are resolved, so an unsupported function is a fault only where its value is needed.
 //! `AWS::NoValue` removes the property, as in CloudFormation.
 //!
-//! A value that only AWS knows (a table's name, a parameter of Systems Manager) has a stand-in. A caller that needs the
-//! real value resets [`Resolver::met_unknown`] first and reads it afterwards.
+//! A value that only AWS knows (a bucket's name, a parameter of Systems Manager) has a stand-in. A caller that needs
+//! the real value resets [`Resolver::met_unknown`] first and reads it afterwards.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,4 @@
-//! Checks of queue bindings: the `QUEUE_<NAME>` variables against the contract and the queues.
+//! Checks of bindings: the `QUEUE_<NAME>` variables against the contract and the queues, and `IDEMPOTENCY_TABLE`.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,15 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "Add the variable, with the queue's URL or rabbitmq:EXCHANGE/ROUTING_KEY.",
         source: CONFIGURATION,
         find: queue_unbound,
+    },
+    Check {
+        id: "store-unbound",
+        severity: Severity::Error,
+        title: "a route keeps its idempotency keys in a store, and no IDEMPOTENCY_TABLE names the table",
+        why: "The function refuses to start: every request is answered 500.",
+        fix: "Run `sluicegate sync`, which adds the table, its permissions and the variable.",
+        source: CONFIGURATION,
+        find: store_unbound,
     },
     Check {
         id: "binding-form",
@@ -89,6 +98,18 @@ fn queue_unbound(model: &Model<'_>, findings: &mut Findings) {
             if function.variable(&variable).is_absent() {
                 findings.add_variable(function, &variable, format!("{variable} {reason}"));
             }
+        }
+    }
+}
+
+fn store_unbound(model: &Model<'_>, findings: &mut Findings) {
+    const VARIABLE: &str = "IDEMPOTENCY_TABLE";
+    let stored = model.project.contract.as_ref().and_then(|contract| contract.first_with_store());
+    let Some(operation) = stored else { return };
+    for function in model.functions.iter().filter(|function| function.binds_queues()) {
+        if function.variable(VARIABLE).is_absent() {
+            let what = format!("{VARIABLE} is not set, and {} has `store: dynamodb`", operation.id);
+            findings.add_variable(function, VARIABLE, what);
         }
     }
 }

@@ -16,20 +16,27 @@ use super::concurrency::{available_bytes, concurrency_in};
 use super::{Options, Stack};
 use crate::terminal::Terminal;
 
-/// A function as in AWS's samples: without `Binary`, with a variable that refers to a table.
+/// A function as in AWS's samples: without `Binary`, with variables that refer to a bucket and a table.
 const TEMPLATE: &str = "
 Parameters:
   Network: { Type: 'AWS::EC2::VPC::Id' }
 Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap } }
 Resources:
-  Table: { Type: AWS::DynamoDB::Table }
+  Bucket: { Type: AWS::S3::Bucket }
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+      TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }
   Firewall: { Type: AWS::EC2::SecurityGroup, Properties: { VpcId: !Ref Network } }
   First:
     Type: AWS::Serverless::Function
     Metadata: { BuildMethod: rust-cargolambda }
     Properties:
       CodeUri: FOLDER_1
-      Environment: { Variables: { TABLE_NAME: !Ref Table } }
+      Environment: { Variables: { BUCKET_NAME: !Ref Bucket, TABLE_NAME: !Ref Table } }
       Events: { Any: { Type: HttpApi } }
   Second:
     Type: AWS::Serverless::Function
@@ -85,25 +92,46 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
     (started, printed)
 }
 
-/// Returns the status of `GET /` at the gateway.
-async fn status(stack: &Stack) -> String {
-    let address = stack.addresses().gateway.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+/// Returns the answer to a request with `Connection: close`.
+async fn answer(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Returns the status of `GET /` at the gateway.
+async fn status(stack: &Stack) -> String {
+    let answer = answer(&stack.addresses().gateway, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Returns the answer to a call about the table at the AWS port.
+async fn dynamodb(stack: &Stack, action: &str) -> String {
+    let body = r#"{"TableName":"Table"}"#;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Amz-Target: DynamoDB_20120810.{action}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    answer(&stack.addresses().aws, &(head + body)).await
 }
 
 #[tokio::test]
 async fn a_template_of_another_project_runs() {
-    let warning = "functions see `Table-is-not-known-locally`: set one in your shell, TABLE_NAME=VALUE cargo local";
+    let warning = "functions see `Bucket-is-not-known-locally`: set one in your shell, BUCKET_NAME=VALUE cargo local";
     let folders = ["sample-local-one", "sample-local-two"];
-    for (shell, warned) in [(&[][..], true), (&[("TABLE_NAME", "mine")], false)] {
+    for (shell, warned) in [(&[][..], true), (&[("BUCKET_NAME", "mine")], false)] {
         let (stack, printed) = start(folders, ["sample-handler-one", "sample-handler-two"], shell).await;
         let stack = stack.unwrap_or_else(|error| panic!("{error}\n{printed}"));
         assert_eq!(printed.contains(warning), warned, "{printed}");
         assert_eq!(status(&stack).await, "HTTP/1.1 200 OK");
+        let has_table = |answer: &str| answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""Table""#);
+        let described = dynamodb(&stack, "DescribeTable").await;
+        assert!(has_table(&described) && described.contains("ACTIVE"), "{described}");
+        let ttl = dynamodb(&stack, "DescribeTimeToLive").await;
+        assert!(ttl.contains("expires_at") && ttl.contains("ENABLED"), "{ttl}");
         stack.stop().await;
     }
 }
