@@ -71,28 +71,31 @@ impl Stack {
         options.terminal.line(&ports.addresses);
 
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
-        // Before the first build, so that no change is missed.
-        let seen = tokio::task::spawn_blocking({
-            let (template, functions) = (options.template.clone(), plan.functions.clone());
-            move || watch::fingerprints(&template, &functions)
-        });
-        let plan = planning::with_queues(&options, &text, settings, plan, &shared.client).await?;
-        shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
-        shared.mark_down(&plan, broker.is_some());
         let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(shared.admin(ports.admin, &plan, counts));
-        shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
-
-        let node = async {
-            match broker {
-                Some(broker) => Ok(Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal).await?)),
-                None => Ok(None),
-            }
+        shared.mark_down(&plan, broker.is_some());
+        let build = async {
+            // Before the first build, so that no change is missed.
+            let seen = tokio::task::spawn_blocking({
+                let (template, functions) = (options.template.clone(), plan.functions.clone());
+                move || watch::fingerprints(&template, &functions)
+            });
+            let seen = seen.await.unwrap_or_default();
+            Ok::<_, StackError>((seen, functions::build(&options, &plan.functions).await?))
         };
-        let seen = seen.await.unwrap_or_default();
-        // The node starts while cargo builds.
-        let (executables, rabbitmq) = tokio::try_join!(functions::build(&options, &plan.functions), node)?;
+        // The queues, the servers and the node start while cargo builds.
+        let mut tasks = JoinSet::new();
+        let start = async {
+            let plan = planning::with_queues(&options, &text, settings, &plan, &shared.client).await?;
+            shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
+            tasks.spawn(shared.admin(ports.admin, &plan, counts));
+            shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
+            let rabbitmq = match broker {
+                Some(broker) => Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal).await?),
+                None => None,
+            };
+            Ok((plan, rabbitmq))
+        };
+        let ((seen, executables), (plan, rabbitmq)) = tokio::try_join!(build, start)?;
         shared.mark_broker_up();
         let specs = functions::specs(&options, &plan.functions, &executables, &ports.addresses)?;
         let functions = functions::start(specs, &shared).await?;

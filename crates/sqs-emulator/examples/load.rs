@@ -89,7 +89,7 @@ fn cycle(mut connections: Vec<Connection>, url: &str, length: Duration) -> Resul
     let (body, md5) = BODY;
     let send = format!(r#"{{"QueueUrl":"{url}","MessageBody":"{body}"}}"#);
     let receive = format!(r#"{{"QueueUrl":"{url}","MaxNumberOfMessages":1}}"#);
-    let expected = format!(r#""Body":"{body}""#);
+    let expected = format!(r#""{body}""#);
     let (started, mut cycles) = (Instant::now(), 0);
     while started.elapsed() < length {
         connections.iter_mut().try_for_each(|connection| connection.request("SendMessage", &send))?;

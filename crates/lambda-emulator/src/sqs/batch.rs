@@ -93,7 +93,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
             };
             let pause = match received {
                 Ok(messages) if !messages.is_empty() => {
-                    self.accept(&messages, surplus).await;
+                    self.accept(messages, surplus).await;
                     continue;
                 }
                 Ok(_) if batch.is_empty() => continue,
@@ -114,7 +114,7 @@ impl<Q: SqsApi, I: Invoke> Shared<Q, I> {
     }
 
     /// Moves the messages that pass the filters into `accepted` and deletes the others.
-    async fn accept(&self, messages: &[serde_json::Value], accepted: &mut VecDeque<Delivery>) {
+    async fn accept(&self, messages: Vec<serde_json::Value>, accepted: &mut VecDeque<Delivery>) {
         let now = Instant::now();
         let mut unwanted = Vec::new();
         for message in messages {

@@ -93,8 +93,8 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// Makes a delivery of an entry of `ReceiveMessage`'s answer.
-    pub(super) fn new(message: &Value, queue_arn: &str, received: Instant) -> serde_json::Result<Delivery> {
-        let message = Received::deserialize(message)?;
+    pub(super) fn new(message: Value, queue_arn: &str, received: Instant) -> serde_json::Result<Delivery> {
+        let message: Received = serde_json::from_value(message)?;
         let attributes = &message.message_attributes;
         let record = serde_json::to_string(&Record {
             message_id: &message.message_id,

@@ -59,13 +59,13 @@ pub(super) async fn with_queues(
     options: &Options,
     text: &str,
     mut settings: Settings,
-    first: StackPlan,
+    first: &StackPlan,
     client: &SqsClient,
 ) -> Result<StackPlan, StackError> {
-    settings.physical = provision::create(client, &first, options).await?;
+    settings.physical = provision::create(client, first, options).await?;
     let mut plan = StackPlan::read(&options.template.display().to_string(), text, &settings)?;
-    for (function, named) in plan.functions.iter_mut().zip(first.functions) {
-        function.binary = named.binary;
+    for (function, named) in plan.functions.iter_mut().zip(&first.functions) {
+        function.binary.clone_from(&named.binary);
     }
     provision::set_redrive(client, &plan).await?;
     Ok(plan)
