@@ -85,7 +85,7 @@ pub enum Code {
     SecretsMissing,
     /// 503: the key that the provider publishes, and signs with, could not be fetched.
     KeyUnavailable,
-    /// 500: an internal error; nothing was stored.
+    /// 500: an internal error. The API document says that the message may be stored, as for a function that is stopped.
     Internal,
 }
 

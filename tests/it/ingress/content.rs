@@ -13,7 +13,7 @@ use sluicegate_ingress::Ingress;
 use super::{Broker, Store, answer, bodies::taking, events::with_request};
 
 /// The captured event of each service, and the member of the answer with its headers.
-const SERVICES: [(&str, &str, &str); 5] = [
+pub(super) const SERVICES: [(&str, &str, &str); 5] = [
     ("http-api", include_str!("../../events/http-api-v2.json"), "headers"),
     ("function-url", include_str!("../../events/function-url.json"), "headers"),
     ("rest-api", include_str!("../../events/rest-api-v1.json"), "headers"),
@@ -22,10 +22,10 @@ const SERVICES: [(&str, &str, &str); 5] = [
 ];
 
 /// An answer.
-struct Answered {
-    status: u64,
+pub(super) struct Answered {
+    pub(super) status: u64,
     headers: Value,
-    body: Value,
+    pub(super) body: Value,
 }
 
 impl Answered {
@@ -33,7 +33,7 @@ impl Answered {
         self.headers[name].as_str().or_else(|| self.headers[name][0].as_str())
     }
 
-    fn code(&self) -> &str {
+    pub(super) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
@@ -55,7 +55,7 @@ async fn post(ingress: &Ingress<Broker, Store>, service: usize, headers: &[(&str
 }
 
 /// Sends a request as `service` would.
-async fn send(
+pub(super) async fn send(
     ingress: &Ingress<Broker, Store>,
     service: usize,
     (method, path): (&str, &str),
