@@ -7,6 +7,7 @@ mod brokers;
 mod config;
 mod content;
 mod events;
+mod hostile;
 mod ids;
 mod repeats;
 mod secrets;

@@ -11,6 +11,7 @@
 #[cfg(feature = "parse")]
 mod build;
 mod content;
+mod cors;
 mod drift;
 mod embedded;
 mod model;
@@ -25,6 +26,7 @@ pub use build::build;
 pub use content::{
     BATCH_ITEMS_MAX, CLOUDEVENT_MEDIA_TYPE, CLOUDEVENTS_BATCH_MEDIA_TYPE, ContentCoding, LINES_MEDIA_TYPES, Mode,
 };
+pub use cors::{CORS_EXPOSED, Cors};
 pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sluicegate_webhook::{AccessTokens, Scheme};
 
-use crate::{BATCH_ITEMS_MAX, ContentCoding, ValueSource, ValueTemplate};
+use crate::{BATCH_ITEMS_MAX, ContentCoding, Cors, ValueSource, ValueTemplate};
 
 /// A self-contained JSON Schema (2020-12) as JSON text: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
@@ -17,6 +17,8 @@ pub type SchemaText = String;
 pub struct Contract {
     pub(crate) operations: Vec<Operation>,
     pub(crate) schemes: BTreeMap<String, SecurityScheme>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cors: Option<Cors>,
     /// Not serialised with the rest, because a starting function does not need it and would spend time parsing it.
     #[serde(skip)]
     pub(crate) public_document: Cow<'static, str>,
@@ -33,6 +35,12 @@ impl Contract {
     #[must_use]
     pub fn scheme(&self, name: &str) -> Option<&SecurityScheme> {
         self.schemes.get(name)
+    }
+
+    /// Returns which web pages may call the API, if any.
+    #[must_use]
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
     }
 
     /// Returns the logical names of the queues that the operations send messages to.

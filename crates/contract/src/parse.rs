@@ -10,6 +10,7 @@ mod access_token;
 mod attribute_warnings;
 mod checker;
 mod content;
+mod cors;
 mod enqueue;
 mod paths;
 mod refs;
@@ -77,6 +78,7 @@ impl Contract {
         let schemes = security::schemes(&mut checker);
         let operations = paths::operations(&mut checker, &schemes);
         schema::check_components(&mut checker);
+        let cors = cors::cors(&mut checker, &operations, schemes.values().flatten());
 
         // Parts that several operations share are checked for each of them, and repeated faults are dropped.
         let faults = Faults::in_order(std::mem::take(&mut checker.faults));
@@ -87,7 +89,7 @@ impl Contract {
         let schemes =
             schemes.into_iter().filter_map(|(name, declared)| Some((name, declared.into_scheme()?))).collect();
         let public_document = refs::public_document(root).into();
-        Ok((Self { operations, schemes, public_document }, warnings.to_vec()))
+        Ok((Self { operations, schemes, cors, public_document }, warnings.to_vec()))
     }
 }
 

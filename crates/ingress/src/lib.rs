@@ -45,6 +45,7 @@ mod cloud_event;
 mod compile;
 mod config;
 mod content_coding;
+mod cors;
 mod enqueue;
 mod event;
 mod explain;
@@ -68,6 +69,7 @@ mod serve;
 mod store;
 pub mod testing;
 mod validate;
+mod webhook_origin;
 
 use std::{
     collections::BTreeMap,
@@ -190,6 +192,19 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     }
 
     async fn answer(&self, arrival: Arrival, context: &Context) -> Answer {
+        let caller = cors::Caller::of(self.contract, &arrival);
+        if let Some(answer) = cors::preflight(self.contract, &arrival) {
+            RequestRecord::new(&arrival, context).described(answer.status);
+            return answer;
+        }
+        let mut answer = self.answer_same_origin(arrival, context).await;
+        if let Some(caller) = caller {
+            caller.admit(&mut answer);
+        }
+        answer
+    }
+
+    async fn answer_same_origin(&self, arrival: Arrival, context: &Context) -> Answer {
         let mut record = RequestRecord::new(&arrival, context);
         let result = match self.describe(&arrival) {
             Some(Ok(answer)) => {
@@ -344,6 +359,9 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                     Err(Rejection::new(Code::MethodNotAllowed, detail).header("allow", DOCUMENT_ALLOW))
                 }
             });
+        }
+        if let Some(answer) = webhook_origin::answer(self.contract, arrival) {
+            return Some(Ok(answer));
         }
         let is_handshake = || self.has_unsigned_handshakes && handshake::unsigned(self.contract, arrival).is_some();
         if arrival.method != "OPTIONS" || is_handshake() {

@@ -93,7 +93,7 @@ pub enum Code {
     KeyUnavailable,
     /// 503: the store of idempotency keys did not answer.
     StoreUnavailable,
-    /// 500: an internal error; nothing was stored.
+    /// 500: an internal error. The API document says that the message may be stored, as for a function that is stopped.
     Internal,
 }
 

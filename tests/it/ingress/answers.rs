@@ -243,3 +243,43 @@ async fn a_header_and_a_query_parameter_of_one_name_keep_their_own_schemas() {
         assert_eq!(answer["statusCode"], status, "{key} {query}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn every_status_and_header_of_an_answer_is_in_the_document() {
+    let document: Value = serde_json::from_str(crate::support::contract().public_document()).unwrap();
+    let resolved = |at: &Value| match at["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap().clone(),
+        None => at.clone(),
+    };
+    let problem = "application/problem+json";
+    let gateway = "application/json";
+    // The statuses with the headers and media types that the ingress or the gateway sends.
+    let expected: [(u16, &[&str], &[&str]); 11] = [
+        (202, &[], &[gateway]),
+        (400, &[], &[problem, gateway]),
+        (401, &["WWW-Authenticate"], &[problem]),
+        (404, &[], &[problem]),
+        (405, &["Allow"], &[problem]),
+        (413, &[], &[problem, gateway]),
+        (415, &["Accept-Post", "Accept-Encoding"], &[problem]),
+        (422, &[], &[problem]),
+        (429, &["Retry-After"], &[problem, gateway]),
+        (500, &[], &[problem, gateway]),
+        (503, &["Retry-After"], &[problem, gateway]),
+    ];
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let responses = &item["post"]["responses"];
+        for (status, headers, media_types) in expected {
+            let response = resolved(&responses[status.to_string()]);
+            assert!(response.is_object(), "{path} documents {status}");
+            for header in headers {
+                assert!(response["headers"][*header].is_object(), "{path} {status} {header}");
+            }
+            for media_type in media_types {
+                assert!(response["content"][*media_type]["schema"].is_object(), "{path} {status} {media_type}");
+            }
+        }
+        let description = resolved(&responses["500"])["description"].as_str().unwrap().to_owned();
+        assert!(description.contains("may be stored"), "{path}: {description}");
+    }
+}

@@ -4,6 +4,7 @@ mod batches;
 mod bytes;
 mod cloud_events;
 mod codings;
+mod origins;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use sluicegate_ingress::Ingress;
 use super::{Broker, Store, answer, bodies::taking, events::with_request};
 
 /// The captured event of each service, and the member of the answer with its headers.
-const SERVICES: [(&str, &str, &str); 5] = [
+pub(super) const SERVICES: [(&str, &str, &str); 5] = [
     ("http-api", include_str!("../../events/http-api-v2.json"), "headers"),
     ("function-url", include_str!("../../events/function-url.json"), "headers"),
     ("rest-api", include_str!("../../events/rest-api-v1.json"), "headers"),
@@ -21,10 +22,10 @@ const SERVICES: [(&str, &str, &str); 5] = [
 ];
 
 /// An answer.
-struct Answered {
-    status: u64,
+pub(super) struct Answered {
+    pub(super) status: u64,
     headers: Value,
-    body: Value,
+    pub(super) body: Value,
 }
 
 impl Answered {
@@ -32,7 +33,7 @@ impl Answered {
         self.headers[name].as_str().or_else(|| self.headers[name][0].as_str())
     }
 
-    fn code(&self) -> &str {
+    pub(super) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
@@ -50,6 +51,17 @@ fn accepting(media_types: &[&str], keys: Value) -> Value {
 
 /// Posts the body as `service` would, always in base64, which is how a service passes bytes on.
 async fn post(ingress: &Ingress<Broker, Store>, service: usize, headers: &[(&str, &str)], body: &[u8]) -> Answered {
+    send(ingress, service, ("POST", "/take/a"), headers, body).await
+}
+
+/// Sends a request as `service` would.
+pub(super) async fn send(
+    ingress: &Ingress<Broker, Store>,
+    service: usize,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answered {
     let (name, file, answer_headers) = SERVICES[service];
     let mut event: Value = serde_json::from_str(file).unwrap();
     for member in ["headers", "multiValueHeaders"] {
@@ -63,11 +75,18 @@ async fn post(ingress: &Ingress<Broker, Store>, service: usize, headers: &[(&str
     if event["version"] == "2.0" {
         event["rawQueryString"] = "".into();
     }
-    let event = with_request(event, "/take/a", headers, BASE64_STANDARD.encode(body).into(), true);
+    let mut event = with_request(event, path, headers, BASE64_STANDARD.encode(body).into(), true);
+    match event["version"] == "2.0" {
+        true => event["requestContext"]["http"]["method"] = method.into(),
+        false => event["httpMethod"] = method.into(),
+    }
     let answer = answer(ingress, &event).await;
     let text = answer["body"].as_str().unwrap();
     assert!(text.len() <= sluicegate_ingress::ANSWER_BYTES_MAX, "{name}: {} bytes", text.len());
-    let body = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}: {answer}"));
+    let body = match text {
+        "" => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}: {answer}")),
+    };
     Answered { status: answer["statusCode"].as_u64().unwrap(), headers: answer[answer_headers].clone(), body }
 }
 

@@ -42,6 +42,8 @@ const RESPONSES: &[Response] = &[
     (413, "PayloadTooLarge", NewRoute::has_body),
     (415, "UnsupportedMediaType", NewRoute::has_body),
     (422, "Invalid", NewRoute::has_body),
+    (429, "TooManyRequests", |_| true),
+    (500, "ServerError", |_| true),
     (503, "Unavailable", |_| true),
 ];
 

@@ -148,7 +148,7 @@ impl Known {
             (!self.is_required, "may be missing, which is refused: make it required"),
             (
                 !self.is_plain,
-                "may have control characters, which an event must not have: give it a `pattern` from ^ to $ that excludes them",
+                "may have control characters, which an event must not have: give it a `pattern` from ^ to $ that excludes them, such as ^[ -~]+$",
             ),
             (
                 self.bytes_max.is_none_or(|bytes| bytes > BYTES_MAX),

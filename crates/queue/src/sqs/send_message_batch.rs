@@ -112,8 +112,8 @@ fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
 }
 
 impl Sqs {
-    /// Sends messages, each within the limits of SQS, in order. Returns the message id that SQS assigned to each, or what
-    /// the caller may conclude.
+    /// Sends messages, each within the limits of SQS, in order. Returns the message id that SQS assigned to each, or
+    /// what the caller may conclude.
     pub(super) async fn send_all(
         &self,
         messages: &[SendMessage<'_>],

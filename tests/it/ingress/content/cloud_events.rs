@@ -191,3 +191,36 @@ async fn another_payload_under_the_same_id_is_another_message() {
     assert_eq!(ids[0], ids[3]);
     assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2], "{ids:?}");
 }
+
+/// Requests that the SDKs for JavaScript and Python made: `tests/vectors/make_cloudevents.mjs` and `.py`.
+#[tokio::test]
+async fn the_events_of_other_sdks_are_read() {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+    let vectors: Vec<Value> = serde_json::from_str(include_str!("../../../vectors/cloudevents.json")).unwrap();
+    assert_eq!(vectors.len(), 8);
+    for vector in &vectors {
+        let headers = vector["headers"].as_object().unwrap().iter();
+        let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
+        let body = BASE64_STANDARD.decode(vector["body"].as_str().unwrap()).unwrap();
+        through_every_service(&operation(), &headers, &body, |service, answer, stored| {
+            let what = format!("{service} {vector}: {}", answer.body);
+            assert_eq!((answer.status, stored.len()), (202, 1), "{what}");
+            let event = &stored[0];
+            assert_eq!((event.source(), event.event_type()), ("/acme/1", "acme.order.placed"), "{what}");
+            assert_eq!(event.subject(), Some("o-1 \"x\" 100%"), "{what}");
+            let attribute = |name: &str| event.attributes().find(|(known, _)| *known == name).map(|(_, value)| value);
+            assert_eq!(
+                (attribute("eventid").as_deref(), attribute("comacmepart").as_deref()),
+                (Some("e-1"), Some("a b"))
+            );
+            if vector["data"] == "text" {
+                assert_eq!(*event.payload(), *"Grüße\n".as_bytes(), "{what}");
+            } else {
+                let data: Value = event.json().unwrap();
+                assert_eq!(data, json!({ "price": 1.5, "name": "Tee \"é\"" }), "{what}");
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,30 @@
+//! The handshake of the CloudEvents webhook specification (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4).
+//!
+//! A sender asks with OPTIONS whether it may deliver. `webhookOrigins` of an operation says which may; the allowed rate
+//! is that of `rateLimit`. Nothing is enqueued, and nothing secret is answered.
+
+use http::StatusCode;
+use sluicegate_contract::{Contract, Operation};
+
+use crate::{answer::Answer, event::Arrival, route};
+
+/// The method of deliveries.
+const METHOD: &str = "POST";
+
+/// Answers the request of a sender for permission; `None` if it is another request, or its origin is not allowed.
+pub(crate) fn answer(contract: &Contract, arrival: &Arrival) -> Option<Answer> {
+    let origin = arrival.header("webhook-request-origin").filter(|_| arrival.method == "OPTIONS")?;
+    let operation = route::find_method(contract, arrival, METHOD).ok()?.operation;
+    let is_allowed = |allowed: &&String| *allowed == "*" || allowed.eq_ignore_ascii_case(origin);
+    let allowed = operation.webhook_origins.iter().find(is_allowed)?;
+    let headers = [("allow", METHOD), ("webhook-allowed-origin", allowed), ("webhook-allowed-rate", &rate(operation))];
+    let headers = headers.map(|(name, value)| (name.into(), value.to_owned())).into();
+    Some(Answer { status: StatusCode::OK, headers, body: String::new() })
+}
+
+/// Returns the requests per minute that the route admits.
+fn rate(operation: &Operation) -> String {
+    let per_minute =
+        |limit: u32, window_s: u32| (u64::from(limit) * 60 / u64::from(window_s.max(1))).max(1).to_string();
+    operation.enqueue.rate_limit.map_or_else(|| "*".to_owned(), |limit| per_minute(limit.limit, limit.window_s))
+}

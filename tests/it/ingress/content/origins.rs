@@ -1,0 +1,98 @@
+//! Origins: of web pages (CORS), and of senders of CloudEvents that ask for permission.
+
+use serde_json::{Value, json};
+
+use super::{Broker, SERVICES, Store, accepting, send};
+use crate::ingress::{ingress_of, shipped_with};
+
+const CORS: &str = "x-cors: { allowOrigins: ['https://shop.example'], maxAge: 10m }\npaths:\n";
+
+fn shop(broker: &Broker) -> sluicegate_ingress::Ingress<Broker, Store> {
+    ingress_of(shipped_with(&[("paths:\n", CORS)]), broker, &Store::with(&crate::ingress::secret_text()))
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_call_what_the_contract_has() {
+    let ask = [("origin", "https://shop.example"), ("access-control-request-method", "POST")];
+    for (service, (name, ..)) in SERVICES.iter().enumerate() {
+        let broker = Broker::default();
+        let answer = send(&shop(&broker), service, ("OPTIONS", "/orders"), &ask, b"").await;
+        assert_eq!(answer.status, 204, "{name}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://shop.example"), "{name}");
+        assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, POST"), "{name}");
+        assert_eq!(answer.header("access-control-max-age"), Some("600"), "{name}");
+        let headers = answer.header("access-control-allow-headers").unwrap().split(", ").collect::<Vec<_>>();
+        for header in ["content-type", "idempotency-key", "x-api-key"] {
+            assert!(headers.contains(&header), "{name}: {headers:?}");
+        }
+        // Refusals and the 202 can be read by the page as well.
+        let order = [&crate::ingress::ORDER_HEADERS[..], &ask[..1]].concat();
+        for (headers, status) in [(&order[..], 202), (&ask[..1], 401)] {
+            let answer =
+                send(&shop(&broker), service, ("POST", "/orders"), headers, crate::ingress::ORDER.as_bytes()).await;
+            assert_eq!(answer.status, status, "{name}: {}", answer.body);
+            assert_eq!(answer.header("access-control-allow-origin"), Some("https://shop.example"), "{name}");
+            assert_eq!(answer.header("vary"), Some("origin"), "{name}");
+            let exposed = answer.header("access-control-expose-headers").unwrap();
+            assert!(exposed.contains("retry-after") && exposed.contains("www-authenticate"), "{name}: {exposed}");
+        }
+        assert_eq!(broker.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn another_origin_gets_no_permission() {
+    for (service, (name, ..)) in SERVICES.iter().enumerate() {
+        for origin in ["https://shop.example.evil", "http://shop.example", "null", "https://SHOP.example"] {
+            let ask = [("origin", origin), ("access-control-request-method", "POST")];
+            for path in ["/orders", "/openapi.json", "/nowhere"] {
+                let answer = send(&shop(&Broker::default()), service, ("OPTIONS", path), &ask, b"").await;
+                assert_eq!(answer.status, 204, "{name} {origin}");
+                assert_eq!(answer.header("access-control-allow-origin"), None, "{name} {origin}");
+            }
+            let answer = send(&shop(&Broker::default()), service, ("POST", "/orders"), &ask, b"").await;
+            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (401, None), "{name} {origin}");
+        }
+        // Without x-cors, no page may call.
+        let broker = Broker::default();
+        let ingress = crate::ingress::ingress(&broker, &Store::with(&crate::ingress::secret_text()));
+        let ask = [("origin", "https://shop.example"), ("access-control-request-method", "POST")];
+        let answer = send(&ingress, service, ("OPTIONS", "/orders"), &ask, b"").await;
+        let allow = answer.header("allow");
+        assert_eq!((answer.header("access-control-allow-origin"), allow), (None, Some("POST, OPTIONS")), "{name}");
+    }
+}
+
+/// Returns a route for CloudEvents that these origins may send to.
+fn events(origins: Value, limit: Option<(u32, &str)>) -> Value {
+    let mut keys = json!({ "webhookOrigins": origins });
+    if let Some((limit, window)) = limit {
+        keys["rateLimit"] = json!({ "limit": limit, "window": window, "by": "address" });
+    }
+    accepting(&["application/cloudevents+json"], keys)
+}
+
+#[tokio::test]
+async fn an_allowed_sender_of_events_gets_permission() {
+    let one = json!(["EventEmitter.example"]);
+    let cases = [
+        (one.clone(), None, "eventemitter.example", Some("eventemitter.example"), "*"),
+        (one.clone(), Some((7200, "1h")), "EVENTEMITTER.example", Some("eventemitter.example"), "120"),
+        (one.clone(), Some((1, "1h")), "eventemitter.example", Some("eventemitter.example"), "1"),
+        (json!(["a", "*"]), None, "anything.example", Some("*"), "*"),
+        (one, None, "other.example", None, ""),
+        (json!([]), None, "eventemitter.example", None, ""),
+    ];
+    for (origins, limit, origin, allowed, rate) in cases {
+        for (service, (name, ..)) in SERVICES.iter().enumerate() {
+            let ingress = super::taking(&events(origins.clone(), limit), &Broker::default());
+            let headers = [("webhook-request-origin", origin), ("webhook-request-rate", "120")];
+            let answer = send(&ingress, service, ("OPTIONS", "/take/a"), &headers, b"").await;
+            let what = format!("{name} {origins} {origin}");
+            assert_eq!(answer.header("webhook-allowed-origin"), allowed, "{what}");
+            assert_eq!(answer.header("webhook-allowed-rate"), allowed.map(|_| rate), "{what}");
+            assert_eq!(answer.status, if allowed.is_some() { 200 } else { 204 }, "{what}");
+            assert!(answer.header("allow").unwrap().contains("POST"), "{what}");
+        }
+    }
+}
