@@ -25,4 +25,5 @@ mod secrets;
 mod sqs;
 mod template;
 mod tidy;
+mod token_peers;
 mod webhook_peers;
