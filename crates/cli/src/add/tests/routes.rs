@@ -140,10 +140,7 @@ fn every_scheme_writes_what_it_needs() {
         ),
         ("--auth twilio", &["- twilio: []", "x-signature: twilio", "application/x-www-form-urlencoded: {}"]),
         ("--auth basic", &["- basic: []", "scheme: basic", "x-secret: api-keys"]),
-        (
-            "--auth bearer --scope a.b",
-            &["- accessToken: [a.b]", "x-jwt:", "replace-this", "responses/Forbidden"],
-        ),
+        ("--auth bearer --scope a.b", &["- accessToken: [a.b]", "x-jwt:", "replace-this", "responses/Forbidden"]),
         ("--auth none", &["security: []", "properties:"]),
         (
             "--auth jwt --scope a.b",
