@@ -1,5 +1,5 @@
-//! Access tokens against jose (Node.js) and PyJWT: what they make, the verifier accepts; what the development key makes,
-//! they accept; both refuse what is changed, late or for another API.
+//! Access tokens against jose (Node.js) and PyJWT: the verifier accepts what they make, and they accept what the
+//! development key makes; both refuse what is changed, late or for another API.
 //!
 //! The packages are installed from `tests/peers/webhooks`.
 
