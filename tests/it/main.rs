@@ -26,4 +26,5 @@ mod secrets;
 mod sqs;
 mod template;
 mod tidy;
+mod token_peers;
 mod webhook_peers;

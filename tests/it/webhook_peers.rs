@@ -21,9 +21,9 @@ use sluicegate_webhook::{Assurance, KeyEncoding, Provider, Request, Scheme, Sign
 use crate::support::root;
 
 /// The folder of the npm packages.
-const NODE_MODULES: &str = "SLUICEGATE_WEBHOOKS_NODE_MODULES";
+pub(crate) const NODE_MODULES: &str = "SLUICEGATE_WEBHOOKS_NODE_MODULES";
 /// The folder of programs of the Python environment.
-const PYTHON_BIN: &str = "SLUICEGATE_WEBHOOKS_BIN";
+pub(crate) const PYTHON_BIN: &str = "SLUICEGATE_WEBHOOKS_BIN";
 
 const METHOD: &str = "POST";
 const URL: &str = "https://api.example.com/hook?a=1";
@@ -326,7 +326,7 @@ impl Drop for Sdks {
     }
 }
 
-fn from_run(variable: &str) -> PathBuf {
+pub(crate) fn from_run(variable: &str) -> PathBuf {
     let folder = std::env::var(variable);
     folder.unwrap_or_else(|_| panic!("{variable} is not set: ./tests/run makes it and sets it")).into()
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::stack::Stack;
-use crate::support::{cargo, command::BINARY, root};
+use crate::support::{command::BINARY, root};
 
 const CONTRACT: &str = "
 openapi: 3.1.0
@@ -78,13 +78,10 @@ fn project() -> PathBuf {
 async fn a_route_with_tokens_runs_without_an_identity_provider() {
     let project = project();
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let mut command = Command::from(cargo());
-    // The alias `cargo local` is that of this workspace; the project is another folder.
-    command.arg("--config").arg(format!(
-        "alias.local=[\"run\", \"--manifest-path\", \"{}\", \"--bin\", \"sluicegate\", \"--\", \"local\"]",
-        root().join("Cargo.toml").display()
-    ));
+    let mut command = Command::new(&*BINARY);
     command.current_dir(&project).env("CARGO_TARGET_DIR", target.parent().expect("the target folder"));
+    // It is not `cargo run` that starts the command.
+    command.env_remove("CARGO_MANIFEST_DIR");
     let stack = Stack::run(command, &[], &[]).await;
     let printed = stack.lines_since("  Development secrets:");
     let line = printed.iter().find_map(|line| line.trim_start().strip_prefix("partner ")).expect("a token is printed");
