@@ -78,7 +78,7 @@ impl Contract {
         let schemes = security::schemes(&mut checker);
         let operations = paths::operations(&mut checker, &schemes);
         schema::check_components(&mut checker);
-        let cors = cors::cors(&mut checker, &operations, schemes.values().flatten());
+        let cors = cors::cors(&mut checker, &operations, schemes.values().filter_map(security::Declared::scheme));
 
         // Parts that several operations share are checked for each of them, and repeated faults are dropped.
         let faults = Faults::in_order(std::mem::take(&mut checker.faults));

@@ -3,7 +3,7 @@
 use sluicegate_yaml::Node;
 
 use super::checker::ContractChecker;
-use crate::{Cors, Location, Operation, SecurityScheme};
+use crate::{Cors, KeyPlace, Location, Operation, SecurityScheme};
 
 /// The longest time that a browser keeps a preflight answer: that of API Gateway.
 const MAX_AGE_S_MAX: u32 = 86_400;
@@ -37,7 +37,7 @@ pub(super) fn cors<'s>(
     let methods = operations.iter().map(|operation| operation.method.as_str()).chain(["GET", "HEAD"]);
     let methods = sorted(methods.map(str::to_owned));
     let of_schemes = schemes.filter_map(|scheme| match scheme {
-        SecurityScheme::ApiKey { header, .. } => Some(header.clone()),
+        SecurityScheme::ApiKey { place: KeyPlace::Header, name, .. } => Some(name.clone()),
         _ => None,
     });
     let http = checker.root.follow("/components/securitySchemes").ok();

@@ -26,6 +26,11 @@ pub(super) struct Declared {
 
 impl Declared {
     /// Returns the scheme, unless it has a fault.
+    pub(super) fn scheme(&self) -> Option<&SecurityScheme> {
+        self.scheme.as_ref()
+    }
+
+    /// Returns the scheme, unless it has a fault.
     pub(super) fn into_scheme(self) -> Option<SecurityScheme> {
         self.scheme
     }

@@ -59,10 +59,12 @@ const BINARY: [(&str, &str); 12] = [
     ("ce-idempotencykey", "mine"),
 ];
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test]
 async fn an_event_is_the_same_in_every_mode() {
     let batch = format!("[{EVENT}, {EVENT}]");
-    let cases: [(&[(&str, &str)], &str, usize); 3] = [
+    let cases: [(Headers<'_>, &str, usize); 3] = [
         (&[("content-type", "application/cloudevents+json; charset=UTF-8")], EVENT, 1),
         (&[("content-type", BATCHED)], &batch, 2),
         (&BINARY, r#"{"price": 1.10}"#, 1),
