@@ -362,11 +362,12 @@ IdempotencyKey:
   in: header
   required: true
   description: |
-    A name of your choosing for this request, such as a UUID: 1 to 255 printable ASCII characters. Repeat the request,
-    byte for byte, with the same key until it is accepted. Use a new key for another request.
+    A name of your choosing for this request, such as a UUID: 1 to 255 printable ASCII characters without space, comma
+    and double quote. Repeat the request, byte for byte, with the same key until it is accepted. Use a new key for
+    another request.
   schema:
     type: string
-    minLength: 1
+    pattern: '^[!#-+\\--~]+$'
     maxLength: 255
   example: 8e03978e-40d5-43dd-bc93-6894a57f9324
 ",
