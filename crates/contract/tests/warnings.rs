@@ -41,7 +41,9 @@ fn check(parameters: &str, content: &str, enqueue: &str, expected: &[&str]) {
     assert!(as_expected, "{parameters} {content} {enqueue}: {found:#?}");
 }
 
-const CONTROL: &str = "control characters";
+/// Names the pattern that would do.
+const CONTROL: &str = "control characters, which an event must not have: give it a `pattern` from ^ to $ that excludes them, such \
+                       as ^[ -~]+$";
 const LONG: &str = "longer than the 2,048 bytes";
 const MISSING: &str = "may be missing";
 
@@ -55,6 +57,7 @@ fn a_template_whose_value_may_be_invalid_is_a_warning() {
         ("maxLength: 512", &[CONTROL]),
         ("maxLength: 513, pattern: '^[a-z]*$'", &[LONG]),
         ("pattern: '^[a-z]*$'", &[LONG]),
+        ("pattern: '^[ -~]+$', maxLength: 64", &[]),
         ("pattern: '^[a-z]{1,64}$'", &[]),
         ("pattern: '^(a|b.{3})$'", &[CONTROL]),
         ("pattern: '[a-z]{1,64}$'", &[LONG, CONTROL]),

@@ -269,3 +269,27 @@ async fn scopes_of_checked_claims_are_checked() {
         assert_eq!(answer, expected, "{scope}");
     }
 }
+
+/// OpenAPI 3.1, Operation Object: `security` of an operation replaces that of the document, `[]` removes it.
+#[tokio::test]
+async fn the_security_of_an_operation_replaces_that_of_the_document() {
+    for (security, without_key, with_key) in
+        [("", 401, 202), ("security: []\n      ", 202, 202), ("security: [{ t: [] }]\n      ", 401, 401)]
+    {
+        let yaml = format!(
+            "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\nsecurity: [{{ s: [] }}]\npaths:\n  /take:\n    post:\n      \
+             operationId: take\n      {security}requestBody: {{ content: {{ application/json: {{}} }} }}\n      \
+             x-sluicegate: {{ queue: q, type: t }}\ncomponents:\n  securitySchemes:\n    \
+             s: {{ type: apiKey, in: header, name: x-key, x-secret: keys }}\n    \
+             t: {{ type: apiKey, in: header, name: x-other, x-secret: keys }}\n"
+        );
+        let contract = Contract::parse("take.yaml", &yaml).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let ingress = TestIngress::new(contract).api_key("keys", "a key", "acme", &["*"]);
+        let status = async |headers: &[(&str, &str)]| {
+            let event = event(Form::HttpApi2, headers, &[], &json!({}));
+            ingress.handle(&event.to_string()).await.unwrap()["statusCode"].clone()
+        };
+        assert_eq!(status(&[]).await, without_key, "{security}");
+        assert_eq!(status(&[("x-key", "a key")]).await, with_key, "{security}");
+    }
+}

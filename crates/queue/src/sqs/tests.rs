@@ -213,7 +213,7 @@ fn numbered(payload: &str) -> impl Fn(usize) -> Envelope {
 async fn send_all(url: &str, envelopes: &[Envelope], steps: &[Step]) -> (Vec<&'static str>, Vec<usize>) {
     let server = Server::start(steps).await;
     let messages: Vec<_> = envelopes.iter().map(Message::new).collect();
-    let producer = SqsProducer::new(&short_timeout_config(&server.endpoint()), url);
+    let producer = SqsProducer::new(&config(&server.endpoint()), url);
     let results = producer.send_all(&messages, Instant::now() + AMPLE).await;
     for (envelope, result) in envelopes.iter().zip(&results) {
         assert!(result.as_ref().is_ok_and(|receipt| receipt.id == envelope.id()) || result.is_err());
