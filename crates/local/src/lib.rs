@@ -29,6 +29,7 @@
 //!     parameters: BTreeMap::new(),
 //!     environment: BTreeMap::new(),
 //!     secrets: serde_json::Map::new(),
+//!     published: Vec::new(),
 //!     command: None,
 //!     terminal: Terminal::new(Arc::new(|line| println!("{line}")), false),
 //! };
