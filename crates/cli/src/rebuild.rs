@@ -6,7 +6,6 @@
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 
-use clap::Args;
 use sluicegate_local::cargo_build::{CommandPackage, cargo};
 
 use crate::{fail, local::command_package};
@@ -18,7 +17,7 @@ const COUNT_MAX: u32 = 10;
 
 /// Compare a RabbitMQ virtual host with the queues of the template and infra/topology.yaml, or create missing objects
 #[cfg(not(feature = "rabbitmq"))]
-#[derive(Args)]
+#[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct TopologyArguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
