@@ -69,7 +69,7 @@ impl Stack {
         let plan = planning::plan(&options, &text, &settings, broker.as_ref()).await?;
         let topology = if broker.is_some() { read_topology(&options.template)? } else { None };
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
-        // Once nothing but the start itself can fail: a command without DynamoDB is built again, and has other ports then.
+        // Not before: a command without DynamoDB is built again here, and has other ports then.
         options.terminal.line(&ports.addresses);
 
         let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
