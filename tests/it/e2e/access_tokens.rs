@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::stack::Stack;
-use crate::support::{command::BINARY, root};
+use crate::support::{command::BINARY, own_workspace::OwnWorkspace, root, stack::Stack};
 
 const CONTRACT: &str = "
 openapi: 3.1.0
@@ -43,35 +42,21 @@ Resources:
         Take: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, Path: /notes } }
 ";
 
-/// Returns the folder of a project with one route.
-fn project() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("access-tokens");
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
-        std::fs::write(path, text).expect("written");
-    };
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
-    let crates = format!("path = \"{}/crates/", root().display());
-    let workspace = manifest.lines().filter_map(|line| match line.split(" = ").next() {
-        Some("members") => Some("members = [\"functions/ingress\"]".to_owned()),
-        Some("default-members") => None,
-        _ => Some(line.replace("path = \"crates/", &crates)),
-    });
-    write("Cargo.toml", &workspace.map(|line| line + "\n").collect::<String>());
-    std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
-    write("template.yaml", TEMPLATE);
-    write("note.json", r#"{"text":"tea"}"#);
-    write("functions/ingress/openapi.yaml", CONTRACT);
+/// Writes a project with one route.
+fn project() -> OwnWorkspace {
+    let project = OwnWorkspace::new("access-tokens", &["functions/ingress"]);
+    project.write("template.yaml", TEMPLATE);
+    project.write("note.json", r#"{"text":"tea"}"#);
+    project.write("functions/ingress/openapi.yaml", CONTRACT);
     for name in ["build.rs", "src/main.rs"] {
         let text = std::fs::read_to_string(root().join("functions/ingress").join(name)).expect("the shipped function");
         let text = text.split("#[cfg(test)]").next().expect("a first part").to_owned();
-        write(&format!("functions/ingress/{name}"), &text);
+        project.write(&format!("functions/ingress/{name}"), &text);
     }
     let manifest = std::fs::read_to_string(root().join("functions/ingress/Cargo.toml")).expect("its manifest");
     let manifest = manifest.replace("name = \"ingress\"", "name = \"own-ingress\"");
-    write("functions/ingress/Cargo.toml", &manifest);
-    folder
+    project.write("functions/ingress/Cargo.toml", &manifest);
+    project
 }
 
 #[tokio::test]
@@ -79,7 +64,7 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
     let project = project();
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let mut command = Command::new(&*BINARY);
-    command.current_dir(&project).env("CARGO_TARGET_DIR", target.parent().expect("the target folder"));
+    command.current_dir(project.path()).env("CARGO_TARGET_DIR", target.parent().expect("the target folder"));
     // It is not `cargo run` that starts the command.
     command.env_remove("CARGO_MANIFEST_DIR");
     let stack = Stack::run(command, &[], &[]).await;
@@ -109,7 +94,7 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
         assert_eq!(challenge.is_some_and(|text| text.starts_with("Bearer realm=\"partner\"")), status == 401);
     }
     let mut send = Command::new(&*BINARY);
-    send.current_dir(&project).args(["send", "note.json", "--route", "POST /notes", "--to", &stack.gateway]);
+    send.current_dir(project.path()).args(["send", "note.json", "--route", "POST /notes", "--to", &stack.gateway]);
     let sent = send.output().await.expect("the command runs");
     let said = String::from_utf8_lossy(&sent.stdout).into_owned();
     assert!(sent.status.success() && said.contains("202"), "{said}{}", String::from_utf8_lossy(&sent.stderr));

@@ -1,14 +1,13 @@
 //! A project outside this workspace: it runs `cargo local` from a two-line package, and an edited handler runs within
 //! seconds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::support::stack::Stack;
-use crate::support::{cargo, root};
+use crate::support::{cargo, own_workspace::OwnWorkspace, root, stack::Stack};
 
 /// Limit for the processor time of a rebuild and restart: five seconds on two cores. The elapsed time depends on the
 /// load of the machine.
@@ -60,28 +59,13 @@ pub(crate) async fn order_placed(_: Arc<Delivery>) -> Outcome {{
     )
 }
 
-/// Writes the project: its workspace has the dependencies, the profile and the lock file of this one. Its binaries have
-/// other names than those of this workspace, because both use one target folder.
-fn project() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("own-project");
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
-        std::fs::write(path, text).expect("written");
-    };
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
-    let crates = format!("path = \"{}/crates/", root().display());
-    let workspace = manifest.lines().filter_map(|line| match line.split(" = ").next() {
-        Some("members") => Some("members = [\"consumer\", \"tools/sluicegate\"]".to_owned()),
-        Some("default-members") => None,
-        _ => Some(line.replace("path = \"crates/", &crates)),
-    });
-    write("Cargo.toml", &workspace.map(|line| line + "\n").collect::<String>());
-    std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
-    write("template.yaml", TEMPLATE);
-    write("consumer/src/main.rs", CONSUMER);
-    write("consumer/src/handlers.rs", &handler("the first handler"));
-    write(
+/// Writes the project. Its binaries have other names than those of this workspace, because both use one target folder.
+fn project() -> OwnWorkspace {
+    let project = OwnWorkspace::new("own-project", &["consumer", "tools/sluicegate"]);
+    project.write("template.yaml", TEMPLATE);
+    project.write("consumer/src/main.rs", CONSUMER);
+    project.write("consumer/src/handlers.rs", &handler("the first handler"));
+    project.write(
         "consumer/Cargo.toml",
         "[package]
 name = \"own-consumer\"
@@ -92,7 +76,7 @@ sluicegate-batch = { workspace = true, features = [\"sqs\"] }
 tokio = { workspace = true, features = [\"macros\", \"rt\"] }
 ",
     );
-    write("tools/sluicegate/src/main.rs", COMMAND);
+    project.write("tools/sluicegate/src/main.rs", COMMAND);
     let command = format!(
         "[package]
 name = \"sluicegate\"
@@ -107,14 +91,14 @@ sluicegate-cli = {{ path = \"{}/crates/cli\", default-features = false, features
 ",
         root().display()
     );
-    write("tools/sluicegate/Cargo.toml", &command);
-    write(
+    project.write("tools/sluicegate/Cargo.toml", &command);
+    project.write(
         ".cargo/config.toml",
         "[alias]
 local = \"run --package sluicegate --bin own-sluicegate -- local\"
 ",
     );
-    folder
+    project
 }
 
 #[tokio::test]
@@ -122,7 +106,7 @@ async fn an_edit_of_a_handler_runs_within_five_seconds() {
     let project = project();
     let mut command = Command::from(cargo());
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    command.current_dir(&project).env("CARGO_TARGET_DIR", target);
+    command.current_dir(project.path()).env("CARGO_TARGET_DIR", target);
     let stack = Stack::run(command, &[], &[]).await;
     let compiled = stack.lines_since("Building own-consumer in ");
     let compiled: Vec<_> = compiled.iter().filter_map(|line| line.trim_start().strip_prefix("Compiling ")).collect();
@@ -131,7 +115,7 @@ async fn an_edit_of_a_handler_runs_within_five_seconds() {
 
     until_printed(&stack, "the first handler").await;
     let (began, processor_time) = (Instant::now(), stack.processor_time_of_children());
-    std::fs::write(project.join("consumer/src/handlers.rs"), handler("the second handler")).expect("written");
+    std::fs::write(project.path().join("consumer/src/handlers.rs"), handler("the second handler")).expect("written");
     until_printed(&stack, "the second handler").await;
     let took = stack.processor_time_of_children() - processor_time;
     println!("the edit runs after {:?}, with {took:?} of processor time", began.elapsed());
