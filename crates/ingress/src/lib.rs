@@ -206,6 +206,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
 
     async fn answer_same_origin(&self, arrival: Arrival, context: &Context) -> Answer {
         let mut record = RequestRecord::new(&arrival, context);
+        let mut accept: fn(&Receipt) -> Answer = accepted;
         let result = match self.describe(&arrival) {
             Some(Ok(answer)) => {
                 record.described(answer.status);
@@ -216,9 +217,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                 Ok(Admitted::Stored(receipt)) => Ok(receipt),
                 Ok(Admitted::Replayed(receipt)) => {
                     record.replayed();
-                    let result = Ok(receipt);
-                    record.emit(&result, self.emitter.as_ref());
-                    return result.map_or_else(|rejection| refused(&rejection), |receipt| replayed(&receipt));
+                    accept = replayed;
+                    Ok(receipt)
                 }
                 Ok(Admitted::Batch(results)) => {
                     for result in &results {
@@ -235,7 +235,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         };
         record.emit(&result, self.emitter.as_ref());
         match result {
-            Ok(receipt) => accepted(&receipt),
+            Ok(receipt) => accept(&receipt),
             Err(rejection) => refused(&rejection),
         }
     }

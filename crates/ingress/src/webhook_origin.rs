@@ -13,7 +13,10 @@ const METHOD: &str = "POST";
 
 /// Answers the request of a sender for permission; `None` if it is another request, or its origin is not allowed.
 pub(crate) fn answer(contract: &Contract, arrival: &Arrival) -> Option<Answer> {
-    let origin = arrival.header("webhook-request-origin").filter(|_| arrival.method == "OPTIONS")?;
+    if arrival.method != "OPTIONS" {
+        return None;
+    }
+    let origin = arrival.header("webhook-request-origin")?;
     let operation = route::find_method(contract, arrival, METHOD).ok()?.operation;
     let is_allowed = |allowed: &&String| *allowed == "*" || allowed.eq_ignore_ascii_case(origin);
     let allowed = operation.webhook_origins.iter().find(is_allowed)?;
