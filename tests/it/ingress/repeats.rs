@@ -71,7 +71,7 @@ async fn check<'a>(
 #[tokio::test]
 async fn an_idempotency_key_is_one_value_quoted_or_bare() {
     let broker = Broker::default();
-    let ingress = ingress(&broker, &Store::with(&secret_text()));
+    let ingress = reading(&broker);
     let (longest, longer) = ("k".repeat(255), "k".repeat(256));
     let (quoted, quoted_longer) = (format!("\"{longest}\""), format!("\"{longer}\""));
     let escaped = format!("\"{}\"", "\\\\".repeat(255));
@@ -97,10 +97,26 @@ async fn an_idempotency_key_is_one_value_quoted_or_bare() {
         (&["a,b"], 400, "idempotency_key_invalid", "more than once"),
     ];
     for (values, status, code_or_key, says) in cases {
-        let mut events = events("/orders", "", &[("idempotency-key", values)]);
+        let mut events = events("/required", "", &[("idempotency-key", values)]);
         for (_, event) in events.iter_mut().filter(|_| values.is_empty()) {
             event["headers"].as_object_mut().into_iter().for_each(|headers| _ = headers.remove("idempotency-key"));
         }
+        check(&ingress, &broker, &events, status, code_or_key, says).await;
+    }
+}
+
+#[tokio::test]
+async fn the_pattern_of_the_example_applies_to_a_key_without_its_quotes() {
+    let broker = Broker::default();
+    let ingress = ingress(&broker, &Store::with(&secret_text()));
+    for (value, status, code_or_key, says) in [
+        ("k", 202, "k", ""),
+        ("\"k\"", 202, "k", ""),
+        ("\"a,b\"", 400, "idempotency_key_invalid", "does not match"),
+        (r#""a\"b""#, 400, "idempotency_key_invalid", "does not match"),
+        ("a b", 400, "idempotency_key_invalid", "does not match"),
+    ] {
+        let events = events("/orders", "", &[("idempotency-key", &[value])]);
         check(&ingress, &broker, &events, status, code_or_key, says).await;
     }
 }
@@ -128,6 +144,12 @@ paths:
       parameters:
         - { name: Delivery, in: header, required: true, schema: { type: string, pattern: '^d-' } }
       x-sluicegate: { queue: q, type: t, idempotency: { key: '{header.delivery}' } }
+  /required:
+    post:
+      operationId: required
+      parameters:
+        - { name: Idempotency-Key, in: header, required: true, schema: { type: string } }
+      x-sluicegate: { queue: q, type: t, idempotency: { key: '{header.idempotency-key}' } }
   /optional:
     post:
       operationId: optional
@@ -138,12 +160,15 @@ paths:
       x-sluicegate: { queue: q, type: t, idempotency: { key: '{header.x-event}/{query.page}' } }
 ";
 
+fn reading(broker: &Broker) -> Ingress<Broker, Store> {
+    let contract = Box::leak(Box::new(Contract::parse("reading.yaml", READING).unwrap()));
+    Ingress::new(contract, [("q".to_owned(), broker.clone())].into(), Store::with(&secret_text()))
+}
+
 #[tokio::test]
 async fn repeated_values_of_single_parameters_are_refused() {
-    let contract = Box::leak(Box::new(Contract::parse("reading.yaml", READING).unwrap()));
     let broker = Broker::default();
-    let producers = [("q".to_owned(), broker.clone())].into();
-    let ingress = Ingress::new(contract, producers, Store::with(&secret_text()));
+    let ingress = reading(&broker);
     let (one, two): (&[&str], &[&str]) = (&["push"], &["push", "ping"]);
     let (once, twice) = ("page=1", "page=1&other=2&page=3");
     // HTTP APIs and Function URLs join two headers to one value.
