@@ -8,27 +8,33 @@ use sluicegate_contract::{CORS_EXPOSED, Contract, Cors};
 
 use crate::{answer::Answer, event::Arrival};
 
-/// The origin of a request that a page of an allowed origin makes.
+/// A request to an API that web pages may call.
 pub(crate) struct Caller {
-    allow_origin: &'static str,
+    /// `Access-Control-Allow-Origin`, if the request is of a page of an allowed origin.
+    allow_origin: Option<&'static str>,
 }
 
 impl Caller {
-    /// Returns the caller, if the contract allows its origin.
+    /// Returns the caller, if the contract lets pages call.
     pub(crate) fn of(contract: &'static Contract, arrival: &Arrival) -> Option<Self> {
-        let allow_origin = contract.cors()?.allow_origin(arrival.header("origin")?)?;
-        Some(Self { allow_origin })
+        let cors = contract.cors()?;
+        Some(Self { allow_origin: arrival.header("origin").and_then(|origin| cors.allow_origin(origin)) })
     }
 
-    /// Lets the page read the answer.
+    /// Lets the page read the answer, if its origin is allowed.
     pub(crate) fn admit(&self, answer: &mut Answer) {
-        self.allow(answer);
-        answer.headers.push(("access-control-expose-headers".into(), CORS_EXPOSED.to_owned()));
+        if self.allow(answer) {
+            answer.headers.push(("access-control-expose-headers".into(), CORS_EXPOSED.to_owned()));
+        }
     }
 
-    fn allow(&self, answer: &mut Answer) {
-        answer.headers.push(("access-control-allow-origin".into(), self.allow_origin.to_owned()));
+    /// Adds the headers of every answer; returns whether the origin is allowed. The answer to a request without an
+    /// origin differs from that of an allowed one as well, so each has `Vary` for caches.
+    fn allow(&self, answer: &mut Answer) -> bool {
         answer.headers.push(("vary".into(), "origin".to_owned()));
+        let Some(allow_origin) = self.allow_origin else { return false };
+        answer.headers.push(("access-control-allow-origin".into(), allow_origin.to_owned()));
+        true
     }
 }
 
@@ -40,15 +46,10 @@ pub(crate) fn preflight(contract: &'static Contract, arrival: &Arrival) -> Optio
         return None;
     }
     let mut answer = Answer { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: String::new() };
-    match Caller::of(contract, arrival) {
-        Some(caller) => caller.allow(&mut answer),
-        None => {
-            answer.headers.push(("vary".into(), "origin".to_owned()));
-            return Some(answer);
-        }
+    if Caller::of(contract, arrival)?.allow(&mut answer) {
+        answer.headers.push(("access-control-allow-methods".into(), methods.join(", ")));
+        answer.headers.push(("access-control-allow-headers".into(), headers.join(", ")));
+        answer.headers.push(("access-control-max-age".into(), max_age_s.to_string()));
     }
-    answer.headers.push(("access-control-allow-methods".into(), methods.join(", ")));
-    answer.headers.push(("access-control-allow-headers".into(), headers.join(", ")));
-    answer.headers.push(("access-control-max-age".into(), max_age_s.to_string()));
     Some(answer)
 }

@@ -49,9 +49,11 @@ async fn another_origin_gets_no_permission() {
                 let answer = send(&shop(&Broker::default()), service, ("OPTIONS", path), &ask, b"").await;
                 assert_eq!(answer.status, 204, "{name} {origin}");
                 assert_eq!(answer.header("access-control-allow-origin"), None, "{name} {origin}");
+                assert_eq!(answer.header("vary"), Some("origin"), "{name} {origin}");
             }
             let answer = send(&shop(&Broker::default()), service, ("POST", "/orders"), &ask, b"").await;
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (401, None), "{name} {origin}");
+            assert_eq!(answer.header("vary"), Some("origin"), "{name} {origin}");
         }
         // Without x-cors, no page may call.
         let broker = Broker::default();
@@ -60,6 +62,25 @@ async fn another_origin_gets_no_permission() {
         let answer = send(&ingress, service, ("OPTIONS", "/orders"), &ask, b"").await;
         let allow = answer.header("allow");
         assert_eq!((answer.header("access-control-allow-origin"), allow), (None, Some("POST, OPTIONS")), "{name}");
+        assert_eq!(answer.header("vary"), None, "{name}");
+    }
+}
+
+/// A cache must not give a page the answer to a request without an origin, which lets no page read it.
+#[tokio::test]
+async fn an_answer_to_a_request_without_an_origin_varies_by_origin() {
+    for (service, (name, ..)) in SERVICES.iter().enumerate() {
+        let order = (&crate::ingress::ORDER_HEADERS[..], crate::ingress::ORDER.as_bytes());
+        for (method, path, (headers, body), status) in [
+            ("POST", "/orders", order, 202),
+            ("POST", "/orders", (&[][..], &b""[..]), 401),
+            ("OPTIONS", "/orders", (&[][..], &b""[..]), 204),
+            ("GET", "/nowhere", (&[][..], &b""[..]), 404),
+        ] {
+            let answer = send(&shop(&Broker::default()), service, (method, path), headers, body).await;
+            let found = (answer.status, answer.header("vary"), answer.header("access-control-allow-origin"));
+            assert_eq!(found, (status, Some("origin"), None), "{name} {method} {path}");
+        }
     }
 }
 
