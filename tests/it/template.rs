@@ -298,7 +298,7 @@ fn contract(project: &Path) -> Contract {
 }
 
 fn queues_of_the_contract(project: &Path) -> BTreeSet<String> {
-    contract(project).operations().iter().map(|operation| operation.enqueue.queue.clone()).collect()
+    contract(project).queues().into_iter().map(str::to_owned).collect()
 }
 
 fn topology(project: &Path) -> Topology {

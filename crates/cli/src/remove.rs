@@ -117,8 +117,10 @@ fn route(arguments: &RouteArguments) -> Result<Ready, CommandError> {
     project.set(CONTRACT, Some(removed.text.clone()))?;
     add::synced(&mut project, &after)?;
     let mut notes: Vec<String> = removed.left.iter().map(|left| left_over(CONTRACT, left)).collect();
-    if !keep_queue && contract::routes_of(CONTRACT, &removed.text, &removed.queue)?.is_empty() {
-        take_queue(&mut project, &removed.queue, *force, &mut notes)?;
+    for queue in removed.queues.iter().filter(|_| !keep_queue) {
+        if contract::routes_of(CONTRACT, &removed.text, queue)?.is_empty() {
+            take_queue(&mut project, queue, *force, &mut notes)?;
+        }
     }
     add::check(&mut project)?;
     let event_type = &removed.event_type;

@@ -31,7 +31,8 @@ pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
     Body, BodySchema, CUSTOM, Contract, Enqueue, GatewayIdentity, Idempotency, IdempotencyStore, KeyPlace, Location,
-    OnStoreFailure, Operation, Parameter, RateLimit, RateLimitBy, Requirement, SchemaText, SecurityScheme, is_json,
+    OnStoreFailure, Operation, Parameter, QueueCondition, RateLimit, RateLimitBy, Requirement, SchemaText,
+    SecurityScheme, is_json,
 };
 pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sluicegate_webhook::{AccessTokens, Scheme};
 
-use crate::{BATCH_ITEMS_MAX, ContentCoding, Cors, ValueSource, ValueTemplate};
+use crate::{BATCH_ITEMS_MAX, ContentCoding, Cors, DELAY_S_MAX, ValueSource, ValueTemplate};
 
 /// A self-contained JSON Schema (2020-12) as JSON text: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
@@ -46,7 +46,7 @@ impl Contract {
     /// Returns the logical names of the queues that the operations send messages to.
     #[must_use]
     pub fn queues(&self) -> BTreeSet<&str> {
-        self.operations.iter().map(|operation| operation.enqueue.queue.as_str()).collect()
+        self.operations.iter().flat_map(|operation| operation.enqueue.queues()).collect()
     }
 
     /// Returns the first operation whose idempotency keys are in a store.
@@ -293,8 +293,12 @@ pub enum BodySchema {
 /// The content of `x-sluicegate`: the queue of an admitted request, and its delivery options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enqueue {
-    /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time.
+    /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time: of every message for which no
+    /// condition holds.
     pub queue: String,
+    /// Conditions that choose another queue, in order. The first that holds counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queue_conditions: Vec<QueueCondition>,
     /// The CloudEvents `type`.
     pub event_type: ValueTemplate,
     /// The CloudEvents `subject`.
@@ -305,17 +309,36 @@ pub struct Enqueue {
     pub idempotency: Option<Idempotency>,
     /// How many requests are admitted per caller.
     pub rate_limit: Option<RateLimit>,
-    /// Seconds until the message is delivered, at most [`DELAY_S_MAX`](crate::DELAY_S_MAX).
+    /// Seconds until the message is delivered, at most [`DELAY_S_MAX`].
     pub delay_s: u16,
+    /// The lower-case name of the header with those seconds, in place of `delay_s`. Without it there is no delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_header: Option<String>,
     /// The largest payload admitted, in bytes.
     pub payload_bytes_max: usize,
 }
 
 impl Enqueue {
+    /// Returns the logical names of the queues that a message may go to, that of most messages first.
+    pub fn queues(&self) -> impl Iterator<Item = &str> {
+        let others = self.queue_conditions.iter().map(|condition| condition.queue.as_str());
+        std::iter::once(self.queue.as_str()).chain(others)
+    }
+
+    /// Returns the longest delay that a message may have, in seconds.
+    #[must_use]
+    pub fn delay_s_max(&self) -> u16 {
+        if self.delay_header.is_some() { DELAY_S_MAX } else { self.delay_s }
+    }
+
     /// Returns every template.
     pub fn templates(&self) -> impl Iterator<Item = &ValueTemplate> {
         let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
-        [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key].into_iter().flatten()
+        let conditions = self.queue_conditions.iter().map(|condition| &condition.when);
+        [Some(&self.event_type), self.subject.as_ref(), self.group.as_ref(), key]
+            .into_iter()
+            .flatten()
+            .chain(conditions)
     }
 
     /// Returns the JSON pointers of the values that templates take from a JSON body.
@@ -325,6 +348,17 @@ impl Enqueue {
             _ => None,
         })
     }
+}
+
+/// A queue for the messages with one of these values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueCondition {
+    /// Logical name of the queue.
+    pub queue: String,
+    /// The value of the request. A request that lacks it does not fit the condition.
+    pub when: ValueTemplate,
+    /// The values that fit, compared exactly.
+    pub values: Vec<String>,
 }
 
 /// How repeats of a request are recognized.

@@ -132,6 +132,11 @@ fn x_sluicegate_is_checked() {
     check("delay: 15m", "delay: 99999999999s", "delay", "900s");
     check("delay: 15m", "delay: 4294967295h", "delay", "900s");
     check("delay: 15m", "delay: 5é", "delay", "duration");
+    check("delay: 15m", "delay: 5", "delay", "duration");
+    check("delay: 15m", "delay: '{header.x-delay}s'", "delay", "one header with the seconds");
+    check("delay: 15m", "delay: '{body#/delay}'", "delay", "one header with the seconds");
+    check("delay: 15m", "delay: '{header.x-delay | header.x-wait}'", "delay", "one header with the seconds");
+    check("delay: 15m", "delay: '{header.x delay}'", "delay", "not a header name");
     check("payloadBytes: 1024", "payloadBytes: 0", "payloadBytes", "from 1");
     check("payloadBytes: 1024", "payloadBytes: 6291457", "payloadBytes", "to 6291456");
     check(
@@ -322,6 +327,51 @@ fn requests_are_checked() {
         &format!("{content}/application~1json/encoding"),
         "unknown field",
     );
+}
+
+#[test]
+fn conditions_of_a_queue_are_checked() {
+    let queue = |entries: &str, within: &str, reason: &str| {
+        check("queue: things", &format!("queue: [{entries}]"), &format!("queue{within}"), reason);
+    };
+    let when = "when: '{header.x-priority}'";
+    queue("", "", "a queue name is letters");
+    queue(&format!("{{ queue: a, {when}, is: b }}"), "/0", "ends with a queue without a condition");
+    queue("a, b", "/0", "needs a condition");
+    queue("7", "/0", "queue name");
+    queue(&format!("{{ queue: a, {when}, is: b }}, my things"), "/1", "queue name");
+    queue(&format!("{{ queue: a b, {when}, is: b }}, things"), "/0/queue", "queue name");
+    queue(&format!("{{ {when}, is: b }}, things"), "/0/queue", "is missing");
+    queue("{ queue: a, is: b }, things", "/0/when", "is missing");
+    queue(&format!("{{ queue: a, {when} }}, things"), "/0/is", "is missing");
+    queue(&format!("{{ queue: a, {when}, is: b, equals: c }}, things"), "/0/equals", "unknown field");
+    queue(&format!("{{ queue: a, {when}, is: 7 }}, things"), "/0/is", "in quotes");
+    queue(&format!("{{ queue: a, {when}, is: [] }}, things"), "/0/is", "not empty");
+    queue(&format!("{{ queue: a, {when}, is: [b, true] }}, things"), "/0/is/1", "in quotes");
+    queue("{ queue: a, when: high, is: b }, things", "/0/when", "the same for every request");
+    queue("{ queue: a, when: '{header.x', is: b }, things", "/0/when", "unbalanced braces");
+    queue("{ queue: a, when: '{path.other}', is: b }, things", "/0/when", "the path has no {other}");
+    queue("{ queue: a, when: '{event.type}', is: b }, things", "/0/when", "always a CloudEvent");
+    queue(&format!("{{ queue: THINGS, {when}, is: b }}, things"), "/1", "QUEUE_THINGS");
+    check(
+        "queue: things",
+        &format!("queue: [{{ queue: HOOKS, {when}, is: b }}, things]"),
+        "/paths/~1hooks/post/x-sluicegate/queue",
+        "QUEUE_HOOKS",
+    );
+}
+
+#[test]
+fn a_condition_on_an_item_of_a_batch_is_a_fault() {
+    let batch = VALID
+        .replace("schema: { $ref: '#/components/schemas/Thing' }\n      responses", "{}\n      responses")
+        .replace(
+            "queue: things\n",
+            "queue: [{ queue: a, when: '{body#/owner}', is: b }, things]\n        batch: true\n",
+        );
+    let found = faults(&batch);
+    let is_it = |fault: &Fault| fault.pointer.ends_with("queue/0/when") && fault.reason.contains("may differ");
+    assert!(found.iter().any(is_it), "{found:#?}");
 }
 
 #[test]

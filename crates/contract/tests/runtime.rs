@@ -57,6 +57,38 @@ struct Vectors {
 }
 
 #[test]
+fn every_queue_of_a_route_is_one_of_the_contract() {
+    let yaml = "openapi: 3.1.0
+info: { title: t, version: v }
+paths:
+  /a:
+    post:
+      operationId: a
+      security: []
+      x-sluicegate:
+        queue:
+          - { queue: urgent, when: '{header.X-Priority}', is: [high, now] }
+          - { queue: eu, when: '{query.region}', is: eu }
+          - rest
+        type: t
+        delay: '{header.X-Delay}'
+  /b: { post: { operationId: b, security: [], x-sluicegate: { queue: [only], type: t, delay: 5s } } }
+";
+    let contract = Contract::parse("a.yaml", yaml).unwrap();
+    assert_eq!(contract.queues().into_iter().collect::<Vec<_>>(), ["eu", "only", "rest", "urgent"]);
+    let [a, b] = contract.operations() else { panic!("{contract:?}") };
+    assert_eq!(a.enqueue.queues().collect::<Vec<_>>(), ["rest", "urgent", "eu"]);
+    assert_eq!((a.enqueue.delay_header.as_deref(), a.enqueue.delay_s_max()), (Some("x-delay"), 900));
+    assert_eq!((b.enqueue.delay_header.as_deref(), b.enqueue.delay_s_max()), (None, 5));
+    assert_eq!(a.enqueue.queue_conditions[0].values, ["high", "now"]);
+    // As the function embeds it.
+    let embedded = serde_json::to_string(&contract).unwrap();
+    let read: Contract = serde_json::from_str(&embedded).unwrap();
+    assert_eq!(read.operations(), contract.operations());
+    assert!(!serde_json::to_string(&b.enqueue).unwrap().contains("queue_conditions"));
+}
+
+#[test]
 fn requests_are_routed_as_the_vectors_say() {
     let vectors: Vectors = serde_json::from_str(include_str!("../../../tests/vectors/contract-routes.json")).unwrap();
     let operations: Vec<_> = vectors.operations.iter().map(String::as_str).collect();

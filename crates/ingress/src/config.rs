@@ -156,9 +156,11 @@ impl Config {
                 let (operation, coding, feature) = (operation.id.clone(), coding.name(), coding.feature());
                 ConfigError::CodingNotBuiltIn { operation, coding, feature }
             }));
-            let queue = &operation.enqueue.queue;
-            if operation.enqueue.delay_s > 0 && matches!(bindings.get(queue), Some(Binding::Sqs { fifo: true, .. })) {
-                errors.push(ConfigError::DelayOnFifo { operation: operation.id.clone(), queue: queue.clone() });
+            let has_delay = operation.enqueue.delay_s_max() > 0;
+            for queue in operation.enqueue.queues().filter(|_| has_delay) {
+                if matches!(bindings.get(queue), Some(Binding::Sqs { fifo: true, .. })) {
+                    errors.push(ConfigError::DelayOnFifo { operation: operation.id.clone(), queue: queue.to_owned() });
+                }
             }
         }
         errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
@@ -241,10 +243,14 @@ fn rabbitmq(
             return None;
         }
     };
-    for operation in contract.operations().iter().filter(|operation| is_bound(&operation.enqueue.queue)) {
-        let (delay_s, queue) = (operation.enqueue.delay_s, operation.enqueue.queue.clone());
-        if config.retry_delays().at_least_s(std::time::Duration::from_secs(delay_s.into())).is_none() {
-            errors.push(ConfigError::DelayBeyondRetryDelays { operation: operation.id.clone(), queue, delay_s });
+    for operation in contract.operations() {
+        let delay_s = operation.enqueue.delay_s_max();
+        if config.retry_delays().at_least_s(Duration::from_secs(delay_s.into())).is_some() {
+            continue;
+        }
+        for queue in operation.enqueue.queues().filter(|queue| is_bound(queue)) {
+            let (operation, queue) = (operation.id.clone(), queue.to_owned());
+            errors.push(ConfigError::DelayBeyondRetryDelays { operation, queue, delay_s });
         }
     }
     Some(config)

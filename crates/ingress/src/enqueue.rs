@@ -5,9 +5,12 @@
 //! is a success. Any other outcome, including a timeout, is answered with 503, and the client may repeat the request.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde_json::Value;
-use sluicegate_contract::{Idempotency, LINES_MEDIA_TYPES, Missing, Operation, ValueSource, ValueTemplate};
+use sluicegate_contract::{
+    DELAY_S_MAX, Idempotency, LINES_MEDIA_TYPES, Missing, Operation, ValueSource, ValueTemplate,
+};
 use sluicegate_envelope::{
     ATTRIBUTE_BYTES_MAX, Envelope, EnvelopeBuildError, EnvelopeBuilder, deterministic_id, fresh_id, refused_character,
 };
@@ -17,11 +20,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
+    authenticate::Authenticated,
     cloud_event, form,
     idempotency_key::{self, SENT_TWICE},
     media_type::essence,
     rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
-    validate::Draft,
+    validate::{Draft, Validated},
 };
 
 /// What names a request in a store of idempotency keys.
@@ -33,13 +37,63 @@ pub(crate) struct Identity {
     pub(crate) fingerprint: Option<String>,
 }
 
-/// Builds the envelope of a message, and its identity if its route has a store.
+/// Returns the logical queue of a message: that of the first condition of its route that holds, or the route's.
+///
+/// # Errors
+/// 400 for a header or parameter of a condition that is sent more than once.
+pub(crate) fn queue<'o>(operation: &'o Operation, draft: &Draft<'_>) -> Result<&'o str, Rejection> {
+    let enqueue = &operation.enqueue;
+    for condition in &enqueue.queue_conditions {
+        match condition.when.render(|source| lookup(draft, source)) {
+            Ok(value) if condition.values.contains(&value) => return Ok(&condition.queue),
+            Err(Missing(source)) if repeats(draft, &source) => return Err(refused(&source, SENT_TWICE)),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(&enqueue.queue)
+}
+
+/// Returns the logical queue of a batch, whose conditions are about the request and not about its items.
+///
+/// # Errors
+/// As [`queue`].
+pub(crate) fn queue_of_batch<'c>(validated: &Validated<'c>) -> Result<&'c str, Rejection> {
+    let operation = validated.authenticated().routed().operation();
+    let enqueue = &operation.enqueue;
+    if enqueue.queue_conditions.is_empty() {
+        return Ok(&enqueue.queue);
+    }
+    // Without an item that is in order, nothing is sent.
+    validated.items().find_map(Result::ok).map_or(Ok(&enqueue.queue), |draft| queue(operation, &draft))
+}
+
+/// Returns the delay of the messages of a request: the route's, or that of its header.
+///
+/// # Errors
+/// 400 if the header is not a whole number of seconds that SQS accepts.
+pub(crate) fn delay(request: &Authenticated<'_>) -> Result<Duration, Rejection> {
+    let enqueue = &request.routed().operation().enqueue;
+    let Some(name) = &enqueue.delay_header else { return Ok(Duration::from_secs(enqueue.delay_s.into())) };
+    let wrong = |reason: &str| Rejection::new(Code::ParameterInvalid, format!("The header {name} {reason}."));
+    if request.routed().arrival().repeats_header(name) {
+        return Err(wrong(SENT_TWICE));
+    }
+    let Some(text) = request.header(name) else { return Ok(Duration::ZERO) };
+    // `parse` alone accepts a sign.
+    let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let seconds = seconds.filter(|seconds| *seconds <= DELAY_S_MAX);
+    let reason = format!("is not a delay: a whole number of seconds from 0 to {DELAY_S_MAX}");
+    seconds.map(|seconds| Duration::from_secs(seconds.into())).ok_or_else(|| wrong(&reason))
+}
+
+/// Builds the envelope of a message for this queue, and its identity if its route has a store.
 ///
 /// # Errors
 /// A template names a value that the request lacks, or gives an attribute that CloudEvents does not allow: 422 with the
 /// pointer for a value of the body, 400 with the name otherwise.
 pub(crate) fn envelope(
     draft: &Draft<'_>,
+    queue: &str,
     received_at: OffsetDateTime,
 ) -> Result<(Envelope, Option<Identity>), Rejection> {
     let authenticated = draft.request.authenticated();
@@ -52,9 +106,11 @@ pub(crate) fn envelope(
     let subject = enqueue.subject.as_ref().map(|subject| render(draft, subject)).transpose()?;
     let group = enqueue.group.as_ref().map(|group| render(draft, group)).transpose()?;
     let payload = draft.event.map_or(Cow::Borrowed(draft.payload), Envelope::payload);
+    // A request for another queue is another request.
+    let chosen = (!enqueue.queue_conditions.is_empty()).then_some(queue);
     let fingerprint = || {
         let said = [&*event_type, subject.as_deref().unwrap_or_default(), group.as_deref().unwrap_or_default()];
-        let sent = std::iter::once(arrival.query.as_str()).chain(routed.path_params());
+        let sent = std::iter::once(arrival.query.as_str()).chain(routed.path_params()).chain(chosen);
         said.into_iter().chain(sent).map(str::as_bytes).chain([&*payload])
     };
     let mut identity = None;
@@ -210,25 +266,25 @@ fn place(source: &ValueSource) -> String {
 /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of the queue.
 pub(crate) async fn send<P: Producer>(
     producer: &P,
-    operation: &Operation,
+    delay: Duration,
     envelope: &Envelope,
     trace_header: Option<&str>,
     deadline: Instant,
 ) -> Result<Receipt, Rejection> {
-    let message = message(operation, envelope, trace_header);
+    let message = message(delay, envelope, trace_header);
     producer.send(&message, deadline).await.map_err(|error| rejection(&error, envelope))
 }
 
 /// Sends the envelopes of a batch and waits for the confirms; returns the result of each item.
 pub(crate) async fn send_all<P: Producer>(
     producer: &P,
-    operation: &Operation,
+    delay: Duration,
     items: Vec<Result<Envelope, Rejection>>,
     trace_header: Option<&str>,
     deadline: Instant,
 ) -> Vec<Result<Receipt, Rejection>> {
     let envelopes = items.iter().filter_map(|item| item.as_ref().ok());
-    let messages: Vec<_> = envelopes.map(|envelope| message(operation, envelope, trace_header)).collect();
+    let messages: Vec<_> = envelopes.map(|envelope| message(delay, envelope, trace_header)).collect();
     let sent = producer.send_all(&messages, deadline).await;
     drop(messages);
     let mut sent = sent.into_iter();
@@ -240,8 +296,7 @@ pub(crate) async fn send_all<P: Producer>(
     items.into_iter().map(result).collect()
 }
 
-fn message<'m>(operation: &Operation, envelope: &'m Envelope, trace_header: Option<&'m str>) -> Message<'m> {
-    let delay = std::time::Duration::from_secs(operation.enqueue.delay_s.into());
+fn message<'m>(delay: Duration, envelope: &'m Envelope, trace_header: Option<&'m str>) -> Message<'m> {
     Message { envelope, group: envelope.group(), delay, trace_header }
 }
 

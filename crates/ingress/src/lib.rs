@@ -78,7 +78,7 @@ use std::{
 
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
-use sluicegate_contract::{Contract, DOCUMENT_PATH, Operation, RouteError};
+use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
@@ -285,13 +285,16 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
+        let delay = enqueue::delay(validated.authenticated())?;
         let Some(draft) = validated.one() else {
-            return self.admit_batch(&validated, now, context, deadline, record).await.map(Admitted::Batch);
+            return self.admit_batch(&validated, delay, now, context, deadline, record).await.map(Admitted::Batch);
         };
-        let (envelope, identity) = enqueue::envelope(&draft, now)?;
+        let queue = enqueue::queue(operation, &draft)?;
+        let (envelope, identity) = enqueue::envelope(&draft, queue, now)?;
         record.typed(envelope.event_type());
+        record.chosen(queue);
 
-        let producer = self.producer(operation)?;
+        let producer = self.producer(queue)?;
         #[cfg(feature = "dynamodb")]
         let held = match &identity {
             Some(identity) => {
@@ -308,7 +311,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         drop(identity);
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let receipt = enqueue::send(producer, operation, &envelope, trace_header, deadline).await;
+        let receipt = enqueue::send(producer, delay, &envelope, trace_header, deadline).await;
         record.sent(started.elapsed());
         #[cfg(feature = "dynamodb")]
         if let Some((store, lease)) = held {
@@ -321,25 +324,26 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     /// of idempotency keys.
     async fn admit_batch(
         &self,
-        validated: &Validated<'_>,
+        validated: &Validated<'static>,
+        delay: Duration,
         now: OffsetDateTime,
         context: &Context,
         deadline: Instant,
         record: &mut RequestRecord,
     ) -> Result<Vec<Result<Receipt, Rejection>>, Rejection> {
-        let operation = validated.authenticated().routed().operation();
-        let producer = self.producer(operation)?;
-        let envelopes: Vec<_> =
-            validated.items().map(|draft| draft.and_then(|draft| Ok(enqueue::envelope(&draft, now)?.0))).collect();
+        let queue = enqueue::queue_of_batch(validated)?;
+        record.chosen(queue);
+        let producer = self.producer(queue)?;
+        let envelope = |draft| Ok(enqueue::envelope(&draft, queue, now)?.0);
+        let envelopes: Vec<_> = validated.items().map(|draft| draft.and_then(envelope)).collect();
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let results = enqueue::send_all(producer, operation, envelopes, trace_header, deadline).await;
+        let results = enqueue::send_all(producer, delay, envelopes, trace_header, deadline).await;
         record.sent(started.elapsed());
         Ok(results)
     }
 
-    fn producer(&self, operation: &Operation) -> Result<&P, Rejection> {
-        let queue = &operation.enqueue.queue;
+    fn producer(&self, queue: &str) -> Result<&P, Rejection> {
         self.producers.get(queue).ok_or_else(|| {
             Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
         })

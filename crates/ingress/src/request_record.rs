@@ -47,7 +47,12 @@ impl RequestRecord {
     pub(crate) fn routed(&mut self, operation: &'static Operation) {
         self.route.clear();
         self.route.extend([&operation.method, " ", &operation.path]);
-        self.queue = Some(&operation.enqueue.queue);
+        // With conditions, it is known only later.
+        self.queue = operation.enqueue.queue_conditions.is_empty().then_some(&operation.enqueue.queue);
+    }
+
+    pub(crate) fn chosen(&mut self, queue: &'static str) {
+        self.queue = Some(queue);
     }
 
     pub(crate) fn authenticated(&mut self, request: &Authenticated<'_>) {

@@ -49,6 +49,8 @@ pub struct Stored {
     pub envelope: Envelope,
     /// Its ordering group.
     pub group: Option<String>,
+    /// How long it is delayed.
+    pub delay: Duration,
 }
 
 /// An ingress whose secret has only the values that are added, and whose queues store every message in memory.
@@ -141,10 +143,10 @@ struct Recorder {
 
 impl Producer for Recorder {
     async fn send(&self, message: &Message<'_>, _deadline: Instant) -> Result<Receipt, SendError> {
-        let Message { envelope, group, .. } = *message;
+        let Message { envelope, group, delay, .. } = *message;
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = self.queue.clone();
-        stored.push(Stored { queue, envelope: envelope.clone(), group: group.map(str::to_owned) });
+        stored.push(Stored { queue, envelope: envelope.clone(), group: group.map(str::to_owned), delay });
         Ok(Receipt { id: envelope.id().to_owned(), broker_id: stored.len().to_string() })
     }
 }

@@ -49,6 +49,22 @@ fn a_delay_on_a_fifo_queue_is_reported_at_startup() {
     check(contract, &[("QUEUE_ORDERS", STANDARD.1), STANDARD, SECRET], &[]);
 }
 
+/// The queue and the delay of a request are known at startup, as far as they can be.
+#[test]
+fn every_queue_of_a_route_needs_a_binding_that_fits() {
+    let queues = "        queue: [{ queue: urgent, when: '{header.x-priority}', is: high }, orders]\n";
+    let urgent = ("QUEUE_URGENT", "https://sqs.us-east-1.amazonaws.com/000000000000/urgent");
+    let contract = shipped_with(&[("        queue: orders\n", queues)]);
+    check(contract, &[FIFO, STANDARD, SECRET], &["QUEUE_URGENT"]);
+    check(contract, &[FIFO, STANDARD, SECRET, urgent], &[]);
+    let delayed =
+        shipped_with(&[("        queue: orders\n", &format!("{queues}        delay: '{{header.x-delay}}'\n"))]);
+    check(delayed, &[FIFO, STANDARD, SECRET, urgent], &["queue orders"]);
+    check(delayed, &[("QUEUE_ORDERS", STANDARD.1), STANDARD, SECRET, ("QUEUE_URGENT", FIFO.1)], &["queue urgent"]);
+    check(delayed, &[EXCHANGE, STANDARD, SECRET, BROKER, urgent], &[]);
+    check(delayed, &[EXCHANGE, STANDARD, SECRET, BROKER, urgent, ("RABBITMQ_RETRY_DELAYS", "1,60")], &["placeOrder"]);
+}
+
 const EXCHANGE: (&str, &str) = ("QUEUE_ORDERS", "rabbitmq:orders/{type}");
 const BROKER: (&str, &str) = ("RABBITMQ_URL", "amqps://me:pass-word@b-1.mq.eu-west-1.on.aws/");
 

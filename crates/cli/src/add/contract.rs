@@ -162,9 +162,9 @@ fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, C
             let name = format!("{} {path}", method.to_ascii_uppercase());
             let at = |field: &str| operation.get("x-sluicegate").and_then(|at| at.get(field)).and_then(Node::text);
             if name == route.name.to_string() {
-                let (queue, event_type) = (at("queue").unwrap_or_default(), at("type").unwrap_or_default());
+                let (queue, event_type) = (queues(operation).join(", "), at("type").unwrap_or_default());
                 let security = operation.get("security").and_then(|security| serde_json::to_value(security).ok());
-                let differs = if (queue, event_type) != (route.queue.as_str(), route.event_type.as_str()) {
+                let differs = if (queue.as_str(), event_type) != (route.queue.as_str(), route.event_type.as_str()) {
                     format!("queue {queue} and type {event_type}")
                 } else if security.as_ref() != Some(&route.security(&document.root)) {
                     format!("security {}", security.unwrap_or_default())
@@ -302,8 +302,8 @@ fn without_tag(file: &str, text: &str, tag: &str) -> Result<String, CommandError
 /// A contract without an operation.
 pub(crate) struct Removed {
     pub text: String,
-    /// The queue the operation named.
-    pub queue: String,
+    /// The queues the operation named.
+    pub queues: Vec<String>,
     /// The components that only this operation used, and that stay because they were edited.
     pub left: Vec<String>,
     /// Its event type.
@@ -321,7 +321,8 @@ pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> R
         let value = operation.get("x-sluicegate").and_then(|at| at.get(field)).and_then(Node::text);
         value.unwrap_or_default().to_owned()
     };
-    let (queue, event_type) = (field("queue"), field("type"));
+    let queues: Vec<String> = queues(operation).into_iter().map(str::to_owned).collect();
+    let event_type = field("type");
     let tags: Vec<String> = texts(operation.get("tags"));
     let used = uses(operation);
     // Other members of the path item, such as parameters, apply to its operations and go with the last of them.
@@ -355,7 +356,7 @@ pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> R
             left.push(format!("components/{section}/{name}"));
         }
     }
-    Ok(Some(Removed { text: out, queue, left, event_type }))
+    Ok(Some(Removed { text: out, queues, left, event_type }))
 }
 
 /// Returns whether adding the component to the text without it restores the text.
@@ -449,14 +450,20 @@ pub(crate) fn has_operations(file: &str, text: &str) -> Result<bool, CommandErro
     Ok(operations(&read(file, text)?.root).next().is_some())
 }
 
+/// Returns the queues that an operation names: one, or those of a list with conditions.
+fn queues(operation: &Node) -> Vec<&str> {
+    let Some(at) = operation.get("x-sluicegate").and_then(|at| at.get("queue")) else { return Vec::new() };
+    let listed = at.items().iter().filter_map(|entry| entry.text().or_else(|| entry.get("queue")?.text()));
+    at.text().into_iter().chain(listed).collect()
+}
+
 /// Returns the routes that name a queue, each with its line.
 pub(crate) fn routes_of(file: &str, text: &str, queue: &str) -> Result<Vec<String>, CommandError> {
     let document = read(file, text)?;
     let mut routes = Vec::new();
     for (path, item) in document.root.get("paths").into_iter().flat_map(Node::entries) {
         for (method, operation) in item.entries() {
-            let named = operation.get("x-sluicegate").and_then(|at| at.get("queue")).and_then(Node::text);
-            if named == Some(queue) {
+            if queues(operation).contains(&queue) {
                 routes.push(format!("{} {path} ({file}:{})", method.to_ascii_uppercase(), operation.line()));
             }
         }

@@ -9,8 +9,9 @@ use super::content;
 use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency, IdempotencyStore,
-    OnStoreFailure, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX,
-    RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource, ValueTemplate,
+    OnStoreFailure, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, RATE_LIMIT_REQUESTS_MAX,
+    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
+    ValueTemplate,
 };
 
 const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
@@ -24,7 +25,7 @@ pub(super) fn enqueue<'d>(
     checker.fields(at, &[FIELDS, &content::FIELDS].concat())?;
 
     // Each field is read before any `?`, so that all their faults are reported.
-    let queue = checker.required(at, "queue").and_then(|queue| queue_name(checker, queue));
+    let queue = checker.required(at, "queue").and_then(|field| queues(checker, field, request));
     let event_type = event_type(checker, at, request);
     let subject = at.get("subject").and_then(|field| attribute(checker, field, request));
     let group = at.get("group").and_then(|field| attribute(checker, field, request));
@@ -33,17 +34,20 @@ pub(super) fn enqueue<'d>(
         None => provider_key(request),
     };
     let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, field, request));
-    let delay_s = at.get("delay").and_then(|field| checker.duration_s(field, 0..=DELAY_S_MAX.into()));
+    let (delay_s, delay_header) = at.get("delay").map_or((0, None), |field| delay(checker, field));
     let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request));
 
+    let (queue, queue_conditions) = queue?;
     Some(Enqueue {
-        queue: queue?,
+        queue,
+        queue_conditions,
         event_type: event_type?,
         subject,
         group,
         idempotency,
         rate_limit,
-        delay_s: delay_s.and_then(|s| s.try_into().ok()).unwrap_or(0),
+        delay_s,
+        delay_header,
         payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
     })
 }
@@ -78,6 +82,85 @@ fn provider_key(request: &Request<'_>) -> Option<Idempotency> {
 /// Returns whether the operation's requests have what the template takes.
 fn is_available(template: &ValueTemplate, request: &Request<'_>) -> bool {
     template.placeholders().all(|sources| is_in_every_request(sources, request))
+}
+
+/// Returns the nodes of `x-sluicegate` that name a queue.
+pub(super) fn queue_names(operation: &Node) -> Vec<&Node> {
+    let Some(at) = operation.get("x-sluicegate").and_then(|at| at.get("queue")) else { return Vec::new() };
+    match at.items() {
+        [] => vec![at],
+        entries => {
+            entries.iter().filter_map(|entry| if entry.is_map() { entry.get("queue") } else { Some(entry) }).collect()
+        }
+    }
+}
+
+/// Reads `queue`: a name, or a list of queues with conditions that ends with the queue of every other message.
+fn queues<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    request: &Request<'_>,
+) -> Option<(String, Vec<QueueCondition>)> {
+    let [conditional @ .., last] = at.items() else { return Some((queue_name(checker, at)?, Vec::new())) };
+    let conditions: Vec<_> = conditional.iter().map(|entry| queue_condition(checker, entry, request)).collect();
+    if last.is_map() {
+        checker.fault(last, "the list ends with a queue without a condition, for every other message");
+        return None;
+    }
+    let queue = queue_name(checker, last);
+    Some((queue?, conditions.into_iter().collect::<Option<_>>()?))
+}
+
+fn queue_condition<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    request: &Request<'_>,
+) -> Option<QueueCondition> {
+    if !at.is_map() {
+        checker.fault(at, "needs a condition, {queue, when, is}: only the last queue of the list has none");
+        return None;
+    }
+    checker.fields(at, &["queue", "when", "is"])?;
+    let queue = checker.required(at, "queue").and_then(|field| queue_name(checker, field));
+    let when = checker.required(at, "when").and_then(|field| condition(checker, field, request));
+    let values = checker.required(at, "is").and_then(|field| match field.items() {
+        [] => Some(vec![checker.text(field)?.to_owned()]),
+        several => several.iter().map(|value| checker.text(value).map(str::to_owned)).collect(),
+    });
+    Some(QueueCondition { queue: queue?, when: when?, values: values? })
+}
+
+/// Reads the value of a condition.
+fn condition<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<ValueTemplate> {
+    let template = template(checker, at, request)?;
+    if template.sources().next().is_none() {
+        checker.fault(at, "is the same for every request: name a value of it, such as {header.x-priority}");
+        return None;
+    }
+    let is_of_item = |source: &&ValueSource| {
+        matches!(source, ValueSource::Body(_) | ValueSource::Event(_) | ValueSource::Form { .. })
+    };
+    if let Some(source) = template.sources().find(is_of_item).filter(|_| request.body.is_some_and(Body::may_be_batch)) {
+        checker.fault(at, format!("a batch goes to one queue: {{{source}}} may differ between its items"));
+        return None;
+    }
+    Some(template)
+}
+
+/// Reads `delay`: a duration, or the header with the seconds.
+fn delay(checker: &mut ContractChecker<'_>, at: &Node) -> (u16, Option<String>) {
+    let Some(text) = at.text().filter(|text| text.contains('{')) else {
+        let delay_s = checker.duration_s(at, 0..=DELAY_S_MAX.into());
+        return (delay_s.and_then(|s| s.try_into().ok()).unwrap_or(0), None);
+    };
+    match text.parse::<ValueTemplate>() {
+        Err(error) => checker.fault(at, error),
+        Ok(template) => match template.as_source() {
+            Some(ValueSource::Header(name)) => return (0, Some(name.clone())),
+            _ => checker.fault(at, "must be a duration, such as 15m, or one header with the seconds: {header.x-delay}"),
+        },
+    }
+    (0, None)
 }
 
 /// Reads a queue name, which becomes part of an environment variable; see [`crate::binding_variable`].

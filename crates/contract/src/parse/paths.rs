@@ -187,7 +187,9 @@ impl<'d> Reading<'_, 'd> {
             has_claims: security::has_claims(&security, self.schemes),
         };
         let enqueue = enqueue::enqueue(checker, at, &request)?;
-        self.check_queue(checker, at, &enqueue.queue);
+        for named in enqueue::queue_names(at) {
+            self.check_queue(checker, named);
+        }
         let (method, path) = (method.to_ascii_uppercase(), path.to_owned());
         let webhook_origins = content::webhook_origins(checker, at);
         Some(Operation { id: id?, method, path, security, parameters, body, enqueue, webhook_origins })
@@ -214,12 +216,12 @@ impl<'d> Reading<'_, 'd> {
         }
     }
 
-    fn check_queue(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node, queue: &str) {
+    fn check_queue(&mut self, checker: &mut ContractChecker<'d>, at: &'d Node) {
+        let Some(queue) = at.text() else { return };
         let variable = binding_variable(queue);
         let first = self.queues.entry(variable.clone()).or_insert_with(|| queue.to_owned());
         if first != queue {
-            let pointer = format!("{}/x-sluicegate/queue", at.pointer());
-            checker.fault_at(&pointer, format!("`{queue}` and `{first}` would both be bound by {variable}"));
+            checker.fault(at, format!("`{queue}` and `{first}` would both be bound by {variable}"));
         }
     }
 }

@@ -201,16 +201,17 @@ fn mq_message_size(model: &Model<'_>, findings: &mut Findings) {
     }
     for operation in contract.operations() {
         let admitted = operation.enqueue.payload_bytes_max as u64;
-        let variable = binding_variable(&operation.enqueue.queue);
-        for function in &model.functions {
-            let bound = function.variable(&variable).known().is_some_and(|value| value.starts_with("rabbitmq:"));
-            // The envelope around the payload takes a few more bytes.
-            if bound && admitted >= MESSAGE_BYTES_DEFAULT {
-                let what = format!(
-                    "{} admits payloads of {admitted} bytes, the broker accepts messages of {MESSAGE_BYTES_DEFAULT}",
-                    operation.id
-                );
-                findings.add_variable(function, &variable, what);
+        for variable in operation.enqueue.queues().map(binding_variable) {
+            for function in &model.functions {
+                let bound = function.variable(&variable).known().is_some_and(|value| value.starts_with("rabbitmq:"));
+                // The envelope around the payload takes a few more bytes.
+                if bound && admitted >= MESSAGE_BYTES_DEFAULT {
+                    let what = format!(
+                        "{} admits payloads of {admitted} bytes, the broker accepts messages of {MESSAGE_BYTES_DEFAULT}",
+                        operation.id
+                    );
+                    findings.add_variable(function, &variable, what);
+                }
             }
         }
     }

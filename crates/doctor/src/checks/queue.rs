@@ -61,7 +61,7 @@ fn fifo_dead_letter_order(model: &Model<'_>, findings: &mut Findings) {
 fn message_size(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     for operation in contract.operations() {
-        for queue in model.bound(&operation.enqueue.queue) {
+        for queue in operation.enqueue.queues().flat_map(|queue| model.bound(queue)) {
             let admitted = operation.enqueue.payload_bytes_max as u64;
             // The envelope around the payload takes a few more bytes.
             if let Some(stored) = queue.message_bytes_max.copied().filter(|stored| *stored <= admitted) {

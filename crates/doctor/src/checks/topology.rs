@@ -149,8 +149,8 @@ fn route_delay(model: &Model<'_>, findings: &mut Findings) {
         let Some(delays) = retry_delays(function, &mut Findings::default()) else { continue };
         let Some(exchange) = topology.exchanges().iter().find(|exchange| exchange.name == name) else { continue };
         for operation in contract.operations() {
-            let delay_s = operation.enqueue.delay_s;
-            if delay_s == 0 || binding_variable(&operation.enqueue.queue) != variable {
+            let delay_s = operation.enqueue.delay_s_max();
+            if delay_s == 0 || !operation.enqueue.queues().any(|queue| binding_variable(queue) == variable) {
                 continue;
             }
             let has = |step_s| exchange.delays.as_ref().is_some_and(|delays| delays.delays_s().contains(&step_s));
