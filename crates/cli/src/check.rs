@@ -1,12 +1,15 @@
-//! `sluicegate check`: checks the contract as a build does, and compares its routes with the template's.
+//! `sluicegate check`: checks the contract as a build does, and compares its routes with the template's. What
+//! makes the gateway or a queue refuse what the contract says is a fault too.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Args;
 use sluicegate_contract::Contract;
+use sluicegate_doctor::{Inventory, Project, examine};
 
 use crate::{CommandError, fail, input, output::say, paths, sync};
 
@@ -42,7 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
-    match same_routes(&template, &contract) {
+    let same = same_routes(&template, &contract);
+    match same.and_then(|()| no_contradiction(&template, contract)) {
         Ok(()) => {
             say(format_args!("{}: has these routes", template.display()));
             ExitCode::SUCCESS
@@ -62,4 +66,22 @@ fn same_routes(template: &Path, contract: &Contract) -> Result<(), CommandError>
     let extra = drift.extra.iter().map(|route| format!("\n- {route}: in the template only"));
     let lines: String = missing.chain(extra).collect();
     Err(format!("{file} differs from the contract; run `sluicegate sync`{lines}").into())
+}
+
+/// Checks what of the template contradicts the contract, as doctor does: CORS settings of the gateway beside `x-cors`,
+/// and a delay on a FIFO queue.
+fn no_contradiction(template: &Path, contract: Contract) -> Result<(), CommandError> {
+    const CHECKS: [&str; 2] = ["cors-at-gateway", "delay-on-fifo"];
+    let has_delay = contract.operations().iter().any(|operation| operation.enqueue.delay_s_max() > 0);
+    if contract.cors().is_none() && !has_delay {
+        return Ok(());
+    }
+    let inventory = Inventory::of_template(template, &BTreeMap::new())?;
+    let report = examine(&inventory, &Project { contract: Some(contract), topology: None });
+    let found = report.findings.iter().filter(|finding| CHECKS.contains(&finding.check)).map(|finding| {
+        let (file, line) = (finding.file.as_deref().unwrap_or_default(), finding.line.unwrap_or(1));
+        format!("{file}:{line}: {} {}. {} {}", finding.resource, finding.what, finding.why, finding.fix)
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
 }

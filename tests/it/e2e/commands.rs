@@ -48,6 +48,39 @@ fn check_warns_of_unsuitable_template_values_and_succeeds() {
     check(&["check", path.to_str().expect("UTF-8")], true, &says);
 }
 
+/// The gateway and the queue would refuse what the contract says.
+#[test]
+fn check_reports_cors_of_the_gateway_and_a_delay_on_a_fifo_queue() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a file of the project");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    write("infra/queue.yaml", &read("infra/queue.yaml"));
+    let (contract, template) = (read("functions/ingress/openapi.yaml"), read("template.yaml"));
+    let cors = contract.replacen("paths:\n", "x-cors: { allowOrigins: ['https://shop.example'] }\npaths:\n", 1);
+    let cors = write("cors.yaml", &cors);
+    let delayed =
+        contract.replacen("        queue: orders\n", "        queue: orders\n        delay: '{header.x-delay}'\n", 1);
+    assert_ne!(delayed, contract);
+    let delayed = write("delayed.yaml", &delayed);
+    let plain = write("plain.yaml", &contract);
+    let api = "    Type: AWS::Serverless::HttpApi\n    Properties:\n";
+    let own = format!("{api}      CorsConfiguration: {{ AllowOrigins: ['*'] }}\n");
+    assert!(template.contains(api));
+    let (template, own) = (write("template.yaml", &template), write("own.yaml", &template.replacen(api, &own, 1)));
+    let check = |contract: &str, template: &str, succeeds: bool, parts: &[&str]| {
+        check(&["check", contract, "--template", template], succeeds, parts);
+    };
+    check(&cors, &template, true, &["has these routes"]);
+    check(&plain, &own, true, &["has these routes"]);
+    check(&cors, &own, false, &["own.yaml:", "HttpApi has CORS settings", "Remove CorsConfiguration"]);
+    check(&delayed, &template, false, &["placeOrder takes a delay from the header x-delay", "standard queue"]);
+}
+
 #[test]
 fn sync_writes_what_check_finds_missing() {
     check(&["sync", "--check"], true, &["template.yaml: has the routes of the contract"]);

@@ -81,6 +81,15 @@ pub(super) const CHECKS: &[Check] = &[
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html",
         find: route_drift,
     },
+    Check {
+        id: "cors-at-gateway",
+        severity: Severity::Error,
+        title: "the contract has x-cors, and the API has CORS settings of the gateway beside it",
+        why: "The gateway answers preflight requests before ingress and replaces the CORS headers of its answers, so x-cors has no effect.",
+        fix: "Remove CorsConfiguration of the API (x-amazon-apigateway-cors of its document): x-cors of the contract replaces it.",
+        source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html",
+        find: cors_at_gateway,
+    },
 ];
 
 fn integration_timeout(model: &Model<'_>, findings: &mut Findings) {
@@ -129,14 +138,17 @@ fn function_url_permissions(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
+/// Returns the APIs that lead to a function that sends to queues.
+fn admitting<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Api> {
+    let sends = |name: &String| model.function(name).is_some_and(Function::binds_queues);
+    model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)))
+}
+
 /// Returns the APIs that lead to a function that sends to queues, with their difference from the contract, and whether
 /// they have a route that takes every request.
 fn drifts<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Api, Drift, bool)> {
-    let sends = |name: &String| model.function(name).is_some_and(Function::binds_queues);
-    let apis =
-        model.apis.iter().filter(move |api| api.routes.iter().any(|route| route.function.as_ref().is_some_and(sends)));
     let contract = model.project.contract.as_ref();
-    apis.filter_map(move |api| {
+    admitting(model).filter_map(move |api| {
         let keys = || api.routes.iter().map(|route| route.key.as_str());
         let takes_all = keys().any(|key| key == "$default" || key.ends_with("+}"));
         Some((api, Drift::between(contract?, keys()), takes_all))
@@ -158,6 +170,17 @@ fn route_drift(model: &Model<'_>, findings: &mut Findings) {
         }
         for route in api.routes.iter().filter(|route| drift.extra.contains(&route.key)) {
             findings.add(&route.origin, "", format!("the contract has no {}", route.key));
+        }
+    }
+}
+
+fn cors_at_gateway(model: &Model<'_>, findings: &mut Findings) {
+    if model.project.contract.as_ref().is_none_or(|contract| contract.cors().is_none()) {
+        return;
+    }
+    for api in admitting(model) {
+        if let Some(property) = api.cors {
+            findings.add(&api.origin, property, "has CORS settings, and the contract has x-cors");
         }
     }
 }

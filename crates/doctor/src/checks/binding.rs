@@ -1,4 +1,5 @@
-//! Checks of bindings: the `QUEUE_<NAME>` variables against the contract and the queues, and `IDEMPOTENCY_TABLE`.
+//! Checks of bindings: the `QUEUE_<NAME>` variables against the contract and the queues, `IDEMPOTENCY_TABLE`, and
+//! `KEYS_ENDPOINTS`.
 
 use std::collections::BTreeMap;
 
@@ -76,6 +77,15 @@ pub(super) const CHECKS: &[Check] = &[
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
         find: delay_on_fifo,
     },
+    Check {
+        id: "keys-endpoints",
+        severity: Severity::Error,
+        title: "a function has KEYS_ENDPOINTS, which is for the local stack",
+        why: "The function asks its own 127.0.0.1 for the keys of these hosts: every token and webhook that needs one is answered 503 key_unavailable.",
+        fix: "Remove the variable; cargo local sets it itself.",
+        source: CONFIGURATION,
+        find: keys_endpoints,
+    },
 ];
 
 /// Returns the bindings of the logical queues with these names, or the variable and the reason of each invalid one. An
@@ -114,6 +124,15 @@ fn store_unbound(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
+fn keys_endpoints(model: &Model<'_>, findings: &mut Findings) {
+    const VARIABLE: &str = "KEYS_ENDPOINTS";
+    for function in model.functions.iter().filter(|function| function.binds_queues()) {
+        if function.variable(VARIABLE).is_written() {
+            findings.add_variable(function, VARIABLE, format!("{VARIABLE} is set"));
+        }
+    }
+}
+
 fn binding_form(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
         let names: Vec<&str> =
@@ -144,10 +163,13 @@ fn binding_unknown_queue(model: &Model<'_>, findings: &mut Findings) {
 
 fn delay_on_fifo(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
-    for operation in contract.operations().iter().filter(|operation| operation.enqueue.delay_s > 0) {
-        for queue in model.bound(&operation.enqueue.queue).into_iter().filter(|queue| queue.is_fifo()) {
-            let what = format!("{} asks for a delay of {} s", operation.id, operation.enqueue.delay_s);
-            findings.add(&queue.origin, "FifoQueue", what);
+    for operation in contract.operations().iter().filter(|operation| operation.enqueue.delay_s_max() > 0) {
+        let what = match &operation.enqueue.delay_header {
+            None => format!("{} asks for a delay of {} s", operation.id, operation.enqueue.delay_s),
+            Some(header) => format!("{} takes a delay from the header {header}", operation.id),
+        };
+        for queue in operation.enqueue.queues().flat_map(|queue| model.bound(queue)).filter(|queue| queue.is_fifo()) {
+            findings.add(&queue.origin, "FifoQueue", what.as_str());
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Api {
     pub(crate) closed: Vec<String>,
     /// Requests are written to a log.
     pub(crate) access_logs: Setting<bool>,
+    /// The property that makes the gateway answer preflight requests, if one does.
+    pub(crate) cors: Option<&'static str>,
 }
 
 /// One route of an HTTP API.
@@ -103,6 +105,7 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route:
             throttled: Setting::unknown(),
             closed: Vec::new(),
             access_logs: Setting::unknown(),
+            cors: None,
         }),
         None => {}
     }
@@ -125,7 +128,21 @@ fn api(resource: &Resource, routes: Vec<Route>, stages: &[Props<'_>]) -> Api {
         closed: stages.iter().flat_map(|stage| closed(*stage)).collect(),
         throttled: known(stages.iter().any(limits)),
         access_logs: known(stages.iter().any(logs)),
+        cors: cors(resource.props()),
     }
+}
+
+/// Returns the property with the CORS settings of the gateway: its own, or an extension of its OpenAPI document.
+fn cors(props: Props<'_>) -> Option<&'static str> {
+    const EXTENSION: &str = "x-amazon-apigateway-cors";
+    let is_set = |setting: Setting<&Value>| match setting {
+        Setting::Known(value) => *value != Value::Bool(false),
+        Setting::Unknown(_) | Setting::Absent => false,
+    };
+    if is_set(props.get("CorsConfiguration")) {
+        return Some("CorsConfiguration");
+    }
+    ["DefinitionBody", "Body"].into_iter().find(|body| is_set(props.object(body).get(EXTENSION)))
 }
 
 /// Returns the throttling limits that are 0, of all routes and of single ones.
