@@ -8,6 +8,7 @@ pub(crate) mod tokens;
 use serde_json::{Map, Value, json};
 use sluicegate_contract::{Contract, SecurityScheme};
 use sluicegate_local::secrets;
+use sluicegate_sam::JwtAuthorizer;
 use sluicegate_webhook::{Algorithm, Encoding, KeyEncoding, Scheme};
 
 /// The length of an encoded key, which every provider takes.
@@ -130,12 +131,24 @@ pub(crate) fn credentials(contract: Option<&Contract>) -> Vec<String> {
         lines.extend(list[0].as_str().map(|value| format!("{name} {value}")));
     }
     for (name, accepted) in tokens::schemes(contract) {
-        if let Some(token) = tokens::token(contract, name, accepted) {
+        if let Some(token) = tokens::token(contract, name, accepted, &[]) {
             lines.push(format!(
                 "{name} {token} (principal {}, every scope, {} days)",
                 secrets::PRINCIPAL,
                 tokens::LIFE_DAYS
             ));
+        }
+    }
+    lines
+}
+
+/// Returns a line to print for each JWT authorizer of the template, with a token that it accepts.
+pub(crate) fn authorizer_tokens(contract: Option<&Contract>, authorizers: &[JwtAuthorizer]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for authorizer in authorizers {
+        if let Some(token) = tokens::authorizer_token(contract, authorizer, &[]) {
+            let (name, principal, days) = (&authorizer.name, secrets::PRINCIPAL, tokens::LIFE_DAYS);
+            lines.push(format!("authorizer {name} {token} (principal {principal}, every scope, {days} days)"));
         }
     }
     lines

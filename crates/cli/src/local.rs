@@ -107,7 +107,7 @@ async fn start(arguments: Arguments) -> ExitCode {
         return fail(reason);
     }
     let (terminal, remote) = (options.terminal.clone(), options.endpoint_url.is_some());
-    let credentials = development::credentials(contract.as_ref());
+    let mut credentials = development::credentials(contract.as_ref());
     let stack = tokio::select! {
         () = &mut asked_to_stop => return ExitCode::SUCCESS,
         started = Stack::start(options) => match started {
@@ -120,6 +120,7 @@ async fn start(arguments: Arguments) -> ExitCode {
             Err(error) => return fail(error),
         },
     };
+    credentials.extend(development::authorizer_tokens(contract.as_ref(), stack.authorizers()));
     print_ready(&terminal, &stack, &credentials, remote, began.elapsed());
     asked_to_stop.await;
     terminal.line("Stopping");
@@ -153,6 +154,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
         environment: environment.collect(),
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
+        verify_token: Some(Arc::new(development::tokens::accepted_claims)),
         command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sluicegate_contract::{Contract, KeyPlace, Match, SecurityScheme, ValueSource};
+use sluicegate_contract::{Contract, GatewayIdentity, KeyPlace, Match, SecurityScheme, ValueSource};
 use sluicegate_local::secrets;
 use sluicegate_webhook::{self as webhook, Encoding, Scheme};
 
@@ -38,6 +38,10 @@ pub(crate) struct Arguments {
     /// The API key, token, user:password, signing secret or private key (PKCS#8), instead of the development one
     #[arg(long)]
     secret: Option<String>,
+    /// A claim of the token that is made for a route with access tokens; may be repeated. A value that is JSON is taken
+    /// as JSON: tenant=acme, level=3, roles='["a"]'. NAME may be a JSON pointer: /org/id
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = input::pair, conflicts_with = "secret")]
+    claims: Vec<(String, String)>,
     /// The `keyid` of the signature, for HTTP Message Signatures
     #[arg(long, value_name = "NAME")]
     keyid: Option<String>,
@@ -85,8 +89,7 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     let host = parse(to)?.authority().map(|authority| format!("https://{authority}")).unwrap_or_default();
     let public_url = arguments.public_url.as_deref().map_or(host.as_str(), |url| url.trim_end_matches('/'));
     let message = Message { headers: given, url: format!("{public_url}{target}"), body };
-    let Message { headers, url, body } =
-        complete(&contract, &found, message, (arguments.secret.as_deref(), arguments.keyid.as_deref()), &method)?;
+    let Message { headers, url, body } = complete(&contract, &found, message, &Credentials::of(arguments), &method)?;
 
     let target = url.strip_prefix(public_url).unwrap_or(target);
     let url = format!("{to}{target}");
@@ -115,6 +118,20 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     Ok(answer.status().is_success())
 }
 
+/// What the caller says of the credentials.
+struct Credentials<'a> {
+    secret: Option<&'a str>,
+    keyid: Option<&'a str>,
+    claims: &'a [(String, String)],
+}
+
+impl<'a> Credentials<'a> {
+    fn of(arguments: &'a Arguments) -> Self {
+        let Arguments { secret, keyid, claims, .. } = arguments;
+        Self { secret: secret.as_deref(), keyid: keyid.as_deref(), claims }
+    }
+}
+
 /// A request to sign and send.
 struct Message {
     headers: HeaderMap,
@@ -128,10 +145,23 @@ fn complete(
     contract: &Contract,
     found: &Match<'_>,
     mut message: Message,
-    (secret, keyid): (Option<&str>, Option<&str>),
+    &Credentials { secret, keyid, claims }: &Credentials<'_>,
     method: &str,
 ) -> Result<Message, CommandError> {
     let operation = found.operation;
+    let schemes = operation.security.first().into_iter().flatten();
+    let mut schemes = schemes.filter_map(|requirement| contract.scheme(&requirement.scheme));
+    let has_token = |scheme: &SecurityScheme| {
+        use GatewayIdentity::Jwt;
+        matches!(scheme, SecurityScheme::Token { .. } | SecurityScheme::Gateway { identity: Jwt, .. })
+    };
+    if !claims.is_empty() && !schemes.any(has_token) {
+        return Err(
+            "--claim is for a route whose first alternative of security takes a token (x-jwt, or x-authorizer: \
+                    jwt)"
+                .into(),
+        );
+    }
     let media_type = operation.body.as_ref().and_then(|body| body.content.first());
     if let Some((media_type, _)) = media_type {
         add(&mut message.headers, "content-type", media_type)?;
@@ -163,9 +193,22 @@ fn complete(
                 add(&mut message.headers, "authorization", &credentials)?;
             }
             Some(SecurityScheme::Token { tokens }) => {
-                let development = || development::tokens::token(contract, &requirement.scheme, tokens);
+                let development = || development::tokens::token(contract, &requirement.scheme, tokens, claims);
                 let token = secret.map(str::to_owned).or_else(development).ok_or("no development token can be made")?;
                 add(&mut message.headers, "authorization", &format!("Bearer {token}"))?;
+            }
+            Some(SecurityScheme::Gateway { identity: GatewayIdentity::Jwt, .. }) => {
+                let key = format!("{method} {}", operation.path);
+                let development = || development::tokens::route_token(paths::TEMPLATE, contract, &key, claims);
+                match secret.map(str::to_owned).or_else(development) {
+                    Some(token) => add(&mut message.headers, "authorization", &format!("Bearer {token}"))?,
+                    None => eprintln!(
+                        "{}: {} has no JWT authorizer for {key} whose issuer and audience are known: send the token that \
+                         cargo local prints, with --secret",
+                        requirement.scheme,
+                        paths::TEMPLATE
+                    ),
+                }
             }
             Some(SecurityScheme::Gateway { .. }) => eprintln!(
                 "{}: only a gateway checks these credentials, and cargo local has none: send them with --header",
@@ -295,6 +338,7 @@ mod tests {
                 to: to.clone(),
                 headers: Vec::new(),
                 secret: None,
+                claims: Vec::new(),
                 keyid: None,
                 public_url: public_url.map(str::to_owned),
                 contract: Some(path("openapi.yaml")),
@@ -310,6 +354,22 @@ mod tests {
             let verified = scheme.verify(&request, &[secret], i64::try_from(now).unwrap());
             assert!(verified.is_ok() && target.starts_with("/hook?a=1"), "{slug}: {verified:?} {target}");
         }
+    }
+
+    /// A claim without a token to put it into would be ignored.
+    #[test]
+    fn a_claim_needs_a_route_with_tokens() {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions/ingress/openapi.yaml");
+        let line = ["send", "Cargo.toml", "--route", "POST /orders", "--claim", "tenant=acme", "--contract", contract];
+        let refused = exchange(&Command::parse_from(line).arguments).unwrap_err().to_string();
+        assert!(refused.starts_with("--claim is for a route"), "{refused}");
+        assert!(Command::try_parse_from(line.iter().chain(&["--secret", "a"])).is_err());
     }
 
     /// What arrives has the development credentials at the place of the contract, or those of `--secret`.
@@ -355,6 +415,7 @@ mod tests {
                 to,
                 headers: Vec::new(),
                 secret: secret.map(str::to_owned),
+                claims: Vec::new(),
                 keyid: None,
                 public_url: None,
                 contract: Some(path("openapi.yaml")),

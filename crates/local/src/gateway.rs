@@ -2,10 +2,11 @@
 //!
 //! Routes match as in an HTTP API, requests become payload 2.0 events, answers follow its inference rules, and its
 //! limits and error answers apply, such as `{"message": "Not Found"}`. The gateway's own answers are not RFC 9457
-//! problems. CORS, authorizers and named stages are not implemented, nor is HTTP/2, which API Gateway offers over TLS
-//! only. A client that sends its request slowly is disconnected; see [`Patience`].
+//! problems. CORS, authorizers other than JWT authorizers, and named stages are not implemented, nor is HTTP/2, which
+//! API Gateway offers over TLS only. A client that sends its request slowly is disconnected; see [`Patience`].
 
 mod answer;
+mod authorizer;
 mod connection;
 mod event;
 mod exchange;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use axum::serve::Listener;
 use tokio::net::TcpListener;
 
+pub(crate) use authorizer::Authorizer;
+pub use authorizer::TokenVerifier;
 use exchange::Gateway;
 pub(crate) use exchange::{ExchangeObserver, HttpExchange, Integration};
 pub use exchange::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};

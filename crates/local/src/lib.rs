@@ -30,6 +30,7 @@
 //!     environment: BTreeMap::new(),
 //!     secrets: serde_json::Map::new(),
 //!     published: Vec::new(),
+//!     verify_token: None,
 //!     command: None,
 //!     terminal: Terminal::new(Arc::new(|line| println!("{line}")), false),
 //! };
@@ -67,7 +68,7 @@ mod terminal;
 pub use admin::PublishedDocument;
 pub use aws::serve as serve_aws;
 pub use dynamodb::DynamoDb;
-pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
+pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience, TokenVerifier};
 pub use metrics::Metrics;
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};
 #[cfg(feature = "rabbitmq")]

@@ -20,7 +20,7 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sluicegate_lambda_emulator::{Function, SqsMapping, SqsMappingSpec};
-use sluicegate_sam::{MappingPlan, StackPlan};
+use sluicegate_sam::{JwtAuthorizer, MappingPlan, StackPlan};
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use concurrency::{CONCURRENCY_MAX, CONCURRENCY_MIN};
@@ -31,7 +31,7 @@ pub use ports::Addresses;
 #[cfg(not(feature = "rabbitmq"))]
 use crate::rabbitmq::Running;
 use crate::{
-    gateway::{self, Integration, Patience, RouteTable},
+    gateway::{self, Authorizer, Integration, Patience, RouteTable},
     rabbitmq::{PlannedBroker, read_topology},
 };
 use ports::Ports;
@@ -46,6 +46,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Stack {
     addresses: Addresses,
     routes: Vec<String>,
+    authorizers: Vec<JwtAuthorizer>,
     functions: BTreeMap<String, Function>,
     mappings: Vec<SqsMapping>,
     rabbitmq: Option<Running>,
@@ -102,9 +103,10 @@ impl Stack {
         let functions = functions::start(specs, &shared).await?;
 
         let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
-        let mut stack = Self { addresses, routes, functions, mappings, rabbitmq, tasks };
+        let authorizers = authorizers(&plan);
+        let mut stack = Self { addresses, routes, authorizers, functions, mappings, rabbitmq, tasks };
         stack.start_mappings(&plan, &shared)?;
-        stack.open_gateway(ports.gateway, &plan, &shared, options.endpoint_url.clone());
+        stack.open_gateway(ports.gateway, &plan, &shared, &options);
         if options.watch && options.binaries.is_none() {
             let functions = stack.functions.clone();
             stack.tasks.spawn(watch::watch(options, plan.functions, seen, functions, executables, shared.health));
@@ -120,6 +122,11 @@ impl Stack {
     /// Returns the HTTP API's routes, such as `POST /orders`.
     pub fn routes(&self) -> &[String] {
         &self.routes
+    }
+
+    /// Returns its JWT authorizers, each with the scopes of every route that it is in front of.
+    pub fn authorizers(&self) -> &[JwtAuthorizer] {
+        &self.authorizers
     }
 
     /// Closes the ports, waits briefly for invocations in flight, and returns when every process has ended.
@@ -181,18 +188,36 @@ impl Stack {
     }
 
     /// Opens the gateway, which passes the ids of 202 answers to the logs of messages.
-    fn open_gateway(&mut self, listener: TcpListener, plan: &StackPlan, shared: &Shared, endpoint_url: Option<String>) {
+    fn open_gateway(&mut self, listener: TcpListener, plan: &StackPlan, shared: &Shared, options: &Options) {
         self.routes = plan.routes.iter().map(|route| route.key.clone()).collect();
         let integrations = plan.routes.iter().filter_map(|route| {
             let function = self.functions.get(&route.function)?.clone();
-            Some((route.key.clone(), Integration { function, timeout: route.timeout }))
+            let authorizer = route.authorizer.clone().zip(options.verify_token.clone());
+            let authorizer = authorizer.map(|(settings, verify)| Authorizer { settings, verify });
+            Some((route.key.clone(), Integration { function, timeout: route.timeout, authorizer }))
         });
         let routes = RouteTable::new(integrations);
         let answers = match &self.rabbitmq {
             Some(rabbitmq) => rabbitmq.answers(),
-            None => shared.answers(endpoint_url),
+            None => shared.answers(options.endpoint_url.clone()),
         };
         let server = gateway::serve(listener, routes, shared.observer(answers), Patience::default());
         self.tasks.spawn(shared::serve("gateway", shared.terminal.clone(), server));
     }
+}
+
+/// Returns the authorizers of routes, each once, with the scopes of all its routes.
+fn authorizers(plan: &StackPlan) -> Vec<JwtAuthorizer> {
+    let mut authorizers: Vec<JwtAuthorizer> = Vec::new();
+    for authorizer in plan.routes.iter().filter_map(|route| route.authorizer.as_ref()) {
+        match authorizers.iter_mut().find(|known| known.name == authorizer.name) {
+            Some(known) => known.scopes.extend(authorizer.scopes.iter().cloned()),
+            None => authorizers.push(authorizer.clone()),
+        }
+    }
+    for authorizer in &mut authorizers {
+        authorizer.scopes.sort();
+        authorizer.scopes.dedup();
+    }
+    authorizers
 }

@@ -30,6 +30,7 @@
 //! # Ok::<(), sluicegate_sam::Faults>(())
 //! ```
 
+mod authorizer;
 mod document;
 mod events;
 mod functions;
@@ -52,6 +53,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
+pub use authorizer::JwtAuthorizer;
 pub use document::TemplateDocument;
 pub use events::{Event, EventKind, events};
 pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
@@ -121,6 +123,8 @@ pub struct StackPlan {
     pub functions: Vec<FunctionPlan>,
     /// The HTTP API's routes.
     pub routes: Vec<RoutePlan>,
+    /// The JWT authorizers of the HTTP APIs.
+    pub authorizers: Vec<JwtAuthorizer>,
     /// The queues, dead-letter queues included.
     pub queues: Vec<QueuePlan>,
     /// The event source mappings from SQS.
@@ -304,13 +308,17 @@ impl<'a> Reader<'a> {
     }
 
     fn http_api(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
-        /// Properties without effect locally: nothing is authorized or throttled, and requests are logged on the
-        /// terminal.
+        /// Properties without effect locally: nothing is throttled, JWT authorizers are the only ones, and requests are
+        /// logged on the terminal.
         const CLOUD_ONLY: [&str; 4] = ["AccessLogSettings", "Auth", "DefaultRouteSettings", "RouteSettings"];
         let known = ["Name", "Description", "Tags", "PropagateTags", "FailOnWarnings"];
         let props = Props(&resource.body["Properties"]);
         self.notice_others(props, &resource.properties_pointer(), &[&known[..], &CLOUD_ONLY].concat());
-        self.notice_cloud_only(resource, props, &CLOUD_ONLY);
+        let auth = format!("{}/Auth", resource.properties_pointer());
+        let auth = self.properties(&resource.body["Properties"]["Auth"], &auth);
+        let runs_auth = self.authorizers(Props(&auth));
+        let not_run: Vec<_> = CLOUD_ONLY.into_iter().filter(|name| *name != "Auth" || !runs_auth).collect();
+        self.notice_cloud_only(resource, props, &not_run);
         Ok(())
     }
 

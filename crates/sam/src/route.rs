@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, Props, Reader, Setting};
+use super::{Fault, JwtAuthorizer, Props, Reader, Setting};
 
 /// The route of requests that match no other route.
 pub const DEFAULT_ROUTE: &str = "$default";
@@ -44,6 +44,8 @@ pub struct RoutePlan {
     pub function: String,
     /// How long the integration may take.
     pub timeout: Duration,
+    /// The authorizer that checks a token before the function is invoked, with the scopes of the route.
+    pub authorizer: Option<JwtAuthorizer>,
 }
 
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
@@ -77,7 +79,10 @@ impl Route {
 
 impl Reader<'_> {
     pub(super) fn route(&mut self, function: &str, route: &Route, props: Props<'_>, path: &str) -> Result<(), Fault> {
-        self.notice_others(props, path, &["ApiId", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"]);
+        let authorizer = self.authorizer(props);
+        let runs_auth = authorizer.is_ok().then_some("Auth");
+        let known = ["ApiId", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
+        self.notice_others(props, path, &known.into_iter().chain(runs_auth).collect::<Vec<_>>());
         let at = |property: &str| format!("{path}/{property}");
         self.remote_text(&route.api, &at("ApiId"))?;
         let version = self.remote_text(&route.payload_version, &at("PayloadFormatVersion"))?;
@@ -96,7 +101,12 @@ impl Reader<'_> {
             return Err(self.fault(path, format!("{key} already leads to {}", other.function)));
         }
         let timeout = Duration::from_millis(timeout_ms);
-        self.plan.routes.push(RoutePlan { key, function: function.to_owned(), timeout });
+        self.plan.routes.push(RoutePlan {
+            key,
+            function: function.to_owned(),
+            timeout,
+            authorizer: authorizer.unwrap_or_default(),
+        });
         Ok(())
     }
 }

@@ -418,6 +418,52 @@ fn properties_without_local_effect_are_named_in_one_line_and_never_resolved() {
 }
 
 #[test]
+fn a_route_has_the_jwt_authorizer_that_it_names_or_the_default() {
+    let jwt = "JwtConfiguration: { issuer: !Sub 'https://a.example/${Stage}', audience: [api, !Ref Stage] }";
+    let check = |auth: &str, of_event: &str, expected: Option<(&str, &[&str])>, is_run: bool| {
+        let event = format!("{{ Type: HttpApi, Properties: {{ Path: /a, Method: POST{of_event} }} }}");
+        let api = format!("  Topic: {{ Type: AWS::Serverless::HttpApi, Properties: {{ Auth: {{ {auth} }} }} }}\n");
+        let plan = plan(&with_event(&event).replace("  Topic: { Type: AWS::SNS::Topic }\n", &api));
+        let found = plan.routes[0].authorizer.as_ref().map(|found| {
+            assert_eq!(
+                (found.issuer.as_str(), &found.audiences[..]),
+                ("https://a.example/dev", &["api", "dev"].map(str::to_owned)[..])
+            );
+            assert_eq!(found.name, "Jwt");
+            (found.header.as_str(), found.scopes.iter().map(String::as_str).collect::<Vec<_>>())
+        });
+        assert_eq!(found, expected.map(|(header, scopes)| (header, scopes.to_vec())), "{auth} {of_event}");
+        assert_eq!(notices(&plan).is_empty(), is_run, "{auth} {of_event}: {:?}", notices(&plan));
+    };
+    let named = format!("Authorizers: {{ Jwt: {{ {jwt} }} }}");
+    let default = format!("{named}, DefaultAuthorizer: Jwt");
+    let scoped = format!(
+        "Authorizers: {{ Jwt: {{ {jwt}, AuthorizationScopes: [a.read], IdentitySource: $request.header.X-Token }} }}"
+    );
+    check(&named, "", None, true);
+    check(&named, ", Auth: { Authorizer: Jwt }", Some(("authorization", &[])), true);
+    check(
+        &named,
+        ", Auth: { Authorizer: Jwt, AuthorizationScopes: [a, b] }",
+        Some(("authorization", &["a", "b"])),
+        true,
+    );
+    check(&default, "", Some(("authorization", &[])), true);
+    check(&default, ", Auth: { Authorizer: NONE }", None, true);
+    check(&default, ", Auth: { AuthorizationScopes: [a] }", Some(("authorization", &["a"])), true);
+    check(&scoped, ", Auth: { Authorizer: Jwt }", Some(("x-token", &["a.read"])), true);
+    check(&scoped, ", Auth: { Authorizer: Jwt, AuthorizationScopes: [] }", Some(("x-token", &[])), true);
+    // Not run: another kind, another source, a value that only AWS knows.
+    check("Authorizers: { Jwt: { FunctionArn: a } }", ", Auth: { Authorizer: Jwt }", None, false);
+    check(&named, ", Auth: { Authorizer: AWS_IAM }", None, false);
+    check(&format!("{named}, EnableIamAuthorizer: true"), "", None, false);
+    let query = named.replace("Jwt: {", "Jwt: { IdentitySource: $request.querystring.token,");
+    check(&query, ", Auth: { Authorizer: Jwt }", None, false);
+    let unknown = named.replace("[api, !Ref Stage]", "[!ImportValue audience]");
+    check(&unknown, ", Auth: { Authorizer: Jwt }", None, false);
+}
+
+#[test]
 fn an_mq_event_is_a_mapping() {
     let secret = "SourceAccessConfigurations: [{ Type: BASIC_AUTH, URI: s }, { Type: VIRTUAL_HOST, URI: v }]";
     let check = |properties: &str, expected: Option<(usize, u64, usize)>| {

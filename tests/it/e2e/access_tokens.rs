@@ -1,5 +1,6 @@
-//! A route that takes access tokens, on `cargo local` without an identity provider: the development issuer's keys are
-//! fetched by the unmodified function.
+//! Routes that take access tokens, on `cargo local` without an identity provider: the development issuer's keys are
+//! fetched by the unmodified function, or the token is checked by the template's JWT authorizer. And a route whose
+//! queue and delay are the request's.
 
 use std::path::PathBuf;
 
@@ -18,8 +19,20 @@ paths:
       security: [{ partner: [notes.write] }]
       requestBody: { content: { application/json: {} } }
       x-sluicegate: { queue: notes, type: note.taken, subject: '{principal}', group: '{claims#/org/id}' }
+  /jobs:
+    post:
+      operationId: startJob
+      security: [{ checked: [jobs.write] }]
+      requestBody: { content: { application/json: {} } }
+      x-sluicegate:
+        queue: [{ queue: urgent, when: '{header.x-priority}', is: high }, notes]
+        type: job.started
+        subject: '{principal}'
+        group: '{claims#/tenant}'
+        delay: '{header.x-delay}'
 components:
   securitySchemes:
+    checked: { type: http, scheme: bearer, x-authorizer: jwt }
     partner:
       type: http
       scheme: bearer
@@ -30,16 +43,27 @@ const TEMPLATE: &str = "
 Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap } }
 Resources:
   Notes: { Type: AWS::SQS::Queue, Properties: { QueueName: own-notes } }
+  Urgent: { Type: AWS::SQS::Queue, Properties: { QueueName: own-urgent } }
   Keys: { Type: AWS::SecretsManager::Secret, Properties: { Name: own-keys } }
-  Api: { Type: AWS::Serverless::HttpApi }
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      Auth: { Authorizers: { Jwt: { JwtConfiguration: { issuer: 'https://login.example.com', audience: [jobs] } } } }
   Ingress:
     Type: AWS::Serverless::Function
     Metadata: { BuildMethod: rust-cargolambda }
     Properties:
       CodeUri: functions/ingress
-      Environment: { Variables: { QUEUE_NOTES: !Ref Notes, SECRET_ARN: !Ref Keys } }
+      Environment: { Variables: { QUEUE_NOTES: !Ref Notes, QUEUE_URGENT: !Ref Urgent, SECRET_ARN: !Ref Keys } }
       Events:
         Take: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, Path: /notes } }
+        Start:
+          Type: HttpApi
+          Properties:
+            ApiId: !Ref Api
+            Method: POST
+            Path: /jobs
+            Auth: { Authorizer: Jwt, AuthorizationScopes: [jobs.write] }
 ";
 
 /// Writes a project with one route.
@@ -93,11 +117,20 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
         );
         assert_eq!(challenge.is_some_and(|text| text.starts_with("Bearer realm=\"partner\"")), status == 401);
     }
+    jobs(&stack, &printed, &token).await;
     let mut send = Command::new(&*BINARY);
     send.current_dir(project.path()).args(["send", "note.json", "--route", "POST /notes", "--to", &stack.gateway]);
     let sent = send.output().await.expect("the command runs");
     let said = String::from_utf8_lossy(&sent.stdout).into_owned();
     assert!(sent.status.success() && said.contains("202"), "{said}{}", String::from_utf8_lossy(&sent.stderr));
+    let mut send = Command::new(&*BINARY);
+    let route =
+        ["send", "note.json", "--route", "POST /jobs", "--claim", "tenant=acme", "--header", "x-priority: high"];
+    send.current_dir(project.path()).args(route).args(["--to", &stack.gateway]);
+    let sent = send.output().await.expect("the command runs");
+    let said = String::from_utf8_lossy(&sent.stdout).into_owned();
+    assert!(sent.status.success() && said.contains("202"), "{said}{}", String::from_utf8_lossy(&sent.stderr));
+    assert_eq!(counts(&stack).await, [("own-notes", 3, 1), ("own-urgent", 2, 0)]);
     // The documents are those of a host, and the admin port's own routes stay.
     let keys = stack.http.get(format!("{}/development-keys.json", stack.admin));
     let keys = keys.header("host", "issuer.example.com").send().await.expect("the admin port answers");
@@ -106,4 +139,41 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
     let other = stack.http.get(format!("{}/development-keys.json", stack.admin)).send().await.expect("an answer");
     assert_eq!(other.status(), 404);
     stack.stop().await;
+}
+
+/// Returns the number of visible and of delayed messages of each queue.
+async fn counts(stack: &Stack) -> [(&'static str, u64, u64); 2] {
+    let queues = stack.http.get(format!("{}/queues", stack.admin)).send().await.expect("the admin port answers");
+    let queues: Value = queues.json().await.expect("JSON");
+    ["own-notes", "own-urgent"].map(|name| {
+        let listed = queues["queues"].as_array().expect("a list");
+        let queue = listed.iter().find(|queue| queue["name"] == name).unwrap_or_else(|| panic!("{name}: {queues}"));
+        let count = |name: &str| queue[name].as_u64().unwrap_or_else(|| panic!("{name}: {queues}"));
+        (name, count("visible"), count("delayed"))
+    })
+}
+
+/// The route behind the authorizer: its token, its queue and its delay.
+async fn jobs(stack: &Stack, printed: &[String], of_another_issuer: &str) {
+    let line = printed.iter().find_map(|line| line.trim_start().strip_prefix("authorizer Jwt "));
+    let token = line.and_then(|line| line.split(' ').next()).expect("a token is printed");
+    let (good, bad) = (format!("Bearer {token}"), format!("Bearer {token}A"));
+    let other = format!("Bearer {of_another_issuer}");
+    for (headers, status, body) in [
+        (&[("authorization", good.as_str())][..], 202, "\"id\""),
+        (&[("authorization", &good), ("x-priority", "high")], 202, "\"id\""),
+        (&[("authorization", &good), ("x-delay", "900")], 202, "\"id\""),
+        (&[("authorization", &good), ("x-delay", "901")], 400, "x-delay"),
+        (&[("authorization", &bad)], 401, r#"{"message":"Unauthorized"}"#),
+        (&[("authorization", &other)], 401, r#"{"message":"Unauthorized"}"#),
+        (&[], 401, r#"{"message":"Unauthorized"}"#),
+    ] {
+        let mut request = stack.http.post(format!("{}/jobs", stack.gateway)).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.body("{}").send().await.expect("the gateway answers");
+        let (found, text) = (answer.status().as_u16(), answer.text().await.expect("text"));
+        assert!(found == status && text.contains(body), "{status}: {found} {text}\n{}", stack.printed());
+    }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use serde_json::Value;
 use sluicegate_sam::ACCOUNT;
 use time::{OffsetDateTime, macros::format_description};
 
@@ -82,6 +83,8 @@ pub(crate) struct Event<'a> {
 struct RequestContext<'a> {
     account_id: &'static str,
     api_id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<Value>,
     domain_name: String,
     domain_prefix: String,
     http: HttpContext<'a>,
@@ -102,7 +105,7 @@ struct HttpContext<'a> {
     user_agent: String,
 }
 
-/// Returns the event for the decoded `path`, `route_key` and path parameters.
+/// Returns the event for the decoded `path`, `route_key` and path parameters, with what the authorizer found.
 pub(crate) fn event<'a>(
     parts: &'a Parts,
     path: &'a str,
@@ -110,6 +113,7 @@ pub(crate) fn event<'a>(
     route_key: &'a str,
     path_parameters: BTreeMap<String, String>,
     arrival: &'a GatewayContext,
+    authorizer: Option<Value>,
 ) -> Event<'a> {
     let query = parts.uri.query().unwrap_or_default();
     let host = text(&parts.headers, &header::HOST).unwrap_or_else(|| "localhost".to_owned());
@@ -134,6 +138,7 @@ pub(crate) fn event<'a>(
         request_context: RequestContext {
             account_id: ACCOUNT,
             api_id: "local",
+            authorizer,
             domain_name: domain.to_owned(),
             domain_prefix: domain.split('.').next().unwrap_or_default().to_owned(),
             http: HttpContext {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     answer::answer,
+    authorizer::Authorizer,
     event::{self, GatewayContext, event},
     routes::{RouteMatch, RouteTable},
 };
@@ -49,6 +50,8 @@ pub(crate) struct Integration {
     pub function: Function,
     /// Limit for the invocation, besides the function's timeout.
     pub timeout: Duration,
+    /// What checks the token of a request.
+    pub authorizer: Option<Authorizer>,
 }
 
 /// A request and its answer.
@@ -115,6 +118,10 @@ impl Gateway {
         let Some(RouteMatch { key, parameters, target }) = found else {
             return Err(refusal(StatusCode::NOT_FOUND, "Not Found"));
         };
+        let authorizer = match &target.authorizer {
+            Some(authorizer) => Some(authorizer.authorize(&parts.headers).map_err(|answer| *answer)?),
+            None => None,
+        };
         let body = timeout(self.patience.body, Limited::new(body, PAYLOAD_BYTES_MAX).collect());
         let body = body.await.map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "Request Timeout"))?;
         let body = body.map_err(|error| {
@@ -125,7 +132,7 @@ impl Gateway {
             }
         })?;
         let body = body.to_bytes();
-        let event = event(parts, &path, &body, key, parameters, arrival);
+        let event = event(parts, &path, &body, key, parameters, arrival, authorizer);
         let event = serde_json::to_vec(&event).map_err(|_| bad_request())?;
         if event.len() > INVOKE_BYTES_MAX {
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
@@ -144,7 +151,7 @@ impl Gateway {
 }
 
 /// Returns an error answer of the gateway.
-fn refusal(status: StatusCode, message: &str) -> http::Response<Bytes> {
+pub(super) fn refusal(status: StatusCode, message: &str) -> http::Response<Bytes> {
     let mut answer = http::Response::new(serde_json::json!({ "message": message }).to_string().into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

@@ -56,7 +56,7 @@ fn requests_become_payload_2_0() {
         let path = decoded_path(parts.uri.path()).expect("a path");
         let RouteMatch { key, parameters, .. } = routes.find(parts.method.as_str(), &path).expect("a route");
         let (body, arrival) = (Bytes::from(body), arrival(&parts.headers));
-        let actual = serde_json::to_value(event(&parts, &path, &body, key, parameters, &arrival)).unwrap();
+        let actual = serde_json::to_value(event(&parts, &path, &body, key, parameters, &arrival, None)).unwrap();
         assert_eq!(actual, case["event"], "{}\n{actual:#}", case["name"]);
     }
 }
@@ -176,7 +176,7 @@ async fn gateway(patience: Patience) -> std::net::SocketAddr {
             freeze: false,
         };
         let function = Function::start(spec, Arc::new(|_, _| {})).await.expect("it starts");
-        Integration { function, timeout: ANSWER_TIME_MAX }
+        Integration { function, timeout: ANSWER_TIME_MAX, authorizer: None }
     };
     let echo = integration(Concurrency::Unreserved(4)).await;
     let full = integration(Concurrency::Reserved(0)).await;

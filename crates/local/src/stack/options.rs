@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::{admin::PublishedDocument, cargo_build::CommandPackage, rabbitmq::BrokerChoice, terminal::Terminal};
+use crate::{
+    admin::PublishedDocument, cargo_build::CommandPackage, gateway::TokenVerifier, rabbitmq::BrokerChoice,
+    terminal::Terminal,
+};
 
 /// The template to run, and the options.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ pub struct Options {
     pub secrets: Map<String, Value>,
     /// The documents of development issuers, which functions fetch in place of those of the real hosts.
     pub published: Vec<PublishedDocument>,
+    /// The check of tokens for the template's JWT authorizers. Without it, they are not run.
+    pub verify_token: Option<TokenVerifier>,
     /// The package of the running command, if `cargo run` started it.
     pub command: Option<CommandPackage>,
     /// The terminal to print to.

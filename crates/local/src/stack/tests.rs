@@ -83,6 +83,7 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
         parameters: BTreeMap::new(),
         secrets: serde_json::Map::new(),
         published: Vec::new(),
+        verify_token: None,
         command: None,
         environment: shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         terminal: Terminal::new(Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned())), false),
