@@ -233,6 +233,64 @@ async fn a_crash_at_any_point_loses_no_payload_and_claims_nothing() {
     assert_eq!(broker.stored.load(Ordering::Relaxed), 1);
 }
 
+/// A service in front of DynamoDB that answers no request that records a result.
+async fn without_results(endpoint: String) -> (String, Arc<Notify>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (http, recording) = (reqwest::Client::new(), Arc::new(Notify::new()));
+    let noticed = Arc::clone(&recording);
+    let service = axum::Router::new().fallback(async move |headers: http::HeaderMap, body: axum::body::Bytes| {
+        if headers["x-amz-target"] == "DynamoDB_20120810.UpdateItem" {
+            noticed.notify_one();
+            return std::future::pending().await;
+        }
+        let answer = http.post(endpoint).headers(headers).body(body).send().await.unwrap();
+        (answer.status(), answer.bytes().await.unwrap())
+    });
+    tokio::spawn(async { axum::serve(listener, service).await });
+    (url, recording)
+}
+
+#[tokio::test]
+async fn a_crash_between_the_receipt_and_its_record_repeats_the_message_under_its_id() {
+    let endpoint = emulator().await;
+    let store = dynamodb(&endpoint, true).await;
+    let (url, recording) = without_results(endpoint).await;
+    let (broker, contract) = (Broker::default(), contract(""));
+    let on = |store| ingress_of(contract, &broker, &Store::with(&secret_text())).with_store(Some(store));
+    let killed = on(dynamodb(&url, false).await);
+    let mut event = lambda(&order("k", ORDER)).unwrap();
+    let soon = std::time::SystemTime::now() + Duration::from_secs(2);
+    let since_1970 = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    event.context.deadline = since_1970.as_millis().try_into().unwrap();
+    let ended = tokio::select! {
+        _ = killed.handle(event) => false,
+        () = recording.notified() => true,
+    };
+    assert!(ended, "the request was at the record of its result");
+    let stored = broker.envelopes();
+    assert_eq!(stored.len(), 1, "the broker has stored the message");
+    // Until the lease ends, the outcome of the first request is not known.
+    let next = on(store);
+    let waiting = answer(&next, &order("k", ORDER)).await;
+    assert_eq!(facts(&waiting), (409, "request_in_progress".to_owned(), None, Some("1")), "{waiting}");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let accepted = loop {
+        let repeat = answer(&next, &order("k", ORDER)).await;
+        match facts(&repeat).0 {
+            409 if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => break repeat,
+        }
+    };
+    let id = stored[0].id().to_owned();
+    assert_eq!(facts(&accepted), (202, id.clone(), None, None), "{accepted}");
+    let ids: Vec<_> = broker.envelopes().iter().map(|envelope| envelope.id().to_owned()).collect();
+    assert_eq!(ids, [id.clone(), id.clone()], "nothing is lost, and a consumer sees one message twice");
+    let replayed = answer(&next, &order("k", ORDER)).await;
+    assert_eq!(facts(&replayed), (202, id, Some("true"), None), "{replayed}");
+    assert_eq!(broker.len(), 2);
+}
+
 #[tokio::test]
 async fn a_failing_store_refuses_or_admits_as_the_route_says() {
     // Without a table, and without a service.
