@@ -11,6 +11,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "fuzz/access_tokens.rs"]
+mod access_tokens;
 #[path = "fuzz/altered_requests.rs"]
 mod altered_requests;
 #[path = "fuzz/hostile_requests.rs"]
@@ -45,6 +47,7 @@ macro_rules! targets {
 }
 
 targets! {
+    access_tokens::access_tokens,
     altered_requests::altered_requests,
     hostile_requests::hostile_requests,
     hostile_requests::hostile_secrets,
