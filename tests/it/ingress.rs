@@ -6,6 +6,7 @@ mod bodies;
 mod brokers;
 mod config;
 mod content;
+mod copies;
 mod events;
 mod hostile;
 mod ids;

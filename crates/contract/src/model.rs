@@ -299,6 +299,9 @@ pub struct Enqueue {
     /// Conditions that choose another queue, in order. The first that holds counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queue_conditions: Vec<QueueCondition>,
+    /// Logical names of further queues, each of which gets every message too. Empty for a route that may take a batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
     /// The CloudEvents `type`.
     pub event_type: ValueTemplate,
     /// The CloudEvents `subject`.
@@ -322,7 +325,7 @@ impl Enqueue {
     /// Returns the logical names of the queues that a message may go to, that of most messages first.
     pub fn queues(&self) -> impl Iterator<Item = &str> {
         let others = self.queue_conditions.iter().map(|condition| condition.queue.as_str());
-        std::iter::once(self.queue.as_str()).chain(others)
+        std::iter::once(self.queue.as_str()).chain(others).chain(self.copies.iter().map(String::as_str))
     }
 
     /// Returns the longest delay that a message may have, in seconds.

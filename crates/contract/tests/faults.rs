@@ -362,6 +362,30 @@ fn conditions_of_a_queue_are_checked() {
 }
 
 #[test]
+fn copies_are_checked() {
+    let copy = |copies: &str, within: &str, reason: &str| {
+        check(
+            "queue: things\n",
+            &format!("queue: things\n        copyTo: {copies}\n"),
+            &format!("copyTo{within}"),
+            reason,
+        );
+    };
+    copy("audit", "", "list");
+    copy("[audit, 7]", "/1", "queue name");
+    copy("[audit, audit]", "/1", "already");
+    copy("[things]", "/0", "already");
+    copy("[THINGS]", "/0", "QUEUE_THINGS");
+    check(
+        "x-sluicegate: { queue: hooks, type: hook.taken }",
+        "x-sluicegate: { queue: hooks, type: hook.taken, copyTo: [audit], idempotency: { key: '{header.a}' } }\n  /other:\n    \
+         post: { operationId: other, security: [], x-sluicegate: { queue: a, type: t, copyTo: [b] } }",
+        "/paths/~1other/post/x-sluicegate/copyTo",
+        "needs idempotency",
+    );
+}
+
+#[test]
 fn a_condition_on_an_item_of_a_batch_is_a_fault() {
     let batch = VALID
         .replace("schema: { $ref: '#/components/schemas/Thing' }\n      responses", "{}\n      responses")

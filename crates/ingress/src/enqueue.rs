@@ -24,7 +24,7 @@ use crate::{
     cloud_event, form,
     idempotency_key::{self, SENT_TWICE},
     media_type::essence,
-    rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
+    rejection::{BodyFault, Code, Destinations, Rejection, SCHEMA_VIOLATED, UNAVAILABLE_RETRY_AFTER_S},
     validate::{Draft, Validated},
 };
 
@@ -273,6 +273,22 @@ pub(crate) async fn send<P: Producer>(
 ) -> Result<Receipt, Rejection> {
     let message = message(delay, envelope, trace_header);
     producer.send(&message, deadline).await.map_err(|error| rejection(&error, envelope))
+}
+
+/// Returns the rejection of a message that is not known to be on each of its queues, because one answered with `error`.
+/// The client repeats the request, and the message has the same id on the queues that have it.
+pub(crate) fn stored_in_part(envelope: &Envelope, destinations: Destinations, error: Rejection) -> Rejection {
+    let detail = "The message is not known to be on each of its queues; see destinations. Send it again with the same \
+                  idempotency key.";
+    let wait = error.headers.into_iter().find(|(name, _)| *name == "retry-after");
+    let wait = wait.unwrap_or_else(|| ("retry-after", UNAVAILABLE_RETRY_AFTER_S.to_string()));
+    Rejection {
+        id: Some(envelope.id().into()),
+        destinations: Some(Box::new(destinations)),
+        headers: vec![wait],
+        log: error.log,
+        ..Rejection::new(Code::QueueUnavailable, detail)
+    }
 }
 
 /// Sends the envelopes of a batch and waits for the confirms; returns the result of each item.

@@ -78,7 +78,8 @@ use std::{
 
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
-use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_contract::{Contract, DOCUMENT_PATH, Operation, RouteError};
+use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
@@ -94,7 +95,7 @@ pub use crate::{
     authenticate::Authenticated,
     config::{Config, ConfigError},
     event::{Arrival, Origin},
-    rejection::{ANSWER_BYTES_MAX, BodyFault, Code, Rejection},
+    rejection::{ANSWER_BYTES_MAX, BodyFault, Code, Destination, Destinations, IsStored, Rejection},
     request_record::RequestRecord,
     route::Routed,
     secrets::{FETCH_TIMEOUT, FetchError, OUTAGE_GRACE, REFRESH_AFTER, SecretSource, Secrets, SecretsManager},
@@ -311,13 +312,60 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         drop(identity);
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let receipt = enqueue::send(producer, delay, &envelope, trace_header, deadline).await;
+        let mut receipt = enqueue::send(producer, delay, &envelope, trace_header, deadline).await;
+        if receipt.is_ok() && !operation.enqueue.copies.is_empty() {
+            let copies = self.send_copies(queue, operation, delay, &envelope, trace_header, deadline);
+            // In a box, because the future of every other request would have room for it.
+            receipt = Box::pin(copies).await.and(receipt);
+        }
         record.sent(started.elapsed());
         #[cfg(feature = "dynamodb")]
         if let Some((store, lease)) = held {
             store.settle(&lease, &receipt, context, deadline).await;
         }
         receipt.map(Admitted::Stored)
+    }
+
+    /// Sends the copies of a message that is on `queue`, one after another; none after a failure.
+    ///
+    /// # Errors
+    /// 503 with what is known of each queue.
+    async fn send_copies(
+        &self,
+        queue: &str,
+        operation: &Operation,
+        delay: Duration,
+        envelope: &Envelope,
+        trace_header: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(), Rejection> {
+        let mut destinations = vec![Destination { queue: queue.to_owned(), stored: IsStored::Yes }];
+        let mut failed = None;
+        for copy in &operation.enqueue.copies {
+            let stored = match &failed {
+                Some(_) => IsStored::No,
+                None => {
+                    let sent = match self.producer(copy) {
+                        Ok(producer) => enqueue::send(producer, delay, envelope, trace_header, deadline).await,
+                        Err(rejection) => Err(rejection),
+                    };
+                    match sent {
+                        Ok(_) => IsStored::Yes,
+                        Err(rejection) => {
+                            // A rejection has the id of the message if it may be stored.
+                            let stored = if rejection.id.is_some() { IsStored::Unknown } else { IsStored::No };
+                            failed = Some(rejection);
+                            stored
+                        }
+                    }
+                }
+            };
+            destinations.push(Destination { queue: copy.clone(), stored });
+        }
+        match failed {
+            None => Ok(()),
+            Some(rejection) => Err(enqueue::stored_in_part(envelope, Destinations(destinations), rejection)),
+        }
     }
 
     /// Enqueues the items of a batch that are in order; returns the result of each. The contract gives no batch a store

@@ -174,6 +174,32 @@ impl BodyFault {
     }
 }
 
+/// The queues of a message that is for several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Destinations(pub Vec<Destination>);
+
+/// A queue of a message that is for several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// Its logical name in the contract.
+    pub queue: String,
+    /// Whether the message is on it.
+    pub stored: IsStored,
+}
+
+/// What is known of a message on a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IsStored {
+    /// The broker confirmed it.
+    Yes,
+    /// It is not there.
+    No,
+    /// It may be there.
+    Unknown,
+}
+
 /// Shortens `text` to at most `bytes_max` bytes, the ellipsis included.
 fn cut(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
@@ -195,14 +221,24 @@ pub struct Rejection {
     pub headers: Vec<(&'static str, String)>,
     /// The id of the message, if it may be stored although the request is rejected.
     pub id: Option<Box<str>>,
+    /// Of a message for several queues that is not known to be on each: what is known of each.
+    pub destinations: Option<Box<Destinations>>,
     /// The text for the operator.
-    pub log: Option<String>,
+    pub log: Option<Box<str>>,
 }
 
 impl Rejection {
     /// Returns a rejection with only a code and a sentence.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new(), headers: Vec::new(), id: None, log: None }
+        Self {
+            code,
+            detail: detail.into(),
+            faults: Vec::new(),
+            headers: Vec::new(),
+            id: None,
+            destinations: None,
+            log: None,
+        }
     }
 
     /// Adds an answer header.
@@ -215,7 +251,7 @@ impl Rejection {
     /// Sets the text for the operator.
     #[must_use]
     pub fn log(mut self, text: impl ToString) -> Self {
-        self.log = Some(text.to_string());
+        self.log = Some(text.to_string().into());
         self
     }
 
@@ -247,12 +283,15 @@ impl Rejection {
             detail: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            destinations: Option<&'a Destinations>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [BodyFault],
         }
         let (status, code) = self.code.parts();
         let title = status.canonical_reason().unwrap_or_default();
         let id = self.id.as_deref();
-        serde_json::to_string(&Problem { title, status: status.as_u16(), code, detail, id, errors }).unwrap_or_default()
+        let (status, destinations) = (status.as_u16(), self.destinations.as_deref());
+        serde_json::to_string(&Problem { title, status, code, detail, id, destinations, errors }).unwrap_or_default()
     }
 }

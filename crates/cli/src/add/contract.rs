@@ -450,11 +450,15 @@ pub(crate) fn has_operations(file: &str, text: &str) -> Result<bool, CommandErro
     Ok(operations(&read(file, text)?.root).next().is_some())
 }
 
-/// Returns the queues that an operation names: one, or those of a list with conditions.
+/// Returns the queues that an operation names: one, or those of a list with conditions, and those of its copies.
 fn queues(operation: &Node) -> Vec<&str> {
-    let Some(at) = operation.get("x-sluicegate").and_then(|at| at.get("queue")) else { return Vec::new() };
-    let listed = at.items().iter().filter_map(|entry| entry.text().or_else(|| entry.get("queue")?.text()));
-    at.text().into_iter().chain(listed).collect()
+    let fields = ["queue", "copyTo"].into_iter();
+    let fields = fields.filter_map(|field| operation.get("x-sluicegate").and_then(|at| at.get(field)));
+    let names = |at| {
+        let listed = Node::items(at).iter().filter_map(|entry| entry.text().or_else(|| entry.get("queue")?.text()));
+        at.text().into_iter().chain(listed)
+    };
+    fields.flat_map(names).collect()
 }
 
 /// Returns the routes that name a queue, each with its line.

@@ -14,7 +14,8 @@ use crate::{
     ValueTemplate,
 };
 
-const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
+const FIELDS: &[&str] =
+    &["queue", "copyTo", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
 
 pub(super) fn enqueue<'d>(
     checker: &mut ContractChecker<'d>,
@@ -26,6 +27,7 @@ pub(super) fn enqueue<'d>(
 
     // Each field is read before any `?`, so that all their faults are reported.
     let queue = checker.required(at, "queue").and_then(|field| queues(checker, field, request));
+    let copies = at.get("copyTo").map_or_else(Vec::new, |field| copies(checker, field, at, request));
     let event_type = event_type(checker, at, request);
     let subject = at.get("subject").and_then(|field| attribute(checker, field, request));
     let group = at.get("group").and_then(|field| attribute(checker, field, request));
@@ -41,6 +43,7 @@ pub(super) fn enqueue<'d>(
     Some(Enqueue {
         queue,
         queue_conditions,
+        copies,
         event_type: event_type?,
         subject,
         group,
@@ -86,13 +89,17 @@ fn is_available(template: &ValueTemplate, request: &Request<'_>) -> bool {
 
 /// Returns the nodes of `x-sluicegate` that name a queue.
 pub(super) fn queue_names(operation: &Node) -> Vec<&Node> {
-    let Some(at) = operation.get("x-sluicegate").and_then(|at| at.get("queue")) else { return Vec::new() };
-    match at.items() {
+    let Some(enqueue) = operation.get("x-sluicegate") else { return Vec::new() };
+    let copies = enqueue.get("copyTo").map_or(&[][..], Node::items);
+    let Some(at) = enqueue.get("queue") else { return copies.iter().collect() };
+    let mut nodes: Vec<&Node> = match at.items() {
         [] => vec![at],
         entries => {
             entries.iter().filter_map(|entry| if entry.is_map() { entry.get("queue") } else { Some(entry) }).collect()
         }
-    }
+    };
+    nodes.extend(copies);
+    nodes
 }
 
 /// Reads `queue`: a name, or a list of queues with conditions that ends with the queue of every other message.
@@ -145,6 +152,32 @@ fn condition<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Requ
         return None;
     }
     Some(template)
+}
+
+/// Reads `copyTo`: the queues that get every message beside the one of `queue`. A request that is stored in part is
+/// repeated under its idempotency key, so there must be one.
+fn copies(checker: &mut ContractChecker<'_>, at: &Node, enqueue: &Node, request: &Request<'_>) -> Vec<String> {
+    if request.body.is_some_and(Body::may_be_batch) {
+        checker.fault(at, "does not apply to a batch: send its items one by one, or copy them in a handler");
+    } else if enqueue.get("idempotency").is_none() && provider_key(request).is_none() {
+        checker.fault(at, "needs idempotency: a repeat of a request that was stored in part must be the same message");
+    }
+    let mut copies: Vec<String> = Vec::new();
+    let others = enqueue.get("queue").map_or_else(Vec::new, queues_of);
+    for entry in checker.list(at) {
+        let Some(name) = queue_name(checker, entry) else { continue };
+        if copies.contains(&name) || others.contains(&name.as_str()) {
+            checker.fault(entry, format!("{name} is a queue of this route already"));
+        }
+        copies.push(name);
+    }
+    copies
+}
+
+/// Returns the names in `queue`.
+fn queues_of(at: &Node) -> Vec<&str> {
+    let listed = at.items().iter().filter_map(|entry| entry.text().or_else(|| entry.get("queue")?.text()));
+    at.text().into_iter().chain(listed).collect()
 }
 
 /// Reads `delay`: a duration, or the header with the seconds.

@@ -1,0 +1,95 @@
+//! Routes whose messages go to several queues: all of them, or an answer that says which.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sluicegate_contract::Contract;
+use sluicegate_idempotency::MemoryStore;
+use sluicegate_ingress::{AnyStore, Ingress};
+use sluicegate_queue::SendError;
+
+use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text, shipped_with};
+
+const QUEUES: [&str; 4] = ["orders", "audit", "search", "webhooks"];
+const KEY: &str = "key: '{header.idempotency-key}'\n          required: true";
+
+/// Returns the shipped contract whose orders are copied to two queues, with these settings of idempotency.
+fn contract(settings: &str) -> &'static Contract {
+    let copied = "        queue: orders\n        copyTo: [audit, search]\n";
+    shipped_with(&[("        queue: orders\n", copied), (KEY, &format!("{KEY}{settings}"))])
+}
+
+fn ingress(contract: &'static Contract, brokers: &BTreeMap<String, Broker>) -> Ingress<Broker, Store> {
+    Ingress::new(contract, brokers.clone(), Store::with(&secret_text()))
+}
+
+/// Returns a broker for each queue; that of `sick` fails with the error.
+fn brokers(sick: &str, error: &SendError) -> BTreeMap<String, Broker> {
+    let broker = |name: &str| Broker { sick: Some(error.clone()).filter(|_| name == sick), ..Broker::default() };
+    QUEUES.iter().map(|name| ((*name).to_owned(), broker(name))).collect()
+}
+
+async fn place(ingress: &Ingress<Broker, Store>) -> (u64, Value) {
+    let answer = answer(ingress, &http_api("POST", "/orders", &ORDER_HEADERS, ORDER)).await;
+    let status = answer["statusCode"].as_u64().unwrap();
+    assert_eq!(answer["headers"]["retry-after"].is_string(), status == 503, "{answer}");
+    (status, serde_json::from_str(answer["body"].as_str().unwrap()).unwrap())
+}
+
+fn lengths(brokers: &BTreeMap<String, Broker>) -> [usize; 3] {
+    ["orders", "audit", "search"].map(|name| brokers[name].len())
+}
+
+#[tokio::test]
+async fn a_message_for_several_queues_is_accepted_if_each_has_it() {
+    let none = SendError::NotSent { reason: "unused".to_owned() };
+    let brokers = brokers("", &none);
+    let (status, answer) = place(&ingress(contract(""), &brokers)).await;
+    assert_eq!((status, lengths(&brokers)), (202, [1, 1, 1]), "{answer}");
+    for name in ["orders", "audit", "search"] {
+        assert_eq!(answer["id"], brokers[name].envelopes()[0].id(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_a_queue_does_not_have_is_a_503_that_says_which() {
+    let reason = || "as planned".to_owned();
+    let (not_sent, unknown) = (SendError::NotSent { reason: reason() }, SendError::Unknown { reason: reason() });
+    let too_large = SendError::TooLarge { bytes: 2, bytes_max: 1 };
+    let listed = |stored: [&str; 3]| {
+        let names = ["orders", "audit", "search"].into_iter().zip(stored);
+        Value::from_iter(names.map(|(queue, stored)| json!({ "queue": queue, "stored": stored })))
+    };
+    for (sick, error, lengths_then, expected) in [
+        ("audit", &not_sent, [1, 0, 0], listed(["yes", "no", "no"])),
+        ("audit", &unknown, [1, 0, 0], listed(["yes", "unknown", "no"])),
+        ("search", &not_sent, [1, 1, 0], listed(["yes", "yes", "no"])),
+        ("search", &too_large, [1, 1, 0], listed(["yes", "yes", "no"])),
+        // Nothing is stored, so there is nothing to list.
+        ("orders", &not_sent, [0, 0, 0], Value::Null),
+        ("orders", &unknown, [0, 0, 0], Value::Null),
+    ] {
+        for settings in ["", "\n          store: dynamodb"] {
+            let (contract, table) = (contract(settings), MemoryStore::default());
+            let on = |brokers: &BTreeMap<String, Broker>| {
+                ingress(contract, brokers).with_store(Some(AnyStore::Memory(table.clone())))
+            };
+            let first = brokers(sick, error);
+            let (status, answer) = place(&on(&first)).await;
+            assert_eq!((status, &answer["code"]), (503, &json!("queue_unavailable")), "{sick} {error}: {answer}");
+            assert_eq!(
+                (&answer["destinations"], lengths(&first)),
+                (&expected, lengths_then),
+                "{sick} {error}: {answer}"
+            );
+            // The repeat is the same message, on each queue.
+            let second = brokers("", error);
+            let (status, again) = place(&on(&second)).await;
+            assert_eq!((status, lengths(&second)), (202, [1, 1, 1]), "{sick} {error}: {again}");
+            if expected.is_array() {
+                assert_eq!(answer["id"], again["id"], "{sick} {error}");
+                assert_eq!(first["orders"].envelopes()[0].id(), again["id"], "{sick} {error}");
+            }
+        }
+    }
+}
