@@ -100,6 +100,24 @@ async fn a_repeat_is_replayed_and_another_payload_refused() {
 }
 
 #[tokio::test]
+async fn a_request_for_another_queue_is_another_request() {
+    let queues = "queue: [{ queue: urgent, when: '{header.x-priority}', is: high }, orders]\n";
+    let store = format!("{KEY}\n          store: dynamodb");
+    let contract = shipped_with(&[(KEY, &store), ("queue: orders\n", queues)]);
+    let broker = Broker::default();
+    let ingress = ingress_of(contract, &broker, &Store::with(&secret_text())).with_store(Some(memory()));
+    let mut urgent = order("k", ORDER);
+    urgent["headers"]["x-priority"] = "high".into();
+    let first = answer(&ingress, &urgent).await;
+    assert_eq!((facts(&first).0, facts(&first).2), (202, None), "{first}");
+    let repeat = answer(&ingress, &urgent).await;
+    assert_eq!(facts(&repeat), (202, facts(&first).1, Some("true"), None), "{repeat}");
+    let other = answer(&ingress, &order("k", ORDER)).await;
+    assert_eq!(facts(&other), (422, "idempotency_key_reused".to_owned(), None, None), "{other}");
+    assert_eq!(broker.len(), 1);
+}
+
+#[tokio::test]
 async fn with_a_key_alone_another_payload_is_a_repeat() {
     let broker = Broker::default();
     let contract = contract("\n          fingerprint: none");
