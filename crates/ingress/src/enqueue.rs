@@ -242,7 +242,8 @@ pub(crate) async fn send_all<P: Producer>(
 
 fn message<'m>(operation: &Operation, envelope: &'m Envelope, trace_header: Option<&'m str>) -> Message<'m> {
     let delay = std::time::Duration::from_secs(operation.enqueue.delay_s.into());
-    Message { envelope, group: envelope.group(), delay, trace_header }
+    let may_be_pointer = operation.enqueue.large_payloads;
+    Message { envelope, group: envelope.group(), delay, trace_header, may_be_pointer }
 }
 
 fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {

@@ -13,7 +13,8 @@ use crate::{
     RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource, ValueTemplate,
 };
 
-const FIELDS: &[&str] = &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
+const FIELDS: &[&str] =
+    &["queue", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes", "largePayloads"];
 
 pub(super) fn enqueue<'d>(
     checker: &mut ContractChecker<'d>,
@@ -34,7 +35,8 @@ pub(super) fn enqueue<'d>(
     };
     let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, field, request));
     let delay_s = at.get("delay").and_then(|field| checker.duration_s(field, 0..=DELAY_S_MAX.into()));
-    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request));
+    let large_payloads = at.get("largePayloads").is_some_and(|field| large_payloads(checker, field, at, request));
+    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request, large_payloads));
 
     Some(Enqueue {
         queue: queue?,
@@ -45,6 +47,7 @@ pub(super) fn enqueue<'d>(
         rate_limit,
         delay_s: delay_s.and_then(|s| s.try_into().ok()).unwrap_or(0),
         payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
+        large_payloads,
     })
 }
 
@@ -94,8 +97,13 @@ fn queue_name(checker: &mut ContractChecker<'_>, at: &Node) -> Option<String> {
 }
 
 /// Reads `payloadBytes`. A size above the limit of SQS is a warning: RabbitMQ accepts it, and the contract does not say
-/// which broker is used.
-fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
+/// which broker is used. So is one that leaves `largePayloads` without effect.
+fn payload_bytes<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    request: &Request<'_>,
+    large_payloads: bool,
+) -> Option<usize> {
     let bytes = checker.integer(at, 1..=PAYLOAD_BYTES_MAX)?;
     let (what, most) = match request.body {
         Some(body) if !takes_json_only(Some(body)) => {
@@ -103,13 +111,45 @@ fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &
         }
         _ => ("a JSON payload", SQS_JSON_BYTES_MAX),
     };
+    if large_payloads {
+        return Some(bytes);
+    }
     if bytes > most {
         checker.warn(
             at,
-            format!("SQS accepts at most {most} bytes of {what}; with SQS, a larger one is answered with 413"),
+            format!(
+                "SQS accepts at most {most} bytes of {what}; with SQS, a larger one is answered with 413, or goes to S3 \
+                 with `largePayloads: s3`"
+            ),
         );
     }
     Some(bytes)
+}
+
+/// Reads `largePayloads`. Without a `payloadBytes` above the default it would have no effect.
+fn large_payloads<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    enqueue: &'d Node,
+    request: &Request<'_>,
+) -> bool {
+    if at.text() != Some("s3") {
+        checker.fault(at, "must be s3");
+        return false;
+    }
+    if request.body.is_some_and(Body::may_be_batch) {
+        checker.fault(at, "does not apply to a batch, whose items are sent together: leave it out");
+        return false;
+    }
+    if enqueue.get("payloadBytes").is_none() {
+        checker.fault(
+            at,
+            format!(
+                "needs payloadBytes: without it, a route accepts {PAYLOAD_BYTES_DEFAULT} bytes, which fit into SQS"
+            ),
+        );
+    }
+    true
 }
 
 /// Reads a template for an attribute of the event.
