@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sluicegate_aws_client::{AwsEnvironment, S3Client, S3Error};
 use sluicegate_batch::{BatchResponse, Consumer, Delivery, Outcome};
 use sluicegate_contract::Contract;
-use sluicegate_ingress::{AnyProducer, Ingress, SecretsManager};
+use sluicegate_ingress::{AnyProducer, Config, Ingress, SecretsManager};
 use tokio::time::Instant;
 
 use crate::support::root;
@@ -70,12 +70,7 @@ impl Peer {
     }
 
     async fn ingress(&self, large_payloads: &str) -> Ingress<AnyProducer, SecretsManager> {
-        let yaml = format!(
-            "openapi: 3.1.1\ninfo: {{ title: t, version: '1' }}\npaths:\n  /orders:\n    post:\n      operationId: place\n      \
-             security: []\n      requestBody: {{ content: {{ application/json: {{}}, application/octet-stream: {{}} }} }}\n      \
-             x-sluicegate: {{ queue: orders, type: order.placed, payloadBytes: 6291456{large_payloads} }}\n"
-        );
-        let contract = Box::leak(Box::new(Contract::parse("openapi.yaml", &yaml).unwrap()));
+        let contract = Box::leak(Box::new(contract(large_payloads)));
         sluicegate_ingress::from_env(contract, |name| self.variable(name)).await.unwrap()
     }
 
@@ -119,6 +114,16 @@ impl Peer {
         let payloads = payloads.lock().unwrap().clone();
         (response, payloads)
     }
+}
+
+/// Returns a contract with one route, and these members of its `x-sluicegate`.
+fn contract(large_payloads: &str) -> Contract {
+    let yaml = format!(
+        "openapi: 3.1.1\ninfo: {{ title: t, version: '1' }}\npaths:\n  /orders:\n    post:\n      operationId: place\n      \
+         security: []\n      requestBody: {{ content: {{ application/json: {{}}, application/octet-stream: {{}} }} }}\n      \
+         x-sluicegate: {{ queue: orders, type: order.placed, payloadBytes: 6291456{large_payloads} }}\n"
+    );
+    Contract::parse("openapi.yaml", &yaml).unwrap()
 }
 
 fn context() -> Context {
@@ -210,6 +215,26 @@ async fn without_its_bucket_a_large_request_is_answered_503_and_nothing_is_enque
     assert!(peer.receive().await.is_empty());
 }
 
+#[test]
+fn a_route_with_large_payloads_needs_a_bucket_and_a_queue_at_sqs() {
+    let check = |variables: &[(&str, &str)], expected: &[&str]| {
+        let lookup = |name: &str| {
+            let set = variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            set.or_else(|| (name == "SECRET_ARN").then(|| "s".to_owned()))
+        };
+        let errors = Config::from_env(&contract(", largePayloads: s3"), lookup).err().unwrap_or_default();
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        assert!(errors.iter().zip(expected).all(|(error, part)| error.contains(part)), "{errors:?}");
+    };
+    let sqs = ("QUEUE_ORDERS", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
+    let rabbitmq = [("QUEUE_ORDERS", "rabbitmq:orders/new"), ("RABBITMQ_URL", "amqp://a:b@127.0.0.1:5672")];
+    check(&[sqs, ("PAYLOAD_BUCKET", "b")], &[]);
+    check(&[sqs], &["PAYLOAD_BUCKET is not set; it names the bucket of operation place; run `sluicegate sync`"]);
+    check(&[sqs, ("PAYLOAD_BUCKET", "")], &["PAYLOAD_BUCKET is not set"]);
+    check(&[&rabbitmq[..], &[("PAYLOAD_BUCKET", "b")]].concat(), &["queue orders is bound to RabbitMQ"]);
+}
+
 #[tokio::test]
 async fn pointers_of_the_java_client_are_read_in_both_its_forms() {
     let peer = Peer::start(&[]).await;
@@ -242,8 +267,8 @@ async fn an_object_larger_than_the_caller_accepts_is_not_read() {
     assert_eq!(missing, "NoSuchKey: The specified key does not exist.");
 }
 
-/// Runs the Python client: `send` sends standard input as a message, `receive` writes the body of one to standard output
-/// and deletes it.
+/// Runs the Python client: `send` sends standard input as a message, `receive` writes the body of one to standard
+/// output and deletes it.
 fn python(peer: &Peer, command: &str, input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(from_run(PYTHON_BIN).join("python"))
         .arg(root().join("tests/peers/extended_client.py"))

@@ -78,8 +78,8 @@ pub struct AwsEnvironment {
 
 impl AwsEnvironment {
     /// Reads `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
-    /// and `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_DYNAMODB` and, with the feature
-    /// `s3`, `AWS_ENDPOINT_URL_S3` (or `AWS_ENDPOINT_URL`).
+    /// and `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_DYNAMODB` and, with the
+    /// feature `s3`, `AWS_ENDPOINT_URL_S3` (or `AWS_ENDPOINT_URL`).
     ///
     /// # Errors
     /// Variables are missing, or an endpoint is not an http(s) URL.

@@ -63,8 +63,8 @@ pub enum S3Error {
 }
 
 impl S3Client {
-    /// Creates a client without calling S3. With an https endpoint it reads the root certificates, unless another client
-    /// of the environment has.
+    /// Creates a client without calling S3. With an https endpoint it reads the root certificates, unless another
+    /// client of the environment has.
     #[must_use]
     pub fn new(environment: &AwsEnvironment, bucket: impl Into<String>) -> Self {
         let (bucket, region) = (bucket.into(), environment.region().to_owned());

@@ -27,7 +27,7 @@ use edit::Edits;
 use rest::Rest;
 use template::Outline;
 
-/// Write the routes of the OpenAPI document, and the table and the bucket that they need, into the template; the rest stays
+/// Write the routes of the OpenAPI document, and the table and bucket they need, into the template; the rest stays
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Write nothing; print the differences, and exit with 1 if there are any

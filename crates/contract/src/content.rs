@@ -120,8 +120,8 @@ pub(crate) fn is_lines(media_type: &str) -> bool {
 }
 
 impl Contract {
-    /// Returns why a function with this `Cargo.toml` cannot serve the contract: the features of `sluicegate-ingress`, of
-    /// its content codings and its large payloads, that the text does not name.
+    /// Returns why a function with this `Cargo.toml` cannot serve the contract: the features of `sluicegate-ingress`,
+    /// of its content codings and its large payloads, that the text does not name.
     #[must_use]
     pub fn missing_features(&self, manifest: &str) -> Vec<String> {
         let codings =

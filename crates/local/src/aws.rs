@@ -2,8 +2,8 @@
 //!
 //! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets, and
 //! `DynamoDB_20120810.<Action>` (AWS JSON 1.0) the template's tables, if it has any. A request whose signature names S3
-//! reads and changes the objects of the template's buckets. Every other request goes to [`sqs_emulator`], except a request for another AWS service, which is refused with a text that lists what is
-//! supported.
+//! reads and changes the objects of the template's buckets. Every other request goes to [`sqs_emulator`], except a
+//! request for another AWS service, which is refused with a text that lists what is supported.
 
 use std::sync::Arc;
 

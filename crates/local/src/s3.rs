@@ -85,6 +85,11 @@ impl S3 {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns the bytes of an object.
+    pub(crate) fn object(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        self.with(|buckets| Some(buckets.by_name.get(bucket)?.get(key)?.body.clone()))
+    }
+
     /// Returns whether a request is for S3, by its signature.
     pub(crate) fn is_for<B>(request: &Request<B>) -> bool {
         let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

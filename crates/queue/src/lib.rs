@@ -72,8 +72,8 @@ pub struct Message<'a> {
     /// An X-Ray trace header (`Root=…;Parent=…;Sampled=…`) that is sent beside the message and joins the consumer's
     /// trace.
     pub trace_header: Option<&'a str>,
-    /// Whether an envelope that is larger than the queue accepts may be stored beside the queue, with a pointer to it on
-    /// the queue. A producer without such a store refuses it as [`SendError::TooLarge`].
+    /// Whether an envelope that is larger than the queue accepts may be stored beside the queue, with a pointer to it
+    /// on the queue. A producer without such a store refuses it as [`SendError::TooLarge`].
     pub may_be_pointer: bool,
 }
 

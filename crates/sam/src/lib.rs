@@ -7,9 +7,9 @@
 //! in one place, with the service's default, and is a [`Setting`]: absent, known, or unknown for a reason. Doctor skips
 //! unknown settings, and reads deployed resources in the same way.
 //!
-//! [`StackPlan`] has what the local stack runs: functions, routes, queues, mappings and secrets. Those of nested
-//! templates, which are files in the template's folder, are included; their ids begin with that of the nested stack
-//! (`OrdersQueue/Queue`).
+//! [`StackPlan`] has what the local stack runs: functions, routes, queues, mappings, secrets, tables and buckets. Those
+//! of nested templates, which are files in the template's folder, are included; their ids begin with that of the nested
+//! stack (`OrdersQueue/Queue`).
 //!
 //! A plan is strict: the settings it uses must be known and valid, and all faults are reported with file, line, pointer
 //! and reason. Everything else in the template is named in a [`Notice`].

@@ -46,7 +46,8 @@ impl Shared {
     /// with `aws`.
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
-        let journal = Journal::new(provision::dead_letter_queues(plan), {
+        let s3 = S3::default();
+        let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
             let terminal = terminal.clone();
             Arc::new(move |id: &str, step: &_| terminal.step(id, step))
         });
@@ -69,7 +70,7 @@ impl Shared {
             metrics: Metrics::default(),
             secrets: options.secrets.clone(),
             dynamodb,
-            s3: S3::default(),
+            s3,
             published: options.published.clone(),
         })
     }

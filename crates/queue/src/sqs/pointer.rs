@@ -4,7 +4,7 @@
 //! attribute marks it, whose value is the length of the body that is in S3. Both libraries are read:
 //!
 //! - [Java](https://github.com/awslabs/amazon-sqs-java-extended-client-lib) writes the marker `SQSLargePayloadSize`
-//!   unless told otherwise; before its version 2 it wrote another class name.
+//!   unless set otherwise; before its version 2 it wrote another class name.
 //! - [Python](https://github.com/awslabs/amazon-sqs-python-extended-client-lib) writes the marker `ExtendedPayloadSize`,
 //!   and white space.
 

@@ -9,8 +9,8 @@ use super::fifo::RECEIVE_COUNT_MAX_DEFAULT;
 use super::payload::Payloads;
 use crate::source::environment::receive_count_max;
 
-/// The environment variable with the bucket of payloads that are larger than SQS accepts, or several with spaces between
-/// them.
+/// The environment variable with the bucket of payloads that are larger than SQS accepts, or several with spaces
+/// between them.
 pub(super) const PAYLOAD_BUCKET: &str = "PAYLOAD_BUCKET";
 
 /// The settings given to the builder. The others come from the environment.

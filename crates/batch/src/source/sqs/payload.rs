@@ -1,5 +1,5 @@
-//! Payloads in S3: a message attribute marks the body of a message as a pointer to its payload, in the format of the SQS
-//! Extended Client Libraries.
+//! Payloads in S3: a message attribute marks the body of a message as a pointer to its payload, in the format of the
+//! SQS Extended Client Libraries.
 //!
 //! A payload is fetched before its handler is called, for that delivery only, and at any size: the libraries may be set
 //! to send every payload through S3. Only the buckets in `PAYLOAD_BUCKET` are read, so a message cannot name another
