@@ -4,6 +4,7 @@ mod access_tokens;
 mod admission;
 mod commands;
 mod kills;
+mod large_payloads;
 mod metrics;
 mod nested;
 mod own_project;

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("topology", &["queue", "yaml"]),
     ("dlq", &["envelope", "queue", "topology"]),
     ("doctor", &["contract", "queue", "sam", "topology"]),
-    ("batch", &["envelope", "idempotency", "queue", "telemetry"]),
+    ("batch", &["aws-client", "envelope", "idempotency", "queue", "telemetry"]),
     ("ingress", &["aws-client", "contract", "envelope", "idempotency", "queue", "telemetry", "webhook"]),
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),

@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use crate::ATTEMPT_TIMEOUT;
 use crate::http_client::tls_config;
 
-/// A service that speaks AWS JSON.
+/// An AWS service. All but S3 speak AWS JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Amazon SQS.
@@ -18,10 +18,19 @@ pub enum Service {
     SecretsManager,
     /// Amazon DynamoDB.
     DynamoDb,
+    /// Amazon S3.
+    #[cfg(feature = "s3")]
+    S3,
 }
 
 impl Service {
-    const ALL: [Self; 3] = [Self::Sqs, Self::SecretsManager, Self::DynamoDb];
+    const ALL: &'static [Self] = &[
+        Self::Sqs,
+        Self::SecretsManager,
+        Self::DynamoDb,
+        #[cfg(feature = "s3")]
+        Self::S3,
+    ];
 
     /// Returns the name in endpoints and signatures.
     pub(crate) const fn name(self) -> &'static str {
@@ -29,14 +38,18 @@ impl Service {
             Self::Sqs => "sqs",
             Self::SecretsManager => "secretsmanager",
             Self::DynamoDb => "dynamodb",
+            #[cfg(feature = "s3")]
+            Self::S3 => "s3",
         }
     }
 
-    /// Returns the media type of AWS JSON 1.0 or 1.1.
+    /// Returns the media type of AWS JSON 1.0 or 1.1, or of an object of S3.
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Sqs | Self::DynamoDb => "application/x-amz-json-1.0",
             Self::SecretsManager => "application/x-amz-json-1.1",
+            #[cfg(feature = "s3")]
+            Self::S3 => "application/octet-stream",
         }
     }
 
@@ -46,6 +59,8 @@ impl Service {
             Self::Sqs => "AWS_ENDPOINT_URL_SQS",
             Self::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
             Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
+            #[cfg(feature = "s3")]
+            Self::S3 => "AWS_ENDPOINT_URL_S3",
         }
     }
 }
@@ -63,8 +78,8 @@ pub struct AwsEnvironment {
 
 impl AwsEnvironment {
     /// Reads `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
-    /// and `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL_DYNAMODB` (or
-    /// `AWS_ENDPOINT_URL`).
+    /// and `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_DYNAMODB` and, with the
+    /// feature `s3`, `AWS_ENDPOINT_URL_S3` (or `AWS_ENDPOINT_URL`).
     ///
     /// # Errors
     /// Variables are missing, or an endpoint is not an http(s) URL.
@@ -78,7 +93,7 @@ impl AwsEnvironment {
             return Err(AwsConfigError::Missing(missing));
         };
         let mut endpoints = [const { None }; Service::ALL.len()];
-        for (endpoint, service) in endpoints.iter_mut().zip(Service::ALL) {
+        for (endpoint, service) in endpoints.iter_mut().zip(Service::ALL.iter().copied()) {
             let variable = service.endpoint_variable();
             *endpoint = get(variable).or_else(|| get("AWS_ENDPOINT_URL"));
             let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
@@ -137,7 +152,7 @@ impl AwsEnvironment {
 ///
 /// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>; a test compares it
 /// with the SDK's.
-fn dns_suffix(region: &str) -> &'static str {
+pub(crate) fn dns_suffix(region: &str) -> &'static str {
     const PARTITIONS: [(&str, &str); 6] = [
         ("cn-", "amazonaws.com.cn"),
         ("us-iso-", "c2s.ic.gov"),

@@ -2,7 +2,8 @@
 //!
 //! [`AwsService`] calls one service: it signs, times out, retries and corrects a wrong clock as the SDK's standard mode
 //! does. [`AwsEnvironment`] has Region, credentials and endpoints as Lambda sets them. [`SecretsManagerClient`] reads
-//! secrets. [`http_client`] is the HTTP/1.1 client below them, which other GETs use too.
+//! secrets, and `S3Client` (feature `s3`) writes and reads the objects of a bucket. [`http_client`] is the HTTP/1.1
+//! client below them, which other GETs use too.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,6 +27,8 @@
 mod environment;
 pub mod http_client;
 mod retry;
+#[cfg(feature = "s3")]
+mod s3;
 mod secrets_manager;
 mod service;
 mod signer;
@@ -37,6 +40,8 @@ use std::time::Duration;
 
 pub use self::environment::{AwsConfigError, AwsEnvironment, Service};
 pub use self::retry::is_throttling;
+#[cfg(feature = "s3")]
+pub use self::s3::{OBJECT_ATTEMPT_TIMEOUT, S3Client, S3Error};
 pub use self::secrets_manager::{SecretsManagerClient, SecretsManagerError};
 pub use self::service::{AwsService, CallError, Progress};
 pub use self::signer::push_hex;

@@ -57,8 +57,14 @@ pub struct AwsService {
     signer: Signer,
     attempt_timeout: Duration,
     budget: RetryBudget,
-    /// How far the clock of the service is ahead, in milliseconds; 0 until it refuses a signature.
-    clock_skew_ms: AtomicI64,
+    clock: Clock,
+}
+
+/// The clock of a service: this machine's, corrected once the service has refused a signature for its date.
+#[derive(Default)]
+pub(crate) struct Clock {
+    /// How far the clock of the service is ahead, in milliseconds.
+    skew_ms: AtomicI64,
 }
 
 /// Whether a call can have reached the service, considering every attempt. The caller keeps it, because a call may be
@@ -168,7 +174,7 @@ impl AwsService {
             signer,
             attempt_timeout: environment.attempt_timeout,
             budget: RetryBudget::new(),
-            clock_skew_ms: AtomicI64::new(0),
+            clock: Clock::default(),
         }
     }
 
@@ -240,7 +246,7 @@ impl AwsService {
         trace_header: Option<&str>,
         now: SystemTime,
     ) -> Result<Request<Full<Bytes>>, CallError> {
-        let signed = self.signer.sign(target, body, shifted(now, self.clock_skew_ms.load(Ordering::Relaxed)));
+        let signed = self.signer.sign(target, body, self.clock.of_service(now));
         let unfit = |error: http::header::InvalidHeaderValue| CallError::Request(chain(&error));
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
@@ -275,13 +281,24 @@ impl AwsService {
             None => text(&ERROR_TYPE).or(written.as_deref()).map(|code| bare(code).to_owned()),
         };
         let retry_after = text(&RETRY_AFTER).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
-        let may_be_skew = code.as_deref().is_some_and(|code| CLOCK_SKEW_CODES.contains(&code));
-        let is_clock_skew = may_be_skew && self.correct_clock(text(&DATE), sent);
+        let is_clock_skew = self.clock.explains(code.as_deref(), text(&DATE), sent);
         CallError::Answered { status, code, message, retry_after, body, is_clock_skew }
+    }
+}
+
+impl Clock {
+    /// Returns the time of the service.
+    pub(crate) fn of_service(&self, time: SystemTime) -> SystemTime {
+        shifted(time, self.skew_ms.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether a difference of the clocks explains an error, and corrects the clock.
+    pub(crate) fn explains(&self, code: Option<&str>, date: Option<&str>, sent: SystemTime) -> bool {
+        code.is_some_and(|code| CLOCK_SKEW_CODES.contains(&code)) && self.correct(date, sent)
     }
 
     /// Sets the clock by the `Date` of an answer. Returns whether the clocks differ enough to refuse signatures.
-    fn correct_clock(&self, date: Option<&str>, sent: SystemTime) -> bool {
+    fn correct(&self, date: Option<&str>, sent: SystemTime) -> bool {
         let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let Some(theirs_ms) = date.and_then(|date| date.to_millis().ok()) else { return false };
         let unix_ms = |time: SystemTime| {
@@ -291,7 +308,7 @@ impl AwsService {
         // The service looks at its clock halfway between request and answer.
         let ours_ms = unix_ms(sent).midpoint(unix_ms(SystemTime::now()));
         let skew_ms = theirs_ms.saturating_sub(ours_ms);
-        self.clock_skew_ms.store(skew_ms, Ordering::Relaxed);
+        self.skew_ms.store(skew_ms, Ordering::Relaxed);
         Duration::from_millis(skew_ms.unsigned_abs()) > CLOCK_SKEW_MIN
     }
 }
@@ -303,7 +320,7 @@ fn bare(code: &str) -> &str {
 }
 
 /// Returns a header value that is not shown by `Debug`.
-fn secret(text: Option<&str>) -> Option<HeaderValue> {
+pub(crate) fn secret(text: Option<&str>) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text?).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -1,4 +1,5 @@
-//! [`Signer`]: Signature Version 4 of a JSON request, with the signing key of the day kept.
+//! [`Signer`]: Signature Version 4 of a JSON request, and [`Scope`], which signs any canonical request with the signing
+//! key of the day kept.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
@@ -13,18 +14,24 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 /// Characters that a canonical path escapes.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+pub(crate) const ESCAPED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Signs requests to one service.
-pub(super) struct Signer {
+/// The credentials, Region and service of a signature.
+pub(super) struct Scope {
     credentials: Credentials,
     region: String,
     service: &'static str,
+    /// The day and its key.
+    key: Mutex<Option<(String, Arc<[u8]>)>>,
+}
+
+/// Signs requests to one service.
+pub(super) struct Signer {
+    scope: Scope,
     content_type: &'static str,
     host: String,
     canonical_path: String,
-    /// The day and its key.
-    key: Mutex<Option<(String, Arc<[u8]>)>>,
 }
 
 /// The headers that a signature adds.
@@ -43,18 +50,17 @@ impl Signer {
         path: &str,
     ) -> Self {
         let canonical_path = utf8_percent_encode(path, ESCAPED).to_string();
-        Self { credentials, region, service, content_type, host, canonical_path, key: Mutex::default() }
+        Self { scope: Scope::new(credentials, region, service), content_type, host, canonical_path }
     }
 
     /// Signs a POST of `body` to `target` at `now`.
     pub(super) fn sign(&self, target: &str, body: &[u8], now: SystemTime) -> Signed {
         let date = timestamp(now);
-        let day = &date[..8];
         let (mut canonical, mut token_name) = (String::with_capacity(2_048), "");
         let (path, content_type, host) = (&self.canonical_path, self.content_type, &self.host);
-        // Writing to a String cannot fail, here and below.
+        // Writing to a String cannot fail.
         let _ = write!(canonical, "POST\n{path}\n\ncontent-type:{content_type}\nhost:{host}\nx-amz-date:{date}\n");
-        if let Some(token) = self.credentials.session_token() {
+        if let Some(token) = self.scope.session_token() {
             token_name = "x-amz-security-token;";
             canonical.extend(["x-amz-security-token:", token, "\n"]);
         }
@@ -64,8 +70,27 @@ impl Signer {
         canonical.push('\n');
         push_hex(&mut canonical, &Sha256::digest(body));
 
+        let authorization = self.scope.authorization(&canonical, names, &date, now);
+        Signed { date, authorization }
+    }
+
+    pub(super) fn session_token(&self) -> Option<&str> {
+        self.scope.session_token()
+    }
+}
+
+impl Scope {
+    pub(super) fn new(credentials: Credentials, region: String, service: &'static str) -> Self {
+        Self { credentials, region, service, key: Mutex::default() }
+    }
+
+    /// Returns the `authorization` of a canonical request. `names` are its signed headers in parts, `date` is
+    /// [`timestamp`] of `now`.
+    pub(super) fn authorization(&self, canonical: &str, names: [&str; 3], date: &str, now: SystemTime) -> String {
+        let day = &date[..8];
         let mut text = String::with_capacity(256);
         let (region, service) = (&self.region, self.service);
+        // Writing to a String cannot fail, here and below.
         let _ = write!(text, "AWS4-HMAC-SHA256\n{date}\n{day}/{region}/{service}/aws4_request\n");
         push_hex(&mut text, &Sha256::digest(canonical.as_bytes()));
         let signature = calculate_signature(self.key(day, now), text.as_bytes());
@@ -76,7 +101,7 @@ impl Signer {
         authorization.push_str("SignedHeaders=");
         authorization.extend(names);
         authorization.extend([", Signature=", &signature]);
-        Signed { date, authorization }
+        authorization
     }
 
     pub(super) fn session_token(&self) -> Option<&str> {
@@ -98,7 +123,7 @@ impl Signer {
 }
 
 /// Returns a time as `20150830T123600Z`.
-fn timestamp(time: SystemTime) -> String {
+pub(super) fn timestamp(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())

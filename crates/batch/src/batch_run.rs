@@ -25,6 +25,8 @@ use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
 use crate::report::Report;
 use crate::settlement::{Disposition, Settlement, Tries};
+#[cfg(feature = "s3")]
+use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
 use crate::{Delivery, Outcome, RetryPolicy};
 
@@ -109,9 +111,21 @@ impl<S: Source> RunningBatch<'_, S> {
     /// Decodes, handles, settles and reports one message. `head` is true if it is the first of its group.
     async fn settle_message(&self, index: usize, head: bool) -> Settlement {
         let message = &self.messages[index];
+        #[cfg(feature = "s3")]
+        let decoded = match self.fetch(index, message).await {
+            Some(fetched) => fetched.map_err(NotDecoded::NotFetched),
+            None => self.decode(index, message),
+        };
+        #[cfg(not(feature = "s3"))]
         let decoded = self.decode(index, message);
         let (outcome, cause, handler) = match &decoded {
-            Err(error) => (Outcome::Reject(format!("undecodable: {error}")), "", None),
+            Err(NotDecoded::Undecodable(error)) => (Outcome::Reject(format!("undecodable: {error}")), "", None),
+            #[cfg(feature = "s3")]
+            Err(NotDecoded::NotFetched(error @ FetchError::Retry(_))) => (Outcome::Failed(error.to_string()), "", None),
+            #[cfg(feature = "s3")]
+            Err(NotDecoded::NotFetched(error @ FetchError::Reject(_))) => {
+                (Outcome::Reject(error.to_string()), "", None)
+            }
             Ok(delivery) => {
                 let started = Instant::now();
                 let (outcome, cause) = self.call(delivery).await;
@@ -129,7 +143,9 @@ impl<S: Source> RunningBatch<'_, S> {
             Outcome::Failed(reason) => (backoff(), reason.into()),
             Outcome::RetryAfter(delay) => (Disposition::Retry(delay), "after a delay that the handler set".into()),
             Outcome::Reject(reason) => match self.dead_letter(index, &reason).await {
-                Ok(()) if decoded.is_err() => (Disposition::Undecodable, Cow::Owned(reason)),
+                Ok(()) if matches!(decoded, Err(NotDecoded::Undecodable(_))) => {
+                    (Disposition::Undecodable, Cow::Owned(reason))
+                }
                 Ok(()) => (Disposition::Rejected, reason.into()),
                 Err(error) => {
                     let delay = self.run.retry.delay(tries.count);
@@ -142,15 +158,26 @@ impl<S: Source> RunningBatch<'_, S> {
         Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
     }
 
-    fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, S::Undecodable> {
-        let envelope = self.source.decode(index)?;
-        Ok(Arc::new(Delivery {
+    fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, NotDecoded<S::Undecodable>> {
+        let envelope = self.source.decode(index).map_err(NotDecoded::Undecodable)?;
+        Ok(self.delivery(envelope, message))
+    }
+
+    /// Fetches a payload that is stored beside the queue.
+    #[cfg(feature = "s3")]
+    async fn fetch(&self, index: usize, message: &ReceivedMessage<'_>) -> Option<Result<Arc<Delivery>, FetchError>> {
+        let fetched = self.source.fetch(index, self.run.deadlines.work_until).await?;
+        Some(fetched.map(|envelope| self.delivery(envelope, message)))
+    }
+
+    fn delivery(&self, envelope: Envelope, message: &ReceivedMessage<'_>) -> Arc<Delivery> {
+        Arc::new(Delivery {
             group: group_of(&envelope, message),
             envelope,
             receive_count: message.receive_count,
             queue: message.queue.to_owned(),
             deadline: self.run.deadlines.work_until,
-        }))
+        })
     }
 
     /// Calls the handler. Returns the outcome, and its cause if the handler did not decide.
@@ -180,6 +207,16 @@ impl<S: Source> RunningBatch<'_, S> {
             Err(_) => Err(SendError::Unknown { reason: "no time was left".to_owned() }),
         }
     }
+}
+
+/// A message without a delivery.
+#[derive(Debug)]
+enum NotDecoded<E> {
+    /// It is not an event.
+    Undecodable(E),
+    /// Its payload could not be fetched.
+    #[cfg(feature = "s3")]
+    NotFetched(FetchError),
 }
 
 /// Returns the group from the envelope, or else the broker's. The broker's may be a hash, because SQS does not accept

@@ -116,6 +116,18 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the buckets that payloads over the limit of SQS are read from, instead of those in `PAYLOAD_BUCKET`. A
+    /// message that names another bucket is rejected.
+    #[cfg(feature = "s3")]
+    pub fn payload_buckets(
+        mut self,
+        environment: &sluicegate_queue::sqs::AwsEnvironment,
+        buckets: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.sources.sqs.payloads = Some(source::sqs::payload::Payloads::new(environment, buckets));
+        self
+    }
+
     /// Sets after how many receives, from its first failure at the head of its group, a failing message of an SQS FIFO
     /// queue is dead-lettered and its group continues: at least 1, instead of `FIFO_MAX_RECEIVE_COUNT` or 5. The
     /// queue's `maxReceiveCount` also counts receives spent waiting behind other messages, so set it to at least the
@@ -162,9 +174,9 @@ impl ConsumerBuilder {
     ///
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
-    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT` and `FIFO_MAX_RECEIVE_COUNT`. Without `RABBITMQ_URL`,
-    /// RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`, which Lambda
-    /// sets, or not at all.
+    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
+    /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
+    /// which Lambda sets, or not at all.
     ///
     /// # Errors
     /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable

@@ -42,6 +42,12 @@
 //! copies keep on a retry. If the whole batch is returned, the message gets another id, so publishers should set
 //! `message_id`.
 //!
+//! # Payloads in S3
+//!
+//! With the feature `s3`, a message of SQS may be a pointer to its payload in S3, in the format of the SQS Extended
+//! Client Libraries for Java and Python. The payload is fetched before the handler is called, at most 16 MiB, from the
+//! buckets that `PAYLOAD_BUCKET` names.
+//!
 //! # Logs and metrics
 //!
 //! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`,

@@ -1,11 +1,14 @@
-//! `sluicegate sync`: writes the routes of the contract, and the table of its idempotency keys, into the template.
+//! `sluicegate sync`: writes the routes of the contract, the table of its idempotency keys and the bucket of its large
+//! payloads into the template.
 //!
 //! The contract defines the routes; the template repeats them as events of the ingress function. The rest of the
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
 //! must be the contract's, and everything else must be unchanged.
 
 mod authorizer;
+mod bucket;
 mod edit;
+mod manifests;
 mod rest;
 mod table;
 mod template;
@@ -24,7 +27,7 @@ use edit::Edits;
 use rest::Rest;
 use template::Outline;
 
-/// Write the routes of the OpenAPI document and the table of its idempotency keys into the template; the rest stays
+/// Write the routes of the OpenAPI document, and the table and bucket they need, into the template; the rest stays
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Write nothing; print the differences, and exit with 1 if there are any
@@ -56,11 +59,10 @@ fn work(arguments: &Arguments) -> Result<bool, CommandError> {
     let synced = sync(&file, &text, &contract)?;
     let (routed, mut changes) = synced.map_or((None, Vec::new()), |synced| (Some(synced.text), synced.changes));
     let with_table = table::with_table(&file, routed.as_deref().unwrap_or(&text), &contract, &mut changes)?;
-    let mut written: Vec<_> = with_table.or(routed).map(|text| (path, text)).into_iter().collect();
-    for (manifest, text) in table::manifests(&contract_path, &contract)? {
-        changes.push(format!("+ the feature dynamodb in {}", manifest.display()));
-        written.push((manifest, text));
-    }
+    let edited = with_table.or(routed);
+    let with_bucket = bucket::with_bucket(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
+    let mut written: Vec<_> = with_bucket.or(edited).map(|text| (path, text)).into_iter().collect();
+    written.extend(manifests::with_features(&contract_path, &contract, &mut changes)?);
     if written.is_empty() {
         say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);

@@ -120,8 +120,8 @@ pub(crate) fn is_lines(media_type: &str) -> bool {
 }
 
 impl Contract {
-    /// Returns why a function with this `Cargo.toml` cannot serve the contract: the features of `sluicegate-ingress`
-    /// with the decoders of its content codings that the text does not name.
+    /// Returns why a function with this `Cargo.toml` cannot serve the contract: the features of `sluicegate-ingress`,
+    /// of its content codings and its large payloads, that the text does not name.
     #[must_use]
     pub fn missing_features(&self, manifest: &str) -> Vec<String> {
         let codings =
@@ -138,6 +138,12 @@ impl Contract {
             .collect();
         missing.sort();
         missing.dedup();
+        if self.first_with_large_payloads().is_some() && !manifest.contains("\"s3\"") {
+            missing.push(
+                "largePayloads is s3: add the feature \"s3\" to sluicegate-ingress in the Cargo.toml of the function"
+                    .to_owned(),
+            );
+        }
         missing
     }
 }

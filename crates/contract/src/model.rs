@@ -57,6 +57,12 @@ impl Contract {
         self.operations.iter().find(has_store)
     }
 
+    /// Returns the first operation whose large payloads go to S3.
+    #[must_use]
+    pub fn first_with_large_payloads(&self) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.enqueue.large_payloads)
+    }
+
     /// Returns the same contract with this public document, which is not part of its serialised form.
     #[must_use]
     pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {
@@ -319,6 +325,9 @@ pub struct Enqueue {
     pub delay_header: Option<String>,
     /// The largest payload admitted, in bytes.
     pub payload_bytes_max: usize,
+    /// Whether a message that is larger than its SQS queue accepts goes to S3, with a pointer to it on the queue.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub large_payloads: bool,
 }
 
 impl Enqueue {

@@ -131,4 +131,10 @@ fn a_coding_needs_its_feature_in_the_manifest() {
     assert_eq!(missing.len(), 2, "{missing:?}");
     assert!(missing[1].contains("has gzip: add the feature \"gzip\""), "{missing:?}");
     assert!(contract.missing_features(r#"features = ["gzip", "zstd"]"#).is_empty());
+    let contract = route("text/plain: {}", "type: t, payloadBytes: 2000000, largePayloads: s3").unwrap();
+    let missing = contract.missing_features(r#"features = ["sqs"]"#);
+    assert!(missing[0].contains("add the feature \"s3\""), "{missing:?}");
+    assert!(contract.missing_features(r#"features = ["s3"]"#).is_empty());
+    let batch = route("application/x-ndjson: {}", "type: t, batch: true, payloadBytes: 2000000, largePayloads: s3");
+    assert!(batch.unwrap_err().to_string().contains("does not apply to a batch"));
 }

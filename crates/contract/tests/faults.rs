@@ -139,6 +139,8 @@ fn x_sluicegate_is_checked() {
     check("delay: 15m", "delay: '{header.x delay}'", "delay", "not a header name");
     check("payloadBytes: 1024", "payloadBytes: 0", "payloadBytes", "from 1");
     check("payloadBytes: 1024", "payloadBytes: 6291457", "payloadBytes", "to 6291456");
+    check("payloadBytes: 1024", "largePayloads: s3", "largePayloads", "needs payloadBytes");
+    check("payloadBytes: 1024", "payloadBytes: 1024\n        largePayloads: gcs", "largePayloads", "must be s3");
     check(
         "x-sluicegate: { queue: hooks, type: hook.taken }",
         "x-sluicegate: hooks",

@@ -119,6 +119,7 @@ fn a_payload_limit_above_that_of_sqs_is_a_warning() {
         &["SQS accepts at most 768000 bytes of a payload that is not JSON"],
     );
     check("", "application/json: {}, text/csv: {}", "payloadBytes: 1000000", &["base64"]);
+    check("", "text/csv: {}", "payloadBytes: 6291456, largePayloads: s3", &[]);
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub(crate) struct Producers {
     /// The first SQS producer. The others share its connections.
     #[cfg(feature = "sqs")]
     pub(crate) sqs: Option<SqsProducer>,
+    /// Where envelopes go that are larger than a queue accepts.
+    #[cfg(feature = "s3")]
+    pub(crate) payloads: Option<sluicegate_queue::sqs::PayloadStore>,
     #[cfg(feature = "rabbitmq")]
     pub(crate) rabbitmq: Option<(Broker, sluicegate_queue::queue_names::RetryDelays)>,
 }
@@ -41,6 +44,8 @@ impl Producers {
                 let first = self.sqs.take();
                 let producer =
                     first.map_or_else(|| SqsProducer::new(&self.aws, &queue_url), |first| first.for_queue(&queue_url));
+                #[cfg(feature = "s3")]
+                let producer = producer.with_payloads(self.payloads.clone());
                 Some(AnyProducer::Sqs(self.sqs.insert(producer).clone()))
             }
             #[cfg(feature = "rabbitmq")]

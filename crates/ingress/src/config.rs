@@ -15,6 +15,10 @@ pub(crate) const PUBLIC_URL: &str = "PUBLIC_URL";
 
 /// The environment variable with the name of the DynamoDB table of idempotency keys.
 pub(crate) const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
+
+/// The environment variable with the bucket of payloads that are larger than a queue accepts.
+pub(crate) const PAYLOAD_BUCKET: &str = "PAYLOAD_BUCKET";
+
 /// The environment variable with the servers that answer in place of the hosts of published keys, for a local stack:
 /// `issuer.example.com=http://127.0.0.1:3001`, with spaces between several.
 pub(crate) const KEYS_ENDPOINTS: &str = "KEYS_ENDPOINTS";
@@ -38,6 +42,9 @@ pub struct Config {
     /// The name of the table of idempotency keys; `None` if no route has a store.
     #[cfg(feature = "dynamodb")]
     pub idempotency_table: Option<String>,
+    /// The bucket of payloads that are larger than a queue accepts; `None` if no route sends them.
+    #[cfg(feature = "s3")]
+    pub payload_bucket: Option<String>,
     /// The servers that answer in place of the hosts of published keys.
     pub(crate) key_endpoints: Option<Endpoints>,
     /// How long secrets are used beyond their refresh while Secrets Manager does not answer.
@@ -99,6 +106,32 @@ pub enum ConfigError {
         /// The first such operation's id.
         operation: String,
     },
+    /// A route sends large payloads to S3, and the bucket is not configured.
+    #[error("{PAYLOAD_BUCKET} is not set; it names the bucket of operation {operation}; run `sluicegate sync`")]
+    NoBucket {
+        /// The first such operation's id.
+        operation: String,
+    },
+    /// A route sends large payloads to S3, which this build does not support.
+    #[error(
+        "operation {operation} has `largePayloads: s3`, which this function is built without; give sluicegate-ingress \
+         the feature s3 in its Cargo.toml"
+    )]
+    NoS3 {
+        /// The first such operation's id.
+        operation: String,
+    },
+    /// A route sends large payloads to S3, and its queue is not at SQS.
+    #[error(
+        "operation {operation} has `largePayloads: s3`, which is for SQS, and queue {queue} is bound to RabbitMQ; \
+         RabbitMQ accepts the payload as it is"
+    )]
+    LargePayloadsOnRabbitmq {
+        /// The operation's id.
+        operation: String,
+        /// The logical queue.
+        queue: String,
+    },
     /// The contract accepts a content coding without a decoder in this build.
     #[error(
         "operation {operation} accepts the content coding {coding}, which this function is built without; add the \
@@ -156,10 +189,17 @@ impl Config {
                 let (operation, coding, feature) = (operation.id.clone(), coding.name(), coding.feature());
                 ConfigError::CodingNotBuiltIn { operation, coding, feature }
             }));
-            let has_delay = operation.enqueue.delay_s_max() > 0;
-            for queue in operation.enqueue.queues().filter(|_| has_delay) {
-                if matches!(bindings.get(queue), Some(Binding::Sqs { fifo: true, .. })) {
-                    errors.push(ConfigError::DelayOnFifo { operation: operation.id.clone(), queue: queue.to_owned() });
+            let (has_delay, large) = (operation.enqueue.delay_s_max() > 0, operation.enqueue.large_payloads);
+            for queue in operation.enqueue.queues().filter(|_| has_delay || large) {
+                let (id, name) = (operation.id.clone(), queue.to_owned());
+                match bindings.get(queue) {
+                    Some(Binding::Rabbitmq { .. }) if large => {
+                        errors.push(ConfigError::LargePayloadsOnRabbitmq { operation: id, queue: name });
+                    }
+                    Some(Binding::Sqs { fifo: true, .. }) if has_delay => {
+                        errors.push(ConfigError::DelayOnFifo { operation: id, queue: name });
+                    }
+                    _ => {}
                 }
             }
         }
@@ -176,6 +216,18 @@ impl Config {
                 errors.push(ConfigError::NoTable { operation });
             }
         }
+        let mut payload_bucket = None;
+        if let Some(operation) = contract.first_with_large_payloads() {
+            let operation = operation.id.clone();
+            payload_bucket = set(PAYLOAD_BUCKET);
+            if !cfg!(feature = "s3") {
+                errors.push(ConfigError::NoS3 { operation });
+            } else if payload_bucket.is_none() {
+                errors.push(ConfigError::NoBucket { operation });
+            }
+        }
+        #[cfg(not(feature = "s3"))]
+        drop(payload_bucket);
         let key_endpoints = set(KEYS_ENDPOINTS).map(|text| Endpoints::parse(&text).ok_or(ConfigError::KeyEndpoints));
         let key_endpoints = key_endpoints.transpose().unwrap_or_else(|error| {
             errors.push(error);
@@ -199,6 +251,8 @@ impl Config {
                 secrets_grace,
                 #[cfg(feature = "dynamodb")]
                 idempotency_table,
+                #[cfg(feature = "s3")]
+                payload_bucket,
                 #[cfg(feature = "rabbitmq")]
                 rabbitmq,
             }),

@@ -12,6 +12,7 @@ use sluicegate_contract::{Body, ContentCoding};
 use crate::{
     event::Arrival,
     rejection::{Code, Rejection},
+    route::ceiling,
 };
 
 /// The largest ratio of decoded to encoded bytes, beyond the first [`RATIO_FREE_BYTES`]. JSON seldom passes 30.
@@ -61,7 +62,10 @@ pub(crate) fn decode(
         return Ok(Some(decoded));
     }
     let detail = match limit == bytes_max {
-        true => format!("The decoded body has more than {bytes_max} bytes, which is the limit of this route."),
+        true => format!(
+            "The decoded body has more than {bytes_max} bytes, which is the limit of this route{}.",
+            ceiling(bytes_max)
+        ),
         false => format!("The decoded body is more than {RATIO_MAX} times as large as what was sent."),
     };
     Err(Rejection::new(Code::PayloadTooLarge, detail))

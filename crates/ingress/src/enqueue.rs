@@ -266,12 +266,13 @@ fn place(source: &ValueSource) -> String {
 /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of the queue.
 pub(crate) async fn send<P: Producer>(
     producer: &P,
+    operation: &Operation,
     delay: Duration,
     envelope: &Envelope,
     trace_header: Option<&str>,
     deadline: Instant,
 ) -> Result<Receipt, Rejection> {
-    let message = message(delay, envelope, trace_header);
+    let message = message(operation, delay, envelope, trace_header);
     producer.send(&message, deadline).await.map_err(|error| rejection(&error, envelope))
 }
 
@@ -294,13 +295,14 @@ pub(crate) fn stored_in_part(envelope: &Envelope, destinations: Destinations, er
 /// Sends the envelopes of a batch and waits for the confirms; returns the result of each item.
 pub(crate) async fn send_all<P: Producer>(
     producer: &P,
+    operation: &Operation,
     delay: Duration,
     items: Vec<Result<Envelope, Rejection>>,
     trace_header: Option<&str>,
     deadline: Instant,
 ) -> Vec<Result<Receipt, Rejection>> {
     let envelopes = items.iter().filter_map(|item| item.as_ref().ok());
-    let messages: Vec<_> = envelopes.map(|envelope| message(delay, envelope, trace_header)).collect();
+    let messages: Vec<_> = envelopes.map(|envelope| message(operation, delay, envelope, trace_header)).collect();
     let sent = producer.send_all(&messages, deadline).await;
     drop(messages);
     let mut sent = sent.into_iter();
@@ -312,8 +314,14 @@ pub(crate) async fn send_all<P: Producer>(
     items.into_iter().map(result).collect()
 }
 
-fn message<'m>(delay: Duration, envelope: &'m Envelope, trace_header: Option<&'m str>) -> Message<'m> {
-    Message { envelope, group: envelope.group(), delay, trace_header }
+fn message<'m>(
+    operation: &Operation,
+    delay: Duration,
+    envelope: &'m Envelope,
+    trace_header: Option<&'m str>,
+) -> Message<'m> {
+    let may_be_pointer = operation.enqueue.large_payloads;
+    Message { envelope, group: envelope.group(), delay, trace_header, may_be_pointer }
 }
 
 fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {

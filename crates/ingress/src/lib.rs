@@ -32,7 +32,7 @@
 //! # Features
 //!
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
-//! idempotency keys are in a store.
+//! idempotency keys are in a store. `s3`: routes whose large payloads go to S3.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -312,7 +312,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         drop(identity);
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let mut receipt = enqueue::send(producer, delay, &envelope, trace_header, deadline).await;
+        let mut receipt = enqueue::send(producer, operation, delay, &envelope, trace_header, deadline).await;
         if receipt.is_ok() && !operation.enqueue.copies.is_empty() {
             let copies = self.send_copies(queue, operation, delay, &envelope, trace_header, deadline);
             // In a box, because the future of every other request would have room for it.
@@ -346,7 +346,9 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                 Some(_) => IsStored::No,
                 None => {
                     let sent = match self.producer(copy) {
-                        Ok(producer) => enqueue::send(producer, delay, envelope, trace_header, deadline).await,
+                        Ok(producer) => {
+                            enqueue::send(producer, operation, delay, envelope, trace_header, deadline).await
+                        }
                         Err(rejection) => Err(rejection),
                     };
                     match sent {
@@ -386,7 +388,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let envelopes: Vec<_> = validated.items().map(|draft| draft.and_then(envelope)).collect();
         let started = Instant::now();
         let trace_header = context.xray_trace_id.as_deref();
-        let results = enqueue::send_all(producer, delay, envelopes, trace_header, deadline).await;
+        let operation = validated.authenticated().routed().operation();
+        let results = enqueue::send_all(producer, operation, delay, envelopes, trace_header, deadline).await;
         record.sent(started.elapsed());
         Ok(results)
     }

@@ -1,6 +1,6 @@
 //! Stage 1, [`Routed`]: the request has a route, and its body is within the limit of the route.
 
-use sluicegate_contract::{Contract, Match, Operation, RouteError};
+use sluicegate_contract::{Contract, Match, Operation, PAYLOAD_BYTES_MAX, RouteError};
 
 use crate::{
     event::Arrival,
@@ -16,6 +16,14 @@ pub struct Routed<'c> {
     path_params: Vec<(String, String)>,
 }
 
+/// Returns the ceiling that a limit of a route is, as the end of a sentence; empty below it.
+pub(crate) fn ceiling(limit: usize) -> &'static str {
+    match limit {
+        PAYLOAD_BYTES_MAX => ", the most that Lambda accepts in one event",
+        _ => "",
+    }
+}
+
 impl<'c> Routed<'c> {
     /// Finds the operation. A signed handshake with another method is a request of the operation of its webhooks.
     ///
@@ -28,7 +36,8 @@ impl<'c> Routed<'c> {
         let body = arrival.body.as_ref().map_err(|error| *error)?;
         let limit = operation.enqueue.payload_bytes_max;
         if body.len() > limit {
-            let detail = format!("The body has {} bytes; this route accepts {limit}.", body.len());
+            let ceiling = ceiling(limit);
+            let detail = format!("The body has {} bytes; this route accepts {limit}{ceiling}.", body.len());
             return Err(Rejection::new(Code::PayloadTooLarge, detail));
         }
         Ok(Self { arrival, operation, path_params })

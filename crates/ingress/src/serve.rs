@@ -84,6 +84,8 @@ pub async fn from_env(
         aws: aws.clone(),
         #[cfg(feature = "sqs")]
         sqs: None,
+        #[cfg(feature = "s3")]
+        payloads: config.payload_bucket.as_deref().map(|bucket| sluicegate_queue::sqs::PayloadStore::new(&aws, bucket)),
         #[cfg(feature = "rabbitmq")]
         rabbitmq,
     };

@@ -1,9 +1,9 @@
-//! The AWS port: the SQS emulator, and Secrets Manager for the development secrets and DynamoDB beside it.
+//! The AWS port: the SQS emulator, and Secrets Manager for the development secrets, DynamoDB and S3 beside it.
 //!
 //! `X-Amz-Target: secretsmanager.<Action>` (AWS JSON 1.1) reads and changes the development secrets, and
-//! `DynamoDB_20120810.<Action>` (AWS JSON 1.0) the template's tables, if it has any. Every other request goes to
-//! [`sqs_emulator`], except a request for another AWS service, which is refused with a text that lists what is
-//! supported.
+//! `DynamoDB_20120810.<Action>` (AWS JSON 1.0) the template's tables, if it has any. A request whose signature names S3
+//! reads and changes the objects of the template's buckets. Every other request goes to [`sqs_emulator`], except a
+//! request for another AWS service, which is refused with a text that lists what is supported.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use sqs_emulator::{Sqs, serve_with};
 use tokio::net::TcpListener;
 
 use crate::dynamodb::{DYNAMODB, DynamoDb};
+use crate::s3::S3;
 use crate::secrets::{SecretLookup, SecretVersions, SecretsManagerError};
 
 /// The largest request to Secrets Manager: a secret is 64 KiB at most, each character escaped as six, and room for
@@ -30,7 +31,7 @@ const DYNAMODB_REQUEST_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// The end of the error text for a request to another service.
 const SUPPORTED: &str = "This endpoint has Amazon SQS (X-Amz-Target: AmazonSQS.<Action>, AWS JSON 1.0, or Action=<Action>, \
                          AWS Query), secretsmanager.GetSecretValue, PutSecretValue, UpdateSecretVersionStage and \
-                         UpdateSecret, DynamoDB_20120810.<Action> if the template has a table, and STS GetCallerIdentity.";
+                         UpdateSecret, DynamoDB_20120810.<Action> if the template has a table, the objects of S3, and STS GetCallerIdentity.";
 
 /// Answers requests until the listener fails or the future is dropped. A value written to a secret replaces the one
 /// that `secrets` returns. Without `dynamodb`, requests for it are refused.
@@ -42,8 +43,9 @@ pub async fn serve(
     sqs: Sqs,
     secrets: SecretLookup,
     dynamodb: Option<DynamoDb>,
+    s3: S3,
 ) -> std::io::Result<()> {
-    let services = Arc::new(Services { sqs, secrets: SecretVersions::new(secrets), dynamodb });
+    let services = Arc::new(Services { sqs, secrets: SecretVersions::new(secrets), dynamodb, s3 });
     serve_with(listener, move |request| {
         let services = Arc::clone(&services);
         async move { answer(&services, request).await }
@@ -55,9 +57,13 @@ struct Services {
     sqs: Sqs,
     secrets: SecretVersions,
     dynamodb: Option<DynamoDb>,
+    s3: S3,
 }
 
 async fn answer(services: &Services, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if S3::is_for(&request) {
+        return services.s3.answer(request).await;
+    }
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if target.is_empty() || target.starts_with("AmazonSQS.") {
         return sqs_emulator::answer(&services.sqs, request).await;
@@ -147,7 +153,13 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let secrets: SecretLookup =
             Arc::new(|id| (id == "dev" || id.ends_with(":secret:dev-AbCdEf")).then(|| "{}".into()));
-        let server = tokio::spawn(serve(listener, Sqs::new(Clock::system(), SqsConfig::default()), secrets, None));
+        let server = tokio::spawn(serve(
+            listener,
+            Sqs::new(Clock::system(), SqsConfig::default()),
+            secrets,
+            None,
+            S3::default(),
+        ));
         let mut request = Request::post(url);
         if !target.is_empty() {
             request = request.header("x-amz-target", target);

@@ -26,6 +26,8 @@ use sluicegate_queue::dead_letter::REASON;
 use sqs_emulator::QueueEvent;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::s3::S3;
+
 /// Largest number of messages with a log; the oldest are dropped.
 const MESSAGES_MAX: usize = 10_000;
 /// Largest number of steps in one log: the first and the latest are kept.
@@ -114,6 +116,7 @@ pub(crate) struct Journal {
 struct Inner {
     dead_letter_queues: HashSet<String>,
     observer: StepObserver,
+    objects: S3,
     state: Mutex<State>,
 }
 
@@ -156,17 +159,22 @@ impl MessageLog {
 }
 
 impl Journal {
-    /// Creates a journal; `dead_letter_queues` are the names of the dead-letter queues.
-    pub(crate) fn new(dead_letter_queues: impl IntoIterator<Item = String>, observer: StepObserver) -> Self {
+    /// Creates a journal; `dead_letter_queues` are the names of the dead-letter queues, `objects` has the envelopes
+    /// that are not on a queue.
+    pub(crate) fn new(
+        dead_letter_queues: impl IntoIterator<Item = String>,
+        objects: S3,
+        observer: StepObserver,
+    ) -> Self {
         let dead_letter_queues = dead_letter_queues.into_iter().collect();
-        Self { inner: Arc::new(Inner { dead_letter_queues, observer, state: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { dead_letter_queues, observer, objects, state: Mutex::default() }) }
     }
 
     /// Records an event of the emulated queues.
     pub(crate) fn queue_event(&self, event: &QueueEvent) {
         match event {
             QueueEvent::Sent { queue, message_id, body, attributes } => {
-                let id = identify(body, message_id);
+                let id = self.identify(body, message_id);
                 if self.inner.dead_letter_queues.contains(&**queue) {
                     let reason =
                         attributes.get(REASON).map_or("sent there without a reason", String::as_str).to_owned();
@@ -181,23 +189,23 @@ impl Journal {
             // `sluicegate dlq` makes a dead letter invisible while it shows it, which is not a retry.
             QueueEvent::VisibilityChanged { queue, .. } if self.inner.dead_letter_queues.contains(&**queue) => {}
             QueueEvent::VisibilityChanged { message_id, body, timeout_s, .. } => {
-                self.record(&identify(body, message_id), MessageStep::Retrying { visible_in_s: *timeout_s });
+                self.record(&self.identify(body, message_id), MessageStep::Retrying { visible_in_s: *timeout_s });
             }
             QueueEvent::DeadLettered { message_id, body, receive_count, target, .. } => {
                 let reason = format!("receives exhausted ({receive_count})");
                 self.record(
-                    &identify(body, message_id),
+                    &self.identify(body, message_id),
                     MessageStep::DeadLettered { queue: target.to_string(), reason },
                 );
             }
             QueueEvent::Moved { message_id, body, target, .. } => {
-                self.record(&identify(body, message_id), MessageStep::Redriven { queue: target.to_string() });
+                self.record(&self.identify(body, message_id), MessageStep::Redriven { queue: target.to_string() });
             }
             QueueEvent::Expired { queue, message_id, body, .. } => {
-                self.record(&identify(body, message_id), MessageStep::Expired { queue: queue.to_string() });
+                self.record(&self.identify(body, message_id), MessageStep::Expired { queue: queue.to_string() });
             }
             QueueEvent::Purged { queue, message_id, body, .. } => {
-                self.record(&identify(body, message_id), MessageStep::Purged { queue: queue.to_string() });
+                self.record(&self.identify(body, message_id), MessageStep::Purged { queue: queue.to_string() });
             }
             // The mapping reports these with the function's name.
             QueueEvent::Received { .. } | QueueEvent::Deleted { .. } => {}
@@ -207,7 +215,7 @@ impl Journal {
     /// Records an event of a mapping.
     pub(crate) fn mapping_event(&self, event: &MappingEvent) {
         let message = event.message();
-        let id = identify(&message.body, &message.message_id);
+        let id = self.identify(&message.body, &message.message_id);
         let (queue, function) = (message.queue.to_string(), message.function.to_string());
         match event {
             MappingEvent::Delivered(_) => {
@@ -300,6 +308,16 @@ impl Journal {
         (self.inner.observer)(id, &step);
     }
 
+    /// Returns the envelope's id if the body is a CloudEvent, or points to one in a local bucket; otherwise
+    /// `message_id`.
+    fn identify(&self, body: &str, message_id: &str) -> String {
+        let stored = || {
+            let (bucket, key) = pointer(body)?;
+            event_id(std::str::from_utf8(&self.inner.objects.object(&bucket, &key)?).ok()?)
+        };
+        event_id(body).or_else(stored).unwrap_or_else(|| message_id.to_owned())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,15 +330,26 @@ fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
     value
 }
 
-/// Returns the envelope's id if the body is a CloudEvent, otherwise `message_id`.
-fn identify(body: &str, message_id: &str) -> String {
+/// Returns the id of the CloudEvent that a text is.
+fn event_id(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Event<'a> {
         specversion: &'a str,
         id: String,
     }
-    match serde_json::from_str::<Event<'_>>(body) {
-        Ok(event) if event.specversion.starts_with("1.") && !event.id.is_empty() => event.id,
-        _ => message_id.to_owned(),
+    let event: Event<'_> = serde_json::from_str(text).ok()?;
+    (event.specversion.starts_with("1.") && !event.id.is_empty()).then_some(event.id)
+}
+
+/// Returns the bucket and the key that a body points to, in the format of the SQS Extended Client Libraries.
+fn pointer(body: &str) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Pointer {
+        #[serde(rename = "s3BucketName")]
+        bucket: String,
+        #[serde(rename = "s3Key")]
+        key: String,
     }
+    let (_, pointer): (String, Pointer) = serde_json::from_str(body).ok()?;
+    Some((pointer.bucket, pointer.key))
 }

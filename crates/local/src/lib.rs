@@ -3,10 +3,10 @@
 //!
 //! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. A gateway
 //! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; tables are [`DynamoDb`],
-//! with the feature `dynamodb` (default), or at that endpoint; the functions and their event source mappings run on
-//! [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every message, queue counts and metrics.
-//! RabbitMQ is a private node or an existing broker; without the feature `rabbitmq` (default) neither can be chosen.
-//! Every server binds the loopback address only.
+//! with the feature `dynamodb` (default), or at that endpoint; buckets are [`S3`] or at that endpoint; the functions
+//! and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every
+//! message, queue counts and metrics. RabbitMQ is a private node or an existing broker; without the feature `rabbitmq`
+//! (default) neither can be chosen. Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
@@ -60,6 +60,7 @@ mod gateway;
 mod journal;
 mod metrics;
 mod rabbitmq;
+mod s3;
 pub mod secrets;
 mod sources;
 mod stack;
@@ -73,6 +74,7 @@ pub use metrics::Metrics;
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{NodeError, RabbitmqNode};
+pub use s3::S3;
 pub use secrets::{CallError, SecretError};
 pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, CreateError, Options, Stack, StackError};
 pub use terminal::{LineSink, Terminal};

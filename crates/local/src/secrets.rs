@@ -101,6 +101,9 @@ pub enum CallError {
     /// The answer is not from an AWS service.
     #[error("the answer is not JSON")]
     NotJson,
+    /// The endpoint refuses.
+    #[error("the answer has the status {0}")]
+    Status(http::StatusCode),
     /// The endpoint took too long.
     #[error("no answer within {} s", CALL_S_MAX)]
     NoAnswer,
@@ -149,6 +152,31 @@ pub(crate) struct RemoteService {
 const SECRETS_MANAGER: RemoteService =
     RemoteService { name: "secretsmanager", target: "secretsmanager", content_type: "application/x-amz-json-1.1" };
 
+/// Creates what a URL of a remote endpoint names, unless it exists. The service accepts any credentials.
+pub(crate) async fn put_remote(url: &str, service: &str) -> Result<(), CallError> {
+    let request = Request::put(url)
+        .header(header::AUTHORIZATION, authorization(service))
+        .header("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+        .body(Full::<Bytes>::default())?;
+    let exchange = async {
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let status = client.request(request).await?.status();
+        if status.is_success() || status == http::StatusCode::CONFLICT {
+            Ok(())
+        } else {
+            Err(CallError::Status(status))
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(CALL_S_MAX), exchange).await;
+    answer.unwrap_or(Err(CallError::NoAnswer))
+}
+
+fn authorization(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}
+
 /// Calls a service of a remote endpoint, which accepts any credentials. An error of the service is an answer.
 pub(crate) async fn call(
     endpoint_url: &str,
@@ -157,12 +185,9 @@ pub(crate) async fn call(
     input: &Value,
 ) -> Result<Value, CallError> {
     let RemoteService { name, target, content_type } = service;
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{name}/aws4_request, SignedHeaders=host, Signature=0"
-    );
     let request = Request::post(endpoint_url)
         .header(header::CONTENT_TYPE, *content_type)
-        .header(header::AUTHORIZATION, authorization)
+        .header(header::AUTHORIZATION, authorization(name))
         .header("x-amz-target", format!("{target}.{action}"))
         .body(Full::<Bytes>::from(input.to_string()))?;
     let exchange = async {

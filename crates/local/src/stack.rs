@@ -89,6 +89,7 @@ impl Stack {
         let start = async {
             let plan = planning::with_queues(&options, &text, settings, &plan, &shared.client).await?;
             shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
+            shared.create_buckets(&plan, options.endpoint_url.as_deref()).await?;
             tasks.spawn(shared.admin(ports.admin, &plan, counts));
             shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
             let rabbitmq = match broker {

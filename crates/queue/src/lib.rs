@@ -29,6 +29,9 @@
 //! confirmed store of a raw message, which the consumer and the dead-letter tool use: `sqs::store` and
 //! `rabbitmq::Broker::publish`.
 //!
+//! With the feature `s3`, an envelope that is larger than SQS accepts can go to S3, with a pointer to it on the queue:
+//! `sqs::PayloadStore`.
+//!
 //! Names that several crates share are spelled here once: [`queue_names`] for RabbitMQ's retry and dead-letter queues,
 //! [`dead_letter`] for the attributes of dead letters, and [`Binding`] for the variables that bind a queue.
 
@@ -69,13 +72,16 @@ pub struct Message<'a> {
     /// An X-Ray trace header (`Root=…;Parent=…;Sampled=…`) that is sent beside the message and joins the consumer's
     /// trace.
     pub trace_header: Option<&'a str>,
+    /// Whether an envelope that is larger than the queue accepts may be stored beside the queue, with a pointer to it
+    /// on the queue. A producer without such a store refuses it as [`SendError::TooLarge`].
+    pub may_be_pointer: bool,
 }
 
 impl<'a> Message<'a> {
     /// Creates a message in the envelope's own group, without a delay.
     #[must_use]
     pub fn new(envelope: &'a Envelope) -> Self {
-        Self { envelope, group: envelope.group(), delay: Duration::ZERO, trace_header: None }
+        Self { envelope, group: envelope.group(), delay: Duration::ZERO, trace_header: None, may_be_pointer: false }
     }
 }
 

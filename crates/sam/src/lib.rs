@@ -7,9 +7,9 @@
 //! in one place, with the service's default, and is a [`Setting`]: absent, known, or unknown for a reason. Doctor skips
 //! unknown settings, and reads deployed resources in the same way.
 //!
-//! [`StackPlan`] has what the local stack runs: functions, routes, queues, mappings and secrets. Those of nested
-//! templates, which are files in the template's folder, are included; their ids begin with that of the nested stack
-//! (`OrdersQueue/Queue`).
+//! [`StackPlan`] has what the local stack runs: functions, routes, queues, mappings, secrets, tables and buckets. Those
+//! of nested templates, which are files in the template's folder, are included; their ids begin with that of the nested
+//! stack (`OrdersQueue/Queue`).
 //!
 //! A plan is strict: the settings it uses must be known and valid, and all faults are reported with file, line, pointer
 //! and reason. Everything else in the template is named in a [`Notice`].
@@ -116,6 +116,15 @@ pub struct TablePlan {
     pub ttl_attribute: Option<String>,
 }
 
+/// An S3 bucket of the template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketPlan {
+    /// The resource's name in the template, after those of the stacks around it.
+    pub logical_id: String,
+    /// The bucket's name.
+    pub name: String,
+}
+
 /// What the local stack runs.
 #[derive(Debug, Default)]
 pub struct StackPlan {
@@ -135,6 +144,8 @@ pub struct StackPlan {
     pub secrets: Vec<SecretPlan>,
     /// The DynamoDB tables.
     pub tables: Vec<TablePlan>,
+    /// The S3 buckets.
+    pub buckets: Vec<BucketPlan>,
     /// What the template contains and the local stack does not run.
     pub notices: Vec<Notice>,
 }
@@ -205,6 +216,7 @@ impl<'a> Reader<'a> {
                 "AWS::SQS::Queue" => self.queue(&resource),
                 "AWS::SecretsManager::Secret" => self.secret(&resource),
                 "AWS::DynamoDB::Table" => self.table(&resource),
+                "AWS::S3::Bucket" => self.bucket(&resource),
                 "AWS::Serverless::HttpApi" => self.http_api(&resource),
                 "AWS::Serverless::Function" | "AWS::Lambda::EventSourceMapping" => Ok(()),
                 _ if is_nested(&resource) && self.runs_nested(&resource) => Ok(()),
@@ -304,6 +316,23 @@ impl<'a> Reader<'a> {
             keys: Value::Object(keys),
             ttl_attribute: ttl["AttributeName"].as_str().filter(|_| is_enabled).map(str::to_owned),
         });
+        Ok(())
+    }
+
+    fn bucket(&mut self, resource: &Resource<'_>) -> Result<(), Fault> {
+        /// Properties without effect locally: nothing is encrypted, expires or is public.
+        const CLOUD_ONLY: [&str; 6] = [
+            "BucketEncryption",
+            "LifecycleConfiguration",
+            "OwnershipControls",
+            "PublicAccessBlockConfiguration",
+            "Tags",
+            "VersioningConfiguration",
+        ];
+        let props = Props(&resource.body["Properties"]);
+        self.notice_others(props, &resource.properties_pointer(), &[&["BucketName"][..], &CLOUD_ONLY].concat());
+        let name = self.resolved(resource).reference;
+        self.plan.buckets.push(BucketPlan { logical_id: self.id(resource), name });
         Ok(())
     }
 

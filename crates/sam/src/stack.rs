@@ -26,10 +26,11 @@ use super::{
 const SAM_MADE: [&str; 2] = ["ServerlessHttpApi", "ServerlessRestApi"];
 /// The types that the local stack runs. A nested stack without any of these is not run, but its outputs are resolved as
 /// far as possible.
-const RUN: [&str; 7] = [
+const RUN: [&str; 8] = [
     "AWS::CloudFormation::Stack",
     "AWS::DynamoDB::Table",
     "AWS::Lambda::EventSourceMapping",
+    "AWS::S3::Bucket",
     "AWS::SQS::Queue",
     "AWS::Serverless::Application",
     "AWS::Serverless::Function",
@@ -252,6 +253,12 @@ impl<'s> Loader<'s> {
                 let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
                 ResolvedResource::new(name, [("Arn", arn)])
             }
+            "AWS::S3::Bucket" => {
+                // A bucket's name has no upper-case letter.
+                let name = property(stack, "BucketName")?.unwrap_or_else(|| own_name.to_lowercase());
+                let arn = format!("arn:aws:s3:::{name}");
+                ResolvedResource::new(name, [("Arn", arn)])
+            }
             "AWS::Serverless::Function" => {
                 let name = property(stack, "FunctionName")?.unwrap_or(own_name);
                 let alias = property(stack, "AutoPublishAlias")?;
@@ -391,6 +398,7 @@ fn identity(kind: &str) -> &'static [&'static str] {
         "AWS::SQS::Queue" => &["QueueName", "FifoQueue"],
         "AWS::SecretsManager::Secret" => &["Name"],
         "AWS::DynamoDB::Table" => &["TableName"],
+        "AWS::S3::Bucket" => &["BucketName"],
         "AWS::Serverless::Function" => &["FunctionName", "AutoPublishAlias"],
         _ => &[],
     }

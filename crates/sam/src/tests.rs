@@ -248,7 +248,7 @@ fn a_variable_that_only_aws_knows_is_named_once_and_the_shell_wins() {
             "Parameters:\n  Given: {{ Type: String }}\n  Stored: {{ Type: 'AWS::SSM::Parameter::Value<String>', Default: /a }}\n\
              Conditions: {{ Yes: !Equals [a, a] }}\n\
              Globals:\n  Function:\n    Runtime: provided.al2023\n    Environment: {value}\n\
-             Resources:\n  Table: {{ Type: AWS::S3::Bucket }}\n{}{}",
+             Resources:\n  Table: {{ Type: AWS::SNS::Topic }}\n{}{}",
             function("A"),
             function("B")
         );

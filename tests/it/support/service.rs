@@ -260,6 +260,7 @@ pub(crate) async fn emulator_with(secrets: sluicegate_local::secrets::SecretLook
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let sqs = Sqs::new(Clock::system(), SqsConfig { region: "us-east-1".into(), account: "000000000000".into() });
     sqs.set_base_url(&url);
-    tokio::spawn(sluicegate_local::serve_aws(listener, sqs, secrets, sluicegate_local::DynamoDb::start()));
+    let (dynamodb, s3) = (sluicegate_local::DynamoDb::start(), sluicegate_local::S3::default());
+    tokio::spawn(sluicegate_local::serve_aws(listener, sqs, secrets, dynamodb, s3));
     url
 }

@@ -24,6 +24,18 @@ pub(crate) struct ReceivedMessage<'a> {
     pub(crate) trace_header: Option<Cow<'a, str>>,
 }
 
+/// A payload that could not be fetched.
+#[cfg(feature = "s3")]
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// It may succeed later. The message is retried.
+    #[error("payload not fetched: {0}")]
+    Retry(String),
+    /// It cannot succeed. The message is dead-lettered.
+    #[error("payload not available: {0}")]
+    Reject(String),
+}
+
 /// One batch of one broker. Messages are named by their index.
 ///
 /// All rules of handling and settling are in `BatchRun`; a source decodes, stores and
@@ -47,6 +59,17 @@ pub(crate) trait Source {
     /// # Errors
     /// The message is not an event. It is dead-lettered.
     fn decode(&self, index: usize) -> Result<Envelope, Self::Undecodable>;
+
+    /// Fetches and decodes a message whose payload is stored beside the queue, not past `until`; `None` for any other
+    /// message.
+    #[cfg(feature = "s3")]
+    fn fetch(
+        &self,
+        _index: usize,
+        _until: tokio::time::Instant,
+    ) -> impl Future<Output = Option<Result<Envelope, FetchError>>> {
+        ready(None)
+    }
 
     /// Returns when the message was sent, in milliseconds since 1970, if known. `envelope` is the decoded event.
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;

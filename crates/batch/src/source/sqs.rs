@@ -6,6 +6,8 @@
 //! proven that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy
 //! of the source queue at the first reject. Without a dead-letter queue, a rejected message is returned to its queue.
 //!
+//! With the feature `s3`, the payload of a message may be in S3, with a pointer to it on the queue: `sqs/payload.rs`.
+//!
 //! SQS itself dead-letters a message of a standard queue after `maxReceiveCount` receives. On a FIFO queue the runtime
 //! dead-letters it earlier; `sqs/fifo.rs` has the reasons.
 
@@ -13,6 +15,8 @@ mod config;
 mod dead_letter;
 mod event;
 mod fifo;
+#[cfg(feature = "s3")]
+pub(crate) mod payload;
 mod redrive_policy;
 #[cfg(test)]
 mod tests;
@@ -37,6 +41,8 @@ use self::fifo::FailingMessages;
 use self::redrive_policy::{RedrivePolicies, RedrivePolicy, RedrivePolicyError, queue_url};
 use crate::deadlines::Deadlines;
 use crate::settlement::{BatchResponse, Settlement, Tries};
+#[cfg(feature = "s3")]
+use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
 
 /// Entries of one batch request.
@@ -60,13 +66,29 @@ pub(crate) struct SqsSource {
     client: OnceLock<Client>,
     redrive_policies: RedrivePolicies,
     failing: FailingMessages,
+    #[cfg(feature = "s3")]
+    payloads: payload::Payloads,
 }
 
 impl SqsSource {
     /// Creates a source that dead-letters a failing message of a FIFO queue after `fifo_receive_count_max` receives.
     pub(crate) fn new(config: SdkConfig, fifo_receive_count_max: u32) -> Self {
         let failing = FailingMessages::new(fifo_receive_count_max);
-        Self { config, client: OnceLock::new(), redrive_policies: RedrivePolicies::default(), failing }
+        Self {
+            config,
+            client: OnceLock::new(),
+            redrive_policies: RedrivePolicies::default(),
+            failing,
+            #[cfg(feature = "s3")]
+            payloads: payload::Payloads::default(),
+        }
+    }
+
+    /// Sets the buckets that payloads are read from.
+    #[cfg(feature = "s3")]
+    pub(crate) fn with_payloads(mut self, payloads: payload::Payloads) -> Self {
+        self.payloads = payloads;
+        self
     }
 
     /// Reads the batch in `event`.
@@ -114,6 +136,16 @@ impl Source for Batch<'_> {
     fn decode(&self, index: usize) -> Result<Envelope, Undecodable> {
         let body = self.records[index].body.as_deref().ok_or(Undecodable::NoBody)?;
         Ok(Envelope::decode(body)?)
+    }
+
+    #[cfg(feature = "s3")]
+    async fn fetch(&self, index: usize, until: tokio::time::Instant) -> Option<Result<Envelope, FetchError>> {
+        let record = &self.records[index];
+        if !record.has_pointer() {
+            return None;
+        }
+        // Boxed, because most messages have no pointer, and the future is large.
+        Some(Box::pin(self.source.payloads.fetch(record, until)).await)
     }
 
     /// Returns the time that SQS recorded, which does not depend on the sender's clock.

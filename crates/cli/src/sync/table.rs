@@ -1,10 +1,8 @@
-//! The table of idempotency keys: what a contract with a store needs in the template and in the functions' manifests.
+//! The table of idempotency keys: what a contract with a store needs in the template.
 //!
 //! The table is billed by the request, encrypted with a key that AWS owns, as every table, and without point-in-time
 //! recovery: keys expire within days, and a restored table would answer repeats with messages of the past. A table that
 //! the template has already stays as it is, and one that the contract no longer needs too.
-
-use std::path::{Path, PathBuf};
 
 use sluicegate_contract::Contract;
 use sluicegate_yaml::Dialect;
@@ -13,15 +11,12 @@ use super::{Template, template::Outline};
 use crate::{
     CommandError,
     add::members::{self, Target},
-    input,
 };
 
 /// The variable with the table's name, which the ingress reads.
 const VARIABLE: &str = "IDEMPOTENCY_TABLE";
 const TABLE: &str = "IdempotencyTable";
 const POLICY: &str = "IdempotencyPolicy";
-/// The feature of the ingress crate.
-const FEATURE: &str = "dynamodb";
 
 const TABLE_LINES: &str = "\
 # The keys of the routes with `store: dynamodb` (openapi.yaml), by the hash of caller, operation and key; no payloads.
@@ -89,35 +84,6 @@ pub(super) fn with_table(
     Ok(edited)
 }
 
-/// Returns the manifests beside a contract that lack the feature of a store, with the feature.
-pub(super) fn manifests(contract_path: &Path, contract: &Contract) -> Result<Vec<(PathBuf, String)>, CommandError> {
-    if contract.first_with_store().is_none() {
-        return Ok(Vec::new());
-    }
-    let folder = contract_path.parent().unwrap_or(Path::new(""));
-    // The package with both functions, for RabbitMQ.
-    let both = folder.join("../rabbitmq");
-    let mut changed = Vec::new();
-    for manifest in [folder.join("Cargo.toml"), both.join("Cargo.toml")] {
-        if !manifest.is_file() {
-            continue;
-        }
-        let text = input::text(&manifest)?;
-        changed.extend(with_feature(&text).map(|text| (manifest, text)));
-    }
-    Ok(changed)
-}
-
-/// Returns the manifest with the feature of the ingress crate; `None` if it has the feature, or no list of features.
-fn with_feature(manifest: &str) -> Option<String> {
-    let start = manifest.lines().find(|line| line.starts_with("sluicegate-ingress ") && line.contains('['))?;
-    if start.contains(&format!("\"{FEATURE}\"")) {
-        return None;
-    }
-    let edited = start.replacen("features = [", &format!("features = [\"{FEATURE}\", "), 1);
-    Some(manifest.replacen(start, &edited, 1)).filter(|edited| edited != manifest)
-}
-
 #[cfg(test)]
 mod tests {
     use sluicegate_sam::{Settings, StackPlan};
@@ -176,14 +142,5 @@ mod tests {
         assert_eq!(table.keys["KeySchema"], keys);
         let environment = &plan.functions[0].environment;
         assert_eq!(environment.get(VARIABLE).map(String::as_str), Some("IdempotencyTable"));
-    }
-
-    #[test]
-    fn a_manifest_gets_the_feature_once() {
-        let shipped = include_str!("../../../../functions/ingress/Cargo.toml");
-        let edited = with_feature(shipped).unwrap();
-        assert!(edited.contains("sluicegate-ingress = { workspace = true, features = [\"dynamodb\", \"sqs\"] }"));
-        assert_eq!(with_feature(&edited), None);
-        assert_eq!(with_feature("[dependencies]\nother = \"1\"\n"), None);
     }
 }

@@ -14,8 +14,18 @@ use crate::{
     ValueTemplate,
 };
 
-const FIELDS: &[&str] =
-    &["queue", "copyTo", "type", "subject", "group", "idempotency", "rateLimit", "delay", "payloadBytes"];
+const FIELDS: &[&str] = &[
+    "queue",
+    "copyTo",
+    "type",
+    "subject",
+    "group",
+    "idempotency",
+    "rateLimit",
+    "delay",
+    "payloadBytes",
+    "largePayloads",
+];
 
 pub(super) fn enqueue<'d>(
     checker: &mut ContractChecker<'d>,
@@ -37,7 +47,8 @@ pub(super) fn enqueue<'d>(
     };
     let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, field, request));
     let (delay_s, delay_header) = at.get("delay").map_or((0, None), |field| delay(checker, field));
-    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request));
+    let large_payloads = at.get("largePayloads").is_some_and(|field| large_payloads(checker, field, at, request));
+    let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request, large_payloads));
 
     let (queue, queue_conditions) = queue?;
     Some(Enqueue {
@@ -52,6 +63,7 @@ pub(super) fn enqueue<'d>(
         delay_s,
         delay_header,
         payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
+        large_payloads,
     })
 }
 
@@ -210,8 +222,13 @@ fn queue_name(checker: &mut ContractChecker<'_>, at: &Node) -> Option<String> {
 }
 
 /// Reads `payloadBytes`. A size above the limit of SQS is a warning: RabbitMQ accepts it, and the contract does not say
-/// which broker is used.
-fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<usize> {
+/// which broker is used. So is one that leaves `largePayloads` without effect.
+fn payload_bytes<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    request: &Request<'_>,
+    large_payloads: bool,
+) -> Option<usize> {
     let bytes = checker.integer(at, 1..=PAYLOAD_BYTES_MAX)?;
     let (what, most) = match request.body {
         Some(body) if !takes_json_only(Some(body)) => {
@@ -219,13 +236,45 @@ fn payload_bytes<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &
         }
         _ => ("a JSON payload", SQS_JSON_BYTES_MAX),
     };
+    if large_payloads {
+        return Some(bytes);
+    }
     if bytes > most {
         checker.warn(
             at,
-            format!("SQS accepts at most {most} bytes of {what}; with SQS, a larger one is answered with 413"),
+            format!(
+                "SQS accepts at most {most} bytes of {what}; with SQS, a larger one is answered with 413, or goes to S3 \
+                 with `largePayloads: s3`"
+            ),
         );
     }
     Some(bytes)
+}
+
+/// Reads `largePayloads`. Without a `payloadBytes` above the default it would have no effect.
+fn large_payloads<'d>(
+    checker: &mut ContractChecker<'d>,
+    at: &'d Node,
+    enqueue: &'d Node,
+    request: &Request<'_>,
+) -> bool {
+    if at.text() != Some("s3") {
+        checker.fault(at, "must be s3");
+        return false;
+    }
+    if request.body.is_some_and(Body::may_be_batch) {
+        checker.fault(at, "does not apply to a batch, whose items are sent together: leave it out");
+        return false;
+    }
+    if enqueue.get("payloadBytes").is_none() {
+        checker.fault(
+            at,
+            format!(
+                "needs payloadBytes: without it, a route accepts {PAYLOAD_BYTES_DEFAULT} bytes, which fit into SQS"
+            ),
+        );
+    }
+    true
 }
 
 /// Reads a template for an attribute of the event.

@@ -1,5 +1,5 @@
-//! Checks of bindings: the `QUEUE_<NAME>` variables against the contract and the queues, `IDEMPOTENCY_TABLE`, and
-//! `KEYS_ENDPOINTS`.
+//! Checks of bindings: the `QUEUE_<NAME>` variables against the contract and the queues, `IDEMPOTENCY_TABLE`,
+//! `PAYLOAD_BUCKET` and `KEYS_ENDPOINTS`.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,15 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "Run `sluicegate sync`, which adds the table, its permissions and the variable.",
         source: CONFIGURATION,
         find: store_unbound,
+    },
+    Check {
+        id: "payload-bucket-unbound",
+        severity: Severity::Error,
+        title: "a route sends large payloads to S3, and no PAYLOAD_BUCKET names the bucket",
+        why: "The function refuses to start: every request is answered 500.",
+        fix: "Run `sluicegate sync`, which adds the bucket, the permissions and the variables.",
+        source: CONFIGURATION,
+        find: payload_bucket_unbound,
     },
     Check {
         id: "binding-form",
@@ -129,6 +138,18 @@ fn keys_endpoints(model: &Model<'_>, findings: &mut Findings) {
     for function in model.functions.iter().filter(|function| function.binds_queues()) {
         if function.variable(VARIABLE).is_written() {
             findings.add_variable(function, VARIABLE, format!("{VARIABLE} is set"));
+        }
+    }
+}
+
+fn payload_bucket_unbound(model: &Model<'_>, findings: &mut Findings) {
+    const VARIABLE: &str = "PAYLOAD_BUCKET";
+    let large = model.project.contract.as_ref().and_then(|contract| contract.first_with_large_payloads());
+    let Some(operation) = large else { return };
+    for function in model.functions.iter().filter(|function| function.binds_queues()) {
+        if function.variable(VARIABLE).is_absent() {
+            let what = format!("{VARIABLE} is not set, and {} has `largePayloads: s3`", operation.id);
+            findings.add_variable(function, VARIABLE, what);
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Error,
         title: "a queue accepts only smaller messages than its routes admit",
         why: "SQS refuses a larger message, so requests that the contract admits are never stored.",
-        fix: "Raise the queue's MaximumMessageSize (1048576 at most, the default), or lower payloadBytes of the routes.",
+        fix: "Raise the queue's MaximumMessageSize (1048576 at most, the default), lower payloadBytes of the routes, or send what is larger to S3 with largePayloads: s3.",
         source: "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html",
         find: message_size,
     },
@@ -60,7 +60,8 @@ fn fifo_dead_letter_order(model: &Model<'_>, findings: &mut Findings) {
 
 fn message_size(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
-    for operation in contract.operations() {
+    // What the queue does not accept goes to S3 on a route with large payloads.
+    for operation in contract.operations().iter().filter(|operation| !operation.enqueue.large_payloads) {
         for queue in operation.enqueue.queues().flat_map(|queue| model.bound(queue)) {
             let admitted = operation.enqueue.payload_bytes_max as u64;
             // The envelope around the payload takes a few more bytes.

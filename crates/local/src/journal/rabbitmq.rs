@@ -11,7 +11,7 @@ use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX}
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::{Journal, MessageLog, MessageStep, identify};
+use super::{Journal, MessageLog, MessageStep};
 use crate::rabbitmq::{Published, Tracer, TracerError};
 
 /// A step that waits for the tracer.
@@ -87,7 +87,7 @@ async fn run(mut late: UnboundedReceiver<Late>, journal: Journal, tracer: Option
 impl Journal {
     /// Records a publish to RabbitMQ: a new message from ingress, or one that the consumer republishes.
     pub(super) fn published(&self, message: &Published) {
-        let id = identify(&message.body, &message.message_id);
+        let id = self.identify(&message.body, &message.message_id);
         let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
         let step = if queue.ends_with(DEAD_LETTER_QUEUE_SUFFIX) {
             let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();

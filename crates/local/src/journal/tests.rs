@@ -8,6 +8,7 @@ use sqs_emulator::QueueEvent;
 
 use super::{Journal, MESSAGES_MAX, STEPS_MAX};
 use crate::rabbitmq::Published;
+use crate::s3::S3;
 
 const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 
@@ -37,7 +38,7 @@ fn journal() -> (Journal, Arc<Mutex<Vec<String>>>) {
     let observer = Arc::new(move |id: &str, step: &super::MessageStep| {
         observed.lock().unwrap().push(format!("{} {id} {step}", step.name()));
     });
-    (Journal::new(["dlq".to_owned()], observer), lines)
+    (Journal::new(["dlq".to_owned()], S3::default(), observer), lines)
 }
 
 fn mapped(receive_count: u32) -> MappedMessage {

@@ -39,7 +39,7 @@ pub enum StackError {
     /// The endpoint's URL cannot be used.
     #[error(transparent)]
     BrokerEndpoint(#[from] EndpointError),
-    /// A queue, secret or table cannot be created.
+    /// A queue, secret, table or bucket cannot be created.
     #[error("cannot create {name}: {source}")]
     Create {
         /// Its kind and name.
@@ -84,7 +84,7 @@ pub enum StackError {
     },
 }
 
-/// Why a queue, secret or table is not created.
+/// Why a queue, secret, table or bucket is not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The queue service refuses or cannot be reached.

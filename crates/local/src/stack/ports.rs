@@ -17,7 +17,7 @@ pub struct Addresses {
     pub gateway: String,
     /// Health, message logs and counts.
     pub admin: String,
-    /// SQS and Secrets Manager.
+    /// SQS, Secrets Manager, DynamoDB and S3.
     pub aws: String,
     /// RabbitMQ, if one is used; with the password only of a private node.
     pub rabbitmq: Option<String>,

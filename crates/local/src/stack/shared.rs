@@ -19,6 +19,7 @@ use crate::{
     journal::Journal,
     metrics::Metrics,
     rabbitmq::QueueCounts,
+    s3::S3,
     secrets,
     terminal::Terminal,
 };
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
+    s3: S3,
     published: Vec<PublishedDocument>,
 }
 
@@ -44,7 +46,8 @@ impl Shared {
     /// with `aws`.
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
-        let journal = Journal::new(provision::dead_letter_queues(plan), {
+        let s3 = S3::default();
+        let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
             let terminal = terminal.clone();
             Arc::new(move |id: &str, step: &_| terminal.step(id, step))
         });
@@ -67,6 +70,7 @@ impl Shared {
             metrics: Metrics::default(),
             secrets: options.secrets.clone(),
             dynamodb,
+            s3,
             published: options.published.clone(),
         })
     }
@@ -75,6 +79,12 @@ impl Shared {
     pub(super) async fn create_tables(&self, plan: &StackPlan, endpoint_url: Option<&str>) -> Result<(), StackError> {
         let created = dynamodb::create(&plan.tables, self.dynamodb.as_ref(), endpoint_url).await;
         created.map_err(|(name, source)| StackError::Create { name: format!("table {name}"), source })
+    }
+
+    /// Creates the buckets of the plan.
+    pub(super) async fn create_buckets(&self, plan: &StackPlan, endpoint_url: Option<&str>) -> Result<(), StackError> {
+        let created = self.s3.create(&plan.buckets, endpoint_url).await;
+        created.map_err(|(name, source)| StackError::Create { name: format!("bucket {name}"), source })
     }
 
     /// Marks every part that has not started as not running.
@@ -119,8 +129,8 @@ impl Shared {
         plan: &StackPlan,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
-        let server =
-            aws::serve(listener, sqs.clone(), secrets::lookup(&plan.secrets, &self.secrets), self.dynamodb.clone());
+        let secrets = secrets::lookup(&plan.secrets, &self.secrets);
+        let server = aws::serve(listener, sqs.clone(), secrets, self.dynamodb.clone(), self.s3.clone());
         Some(serve("aws", self.terminal.clone(), server))
     }
 

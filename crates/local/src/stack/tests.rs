@@ -16,13 +16,13 @@ use super::concurrency::{available_bytes, concurrency_in};
 use super::{Options, Stack};
 use crate::terminal::Terminal;
 
-/// A function as in AWS's samples: without `Binary`, with variables that refer to a bucket and a table.
+/// A function as in AWS's samples: without `Binary`, with variables that refer to a topic and a table.
 const TEMPLATE: &str = "
 Parameters:
   Network: { Type: 'AWS::EC2::VPC::Id' }
 Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap } }
 Resources:
-  Bucket: { Type: AWS::S3::Bucket }
+  Topic: { Type: AWS::SNS::Topic }
   Table:
     Type: AWS::DynamoDB::Table
     Properties:
@@ -36,7 +36,7 @@ Resources:
     Metadata: { BuildMethod: rust-cargolambda }
     Properties:
       CodeUri: FOLDER_1
-      Environment: { Variables: { BUCKET_NAME: !Ref Bucket, TABLE_NAME: !Ref Table } }
+      Environment: { Variables: { TOPIC_ARN: !Ref Topic, TABLE_NAME: !Ref Table } }
       Events: { Any: { Type: HttpApi } }
   Second:
     Type: AWS::Serverless::Function
@@ -121,9 +121,9 @@ async fn dynamodb(stack: &Stack, action: &str) -> String {
 
 #[tokio::test]
 async fn a_template_of_another_project_runs() {
-    let warning = "functions see `Bucket-is-not-known-locally`: set one in your shell, BUCKET_NAME=VALUE cargo local";
+    let warning = "functions see `Topic-is-not-known-locally`: set one in your shell, TOPIC_ARN=VALUE cargo local";
     let folders = ["sample-local-one", "sample-local-two"];
-    for (shell, warned) in [(&[][..], true), (&[("BUCKET_NAME", "mine")], false)] {
+    for (shell, warned) in [(&[][..], true), (&[("TOPIC_ARN", "mine")], false)] {
         let (stack, printed) = start(folders, ["sample-handler-one", "sample-handler-two"], shell).await;
         let stack = stack.unwrap_or_else(|error| panic!("{error}\n{printed}"));
         assert_eq!(printed.contains(warning), warned, "{printed}");

@@ -5,6 +5,8 @@ use sluicegate_aws_client::AwsEnvironment;
 use tokio::time::Instant;
 
 use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
+#[cfg(feature = "s3")]
+use super::payload_store::PayloadStore;
 use super::send_message::{SendMessage, Sqs, SystemAttributes};
 use crate::{Message, Producer, Receipt, SendError};
 
@@ -14,6 +16,8 @@ pub struct SqsProducer {
     client: Sqs,
     queue_url: String,
     fifo: bool,
+    #[cfg(feature = "s3")]
+    payloads: Option<PayloadStore>,
 }
 
 impl SqsProducer {
@@ -26,12 +30,29 @@ impl SqsProducer {
     /// Creates a producer for another queue of the same account that shares the connections.
     #[must_use]
     pub fn for_queue(&self, queue_url: impl Into<String>) -> Self {
-        Self::with_client(self.client.clone(), queue_url.into())
+        let producer = Self::with_client(self.client.clone(), queue_url.into());
+        #[cfg(feature = "s3")]
+        let producer = producer.with_payloads(self.payloads.clone());
+        producer
+    }
+
+    /// Sets where envelopes go that are larger than the queue accepts, if their [`Message::may_be_pointer`] is set.
+    #[cfg(feature = "s3")]
+    #[must_use]
+    pub fn with_payloads(mut self, payloads: Option<PayloadStore>) -> Self {
+        self.payloads = payloads;
+        self
     }
 
     fn with_client(client: Sqs, queue_url: String) -> Self {
         let fifo = queue_url.ends_with(".fifo");
-        Self { client, queue_url, fifo }
+        Self {
+            client,
+            queue_url,
+            fifo,
+            #[cfg(feature = "s3")]
+            payloads: None,
+        }
     }
 
     /// Checks the limits of SQS and returns the delay in seconds.
@@ -62,7 +83,10 @@ struct Fitting<'m> {
 
 impl SqsProducer {
     fn fit<'m>(&self, message: &'m Message<'m>) -> Result<Fitting<'m>, SendError> {
-        let body = message.envelope.encode();
+        self.fit_body(message, message.envelope.encode())
+    }
+
+    fn fit_body<'m>(&self, message: &'m Message<'m>, body: String) -> Result<Fitting<'m>, SendError> {
         let delay_s = self.delay_s(message, &body)?;
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
@@ -78,18 +102,52 @@ impl SqsProducer {
             message_group_id: fitting.group.as_deref(),
             message_deduplication_id: fitting.deduplication_id.as_deref(),
             message_system_attributes: fitting.message.trace_header.and_then(SystemAttributes::trace),
+            #[cfg(feature = "s3")]
+            message_attributes: None,
         }
     }
-}
 
-impl Producer for SqsProducer {
-    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+    async fn send_whole(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let fitting = self.fit(message)?;
         let broker_id = self.client.send(&self.raw(&fitting), message.trace_header, deadline).await?;
         Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
     }
 
-    /// Sends messages in batches, within the limits of SQS for one.
+    /// Stores the envelope, and then sends a pointer to it.
+    #[cfg(feature = "s3")]
+    async fn send_pointer(
+        &self,
+        message: &Message<'_>,
+        payloads: &PayloadStore,
+        deadline: Instant,
+    ) -> Result<Receipt, SendError> {
+        // What SQS would refuse is refused before anything is stored.
+        let _ = self.fit_body(message, String::from("{}"))?;
+        let body = message.envelope.encode();
+        let bytes = body.len().to_string();
+        let pointer = payloads.put(body, deadline).await?;
+        let fitting = self.fit_body(message, pointer.body())?;
+        let marker = Some(super::send_message::Marker::new(&bytes));
+        let raw = SendMessage { message_attributes: marker, ..self.raw(&fitting) };
+        let broker_id = self.client.send(&raw, message.trace_header, deadline).await?;
+        Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
+    }
+}
+
+impl Producer for SqsProducer {
+    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+        let sent = self.send_whole(message, deadline).await;
+        // The queue's own maximum may be lower than that of SQS, and only its answer says so.
+        #[cfg(feature = "s3")]
+        if let (Err(SendError::TooLarge { .. }), Some(payloads)) = (&sent, &self.payloads)
+            && message.may_be_pointer
+        {
+            return Box::pin(self.send_pointer(message, payloads, deadline)).await;
+        }
+        sent
+    }
+
+    /// Sends messages in batches, without pointers, within the limits of SQS for one.
     async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
         let fitting: Vec<_> = messages.iter().map(|message| self.fit(message)).collect();
         let raw: Vec<_> = fitting.iter().flatten().map(|fitting| self.raw(fitting)).collect();

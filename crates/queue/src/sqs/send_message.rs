@@ -37,6 +37,26 @@ pub(super) struct SendMessage<'a> {
     pub(super) message_deduplication_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message_system_attributes: Option<SystemAttributes<'a>>,
+    /// The marker of a pointer.
+    #[cfg(feature = "s3")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message_attributes: Option<Marker<'a>>,
+}
+
+/// The message attribute of a pointer.
+#[cfg(feature = "s3")]
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Marker<'a> {
+    #[serde(rename = "ExtendedPayloadSize")]
+    bytes: Text<'a>,
+}
+
+#[cfg(feature = "s3")]
+impl<'a> Marker<'a> {
+    /// Returns the marker for a body of so many bytes.
+    pub(super) fn new(bytes: &'a str) -> Self {
+        Self { bytes: Text { data_type: "Number", string_value: bytes } }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]

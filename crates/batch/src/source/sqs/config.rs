@@ -5,13 +5,21 @@ use sluicegate_queue::sqs::{SdkConfig, sdk_config};
 
 use super::SqsSource;
 use super::fifo::RECEIVE_COUNT_MAX_DEFAULT;
+#[cfg(feature = "s3")]
+use super::payload::Payloads;
 use crate::source::environment::receive_count_max;
+
+/// The environment variable with the bucket of payloads that are larger than SQS accepts, or several with spaces
+/// between them.
+pub(super) const PAYLOAD_BUCKET: &str = "PAYLOAD_BUCKET";
 
 /// The settings given to the builder. The others come from the environment.
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) sdk_config: Option<SdkConfig>,
     pub(crate) fifo_receive_count_max: Option<u32>,
+    #[cfg(feature = "s3")]
+    pub(crate) payloads: Option<Payloads>,
 }
 
 impl Settings {
@@ -33,8 +41,20 @@ impl Settings {
         let sdk_config = sdk_config.map_err(|error| mistakes.push(chain(&error))).ok();
         let receives = self
             .fifo_receive_count_max
-            .or_else(|| receive_count_max("FIFO_MAX_RECEIVE_COUNT", lookup, mistakes))
+            .or_else(|| receive_count_max("FIFO_MAX_RECEIVE_COUNT", &lookup, mistakes))
             .unwrap_or(RECEIVE_COUNT_MAX_DEFAULT);
-        Some(SqsSource::new(sdk_config?, receives))
+        #[cfg(feature = "s3")]
+        let payloads = self.payloads.unwrap_or_else(|| Payloads::from_env(&lookup, mistakes));
+        #[cfg(not(feature = "s3"))]
+        if lookup(PAYLOAD_BUCKET).is_some_and(|buckets| !buckets.trim().is_empty()) {
+            mistakes.push(format!(
+                "{PAYLOAD_BUCKET} is set, and this function is built without S3: give sluicegate-batch the feature s3 in \
+                 its Cargo.toml"
+            ));
+        }
+        let source = SqsSource::new(sdk_config?, receives);
+        #[cfg(feature = "s3")]
+        let source = source.with_payloads(payloads);
+        Some(source)
     }
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluicegate_queue::SendError;
 use sluicegate_queue::dead_letter::{REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
-use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, RawMessage, is_sendable, store};
+use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, RawMessage, is_sendable, store};
 use tokio::time::Instant;
 
 use super::event::{Attribute, Record};
@@ -64,6 +64,9 @@ fn attributes(record: &Record<'_>, body: &str, source: &str, reason: &str) -> Ha
         }
     }
     let (own, mut dropped) = record.message_attributes();
+    let mut own: Vec<_> = own.into_iter().collect();
+    // Without its marker, the body of the copy would not be read as a pointer.
+    own.sort_by_key(|(name, _)| !MARKERS.contains(&name.as_str()));
     for (name, attribute) in own {
         if kept.contains_key(&name) {
             // From an earlier reject, before the message was redriven.

@@ -74,6 +74,12 @@ impl Record<'_> {
         (readable, unreadable)
     }
 
+    /// Returns whether a message attribute marks the body as a pointer to the payload.
+    #[cfg(feature = "s3")]
+    pub(super) fn has_pointer(&self) -> bool {
+        object(self.message_attributes).any(|(name, _)| sluicegate_queue::sqs::MARKERS.contains(&name.as_ref()))
+    }
+
     /// Returns whether the message is from a FIFO queue, whose groups are handled in order.
     pub(super) fn is_ordered(&self) -> bool {
         self.source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))

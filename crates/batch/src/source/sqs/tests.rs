@@ -1,6 +1,8 @@
 //! The exact response to real events, and the calls to SQS, served on a loopback socket.
 
 mod fifo;
+#[cfg(feature = "s3")]
+mod payload;
 
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -12,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::{Consumer, Outcome};
+use crate::{Consumer, ConsumerBuilder, Outcome};
 
 const FIXTURES: [(&str, &str); 6] = [
     ("standard", include_str!("../../../../../tests/events/sqs-standard.json")),
@@ -27,6 +29,14 @@ type Calls = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// Starts an SQS whose queues have the dead-letter queue `dead_letter`, and whose MD5s are right if `honest`.
 async fn sqs(dead_letter: Option<&'static str>, honest: bool) -> (Consumer, Calls) {
+    sqs_with(dead_letter, honest, |builder| builder).await
+}
+
+async fn sqs_with(
+    dead_letter: Option<&'static str>,
+    honest: bool,
+    settings: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder,
+) -> (Consumer, Calls) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let calls = Calls::default();
@@ -45,7 +55,8 @@ async fn sqs(dead_letter: Option<&'static str>, honest: bool) -> (Consumer, Call
     let builder = builder.on("done", async |_| Outcome::Done).on("retry", async |_| Outcome::Retry);
     let builder = builder.on("after", async |_| Outcome::RetryAfter(Duration::from_millis(1_001)));
     let builder = builder.on("late", async |_| Outcome::RetryAfter(Duration::MAX));
-    (builder.on("reject", async |_| Outcome::Reject("bad\u{0} card".to_owned())).build().unwrap(), calls)
+    let builder = builder.on("reject", async |_| Outcome::Reject("bad\u{0} card".to_owned()));
+    (settings(builder).build().unwrap(), calls)
 }
 
 async fn serve(stream: TcpStream, calls: Calls, dead_letter: Option<&str>, honest: bool) -> Option<()> {

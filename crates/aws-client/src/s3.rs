@@ -1,0 +1,327 @@
+//! [`S3Client`]: writes and reads the objects of one bucket.
+//!
+//! Requests are signed with Signature Version 4 over the hash of the payload; S3 escapes a path once. The bucket is in
+//! the host name, or in the path if an endpoint is set, because a local server has one name for all buckets.
+//!
+//! Timeouts, retries, their budget and the correction of a wrong clock are those of [`AwsService`](crate::AwsService),
+//! except that an attempt may take longer, because an object is larger than a document.
+
+use std::fmt::Write as _;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, DATE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use percent_encoding::utf8_percent_encode;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::chain;
+use crate::environment::{AwsEnvironment, Service, dns_suffix};
+use crate::http_client::{ConnectionError, Connections};
+use crate::retry::RetryBudget;
+use crate::service::{CallError, Clock, secret};
+use crate::signer::{ESCAPED, Scope, push_hex, timestamp};
+
+/// Longest attempt to write or read an object, connection included: 2 MiB/s for the largest payload of an invocation,
+/// far below the network of the smallest function.
+pub const OBJECT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest answer to a write, and largest error that is read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+const CONTENT_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const DATE_HEADER: HeaderName = HeaderName::from_static("x-amz-date");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// A client of one bucket.
+pub struct S3Client {
+    bucket: String,
+    connections: Result<Connections, ConnectionError>,
+    /// The host of every request, and the path of the bucket, without a slash at the end.
+    host: String,
+    path: String,
+    scope: Scope,
+    budget: RetryBudget,
+    clock: Clock,
+}
+
+/// An object that was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum S3Error {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The object is larger than the caller accepts.
+    #[error("the object has more than {bytes_max} bytes")]
+    TooLarge {
+        /// The largest size that the caller accepts.
+        bytes_max: usize,
+    },
+}
+
+impl S3Client {
+    /// Creates a client without calling S3. With an https endpoint it reads the root certificates, unless another
+    /// client of the environment has.
+    #[must_use]
+    pub fn new(environment: &AwsEnvironment, bucket: impl Into<String>) -> Self {
+        let (bucket, region) = (bucket.into(), environment.region().to_owned());
+        let url = match environment.endpoint(Service::S3) {
+            Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+            None => format!("https://{bucket}.s3.{region}.{}", dns_suffix(&region)),
+        };
+        let uri: Uri = url.parse().unwrap_or_default();
+        let connections = match uri.host() {
+            Some(_) => Connections::new(&uri, || environment.tls()),
+            None => Err(ConnectionError::Url(url)),
+        };
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let host = uri.host().unwrap_or_default();
+        let host = match uri.port_u16().filter(|port| *port != default_port) {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        Self {
+            bucket,
+            connections,
+            host,
+            path: uri.path().trim_end_matches('/').to_owned(),
+            scope: Scope::new(environment.credentials().clone(), region, Service::S3.name()),
+            budget: RetryBudget::new(),
+            clock: Clock::default(),
+        }
+    }
+
+    /// Returns the name of the bucket.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// Writes an object, not past `deadline`. S3 compares the bytes with the hash in the signature.
+    ///
+    /// # Errors
+    /// That of the last attempt. The object may be stored.
+    pub async fn put(&self, key: &str, body: Bytes, deadline: Instant) -> Result<(), CallError> {
+        let written = self.call(&Method::PUT, key, body, ANSWER_BYTES_MAX, deadline).await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(S3Error::Call(error)) => Err(error),
+            Err(error @ S3Error::TooLarge { .. }) => Err(CallError::Connection(error.to_string())),
+        }
+    }
+
+    /// Reads an object of at most `bytes_max` bytes, not past `deadline`.
+    ///
+    /// # Errors
+    /// That of the last attempt, or the object is larger.
+    pub async fn get(&self, key: &str, bytes_max: usize, deadline: Instant) -> Result<Bytes, S3Error> {
+        self.call(&Method::GET, key, Bytes::new(), bytes_max, deadline).await
+    }
+
+    async fn call(
+        &self,
+        method: &Method,
+        key: &str,
+        body: Bytes,
+        bytes_max: usize,
+        deadline: Instant,
+    ) -> Result<Bytes, S3Error> {
+        let mut hash = String::with_capacity(64);
+        push_hex(&mut hash, &Sha256::digest(&body));
+        let (mut attempt, mut spent) = (1, 0);
+        loop {
+            let until = deadline.min(Instant::now() + OBJECT_ATTEMPT_TIMEOUT);
+            let error = match timeout_at(until, self.attempt(method, key, &body, &hash, bytes_max)).await {
+                Ok(Ok(answer)) => {
+                    self.budget.refund(spent);
+                    return Ok(answer);
+                }
+                Ok(Err(S3Error::Call(error))) => error,
+                Ok(Err(error)) => return Err(error),
+                Err(_) if until == deadline => return Err(CallError::Deadline.into()),
+                Err(_) => CallError::Timeout,
+            };
+            let Some((wait, cost)) = self.budget.next(&error, attempt) else { return Err(error.into()) };
+            let until = Instant::now() + wait;
+            sleep_until(until.min(deadline)).await;
+            if until >= deadline {
+                return Err(CallError::Deadline.into());
+            }
+            (attempt, spent) = (attempt + 1, cost);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        method: &Method,
+        key: &str,
+        body: &Bytes,
+        hash: &str,
+        bytes_max: usize,
+    ) -> Result<Bytes, S3Error> {
+        let connections = self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))?;
+        let sent = SystemTime::now();
+        let request = self.request(method, key, body, hash, self.clock.of_service(sent))?;
+        let broken = |error: ConnectionError| CallError::Connection(chain(&error));
+        let (answer, lease) = connections.send(request, &AtomicBool::new(false)).await.map_err(broken)?;
+        let (head, body) = answer.into_parts();
+        let is_success = head.status.is_success();
+        let bytes_max = if is_success { bytes_max } else { ANSWER_BYTES_MAX };
+        let body = match Limited::new(body, bytes_max).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(S3Error::TooLarge { bytes_max }),
+            Err(error) => return Err(CallError::Connection(chain(error.as_ref())).into()),
+        };
+        lease.release();
+        if is_success { Ok(body) } else { Err(self.error(head.status.as_u16(), &head.headers, body, sent).into()) }
+    }
+
+    /// Returns a signed request.
+    fn request(
+        &self,
+        method: &Method,
+        key: &str,
+        body: &Bytes,
+        hash: &str,
+        now: SystemTime,
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let path = format!("{}/{}", self.path, utf8_percent_encode(key, ESCAPED));
+        let (date, host) = (timestamp(now), &self.host);
+        let (mut canonical, mut token_name) = (String::with_capacity(2_048), "");
+        // Writing to a String cannot fail.
+        let _ = write!(canonical, "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{date}\n");
+        let token = self.scope.session_token();
+        if let Some(token) = token {
+            token_name = ";x-amz-security-token";
+            canonical.extend(["x-amz-security-token:", token, "\n"]);
+        }
+        let names = ["host;x-amz-content-sha256;x-amz-date", token_name, ""];
+        canonical.push('\n');
+        canonical.extend(names);
+        canonical.extend(["\n", hash]);
+        let authorization = self.scope.authorization(&canonical, names, &date, now);
+
+        let unfit = |error: http::header::InvalidHeaderValue| CallError::Request(chain(&error));
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| CallError::Request(chain(&error)))?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::try_from(host).map_err(unfit)?);
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluicegate/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(CONTENT_HASH, HeaderValue::try_from(hash).map_err(unfit)?);
+        headers.insert(DATE_HEADER, HeaderValue::try_from(date).map_err(unfit)?);
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(authorization).map_err(unfit)?);
+        headers.extend(secret(token).map(|token| (SECURITY_TOKEN, token)));
+        Ok(request)
+    }
+
+    /// Reads the error of an answer, which is XML. Corrects the clock if that explains it.
+    fn error(&self, status: u16, headers: &HeaderMap, body: Bytes, sent: SystemTime) -> CallError {
+        let text = String::from_utf8_lossy(&body);
+        let (code, message) = (element(&text, "Code"), element(&text, "Message"));
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let is_clock_skew = self.clock.explains(code.as_deref(), date, sent);
+        CallError::Answered { status, code, message, retry_after: None, body, is_clock_skew }
+    }
+}
+
+/// Returns the text of the first element of this name: `<Code>NoSuchKey</Code>`. Codes have nothing to unescape.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(text, _)| text.to_owned())
+}
+
+impl std::fmt::Debug for S3Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Client").field("bucket", &self.bucket).field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use aws_sigv4::http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    };
+    use aws_sigv4::sign::v4::SigningParams;
+
+    use super::*;
+
+    fn environment(endpoint: Option<&'static str>, token: Option<&'static str>) -> AwsEnvironment {
+        let lookup = |name: &str| match name {
+            "AWS_ENDPOINT_URL_S3" => endpoint.map(str::to_owned),
+            "AWS_SESSION_TOKEN" => token.map(str::to_owned),
+            _ => (!name.starts_with("AWS_ENDPOINT")).then(|| "eu-west-1".to_owned()),
+        };
+        AwsEnvironment::read(lookup).unwrap()
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_sdk_with_the_settings_of_s3() {
+        for token in [None, Some("a+token/=")] {
+            for key in ["payloads/01", "a b+c/ü~%20&=", "."] {
+                for (method, body) in [(Method::GET, &b""[..]), (Method::PUT, b"{}"), (Method::PUT, &[b'x'; 70_000])] {
+                    let environment = environment(Some("http://127.0.0.1:4566/"), token);
+                    let credentials = environment.credentials();
+                    let client = S3Client::new(&environment, "large-payloads");
+                    let now = UNIX_EPOCH + Duration::from_secs(1_800_045_296);
+                    let mut hash = String::new();
+                    push_hex(&mut hash, &Sha256::digest(body));
+                    let request = client.request(&method, key, &Bytes::copy_from_slice(body), &hash, now).unwrap();
+                    let identity = credentials.clone().into();
+                    let mut settings = SigningSettings::default();
+                    settings.percent_encoding_mode = PercentEncodingMode::Single;
+                    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+                    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+                    let params = SigningParams::builder().identity(&identity).region("eu-west-1").name("s3").time(now);
+                    let params = params.settings(settings).build().unwrap().into();
+                    let url = format!("http://127.0.0.1:4566{}", request.uri().path());
+                    assert!(url.starts_with("http://127.0.0.1:4566/large-payloads/"), "{url}");
+                    let headers = [("host", "127.0.0.1:4566")].into_iter();
+                    let signed =
+                        SignableRequest::new(method.as_str(), url, headers, SignableBody::Bytes(body)).unwrap();
+                    let (instructions, _) = sign(signed, &params).unwrap().into_parts();
+                    let (headers, _) = instructions.into_parts();
+                    for header in headers {
+                        let ours = request.headers().get(header.name()).and_then(|value| value.to_str().ok());
+                        assert_eq!(ours, Some(header.value()), "{} of {method} {key}", header.name());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bucket_is_in_the_host_unless_an_endpoint_is_set() {
+        let request = |endpoint| {
+            let client = S3Client::new(&environment(endpoint, None), "b");
+            client.request(&Method::GET, "k 1", &Bytes::new(), "", UNIX_EPOCH).unwrap()
+        };
+        let check = |endpoint, host: &str, path: &str| {
+            let request = request(endpoint);
+            let found = (request.headers()[HOST].to_str().unwrap(), request.uri().path());
+            assert_eq!(found, (host, path), "{endpoint:?}");
+        };
+        check(None, "b.s3.eu-west-1.amazonaws.com", "/k%201");
+        check(Some("http://127.0.0.1:4566"), "127.0.0.1:4566", "/b/k%201");
+        check(Some("https://s3.test/base/"), "s3.test", "/base/b/k%201");
+    }
+
+    #[test]
+    fn errors_are_read_from_xml() {
+        let client = S3Client::new(&environment(None, None), "b");
+        let check = |body: &'static str, expected: &str| {
+            let error = client.error(404, &HeaderMap::new(), Bytes::from_static(body.as_bytes()), UNIX_EPOCH);
+            assert_eq!(error.to_string(), expected, "{body}");
+        };
+        let xml = "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>It is gone.</Message></Error>";
+        check(xml, "NoSuchKey: It is gone.");
+        check("<Error><Code>NoSuchKey", "the answer has the status 404 and no error code");
+        check("", "the answer has the status 404 and no error code");
+    }
+}

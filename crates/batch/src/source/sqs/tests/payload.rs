@@ -1,0 +1,160 @@
+//! Messages whose payload is in S3: which failures are retried, and which are dead-lettered.
+
+use sluicegate_queue::sqs::{AwsEnvironment, Pointer};
+
+use super::*;
+use crate::source::sqs::payload::OBJECT_BYTES_MAX;
+
+const DEAD_LETTERS: &str = "arn:aws:sqs:us-east-1:000000000000:dlq";
+
+/// Starts an S3 that answers by the key; returns its endpoint and the keys that were asked for.
+async fn s3() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let keys = Arc::<Mutex<Vec<String>>>::default();
+    let kept = Arc::clone(&keys);
+    tokio::spawn(async move {
+        loop {
+            let stream = listener.accept().await.unwrap().0;
+            tokio::spawn(serve_objects(stream, Arc::clone(&kept)));
+        }
+    });
+    (endpoint, keys)
+}
+
+async fn serve_objects(stream: TcpStream, keys: Arc<Mutex<Vec<String>>>) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).await.ok()? == 0 {
+                return None;
+            }
+        }
+        let key = head.strip_prefix("GET /payloads/")?.split(' ').next()?.to_owned();
+        keys.lock().unwrap().push(key.clone());
+        let error = |code: &str| format!("<Error><Code>{code}</Code></Error>").into_bytes();
+        let (status, body) = match key.as_str() {
+            "done" | "retry" => ("200 OK", body(&key).into_bytes()),
+            "no-utf8" => ("200 OK", b"\xff".to_vec()),
+            "no-event" => ("200 OK", b"{}".to_vec()),
+            "too-large" => ("200 OK", vec![b' '; OBJECT_BYTES_MAX + 1]),
+            "forbidden" => ("403 Forbidden", error("AccessDenied")),
+            "broken" => ("500 Internal Server Error", error("InternalError")),
+            "silent" => std::future::pending().await,
+            _ => ("404 Not Found", error("NoSuchKey")),
+        };
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.ok()?;
+        stream.write_all(&body).await.ok()?;
+    }
+}
+
+fn pointer(bucket: &str, key: &str) -> String {
+    Pointer { bucket: bucket.to_owned(), key: key.to_owned() }.body()
+}
+
+/// Returns an event with one message.
+fn message(body: &str, attributes: &Value) -> String {
+    json!({ "Records": [{
+        "messageId": "m-0",
+        "receiptHandle": "h-0",
+        "body": body,
+        "messageAttributes": attributes,
+        "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q",
+    }] })
+    .to_string()
+}
+
+fn marker() -> Value {
+    json!({ "ExtendedPayloadSize": { "dataType": "Number", "stringValue": "5" } })
+}
+
+/// A consumer that reads the bucket `payloads`; with the calls of SQS and the keys that S3 was asked for.
+async fn consumer() -> (Consumer, Calls, Arc<Mutex<Vec<String>>>) {
+    let (endpoint, keys) = s3().await;
+    let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint.clone() } else { "x".to_owned() });
+    let environment = AwsEnvironment::read(lookup).unwrap();
+    let (consumer, calls) =
+        sqs_with(Some(DEAD_LETTERS), true, |builder| builder.payload_buckets(&environment, ["other", "payloads"]))
+            .await;
+    (consumer, calls, keys)
+}
+
+/// Returns the reason of the dead letter, if there is one.
+fn dead_letter(calls: &Calls) -> Option<String> {
+    let calls = calls.lock().unwrap();
+    let (_, sent) = calls.iter().find(|(action, _)| action == "SendMessage")?;
+    Some(sent["MessageAttributes"]["sluicegate-reason"]["StringValue"].as_str()?.to_owned())
+}
+
+#[tokio::test]
+async fn what_may_pass_is_retried_and_what_cannot_is_dead_lettered() {
+    let class = r#"["a.B",{"s3BucketName":"payloads","s3Key":"done"}]"#;
+    let (done, returned) = (r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":[{"itemIdentifier":"m-0"}]}"#);
+    for (body, response, reason, requests) in [
+        (pointer("payloads", "done"), done, None, 1),
+        (pointer("payloads", "retry"), returned, None, 1),
+        (pointer("payloads", "forbidden"), returned, None, 1),
+        (pointer("payloads", "broken"), returned, None, 3),
+        (pointer("payloads", "absent"), done, Some("\"absent\" in bucket payloads: NoSuchKey"), 1),
+        (pointer("payloads", "too-large"), done, Some("the object has more than 16777216 bytes"), 1),
+        (pointer("payloads", "no-utf8"), done, Some("it is not UTF-8"), 1),
+        (pointer("payloads", "no-event"), done, Some("it is not an event: "), 1),
+        (pointer("mine", "done"), done, Some("PAYLOAD_BUCKET does not name its bucket \"mine\""), 0),
+        ("{}".to_owned(), done, Some("the body is not [class, "), 0),
+        (class.to_owned(), done, Some("names the class \"a.B\""), 0),
+    ] {
+        let (consumer, calls, keys) = consumer().await;
+        assert_eq!(super::response(&consumer, event(message(&body, &marker()))).await, response, "{body}");
+        let found = dead_letter(&calls);
+        assert_eq!(found.is_some(), reason.is_some(), "{body}: {found:?}");
+        let found = found.unwrap_or_default();
+        assert!(
+            reason.is_none_or(|reason| found.starts_with("payload not available: ") && found.contains(reason)),
+            "{found}"
+        );
+        assert_eq!(keys.lock().unwrap().len(), requests, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_marked_message_is_a_pointer() {
+    let (consumer, calls, keys) = consumer().await;
+    let none = r#"{"batchItemFailures":[]}"#;
+    assert_eq!(response(&consumer, event(message(&pointer("payloads", "done"), &json!({})))).await, none);
+    assert!(dead_letter(&calls).unwrap().starts_with("undecodable: "), "{:?}", dead_letter(&calls));
+    assert_eq!(response(&consumer, event(message(&body("done"), &json!({ "a": {} })))).await, none);
+    assert_eq!(keys.lock().unwrap().len(), 0);
+    // The old name of the marker.
+    let old = json!({ "SQSLargePayloadSize": null });
+    assert_eq!(response(&consumer, event(message(&pointer("payloads", "done"), &old))).await, none);
+    assert_eq!(*keys.lock().unwrap(), ["done"]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_with_many_attributes_keeps_its_marker() {
+    for marker in ["ExtendedPayloadSize", "SQSLargePayloadSize"] {
+        let (consumer, calls, _) = consumer().await;
+        let value = json!({ "dataType": "Number", "stringValue": "5" });
+        let mut attributes = json!({ marker: value });
+        (0..9).for_each(|n| attributes[format!("A{n}")] = value.clone());
+        let body = pointer("payloads", "absent");
+        response(&consumer, event(message(&body, &attributes))).await;
+        let calls = calls.lock().unwrap();
+        let (_, sent) = calls.iter().find(|(action, _)| action == "SendMessage").unwrap();
+        let kept = sent["MessageAttributes"].as_object().unwrap();
+        assert_eq!((kept.len(), &kept[marker]["StringValue"]), (10, &json!("5")), "{kept:?}");
+        assert_eq!(sent["MessageBody"], body);
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_answer_costs_no_more_than_the_time_of_the_handlers() {
+    let (consumer, calls, _) = consumer().await;
+    let mut event = event(message(&pointer("payloads", "silent"), &marker()));
+    let deadline = SystemTime::now() + Duration::from_millis(800);
+    event.context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    assert_eq!(response(&consumer, event).await, r#"{"batchItemFailures":[{"itemIdentifier":"m-0"}]}"#);
+    assert!(SystemTime::now() < deadline && dead_letter(&calls).is_none());
+}

@@ -1,0 +1,130 @@
+//! A request of 1.5 MB: through `cargo local`, whose S3 has its payload, to a handler that sees its bytes.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::WAY_TIME_MAX;
+use crate::support::{command::BINARY, own_workspace::OwnWorkspace, stack::Stack};
+
+/// The bytes of the request, which is over the 1 MiB of SQS.
+const REQUEST_BYTES: usize = 1_500_000;
+
+const TEMPLATE: &str = "
+Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap, Timeout: 10 } }
+Resources:
+  Api: { Type: AWS::Serverless::HttpApi }
+  Orders: { Type: AWS::SQS::Queue, Properties: { QueueName: large-orders, VisibilityTimeout: 60 } }
+  Secrets: { Type: AWS::SecretsManager::Secret, Properties: { SecretString: '{}' } }
+  IngressFunction:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildMethod: rust-cargolambda }
+    Properties:
+      CodeUri: functions/ingress
+      Environment:
+        Variables:
+          QUEUE_ORDERS: !Ref Orders
+          SECRET_ARN: !Ref Secrets
+      Events:
+        PlaceOrder: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, Path: /orders } }
+  ConsumerFunction:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildMethod: rust-cargolambda }
+    Properties:
+      CodeUri: functions/consumer
+      Environment:
+        Variables:
+          RUST_LOG: warn
+      Events:
+        Orders: { Type: SQS, Properties: { Queue: !GetAtt Orders.Arn, FunctionResponseTypes: [ReportBatchItemFailures] } }
+";
+
+const CONTRACT: &str = "
+openapi: 3.1.1
+info: { title: Large orders, version: '1' }
+paths:
+  /orders:
+    post:
+      operationId: placeOrder
+      security: []
+      requestBody: { content: { application/octet-stream: {} } }
+      x-sluicegate: { queue: orders, type: order.placed, payloadBytes: 4000000, largePayloads: s3 }
+";
+
+const CONSUMER: &str = r#"use std::sync::Arc;
+
+use sluicegate_batch::{Consumer, Delivery, Outcome};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::process::ExitCode {
+    let handler = async |delivery: Arc<Delivery>| {
+        let payload = delivery.envelope().payload();
+        println!("{} bytes, sum {}", payload.len(), payload.iter().map(|byte| u64::from(*byte)).sum::<u64>());
+        Outcome::Done
+    };
+    sluicegate_batch::serve(Ok::<_, std::convert::Infallible>(Consumer::builder().on("order.placed", handler))).await
+}
+"#;
+
+/// Writes the project, without what `sync` writes. Its binaries have other names than those of this workspace, because
+/// both use one target folder.
+fn project() -> OwnWorkspace {
+    let project = OwnWorkspace::new("large-payloads", &["functions/consumer", "functions/ingress"]);
+    let manifest = |name: &str, dependencies: &str| {
+        format!(
+            "[package]\nname = \"{name}\"\nedition.workspace = true\n\n[dependencies]\n{dependencies}\
+             tokio = {{ workspace = true, features = [\"macros\", \"rt\"] }}\n"
+        )
+    };
+    project.write("template.yaml", TEMPLATE);
+    project.write("functions/consumer/src/main.rs", CONSUMER);
+    let batch = "sluicegate-batch = { workspace = true, features = [\"sqs\"] }\n";
+    project.write("functions/consumer/Cargo.toml", &manifest("large-consumer", batch));
+    project.write("functions/ingress/openapi.yaml", CONTRACT);
+    let build = "fn main() -> std::process::ExitCode {\n    sluicegate_contract::build(\"openapi.yaml\")\n}\n";
+    project.write("functions/ingress/build.rs", build);
+    let main = "#[tokio::main(flavor = \"current_thread\")]\nasync fn main() -> std::process::ExitCode {\n    \
+                sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await\n}\n";
+    project.write("functions/ingress/src/main.rs", main);
+    let ingress = "sluicegate-ingress = { workspace = true, features = [\"sqs\"] }\n";
+    let contract =
+        "\n[build-dependencies]\nsluicegate-contract = { workspace = true, features = [\"parse\"] }\n".to_owned();
+    project.write("functions/ingress/Cargo.toml", &(manifest("large-ingress", ingress) + &contract));
+    project
+}
+
+#[tokio::test]
+async fn a_request_of_1_5_mb_reaches_its_handler_through_s3() {
+    let project = project();
+    let sync = async |arguments: &[&str]| {
+        let mut command = Command::new(BINARY.as_path());
+        let output = command.arg("sync").args(arguments).current_dir(project.path()).output().await.expect("it runs");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), format!("{out}{err}"))
+    };
+    let (is_synced, printed) = sync(&[]).await;
+    assert!(is_synced && printed.contains("+ PayloadBucket"), "{printed}");
+    for feature in
+        ["s3 of sluicegate-ingress in functions/ingress", "s3 of sluicegate-batch in functions/ingress/../consumer"]
+    {
+        assert!(printed.contains(&format!("+ the feature {feature}/Cargo.toml")), "{feature}: {printed}");
+    }
+    assert!(sync(&["--check"]).await.0, "a second run changes nothing");
+
+    let mut command = Command::new(BINARY.as_path());
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+    command.current_dir(project.path()).env("CARGO_TARGET_DIR", target);
+    let stack = Stack::run(command, &[], &[]).await;
+    let body: Vec<u8> = (0..REQUEST_BYTES).map(|at| u8::try_from(at % 251).expect("a byte")).collect();
+    let expected = format!("{REQUEST_BYTES} bytes, sum {}", body.iter().map(|byte| u64::from(*byte)).sum::<u64>());
+    let request =
+        stack.http.post(format!("{}/orders", stack.gateway)).header("content-type", "application/octet-stream");
+    let answer = request.body(body).send().await.expect("the gateway answers");
+    let (status, answer) = (answer.status(), answer.json::<Value>().await.expect("JSON"));
+    assert_eq!(status, 202, "{answer}\n{}", stack.printed());
+    let is_handled = async || stack.printed().contains(&expected).then_some(());
+    stack.until("the handler has seen the bytes", WAY_TIME_MAX, is_handled).await;
+    stack.until_state(answer["id"].as_str().expect("an id"), "done", WAY_TIME_MAX).await;
+    stack.stop().await;
+}

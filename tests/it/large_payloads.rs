@@ -1,0 +1,307 @@
+//! Payloads over the limit of SQS: from an HTTP request through the ingress, the emulated SQS and S3, and the consumer
+//! to a handler; and the Python Extended Client on either side.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use bytes::Bytes;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sluicegate_aws_client::{AwsEnvironment, S3Client, S3Error};
+use sluicegate_batch::{BatchResponse, Consumer, Delivery, Outcome};
+use sluicegate_contract::Contract;
+use sluicegate_ingress::{AnyProducer, Config, Ingress, SecretsManager};
+use tokio::time::Instant;
+
+use crate::support::root;
+use crate::support::service::{Service, emulator, unique};
+use crate::webhook_peers::from_run;
+
+/// The folder of programs with the Python client.
+const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
+
+/// The bytes of the first payload, which is over the 1 MiB of SQS.
+const LARGE_BYTES: usize = 1_500_000;
+
+/// The emulated services, with a bucket and a queue.
+struct Peer {
+    url: String,
+    service: Service,
+    queue_url: String,
+    bucket: String,
+}
+
+impl Peer {
+    async fn start(attributes: &[(QueueAttributeName, &str)]) -> Self {
+        let url = emulator().await;
+        let service = Service::at(&url);
+        let queue_url = service.queue(attributes).await;
+        let peer = Self { url, service, queue_url, bucket: unique("payloads", "") };
+        let created = reqwest::Client::new().put(format!("{}/{}", peer.url, peer.bucket)).header(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=test/20261129/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0",
+        );
+        assert_eq!(created.send().await.unwrap().status(), 200);
+        peer
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        Some(match name {
+            "AWS_ENDPOINT_URL" => self.url.clone(),
+            "AWS_REGION" => "us-east-1".to_owned(),
+            "QUEUE_ORDERS" => self.queue_url.clone(),
+            "PAYLOAD_BUCKET" => self.bucket.clone(),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "SECRET_ARN" => "test".to_owned(),
+            _ => return None,
+        })
+    }
+
+    fn environment(&self) -> AwsEnvironment {
+        AwsEnvironment::read(|name| self.variable(name)).unwrap()
+    }
+
+    fn s3(&self) -> S3Client {
+        S3Client::new(&self.environment(), &*self.bucket)
+    }
+
+    async fn ingress(&self, large_payloads: &str) -> Ingress<AnyProducer, SecretsManager> {
+        let contract = Box::leak(Box::new(contract(large_payloads)));
+        sluicegate_ingress::from_env(contract, |name| self.variable(name)).await.unwrap()
+    }
+
+    /// Receives every message that is visible, with its attributes.
+    async fn receive(&self) -> Vec<Message> {
+        let request = self.service.sqs.receive_message().queue_url(&self.queue_url).max_number_of_messages(10);
+        let answer = request.message_attribute_names("All").send().await.unwrap();
+        answer.messages.unwrap_or_default()
+    }
+
+    /// Gives messages to a consumer as Lambda does; returns its response and the payloads that its handler got.
+    async fn consume(&self, messages: &[Message]) -> (BatchResponse, Vec<Vec<u8>>) {
+        let payloads = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let kept = Arc::clone(&payloads);
+        let handler = move |delivery: Arc<Delivery>| {
+            kept.lock().unwrap().push(delivery.envelope().payload().into_owned());
+            std::future::ready(Outcome::Done)
+        };
+        let sdk = sluicegate_queue::sqs::sdk_config(|name| self.variable(name)).unwrap();
+        let consumer = Consumer::builder().sdk_config(sdk).payload_buckets(&self.environment(), [&*self.bucket]);
+        let consumer = consumer.otherwise(handler).build().unwrap();
+        let arn = self.service.arn(&self.queue_url).await;
+        let record = |message: &Message| {
+            let attributes = message.message_attributes.iter().flatten().map(|(name, value)| {
+                let value = json!({ "dataType": value.data_type, "stringValue": value.string_value });
+                (name.clone(), value)
+            });
+            json!({
+                "messageId": message.message_id,
+                "receiptHandle": message.receipt_handle,
+                "body": message.body,
+                "attributes": { "ApproximateReceiveCount": "1" },
+                "messageAttributes": attributes.collect::<BTreeMap<_, _>>(),
+                "eventSource": "aws:sqs",
+                "eventSourceARN": arn,
+            })
+        };
+        let event = json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string();
+        let response =
+            consumer.handle(LambdaEvent::new(RawValue::from_string(event).unwrap(), context())).await.unwrap();
+        let payloads = payloads.lock().unwrap().clone();
+        (response, payloads)
+    }
+}
+
+/// Returns a contract with one route, and these members of its `x-sluicegate`.
+fn contract(large_payloads: &str) -> Contract {
+    let yaml = format!(
+        "openapi: 3.1.1\ninfo: {{ title: t, version: '1' }}\npaths:\n  /orders:\n    post:\n      operationId: place\n      \
+         security: []\n      requestBody: {{ content: {{ application/json: {{}}, application/octet-stream: {{}} }} }}\n      \
+         x-sluicegate: {{ queue: orders, type: order.placed, payloadBytes: 6291456{large_payloads} }}\n"
+    );
+    Contract::parse("openapi.yaml", &yaml).unwrap()
+}
+
+fn context() -> Context {
+    let deadline = SystemTime::now() + Duration::from_secs(60);
+    let mut context = Context::default();
+    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    context
+}
+
+/// Returns the answer to a POST, with its status.
+async fn post(ingress: &Ingress<AnyProducer, SecretsManager>, body: &str) -> (u64, Value) {
+    let event = json!({
+        "version": "2.0",
+        "routeKey": "POST /orders",
+        "rawPath": "/orders",
+        "rawQueryString": "",
+        "headers": { "content-type": "application/json", "host": "example.com" },
+        "requestContext": {
+            "http": { "method": "POST", "path": "/orders", "protocol": "HTTP/1.1", "sourceIp": "1.2.3.4" },
+            "stage": "$default",
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    });
+    let arrival = serde_json::from_value(event).unwrap();
+    let answer = serde_json::to_value(ingress.handle(LambdaEvent::new(arrival, context())).await).unwrap();
+    let body = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
+    (answer["statusCode"].as_u64().unwrap(), body)
+}
+
+/// Returns a JSON document of so many bytes.
+fn document(bytes: usize) -> String {
+    format!("{{\"text\": \"{}\"}}", "ä".repeat(bytes / 2 - 6))
+}
+
+#[tokio::test]
+async fn a_large_request_reaches_its_handler_through_s3() {
+    let peer = Peer::start(&[]).await;
+    let ingress = peer.ingress(", largePayloads: s3").await;
+    let (large, small) = (document(LARGE_BYTES), document(1_000));
+    for body in [&large, &small] {
+        let (status, answer) = post(&ingress, body).await;
+        assert_eq!(status, 202, "{answer}");
+    }
+    let mut messages = peer.receive().await;
+    messages.sort_by_key(|message| message.body.as_ref().map(String::len));
+    let [pointer, whole] = &messages[..] else { panic!("{messages:?}") };
+    assert!(whole.body.as_ref().unwrap().contains("specversion") && whole.message_attributes.is_none(), "{whole:?}");
+    let body: Value = serde_json::from_str(pointer.body.as_ref().unwrap()).unwrap();
+    assert_eq!(body[0], "software.amazon.payloadoffloading.PayloadS3Pointer");
+    assert_eq!(body[1]["s3BucketName"], *peer.bucket);
+    let key = body[1]["s3Key"].as_str().unwrap();
+    let object = peer.s3().get(key, usize::MAX, Instant::now() + Duration::from_secs(20)).await.unwrap();
+    let attributes = pointer.message_attributes.as_ref().unwrap();
+    let marker = &attributes["ExtendedPayloadSize"];
+    assert_eq!((attributes.len(), marker.data_type.as_str()), (1, "Number"));
+    assert_eq!(marker.string_value.as_deref(), Some(&*object.len().to_string()), "the bytes of the body in S3");
+
+    let (response, payloads) = peer.consume(&messages).await;
+    assert_eq!(response.failures().count(), 0, "{response:?}");
+    assert_eq!(payloads.len(), 2);
+    assert!(payloads.iter().any(|payload| *payload == large.as_bytes()), "byte for byte");
+    assert!(payloads.iter().any(|payload| *payload == small.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_payload_over_the_own_maximum_of_a_queue_goes_to_s3() {
+    let peer = Peer::start(&[(QueueAttributeName::MaximumMessageSize, "2048")]).await;
+    let body = document(3_000);
+    let (status, answer) = post(&peer.ingress("").await, &body).await;
+    assert_eq!((status, &answer["code"]), (413, &json!("payload_too_large")), "{answer}");
+    let (status, answer) = post(&peer.ingress(", largePayloads: s3").await, &body).await;
+    assert_eq!(status, 202, "{answer}");
+    let (response, payloads) = peer.consume(&peer.receive().await).await;
+    assert_eq!((response.failures().count(), payloads), (0, vec![body.into_bytes()]));
+}
+
+#[tokio::test]
+async fn without_its_bucket_a_large_request_is_answered_503_and_nothing_is_enqueued() {
+    let mut peer = Peer::start(&[]).await;
+    peer.bucket = "absent".to_owned();
+    let ingress = peer.ingress(", largePayloads: s3").await;
+    let (status, answer) = post(&ingress, &document(LARGE_BYTES)).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("queue_unavailable")), "{answer}");
+    assert!(!answer.to_string().contains("absent"), "{answer}");
+    let (status, answer) = post(&ingress, &document(6_291_458)).await;
+    assert_eq!((status, &answer["code"]), (413, &json!("payload_too_large")), "{answer}");
+    assert!(answer["detail"].as_str().unwrap().contains("the most that Lambda accepts"), "{answer}");
+    assert!(peer.receive().await.is_empty());
+}
+
+#[test]
+fn a_route_with_large_payloads_needs_a_bucket_and_a_queue_at_sqs() {
+    let check = |variables: &[(&str, &str)], expected: &[&str]| {
+        let lookup = |name: &str| {
+            let set = variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            set.or_else(|| (name == "SECRET_ARN").then(|| "s".to_owned()))
+        };
+        let errors = Config::from_env(&contract(", largePayloads: s3"), lookup).err().unwrap_or_default();
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        assert!(errors.iter().zip(expected).all(|(error, part)| error.contains(part)), "{errors:?}");
+    };
+    let sqs = ("QUEUE_ORDERS", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
+    let rabbitmq = [("QUEUE_ORDERS", "rabbitmq:orders/new"), ("RABBITMQ_URL", "amqp://a:b@127.0.0.1:5672")];
+    check(&[sqs, ("PAYLOAD_BUCKET", "b")], &[]);
+    check(&[sqs], &["PAYLOAD_BUCKET is not set; it names the bucket of operation place; run `sluicegate sync`"]);
+    check(&[sqs, ("PAYLOAD_BUCKET", "")], &["PAYLOAD_BUCKET is not set"]);
+    check(&[&rabbitmq[..], &[("PAYLOAD_BUCKET", "b")]].concat(), &["queue orders is bound to RabbitMQ"]);
+}
+
+#[tokio::test]
+async fn pointers_of_the_java_client_are_read_in_both_its_forms() {
+    let peer = Peer::start(&[]).await;
+    let event = sluicegate_envelope::Envelope::builder("e-1", "/", "t").payload(Some("text/plain"), "hi").build();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    peer.s3().put("a key/ü", Bytes::from(event.unwrap().encode()), deadline).await.unwrap();
+    for (class, marker) in [
+        ("software.amazon.payloadoffloading.PayloadS3Pointer", "SQSLargePayloadSize"),
+        ("com.amazon.sqs.javamessaging.MessageS3Pointer", "SQSLargePayloadSize"),
+        ("software.amazon.payloadoffloading.PayloadS3Pointer", "ExtendedPayloadSize"),
+    ] {
+        let body = json!([class, { "s3BucketName": peer.bucket, "s3Key": "a key/ü" }]).to_string();
+        let value = aws_sdk_sqs::types::MessageAttributeValue::builder().data_type("Number").string_value("9");
+        let request = peer.service.sqs.send_message().queue_url(&peer.queue_url).message_body(body);
+        request.message_attributes(marker, value.build().unwrap()).send().await.unwrap();
+    }
+    let (response, payloads) = peer.consume(&peer.receive().await).await;
+    assert_eq!((response.failures().count(), payloads), (0, vec![b"hi".to_vec(); 3]));
+}
+
+#[tokio::test]
+async fn an_object_larger_than_the_caller_accepts_is_not_read() {
+    let peer = Peer::start(&[]).await;
+    let (s3, deadline) = (peer.s3(), Instant::now() + Duration::from_secs(20));
+    s3.put("k", Bytes::from_static(b"four"), deadline).await.unwrap();
+    assert_eq!(s3.get("k", 4, deadline).await.unwrap(), "four");
+    let refused = s3.get("k", 3, deadline).await.unwrap_err();
+    assert!(matches!(refused, S3Error::TooLarge { bytes_max: 3 }), "{refused:?}");
+    let missing = s3.get("other", 4, deadline).await.unwrap_err().to_string();
+    assert_eq!(missing, "NoSuchKey: The specified key does not exist.");
+}
+
+/// Runs the Python client: `send` sends standard input as a message, `receive` writes the body of one to standard
+/// output and deletes it.
+fn python(peer: &Peer, command: &str, input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(from_run(PYTHON_BIN).join("python"))
+        .arg(root().join("tests/peers/extended_client.py"))
+        .args([command, &peer.url, &peer.queue_url, &peer.bucket])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("./tests/run installs the packages");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+    output.stdout
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the Python Extended Client, which ./tests/run installs"]
+async fn the_python_client_reads_our_pointer_and_we_read_its() {
+    let peer = Peer::start(&[]).await;
+    let body = document(LARGE_BYTES);
+    let (status, answer) = post(&peer.ingress(", largePayloads: s3").await, &body).await;
+    assert_eq!(status, 202, "{answer}");
+    let received = tokio::task::block_in_place(|| python(&peer, "receive", b""));
+    let event = sluicegate_envelope::Envelope::decode(std::str::from_utf8(&received).unwrap()).unwrap();
+    assert_eq!((event.event_type(), &*event.payload()), ("order.placed", body.as_bytes()));
+
+    let sent = event.into_builder("e-2").build().unwrap().encode();
+    tokio::task::block_in_place(|| python(&peer, "send", sent.as_bytes()));
+    let messages = peer.receive().await;
+    assert!(messages[0].body.as_ref().unwrap().starts_with("[\"software.amazon"), "{messages:?}");
+    let (response, payloads) = peer.consume(&messages).await;
+    assert_eq!(
+        (response.failures().count(), payloads),
+        (0, vec![body.into_bytes()]),
+        "the message is deleted, so one is left"
+    );
+}
