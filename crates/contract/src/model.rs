@@ -299,8 +299,8 @@ pub enum BodySchema {
 /// The content of `x-sluicegate`: the queue of an admitted request, and its delivery options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enqueue {
-    /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time: of every message for which no
-    /// condition holds.
+    /// Logical name of the queue, bound to a broker by `QUEUE_<NAME>` at deploy time. It gets each message that no
+    /// condition sends to another queue.
     pub queue: String,
     /// Conditions that choose another queue, in order. The first that holds counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -320,7 +320,8 @@ pub struct Enqueue {
     pub rate_limit: Option<RateLimit>,
     /// Seconds until the message is delivered, at most [`DELAY_S_MAX`].
     pub delay_s: u16,
-    /// The lower-case name of the header with those seconds, in place of `delay_s`. Without it there is no delay.
+    /// The lower-case name of the header that gives the seconds, in place of `delay_s`. A request without the header
+    /// has no delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_header: Option<String>,
     /// The largest payload admitted, in bytes.

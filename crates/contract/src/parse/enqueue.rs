@@ -222,7 +222,7 @@ fn queue_name(checker: &mut ContractChecker<'_>, at: &Node) -> Option<String> {
 }
 
 /// Reads `payloadBytes`. A size above the limit of SQS is a warning: RabbitMQ accepts it, and the contract does not say
-/// which broker is used. So is one that leaves `largePayloads` without effect.
+/// which broker is used. With `largePayloads` there is none, because what SQS does not accept goes to S3.
 fn payload_bytes<'d>(
     checker: &mut ContractChecker<'d>,
     at: &'d Node,

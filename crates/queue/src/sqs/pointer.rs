@@ -30,7 +30,7 @@ pub struct Pointer {
     pub key: String,
 }
 
-/// A body that a marker says is a pointer, and is not.
+/// Why the body of a message with a marker is not a pointer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PointerError {
     /// It is not an array of a class name and an object.
