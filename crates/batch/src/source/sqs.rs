@@ -8,8 +8,9 @@
 //!
 //! With the feature `s3`, the payload of a message may be in S3, with a pointer to it on the queue: `sqs/payload.rs`.
 //!
-//! SQS itself dead-letters a message of a standard queue after `maxReceiveCount` receives. On a FIFO queue the runtime
-//! dead-letters it earlier; `sqs/fifo.rs` has the reasons.
+//! SQS would dead-letter a message after `maxReceiveCount` receives, without a reason. The runtime does it instead when
+//! the handler fails in the last of them; on a FIFO queue earlier, for the reasons in `sqs/fifo.rs`. SQS still does it
+//! for a message whose last receive ended without a result, such as a crash of the function.
 
 mod config;
 mod dead_letter;
@@ -153,18 +154,18 @@ impl Source for Batch<'_> {
         self.records[index].sent_unix_ms
     }
 
-    /// Counts on a FIFO queue; on a standard queue, SQS counts and dead-letters.
+    /// Counts the failures of a FIFO queue. A message of a standard queue fails for the last time with the receive after
+    /// which SQS would dead-letter it, without a reason.
     async fn failed(&self, index: usize, head: bool) -> Tries {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().unwrap_or_default();
-        if !record.is_ordered() {
-            return Tries { count: record.receive_count, last: false };
-        }
-        let policy = self.source.redrive_policy(source_arn).await;
-        let policy =
-            policy.inspect_err(|error| tracing::warn!(queue = source_arn, reason = %error, "no redrive policy")).ok();
+        let policy = self.source.redrive_policy(source_arn).await.ok();
         let queue_receive_count_max = policy.and_then(|policy| policy.receive_count_max);
-        self.source.failing.failed(&record.message_id, record.receive_count, head, queue_receive_count_max)
+        if record.is_ordered() {
+            return self.source.failing.failed(&record.message_id, record.receive_count, head, queue_receive_count_max);
+        }
+        let last = queue_receive_count_max.is_some_and(|max| record.receive_count >= max);
+        Tries { count: record.receive_count, last }
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {

@@ -2,11 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use sluicegate_queue::SendError;
 use sluicegate_queue::sqs::error_text;
+use tokio::time::Instant;
+
+/// How long a redrive policy that could not be read is not read again. A batch may have 10,000 failing messages, and each
+/// would make a call.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The redrive policy of a queue.
 #[derive(Clone)]
@@ -17,7 +23,7 @@ pub(super) struct RedrivePolicy {
 }
 
 /// A queue whose redrive policy is not known. Nothing was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum RedrivePolicyError {
     #[error("{0:?} is not the ARN of a queue")]
     Arn(String),
@@ -43,7 +49,14 @@ impl From<RedrivePolicyError> for SendError {
 
 /// The redrive policies read so far, by the ARN of the source queue.
 #[derive(Default)]
-pub(super) struct RedrivePolicies(Mutex<HashMap<String, RedrivePolicy>>);
+pub(super) struct RedrivePolicies {
+    read: Mutex<HashMap<String, Read>>,
+    /// Held while a policy is read, so that the messages of a batch make one call.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// The result of a call, and its time.
+type Read = (Result<RedrivePolicy, RedrivePolicyError>, Instant);
 
 impl RedrivePolicies {
     /// Returns the redrive policy of the queue with the ARN `source_arn`.
@@ -53,26 +66,43 @@ impl RedrivePolicies {
         endpoint: Option<&str>,
         source_arn: &str,
     ) -> Result<RedrivePolicy, RedrivePolicyError> {
-        if let Some(known) = self.known().get(source_arn) {
-            return Ok(known.clone());
+        if let Some(known) = self.known(source_arn) {
+            return known;
         }
-        let request = client.get_queue_attributes().queue_url(queue_url(endpoint, source_arn)?);
-        let answer = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
-        let answer = answer.map_err(|error| RedrivePolicyError::Unavailable(error_text(&error)))?;
-        let policy = answer.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::RedrivePolicy));
-        let policy = parse(&policy.ok_or(RedrivePolicyError::NoDeadLetterQueue)?, endpoint)?;
-        self.known().insert(source_arn.to_owned(), policy.clone());
-        Ok(policy)
+        let _reading = self.reading.lock().await;
+        if let Some(known) = self.known(source_arn) {
+            return known;
+        }
+        let policy = read(client, endpoint, source_arn).await;
+        if let Err(error) = &policy {
+            tracing::warn!(queue = source_arn, reason = %error, "no redrive policy");
+        }
+        self.lock().insert(source_arn.to_owned(), (policy.clone(), Instant::now()));
+        policy
+    }
+
+    fn known(&self, source_arn: &str) -> Option<Result<RedrivePolicy, RedrivePolicyError>> {
+        let read = self.lock();
+        let (policy, at) = read.get(source_arn)?;
+        (policy.is_ok() || at.elapsed() < READ_AGAIN_AFTER).then(|| policy.clone())
     }
 
     /// Removes the policy of a queue from the cache, because it may have been replaced.
     pub(super) fn forget(&self, source_arn: &str) {
-        self.known().remove(source_arn);
+        self.lock().remove(source_arn);
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, RedrivePolicy>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Read>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn read(client: &Client, endpoint: Option<&str>, source_arn: &str) -> Result<RedrivePolicy, RedrivePolicyError> {
+    let request = client.get_queue_attributes().queue_url(queue_url(endpoint, source_arn)?);
+    let answer = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
+    let answer = answer.map_err(|error| RedrivePolicyError::Unavailable(error_text(&error)))?;
+    let policy = answer.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::RedrivePolicy));
+    parse(&policy.ok_or(RedrivePolicyError::NoDeadLetterQueue)?, endpoint)
 }
 
 fn parse(policy: &str, endpoint: Option<&str>) -> Result<RedrivePolicy, RedrivePolicyError> {

@@ -190,7 +190,8 @@ async fn retries_are_delayed_in_batches_of_ten_and_a_refused_delay_is_ignored() 
     let types: Vec<_> = ["after", "late"].into_iter().chain(std::iter::repeat_n("after", 10)).chain(["done"]).collect();
     let response = consumer.handle(records("orders", &types, &json!({}))).await.unwrap();
     assert_eq!(response.failures().count(), 12);
-    let calls = calls.lock().unwrap();
+    let mut calls = calls.lock().unwrap();
+    assert_eq!(calls.remove(0).0, "GetQueueAttributes", "once, by the first failure");
     let mut entries = Vec::new();
     for (action, body) in calls.iter() {
         assert_eq!(action, "ChangeMessageVisibilityBatch");
@@ -229,6 +230,30 @@ async fn a_reject_is_copied_with_its_reason_and_the_redrive_policy_is_fetched_on
     assert_eq!(attributes["sluicegate-source"]["StringValue"], "arn:aws:sqs:eu-west-1:123456789012:orders.fifo");
     assert!(attributes.contains_key("a6") && !attributes.contains_key("a7"));
     assert_eq!(sent[1]["MessageAttributes"]["sluicegate-reason"]["StringValue"], "no handler for type unknown.type");
+}
+
+/// The `maxReceiveCount` of the queue is 5.
+#[tokio::test]
+async fn a_failure_in_the_last_receive_is_dead_lettered_with_its_reason() {
+    let dead_letters = Some("arn:aws:sqs:eu-west-1:123456789012:orders-dlq");
+    for (receive_count, dead_letters, is_stored, expected) in [
+        (4, dead_letters, true, None),
+        (5, dead_letters, true, Some("receives exhausted after 5: the handler returned a retry")),
+        (6, dead_letters, true, Some("receives exhausted after 6: the handler returned a retry")),
+        // It goes back, and SQS dead-letters it at its next receive.
+        (5, dead_letters, false, None),
+        (5, None, true, None),
+    ] {
+        let (consumer, calls) = sqs(dead_letters, is_stored).await;
+        let more = json!({ "attributes": { "ApproximateReceiveCount": receive_count.to_string() } });
+        let response = consumer.handle(records("orders", &["retry", "done"], &more)).await.unwrap();
+        let returned: Vec<_> = response.failures().collect();
+        assert_eq!(returned, if expected.is_none() { vec!["m-0"] } else { Vec::new() }, "{receive_count}");
+        let calls = calls.lock().unwrap();
+        let sent = calls.iter().find(|(action, _)| action == "SendMessage" && is_stored).map(|(_, body)| body);
+        let reason = sent.map(|body| &body["MessageAttributes"]["sluicegate-reason"]["StringValue"]);
+        assert_eq!(reason, expected.map(Value::from).as_ref(), "{receive_count}");
+    }
 }
 
 #[tokio::test]
