@@ -1,6 +1,8 @@
 //! [`Outcome`]: the decision of a handler about a delivery. Error texts do not influence it.
 
 use std::error::Error;
+use std::fmt;
+use std::iter::successors;
 use std::time::Duration;
 
 use sluicegate_queue::chain;
@@ -30,14 +32,37 @@ impl From<()> for Outcome {
     }
 }
 
-/// For handlers that use `?`: an error becomes [`Outcome::Failed`] with its causes. A handler for which a retry is
-/// pointless returns `Ok(Outcome::Reject(…))`.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Retry => f.write_str("retry"),
+            Self::Failed(reason) | Self::Reject(reason) => f.write_str(reason),
+            Self::RetryAfter(delay) => write!(f, "retry after {delay:?}"),
+        }
+    }
+}
+
+/// An outcome is an error too, so that a function within a handler can decide: `Err(Outcome::Reject(…))?`.
+impl Error for Outcome {}
+
+/// For handlers that use `?`: an error becomes [`Outcome::Failed`] with its causes. If the error or one of its causes
+/// is an [`Outcome`], that is the outcome; the reason of a reject or a failure then has the whole chain.
 impl<T: Into<Outcome>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>> for Outcome {
     fn from(result: Result<T, E>) -> Self {
         match result {
             Ok(value) => value.into(),
-            Err(error) => Self::Failed(chain(error.into().as_ref())),
+            Err(error) => of_error(error.into().as_ref()),
         }
+    }
+}
+
+fn of_error(error: &(dyn Error + 'static)) -> Outcome {
+    let mut causes = successors(Some(error), |&cause| cause.source());
+    match causes.find_map(|cause| cause.downcast_ref()) {
+        None | Some(Outcome::Failed(_)) => Outcome::Failed(chain(error)),
+        Some(Outcome::Reject(_)) => Outcome::Reject(chain(error)),
+        Some(other) => other.clone(),
     }
 }
 
@@ -56,5 +81,24 @@ mod tests {
         assert_eq!(Outcome::from(disposition), Outcome::Failed("the warehouse is closed".to_owned()));
         let caused = std::io::Error::other(parsed("x").unwrap_err());
         assert_eq!(Outcome::from(Err::<(), _>(caused)), Outcome::Failed("invalid digit found in string".to_owned()));
+    }
+
+    #[test]
+    fn an_error_may_be_or_have_an_outcome() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("order 7 is not shipped")]
+        struct NotShipped(#[source] Outcome);
+
+        let reject = Outcome::Reject("no such article".to_owned());
+        let later = Outcome::RetryAfter(Duration::from_secs(60));
+        for outcome in
+            [Outcome::Done, Outcome::Retry, Outcome::Failed("closed".to_owned()), later.clone(), reject.clone()]
+        {
+            let by_question_mark = || -> Result<(), Box<dyn Error + Send + Sync>> { Err(outcome.clone())? };
+            assert_eq!(Outcome::from(by_question_mark()), outcome);
+        }
+        let caused = |outcome| Outcome::from(Err::<(), _>(NotShipped(outcome)));
+        assert_eq!(caused(reject), Outcome::Reject("order 7 is not shipped: no such article".to_owned()));
+        assert_eq!(caused(later.clone()), later);
     }
 }
