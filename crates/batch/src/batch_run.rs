@@ -160,22 +160,23 @@ impl<S: Source> RunningBatch<'_, S> {
 
     fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, NotDecoded<S::Undecodable>> {
         let envelope = self.source.decode(index).map_err(NotDecoded::Undecodable)?;
-        Ok(self.delivery(envelope, message))
+        Ok(self.delivery(envelope, index, message))
     }
 
     /// Fetches a payload that is stored beside the queue.
     #[cfg(feature = "s3")]
     async fn fetch(&self, index: usize, message: &ReceivedMessage<'_>) -> Option<Result<Arc<Delivery>, FetchError>> {
         let fetched = self.source.fetch(index, self.run.deadlines.work_until).await?;
-        Some(fetched.map(|envelope| self.delivery(envelope, message)))
+        Some(fetched.map(|envelope| self.delivery(envelope, index, message)))
     }
 
-    fn delivery(&self, envelope: Envelope, message: &ReceivedMessage<'_>) -> Arc<Delivery> {
+    fn delivery(&self, envelope: Envelope, index: usize, message: &ReceivedMessage<'_>) -> Arc<Delivery> {
         Arc::new(Delivery {
             group: group_of(&envelope, message),
             envelope,
             receive_count: message.receive_count,
             queue: message.queue.to_owned(),
+            message_attributes: self.source.message_attributes(index),
             deadline: self.run.deadlines.work_until,
         })
     }

@@ -181,10 +181,16 @@ impl ConsumerBuilder {
     /// # Errors
     /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable
     /// that is missing or wrong.
-    pub fn build(self) -> Result<Consumer, ConsumerBuildError> {
+    pub fn build(
+        #[cfg_attr(not(feature = "sqs"), expect(unused_mut))] mut self,
+    ) -> Result<Consumer, ConsumerBuildError> {
         let mut mistakes = self.handlers.mistakes();
         if self.concurrency == 0 {
             mistakes.push("concurrency is 0: no handler would ever be called".to_owned());
+        }
+        #[cfg(feature = "sqs")]
+        {
+            self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };

@@ -1,5 +1,7 @@
 //! [`Delivery`]: one receive of a message.
 
+use std::collections::BTreeMap;
+
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
@@ -10,11 +12,12 @@ pub struct Delivery {
     pub(crate) receive_count: u32,
     pub(crate) queue: String,
     pub(crate) group: Option<String>,
+    pub(crate) message_attributes: BTreeMap<String, String>,
     pub(crate) deadline: Instant,
 }
 
 impl Delivery {
-    /// Returns the event. For a raw RabbitMQ message it is created: see the [crate's documentation](crate).
+    /// Returns the event. For a raw message it is created: see the [crate's documentation](crate).
     #[must_use]
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
@@ -38,6 +41,13 @@ impl Delivery {
     #[must_use]
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
+    }
+
+    /// Returns a message attribute of SQS: its text, the digits of a number, or binary data in base64. A message of
+    /// RabbitMQ has none.
+    #[must_use]
+    pub fn message_attribute(&self, name: &str) -> Option<&str> {
+        self.message_attributes.get(name).map(String::as_str)
     }
 
     /// Returns when the handler is cancelled and the message counts as [`Outcome::Retry`](crate::Outcome::Retry).

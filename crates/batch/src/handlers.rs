@@ -55,6 +55,12 @@ impl Handlers {
         self.mistakes.iter().cloned().chain(none).collect()
     }
 
+    /// Returns whether a handler is registered for exactly this type.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn has_exact(&self, event_type: &str) -> bool {
+        self.exact.contains_key(event_type)
+    }
+
     fn find(&self, event_type: &str) -> Option<&Handler> {
         let by_prefix = || self.prefixes.iter().find(|(prefix, _)| event_type.starts_with(prefix));
         let found = self.exact.get(event_type).or_else(|| by_prefix().map(|(_, handler)| handler));

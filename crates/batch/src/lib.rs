@@ -35,6 +35,10 @@
 //! determines which. How RabbitMQ messages are settled without a partial response is documented in
 //! `source/rabbitmq.rs`.
 //!
+//! An SQS message that is not a CloudEvent, such as a notification of S3, is handled if `sqs.message` itself has a
+//! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the id of the
+//! message, and the source `/sqs/<queue>`. [`Delivery::message_attribute`] has the message attributes.
+//!
 //! A RabbitMQ message that is not a CloudEvent, such as a body `Order ID: 12345` without properties, gets an envelope:
 //! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one,
 //! [`Envelope::event_type`] its property `type` or `rabbitmq.message`, and [`Envelope::source`] is

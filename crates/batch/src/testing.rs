@@ -30,6 +30,7 @@
 //!
 //! [`run`] gives a captured Lambda event to a whole consumer.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -95,7 +96,14 @@ pub struct DeliveryBuilder(Delivery);
 pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
     let group = envelope.group().map(str::to_owned);
     let deadline = Instant::now() + DEADLINE_AFTER;
-    DeliveryBuilder(Delivery { envelope, receive_count: 1, queue: "test".to_owned(), group, deadline })
+    DeliveryBuilder(Delivery {
+        envelope,
+        receive_count: 1,
+        queue: "test".to_owned(),
+        group,
+        message_attributes: BTreeMap::new(),
+        deadline,
+    })
 }
 
 impl DeliveryBuilder {
@@ -114,6 +122,12 @@ impl DeliveryBuilder {
     /// Sets the group of the message.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.0.group = Some(group.into());
+        self
+    }
+
+    /// Sets a message attribute of SQS.
+    pub fn message_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.message_attributes.insert(name.into(), value.into());
         self
     }
 

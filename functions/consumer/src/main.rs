@@ -22,7 +22,8 @@ fn registered() -> ConsumerBuilder {
 ///
 /// RabbitMQ messages are handled the same. One that is not a CloudEvent (a plain `basic_publish` of `Order ID: 12345`)
 /// has the type that its publisher set, or `rabbitmq.message`, and its bytes as payload. Its handler is registered with
-/// `.on("rabbitmq.message", handlers::legacy_order::handle)`.
+/// `.on("rabbitmq.message", handlers::legacy_order::handle)`. On SQS such a message is dead-lettered, unless
+/// `sqs.message` has a handler.
 fn consumer(forward_url: &str) -> Result<ConsumerBuilder, UrlError> {
     if forward_url.is_empty() {
         return Ok(registered().otherwise(log));

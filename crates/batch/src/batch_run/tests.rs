@@ -270,10 +270,8 @@ async fn handlers_are_found_by_type() {
         ("order", "[1] x", "payload has more text after its JSON value"),
     ] {
         let envelope = Envelope::builder("1", "/", event_type).payload(Some("text/plain"), payload).build().unwrap();
-        let (receive_count, queue, group, deadline) = (1, String::new(), None, Instant::now());
-        let delivery = Delivery { envelope, receive_count, queue, group, deadline };
         assert_eq!(
-            handlers.call(Arc::new(delivery)).await,
+            handlers.call(crate::testing::delivery(envelope).build()).await,
             Outcome::Reject(expected.to_owned()),
             "{event_type} {payload}"
         );

@@ -1,6 +1,7 @@
 //! [`Source`]: the operations that a broker offers on one batch.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::{Future, ready};
 use std::time::Duration;
@@ -69,6 +70,11 @@ pub(crate) trait Source {
         _until: tokio::time::Instant,
     ) -> impl Future<Output = Option<Result<Envelope, FetchError>>> {
         ready(None)
+    }
+
+    /// Returns the message attributes that a handler may read, by name.
+    fn message_attributes(&self, _index: usize) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     /// Returns when the message was sent, in milliseconds since 1970, if known. `envelope` is the decoded event.

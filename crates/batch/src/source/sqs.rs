@@ -6,6 +6,8 @@
 //! proven that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy
 //! of the source queue at the first reject. Without a dead-letter queue, a rejected message is returned to its queue.
 //!
+//! A message of another sender is handled too: `sqs/envelope.rs`.
+//!
 //! With the feature `s3`, the payload of a message may be in S3, with a pointer to it on the queue: `sqs/payload.rs`.
 //!
 //! SQS would dead-letter a message after `maxReceiveCount` receives, without a reason. The runtime does it instead when
@@ -14,6 +16,7 @@
 
 mod config;
 mod dead_letter;
+pub(crate) mod envelope;
 mod event;
 mod fifo;
 #[cfg(feature = "s3")]
@@ -22,7 +25,7 @@ mod redrive_policy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -31,11 +34,12 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
-use sluicegate_envelope::{DecodeError, Envelope};
+use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
 use sluicegate_queue::sqs::{SdkConfig, error_text};
 
 pub(crate) use self::config::Settings;
+use self::envelope::Undecodable;
 pub(crate) use self::event::ReadError;
 use self::event::Record;
 use self::fifo::FailingMessages;
@@ -67,6 +71,7 @@ pub(crate) struct SqsSource {
     client: OnceLock<Client>,
     redrive_policies: RedrivePolicies,
     failing: FailingMessages,
+    accepts_raw: bool,
     #[cfg(feature = "s3")]
     payloads: payload::Payloads,
 }
@@ -80,9 +85,16 @@ impl SqsSource {
             client: OnceLock::new(),
             redrive_policies: RedrivePolicies::default(),
             failing,
+            accepts_raw: false,
             #[cfg(feature = "s3")]
             payloads: payload::Payloads::default(),
         }
+    }
+
+    /// Sets whether a message may be something else than an event.
+    pub(crate) fn accepting_raw(mut self, accepts_raw: bool) -> Self {
+        self.accepts_raw = accepts_raw;
+        self
     }
 
     /// Sets the buckets that payloads are read from.
@@ -117,15 +129,6 @@ pub(crate) struct Batch<'a> {
     deadlines: Deadlines,
 }
 
-/// A message that is not an event.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Undecodable {
-    #[error("no body")]
-    NoBody,
-    #[error(transparent)]
-    Event(#[from] DecodeError),
-}
-
 impl Source for Batch<'_> {
     type Undecodable = Undecodable;
     type Unsettled = Infallible;
@@ -135,8 +138,9 @@ impl Source for Batch<'_> {
     }
 
     fn decode(&self, index: usize) -> Result<Envelope, Undecodable> {
-        let body = self.records[index].body.as_deref().ok_or(Undecodable::NoBody)?;
-        Ok(Envelope::decode(body)?)
+        let record = &self.records[index];
+        let body = record.body.as_deref().ok_or(Undecodable::NoBody)?;
+        envelope::envelope(record, body, self.source.accepts_raw)
     }
 
     #[cfg(feature = "s3")]
@@ -146,7 +150,14 @@ impl Source for Batch<'_> {
             return None;
         }
         // Boxed, because most messages have no pointer, and the future is large.
-        Some(Box::pin(self.source.payloads.fetch(record, until)).await)
+        Some(Box::pin(self.source.payloads.fetch(record, self.source.accepts_raw, until)).await)
+    }
+
+    fn message_attributes(&self, index: usize) -> BTreeMap<String, String> {
+        let (attributes, _) = self.records[index].message_attributes();
+        let texts =
+            attributes.into_iter().map(|(name, value)| Some((name, value.string_value.or(value.binary_value)?)));
+        texts.flatten().collect()
     }
 
     /// Returns the time that SQS recorded, which does not depend on the sender's clock.

@@ -18,6 +18,7 @@ pub(super) const PAYLOAD_BUCKET: &str = "PAYLOAD_BUCKET";
 pub(crate) struct Settings {
     pub(crate) sdk_config: Option<SdkConfig>,
     pub(crate) fifo_receive_count_max: Option<u32>,
+    pub(crate) accepts_raw: bool,
     #[cfg(feature = "s3")]
     pub(crate) payloads: Option<Payloads>,
 }
@@ -52,7 +53,7 @@ impl Settings {
                  its Cargo.toml"
             ));
         }
-        let source = SqsSource::new(sdk_config?, receives);
+        let source = SqsSource::new(sdk_config?, receives).accepting_raw(self.accepts_raw);
         #[cfg(feature = "s3")]
         let source = source.with_payloads(payloads);
         Some(source)

@@ -85,12 +85,17 @@ impl Record<'_> {
         self.source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
     }
 
+    /// Returns the name of the queue.
+    pub(super) fn queue(&self) -> &str {
+        let arn = self.source_arn.as_deref().unwrap_or_default();
+        arn.rsplit(':').next().unwrap_or_default()
+    }
+
     /// Returns the message as a [`ReceivedMessage`].
     pub(super) fn received_message(&self) -> ReceivedMessage<'_> {
-        let arn = self.source_arn.as_deref().unwrap_or_default();
         ReceivedMessage {
             id: Cow::Borrowed(&self.message_id),
-            queue: arn.rsplit(':').next().unwrap_or_default(),
+            queue: self.queue(),
             receive_count: self.receive_count,
             group: self.group.as_deref().map(Cow::Borrowed),
             ordered: self.is_ordered(),

@@ -14,6 +14,7 @@ use sluicegate_queue::sqs::Pointer;
 use tokio::time::Instant;
 
 use super::config::PAYLOAD_BUCKET;
+use super::envelope::envelope;
 use super::event::Record;
 use crate::source::adapter::FetchError;
 
@@ -64,7 +65,12 @@ impl Payloads {
     /// # Errors
     /// A retry if the payload may be there later, otherwise a rejection. A missing permission can be granted, and is
     /// also what S3 answers for a missing object without the permission to list the bucket.
-    pub(super) async fn fetch(&self, record: &Record<'_>, until: Instant) -> Result<Envelope, FetchError> {
+    pub(super) async fn fetch(
+        &self,
+        record: &Record<'_>,
+        accepts_raw: bool,
+        until: Instant,
+    ) -> Result<Envelope, FetchError> {
         let reject = |reason: String| Err(FetchError::Reject(reason));
         let pointer = match Pointer::parse(record.body.as_deref().unwrap_or_default()) {
             Ok(pointer) => pointer,
@@ -87,7 +93,7 @@ impl Payloads {
             }
         };
         let Ok(text) = std::str::from_utf8(&object) else { return reject("it is not UTF-8".to_owned()) };
-        Envelope::decode(text).or_else(|error| reject(format!("it is not an event: {error}")))
+        envelope(record, text, accepts_raw).or_else(|error| reject(format!("it is not an event: {error}")))
     }
 }
 

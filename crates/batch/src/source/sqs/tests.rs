@@ -3,6 +3,7 @@
 mod fifo;
 #[cfg(feature = "s3")]
 mod payload;
+mod raw;
 
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;

@@ -1,0 +1,83 @@
+//! Messages that no ingress sent: notifications of other services, texts, bytes of any program.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::{event, sqs_with};
+use crate::{Delivery, Outcome};
+
+/// Gives bodies to a consumer with handlers for these patterns. Returns what each handled delivery shows, and the
+/// number of messages that went to the dead-letter queue.
+async fn handled(patterns: &[&str], bodies: &[&str]) -> (Vec<Value>, usize) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let handler = |seen: Arc<Mutex<Vec<Value>>>| {
+        move |delivery: Arc<Delivery>| {
+            let envelope = delivery.envelope();
+            let attributes = ["kind", "count", "key", "none"].map(|name| delivery.message_attribute(name));
+            seen.lock().unwrap().push(json!({
+                "id": envelope.id(),
+                "source": envelope.source(),
+                "type": envelope.event_type(),
+                "time": envelope.time().map(time::OffsetDateTime::unix_timestamp),
+                "payload": String::from_utf8(envelope.payload().into_owned()).unwrap(),
+                "group": delivery.group(),
+                "attributes": attributes,
+            }));
+            std::future::ready(Outcome::Done)
+        }
+    };
+    let (consumer, calls) = sqs_with(Some("arn:aws:sqs:eu-west-1:123456789012:dlq"), true, |mut builder| {
+        for pattern in patterns {
+            builder = builder.on(pattern, handler(Arc::clone(&seen)));
+        }
+        builder
+    })
+    .await;
+    let record = |(index, body): (usize, &&str)| {
+        json!({
+            "messageId": format!("m-{index}"),
+            "body": body,
+            "attributes": { "SentTimestamp": "1700000000999", "MessageGroupId": "g-1" },
+            "messageAttributes": {
+                "kind": { "stringValue": "created", "dataType": "String" },
+                "count": { "stringValue": "7", "dataType": "Number" },
+                "key": { "binaryValue": "AQI=", "dataType": "Binary" },
+            },
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:uploads",
+        })
+    };
+    let records: Vec<_> = bodies.iter().enumerate().map(record).collect();
+    consumer.handle(event(json!({ "Records": records }).to_string())).await.unwrap();
+    let dead = calls.lock().unwrap().iter().filter(|(action, _)| action == "SendMessage").count();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    (seen, dead)
+}
+
+#[tokio::test]
+async fn a_raw_message_is_given_to_its_handler_with_its_attributes() {
+    let notification = r#"{"Records": [{"s3": {"object": {"key": "a.png"}}}], "specversion": null}"#;
+    for body in ["Order ID: 12345", notification, " [1, 2] ", r#""text""#] {
+        let expected = json!({
+            "id": "m-0",
+            "source": "/sqs/uploads",
+            "type": "sqs.message",
+            "time": 1_700_000_000,
+            "payload": body,
+            "group": "g-1",
+            "attributes": ["created", "7", "AQI=", null],
+        });
+        assert_eq!(handled(&["sqs.message"], &[body]).await, (vec![expected], 0), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_raw_message_without_a_handler_of_its_own_is_dead_lettered() {
+    assert_eq!(handled(&["*", "sqs.*"], &["Order ID: 12345", "{}"]).await, (Vec::new(), 2));
+}
+
+#[tokio::test]
+async fn a_broken_event_is_no_raw_message() {
+    let broken = [r#"{"specversion": "1.0"}"#, r#"{"specversion": "0.3", "id": "1", "source": "/", "type": "t"}"#];
+    assert_eq!(handled(&["sqs.message"], &broken).await, (Vec::new(), 2));
+}
