@@ -24,16 +24,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
 use crate::report::Report;
+use crate::retry::RetryPolicies;
 use crate::settlement::{Disposition, Settlement, Tries};
 #[cfg(feature = "s3")]
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
-use crate::{Delivery, Outcome, RetryPolicy};
+use crate::{Delivery, Outcome};
 
 /// The rules for one batch.
 pub(crate) struct BatchRun<'a> {
     pub(crate) handlers: &'a Handlers,
-    pub(crate) retry: RetryPolicy,
+    pub(crate) retries: &'a RetryPolicies,
     pub(crate) concurrency: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) report: Report<'a>,
@@ -136,11 +137,12 @@ impl<S: Source> RunningBatch<'_, S> {
             Outcome::Retry | Outcome::Failed(_) | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
             _ => Tries { count: message.receive_count, last: false },
         };
-        let backoff = || Disposition::Retry(self.run.retry.delay(tries.count));
+        let envelope = decoded.as_deref().ok().map(Delivery::envelope);
+        let backoff = || self.run.retries.of(envelope.map(Envelope::event_type)).delay(tries.count);
         let (disposition, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
             Outcome::Done => (Disposition::Done, cause.into()),
-            Outcome::Retry => (backoff(), cause.into()),
-            Outcome::Failed(reason) => (backoff(), reason.into()),
+            Outcome::Retry => (Disposition::Retry(backoff()), cause.into()),
+            Outcome::Failed(reason) => (Disposition::Retry(backoff()), reason.into()),
             Outcome::RetryAfter(delay) => (Disposition::Retry(delay), "after a delay that the handler set".into()),
             Outcome::Reject(reason) => match self.dead_letter(index, &reason).await {
                 Ok(()) if matches!(decoded, Err(NotDecoded::Undecodable(_))) => {
@@ -148,12 +150,10 @@ impl<S: Source> RunningBatch<'_, S> {
                 }
                 Ok(()) => (Disposition::Rejected, reason.into()),
                 Err(error) => {
-                    let delay = self.run.retry.delay(tries.count);
-                    (Disposition::RejectFailed(delay), format!("{reason}; not dead-lettered: {error}").into())
+                    (Disposition::RejectFailed(backoff()), format!("{reason}; not dead-lettered: {error}").into())
                 }
             },
         };
-        let envelope = decoded.as_deref().ok().map(Delivery::envelope);
         self.run.report.log(message, envelope, disposition, &reason, handler);
         Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
     }

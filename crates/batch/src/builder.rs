@@ -10,6 +10,7 @@ use sluicegate_telemetry::Emitter;
 
 use crate::consumer::Consumer;
 use crate::handlers::{self, Handlers};
+use crate::retry::RetryPolicies;
 use crate::{Delivery, Outcome, RetryPolicy, source};
 
 /// Handlers that run concurrently on one batch by default, which is the default size of a batch.
@@ -26,7 +27,8 @@ impl Consumer {
             handlers: Handlers::default(),
             concurrency: CONCURRENCY_DEFAULT,
             deadline_margin: DEADLINE_MARGIN_DEFAULT,
-            retry: RetryPolicy::default(),
+            retries: RetryPolicies::default(),
+            mistakes: Vec::new(),
             sources: source::Settings::default(),
         }
     }
@@ -38,7 +40,8 @@ pub struct ConsumerBuilder {
     handlers: Handlers,
     concurrency: usize,
     deadline_margin: Duration,
-    retry: RetryPolicy,
+    pub(crate) retries: RetryPolicies,
+    mistakes: Vec<String>,
     sources: source::Settings,
 }
 
@@ -105,7 +108,16 @@ impl ConsumerBuilder {
 
     /// Sets how long messages wait after [`Outcome::Retry`].
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
+        self.retries.otherwise = policy;
+        self
+    }
+
+    /// Sets how long messages of an event type wait, or of every type with a prefix: patterns as for
+    /// [`ConsumerBuilder::on`].
+    pub fn retry_for(mut self, pattern: &str, policy: RetryPolicy) -> Self {
+        if let Err(fault) = self.retries.by_type.insert(pattern, policy) {
+            self.mistakes.push(fault.of(pattern, "retry policies"));
+        }
         self
     }
 
@@ -179,12 +191,11 @@ impl ConsumerBuilder {
     /// which Lambda sets, or not at all.
     ///
     /// # Errors
-    /// No handler, two handlers for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable
+    /// No handler, two handlers or retry policies for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable
     /// that is missing or wrong.
-    pub fn build(
-        #[cfg_attr(not(feature = "sqs"), expect(unused_mut))] mut self,
-    ) -> Result<Consumer, ConsumerBuildError> {
+    pub fn build(mut self) -> Result<Consumer, ConsumerBuildError> {
         let mut mistakes = self.handlers.mistakes();
+        mistakes.append(&mut self.mistakes);
         if self.concurrency == 0 {
             mistakes.push("concurrency is 0: no handler would ever be called".to_owned());
         }
@@ -198,7 +209,7 @@ impl ConsumerBuilder {
             handlers: self.handlers,
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
-            retry: self.retry,
+            retries: self.retries,
             emitter: Emitter::from_env(environment),
             sources,
         })

@@ -6,19 +6,20 @@ use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use sluicegate_telemetry::{Emitter, log};
 
+use crate::BatchResponse;
 use crate::batch_run::BatchRun;
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
 use crate::report::Report;
+use crate::retry::RetryPolicies;
 use crate::source::Sources;
-use crate::{BatchResponse, RetryPolicy};
 
 /// A consumer with its handlers and rules. [`Consumer::builder`](crate::Consumer::builder) makes one.
 pub struct Consumer {
     pub(crate) handlers: Handlers,
     pub(crate) concurrency: usize,
     pub(crate) deadline_margin: Duration,
-    pub(crate) retry: RetryPolicy,
+    pub(crate) retries: RetryPolicies,
     /// `None` if metrics are not written.
     pub(crate) emitter: Option<Emitter>,
     pub(crate) sources: Sources,
@@ -62,7 +63,7 @@ impl Consumer {
 
     /// Returns the rules for one batch.
     pub(crate) fn batch_run<'a>(&'a self, deadlines: Deadlines, report: Report<'a>) -> BatchRun<'a> {
-        let Self { handlers, retry, concurrency, .. } = self;
-        BatchRun { handlers, retry: *retry, concurrency: *concurrency, deadlines, report }
+        let Self { handlers, retries, concurrency, .. } = self;
+        BatchRun { handlers, retries, concurrency: *concurrency, deadlines, report }
     }
 }

@@ -1,13 +1,12 @@
-//! [`Handlers`]: the handler of each event type. An exact type takes precedence over a prefix, a longer prefix over a
-//! shorter one, and both over `otherwise`.
+//! [`Handlers`]: the handler of each event type, and of every other type.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::by_type::ByType;
 use crate::{Delivery, Outcome};
 
 type Handler = Box<dyn Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
@@ -15,30 +14,15 @@ type Handler = Box<dyn Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome>
 /// The registered handlers.
 #[derive(Default)]
 pub(crate) struct Handlers {
-    exact: HashMap<String, Handler>,
-    /// Sorted by length, the longest first.
-    prefixes: Vec<(String, Handler)>,
+    by_type: ByType<Handler>,
     otherwise: Option<Handler>,
     mistakes: Vec<String>,
 }
 
 impl Handlers {
     pub(crate) fn on(&mut self, pattern: &str, handler: Handler) {
-        let (prefix, is_prefix) = pattern.strip_suffix('*').map_or((pattern, false), |prefix| (prefix, true));
-        if pattern.is_empty() || prefix.contains('*') {
-            self.mistakes.push(format!("{pattern:?} matches no event type: a `*` is allowed only at the end"));
-        }
-        let is_second = match is_prefix {
-            false => self.exact.insert(pattern.to_owned(), handler).is_some(),
-            true => {
-                let is_second = self.prefixes.iter().any(|(other, _)| other == prefix);
-                self.prefixes.push((prefix.to_owned(), handler));
-                self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-                is_second
-            }
-        };
-        if is_second {
-            self.mistakes.push(format!("{pattern:?} has two handlers"));
+        if let Err(fault) = self.by_type.insert(pattern, handler) {
+            self.mistakes.push(fault.of(pattern, "handlers"));
         }
     }
 
@@ -50,7 +34,7 @@ impl Handlers {
 
     /// Returns the mistakes in the registered handlers.
     pub(crate) fn mistakes(&self) -> Vec<String> {
-        let is_empty = self.exact.is_empty() && self.prefixes.is_empty() && self.otherwise.is_none();
+        let is_empty = self.by_type.is_empty() && self.otherwise.is_none() && self.mistakes.is_empty();
         let none = is_empty.then(|| "no handler is registered: every message would be rejected".to_owned());
         self.mistakes.iter().cloned().chain(none).collect()
     }
@@ -58,19 +42,14 @@ impl Handlers {
     /// Returns whether a handler is registered for exactly this type.
     #[cfg(feature = "sqs")]
     pub(crate) fn has_exact(&self, event_type: &str) -> bool {
-        self.exact.contains_key(event_type)
-    }
-
-    fn find(&self, event_type: &str) -> Option<&Handler> {
-        let by_prefix = || self.prefixes.iter().find(|(prefix, _)| event_type.starts_with(prefix));
-        let found = self.exact.get(event_type).or_else(|| by_prefix().map(|(_, handler)| handler));
-        found.or(self.otherwise.as_ref())
+        self.by_type.has_exact(event_type)
     }
 
     pub(crate) async fn call(&self, delivery: Arc<Delivery>) -> Outcome {
-        match self.find(delivery.envelope().event_type()) {
+        let event_type = delivery.envelope().event_type();
+        match self.by_type.find(event_type).or(self.otherwise.as_ref()) {
             Some(handler) => handler(delivery).await,
-            None => Outcome::Reject(format!("no handler for type {}", delivery.envelope().event_type())),
+            None => Outcome::Reject(format!("no handler for type {event_type}")),
         }
     }
 }

@@ -64,6 +64,7 @@ compile_error!("no message source is enabled: enable the feature `sqs` or `rabbi
 
 mod batch_run;
 mod builder;
+mod by_type;
 mod consumer;
 mod deadlines;
 mod delivery;

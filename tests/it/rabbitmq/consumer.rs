@@ -46,7 +46,7 @@ pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
                 }
             }
         })
-        .retry(RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_secs(1) })
+        .retry(RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_secs(1), ..Default::default() })
         .sdk_config(sluicegate_queue::sqs::sdk_config(aws).expect("sound"))
         .broker(Broker::new(config))
         .retry_delays(RetryDelays::new(vec![1]).expect("delays"))

@@ -81,7 +81,8 @@ impl<'a> Orders<'a> {
             _ => Some("test".to_owned()),
         };
         // SQS hides messages for whole seconds, so these delays become one second.
-        let short = RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_millis(10) };
+        let short =
+            RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_millis(10), ..Default::default() };
         Consumer::builder().sdk_config(sdk_config(lookup).expect("a configuration")).retry(short)
     }
 

@@ -1,13 +1,13 @@
 //! Batches of an in-memory source, on paused time.
 
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use proptest::prelude::*;
 use sluicegate_envelope::DecodeError;
 
 use super::*;
-use crate::BatchResponse;
 use crate::handlers::{json, plain};
+use crate::{BatchResponse, RetryPolicy};
 
 /// Records the calls; sending to the dead-letter queue can be made to fail.
 #[derive(Default)]
@@ -83,10 +83,14 @@ impl From<Disposition> for Observed {
     }
 }
 
+static RETRIES: LazyLock<RetryPolicies> = LazyLock::new(|| {
+    let otherwise = RetryPolicy { cap: Duration::from_secs(60), ..RetryPolicy::default() };
+    RetryPolicies { otherwise, ..RetryPolicies::default() }
+});
+
 fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> BatchRun<'_> {
-    let retry = RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(60) };
     let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-    BatchRun { handlers, retry, concurrency, deadlines, report }
+    BatchRun { handlers, retries: &RETRIES, concurrency, deadlines, report }
 }
 
 /// Handlers that act by the event's type and record the ids of their events.

@@ -140,7 +140,11 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
             }
         }
     });
-    let builder = builder.retry(crate::RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(1) });
+    let builder = builder.retry(crate::RetryPolicy {
+        base: Duration::from_secs(1),
+        cap: Duration::from_secs(1),
+        ..Default::default()
+    });
     #[cfg(feature = "sqs")]
     let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
     #[cfg(feature = "sqs")]

@@ -14,7 +14,8 @@ use super::super::*;
 use crate::batch_run::BatchRun;
 use crate::handlers::{Handlers, plain};
 use crate::report::Report;
-use crate::{Delivery, Outcome, RetryPolicy};
+use crate::retry::RetryPolicies;
+use crate::{Delivery, Outcome};
 
 /// The time for the handlers of a batch.
 const WORK_TIME: Duration = Duration::from_millis(7_500);
@@ -99,7 +100,8 @@ impl Queue {
             settle_until: Instant::now() + WORK_TIME + Duration::from_secs(1),
         };
         let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-        let run = BatchRun { handlers: &handlers, retry: RetryPolicy::default(), concurrency: 10, deadlines, report };
+        let run =
+            BatchRun { handlers: &handlers, retries: &RetryPolicies::default(), concurrency: 10, deadlines, report };
         let ended = run.settle(&source, &received_message).await;
         self.calls = std::mem::take(&mut calls.lock().unwrap());
         self.done = std::mem::take(&mut done.lock().unwrap());
