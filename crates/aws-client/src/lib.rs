@@ -24,6 +24,8 @@
 //! It is for functions, where the SDK's orchestrator is most of the cost of a call. Operations that are not on the path
 //! of a request use the SDK.
 
+mod clock;
+mod endpoint;
 mod environment;
 pub mod http_client;
 mod retry;
