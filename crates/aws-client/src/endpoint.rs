@@ -12,8 +12,9 @@ use crate::chain;
 use crate::clock::Clock;
 use crate::environment::AwsEnvironment;
 use crate::http_client::{ConnectionError, Connections, Lease};
+use crate::progress::Progress;
 use crate::retry::RetryBudget;
-use crate::service::{CallError, Progress};
+use crate::service::CallError;
 
 /// The URL of a service or of a bucket.
 pub(crate) struct Endpoint {
@@ -46,8 +47,8 @@ impl Endpoint {
         Self { connections, host, path, attempt_timeout, budget: RetryBudget::new(), clock: Clock::default() }
     }
 
-    /// Calls `attempt` until it succeeds or fails for good, but not past `deadline`. An attempt and the deadline share a
-    /// timer, because each timer that is set costs two system calls.
+    /// Calls `attempt` until it succeeds or fails for good, but not past `deadline`. An attempt and the deadline share
+    /// a timer, because each timer that is set costs two system calls.
     ///
     /// # Errors
     /// That of the last attempt, or that the deadline has passed.
@@ -72,7 +73,7 @@ impl Endpoint {
                 Err(_) if until == deadline => return Err(CallError::Deadline),
                 Err(_) => CallError::Timeout,
             };
-            progress.ended(&error);
+            progress.ended(|| error.is_refusal());
             let Some((wait, cost)) = self.budget.next(&error, number) else { return Err(error) };
             let until = Instant::now() + wait;
             sleep_until(until.min(deadline)).await;

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use crate::chain;
 use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service, dns_suffix};
-use crate::service::{CallError, Progress, secret};
+use crate::progress::Progress;
+use crate::service::{CallError, secret};
 use crate::signer::{ESCAPED, Scope, push_hex, timestamp};
 
 /// Longest attempt to write or read an object, connection included: 2 MiB/s for the largest payload of an invocation,

@@ -8,7 +8,6 @@
 //! environment), FIPS and dual-stack endpoints by setting (an endpoint can be set), HTTP/2, proxies, happy eyeballs,
 //! `amz-sdk-*` headers and the SDK's user agent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use tokio::time::Instant;
 use crate::chain;
 use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service};
+use crate::progress::Progress;
 use crate::retry::is_throttling;
 use crate::signer::Signer;
 
@@ -41,28 +41,6 @@ pub struct AwsService {
     /// The headers of every request.
     headers: HeaderMap,
     signer: Signer,
-}
-
-/// Whether a call can have reached the service, considering every attempt. The caller keeps it, because a call may be
-/// cut off.
-#[derive(Debug, Default)]
-pub struct Progress {
-    pub(crate) is_sending: AtomicBool,
-    one_may_have_arrived: AtomicBool,
-}
-
-impl Progress {
-    /// Returns whether an attempt may have been carried out. One that is cut off in progress counts.
-    #[must_use]
-    pub fn may_have_arrived(&self) -> bool {
-        self.is_sending.load(Ordering::Relaxed) || self.one_may_have_arrived.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn ended(&self, error: &CallError) {
-        if self.is_sending.swap(false, Ordering::Relaxed) && !error.is_refusal() {
-            self.one_may_have_arrived.store(true, Ordering::Relaxed);
-        }
-    }
 }
 
 /// A call without a result; the last attempt's error.
@@ -100,7 +78,7 @@ pub enum CallError {
 
 impl CallError {
     /// Returns whether the service has answered that it did not do what it was asked.
-    fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Answered { status, code, .. } => {
                 (400..500).contains(status) || code.as_deref().is_some_and(is_throttling)
