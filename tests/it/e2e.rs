@@ -13,6 +13,7 @@ mod retries;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -41,6 +42,13 @@ pub(crate) async fn placed(stack: &Stack, order_id: &str, customer_id: &str) -> 
     let (status, body) = place(stack, "dev-key", order_id, &order(order_id, customer_id, 2)).await;
     assert_eq!(status, 202, "{body}\n{}", stack.printed());
     body["id"].as_str().expect("an id").to_owned()
+}
+
+/// Places an order "poison" and nine others, concurrently, so that a batch has several messages. Returns the id of the
+/// first and those of the others.
+async fn placed_with_mates(stack: &Stack) -> (String, Vec<String>) {
+    let names: Vec<_> = (0..9).map(|n| format!("fine-{n}")).collect();
+    tokio::join!(placed(stack, "poison", "c-poison"), join_all(names.iter().map(|name| placed(stack, name, name))))
 }
 
 /// Returns a captured GitHub payload, without the line feed at the end of the file, which GitHub does not send.

@@ -16,10 +16,10 @@ mod store;
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use lambda_http::{Context, LambdaEvent};
+use lambda_http::LambdaEvent;
 use serde_json::Value;
 use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
@@ -145,9 +145,7 @@ pub(crate) fn shipped_with(changes: &[(&str, &str)]) -> &'static Contract {
 }
 
 pub(crate) fn lambda(event: &Value) -> serde_json::Result<LambdaEvent<Arrival>> {
-    let mut context = Context::default();
-    let deadline = SystemTime::now() + Duration::from_secs(10);
-    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    let context = crate::support::context(Duration::from_secs(10));
     Ok(LambdaEvent::new(serde_json::from_str(&event.to_string())?, context))
 }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use bytes::Bytes;
-use lambda_http::{Context, LambdaEvent};
+use lambda_http::LambdaEvent;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sluicegate_aws_client::{AwsEnvironment, S3Client, S3Error};
@@ -18,8 +18,8 @@ use sluicegate_contract::Contract;
 use sluicegate_ingress::{AnyProducer, Config, Ingress, SecretsManager};
 use tokio::time::Instant;
 
-use crate::support::root;
 use crate::support::service::{Service, emulator, unique};
+use crate::support::{context, root};
 use crate::webhook_peers::from_run;
 
 /// The folder of programs with the Python client.
@@ -27,6 +27,8 @@ const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
 
 /// The bytes of the first payload, which is over the 1 MiB of SQS.
 const LARGE_BYTES: usize = 1_500_000;
+
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The emulated services, with a bucket and a queue.
 struct Peer {
@@ -109,8 +111,10 @@ impl Peer {
             })
         };
         let event = json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string();
-        let response =
-            consumer.handle(LambdaEvent::new(RawValue::from_string(event).unwrap(), context())).await.unwrap();
+        let response = consumer
+            .handle(LambdaEvent::new(RawValue::from_string(event).unwrap(), context(FUNCTION_TIMEOUT)))
+            .await
+            .unwrap();
         let payloads = payloads.lock().unwrap().clone();
         (response, payloads)
     }
@@ -124,13 +128,6 @@ fn contract(large_payloads: &str) -> Contract {
          x-sluicegate: {{ queue: orders, type: order.placed, payloadBytes: 6291456{large_payloads} }}\n"
     );
     Contract::parse("openapi.yaml", &yaml).unwrap()
-}
-
-fn context() -> Context {
-    let deadline = SystemTime::now() + Duration::from_secs(60);
-    let mut context = Context::default();
-    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
-    context
 }
 
 /// Returns the answer to a POST, with its status.
@@ -149,7 +146,8 @@ async fn post(ingress: &Ingress<AnyProducer, SecretsManager>, body: &str) -> (u6
         "isBase64Encoded": false,
     });
     let arrival = serde_json::from_value(event).unwrap();
-    let answer = serde_json::to_value(ingress.handle(LambdaEvent::new(arrival, context())).await).unwrap();
+    let answer =
+        serde_json::to_value(ingress.handle(LambdaEvent::new(arrival, context(FUNCTION_TIMEOUT))).await).unwrap();
     let body = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
     (answer["statusCode"].as_u64().unwrap(), body)
 }

@@ -16,7 +16,9 @@ pub(crate) mod webhook;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
+use lambda_http::Context;
 use sluicegate_contract::{Contract, EmbeddedContract};
 
 /// Returns the root of the workspace.
@@ -34,6 +36,14 @@ pub(crate) fn contract() -> &'static Contract {
         EmbeddedContract::new(json, public_document).load().expect("the embedded contract decodes")
     });
     &CONTRACT
+}
+
+/// Returns the context of an invocation of a function with this timeout.
+pub(crate) fn context(timeout: Duration) -> Context {
+    let deadline = (SystemTime::now() + timeout).duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+    let mut context = Context::default();
+    context.deadline = deadline.as_millis().try_into().expect("a deadline");
+    context
 }
 
 /// Returns a cargo command in the root of the workspace, with the environment of a shell.

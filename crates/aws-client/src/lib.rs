@@ -24,8 +24,11 @@
 //! It is for functions, where the SDK's orchestrator is most of the cost of a call. Operations that are not on the path
 //! of a request use the SDK.
 
+mod clock;
+mod endpoint;
 mod environment;
 pub mod http_client;
+mod progress;
 mod retry;
 #[cfg(feature = "s3")]
 mod s3;
@@ -39,11 +42,12 @@ use std::error::Error;
 use std::time::Duration;
 
 pub use self::environment::{AwsConfigError, AwsEnvironment, Service};
+pub use self::progress::Progress;
 pub use self::retry::is_throttling;
 #[cfg(feature = "s3")]
 pub use self::s3::{OBJECT_ATTEMPT_TIMEOUT, S3Client, S3Error};
 pub use self::secrets_manager::{SecretsManagerClient, SecretsManagerError};
-pub use self::service::{AwsService, CallError, Progress};
+pub use self::service::{AwsService, CallError};
 pub use self::signer::push_hex;
 
 /// Longest attempt, connection and answer included. A socket that died while the function was frozen costs at most

@@ -3,26 +3,25 @@
 //! Requests are signed with Signature Version 4 over the hash of the payload; S3 escapes a path once. The bucket is in
 //! the host name, or in the path if an endpoint is set, because a local server has one name for all buckets.
 //!
-//! Timeouts, retries, their budget and the correction of a wrong clock are those of [`AwsService`](crate::AwsService),
-//! except that an attempt may take longer, because an object is larger than a document.
+//! Retries, their budget and the correction of a wrong clock are those of [`AwsService`](crate::AwsService); an attempt
+//! may take longer, because an object is larger than a document.
 
 use std::fmt::Write as _;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, DATE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use percent_encoding::utf8_percent_encode;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use crate::chain;
+use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service, dns_suffix};
-use crate::http_client::{ConnectionError, Connections};
-use crate::retry::RetryBudget;
-use crate::service::{CallError, Clock, secret};
+use crate::progress::Progress;
+use crate::service::{CallError, secret};
 use crate::signer::{ESCAPED, Scope, push_hex, timestamp};
 
 /// Longest attempt to write or read an object, connection included: 2 MiB/s for the largest payload of an invocation,
@@ -39,13 +38,8 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 /// A client of one bucket.
 pub struct S3Client {
     bucket: String,
-    connections: Result<Connections, ConnectionError>,
-    /// The host of every request, and the path of the bucket, without a slash at the end.
-    host: String,
-    path: String,
+    endpoint: Endpoint,
     scope: Scope,
-    budget: RetryBudget,
-    clock: Clock,
 }
 
 /// An object that was not written or read.
@@ -72,26 +66,9 @@ impl S3Client {
             Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
             None => format!("https://{bucket}.s3.{region}.{}", dns_suffix(&region)),
         };
-        let uri: Uri = url.parse().unwrap_or_default();
-        let connections = match uri.host() {
-            Some(_) => Connections::new(&uri, || environment.tls()),
-            None => Err(ConnectionError::Url(url)),
-        };
-        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let host = uri.host().unwrap_or_default();
-        let host = match uri.port_u16().filter(|port| *port != default_port) {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        Self {
-            bucket,
-            connections,
-            host,
-            path: uri.path().trim_end_matches('/').to_owned(),
-            scope: Scope::new(environment.credentials().clone(), region, Service::S3.name()),
-            budget: RetryBudget::new(),
-            clock: Clock::default(),
-        }
+        let endpoint = Endpoint::new(url, environment, OBJECT_ATTEMPT_TIMEOUT);
+        let scope = Scope::new(environment.credentials().clone(), region, Service::S3.name());
+        Self { bucket, endpoint, scope }
     }
 
     /// Returns the name of the bucket.
@@ -105,12 +82,7 @@ impl S3Client {
     /// # Errors
     /// That of the last attempt. The object may be stored.
     pub async fn put(&self, key: &str, body: Bytes, deadline: Instant) -> Result<(), CallError> {
-        let written = self.call(&Method::PUT, key, body, ANSWER_BYTES_MAX, deadline).await;
-        match written {
-            Ok(_) => Ok(()),
-            Err(S3Error::Call(error)) => Err(error),
-            Err(error @ S3Error::TooLarge { .. }) => Err(CallError::Connection(error.to_string())),
-        }
+        self.call(&Method::PUT, key, body, ANSWER_BYTES_MAX, deadline).await.map(drop)
     }
 
     /// Reads an object of at most `bytes_max` bytes, not past `deadline`.
@@ -118,9 +90,11 @@ impl S3Client {
     /// # Errors
     /// That of the last attempt, or the object is larger.
     pub async fn get(&self, key: &str, bytes_max: usize, deadline: Instant) -> Result<Bytes, S3Error> {
-        self.call(&Method::GET, key, Bytes::new(), bytes_max, deadline).await
+        let object = self.call(&Method::GET, key, Bytes::new(), bytes_max, deadline).await?;
+        object.ok_or(S3Error::TooLarge { bytes_max })
     }
 
+    /// Returns the body of a success; `None` if it has more than `bytes_max`.
     async fn call(
         &self,
         method: &Method,
@@ -128,30 +102,12 @@ impl S3Client {
         body: Bytes,
         bytes_max: usize,
         deadline: Instant,
-    ) -> Result<Bytes, S3Error> {
+    ) -> Result<Option<Bytes>, CallError> {
         let mut hash = String::with_capacity(64);
         push_hex(&mut hash, &Sha256::digest(&body));
-        let (mut attempt, mut spent) = (1, 0);
-        loop {
-            let until = deadline.min(Instant::now() + OBJECT_ATTEMPT_TIMEOUT);
-            let error = match timeout_at(until, self.attempt(method, key, &body, &hash, bytes_max)).await {
-                Ok(Ok(answer)) => {
-                    self.budget.refund(spent);
-                    return Ok(answer);
-                }
-                Ok(Err(S3Error::Call(error))) => error,
-                Ok(Err(error)) => return Err(error),
-                Err(_) if until == deadline => return Err(CallError::Deadline.into()),
-                Err(_) => CallError::Timeout,
-            };
-            let Some((wait, cost)) = self.budget.next(&error, attempt) else { return Err(error.into()) };
-            let until = Instant::now() + wait;
-            sleep_until(until.min(deadline)).await;
-            if until >= deadline {
-                return Err(CallError::Deadline.into());
-            }
-            (attempt, spent) = (attempt + 1, cost);
-        }
+        let progress = Progress::default();
+        let attempt = || self.attempt(method, key, &body, &hash, bytes_max, &progress);
+        self.endpoint.call(deadline, &progress, attempt).await
     }
 
     async fn attempt(
@@ -161,22 +117,21 @@ impl S3Client {
         body: &Bytes,
         hash: &str,
         bytes_max: usize,
-    ) -> Result<Bytes, S3Error> {
-        let connections = self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))?;
+        progress: &Progress,
+    ) -> Result<Option<Bytes>, CallError> {
         let sent = SystemTime::now();
-        let request = self.request(method, key, body, hash, self.clock.of_service(sent))?;
-        let broken = |error: ConnectionError| CallError::Connection(chain(&error));
-        let (answer, lease) = connections.send(request, &AtomicBool::new(false)).await.map_err(broken)?;
+        let request = self.request(method, key, body, hash, self.endpoint.clock.of_service(sent))?;
+        let (answer, lease) = self.endpoint.send(request, progress).await?;
         let (head, body) = answer.into_parts();
         let is_success = head.status.is_success();
         let bytes_max = if is_success { bytes_max } else { ANSWER_BYTES_MAX };
         let body = match Limited::new(body, bytes_max).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(S3Error::TooLarge { bytes_max }),
-            Err(error) => return Err(CallError::Connection(chain(error.as_ref())).into()),
+            Err(error) if is_success && error.is::<LengthLimitError>() => return Ok(None),
+            Err(error) => return Err(CallError::Connection(chain(error.as_ref()))),
         };
         lease.release();
-        if is_success { Ok(body) } else { Err(self.error(head.status.as_u16(), &head.headers, body, sent).into()) }
+        if is_success { Ok(Some(body)) } else { Err(self.error(head.status.as_u16(), &head.headers, body, sent)) }
     }
 
     /// Returns a signed request.
@@ -188,8 +143,8 @@ impl S3Client {
         hash: &str,
         now: SystemTime,
     ) -> Result<Request<Full<Bytes>>, CallError> {
-        let path = format!("{}/{}", self.path, utf8_percent_encode(key, ESCAPED));
-        let (date, host) = (timestamp(now), &self.host);
+        let path = format!("{}/{}", self.endpoint.path.trim_end_matches('/'), utf8_percent_encode(key, ESCAPED));
+        let (date, host) = (timestamp(now), &self.endpoint.host);
         let (mut canonical, mut token_name) = (String::with_capacity(2_048), "");
         // Writing to a String cannot fail.
         let _ = write!(canonical, "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{date}\n");
@@ -223,7 +178,7 @@ impl S3Client {
         let text = String::from_utf8_lossy(&body);
         let (code, message) = (element(&text, "Code"), element(&text, "Message"));
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let is_clock_skew = self.clock.explains(code.as_deref(), date, sent);
+        let is_clock_skew = self.endpoint.clock.explains(code.as_deref(), date, sent);
         CallError::Answered { status, code, message, retry_after: None, body, is_clock_skew }
     }
 }
@@ -236,7 +191,10 @@ fn element(xml: &str, name: &str) -> Option<String> {
 
 impl std::fmt::Debug for S3Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Client").field("bucket", &self.bucket).field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("S3Client")
+            .field("bucket", &self.bucket)
+            .field("host", &self.endpoint.host)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,37 +8,23 @@
 //! environment), FIPS and dual-stack endpoints by setting (an endpoint can be set), HTTP/2, proxies, happy eyeballs,
 //! `amz-sdk-*` headers and the SDK's user agent.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use crate::chain;
+use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service};
-use crate::http_client::{ConnectionError, Connections};
-use crate::retry::{RetryBudget, is_throttling};
+use crate::progress::Progress;
+use crate::retry::is_throttling;
 use crate::signer::Signer;
 
 /// Largest answer that is read. The longest expected is a secret of 64 KiB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-
-/// Least difference of the clocks that explains a refused signature, from the SDK.
-const CLOCK_SKEW_MIN: Duration = Duration::from_secs(4 * 60);
-
-/// Codes of a signature that may be refused because of the clock, from the SDK.
-const CLOCK_SKEW_CODES: [&str; 5] = [
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "AuthFailure",
-    "RequestTimeTooSkewed",
-    "AccessDeniedException",
-];
 
 const DATE_HEADER: HeaderName = HeaderName::from_static("x-amz-date");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -50,43 +36,11 @@ const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// A client of one service.
 pub struct AwsService {
-    connections: Result<Connections, ConnectionError>,
+    endpoint: Endpoint,
     uri: Uri,
     /// The headers of every request.
     headers: HeaderMap,
     signer: Signer,
-    attempt_timeout: Duration,
-    budget: RetryBudget,
-    clock: Clock,
-}
-
-/// The clock of a service: this machine's, corrected once the service has refused a signature for its date.
-#[derive(Default)]
-pub(crate) struct Clock {
-    /// How far the clock of the service is ahead, in milliseconds.
-    skew_ms: AtomicI64,
-}
-
-/// Whether a call can have reached the service, considering every attempt. The caller keeps it, because a call may be
-/// cut off.
-#[derive(Debug, Default)]
-pub struct Progress {
-    is_sending: AtomicBool,
-    one_may_have_arrived: AtomicBool,
-}
-
-impl Progress {
-    /// Returns whether an attempt may have been carried out. One that is cut off in progress counts.
-    #[must_use]
-    pub fn may_have_arrived(&self) -> bool {
-        self.is_sending.load(Ordering::Relaxed) || self.one_may_have_arrived.load(Ordering::Relaxed)
-    }
-
-    fn ended(&self, error: &CallError) {
-        if self.is_sending.swap(false, Ordering::Relaxed) && !error.is_refusal() {
-            self.one_may_have_arrived.store(true, Ordering::Relaxed);
-        }
-    }
 }
 
 /// A call without a result; the last attempt's error.
@@ -124,7 +78,7 @@ pub enum CallError {
 
 impl CallError {
     /// Returns whether the service has answered that it did not do what it was asked.
-    fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Answered { status, code, .. } => {
                 (400..500).contains(status) || code.as_deref().is_some_and(is_throttling)
@@ -147,19 +101,8 @@ impl AwsService {
     /// client of the same environment has: create it at init, where Lambda provides a full CPU.
     #[must_use]
     pub fn new(environment: &AwsEnvironment, service: Service) -> Self {
-        let url = environment.endpoint_url(service);
-        let uri: Uri = url.parse().unwrap_or_default();
-        let connections = match uri.host() {
-            Some(_) => Connections::new(&uri, || environment.tls()),
-            None => Err(ConnectionError::Url(url)),
-        };
-        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let host = uri.host().unwrap_or_default();
-        let host = match uri.port_u16().filter(|port| *port != default_port) {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        let path = if uri.path().is_empty() { "/" } else { uri.path() };
+        let endpoint = Endpoint::new(environment.endpoint_url(service), environment, environment.attempt_timeout);
+        let (host, path) = (endpoint.host.clone(), endpoint.path.as_str());
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(service.content_type()));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluicegate/", env!("CARGO_PKG_VERSION"))));
@@ -167,19 +110,11 @@ impl AwsService {
         let (credentials, region) = (environment.credentials().clone(), environment.region().to_owned());
         let signer = Signer::new(credentials, region, service.name(), service.content_type(), host, path);
         headers.extend(secret(signer.session_token()).map(|token| (SECURITY_TOKEN, token)));
-        Self {
-            connections,
-            uri: path.parse().unwrap_or_default(),
-            headers,
-            signer,
-            attempt_timeout: environment.attempt_timeout,
-            budget: RetryBudget::new(),
-            clock: Clock::default(),
-        }
+        Self { uri: path.parse().unwrap_or_default(), endpoint, headers, signer }
     }
 
     /// Calls an operation with a JSON document and returns that of the answer, retrying what may pass, but not past
-    /// `deadline`. An attempt and the deadline share a timer, because each timer that is set costs two system calls.
+    /// `deadline`.
     ///
     /// # Errors
     /// That of the last attempt, or that the deadline has passed. `progress` says whether any attempt can have been
@@ -192,28 +127,8 @@ impl AwsService {
         deadline: Instant,
         progress: &Progress,
     ) -> Result<Bytes, CallError> {
-        let (body, mut attempt, mut spent) = (body.into(), 1, 0);
-        loop {
-            let until = deadline.min(Instant::now() + self.attempt_timeout);
-            let answer = timeout_at(until, self.attempt(target, &body, trace_header, progress)).await;
-            let error = match answer {
-                Ok(Ok(answer)) => {
-                    self.budget.refund(spent);
-                    return Ok(answer);
-                }
-                Ok(Err(error)) => error,
-                Err(_) if until == deadline => return Err(CallError::Deadline),
-                Err(_) => CallError::Timeout,
-            };
-            progress.ended(&error);
-            let Some((wait, cost)) = self.budget.next(&error, attempt) else { return Err(error) };
-            let until = Instant::now() + wait;
-            sleep_until(until.min(deadline)).await;
-            if until >= deadline {
-                return Err(CallError::Deadline);
-            }
-            (attempt, spent) = (attempt + 1, cost);
-        }
+        let body = body.into();
+        self.endpoint.call(deadline, progress, || self.attempt(target, &body, trace_header, progress)).await
     }
 
     async fn attempt(
@@ -223,11 +138,9 @@ impl AwsService {
         trace_header: Option<&str>,
         progress: &Progress,
     ) -> Result<Bytes, CallError> {
-        let connections = self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))?;
         let sent = SystemTime::now();
         let request = self.request(target, body, trace_header, sent)?;
-        let broken = |error: ConnectionError| CallError::Connection(chain(&error));
-        let (answer, lease) = connections.send(request, &progress.is_sending).await.map_err(broken)?;
+        let (answer, lease) = self.endpoint.send(request, progress).await?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| CallError::Connection(chain(error.as_ref())))?.to_bytes();
@@ -246,7 +159,7 @@ impl AwsService {
         trace_header: Option<&str>,
         now: SystemTime,
     ) -> Result<Request<Full<Bytes>>, CallError> {
-        let signed = self.signer.sign(target, body, self.clock.of_service(now));
+        let signed = self.signer.sign(target, body, self.endpoint.clock.of_service(now));
         let unfit = |error: http::header::InvalidHeaderValue| CallError::Request(chain(&error));
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
@@ -281,35 +194,8 @@ impl AwsService {
             None => text(&ERROR_TYPE).or(written.as_deref()).map(|code| bare(code).to_owned()),
         };
         let retry_after = text(&RETRY_AFTER).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
-        let is_clock_skew = self.clock.explains(code.as_deref(), text(&DATE), sent);
+        let is_clock_skew = self.endpoint.clock.explains(code.as_deref(), text(&DATE), sent);
         CallError::Answered { status, code, message, retry_after, body, is_clock_skew }
-    }
-}
-
-impl Clock {
-    /// Returns the time of the service.
-    pub(crate) fn of_service(&self, time: SystemTime) -> SystemTime {
-        shifted(time, self.skew_ms.load(Ordering::Relaxed))
-    }
-
-    /// Returns whether a difference of the clocks explains an error, and corrects the clock.
-    pub(crate) fn explains(&self, code: Option<&str>, date: Option<&str>, sent: SystemTime) -> bool {
-        code.is_some_and(|code| CLOCK_SKEW_CODES.contains(&code)) && self.correct(date, sent)
-    }
-
-    /// Sets the clock by the `Date` of an answer. Returns whether the clocks differ enough to refuse signatures.
-    fn correct(&self, date: Option<&str>, sent: SystemTime) -> bool {
-        let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        let Some(theirs_ms) = date.and_then(|date| date.to_millis().ok()) else { return false };
-        let unix_ms = |time: SystemTime| {
-            let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
-        };
-        // The service looks at its clock halfway between request and answer.
-        let ours_ms = unix_ms(sent).midpoint(unix_ms(SystemTime::now()));
-        let skew_ms = theirs_ms.saturating_sub(ours_ms);
-        self.skew_ms.store(skew_ms, Ordering::Relaxed);
-        Duration::from_millis(skew_ms.unsigned_abs()) > CLOCK_SKEW_MIN
     }
 }
 
@@ -324,12 +210,6 @@ pub(crate) fn secret(text: Option<&str>) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text?).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-fn shifted(time: SystemTime, by_ms: i64) -> SystemTime {
-    let by = Duration::from_millis(by_ms.unsigned_abs());
-    let shifted = if by_ms < 0 { time.checked_sub(by) } else { time.checked_add(by) };
-    shifted.unwrap_or(time)
 }
 
 impl std::fmt::Debug for AwsService {

@@ -78,6 +78,8 @@ mod retry;
 mod serve;
 mod settlement;
 mod source;
+#[cfg(all(test, any(feature = "forward", feature = "sqs")))]
+mod test_http;
 pub mod testing;
 
 pub use builder::{ConsumerBuildError, ConsumerBuilder};

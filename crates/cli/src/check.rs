@@ -69,19 +69,28 @@ fn same_routes(template: &Path, contract: &Contract) -> Result<(), CommandError>
 }
 
 /// Checks what of the template contradicts the contract, as doctor does: CORS settings of the gateway beside `x-cors`,
-/// and a delay on a FIFO queue.
+/// and a delay on a FIFO queue. Prints a warning if nothing asks for the client certificates that the contract accepts.
 fn no_contradiction(template: &Path, contract: Contract) -> Result<(), CommandError> {
-    const CHECKS: [&str; 2] = ["cors-at-gateway", "delay-on-fifo"];
+    const FAULTS: [&str; 2] = ["cors-at-gateway", "delay-on-fifo"];
+    // The domain may be in the template of another stack.
+    const WARNINGS: [&str; 2] = ["mutual-tls-bypassed", "mutual-tls-missing"];
     let has_delay = contract.operations().iter().any(|operation| operation.enqueue.delay_s_max() > 0);
-    if contract.cors().is_none() && !has_delay {
+    if contract.cors().is_none() && !has_delay && contract.first_with_client_certificate().is_none() {
         return Ok(());
     }
     let inventory = Inventory::of_template(template, &BTreeMap::new())?;
     let report = examine(&inventory, &Project { contract: Some(contract), topology: None });
-    let found = report.findings.iter().filter(|finding| CHECKS.contains(&finding.check)).map(|finding| {
-        let (file, line) = (finding.file.as_deref().unwrap_or_default(), finding.line.unwrap_or(1));
-        format!("{file}:{line}: {} {}. {} {}", finding.resource, finding.what, finding.why, finding.fix)
-    });
-    let found: Vec<_> = found.collect();
-    if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
+    let found = |checks: &[&str]| -> Vec<String> {
+        let findings = report.findings.iter().filter(|finding| checks.contains(&finding.check));
+        let lines = findings.map(|finding| {
+            let (file, line) = (finding.file.as_deref().unwrap_or_default(), finding.line.unwrap_or(1));
+            format!("{file}:{line}: {} {}. {} {}", finding.resource, finding.what, finding.why, finding.fix)
+        });
+        lines.collect()
+    };
+    for warning in found(&WARNINGS) {
+        say(format_args!("warning: {warning}"));
+    }
+    let faults = found(&FAULTS);
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
 }

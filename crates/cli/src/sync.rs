@@ -5,6 +5,7 @@
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
 //! must be the contract's, and everything else must be unchanged.
 
+mod additions;
 mod authorizer;
 mod bucket;
 mod edit;

@@ -63,6 +63,16 @@ impl Contract {
         self.operations.iter().find(|operation| operation.enqueue.large_payloads)
     }
 
+    /// Returns the first operation that accepts a client certificate of mutual TLS.
+    #[must_use]
+    pub fn first_with_client_certificate(&self) -> Option<&Operation> {
+        let is_certificate = |requirement: &Requirement| {
+            let scheme = self.scheme(&requirement.scheme);
+            matches!(scheme, Some(SecurityScheme::Gateway { identity: GatewayIdentity::ClientCertificate, .. }))
+        };
+        self.operations.iter().find(|operation| operation.security.iter().flatten().any(is_certificate))
+    }
+
     /// Returns the same contract with this public document, which is not part of its serialised form.
     #[must_use]
     pub fn with_public_document(mut self, text: impl Into<Cow<'static, str>>) -> Self {

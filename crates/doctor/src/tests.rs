@@ -1,5 +1,6 @@
 //! Tests of the checks. Each check has a template in `fixtures/` that it finds something in.
 
+mod mutual_tls;
 mod nested;
 
 use std::{

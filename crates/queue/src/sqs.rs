@@ -10,23 +10,23 @@
 //! without a group becomes a group by itself, because a shared default group would make all such messages wait for each
 //! other.
 
-mod attempts;
 mod limits;
 #[cfg(feature = "s3")]
 mod payload_store;
 mod pointer;
 mod producer;
+mod progress;
 mod send_message;
 mod send_message_batch;
 mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::attempts::is_throttled;
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 #[cfg(feature = "s3")]
 pub use self::payload_store::PayloadStore;
 pub use self::pointer::{MARKERS, Pointer, PointerError};
 pub use self::producer::SqsProducer;
+pub use self::progress::is_throttled;
 pub use self::store::{RawMessage, body_md5, error_text, store};
 pub use crate::aws::{AwsConfigError, AwsEnvironment, SdkConfig, sdk_config};

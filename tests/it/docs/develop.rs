@@ -1,9 +1,9 @@
 //! docs/develop.md: each excerpt is in the file that it names, and the example code works.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use lambda_http::{Context, LambdaEvent};
+use lambda_http::LambdaEvent;
 use serde_json::Value;
 use sluicegate_batch::Consumer;
 use sluicegate_contract::BodySchema;
@@ -72,10 +72,7 @@ async fn failures(order: &str) -> usize {
     let mut event: Value = serde_json::from_str(&event).expect("JSON");
     event["Records"][0]["body"] = body.into();
     let event = serde_json::value::to_raw_value(&event).expect("JSON");
-    let mut context = Context::default();
-    let deadline = SystemTime::now() + Duration::from_secs(30);
-    let since_1970 = deadline.duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
-    context.deadline = u64::try_from(since_1970.as_millis()).expect("a deadline");
+    let context = crate::support::context(Duration::from_secs(30));
     // The consumer calls no broker as long as no message fails.
     let unused = |name: &str| (!name.contains("ENDPOINT")).then(|| "unused".to_owned());
     let config = sluicegate_queue::sqs::sdk_config(unused).expect("a configuration");

@@ -50,7 +50,7 @@ fn check_warns_of_unsuitable_template_values_and_succeeds() {
 
 /// The gateway and the queue would refuse what the contract says.
 #[test]
-fn check_reports_cors_of_the_gateway_and_a_delay_on_a_fifo_queue() {
+fn check_reports_what_of_the_template_contradicts_the_contract() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a file of the project");
     let folder = tempfile::tempdir().expect("a folder");
     let write = |path: &str, text: &str| {
@@ -79,6 +79,12 @@ fn check_reports_cors_of_the_gateway_and_a_delay_on_a_fifo_queue() {
     check(&plain, &own, true, &["has these routes"]);
     check(&cors, &own, false, &["own.yaml:", "HttpApi has CORS settings", "Remove CorsConfiguration"]);
     check(&delayed, &template, false, &["placeOrder takes a delay from the header x-delay", "standard queue"]);
+    let certified = contract.replacen("        - apiKey: [orders.write]\n", "        - certificate: []\n", 1);
+    let certified =
+        certified.replacen("  securitySchemes:\n", "  securitySchemes:\n    certificate: { type: mutualTLS }\n", 1);
+    let certified = write("certified.yaml", &certified);
+    let missing = "HttpApi has no domain with MutualTlsAuthentication, and placeOrder accepts a client certificate";
+    check(&certified, &template, true, &["warning: ", missing, "DisableExecuteApiEndpoint: true", "has these routes"]);
 }
 
 #[test]

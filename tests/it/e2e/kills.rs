@@ -21,8 +21,6 @@ const KILL_INTERVAL: Duration = Duration::from_millis(20);
 /// timeout. The test shortens it further, but a poll in progress may still use that of the template.
 const SHORTEST_TIMEOUT: &[&str] = &["--parameter", "ConsumerTimeout=10"];
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
-/// When at most this many messages are open, the test prints their timelines.
-const LAST: usize = 3;
 const ORDERS: &str = "sluicegate-orders.fifo";
 const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
 
@@ -56,7 +54,7 @@ async fn survive(stack: Stack, queue: Service) {
     assert!(accepted.len() >= REQUESTS / 2, "only {} of {REQUESTS} were accepted", accepted.len());
 
     let mut open = accepted.clone();
-    let (mut done, mut dead_letters, mut last_printed) = (0, 0, 0);
+    let (mut done, mut dead_letters, mut printed) = (0, 0, 0);
     stack
         .until("every accepted message is done or a dead letter", SETTLE_TIME_MAX, async || {
             for id in open.clone() {
@@ -74,12 +72,7 @@ async fn survive(stack: Stack, queue: Service) {
                 dead_letters += usize::from(open.remove(body["id"].as_str().expect("an id")));
                 queue.delete(&dead, &message).await;
             }
-            if open.len() <= LAST && open.len() != last_printed {
-                last_printed = open.len();
-                for id in &open {
-                    eprintln!("still open: {}", stack.timeline(id).await.unwrap_or_default());
-                }
-            }
+            stack.print_last(&open, &mut printed).await;
             open.is_empty().then_some(())
         })
         .await;

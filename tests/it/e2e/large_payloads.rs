@@ -1,12 +1,10 @@
 //! A request of 1.5 MB: through `cargo local`, whose S3 has its payload, to a handler that sees its bytes.
 
-use std::path::Path;
-
 use serde_json::Value;
 use tokio::process::Command;
 
 use super::WAY_TIME_MAX;
-use crate::support::{command::BINARY, own_workspace::OwnWorkspace, stack::Stack};
+use crate::support::{command::BINARY, own_workspace::OwnWorkspace};
 
 /// The bytes of the request, which is over the 1 MiB of SQS.
 const REQUEST_BYTES: usize = 1_500_000;
@@ -71,26 +69,19 @@ async fn main() -> std::process::ExitCode {
 /// both use one target folder.
 fn project() -> OwnWorkspace {
     let project = OwnWorkspace::new("large-payloads", &["functions/consumer", "functions/ingress"]);
-    let manifest = |name: &str, dependencies: &str| {
-        format!(
-            "[package]\nname = \"{name}\"\nedition.workspace = true\n\n[dependencies]\n{dependencies}\
-             tokio = {{ workspace = true, features = [\"macros\", \"rt\"] }}\n"
-        )
-    };
     project.write("template.yaml", TEMPLATE);
     project.write("functions/consumer/src/main.rs", CONSUMER);
     let batch = "sluicegate-batch = { workspace = true, features = [\"sqs\"] }\n";
-    project.write("functions/consumer/Cargo.toml", &manifest("large-consumer", batch));
+    project.write_function("functions/consumer", "large-consumer", batch);
     project.write("functions/ingress/openapi.yaml", CONTRACT);
     let build = "fn main() -> std::process::ExitCode {\n    sluicegate_contract::build(\"openapi.yaml\")\n}\n";
     project.write("functions/ingress/build.rs", build);
     let main = "#[tokio::main(flavor = \"current_thread\")]\nasync fn main() -> std::process::ExitCode {\n    \
                 sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await\n}\n";
     project.write("functions/ingress/src/main.rs", main);
-    let ingress = "sluicegate-ingress = { workspace = true, features = [\"sqs\"] }\n";
-    let contract =
-        "\n[build-dependencies]\nsluicegate-contract = { workspace = true, features = [\"parse\"] }\n".to_owned();
-    project.write("functions/ingress/Cargo.toml", &(manifest("large-ingress", ingress) + &contract));
+    let ingress = "sluicegate-ingress = { workspace = true, features = [\"sqs\"] }\n\n[build-dependencies]\n\
+                   sluicegate-contract = { workspace = true, features = [\"parse\"] }\n";
+    project.write_function("functions/ingress", "large-ingress", ingress);
     project
 }
 
@@ -112,10 +103,7 @@ async fn a_request_of_1_5_mb_reaches_its_handler_through_s3() {
     }
     assert!(sync(&["--check"]).await.0, "a second run changes nothing");
 
-    let mut command = Command::new(BINARY.as_path());
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    command.current_dir(project.path()).env("CARGO_TARGET_DIR", target);
-    let stack = Stack::run(command, &[], &[]).await;
+    let stack = project.run(Command::new(BINARY.as_path())).await;
     let body: Vec<u8> = (0..REQUEST_BYTES).map(|at| u8::try_from(at % 251).expect("a byte")).collect();
     let expected = format!("{REQUEST_BYTES} bytes, sum {}", body.iter().map(|byte| u64::from(*byte)).sum::<u64>());
     let request =

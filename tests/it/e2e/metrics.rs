@@ -34,11 +34,7 @@ async fn until(stack: &Stack, sums: &[Sum<'_>]) -> Page {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_and_every_message_is_counted_once() {
-    let forward = ForwardServer::start(|event| match event.says("unwanted") {
-        true => StatusCode::UNPROCESSABLE_ENTITY,
-        false => StatusCode::OK,
-    })
-    .await;
+    let forward = ForwardServer::refusing("unwanted", StatusCode::UNPROCESSABLE_ENTITY).await;
     let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
     for n in 0..3 {
         let id = placed(&stack, &format!("o-{n}"), "c-1").await;
@@ -106,11 +102,7 @@ async fn every_request_and_every_message_is_counted_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn requests_and_messages_on_rabbitmq_are_counted_the_same() {
-    let forward = ForwardServer::start(|event| match event.says("unwanted") {
-        true => StatusCode::UNPROCESSABLE_ENTITY,
-        false => StatusCode::OK,
-    })
-    .await;
+    let forward = ForwardServer::refusing("unwanted", StatusCode::UNPROCESSABLE_ENTITY).await;
     let vhost = Vhost::create().await;
     let stack = Stack::start(&["--rabbitmq-url", &vhost.url()], &[("FORWARD_URL", &forward.url)]).await;
     let done = placed(&stack, "o-1", "c-1").await;

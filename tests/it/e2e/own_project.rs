@@ -1,11 +1,9 @@
 //! A project outside this workspace: it runs `cargo local` from a two-line package, and an edited handler runs within
 //! seconds.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::process::Command;
 
 use crate::support::{cargo, own_workspace::OwnWorkspace, root, stack::Stack};
 
@@ -65,17 +63,8 @@ fn project() -> OwnWorkspace {
     project.write("template.yaml", TEMPLATE);
     project.write("consumer/src/main.rs", CONSUMER);
     project.write("consumer/src/handlers.rs", &handler("the first handler"));
-    project.write(
-        "consumer/Cargo.toml",
-        "[package]
-name = \"own-consumer\"
-edition.workspace = true
-
-[dependencies]
-sluicegate-batch = { workspace = true, features = [\"sqs\"] }
-tokio = { workspace = true, features = [\"macros\", \"rt\"] }
-",
-    );
+    let batch = "sluicegate-batch = { workspace = true, features = [\"sqs\"] }\n";
+    project.write_function("consumer", "own-consumer", batch);
     project.write("tools/sluicegate/src/main.rs", COMMAND);
     let command = format!(
         "[package]
@@ -104,10 +93,7 @@ local = \"run --package sluicegate --bin own-sluicegate -- local\"
 #[tokio::test]
 async fn an_edit_of_a_handler_runs_within_five_seconds() {
     let project = project();
-    let mut command = Command::from(cargo());
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    command.current_dir(project.path()).env("CARGO_TARGET_DIR", target);
-    let stack = Stack::run(command, &[], &[]).await;
+    let stack = project.run(cargo().into()).await;
     let compiled = stack.lines_since("Building own-consumer in ");
     let compiled: Vec<_> = compiled.iter().filter_map(|line| line.trim_start().strip_prefix("Compiling ")).collect();
     let only_its_own = compiled.iter().all(|package| package.starts_with("own-consumer "));

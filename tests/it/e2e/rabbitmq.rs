@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{WAY_TIME_MAX, placed};
+use super::{WAY_TIME_MAX, placed, placed_with_mates};
 use crate::support::forward::ForwardServer;
 use crate::support::rabbitmq::Vhost;
 use crate::support::root;
@@ -82,18 +81,9 @@ async fn counts(stack: &Stack, queue: &str) -> Value {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_poison_message_is_dead_lettered_after_five_receives_and_the_others_are_done_once() {
     let vhost = Vhost::create().await;
-    let forward = ForwardServer::start(|event| match event.says("poison") {
-        true => StatusCode::INTERNAL_SERVER_ERROR,
-        false => StatusCode::OK,
-    })
-    .await;
+    let forward = ForwardServer::refusing("poison", StatusCode::INTERNAL_SERVER_ERROR).await;
     let (stack, _files) = start(&vhost, &forward, &[]).await;
-    let names: Vec<_> = (0..9).map(|n| format!("fine-{n}")).collect();
-    // Concurrently, so that a batch has several messages.
-    let (poison, mates) = tokio::join!(
-        placed(&stack, "poison", "c-poison"),
-        join_all(names.iter().map(|name| placed(&stack, name, name)))
-    );
+    let (poison, mates) = placed_with_mates(&stack).await;
     for mate in &mates {
         let timeline = stack.until_state(mate, "done", WAY_TIME_MAX).await;
         assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "another message is delivered once");

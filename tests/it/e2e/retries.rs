@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use http::StatusCode;
 
-use super::{WAY_TIME_MAX, deliver, placed};
+use super::{WAY_TIME_MAX, deliver, placed, placed_with_mates};
 use crate::support::forward::{ForwardServer, Forwarded};
 use crate::support::stack::{Stack, steps};
 
@@ -21,18 +20,9 @@ const OVERHEAD_S: f64 = 4.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_the_others_are_done() {
-    let forward = ForwardServer::start(|event| match event.says("poison") {
-        true => StatusCode::INTERNAL_SERVER_ERROR,
-        false => StatusCode::OK,
-    })
-    .await;
+    let forward = ForwardServer::refusing("poison", StatusCode::INTERNAL_SERVER_ERROR).await;
     let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
-    let names: Vec<_> = (0..9).map(|n| format!("fine-{n}")).collect();
-    // Concurrently, so that a batch has several messages.
-    let (poison, mates) = tokio::join!(
-        placed(&stack, "poison", "c-poison"),
-        join_all(names.iter().map(|name| placed(&stack, name, name)))
-    );
+    let (poison, mates) = placed_with_mates(&stack).await;
     for mate in &mates {
         let timeline = stack.until_state(mate, "done", WAY_TIME_MAX).await;
         assert_eq!(steps(&timeline), ["accepted", "delivered", "done"], "another message is delivered once");
@@ -60,11 +50,7 @@ async fn a_failing_message_is_retried_with_delays_and_dead_lettered_while_the_ot
 /// One failing order among ten of one customer, which the FIFO queue keeps in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_order_is_dead_lettered_alone_and_the_others_are_handled_in_order() {
-    let forward = ForwardServer::start(|event| match event.says("order-3") {
-        true => StatusCode::INTERNAL_SERVER_ERROR,
-        false => StatusCode::OK,
-    })
-    .await;
+    let forward = ForwardServer::refusing("order-3", StatusCode::INTERNAL_SERVER_ERROR).await;
     let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
     let names: Vec<_> = (0..10).map(|n| format!("order-{n}")).collect();
     let mut ids = Vec::new();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lambda_http::LambdaEvent;
 use serde_json::{Value, json};
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_contract::Contract;
 use sluicegate_idempotency::{DynamoDbStore, MemoryStore};
-use sluicegate_ingress::{AnyStore, Ingress};
+use sluicegate_ingress::{AnyStore, Arrival, Ingress, SecretSource};
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -209,6 +210,25 @@ async fn a_failed_send_is_answered_as_without_a_store_and_can_be_repeated() {
     }
 }
 
+/// Returns the order of a function that has two seconds left.
+fn short_order() -> LambdaEvent<Arrival> {
+    let mut event = lambda(&order("k", ORDER)).unwrap();
+    event.context = crate::support::context(Duration::from_secs(2));
+    event
+}
+
+/// Repeats the order until the lease of the first request has ended. Returns the answer.
+async fn after_the_lease<P: Producer, S: SecretSource>(ingress: &Ingress<P, S>) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let repeat = answer(ingress, &order("k", ORDER)).await;
+        match facts(&repeat).0 {
+            409 if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => return repeat,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_crash_at_any_point_loses_no_payload_and_claims_nothing() {
     // A request that is dropped at its send is a function that was killed there.
@@ -221,15 +241,8 @@ async fn a_crash_at_any_point_loses_no_payload_and_claims_nothing() {
         Ingress::new(contract, producers, Store::with(&secret_text())).with_store(Some(store))
     };
     let killed = on(&broker);
-    let short = || {
-        let mut event = lambda(&order("k", ORDER)).unwrap();
-        let soon = std::time::SystemTime::now() + Duration::from_secs(2);
-        let since_1970 = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
-        event.context.deadline = since_1970.as_millis().try_into().unwrap();
-        event
-    };
     let ended = tokio::select! {
-        _ = killed.handle(short()) => false,
+        _ = killed.handle(short_order()) => false,
         () = broker.is_sending.notified() => true,
     };
     assert!(ended, "the request was at its send");
@@ -239,14 +252,7 @@ async fn a_crash_at_any_point_loses_no_payload_and_claims_nothing() {
     assert_eq!(facts(&waiting).0, 409, "{waiting}");
     // After the deadline the repeat is sent, and only then accepted.
     broker.go.notify_one();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let accepted = loop {
-        let repeat = answer(&next, &order("k", ORDER)).await;
-        match facts(&repeat).0 {
-            409 if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
-            _ => break repeat,
-        }
-    };
+    let accepted = after_the_lease(&next).await;
     assert_eq!((facts(&accepted).0, facts(&accepted).2), (202, None), "{accepted}");
     assert_eq!(broker.stored.load(Ordering::Relaxed), 1);
 }
@@ -277,12 +283,8 @@ async fn a_crash_between_the_receipt_and_its_record_repeats_the_message_under_it
     let (broker, contract) = (Broker::default(), contract(""));
     let on = |store| ingress_of(contract, &broker, &Store::with(&secret_text())).with_store(Some(store));
     let killed = on(dynamodb(&url, false).await);
-    let mut event = lambda(&order("k", ORDER)).unwrap();
-    let soon = std::time::SystemTime::now() + Duration::from_secs(2);
-    let since_1970 = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    event.context.deadline = since_1970.as_millis().try_into().unwrap();
     let ended = tokio::select! {
-        _ = killed.handle(event) => false,
+        _ = killed.handle(short_order()) => false,
         () = recording.notified() => true,
     };
     assert!(ended, "the request was at the record of its result");
@@ -292,14 +294,7 @@ async fn a_crash_between_the_receipt_and_its_record_repeats_the_message_under_it
     let next = on(store);
     let waiting = answer(&next, &order("k", ORDER)).await;
     assert_eq!(facts(&waiting), (409, "request_in_progress".to_owned(), None, Some("1")), "{waiting}");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let accepted = loop {
-        let repeat = answer(&next, &order("k", ORDER)).await;
-        match facts(&repeat).0 {
-            409 if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
-            _ => break repeat,
-        }
-    };
+    let accepted = after_the_lease(&next).await;
     let id = stored[0].id().to_owned();
     assert_eq!(facts(&accepted), (202, id.clone(), None, None), "{accepted}");
     let ids: Vec<_> = broker.envelopes().iter().map(|envelope| envelope.id().to_owned()).collect();

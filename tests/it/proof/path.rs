@@ -24,8 +24,6 @@ const ACCEPT_TIME_MAX: Duration = Duration::from_secs(90);
 /// The time limit from the last fault to the end of every order: four retry delays that grow to 16 s, each rounded up
 /// to a delay queue of at most 60 s, and the reconnection of the poller.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(1_200);
-/// When at most this many orders are open, the test prints their timelines.
-const LAST: usize = 3;
 const QUEUE: &str = "orders";
 const DEAD_LETTERS: &str = "orders.dlq";
 
@@ -111,7 +109,7 @@ impl Path {
         }
         let (stack, receives) = (&self.stack, &self.receives);
         let mut dead = BTreeMap::<String, usize>::new();
-        let (mut last_printed, mut open) = (0, orders.values().cloned().collect::<BTreeSet<_>>());
+        let (mut printed, mut open) = (0, orders.values().cloned().collect::<BTreeSet<_>>());
         stack
             .until("every accepted order is handled or a dead letter", SETTLE_TIME_MAX, async || {
                 for body in vhost.drain(DEAD_LETTERS).await {
@@ -121,12 +119,7 @@ impl Path {
                     let seen = receives.lock().expect("no panic");
                     open.retain(|id| !dead.contains_key(id) && seen.get(id).is_none_or(|seen| seen.handled == 0));
                 }
-                if open.len() <= LAST && open.len() != last_printed {
-                    last_printed = open.len();
-                    for id in &open {
-                        eprintln!("still open: {}", stack.timeline(id).await.unwrap_or_default());
-                    }
-                }
+                stack.print_last(&open, &mut printed).await;
                 open.is_empty().then_some(())
             })
             .await;

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::lambda_runtime::{Context, Error, LambdaEvent};
+use lambda_http::lambda_runtime::{Error, LambdaEvent};
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel};
@@ -93,9 +93,7 @@ fn event(vhost: &str, messages: &[Value]) -> Value {
 
 /// Invokes with a timeout of 20 s, of which the runtime reserves 4 s.
 async fn handle(consumer: &Consumer, event: &Value) -> Result<(), Error> {
-    let deadline = SystemTime::now() + Duration::from_secs(20);
-    let mut context = Context::default();
-    context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    let context = crate::support::context(Duration::from_secs(20));
     let event = RawValue::from_string(event.to_string()).expect("JSON");
     let response = consumer.handle(LambdaEvent::new(event, context)).await?;
     assert_eq!(response.failures().count(), 0, "a RabbitMQ answer has no partial failures");

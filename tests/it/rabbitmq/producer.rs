@@ -35,6 +35,15 @@ fn broker_of(environment: &[(&str, &str)]) -> Broker {
     Broker::new(BrokerConfig::from_env(lookup).expect("a configuration").expect("RABBITMQ_URL is set"))
 }
 
+/// Returns a new virtual host with the queue `orders`, and the broker behind a proxy.
+async fn proxied(query: &str) -> (Vhost, Proxy, Broker) {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let proxy = Proxy::start(vhost.port()).await;
+    let broker = broker(&format!("{}{query}", vhost.url_at(proxy.port())));
+    (vhost, proxy, broker)
+}
+
 fn producer(broker: &Broker, binding: &str) -> RabbitmqProducer {
     let parsed = Binding::parse(binding).expect("a binding");
     let Binding::Rabbitmq { exchange, routing_key } = parsed else { panic!("{binding}") };
@@ -122,12 +131,9 @@ async fn a_stored_message_has_the_envelope_and_its_properties() {
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn every_conclusion_is_correct_and_does_not_affect_the_next_message() {
-    let vhost = Vhost::create().await;
-    vhost.declare_queue("orders").await;
+    let (vhost, proxy, broker) = proxied("").await;
     vhost.declare_queue_with("full", json!({ "x-max-length": 1, "x-overflow": "reject-publish" })).await;
     vhost.declare_exchange("nowhere", "topic").await;
-    let proxy = Proxy::start(vhost.port()).await;
-    let broker = broker(&vhost.url_at(proxy.port()));
     let good = producer(&broker, "rabbitmq:/orders");
     // A quorum queue rejects slightly above its length limit.
     let full = producer(&broker, "rabbitmq:/full");
@@ -225,10 +231,7 @@ async fn an_unknown_exchange_does_not_affect_concurrent_messages() {
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn many_sends_wait_for_their_confirms_together() {
     const COUNT: usize = 100;
-    let vhost = Vhost::create().await;
-    vhost.declare_queue("orders").await;
-    let proxy = Proxy::start(vhost.port()).await;
-    let broker = broker(&vhost.url_at(proxy.port()));
+    let (vhost, proxy, broker) = proxied("").await;
     broker.connect(Instant::now() + AMPLE).await.unwrap();
     let each_way = Duration::from_millis(50);
     proxy.delay(each_way);
@@ -330,10 +333,7 @@ async fn a_refused_login_is_logged_without_the_password() {
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_closed_connection_is_reopened_once_for_all_waiting_sends() {
-    let vhost = Vhost::create().await;
-    vhost.declare_queue("orders").await;
-    let proxy = Proxy::start(vhost.port()).await;
-    let broker = broker(&vhost.url_at(proxy.port()));
+    let (vhost, proxy, broker) = proxied("").await;
     let producer = producer(&broker, "rabbitmq:/orders");
     send(&producer, "before").await.unwrap();
     until("the broker lists the connection", PATIENCE, async || (vhost.close_connections().await == 1).then_some(()))
@@ -359,10 +359,7 @@ async fn a_closed_connection_is_reopened_once_for_all_waiting_sends() {
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_silently_broken_connection_loses_no_message() {
-    let vhost = Vhost::create().await;
-    vhost.declare_queue("orders").await;
-    let proxy = Proxy::start(vhost.port()).await;
-    let broker = broker(&vhost.url_at(proxy.port()));
+    let (vhost, proxy, broker) = proxied("").await;
     let producer = producer(&broker, "rabbitmq:/orders");
     send(&producer, "before").await.unwrap();
 
@@ -396,10 +393,7 @@ async fn a_silently_broken_connection_loses_no_message() {
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn an_idle_connection_is_checked_before_it_is_used() {
-    let vhost = Vhost::create().await;
-    vhost.declare_queue("orders").await;
-    let proxy = Proxy::start(vhost.port()).await;
-    let broker = broker(&format!("{}?heartbeat=1", vhost.url_at(proxy.port())));
+    let (vhost, proxy, broker) = proxied("?heartbeat=1").await;
     let producer = producer(&broker, "rabbitmq:/orders");
     send(&producer, "first").await.unwrap();
     // Idle for more than a heartbeat, and still open.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, QueueAttributeName as Attribute};
 use lambda_http::LambdaEvent;
-use lambda_http::lambda_runtime::Context;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sluicegate_batch::{Consumer, ConsumerBuilder, Delivery, Outcome, RetryPolicy};
@@ -149,11 +148,7 @@ impl<'a> Orders<'a> {
 }
 
 fn invocation(event: Box<RawValue>, function_timeout: Duration) -> LambdaEvent<Box<RawValue>> {
-    let deadline = SystemTime::now() + function_timeout;
-    let deadline_ms = deadline.duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
-    let mut context = Context::default();
-    context.deadline = u64::try_from(deadline_ms).expect("a date that fits");
-    LambdaEvent::new(event, context)
+    LambdaEvent::new(event, crate::support::context(function_timeout))
 }
 
 fn all_but(poison: Option<&str>) -> Vec<String> {

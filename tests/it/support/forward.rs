@@ -37,6 +37,11 @@ impl ForwardServer {
         Self { url, received }
     }
 
+    /// Starts a server that answers with `status` to events with this text, and with 200 to others.
+    pub(crate) async fn refusing(text: &'static str, status: StatusCode) -> Self {
+        Self::start(move |event| if event.says(text) { status } else { StatusCode::OK }).await
+    }
+
     /// Returns the POSTs received so far that match `wanted`.
     pub(crate) fn received(&self, wanted: impl Fn(&Forwarded) -> bool) -> Vec<Forwarded> {
         self.received.lock().expect("no panic").iter().filter(|each| wanted(each)).cloned().collect()

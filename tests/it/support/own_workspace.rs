@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::root;
+use tokio::process::Command;
+
+use super::{root, stack::Stack};
 
 /// A folder that is written again by each run, so that cargo finds what it compiled before.
 pub(crate) struct OwnWorkspace(PathBuf);
@@ -29,6 +31,23 @@ impl OwnWorkspace {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("created");
         fs::write(path, text).expect("written");
+    }
+
+    /// Writes the manifest of a function with these dependencies beside tokio.
+    pub(crate) fn write_function(&self, folder: &str, name: &str, dependencies: &str) {
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nedition.workspace = true\n\n[dependencies]\n\
+             tokio = {{ workspace = true, features = [\"macros\", \"rt\"] }}\n{dependencies}"
+        );
+        self.write(&format!("{folder}/Cargo.toml"), &manifest);
+    }
+
+    /// Runs the command of a stack here, with the target folder of this workspace. The binaries of both need other
+    /// names.
+    pub(crate) async fn run(&self, mut command: Command) -> Stack {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+        command.current_dir(self.path()).env("CARGO_TARGET_DIR", target);
+        Stack::run(command, &[], &[]).await
     }
 
     pub(crate) fn path(&self) -> &Path {

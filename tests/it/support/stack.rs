@@ -1,5 +1,6 @@
 //! A running `cargo local` on free ports.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ const START_TIME_MAX: Duration = Duration::from_secs(900);
 const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// The interval at which a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The most open messages whose timelines are printed.
+const LAST_OPEN: usize = 3;
 
 /// The stack, its addresses and its output.
 pub(crate) struct Stack {
@@ -98,6 +102,17 @@ impl Stack {
             self.timeline(id).await.filter(|timeline| timeline["state"] == state)
         })
         .await
+    }
+
+    /// Prints the timelines of the messages that are still open, if they are few and another number than before.
+    pub(crate) async fn print_last(&self, open: &BTreeSet<String>, printed: &mut usize) {
+        if open.len() > LAST_OPEN || open.len() == *printed {
+            return;
+        }
+        *printed = open.len();
+        for id in open {
+            eprintln!("still open: {}", self.timeline(id).await.unwrap_or_default());
+        }
     }
 
     /// Returns the last lines that the stack printed.

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::test_http::read_request;
 
 #[derive(Default)]
 struct Seen {
@@ -35,15 +36,7 @@ async fn endpoint(answer: &'static str) -> (String, Arc<Mutex<Seen>>) {
 async fn serve(stream: TcpStream, answer: &'static str, seen: Arc<Mutex<Seen>>) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if stream.read_line(&mut head).await.ok()? == 0 {
-                return None;
-            }
-        }
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await.ok()?;
+        let (head, body) = read_request(&mut stream).await?;
         {
             let mut seen = seen.lock().unwrap();
             seen.heads.push(head);

@@ -1,101 +1,16 @@
 //! Operations of the contract: inserts and removes them, with the components that they use.
 
-use serde_json::{Value, json};
-use sluicegate_yaml::{Data, Dialect, Document, Node, pointer};
+mod operation;
+mod remove;
 
-use super::{
-    members::{self, Target, indented, plain, refuse},
-    names::{RouteName, pascal},
-    scheme::{Auth, Component, Scheme},
-};
+use sluicegate_yaml::{Dialect, Document, Node};
+
+use super::members::{self, Target, indented, plain, refuse};
 use crate::CommandError;
 use crate::edit::{TextEdits, line_end, line_start};
-
-/// An operation to write.
-#[derive(Debug, Clone)]
-pub(crate) struct NewRoute {
-    pub name: RouteName,
-    pub event_type: String,
-    pub queue: String,
-    /// Whether the queue is FIFO, so that the messages need an ordering group.
-    pub fifo: bool,
-    pub auth: Auth,
-    pub scopes: Vec<String>,
-    pub operation_id: String,
-    pub summary: String,
-}
-
-/// A response of a route: its status, its component, and whether a route has it.
-type Response = (u16, &'static str, fn(&NewRoute) -> bool);
-
-const RESPONSES: &[Response] = &[
-    (202, "Accepted", |_| true),
-    (400, "BadRequest", |_| true),
-    // A JWT is checked by API Gateway, whose 401 is not a problem document.
-    (401, "Unauthenticated", |route| !matches!(route.auth, Auth::Jwt | Auth::None)),
-    (403, "Forbidden", |route| {
-        let checked = matches!(route.auth, Auth::ApiKey | Auth::Basic | Auth::Bearer);
-        !route.scopes.is_empty() && checked
-    }),
-    (404, "NotFound", |_| true),
-    (405, "MethodNotAllowed", |_| true),
-    (413, "PayloadTooLarge", NewRoute::has_body),
-    (415, "UnsupportedMediaType", NewRoute::has_body),
-    (422, "Invalid", NewRoute::has_body),
-    (429, "TooManyRequests", |_| true),
-    (500, "ServerError", |_| true),
-    (503, "Unavailable", |_| true),
-];
-
-/// The sections of `components` that `add` writes.
-const SECTIONS: [&str; 3] = ["parameters", "schemas", "securitySchemes"];
-
-impl NewRoute {
-    fn has_body(&self) -> bool {
-        !["DELETE", "GET", "HEAD"].contains(&self.name.method.as_str())
-    }
-
-    /// Returns the `security` of the operation: the name of the scheme and its scopes, if there is one.
-    fn security(&self, root: &Node) -> Value {
-        self.auth.scheme().name_for(root).map_or_else(|| json!([]), |name| json!([{ name: self.scopes }]))
-    }
-
-    /// Returns the name of the payload's schema.
-    fn schema(&self) -> String {
-        match self.event_type.contains('{') {
-            true => pascal(&self.operation_id),
-            false => pascal(&self.event_type),
-        }
-    }
-
-    /// Returns the first word of the path, by which the documentation groups operations.
-    fn tag(&self) -> &str {
-        let mut segments = self.name.path.split('/').filter(|it| !it.is_empty() && !it.starts_with('{'));
-        segments.next().unwrap_or(&self.queue)
-    }
-
-    fn schema_lines(&self) -> String {
-        let (name, event_type) = (self.schema(), plain(&format!("The payload of {}.", self.event_type)));
-        match self.auth.scheme().is_own_client {
-            true => format!(
-                "\
-{name}:
-  type: object
-  description: {event_type}
-  required: [id]
-  additionalProperties: false
-  properties:
-    id:
-      type: string
-      description: Names what the message is about, in printable ASCII characters.
-      pattern: '^[ -~]+$'
-      maxLength: 64
-"
-            ),
-            false => format!("{name}:\n  type: object\n  description: The event as its sender defines it.\n"),
-        }
-    }
-}
+pub(crate) use operation::{NewRoute, with_skeleton};
+use operation::{group, operation};
+pub(crate) use remove::remove;
 
 /// A contract with the operation.
 pub(crate) struct Added {
@@ -186,85 +101,6 @@ fn is_there(file: &str, document: &Document, route: &NewRoute) -> Result<bool, C
     Ok(false)
 }
 
-fn operation(root: &Node, route: &NewRoute, scheme: &Scheme, group: Option<&str>) -> String {
-    let security = match scheme.name_for(root) {
-        Some(name) => format!(
-            "security:\n  - {name}: [{}]\n",
-            route.scopes.iter().map(|it| plain(it)).collect::<Vec<_>>().join(", ")
-        ),
-        None => "security: []\n".to_owned(),
-    };
-    let mut parameters: String = route
-        .name
-        .parameters()
-        .map(|name| {
-            format!(
-                "- name: {name}\n  in: path\n  required: true\n  schema:\n    type: string\n    pattern: ^[ -~]+$\n    \
-                 maxLength: 64\n"
-            )
-        })
-        .collect();
-    parameters += scheme.parameters;
-    if !parameters.is_empty() {
-        parameters = format!("parameters:\n{}", indented(&parameters, 2));
-    }
-    let body = match route.has_body() {
-        true => format!(
-            "\
-requestBody:
-  required: true
-  content:
-    application/json:
-      schema:
-        $ref: '#/components/schemas/{}'
-{}",
-            route.schema(),
-            if route.auth.sends_forms() { "    application/x-www-form-urlencoded: {}\n" } else { "" }
-        ),
-        false => String::new(),
-    };
-    let component = |name: &str| root.get("components")?.get("responses")?.get(name);
-    let responses: String = RESPONSES
-        .iter()
-        .filter(|(_, _, applies)| applies(route))
-        .filter_map(|(status, name, _)| match component(name) {
-            Some(_) => Some(format!("  '{status}':\n    $ref: '#/components/responses/{name}'\n")),
-            None if *status == 202 => Some(format!("  '{status}':\n    description: The message is stored.\n")),
-            None => None,
-        })
-        .collect();
-    let enqueue = format!(
-        "queue: {}\ntype: {}\n{}{}",
-        plain(&route.queue),
-        plain(&route.event_type),
-        group.map(|group| format!("group: '{group}'\n")).unwrap_or_default(),
-        scheme.enqueue,
-    );
-    format!(
-        "operationId: {}\ntags: [{}]\nsummary: {}\n{security}{parameters}{body}responses:\n{responses}x-sluicegate:\n{}",
-        route.operation_id,
-        plain(route.tag()),
-        plain(&route.summary),
-        indented(&enqueue, 2),
-    )
-}
-
-/// Returns the ordering group on a FIFO queue: a required text of the payload, or a parameter of the path.
-fn group(root: &Node, route: &NewRoute) -> Option<String> {
-    if !route.fifo {
-        return None;
-    }
-    let schema = root.get("components")?.get("schemas")?.get(&route.schema()).filter(|_| route.has_body());
-    let required = schema.and_then(|schema| schema.get("required")).map_or(&[][..], Node::items);
-    let is_text = |name: &&str| {
-        let property = schema.and_then(|schema| schema.get("properties")?.get(name));
-        property.and_then(|property| property.get("type")).and_then(Node::text) == Some("string")
-    };
-    let name = required.iter().filter_map(Node::text).find(is_text);
-    let body = name.map(|name| format!("{{body#/{}}}", pointer::escape(name)));
-    body.or_else(|| route.name.parameters().next().map(|name| format!("{{path.{name}}}")))
-}
-
 fn with_component(file: &str, text: &str, section: &str, name: &str, lines: &str) -> Result<String, CommandError> {
     let document = read(file, text)?;
     let components = document.root.get("components");
@@ -287,157 +123,6 @@ fn with_tag(file: &str, text: &str, tag: &str) -> Result<String, CommandError> {
     let line = format!("{:indent$}- name: {}\n", "", plain(tag));
     edits.insert_lines(text, line_end(text, last.range().end), &line);
     Ok(edits.apply(text))
-}
-
-fn without_tag(file: &str, text: &str, tag: &str) -> Result<String, CommandError> {
-    let document = read(file, text)?;
-    let tags = document.root.get("tags").map_or(&[][..], Node::items);
-    let is_it = |item: &&Node| item.get("name").and_then(Node::text) == Some(tag) && item.members().len() == 1;
-    let Some(item) = tags.iter().rfind(is_it).filter(|_| tags.len() > 1) else { return Ok(text.to_owned()) };
-    let mut edits = TextEdits::default();
-    edits.remove_lines(text, &item.range());
-    Ok(edits.apply(text))
-}
-
-/// A contract without an operation.
-pub(crate) struct Removed {
-    pub text: String,
-    /// The queues the operation named.
-    pub queues: Vec<String>,
-    /// The components that only this operation used, and that stay because they were edited.
-    pub left: Vec<String>,
-    /// Its event type.
-    pub event_type: String,
-}
-
-/// Returns the contract without an operation and the components that only it used; `None` if the contract does not have
-/// it. A component that was edited stays, unless `force` is set.
-pub(crate) fn remove(file: &str, text: &str, name: &RouteName, force: bool) -> Result<Option<Removed>, CommandError> {
-    let document = read(file, text)?;
-    let method = name.method.to_ascii_lowercase();
-    let item = document.root.get("paths").and_then(|paths| paths.get(&name.path));
-    let Some(operation) = item.and_then(|item| item.get(&method)) else { return Ok(None) };
-    let field = |field: &str| {
-        let value = operation.get("x-sluicegate").and_then(|at| at.get(field)).and_then(Node::text);
-        value.unwrap_or_default().to_owned()
-    };
-    let queues: Vec<String> = queues(operation).into_iter().map(str::to_owned).collect();
-    let event_type = field("type");
-    let tags: Vec<String> = texts(operation.get("tags"));
-    let used = uses(operation);
-    // Other members of the path item, such as parameters, apply to its operations and go with the last of them.
-    let is_last = item.is_some_and(|item| {
-        let methods = ["get", "put", "post", "delete", "head", "patch"];
-        item.entries().filter(|(name, _)| methods.contains(name)).count() == 1
-    });
-    let mut path = vec!["paths", name.path.as_str(), method.as_str()];
-    path.truncate(if is_last { 2 } else { 3 });
-    let mut out = members::remove(file, text, Dialect::Strict, &path, "paths")?;
-    let mut left = Vec::new();
-    // In the reverse order of `add`, so that each is the last of its section again.
-    for tag in tags {
-        let is_used = |operation: &Node| texts(operation.get("tags")).contains(&tag);
-        let without = without_tag(file, &out, &tag)?;
-        if !operations(&read(file, &out)?.root).any(is_used) && (force || with_tag(file, &without, &tag)? == out) {
-            out = without;
-        }
-    }
-    for (section, name) in used.iter().rev().filter(|(section, _)| SECTIONS.contains(&section.as_str())) {
-        let document = read(file, &out)?;
-        let components = document.root.get("components");
-        let is_there = components.and_then(|all| all.get(section)).is_some_and(|section| section.get(name).is_some());
-        if !is_there || uses(&document.root).contains(&(section.clone(), name.clone())) {
-            continue;
-        }
-        let without = members::remove(file, &out, Dialect::Strict, &["components", section, name], "")?;
-        if force || is_as_added(file, &out, &without, (section, name), &event_type)? {
-            out = without;
-        } else {
-            left.push(format!("components/{section}/{name}"));
-        }
-    }
-    Ok(Some(Removed { text: out, queues, left, event_type }))
-}
-
-/// Returns whether adding the component to the text without it restores the text.
-fn is_as_added(
-    file: &str,
-    with: &str,
-    without: &str,
-    (section, name): (&str, &str),
-    event_type: &str,
-) -> Result<bool, CommandError> {
-    let all = Auth::providers().map(Auth::Provider).chain([Auth::ApiKey, Auth::Basic, Auth::Bearer]).map(Auth::scheme);
-    let known = all.flat_map(|scheme| scheme.security.into_iter().chain(scheme.parameter));
-    let known = known.map(|Component { section, name, lines }| (section, name, lines));
-    let skeleton = |auth| ("schemas", name.to_owned().into(), skeleton(auth, name, event_type).into());
-    let known = known.chain([skeleton(Auth::ApiKey), skeleton(Auth::Provider("github"))]);
-    for (of, called, lines) in known.filter(|(of, called, _)| (*of, called.as_ref()) == (section, name)) {
-        if with_component(file, without, of, &called, &lines)? == with {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Returns the schema that `add` writes for an event type.
-fn skeleton(auth: Auth, name: &str, event_type: &str) -> String {
-    let route = NewRoute {
-        name: RouteName { method: String::new(), path: String::new() },
-        event_type: event_type.to_owned(),
-        queue: String::new(),
-        fifo: false,
-        auth,
-        scopes: Vec::new(),
-        operation_id: name.to_owned(),
-        summary: String::new(),
-    };
-    format!("{name}:\n{}", route.schema_lines().split_once('\n').unwrap_or_default().1)
-}
-
-/// Returns a contract in which an event type has the schema that `add` writes.
-pub(crate) fn with_skeleton(event_type: &str) -> String {
-    format!(
-        "\
-paths:
-  /skeleton:
-    post:
-      requestBody: {{ content: {{ application/json: {{ schema: {{ $ref: '#/components/schemas/Skeleton' }} }} }} }}
-      x-sluicegate: {{ type: {} }}
-components:
-  schemas:
-{}",
-        plain(event_type),
-        indented(&skeleton(Auth::ApiKey, "Skeleton", event_type), 4)
-    )
-}
-
-/// Returns the components that nodes refer to, security schemes included, each once and in order.
-fn uses(node: &Node) -> Vec<(String, String)> {
-    fn walk(node: &Node, found: &mut Vec<(String, String)>) {
-        for (key, value) in node.entries() {
-            let target = value.text().filter(|_| key == "$ref").and_then(|it| it.strip_prefix("#/components/"));
-            if let Some((section, name)) = target.and_then(|target| target.split_once('/')) {
-                let name = name.split('/').next().unwrap_or_default();
-                found.push((section.to_owned(), pointer::unescape(name).into_owned()));
-            }
-            if key == "security" {
-                let schemes = value.items().iter().flat_map(Node::entries);
-                found.extend(schemes.map(|(name, _)| ("securitySchemes".to_owned(), name.to_owned())));
-            }
-            walk(value, found);
-        }
-        node.items().iter().for_each(|item| walk(item, found));
-    }
-    let mut found = Vec::new();
-    walk(node, &mut found);
-    let mut once = Vec::new();
-    found.into_iter().for_each(|it| {
-        if !once.contains(&it) {
-            once.push(it)
-        }
-    });
-    once
 }
 
 fn operations(root: &Node) -> impl Iterator<Item = &Node> {
@@ -499,17 +184,6 @@ pub(crate) fn resolved<'d>(root: &'d Node, mut node: &'d Node) -> Option<&'d Nod
 
 pub(crate) fn read(file: &str, text: &str) -> Result<Document, CommandError> {
     members::read(file, text, Dialect::Strict)
-}
-
-fn texts(list: Option<&Node>) -> Vec<String> {
-    let items = list.map_or(&[][..], Node::items);
-    items
-        .iter()
-        .filter_map(|item| match item.data() {
-            Data::Text(text) => Some(text.clone()),
-            _ => None,
-        })
-        .collect()
 }
 
 /// Returns a path as the key of a mapping.

@@ -230,16 +230,7 @@ accessToken:
     ..API_KEY
 };
 
-const JWT: Scheme = Scheme {
-    security: None,
-    signature: None,
-    http: None,
-    has_scopes: true,
-    is_own_client: true,
-    parameters: IDEMPOTENCY_KEY_PARAMETER,
-    parameter: Some(IDEMPOTENCY_KEY),
-    enqueue: IDEMPOTENCY,
-};
+const JWT: Scheme = Scheme { security: None, ..API_KEY };
 
 const GITHUB: Scheme = Scheme {
     security: Some(Component {

@@ -6,13 +6,9 @@
 
 use sluicegate_contract::Contract;
 use sluicegate_sam::{Node, TemplateDocument};
-use sluicegate_yaml::Dialect;
 
-use super::{Template, template::Outline};
-use crate::{
-    CommandError,
-    add::members::{self, Target},
-};
+use super::additions::Additions;
+use crate::CommandError;
 
 /// The variable with the bucket's name, which both functions read.
 const VARIABLE: &str = "PAYLOAD_BUCKET";
@@ -43,18 +39,6 @@ PayloadBucket:
       Rules: [{ Id: expire-payloads, Status: Enabled, ExpirationInDays: 30 }]
 ";
 
-const POLICY_LINES: &str = "\
-THE_ID:
-  Type: AWS::IAM::Policy
-  Properties:
-    PolicyName: THE_NAME
-    Roles: THE_ROLES
-    PolicyDocument:
-      Version: '2012-10-17'
-      Statement:
-        - { Effect: Allow, Action: THE_ACTION, Resource: !Sub '${PayloadBucket.Arn}/*' }
-";
-
 /// Returns the template with the bucket, its permissions and its variables, if the contract has a route with large
 /// payloads and one of them is missing; adds the changes, one a line.
 ///
@@ -69,9 +53,9 @@ pub(super) fn with_bucket(
     if contract.first_with_large_payloads().is_none() {
         return Ok(None);
     }
-    let template = Template::read(file, text)?;
-    let ingress = Outline::read(&template)?.function;
-    let consumers = consumers(&template.document, &ingress);
+    let mut additions = Additions::to(file, text, changes)?;
+    let ingress = additions.ingress();
+    let consumers = consumers(additions.document(), &ingress);
     if consumers.is_empty() {
         return Err(format!(
             "{file}: no function consumes a queue: it needs an event of type SQS, or the name {CONSUMER}, to get \
@@ -79,48 +63,25 @@ pub(super) fn with_bucket(
         )
         .into());
     }
-    let root = &template.document.root;
-    let has = |path: &[&str]| root.follow(&path.iter().map(|key| format!("/{key}")).collect::<String>()).is_ok();
-    let is_unset = |function: &&str| !has(&[&variables(function)[..], &[VARIABLE]].concat());
-    let functions = || std::iter::once(ingress.as_str()).chain(consumers.iter().map(String::as_str));
-    let unset: Vec<&str> = functions().filter(is_unset).collect();
+    let consumers: Vec<&str> = consumers.iter().map(String::as_str).collect();
+    let functions = std::iter::once(ingress.as_str()).chain(consumers.iter().copied());
+    let unset: Vec<&str> = functions.filter(|function| !additions.has_variable(function, VARIABLE)).collect();
     // A variable that is set names a bucket of the user's.
     if unset.is_empty() {
         return Ok(None);
     }
-    let roles = |functions: &[&str]| {
-        let roles = functions.iter().map(|function| format!("!Ref {}", role(&template.document, function)));
-        format!("[{}]", roles.collect::<Vec<_>>().join(", "))
-    };
-    let policy = |id: &str, name: &str, functions: &[&str], action: &str| {
-        let lines = POLICY_LINES.replace("THE_ID", id).replace("THE_NAME", name);
-        lines.replace("THE_ROLES", &roles(functions)).replace("THE_ACTION", action)
-    };
-    let consumers: Vec<&str> = consumers.iter().map(String::as_str).collect();
-    let write = policy(WRITE_POLICY, "write-payloads", &[&ingress], "s3:PutObject");
-    let read = policy(READ_POLICY, "read-payloads", &consumers, "s3:GetObject");
-    let mut edited = text.to_owned();
-    let mut insert = |target: Target<'_>, lines: &str, change: String| -> Result<(), CommandError> {
-        edited = members::insert(file, &edited, Dialect::CloudFormation, &target, lines)?;
-        changes.push(change);
-        Ok(())
-    };
-    for (id, lines) in [(BUCKET, BUCKET_LINES), (WRITE_POLICY, &write), (READ_POLICY, &read)] {
-        if !has(&["Resources", id]) {
-            insert(Target { path: &["Resources"], is_apart: true, after: None }, lines, format!("+ {id}"))?;
-        }
-    }
-    let line = format!("{VARIABLE}: !Ref {BUCKET}\n");
+    additions.resource(BUCKET, BUCKET_LINES)?;
+    additions.policy(WRITE_POLICY, "write-payloads", &[&ingress], &statement("s3:PutObject"))?;
+    additions.policy(READ_POLICY, "read-payloads", &consumers, &statement("s3:GetObject"))?;
     for function in unset {
-        let target = Target { path: &variables(function), is_apart: false, after: None };
-        insert(target, &line, format!("+ {VARIABLE} of {function}"))?;
+        additions.variable(function, VARIABLE, BUCKET)?;
     }
-    Ok(Some(edited))
+    Ok(Some(additions.finish()))
 }
 
-/// Returns the keys of the variables of a function.
-fn variables(function: &str) -> [&str; 5] {
-    ["Resources", function, "Properties", "Environment", "Variables"]
+/// Returns the statement that allows an action on every object of the bucket.
+fn statement(action: &str) -> String {
+    format!("- {{ Effect: Allow, Action: {action}, Resource: !Sub '${{{BUCKET}.Arn}}/*' }}\n")
 }
 
 /// Returns the functions that consume a queue.
@@ -134,31 +95,18 @@ fn consumers(document: &TemplateDocument, ingress: &str) -> Vec<String> {
     consuming.map(|function| function.logical_id.to_owned()).filter(|function| function != ingress).collect()
 }
 
-/// Returns the role of a function: that of `!GetAtt Role.Arn`, or the one that SAM makes.
-fn role(document: &TemplateDocument, function: &str) -> String {
-    let role = document.value["Resources"][function]["Properties"]["Role"]["Fn::GetAtt"][0].as_str();
-    role.map_or_else(|| format!("{function}Role"), str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use sluicegate_sam::{Settings, StackPlan};
 
     use super::*;
+    use crate::sync::tests::{TEMPLATE, added_lines, contract_with};
 
-    const TEMPLATE: &str = include_str!("../../../../template.yaml");
-
-    fn contract(large: &str) -> Contract {
-        let yaml = format!(
-            "openapi: 3.1.1\ninfo: {{ title: t, version: '1' }}\npaths:\n  /a:\n    post:\n      operationId: a\n      \
-             security: []\n      x-sluicegate: {{ queue: q, type: t, payloadBytes: 4000000{large} }}\n"
-        );
-        Contract::parse("openapi.yaml", &yaml).unwrap()
-    }
+    const LARGE: &str = "payloadBytes: 4000000, largePayloads: s3";
 
     #[test]
     fn a_contract_with_large_payloads_needs_bucket_permissions_and_variables() {
-        let (with, without) = (contract(", largePayloads: s3"), contract(""));
+        let (with, without) = (contract_with(LARGE), contract_with("payloadBytes: 4000000"));
         for template in [TEMPLATE.to_owned(), TEMPLATE.replace('\n', "\r\n")] {
             let mut changes = Vec::new();
             assert_eq!(with_bucket("t.yaml", &template, &without, &mut changes).unwrap(), None);
@@ -172,13 +120,7 @@ mod tests {
             ];
             assert_eq!(changes, expected);
             assert_eq!(with_bucket("t.yaml", &synced, &with, &mut changes).unwrap(), None, "a second run adds nothing");
-            let (mut before, mut added) = (template.lines().peekable(), Vec::new());
-            for line in synced.lines() {
-                if before.next_if_eq(&line).is_none() {
-                    added.push(line.trim());
-                }
-            }
-            assert_eq!(before.next(), None, "nothing is removed");
+            let added = added_lines(&template, &synced);
             let has = |line: &str| assert!(added.contains(&line), "{line}: {added:?}");
             has("PAYLOAD_BUCKET: !Ref PayloadBucket");
             has("Roles: [!Ref IngressRole]");
@@ -207,7 +149,7 @@ mod tests {
         };
         let event =
             "Type: SQS, Properties: { Queue: !GetAtt Orders.Arn, FunctionResponseTypes: [ReportBatchItemFailures] }";
-        let contract = contract(", largePayloads: s3");
+        let contract = contract_with(LARGE);
         let synced = with_bucket("t.yaml", &template(event), &contract, &mut Vec::new()).unwrap().unwrap();
         assert!(synced.contains("Roles: [!Ref OutRole]"), "{synced}");
         let plan = StackPlan::read("t.yaml", &synced, &Settings::default()).unwrap();

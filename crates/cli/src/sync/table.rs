@@ -5,13 +5,9 @@
 //! the template has already stays as it is, and one that the contract no longer needs too.
 
 use sluicegate_contract::Contract;
-use sluicegate_yaml::Dialect;
 
-use super::{Template, template::Outline};
-use crate::{
-    CommandError,
-    add::members::{self, Target},
-};
+use super::additions::Additions;
+use crate::CommandError;
 
 /// The variable with the table's name, which the ingress reads.
 const VARIABLE: &str = "IDEMPOTENCY_TABLE";
@@ -29,18 +25,10 @@ IdempotencyTable:
     TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }
 ";
 
-const POLICY_LINES: &str = "\
-IdempotencyPolicy:
-  Type: AWS::IAM::Policy
-  Properties:
-    PolicyName: idempotency-keys
-    Roles: [!Ref THE_ROLE]
-    PolicyDocument:
-      Version: '2012-10-17'
-      Statement:
-        - Effect: Allow
-          Action: [dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]
-          Resource: !GetAtt IdempotencyTable.Arn
+const STATEMENT: &str = "\
+- Effect: Allow
+  Action: [dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]
+  Resource: !GetAtt IdempotencyTable.Arn
 ";
 
 /// Returns the template with the table, its permissions and its variable, if the contract has a store and one of them
@@ -54,34 +42,16 @@ pub(super) fn with_table(
     if contract.first_with_store().is_none() {
         return Ok(None);
     }
-    let template = Template::read(file, text)?;
-    let function = Outline::read(&template)?.function;
-    let root = &template.document.root;
-    let variables = ["Resources", &function, "Properties", "Environment", "Variables"];
-    let has = |path: &[&str]| root.follow(&path.iter().map(|key| format!("/{key}")).collect::<String>()).is_ok();
-    // `!GetAtt Role.Arn`, or the role that SAM makes.
-    let role = template.document.value["Resources"][&function]["Properties"]["Role"]["Fn::GetAtt"][0].as_str();
-    let policy = POLICY_LINES.replace("THE_ROLE", &role.map_or_else(|| format!("{function}Role"), str::to_owned));
-    let mut edited = None;
-    let mut insert = |target: Target<'_>, lines: &str, change: String| -> Result<(), CommandError> {
-        let before = edited.as_deref().unwrap_or(text);
-        edited = Some(members::insert(file, before, Dialect::CloudFormation, &target, lines)?);
-        changes.push(change);
-        Ok(())
-    };
+    let mut additions = Additions::to(file, text, changes)?;
+    let function = additions.ingress();
     // A variable that is set names a table of the user's.
-    if has(&[&variables[..], &[VARIABLE]].concat()) {
+    if additions.has_variable(&function, VARIABLE) {
         return Ok(None);
     }
-    for (id, lines) in [(TABLE, TABLE_LINES), (POLICY, policy.as_str())] {
-        if !has(&["Resources", id]) {
-            insert(Target { path: &["Resources"], is_apart: true, after: None }, lines, format!("+ {id}"))?;
-        }
-    }
-    let line = format!("{VARIABLE}: !Ref {TABLE}\n");
-    let target = Target { path: &variables, is_apart: false, after: None };
-    insert(target, &line, format!("+ {VARIABLE} of {function}"))?;
-    Ok(edited)
+    additions.resource(TABLE, TABLE_LINES)?;
+    additions.policy(POLICY, "idempotency-keys", &[&function], STATEMENT)?;
+    additions.variable(&function, VARIABLE, TABLE)?;
+    Ok(Some(additions.finish()))
 }
 
 #[cfg(test)]
@@ -89,20 +59,13 @@ mod tests {
     use sluicegate_sam::{Settings, StackPlan};
 
     use super::*;
+    use crate::sync::tests::{TEMPLATE, added_lines, contract_with};
 
-    const TEMPLATE: &str = include_str!("../../../../template.yaml");
-
-    fn contract(idempotency: &str) -> Contract {
-        let yaml = format!(
-            "openapi: 3.1.1\ninfo: {{ title: t, version: '1' }}\npaths:\n  /a:\n    post:\n      operationId: a\n      \
-             security: []\n      x-sluicegate: {{ queue: q, type: t, idempotency: {{ key: '{{header.k}}'{idempotency} }} }}\n"
-        );
-        Contract::parse("openapi.yaml", &yaml).unwrap()
-    }
+    const STORE: &str = "idempotency: { key: '{header.k}', store: dynamodb }";
 
     #[test]
     fn a_contract_with_a_store_needs_table_permissions_and_variable() {
-        let (with, without) = (contract(", store: dynamodb"), contract(""));
+        let (with, without) = (contract_with(STORE), contract_with("idempotency: { key: '{header.k}' }"));
         for template in [TEMPLATE.to_owned(), TEMPLATE.replace('\n', "\r\n")] {
             let mut changes = Vec::new();
             assert_eq!(with_table("t.yaml", &template, &without, &mut changes).unwrap(), None);
@@ -110,14 +73,7 @@ mod tests {
             let expected = ["+ IdempotencyTable", "+ IdempotencyPolicy", "+ IDEMPOTENCY_TABLE of IngressFunction"];
             assert_eq!(changes, expected);
             assert_eq!(with_table("t.yaml", &synced, &with, &mut changes).unwrap(), None, "a second run adds nothing");
-            // Nothing is removed, and the lines that are added are in order.
-            let (mut before, mut added) = (template.lines().peekable(), Vec::new());
-            for line in synced.lines() {
-                if before.next_if_eq(&line).is_none() {
-                    added.push(line.trim());
-                }
-            }
-            assert_eq!(before.next(), None, "nothing is removed");
+            let added = added_lines(&template, &synced);
             let has = |line: &str| assert!(added.contains(&line), "{line}: {added:?}");
             has("IDEMPOTENCY_TABLE: !Ref IdempotencyTable");
             has("Roles: [!Ref IngressRole]");
@@ -133,7 +89,7 @@ mod tests {
                        AWS::Serverless::Function\n    Metadata: { BuildMethod: rust-cargolambda }\n    Properties:\n      Runtime: provided.al2023\n      Handler: \
                        bootstrap\n      CodeUri: a\n      Events:\n        A: { Type: HttpApi, Properties: { ApiId: !Ref \
                        Api, Method: POST, Path: /a } }\n";
-        let synced = with_table("t.yaml", minimal, &contract(", store: dynamodb"), &mut changes).unwrap().unwrap();
+        let synced = with_table("t.yaml", minimal, &contract_with(STORE), &mut changes).unwrap().unwrap();
         assert!(synced.contains("Roles: [!Ref IngressFunctionRole]"), "{synced}");
         let plan = StackPlan::read("t.yaml", &synced, &Settings::default()).unwrap();
         let [table] = &plan.tables[..] else { panic!("{plan:?}") };

@@ -6,7 +6,7 @@ use sluicegate_contract::Contract;
 use super::{drift, sync};
 
 /// The template of this project.
-const TEMPLATE: &str = include_str!("../../../../template.yaml");
+pub(super) const TEMPLATE: &str = include_str!("../../../../template.yaml");
 /// See [`TEMPLATE`].
 const CONTRACT: &str = include_str!("../../../../functions/ingress/openapi.yaml");
 
@@ -57,6 +57,27 @@ fn contract(operations: &[(&str, &str, &str)]) -> Contract {
         );
     }
     Contract::parse("openapi.yaml", &yaml).unwrap_or_else(|faults| panic!("{faults:?}\n{yaml}"))
+}
+
+/// Returns a contract with one route and these members of `x-sluicegate` beside its queue and type.
+pub(super) fn contract_with(members: &str) -> Contract {
+    let yaml = format!(
+        "openapi: 3.1.1\ninfo: {{ title: t, version: '1' }}\npaths:\n  /a:\n    post:\n      operationId: a\n      \
+         security: []\n      x-sluicegate: {{ queue: q, type: t, {members} }}\n"
+    );
+    Contract::parse("openapi.yaml", &yaml).unwrap_or_else(|faults| panic!("{faults:?}\n{yaml}"))
+}
+
+/// Returns the lines, without their indentation, that a text has more than the one before, which must have no others.
+pub(super) fn added_lines<'t>(before: &str, after: &'t str) -> Vec<&'t str> {
+    let (mut before, mut added) = (before.lines().peekable(), Vec::new());
+    for line in after.lines() {
+        if before.next_if_eq(&line).is_none() {
+            added.push(line.trim());
+        }
+    }
+    assert_eq!(before.next(), None, "nothing is removed");
+    added
 }
 
 /// Returns the template after sync, which a second run must leave as it is.

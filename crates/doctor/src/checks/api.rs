@@ -8,6 +8,8 @@ use crate::model::{Api, Function, is_routed};
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const INTEGRATION_S_MAX: u64 = 30;
 
+const MUTUAL_TLS: &str = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-mutual-tls.html";
+
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "integration-timeout",
@@ -89,6 +91,24 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "Remove CorsConfiguration of the API (x-amazon-apigateway-cors of its document): x-cors of the contract replaces it.",
         source: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html",
         find: cors_at_gateway,
+    },
+    Check {
+        id: "mutual-tls-missing",
+        severity: Severity::Warning,
+        title: "the contract accepts client certificates, and no domain of the API asks for them",
+        why: "API Gateway takes a certificate on a custom domain with a truststore only: without one, a route that needs a certificate answers every request with 401.",
+        fix: "Set Domain with MutualTlsAuthentication: { TruststoreUri: s3://BUCKET/truststore.pem }, and DisableExecuteApiEndpoint: true. With a domain in another stack, ignore this.",
+        source: MUTUAL_TLS,
+        find: mutual_tls_missing,
+    },
+    Check {
+        id: "mutual-tls-bypassed",
+        severity: Severity::Warning,
+        title: "an API has a domain with mutual TLS, and its default endpoint is open",
+        why: "The default endpoint asks for no certificate, so any caller reaches the routes whose contract does not require one.",
+        fix: "Set DisableExecuteApiEndpoint: true.",
+        source: MUTUAL_TLS,
+        find: mutual_tls_bypassed,
     },
 ];
 
@@ -182,5 +202,26 @@ fn cors_at_gateway(model: &Model<'_>, findings: &mut Findings) {
         if let Some(property) = api.cors {
             findings.add(&api.origin, property, "has CORS settings, and the contract has x-cors");
         }
+    }
+}
+
+fn mutual_tls_missing(model: &Model<'_>, findings: &mut Findings) {
+    let accepting = model.project.contract.as_ref().and_then(|contract| contract.first_with_client_certificate());
+    let Some(operation) = accepting else { return };
+    for api in admitting(model).filter(|api| api.mutual_tls.is(&false)) {
+        let what =
+            format!("has no domain with MutualTlsAuthentication, and {} accepts a client certificate", operation.id);
+        findings.add(&api.origin, "Domain", what);
+    }
+}
+
+fn mutual_tls_bypassed(model: &Model<'_>, findings: &mut Findings) {
+    let is_bypassed = |api: &&Api| api.mutual_tls.is(&true) && api.default_endpoint_disabled.is(&false);
+    for api in model.apis.iter().filter(is_bypassed) {
+        findings.add(
+            &api.origin,
+            "DisableExecuteApiEndpoint",
+            "has MutualTlsAuthentication, and its default endpoint is open",
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_contract::binding_variable;
+use sluicegate_contract::{Operation, binding_variable};
 use sluicegate_queue::Binding;
 use sluicegate_sam::{Setting, Source};
 use sluicegate_topology::Queue;
@@ -122,15 +122,8 @@ fn queue_unbound(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn store_unbound(model: &Model<'_>, findings: &mut Findings) {
-    const VARIABLE: &str = "IDEMPOTENCY_TABLE";
     let stored = model.project.contract.as_ref().and_then(|contract| contract.first_with_store());
-    let Some(operation) = stored else { return };
-    for function in model.functions.iter().filter(|function| function.binds_queues()) {
-        if function.variable(VARIABLE).is_absent() {
-            let what = format!("{VARIABLE} is not set, and {} has `store: dynamodb`", operation.id);
-            findings.add_variable(function, VARIABLE, what);
-        }
-    }
+    needed_by(stored, "store: dynamodb", "IDEMPOTENCY_TABLE", model, findings);
 }
 
 fn keys_endpoints(model: &Model<'_>, findings: &mut Findings) {
@@ -143,13 +136,17 @@ fn keys_endpoints(model: &Model<'_>, findings: &mut Findings) {
 }
 
 fn payload_bucket_unbound(model: &Model<'_>, findings: &mut Findings) {
-    const VARIABLE: &str = "PAYLOAD_BUCKET";
     let large = model.project.contract.as_ref().and_then(|contract| contract.first_with_large_payloads());
-    let Some(operation) = large else { return };
+    needed_by(large, "largePayloads: s3", "PAYLOAD_BUCKET", model, findings);
+}
+
+/// Adds a finding for each function that does not set a variable which a setting of an operation needs.
+fn needed_by(operation: Option<&Operation>, setting: &str, variable: &str, model: &Model<'_>, findings: &mut Findings) {
+    let Some(operation) = operation else { return };
     for function in model.functions.iter().filter(|function| function.binds_queues()) {
-        if function.variable(VARIABLE).is_absent() {
-            let what = format!("{VARIABLE} is not set, and {} has `largePayloads: s3`", operation.id);
-            findings.add_variable(function, VARIABLE, what);
+        if function.variable(variable).is_absent() {
+            let what = format!("{variable} is not set, and {} has `{setting}`", operation.id);
+            findings.add_variable(function, variable, what);
         }
     }
 }

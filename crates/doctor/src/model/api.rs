@@ -21,6 +21,10 @@ pub(crate) struct Api {
     pub(crate) access_logs: Setting<bool>,
     /// The property that makes the gateway answer preflight requests, if one does.
     pub(crate) cors: Option<&'static str>,
+    /// A domain of the API has a truststore, so it asks for client certificates.
+    pub(crate) mutual_tls: Setting<bool>,
+    /// Its default endpoint is disabled.
+    pub(crate) default_endpoint_disabled: Setting<bool>,
 }
 
 /// One route of an HTTP API.
@@ -55,7 +59,7 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
     for resource in inventory.of_kind("AWS::Serverless::HttpApi") {
         let props = resource.props();
         let routes = routes_of_body(props.get("DefinitionBody").known(), &resource.origin);
-        apis.push(api(resource, routes, &[props]));
+        apis.push(api(inventory, resource, routes, &[props]));
     }
     for resource in inventory.of_kind("AWS::ApiGatewayV2::Api") {
         let props = resource.props();
@@ -65,7 +69,7 @@ pub(super) fn all(inventory: &Inventory) -> Vec<Api> {
         let routes = routes_of_body(props.get("Body").known(), &resource.origin);
         let stages = inventory.of_kind("AWS::ApiGatewayV2::Stage").map(Resource::props);
         let stages: Vec<_> = stages.filter(|stage| stage.text("ApiId").is(&resource.reference)).collect();
-        apis.push(api(resource, routes, &stages));
+        apis.push(api(inventory, resource, routes, &stages));
     }
     for resource in inventory.of_kind("AWS::Serverless::Function") {
         for event in events(&resource.reference, resource.props()) {
@@ -106,12 +110,14 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route:
             closed: Vec::new(),
             access_logs: Setting::unknown(),
             cors: None,
+            mutual_tls: Setting::unknown(),
+            default_endpoint_disabled: Setting::unknown(),
         }),
         None => {}
     }
 }
 
-fn api(resource: &Resource, routes: Vec<Route>, stages: &[Props<'_>]) -> Api {
+fn api(inventory: &Inventory, resource: &Resource, routes: Vec<Route>, stages: &[Props<'_>]) -> Api {
     let limits = |stage: &Props<'_>| {
         let default = stage.object("DefaultRouteSettings");
         default.get("ThrottlingRateLimit").is_written()
@@ -129,7 +135,32 @@ fn api(resource: &Resource, routes: Vec<Route>, stages: &[Props<'_>]) -> Api {
         throttled: known(stages.iter().any(limits)),
         access_logs: known(stages.iter().any(logs)),
         cors: cors(resource.props()),
+        mutual_tls: mutual_tls(inventory, resource),
+        default_endpoint_disabled: resource.props().flag("DisableExecuteApiEndpoint").or_default(false),
     }
+}
+
+/// Returns whether a domain of an API has a truststore: the one that SAM generates, or one that is mapped to the API.
+fn mutual_tls(inventory: &Inventory, api: &Resource) -> Setting<bool> {
+    let mappings = inventory.of_kind("AWS::ApiGatewayV2::ApiMapping").map(Resource::props);
+    let mappings = mappings.filter(|mapping| mapping.text("ApiId").as_str().is_none_or(|id| id == api.reference));
+    let mapped = mappings.map(|mapping| {
+        let name = mapping.text("DomainName").known();
+        let mut domains = inventory.of_kind("AWS::ApiGatewayV2::DomainName");
+        let domain = domains.find(|domain| name.as_ref() == Some(&domain.reference));
+        // A domain of another template is not known.
+        domain.map_or_else(Setting::unknown, |domain| has_truststore(domain.props()))
+    });
+    let domains: Vec<_> = mapped.chain([has_truststore(api.props().object("Domain"))]).collect();
+    if domains.iter().any(|domain| domain.is(&true)) {
+        return Setting::Known(true);
+    }
+    if domains.iter().any(Setting::is_unknown) { Setting::unknown() } else { Setting::Known(false) }
+}
+
+fn has_truststore(domain: Props<'_>) -> Setting<bool> {
+    let mutual_tls = domain.get("MutualTlsAuthentication");
+    mutual_tls.and_then(|it| Some(Props(it).get("TruststoreUri").is_written())).or_default(false)
 }
 
 /// Returns the property with the CORS settings of the gateway: its own, or an extension of its OpenAPI document.

@@ -1,145 +1,19 @@
 //! Mappings on emulated queues, with tokio's clock paused: a test that waits an hour takes no time.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
+mod stack;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use sqs_emulator::ApiError;
+use tokio::time::{Instant, sleep};
 
+use self::stack::{ARN, Flaky, Stack, answer, failure, script};
 use super::*;
 use crate::environment::Invocation;
-use crate::mapping::MappingEvent;
-use crate::sqs_client::SqsClient;
-use sqs_emulator::{ApiError, Clock, Sqs, SqsConfig};
-
-/// An upper bound on the paused clock, longer than every backoff.
-const PATIENCE: Duration = Duration::from_secs(3_600);
-
-const ARN: &str = "arn:aws:sqs:us-east-1:000000000000:orders";
-
-type Run = Pin<Box<dyn Future<Output = Invocation> + Send>>;
-
-/// A function as a closure, called with the event and the number of earlier invocations.
-#[derive(Clone)]
-struct Script {
-    run: Arc<dyn Fn(Value, usize) -> Run + Send + Sync>,
-    invoked: Arc<AtomicUsize>,
-}
-
-impl Invoke for Script {
-    async fn invoke(&self, event: Bytes) -> Invocation {
-        let before = self.invoked.fetch_add(1, Ordering::SeqCst);
-        (self.run)(serde_json::from_slice(&event).unwrap(), before).await
-    }
-}
-
-fn script<F: Future<Output = Invocation> + Send + 'static>(
-    run: impl Fn(Value, usize) -> F + Send + Sync + 'static,
-) -> Script {
-    Script { run: Arc::new(move |event, before| Box::pin(run(event, before))), invoked: Arc::default() }
-}
-
-fn answer(text: &str) -> Invocation {
-    Invocation::Response(Bytes::copy_from_slice(text.as_bytes()))
-}
-
-fn failure(ids: &[&Value]) -> Invocation {
-    let items: Vec<Value> = ids.iter().map(|id| json!({ "itemIdentifier": id })).collect();
-    answer(&json!({ "batchItemFailures": items }).to_string())
-}
-
-/// Step, body, receive count.
-type Steps = watch::Sender<Vec<(&'static str, String, u32)>>;
-
-struct Stack {
-    queue: SqsClient,
-    url: String,
-    steps: Arc<Steps>,
-}
-
-impl Stack {
-    async fn new(attributes: Value) -> Stack {
-        let queue = SqsClient::Emulated(Sqs::new(Clock::starting_at(1_700_000_000_000), SqsConfig::default()));
-        let fifo = attributes.get("FifoQueue").is_some();
-        let name = if fifo { "orders.fifo" } else { "orders" };
-        let created = queue.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await.unwrap();
-        Stack {
-            queue,
-            url: created["QueueUrl"].as_str().unwrap().to_owned(),
-            steps: Arc::new(watch::Sender::default()),
-        }
-    }
-
-    async fn send(&self, body: &str) {
-        self.call("SendMessage", json!({ "MessageBody": body })).await;
-    }
-
-    async fn call(&self, action: &str, mut input: Value) -> Value {
-        input["QueueUrl"] = self.url.clone().into();
-        self.queue.call(action, input).await.unwrap()
-    }
-
-    /// Messages in the queue: visible, in flight.
-    async fn counts(&self) -> (String, String) {
-        let answer = self.call("GetQueueAttributes", json!({ "AttributeNames": ["All"] })).await;
-        let count = |name: &str| answer["Attributes"][name].as_str().unwrap().to_owned();
-        (count("ApproximateNumberOfMessages"), count("ApproximateNumberOfMessagesNotVisible"))
-    }
-
-    fn spec(&self) -> SqsMappingSpec {
-        SqsMappingSpec {
-            function: "consumer".to_owned(),
-            queue_name: "orders".to_owned(),
-            queue_arn: ARN.to_owned(),
-            queue_url: self.url.clone(),
-            batch_size: 10,
-            batching_window: Duration::ZERO,
-            maximum_concurrency: None,
-            report_batch_item_failures: true,
-            filters: Vec::new(),
-            fifo: false,
-        }
-    }
-
-    fn start(&self, spec: SqsMappingSpec, function: &Script) -> SqsMapping {
-        self.start_on(spec, self.queue.clone(), function)
-    }
-
-    fn start_on(&self, spec: SqsMappingSpec, queue: impl SqsApi, function: &Script) -> SqsMapping {
-        let steps = Arc::clone(&self.steps);
-        let observer: MappingObserver = Arc::new(move |event: &MappingEvent| {
-            let step = match event {
-                MappingEvent::Delivered(_) => "delivered",
-                MappingEvent::Done(_) => "done",
-                MappingEvent::Returned(_) => "returned",
-                MappingEvent::FilteredOut(_) => "filtered",
-                MappingEvent::BatchFailed { .. } => "failed",
-                MappingEvent::Dropped { .. } => "dropped",
-            };
-            let message = event.message();
-            steps.send_modify(|steps| steps.push((step, message.body.to_string(), message.receive_count)));
-        });
-        SqsMapping::start(spec, queue, function.clone(), observer).unwrap()
-    }
-
-    /// Waits until this number of steps of this kind has occurred.
-    async fn seen(&self, step: &str, count: usize) {
-        let mut steps = self.steps.subscribe();
-        let enough =
-            |steps: &Vec<(&str, String, u32)>| steps.iter().filter(|(seen, ..)| *seen == step).count() >= count;
-        let seen = timeout(PATIENCE, steps.wait_for(enough)).await.is_ok();
-        assert!(seen, "not {count} × {step} in {:?}", self.steps.borrow());
-    }
-
-    fn steps(&self) -> Vec<(&'static str, String, u32)> {
-        self.steps.borrow().clone()
-    }
-}
 
 fn step(step: &'static str, body: &str, receive_count: u32) -> (&'static str, String, u32) {
     (step, body.to_owned(), receive_count)
@@ -454,23 +328,6 @@ async fn a_fifo_receive_too_large_for_one_event_stays_in_order() {
     stack.seen("done", 9).await;
     mapping.stop().await;
     assert_eq!(*seen.lock().unwrap(), "012345012345678");
-}
-
-/// Answers the first batch deletes with errors.
-#[derive(Clone)]
-struct Flaky {
-    queue: SqsClient,
-    answers: Arc<Mutex<VecDeque<Result<Value, ApiError>>>>,
-}
-
-impl SqsApi for Flaky {
-    async fn call(&self, action: &str, input: Value) -> Result<Value, ApiError> {
-        let answer = (action == "DeleteMessageBatch").then(|| self.answers.lock().unwrap().pop_front()).flatten();
-        match answer {
-            Some(answer) => answer,
-            None => self.queue.call(action, input).await,
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]

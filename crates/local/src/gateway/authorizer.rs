@@ -26,6 +26,10 @@ pub(crate) struct Authorizer {
 
 impl Authorizer {
     /// Returns `requestContext.authorizer` of a request with an accepted token, or the answer to any other.
+    ///
+    /// The challenge of a 401 has the form in
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-jwt.html>, `Bearer` alone
+    /// without a token. No source was found for that of a 403, which has the same form with the error of RFC 6750.
     pub(super) fn authorize(&self, headers: &HeaderMap) -> Result<Value, Box<Response<Bytes>>> {
         let sent = headers.get(&self.settings.header).and_then(|value| value.to_str().ok());
         let sent = sent.ok_or_else(|| challenge(StatusCode::UNAUTHORIZED, "Unauthorized", "Bearer"))?;
@@ -33,17 +37,28 @@ impl Authorizer {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => sent,
         };
-        let invalid = || challenge(StatusCode::UNAUTHORIZED, "Unauthorized", "Bearer error=\"invalid_token\"");
-        let claims = (self.verify)(&self.settings, token).ok_or_else(invalid)?;
         let scopes = &self.settings.scopes;
+        let error = |error: &str| format!("Bearer scope=\"{}\" error={error}", scopes.join(" "));
+        let invalid = || challenge(StatusCode::UNAUTHORIZED, "Unauthorized", &error(invalid(token)));
+        let claims = (self.verify)(&self.settings, token).ok_or_else(invalid)?;
         if !scopes.is_empty() && !scopes_of(&claims).any(|scope| scopes.iter().any(|needed| needed == scope)) {
-            let needed = format!("Bearer scope=\"{}\" error=\"insufficient_scope\"", scopes.join(" "));
-            return Err(challenge(StatusCode::FORBIDDEN, "Forbidden", &needed));
+            return Err(challenge(StatusCode::FORBIDDEN, "Forbidden", &error("\"insufficient_scope\"")));
         }
         let texts = claims.as_object().into_iter().flatten().map(|(name, claim)| (name.clone(), text(claim).into()));
         let texts: Value = texts.collect::<serde_json::Map<_, _>>().into();
         let scopes = if scopes.is_empty() { Value::Null } else { json!(scopes) };
         Ok(json!({ "jwt": { "claims": texts, "scopes": scopes } }))
+    }
+}
+
+/// Returns the error of the challenge to a token that is not accepted.
+///
+/// API Gateway adds a description of the check that failed, which is known here only of a text that is not a JWT.
+fn invalid(token: &str) -> &'static str {
+    if token.split('.').count() == 3 {
+        r#""invalid_token""#
+    } else {
+        r#""invalid_token" error_description="token contains an invalid number of segments""#
     }
 }
 
@@ -77,7 +92,7 @@ fn text(claim: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// Returns an authorizer that accepts the token `good`, whose claims are these.
+    /// Returns an authorizer that accepts one token, whose claims are these.
     fn authorizer(scopes: &[&str], claims: &Value) -> Authorizer {
         let claims = claims.clone();
         let settings = JwtAuthorizer {
@@ -88,8 +103,11 @@ mod tests {
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             is_default: false,
         };
-        Authorizer { settings, verify: Arc::new(move |_, token| (token == "good").then(|| claims.clone())) }
+        Authorizer { settings, verify: Arc::new(move |_, token| (token == "a.good.token").then(|| claims.clone())) }
     }
+
+    const NOT_A_TOKEN: &str = "Bearer scope=\"\" error=\"invalid_token\" error_description=\"token contains an invalid \
+                               number of segments\"";
 
     #[test]
     fn claims_are_texts_and_one_scope_is_enough() {
@@ -98,13 +116,15 @@ mod tests {
             "sub": "acme", "exp": "1795222923", "admin": "true", "aud": "[a b]", "scope": "r w",
         });
         for (scopes, sent, expected) in [
-            (&[][..], Some("Bearer good"), Ok(Value::Null)),
-            (&[], Some("bearer  good"), Ok(Value::Null)),
-            (&[], Some("good"), Ok(Value::Null)),
-            (&["x", "w"], Some("Bearer good"), Ok(json!(["x", "w"]))),
-            (&["x"], Some("Bearer good"), Err((403, "Bearer scope=\"x\" error=\"insufficient_scope\""))),
-            (&[], Some("Bearer bad"), Err((401, "Bearer error=\"invalid_token\""))),
-            (&[], Some("Basic good"), Err((401, "Bearer error=\"invalid_token\""))),
+            (&[][..], Some("Bearer a.good.token"), Ok(Value::Null)),
+            (&[], Some("bearer  a.good.token"), Ok(Value::Null)),
+            (&[], Some("a.good.token"), Ok(Value::Null)),
+            (&["x", "w"], Some("Bearer a.good.token"), Ok(json!(["x", "w"]))),
+            (&["x", "y"], Some("Bearer a.good.token"), Err((403, r#"Bearer scope="x y" error="insufficient_scope""#))),
+            (&[], Some("Bearer a.bad.token"), Err((401, r#"Bearer scope="" error="invalid_token""#))),
+            (&["x"], Some("Bearer a.bad.token"), Err((401, r#"Bearer scope="x" error="invalid_token""#))),
+            (&[], Some("Basic a.good.token"), Err((401, r#"Bearer scope="" error="invalid_token""#))),
+            (&[], Some("Bearer bad"), Err((401, NOT_A_TOKEN))),
             (&[], None, Err((401, "Bearer"))),
         ] {
             let mut headers = HeaderMap::new();
@@ -122,7 +142,7 @@ mod tests {
         let listed = authorizer(&["w"], &json!({ "scp": ["r", "w"] }));
         assert!(
             listed
-                .authorize(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("good"))]))
+                .authorize(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("a.good.token"))]))
                 .is_ok()
         );
     }

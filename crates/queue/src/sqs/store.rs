@@ -5,6 +5,7 @@
 //! which is on the path of every request, through `send_message`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
@@ -13,11 +14,11 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
 };
 use md5::{Digest, Md5};
-use sluicegate_aws_client::is_throttling;
+use sluicegate_aws_client::{Progress, is_throttling};
 use tokio::time::Instant;
 
-use super::attempts::Attempts;
 use super::limits;
+use super::progress::RecordProgress;
 use crate::{SendError, chain};
 
 /// A message as SQS stores it. The caller keeps to the [limits](super::MESSAGE_BYTES_MAX).
@@ -53,7 +54,7 @@ pub async fn store(
         return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
     }
     let (digest, bytes) = (body_md5(&message.body), message.body.len());
-    let attempts = Attempts::default();
+    let progress = Arc::new(Progress::default());
     let request = client
         .send_message()
         .queue_url(queue_url)
@@ -64,16 +65,16 @@ pub async fn store(
         .set_message_deduplication_id(message.deduplication_id)
         .set_message_system_attributes(message.trace_header.as_deref().and_then(trace_attribute))
         .customize()
-        .interceptor(attempts.clone())
+        .interceptor(RecordProgress(Arc::clone(&progress)))
         .send();
     match tokio::time::timeout_at(deadline, request).await {
         Ok(Ok(answer)) => proof(&digest, answer),
-        Ok(Err(error)) if attempts.may_have_arrived() => Err(SendError::Unknown { reason: error_text(&error) }),
+        Ok(Err(error)) if progress.may_have_arrived() => Err(SendError::Unknown { reason: error_text(&error) }),
         Ok(Err(error)) => Err(match error.as_service_error() {
             None => SendError::NotSent { reason: error_text(&error) },
             Some(service) => conclude(service.meta(), error_text(&error), bytes),
         }),
-        Err(_) if attempts.may_have_arrived() => {
+        Err(_) if progress.may_have_arrived() => {
             Err(SendError::Unknown { reason: "no answer before the deadline".to_owned() })
         }
         Err(_) => Err(SendError::NotSent { reason: "no connection before the deadline".to_owned() }),

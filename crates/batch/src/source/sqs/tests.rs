@@ -11,10 +11,11 @@ use std::time::SystemTime;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use sluicegate_envelope::Envelope;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::test_http::read_request;
 use crate::{Consumer, ConsumerBuilder, Outcome};
 
 const FIXTURES: [(&str, &str); 6] = [
@@ -63,17 +64,9 @@ async fn sqs_with(
 async fn serve(stream: TcpStream, calls: Calls, dead_letter: Option<&str>, honest: bool) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if stream.read_line(&mut head).await.ok()? == 0 {
-                return None;
-            }
-        }
-        let header = |name| head.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        let mut body = vec![0; header("content-length: ").parse().ok()?];
-        stream.read_exact(&mut body).await.ok()?;
+        let (head, body) = read_request(&mut stream).await?;
         let body: Value = serde_json::from_slice(&body).ok()?;
-        let action = header("x-amz-target: AmazonSQS.").to_owned();
+        let action = head.lines().find_map(|line| line.strip_prefix("x-amz-target: AmazonSQS.")).unwrap().to_owned();
         let answer = match action.as_str() {
             "GetQueueAttributes" => match dead_letter {
                 Some(arn) => {

@@ -25,12 +25,7 @@ async fn s3() -> (String, Arc<Mutex<Vec<String>>>) {
 async fn serve_objects(stream: TcpStream, keys: Arc<Mutex<Vec<String>>>) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if stream.read_line(&mut head).await.ok()? == 0 {
-                return None;
-            }
-        }
+        let (head, _) = read_request(&mut stream).await?;
         let key = head.strip_prefix("GET /payloads/")?.split(' ').next()?.to_owned();
         keys.lock().unwrap().push(key.clone());
         let error = |code: &str| format!("<Error><Code>{code}</Code></Error>").into_bytes();

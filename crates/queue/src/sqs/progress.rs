@@ -1,11 +1,10 @@
-//! [`Attempts`]: records whether any attempt of one send can have stored the message.
+//! [`RecordProgress`]: records whether any attempt of one send through the SDK can have stored the message.
 //!
 //! The SDK reports only the error of the last attempt. A "connection refused" on the third attempt does not show
 //! whether the first, whose answer may have been lost, stored the message. An attempt is harmless if it had no
 //! connection, or if SQS answered with a refusal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_sqs::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
 use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -13,29 +12,16 @@ use aws_sdk_sqs::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use sluicegate_aws_client::is_throttling;
+use sluicegate_aws_client::{Progress, is_throttling};
 
-/// The attempts of one send. Clones share the record.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attempts(Arc<Record>);
-
-#[derive(Debug, Default)]
-struct Record {
-    in_progress: AtomicBool,
-    one_may_have_arrived: AtomicBool,
-}
-
-impl Attempts {
-    /// Returns whether the message may be on the queue. An attempt cut off in progress counts.
-    pub(super) fn may_have_arrived(&self) -> bool {
-        self.0.in_progress.load(Ordering::Relaxed) || self.0.one_may_have_arrived.load(Ordering::Relaxed)
-    }
-}
+/// Records the progress of one send.
+#[derive(Debug)]
+pub(super) struct RecordProgress(pub(super) Arc<Progress>);
 
 #[dyn_dispatch_hint]
-impl Intercept for Attempts {
+impl Intercept for RecordProgress {
     fn name(&self) -> &'static str {
-        "Attempts"
+        "RecordProgress"
     }
 
     fn read_before_transmit(
@@ -44,7 +30,7 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.in_progress.store(true, Ordering::Relaxed);
+        self.0.started();
         Ok(())
     }
 
@@ -54,9 +40,7 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if self.0.in_progress.swap(false, Ordering::Relaxed) && !is_harmless(context, config) {
-            self.0.one_may_have_arrived.store(true, Ordering::Relaxed);
-        }
+        self.0.ended(|| is_harmless(context, config));
         Ok(())
     }
 }

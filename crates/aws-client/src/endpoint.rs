@@ -1,0 +1,100 @@
+//! [`Endpoint`]: the calls to one URL, with their connections, timeouts, retries and clock.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::chain;
+use crate::clock::Clock;
+use crate::environment::AwsEnvironment;
+use crate::http_client::{ConnectionError, Connections, Lease};
+use crate::progress::Progress;
+use crate::retry::RetryBudget;
+use crate::service::CallError;
+
+/// The URL of a service or of a bucket.
+pub(crate) struct Endpoint {
+    connections: Result<Connections, ConnectionError>,
+    /// The host of every request, with the port unless it is that of the scheme.
+    pub(crate) host: String,
+    /// The path of the URL, `/` if it has none.
+    pub(crate) path: String,
+    attempt_timeout: Duration,
+    budget: RetryBudget,
+    pub(crate) clock: Clock,
+}
+
+impl Endpoint {
+    /// Creates an endpoint without connecting. For an https URL it reads the root certificates, unless another of the
+    /// environment has.
+    pub(crate) fn new(url: String, environment: &AwsEnvironment, attempt_timeout: Duration) -> Self {
+        let uri: Uri = url.parse().unwrap_or_default();
+        let connections = match uri.host() {
+            Some(_) => Connections::new(&uri, || environment.tls()),
+            None => Err(ConnectionError::Url(url)),
+        };
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let host = uri.host().unwrap_or_default();
+        let host = match uri.port_u16().filter(|port| *port != default_port) {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let path = if uri.path().is_empty() { "/" } else { uri.path() }.to_owned();
+        Self { connections, host, path, attempt_timeout, budget: RetryBudget::new(), clock: Clock::default() }
+    }
+
+    /// Calls `attempt` until it succeeds or fails for good, but not past `deadline`. An attempt and the deadline share
+    /// a timer, because each timer that is set costs two system calls.
+    ///
+    /// # Errors
+    /// That of the last attempt, or that the deadline has passed.
+    pub(crate) async fn call<T, F>(
+        &self,
+        deadline: Instant,
+        progress: &Progress,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let (mut number, mut spent) = (1, 0);
+        loop {
+            let until = deadline.min(Instant::now() + self.attempt_timeout);
+            let error = match timeout_at(until, attempt()).await {
+                Ok(Ok(answer)) => {
+                    self.budget.refund(spent);
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => error,
+                Err(_) if until == deadline => return Err(CallError::Deadline),
+                Err(_) => CallError::Timeout,
+            };
+            progress.ended(|| error.is_refusal());
+            let Some((wait, cost)) = self.budget.next(&error, number) else { return Err(error) };
+            let until = Instant::now() + wait;
+            sleep_until(until.min(deadline)).await;
+            if until >= deadline {
+                return Err(CallError::Deadline);
+            }
+            (number, spent) = (number + 1, cost);
+        }
+    }
+
+    /// Sends a request and returns the answer, whose body is still to be read.
+    ///
+    /// # Errors
+    /// There is no connection, or it broke.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        progress: &Progress,
+    ) -> Result<(Response<Incoming>, Lease<'_>), CallError> {
+        let connections = self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))?;
+        let broken = |error: ConnectionError| CallError::Connection(chain(&error));
+        connections.send(request, &progress.is_sending).await.map_err(broken)
+    }
+}

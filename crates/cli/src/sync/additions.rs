@@ -1,0 +1,104 @@
+//! What a contract needs in a template beside its routes: resources, policies of functions and variables.
+//!
+//! What the template has already stays as it is.
+
+use sluicegate_sam::TemplateDocument;
+use sluicegate_yaml::Dialect;
+
+use super::{Template, template::Outline};
+use crate::{
+    CommandError,
+    add::members::{self, Target},
+};
+
+/// A template with its additions.
+pub(super) struct Additions<'a> {
+    file: &'a str,
+    /// The template as it was read.
+    template: Template<'a>,
+    /// The function that has the routes.
+    ingress: String,
+    edited: String,
+    /// The changes, one a line.
+    changes: &'a mut Vec<String>,
+}
+
+impl<'a> Additions<'a> {
+    pub(super) fn to(file: &'a str, text: &'a str, changes: &'a mut Vec<String>) -> Result<Self, CommandError> {
+        let template = Template::read(file, text)?;
+        let ingress = Outline::read(&template)?.function;
+        Ok(Self { file, template, ingress, edited: text.to_owned(), changes })
+    }
+
+    /// Returns the name of the function that has the routes.
+    pub(super) fn ingress(&self) -> String {
+        self.ingress.clone()
+    }
+
+    pub(super) fn document(&self) -> &TemplateDocument {
+        &self.template.document
+    }
+
+    pub(super) fn has_variable(&self, function: &str, variable: &str) -> bool {
+        self.has(&[&variables(function)[..], &[variable]].concat())
+    }
+
+    /// Adds a resource; `lines` start with its id.
+    pub(super) fn resource(&mut self, id: &str, lines: &str) -> Result<(), CommandError> {
+        if self.has(&["Resources", id]) {
+            return Ok(());
+        }
+        self.insert(&Target { path: &["Resources"], is_apart: true, after: None }, lines, format!("+ {id}"))
+    }
+
+    /// Adds a policy of the roles of these functions; `statement` is an entry of its list.
+    pub(super) fn policy(
+        &mut self,
+        id: &str,
+        name: &str,
+        functions: &[&str],
+        statement: &str,
+    ) -> Result<(), CommandError> {
+        let roles = functions.iter().map(|function| format!("!Ref {}", role(self.document(), function)));
+        let (roles, statement) = (roles.collect::<Vec<_>>().join(", "), members::indented(statement, 8));
+        let lines = format!(
+            "{id}:\n  Type: AWS::IAM::Policy\n  Properties:\n    PolicyName: {name}\n    Roles: [{roles}]\n    \
+             PolicyDocument:\n      Version: '2012-10-17'\n      Statement:\n{statement}"
+        );
+        self.resource(id, &lines)
+    }
+
+    /// Adds a variable with the name of a resource.
+    pub(super) fn variable(&mut self, function: &str, variable: &str, resource: &str) -> Result<(), CommandError> {
+        let target = Target { path: &variables(function), is_apart: false, after: None };
+        let change = format!("+ {variable} of {function}");
+        self.insert(&target, &format!("{variable}: !Ref {resource}\n"), change)
+    }
+
+    /// Returns the template with the additions.
+    pub(super) fn finish(self) -> String {
+        self.edited
+    }
+
+    fn has(&self, path: &[&str]) -> bool {
+        let pointer: String = path.iter().map(|key| format!("/{key}")).collect();
+        self.document().root.follow(&pointer).is_ok()
+    }
+
+    fn insert(&mut self, target: &Target<'_>, lines: &str, change: String) -> Result<(), CommandError> {
+        self.edited = members::insert(self.file, &self.edited, Dialect::CloudFormation, target, lines)?;
+        self.changes.push(change);
+        Ok(())
+    }
+}
+
+/// Returns the keys of the variables of a function.
+fn variables(function: &str) -> [&str; 5] {
+    ["Resources", function, "Properties", "Environment", "Variables"]
+}
+
+/// Returns the role of a function: that of `!GetAtt Role.Arn`, or the one that SAM makes.
+fn role(document: &TemplateDocument, function: &str) -> String {
+    let role = document.value["Resources"][function]["Properties"]["Role"]["Fn::GetAtt"][0].as_str();
+    role.map_or_else(|| format!("{function}Role"), str::to_owned)
+}
