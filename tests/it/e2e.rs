@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod admission;
+mod cloud_events;
 mod commands;
 mod kills;
 mod large_payloads;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::root;
+use tokio::process::Command;
+
+use super::{command::BINARY, root};
 
 /// A folder that is written again by each run, so that cargo finds what it compiled before.
 pub(crate) struct OwnWorkspace(PathBuf);
@@ -22,6 +24,34 @@ impl OwnWorkspace {
         workspace.write("Cargo.toml", &lines.map(|line| line + "\n").collect::<String>());
         fs::copy(root().join("Cargo.lock"), workspace.path().join("Cargo.lock")).expect("copied");
         workspace
+    }
+
+    /// Writes a workspace with the shipped ingress function under the name `NAME-ingress`, with another contract.
+    pub(crate) fn with_ingress(name: &str, contract: &str, template: &str) -> Self {
+        let workspace = Self::new(name, &["functions/ingress"]);
+        workspace.write("template.yaml", template);
+        workspace.write("functions/ingress/openapi.yaml", contract);
+        let shipped = root().join("functions/ingress");
+        for file in ["build.rs", "src/main.rs"] {
+            let text = fs::read_to_string(shipped.join(file)).expect("the shipped function");
+            let text = text.split("#[cfg(test)]").next().expect("a first part").to_owned();
+            workspace.write(&format!("functions/ingress/{file}"), &text);
+        }
+        let manifest = fs::read_to_string(shipped.join("Cargo.toml")).expect("its manifest");
+        // Both workspaces use one target folder.
+        let manifest = manifest.replace("name = \"ingress\"", &format!("name = \"{name}-ingress\""));
+        workspace.write("functions/ingress/Cargo.toml", &manifest);
+        workspace
+    }
+
+    /// Returns `sluicegate` in this folder, which builds functions into the target folder of the tests.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&*BINARY);
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+        command.current_dir(self.path()).env("CARGO_TARGET_DIR", target);
+        // It is not `cargo run` that starts the command.
+        command.env_remove("CARGO_MANIFEST_DIR");
+        command
     }
 
     /// Writes a file, and the folders above it.
