@@ -33,6 +33,8 @@ use serde_json::value::RawValue;
 use sluicegate_envelope::{DecodeError, Envelope};
 use sluicegate_queue::SendError;
 use sluicegate_queue::sqs::{SdkConfig, error_text};
+#[cfg(feature = "s3")]
+use tokio::sync::SemaphorePermit;
 
 pub(crate) use self::config::Settings;
 pub(crate) use self::event::ReadError;
@@ -136,6 +138,11 @@ impl Source for Batch<'_> {
     fn decode(&self, index: usize) -> Result<Envelope, Undecodable> {
         let body = self.records[index].body.as_deref().ok_or(Undecodable::NoBody)?;
         Ok(Envelope::decode(body)?)
+    }
+
+    #[cfg(feature = "s3")]
+    async fn room(&self, index: usize, until: tokio::time::Instant) -> Option<SemaphorePermit<'_>> {
+        if self.records[index].has_pointer() { self.source.payloads.room(until).await } else { None }
     }
 
     #[cfg(feature = "s3")]
