@@ -2,7 +2,9 @@
 
 mod access_tokens;
 mod admission;
+mod cloud_events;
 mod commands;
+mod copies;
 mod kills;
 mod large_payloads;
 mod metrics;

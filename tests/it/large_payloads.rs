@@ -18,6 +18,7 @@ use sluicegate_contract::Contract;
 use sluicegate_ingress::{AnyProducer, Config, Ingress, SecretsManager};
 use tokio::time::Instant;
 
+use crate::dlq::binary::{Ran, dlq, ran};
 use crate::support::service::{Service, emulator, unique};
 use crate::support::{context, root};
 use crate::webhook_peers::from_run;
@@ -263,6 +264,129 @@ async fn an_object_larger_than_the_caller_accepts_is_not_read() {
     assert!(matches!(refused, S3Error::TooLarge { bytes_max: 3 }), "{refused:?}");
     let missing = s3.get("other", 4, deadline).await.unwrap_err().to_string();
     assert_eq!(missing, "NoSuchKey: The specified key does not exist.");
+}
+
+/// Puts a message with a pointer into a queue, as the consumer dead-letters it; returns its id.
+async fn dead_letter(peer: &Peer, dead: &str, body: &str, bytes: &str) -> String {
+    let attribute = |kind: &str, text: &str| {
+        aws_sdk_sqs::types::MessageAttributeValue::builder().data_type(kind).string_value(text).build().unwrap()
+    };
+    let source = peer.service.arn(&peer.queue_url).await;
+    let request = peer.service.sqs.send_message().queue_url(dead).message_body(body);
+    let request = request.message_attributes("ExtendedPayloadSize", attribute("Number", bytes));
+    let request = request.message_attributes("sluicegate-reason", attribute("String", "no stock"));
+    let sent = request.message_attributes("sluicegate-source", attribute("String", &source)).send().await.unwrap();
+    sent.message_id.unwrap()
+}
+
+/// A dead letter of an order with this text, whose payload is in S3; returns the pointer, and the id of the message.
+async fn dead_order(peer: &Peer, dead: &str, text: &str) -> (String, String) {
+    let (status, answer) = post(&peer.ingress(", largePayloads: s3").await, text).await;
+    assert_eq!(status, 202, "{answer}");
+    let message = peer.service.receive_one(&peer.queue_url).await;
+    peer.service.delete(&peer.queue_url, &message).await;
+    let bytes = message.message_attributes.as_ref().unwrap()["ExtendedPayloadSize"].string_value.clone().unwrap();
+    let pointer = message.body.unwrap();
+    let id = dead_letter(peer, dead, &pointer, &bytes).await;
+    (pointer, id)
+}
+
+impl Peer {
+    /// Runs `sluicegate dlq`.
+    async fn dlq(&self, arguments: &[&str]) -> Ran {
+        ran(dlq(&[arguments, &["--endpoint-url", &self.url]].concat())).await
+    }
+
+    /// Takes the only message, which a consumer accepts; returns its body, its marker and its payload.
+    async fn taken(&self) -> (String, Option<String>, Vec<u8>) {
+        let message = self.service.receive_one(&self.queue_url).await;
+        let (response, mut payloads) = self.consume(std::slice::from_ref(&message)).await;
+        assert_eq!((response.failures().count(), payloads.len()), (0, 1), "{response:?}");
+        self.service.delete(&self.queue_url, &message).await;
+        let marker = message.message_attributes.unwrap_or_default().remove("ExtendedPayloadSize");
+        (message.body.unwrap(), marker.and_then(|marker| marker.string_value), payloads.remove(0))
+    }
+}
+
+fn queue_name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap()
+}
+
+#[tokio::test]
+async fn a_dead_letter_with_its_payload_in_s3_is_shown_and_redriven_with_its_pointer() {
+    let peer = Peer::start(&[]).await;
+    let dead = peer.service.queue(&[]).await;
+    let order = document(LARGE_BYTES);
+    let (pointer, id) = dead_order(&peer, &dead, &order).await;
+    let key = serde_json::from_str::<Value>(&pointer).unwrap()[1]["s3Key"].as_str().unwrap().to_owned();
+    let place = format!("s3://{}/{key}", peer.bucket);
+    let dead = queue_name(&dead);
+    peer.dlq(&["list", dead, "--each"]).await.expect(0, &[&id, "(payload in S3)"]);
+    peer.dlq(&["list", dead, "--each", "--json"]).await.expect(0, &[&place]);
+    let size = format!("payload ({} bytes)", order.len());
+    let shown = peer.dlq(&["show", dead, &id]).await.expect(0, &[&place, "order.placed", "no stock", &size]);
+    assert!(shown.out.contains(&order) && shown.err.is_empty(), "{}", shown.err);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let object = peer.s3().get(&key, usize::MAX, deadline).await.unwrap();
+    assert!(peer.dlq(&["show", dead, &id, "--body"]).await.expect(0, &[]).out.as_bytes() == object, "byte for byte");
+
+    peer.dlq(&["redrive", dead, "--one-by-one"]).await.expect(0, &["1 redriven"]);
+    let (body, marker, payload) = peer.taken().await;
+    assert_eq!((body, marker), (pointer, Some(object.len().to_string())));
+    assert!(payload == order.as_bytes());
+}
+
+#[tokio::test]
+async fn an_edited_payload_is_what_the_consumer_reads() {
+    let peer = Peer::start(&[]).await;
+    let dead = peer.service.queue(&[]).await;
+    let order = document(LARGE_BYTES);
+
+    // Small enough for a message.
+    let (_, id) = dead_order(&peer, &dead, &order).await;
+    let edited = peer.dlq(&["edit", queue_name(&dead), &id, "--set", r#"/text="fine""#]).await;
+    edited.expect(0, &["corrected and redriven"]);
+    let (body, marker, payload) = peer.taken().await;
+    assert!(body.contains("specversion") && marker.is_none(), "{body}");
+    assert_eq!(String::from_utf8(payload).unwrap(), r#"{"text": "fine"}"#);
+
+    // Still too large: another object of the same bucket, and the first is unchanged.
+    let (pointer, id) = dead_order(&peer, &dead, &order).await;
+    peer.dlq(&["edit", queue_name(&dead), &id, "--set", "/more=1"]).await.expect(0, &["corrected and redriven"]);
+    let (body, marker, payload) = peer.taken().await;
+    let [old, new] = [&pointer, &body].map(|body| serde_json::from_str::<Value>(body).unwrap()[1].clone());
+    assert_eq!(old["s3BucketName"], new["s3BucketName"]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let get =
+        async |place: &Value| peer.s3().get(place["s3Key"].as_str().unwrap(), usize::MAX, deadline).await.unwrap();
+    let (old, new) = (get(&old).await, get(&new).await);
+    assert_eq!((marker, new.len()), (Some(new.len().to_string()), old.len() + r#","more":1"#.len()));
+    assert!(payload == order.replace('}', r#","more":1}"#).as_bytes());
+    assert!(peer.service.receive(&dead, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_payload_that_cannot_be_read_is_named_and_can_be_replaced() {
+    let peer = Peer::start(&[]).await;
+    let dead = peer.service.queue(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body.json");
+    let file = file.to_str().unwrap();
+    for (bucket, reason) in [(&*peer.bucket, "NoSuchKey"), ("evil.example/a", "is not the name of a bucket")] {
+        let body = json!(["com.amazon.sqs.javamessaging.MessageS3Pointer", { "s3BucketName": bucket, "s3Key": "k" }]);
+        let id = dead_letter(&peer, &dead, &body.to_string(), "9").await;
+        let dead = queue_name(&dead);
+        let place = format!("its payload is in s3://{bucket}/k, and could not be read: ");
+        peer.dlq(&["show", dead, &id]).await.expect(0, &["s3BucketName", &place, reason, "aws s3 cp"]);
+        peer.dlq(&["show", dead, &id, "--body"]).await.expect(1, &[&place, reason]);
+        peer.dlq(&["edit", dead, &id, "--set", "/a=1"]).await.expect(1, &[&place, "pass --body with a whole envelope"]);
+        std::fs::write(file, "{}").unwrap();
+        peer.dlq(&["edit", dead, &id, "--body", file]).await.expect(1, &["the corrected body is not one"]);
+        std::fs::write(file, r#"{"specversion":"1.0","id":"i","source":"/s","type":"t","data":[1]}"#).unwrap();
+        peer.dlq(&["edit", dead, &id, "--body", file]).await.expect(0, &["corrected and redriven"]);
+        let (_, marker, payload) = peer.taken().await;
+        assert_eq!((marker, &*payload), (None, &b"[1]"[..]), "{bucket}");
+    }
 }
 
 /// Runs the Python client: `send` sends standard input as a message, `receive` writes the body of one to standard

@@ -3,8 +3,6 @@
 //!
 //! The packages are installed from `tests/peers/webhooks`.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +12,7 @@ use sluicegate_webhook::{
 };
 
 use crate::support::root;
-use crate::webhook_peers::{NODE_MODULES, PYTHON_BIN, from_run};
+use crate::webhook_peers::Program;
 
 const ISSUER: &str = "https://issuer.example.com";
 const AUDIENCE: &str = "https://api.example.com";
@@ -63,28 +61,9 @@ fn key(algorithm: TokenAlgorithm) -> DevelopmentKey {
     DevelopmentKey::read(algorithm, algorithm.name(), &private).expect("a key")
 }
 
-/// Returns the answer of a peer's program.
-fn ask(mut command: Command, request: &Value) -> Value {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
-    let mut requests = child.stdin.take().expect("piped");
-    requests.write_all(request.to_string().as_bytes()).expect("written");
-    drop(requests);
-    let output = child.wait_with_output().expect("the program ends");
-    assert!(output.status.success(), "{command:?}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
 #[test]
 #[ignore = "needs jose and PyJWT, which ./tests/run installs"]
 fn jose_and_pyjwt_agree_about_access_tokens() {
-    let source = root().join("tests/peers/webhooks");
-    let mut jose = Command::new("node");
-    let program = std::fs::read_to_string(source.join("tokens.mjs")).expect("the program");
-    jose.args(["--input-type=module", "--eval", &program]);
-    jose.current_dir(from_run(NODE_MODULES).parent().expect("a folder with node_modules"));
-    let mut pyjwt = Command::new(from_run(PYTHON_BIN).join("python"));
-    pyjwt.arg(source.join("tokens.py"));
-
     let now = now_unix_s();
     let claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "acme", "iat": now, "nbf": now, "exp": now + 300, "note": "Grüße / 😀",
@@ -117,8 +96,8 @@ fn jose_and_pyjwt_agree_about_access_tokens() {
 
     let sent: Vec<&Value> = ours.iter().map(|(entry, _)| entry).collect();
     let request = json!({ "claims": claims, "issuer": ISSUER, "audience": AUDIENCE, "tokens": sent });
-    for (peer, command) in [("jose", jose), ("PyJWT", pyjwt)] {
-        let answer = ask(command, &request);
+    for (peer, program) in [("jose", Program::Node), ("PyJWT", Program::Python)] {
+        let answer = program.ask("tokens", &request);
         for ((entry, expected), verified) in ours.iter().zip(answer["verified"].as_array().expect("a list")) {
             assert_eq!(verified, expected, "{peer}: {entry}");
             // The verifier here has the same verdict.

@@ -21,9 +21,9 @@ use sluicegate_webhook::{Assurance, KeyEncoding, Provider, Request, Scheme, Sign
 use crate::support::root;
 
 /// The folder of the npm packages.
-pub(crate) const NODE_MODULES: &str = "SLUICEGATE_WEBHOOKS_NODE_MODULES";
+const NODE_MODULES: &str = "SLUICEGATE_WEBHOOKS_NODE_MODULES";
 /// The folder of programs of the Python environment.
-pub(crate) const PYTHON_BIN: &str = "SLUICEGATE_WEBHOOKS_BIN";
+const PYTHON_BIN: &str = "SLUICEGATE_WEBHOOKS_BIN";
 
 const METHOD: &str = "POST";
 const URL: &str = "https://api.example.com/hook?a=1";
@@ -53,13 +53,46 @@ struct Peer {
     differs: &'static [&'static str],
 }
 
+/// The language of a program in `tests/peers/webhooks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Program {
+pub(crate) enum Program {
     Node,
     Python,
 }
 
 impl Program {
+    /// Returns the command of the program with this name.
+    fn command(self, name: &str) -> Command {
+        let source = root().join("tests/peers/webhooks");
+        match self {
+            Self::Node => {
+                let text = std::fs::read_to_string(source.join(format!("{name}.mjs"))).expect("the program");
+                let mut command = Command::new("node");
+                // Packages are found from the working directory.
+                command.args(["--input-type=module", "--eval", &text]);
+                command.current_dir(from_run(NODE_MODULES).parent().expect("a folder with node_modules"));
+                command
+            }
+            Self::Python => {
+                let mut command = Command::new(from_run(PYTHON_BIN).join("python"));
+                command.arg(source.join(format!("{name}.py")));
+                command
+            }
+        }
+    }
+
+    /// Runs the program with this name; returns its answer to one request.
+    pub(crate) fn ask(self, name: &str, request: &Value) -> Value {
+        let mut command = self.command(name);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut requests = child.stdin.take().expect("piped");
+        requests.write_all(request.to_string().as_bytes()).expect("written");
+        drop(requests);
+        let output = child.wait_with_output().expect("the program ends");
+        assert!(output.status.success(), "{self:?} {name}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// Returns the word that follows the name of a package in the catalog.
     fn registry(self) -> &'static str {
         match self {
@@ -279,22 +312,7 @@ struct Sdks {
 
 impl Sdks {
     fn start(program: Program) -> Self {
-        let source = root().join("tests/peers/webhooks");
-        let mut command = match program {
-            Program::Node => {
-                let text = std::fs::read_to_string(source.join("sdks.mjs")).expect("the program");
-                let mut command = Command::new("node");
-                // Packages are found from the working directory.
-                command.args(["--input-type=module", "--eval", &text]);
-                command.current_dir(from_run(NODE_MODULES).parent().expect("a folder with node_modules"));
-                command
-            }
-            Program::Python => {
-                let mut command = Command::new(from_run(PYTHON_BIN).join("python"));
-                command.arg(source.join("sdks.py"));
-                command
-            }
-        };
+        let mut command = program.command("sdks");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
         let requests = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped"));

@@ -88,6 +88,12 @@ impl<S: Source> RunningBatch<'_, S> {
         let mut settled = Vec::with_capacity(group.len());
         let mut blocked = None;
         for index in group {
+            // Held until the message is settled.
+            #[cfg(feature = "s3")]
+            let _room = match blocked {
+                None => self.source.room(index, self.run.deadlines.work_until).await,
+                Some(_) => None,
+            };
             let settlement = if let Some(delay) = blocked {
                 self.return_untouched(index, delay, "an earlier message of its group was returned")
             } else if Instant::now() >= self.run.deadlines.work_until {

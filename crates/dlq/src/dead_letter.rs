@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sluicegate_envelope::Envelope;
+use sluicegate_queue::sqs::Pointer;
 use time::OffsetDateTime;
 
 /// A message in a dead-letter queue. The attributes of the envelope are set if the body is an envelope. Any other body
@@ -33,6 +34,8 @@ pub struct DeadLetter {
     pub group: Option<String>,
     /// The stored body: the text of an SQS message, the bytes of an AMQP message.
     pub body: Vec<u8>,
+    /// Where the payload is, if the body is a pointer to it.
+    pub pointer: Option<Pointer>,
     /// Message attributes, headers and properties, for display. Binary values are base64.
     pub attributes: BTreeMap<String, String>,
 }
@@ -42,6 +45,19 @@ impl DeadLetter {
     #[must_use]
     pub fn occurred_at(&self) -> Option<OffsetDateTime> {
         self.dead_lettered_at.or(self.time)
+    }
+
+    /// Returns the message with another body, and the attributes of the envelope that it is.
+    #[must_use]
+    pub fn with_body(self, body: Vec<u8>) -> Self {
+        let letter = Self { body, ..self };
+        let Some(envelope) = letter.envelope() else { return letter };
+        Self {
+            id: envelope.id().to_owned(),
+            event_type: Some(envelope.event_type().to_owned()),
+            time: envelope.time().or(letter.time),
+            ..letter
+        }
     }
 
     /// Returns the envelope, if the body is one.

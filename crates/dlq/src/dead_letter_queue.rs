@@ -23,6 +23,14 @@ pub trait DeadLetterQueue {
         false
     }
 
+    /// Returns the body that the consumer reads: the message's, or that of the object it points to.
+    ///
+    /// # Errors
+    /// [`Error::NotSent`]: the object cannot be read.
+    fn body(&self, letter: &DeadLetter) -> impl Future<Output = Result<Vec<u8>, Error>> {
+        std::future::ready(Ok(letter.body.clone()))
+    }
+
     /// Returns where [`redrive`](Self::redrive) would send the message, for display. Checks everything that can be
     /// checked without sending.
     ///
@@ -31,8 +39,8 @@ pub trait DeadLetterQueue {
     fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> impl Future<Output = Result<String, Error>>;
 
     /// Sends the message to `to`, or else to the queue it came from, with all its attributes and one redrive more;
-    /// `body` replaces its body if given. Removes it from the dead-letter queue only after the broker has confirmed
-    /// that it is stored, and routed.
+    /// `body` replaces its body if given, also that of the object it points to. Removes it from the dead-letter queue
+    /// only after the broker has confirmed that it is stored, and routed.
     ///
     /// # Errors
     /// [`Error::NotSent`]: the message is only in this queue. [`Error::Unknown`]: it is in this queue, and may also be

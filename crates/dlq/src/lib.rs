@@ -47,5 +47,5 @@ pub use crate::{
     run::{Redrive, RunReport, RunStep, purge, redrive, scan},
     summary::{ReasonGroup, Summary},
 };
-pub use sluicegate_queue::dead_letter::REDRIVES;
+pub use sluicegate_queue::{dead_letter::REDRIVES, sqs::Pointer};
 pub use tokio_util::sync::CancellationToken;

@@ -5,6 +5,9 @@
 //! same body, message attributes, trace header and group, and deletes the original once SQS has proven that the copy is
 //! stored. The copy does not have the attributes of the last failure (`sluicegate-reason` and related ones).
 //!
+//! A redrive of a message whose payload is in S3 sends the same pointer. An edited payload is the body of the copy, or
+//! if it is too large for SQS, another object of the same bucket.
+//!
 //! The deduplication id of a copy for a FIFO queue consists of the original's message id and its redrives. A redrive
 //! that was interrupted and is repeated within five minutes is stored once; a later redrive of the same message does
 //! not count as a repeat.
@@ -13,6 +16,7 @@ mod error;
 mod in_flight;
 mod message;
 mod move_task;
+mod payload;
 mod queues;
 mod redrive_message;
 
@@ -38,6 +42,7 @@ use self::{
     in_flight::{BATCH_ENTRIES_MAX, InFlight},
     move_task::MoveTask,
     queues::Queues,
+    redrive_message::CopyError,
 };
 use crate::{CancellationToken, DeadLetter, DeadLetterQueue, Error};
 
@@ -67,6 +72,7 @@ const EMPTY_RECEIVES_MAX: u32 = 2;
 
 /// An open dead-letter queue of SQS.
 pub struct SqsDeadLetterQueue {
+    config: SdkConfig,
     client: Client,
     queue: SqsQueue,
     queues: Queues,
@@ -93,7 +99,8 @@ impl SqsDeadLetterQueue {
         let queue = queues.find(queue).await?;
         let in_flight = Arc::new(InFlight::new(client.clone(), queue.url.clone(), visibility));
         let heartbeat = tokio::spawn(Arc::clone(&in_flight).keep());
-        Ok(Self { client, queue, queues, sources: OnceCell::new(), in_flight, latest: Mutex::default(), heartbeat })
+        let (config, sources, latest) = (config.clone(), OnceCell::new(), Mutex::default());
+        Ok(Self { config, client, queue, queues, sources, in_flight, latest, heartbeat })
     }
 
     /// Returns the queue.
@@ -178,7 +185,8 @@ impl SqsDeadLetterQueue {
         latest.get(&letter.handle).cloned().ok_or_else(|| Error::NotSent { id: letter.id.clone(), reason: reason() })
     }
 
-    /// Returns the destination and the copy, after every check that needs no sending.
+    /// Returns the destination and the copy, after every check that needs no sending. An edited payload that is too
+    /// large for SQS is in S3 then.
     async fn prepare(
         &self,
         letter: &DeadLetter,
@@ -187,9 +195,14 @@ impl SqsDeadLetterQueue {
     ) -> Result<(SqsQueue, RawMessage), Error> {
         let message = self.latest(letter)?;
         let queue = self.queue_for(&letter.id, &message, to).await?;
-        let copy = redrive_message::copy(&message, &queue, body)
-            .map_err(|error| Error::not_sent(&letter.id, error.to_string()))?;
-        Ok((queue, copy))
+        let copy = match (redrive_message::copy(&message, &queue, body), &letter.pointer, body) {
+            (Err(CopyError::TooLarge { .. }), Some(pointer), Some(body)) => {
+                let edited = payload::write(&self.config, &letter.id, &pointer.bucket, body).await?;
+                redrive_message::pointing(&message, &queue, &edited, body.len())
+            }
+            (copy, ..) => copy,
+        };
+        Ok((queue, copy.map_err(|error| Error::not_sent(&letter.id, error.to_string()))?))
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Message>, Error> {
@@ -246,6 +259,13 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
 
     fn keeps_order(&self) -> bool {
         self.queue.is_fifo()
+    }
+
+    async fn body(&self, letter: &DeadLetter) -> Result<Vec<u8>, Error> {
+        match &letter.pointer {
+            Some(pointer) => payload::read(&self.config, &letter.id, pointer).await,
+            None => Ok(letter.body.clone()),
+        }
     }
 
     async fn destination(&self, letter: &DeadLetter, to: Option<&str>) -> Result<String, Error> {

@@ -1,7 +1,14 @@
 //! The handshake of the CloudEvents webhook specification (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4).
 //!
-//! A sender asks with OPTIONS whether it may deliver. `webhookOrigins` of an operation says which may; the allowed rate
-//! is that of `rateLimit`. Nothing is enqueued, and nothing secret is answered.
+//! A sender asks with OPTIONS whether it may deliver. `webhookOrigins` of an operation says which may. Nothing is
+//! enqueued, and nothing secret is answered.
+//!
+//! The answer always has the allowed rate, which the specification requires if the sender asked for one and recommends
+//! otherwise (4.2.2). It is that of `rateLimit`, whatever rate was asked for, because that is what the route admits.
+//!
+//! `WebHook-Request-Callback` "allows the delivery target to grant send permission asynchronously" (4.1.3), and a
+//! target that "chooses to grant permission by callback" withholds the headers of the answer (4.2). The permission is
+//! in the answer here, so the callback is not called: a function would otherwise send requests wherever a caller asks.
 
 use http::StatusCode;
 use sluicegate_contract::{Contract, Operation};
@@ -25,7 +32,8 @@ pub(crate) fn answer(contract: &Contract, arrival: &Arrival) -> Option<Answer> {
     Some(Answer { status: StatusCode::OK, headers, body: String::new() })
 }
 
-/// Returns the requests per minute that the route admits.
+/// Returns the requests per minute that the route admits, at least 1, which is the smallest rate that can be said; `*`
+/// without a limit.
 fn rate(operation: &Operation) -> String {
     let per_minute =
         |limit: u32, window_s: u32| (u64::from(limit) * 60 / u64::from(window_s.max(1))).max(1).to_string();

@@ -24,8 +24,8 @@ mod tests;
 
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 #[cfg(feature = "s3")]
-pub use self::payload_store::PayloadStore;
-pub use self::pointer::{MARKERS, Pointer, PointerError};
+pub use self::payload_store::{PayloadError, PayloadStore};
+pub use self::pointer::{MARKERS, OBJECT_BYTES_MAX, Pointer, PointerError};
 pub use self::producer::SqsProducer;
 pub use self::progress::is_throttled;
 pub use self::store::{RawMessage, body_md5, error_text, store};

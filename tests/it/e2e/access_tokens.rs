@@ -2,12 +2,10 @@
 //! fetched by the unmodified function, or the token is checked by the template's JWT authorizer. And a route whose
 //! queue and delay are the request's.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{command::BINARY, own_workspace::OwnWorkspace, root, stack::Stack};
+use crate::support::{command::BINARY, own_workspace::OwnWorkspace, stack::Stack};
 
 const CONTRACT: &str = "
 openapi: 3.1.0
@@ -66,32 +64,11 @@ Resources:
             Auth: { Authorizer: Jwt, AuthorizationScopes: [jobs.write] }
 ";
 
-/// Writes a project with one route.
-fn project() -> OwnWorkspace {
-    let project = OwnWorkspace::new("access-tokens", &["functions/ingress"]);
-    project.write("template.yaml", TEMPLATE);
-    project.write("note.json", r#"{"text":"tea"}"#);
-    project.write("functions/ingress/openapi.yaml", CONTRACT);
-    for name in ["build.rs", "src/main.rs"] {
-        let text = std::fs::read_to_string(root().join("functions/ingress").join(name)).expect("the shipped function");
-        let text = text.split("#[cfg(test)]").next().expect("a first part").to_owned();
-        project.write(&format!("functions/ingress/{name}"), &text);
-    }
-    let manifest = std::fs::read_to_string(root().join("functions/ingress/Cargo.toml")).expect("its manifest");
-    let manifest = manifest.replace("name = \"ingress\"", "name = \"own-ingress\"");
-    project.write("functions/ingress/Cargo.toml", &manifest);
-    project
-}
-
 #[tokio::test]
 async fn a_route_with_tokens_runs_without_an_identity_provider() {
-    let project = project();
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let mut command = Command::new(&*BINARY);
-    command.current_dir(project.path()).env("CARGO_TARGET_DIR", target.parent().expect("the target folder"));
-    // It is not `cargo run` that starts the command.
-    command.env_remove("CARGO_MANIFEST_DIR");
-    let stack = Stack::run(command, &[], &[]).await;
+    let project = OwnWorkspace::with_ingress("access-tokens", CONTRACT, TEMPLATE);
+    project.write("note.json", r#"{"text":"tea"}"#);
+    let stack = project.start().await;
     let printed = stack.lines_since("  Development secrets:");
     let line = printed.iter().find_map(|line| line.trim_start().strip_prefix("partner ")).expect("a token is printed");
     let token = line.split(' ').next().expect("its first word").to_owned();

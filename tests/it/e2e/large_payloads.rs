@@ -1,16 +1,27 @@
-//! A request of 1.5 MB: through `cargo local`, whose S3 has its payload, to a handler that sees its bytes.
+//! A request of 1.5 MB: through `cargo local`, whose S3 has its payload, to a handler that sees its bytes. And ten
+//! payloads of 16 MiB, in the memory of the template's consumer.
 
-use serde_json::Value;
+use std::path::Path;
+
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use serde_json::{Value, json};
+use sluicegate_envelope::Envelope;
 use tokio::process::Command;
 
 use super::WAY_TIME_MAX;
-use crate::support::{command::BINARY, own_workspace::OwnWorkspace};
+use crate::support::{command::BINARY, own_workspace::OwnWorkspace, service::Service, stack::Stack};
 
 /// The bytes of the request, which is over the 1 MiB of SQS.
 const REQUEST_BYTES: usize = 1_500_000;
 
+/// The memory of the template's consumer.
+const MEMORY_MB: usize = 256;
+
+/// The bytes of the largest object that a consumer reads.
+const OBJECT_BYTES: usize = 16 * 1_024 * 1_024;
+
 const TEMPLATE: &str = "
-Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap, Timeout: 10 } }
+Globals: { Function: { Runtime: provided.al2023, Handler: bootstrap, Timeout: 30, MemorySize: 256 } }
 Resources:
   Api: { Type: AWS::Serverless::HttpApi }
   Orders: { Type: AWS::SQS::Queue, Properties: { QueueName: large-orders, VisibilityTimeout: 60 } }
@@ -103,7 +114,7 @@ async fn a_request_of_1_5_mb_reaches_its_handler_through_s3() {
     }
     assert!(sync(&["--check"]).await.0, "a second run changes nothing");
 
-    let stack = project.run(Command::new(BINARY.as_path())).await;
+    let stack = project.start().await;
     let body: Vec<u8> = (0..REQUEST_BYTES).map(|at| u8::try_from(at % 251).expect("a byte")).collect();
     let expected = format!("{REQUEST_BYTES} bytes, sum {}", body.iter().map(|byte| u64::from(*byte)).sum::<u64>());
     let request =
@@ -114,5 +125,42 @@ async fn a_request_of_1_5_mb_reaches_its_handler_through_s3() {
     let is_handled = async || stack.printed().contains(&expected).then_some(());
     stack.until("the handler has seen the bytes", WAY_TIME_MAX, is_handled).await;
     stack.until_state(answer["id"].as_str().expect("an id"), "done", WAY_TIME_MAX).await;
+    ten_of_16_mib_fit_into_the_memory_of_the_consumer(&stack).await;
     stack.stop().await;
+}
+
+async fn ten_of_16_mib_fit_into_the_memory_of_the_consumer(stack: &Stack) {
+    let bucket = format!("{}/payloadbucket", stack.aws);
+    let credential = "Credential=test/20261129/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+    let sqs = Service::at(&stack.aws);
+    let mut batch = sqs.sqs.send_message_batch().queue_url(sqs.find("large-orders").await);
+    for n in 0..10 {
+        let event = |text: &str| {
+            let envelope = Envelope::builder(format!("large-{n}"), "/by/hand", "order.placed");
+            envelope.payload(Some("application/json"), format!("\"{text}\"")).build().expect("an event").encode()
+        };
+        let event = event(&"a".repeat(OBJECT_BYTES - event("").len()));
+        assert_eq!(event.len(), OBJECT_BYTES);
+        let put = stack
+            .http
+            .put(format!("{bucket}/large-{n}"))
+            .header("authorization", format!("AWS4-HMAC-SHA256 {credential}"));
+        let answer = put.body(event).send().await.expect("S3 answers");
+        assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
+        let place = json!({ "s3BucketName": "payloadbucket", "s3Key": format!("large-{n}") });
+        let pointer = json!(["software.amazon.payloadoffloading.PayloadS3Pointer", place]).to_string();
+        let marker = MessageAttributeValue::builder().data_type("Number").string_value(OBJECT_BYTES.to_string());
+        let marker = marker.build().expect("an attribute");
+        let entry = SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(pointer);
+        batch = batch.entries(entry.message_attributes("ExtendedPayloadSize", marker).build().expect("an entry"));
+    }
+    assert!(batch.send().await.expect("SQS answers").failed.is_empty());
+    for n in 0..10 {
+        stack.until_state(&format!("large-{n}"), "done", WAY_TIME_MAX).await;
+    }
+    let functions = stack.functions().into_iter();
+    let consumers = functions.filter(|process| process.name.contains("consumer"));
+    let peak_mb = consumers.map(|consumer| consumer.memory_peak_mb()).max().expect("a consumer runs");
+    println!("the consumer had at most {peak_mb} MB in memory");
+    assert!(peak_mb < MEMORY_MB, "{peak_mb} MB");
 }

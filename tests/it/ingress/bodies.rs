@@ -9,8 +9,14 @@ use sluicegate_queue::SendError;
 
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress, ingress_of, secret_text, shipped_with};
 
-/// A contract with one public route `POST /take/{name}` and the settings of the case.
+/// Returns an ingress with the contract of [`taking_contract`] and one queue.
 pub(super) fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Store> {
+    let producers = BTreeMap::from([("q".to_owned(), broker.clone())]);
+    Ingress::new(taking_contract(operation), producers, Store::with(&secret_text()))
+}
+
+/// Returns a contract with one public route `POST /take/{name}` and the settings of the case.
+pub(super) fn taking_contract(operation: &Value) -> &'static Contract {
     let mut post = json!({
         "operationId": "take",
         "security": [],
@@ -34,9 +40,7 @@ pub(super) fn taking(operation: &Value, broker: &Broker) -> Ingress<Broker, Stor
             "Node": { "properties": { "value": { "type": "integer" }, "next": { "$ref": "#/components/schemas/Node" } } },
         } },
     });
-    let contract = Contract::parse("openapi.yaml", &document.to_string()).unwrap();
-    let producers = BTreeMap::from([("q".to_owned(), broker.clone())]);
-    Ingress::new(Box::leak(Box::new(contract)), producers, Store::with(&secret_text()))
+    Box::leak(Box::new(Contract::parse("openapi.yaml", &document.to_string()).unwrap()))
 }
 
 /// Returns an operation with a JSON body of this schema.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{root, stack::Stack};
+use super::{command::BINARY, root, stack::Stack};
 
 /// A folder that is written again by each run, so that cargo finds what it compiled before.
 pub(crate) struct OwnWorkspace(PathBuf);
@@ -26,6 +26,24 @@ impl OwnWorkspace {
         workspace
     }
 
+    /// Writes a workspace with the shipped ingress function under the name `NAME-ingress`, with another contract.
+    pub(crate) fn with_ingress(name: &str, contract: &str, template: &str) -> Self {
+        let workspace = Self::new(name, &["functions/ingress"]);
+        workspace.write("template.yaml", template);
+        workspace.write("functions/ingress/openapi.yaml", contract);
+        let shipped = root().join("functions/ingress");
+        for file in ["build.rs", "src/main.rs"] {
+            let text = fs::read_to_string(shipped.join(file)).expect("the shipped function");
+            let text = text.split("#[cfg(test)]").next().expect("a first part").to_owned();
+            workspace.write(&format!("functions/ingress/{file}"), &text);
+        }
+        let manifest = fs::read_to_string(shipped.join("Cargo.toml")).expect("its manifest");
+        // Both workspaces use one target folder.
+        let manifest = manifest.replace("name = \"ingress\"", &format!("name = \"{name}-ingress\""));
+        workspace.write("functions/ingress/Cargo.toml", &manifest);
+        workspace
+    }
+
     /// Writes a file, and the folders above it.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.0.join(name);
@@ -42,11 +60,18 @@ impl OwnWorkspace {
         self.write(&format!("{folder}/Cargo.toml"), &manifest);
     }
 
-    /// Runs the command of a stack here, with the target folder of this workspace. The binaries of both need other
-    /// names.
+    /// Starts the stack of this folder with the command of this repository.
+    pub(crate) async fn start(&self) -> Stack {
+        self.run(Command::new(BINARY.as_path())).await
+    }
+
+    /// Starts it with another command. Functions are built into the target folder of the tests, so the binaries of the
+    /// two workspaces need other names.
     pub(crate) async fn run(&self, mut command: Command) -> Stack {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
         command.current_dir(self.path()).env("CARGO_TARGET_DIR", target);
+        // Of the test, whose package is another one.
+        command.env_remove("CARGO_MANIFEST_DIR");
         Stack::run(command, &[], &[]).await
     }
 

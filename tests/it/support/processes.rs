@@ -1,4 +1,4 @@
-//! Processes in `/proc`: descendants, and signals to a single process.
+//! Processes in `/proc`: descendants, memory, and signals to a single process.
 
 use std::fs;
 use std::time::Duration;
@@ -9,6 +9,15 @@ pub(crate) struct Process {
     pub(crate) id: u32,
     pub(crate) name: String,
     parent: u32,
+}
+
+impl Process {
+    /// Returns the most memory that it had, in MB: `VmHWM`.
+    pub(crate) fn memory_peak_mb(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.expect("its memory").parse::<usize>().expect("a number") / 1_024
+    }
 }
 
 /// Returns all descendants of `id`.

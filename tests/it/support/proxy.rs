@@ -46,7 +46,8 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Shared {
     delay: Mutex<Duration>,
-    armed: Mutex<Option<Cut>>,
+    /// The next cut, and how many bytes the broker gets before it can happen.
+    armed: Mutex<Option<(Cut, usize)>>,
     /// The number of cuts. A connection that sees it change ends with an RST.
     cuts: watch::Sender<usize>,
     silent: watch::Sender<bool>,
@@ -112,12 +113,17 @@ impl Proxy {
 
     /// Cuts every connection when the first of them reaches `place`. Waits for the cut.
     pub(crate) async fn cut(&self, place: Cut) {
+        self.cut_after(0, place).await;
+    }
+
+    /// Cuts every connection at `place`, once so many more bytes were forwarded to the broker. Waits for the cut.
+    pub(crate) async fn cut_after(&self, bytes: usize, place: Cut) {
         if place == Cut::Now {
             self.shared.cut();
             return;
         }
         let mut cuts = self.shared.cuts.subscribe();
-        *self.shared.armed.lock().expect("no panic") = Some(place);
+        *self.shared.armed.lock().expect("no panic") = Some((place, self.bytes().0 + bytes));
         let happened = tokio::time::timeout(CUT_TIME_MAX, cuts.changed()).await;
         assert!(happened.is_ok(), "{place:?}: no connection came there within {CUT_TIME_MAX:?}");
     }
@@ -141,7 +147,8 @@ impl Shared {
     }
 
     fn is_armed(&self, place: Cut) -> bool {
-        *self.armed.lock().expect("no panic") == Some(place)
+        let armed = *self.armed.lock().expect("no panic");
+        armed.is_some_and(|(at, bytes)| at == place && self.bytes_to_broker.load(Ordering::Relaxed) >= bytes)
     }
 }
 

@@ -61,6 +61,17 @@ pub(crate) trait Source {
     /// The message is not an event. It is dead-lettered.
     fn decode(&self, index: usize) -> Result<Envelope, Self::Undecodable>;
 
+    /// Waits until there is room in memory for the payload of a message that is stored beside the queue, not past
+    /// `until`. The room is taken until the permit is dropped. `None` for any other message, and after `until`.
+    #[cfg(feature = "s3")]
+    fn room(
+        &self,
+        _index: usize,
+        _until: tokio::time::Instant,
+    ) -> impl Future<Output = Option<tokio::sync::SemaphorePermit<'_>>> {
+        ready(None)
+    }
+
     /// Fetches and decodes a message whose payload is stored beside the queue, not past `until`; `None` for any other
     /// message.
     #[cfg(feature = "s3")]

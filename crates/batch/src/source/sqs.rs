@@ -37,6 +37,8 @@ use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
 use sluicegate_queue::sqs::{SdkConfig, error_text};
+#[cfg(feature = "s3")]
+use tokio::sync::SemaphorePermit;
 
 pub(crate) use self::config::Settings;
 use self::envelope::Undecodable;
@@ -141,6 +143,11 @@ impl Source for Batch<'_> {
         let record = &self.records[index];
         let body = record.body.as_deref().ok_or(Undecodable::NoBody)?;
         envelope::envelope(record, body, self.source.accepts_raw)
+    }
+
+    #[cfg(feature = "s3")]
+    async fn room(&self, index: usize, until: tokio::time::Instant) -> Option<SemaphorePermit<'_>> {
+        if self.records[index].has_pointer() { self.source.payloads.room(until).await } else { None }
     }
 
     #[cfg(feature = "s3")]

@@ -16,7 +16,8 @@ use crate::{CommandError, fail, input, output::say};
 ///
 /// Without --set and --body the stored body is opened in $VISUAL or $EDITOR, and the saved text is sent. The message is
 /// sent to the queue that redrive would select, and removed here once the broker has confirmed it. If the body is an
-/// envelope, the corrected body must be one too.
+/// envelope, the corrected body must be one too. A payload in S3 is read and corrected like a body, and stays in S3
+/// only if it is too large for a message.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -44,6 +45,12 @@ pub(super) async fn edit<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
     let letter = match show::find(queue, &arguments.id, stop).await {
         Ok(letter) => letter,
         Err(code) => return code,
+    };
+    let letter = match queue.body(&letter).await {
+        Ok(body) => letter.with_body(body),
+        // A whole body needs no present one.
+        Err(_) if arguments.body.is_some() => letter,
+        Err(error) => return fail(text::line(&format!("{error}; pass --body with a whole envelope to replace it"))),
     };
     let mut draft = None;
     let body = if !arguments.sets.is_empty() {
@@ -81,7 +88,7 @@ async fn send<S: DeadLetterQueue>(
         return Ok("nothing changed, so nothing was sent".to_owned());
     }
     let now = DeadLetter { body: body.to_vec(), ..DeadLetter::default() };
-    if letter.envelope().is_some() && now.envelope().is_none() {
+    if (letter.envelope().is_some() || letter.pointer.is_some()) && now.envelope().is_none() {
         return Err("the message has an envelope, and the corrected body is not one: write a CloudEvent in JSON with specversion, \
              id, source and type".into());
     }

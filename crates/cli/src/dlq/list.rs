@@ -134,5 +134,6 @@ pub(super) fn metadata(letter: &DeadLetter) -> Value {
         "redrives": letter.redrives,
         "group": letter.group,
         "bytes": letter.body.len(),
+        "payload_in": letter.pointer.as_ref().map(ToString::to_string),
     })
 }

@@ -10,13 +10,15 @@ use super::{INTERRUPTED, list, text};
 use crate::fail;
 
 /// Show one message: its reason and time, its attributes and its payload
+///
+/// A payload in S3 is read with the same credentials.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The dead-letter queue
     pub(super) queue: String,
     /// The message's id, its own or the broker's
     id: String,
-    /// Print only the stored body, byte for byte (for `edit --body`)
+    /// Print only the body, byte for byte (for `edit --body`)
     #[arg(long, conflicts_with = "json")]
     body: bool,
     /// Print JSON
@@ -28,6 +30,14 @@ pub(super) async fn show<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, s
     let letter = match find(queue, &arguments.id, stop).await {
         Ok(letter) => letter,
         Err(code) => return code,
+    };
+    let letter = match queue.body(&letter).await {
+        Ok(body) => letter.with_body(body),
+        Err(error) if arguments.body => return fail(text::line(&error.to_string())),
+        Err(error) => {
+            eprintln!("warning: {}; other credentials read it with `aws s3 cp`", text::line(&error.to_string()));
+            letter
+        }
     };
     let printed = if arguments.body {
         std::io::stdout().write_all(&letter.body)
@@ -90,7 +100,7 @@ fn in_json(letter: &DeadLetter) -> serde_json::Value {
 fn as_text(letter: &DeadLetter) -> String {
     let optional = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), text::line);
     let count = letter.receive_count.map(|count| count.to_string());
-    let rows = [
+    let mut rows = vec![
         vec!["id".to_owned(), text::line(&letter.id)],
         vec!["broker's id".to_owned(), text::line(&letter.broker_id)],
         vec!["type".to_owned(), optional(letter.event_type.as_deref())],
@@ -102,6 +112,7 @@ fn as_text(letter: &DeadLetter) -> String {
         vec!["redriven".to_owned(), letter.redrives.to_string()],
         vec!["group".to_owned(), optional(letter.group.as_deref())],
     ];
+    rows.extend(letter.pointer.as_ref().map(|pointer| vec!["payload in".to_owned(), text::line(&pointer.to_string())]));
     let mut shown = text::table(&rows);
     let envelope = letter.envelope();
     if let Some(envelope) = &envelope {

@@ -23,7 +23,11 @@ pub(super) fn summary(letter: &DeadLetter) -> String {
         "{}  {}  {}",
         time(letter.occurred_at()),
         line(&letter.id),
-        line(letter.event_type.as_deref().unwrap_or("(no envelope)"))
+        match (&letter.event_type, &letter.pointer) {
+            (Some(event_type), _) => line(event_type),
+            (None, Some(_)) => "(payload in S3)".to_owned(),
+            (None, None) => "(no envelope)".to_owned(),
+        }
     )
 }
 

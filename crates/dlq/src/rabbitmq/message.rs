@@ -62,6 +62,7 @@ pub(super) fn dead_letter(
         redrives: display::count(properties, REDRIVES).unwrap_or_default(),
         group: event.group,
         body,
+        pointer: None,
         attributes: attributes(properties),
     }
 }

@@ -4,6 +4,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::sqs::{MARKERS, Pointer};
 use time::OffsetDateTime;
 
 use crate::DeadLetter;
@@ -41,8 +42,16 @@ pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
         redrives: redrives(message),
         group: system(message, &System::MessageGroupId).map(str::to_owned),
         body: body.as_bytes().to_vec(),
+        pointer: pointer(message),
         attributes: attributes(message),
     }
+}
+
+/// Returns the pointer of a message whose payload is in S3.
+fn pointer(message: &Message) -> Option<Pointer> {
+    let attributes = message.message_attributes.as_ref()?;
+    let is_marked = MARKERS.iter().any(|marker| attributes.contains_key(*marker));
+    is_marked.then(|| Pointer::parse(message.body.as_deref()?).ok()).flatten()
 }
 
 /// Returns how often the message was redriven before.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
-use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, RawMessage, body_md5, is_sendable};
+use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, Pointer, RawMessage, body_md5, is_sendable};
 
 use super::{
     message::{redrives, system},
@@ -41,7 +41,7 @@ pub(super) enum CopyError {
     Attribute(#[from] BuildError),
 }
 
-/// Returns the copy of `message` for `queue`, with `edited` as its body if given.
+/// Returns the copy of `message` for `queue`, with `edited` as its body if given, which is not a pointer to a payload.
 ///
 /// # Errors
 /// SQS would not carry the copy.
@@ -62,7 +62,10 @@ pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -
         return Err(CopyError::NotSendable);
     }
     let redrives = redrives(message).saturating_add(1);
-    let attributes = attributes(message, redrives)?;
+    let mut attributes = attributes(message, redrives)?;
+    if edited.is_some() {
+        attributes.retain(|name, _| !MARKERS.contains(&&**name));
+    }
     let bytes = body.len() + attributes.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
     if bytes > MESSAGE_BYTES_MAX {
         return Err(CopyError::TooLarge { bytes });
@@ -80,6 +83,22 @@ pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -
         group: group.map(str::to_owned),
         deduplication_id,
     })
+}
+
+/// Returns the copy of `message` for `queue`, with a pointer to an edited body of `bytes`.
+///
+/// # Errors
+/// SQS would not carry the copy.
+pub(super) fn pointing(
+    message: &Message,
+    queue: &SqsQueue,
+    pointer: &Pointer,
+    bytes: usize,
+) -> Result<RawMessage, CopyError> {
+    let mut copy = copy(message, queue, Some(pointer.body().as_bytes()))?;
+    let marker = MessageAttributeValue::builder().data_type("Number").string_value(bytes.to_string()).build();
+    copy.attributes.insert(MARKERS[0].to_owned(), marker?);
+    Ok(copy)
 }
 
 fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, MessageAttributeValue>, CopyError> {

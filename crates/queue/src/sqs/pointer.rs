@@ -9,6 +9,7 @@
 //!   and white space.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,11 @@ pub const MARKERS: [&str; 2] = ["ExtendedPayloadSize", "SQSLargePayloadSize"];
 const CLASSES: [&str; 2] =
     ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];
 
-/// The place of a payload.
+/// Largest payload that is read, in bytes. The ingress writes at most 6 MiB, in base64 and with its envelope; the rest
+/// is for other senders.
+pub const OBJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The place of a payload. It is shown as `s3://BUCKET/KEY`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
     /// The bucket.
@@ -42,6 +47,12 @@ pub enum PointerError {
     /// The bucket or the key is empty.
     #[error("the bucket or the key is empty")]
     Empty,
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
 }
 
 impl Pointer {

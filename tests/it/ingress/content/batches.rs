@@ -1,9 +1,13 @@
 //! Batches: each item is a message, and the answer has the result of each in order.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use sluicegate_ingress::Ingress;
 use sluicegate_queue::SendError;
 
-use super::{Broker, post, taking, through_every_service};
+use super::super::{bodies::taking_contract, secret_text};
+use super::{Broker, Store, post, taking, through_every_service};
 
 fn operation(keys: Value) -> Value {
     let schema = json!({
@@ -107,4 +111,20 @@ async fn a_repeated_batch_has_the_same_ids_item_by_item() {
     let of_item = ids("{body#/n}", same).await;
     assert_eq!(of_item[0], of_item[1], "the item's key names it, wherever it is");
     assert_eq!(of_item[2], ids("{body#/n}", r#"[{"n": 2}]"#).await[0]);
+}
+
+#[tokio::test]
+async fn a_condition_on_a_header_chooses_the_queue_of_a_whole_batch() {
+    let queues = json!([{ "queue": "urgent", "when": "{header.x-priority}", "is": "high" }, "q"]);
+    let contract = taking_contract(&operation(json!({ "queue": queues })));
+    let body = br#"[{"n": "1"}, {"n": 1}, {"n": 2}]"#;
+    for (priority, stored) in [(Some("high"), [2, 0]), (Some("High"), [0, 2]), (None, [0, 2])] {
+        let brokers = ["urgent", "q"].map(|name| (name.to_owned(), Broker::default()));
+        let ingress = Ingress::new(contract, BTreeMap::from(brokers.clone()), Store::with(&secret_text()));
+        let headers = [("content-type", "application/json")].into_iter();
+        let headers: Vec<_> = headers.chain(priority.map(|priority| ("x-priority", priority))).collect();
+        let answered = post(&ingress, 0, &headers, body).await;
+        assert_eq!((answered.status, answered.statuses()), (202, vec![422, 202, 202]), "{}", answered.body);
+        assert_eq!(brokers.each_ref().map(|(_, broker)| broker.len()), stored, "{priority:?}");
+    }
 }

@@ -119,7 +119,8 @@ impl Sent {
     }
 }
 
-/// Handlers that act by the event's type; `slow` takes four of the ten seconds. They record their deliveries.
+/// Handlers that act by the event's type; `slow` takes four of the ten seconds, on the paused clock of every test. They
+/// record their deliveries.
 fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
     let handled = Arc::clone(handled);
     let builder = Consumer::builder().otherwise(move |delivery: Arc<crate::Delivery>| {

@@ -45,7 +45,7 @@ impl Settings {
             .or_else(|| receive_count_max("FIFO_MAX_RECEIVE_COUNT", &lookup, mistakes))
             .unwrap_or(RECEIVE_COUNT_MAX_DEFAULT);
         #[cfg(feature = "s3")]
-        let payloads = self.payloads.unwrap_or_else(|| Payloads::from_env(&lookup, mistakes));
+        let payloads = self.payloads.unwrap_or_else(|| Payloads::from_env(&lookup, mistakes)).with_memory(&lookup);
         #[cfg(not(feature = "s3"))]
         if lookup(PAYLOAD_BUCKET).is_some_and(|buckets| !buckets.trim().is_empty()) {
             mistakes.push(format!(

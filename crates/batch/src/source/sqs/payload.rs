@@ -2,33 +2,50 @@
 //! SQS Extended Client Libraries.
 //!
 //! A payload is fetched before its handler is called, for that delivery only, and at any size: the libraries may be set
-//! to send every payload through S3. Only the buckets in `PAYLOAD_BUCKET` are read, so a message cannot name another
-//! one. Objects are not deleted, because a message may be delivered again; the lifecycle rule of the bucket does that.
+//! to send every payload through S3. How many are in memory at a time depends on the memory of the function. Only the
+//! buckets in `PAYLOAD_BUCKET` are read, so a message cannot name another one. Objects are not deleted, because a
+//! message may be delivered again; the lifecycle rule of the bucket does that.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use sluicegate_aws_client::{AwsEnvironment, CallError, S3Client, S3Error};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::sqs::Pointer;
-use tokio::time::Instant;
+use sluicegate_queue::sqs::{OBJECT_BYTES_MAX, Pointer};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use super::config::PAYLOAD_BUCKET;
 use super::envelope::envelope;
 use super::event::Record;
 use crate::source::adapter::FetchError;
 
-/// Largest payload that is fetched, in bytes. The ingress writes at most 6 MiB, in base64 and with its envelope; other
-/// senders are limited by the memory of the function, which may fetch one payload for each of its concurrent handlers.
-pub(super) const OBJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Memory of the function for each payload that is in memory, in MB: four times [`OBJECT_BYTES_MAX`], for the parts as
+/// they arrive, the object, its event, and what the handler makes of it.
+const MEMORY_MB_PER_PAYLOAD: usize = 64;
+
+/// The variable with the memory of the function in MB, which Lambda sets.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+const MEMORY_MB: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+
+/// The memory of the smallest function, for a runtime that does not set [`MEMORY_MB`].
+const MEMORY_MB_MIN: usize = 128;
 
 /// Longest wait for a payload, which is also never past the deadline of the handlers.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The buckets that payloads are read from.
-#[derive(Default)]
 pub(crate) struct Payloads {
     buckets: Vec<Bucket>,
+    /// A permit for each payload that may be in memory.
+    room: Semaphore,
+}
+
+impl Default for Payloads {
+    fn default() -> Self {
+        Self { buckets: Vec::new(), room: Semaphore::new(at_once(None)) }
+    }
 }
 
 struct Bucket {
@@ -57,7 +74,18 @@ impl Payloads {
 
     pub(crate) fn new(environment: &AwsEnvironment, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let bucket = |name: String| Bucket { name, environment: environment.clone(), client: OnceLock::new() };
-        Self { buckets: names.into_iter().map(Into::into).map(bucket).collect() }
+        Self { buckets: names.into_iter().map(Into::into).map(bucket).collect(), ..Self::default() }
+    }
+
+    /// Reads [`MEMORY_MB`], which limits how many payloads are in memory.
+    pub(super) fn with_memory(self, lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let memory_mb = lookup(MEMORY_MB).and_then(|text| text.parse().ok());
+        Self { room: Semaphore::new(at_once(memory_mb)), ..self }
+    }
+
+    /// Waits until there is room for a payload, not past `until`. The room is free again when the permit is dropped.
+    pub(super) async fn room(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
+        timeout_at(until, self.room.acquire()).await.ok()?.ok()
     }
 
     /// Fetches the payload of a message that has a pointer, and decodes it.
@@ -97,7 +125,28 @@ impl Payloads {
     }
 }
 
+/// Returns how many payloads may be in memory.
+fn at_once(memory_mb: Option<usize>) -> usize {
+    (memory_mb.unwrap_or(MEMORY_MB_MIN) / MEMORY_MB_PER_PAYLOAD).clamp(1, Semaphore::MAX_PERMITS)
+}
+
 /// Returns the start of a text from a message.
 fn shown(text: &str) -> &str {
     &text[..text.floor_char_boundary(256)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_the_function_limits_how_many_payloads_are_in_it() {
+        for (memory_mb, expected) in
+            [(None, 2), (Some("128"), 2), (Some("256"), 4), (Some("10240"), 160), (Some("1"), 1), (Some("x"), 2)]
+        {
+            let lookup = |name: &str| memory_mb.filter(|_| name == MEMORY_MB).map(str::to_owned);
+            let room = Payloads::default().with_memory(lookup).room.available_permits();
+            assert_eq!(room, expected, "{memory_mb:?}");
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! Messages whose payload is in S3: which failures are retried, and which are dead-lettered.
 
-use sluicegate_queue::sqs::{AwsEnvironment, Pointer};
+use sluicegate_queue::sqs::{AwsEnvironment, OBJECT_BYTES_MAX, Pointer};
 
 use super::*;
-use crate::source::sqs::payload::OBJECT_BYTES_MAX;
 
 const DEAD_LETTERS: &str = "arn:aws:sqs:us-east-1:000000000000:dlq";
 
@@ -30,7 +29,7 @@ async fn serve_objects(stream: TcpStream, keys: Arc<Mutex<Vec<String>>>) -> Opti
         keys.lock().unwrap().push(key.clone());
         let error = |code: &str| format!("<Error><Code>{code}</Code></Error>").into_bytes();
         let (status, body) = match key.as_str() {
-            "done" | "retry" => ("200 OK", body(&key).into_bytes()),
+            "done" | "retry" | "counted" => ("200 OK", body(&key).into_bytes()),
             "no-utf8" => ("200 OK", b"\xff".to_vec()),
             "no-event" => ("200 OK", b"{}".to_vec()),
             "too-large" => ("200 OK", vec![b' '; OBJECT_BYTES_MAX + 1]),
@@ -51,14 +50,21 @@ fn pointer(bucket: &str, key: &str) -> String {
 
 /// Returns an event with one message.
 fn message(body: &str, attributes: &Value) -> String {
-    json!({ "Records": [{
-        "messageId": "m-0",
-        "receiptHandle": "h-0",
-        "body": body,
-        "messageAttributes": attributes,
-        "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q",
-    }] })
-    .to_string()
+    messages(1, body, attributes)
+}
+
+/// Returns an event with this message under several ids.
+fn messages(count: usize, body: &str, attributes: &Value) -> String {
+    let record = |n| {
+        json!({
+            "messageId": format!("m-{n}"),
+            "receiptHandle": "h-0",
+            "body": body,
+            "messageAttributes": attributes,
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q",
+        })
+    };
+    json!({ "Records": (0..count).map(record).collect::<Vec<_>>() }).to_string()
 }
 
 fn marker() -> Value {
@@ -67,12 +73,19 @@ fn marker() -> Value {
 
 /// A consumer that reads the bucket `payloads`; with the calls of SQS and the keys that S3 was asked for.
 async fn consumer() -> (Consumer, Calls, Arc<Mutex<Vec<String>>>) {
+    consumer_with(|builder, _| builder).await
+}
+
+async fn consumer_with(
+    settings: impl FnOnce(ConsumerBuilder, Arc<Mutex<Vec<String>>>) -> ConsumerBuilder,
+) -> (Consumer, Calls, Arc<Mutex<Vec<String>>>) {
     let (endpoint, keys) = s3().await;
     let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint.clone() } else { "x".to_owned() });
     let environment = AwsEnvironment::read(lookup).unwrap();
-    let (consumer, calls) =
-        sqs_with(Some(DEAD_LETTERS), true, |builder| builder.payload_buckets(&environment, ["other", "payloads"]))
-            .await;
+    let settings = |builder: ConsumerBuilder| {
+        settings(builder.payload_buckets(&environment, ["other", "payloads"]), Arc::clone(&keys))
+    };
+    let (consumer, calls) = sqs_with(Some(DEAD_LETTERS), true, settings).await;
     (consumer, calls, keys)
 }
 
@@ -151,5 +164,44 @@ async fn a_bucket_that_does_not_answer_costs_no_more_than_the_time_of_the_handle
     let deadline = SystemTime::now() + Duration::from_millis(800);
     event.context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
     assert_eq!(response(&consumer, event).await, r#"{"batchItemFailures":[{"itemIdentifier":"m-0"}]}"#);
+    assert!(SystemTime::now() < deadline && dead_letter(&calls).is_none());
+}
+
+#[tokio::test]
+async fn a_batch_has_no_more_payloads_in_memory_than_the_function_has_room_for() {
+    /// Of a function whose memory is unknown.
+    const ROOM: usize = 2;
+    // How many handlers have ended, and the most payloads that were fetched and not yet handled.
+    let counts = Arc::<Mutex<(usize, usize)>>::default();
+    let both = Arc::new(tokio::sync::Barrier::new(ROOM));
+    let (consumer, _, keys) = consumer_with(|builder, keys| {
+        let counts = Arc::clone(&counts);
+        builder.on("counted", move |_| {
+            let (counts, keys, both) = (Arc::clone(&counts), Arc::clone(&keys), Arc::clone(&both));
+            async move {
+                let (fetched, (ended, most)) = (keys.lock().unwrap().len(), *counts.lock().unwrap());
+                counts.lock().unwrap().1 = most.max(fetched - ended);
+                both.wait().await;
+                counts.lock().unwrap().0 += 1;
+                Outcome::Done
+            }
+        })
+    })
+    .await;
+    let event = event(messages(10, &pointer("payloads", "counted"), &marker()));
+    assert_eq!(response(&consumer, event).await, r#"{"batchItemFailures":[]}"#);
+    assert_eq!((*counts.lock().unwrap(), keys.lock().unwrap().len()), ((10, ROOM), 10));
+}
+
+#[tokio::test]
+async fn a_payload_without_room_before_the_deadline_is_returned_untouched() {
+    let (consumer, calls, keys) =
+        consumer_with(|builder, _| builder.on("counted", async |_| std::future::pending::<Outcome>().await)).await;
+    let mut event = event(messages(3, &pointer("payloads", "counted"), &marker()));
+    let deadline = SystemTime::now() + Duration::from_millis(800);
+    event.context.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+    let response = response(&consumer, event).await;
+    assert_eq!(response.matches("itemIdentifier").count(), 3, "{response}");
+    assert_eq!(keys.lock().unwrap().len(), 2, "the third was not fetched");
     assert!(SystemTime::now() < deadline && dead_letter(&calls).is_none());
 }
