@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use sluicegate_aws_client::{ATTEMPTS_MAX, AwsEnvironment};
 use sluicegate_contract::Contract;
 use sluicegate_idempotency::MemoryStore;
-use sluicegate_ingress::{AnyStore, Ingress};
+use sluicegate_ingress::{AnyStore, Ingress, SecretSource};
 use sluicegate_queue::sqs::SqsProducer;
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::{Instant, advance};
 
-use super::{ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text, shipped_with};
+use super::{ORDER, ORDER_HEADERS, Store, answer, brokers, http_api, secret_text, shipped_with};
 use crate::support::outage::Outage;
-use crate::support::service::{Service, emulator};
+use crate::support::proxy::Proxy;
+use crate::support::rabbitmq::Vhost;
+use crate::support::service::{Service, emulator, emulator_with};
 
 /// The time of a request: a request may take 10 s, less the time for the answer.
 const TIME: Duration = Duration::from_millis(9_700);
@@ -105,7 +107,7 @@ struct Answered {
     took: Duration,
 }
 
-async fn place<P: Producer>(ingress: &Ingress<P, Store>, key: &str) -> Answered {
+async fn place<P: Producer, S: SecretSource>(ingress: &Ingress<P, S>, key: &str) -> Answered {
     let headers = ORDER_HEADERS.map(|(name, value)| (name, if name == "idempotency-key" { key } else { value }));
     let started = Instant::now();
     let answer = answer(ingress, &http_api("POST", "/orders", &headers, ORDER)).await;
@@ -344,4 +346,47 @@ async fn a_stopped_broker_sees_only_probes_and_requests_pass_again_after_its_sta
     for id in &accepted {
         assert!(stored.iter().any(|event| event["id"] == id.as_str()), "{id} was answered 202 and is lost");
     }
+}
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_rabbitmq_that_falls_silent_is_left_alone_and_used_again_once_it_answers() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let proxy = Proxy::start(vhost.port()).await;
+    let endpoint = emulator_with(Arc::new(|name: &str| (name == "ingress").then(secret_text))).await;
+    let url = vhost.url_at(proxy.port());
+    let bindings =
+        [("RABBITMQ_URL", url.as_str()), ("QUEUE_ORDERS", "rabbitmq:/orders"), ("QUEUE_WEBHOOKS", "rabbitmq:/orders")];
+    let ingress = brokers::ingress(&endpoint, &bindings).await;
+    let mut accepted = vec![place(&ingress, "before").await.id.unwrap()];
+    proxy.silence();
+    for number in 0..3 {
+        let answered = place(&ingress, &format!("during-{number}")).await;
+        assert_eq!((answered.status, answered.code.as_str()), (503, "queue_unavailable"), "{answered:?}");
+        assert!(answered.took <= TIME, "{answered:?}");
+    }
+    let connections = proxy.connections();
+    for _ in 0..9 {
+        assert_eq!(place(&ingress, "turned-away").await.code, NOT_TRIED);
+    }
+    assert_eq!(proxy.connections(), connections);
+    proxy.resume();
+    let resumed_at = Instant::now();
+    loop {
+        assert!(resumed_at.elapsed() < OPEN_MAX, "no request was accepted");
+        let answered = place(&ingress, "after").await;
+        if answered.status == 202 {
+            break accepted.extend(answered.id);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let stored = vhost.until_drained("orders", accepted.len()).await;
+    for id in &accepted {
+        assert!(
+            stored.iter().any(|message| message.message_id.as_ref() == Some(id)),
+            "{id} was answered 202 and is lost"
+        );
+    }
+    vhost.delete().await;
 }

@@ -25,7 +25,7 @@ fn ping() -> Value {
 }
 
 /// Returns the ingress, configured only by its environment.
-async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<AnyProducer, SecretsManager> {
+pub(super) async fn ingress(endpoint: &str, bindings: &[(&str, &str)]) -> Ingress<AnyProducer, SecretsManager> {
     let environment = [
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "test"),
