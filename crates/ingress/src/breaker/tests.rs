@@ -1,4 +1,4 @@
-//! The state of a breaker on clocks of its own, and permits on the clock of the runtime.
+//! The state of a breaker on clocks that the tests set, and permits on the clock of the runtime.
 
 use proptest::prelude::*;
 
