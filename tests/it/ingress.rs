@@ -3,6 +3,7 @@
 mod answers;
 mod authenticate;
 mod bodies;
+mod breaker;
 mod brokers;
 mod config;
 mod content;

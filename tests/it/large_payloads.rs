@@ -19,6 +19,7 @@ use sluicegate_ingress::{AnyProducer, Config, Ingress, SecretsManager};
 use tokio::time::Instant;
 
 use crate::dlq::binary::{Ran, dlq, ran};
+use crate::support::outage::Outage;
 use crate::support::service::{Service, emulator, unique};
 use crate::support::{context, root};
 use crate::webhook_peers::from_run;
@@ -212,6 +213,28 @@ async fn without_its_bucket_a_large_request_is_answered_503_and_nothing_is_enque
     assert_eq!((status, &answer["code"]), (413, &json!("payload_too_large")), "{answer}");
     assert!(answer["detail"].as_str().unwrap().contains("the most that Lambda accepts"), "{answer}");
     assert!(peer.receive().await.is_empty());
+}
+
+#[tokio::test]
+async fn while_s3_fails_messages_that_need_no_object_are_accepted() {
+    let peer = Peer::start(&[]).await;
+    let s3 = Outage::start(&peer.url).await;
+    s3.stop();
+    let contract = Box::leak(Box::new(contract(", largePayloads: s3")));
+    let variable = |name: &str| match name {
+        "AWS_ENDPOINT_URL_S3" => Some(s3.url().to_owned()),
+        _ => peer.variable(name),
+    };
+    let ingress = sluicegate_ingress::from_env(contract, variable).await.unwrap();
+    for _ in 0..4 {
+        let (status, answer) = post(&ingress, &document(LARGE_BYTES)).await;
+        assert_eq!((status, &answer["code"]), (503, &json!("queue_unavailable")), "{answer}");
+        assert!(answer["id"].is_null(), "{answer}");
+    }
+    assert!(s3.refused() >= 4, "each was tried");
+    let (status, answer) = post(&ingress, &document(1_000)).await;
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(peer.receive().await.len(), 1);
 }
 
 #[test]

@@ -280,9 +280,10 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
         let stored = store(&self.client, &queue.url, copy, Instant::now() + STORE_TIME_MAX).await;
         let stored = stored.map_err(|error| match error {
             SendError::Unknown { reason } => Error::unknown(&letter.id, reason),
-            SendError::NotSent { reason } | SendError::Refused { reason, .. } | SendError::Unroutable { reason } => {
-                Error::not_sent(&letter.id, reason)
-            }
+            SendError::NotSent { reason }
+            | SendError::PayloadNotStored { reason }
+            | SendError::Refused { reason, .. }
+            | SendError::Unroutable { reason } => Error::not_sent(&letter.id, reason),
             too_large @ SendError::TooLarge { .. } => Error::not_sent(&letter.id, too_large.to_string()),
         })?;
         self.in_flight.delete(letter.handle).await.map_err(|error| {

@@ -1,8 +1,7 @@
-//! Stages 4 and 5: the [`Envelope`], and the broker's [`Receipt`] for it.
+//! Stage 4: the [`Envelope`], its queue and its delay.
 //!
 //! A request repeated by the same principal with the same idempotency key gives the same message id, without a store.
-//! Another request under the same key is another message, unless the contract sets `fingerprint: none`. Only a receipt
-//! is a success. Any other outcome, including a timeout, is answered with 503, and the client may repeat the request.
+//! Another request under the same key is another message, unless the contract sets `fingerprint: none`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,17 +13,15 @@ use sluicegate_contract::{
 use sluicegate_envelope::{
     ATTRIBUTE_BYTES_MAX, Envelope, EnvelopeBuildError, EnvelopeBuilder, deterministic_id, fresh_id, refused_character,
 };
-use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use sluicegate_webhook::values_at;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use crate::{
     authenticate::Authenticated,
     cloud_event, form,
     idempotency_key::{self, SENT_TWICE},
     media_type::essence,
-    rejection::{BodyFault, Code, Destinations, Rejection, SCHEMA_VIOLATED, UNAVAILABLE_RETRY_AFTER_S},
+    rejection::{BodyFault, Code, Rejection, SCHEMA_VIOLATED},
     validate::{Draft, Validated},
 };
 
@@ -258,103 +255,6 @@ fn place(source: &ValueSource) -> String {
         ValueSource::Principal => "principal".to_owned(),
         ValueSource::Claims(pointer) => format!("claim at {pointer} of the token"),
     }
-}
-
-/// Sends the envelope and waits for the confirm of the broker.
-///
-/// # Errors
-/// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of the queue.
-pub(crate) async fn send<P: Producer>(
-    producer: &P,
-    operation: &Operation,
-    delay: Duration,
-    envelope: &Envelope,
-    trace_header: Option<&str>,
-    deadline: Instant,
-) -> Result<Receipt, Rejection> {
-    let message = message(operation, delay, envelope, trace_header);
-    producer.send(&message, deadline).await.map_err(|error| rejection(&error, envelope))
-}
-
-/// Returns the rejection of a message that is not known to be on each of its queues, because one answered with `error`.
-/// The client repeats the request, and the message has the same id on the queues that have it.
-pub(crate) fn stored_in_part(envelope: &Envelope, destinations: Destinations, error: Rejection) -> Rejection {
-    let detail = "The message is not known to be on each of its queues; see destinations. Send it again with the same \
-                  idempotency key.";
-    let wait = error.headers.into_iter().find(|(name, _)| *name == "retry-after");
-    let wait = wait.unwrap_or_else(|| ("retry-after", UNAVAILABLE_RETRY_AFTER_S.to_string()));
-    Rejection {
-        id: Some(envelope.id().into()),
-        destinations: Some(Box::new(destinations)),
-        headers: vec![wait],
-        log: error.log,
-        ..Rejection::new(Code::QueueUnavailable, detail)
-    }
-}
-
-/// Sends the envelopes of a batch and waits for the confirms; returns the result of each item.
-pub(crate) async fn send_all<P: Producer>(
-    producer: &P,
-    operation: &Operation,
-    delay: Duration,
-    items: Vec<Result<Envelope, Rejection>>,
-    trace_header: Option<&str>,
-    deadline: Instant,
-) -> Vec<Result<Receipt, Rejection>> {
-    let envelopes = items.iter().filter_map(|item| item.as_ref().ok());
-    let messages: Vec<_> = envelopes.map(|envelope| message(operation, delay, envelope, trace_header)).collect();
-    let sent = producer.send_all(&messages, deadline).await;
-    drop(messages);
-    let mut sent = sent.into_iter();
-    let result = |item: Result<Envelope, Rejection>| {
-        let envelope = item?;
-        let missing = || Err(SendError::Unknown { reason: "the producer has no result".to_owned() });
-        sent.next().unwrap_or_else(missing).map_err(|error| rejection(&error, &envelope))
-    };
-    items.into_iter().map(result).collect()
-}
-
-fn message<'m>(
-    operation: &Operation,
-    delay: Duration,
-    envelope: &'m Envelope,
-    trace_header: Option<&'m str>,
-) -> Message<'m> {
-    let may_be_pointer = operation.enqueue.large_payloads;
-    Message { envelope, group: envelope.group(), delay, trace_header, may_be_pointer }
-}
-
-fn rejection(error: &SendError, envelope: &Envelope) -> Rejection {
-    let code = match error {
-        // The body is within the limit of the route, but with its envelope it exceeds the limit of the broker.
-        SendError::Refused { message_at_fault: true, .. } | SendError::TooLarge { .. } => Code::PayloadTooLarge,
-        SendError::Unroutable { .. } => Code::Unroutable,
-        _ => Code::QueueUnavailable,
-    };
-    let mut rejection = Rejection::new(code, error.client_text()).log(error);
-    rejection.id = matches!(error, SendError::Unknown { .. }).then(|| envelope.id().into());
-    match error {
-        SendError::TooLarge { bytes, bytes_max } => {
-            let detail = too_large(*bytes, *bytes_max, envelope.payload().len(), envelope.is_base64());
-            Rejection { detail: detail.into(), ..rejection }
-        }
-        _ if code == Code::PayloadTooLarge => rejection,
-        _ => rejection.header("retry-after", error.retry_after().as_secs().max(1)),
-    }
-}
-
-/// Returns the text for a body of `body_bytes` that makes a message of `bytes`, with the largest body that fits.
-fn too_large(bytes: usize, bytes_max: usize, body_bytes: usize, is_base64: bool) -> String {
-    let (written, why) = match is_base64 {
-        true => (body_bytes.div_ceil(3) * 4, ", and base64, because it is not plain JSON, makes it a third longer"),
-        false => (body_bytes, ""),
-    };
-    let left = bytes_max.saturating_sub(bytes.saturating_sub(written));
-    let fits = if is_base64 { left / 4 * 3 } else { left };
-    format!(
-        "The body has {body_bytes} bytes{why}: with its envelope {bytes}, and the queue accepts {bytes_max}. The \
-         largest such body that fits has {fits} bytes."
-    )
 }
 
 fn idempotency_key(draft: &Draft<'_>) -> Result<Option<String>, Rejection> {

@@ -41,6 +41,7 @@ mod answer;
 mod any_producer;
 mod authenticate;
 mod batch;
+mod breaker;
 mod cloud_event;
 mod compile;
 mod config;
@@ -64,6 +65,7 @@ mod request_record;
 mod route;
 mod schemas;
 mod secrets;
+mod send;
 mod serve;
 #[cfg(feature = "dynamodb")]
 mod store;
@@ -78,8 +80,7 @@ use std::{
 
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
-use sluicegate_contract::{Contract, DOCUMENT_PATH, Operation, RouteError};
-use sluicegate_envelope::Envelope;
+use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
@@ -102,7 +103,13 @@ pub use crate::{
     serve::{from_env, serve},
     validate::Validated,
 };
-use crate::{limit::RateLimits, published_keys::Now, schemas::Schemas, secrets::Moment};
+use crate::{
+    limit::RateLimits,
+    published_keys::Now,
+    schemas::Schemas,
+    secrets::Moment,
+    send::{Queues, SendOptions},
+};
 
 /// The time reserved for the answer after the broker has timed out.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
@@ -121,7 +128,7 @@ macro_rules! embedded_contract {
 /// Admits requests onto queues.
 pub struct Ingress<P, S> {
     contract: &'static Contract,
-    producers: BTreeMap<String, P>,
+    queues: Queues<P>,
     secrets: Secrets<S>,
     schemas: Schemas,
     limits: RateLimits,
@@ -139,7 +146,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     pub fn new(contract: &'static Contract, producers: BTreeMap<String, P>, secrets: S) -> Self {
         Self {
             contract,
-            producers,
+            queues: Queues::new(producers),
             secrets: Secrets::new(secrets, contract),
             schemas: Schemas::new(contract),
             limits: RateLimits::new(contract),
@@ -286,88 +293,34 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         }
         self.limits.check(&authenticated)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
-        let delay = enqueue::delay(validated.authenticated())?;
+        let options = SendOptions {
+            delay: enqueue::delay(validated.authenticated())?,
+            trace_header: context.xray_trace_id.as_deref(),
+            may_be_pointer: operation.enqueue.large_payloads,
+            deadline,
+        };
         let Some(draft) = validated.one() else {
-            return self.admit_batch(&validated, delay, now, context, deadline, record).await.map(Admitted::Batch);
+            return self.admit_batch(&validated, now, &options, record).await.map(Admitted::Batch);
         };
         let queue = enqueue::queue(operation, &draft)?;
         let (envelope, identity) = enqueue::envelope(&draft, queue, now)?;
         record.typed(envelope.event_type());
         record.chosen(queue);
 
-        let producer = self.producer(queue)?;
+        let permitted = self.queues.permit(queue, operation)?;
         #[cfg(feature = "dynamodb")]
-        let held = match &identity {
-            Some(identity) => {
-                let unset = || Rejection::new(Code::Internal, "This route has no store.").log("the store is not set");
-                let store = self.store.as_ref().ok_or_else(unset)?;
-                match store.claim(operation, identity, context, deadline).await? {
-                    store::Claimed::Replay(receipt) => return Ok(Admitted::Replayed(receipt)),
-                    store::Claimed::Enqueue(lease) => lease.map(|lease| (store, lease)),
-                }
-            }
-            None => None,
+        let held = match store::claim(self.store.as_ref(), operation, identity, context, deadline).await? {
+            store::Claimed::Replay(receipt) => return Ok(Admitted::Replayed(receipt)),
+            store::Claimed::Enqueue(held) => held,
         };
         #[cfg(not(feature = "dynamodb"))]
         drop(identity);
-        let started = Instant::now();
-        let trace_header = context.xray_trace_id.as_deref();
-        let mut receipt = enqueue::send(producer, operation, delay, &envelope, trace_header, deadline).await;
-        if receipt.is_ok() && !operation.enqueue.copies.is_empty() {
-            let copies = self.send_copies(queue, operation, delay, &envelope, trace_header, deadline);
-            // In a box, because the future of every other request would have room for it.
-            receipt = Box::pin(copies).await.and(receipt);
-        }
-        record.sent(started.elapsed());
+        let receipt = permitted.send(&envelope, &options, record).await;
         #[cfg(feature = "dynamodb")]
-        if let Some((store, lease)) = held {
-            store.settle(&lease, &receipt, context, deadline).await;
+        if let Some(held) = held {
+            held.settle(&receipt, context, deadline).await;
         }
         receipt.map(Admitted::Stored)
-    }
-
-    /// Sends the copies of a message that is on `queue`, one after another; none after a failure.
-    ///
-    /// # Errors
-    /// 503 with what is known of each queue.
-    async fn send_copies(
-        &self,
-        queue: &str,
-        operation: &Operation,
-        delay: Duration,
-        envelope: &Envelope,
-        trace_header: Option<&str>,
-        deadline: Instant,
-    ) -> Result<(), Rejection> {
-        let mut destinations = vec![Destination { queue: queue.to_owned(), stored: IsStored::Yes }];
-        let mut failed = None;
-        for copy in &operation.enqueue.copies {
-            let stored = match &failed {
-                Some(_) => IsStored::No,
-                None => {
-                    let sent = match self.producer(copy) {
-                        Ok(producer) => {
-                            enqueue::send(producer, operation, delay, envelope, trace_header, deadline).await
-                        }
-                        Err(rejection) => Err(rejection),
-                    };
-                    match sent {
-                        Ok(_) => IsStored::Yes,
-                        Err(rejection) => {
-                            // A rejection has the id of the message if it may be stored.
-                            let stored = if rejection.id.is_some() { IsStored::Unknown } else { IsStored::No };
-                            failed = Some(rejection);
-                            stored
-                        }
-                    }
-                }
-            };
-            destinations.push(Destination { queue: copy.clone(), stored });
-        }
-        match failed {
-            None => Ok(()),
-            Some(rejection) => Err(enqueue::stored_in_part(envelope, Destinations(destinations), rejection)),
-        }
     }
 
     /// Enqueues the items of a batch that are in order; returns the result of each. The contract gives no batch a store
@@ -375,29 +328,15 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     async fn admit_batch(
         &self,
         validated: &Validated<'static>,
-        delay: Duration,
         now: OffsetDateTime,
-        context: &Context,
-        deadline: Instant,
+        options: &SendOptions<'_>,
         record: &mut RequestRecord,
     ) -> Result<Vec<Result<Receipt, Rejection>>, Rejection> {
         let queue = enqueue::queue_of_batch(validated)?;
         record.chosen(queue);
-        let producer = self.producer(queue)?;
         let envelope = |draft| Ok(enqueue::envelope(&draft, queue, now)?.0);
-        let envelopes: Vec<_> = validated.items().map(|draft| draft.and_then(envelope)).collect();
-        let started = Instant::now();
-        let trace_header = context.xray_trace_id.as_deref();
-        let operation = validated.authenticated().routed().operation();
-        let results = enqueue::send_all(producer, operation, delay, envelopes, trace_header, deadline).await;
-        record.sent(started.elapsed());
-        Ok(results)
-    }
-
-    fn producer(&self, queue: &str) -> Result<&P, Rejection> {
-        self.producers.get(queue).ok_or_else(|| {
-            Rejection::new(Code::Internal, "This route has no queue.").log(format!("queue {queue} is not bound"))
-        })
+        let envelopes = validated.items().map(|draft| draft.and_then(envelope)).collect();
+        Ok(self.queues.send_all(queue, envelopes, options, record).await)
     }
 
     /// Answers a request for the API document or for the methods of a route; `None` for any other request.

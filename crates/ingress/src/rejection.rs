@@ -83,6 +83,8 @@ pub enum Code {
     /// 503: the broker did not confirm; the request may be repeated with the same idempotency key. If the answer has an
     /// `id`, the message of that id may be stored; otherwise it is not.
     QueueUnavailable,
+    /// 503: the broker failed or was slow several times, and the request was refused without a send. Nothing is stored.
+    BrokerUnavailable,
     /// 503: the broker has no queue for the message until an operator binds one.
     Unroutable,
     /// 503: the secrets could not be read.
@@ -127,6 +129,7 @@ impl Code {
             Self::RequestInProgress => (S::CONFLICT, "request_in_progress"),
             Self::SchemaViolated => (S::UNPROCESSABLE_ENTITY, "schema_violated"),
             Self::QueueUnavailable => (S::SERVICE_UNAVAILABLE, "queue_unavailable"),
+            Self::BrokerUnavailable => (S::SERVICE_UNAVAILABLE, "broker_unavailable"),
             Self::Unroutable => (S::SERVICE_UNAVAILABLE, "unroutable"),
             Self::SecretsUnavailable => (S::SERVICE_UNAVAILABLE, "secrets_unavailable"),
             Self::SecretsMissing => (S::SERVICE_UNAVAILABLE, "secrets_missing"),

@@ -63,8 +63,9 @@ impl RequestRecord {
         self.event_type = Some(event_type.to_owned());
     }
 
+    /// Adds the time of a send. A message may be for several queues.
     pub(crate) fn sent(&mut self, took: Duration) {
-        self.enqueue = Some(took);
+        self.enqueue = Some(self.enqueue.unwrap_or_default() + took);
     }
 
     pub(crate) fn replayed(&mut self) {

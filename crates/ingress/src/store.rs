@@ -38,11 +38,33 @@ pub enum AnyStore {
 }
 
 /// What a claim leads to.
-pub(crate) enum Claimed {
+pub(crate) enum Claimed<'s> {
     /// The message is stored already, with this receipt.
     Replay(Receipt),
     /// The message is to be enqueued; with a lease unless the store failed or the request has no key.
-    Enqueue(Option<Lease>),
+    Enqueue(Option<Held<'s>>),
+}
+
+/// A claimed key.
+pub(crate) struct Held<'s> {
+    store: &'s AnyStore,
+    lease: Lease,
+}
+
+/// Claims the key of a request that has an identity.
+///
+/// # Errors
+/// 500 without a store; otherwise that of [`AnyStore::claim`].
+pub(crate) async fn claim<'s>(
+    store: Option<&'s AnyStore>,
+    operation: &Operation,
+    identity: Option<Identity>,
+    context: &Context,
+    deadline: Instant,
+) -> Result<Claimed<'s>, Rejection> {
+    let Some(identity) = identity else { return Ok(Claimed::Enqueue(None)) };
+    let unset = || Rejection::new(Code::Internal, "This route has no store.").log("the store is not set");
+    store.ok_or_else(unset)?.claim(operation, &identity, context, deadline).await
 }
 
 impl AnyStore {
@@ -51,13 +73,13 @@ impl AnyStore {
     /// # Errors
     /// 422 for another request under a known key, 409 while the first is in progress, 503 if the store fails and the
     /// route is closed then.
-    pub(crate) async fn claim(
+    async fn claim(
         &self,
         operation: &Operation,
         identity: &Identity,
         context: &Context,
         deadline: Instant,
-    ) -> Result<Claimed, Rejection> {
+    ) -> Result<Claimed<'_>, Rejection> {
         let rule = operation.enqueue.idempotency.as_ref().and_then(|idempotency| idempotency.store);
         let Some(rule) = rule else { return Ok(Claimed::Enqueue(None)) };
         let now = SystemTime::now();
@@ -70,7 +92,7 @@ impl AnyStore {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         match self.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
-            Ok(Begun::New(lease)) => Ok(Claimed::Enqueue(Some(lease))),
+            Ok(Begun::New(lease)) => Ok(Claimed::Enqueue(Some(Held { store: self, lease }))),
             Ok(Begun::Completed { result }) => Ok(Claimed::Replay(Receipt { id: result, broker_id: String::new() })),
             Ok(Begun::Conflict) => Err(Rejection::new(
                 Code::IdempotencyKeyReused,
@@ -95,21 +117,18 @@ impl AnyStore {
             },
         }
     }
+}
 
+impl Held<'_> {
     /// Stores the result of an attempt to enqueue. A failure is logged: the answer is about the message, which is
     /// stored or not whatever happens here.
-    pub(crate) async fn settle(
-        &self,
-        lease: &Lease,
-        receipt: &Result<Receipt, Rejection>,
-        context: &Context,
-        deadline: Instant,
-    ) {
+    pub(crate) async fn settle(self, receipt: &Result<Receipt, Rejection>, context: &Context, deadline: Instant) {
+        let Self { store, lease } = self;
         let settled = match receipt {
-            Ok(receipt) => self.complete(lease, &receipt.id, deadline).await,
+            Ok(receipt) => store.complete(&lease, &receipt.id, deadline).await,
             // A rejection has the id of the message if it may be stored.
-            Err(rejection) if rejection.id.is_some() => self.abandon(lease, Effect::Unknown, deadline).await,
-            Err(_) => self.abandon(lease, Effect::None, deadline).await,
+            Err(rejection) if rejection.id.is_some() => store.abandon(&lease, Effect::Unknown, deadline).await,
+            Err(_) => store.abandon(&lease, Effect::None, deadline).await,
         };
         if let Err(error) = settled {
             tracing::error!(

@@ -21,6 +21,12 @@ pub enum SendError {
         /// For the log.
         reason: String,
     },
+    /// The payload could not be stored beside the queue, so the message was not sent. Sending it again is safe.
+    #[error("not sent: {reason}")]
+    PayloadNotStored {
+        /// For the log.
+        reason: String,
+    },
     /// The message may be on the queue. Send it again under the same envelope id; that may store it twice.
     #[error("perhaps sent: {reason}")]
     Unknown {
@@ -58,7 +64,7 @@ impl SendError {
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         match self {
-            Self::NotSent { .. } => "The message was not stored. Send it again.",
+            Self::NotSent { .. } | Self::PayloadNotStored { .. } => "The message was not stored. Send it again.",
             Self::Unknown { .. } => {
                 "The message may not have been stored. Send it again with the same idempotency key."
             }
@@ -74,7 +80,7 @@ impl SendError {
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         match self {
-            Self::NotSent { .. } | Self::Unknown { .. } => RETRY_AFTER_TEMPORARY,
+            Self::NotSent { .. } | Self::PayloadNotStored { .. } | Self::Unknown { .. } => RETRY_AFTER_TEMPORARY,
             Self::Unroutable { .. } | Self::Refused { .. } | Self::TooLarge { .. } => RETRY_AFTER_OPERATOR,
         }
     }

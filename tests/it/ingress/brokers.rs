@@ -32,7 +32,7 @@ fn ping() -> Value {
 }
 
 /// Returns the ingress, configured only by its environment.
-async fn ingress(
+pub(super) async fn ingress(
     contract: &'static Contract,
     endpoint: &str,
     bindings: &[(&str, &str)],

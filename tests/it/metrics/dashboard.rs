@@ -117,8 +117,14 @@ fn the_list_of_server_error_codes_is_complete() {
     let variables = list(&dashboard["templating"], "list");
     let variable = variables.iter().find(|variable| variable["name"] == "server_codes").expect("the variable");
     let codes: BTreeSet<_> = text(variable, "query").split('|').collect();
-    let all =
-        [Code::QueueUnavailable, Code::Unroutable, Code::SecretsUnavailable, Code::SecretsMissing, Code::Internal];
+    let all = [
+        Code::QueueUnavailable,
+        Code::BrokerUnavailable,
+        Code::Unroutable,
+        Code::SecretsUnavailable,
+        Code::SecretsMissing,
+        Code::Internal,
+    ];
     assert_eq!(codes, all.iter().map(|code| code.as_str()).collect());
     assert!(all.iter().all(|code| code.status().is_server_error()));
 }

@@ -2,6 +2,7 @@
 //! metrics, without payloads and secrets.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use http::StatusCode;
@@ -13,6 +14,7 @@ use sluicegate_sam::{Settings, StackPlan};
 use super::functions::{Running, XRAY_TRACE};
 use crate::ingress::http_api;
 use crate::support::forward::ForwardServer;
+use crate::support::outage::Outage;
 use crate::support::root;
 use crate::support::service::{Service, emulator_with};
 use crate::support::webhook;
@@ -167,6 +169,55 @@ async fn ingress_writes_one_log_line_and_one_metric_line_for_each_request() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_outage_is_one_warning_and_one_line_at_its_end() {
+    let endpoint = emulator_with(Arc::new(|name: &str| (name == "ingress").then(secrets))).await;
+    let orders = Service::at(&endpoint).queue(&[]).await;
+    let broker = Outage::start(&endpoint).await;
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ENDPOINT_URL_SQS", broker.url()),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        ("SECRET_ARN", "ingress"),
+        ("QUEUE_ORDERS", &orders),
+        ("QUEUE_WEBHOOKS", &orders),
+    ];
+    let ingress = Running::start("my-ingress", "functions/ingress", "ingress", &environment).await;
+    let order = order("key", r#"{"order_id": "o", "customer_id": "c", "items": [{"sku": "s", "quantity": 2}]}"#);
+    broker.stop();
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        let answer = ingress.invoke(&order).await;
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        codes.push((answer["statusCode"].clone(), body["code"].clone()));
+    }
+    let refused = |code: &str| (json!(503), json!(code));
+    let [tried, not_tried] = [refused("queue_unavailable"), refused("broker_unavailable")];
+    assert_eq!(codes, [&tried, &tried, &tried, &not_tried].map(Clone::clone));
+    broker.start_again();
+    let started_at = Instant::now();
+    while ingress.invoke(&order).await["statusCode"] != 202 {
+        assert!(started_at.elapsed() < Duration::from_secs(10), "no request was accepted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let lines = ingress.stop().await;
+    let level = |message: &str| {
+        let mut lines = lines.iter().filter(|line| line.contains(message));
+        let line: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+        assert!(lines.next().is_none(), "{message:?} once");
+        assert_eq!(line["fields"]["queue"], "orders", "{line:#}");
+        (line["level"].as_str().unwrap().to_owned(), line["fields"]["reason"].is_string())
+    };
+    assert_eq!(level("the queue does not answer"), ("WARN".to_owned(), true));
+    assert_eq!(level("the queue accepts messages again"), ("INFO".to_owned(), false));
+    let (metrics, logged) = read(&lines, "refused");
+    for line in logged.iter().chain(&metrics).filter(|line| line["code"] == "broker_unavailable") {
+        assert!(line["enqueue_ms"].is_null(), "no send was tried: {line:#}");
+    }
+    let counted = metrics.iter().filter(|line| line["code"] == "broker_unavailable" && line["refused"] == 1);
+    assert_eq!(counted.count(), logged.len() - 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

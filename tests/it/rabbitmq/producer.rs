@@ -66,7 +66,7 @@ async fn send(producer: &RabbitmqProducer, id: &str) -> Result<Receipt, SendErro
 fn conclusion<T>(result: &Result<T, SendError>) -> &'static str {
     match result {
         Ok(_) => "stored",
-        Err(SendError::NotSent { .. }) => "not sent",
+        Err(SendError::NotSent { .. } | SendError::PayloadNotStored { .. }) => "not sent",
         Err(SendError::Unknown { .. }) => "unknown",
         Err(SendError::TooLarge { .. }) => "too large",
         Err(SendError::Unroutable { .. }) => "unroutable",

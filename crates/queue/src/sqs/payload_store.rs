@@ -99,7 +99,7 @@ impl PayloadStore {
                     CallError::Answered { status: 403 | 404, .. } => {
                         SendError::Refused { reason, message_at_fault: false }
                     }
-                    _ => SendError::NotSent { reason },
+                    _ => SendError::PayloadNotStored { reason },
                 })
             }
         }

@@ -46,7 +46,7 @@ async fn send(producer: &SqsProducer, within: Duration) -> Result<String, SendEr
 fn conclusion(result: &Result<String, SendError>) -> &'static str {
     match result {
         Ok(_) => "receipt",
-        Err(SendError::NotSent { .. }) => "not sent",
+        Err(SendError::NotSent { .. } | SendError::PayloadNotStored { .. }) => "not sent",
         Err(SendError::Unknown { .. }) => "unknown",
         Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
         Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
