@@ -10,6 +10,7 @@ mod copies;
 mod events;
 mod hostile;
 mod ids;
+mod limits;
 mod repeats;
 mod secrets;
 mod store;

@@ -290,6 +290,27 @@ fn a_store_has_days_and_a_failure_rule() {
 }
 
 #[test]
+fn a_route_has_one_limit_or_several() {
+    let check = |rate_limit: &str, expected: &[(u32, u32, &str)]| {
+        let contract = webhook("stripe-signature", "stripe", "application/json", rate_limit).unwrap();
+        // What the build embeds is what the ingress reads.
+        let embedded = serde_json::to_string(&contract).unwrap();
+        assert_eq!(embedded.contains("rate_limits"), !expected.is_empty(), "{embedded}");
+        let read: Contract = serde_json::from_str(&embedded).unwrap();
+        let limits = &read.operations()[0].enqueue.rate_limits;
+        let found: Vec<_> = limits.iter().map(|limit| (limit.limit, limit.window_s, limit.by.name())).collect();
+        assert_eq!(found, expected, "{rate_limit}");
+    };
+    check("", &[]);
+    check(", rateLimit: { limit: 5, window: 1m, by: principal }", &[(5, 60, "principal")]);
+    check(", rateLimit: [{ limit: 5, window: 1m, by: address }]", &[(5, 60, "address")]);
+    let three = "{ limit: 9, window: 1s, by: route }, { limit: 5, window: 1m, by: principal }, \
+                 { limit: 1000000, window: 24h, by: address }";
+    let expected = [(9, 1, "route"), (5, 60, "principal"), (1_000_000, 86_400, "address")];
+    check(&format!(", rateLimit: [{three}]"), &expected);
+}
+
+#[test]
 fn access_tokens_are_read_with_their_defaults() {
     let read = |scheme: &str| {
         let yaml = format!(

@@ -213,7 +213,7 @@ async fn head_is_answered_with_the_length_of_the_answer_to_get() {
 #[tokio::test]
 async fn a_caller_over_the_rate_limit_gets_429_with_retry_after() {
     let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
-    let limit = crate::support::contract().operations()[0].enqueue.rate_limit.unwrap().limit;
+    let limit = crate::support::contract().operations()[0].enqueue.rate_limits[0].limit;
     let event = http_api("POST", "/orders", &[("x-api-key", "writer"), ("idempotency-key", "k")], "");
     let mut last = Value::Null;
     // The allowance recovers slightly during the test.
