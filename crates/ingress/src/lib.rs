@@ -225,7 +225,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                     for result in &results {
                         record.emit(result, self.emitter.as_ref());
                     }
-                    return batch::answer(&results);
+                    return record.with_limits(batch::answer(&results));
                 }
                 Ok(Admitted::Handshake(answer)) => {
                     record.handshake_answered(answer.status);
@@ -235,10 +235,10 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             },
         };
         record.emit(&result, self.emitter.as_ref());
-        match result {
+        record.with_limits(match result {
             Ok(receipt) => accept(&receipt),
             Err(rejection) => refused(&rejection),
-        }
+        })
     }
 
     /// Admits a request, from its route to the receipt of the broker, or answers the handshake that it is. Each stage
@@ -284,7 +284,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             }
             return handshake.answer().map(Admitted::Handshake);
         }
-        self.limits.check(&authenticated)?;
+        self.limits.check(&authenticated, &mut record.allowances)?;
         let validated = Validated::new(authenticated, &self.schemas)?;
         let delay = enqueue::delay(validated.authenticated())?;
         let Some(draft) = validated.one() else {

@@ -4,6 +4,7 @@
 //! or one route, from filling a queue. For a hard limit over all environments use the throttling of the gateway.
 
 mod callers;
+mod fields;
 mod quota;
 
 use std::{
@@ -23,7 +24,8 @@ use crate::{
     rejection::{Code, Rejection},
 };
 use callers::Callers;
-use quota::{Quota, whole_s};
+pub(crate) use fields::Allowances;
+use quota::{Left, Quota, whole_s};
 
 /// The unsigned handshakes that one address may send in a minute. Ours: providers send a few in an hour.
 const HANDSHAKES_PER_MINUTE: u32 = 30;
@@ -51,12 +53,13 @@ impl Limiter {
         Self { by, quota, callers: Callers::default() }
     }
 
-    /// Takes one request from the allowance of a caller.
+    /// Takes one request from the allowance of a caller, and returns what is left of it.
     ///
     /// # Errors
     /// The time until the caller has one.
-    fn take(&self, caller: u64, now_ns: u64) -> Result<(), Duration> {
-        self.callers.replace(caller, |due_ns| self.quota.take(due_ns, now_ns)).map(drop)
+    fn take(&self, caller: u64, now_ns: u64) -> Result<Left, Duration> {
+        let due_ns = self.callers.replace(caller, |due_ns| self.quota.take(due_ns, now_ns))?;
+        Ok(self.quota.left(due_ns, now_ns))
     }
 
     /// Gives back what a request took that is refused all the same.
@@ -87,26 +90,31 @@ impl RateLimits {
     /// As for [`RateLimits::check`].
     pub(crate) fn check_handshake(&self, arrival: &Arrival) -> Result<(), Rejection> {
         let caller = self.hasher.hash_one(("address", network(arrival)));
-        self.handshakes.take(caller, self.now_ns()).map_err(refusal)
+        self.handshakes.take(caller, self.now_ns()).map(drop).map_err(|wait| refusal(None, wait))
     }
 
     /// Takes one request from each allowance of the route; from none if one is used up.
     ///
     /// # Errors
     /// 429 for the first that is used up, with the waiting time in `Retry-After`.
-    pub(crate) fn check(&self, request: &Authenticated<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check(&self, request: &Authenticated<'static>, allowances: &mut Allowances) -> Result<(), Rejection> {
         let operation = request.routed().operation();
         if operation.enqueue.rate_limits.is_empty() {
             return Ok(());
         }
+        *allowances = Allowances::of(&operation.enqueue.rate_limits);
         let limiters = self.by_operation.get(operation.id.as_str()).map_or(&[][..], Vec::as_slice);
         let now_ns = self.now_ns();
         for (position, limiter) in limiters.iter().enumerate() {
-            if let Err(wait) = limiter.take(self.caller(limiter.by, request), now_ns) {
-                for before in limiters.iter().take(position) {
-                    before.give_back(self.caller(before.by, request));
+            match limiter.take(self.caller(limiter.by, request), now_ns) {
+                Ok(left) => allowances.admitted(position, left),
+                Err(wait) => {
+                    for before in limiters.iter().take(position) {
+                        before.give_back(self.caller(before.by, request));
+                    }
+                    allowances.exceeded(position, wait);
+                    return Err(refusal(Some(limiter.by), wait));
                 }
-                return Err(refusal(wait));
             }
         }
         Ok(())
@@ -142,6 +150,8 @@ fn network(arrival: &Arrival) -> Cow<'_, str> {
     }
 }
 
-fn refusal(wait: Duration) -> Rejection {
-    Rejection::new(Code::RateLimited, "The rate limit of this route is exceeded.").header("retry-after", whole_s(wait))
+/// Returns the rejection of a request over a limit; `by` names one that answers have in their fields.
+fn refusal(by: Option<RateLimitBy>, wait: Duration) -> Rejection {
+    let rejection = Rejection::new(Code::RateLimited, "The rate limit of this route is exceeded.");
+    Rejection { exceeded: by, ..rejection }.header("retry-after", whole_s(wait))
 }

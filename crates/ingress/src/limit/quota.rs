@@ -74,8 +74,11 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    /// Takes requests at these seconds, and returns for each what is left, or the wait.
-    fn run(quota: Quota, seconds: &[u64]) -> Vec<Result<(u32, u64), u64>> {
+    /// What is left and the time until it is one more, or the wait; in seconds.
+    type Taken = Result<(u32, u64), u64>;
+
+    /// Takes requests at these seconds.
+    fn run(quota: Quota, seconds: &[u64]) -> Vec<Taken> {
         let mut due_ns = 0;
         let mut at = |second: &u64| {
             let now_ns = second * S;
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn an_allowance_grows_back_at_the_rate_of_the_limit() {
         let quota = Quota::new(3, 60);
-        let cases: &[(&[u64], &[Result<(u32, u64), u64>])] = &[
+        let cases: &[(&[u64], &[Taken])] = &[
             (&[0, 0, 0, 0], &[Ok((2, 20)), Ok((1, 20)), Ok((0, 20)), Err(20)]),
             (&[0, 0, 0, 19, 20, 20], &[Ok((2, 20)), Ok((1, 20)), Ok((0, 20)), Err(1), Ok((0, 20)), Err(20)]),
             (&[0, 5, 50], &[Ok((2, 20)), Ok((1, 15)), Ok((2, 20))]),
