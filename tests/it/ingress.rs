@@ -13,6 +13,7 @@ mod ids;
 mod limits;
 mod repeats;
 mod secrets;
+mod shared_limits;
 mod store;
 
 use std::{

@@ -34,7 +34,7 @@ pub use model::{
     Body, BodySchema, CUSTOM, Contract, Enqueue, GatewayIdentity, Idempotency, IdempotencyStore, KeyPlace, Location,
     OnStoreFailure, Operation, Parameter, QueueCondition, Requirement, SchemaText, SecurityScheme, is_json,
 };
-pub use rate_limit::{RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy};
+pub use rate_limit::{RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, STORED_RATE_MAX};
 pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;
 #[cfg(feature = "parse")]

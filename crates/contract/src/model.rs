@@ -49,12 +49,11 @@ impl Contract {
         self.operations.iter().flat_map(|operation| operation.enqueue.queues()).collect()
     }
 
-    /// Returns the first operation whose idempotency keys are in a store.
+    /// Returns the first operation that has idempotency keys or a rate limit in a store.
     #[must_use]
     pub fn first_with_store(&self) -> Option<&Operation> {
-        let has_store =
-            |operation: &&Operation| operation.enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());
-        self.operations.iter().find(has_store)
+        let has_keys = |enqueue: &Enqueue| enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());
+        self.operations.iter().find(|operation| has_keys(&operation.enqueue) || operation.enqueue.has_shared_limit())
     }
 
     /// Returns the first operation whose large payloads go to S3.
@@ -345,6 +344,12 @@ impl Enqueue {
         if self.delay_header.is_some() { DELAY_S_MAX } else { self.delay_s }
     }
 
+    /// Returns whether all environments count a rate limit together.
+    #[must_use]
+    pub fn has_shared_limit(&self) -> bool {
+        self.rate_limits.iter().any(|limit| limit.store.is_some())
+    }
+
     /// Returns every template.
     pub fn templates(&self) -> impl Iterator<Item = &ValueTemplate> {
         let key = self.idempotency.as_ref().map(|idempotency| &idempotency.key);
@@ -412,7 +417,7 @@ pub struct IdempotencyStore {
     pub on_failure: OnStoreFailure,
 }
 
-/// What happens to a request while the store of idempotency keys does not answer.
+/// What happens to a request while a store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnStoreFailure {
     /// It is refused.

@@ -32,7 +32,7 @@
 //! # Features
 //!
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
-//! idempotency keys are in a store. `s3`: routes whose large payloads go to S3.
+//! idempotency keys or rate limits are in a store. `s3`: routes whose large payloads go to S3.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -285,6 +285,12 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             return handshake.answer().map(Admitted::Handshake);
         }
         self.limits.check(&authenticated, &mut record.allowances)?;
+        #[cfg(feature = "dynamodb")]
+        if operation.enqueue.has_shared_limit() {
+            let (store, left) = (self.store.as_ref(), &mut record.allowances);
+            // In a box, because the future of every other request would have room for it.
+            Box::pin(self.limits.check_shared(&authenticated, store, context, deadline, left)).await?;
+        }
         let validated = Validated::new(authenticated, &self.schemas)?;
         let delay = enqueue::delay(validated.authenticated())?;
         let Some(draft) = validated.one() else {

@@ -1,11 +1,13 @@
 //! Rate limits of a route, per principal, per address and of all callers together (429 with Retry-After).
 //!
 //! A limit counts within one execution environment: N environments admit N times the limit. It keeps one noisy caller,
-//! or one route, from filling a queue. For a hard limit over all environments use the throttling of the gateway.
+//! or one route, from filling a queue. A limit with a store counts over all environments; see `shared`.
 
 mod callers;
 mod fields;
 mod quota;
+#[cfg(feature = "dynamodb")]
+mod shared;
 
 use std::{
     borrow::Cow,
@@ -16,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluicegate_contract::{Contract, RateLimit, RateLimitBy};
+use sluicegate_contract::{Contract, OnStoreFailure, RateLimit, RateLimitBy};
 
 use crate::{
     authenticate::Authenticated,
@@ -45,12 +47,14 @@ pub(crate) struct RateLimits {
 struct Limiter {
     by: RateLimitBy,
     quota: Quota,
+    /// Set if the limit counts in a store. Times are then those of the system clock.
+    store: Option<OnStoreFailure>,
     callers: Callers,
 }
 
 impl Limiter {
-    fn new(by: RateLimitBy, quota: Quota) -> Self {
-        Self { by, quota, callers: Callers::default() }
+    fn new(by: RateLimitBy, quota: Quota, store: Option<OnStoreFailure>) -> Self {
+        Self { by, quota, store, callers: Callers::default() }
     }
 
     /// Takes one request from the allowance of a caller, and returns what is left of it.
@@ -73,14 +77,14 @@ impl RateLimits {
     /// Returns the limits of the contract.
     #[must_use]
     pub(crate) fn new(contract: &'static Contract) -> Self {
-        let limiter = |limit: &RateLimit| Limiter::new(limit.by, Quota::of(limit));
+        let limiter = |limit: &RateLimit| Limiter::new(limit.by, Quota::of(limit), limit.store);
         let by_operation = contract
             .operations()
             .iter()
             .filter(|operation| !operation.enqueue.rate_limits.is_empty())
             .map(|operation| (operation.id.as_str(), operation.enqueue.rate_limits.iter().map(limiter).collect()))
             .collect();
-        let handshakes = Limiter::new(RateLimitBy::Address, Quota::new(HANDSHAKES_PER_MINUTE, 60));
+        let handshakes = Limiter::new(RateLimitBy::Address, Quota::new(HANDSHAKES_PER_MINUTE, 60), None);
         Self { by_operation, handshakes, started: Instant::now(), hasher: RandomState::new() }
     }
 
@@ -93,7 +97,7 @@ impl RateLimits {
         self.handshakes.take(caller, self.now_ns()).map(drop).map_err(|wait| refusal(None, wait))
     }
 
-    /// Takes one request from each allowance of the route; from none if one is used up.
+    /// Takes one request from each allowance of the route that this environment counts; from none if one is used up.
     ///
     /// # Errors
     /// 429 for the first that is used up, with the waiting time in `Retry-After`.
@@ -103,21 +107,30 @@ impl RateLimits {
             return Ok(());
         }
         *allowances = Allowances::of(&operation.enqueue.rate_limits);
-        let limiters = self.by_operation.get(operation.id.as_str()).map_or(&[][..], Vec::as_slice);
         let now_ns = self.now_ns();
-        for (position, limiter) in limiters.iter().enumerate() {
+        for (position, limiter) in self.of(request).iter().enumerate().filter(|(_, limiter)| limiter.store.is_none()) {
             match limiter.take(self.caller(limiter.by, request), now_ns) {
                 Ok(left) => allowances.admitted(position, left),
                 Err(wait) => {
-                    for before in limiters.iter().take(position) {
-                        before.give_back(self.caller(before.by, request));
-                    }
+                    self.give_back(request, position);
                     allowances.exceeded(position, wait);
                     return Err(refusal(Some(limiter.by), wait));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Gives back what a request that is refused took from the first allowances that this environment counts.
+    fn give_back(&self, request: &Authenticated<'_>, count: usize) {
+        for limiter in self.of(request).iter().take(count).filter(|limiter| limiter.store.is_none()) {
+            limiter.give_back(self.caller(limiter.by, request));
+        }
+    }
+
+    /// Returns the limiters of the route, in the order of the contract.
+    fn of(&self, request: &Authenticated<'_>) -> &[Limiter] {
+        self.by_operation.get(request.routed().operation().id.as_str()).map_or(&[], Vec::as_slice)
     }
 
     fn caller(&self, by: RateLimitBy, request: &Authenticated<'_>) -> u64 {
@@ -153,5 +166,6 @@ fn network(arrival: &Arrival) -> Cow<'_, str> {
 /// Returns the rejection of a request over a limit; `by` names one that answers have in their fields.
 fn refusal(by: Option<RateLimitBy>, wait: Duration) -> Rejection {
     let rejection = Rejection::new(Code::RateLimited, "The rate limit of this route is exceeded.");
-    Rejection { exceeded: by, ..rejection }.header("retry-after", whole_s(wait))
+    let log = by.map(|by| format!("the limit by {} is used up", by.name()).into());
+    Rejection { exceeded: by, log, ..rejection }.header("retry-after", whole_s(wait))
 }

@@ -58,7 +58,7 @@ pub enum Code {
     ClaimInvalid,
     /// 403: the verify token of a provider's handshake is not one of the route.
     VerifyTokenInvalid,
-    /// 429: the route's rate limit for this caller is used up.
+    /// 429: a rate limit of the route is used up, for this caller or for all.
     RateLimited,
     /// 415: the route does not accept the media type or its charset.
     MediaTypeUnsupported,
@@ -99,7 +99,7 @@ pub enum Code {
     SecretsMissing,
     /// 503: the key that the provider publishes, and signs with, could not be fetched.
     KeyUnavailable,
-    /// 503: the store of idempotency keys did not answer.
+    /// 503: the store of idempotency keys and rate limits did not answer.
     StoreUnavailable,
     /// 500: an internal error. The API document says that the message may be stored, as for a function that is stopped.
     Internal,

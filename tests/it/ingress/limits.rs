@@ -8,13 +8,13 @@ use super::bodies::taking;
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, ingress_of, secret_text, shipped_with};
 
 /// Returns the shipped contract whose orders have these limits.
-fn contract(limits: &str) -> &'static Contract {
+pub(super) fn contract(limits: &str) -> &'static Contract {
     let shipped = "rateLimit:\n          limit: 6000\n          window: 60s\n          by: principal\n";
     shipped_with(&[(shipped, &format!("rateLimit: {limits}\n"))])
 }
 
 /// Returns an order with this key, from this address.
-fn order(key: &str, address: Option<&str>) -> Value {
+pub(super) fn order(key: &str, address: Option<&str>) -> Value {
     let headers = ORDER_HEADERS.map(|(name, value)| (name, if name == "x-api-key" { key } else { value }));
     let mut event = http_api("POST", "/orders", &headers, ORDER);
     event["requestContext"]["http"]["sourceIp"] = address.map_or(Value::Null, Value::from);

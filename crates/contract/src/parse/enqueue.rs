@@ -7,11 +7,12 @@ use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
 use super::content;
 use super::rate_limit;
+use super::store;
 use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency, IdempotencyStore,
-    OnStoreFailure, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX,
-    ValueSource, ValueTemplate,
+    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
+    ValueTemplate,
 };
 
 const FIELDS: &[&str] = &[
@@ -377,26 +378,10 @@ fn idempotency_store<'d>(
     at: &'d Node,
     request: &Request<'_>,
 ) -> Option<IdempotencyStore> {
-    let (ttl_at, failure_at) = (at.get("ttlDays"), at.get("onStoreFailure"));
-    let Some(store_at) = at.get("store") else {
-        for field in [ttl_at, failure_at].into_iter().flatten() {
-            checker.fault(field, "has no effect without `store: dynamodb`");
-        }
-        return None;
-    };
-    if store_at.text() != Some("dynamodb") {
-        checker.fault(store_at, "must be dynamodb");
-    } else if request.body.is_some_and(Body::may_be_batch) {
+    let on_failure = store::store(checker, at, &["ttlDays"])?;
+    if let Some(store_at) = at.get("store").filter(|_| request.body.is_some_and(Body::may_be_batch)) {
         checker.fault(store_at, "does not apply to a batch, whose items would be one write each: leave it out");
     }
-    let ttl_days = ttl_at.and_then(|field| checker.integer(field, 1..=IDEMPOTENCY_TTL_DAYS_MAX));
-    let on_failure = match failure_at.map(|field| (field, field.text())) {
-        None | Some((_, Some("closed"))) => OnStoreFailure::Closed,
-        Some((_, Some("open"))) => OnStoreFailure::Open,
-        Some((field, _)) => {
-            checker.fault(field, "must be open or closed");
-            OnStoreFailure::Closed
-        }
-    };
+    let ttl_days = at.get("ttlDays").and_then(|field| checker.integer(field, 1..=IDEMPOTENCY_TTL_DAYS_MAX));
     Some(IdempotencyStore { ttl_days: ttl_days.unwrap_or(IDEMPOTENCY_TTL_DAYS_DEFAULT), on_failure })
 }

@@ -39,6 +39,13 @@ impl Callers {
         }
         next
     }
+
+    /// Returns the due time of a caller, 0 for a new one.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn get(&self, caller: u64) -> u64 {
+        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.young.get(&caller).or_else(|| generations.old.get(&caller)).copied().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The fields `RateLimit-Policy` and `RateLimit` of answers (draft-ietf-httpapi-ratelimit-headers-11).
 //!
-//! Both are Lists of Strings with parameters (RFC 9651): of a policy, `q` requests per window of `w` seconds; of what is
-//! left, `r` requests now and one more in `t` seconds. The name is the word of the contract, which has only letters.
+//! Both are Lists of Strings with parameters (RFC 9651): of a policy, `q` requests per window of `w` seconds; of what
+//! is left, `r` requests now and one more in `t` seconds. The name is the word of the contract, which has only letters.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -34,8 +34,13 @@ impl Allowances {
 
     /// Sets the limit that refuses a request for this long. What the others had taken is given back.
     pub(crate) fn exceeded(&mut self, position: usize, wait: Duration) {
-        self.left = Default::default();
+        self.forget();
         self.admitted(position, Left { requests: 0, more_in: wait });
+    }
+
+    /// Leaves out what is left, because the request was refused before every limit was checked.
+    pub(crate) fn forget(&mut self) {
+        self.left = Default::default();
     }
 
     /// Adds the fields to an answer of a route with limits. A `Retry-After` that would end before there is an allowance
@@ -46,7 +51,7 @@ impl Allowances {
         }
         let (mut policy, mut now) = (String::with_capacity(64), String::with_capacity(64));
         let mut used_up_s = 0;
-        for (RateLimit { limit, window_s, by }, left) in self.limits.iter().zip(&self.left) {
+        for (RateLimit { limit, window_s, by, .. }, left) in self.limits.iter().zip(&self.left) {
             // Writing to a string does not fail.
             let _ = write!(policy, "{}\"{}\";q={limit};w={window_s}", separator(&policy), by.name());
             if let Some(Left { requests, more_in }) = left {
