@@ -1,10 +1,12 @@
-//! One suite for the stores of idempotency keys: in memory, and DynamoDB as the local stack embeds it.
+//! One suite for the stores of idempotency keys and rate limits: in memory, and DynamoDB as the local stack embeds it.
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use sluicegate_aws_client::{AwsEnvironment, AwsService, Progress, Service};
-use sluicegate_idempotency::{Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, Store, StoreError};
+use sluicegate_idempotency::{
+    Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken,
+};
 use tokio::time::Instant;
 
 use crate::support::service::{emulator, unique};
@@ -49,7 +51,7 @@ impl<S: Store> Suite<S> {
     }
 }
 
-async fn suite<S: Store>(store: S) {
+async fn suite<S: Store + RateLimitStore>(store: S) {
     let mut suite = Suite::new(store);
     let completed = |result: &str| Begun::Completed { result: result.to_owned() };
     let in_progress = |lease_left| Begun::InProgress { lease_left };
@@ -111,6 +113,48 @@ async fn suite<S: Store>(store: S) {
     let begun = futures_util::future::join_all((0..50).map(|_| suite.begin(&key, "f"))).await;
     let new = begun.iter().filter(|begun| matches!(begun, Begun::New(_))).count();
     assert_eq!((new, begun.len()), (1, 50), "{begun:?}");
+
+    rate_limits(&suite.store).await;
+}
+
+const SECOND: u64 = 1_000_000_000;
+/// In 2027, in nanoseconds.
+const NOW: u64 = 1_800_000_000 * SECOND;
+
+/// Takes a request of a limit of three in 30 s, at so many seconds, with this knowledge of the due time.
+async fn take<S: RateLimitStore>(store: &S, key: &str, at_s: u64, known_s: Option<u64>) -> Result<u64, u64> {
+    let time = |seconds: u64| NOW + seconds * SECOND;
+    let known_due_ns = known_s.map_or(0, time);
+    let take = Take { key, now_ns: time(at_s), period_ns: 10 * SECOND, tolerance_ns: 20 * SECOND, known_due_ns };
+    let seconds = |ns: u64| (ns - NOW) / SECOND;
+    match store.take(&take, deadline()).await.unwrap() {
+        Taken::Within { due_ns } => Ok(seconds(due_ns)),
+        Taken::Exceeded { due_ns } => Err(seconds(due_ns)),
+    }
+}
+
+async fn rate_limits(store: &impl RateLimitStore) {
+    // What an environment knows of a caller is right, nothing, or out of date, with the same result.
+    let knowledge: [&[Option<u64>]; 3] = [
+        &[None; 9],
+        &[None, Some(10), Some(20), Some(30), Some(30), Some(40), Some(40), Some(1_010), Some(1_020)],
+        &[Some(5), None, Some(10), None, Some(10), Some(10), Some(30), None, Some(40)],
+    ];
+    for known in knowledge {
+        let key = unique("limit", "");
+        let mut found = Vec::new();
+        for (at_s, known_s) in [0, 0, 0, 0, 10, 10, 1_000, 1_000, 1_000].into_iter().zip(known) {
+            found.push(take(store, &key, at_s, *known_s).await);
+        }
+        let expected = [Ok(10), Ok(20), Ok(30), Err(30), Ok(40), Err(40), Ok(1_010), Ok(1_020), Ok(1_030)];
+        assert_eq!(found, expected, "{known:?}");
+    }
+    // Of many callers at a time, exactly the limit is within it, whatever they know.
+    let key = unique("limit", "");
+    let taken = futures_util::future::join_all((0..50).map(|n| take(store, &key, 0, (n % 2 == 0).then_some(10)))).await;
+    let mut within: Vec<_> = taken.iter().filter_map(|taken| taken.ok()).collect();
+    within.sort_unstable();
+    assert_eq!((within, taken.len()), (vec![10, 20, 30], 50), "{taken:?}");
 }
 
 fn environment(endpoint: &str) -> AwsEnvironment {
@@ -191,6 +235,21 @@ async fn lossy(endpoint: &str) -> String {
         }
     });
     url
+}
+
+#[tokio::test]
+async fn a_write_of_a_limit_is_not_repeated() {
+    // The answer to the first write is lost on the way.
+    let endpoint = emulator().await;
+    let proxy = lossy(&endpoint).await;
+    let store = dynamodb(&endpoint).await;
+    let table = format!("{store:?}").split('"').find(|part| part.starts_with("keys-")).unwrap().to_owned();
+    let through_proxy = DynamoDbStore::new(&environment(&proxy), table);
+    let first = Take { key: "k", now_ns: NOW, period_ns: 10 * SECOND, tolerance_ns: 20 * SECOND, known_due_ns: 0 };
+    let lost = through_proxy.take(&first, deadline()).await.unwrap_err();
+    assert!(matches!(lost, StoreError::Unavailable(_)), "{lost:?}");
+    // It counts once.
+    assert_eq!(take(&store, "k", 0, None).await, Ok(20));
 }
 
 #[tokio::test]

@@ -11,8 +11,10 @@ mod copies;
 mod events;
 mod hostile;
 mod ids;
+mod limits;
 mod repeats;
 mod secrets;
+mod shared_limits;
 mod store;
 
 use std::{

@@ -131,6 +131,22 @@ impl AwsService {
         self.endpoint.call(deadline, progress, || self.attempt(target, &body, trace_header, progress)).await
     }
 
+    /// Calls an operation once, for a write that must not be carried out twice. It is not tried again after any error.
+    ///
+    /// # Errors
+    /// That of the attempt, or that the deadline has passed.
+    pub async fn call_once(
+        &self,
+        target: &'static str,
+        body: impl Into<Bytes>,
+        deadline: Instant,
+    ) -> Result<Bytes, CallError> {
+        let until = deadline.min(Instant::now() + self.attempt_timeout);
+        let (body, progress) = (body.into(), Progress::default());
+        let answer = timeout_at(until, self.attempt(target, &body, None, &progress)).await;
+        answer.unwrap_or_else(|_| Err(if until == deadline { CallError::Deadline } else { CallError::Timeout }))
+    }
+
     async fn attempt(
         &self,
         target: &'static str,

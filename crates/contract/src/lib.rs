@@ -17,6 +17,7 @@ mod embedded;
 mod model;
 #[cfg(feature = "parse")]
 mod parse;
+mod rate_limit;
 mod route;
 pub mod secret_entry;
 mod template;
@@ -31,9 +32,9 @@ pub use drift::Drift;
 pub use embedded::EmbeddedContract;
 pub use model::{
     Body, BodySchema, CUSTOM, Contract, Enqueue, GatewayIdentity, Idempotency, IdempotencyStore, KeyPlace, Location,
-    OnStoreFailure, Operation, Parameter, QueueCondition, RateLimit, RateLimitBy, Requirement, SchemaText,
-    SecurityScheme, is_json,
+    OnStoreFailure, Operation, Parameter, QueueCondition, Requirement, SchemaText, SecurityScheme, is_json,
 };
+pub use rate_limit::{RATE_LIMIT_REQUESTS_MAX, RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, STORED_RATE_MAX};
 pub use route::{Match, RouteError, decode_segment};
 pub use sluicegate_yaml::pointer;
 #[cfg(feature = "parse")]
@@ -81,10 +82,3 @@ pub const IDEMPOTENCY_TTL_DAYS_DEFAULT: u16 = 7;
 
 /// The highest `idempotency.ttlDays`. Chosen here: a client that repeats a request after a year is a new client.
 pub const IDEMPOTENCY_TTL_DAYS_MAX: u16 = 365;
-
-/// The highest `rateLimit.limit`, in requests per window. Chosen here: one process does not reach a higher rate.
-pub const RATE_LIMIT_REQUESTS_MAX: u32 = 1_000_000;
-
-/// The longest `rateLimit.window`. Chosen here: counts are kept in the process, and no execution environment runs for a
-/// day.
-pub const RATE_LIMIT_WINDOW_S_MAX: u32 = 86_400;

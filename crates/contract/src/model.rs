@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sluicegate_webhook::{AccessTokens, Scheme};
 
-use crate::{BATCH_ITEMS_MAX, ContentCoding, Cors, DELAY_S_MAX, ValueSource, ValueTemplate};
+use crate::{BATCH_ITEMS_MAX, ContentCoding, Cors, DELAY_S_MAX, RateLimit, ValueSource, ValueTemplate};
 
 /// A self-contained JSON Schema (2020-12) as JSON text: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
@@ -49,12 +49,11 @@ impl Contract {
         self.operations.iter().flat_map(|operation| operation.enqueue.queues()).collect()
     }
 
-    /// Returns the first operation whose idempotency keys are in a store.
+    /// Returns the first operation that has idempotency keys or a rate limit in a store.
     #[must_use]
     pub fn first_with_store(&self) -> Option<&Operation> {
-        let has_store =
-            |operation: &&Operation| operation.enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());
-        self.operations.iter().find(has_store)
+        let has_keys = |enqueue: &Enqueue| enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());
+        self.operations.iter().find(|operation| has_keys(&operation.enqueue) || operation.enqueue.has_shared_limit())
     }
 
     /// Returns the first operation whose large payloads go to S3.
@@ -326,8 +325,9 @@ pub struct Enqueue {
     pub group: Option<ValueTemplate>,
     /// How repeats of a request are recognized.
     pub idempotency: Option<Idempotency>,
-    /// How many requests are admitted per caller.
-    pub rate_limit: Option<RateLimit>,
+    /// How many requests are admitted. Each limit counts by another identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
     /// Seconds until the message is delivered, at most [`DELAY_S_MAX`].
     pub delay_s: u16,
     /// The lower-case name of the header that gives the seconds, in place of `delay_s`. A request without the header
@@ -352,6 +352,12 @@ impl Enqueue {
     #[must_use]
     pub fn delay_s_max(&self) -> u16 {
         if self.delay_header.is_some() { DELAY_S_MAX } else { self.delay_s }
+    }
+
+    /// Returns whether all environments count a rate limit together.
+    #[must_use]
+    pub fn has_shared_limit(&self) -> bool {
+        self.rate_limits.iter().any(|limit| limit.store.is_some())
     }
 
     /// Returns every template.
@@ -421,33 +427,13 @@ pub struct IdempotencyStore {
     pub on_failure: OnStoreFailure,
 }
 
-/// What happens to a request while the store of idempotency keys does not answer.
+/// What happens to a request while a store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnStoreFailure {
     /// It is refused.
     Closed,
     /// It is admitted as without a store.
     Open,
-}
-
-/// At most `limit` requests per window and caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RateLimit {
-    /// Requests per window, 1 to [`RATE_LIMIT_REQUESTS_MAX`](crate::RATE_LIMIT_REQUESTS_MAX).
-    pub limit: u32,
-    /// Seconds, 1 to [`RATE_LIMIT_WINDOW_S_MAX`](crate::RATE_LIMIT_WINDOW_S_MAX).
-    pub window_s: u32,
-    /// The identity that is counted.
-    pub by: RateLimitBy,
-}
-
-/// The identity that a rate limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RateLimitBy {
-    /// The authenticated caller. The operation is not public.
-    Principal,
-    /// The client's network address.
-    Address,
 }
 
 /// Returns whether payloads of this media type (lower case, no parameters) are JSON: `application/json`, or a

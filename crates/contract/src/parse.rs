@@ -1,8 +1,8 @@
 //! The reader of an OpenAPI document: returns a [`Contract`], or every fault of the document.
 //!
-//! `checker` collects the faults. `security`, `paths`, `request`, `schema` and `enqueue` each read one part of the
-//! document; `refs` checks the references everywhere in it; `attribute_warnings` warns about values that an event
-//! attribute cannot have.
+//! `checker` collects the faults. `security`, `paths`, `request`, `schema`, `enqueue`, `rate_limit` and `store` each
+//! read one part of the document; `refs` checks the references everywhere in it; `attribute_warnings` warns about
+//! values that an event attribute cannot have.
 //!
 //! Unknown fields are refused: ignoring a misspelt field would silently drop a check.
 
@@ -13,11 +13,13 @@ mod content;
 mod cors;
 mod enqueue;
 mod paths;
+mod rate_limit;
 mod refs;
 mod request;
 mod schema;
 mod security;
 mod signature;
+mod store;
 
 use sluicegate_yaml::{Dialect, Document, Fault, Faults, Node};
 

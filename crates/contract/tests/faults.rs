@@ -127,7 +127,22 @@ fn x_sluicegate_is_checked() {
     check("window: 60s", "window: 0s", "rateLimit/window", "duration");
     check("window: 60s", "window: 25h", "rateLimit/window", "86400s");
     check(", window: 60s", "", "rateLimit/window", "is missing");
-    check("by: principal", "by: phase", "rateLimit/by", "principal or address");
+    check("by: principal", "by: phase", "rateLimit/by", "principal, address or route");
+    let whole = "{ limit: 100, window: 60s, by: principal }";
+    let route = "{ limit: 9, window: 1s, by: route }";
+    check(whole, "[]", "rateLimit", "has no limit");
+    check(whole, "7", "rateLimit", "must be an object");
+    check(whole, &format!("[{whole}, 7]"), "rateLimit/1", "must be an object");
+    check(whole, &format!("[{route}, {whole}, {route}]"), "rateLimit/2", "a limit by route already");
+    check(whole, &format!("[{route}, {{ limit: 0, window: 1s, by: address }}]"), "rateLimit/1/limit", "from 1");
+    for (to, place, reason) in [
+        ("store: memory", "rateLimit/store", "must be dynamodb"),
+        ("store: dynamodb, onStoreFailure: maybe", "rateLimit/onStoreFailure", "open or closed"),
+        ("onStoreFailure: open", "rateLimit/onStoreFailure", "no effect without `store: dynamodb`"),
+        ("store: dynamodb, ttlDays: 7", "rateLimit/ttlDays", "unknown field"),
+    ] {
+        check("by: principal", &format!("by: principal, {to}"), place, reason);
+    }
     check("delay: 15m", "delay: 901s", "delay", "900s");
     check("delay: 15m", "delay: 99999999999s", "delay", "900s");
     check("delay: 15m", "delay: 4294967295h", "delay", "900s");

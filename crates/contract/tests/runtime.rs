@@ -290,6 +290,57 @@ fn a_store_has_days_and_a_failure_rule() {
 }
 
 #[test]
+fn a_route_has_one_limit_or_several() {
+    let check = |rate_limit: &str, expected: &[(u32, u32, &str)]| {
+        let contract = webhook("stripe-signature", "stripe", "application/json", rate_limit).unwrap();
+        // What the build embeds is what the ingress reads.
+        let embedded = serde_json::to_string(&contract).unwrap();
+        assert_eq!(embedded.contains("rate_limits"), !expected.is_empty(), "{embedded}");
+        let read: Contract = serde_json::from_str(&embedded).unwrap();
+        let limits = &read.operations()[0].enqueue.rate_limits;
+        let found: Vec<_> = limits.iter().map(|limit| (limit.limit, limit.window_s, limit.by.name())).collect();
+        assert_eq!(found, expected, "{rate_limit}");
+    };
+    check("", &[]);
+    check(", rateLimit: { limit: 5, window: 1m, by: principal }", &[(5, 60, "principal")]);
+    check(", rateLimit: [{ limit: 5, window: 1m, by: address }]", &[(5, 60, "address")]);
+    let three = "{ limit: 9, window: 1s, by: route }, { limit: 5, window: 1m, by: principal }, \
+                 { limit: 1000000, window: 24h, by: address }";
+    let expected = [(9, 1, "route"), (5, 60, "principal"), (1_000_000, 86_400, "address")];
+    check(&format!(", rateLimit: [{three}]"), &expected);
+
+    let stored = |settings: &str| {
+        let yaml = format!(", rateLimit: [{{ limit: 5, window: 1m, by: route{settings} }}]");
+        webhook("stripe-signature", "stripe", "application/json", &yaml).unwrap()
+    };
+    for (settings, store) in [
+        ("", None),
+        (", store: dynamodb", Some(OnStoreFailure::Closed)),
+        (", store: dynamodb, onStoreFailure: closed", Some(OnStoreFailure::Closed)),
+        (", store: dynamodb, onStoreFailure: open", Some(OnStoreFailure::Open)),
+    ] {
+        let read: Contract = serde_json::from_str(&serde_json::to_string(&stored(settings)).unwrap()).unwrap();
+        assert_eq!(read.operations()[0].enqueue.rate_limits[0].store, store, "{settings}");
+        assert_eq!(read.first_with_store().is_some(), store.is_some(), "{settings}");
+    }
+}
+
+#[test]
+fn a_limit_beyond_the_writes_of_an_item_is_a_warning() {
+    let route = "openapi: 3.1.0\ninfo: { title: t, version: v }\npaths:\n  /a:\n    post:\n      operationId: a\n      \
+                 security: []\n      x-sluicegate: { queue: q, type: t, rateLimit: { by: route, LIMIT } }\n";
+    for (limit, warnings) in [
+        ("limit: 59999, window: 60s, store: dynamodb", 0),
+        ("limit: 60000, window: 60s, store: dynamodb", 1),
+        ("limit: 60000, window: 60s", 0),
+    ] {
+        let (_, found) = Contract::parse_with_warnings("a.yaml", &route.replace("LIMIT", limit)).unwrap();
+        assert_eq!(found.len(), warnings, "{limit}: {found:?}");
+        assert!(found.iter().all(|warning| warning.pointer.ends_with("/rateLimit")), "{found:?}");
+    }
+}
+
+#[test]
 fn access_tokens_are_read_with_their_defaults() {
     let read = |scheme: &str| {
         let yaml = format!(

@@ -49,6 +49,19 @@ fn report(template: &str) -> Report {
 }
 
 #[test]
+fn a_rate_limit_in_a_store_needs_the_table_as_well() {
+    let inventory = Inventory::of_template(&folder().join("store-unbound.yaml"), &BTreeMap::new()).expect("a template");
+    let yaml = read(&folder().join("store-unbound.openapi.yaml")).expect("the contract");
+    let keys = "idempotency: { key: '{header.k}', store: dynamodb }";
+    for (store, found) in [(", store: dynamodb", true), ("", false)] {
+        let limit = format!("rateLimit: {{ limit: 1, window: 1s, by: route{store} }}");
+        let contract = Contract::parse("openapi.yaml", &yaml.replace(keys, &limit)).expect("a sound contract");
+        let report = examine(&inventory, &Project { contract: Some(contract), topology: None });
+        assert_eq!(report.findings.iter().any(|finding| finding.check == "store-unbound"), found, "{report}");
+    }
+}
+
+#[test]
 fn every_check_finds_what_its_fixture_has_and_nothing_else_there_is_as_bad() {
     let mut wrong = Vec::new();
     for check in checks() {

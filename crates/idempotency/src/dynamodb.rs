@@ -1,10 +1,13 @@
 //! [`DynamoDbStore`]: records in a DynamoDB table, shared by every environment of a function.
 //!
-//! The table has a partition key `id` (string), and TTL on the attribute `expires_at`. A record has also `fingerprint`,
-//! `lease`, `lease_until_ms` while it is in progress, and `outcome` when it is done.
+//! The table has a partition key `id` (string), and TTL on the attribute `expires_at`. The record of a key has also
+//! `fingerprint`, `lease`, `lease_until_ms` while it is in progress, and `outcome` when it is done; that of a rate
+//! limit has `due_ns`.
 //!
 //! A claim is one `PutItem` with a condition that returns the record if it fails, so a repeat needs no read. A first
 //! claim costs one write, its result another. The names of attributes are not among DynamoDB's reserved words.
+
+mod rate_limit;
 
 use std::collections::HashMap;
 
@@ -29,6 +32,8 @@ const IS_HELD: &str = "lease = :lease AND attribute_not_exists(outcome)";
 
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
+const UPDATE_ITEM: &str = "DynamoDB_20120810.UpdateItem";
+
 /// A store in a DynamoDB table.
 #[derive(Debug)]
 pub struct DynamoDbStore {
@@ -46,7 +51,7 @@ enum Attribute {
 type Attributes = HashMap<&'static str, Attribute>;
 
 /// A request of any of the three write operations.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Write<'a> {
     table_name: &'a str,
@@ -59,7 +64,15 @@ struct Write<'a> {
     condition_expression: &'static str,
     expression_attribute_values: Attributes,
     #[serde(skip_serializing_if = "Option::is_none")]
+    return_values: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     return_values_on_condition_check_failure: Option<&'static str>,
+}
+
+impl Write<'_> {
+    fn body(&self) -> Result<Vec<u8>, CallError> {
+        serde_json::to_vec(self).map_err(|error| CallError::Request(error.to_string()))
+    }
 }
 
 impl DynamoDbStore {
@@ -70,8 +83,7 @@ impl DynamoDbStore {
     }
 
     async fn write(&self, target: &'static str, write: &Write<'_>, deadline: Instant) -> Result<(), CallError> {
-        let body = serde_json::to_vec(write).map_err(|error| CallError::Request(error.to_string()))?;
-        self.service.call(target, body, None, deadline, &Progress::default()).await.map(drop)
+        self.service.call(target, write.body()?, None, deadline, &Progress::default()).await.map(drop)
     }
 
     /// Changes the record of a lease. Returns whether the lease still has it, and the condition holds.
@@ -88,12 +100,11 @@ impl DynamoDbStore {
         values.extend(value);
         let write = Write {
             table_name: &self.table,
-            item: None,
             key: Some([(ID, Attribute::S(lease.key.clone()))].into()),
             update_expression,
             condition_expression,
             expression_attribute_values: values,
-            return_values_on_condition_check_failure: None,
+            ..Write::default()
         };
         match self.write(target, &write, deadline).await {
             Ok(()) => Ok(true),
@@ -122,16 +133,14 @@ impl Store for DynamoDbStore {
         let write = Write {
             table_name: &self.table,
             item: Some(item.into()),
-            key: None,
-            update_expression: None,
             condition_expression: IS_FREE,
             expression_attribute_values: values.into(),
             return_values_on_condition_check_failure: Some("ALL_OLD"),
+            ..Write::default()
         };
         match self.write("DynamoDB_20120810.PutItem", &write, deadline).await {
             Ok(()) => Ok(Begun::New(lease)),
             Err(CallError::Answered { code: Some(code), body, .. }) if code == CONDITION_FAILED => {
-                let unreadable = || StoreError::Unavailable("DynamoDB did not return the record".to_owned());
                 Ok(record(&body).ok_or_else(unreadable)?.found_by(claim, lease))
             }
             Err(error) => Err(store_error(&error)),
@@ -141,8 +150,7 @@ impl Store for DynamoDbStore {
     async fn complete(&self, lease: &Lease, result: &str, deadline: Instant) -> Result<(), StoreError> {
         let (update, condition) = ("SET outcome = :outcome REMOVE lease_until_ms", "lease = :lease");
         let outcome = Some((":outcome", Attribute::S(result.to_owned())));
-        let is_held =
-            self.change("DynamoDB_20120810.UpdateItem", lease, Some(update), condition, outcome, deadline).await?;
+        let is_held = self.change(UPDATE_ITEM, lease, Some(update), condition, outcome, deadline).await?;
         if is_held { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
@@ -151,7 +159,7 @@ impl Store for DynamoDbStore {
             Effect::None => ("DynamoDB_20120810.DeleteItem", None, None),
             Effect::Unknown => {
                 let update = "SET lease_until_ms = :over";
-                ("DynamoDB_20120810.UpdateItem", Some(update), Some((":over", number(0))))
+                (UPDATE_ITEM, Some(update), Some((":over", number(0))))
             }
         };
         self.change(target, lease, update, IS_HELD, value, deadline).await.map(drop)
@@ -178,11 +186,6 @@ fn record(answer: &[u8]) -> Option<Record> {
         #[serde(rename = "S")]
         text: String,
     }
-    #[derive(Deserialize)]
-    struct Number {
-        #[serde(rename = "N")]
-        text: String,
-    }
     let Item { fingerprint, lease, lease_until_ms, outcome, expires_at } =
         serde_json::from_slice::<Answer>(answer).ok()?.item;
     Some(Record {
@@ -195,8 +198,19 @@ fn record(answer: &[u8]) -> Option<Record> {
     })
 }
 
+/// A number in an answer.
+#[derive(Deserialize)]
+struct Number {
+    #[serde(rename = "N")]
+    text: String,
+}
+
 fn number(value: u64) -> Attribute {
     Attribute::N(value.to_string())
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Unavailable("DynamoDB did not return the record".to_owned())
 }
 
 fn store_error(error: &CallError) -> StoreError {

@@ -1,4 +1,4 @@
-//! Remembers which keys were processed, so that an effect happens once per key.
+//! Remembers which keys were processed, so that an effect happens once per key; and counts rate limits.
 //!
 //! A [`Store`] keeps one record for each key. [`begin`](Store::begin) claims the key for this invocation, or returns
 //! what is known about it. The caller then does its work, and calls [`complete`](Store::complete) with the result or
@@ -33,6 +33,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A [`RateLimitStore`] admits a number of requests per key and time, counted by every process together:
+//! [`take`](RateLimitStore::take) counts one request, or refuses it.
+//!
 //! # Guarantees
 //!
 //! - Of any number of callers with one key, one at a time has a [`Lease`]. The lease ends with the time that the claim
@@ -41,6 +44,8 @@
 //!   next caller, never that it is taken as done.
 //! - A record is bound to the fingerprint of its first caller until it is abandoned without effect or expires.
 //! - An expired record counts as absent, even if the store has not deleted it.
+//! - Of the requests of one key, no more are within its limit than the limit says, as far as the clocks of the callers
+//!   agree: one that is ahead admits as many more as the limit allows in the time that it is ahead.
 //!
 //! # Implementations
 //!
@@ -50,6 +55,7 @@
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 mod memory;
+mod rate_limit;
 mod record;
 
 use std::future::Future;
@@ -60,6 +66,7 @@ use tokio::time::Instant;
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::DynamoDbStore;
 pub use self::memory::{MemoryStore, RECORDS_MAX};
+pub use self::rate_limit::{RateLimitStore, Take, Taken};
 
 /// What a caller wants to do once.
 #[derive(Clone, Copy, Debug)]

@@ -6,19 +6,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::record::{Record, unix_ms, unix_s};
-use crate::{Begun, Claim, Effect, Lease, Store, StoreError};
+use crate::{Begun, Claim, Effect, Lease, RateLimitStore, Store, StoreError, Take, Taken};
 
-/// The most records that are kept at a time.
+/// The most records that are kept at a time, of keys and of rate limits each.
 pub const RECORDS_MAX: usize = 100_000;
 
 /// A store in memory. Clones share the records.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(Arc<Mutex<HashMap<String, Record>>>);
+pub struct MemoryStore {
+    keys: Arc<Mutex<HashMap<String, Record>>>,
+    /// When the next request of each rate limit and caller is due.
+    due_ns: Arc<Mutex<HashMap<String, u64>>>,
+}
 
 impl MemoryStore {
     fn records(&self) -> MutexGuard<'_, HashMap<String, Record>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn full() -> StoreError {
+    StoreError::Unavailable(format!("the store has {RECORDS_MAX} records"))
 }
 
 impl Store for MemoryStore {
@@ -33,7 +41,7 @@ impl Store for MemoryStore {
         if records.len() >= RECORDS_MAX {
             records.retain(|_, record| record.expires_at_s > unix_s(claim.now));
             if records.len() >= RECORDS_MAX {
-                return Err(StoreError::Unavailable(format!("the store has {RECORDS_MAX} records")));
+                return Err(full());
             }
         }
         let record = Record {
@@ -63,5 +71,25 @@ impl Store for MemoryStore {
             (None, _) => {}
         }
         Ok(())
+    }
+}
+
+impl RateLimitStore for MemoryStore {
+    async fn take(&self, take: &Take<'_>, _deadline: Instant) -> Result<Taken, StoreError> {
+        let mut records = self.due_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let known_ns = records.get(take.key).copied();
+        let due_ns = known_ns.unwrap_or(0);
+        if due_ns > take.latest_ns() {
+            return Ok(Taken::Exceeded { due_ns });
+        }
+        if known_ns.is_none() && records.len() >= RECORDS_MAX {
+            records.retain(|_, due_ns| *due_ns > take.now_ns);
+            if records.len() >= RECORDS_MAX {
+                return Err(full());
+            }
+        }
+        let due_ns = due_ns.max(take.now_ns).saturating_add(take.period_ns);
+        records.insert(take.key.to_owned(), due_ns);
+        Ok(Taken::Within { due_ns })
     }
 }

@@ -13,7 +13,7 @@ pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 /// The environment variable with the URL under which providers know this API.
 pub(crate) const PUBLIC_URL: &str = "PUBLIC_URL";
 
-/// The environment variable with the name of the DynamoDB table of idempotency keys.
+/// The environment variable with the name of the DynamoDB table of idempotency keys and rate limits.
 pub(crate) const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
 
 /// The environment variable with the bucket of payloads that are larger than a queue accepts.
@@ -39,7 +39,7 @@ pub struct Config {
     pub secret_arn: String,
     /// The URL under which providers know this API, which some sign; see [`crate::Ingress::with_public_url`].
     pub public_url: Option<String>,
-    /// The name of the table of idempotency keys; `None` if no route has a store.
+    /// The name of the table of idempotency keys and rate limits; `None` if no route has a store.
     #[cfg(feature = "dynamodb")]
     pub idempotency_table: Option<String>,
     /// The bucket of payloads that are larger than a queue accepts; `None` if no route sends them.

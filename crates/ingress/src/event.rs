@@ -6,7 +6,7 @@
 //! panic, keeps every header, and returns the exact bytes of the body. Any other event is an error that lists the
 //! supported services.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
@@ -36,7 +36,7 @@ pub struct Arrival {
     pub headers: HeaderMap,
     /// The exact bytes, or an error if they cannot be decoded.
     pub body: Result<Vec<u8>, BodyError>,
-    /// The address of the caller according to the service.
+    /// The address of the caller as the service saw it, never as the caller says.
     pub source_ip: Option<String>,
     /// The id of the request at the service.
     pub request_id: Option<String>,
@@ -209,16 +209,15 @@ impl Arrival {
     fn from_alb(event: Event) -> Option<Self> {
         let multi = event.multi_value_headers.is_some();
         let headers = headers(event.headers, event.multi_value_headers);
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let source_ip = forwarded_for(&headers);
         Some(Self {
             method: event.http_method?,
             path: canonical(event.path?, PathForm::Encoded),
             stage: None,
             // A load balancer does not decode the query: it is percent-encoded already.
             query: query(event.query_string_parameters, event.multi_value_query_string_parameters, str::to_owned),
-            // The load balancer appends the address it saw; earlier addresses are set by the client.
-            source_ip: text("x-forwarded-for").and_then(|all| all.rsplit(',').next()).map(|ip| ip.trim().to_owned()),
-            request_id: text("x-amzn-trace-id").map(str::to_owned),
+            source_ip,
+            request_id: headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok()).map(str::to_owned),
             headers,
             body: bytes(event.body, event.is_base64_encoded),
             origin: Origin::Alb { multi },
@@ -361,6 +360,17 @@ fn headers(single: Option<Single>, multi: Option<Multi>) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Returns the address that a load balancer appended to `X-Forwarded-For`: the last part of the last value. What comes
+/// before is of the client's choice. The port that a load balancer may add (`xff_client_port`) is left out.
+///
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html>
+fn forwarded_for(headers: &HeaderMap) -> Option<String> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    let appended = last.as_bytes().rsplit(|byte| *byte == b',').next()?;
+    let text = std::str::from_utf8(appended).ok()?.trim();
+    Some(text.parse::<SocketAddr>().map_or_else(|_| text.to_owned(), |address| address.ip().to_string()))
 }
 
 fn bytes(body: Option<String>, is_base64: Option<bool>) -> Result<Vec<u8>, BodyError> {

@@ -32,7 +32,7 @@
 //! # Features
 //!
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
-//! idempotency keys are in a store. `s3`: routes whose large payloads go to S3.
+//! idempotency keys or rate limits are in a store. `s3`: routes whose large payloads go to S3.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -232,7 +232,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                     for result in &results {
                         record.emit(result, self.emitter.as_ref());
                     }
-                    return batch::answer(&results);
+                    return record.with_limits(batch::answer(&results));
                 }
                 Ok(Admitted::Handshake(answer)) => {
                     record.handshake_answered(answer.status);
@@ -242,10 +242,10 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             },
         };
         record.emit(&result, self.emitter.as_ref());
-        match result {
+        record.with_limits(match result {
             Ok(receipt) => accept(&receipt),
             Err(rejection) => refused(&rejection),
-        }
+        })
     }
 
     /// Admits a request, from its route to the receipt of the broker, or answers the handshake that it is. Each stage
@@ -291,7 +291,13 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             }
             return handshake.answer().map(Admitted::Handshake);
         }
-        self.limits.check(&authenticated)?;
+        self.limits.check(&authenticated, &mut record.allowances)?;
+        #[cfg(feature = "dynamodb")]
+        if operation.enqueue.has_shared_limit() {
+            let (store, left) = (self.store.as_ref(), &mut record.allowances);
+            // In a box, because the future of every other request would have room for it.
+            Box::pin(self.limits.check_shared(&authenticated, store, context, deadline, left)).await?;
+        }
         let validated = Validated::new(authenticated, &self.schemas)?;
         let options = SendOptions {
             delay: enqueue::delay(validated.authenticated())?,

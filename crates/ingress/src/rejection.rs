@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use serde::Serialize;
+use sluicegate_contract::RateLimitBy;
 
 use crate::pointer::Pointer;
 
@@ -25,6 +26,13 @@ const DETAIL_BYTES_MAX: usize = 2 * 1024;
 
 /// The detail of [`Code::SchemaViolated`].
 pub(crate) const SCHEMA_VIOLATED: &str = "The body is JSON but does not match the schema of this route; see errors.";
+
+/// The problem type of a rate limit that is exceeded, and its title (draft-ietf-httpapi-ratelimit-headers-11, section
+/// 5.1).
+const QUOTA_EXCEEDED: (&str, &str) = (
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "Request cannot be satisfied as assigned quota has been exceeded",
+);
 
 /// Seconds a caller should wait when the queue or the secret store does not answer.
 pub(crate) const UNAVAILABLE_RETRY_AFTER_S: u64 = 5;
@@ -50,7 +58,7 @@ pub enum Code {
     ClaimInvalid,
     /// 403: the verify token of a provider's handshake is not one of the route.
     VerifyTokenInvalid,
-    /// 429: the route's rate limit for this caller is used up.
+    /// 429: a rate limit of the route is used up, for this caller or for all.
     RateLimited,
     /// 415: the route does not accept the media type or its charset.
     MediaTypeUnsupported,
@@ -93,7 +101,7 @@ pub enum Code {
     SecretsMissing,
     /// 503: the key that the provider publishes, and signs with, could not be fetched.
     KeyUnavailable,
-    /// 503: the store of idempotency keys did not answer.
+    /// 503: the store of idempotency keys and rate limits did not answer.
     StoreUnavailable,
     /// 500: an internal error. The API document says that the message may be stored, as for a function that is stopped.
     Internal,
@@ -226,6 +234,8 @@ pub struct Rejection {
     pub id: Option<Box<str>>,
     /// Of a message for several queues that is not known to be on each: what is known of each.
     pub destinations: Option<Box<Destinations>>,
+    /// The rate limit that is exceeded.
+    pub exceeded: Option<RateLimitBy>,
     /// The text for the operator.
     pub log: Option<Box<str>>,
 }
@@ -240,6 +250,7 @@ impl Rejection {
             headers: Vec::new(),
             id: None,
             destinations: None,
+            exceeded: None,
             log: None,
         }
     }
@@ -258,8 +269,9 @@ impl Rejection {
         self
     }
 
-    /// Returns the `application/problem+json` body (RFC 9457), of at most [`ANSWER_BYTES_MAX`] bytes. `type` is
-    /// omitted, which means `about:blank`; `title` is therefore the reason phrase of the status.
+    /// Returns the `application/problem+json` body (RFC 9457), of at most [`ANSWER_BYTES_MAX`] bytes. Except for an
+    /// exceeded rate limit, `type` is omitted, which means `about:blank`; `title` is then the reason phrase of the
+    /// status.
     #[must_use]
     pub fn body(&self) -> String {
         let mut faults = self.faults.as_slice();
@@ -280,6 +292,8 @@ impl Rejection {
     fn problem(&self, detail: &str, errors: &[BodyFault]) -> String {
         #[derive(Serialize)]
         struct Problem<'a> {
+            #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+            kind: Option<&'a str>,
             title: &'a str,
             status: u16,
             code: &'a str,
@@ -288,13 +302,20 @@ impl Rejection {
             id: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             destinations: Option<&'a Destinations>,
+            #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+            violated: Option<[&'a str; 1]>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [BodyFault],
         }
         let (status, code) = self.code.parts();
-        let title = status.canonical_reason().unwrap_or_default();
+        let (kind, title) = match self.exceeded {
+            Some(_) => (Some(QUOTA_EXCEEDED.0), QUOTA_EXCEEDED.1),
+            None => (None, status.canonical_reason().unwrap_or_default()),
+        };
+        let violated = self.exceeded.map(|by| [by.name()]);
         let id = self.id.as_deref();
         let (status, destinations) = (status.as_u16(), self.destinations.as_deref());
-        serde_json::to_string(&Problem { title, status, code, detail, id, destinations, errors }).unwrap_or_default()
+        serde_json::to_string(&Problem { kind, title, status, code, detail, id, destinations, violated, errors })
+            .unwrap_or_default()
     }
 }

@@ -12,7 +12,10 @@ use sluicegate_contract::Operation;
 use sluicegate_queue::Receipt;
 use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
 
-use crate::{authenticate::Authenticated, enqueue::is_traceparent, event::Arrival, rejection::Rejection};
+use crate::{
+    answer::Answer, authenticate::Authenticated, enqueue::is_traceparent, event::Arrival, limit::Allowances,
+    rejection::Rejection,
+};
 
 /// The facts of a request so far. Each stage that passes adds to them.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub struct RequestRecord {
     event_type: Option<String>,
     enqueue: Option<Duration>,
     is_replay: bool,
+    pub(crate) allowances: Allowances,
 }
 
 impl RequestRecord {
@@ -41,6 +45,7 @@ impl RequestRecord {
             event_type: None,
             enqueue: None,
             is_replay: false,
+            allowances: Allowances::default(),
         }
     }
 
@@ -70,6 +75,12 @@ impl RequestRecord {
 
     pub(crate) fn replayed(&mut self) {
         self.is_replay = true;
+    }
+
+    /// Returns the answer with what is left of the limits of its route, if they were checked.
+    pub(crate) fn with_limits(&self, mut answer: Answer) -> Answer {
+        self.allowances.add_to(&mut answer);
+        answer
     }
 
     /// Logs an answer that describes the API or a route. Metrics count admissions only.

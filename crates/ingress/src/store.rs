@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use lambda_http::Context;
 use sluicegate_contract::{OnStoreFailure, Operation};
-use sluicegate_idempotency::{Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, Store, StoreError};
+use sluicegate_idempotency::{
+    Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken,
+};
 use sluicegate_queue::Receipt;
 use tokio::time::Instant;
 
@@ -27,7 +29,7 @@ const IN_PROGRESS_RETRY_AFTER_S: u64 = 1;
 /// The fingerprint of every request of a route where the key alone names the request.
 const ANY_PAYLOAD: &str = "any";
 
-/// A store of idempotency keys.
+/// A store of idempotency keys and rate limits.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
@@ -159,6 +161,15 @@ impl Store for AnyStore {
         match self {
             Self::DynamoDb(store) => store.abandon(lease, effect, deadline).await,
             Self::Memory(store) => store.abandon(lease, effect, deadline).await,
+        }
+    }
+}
+
+impl RateLimitStore for AnyStore {
+    async fn take(&self, take: &Take<'_>, deadline: Instant) -> Result<Taken, StoreError> {
+        match self {
+            Self::DynamoDb(store) => store.take(take, deadline).await,
+            Self::Memory(store) => store.take(take, deadline).await,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! in the answer here, so the callback is not called: a function would otherwise send requests wherever a caller asks.
 
 use http::StatusCode;
-use sluicegate_contract::{Contract, Operation};
+use sluicegate_contract::{Contract, Operation, RateLimit};
 
 use crate::{answer::Answer, event::Arrival, route};
 
@@ -32,10 +32,10 @@ pub(crate) fn answer(contract: &Contract, arrival: &Arrival) -> Option<Answer> {
     Some(Answer { status: StatusCode::OK, headers, body: String::new() })
 }
 
-/// Returns the requests per minute that the route admits, at least 1, which is the smallest rate that can be said; `*`
-/// without a limit.
+/// Returns the requests per minute that the route admits by the lowest of its limits, at least 1, which is the smallest
+/// rate that can be said; `*` without a limit.
 fn rate(operation: &Operation) -> String {
-    let per_minute =
-        |limit: u32, window_s: u32| (u64::from(limit) * 60 / u64::from(window_s.max(1))).max(1).to_string();
-    operation.enqueue.rate_limit.map_or_else(|| "*".to_owned(), |limit| per_minute(limit.limit, limit.window_s))
+    let per_minute = |limit: &RateLimit| (u64::from(limit.limit) * 60 / u64::from(limit.window_s.max(1))).max(1);
+    let lowest = operation.enqueue.rate_limits.iter().map(per_minute).min();
+    lowest.map_or_else(|| "*".to_owned(), |rate| rate.to_string())
 }

@@ -57,8 +57,8 @@ async fn an_order_takes_a_key_with_the_scope_and_an_idempotency_key() {
     }
     let contract = embedded_contract!().load().unwrap();
     let order = contract.route("POST", "/orders").unwrap().operation;
-    let limit = order.enqueue.rate_limit.unwrap();
-    assert_eq!((order.id.as_str(), format!("{:?}", limit.by).as_str()), ("placeOrder", "Principal"));
+    let limited_by: Vec<_> = order.enqueue.rate_limits.iter().map(|limit| limit.by.name()).collect();
+    assert_eq!((order.id.as_str(), limited_by), ("placeOrder", vec!["principal"]));
 }
 
 #[tokio::test]

@@ -213,7 +213,7 @@ async fn head_is_answered_with_the_length_of_the_answer_to_get() {
 #[tokio::test]
 async fn a_caller_over_the_rate_limit_gets_429_with_retry_after() {
     let ingress = ingress(&Broker::default(), &Store::with(&secret_text()));
-    let limit = crate::support::contract().operations()[0].enqueue.rate_limit.unwrap().limit;
+    let limit = crate::support::contract().operations()[0].enqueue.rate_limits[0].limit;
     let event = http_api("POST", "/orders", &[("x-api-key", "writer"), ("idempotency-key", "k")], "");
     let mut last = Value::Null;
     // The allowance recovers slightly during the test.
@@ -255,17 +255,17 @@ async fn every_status_and_header_of_an_answer_is_in_the_document() {
     let gateway = "application/json";
     // The statuses with the headers and media types that the ingress or the gateway sends.
     let expected: [(u16, &[&str], &[&str]); 11] = [
-        (202, &[], &[gateway]),
-        (400, &[], &[problem, gateway]),
+        (202, &["RateLimit", "RateLimit-Policy"], &[gateway]),
+        (400, &["RateLimit", "RateLimit-Policy"], &[problem, gateway]),
         (401, &["WWW-Authenticate"], &[problem]),
         (404, &[], &[problem]),
         (405, &["Allow"], &[problem]),
-        (413, &[], &[problem, gateway]),
-        (415, &["Accept-Post", "Accept-Encoding"], &[problem]),
-        (422, &[], &[problem]),
-        (429, &["Retry-After"], &[problem, gateway]),
-        (500, &[], &[problem, gateway]),
-        (503, &["Retry-After"], &[problem, gateway]),
+        (413, &["RateLimit", "RateLimit-Policy"], &[problem, gateway]),
+        (415, &["Accept-Post", "Accept-Encoding", "RateLimit", "RateLimit-Policy"], &[problem]),
+        (422, &["RateLimit", "RateLimit-Policy"], &[problem]),
+        (429, &["Retry-After", "RateLimit", "RateLimit-Policy"], &[problem, gateway]),
+        (500, &["RateLimit", "RateLimit-Policy"], &[problem, gateway]),
+        (503, &["Retry-After", "RateLimit", "RateLimit-Policy"], &[problem, gateway]),
     ];
     for (path, item) in document["paths"].as_object().unwrap() {
         let responses = &item["post"]["responses"];

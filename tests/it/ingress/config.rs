@@ -43,6 +43,19 @@ fn the_settings_of_keys_and_secrets_are_checked_at_startup() {
 }
 
 #[test]
+fn a_store_of_keys_or_limits_needs_its_table() {
+    let table = ("IDEMPOTENCY_TABLE", "keys");
+    let key = "          required: true\n        rateLimit";
+    let keys = (key, "          required: true\n          store: dynamodb\n        rateLimit");
+    let limit = ("by: principal\n", "by: principal\n          store: dynamodb\n");
+    for change in [keys, limit] {
+        let contract = shipped_with(&[change]);
+        check(contract, &[FIFO, STANDARD, SECRET], &["IDEMPOTENCY_TABLE is not set"]);
+        check(contract, &[FIFO, STANDARD, SECRET, table], &[]);
+    }
+}
+
+#[test]
 fn a_delay_on_a_fifo_queue_is_reported_at_startup() {
     let contract = shipped_with(&[("        queue: orders\n", "        queue: orders\n        delay: 5s\n")]);
     check(contract, &[FIFO, STANDARD, SECRET], &["placeOrder"]);

@@ -115,6 +115,54 @@ async fn a_named_stage_is_not_part_of_the_route() {
     }
 }
 
+#[test]
+fn a_caller_cannot_choose_its_address() {
+    let forged = "203.0.113.7";
+    let address = |event: &Value| lambda(event).unwrap().payload.source_ip;
+    // The services of API Gateway and function URLs give the address beside the headers.
+    for (name, file, seen) in [
+        ("http-api-v2", include_str!("../../events/http-api-v2.json"), "1.2.3.4"),
+        ("function-url", include_str!("../../events/function-url.json"), "123.123.123.123"),
+        ("rest-api-v1", include_str!("../../events/rest-api-v1.json"), "192.168.196.186"),
+        ("http-api-v1", include_str!("../../events/http-api-v1-decoded.json"), "192.168.196.186"),
+    ] {
+        let headers = ["x-forwarded-for", "X-Forwarded-For", "forwarded", "x-real-ip"].map(|header| (header, forged));
+        let event = with_request(event(file), "/orders", &headers, Value::Null, false);
+        assert_eq!(address(&event).as_deref(), Some(seen), "{name}");
+        let mut without = event.clone();
+        without["requestContext"]["http"]["sourceIp"].take();
+        without["requestContext"]["identity"]["sourceIp"].take();
+        assert_eq!(address(&without), None, "{name}: no header takes its place");
+    }
+    // A load balancer appends the address to the header that the client sent.
+    let alb = |headers: &str, values: Value| {
+        let file = match headers {
+            "headers" => include_str!("../../events/alb.json"),
+            _ => include_str!("../../events/alb-multi-value.json"),
+        };
+        let mut event = event(file);
+        event[headers]["x-forwarded-for"] = values;
+        address(&event)
+    };
+    for (headers, values, seen) in [
+        ("headers", json!("192.0.2.1"), Some("192.0.2.1")),
+        ("headers", json!("203.0.113.7, 192.0.2.1"), Some("192.0.2.1")),
+        ("headers", json!("203.0.113.7,198.51.100.2,192.0.2.1"), Some("192.0.2.1")),
+        ("headers", json!("\u{e9}, 192.0.2.1"), Some("192.0.2.1")),
+        ("headers", json!("203.0.113.7, 192.0.2.1:49152"), Some("192.0.2.1")),
+        ("headers", json!("[2001:db8::1]:49152"), Some("2001:db8::1")),
+        ("headers", json!("2001:db8::1"), Some("2001:db8::1")),
+        ("headers", Value::Null, None),
+        ("multiValueHeaders", json!(["192.0.2.1"]), Some("192.0.2.1")),
+        ("multiValueHeaders", json!(["203.0.113.7, 192.0.2.1"]), Some("192.0.2.1")),
+        ("multiValueHeaders", json!(["203.0.113.7", "192.0.2.1"]), Some("192.0.2.1")),
+        ("multiValueHeaders", json!(["198.51.100.2", "203.0.113.7, 192.0.2.1"]), Some("192.0.2.1")),
+        ("multiValueHeaders", json!([]), None),
+    ] {
+        assert_eq!(alb(headers, values.clone()).as_deref(), seen, "{headers} {values}");
+    }
+}
+
 /// Returns an ingress with one route, whose path has a parameter and a percent-encoded literal segment.
 fn items(broker: &Broker) -> Ingress<Broker, Store> {
     const ITEMS: &str = r"

@@ -29,7 +29,7 @@ fn memory() -> AnyStore {
 }
 
 /// Returns a store at this endpoint, whose table was created if `exists`.
-async fn dynamodb(endpoint: &str, exists: bool) -> AnyStore {
+pub(super) async fn dynamodb(endpoint: &str, exists: bool) -> AnyStore {
     let lookup = |name: &str| match name {
         "AWS_ENDPOINT_URL" => Some(endpoint.to_owned()),
         "AWS_REGION" => Some("us-east-1".to_owned()),

@@ -1,4 +1,4 @@
-//! The table of idempotency keys: what a contract with a store needs in the template.
+//! The table of idempotency keys and rate limits: what a contract with a store needs in the template.
 //!
 //! The table is billed by the request, encrypted with a key that AWS owns, as every table, and without point-in-time
 //! recovery: keys expire within days, and a restored table would answer repeats with messages of the past. A table that
@@ -15,7 +15,7 @@ const TABLE: &str = "IdempotencyTable";
 const POLICY: &str = "IdempotencyPolicy";
 
 const TABLE_LINES: &str = "\
-# The keys of the routes with `store: dynamodb` (openapi.yaml), by the hash of caller, operation and key; no payloads.
+# The keys and limits of the routes with `store: dynamodb` (openapi.yaml), by the hash of caller, operation and key; no payloads.
 IdempotencyTable:
   Type: AWS::DynamoDB::Table
   Properties:
@@ -73,10 +73,15 @@ mod tests {
             let expected = ["+ IdempotencyTable", "+ IdempotencyPolicy", "+ IDEMPOTENCY_TABLE of IngressFunction"];
             assert_eq!(changes, expected);
             assert_eq!(with_table("t.yaml", &synced, &with, &mut changes).unwrap(), None, "a second run adds nothing");
+            // A rate limit alone needs the same.
+            let limit = contract_with("rateLimit: [{ limit: 1, window: 1s, by: route, store: dynamodb }]");
+            assert_eq!(with_table("t.yaml", &template, &limit, &mut changes).unwrap(), Some(synced.clone()));
+            changes.truncate(expected.len());
             let added = added_lines(&template, &synced);
             let has = |line: &str| assert!(added.contains(&line), "{line}: {added:?}");
             has("IDEMPOTENCY_TABLE: !Ref IdempotencyTable");
             has("Roles: [!Ref IngressRole]");
+            has("Action: [dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]");
             has("TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }");
             assert_eq!(added.iter().filter(|line| !line.is_empty()).count(), 20, "{added:?}");
         }

@@ -6,11 +6,12 @@ use sluicegate_yaml::Node;
 use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
 use super::content;
+use super::rate_limit;
+use super::store;
 use crate::is_json;
 use crate::{
     Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency, IdempotencyStore,
-    OnStoreFailure, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, RATE_LIMIT_REQUESTS_MAX,
-    RATE_LIMIT_WINDOW_S_MAX, RateLimit, RateLimitBy, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
+    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
     ValueTemplate,
 };
 
@@ -45,7 +46,7 @@ pub(super) fn enqueue<'d>(
         Some(field) => idempotency(checker, field, request),
         None => provider_key(request),
     };
-    let rate_limit = at.get("rateLimit").and_then(|field| rate_limit(checker, field, request));
+    let rate_limits = at.get("rateLimit").map_or_else(Vec::new, |field| rate_limit::limits(checker, field, request));
     let (delay_s, delay_header) = at.get("delay").map_or((0, None), |field| delay(checker, field));
     let large_payloads = at.get("largePayloads").is_some_and(|field| large_payloads(checker, field, at, request));
     let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request, large_payloads));
@@ -59,7 +60,7 @@ pub(super) fn enqueue<'d>(
         subject,
         group,
         idempotency,
-        rate_limit,
+        rate_limits,
         delay_s,
         delay_header,
         payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
@@ -377,46 +378,10 @@ fn idempotency_store<'d>(
     at: &'d Node,
     request: &Request<'_>,
 ) -> Option<IdempotencyStore> {
-    let (ttl_at, failure_at) = (at.get("ttlDays"), at.get("onStoreFailure"));
-    let Some(store_at) = at.get("store") else {
-        for field in [ttl_at, failure_at].into_iter().flatten() {
-            checker.fault(field, "has no effect without `store: dynamodb`");
-        }
-        return None;
-    };
-    if store_at.text() != Some("dynamodb") {
-        checker.fault(store_at, "must be dynamodb");
-    } else if request.body.is_some_and(Body::may_be_batch) {
+    let on_failure = store::store(checker, at, &["ttlDays"])?;
+    if let Some(store_at) = at.get("store").filter(|_| request.body.is_some_and(Body::may_be_batch)) {
         checker.fault(store_at, "does not apply to a batch, whose items would be one write each: leave it out");
     }
-    let ttl_days = ttl_at.and_then(|field| checker.integer(field, 1..=IDEMPOTENCY_TTL_DAYS_MAX));
-    let on_failure = match failure_at.map(|field| (field, field.text())) {
-        None | Some((_, Some("closed"))) => OnStoreFailure::Closed,
-        Some((_, Some("open"))) => OnStoreFailure::Open,
-        Some((field, _)) => {
-            checker.fault(field, "must be open or closed");
-            OnStoreFailure::Closed
-        }
-    };
+    let ttl_days = at.get("ttlDays").and_then(|field| checker.integer(field, 1..=IDEMPOTENCY_TTL_DAYS_MAX));
     Some(IdempotencyStore { ttl_days: ttl_days.unwrap_or(IDEMPOTENCY_TTL_DAYS_DEFAULT), on_failure })
-}
-
-fn rate_limit<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Request<'_>) -> Option<RateLimit> {
-    checker.fields(at, &["limit", "window", "by"])?;
-    let limit = checker.required(at, "limit").and_then(|f| checker.integer(f, 1..=RATE_LIMIT_REQUESTS_MAX));
-    let window_s = checker.required(at, "window").and_then(|f| checker.duration_s(f, 1..=RATE_LIMIT_WINDOW_S_MAX));
-    let by_at = checker.required(at, "by")?;
-    let by = match by_at.text() {
-        Some("principal") if request.public => {
-            checker.fault(by_at, "an operation without authentication has no principal; count by address");
-            return None;
-        }
-        Some("principal") => RateLimitBy::Principal,
-        Some("address") => RateLimitBy::Address,
-        _ => {
-            checker.fault(by_at, "must be principal or address");
-            return None;
-        }
-    };
-    Some(RateLimit { limit: limit?, window_s: window_s?, by })
 }

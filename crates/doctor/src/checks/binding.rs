@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "store-unbound",
         severity: Severity::Error,
-        title: "a route keeps its idempotency keys in a store, and no IDEMPOTENCY_TABLE names the table",
+        title: "a route keeps idempotency keys or a rate limit in a store, and no IDEMPOTENCY_TABLE names the table",
         why: "The function refuses to start: every request is answered 500.",
         fix: "Run `sluicegate sync`, which adds the table, its permissions and the variable.",
         source: CONFIGURATION,

@@ -85,10 +85,13 @@ async fn an_answer_to_a_request_without_an_origin_varies_by_origin() {
 }
 
 /// Returns a route for CloudEvents that these origins may send to.
-fn events(origins: Value, limit: Option<(u32, &str)>) -> Value {
+fn events(origins: Value, limits: &[(u32, &str)]) -> Value {
     let mut keys = json!({ "webhookOrigins": origins });
-    if let Some((limit, window)) = limit {
-        keys["rateLimit"] = json!({ "limit": limit, "window": window, "by": "address" });
+    let limits = limits.iter().zip(["address", "route"]);
+    let limits: Vec<_> =
+        limits.map(|((limit, window), by)| json!({ "limit": limit, "window": window, "by": by })).collect();
+    if !limits.is_empty() {
+        keys["rateLimit"] = limits.into();
     }
     accepting(&["application/cloudevents+json"], keys)
 }
@@ -96,17 +99,18 @@ fn events(origins: Value, limit: Option<(u32, &str)>) -> Value {
 #[tokio::test]
 async fn an_allowed_sender_of_events_gets_permission() {
     let one = json!(["EventEmitter.example"]);
-    let cases = [
-        (one.clone(), None, "eventemitter.example", Some("eventemitter.example"), "*"),
-        (one.clone(), Some((7200, "1h")), "EVENTEMITTER.example", Some("eventemitter.example"), "120"),
-        (one.clone(), Some((1, "1h")), "eventemitter.example", Some("eventemitter.example"), "1"),
-        (json!(["a", "*"]), None, "anything.example", Some("*"), "*"),
-        (one, None, "other.example", None, ""),
-        (json!([]), None, "eventemitter.example", None, ""),
+    let cases: [(_, &[(u32, &str)], _, _, _); 7] = [
+        (one.clone(), &[], "eventemitter.example", Some("eventemitter.example"), "*"),
+        (one.clone(), &[(7200, "1h")], "EVENTEMITTER.example", Some("eventemitter.example"), "120"),
+        (one.clone(), &[(7200, "1h"), (1, "1s")], "eventemitter.example", Some("eventemitter.example"), "60"),
+        (one.clone(), &[(1, "1h")], "eventemitter.example", Some("eventemitter.example"), "1"),
+        (json!(["a", "*"]), &[], "anything.example", Some("*"), "*"),
+        (one, &[], "other.example", None, ""),
+        (json!([]), &[], "eventemitter.example", None, ""),
     ];
-    for (origins, limit, origin, allowed, rate) in cases {
+    for (origins, limits, origin, allowed, rate) in cases {
         for (service, (name, ..)) in SERVICES.iter().enumerate() {
-            let ingress = super::taking(&events(origins.clone(), limit), &Broker::default());
+            let ingress = super::taking(&events(origins.clone(), limits), &Broker::default());
             let headers = [("webhook-request-origin", origin), ("webhook-request-rate", "120")];
             let answer = send(&ingress, service, ("OPTIONS", "/take/a"), &headers, b"").await;
             let what = format!("{name} {origins} {origin}");
