@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use super::cargo;
 use super::processes::{self, Process};
@@ -32,6 +33,8 @@ pub(crate) struct Stack {
     pub(crate) aws: String,
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
+    /// Ends with the stack.
+    reading: JoinHandle<()>,
 }
 
 impl Stack {
@@ -48,7 +51,7 @@ impl Stack {
         let mut child = command.spawn().expect("cargo starts");
         let (sender, mut lines) = unbounded_channel();
         let printed = Arc::<Mutex<Vec<String>>>::default();
-        read(child.stdout.take().expect("a pipe"), sender.clone(), printed.clone());
+        let reading = read(child.stdout.take().expect("a pipe"), sender.clone(), printed.clone());
         read(child.stderr.take().expect("a pipe"), sender, printed.clone());
         let addresses = tokio::time::timeout(START_TIME_MAX, async {
             loop {
@@ -67,7 +70,7 @@ impl Stack {
             found.unwrap_or_else(|| panic!("no {name}= in {line:?}")).trim_end_matches('/').to_owned()
         };
         let (gateway, admin, aws) = (address("gateway"), address("admin"), address("aws"));
-        let stack = Self { http: Client::new(), gateway, admin, aws, child, printed };
+        let stack = Self { http: Client::new(), gateway, admin, aws, child, printed, reading };
         let healthz = format!("{}/healthz", stack.admin);
         stack
             .until("every function is up", START_TIME_MAX, async || {
@@ -85,6 +88,7 @@ impl Stack {
             if let Some(answer) = ask().await {
                 return answer;
             }
+            assert!(!self.reading.is_finished(), "the stack has ended, before: {fact}\n{}", self.printed());
             assert!(started.elapsed() < time_max, "not within {time_max:?}: {fact}\n{}", self.printed());
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -153,14 +157,14 @@ fn read(
     stream: impl AsyncRead + Send + Unpin + 'static,
     sender: UnboundedSender<String>,
     printed: Arc<Mutex<Vec<String>>>,
-) {
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             printed.lock().expect("no panic while reading").push(line.clone());
             let _ = sender.send(line);
         }
-    });
+    })
 }
 
 /// Returns the names of the steps of a timeline.
