@@ -47,8 +47,7 @@ impl Endpoint {
         Self { connections, host, path, attempt_timeout, budget: RetryBudget::new(), clock: Clock::default() }
     }
 
-    /// Calls `attempt` until it succeeds or fails for good, but not past `deadline`. An attempt and the deadline share
-    /// a timer, because each timer that is set costs two system calls.
+    /// Calls `attempt` until it succeeds or fails for good, but not past `deadline`.
     ///
     /// # Errors
     /// That of the last attempt, or that the deadline has passed.
@@ -63,15 +62,13 @@ impl Endpoint {
     {
         let (mut number, mut spent) = (1, 0);
         loop {
-            let until = deadline.min(Instant::now() + self.attempt_timeout);
-            let error = match timeout_at(until, attempt()).await {
-                Ok(Ok(answer)) => {
+            let error = match self.call_once(deadline, attempt()).await {
+                Ok(answer) => {
                     self.budget.refund(spent);
                     return Ok(answer);
                 }
-                Ok(Err(error)) => error,
-                Err(_) if until == deadline => return Err(CallError::Deadline),
-                Err(_) => CallError::Timeout,
+                Err(CallError::Deadline) => return Err(CallError::Deadline),
+                Err(error) => error,
             };
             progress.ended(|| error.is_refusal());
             let Some((wait, cost)) = self.budget.next(&error, number) else { return Err(error) };
@@ -82,6 +79,21 @@ impl Endpoint {
             }
             (number, spent) = (number + 1, cost);
         }
+    }
+
+    /// Waits for one attempt, not past `deadline`. An attempt and the deadline share a timer, because each timer that is
+    /// set costs two system calls.
+    ///
+    /// # Errors
+    /// That of the attempt, or that the deadline has passed.
+    pub(crate) async fn call_once<T>(
+        &self,
+        deadline: Instant,
+        attempt: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let until = deadline.min(Instant::now() + self.attempt_timeout);
+        let answer = timeout_at(until, attempt).await;
+        answer.unwrap_or_else(|_| Err(if until == deadline { CallError::Deadline } else { CallError::Timeout }))
     }
 
     /// Sends a request and returns the answer, whose body is still to be read.

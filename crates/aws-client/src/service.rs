@@ -141,10 +141,8 @@ impl AwsService {
         body: impl Into<Bytes>,
         deadline: Instant,
     ) -> Result<Bytes, CallError> {
-        let until = deadline.min(Instant::now() + self.attempt_timeout);
         let (body, progress) = (body.into(), Progress::default());
-        let answer = timeout_at(until, self.attempt(target, &body, None, &progress)).await;
-        answer.unwrap_or_else(|_| Err(if until == deadline { CallError::Deadline } else { CallError::Timeout }))
+        self.endpoint.call_once(deadline, self.attempt(target, &body, None, &progress)).await
     }
 
     async fn attempt(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sluicegate_envelope::Envelope;
 use tokio::task::block_in_place;
 
-use crate::support::{own_workspace::OwnWorkspace, service::Service, stack::Stack};
+use crate::support::{own_workspace::OwnWorkspace, service::Service};
 use crate::webhook_peers::Program;
 
 const CONTRACT: &str = "

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{own_workspace::OwnWorkspace, service::Service, stack::Stack};
+use crate::support::{own_workspace::OwnWorkspace, service::Service};
 
 const CONTRACT: &str = "
 openapi: 3.1.0

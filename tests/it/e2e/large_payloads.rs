@@ -1,8 +1,6 @@
 //! A request of 1.5 MB: through `cargo local`, whose S3 has its payload, to a handler that sees its bytes. And ten
 //! payloads of 16 MiB, in the memory of the template's consumer.
 
-use std::path::Path;
-
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use serde_json::{Value, json};
 use sluicegate_envelope::Envelope;
