@@ -81,8 +81,8 @@ impl Endpoint {
         }
     }
 
-    /// Waits for one attempt, not past `deadline`. An attempt and the deadline share a timer, because each timer that is
-    /// set costs two system calls.
+    /// Waits for one attempt, not past `deadline`. Both share a timer, because each timer that is set costs two system
+    /// calls.
     ///
     /// # Errors
     /// That of the attempt, or that the deadline has passed.

@@ -191,8 +191,8 @@ impl ConsumerBuilder {
     /// which Lambda sets, or not at all.
     ///
     /// # Errors
-    /// No handler, two handlers or retry policies for one pattern, a pattern that matches nothing, a concurrency of 0, and every variable
-    /// that is missing or wrong.
+    /// No handler, two handlers or retry policies for one pattern, a pattern that matches nothing, a concurrency of 0,
+    /// and every variable that is missing or wrong.
     pub fn build(mut self) -> Result<Consumer, ConsumerBuildError> {
         let mut mistakes = self.handlers.mistakes();
         mistakes.append(&mut self.mistakes);

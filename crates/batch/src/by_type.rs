@@ -1,5 +1,5 @@
-//! [`ByType`]: values by event type, or by the prefix of one. An exact type takes precedence over a prefix, and a longer
-//! prefix over a shorter one.
+//! [`ByType`]: values by event type, or by the prefix of one. An exact type takes precedence over a prefix, and a
+//! longer prefix over a shorter one.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -66,7 +66,9 @@ use sluicegate_batch::{Consumer, Delivery, Outcome};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
     let handler = async |delivery: Arc<Delivery>| {
-        let payload = delivery.envelope().payload();
+        let payload = delivery.envelope().payload().into_owned();
+        // A handler that waits for another service, with a copy of the payload in memory.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         println!("{} bytes, sum {}", payload.len(), payload.iter().map(|byte| u64::from(*byte)).sum::<u64>());
         Outcome::Done
     };

@@ -172,8 +172,8 @@ impl Source for Batch<'_> {
         self.records[index].sent_unix_ms
     }
 
-    /// Counts the failures of a FIFO queue. A message of a standard queue fails for the last time with the receive after
-    /// which SQS would dead-letter it, without a reason.
+    /// Counts the failures of a FIFO queue. A message of a standard queue fails for the last time in the receive after
+    /// which SQS would dead-letter it.
     async fn failed(&self, index: usize, head: bool) -> Tries {
         let record = &self.records[index];
         let source_arn = record.source_arn.as_deref().unwrap_or_default();

@@ -24,8 +24,8 @@ async fn open(vhost: &Vhost, proxy: &Proxy) -> RabbitmqDeadLetterQueue {
 /// The ids of messages and how often each occurs.
 type Ids = BTreeMap<String, usize>;
 
-/// Returns the ids at the destination and in the dead-letter queue, once `are_complete`: the broker returns the messages
-/// of a connection a moment after its end, and lists a connection only a moment after its start.
+/// Returns the ids at the destination and in the dead-letter queue, once `are_complete`: the broker returns the
+/// messages of a connection a moment after its end, and lists a connection only a moment after its start.
 async fn ids(vhost: &Vhost, are_complete: impl Fn(&Ids, &Ids) -> bool) -> (Ids, Ids) {
     until("the broker has seen the end of the connections", PATIENCE, async || {
         vhost.connections("sluicegate").await.is_empty().then_some(())

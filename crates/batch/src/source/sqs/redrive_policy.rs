@@ -10,8 +10,8 @@ use sluicegate_queue::SendError;
 use sluicegate_queue::sqs::error_text;
 use tokio::time::Instant;
 
-/// How long a redrive policy that could not be read is not read again. A batch may have 10,000 failing messages, and each
-/// would make a call.
+/// How long a redrive policy that could not be read is not read again. A batch may have 10,000 failing messages, and
+/// each would make a call.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The redrive policy of a queue.
