@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -86,14 +87,15 @@ impl Endpoint {
     ///
     /// # Errors
     /// That of the attempt, or that the deadline has passed.
-    pub(crate) async fn call_once<T>(
+    // Not an async function, whose future would have room for the attempt twice.
+    pub(crate) fn call_once<T>(
         &self,
         deadline: Instant,
         attempt: impl Future<Output = Result<T, CallError>>,
-    ) -> Result<T, CallError> {
+    ) -> impl Future<Output = Result<T, CallError>> {
         let until = deadline.min(Instant::now() + self.attempt_timeout);
-        let answer = timeout_at(until, attempt).await;
-        answer.unwrap_or_else(|_| Err(if until == deadline { CallError::Deadline } else { CallError::Timeout }))
+        let late = if until == deadline { CallError::Deadline } else { CallError::Timeout };
+        timeout_at(until, attempt).map(|answer| answer.unwrap_or(Err(late)))
     }
 
     /// Sends a request and returns the answer, whose body is still to be read.

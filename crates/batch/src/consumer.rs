@@ -1,5 +1,6 @@
 //! [`Consumer`]: handles and settles the batches that Lambda delivers.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use lambda_runtime::LambdaEvent;
@@ -38,7 +39,7 @@ impl Consumer {
     /// source, or its messages cannot be distinguished. After the handlers, with RabbitMQ only: a copy of a message was
     /// not confirmed.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
-        log::flushed(self.settle(event)).await
+        log::flushed(pin!(self.settle(event))).await
     }
 
     async fn settle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {

@@ -34,9 +34,12 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     };
     // One ingress for the life of the process.
     let ingress: &'static _ = Box::leak(Box::new(ingress));
-    // Boxed because the nested futures of the stages exceed the layout depth of the compiler.
-    let handle = move |event| -> Pin<Box<dyn Future<Output = _> + Send>> {
-        Box::pin(log::flushed(async move { Ok::<_, Infallible>(ingress.handle(event).await) }))
+    // In a box, because the nested futures of the stages exceed the layout depth of the compiler, and the runtime would
+    // copy them.
+    let handle = move |event| {
+        let work = async move { Ok::<_, Infallible>(ingress.handle(event).await) };
+        let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(work);
+        log::flushed(work)
     };
     // A task, because the future of the main thread is woken through a system call.
     let served = tokio::spawn(lambda_runtime::run(service_fn(handle)));

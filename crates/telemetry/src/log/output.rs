@@ -1,7 +1,7 @@
 //! [`Output`]: the standard output, with lines that are held for a common write.
 
 use std::io::{self, Write, stdout};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{Level, Metadata};
@@ -13,14 +13,13 @@ const HELD_BYTES_MAX: usize = 64 * 1_024;
 /// The held lines of the process.
 static HELD: Mutex<Held> = Mutex::new(Held { lines: Vec::new(), is_holding: false });
 
-/// Runs `work`, which may hold lines, and writes them whenever it waits and when it ends.
-pub async fn flushed<F: Future>(work: F) -> F::Output {
-    let mut work = pin!(work);
-    std::future::poll_fn(|context| {
+/// Runs `work`, which may hold lines, and writes them whenever it waits and when it ends. It is pinned by the caller,
+/// because an async function would have room for it twice.
+pub fn flushed<F: Future + Unpin>(mut work: F) -> impl Future<Output = F::Output> {
+    std::future::poll_fn(move |context| {
         let _turn = Turn::start();
-        work.as_mut().poll(context)
+        Pin::new(&mut work).poll(context)
     })
-    .await
 }
 
 /// One poll of the work. Its end writes the held lines, after a panic as well.
