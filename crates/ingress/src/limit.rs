@@ -27,7 +27,8 @@ use crate::{
 };
 use callers::Callers;
 pub(crate) use fields::Allowances;
-use quota::{Left, Quota, whole_s};
+pub(crate) use quota::whole_s;
+use quota::{Left, Quota};
 
 /// The unsigned handshakes that one address may send in a minute. Ours: providers send a few in an hour.
 const HANDSHAKES_PER_MINUTE: u32 = 30;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     breaker::{Breaker, Permit, Verdict},
+    limit::whole_s,
     rejection::{Code, Destination, Destinations, IsStored, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     request_record::RequestRecord,
 };
@@ -212,7 +213,7 @@ fn stored_in_part(envelope: &Envelope, destinations: Destinations, error: Reject
 fn refused(queue: &str, rest: Duration) -> Rejection {
     let detail = "The queue does not accept messages at the moment, so that this one was not sent. Send it again.";
     Rejection::new(Code::BrokerUnavailable, detail)
-        .header("retry-after", rest.as_secs() + u64::from(rest.subsec_nanos() > 0))
+        .header("retry-after", whole_s(rest))
         .log(format!("not sent: queue {queue} did not answer the requests before"))
 }
 

@@ -143,6 +143,7 @@ fn record(fields: Fields<'_>) -> Option<Record<'_>> {
         sent_unix_ms,
         group,
         trace_header,
-        message_attributes: fields.message_attributes,
+        // Most messages have none, which is not worth reading.
+        message_attributes: fields.message_attributes.filter(|attributes| attributes.get() != "{}"),
     })
 }
