@@ -57,6 +57,12 @@ impl Origin {
         self.file.is_some()
     }
 
+    /// Returns the globals of a kind of resource, which SAM gives to those that it generates too.
+    pub(crate) fn globals(&self, kind: &str) -> Option<&Value> {
+        let (_, document) = self.file.as_ref()?;
+        document.value["Globals"].get(kind)
+    }
+
     /// Returns file and line of a property, or of the nearest written value around it.
     pub(crate) fn place(&self, property: &str) -> Option<(&str, usize)> {
         let (file, document) = self.file.as_ref()?;

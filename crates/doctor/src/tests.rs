@@ -62,6 +62,23 @@ fn a_rate_limit_in_a_store_needs_the_table_as_well() {
 }
 
 #[test]
+fn cors_settings_of_the_globals_count_for_the_api_that_sam_generates() {
+    let [template, contract] = ["cors-at-gateway.yaml", "cors-at-gateway.openapi.yaml"]
+        .map(|file| read(&folder().join(file)).expect("the fixture"));
+    let contract = Contract::parse("openapi.yaml", &contract).expect("a sound contract");
+    let generated = template.replace("            ApiId: !Ref Api\n", "");
+    let (before, api) = generated.split_once("  Api:\n").expect("the API");
+    let rest = &api[api.find("  Orders:\n").expect("the next resource")..];
+    let globals = "Globals: { HttpApi: { CorsConfiguration: true } }\n";
+    for (globals, expected) in [("", 0), (globals, 1)] {
+        let inventory = inventory(&format!("{globals}{before}{rest}")).expect("a template");
+        let report = examine(&inventory, &Project { contract: Some(contract.clone()), topology: None });
+        let found = report.findings.iter().filter(|finding| finding.check == "cors-at-gateway").count();
+        assert_eq!(found, expected, "{globals}");
+    }
+}
+
+#[test]
 fn every_check_finds_what_its_fixture_has_and_nothing_else_there_is_as_bad() {
     let mut wrong = Vec::new();
     for check in checks() {

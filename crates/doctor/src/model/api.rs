@@ -109,7 +109,7 @@ fn event_route(apis: &mut Vec<Api>, resource: &Resource, origin: &Origin, route:
             throttled: Setting::unknown(),
             closed: Vec::new(),
             access_logs: Setting::unknown(),
-            cors: None,
+            cors: origin.globals("HttpApi").and_then(|globals| cors(Props(globals))),
             mutual_tls: Setting::unknown(),
             default_endpoint_disabled: Setting::unknown(),
         }),
