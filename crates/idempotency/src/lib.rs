@@ -50,8 +50,9 @@
 //! # Implementations
 //!
 //! [`MemoryStore`] is for tests and for one process. `DynamoDbStore`, behind the feature `dynamodb`, is shared by every
-//! environment of a function. Both pass one suite.
+//! environment of a function. Both pass one suite. [`AnyStore`] is either.
 
+mod any;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 mod memory;
@@ -63,6 +64,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+pub use self::any::AnyStore;
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::DynamoDbStore;
 pub use self::memory::{MemoryStore, RECORDS_MAX};

@@ -88,8 +88,6 @@ use tokio::time::Instant;
 
 pub use sluicegate_contract::EmbeddedContract;
 
-#[cfg(feature = "dynamodb")]
-pub use crate::store::AnyStore;
 pub use crate::{
     answer::{Answer, LambdaAnswer},
     any_producer::AnyProducer,
@@ -110,6 +108,8 @@ use crate::{
     secrets::Moment,
     send::{Queues, SendOptions},
 };
+#[cfg(feature = "dynamodb")]
+pub use sluicegate_idempotency::AnyStore;
 
 /// The time reserved for the answer after the broker has timed out.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);

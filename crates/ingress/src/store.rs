@@ -9,9 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use lambda_http::Context;
 use sluicegate_contract::{OnStoreFailure, Operation};
-use sluicegate_idempotency::{
-    Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken,
-};
+use sluicegate_idempotency::{AnyStore, Begun, Claim, Effect, Lease, Store as _};
 use sluicegate_queue::Receipt;
 use tokio::time::Instant;
 
@@ -28,16 +26,6 @@ const IN_PROGRESS_RETRY_AFTER_S: u64 = 1;
 
 /// The fingerprint of every request of a route where the key alone names the request.
 const ANY_PAYLOAD: &str = "any";
-
-/// A store of idempotency keys and rate limits.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum AnyStore {
-    /// A DynamoDB table.
-    DynamoDb(Box<DynamoDbStore>),
-    /// The memory of this process, for tests.
-    Memory(MemoryStore),
-}
 
 /// What a claim leads to.
 pub(crate) enum Claimed<'s> {
@@ -56,7 +44,8 @@ pub(crate) struct Held<'s> {
 /// Claims the key of a request that has an identity.
 ///
 /// # Errors
-/// 500 without a store; otherwise that of [`AnyStore::claim`].
+/// 500 without a store, 422 for another request under a known key, 409 while the first is in progress, 503 if the store
+/// fails and the route is closed then.
 pub(crate) async fn claim<'s>(
     store: Option<&'s AnyStore>,
     operation: &Operation,
@@ -66,58 +55,42 @@ pub(crate) async fn claim<'s>(
 ) -> Result<Claimed<'s>, Rejection> {
     let Some(identity) = identity else { return Ok(Claimed::Enqueue(None)) };
     let unset = || Rejection::new(Code::Internal, "This route has no store.").log("the store is not set");
-    store.ok_or_else(unset)?.claim(operation, &identity, context, deadline).await
-}
-
-impl AnyStore {
-    /// Claims the key of a request.
-    ///
-    /// # Errors
-    /// 422 for another request under a known key, 409 while the first is in progress, 503 if the store fails and the
-    /// route is closed then.
-    async fn claim(
-        &self,
-        operation: &Operation,
-        identity: &Identity,
-        context: &Context,
-        deadline: Instant,
-    ) -> Result<Claimed<'_>, Rejection> {
-        let rule = operation.enqueue.idempotency.as_ref().and_then(|idempotency| idempotency.store);
-        let Some(rule) = rule else { return Ok(Claimed::Enqueue(None)) };
-        let now = SystemTime::now();
-        let claim = Claim {
-            key: &identity.key,
-            fingerprint: identity.fingerprint.as_deref().unwrap_or(ANY_PAYLOAD),
-            now,
-            lease_until: context.deadline(),
-            keep_until: now + Duration::from_secs(u64::from(rule.ttl_days) * 24 * 3_600),
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
-            Ok(Begun::New(lease)) => Ok(Claimed::Enqueue(Some(Held { store: self, lease }))),
-            Ok(Begun::Completed { result }) => Ok(Claimed::Replay(Receipt { id: result, broker_id: String::new() })),
-            Ok(Begun::Conflict) => Err(Rejection::new(
-                Code::IdempotencyKeyReused,
-                "This idempotency key belongs to another request. Send this one with a new key.",
-            )),
-            Ok(Begun::InProgress { .. }) => Err(Rejection::new(
-                Code::RequestInProgress,
-                "A request with this idempotency key is in progress. Repeat this one later, with the same key.",
+    let store = store.ok_or_else(unset)?;
+    let rule = operation.enqueue.idempotency.as_ref().and_then(|idempotency| idempotency.store);
+    let Some(rule) = rule else { return Ok(Claimed::Enqueue(None)) };
+    let now = SystemTime::now();
+    let claim = Claim {
+        key: &identity.key,
+        fingerprint: identity.fingerprint.as_deref().unwrap_or(ANY_PAYLOAD),
+        now,
+        lease_until: context.deadline(),
+        keep_until: now + Duration::from_secs(u64::from(rule.ttl_days) * 24 * 3_600),
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match store.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
+        Ok(Begun::New(lease)) => Ok(Claimed::Enqueue(Some(Held { store, lease }))),
+        Ok(Begun::Completed { result }) => Ok(Claimed::Replay(Receipt { id: result, broker_id: String::new() })),
+        Ok(Begun::Conflict) => Err(Rejection::new(
+            Code::IdempotencyKeyReused,
+            "This idempotency key belongs to another request. Send this one with a new key.",
+        )),
+        Ok(Begun::InProgress { .. }) => Err(Rejection::new(
+            Code::RequestInProgress,
+            "A request with this idempotency key is in progress. Repeat this one later, with the same key.",
+        )
+        .header("retry-after", IN_PROGRESS_RETRY_AFTER_S)),
+        Err(error) => match rule.on_failure {
+            OnStoreFailure::Open => {
+                tracing::error!(request_id = context.request_id, reason = %error, "admitted without the store");
+                Ok(Claimed::Enqueue(None))
+            }
+            OnStoreFailure::Closed => Err(Rejection::new(
+                Code::StoreUnavailable,
+                "Idempotency keys cannot be checked at the moment. Repeat the request with the same key.",
             )
-            .header("retry-after", IN_PROGRESS_RETRY_AFTER_S)),
-            Err(error) => match rule.on_failure {
-                OnStoreFailure::Open => {
-                    tracing::error!(request_id = context.request_id, reason = %error, "admitted without the store");
-                    Ok(Claimed::Enqueue(None))
-                }
-                OnStoreFailure::Closed => Err(Rejection::new(
-                    Code::StoreUnavailable,
-                    "Idempotency keys cannot be checked at the moment. Repeat the request with the same key.",
-                )
-                .header("retry-after", UNAVAILABLE_RETRY_AFTER_S)
-                .log(error)),
-            },
-        }
+            .header("retry-after", UNAVAILABLE_RETRY_AFTER_S)
+            .log(error)),
+        },
     }
 }
 
@@ -138,38 +111,6 @@ impl Held<'_> {
                 reason = %error,
                 "the store did not take the result; a repeat is enqueued again under the same id"
             );
-        }
-    }
-}
-
-impl Store for AnyStore {
-    async fn begin(&self, claim: &Claim<'_>, deadline: Instant) -> Result<Begun, StoreError> {
-        match self {
-            Self::DynamoDb(store) => store.begin(claim, deadline).await,
-            Self::Memory(store) => store.begin(claim, deadline).await,
-        }
-    }
-
-    async fn complete(&self, lease: &Lease, result: &str, deadline: Instant) -> Result<(), StoreError> {
-        match self {
-            Self::DynamoDb(store) => store.complete(lease, result, deadline).await,
-            Self::Memory(store) => store.complete(lease, result, deadline).await,
-        }
-    }
-
-    async fn abandon(&self, lease: &Lease, effect: Effect, deadline: Instant) -> Result<(), StoreError> {
-        match self {
-            Self::DynamoDb(store) => store.abandon(lease, effect, deadline).await,
-            Self::Memory(store) => store.abandon(lease, effect, deadline).await,
-        }
-    }
-}
-
-impl RateLimitStore for AnyStore {
-    async fn take(&self, take: &Take<'_>, deadline: Instant) -> Result<Taken, StoreError> {
-        match self {
-            Self::DynamoDb(store) => store.take(take, deadline).await,
-            Self::Memory(store) => store.take(take, deadline).await,
         }
     }
 }

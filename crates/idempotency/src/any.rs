@@ -1,0 +1,54 @@
+//! [`AnyStore`]: one of the implementations, for a program that chooses when it starts.
+
+use tokio::time::Instant;
+
+#[cfg(feature = "dynamodb")]
+use crate::DynamoDbStore;
+use crate::{Begun, Claim, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken};
+
+/// A store of idempotency keys and rate limits.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnyStore {
+    /// A DynamoDB table.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(Box<DynamoDbStore>),
+    /// The memory of this process, for tests.
+    Memory(MemoryStore),
+}
+
+impl Store for AnyStore {
+    async fn begin(&self, claim: &Claim<'_>, deadline: Instant) -> Result<Begun, StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.begin(claim, deadline).await,
+            Self::Memory(store) => store.begin(claim, deadline).await,
+        }
+    }
+
+    async fn complete(&self, lease: &Lease, result: &str, deadline: Instant) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.complete(lease, result, deadline).await,
+            Self::Memory(store) => store.complete(lease, result, deadline).await,
+        }
+    }
+
+    async fn abandon(&self, lease: &Lease, effect: Effect, deadline: Instant) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.abandon(lease, effect, deadline).await,
+            Self::Memory(store) => store.abandon(lease, effect, deadline).await,
+        }
+    }
+}
+
+impl RateLimitStore for AnyStore {
+    async fn take(&self, take: &Take<'_>, deadline: Instant) -> Result<Taken, StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.take(take, deadline).await,
+            Self::Memory(store) => store.take(take, deadline).await,
+        }
+    }
+}
