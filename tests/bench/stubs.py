@@ -69,7 +69,9 @@ class Runtime(Quiet):
         if run["given"] < run["events"]:
             run["given"] += 1
             deadline = ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + run["deadline_ms"]))
-            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline, *run["headers"]])
+            # As on AWS, each invocation has a trace of its own.
+            trace = ("Lambda-Runtime-Trace-Id", f"Root=1-69282ffc-{run['given']:024x};Parent=b7ad6b7169203331;Sampled=0")
+            return self.reply(200, run["event"], [("Lambda-Runtime-Aws-Request-Id", "r-1"), deadline, trace, *run["headers"]])
         run["done"].set()
         run["over"].wait()
 

@@ -63,6 +63,7 @@ mod published_keys;
 mod rejection;
 mod request_record;
 mod route;
+mod runtime;
 mod schemas;
 mod secrets;
 mod send;

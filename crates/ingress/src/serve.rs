@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, convert::Infallible, env, pin::Pin, process::ExitCode};
 
-use lambda_http::{lambda_runtime, service_fn};
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_contract::{Contract, EmbeddedContract};
 use sluicegate_telemetry::{Emitter, log};
@@ -11,6 +10,7 @@ use crate::{
     Config, Ingress, SecretsManager,
     any_producer::{AnyProducer, Producers},
     published_keys::KeyCache,
+    runtime,
 };
 
 /// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects if
@@ -42,7 +42,7 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
         log::flushed(work)
     };
     // A task, because the future of the main thread is woken through a system call.
-    let served = tokio::spawn(lambda_runtime::run(service_fn(handle)));
+    let served = tokio::spawn(runtime::run(handle));
     match served.await.unwrap_or_else(|error| Err(error.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
