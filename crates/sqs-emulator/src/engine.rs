@@ -20,7 +20,7 @@ use crate::event::QueueEvent;
 use crate::limits::{DELETED_NAME_BLOCKED_MS, PURGE_INTERVAL_MS};
 use crate::message::{Draft, Message};
 use crate::move_task::MoveTasks;
-use crate::queue::{Queue, Receive};
+use crate::queue::{DeduplicationKey, Queue, Receive};
 use crate::queue_attributes::QueueAttributes;
 use crate::text::hex;
 
@@ -239,8 +239,8 @@ impl Engine {
         }
         let message = draft.into_message(now);
         let body_md5 = message.body_md5.clone();
-        let scope = message.group.clone().filter(|_| queue.attributes.deduplicates_per_group);
-        let key = message.deduplication_id.clone().map(|id| (scope, id));
+        let scope = message.group.as_deref().filter(|_| queue.attributes.deduplicates_per_group);
+        let key = message.deduplication_id.as_deref().map(|id| DeduplicationKey::new(scope, id));
         if let Some((message_id, sequence)) = key.as_ref().and_then(|key| queue.sent_before.get(key, now)) {
             return Ok(Sent { message_id: message_id.clone(), body_md5, sequence: Some(*sequence) });
         }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
 use crate::clock::EpochMs;
@@ -45,8 +46,19 @@ pub(crate) struct Queue {
     by_age: BTreeSet<(EpochMs, u64)>,
 }
 
-/// The scope of a deduplication id (a group, or `None` for the queue) and the id.
-pub(crate) type DeduplicationKey = (Option<Arc<str>>, Arc<str>);
+/// A digest of a deduplication id and its scope: a group, or `None` for the queue. It is kept for five minutes, so it is
+/// small, whatever the length of the id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct DeduplicationKey([u8; 16]);
+
+impl DeduplicationKey {
+    pub(crate) fn new(scope: Option<&str>, id: &str) -> Self {
+        // Neither has a line break.
+        let text = [scope.unwrap_or_default(), "\n", id];
+        let digest = text.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize();
+        Self(digest.first_chunk().copied().unwrap_or_default())
+    }
+}
 
 /// Id and sequence number of the message first sent under a deduplication id.
 pub(crate) type FirstSend = (Arc<str>, u64);
