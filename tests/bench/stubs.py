@@ -1,6 +1,7 @@
 """Stand-ins for what a function talks to on Lambda: the Runtime API, SQS and Secrets Manager; and the events it is given."""
 
-import base64, hashlib, hmac, json, re, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, json, re, ssl, subprocess, sys, tempfile, threading, time
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -38,21 +39,29 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Aws(Quiet):
-    """SQS, which stores every message, in `server.messages` if that is a list, and Secrets Manager."""
+    """SQS, which stores every message, in `server.messages` if that is a list; Secrets Manager; the key set of an issuer."""
+
+    def do_GET(self):
+        self.reply(200, json.dumps(key_set()).encode(), [("content-type", "application/json")])
 
     def do_POST(self):
         request = json.loads(self.body())
-        if self.headers["x-amz-target"] == "AmazonSQS.SendMessage":
-            md5 = hashlib.md5(request["MessageBody"].encode()).hexdigest()
-            answer = {"MessageId": "m-1", "MD5OfMessageBody": md5}
-            if (messages := getattr(self.server, "messages", None)) is not None:
-                messages.append((self.headers.get("authorization", ""), request["MessageBody"]))
+        target = self.headers["x-amz-target"]
+        if target == "AmazonSQS.SendMessage":
+            answer = self.store(request)
+        elif target == "AmazonSQS.SendMessageBatch":
+            answer = {"Successful": [{"Id": each["Id"], **self.store(each)} for each in request["Entries"]], "Failed": []}
         else:
             key = {"sha256": hashlib.sha256(API_KEY.encode()).hexdigest(), "principal": "dev", "scopes": ["*"]}
             lists = {"github": [GITHUB_SECRET], "api-keys": [key], **MORE_SECRETS}
             secret = BROKER_USER if request["SecretId"] == RABBITMQ_SECRET else lists
             answer = {"ARN": "arn", "Name": "s", "SecretString": json.dumps(secret)}
         self.reply(200, json.dumps(answer).encode(), [("content-type", "application/x-amz-json-1.0")])
+
+    def store(self, message):
+        if (messages := getattr(self.server, "messages", None)) is not None:
+            messages.append((self.headers.get("authorization", ""), message["MessageBody"]))
+        return {"MessageId": "m-1", "MD5OfMessageBody": hashlib.md5(message["MessageBody"].encode()).hexdigest()}
 
 
 class Runtime(Quiet):
@@ -133,6 +142,33 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
             runtime.server_close()
 
 
+def tls(folder):
+    """Creates a certificate chain like that of AWS endpoints: RSA 2048 leaf, one intermediate, a root in the bundle.
+
+    Returns the files of the root and of the bundle, and the context of a server on localhost.
+    """
+
+    def issue(name, issuer, *extensions):
+        signed_by = ["-CA", f"{folder}/{issuer}.pem", "-CAkey", f"{folder}/{issuer}.key"] if issuer else []
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", *signed_by,
+             *(word for extension in extensions for word in ("-addext", extension)),
+             "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"], check=True, capture_output=True)
+        return Path(f"{folder}/{name}.pem")
+
+    root = issue("root", None)
+    middle = issue("intermediate", "root", "basicConstraints=CA:TRUE")
+    leaf = issue("localhost", "intermediate", "basicConstraints=CA:FALSE", "subjectAltName=DNS:localhost")
+    chain = Path(f"{folder}/chain.pem")
+    chain.write_text(leaf.read_text() + middle.read_text())
+    # A bundle as large as Amazon Linux's, so that reading trust roots takes as long.
+    bundle, roots = Path("/etc/ssl/certs/ca-certificates.crt"), Path(f"{folder}/roots.pem")
+    roots.write_text((bundle.read_text() if bundle.exists() else "") + root.read_text())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, f"{folder}/localhost.key")
+    return root, roots, context
+
+
 def request(path, headers, body):
     """Returns the event of a POST through an HTTP API."""
     event = json.loads((TESTS / "events/http-api-v2.json").read_text())
@@ -163,6 +199,54 @@ def order_event():
     """Returns an order of one article with an API key."""
     order = {"order_id": "o-1", "customer_id": "c-1", "items": [{"sku": "tea", "quantity": 2}], "note": "x" * 2000}
     return request("/orders", {"x-api-key": API_KEY, "idempotency-key": "k-1"}, json.dumps(order))
+
+
+@cache
+def issuer_key():
+    """Returns the RSA key of an issuer, as PEM."""
+    return openssl("genrsa", "2048").encode()
+
+
+def key_set():
+    """Returns the public key of the issuer."""
+    modulus = openssl("rsa", "-modulus", "-noout", data=issuer_key()).strip().removeprefix("Modulus=")
+    return {"keys": [{"kty": "RSA", "kid": "k-1", "alg": "RS256", "n": base64url(bytes.fromhex(modulus)), "e": "AQAB"}]}
+
+
+@cache
+def token():
+    """Returns an access token of the issuer for tests/bench/project, valid for an hour."""
+    now = int(time.time())
+    claims = {
+        "iss": "https://login.example.com/", "aud": "https://api.example.com", "sub": "acme", "scope": "jobs.write",
+        "iat": now, "exp": now + 3_600,
+    }
+    signed = ".".join(base64url(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "k-1", "typ": "JWT"}, claims))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(issuer_key())
+        file.flush()
+        signature = openssl("dgst", "-sha256", "-sign", file.name, data=signed.encode(), text=False)
+    return f"{signed}.{base64url(signature)}"
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def openssl(*arguments, data=None, text=True):
+    output = subprocess.run(["openssl", *arguments], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout
+    return output.decode() if text else output
+
+
+def job_event():
+    """Returns a job of 2 KB with an access token."""
+    return request("/jobs", {"authorization": f"Bearer {token()}"}, json.dumps({"job_id": "j-1", "note": "x" * 2000}))
+
+
+def readings_event(items):
+    """Returns a batch of items of 2 KB with an access token."""
+    body = [{"job_id": f"j-{number}", "note": "x" * 2000} for number in range(items)]
+    return request("/readings", {"authorization": f"Bearer {token()}"}, json.dumps(body))
 
 
 def batch_event(messages):
