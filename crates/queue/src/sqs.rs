@@ -1,6 +1,7 @@
 //! Amazon SQS, standard and FIFO. A receipt needs an answer with a message id and the MD5 of the body.
 //!
-//! [`store()`] sends a raw message with that proof; [`SqsProducer`] turns an envelope into one.
+//! [`SqsProducer`] sends an envelope. With the feature `sdk`, `store` sends a raw message through a client of the SDK,
+//! with the same proof.
 //!
 //! On a FIFO queue the envelope's id is the deduplication id, so a repeated send is stored once within five minutes.
 //! SQS answers a repeat with the MD5 of the sent body, not of the stored one: two different messages must not share an
@@ -15,18 +16,28 @@ mod limits;
 mod payload_store;
 mod pointer;
 mod producer;
+#[cfg(feature = "sdk")]
 mod progress;
+mod proof;
 mod send_message;
 mod send_message_batch;
+#[cfg(feature = "sdk")]
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 #[cfg(feature = "s3")]
-pub use self::payload_store::{PayloadError, PayloadStore};
+pub use self::payload_store::PayloadStore;
 pub use self::pointer::{MARKERS, OBJECT_BYTES_MAX, Pointer, PointerError};
 pub use self::producer::SqsProducer;
+#[cfg(feature = "sdk")]
 pub use self::progress::is_throttled;
-pub use self::store::{RawMessage, body_md5, error_text, store};
-pub use crate::aws::{AwsConfigError, AwsEnvironment, SdkConfig, sdk_config};
+pub use self::proof::body_md5;
+#[cfg(feature = "sdk")]
+pub use self::store::{RawMessage, error_text, store};
+#[cfg(feature = "sdk")]
+pub use crate::aws::{SdkConfig, sdk_config};
+#[cfg(feature = "s3")]
+pub use sluicegate_aws_client::S3Error;
+pub use sluicegate_aws_client::{AwsConfigError, AwsEnvironment};

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use sluicegate_queue::sqs::{OBJECT_BYTES_MAX, PayloadError, PayloadStore, Pointer, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
+use sluicegate_queue::chain;
+use sluicegate_queue::sqs::{
+    AwsConfigError, AwsEnvironment, OBJECT_BYTES_MAX, PayloadStore, Pointer, S3Error, SdkConfig,
+};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -10,11 +14,31 @@ use crate::Error;
 /// Longest read or write of a payload, all attempts with their pauses.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
+/// The lengths of a bucket's name.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+const BUCKET_CHARS: std::ops::RangeInclusive<usize> = 3..=63;
+
+/// A bucket that cannot be used, or a payload that was not read.
+#[derive(Debug, thiserror::Error)]
+enum PayloadError {
+    /// The name is part of a URL, so others are not asked for.
+    #[error("{0:?} is not the name of a bucket")]
+    Bucket(String),
+    #[error("no credentials: {}", chain(.0))]
+    Credentials(#[source] CredentialsError),
+    #[error(transparent)]
+    Configuration(#[from] AwsConfigError),
+    /// S3 refused, or was not reached.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+}
+
 /// Returns the body that a pointer names, for the message `id`.
 pub(super) async fn read(config: &SdkConfig, id: &str, pointer: &Pointer) -> Result<Vec<u8>, Error> {
     let object = async {
-        let store = PayloadStore::of(config, &pointer.bucket).await?;
-        store.get(&pointer.key, Instant::now() + TIME_MAX).await
+        let store = store(config, &pointer.bucket).await?;
+        Ok(store.get(&pointer.key, Instant::now() + TIME_MAX).await?)
     };
     let not_read = |error: PayloadError| {
         Error::not_sent(id, format!("its payload is in {pointer}, and could not be read: {error}"))
@@ -32,7 +56,33 @@ pub(super) async fn write(config: &SdkConfig, id: &str, bucket: &str, body: &[u8
         )));
     }
     let text = std::str::from_utf8(body).map_err(|error| not_written(error.to_string()))?;
-    let store = PayloadStore::of(config, bucket).await.map_err(|error| not_written(error.to_string()))?;
+    let store = store(config, bucket).await.map_err(|error| not_written(error.to_string()))?;
     let written = store.put(text.to_owned(), Instant::now() + TIME_MAX).await;
     written.map_err(|error| not_written(error.to_string()))
+}
+
+/// Returns the bucket that a message names, with the Region, the endpoint and the present credentials of the queue.
+async fn store(config: &SdkConfig, bucket: &str) -> Result<PayloadStore, PayloadError> {
+    let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    if !BUCKET_CHARS.contains(&bucket.len()) || !bucket.bytes().all(is_legal) {
+        return Err(PayloadError::Bucket(bucket.chars().take(*BUCKET_CHARS.end()).collect()));
+    }
+    let none = || CredentialsError::not_loaded("the configuration has no source of credentials");
+    let credentials = match config.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await,
+        None => Err(none()),
+    };
+    let credentials = credentials.map_err(PayloadError::Credentials)?;
+    let environment = AwsEnvironment::read(|name| {
+        let value = match name {
+            "AWS_REGION" => config.region().map(AsRef::as_ref),
+            "AWS_ACCESS_KEY_ID" => Some(credentials.access_key_id()),
+            "AWS_SECRET_ACCESS_KEY" => Some(credentials.secret_access_key()),
+            "AWS_SESSION_TOKEN" => credentials.session_token(),
+            "AWS_ENDPOINT_URL" => config.endpoint_url(),
+            _ => None,
+        };
+        value.map(str::to_owned)
+    });
+    Ok(PayloadStore::new(&environment?, bucket))
 }

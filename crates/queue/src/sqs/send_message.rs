@@ -13,7 +13,7 @@ use sluicegate_aws_client::{AwsEnvironment, AwsService, CallError, Progress, Ser
 use tokio::time::Instant;
 
 use super::limits;
-use super::store::{body_md5, conclude, proof};
+use super::proof::{body_md5, conclude, proof};
 use crate::SendError;
 
 /// Bytes of a request beside its body: an estimate for the size of the buffer.

@@ -12,8 +12,8 @@ use sluicegate_aws_client::Progress;
 use tokio::time::Instant;
 
 use super::limits::MESSAGE_BYTES_MAX;
+use super::proof::{body_md5, conclude, proof};
 use super::send_message::{SendMessage, Sqs, SystemAttributes, not_sent};
-use super::store::{body_md5, conclude, proof};
 use crate::SendError;
 
 /// The most entries of a batch.

@@ -1,24 +1,22 @@
 //! [`store`]: sends one raw message through the SDK and proves from the answer that SQS stored it.
 //!
-//! The proof is an answer with a message id and the MD5 of the body that was sent. Every sender of this workspace uses
-//! it: the consumer for dead letters and the dead-letter tool for redrives through this function, and the producer,
-//! which is on the path of every request, through `send_message`.
+//! The consumer sends dead letters with it, and the dead-letter tool redrives. The producer, which is on the path of
+//! every request, sends past the SDK's orchestrator: `send_message`. Both need the same [proof](super::proof).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::operation::send_message::SendMessageOutput;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
 };
-use md5::{Digest, Md5};
-use sluicegate_aws_client::{Progress, is_throttling};
+use sluicegate_aws_client::Progress;
 use tokio::time::Instant;
 
 use super::limits;
 use super::progress::RecordProgress;
+use super::proof::{body_md5, conclude, proof};
 use crate::{SendError, chain};
 
 /// A message as SQS stores it. The caller keeps to the [limits](super::MESSAGE_BYTES_MAX).
@@ -81,12 +79,6 @@ pub async fn store(
     }
 }
 
-/// Returns the MD5 of a body in the form of `MD5OfMessageBody`. The SDK does not check it.
-#[must_use]
-pub fn body_md5(body: &str) -> String {
-    limits::hex(&Md5::digest(body.as_bytes()))
-}
-
 /// Returns the code and message of SQS, or the causes of an error without them.
 #[must_use]
 pub fn error_text<E>(error: &SdkError<E>) -> String
@@ -98,41 +90,6 @@ where
         (Some(code), None) => code.to_owned(),
         _ => chain(error),
     }
-}
-
-/// Returns the message id if the answer proves that the body with this MD5 is stored.
-pub(super) fn proof(digest: &str, answer: SendMessageOutput) -> Result<String, SendError> {
-    let stored = answer.md5_of_message_body.as_deref().unwrap_or_default();
-    if !stored.eq_ignore_ascii_case(digest) {
-        return Err(SendError::Unknown { reason: format!("sent a body with MD5 {digest}, stored was {stored:?}") });
-    }
-    match answer.message_id {
-        Some(id) if !id.is_empty() => Ok(id),
-        _ => Err(SendError::Unknown { reason: "the answer has no message id".to_owned() }),
-    }
-}
-
-/// Concludes from the error of SQS when no attempt can have stored the message, whose body has `bytes`.
-pub(super) fn conclude(error: &ErrorMetadata, reason: String, bytes: usize) -> SendError {
-    if error.code().is_some_and(is_throttling) {
-        return SendError::NotSent { reason };
-    }
-    match bytes_max(error) {
-        Some(bytes_max) => SendError::TooLarge { bytes, bytes_max },
-        None => SendError::Refused { reason, message_at_fault: error.code() == Some("InvalidMessageContents") },
-    }
-}
-
-/// Returns the largest message of the queue if SQS refuses the message for its size. That occurs only when the queue's
-/// own maximum is lower than that of SQS.
-///
-/// SQS reports every invalid parameter as `InvalidParameterValue`, and only the text names the cause: "One or more
-/// parameters are invalid. Reason: Message must be shorter than 262144 bytes." An operator must fix the other causes
-/// (endpoint, queue, attribute).
-fn bytes_max(error: &ErrorMetadata) -> Option<usize> {
-    error.code().filter(|code| code.starts_with("InvalidParameterValue"))?;
-    let (_, limit) = error.message()?.split_once("shorter than ")?;
-    limit.split_once(" bytes")?.0.parse().ok()
 }
 
 /// Returns the trace header as a system attribute, which does not count towards the size of the message.
