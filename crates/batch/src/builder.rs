@@ -28,6 +28,8 @@ impl Consumer {
             concurrency: CONCURRENCY_DEFAULT,
             deadline_margin: DEADLINE_MARGIN_DEFAULT,
             retries: RetryPolicies::default(),
+            #[cfg(feature = "idempotency")]
+            idempotency: crate::idempotency::Settings::default(),
             mistakes: Vec::new(),
             sources: source::Settings::default(),
         }
@@ -41,6 +43,8 @@ pub struct ConsumerBuilder {
     concurrency: usize,
     deadline_margin: Duration,
     pub(crate) retries: RetryPolicies,
+    #[cfg(feature = "idempotency")]
+    idempotency: crate::idempotency::Settings,
     mistakes: Vec<String>,
     sources: source::Settings,
 }
@@ -121,6 +125,22 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Handles each message of an event type once, or of every type with a prefix: patterns as for
+    /// [`ConsumerBuilder::on`]. See [`IdempotencyRule`](crate::IdempotencyRule).
+    #[cfg(feature = "idempotency")]
+    pub fn idempotency_for(mut self, pattern: &str, rule: crate::IdempotencyRule) -> Self {
+        self.idempotency.insert(pattern, rule, &mut self.mistakes);
+        self
+    }
+
+    /// Sets the store of idempotency keys, instead of the table in `IDEMPOTENCY_TABLE`. An `Arc` can be shared with
+    /// handlers, which then share its connections.
+    #[cfg(feature = "idempotency")]
+    pub fn store(mut self, store: impl Into<Arc<crate::AnyStore>>) -> Self {
+        self.idempotency.store = Some(store.into());
+        self
+    }
+
     /// Sets the configuration for SQS, instead of the one in the environment.
     #[cfg(feature = "sqs")]
     pub fn sdk_config(mut self, config: sluicegate_queue::sqs::SdkConfig) -> Self {
@@ -177,6 +197,8 @@ impl ConsumerBuilder {
     /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
+        #[cfg(feature = "idempotency")]
+        self.idempotency.without_service();
         self.sources.without_services(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(ConsumerBuildError(mistakes)) }
     }
@@ -203,6 +225,8 @@ impl ConsumerBuilder {
         {
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
+        #[cfg(feature = "idempotency")]
+        let idempotency = self.idempotency.idempotency(environment, &mut mistakes);
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         Ok(Consumer {
@@ -210,6 +234,8 @@ impl ConsumerBuilder {
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retries: self.retries,
+            #[cfg(feature = "idempotency")]
+            idempotency,
             emitter: Emitter::from_env(environment),
             sources,
         })

@@ -71,6 +71,8 @@ mod delivery;
 #[cfg(feature = "forward")]
 mod forward;
 mod handlers;
+#[cfg(feature = "idempotency")]
+mod idempotency;
 mod log;
 mod outcome;
 mod report;
@@ -87,12 +89,16 @@ pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
 pub use forward::{Forward, UrlError};
+#[cfg(feature = "idempotency")]
+pub use idempotency::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
 pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
+#[cfg(feature = "idempotency")]
+pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;

@@ -103,6 +103,8 @@ pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
         group,
         message_attributes: BTreeMap::new(),
         deadline,
+        #[cfg(feature = "idempotency")]
+        lease: std::sync::OnceLock::new(),
     })
 }
 
@@ -134,6 +136,13 @@ impl DeliveryBuilder {
     /// Sets the deadline of the handler.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.0.deadline = deadline;
+        self
+    }
+
+    /// Sets the lease that [`Delivery::lease`] returns.
+    #[cfg(feature = "idempotency")]
+    pub fn lease(mut self, lease: crate::Lease) -> Self {
+        self.0.lease = lease.into();
         self
     }
 
