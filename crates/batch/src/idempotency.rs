@@ -43,8 +43,8 @@ const ANY_PAYLOAD: &str = "any";
 pub struct IdempotencyRule {
     /// What makes two messages the same.
     pub key: IdempotencyKey,
-    /// How many days a key is remembered after the message was handled, at least 1. Longer than its message can come
-    /// back: SQS keeps a message and then a dead letter for up to 14 days each.
+    /// How many days a key is remembered, at least 1. Longer than a copy of a handled message may wait on a queue, or
+    /// its sender repeats it.
     pub ttl_days: u16,
     /// Whether a message under a known key must have the type and the payload of the first, and is rejected otherwise.
     pub fingerprint: bool,
@@ -274,4 +274,82 @@ fn value_at(payload: &[u8], pointer: &str) -> Option<String> {
 pub(crate) fn fingerprint(delivery: &Delivery) -> String {
     let envelope = delivery.envelope();
     deterministic_id([envelope.event_type().as_bytes(), &envelope.payload()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Consumer;
+
+    /// Returns the mistakes in these rules, if no store is given and these are the variables.
+    fn mistakes(rules: &[(&str, IdempotencyRule)], variables: &[(&str, &str)]) -> String {
+        let (mut settings, mut mistakes) = (Settings::default(), Vec::new());
+        for (pattern, rule) in rules {
+            settings.insert(pattern, *rule, &mut mistakes);
+        }
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let is_ready = settings.idempotency(lookup, &mut mistakes).is_some();
+        assert!(is_ready || rules.is_empty() || !mistakes.is_empty());
+        mistakes.join("; ")
+    }
+
+    #[test]
+    fn mistakes_in_rules_are_reported() {
+        let rule = IdempotencyRule::default();
+        let at = |pointer| IdempotencyRule { key: IdempotencyKey::Pointer(pointer), ..rule };
+        for (pattern, rule, expected) in [
+            ("a", rule, r#""a" has two idempotency rules"#),
+            ("a*b", rule, r#""a*b" matches no event type"#),
+            ("b", IdempotencyRule { ttl_days: 0, ..rule }, "has 0 days"),
+            ("b", at("order_id"), r#"has the JSON pointer "order_id": one starts with `/`"#),
+            ("b", at(""), "one starts with `/`"),
+        ] {
+            let found = mistakes(&[("a", IdempotencyRule::default()), (pattern, rule)], &[]);
+            assert!(found.contains(expected), "{pattern} {rule:?}: {found}");
+        }
+        let twice = Consumer::builder().idempotency_for("a", rule).idempotency_for("a", rule).build();
+        let error = twice.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("two idempotency rules"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_needs_a_store_and_no_rule_needs_none() {
+        assert_eq!(mistakes(&[], &[]), "");
+        let missing = mistakes(&[("a", IdempotencyRule::default())], &[("IDEMPOTENCY_TABLE", " ")]);
+        let expected = if cfg!(feature = "dynamodb") { "IDEMPOTENCY_TABLE is not set" } else { "the feature dynamodb" };
+        assert!(missing.contains(expected), "{missing}");
+    }
+
+    #[cfg(feature = "dynamodb")]
+    #[test]
+    fn the_environment_names_the_table() {
+        let table = ("IDEMPOTENCY_TABLE", "keys");
+        let rules = [("a", IdempotencyRule::default())];
+        let missing = mistakes(&rules, &[table]);
+        assert!(missing.contains("AWS_REGION"), "{missing}");
+        let credentials = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        assert_eq!(mistakes(&rules, &[&[table][..], &credentials].concat()), "");
+    }
+
+    #[test]
+    fn keys_have_one_length_and_differ_by_every_part() {
+        let delivery = |id: &str, source: &str, queue: &str| {
+            let envelope = sluicegate_envelope::Envelope::builder(id, source, "t").build().unwrap();
+            crate::testing::delivery(envelope).queue(queue).build()
+        };
+        let long = "x".repeat(500);
+        let parts = [("a", "/b", "c"), ("b", "/b", "c"), ("a", "/c", "c"), ("a", "/b", "d"), (&*long, "/b", &*long)];
+        let keys: Vec<_> = parts
+            .iter()
+            .map(|(id, source, queue)| IdempotencyKey::Event.of(&delivery(id, source, queue)).unwrap())
+            .collect();
+        assert!(keys.iter().all(|key| key.len() == "message/".len() + 36 && key.starts_with("message/")), "{keys:?}");
+        let mut different = keys.clone();
+        different.sort();
+        different.dedup();
+        assert_eq!(different.len(), keys.len());
+    }
 }

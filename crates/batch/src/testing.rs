@@ -48,7 +48,7 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 
 /// Gives an event, as Lambda sends it, to a consumer with 30 s left, and returns the response to Lambda.
 ///
-/// Services without a configuration in the builder do not answer. With an SQS batch, the response therefore contains
+/// Services without a configuration in the builder do not answer, and idempotency keys are kept in memory. With an SQS batch, the response therefore contains
 /// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass `sdk_config`
 /// with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function succeeds if every
 /// message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
@@ -212,6 +212,34 @@ mod tests {
         }
         assert!(run(Consumer::builder(), event).await.is_err(), "no handler");
         assert!(run(Consumer::builder().otherwise(async |_| ()), "{").await.is_err(), "not JSON");
+    }
+
+    /// Each run is of another consumer, with the same store.
+    #[cfg(all(feature = "idempotency", feature = "sqs"))]
+    #[tokio::test]
+    async fn a_handled_batch_that_comes_again_is_not_handled_again() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        use crate::{AnyStore, IdempotencyRule, MemoryStore};
+
+        let event = include_str!("../../../tests/events/orders-placed.json");
+        let calls = Arc::new(AtomicUsize::new(0));
+        let store = Arc::new(AnyStore::Memory(MemoryStore::default()));
+        for _ in 0..2 {
+            let calls = Arc::clone(&calls);
+            let handler = move |_| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(())
+            };
+            let consumer = Consumer::builder()
+                .on("order.placed", handler)
+                .idempotency_for("order.*", IdempotencyRule::default())
+                .store(Arc::clone(&store));
+            assert_eq!(run(consumer, event).await.unwrap().failures().count(), 0);
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "the batch has two messages");
+        let alone = Consumer::builder().otherwise(async |_| ()).idempotency_for("*", IdempotencyRule::default());
+        assert_eq!(run(alone, event).await.unwrap().failures().count(), 0, "records are in memory by default");
     }
 
     #[cfg(feature = "rabbitmq")]
