@@ -204,17 +204,18 @@ impl ConsumerBuilder {
     }
 
     /// Creates the consumer. It connects and reads certificates in [`Consumer::run`], or when a message has to be
-    /// delayed or dead-lettered.
+    /// delayed or dead-lettered; with a table of idempotency keys, it reads certificates here.
     ///
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
     /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
     /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
-    /// which Lambda sets, or not at all.
+    /// which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE` names the table of the
+    /// idempotency rules, if there are any.
     ///
     /// # Errors
-    /// No handler, two handlers or retry policies for one pattern, a pattern that matches nothing, a concurrency of 0,
-    /// and every variable that is missing or wrong.
+    /// No handler, two handlers, retry policies or idempotency rules for one pattern, a pattern that matches nothing, a
+    /// concurrency of 0, a rule without a store, and every variable that is missing or wrong.
     pub fn build(mut self) -> Result<Consumer, ConsumerBuildError> {
         let mut mistakes = self.handlers.mistakes();
         mistakes.append(&mut self.mistakes);

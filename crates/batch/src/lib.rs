@@ -27,7 +27,8 @@
 //! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], which leaves time to
 //!   settle.
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
-//! - A message may be delivered more than once, so handlers must tolerate repeats.
+//! - A message may be delivered more than once, so handlers must tolerate repeats, or their types have an idempotency
+//!   rule.
 //!
 //! # Sources
 //!
@@ -51,6 +52,14 @@
 //! With the feature `s3`, a message of SQS may be a pointer to its payload in S3, in the format of the SQS Extended
 //! Client Libraries for Java and Python. The payload is fetched before the handler is called, at most 16 MiB, from the
 //! buckets that `PAYLOAD_BUCKET` names.
+//!
+//! # Idempotency
+//!
+//! With the feature `idempotency`, a type may have a rule (`ConsumerBuilder::idempotency_for`): its messages are
+//! handled until they are done, and then not again for the days of the rule. The keys are in a DynamoDB table (feature
+//! `dynamodb`), or in memory for tests. Of any number of deliveries of one message, one at a time is handled. The
+//! effect may be repeated if the function ends between the effect and the record of it, unless the handler writes both
+//! in one transaction with `Delivery::lease`.
 //!
 //! # Logs and metrics
 //!

@@ -48,10 +48,11 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 
 /// Gives an event, as Lambda sends it, to a consumer with 30 s left, and returns the response to Lambda.
 ///
-/// Services without a configuration in the builder do not answer, and idempotency keys are kept in memory. With an SQS batch, the response therefore contains
+/// Services without a configuration in the builder do not answer. With an SQS batch, the response therefore contains
 /// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass `sdk_config`
 /// with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function succeeds if every
 /// message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
+/// Idempotency keys are kept in the memory of this run: pass `store` to share them between runs.
 ///
 /// # Errors
 /// The event is not JSON, the consumer cannot be built, or Lambda would return the whole batch:
@@ -214,15 +215,13 @@ mod tests {
         assert!(run(Consumer::builder().otherwise(async |_| ()), "{").await.is_err(), "not JSON");
     }
 
-    /// Each run is of another consumer, with the same store.
-    #[cfg(all(feature = "idempotency", feature = "sqs"))]
-    #[tokio::test]
-    async fn a_handled_batch_that_comes_again_is_not_handled_again() {
+    /// Gives an event to two consumers with one store of idempotency keys. Returns how often their handlers ran.
+    #[cfg(feature = "idempotency")]
+    async fn calls_in_two_runs(event: &str) -> usize {
         use std::sync::atomic::{AtomicUsize, Ordering};
 
         use crate::{AnyStore, IdempotencyRule, MemoryStore};
 
-        let event = include_str!("../../../tests/events/orders-placed.json");
         let calls = Arc::new(AtomicUsize::new(0));
         let store = Arc::new(AnyStore::Memory(MemoryStore::default()));
         for _ in 0..2 {
@@ -237,9 +236,28 @@ mod tests {
                 .store(Arc::clone(&store));
             assert_eq!(run(consumer, event).await.unwrap().failures().count(), 0);
         }
-        assert_eq!(calls.load(Ordering::Relaxed), 2, "the batch has two messages");
-        let alone = Consumer::builder().otherwise(async |_| ()).idempotency_for("*", IdempotencyRule::default());
-        assert_eq!(run(alone, event).await.unwrap().failures().count(), 0, "records are in memory by default");
+        calls.load(Ordering::Relaxed)
+    }
+
+    #[cfg(all(feature = "idempotency", feature = "sqs"))]
+    #[tokio::test]
+    async fn a_handled_batch_that_comes_again_is_not_handled_again() {
+        let event = include_str!("../../../tests/events/orders-placed.json");
+        assert_eq!(calls_in_two_runs(event).await, 2, "the batch has two messages");
+        let rule = crate::IdempotencyRule::default();
+        let without_store = Consumer::builder().otherwise(async |_| ()).idempotency_for("*", rule);
+        assert_eq!(run(without_store, event).await.unwrap().failures().count(), 0, "records are in memory by default");
+    }
+
+    /// No copy of a duplicate is published, so no broker is needed.
+    #[cfg(all(feature = "idempotency", feature = "rabbitmq"))]
+    #[tokio::test]
+    async fn a_handled_batch_of_rabbitmq_that_comes_again_is_not_handled_again() {
+        let event = include_str!("../../../tests/events/rabbitmq-guide.json");
+        let named = event
+            .replace(r#""messageId": null"#, r#""messageId": "m-1""#)
+            .replace(r#""type": null"#, r#""type": "order.placed""#);
+        assert_eq!(calls_in_two_runs(&named).await, 1);
     }
 
     #[cfg(feature = "rabbitmq")]
